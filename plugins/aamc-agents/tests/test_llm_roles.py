@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import attrs
 import pytest
 from aamc_agents.models import ChatModel, ModelConfig
+from aamc_agents.openai_provider import OpenAIOptions
 from aamc_agents.roles import Concluder, Role, RoleConfig, prompt_of, shown
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task
@@ -418,3 +419,10 @@ def test_the_provider_streams(serve, services) -> None:
 async def streamed(services, url: str) -> list[Chunk]:
     provider = services.make("provider", "openai", {"base_url": url})
     return [chunk async for chunk in provider.stream(ModelSpec("m"), [{"role": "user", "content": "?"}])]
+
+
+@pytest.mark.parametrize("address", ["nonsense", "localhost:8000", "ftp://host/v1", "http://", "http://[1"])
+def test_an_address_that_is_none_is_refused_before_a_call(address):
+    for options in (ModelConfig, OpenAIOptions):
+        with pytest.raises(ConfigError, match=r"base_url must be an address such as http://localhost:8000/v1, not '"):
+            options(base_url=address)

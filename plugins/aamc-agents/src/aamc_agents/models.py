@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from aamc_agents.openai_provider import check_address
 from aamc_agents.tool import AgentError, check_extra
 from aamc_sdk import Candidate, MetaController, ModelSpec, Prices, Query, Services, get_plugin_manager, option
 from aamc_sdk.errors import AamcError, ConfigError, one_of
@@ -45,6 +46,10 @@ class ModelConfig:
     run: str = option("", "Run folder whose router chooses a model of its pool for each call.")
     router: str = option("", "Untrained router, such as random or rule, that chooses a model of the pool for each call.")
     pool: str = option("default", "Pool of the untrained router: a name or a YAML file.")
+
+    def __attrs_post_init__(self) -> None:
+        if self.base_url:
+            check_address(self.base_url)
 
     @property
     def sent(self) -> dict[str, Any]:

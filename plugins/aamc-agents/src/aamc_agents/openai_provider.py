@@ -9,12 +9,13 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import attrs
 
 from aamc_agents.tool import check_extra
 from aamc_sdk import Candidate, Services, option
-from aamc_sdk.errors import ProviderError
+from aamc_sdk.errors import ConfigError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Usage
 
 if TYPE_CHECKING:
@@ -40,6 +41,24 @@ class OpenAIOptions:
     headers: Mapping[str, str] = option({}, "Further headers of each request.")
     timeout_seconds: float = option(60.0, "Timeout of one attempt in seconds, and the maximum pause that a server may request.", above=0.0)
     retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
+
+    def __attrs_post_init__(self) -> None:
+        check_address(self.base_url)
+
+
+def check_address(base_url: str) -> None:
+    """Check the address of a server.
+
+    Raises:
+        ConfigError: It is no HTTP address.
+    """
+    try:
+        parts = urlsplit(base_url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ConfigError(f"base_url must be an address such as http://localhost:8000/v1, not {base_url!r}")
 
 
 class OpenAI(Provider):

@@ -74,7 +74,7 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
     if few := few_queries_note(data["queries"]):
         yield few
     if data.get("cost_note"):
-        yield data["cost_note"]
+        yield f"Costs: {data['cost_note']}."
     if data.get("split") in ("train", "validation"):
         yield f"These are the run's {data['split']} rows, which it was trained on: the results do not carry over to other questions."
     if data.get("dropped"):
