@@ -34,8 +34,9 @@ _CHECKPOINT_MS = 1000
 _ADVICE = {
     "not a database": "it is no decision log or is damaged; it was left as it is: choose another path",
     "malformed": "it is damaged and was left as it is: restore a copy, or choose another path",
-    "unable to open": "its folder must exist and be writable, which SQLite needs even for reading while a -wal file exists: choose another log (--store sqlite:PATH)",
-    "readonly": "it cannot be written: choose another log (--store sqlite:PATH), or only read it by ?read_only=true",
+    "unable to open": "its folder must exist and be writable, which SQLite needs even for reading while a -wal file exists: "
+    "choose another path (--store sqlite:PATH)",
+    "readonly": "it cannot be written: choose another path (--store sqlite:PATH), or only read it by ?read_only=true",
     "locked": "another process has locked it; try again",
 }
 

@@ -120,10 +120,9 @@ def test_a_model_that_does_not_answer_is_an_error_with_its_address_and_what_to_c
         ask(make_agent("planner", base_url=server.url, retries=0, timeout_seconds=0.3 if delay else 60.0))
 
 
-@pytest.mark.parametrize("base_url", ["http://127.0.0.1:9/v1", "no address"])
-def test_where_nobody_listens_is_an_error_in_words(make_agent, base_url: str) -> None:
+def test_where_nobody_listens_is_an_error_in_words(make_agent) -> None:
     with pytest.raises(AgentError, match=r"cannot be reached.*check base_url, model and the key"):
-        ask(make_agent("planner", base_url=base_url, retries=0))
+        ask(make_agent("planner", base_url="http://127.0.0.1:9/v1", retries=0))
 
 
 @pytest.mark.parametrize("content", ["", None, 7])
@@ -421,7 +420,7 @@ async def streamed(services, url: str) -> list[Chunk]:
     return [chunk async for chunk in provider.stream(ModelSpec("m"), [{"role": "user", "content": "?"}])]
 
 
-@pytest.mark.parametrize("address", ["nonsense", "localhost:8000", "ftp://host/v1", "http://", "http://[1"])
+@pytest.mark.parametrize("address", ["no address", "nonsense", "localhost:8000", "ftp://host/v1", "http://", "http://[1"])
 def test_an_address_that_is_none_is_refused_before_a_call(address):
     for options in (ModelConfig, OpenAIOptions):
         with pytest.raises(ConfigError, match=r"base_url must be an address such as http://localhost:8000/v1, not '"):
