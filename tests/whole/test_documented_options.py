@@ -1,5 +1,6 @@
 """Options that the pages set."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -19,10 +20,13 @@ SET = re.compile(r"--set (?:'([^']+)'|([^'`\"\s)|]+))")
 
 @pytest.fixture(scope="module")
 def configs():
-    """Return the options' classes of each kind's components."""
+    """Return the options' classes of each kind's components, and of the example plugin's router."""
     plugins = get_plugin_manager()
     found = {kind: [plugins.load(kind, name).Config for name in plugins.names(kind)] for kind in KINDS}
-    return {**found, "evaluation": [Evaluation]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "examples" / "third_party_plugin" / "src")
+        example = importlib.import_module("acme_routing.router").LengthRouter.Config
+    return {**found, "router": [*found["router"], example], "evaluation": [Evaluation]}
 
 
 def error_of(config, options):
