@@ -23,7 +23,7 @@ def test_a_comparison_shows_names_paths_and_intervals_as_they_are(capsys) -> Non
     assert "mine[/old] 50.0 - - - 0.400" in lines
     assert "25.0..75.0" in lines
     assert "Below a number: its 95% interval." in lines
-    assert "prices: mine[/old]" in lines
+    assert "Costs: prices: mine[/old]." in lines
     assert "Left out: 2 rows that the run was trained on, near-duplicates included." in lines
 
 
