@@ -418,6 +418,18 @@ def test_calls_beyond_a_limit_end_the_trial(stable, candidate, why, plugins) -> 
         assert router.ended == why
 
 
+@pytest.mark.parametrize(("failing", "why"), [(60, "100.0% of its calls failed"), (4, None)])
+def test_failed_calls_end_a_trial_that_serves_everything(failing, why, plugins) -> None:
+    with serve(plugins, candidate={"name": "fixed", "favourite": TINY}, share=1.0) as controller:
+        for n in range(60):
+            decision = controller.route("Hi", decision_id=f"d{n}")
+            controller.attempt(decision.id, error="down" if n < failing else None)
+        assert controller.learner is not None
+        controller.learner.flush()
+        router: Any = controller.router
+        assert router.ended == why
+
+
 def test_a_retrained_candidate_at_the_same_path_is_another_trial(plugins, tmp_path) -> None:
     checkpoint, store = tmp_path / "counting", f"sqlite:{tmp_path}/log.db"
     router = trained(plugins)

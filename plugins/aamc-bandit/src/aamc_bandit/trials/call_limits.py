@@ -48,6 +48,10 @@ class RunningMean:
         return self.squares / (self.n - 1) / self.n
 
 
+NEVER_FAILED = RunningMean(n=MIN_CALLS)
+"""What failures are compared with while the stable router has too few calls, as with a share near 1."""
+
+
 class CallComparison:
     """Failed calls, cost and latency of two routers' calls."""
 
@@ -69,6 +73,8 @@ class CallComparison:
             ("latency_ms", max_latency_ratio, 0.0, "its calls took {:.4g} ms on average, and the stable router's {:.4g}"),
         ):
             stable, candidate = (self._means.get(f"{role}/{figure}", RunningMean()) for role in ("stable", "candidate"))
+            if figure == "errors" and stable.n < MIN_CALLS:
+                stable, text = NEVER_FAILED, "{:.1%} of its calls failed"
             if min(stable.n, candidate.n) < MIN_CALLS or ratio * stable.mean + excess == 0:  # nothing is a multiple of a free call
                 continue
             uncertainty = math.sqrt(candidate.error_variance + ratio**2 * stable.error_variance)
