@@ -160,8 +160,6 @@ def test_a_dotted_name_that_does_not_exist_is_noticed():
 
 @pytest.fixture
 def reference(monkeypatch):
-    pytest.importorskip("aamc_experiments")
-    pytest.importorskip("aamc_baselines")
     monkeypatch.syspath_prepend(ROOT / "scripts")
     return importlib.import_module("python_reference")
 
