@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces.parts import Part
 from aamc_sdk.interfaces.training import Training
 
@@ -144,6 +145,26 @@ class OnlineRouter(Router):
     @abc.abstractmethod
     def learn(self, experience: Experience) -> None:
         """Learn from a batch of the log, in log order, on one thread, while other threads score."""
+
+    def changes(self) -> bytes | None:
+        """Return what was learned since the last call, since :meth:`Part.load`, or since :meth:`apply_changes`, whichever was last.
+
+        Called on the learning thread. A router with a large state overrides it, so that replicas and snapshots need not copy the whole.
+
+        Returns:
+            The changes; None where the router can only save its whole state.
+        """
+        return None
+
+    def apply_changes(self, changes: bytes) -> None:
+        """Take over changes of another router in the same state; the result equals that router's state to the bit.
+
+        Called on the learning thread, while other threads score.
+
+        Raises:
+            CheckpointError: The changes are damaged.
+        """
+        raise CheckpointError(f"{type(self).__name__} does not take changes; load its whole state")
 
 
 class AsyncRouter(Router):

@@ -12,7 +12,7 @@ from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces.parts import NoOptions
 
 if TYPE_CHECKING:
-    from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, Snapshot
+    from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 
 class Store(abc.ABC):
@@ -23,6 +23,8 @@ class Store(abc.ABC):
     """
 
     Config: ClassVar[type[Any]] = NoOptions
+    shares_learning: ClassVar[bool] = False
+    """Whether one of the processes that have the log open learns, and the others take over what it learned."""
 
     def __init__(self, url: str, config: Any) -> None:
         self.url = url
@@ -105,10 +107,52 @@ class Store(abc.ABC):
         At most 8 names are kept; of more, those written longest ago go.
         """
 
+    def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
+        """Return the changes that lead on from a state of that name, in order; empty where it is the newest.
+
+        Args:
+            name: The snapshots' name.
+            after: The position of the state.
+            epoch: The epoch of the state.
+
+        Returns:
+            None where nothing leads on from it: load the snapshot instead, if there is one.
+        """
+        return None
+
+    def put_delta(self, name: str, delta: StateDelta) -> bool:
+        """Keep the changes of a state; they are part of :meth:`deltas` until a snapshot at their position or a later one is kept.
+
+        Returns:
+            Whether they were kept: not if the newest state of that name has another position than ``delta.after``, or the epoch is past.
+        """
+        return False
+
+    def is_learner(self, name: str) -> bool:
+        """Return whether this process learns for the snapshots of a name.
+
+        Where :attr:`shares_learning` is false, every process does. Else the store elects one, which must ask every few seconds to stay elected.
+        """
+        return True
+
+    def partitions(self) -> Sequence[Partition]:
+        """Return the log's partitions, the oldest first; none where the store does not divide its log."""
+        return ()
+
+    def retain(self) -> int:
+        """Drop what is beyond the limits of the store's retention; return the number of decisions dropped.
+
+        A decision goes with all its attempts and feedback, and only once every snapshot that was renewed lately covers all of these. In the same
+        transaction, outcomes are added to the aggregates, and each of these snapshots is kept as the state from which the log is learned
+        again after a user is forgotten.
+        """
+        return 0
+
     def forget(self, user: str) -> int:
         """Erase user, session, text, embedding and fingerprint of a user's decisions; return how many they are.
 
-        Snapshots are dropped, since they were learned from these decisions, and a new epoch begins.
+        Snapshots are dropped, since they were learned from these decisions, and a new epoch begins. Of those that cover a dropped partition, one is
+        kept: a router that continues from it removes the forgotten users, and puts it back without them.
 
         Raises:
             StoreError: This store cannot.

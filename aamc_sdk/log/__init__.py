@@ -5,11 +5,13 @@ from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
+from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.rows import (
     ATTEMPT,
     COLUMNS,
     DECISION,
     FEEDBACK,
+    Retention,
     Row,
     StoreOptions,
     columns_of,
@@ -38,10 +40,12 @@ __all__ = [
     "Ledger",
     "LedgerStore",
     "MemoryStore",
+    "Retention",
     "Row",
     "SqliteOptions",
     "SqliteStore",
     "StoreOptions",
+    "Templates",
     "Write",
     "append",
     "append_feedback",

@@ -11,7 +11,7 @@ from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn
-from aamc_sdk.types.records import Record, Records, Snapshot, fingerprint_of, request_fingerprint
+from aamc_sdk.types.records import Partition, Record, Records, Snapshot, StateDelta, fingerprint_of, request_fingerprint
 from aamc_sdk.types.texts import as_names, check_name, check_text
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "LoggedOutcomes",
     "ModelSpec",
     "Outcomes",
+    "Partition",
     "Pool",
     "PoolState",
     "Preference",
@@ -47,6 +48,7 @@ __all__ = [
     "Rows",
     "Scores",
     "Snapshot",
+    "StateDelta",
     "Turn",
     "Vote",
     "as_names",

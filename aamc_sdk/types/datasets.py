@@ -59,6 +59,7 @@ class Experience:
         expected_quality: Each candidate's expected quality at the time of the decision, by name; one mapping a decision, or none at all.
         records: The decisions' records, one each; or none at all: then ask the log for them one by one.
         replaced: For feedback with a revision above 0, the revision that it replaced, which an earlier batch or this one holds.
+        start: The position up to which retention has dropped entries, 0 for none; a few of them may be left.
         feedback_before: For each attempt, the number of the batch's pieces of feedback that come before it; none at all for 0 each.
     """
 
@@ -76,6 +77,7 @@ class Experience:
     records: Sequence[Record] = ()
     replaced: Sequence[Feedback] = attrs.field(default=(), kw_only=True)
     feedback_before: Sequence[int] = attrs.field(default=(), kw_only=True)
+    start: int = attrs.field(default=0, kw_only=True)
 
     @property
     def entries(self) -> Sequence[Attempt | Feedback]:

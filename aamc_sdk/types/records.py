@@ -81,6 +81,44 @@ class Snapshot:
     last: str = ""
 
 
+@attrs.frozen
+class StateDelta:
+    """What a router has learned between two positions of the log.
+
+    Attributes:
+        after: The position of the state that it changes.
+        position: The position of the state that results.
+        content: The changes, see :meth:`aamc_sdk.interfaces.OnlineRouter.changes`.
+        epoch: The log's epoch, see :class:`aamc_sdk.types.Experience`.
+        last: The name of the log's entry at ``position``.
+    """
+
+    after: int
+    position: int
+    content: bytes
+    epoch: int = 0
+    last: str = ""
+
+
+@attrs.frozen
+class Partition:
+    """Successive decisions of the log with all their attempts and feedback, which retention drops together.
+
+    Attributes:
+        number: Its number, from 0 in the order of time.
+        first: The position of its first decision.
+        last: The position before the first decision of the next partition; None for the newest, which still grows.
+        begun: When it was begun, in seconds since the epoch.
+        size: Its size in the store in bytes, estimated.
+    """
+
+    number: int
+    first: int
+    last: int | None
+    begun: float
+    size: int
+
+
 @attrs.frozen(eq=False)
 class Records(Sequence[Record]):
     """Decisions and the request that they answer, row for row; a record is made when it is read.

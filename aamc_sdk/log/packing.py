@@ -1,0 +1,91 @@
+"""Compressed entries: decisions of one router differ little, so each is kept as its difference from a template.
+
+A template is the JSON of an earlier decision without its user and texts. DEFLATE (RFC 1951) takes it as its dictionary. A log keeps its templates
+beside its entries, and they are never changed.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aamc_sdk.errors import StoreError
+from aamc_sdk.log.rows import DECISION, Row, erased
+
+LEVEL = 3
+"""The level of compression: a higher one takes longer, and saves less than a tenth more."""
+POOR = 0.3
+"""The share of its size that a decision may keep before it becomes a template itself."""
+MAX_TEMPLATES = 255
+MAX_ALIKE = 8
+"""Templates of decisions of one router among the same candidates."""
+_PLAIN = 0
+
+
+class Templates:
+    """The templates of a log, in the order of their numbers, which begin with 1.
+
+    Used by one thread at a time. If the templates that :meth:`pack` returned could not be kept, this object must be discarded.
+    """
+
+    def __init__(self) -> None:
+        self._contents: list[bytes] = []
+        self._alike: defaultdict[str, list[int]] = defaultdict(list)
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def extend(self, contents: Iterable[bytes]) -> None:
+        """Add the templates that the log has after the known ones."""
+        for content in contents:
+            self._contents.append(content)
+            self._alike[_sort_of(json.loads(content))].append(len(self._contents))
+
+    def pack(self, row: Row) -> tuple[bytes, bytes | None]:
+        """Return a row's content as it is kept, and the template that must be kept with it, None if the log has what it needs.
+
+        Attempts and feedback, which are short, are not compressed.
+        """
+        content = row.content.encode()
+        if row.kind != DECISION:
+            return bytes([_PLAIN]) + content, None
+        alike = self._alike[_sort_of(row.fields)]
+        packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
+        if len(packed) <= POOR * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
+            return packed, None
+        template = _without_user(row)
+        self.extend([template])
+        return self._deflated(content, len(self)), template
+
+    def unpack(self, packed: bytes | str) -> str:
+        """Return a content from what :meth:`pack` returned; text, as earlier versions kept it, is returned as it is.
+
+        Raises:
+            StoreError: It is damaged, or its template is missing.
+        """
+        if isinstance(packed, str):
+            return packed
+        number = packed[0] if packed else len(self) + 1
+        try:
+            if number == _PLAIN:
+                return packed[1:].decode()
+            return zlib.decompressobj(-zlib.MAX_WBITS, self._contents[number - 1]).decompress(packed[1:]).decode()
+        except (IndexError, zlib.error, UnicodeDecodeError) as error:
+            raise StoreError(f"an entry of the log is damaged (template {number} of {len(self)}, {error}): restore a copy of the log") from error
+
+    def _deflated(self, content: bytes, number: int) -> bytes:
+        packing = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_DEFAULT_STRATEGY, self._contents[number - 1])
+        return bytes([number]) + packing.compress(content) + packing.flush()
+
+
+def _sort_of(fields: Mapping[str, Any]) -> str:
+    """Return what the decisions that share templates have in common: the router and the candidates."""
+    return "\n".join([fields["decision"].get("router", ""), *fields["candidates"]])
+
+
+def _without_user(row: Row) -> bytes:
+    fields = erased(row).fields
+    return json.dumps(fields | {"query": fields["query"] | {"tenant": None}}).encode()
