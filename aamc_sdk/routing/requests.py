@@ -193,10 +193,11 @@ def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
 
 def cost_of_answers(queries: Sequence[Query], pool: Pool, output_tokens: Floats | None) -> Floats:
     """Return :func:`expected_cost` with the lengths of answers ``[B, M]`` where these are known."""
-    cost = expected_cost(queries, pool)
+    tokens = token_counts(queries)
+    cost = _cost(queries, tokens, pool)
     if output_tokens is None:
         return cost
-    longer = output_tokens - token_counts(queries)[:, 1:]
+    longer = output_tokens - tokens[:, 1:]
     return np.asarray(cost + np.where(np.isnan(longer), 0.0, longer) * pool.arrays.usd_per_token[1])
 
 
