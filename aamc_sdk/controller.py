@@ -34,6 +34,7 @@ from aamc_sdk.serving.decider import Decider
 from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
 from aamc_sdk.serving.model_client import conversation
+from aamc_sdk.serving.plugin_events import PluginEvents
 from aamc_sdk.serving.pseudonyms import is_key, pseudonym
 from aamc_sdk.types import (
     Attempt,
@@ -88,13 +89,9 @@ class MetaController:
             self.seed = components.seed
             self.router_name = components.router_name
             self._user_key = user_key
-            self._plugins = components.plugins
-            self._listened_events = {
-                event for event in ("aamc_decided", "aamc_learned") if self._plugins is not None and self._plugins.has_listeners(event)
-            }
             self._guard = CloseGuard()
             self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
-            self._events = ThreadPoolExecutor(1, "aamc-events")  # one thread: events keep their order
+            self._events = PluginEvents(components.plugins)
             self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
             self._loop = components.loop
             self._decider = Decider(components, self._user_id)
@@ -104,7 +101,7 @@ class MetaController:
             self.learner: Learner | None = None
             if isinstance(router, OnlineRouter):
                 router.attach(store, self._user_id)
-                self.learner = Learner(store, router, self._emit_learned)
+                self.learner = Learner(store, router, self._events.learned)
             unusable.pop_all()
 
     @classmethod
@@ -463,7 +460,7 @@ class MetaController:
             self._loop.submit(self._models.close()).result()
         self._loop.close()
         self._workers.shutdown()
-        self._events.shutdown()
+        self._events.close()
         self.store.close()
 
     def __enter__(self) -> MetaController:
@@ -492,8 +489,7 @@ class MetaController:
     def _log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> Records:
         with self._guard:  # closing waits until the events of logged decisions are submitted
             records, new = self._decider.log(request, scores, ids, episode)
-            for decision in new if "aamc_decided" in self._listened_events else ():
-                self._emit("aamc_decided", decision=decision)
+            self._events.decided(new)
         return records
 
     def _explain(self, record: Record) -> Explanation:
@@ -523,7 +519,7 @@ class MetaController:
             self._log_has_grown()
             if self.learner is None:
                 for feedback, _ in itertools.compress(judgements, new):
-                    self._emit_learned(feedback)
+                    self._events.learned(feedback)
         return new
 
     async def _record_attempt(self, attempt: Attempt) -> None:
@@ -537,13 +533,6 @@ class MetaController:
     def _user_id(self, user: str) -> str:
         """Return the id that the router and the log use for a user."""
         return user if self._user_key is None else pseudonym(user, self._user_key)
-
-    def _emit(self, event: str, **arguments: Any) -> None:
-        if self._plugins is not None and event in self._listened_events:
-            self._events.submit(self._plugins.notify, event, **arguments)
-
-    def _emit_learned(self, feedback: Feedback) -> None:
-        self._emit("aamc_learned", feedback=feedback)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Run blocking work on one of the controller's threads."""

@@ -168,8 +168,7 @@ def feedback_of(decision_id: str, judgement: Mapping[str, Any], now: float) -> F
     """Return the feedback with the given fields.
 
     Raises:
-        DataError: A field is unknown.
-        DataError: A value cannot be used.
+        DataError: A field is unknown, or a value cannot be used.
     """
     check_names(judgement, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
     return Feedback(decision_id=decision_id, **{"time": now, **judgement})

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_sdk.interfaces import Estimator
 from aamc_sdk.types import (
     DEFAULT_OUTPUT_TOKENS,
     AnswerLengths,
@@ -38,6 +39,7 @@ def build_request(
     budget_usd: float | None = None,
     preference_given: bool = True,
     lengths: AnswerLengths | None = None,
+    estimator: Estimator | None = None,
 ) -> RoutingRequest:
     """Return the request of B queries among M candidates.
 
@@ -53,10 +55,15 @@ def build_request(
         budget_usd: Maximum expected cost of an answer. A candidate of unknown cost fits no budget.
         preference_given: Whether the caller chose the preferences.
         lengths: Expected lengths of the answers; 256 tokens each when None. A query's own ``output_tokens`` have priority.
+        estimator: Provides estimates, quality and lengths where these are None; None for no estimator.
 
     Raises:
         PoolError: The state names a candidate that is not in the pool.
     """
+    if estimator is not None:
+        estimates = estimator.estimate(queries) if estimates is None else estimates
+        quality = estimator.quality(estimates, pool) if quality is None else quality
+        lengths = estimator.answer_lengths(estimates, pool) if lengths is None else lengths
     rows, arrays = len(queries), pool.arrays
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, typical)
@@ -186,10 +193,11 @@ def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
 
 def cost_of_answers(queries: Sequence[Query], pool: Pool, output_tokens: Floats | None) -> Floats:
     """Return :func:`expected_cost` with the lengths of answers ``[B, M]`` where these are known."""
-    cost = expected_cost(queries, pool)
+    tokens = token_counts(queries)
+    cost = _cost(queries, tokens, pool)
     if output_tokens is None:
         return cost
-    longer = output_tokens - token_counts(queries)[:, 1:]
+    longer = output_tokens - tokens[:, 1:]
     return np.asarray(cost + np.where(np.isnan(longer), 0.0, longer) * pool.arrays.usd_per_token[1])
 
 

@@ -73,20 +73,15 @@ class Decider:
         check_budget(budget_usd)
         served = self._components
         known = [self._with_user_id(query) for query in queries]
-        estimates = None if served.estimator is None else served.estimator.estimate(known)
-        quality = None if served.estimator is None or estimates is None else served.estimator.quality(estimates, served.pool)
-        lengths = None if served.estimator is None or estimates is None else served.estimator.answer_lengths(estimates, served.pool)
         request = build_request(
             known,
             served.pool,
             weights_of(preference, len(known), served.preference, served.preferences),
-            estimates=estimates,
-            quality=quality,
             typical=served.typical,
             state=state,
             budget_usd=budget_usd,
             preference_given=preference is not None or served.preference_given,
-            lengths=lengths,
+            estimator=served.estimator,
         )
         request.check_mask()  # before the router scores, which may cost money
         return request

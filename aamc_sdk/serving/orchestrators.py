@@ -88,10 +88,8 @@ def find_orchestrator(
             folder = newest_orchestrator(name=name)
         except CheckpointError:
             return _untrained(name or DEFAULT, team, plugins, pool), None
-    elif name is not None and is_complete(folder / ORCHESTRATOR):
-        trained = component_of(folder / ORCHESTRATOR, ORCHESTRATOR)["name"]
-        if trained != name:
-            raise CheckpointError(f"{folder} has the orchestrator {trained!r}, not {name!r}; leave --orchestrator or --run out")
+    elif name is not None and (trained := trained_name(folder)) != name:
+        raise CheckpointError(f"{folder} has the orchestrator {trained!r}, not {name!r}; leave --orchestrator or --run out")
     part = load_orchestrator(folder, plugins, pool)
     if isinstance(part, TeamOrchestrator):
         part.set_team(team)

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from aamc_sdk import Candidate, Latency, ModelSpec, Pool, PoolState, Prices, Query
+from aamc_sdk import Candidate, Estimator, Latency, ModelSpec, Pool, PoolState, Prices, Query
 from aamc_sdk.errors import NoCandidateError, PoolError
 from aamc_sdk.routing import build_request, decide, expected_cost, expected_latency, recorded_request, token_counts
 from aamc_sdk.testing import POOL as KIT_POOL
@@ -140,6 +140,27 @@ def test_what_is_estimated_is_passed_on():
     request = build_request([Query("a")], POOL, PREFERENCE, estimates=estimates, quality=quality)
     assert request.estimates is estimates
     assert request.expected.quality is quality
+
+
+def test_an_estimator_provides_what_is_not_given():
+    class Means(Estimator):
+        def estimate(self, queries):
+            return Estimates.unknown(len(queries))
+
+        def quality(self, estimates, pool):
+            return np.full((len(estimates), len(pool)), 0.25)
+
+        def answer_lengths(self, estimates, pool):
+            return AnswerLengths(np.full((len(estimates), len(pool)), 100.0), np.full(len(pool), 100.0))
+
+    queries, estimator = [Query("")] * 2, Means(None, None)
+    request = build_request(queries, POOL, PREFERENCE, estimator=estimator)
+    assert request.expected.quality.tolist() == [[0.25] * 3] * 2
+    assert request.expected.output_tokens.tolist() == [[100] * 3] * 2
+    out_of_fold = np.full((2, 3), 0.5)
+    request = build_request(queries, POOL, PREFERENCE, quality=out_of_fold, estimator=estimator)
+    assert request.expected.quality is out_of_fold
+    assert request.expected.output_tokens.tolist() == [[100] * 3] * 2
 
 
 def test_an_empty_batch_makes_an_empty_request():

@@ -56,12 +56,7 @@ def estimated_request(
         quality: The expected quality, such as that out of fold, ``[Q, M]``; the estimator's when None.
         lengths: The expected lengths of answers, such as those out of fold; the estimator's when None.
     """
-    estimates = None if estimator is None else estimator.estimate(queries)
-    if estimator is not None and estimates is not None and quality is None:
-        quality = estimator.quality(estimates, pool)
-    if estimator is not None and estimates is not None and lengths is None:
-        lengths = estimator.answer_lengths(estimates, pool)
-    return build_request(queries, pool, preference.array, estimates=estimates, quality=quality, typical=typical, lengths=lengths)
+    return build_request(queries, pool, preference.array, quality=quality, typical=typical, lengths=lengths, estimator=estimator)
 
 
 def predicted_categories(estimates: Estimates) -> NDArray[np.str_]:

@@ -248,12 +248,11 @@ class LoggedPolicies:
             request = request.with_preference(self.preference.array)
         if self.estimator is None:
             return request
-        queries, pool, logged = request.queries, request.pool, request.expected
-        estimates = self.estimator.estimate(queries)
-        quality, lengths = self.estimator.quality(estimates, pool), self.estimator.answer_lengths(estimates, pool)
-        fresh = build_request(queries, pool, request.preferences, estimates=estimates, quality=quality, lengths=lengths).expected
-        expected = Outcomes(quality, _known(fresh.cost_usd, logged.cost_usd), _known(fresh.latency_ms + request.wait_ms, logged.latency_ms))
-        return attrs.evolve(request, estimates=estimates, expected=expected)
+        again = build_request(request.queries, request.pool, request.preferences, estimator=self.estimator)
+        fresh, logged = again.expected, request.expected
+        latency_ms = _known(fresh.latency_ms + request.wait_ms, logged.latency_ms)
+        expected = Outcomes(fresh.quality, _known(fresh.cost_usd, logged.cost_usd), latency_ms)
+        return attrs.evolve(request, estimates=again.estimates, expected=expected)
 
 
 def _known(figures: Floats, otherwise: Floats) -> Floats:
