@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.experiment import Experiment
-from aamc_experiments.leak_guard import leave_out_trained_rows
+from aamc_experiments.leak_guard import checkpoint_fingerprints, leave_out_trained_rows
 from aamc_experiments.measurement import EvaluationRequest, evaluate_run
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Source, read_settings
@@ -62,6 +62,12 @@ def test_a_run_keeps_a_fingerprint_of_what_it_trained_and_chose_by(made) -> None
     (fingerprint,) = run.fingerprints
     assert len(fingerprint.questions) == sizes(run)["train"] + sizes(run)["validation"]
     assert (metrics["data"]["split"], metrics["data"]["dropped"]) == ("test", 0)
+
+
+def test_the_rows_of_a_run_are_read_once_for_all_of_its_checkpoints(made) -> None:
+    run, _ = made()
+    (fingerprint,) = checkpoint_fingerprints([run.folder / "routers" / "favourite", run.folder / "estimator"], strict=True)
+    assert fingerprint.questions.tolist() == run.fingerprints[0].questions.tolist()
 
 
 def test_other_data_is_evaluated_without_the_rows_that_were_trained_on(made, evaluate, caplog) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
 from aamc_experiments.measurement import Measurement, estimated_request
-from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, read_out_of_fold_lengths, write_out_of_fold
+from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, write_out_of_fold
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
@@ -258,8 +258,10 @@ class Experiment:
 
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths."""
-        pool, preference, typical, folder = setup.services.pool, self.settings.preference, self.run.candidate_means, self.run.folder / "estimator"
-        known: dict[str, Any] = {"train": {"quality": read_out_of_fold(folder, setup), "lengths": read_out_of_fold_lengths(folder, setup)}}
+        pool, preference, typical = setup.services.pool, self.settings.preference, self.run.candidate_means
+        out_of_fold, known = read_out_of_fold(self.run.folder / "estimator", setup), dict[str, dict[str, Any]]()
+        if out_of_fold is not None:
+            known = {"train": {"quality": out_of_fold.quality, "lengths": out_of_fold.lengths}}
         return {name: estimated_request(estimator, setup.splits[name].queries, pool, preference, typical, **known.get(name, {})) for name in SPLITS}
 
     def routers(self, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:

@@ -106,7 +106,7 @@ def other_fingerprints(fingerprints: Iterable[TrainingFingerprint], splits: Mapp
 
 
 def checkpoint_fingerprints(folders: Iterable[Path], strict: bool) -> list[TrainingFingerprint]:
-    """Return the training rows of checkpoints, read from the runs that hold them.
+    """Return the training rows of checkpoints, read from the runs that hold them, once for each run.
 
     Args:
         folders: The folders of routers and estimators.
@@ -116,15 +116,16 @@ def checkpoint_fingerprints(folders: Iterable[Path], strict: bool) -> list[Train
         DataError: ``strict`` is set, and a checkpoint is outside a run or its run has no fingerprints.
         CheckpointError: A run is damaged.
     """
-    fingerprints: list[TrainingFingerprint] = []
+    fingerprints: dict[Path, list[TrainingFingerprint]] = {}
     for folder in folders:
         run = RunFolder.holding(folder)
         if run is not None and run.content.get("seals"):
-            fingerprints += run.fingerprints
+            if run.folder not in fingerprints:
+                fingerprints[run.folder] = run.fingerprints
             continue
         why = "it is in no run's folder" if run is None else "its run was made by another version and does not say"
         unknown = f"what {folder} was trained on is not known, for {why}"
         if strict:
             raise DataError(f"{unknown}; name a checkpoint in the folder of a run that does, or evaluate without --strict")
         logger.warning("%s: test rows may be among it", unknown)
-    return fingerprints
+    return [fingerprint for of_run in fingerprints.values() for fingerprint in of_run]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import numpy as np
 
 from aamc_experiments.data import split_hash
@@ -15,6 +16,19 @@ OUT_OF_FOLD = "out_of_fold.npz"
 """The file beside an estimator's checkpoint, which also holds the hash of the rows and the names of the candidates."""
 
 
+@attrs.frozen(eq=False)
+class OutOfFold:
+    """The out-of-fold expectations of the training rows.
+
+    Attributes:
+        quality: The expected quality of each candidate, ``[Q, M]``.
+        lengths: The expected lengths of answers; None if the estimator expects none.
+    """
+
+    quality: Floats
+    lengths: AnswerLengths | None = None
+
+
 def write_out_of_fold(folder: Path, quality: Floats, setup: ExperimentSetup, lengths: AnswerLengths | None = None) -> None:
     """Write the out-of-fold quality of the training rows, ``[Q, M]``, and the lengths of their answers, into an estimator's folder."""
     rows, candidates = split_hash(setup.splits["train"]), setup.services.pool.names
@@ -22,24 +36,12 @@ def write_out_of_fold(folder: Path, quality: Floats, setup: ExperimentSetup, len
     write_arrays(folder / OUT_OF_FOLD, {"quality": quality, "split": np.array(rows), "candidates": np.array(candidates), **known})
 
 
-def read_out_of_fold(folder: Path, setup: ExperimentSetup) -> Floats | None:
-    """Read the out-of-fold quality of the training rows from an estimator's folder, ``[Q, M]``.
+def read_out_of_fold(folder: Path, setup: ExperimentSetup) -> OutOfFold | None:
+    """Read the out-of-fold expectations of the training rows from an estimator's folder.
 
     Returns:
-        None if the folder has none, or only that of other rows or other candidates.
+        None if the folder has none, or only those of other rows or other candidates.
     """
-    saved = _read(folder, setup)
-    return None if saved is None else saved["quality"]
-
-
-def read_out_of_fold_lengths(folder: Path, setup: ExperimentSetup) -> AnswerLengths | None:
-    """Read the out-of-fold lengths of the training rows' answers; None as for :func:`read_out_of_fold`, or without lengths."""
-    saved = _read(folder, setup)
-    return None if saved is None or "tokens" not in saved else AnswerLengths(saved["tokens"], saved["typical_tokens"])
-
-
-def _read(folder: Path, setup: ExperimentSetup) -> dict[str, Floats] | None:
-    """Return the arrays of the training rows, with the pool's candidates in the last dimension; None for other rows or candidates."""
     path = folder / OUT_OF_FOLD
     if not path.exists():
         return None
@@ -48,7 +50,9 @@ def _read(folder: Path, setup: ExperimentSetup) -> dict[str, Floats] | None:
     if str(saved.pop("split")) != split_hash(setup.splits["train"]) or set(candidates) != set(names):
         return None
     columns = [candidates.index(name) for name in names]
-    return {name: array[..., columns] for name, array in saved.items()}
+    known = {name: array[..., columns] for name, array in saved.items()}
+    lengths = AnswerLengths(known["tokens"], known["typical_tokens"]) if "tokens" in known else None
+    return OutOfFold(known["quality"], lengths)
 
 
 def copy_out_of_fold(checkpoint: Path, folder: Path) -> None:

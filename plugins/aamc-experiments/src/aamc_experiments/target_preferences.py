@@ -198,7 +198,7 @@ class _DecidedRows:
         train = setup.splits["train"].outcomes
         known = train is not None and train.complete.any()
         only_estimates = router.requires.estimator and not router.requires.training
-        train_is_new = out_of_fold is not None and only_estimates and setup.env.stationary and known
+        train_is_new = only_estimates and setup.env.stationary and known
 
         def decide(split: str, expected: Floats | None = None) -> _DecidedRows:
             means = run.candidate_means
@@ -216,7 +216,9 @@ class _DecidedRows:
             return cls._read(measurement.compare())
 
         validation = decide("validation")
-        return validation.joined_with(decide("train", out_of_fold)) if train_is_new else validation
+        if out_of_fold is None or not train_is_new:
+            return validation
+        return validation.joined_with(decide("train", out_of_fold.quality))
 
     @classmethod
     def _read(cls, comparison: Comparison) -> _DecidedRows:

@@ -63,7 +63,7 @@ GATE_COLUMNS = (
 )
 PANELS: tuple[tuple[str, str, Format], ...] = (
     ("success_rate", "Success rate", percent),
-    ("mean_cost_usd", "USD per 1,000", dollars_per_thousand),
+    ("mean_cost_usd", PER_THOUSAND, dollars_per_thousand),
     ("mean_latency_ms", "Mean latency, ms", milliseconds),
     ("efficiency", "Efficiency", significant(3)),
 )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from aamc_report.formats import percent
 from aamc_report.results import Results
-from aamc_report.sections.groups import Group, groups, omission_note
-from aamc_report.tables import Cell, Column, Table, TableRow
+from aamc_report.sections.groups import Group, group_rows, groups, omission_note
+from aamc_report.tables import Column, Table
 
 Rows = NDArray[np.bool_]
 
@@ -91,5 +91,4 @@ def _table(caption: str, first: str, found: Sequence[Group], causes: Mapping[Cau
         columns += [Column(cause.title, "", cause.meaning) for cause in causes]
         values += by_cause
     flags = np.column_stack(values)
-    cells = [[Cell(group.size), *(Cell(share, percent, ends) for share, ends in group.shares(flags, resampling))] for group in found]
-    return Table(caption, [first], columns, [TableRow([group.name], row) for group, row in zip(found, cells, strict=True)])
+    return Table(caption, [first], columns, group_rows(found, lambda group: group.shares(flags, resampling), percent))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 import numpy as np
@@ -65,11 +65,9 @@ class Group:
         return [(share, exact.get(share, ends)) for share, ends in self.means(flags.astype(np.float64), resampling)]
 
 
-def mean_rows(found: Sequence[Group], values: Floats, write: Format, resampling: Resampling) -> list[TableRow]:
-    """Return a row for each group: its number of queries, and the means of ``[Q, K]`` values with their intervals."""
-    return [
-        TableRow([group.name], [Cell(group.size), *(Cell(mean, write, ends) for mean, ends in group.means(values, resampling))]) for group in found
-    ]
+def group_rows(found: Sequence[Group], measure: Callable[[Group], Sequence[tuple[float, tuple[float, float]]]], write: Format) -> list[TableRow]:
+    """Return a row for each group: its number of queries, and its figures with their intervals, such as its means."""
+    return [TableRow([group.name], [Cell(group.size), *(Cell(figure, write, ends) for figure, ends in measure(group))]) for group in found]
 
 
 def groups(results: Results) -> list[Group]:

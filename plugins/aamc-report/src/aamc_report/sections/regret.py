@@ -13,7 +13,7 @@ from aamc_report.formats import fixed, percent
 from aamc_report.page import Drawing
 from aamc_report.render import tip
 from aamc_report.results import ORACLE, Results, bounds
-from aamc_report.sections.groups import groups, mean_rows, omission_note
+from aamc_report.sections.groups import group_rows, groups, omission_note
 from aamc_report.style import Look, looks, name_rows, new_figure
 from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.routing import LinearReward, Scale
@@ -76,7 +76,8 @@ def _cells(regret: Floats, results: Results) -> list[Cell]:
 
 
 def _by_category(results: Results, found: Mapping[str, Floats]) -> Table:
-    rows = mean_rows(groups(results), np.column_stack(list(found.values())), fixed(3), results.resampling)
+    values = np.column_stack(list(found.values()))
+    rows = group_rows(groups(results), lambda group: group.means(values, results.resampling), fixed(3))
     caption = f"Mean regret by the category of the query.{omission_note(results)}"
     return Table(caption, ["Category"], [Column("Queries"), *map(Column, found)], rows)
 
