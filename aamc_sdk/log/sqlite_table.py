@@ -38,7 +38,11 @@ _WRITES = {
         {", ".join(f"{name} = excluded.{name}" for name in names)}"""  # noqa: S608  # constants
     for kind, names in KIND_COLUMNS.items()
 }
-_POSITION = "SELECT max((SELECT coalesce(max(position), 0) FROM entries), (SELECT position FROM bounds))"
+_POSITION = "max((SELECT coalesce(max(position), 0) FROM entries), (SELECT position FROM bounds))"
+_EPOCH = "(SELECT coalesce(max(epoch), 0) FROM erasures)"
+_STATE = f"SELECT {_POSITION}, {_EPOCH}, (SELECT coalesce(max(number), 0) FROM templates), (SELECT coalesce(max(number), -1) FROM partitions)"
+_COUNTED_BYTES = 100_000
+"""Bytes that a writer adds at once to the size of a partition: each time takes a page of the write-ahead log."""
 
 
 class Known:
@@ -50,12 +54,16 @@ class Known:
         templates: The log's templates.
         epoch: The epoch of ``forgotten``.
         forgotten: The time at which each user was forgotten, by the user's digest.
+        newest: The newest partition, as this writer saw it last.
+        uncounted: Bytes that this writer wrote and that its size does not count yet.
     """
 
     def __init__(self) -> None:
         self.templates = Templates()
         self.epoch = 0
         self.forgotten: dict[str, float] = {}
+        self.newest: Partition | None = None
+        self.uncounted = 0
         self._lock = threading.Lock()
 
     def read_templates(self, connection: sqlite3.Connection) -> None:
@@ -111,36 +119,51 @@ class Table:
 
     def write(self, excerpt: Excerpt, retention: Retention) -> None:
         """Write the changes of an excerpt."""
-        self._known.read_templates(self._connection)  # those of other processes: numbers must not be given twice
-        if (epoch := self.epoch) != self._known.epoch:
-            self._known.epoch, self._known.forgotten = epoch, self.forgotten_digests()
+        last = self._refresh()
         placed = erased_if_forgotten(excerpt.placed, self._known.forgotten)
-        last = self.position if placed else 0
         entries = [*enumerate(placed, 1 + last), *((None, row) for row in excerpt.held.values())]
-        size = 0
         for kind, some in itertools.groupby(entries, lambda entry: entry[1].kind):
             values = [self._values(position, row) for position, row in some]
             self._connection.executemany(_WRITES[kind], values)
-            size += sum(ENTRY_BYTES + len(value[5]) + len(value[7] or b"") for value in values)
+            self._known.uncounted += sum(ENTRY_BYTES + len(value[5]) + len(value[7] or b"") for value in values)
         delete = "DELETE FROM entries WHERE position IS NULL AND kind = ? AND id = ? AND revision = ?"
-        self._connection.executemany(delete, [row.key for row in excerpt.dropped])
-        self._divide(next((position for position, row in enumerate(placed, 1 + last) if row.kind == DECISION), None), size, retention)
+        if excerpt.dropped:
+            self._connection.executemany(delete, [row.key for row in excerpt.dropped])
+        self._divide(next((position for position, row in enumerate(placed, 1 + last) if row.kind == DECISION), None), retention)
 
-    def _divide(self, decided: int | None, size: int, retention: Retention) -> None:
-        """Count what was written to the newest partition, or to a new one that begins at the position of the first of the decisions."""
-        newest = self._connection.execute("SELECT number, first, begun, size FROM partitions ORDER BY number DESC LIMIT 1").fetchone()
-        known = None if newest is None else Partition(newest[0], newest[1], None, newest[2], newest[3])
-        now = time.time()
-        if decided is not None and begins_partition(known, now, retention):
-            number = 0 if known is None else known.number + 1
-            self._connection.execute("INSERT INTO partitions VALUES (?, ?, ?, ?)", (number, decided, now, size))
-        elif known is not None:
-            self._connection.execute("UPDATE partitions SET size = size + ? WHERE number = ?", (size, known.number))
+    def _refresh(self) -> int:
+        """Learn what other processes wrote; return the last position."""
+        position, epoch, templates, partition = self._connection.execute(_STATE).fetchone()
+        if templates > len(self._known.templates):  # else numbers would be given twice
+            self._known.read_templates(self._connection)
+        if epoch != self._known.epoch:
+            self._known.epoch, self._known.forgotten = epoch, self.forgotten_digests()
+        if partition != (-1 if self._known.newest is None else self._known.newest.number):
+            self._read_newest()
+        return int(position)
+
+    def _read_newest(self) -> None:
+        query = "SELECT number, first, NULL, begun, size FROM partitions ORDER BY number DESC LIMIT 1"
+        found = self._connection.execute(query).fetchone()
+        self._known.newest = None if found is None else Partition(*found)
+
+    def _divide(self, decided: int | None, retention: Retention) -> None:
+        """Count what was written to the newest partition, or begin one at the position of the first of the decisions."""
+        known, now = self._known, time.time()
+        if decided is not None and begins_partition(known.newest, now, retention):
+            known.newest = Partition(0 if known.newest is None else known.newest.number + 1, decided, None, now, known.uncounted)
+            values = (known.newest.number, decided, now, known.uncounted)
+            self._connection.execute("INSERT INTO partitions VALUES (?, ?, ?, ?)", values)
+            known.uncounted = 0
+        elif known.newest is not None and known.uncounted >= _COUNTED_BYTES:
+            self._connection.execute("UPDATE partitions SET size = size + ? WHERE number = ?", (known.uncounted, known.newest.number))
+            known.uncounted = 0
+            self._read_newest()
 
     @property
     def position(self) -> int:
         """The last position that the log has given out."""
-        return int(self._connection.execute(_POSITION).fetchone()[0])
+        return int(self._connection.execute(f"SELECT {_POSITION}").fetchone()[0])
 
     @property
     def pending_count(self) -> int:
@@ -150,7 +173,7 @@ class Table:
     @property
     def epoch(self) -> int:
         """The number of times that a user was forgotten."""
-        return int(self._connection.execute("SELECT coalesce(max(epoch), 0) FROM erasures").fetchone()[0])
+        return int(self._connection.execute(f"SELECT {_EPOCH}").fetchone()[0])
 
     def bounds(self) -> tuple[int, int, int]:
         """Return the position up to which entries were dropped, the last one given out by then, and the number of dropped entries."""
