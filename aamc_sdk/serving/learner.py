@@ -142,7 +142,7 @@ class Learner:
             "is_learner": float(self._leads),
             "learner_lag": lag,
             "staleness_s": time.monotonic() - self._current_at if lag or self._stalled or self._away else 0.0,
-            "snapshot_age_s": 0.0 if kept.point == self._point else kept.age_seconds,
+            "snapshot_age_s": 0.0 if kept.point == self._point or not self._router.snapshots else kept.age_seconds,
         }
 
     def close(self) -> None:

@@ -490,3 +490,14 @@ class _Away:
 
     def __getattr__(self, name: str) -> Any:
         raise StoreAwayError("nobody answers")
+
+
+def test_health_says_since_when_the_state_is_not_kept(store: Store) -> None:
+    learner = Learner(store, Changing(), lambda _: None)
+    assert learner.health()["snapshot_age_s"] == 0
+    judge(store, "ann1")
+    learner.flush(10)
+    assert learner.health()["snapshot_age_s"] > 0
+    assert learner.health()["learner_lag"] == 0
+    learner.close()
+    assert learner.health()["snapshot_age_s"] == 0
