@@ -192,6 +192,11 @@ class LedgerStore(Store):
             decisions += erased
         return decisions + erased
 
+    def position(self) -> int:
+        """Return the log's last position."""
+        position, _ = self._counts()
+        return position
+
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision is not in the log."""
         return [feedback_from(row) for row in self.pending_rows() if row.kind == FEEDBACK]

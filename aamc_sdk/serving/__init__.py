@@ -8,7 +8,7 @@ from aamc_sdk.serving.orchestrators import find_orchestrator, load_orchestrator,
 from aamc_sdk.serving.pool_tracker import PoolTracker
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, find_checkpoint, part_name
 from aamc_sdk.serving.services import DefaultSettings, make_services
-from aamc_sdk.serving.snapshots import state_of
+from aamc_sdk.serving.snapshots import restore, state_of
 
 __all__ = [
     "EVALUATION",
@@ -35,6 +35,7 @@ __all__ = [
     "newest_orchestrator",
     "part_name",
     "price",
+    "restore",
     "state_of",
     "trained_name",
 ]
