@@ -5,13 +5,14 @@ from __future__ import annotations
 import abc
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.jsonl import Entry
+from aamc_sdk.log.outcomes import RowOutcomes, is_within
 from aamc_sdk.log.rows import (
     ATTEMPT,
     DECISION,
@@ -26,7 +27,7 @@ from aamc_sdk.log.rows import (
     user_digest,
 )
 from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback, drop_pending
-from aamc_sdk.types import Attempt, Decision, Feedback, Record
+from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Record
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -114,6 +115,20 @@ class LedgerStore(Store):
         while (erased := self._erase(user, BATCH_ENTRIES)) == BATCH_ENTRIES:
             decisions += erased
         return decisions + erased
+
+    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays, without building an object for each entry."""
+        found = RowOutcomes(columns)
+        for row in self.entries():
+            if row.kind != DECISION or is_within(row.time, since, until):
+                found.add(row)
+        return found.outcomes()
+
+    def entries(self, after: int = 0) -> Iterator[Row]:
+        """Yield the entries after a position, in log order."""
+        while rows := self.rows(after, BATCH_ENTRIES):
+            after += len(rows)
+            yield from rows
 
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision is not in the log."""

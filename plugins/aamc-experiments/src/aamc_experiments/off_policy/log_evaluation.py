@@ -19,12 +19,13 @@ from aamc_experiments.off_policy.betting import mean_interval
 from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
 from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, read_log
+from aamc_experiments.off_policy.logged_requests import logged_request
 from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of
 from aamc_sdk.interfaces import Estimator, Reward, Router, Services
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request, choice_probabilities, default_pool, recorded_request
+from aamc_sdk.routing import build_request, choice_probabilities, default_pool
 from aamc_sdk.serving import estimates_fingerprint, make_services
 from aamc_sdk.storage import load_part, plain
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, RoutingRequest
@@ -87,7 +88,7 @@ def evaluate_log(
         raise DataError(f"{url} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
     again = None if estimator is None else _load(estimator, run, plugins, part_services)
     policies = LoggedPolicies(log, part_services.pool, preference, again, _fingerprint(run, plugins, part_services, routers))
-    preferences = np.stack([(preference or record.decision.preference).array for record in log.records])
+    preferences = log.columns["preference"] if preference is None else np.broadcast_to(preference.array, (len(log), 3))
     observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
     outcomes = bounded_outcomes(observed, log.expected, log.probabilities > 0, part_services.reward, preferences)
     document = {
@@ -223,13 +224,13 @@ class LoggedPolicies:
         if router.requires.text and not log.has_texts:
             raise ConfigError(f"it reads the texts of requests, which this log lacks; log with {STORE_TEXT}")
         probabilities = np.zeros((len(log), len(log.candidates)))
-        for rows in _batches(log):
+        for rows in log.batches(BATCH):
             request = self._request(rows)
             if of_run and router.uses_estimates and request.estimates.fingerprint != self.fingerprint:
                 found = "estimates of another estimator than its run's, or none," if self.estimator is None else "another estimator than its run's"
                 raise EstimatesError(f"with {found} it is not the router that would serve; {self._advice}")
             try:
-                probabilities[np.ix_(rows, log.columns(request.pool.names))] = _choices(router, request)
+                probabilities[np.ix_(rows, log.places(request.pool.names))] = _choices(router, request)
             except EstimatesError as error:
                 if not router.uses_estimates:
                     raise
@@ -243,7 +244,7 @@ class LoggedPolicies:
         return f"log with the run's own estimator, or keep texts to estimate them again: {STORE_TEXT}"
 
     def _request(self, rows: NDArray[np.intp]) -> RoutingRequest:
-        request = recorded_request([self.log.records[row] for row in rows], self.pool)
+        request = logged_request(self.log, rows, self.pool)
         if self.preference is not None:
             request = request.with_preference(self.preference.array)
         if self.estimator is None:
@@ -257,16 +258,6 @@ class LoggedPolicies:
 
 def _known(figures: Floats, otherwise: Floats) -> Floats:
     return np.where(np.isnan(figures), otherwise, figures)
-
-
-def _batches(log: LoggedDecisions) -> Iterator[NDArray[np.intp]]:
-    """Yield the rows of requests that one batch can hold: with the same candidates, and all or none with a given preference."""
-    groups: dict[tuple[tuple[str, ...], bool], list[int]] = {}
-    for row, record in enumerate(log.records):
-        groups.setdefault((record.candidates, record.preference_given), []).append(row)
-    for rows in groups.values():
-        for start in range(0, len(rows), BATCH):
-            yield np.array(rows[start : start + BATCH], dtype=np.intp)
 
 
 def _choices(router: Router, request: RoutingRequest) -> Floats:
