@@ -12,7 +12,7 @@ from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces.parts import NoOptions
 
 if TYPE_CHECKING:
-    from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
+    from aamc_sdk.types import Aggregate, Attempt, Decision, Experience, Feedback, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 
 class Store(abc.ABC):
@@ -157,6 +157,10 @@ class Store(abc.ABC):
         again after a user is forgotten.
         """
         return 0
+
+    def aggregates(self) -> Sequence[Aggregate]:
+        """Return sums over the decisions that retention has dropped, by day, tenant and chosen candidate."""
+        return ()
 
     def forget(self, user: str) -> int:
         """Erase user, session, text, embedding and fingerprint of a user's decisions; return how many they are.

@@ -1,11 +1,15 @@
 """The decision log: the rules that all stores share, and the stores ``sqlite`` and ``memory``."""
 
-from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
+from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_text, aggregates_of, combined
+from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
+from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
+from aamc_sdk.log.learned_states import continues, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.packing import Templates
+from aamc_sdk.log.retention import ClockReading, begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import (
     ATTEMPT,
     COLUMNS,
@@ -18,6 +22,7 @@ from aamc_sdk.log.rows import (
     decision_row,
     episode_of,
     erased,
+    erased_if_forgotten,
     record_from,
     user_digest,
     user_of,
@@ -34,6 +39,7 @@ __all__ = [
     "FEEDBACK",
     "MAX_SNAPSHOTS",
     "Batch",
+    "ClockReading",
     "Entry",
     "Excerpt",
     "GroupCommit",
@@ -47,17 +53,32 @@ __all__ = [
     "StoreOptions",
     "Templates",
     "Write",
+    "aggregate_from",
+    "aggregate_key",
+    "aggregate_text",
+    "aggregates_of",
     "append",
     "append_feedback",
+    "begins_partition",
     "columns_of",
+    "combined",
     "connect",
+    "continues",
+    "covered_position",
     "decision_row",
+    "decode",
+    "encode",
     "entry_of",
     "episode_of",
     "erased",
+    "erased_if_forgotten",
+    "followed",
+    "leading_on",
     "line_of",
+    "oldest_goes",
     "open_store",
     "record_from",
+    "renewed_since",
     "replaced_rows",
     "revised_ids",
     "run_writes",

@@ -19,9 +19,11 @@ class Batch:
         rows: The entries.
         decisions: The decisions that they are or refer to, in log order.
         epoch: Number of times that a user was forgotten.
-        follows: Name of the entry before the batch, ``""`` where there is none; None where it is not known.
+        follows: Name of the entry before the batch, ``""`` where there is none: at the log's start, or where the log ends before ``after``, so
+            that it has lost entries. None where it is not known, since retention dropped that entry.
         replaced: The revisions of feedback that entries of the batch replaced.
         last: Name of the entry at the position; that of the last row, else of the entry before the batch, when None.
+        start: The position up to which retention has dropped entries, 0 for none.
     """
 
     position: int
@@ -31,6 +33,7 @@ class Batch:
     follows: str | None
     replaced: Sequence[Row] = ()
     last: str | None = None
+    start: int = 0
 
     def experience(self) -> Experience:
         """Return the batch as an experience."""
@@ -43,7 +46,7 @@ class Batch:
         )
         replaced = [feedback_from(row) for row in self.replaced]
         last = self.last or (self.rows[-1].name if self.rows else self.follows)
-        return attrs.evolve(experience, follows=self.follows, last=last, replaced=replaced)
+        return attrs.evolve(experience, follows=self.follows, last=last, replaced=replaced, start=self.start)
 
 
 def joined(position: int, records: Sequence[Record], entries: Sequence[Attempt | Feedback], made: int, epoch: int) -> Experience:
@@ -72,6 +75,22 @@ def joined(position: int, records: Sequence[Record], entries: Sequence[Attempt |
         expected_quality=[_expected_quality(record) for record in records],
         records=records,
     )
+
+
+def followed(after: int, name: str | None, start: int, position: int) -> str | None:
+    """Return what a batch follows, see :class:`Batch`.
+
+    Args:
+        after: The position after which the batch begins.
+        name: The name of the entry at that position; None if the log has none there.
+        start: The position up to which retention has dropped entries.
+        position: The last position that the log has given out.
+    """
+    if after < start:
+        return None
+    if name is None and 0 < after <= position and start > 0:
+        return None
+    return name or ""
 
 
 def revised_ids(rows: Iterable[Row]) -> list[str]:

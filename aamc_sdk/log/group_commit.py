@@ -55,6 +55,11 @@ class GroupCommit:
         self._thread.start()
 
     @property
+    def queued(self) -> int:
+        """The number of writes that wait for their turn."""
+        return self._queue.qsize()
+
+    @property
     def forked(self) -> bool:
         """Whether this process is a fork of the one that opened the log."""
         return self._lock.forked

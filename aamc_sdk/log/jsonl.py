@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import attrs
 
 from aamc_sdk.errors import AamcError, DataError, nearest, one_of
+from aamc_sdk.log.json_text import encode
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row, record_from
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, check_name
 
@@ -96,9 +97,7 @@ def _decision(fields: Mapping[str, Any]) -> Row:
     fingerprint = fields.get("fingerprint") or ""
     if fingerprint:
         check_name(fingerprint, "a decision's fingerprint")
-    row = Row(
-        DECISION, decision["id"], decision["id"], decision["candidate"], json.dumps(content), fields["time"], embedding, fingerprint=fingerprint
-    )
+    row = Row(DECISION, decision["id"], decision["id"], decision["candidate"], encode(content), fields["time"], embedding, fingerprint=fingerprint)
     record_from(row)
     return row
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import abc
 import logging
+import math
+import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import attrs
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.outcomes import RowOutcomes, is_within
+from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
 from aamc_sdk.log.rows import (
     ATTEMPT,
     DECISION,
@@ -33,7 +38,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 MAX_SNAPSHOTS = 8
 """Number of snapshots that a log keeps; of more, those written longest ago go."""
-DAY_SECONDS = 24 * 3600
+RETAIN_SECONDS = 60.0
+"""Time between two calls of ``retain``, in a store that has limits."""
 EXPIRY_SECONDS = 3600.0
 """Time between two searches for pending entries that came too long ago."""
 EXPIRIES = 10
@@ -43,17 +49,43 @@ BATCH_ENTRIES = 1000
 
 
 class LedgerStore(Store):
-    """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way."""
+    """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way.
+
+    A subclass that divides its log calls ``_start_retention`` when it is open, and ``_stop_retention`` before it closes.
+    """
 
     Config = StoreOptions
     _next_expiry = 0.0
     _added = 0
+    _retention: threading.Thread | None = None
+
+    def __init__(self, url: str, config: Any) -> None:
+        super().__init__(url, config)
+        self._opened_at = ClockReading.now()
+        self._jump_reported = False
+        self._ending = threading.Event()
+        self._unlogged = 0
 
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
-        """Append decisions, all or none; return each as it is in the log."""
+        """Append decisions, all or none; return each as it is in the log.
+
+        With ``on_store_failure=serve``, decisions that cannot be logged now are returned with an unknown propensity, and counted.
+        """
         given = list(records)
-        found = self._append_decisions([decision_row(record, self.config.store_text) for record in given])
+        rows = [decision_row(record, self.config.store_text) for record in given]
+        try:
+            found = self._append_decisions(rows)
+        except StoreAwayError as error:
+            if self.config.on_store_failure != "serve":
+                raise
+            self._note_unlogged(len(given), error)
+            return [attrs.evolve(record.decision, propensity=math.nan) for record in given]
         return [record.decision if row is None else decision_from(row) for record, row in zip(given, found, strict=True)]
+
+    def _note_unlogged(self, count: int, error: StoreError) -> None:
+        if not self._unlogged:
+            logger.error("decisions are served without being logged (on_store_failure=serve), and are not learned from: %s", error)
+        self._unlogged += count
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""
@@ -109,6 +141,51 @@ class LedgerStore(Store):
                 return new, refusal
         return new, None
 
+    def retain(self) -> int:
+        """Drop what is beyond the limits of the store's retention; return the number of decisions dropped.
+
+        Nothing while the clock of this machine is more than an hour off the time that has passed since the store was opened: a warning says so once.
+        """
+        limits = self.config.retention
+        if limits.days is None and limits.max_gb is None:
+            return 0
+        if ClockReading.now().jumped_since(self._opened_at):
+            if not self._jump_reported:
+                logger.warning(
+                    "the clock was set by more than an hour, so nothing is dropped from the log %s until the program is restarted", self.url
+                )
+            self._jump_reported = True
+            return 0
+        self._jump_reported = False
+        return self._retain()
+
+    def _retain(self) -> int:
+        """Drop partitions while :func:`aamc_sdk.log.oldest_goes`; return the number of decisions dropped."""
+        return 0
+
+    def _start_retention(self) -> None:
+        """Call :meth:`retain` on a thread of its own from time to time, where the log has limits."""
+        if self.config.retention.days is not None or self.config.retention.max_gb is not None:
+            self._retention = threading.Thread(target=self._keep_retaining, name="aamc-retention", daemon=True)
+            self._retention.start()
+
+    def _stop_retention(self) -> None:
+        """End that thread; twice, or in a forked child, does nothing."""
+        self._ending.set()
+        if self._retention is not None:
+            self._retention.join()
+
+    def _keep_retaining(self) -> None:
+        reported = ""
+        while not self._ending.wait(RETAIN_SECONDS):
+            try:
+                self.retain()
+                reported = ""
+            except Exception as error:  # such as a disk that is full; the next time may do
+                if str(error) != reported:
+                    logger.warning("the log could not be brought within its limits, which is tried again: %s", error)
+                reported = str(error)
+
     def forget(self, user: str) -> int:
         """Erase a user's decisions; return how many they are. Others' writes come between two batches."""
         decisions = 0
@@ -149,6 +226,8 @@ class LedgerStore(Store):
             "pending_feedback": kinds.count(FEEDBACK),
             "pending_attempts": kinds.count(ATTEMPT),
             "snapshots": snapshots,
+            "unlogged": self._unlogged,
+            **self._own_health(),
         }
 
     @abc.abstractmethod
@@ -174,9 +253,13 @@ class LedgerStore(Store):
     def _counts(self) -> tuple[int, int]:
         """Return the log's last position and its number of snapshots."""
 
+    def _own_health(self) -> Mapping[str, float]:
+        """Return what else this store knows: ``start``, ``partitions``, ``size_bytes``, ``floors_to_clean``, ``queued``, and the true ``entries``."""
+        return {}
+
     @abc.abstractmethod
-    def _forgotten_digests(self) -> Collection[str]:
-        """Return the digests of all users who were forgotten."""
+    def _forgotten_digests(self) -> Mapping[str, float]:
+        """Return the time at which each forgotten user was forgotten, in seconds since the epoch, by the user's digest."""
 
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         """Append decisions, all or none; return for each the earlier one of its id, None where it is new."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.log.learned_states import continues, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory_ledger import MemoryLedger
 from aamc_sdk.log.rows import Row
 from aamc_sdk.log.rules import Write, append_feedback
-from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot, StateDelta
 
 T = TypeVar("T")
 
@@ -82,8 +83,29 @@ class MemoryStore(LedgerStore):
             if snapshot.epoch == ledger.epoch and (known is None or known.position < snapshot.position):
                 ledger.snapshots.pop(name, None)  # the newest stands last
                 ledger.snapshots[name] = snapshot
+                ledger.deltas[name] = [delta for delta in ledger.deltas[name] if delta.after >= snapshot.position]
             for oldest in list(ledger.snapshots)[:-MAX_SNAPSHOTS]:
                 del ledger.snapshots[oldest]
+                ledger.deltas.pop(oldest, None)
+
+    def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
+        """Return the changes that lead on from a state of that name, in order; None where nothing does."""
+        with self._lock:
+            kept = list(self._ledger.deltas[name])
+            return leading_on(kept, after, self._newest(name)) if epoch == self._ledger.epoch else None
+
+    def put_delta(self, name: str, delta: StateDelta) -> bool:
+        """Keep the changes of a state; return whether they lead on from the newest."""
+        with self._lock:
+            fits = continues(delta, self._newest(name), self._open.epoch)
+            if fits:
+                self._ledger.deltas[name].append(delta)
+            return fits
+
+    def _newest(self, name: str) -> int:
+        """Return the position of the newest state of a name."""
+        chain, snapshot = self._ledger.deltas[name], self._ledger.snapshots.get(name)
+        return chain[-1].position if chain else 0 if snapshot is None else snapshot.position
 
     def close(self) -> None:
         """Refuse further writes."""
@@ -97,7 +119,7 @@ class MemoryStore(LedgerStore):
         with self._lock:
             return len(self._ledger), len(self._ledger.snapshots)
 
-    def _forgotten_digests(self) -> Collection[str]:
+    def _forgotten_digests(self) -> Mapping[str, float]:
         return self._ledger.forgotten
 
     def _write(self, write: Write[T]) -> T:

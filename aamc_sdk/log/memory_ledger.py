@@ -7,6 +7,7 @@ since most are new and their decision is in the log.
 from __future__ import annotations
 
 import itertools
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ from aamc_sdk.log.rows import (
     attempt_from,
     decision_row,
     erased,
+    erased_if_forgotten,
     feedback_from,
     feedback_row,
     record_from,
@@ -28,7 +30,7 @@ from aamc_sdk.log.rows import (
     without_text,
 )
 from aamc_sdk.log.rules import warn_of_pending
-from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, Snapshot
+from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, Snapshot, StateDelta
 
 Key = tuple[str, str, int]
 """An entry's kind, id and revision."""
@@ -56,14 +58,16 @@ class MemoryLedger:
         pending_rows: Entries whose decision is not in the log, in order of arrival.
         snapshots: Snapshots by name, the newest last.
         epoch: Number of times that a user was forgotten.
-        forgotten: Digests of the forgotten users.
+        forgotten: The time at which each user was forgotten, by the user's digest.
+        deltas: The chain of deltas by name, in order.
     """
 
     def __init__(self) -> None:
         self.pending_rows: dict[Key, Row] = {}
         self.snapshots: dict[str, Snapshot] = {}
+        self.deltas: defaultdict[str, list[StateDelta]] = defaultdict(list)
         self.epoch = 0
-        self.forgotten: set[str] = set()
+        self.forgotten: dict[str, float] = {}  # digests and times
         self._log: list[UnreadRecords | Record | Feedback | Row] = []
         self._positions: defaultdict[str, dict[str, int]] = defaultdict(dict)  # by kind, by id: of the latest revision
         self._replaced: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # by kind and id: of earlier revisions
@@ -74,9 +78,9 @@ class MemoryLedger:
         return len(self._log)
 
     def add_new_decisions(self, ids: Sequence[str], records: Sequence[Record], store_text: bool) -> bool:
-        """Place decisions as they are; return whether that was possible: they are new, and nothing is pending."""
+        """Place decisions as they are; return whether that was possible: they are new, nothing is pending, and no user was forgotten."""
         known, first = self._positions[DECISION], len(self._log)
-        if self.pending_rows or len(set(ids)) < len(ids) or not known.keys().isdisjoint(ids):
+        if self.pending_rows or self.forgotten or len(set(ids)) < len(ids) or not known.keys().isdisjoint(ids):
             return False
         known.update(zip(ids, itertools.count(first)))
         self._log.extend(itertools.repeat(UnreadRecords(first, records, store_text), len(ids)))
@@ -117,6 +121,7 @@ class MemoryLedger:
 
     def place(self, row: Row) -> None:
         """Give an entry the log's next position."""
+        (row,) = erased_if_forgotten([row], self.forgotten)
         self.pending_rows.pop(row.key, None)
         earlier = self._positions[row.kind].get(row.id)
         if earlier is not None:
@@ -170,7 +175,8 @@ class MemoryLedger:
         if len(positions) < limit:
             self.snapshots.clear()
             self.epoch += 1
-            self.forgotten.add(user_digest(user))
+            self.forgotten[user_digest(user)] = time.time()
+            self.deltas.clear()
         return len(positions)
 
     def _pending_revisions(self, kind: str, entry_id: str) -> list[Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterable
 from typing import TypeVar
@@ -162,9 +161,15 @@ def _decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) 
     Raises:
         StoreError: The content is damaged.
     """
-    with contextlib.suppress(msgspec.MsgspecError, UnicodeEncodeError):
+    try:
         return decoder.decode(content)
-    try:  # half of a surrogate pair, which msgspec refuses
+    except (msgspec.MsgspecError, UnicodeEncodeError):
+        return _converted(decoder, content, name)
+
+
+def _converted(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -> T:
+    """Return the same of a content with half of a surrogate pair, which msgspec refuses."""
+    try:
         document = json.loads(content)
         if isinstance(document, dict) and "query" in document:
             document["query"] = msgspec.Raw(json.dumps(document["query"]).encode())

@@ -6,13 +6,13 @@ beside its entries, and they are never changed.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aamc_sdk.errors import StoreError
+from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.rows import DECISION, Row, erased
 
 LEVEL = 3
@@ -42,7 +42,7 @@ class Templates:
         """Add the templates that the log has after the known ones."""
         for content in contents:
             self._contents.append(content)
-            self._alike[_sort_of(json.loads(content))].append(len(self._contents))
+            self._alike[_sort_of(decode(content))].append(len(self._contents))
 
     def pack(self, row: Row) -> tuple[bytes, bytes | None]:
         """Return a row's content as it is kept, and the template that must be kept with it, None if the log has what it needs.
@@ -88,4 +88,4 @@ def _sort_of(fields: Mapping[str, Any]) -> str:
 
 def _without_user(row: Row) -> bytes:
     fields = erased(row).fields
-    return json.dumps(fields | {"query": fields["query"] | {"tenant": None}}).encode()
+    return encode(fields | {"query": fields["query"] | {"tenant": None}}).encode()

@@ -6,12 +6,10 @@ have are left out of the JSON where they have their default, so that its entries
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +18,7 @@ import numpy as np
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreError
-from aamc_sdk.storage import plain, to_json
+from aamc_sdk.log.json_text import decode, encode, encode_strictly
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Floats, Outcomes, Preference, Query, Record, Turn, new_ids, request_fingerprint
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
@@ -139,7 +137,7 @@ class Row:
             StoreError: It is damaged.
         """
         try:
-            return json.loads(self.content)  # type: ignore[no-any-return]  # a mapping, as it was written
+            return decode(self.content)  # type: ignore[no-any-return]  # a mapping, as it was written
         except ValueError as error:
             raise StoreError(f"the log's entry {self.name!r} is damaged ({error}): restore a copy of the log") from error
 
@@ -204,7 +202,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
         id=decision.id,
         decision_id=decision.id,
         candidate=decision.candidate,
-        content=_json(content),
+        content=(encode_strictly if decision.notes else encode)(content),
         time=decision.time,
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
         fingerprint=fingerprint,
@@ -279,6 +277,25 @@ def user_digest(user: str) -> str:
     return hashlib.sha256(f"forgotten by aamc: {user}".encode(errors="surrogatepass")).hexdigest()
 
 
+def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> list[Row]:
+    """Return rows with the decisions erased that forgotten users made before they were forgotten.
+
+    Such decisions come late: from a spool, an import, or a copy of the log.
+
+    Args:
+        rows: Rows to be written.
+        forgotten: The time at which each user was forgotten, in seconds since the epoch, by the user's digest.
+    """
+    if not forgotten:
+        return list(rows)
+    return [erased(row) if row.kind == DECISION and _is_forgotten(row, forgotten) else row for row in rows]
+
+
+def _is_forgotten(row: Row, forgotten: Mapping[str, float]) -> bool:
+    user = columns_of(row)["user_id"]
+    return user is not None and row.time <= forgotten.get(user_digest(user), -math.inf)
+
+
 def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: str | None = None) -> Row:
     """Return an attempt as it is kept.
 
@@ -304,7 +321,7 @@ def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: st
         id=f"{attempt.decision_id}/{own}",
         decision_id=attempt.decision_id,
         candidate=attempt.candidate,
-        content=_json(kept),
+        content=encode(kept),
         time=time.time(),
         columns=_attempt_columns(kept),
     )
@@ -317,7 +334,7 @@ def feedback_attempt_id(feedback: Feedback) -> str:
 
 def numbered(row: Row, n: int) -> Row:
     """Return an attempt's row with a number."""
-    return attrs.evolve(row, content=_json(row.fields | {"n": n}), columns=None)
+    return attrs.evolve(row, content=encode(row.fields | {"n": n}), columns=None)
 
 
 def attempt_from(row: Row) -> Attempt:
@@ -348,7 +365,7 @@ def feedback_row(feedback: Feedback) -> Row:
         id=feedback.id,
         decision_id=feedback.decision_id,
         candidate=feedback.candidate or "",
-        content=_json(_fields(feedback, "time")),
+        content=encode(_fields(feedback, "time")),
         time=feedback.time,
         revision=feedback.revision,
         columns={"quality": None if feedback.quality is None else float(feedback.quality), "beaten": feedback.over},
@@ -375,11 +392,12 @@ def redacted_query(query: Query) -> Query:
 
 
 def _with_query(row: Row, query: Query) -> Row:
-    return attrs.evolve(row, content=_json(row.fields | {"query": _query_fields(query)}), columns=None)
+    return attrs.evolve(row, content=encode(row.fields | {"query": _query_fields(query)}), columns=None)
 
 
 def _query_fields(query: Query) -> dict[str, Any]:
     fields = _fields(query)
+    fields["needs"] = sorted(query.needs)
     return fields | {"turns": [attrs.asdict(turn) for turn in query.turns]} if query.turns else fields
 
 
@@ -398,15 +416,6 @@ def _fields(instance: Any, *left_out: str) -> dict[str, Any]:
         if values[name] == default:
             del values[name]
     return values
-
-
-def _json(content: dict[str, Any]) -> str:
-    with contextlib.suppress(TypeError, ValueError):  # NaN in a note: looking for it in every entry would take longer than writing one
-        return json.dumps(content, allow_nan=False, default=plain)
-    try:
-        return to_json(content)
-    except TypeError as error:
-        raise StoreError(f"the log keeps JSON's own types only ({error}); use numbers, text, lists and mappings in notes") from error
 
 
 def _known(value: float) -> float | None:

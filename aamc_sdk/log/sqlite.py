@@ -12,7 +12,7 @@ import logging
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,9 +144,9 @@ class SqliteStore(LedgerStore):
         with self._reading() as table:
             return table.position, table.snapshot_count
 
-    def _forgotten_digests(self) -> Collection[str]:
+    def _forgotten_digests(self) -> Mapping[str, float]:
         with self._reading() as table:
-            return set(table.forgotten_digests())
+            return table.forgotten_digests()
 
     def close(self) -> None:
         """Finish the writes, then close the file."""

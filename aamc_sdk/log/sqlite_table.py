@@ -168,9 +168,9 @@ class Table:
             self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (time.time(), user_digest(user)))
         return len(rows)
 
-    def forgotten_digests(self) -> list[str]:
-        """Return the digests of the users who were forgotten; logs of the first versions have none."""
-        return [who for (who,) in self._connection.execute("SELECT who FROM erasures WHERE who IS NOT NULL")]
+    def forgotten_digests(self) -> dict[str, float]:
+        """Return the time at which each user was forgotten, by the user's digest; logs of the first versions have none."""
+        return dict(self._connection.execute("SELECT who, max(time) FROM erasures WHERE who IS NOT NULL GROUP BY who").fetchall())
 
     def _rows(self, query: str, *values: object) -> list[Row]:
         return [Row(*found) for found in self._connection.execute(query, values)]

@@ -12,7 +12,7 @@ from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn
-from aamc_sdk.types.records import Partition, Record, Records, Snapshot, StateDelta, fingerprint_of, request_fingerprint
+from aamc_sdk.types.records import Aggregate, Partition, Record, Records, Snapshot, StateDelta, fingerprint_of, request_fingerprint
 from aamc_sdk.types.texts import as_names, check_name, check_text
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "OUTCOME_COLUMNS",
     "ROUNDING",
     "STATUSES",
+    "Aggregate",
     "AnswerLengths",
     "Attempt",
     "ByName",

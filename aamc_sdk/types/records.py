@@ -119,6 +119,48 @@ class Partition:
     size: int
 
 
+@attrs.frozen
+class Aggregate:
+    """Sums over decisions of one day, tenant and chosen candidate that retention has dropped.
+
+    ``weighted_quality / inverse_propensity`` estimates the candidate's quality off-policy, see self-normalised inverse propensity scoring.
+
+    Attributes:
+        day: The UTC day of the decisions, such as ``2026-11-21``.
+        tenant: Their tenant; None for none.
+        candidate: The chosen candidate.
+        decisions: Number of decisions.
+        judged: Number of decisions with a known quality, see :class:`aamc_sdk.types.LoggedOutcomes`.
+        quality: Sum of the known qualities.
+        inverse_propensity: Sum of 1 / propensity, over judged decisions with a known propensity.
+        weighted_quality: Sum of quality / propensity, over the same decisions.
+        cost_usd: Sum of the known costs in USD.
+        costs: Number of known costs.
+        latency_ms: Sum of the known latencies in milliseconds.
+        latencies: Number of known latencies.
+        failed: Number of decisions whose calls failed, and none was successful.
+    """
+
+    day: str
+    tenant: str | None
+    candidate: str
+    decisions: int = 0
+    judged: int = 0
+    quality: float = 0.0
+    inverse_propensity: float = 0.0
+    weighted_quality: float = 0.0
+    cost_usd: float = 0.0
+    costs: int = 0
+    latency_ms: float = 0.0
+    latencies: int = 0
+    failed: int = 0
+
+    def plus(self, other: Aggregate) -> Aggregate:
+        """Return the sums of this aggregate and another one of the same day, tenant and candidate."""
+        names = [field.name for field in attrs.fields(Aggregate)][3:]
+        return attrs.evolve(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
 @attrs.frozen(eq=False)
 class Records(Sequence[Record]):
     """Decisions and the request that they answer, row for row; a record is made when it is read.

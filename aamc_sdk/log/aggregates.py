@@ -1,0 +1,79 @@
+"""Aggregates: sums over decisions that retention drops, so that off-policy estimates and reports still count them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+import attrs
+import numpy as np
+
+from aamc_sdk.log.json_text import decode, encode
+from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.log.retention import DAY_SECONDS
+from aamc_sdk.log.rows import DECISION, Row, columns_of
+from aamc_sdk.types import Aggregate
+
+_FIRST_DAY = date(1970, 1, 1).toordinal()
+
+
+def aggregates_of(rows: Iterable[Row]) -> list[Aggregate]:
+    """Return the sums over some decisions, one for each day, tenant and chosen candidate.
+
+    Args:
+        rows: The decisions with all their placed entries, in log order. Decisions need no content where they have columns.
+    """
+    found, about = RowOutcomes(), list[tuple[float, str | None]]()
+    for row in rows:
+        found.add(row)
+        if row.kind == DECISION:
+            about.append((row.time, columns_of(row)["tenant"]))
+    logged = found.outcomes()
+    judged = np.isfinite(logged.quality)
+    weighable = judged & (logged.propensity > 0)  # NaN is not greater than 0
+    weights = np.divide(1.0, logged.propensity, out=np.zeros(len(logged)), where=weighable)
+    figures = {
+        "decisions": np.ones(len(logged), dtype=int),
+        "judged": judged.astype(int),
+        "quality": np.nan_to_num(logged.quality),
+        "inverse_propensity": weights,
+        "weighted_quality": weights * np.nan_to_num(logged.quality),
+        "cost_usd": np.nan_to_num(logged.cost_usd),
+        "costs": np.isfinite(logged.cost_usd).astype(int),
+        "latency_ms": np.nan_to_num(logged.latency_ms),
+        "latencies": np.isfinite(logged.latency_ms).astype(int),
+        "failed": logged.failed.astype(int),
+    }
+    values = zip(*(array.tolist() for array in figures.values()), strict=True)
+    each = zip(about, logged.candidates, values, strict=True)
+    return combined(Aggregate(_day(time), tenant, candidate, *sums) for (time, tenant), candidate, sums in each)
+
+
+def combined(aggregates: Iterable[Aggregate]) -> list[Aggregate]:
+    """Return aggregates with those of one day, tenant and candidate added up, in the order of their first one."""
+    sums: dict[str, Aggregate] = {}
+    for each in aggregates:
+        key = aggregate_key(each)
+        sums[key] = each if key not in sums else sums[key].plus(each)
+    return list(sums.values())
+
+
+def aggregate_key(aggregate: Aggregate) -> str:
+    """Return the text by which an aggregate is kept: day, tenant and candidate as a JSON list."""
+    return encode([aggregate.day, aggregate.tenant, aggregate.candidate])
+
+
+def aggregate_text(aggregate: Aggregate) -> str:
+    """Return an aggregate as JSON."""
+    return encode(attrs.asdict(aggregate))
+
+
+def aggregate_from(text: str | bytes) -> Aggregate:
+    """Return the aggregate that :func:`aggregate_text` wrote; figures of later versions are left out."""
+    fields = {field.name for field in attrs.fields(Aggregate)}
+    return Aggregate(**{name: value for name, value in decode(text).items() if name in fields})
+
+
+def _day(when: float) -> str:
+    """Return the UTC day of a time, such as ``2026-11-21``; of times beyond the calendar, its last day."""
+    return date.fromordinal(int(min(max(_FIRST_DAY + when // DAY_SECONDS, 1), date.max.toordinal()))).isoformat()

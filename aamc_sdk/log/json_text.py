@@ -1,0 +1,55 @@
+"""JSON of the log's entries. The format is that of the standard library, and so are the values that are refused; msgspec is several times as fast."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import msgspec
+
+from aamc_sdk.errors import StoreError
+from aamc_sdk.storage import plain, to_json
+
+
+def _converted(value: Any) -> Any:
+    """Return an array as a list, and so on."""
+    found = plain(value)
+    if found is value:
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return found
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_converted)
+_decoder = msgspec.json.Decoder()
+
+
+def encode(content: Any) -> str:
+    """Return a value of JSON's types, arrays and sets as JSON without NaN, which becomes null."""
+    with contextlib.suppress(msgspec.MsgspecError, TypeError, UnicodeEncodeError):  # half a surrogate pair, which json escapes
+        return _encoder.encode(content).decode()
+    return to_json(content)
+
+
+def encode_strictly(content: Any) -> str:
+    """Return a value of JSON's types and arrays as JSON: dates and other types that msgspec would turn into texts are refused.
+
+    Raises:
+        StoreError: It has a value of another type.
+    """
+    try:
+        return to_json(content)
+    except TypeError as error:
+        raise StoreError(f"the log keeps JSON's own types only ({error}); use numbers, text, lists and mappings in notes") from error
+
+
+def decode(content: str | bytes) -> Any:
+    """Return the value of a JSON document.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    try:
+        return _decoder.decode(content)
+    except (msgspec.MsgspecError, UnicodeEncodeError):  # half a surrogate pair, or damaged, which json explains
+        return json.loads(content)

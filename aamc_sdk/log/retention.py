@@ -1,0 +1,92 @@
+"""When a partition of the log begins, and when the oldest one goes: the rules of all stores, without a store."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from aamc_sdk.log.rows import Retention
+from aamc_sdk.types import Partition
+
+DAY_SECONDS = 24 * 3600
+MAX_PARTITION_BYTES = 4e9
+PARTITIONS_PER_LIMIT = 16
+"""Partitions that fill ``max_gb``, so that the size of a log falls by little when one goes."""
+RENEWED_DAYS = 7.0
+"""Days without ``put_snapshot`` after which a router no longer holds back a log that has no limit in days."""
+JUMP_SECONDS = 3600.0
+"""Difference between two clocks that means that one of them was set."""
+
+
+def begins_partition(newest: Partition | None, now: float, retention: Retention) -> bool:
+    """Return whether the next decision begins a partition: on a later UTC day than the newest one, or when that is large.
+
+    Args:
+        newest: The newest partition; None in a log without decisions.
+        now: The present time, in seconds since the epoch; a clock that goes back begins none.
+        retention: The log's limits.
+    """
+    if newest is None:
+        return True
+    largest = MAX_PARTITION_BYTES if retention.max_gb is None else retention.max_gb * 1e9 / PARTITIONS_PER_LIMIT
+    return now // DAY_SECONDS > newest.begun // DAY_SECONDS or newest.size > largest
+
+
+def oldest_goes(partitions: Sequence[Partition], retention: Retention, now: float, size: int) -> bool:
+    """Return whether the oldest partition is beyond the log's limits.
+
+    It has ended when a later one began; the newest, which still grows, never goes. If the time of a later beginning is wrong since a clock was,
+    those that began after it count.
+
+    Args:
+        partitions: The log's partitions, the oldest first.
+        retention: The log's limits.
+        now: The present time, in seconds since the epoch; the server's, where there is one.
+        size: The log's present size in bytes.
+    """
+    if len(partitions) < 2:  # the newest stays
+        return False
+    ended = min(later.begun for later in partitions[1:])
+    too_old = retention.days is not None and ended < now - retention.days * DAY_SECONDS
+    return too_old or (retention.max_gb is not None and size > retention.max_gb * 1e9)
+
+
+def renewed_since(retention: Retention, now: float) -> float:
+    """Return the time since which a snapshot must have been put, new or not, so that its router counts as one that still learns."""
+    return now - (RENEWED_DAYS if retention.days is None else retention.days) * DAY_SECONDS
+
+
+def covered_position(states: Iterable[tuple[int, float]], since: float) -> float:
+    """Return the position up to which all routers that still learn have learned.
+
+    Only decisions whose entries all have this position or an earlier one may go.
+
+    Args:
+        states: Position, and time of the last renewal, of each router's newest full snapshot or floor.
+        since: See :func:`renewed_since`.
+
+    Returns:
+        Infinity where no router learns.
+    """
+    return min((position for position, renewed in states if renewed >= since), default=math.inf)
+
+
+@attrs.frozen
+class ClockReading:
+    """The time of day and a clock that nobody sets, read together, in seconds."""
+
+    wall: float
+    steady: float
+
+    @classmethod
+    def now(cls) -> ClockReading:
+        """Read the clocks. Where the system has a steady clock that goes on while the machine sleeps, it is this one."""
+        boot = getattr(time, "CLOCK_BOOTTIME", None)
+        return cls(time.time(), time.monotonic() if boot is None else time.clock_gettime(boot))
+
+    def jumped_since(self, earlier: ClockReading) -> bool:
+        """Return whether the time of day was set since an earlier reading, by more than an hour."""
+        return abs((self.wall - earlier.wall) - (self.steady - earlier.steady)) > JUMP_SECONDS

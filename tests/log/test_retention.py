@@ -1,0 +1,72 @@
+"""The rules of partitions and retention, without a store."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from aamc_sdk.log import Retention, begins_partition, covered_position, oldest_goes, renewed_since
+from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.types import Partition
+
+DAY = 24 * 3600.0
+NOON = 20_000 * DAY + 12 * 3600
+
+
+def partition(number: int, begun: float, size: int = 0) -> Partition:
+    return Partition(number, 1 + 100 * number, None, begun, size)
+
+
+@pytest.mark.parametrize(
+    ("newest", "now", "max_gb", "begins"),
+    [
+        (None, NOON, None, True),
+        (partition(0, NOON), NOON + 11 * 3600, None, False),
+        (partition(0, NOON), NOON + 12 * 3600, None, True),  # midnight
+        (partition(0, NOON), NOON - 30 * DAY, None, False),  # a clock that goes back
+        (partition(0, NOON, size=4_000_000_001), NOON, None, True),
+        (partition(0, NOON, size=3_999_999_999), NOON, None, False),
+        (partition(0, NOON, size=1_000_001), NOON, 0.016, True),
+        (partition(0, NOON, size=999_999), NOON, 0.016, False),
+    ],
+)
+def test_a_partition_begins_with_a_day_or_when_the_newest_is_large(newest, now, max_gb, begins):
+    assert begins_partition(newest, now, Retention(max_gb=max_gb)) is begins
+
+
+def test_the_oldest_goes_when_it_ended_too_long_ago():
+    partitions = [partition(number, NOON + number * DAY) for number in range(3)]
+    limits = Retention(days=2)
+    assert not oldest_goes(partitions, limits, NOON + 3 * DAY, 0)
+    assert oldest_goes(partitions, limits, NOON + 3 * DAY + 1, 0)
+    assert not oldest_goes(partitions[2:], limits, NOON + 1000 * DAY, 10**12)  # the newest still grows
+
+
+def test_the_oldest_goes_when_the_log_is_too_large():
+    partitions = [partition(number, NOON) for number in range(2)]
+    assert not oldest_goes(partitions, Retention(max_gb=1), NOON, 10**9)
+    assert oldest_goes(partitions, Retention(max_gb=1), NOON, 10**9 + 1)
+    assert not oldest_goes(partitions, Retention(), NOON + 1000 * DAY, 10**15)
+
+
+def test_a_partition_that_began_in_the_future_keeps_none_before_it():
+    partitions = [partition(0, NOON), partition(1, NOON + 1000 * DAY), partition(2, NOON + DAY)]
+    assert oldest_goes(partitions, Retention(days=1), NOON + 3 * DAY, 0)
+
+
+def test_only_routers_that_still_learn_hold_a_partition_back():
+    since = renewed_since(Retention(days=2), NOON)
+    assert since == NOON - 2 * DAY
+    assert renewed_since(Retention(max_gb=1), NOON) == NOON - 7 * DAY
+    assert covered_position([(70, NOON), (90, NOON - DAY), (10, NOON - 3 * DAY)], since) == 70
+    assert covered_position([(10, NOON - 3 * DAY)], since) == covered_position([], since) == math.inf
+
+
+def test_a_clock_that_was_set_is_told_from_time_that_passed():
+    opened = ClockReading(NOON, 50.0)
+    assert not ClockReading(NOON + 400 * DAY, 50 + 400 * DAY).jumped_since(opened)
+    assert not ClockReading(NOON + 3600, 50).jumped_since(opened)
+    assert ClockReading(NOON + 3700, 50).jumped_since(opened)
+    assert ClockReading(NOON - 3700, 50).jumped_since(opened)
+    assert not ClockReading.now().jumped_since(ClockReading.now())
