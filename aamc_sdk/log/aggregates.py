@@ -25,7 +25,7 @@ def aggregates_of(rows: Iterable[Row]) -> list[Aggregate]:
     """
     found, about = RowOutcomes(), list[tuple[float, str | None]]()
     for row in rows:
-        found.add(row)
+        found.add_row(row)
         if row.kind == DECISION:
             about.append((row.time, columns_of(row)["tenant"]))
     logged = found.outcomes()

@@ -198,7 +198,7 @@ class LedgerStore(Store):
         found = RowOutcomes(columns)
         for row in self.entries():
             if row.kind != DECISION or is_within(row.time, since, until):
-                found.add(row)
+                found.add_row(row)
         return found.outcomes()
 
     def entries(self, after: int = 0) -> Iterator[Row]:

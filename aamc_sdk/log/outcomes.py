@@ -11,7 +11,7 @@ import numpy as np
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.rows import ATTEMPT, DECISION, Row, columns_of, query_from
-from aamc_sdk.types import FIGURES, DecisionFields, LoggedOutcomes, OutcomeJoin, Query
+from aamc_sdk.types import FIGURES, DecisionFields, OutcomeJoin, Query
 
 T = TypeVar("T")
 _Numbers = list[float | None]
@@ -78,46 +78,32 @@ _CONTENT, _DRAWN, _QUERY = msgspec.json.Decoder(_Content), msgspec.json.Decoder(
 _JUDGEMENT = msgspec.json.Decoder(Judgement)
 
 
-class RowOutcomes:
-    """Joins rows of a log, whole or by their columns; see :class:`aamc_sdk.types.OutcomeJoin`."""
+class RowOutcomes(OutcomeJoin):
+    """Joins rows of a log, whole or by their columns."""
 
     def __init__(self, columns: Iterable[str] = ()) -> None:
-        self._join = OutcomeJoin(columns, _query)
+        super().__init__(columns, _query)
 
-    @property
-    def needs_content(self) -> bool:
-        """Whether the content of decisions is needed, and not their columns alone."""
-        return self._join.needs_fields
-
-    def add(self, row: Row) -> None:
+    def add_row(self, row: Row) -> None:
         """Add an entry."""
         if row.kind == DECISION:
             propensity = _decoded(_DRAWN, row.content, row.id).decision.propensity if row.columns is None else row.columns["propensity"]
-            self.add_decision(row.id, row.candidate, row.time, propensity, row.content, row.embedding)
+            self.add_decision_content(row.id, row.candidate, row.time, propensity, row.content, row.embedding)
         elif row.kind == ATTEMPT:
             columns = columns_of(row)
             self.add_attempt(row.decision_id, row.candidate, columns["status"], *(columns[name] for name in FIGURES))
         else:
-            self.add_feedback(row.decision_id, row.id, row.candidate, row.content)
+            self.add_feedback_content(row.decision_id, row.id, row.candidate, row.content)
 
-    def add_decision(
-        self, decision_id: str, candidate: str, time: float, propensity: float | None, content: str | bytes = b"", embedding: bytes | None = None
+    def add_decision_content(
+        self, decision_id: str, candidate: str, time: float, propensity: float | None, content: str | bytes, embedding: bytes | None
     ) -> None:
-        """Add a decision; its content is read only if it is needed."""
-        fields = _fields(decision_id, time, content, embedding) if self.needs_content else None
-        self._join.add_decision(decision_id, candidate, propensity, fields)
+        """Add a decision; its content is read only if a column needs it."""
+        self.add_decision(decision_id, candidate, propensity, _fields(decision_id, time, content, embedding) if self.needs_fields else None)
 
-    def add_attempt(self, decision_id: str, candidate: str, status: str, *figures: float | None) -> None:
-        """Add a call with its ``FIGURES``."""
-        self._join.add_attempt(decision_id, candidate, status, figures)
-
-    def add_feedback(self, decision_id: str, feedback_id: str, candidate: str, content: str | bytes) -> None:
+    def add_feedback_content(self, decision_id: str, feedback_id: str, candidate: str, content: str | bytes) -> None:
         """Add feedback."""
-        self._join.add_feedback(decision_id, feedback_id, candidate, _decoded(_JUDGEMENT, content, feedback_id))
-
-    def outcomes(self) -> LoggedOutcomes:
-        """Return the joined outcomes."""
-        return self._join.outcomes()
+        self.add_feedback(decision_id, feedback_id, candidate, _decoded(_JUDGEMENT, content, feedback_id))
 
 
 def _fields(decision_id: str, time: float, content: str | bytes, embedding: bytes | None) -> DecisionFields:

@@ -12,7 +12,7 @@ import logging
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,11 +22,12 @@ from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
+from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.rows import Row, StoreOptions, record_from
 from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite_file import connect, snapshot, transaction
 from aamc_sdk.log.sqlite_table import Table, check_prepared, prepare
-from aamc_sdk.types import Experience, Record, Snapshot
+from aamc_sdk.types import Experience, LoggedOutcomes, Record, Snapshot
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -99,6 +100,13 @@ class SqliteStore(LedgerStore):
         with self._reading() as table:
             rows = table.episode(episode_id)
         return [record_from(row) for row in rows]
+
+    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
+        found = RowOutcomes(columns)
+        with self._reading() as table:
+            table.add_outcomes(found, since, until)
+        return found.outcomes()
 
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from typing import Any
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS
-from aamc_sdk.log.rows import COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, erased, user_digest
+from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, erased, user_digest
 from aamc_sdk.log.rules import Excerpt, Write
 from aamc_sdk.log.sqlite_file import snapshot, transaction, write_ahead
 from aamc_sdk.types import Snapshot
@@ -65,6 +67,12 @@ _REVISIONS = f"{_SELECT} WHERE kind = ? AND position > 0 AND id IN (SELECT value
 _NAMED = """(kind != 'feedback' AND decision_id IN (SELECT value FROM json_each(?)))
     OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(?)))"""
 _PLACED = f"SELECT {_ROW} FROM entries WHERE position > 0 AND ({_NAMED}) ORDER BY position"  # noqa: S608  # constants
+_FIRST_MADE = """SELECT coalesce(min(position), 0) FROM entries
+    WHERE position > 0 AND +kind = 'decision' AND time >= ? AND time < ?"""  # + keeps SQLite from using the index of kinds
+_OUTCOMES = """SELECT kind, decision_id, id, candidate, time, propensity,
+    CASE WHEN kind = 'feedback' OR (kind = 'decision' AND :decisions) THEN content END, CASE WHEN :decisions THEN embedding END,
+    status, cost_usd, latency_ms, output_tokens
+    FROM entries WHERE position >= :first AND (kind != 'decision' OR (time >= :since AND time < :until)) ORDER BY position"""
 _PENDING = f"""SELECT {_ROW} FROM entries WHERE +position IS NULL  -- + keeps SQLite from reading all that is pending
     AND (decision_id IN (SELECT value FROM json_each(?)) OR ({_NAMED})) ORDER BY n"""  # noqa: S608  # constants
 _WRITES = {
@@ -103,6 +111,20 @@ class Table:
     def rows(self, after: int, limit: int) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position."""
         return self._rows(f"{_SELECT} WHERE position > ? ORDER BY position LIMIT ?", after, limit)
+
+    def add_outcomes(self, found: RowOutcomes, since: float | None, until: float | None) -> None:
+        """Add the decisions between two times, and the attempts and feedback since the first of them; contents are read only where asked for."""
+        bounds = (-math.inf if since is None else since, math.inf if until is None else until)
+        (first,) = (0,) if since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
+        for kind, decision_id, own_id, candidate, made, propensity, content, embedding, *call in self._connection.execute(
+            _OUTCOMES, {"decisions": found.needs_fields, "first": first, "since": bounds[0], "until": bounds[1]}
+        ):
+            if kind == DECISION:
+                found.add_decision_content(own_id, candidate, made, propensity, content, embedding)
+            elif kind == ATTEMPT:
+                found.add_attempt(decision_id, candidate, *call)
+            else:
+                found.add_feedback_content(decision_id, own_id, candidate, content)
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position with the entries that belong to them."""

@@ -16,9 +16,6 @@ from aamc_sdk.types.datasets import Experience
 from aamc_sdk.types.decisions import Feedback, average_weight, is_implicit
 from aamc_sdk.types.outcome_columns import FIGURES, DecisionFields, OutcomeColumns
 
-_STATUSES = {"error": 1, "ok": 2}
-"""Bits for the ends of a decision's calls of the chosen candidate."""
-
 
 @attrs.frozen(eq=False)
 class LoggedOutcomes:
@@ -105,7 +102,7 @@ class LoggedOutcomes:
                     fields = None if record is None else DecisionFields.of(record)
                     join.add_decision(decision.id, decision.candidate, decision.propensity, fields)
             for attempt in batch.attempts:
-                join.add_attempt(attempt.decision_id, attempt.candidate, attempt.status, [getattr(attempt, name) for name in FIGURES])
+                join.add_attempt(attempt.decision_id, attempt.candidate, attempt.status, *(getattr(attempt, name) for name in FIGURES))
             for feedback in batch.feedback:
                 join.add_feedback(feedback.decision_id, feedback.id, feedback.candidate, feedback)
         return join.outcomes(failure_quality)
@@ -119,9 +116,12 @@ class OutcomeJoin:
         self._rows: dict[str, int] = {}
         self._candidates: list[str] = []
         self._propensity: list[float] = []
-        self._figures: tuple[list[float], ...] = ([], [], [])
-        self._statuses: list[int] = []
+        self._costs: dict[int, float] = {}
+        self._latencies: dict[int, float] = {}
+        self._tokens: dict[int, float] = {}
         self._served: dict[int, str] = {}
+        self._answered: set[int] = set()
+        self._failed: set[int] = set()
         self._feedback: dict[str, tuple[int, str | None, Any]] = {}
 
     @property
@@ -136,26 +136,25 @@ class OutcomeJoin:
         self._rows[decision_id] = len(self._candidates)
         self._candidates.append(candidate)
         self._propensity.append(math.nan if propensity is None else propensity)
-        self._statuses.append(0)
-        for values in self._figures:
-            values.append(math.nan)
         if fields is not None:
             self._columns.add(fields)
 
-    def add_attempt(self, decision_id: str, candidate: str, status: str, figures: Sequence[float | None]) -> None:
-        """Add a call, with its ``FIGURES``; a later known figure of the chosen candidate takes the place of an earlier one."""
+    def add_attempt(
+        self, decision_id: str, candidate: str, status: str, cost_usd: float | None, latency_ms: float | None, output_tokens: float | None
+    ) -> None:
+        """Add a call; a later known figure of the chosen candidate takes the place of an earlier one."""
         row = self._rows.get(decision_id)
         if row is None:
             return
         if status == "ok":
             self._served[row] = candidate
-        if candidate != self._candidates[row]:
-            return
-        self._statuses[row] |= _STATUSES.get(status, 0)
-        if status == "ok":
-            for values, figure in zip(self._figures, figures, strict=True):
-                if figure is not None and figure == figure:  # NaN is unequal to itself
-                    values[row] = figure
+            if candidate == self._candidates[row]:
+                self._answered.add(row)
+                for figure, figures in ((cost_usd, self._costs), (latency_ms, self._latencies), (output_tokens, self._tokens)):
+                    if figure is not None and figure == figure:  # NaN is unequal to itself
+                        figures[row] = figure
+        elif status == "error" and candidate == self._candidates[row]:
+            self._failed.add(row)
 
     def add_feedback(self, decision_id: str, feedback_id: str, candidate: str | None, feedback: Feedback) -> None:
         """Add feedback, or anything with its attributes ``quality``, ``over``, ``weight``, ``confidence`` and ``source``.
@@ -169,23 +168,31 @@ class OutcomeJoin:
     def outcomes(self, failure_quality: float | None = 0.0) -> LoggedOutcomes:
         """Return the joined outcomes; a failed call without feedback has the quality ``failure_quality``, None for unknown."""
         quality, compared = self._judgements()
-        judged, failed = ~np.isnan(quality), np.array(self._statuses, dtype=np.intp) == _STATUSES["error"]
+        judged, failed = ~np.isnan(quality), self._flags(self._failed - self._answered)
         if failure_quality is not None:
             quality[failed & ~judged] = failure_quality
-        fell_back = np.zeros(len(self._rows), dtype=bool)
-        fell_back[[row for row, served in self._served.items() if served != self._candidates[row]]] = True
         return LoggedOutcomes(
             list(self._rows),
             self._candidates,
             np.array(self._propensity, dtype=np.float64),
             quality,
-            *(np.array(values, dtype=np.float64) for values in self._figures),
+            *map(self._array, (self._costs, self._latencies, self._tokens)),
             judged=judged,
             failed=failed,
-            fell_back=fell_back,
+            fell_back=self._flags(row for row, served in self._served.items() if served != self._candidates[row]),
             compared=compared,
             **self._columns.finished(),
         )
+
+    def _flags(self, rows: Iterable[int]) -> NDArray[np.bool_]:
+        flags = np.zeros(len(self._rows), dtype=bool)
+        flags[list(rows)] = True
+        return flags
+
+    def _array(self, figures: Mapping[int, float]) -> Floats:
+        array = np.full(len(self._rows), np.nan)
+        array[list(figures)] = list(figures.values())
+        return array
 
     def _judgements(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Return each decision's mean quality, and whether feedback compares its candidates."""

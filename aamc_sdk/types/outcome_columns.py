@@ -42,8 +42,8 @@ FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 """The figures of a call that logged outcomes have."""
 ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
 """The columns that logged outcomes have without being asked."""
-CHUNK = 10_000
-"""Decisions whose fields are kept before they become arrays."""
+CHUNK = 500
+"""Decisions whose fields are kept before they become arrays: few enough for the processor's cache."""
 
 
 class DecisionFields(NamedTuple):
@@ -110,6 +110,8 @@ class DecisionFields(NamedTuple):
             return None
         if not self.probabilities:
             return [float(name == self.candidate) for name in self.candidates] if self.propensity == 1 else None
+        if tuple(self.probabilities) == self.candidates:  # as most routers give them
+            return list(self.probabilities.values())
         return [self.probabilities.get(name, 0.0) for name in self.candidates]
 
 
@@ -191,29 +193,30 @@ class OutcomeColumns:
             for name in names:
                 self._names.setdefault(name, len(self._names))
         pool = np.array(self._pool[len(self._pool) - len(waiting) :], dtype=np.intp)
+        values = dict(zip(DecisionFields._fields, zip(*waiting, strict=True), strict=False)) if waiting else dict.fromkeys(DecisionFields._fields, ())
         for name, parts in self._parts.items():
-            parts.append(self._part(name, waiting, pool))
+            parts.append(self._part(name, waiting, values, pool))
 
-    def _part(self, name: str, fields: Sequence[DecisionFields], pool: NDArray[np.intp]) -> Any:
-        """Return a column of some decisions."""
+    def _part(self, name: str, fields: Sequence[DecisionFields], values: Mapping[str, Sequence[Any]], pool: NDArray[np.intp]) -> Any:
+        """Return a column of some decisions, from their fields and from the same by name."""
         if name in _LISTS:
-            return [getattr(each, name) for each in fields]
+            return values[name]
         if name in _NUMBERS:
-            return np.array([getattr(each, name) for each in fields], dtype=np.float64)
+            return np.array(values[name], dtype=np.float64)
         if name in _PER_CANDIDATE:
-            return self._spread([getattr(each, name) for each in fields], pool)
+            return self._spread(values[name], pool)
         if name == "probabilities":
             chances = self._spread([each.chances for each in fields], pool)
             known = ~np.isnan(chances).all(axis=1)
             chances[known] = np.nan_to_num(chances[known])
             return chances
         if name == "mask":
-            return self._spread([[label not in each.masked_why for label in each.candidates] for each in fields], pool) == 1
+            return self._mask(values["masked_why"], pool)
         if name == "preference":
-            return _preferences(fields)
+            return _preferences(values["preference"])
         if name == "preference_given":
-            return np.array([each.preference_given for each in fields], dtype=bool)
-        return self._categories(fields) if name == "categories" else _embeddings(fields)
+            return np.array(values[name], dtype=bool)
+        return self._categories(fields) if name == "categories" else _embeddings(values["embedding"])
 
     def _spread(self, values: Sequence[Any], pool: NDArray[np.intp]) -> Floats:
         """Return values of each decision's candidates as ``[n, K]``; NaN for other candidates, and where the values are None."""
@@ -222,8 +225,18 @@ class OutcomeColumns:
         for number, names in enumerate(self._pools):
             rows = np.flatnonzero((pool == number) & known)
             if len(rows):
-                spread[np.ix_(rows, [self._names[name] for name in names])] = np.array([values[row] for row in rows], dtype=np.float64)
+                given = values if len(rows) == len(values) else [values[row] for row in rows]
+                spread[np.ix_(rows, [self._names[name] for name in names])] = np.array(given, dtype=np.float64)
         return spread
+
+    def _mask(self, masked_why: Sequence[Mapping[str, str]], pool: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return which candidates were allowed, ``[n, K]``."""
+        had = np.array([[name in names for name in self._names] for names in self._pools], dtype=bool).reshape(-1, len(self._names))
+        mask = had[pool]
+        for row, reasons in enumerate(masked_why):
+            for name in reasons:
+                mask[row, self._names[name]] = False
+        return mask
 
     def _categories(self, fields: Sequence[DecisionFields]) -> Floats:
         alike: dict[tuple[str, ...], list[int]] = {}
@@ -270,18 +283,18 @@ def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name in OUTCOME_COLUMNS)
 
 
-def _preferences(fields: Sequence[DecisionFields]) -> Floats:
+def _preferences(weights: Sequence[Sequence[float]]) -> Floats:
     """Return preferences ``[n, 3]``, rescaled as :class:`Preference` rescales weights."""
     given: dict[tuple[float, ...], int] = {}
-    places = [given.setdefault(tuple(each.preference), len(given)) for each in fields]
-    rescaled = [Preference(*weights).array for weights in given]
+    places = [given.setdefault(tuple(each), len(given)) for each in weights]
+    rescaled = [Preference(*each).array for each in given]
     return np.array(rescaled, dtype=np.float64).reshape(-1, 3)[places]
 
 
-def _embeddings(fields: Sequence[DecisionFields]) -> Floats:
-    width = max((len(each.embedding) for each in fields if each.embedding is not None), default=0)
-    found = np.full((len(fields), width), np.nan, dtype=np.float32)
-    for row, each in enumerate(fields):
-        if each.embedding is not None:
-            found[row, : len(each.embedding)] = each.embedding
+def _embeddings(embeddings: Sequence[Floats | None]) -> Floats:
+    width = max((len(each) for each in embeddings if each is not None), default=0)
+    found = np.full((len(embeddings), width), np.nan, dtype=np.float32)
+    for row, each in enumerate(embeddings):
+        if each is not None:
+            found[row, : len(each)] = each
     return found
