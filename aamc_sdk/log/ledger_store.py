@@ -15,6 +15,7 @@ import attrs
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
+from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.outcomes import RowOutcomes, is_within
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
@@ -203,9 +204,9 @@ class LedgerStore(Store):
 
     def entries(self, after: int = 0) -> Iterator[Row]:
         """Yield the entries after a position, in log order."""
-        while rows := self.rows(after, BATCH_ENTRIES):
-            after += len(rows)
-            yield from rows
+        while (batch := self.batch(after, BATCH_ENTRIES)).position > after:
+            after = batch.position
+            yield from batch.rows
 
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision is not in the log."""
@@ -229,6 +230,10 @@ class LedgerStore(Store):
             "unlogged": self._unlogged,
             **self._own_health(),
         }
+
+    @abc.abstractmethod
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
 
     @abc.abstractmethod
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:

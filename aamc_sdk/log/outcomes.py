@@ -87,7 +87,7 @@ class RowOutcomes(OutcomeJoin):
     def add_row(self, row: Row) -> None:
         """Add an entry."""
         if row.kind == DECISION:
-            propensity = _decoded(_DRAWN, row.content, row.id).decision.propensity if row.columns is None else row.columns["propensity"]
+            propensity = decoded(_DRAWN, row.content, row.id).decision.propensity if row.columns is None else row.columns["propensity"]
             self.add_decision_content(row.id, row.candidate, row.time, propensity, row.content, row.embedding)
         elif row.kind == ATTEMPT:
             columns = columns_of(row)
@@ -103,13 +103,13 @@ class RowOutcomes(OutcomeJoin):
 
     def add_feedback_content(self, decision_id: str, feedback_id: str, candidate: str, content: str | bytes) -> None:
         """Add feedback."""
-        self.add_feedback(decision_id, feedback_id, candidate, _decoded(_JUDGEMENT, content, feedback_id))
+        self.add_feedback(decision_id, feedback_id, candidate, decoded(_JUDGEMENT, content, feedback_id))
 
 
 def _fields(decision_id: str, time: float, content: str | bytes, embedding: bytes | None) -> DecisionFields:
-    found = _decoded(_CONTENT, content, decision_id)
+    found = decoded(_CONTENT, content, decision_id)
     decision, estimates, expected = found.decision, found.estimates, found.expected
-    query = _decoded(_QUERY, bytes(found.query), decision_id)
+    query = decoded(_QUERY, bytes(found.query), decision_id)
     return DecisionFields(
         time,
         decision.candidate,
@@ -141,7 +141,7 @@ def _query(content: bytes) -> Query:
     return query_from(json.loads(content))
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -> T:
+def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -> T:
     """Return what a decoder reads from a content.
 
     Raises:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -52,6 +54,8 @@ def evaluate_log(
     preference: Preference | None = None,
     estimator: str | None = None,
     failure_quality: float | None = 0.0,
+    since: float | None = None,
+    until: float | None = None,
 ) -> dict[str, Any]:
     """Return the estimates of routers on a log's decisions: the document of ``aamc evaluate --logs --json``.
 
@@ -65,6 +69,8 @@ def evaluate_log(
         estimator: The trained estimator that estimates the log's texts again, as for
             :func:`aamc_experiments.run_folder.estimator_checkpoint`; the logged estimates count when None.
         failure_quality: The quality of a failed call without feedback; None leaves such decisions out.
+        since: Time of the first decisions, in seconds since the epoch; None for all.
+        until: Time before which decisions were made; None for all.
 
     Raises:
         StoreError: The log does not exist, or has other candidates than the run.
@@ -73,7 +79,7 @@ def evaluate_log(
     """
     store = open_store(url, plugins, existing=True)
     try:
-        log = read_log(store, failure_quality)
+        log = read_log(store, failure_quality, since, until)
     finally:
         store.close()
     if not len(log):
@@ -97,6 +103,7 @@ def evaluate_log(
         "run": None if run is None else str(run.folder),
         "preference": None if preference is None else preference.array,
         "decisions": {"total": log.total, "counted": len(log), "left_out": log.left_out, "measured": log.measured},
+        "range": {"since": _iso(since), "until": _iso(until), "next_since": _iso(log.end if until is None else until)},
         "logged": {"n": len(log), **{name: _mean(outcome) for name, outcome in outcomes.items()}},
         "routers": {
             name: _estimated(router, policies, outcomes, of_run=run is not None and name in run.router_names) for name, router in routers.items()
@@ -105,6 +112,13 @@ def evaluate_log(
     }
     result: dict[str, Any] = plain(document)
     return result
+
+
+def _iso(when: float | None) -> str | None:
+    """Return a time as --since and --until take it; None for one beyond the calendar."""
+    with suppress(OverflowError, ValueError, OSError):
+        return None if when is None else datetime.fromtimestamp(when, timezone.utc).isoformat()
+    return None
 
 
 def _services(log: LoggedDecisions, plugins: Plugins, run: RunFolder | None) -> Services:

@@ -27,7 +27,7 @@ LEFT_OUT = {
 _PER_CANDIDATE = ("probabilities", "expected_quality", "expected_cost_usd", "expected_latency_ms", "wait_ms", "in_flight", "mask")
 COLUMNS = (
     *_PER_CANDIDATE,
-    *("preference", "preference_given", "masked_why", "query", "text", "complexity", "tool_use", "categories", "embedding", "estimator"),
+    *("time", "preference", "preference_given", "masked_why", "query", "text", "complexity", "tool_use", "categories", "embedding", "estimator"),
 )
 """The columns of the log that requests are rebuilt from."""
 
@@ -45,7 +45,8 @@ class LoggedDecisions:
         cost_usd: The measured costs, else those expected from prices at that time, ``[n]``; NaN if neither is known.
         latency_ms: The latencies, likewise.
         measured: The number of measured costs and latencies.
-        total: The number of decisions in the log.
+        total: The number of decisions in the log, between the times that were asked for.
+        end: A time after all of these, in seconds since the epoch.
         failed: The number of decisions that count although their call failed.
         left_out: The number of decisions that do not count, by reason.
         columns: The decisions' ``COLUMNS`` of the log, n rows each.
@@ -63,6 +64,7 @@ class LoggedDecisions:
     latency_ms: Floats
     measured: Mapping[str, int]
     total: int
+    end: float
     failed: int
     left_out: Mapping[str, int]
     columns: Mapping[str, Any]
@@ -129,6 +131,7 @@ def read_log(store: Store, failure_quality: float | None = 0.0, since: float | N
         latency_ms=_known(measured["latency_ms"], expected.latency_ms[here, chosen]),
         measured={figure: int(np.isfinite(values).sum()) for figure, values in measured.items()},
         total=len(logged),
+        end=float(logged["time"].max(initial=0.0)) + 2e-6,  # microseconds are the digits of a time in text
         failed=int(logged.failed[rows].sum()),
         left_out={reason: int((reasons == reason).sum()) for reason in LEFT_OUT},
         columns=columns,
