@@ -10,9 +10,8 @@ import hashlib
 import logging
 import math
 import zlib
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
 
 import attrs
 import msgspec
@@ -27,14 +26,29 @@ from aamc_sdk.types import Snapshot
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
 """The version of the statistics that are kept."""
-_FAILED, _ANSWERED = 1, 2
+_FAILED, _ANSWERED, _JUDGED = 1, 2, 4
 _ENDS = {"error": _FAILED, "ok": _ANSWERED}
 _DIGEST = 16
 
 
+class _Role(msgspec.Struct, gc=False):
+    router: str
+    version: str = ""
+    probabilities: dict[str, float] | None = None
+    error: str | None = None
+
+
+class _Note(msgspec.Struct, gc=False):
+    stable: _Role
+    candidate: _Role
+    share: float = 0.0
+    role: str | None = None
+    ended: str | None = None
+
+
 class _Notes(msgspec.Struct, gc=False):
-    canary: dict[str, Any] | None = None
-    shadow: dict[str, Any] | None = None
+    canary: _Note | None = None
+    shadow: _Note | None = None
 
 
 class _Decision(msgspec.Struct, gc=False):
@@ -58,14 +72,14 @@ class _Content(msgspec.Struct, gc=False):
     query: _Query
 
 
-class _Judged(msgspec.Struct, gc=False):
+class _Feedback(msgspec.Struct, gc=False):
     quality: float | None = None
     confidence: float = 1.0
     weight: float = 1.0
 
 
-_CONTENT, _CALL, _JUDGED = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Call), msgspec.json.Decoder(_Judged)
-_NOTES = (canary.NOTE, shadow.NOTE)
+_CONTENT, _CALL, _FEEDBACK = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Call), msgspec.json.Decoder(_Feedback)
+_NO_NOTES = _Notes()
 
 
 class _SavedTrial(msgspec.Struct):
@@ -111,15 +125,14 @@ class TrialLog:
     epoch: int = 0
     start: int = 0
     entries: int = 0
-    _trials: dict[tuple[str, ...], Trial] = attrs.field(factory=dict)
-    _users: defaultdict[tuple[str, ...], set[str]] = attrs.field(factory=lambda: defaultdict(set))
-    _judged: set[bytes] = attrs.field(factory=set)
-    _calls: dict[bytes, int] = attrs.field(factory=dict)
+    _trials: dict[tuple[str, ...], tuple[Trial, set[str]]] = attrs.field(factory=dict)  # with the digests of users that counted
+    _seen: dict[str | bytes, int] = attrs.field(factory=dict)  # bits by a decision's id, or by its digest if the statistics were restored
+    _restored: bool = False
 
     @property
     def trials(self) -> list[Trial]:
         """The trials, in the order of their first decisions."""
-        return list(self._trials.values())
+        return [trial for trial, _ in self._trials.values()]
 
     @property
     def snapshot_name(self) -> str:
@@ -139,78 +152,87 @@ class TrialLog:
         return True
 
     def _read_batch(self, batch: Batch) -> None:
-        known: dict[str, _Content | None] = {}
         rows = {row.id: row for row in batch.decisions}
+        contents = dict[str, _Content | None]()
         for row in batch.rows:
-            decision_id = row.decision_id
-            if decision_id not in known:
-                known[decision_id] = self._content(rows.get(decision_id))
-            content = known[decision_id]
+            name = row.decision_id
+            if name not in contents:
+                contents[name] = self._content(rows.get(name))
+            content = contents[name]
             if content is None:
                 continue
             if row.kind == DECISION:
-                self._count_served(row.id, content.decision)
-            elif (key := _digest(decision_id)) not in self._judged:
-                self._add_entry(row, key, content)
+                self._count_served(name, content)
+            else:
+                self._add_entry(row, content)
 
     def _content(self, row: Row | None) -> _Content | None:
         """Return what a decision of a trial was made from; None for other decisions."""
-        if row is None or not any(note in row.content for note in _NOTES) or not is_within(row.time, self.since, self.until):
+        if row is None or not ('"canary"' in row.content or '"shadow"' in row.content) or not is_within(row.time, self.since, self.until):
             return None
         content = decoded(_CONTENT, row.content, row.name)
-        return content if any(True for _ in _notes(content.decision)) else None
+        return None if content.decision.notes == _NO_NOTES else content
 
-    def _add_entry(self, row: Row, key: bytes, content: _Content) -> None:
-        """Add an attempt or feedback on a decision that has no judgement yet."""
-        decision = content.decision
+    def _ends(self, decision_id: str) -> int:
+        """Return how calls of a decision's candidate ended, and whether it was judged, as bits."""
+        known = self._seen.get(decision_id)
+        return self._seen.get(_digest(decision_id), 0) if known is None and self._restored else known or 0
+
+    def _add_entry(self, row: Row, content: _Content) -> None:
+        """Add an attempt or feedback."""
+        decision, ends = content.decision, self._ends(row.decision_id)
+        if ends & _JUDGED:
+            return
         if row.kind == ATTEMPT:
             if row.candidate == decision.candidate:
                 call = decoded(_CALL, row.content, row.name)
-                ended = call.status or ("ok" if call.error is None else "error")
-                self._calls[key] = self._calls.get(key, 0) | _ENDS.get(ended, 0)
+                self._seen[row.decision_id] = ends | _ENDS.get(call.status or ("ok" if call.error is None else "error"), 0)
             return
-        feedback = decoded(_JUDGED, row.content, row.name)
+        feedback = decoded(_FEEDBACK, row.content, row.name)
         if feedback.quality is None or not feedback.weight * feedback.confidence > 0:
             return
-        self._judged.add(key)
-        has_failed = self._calls.pop(key, 0) == _FAILED and row.candidate != decision.candidate and self.failure_quality is not None
+        self._seen[row.decision_id] = _JUDGED
+        has_failed = ends == _FAILED and row.candidate != decision.candidate and self.failure_quality is not None
         judged, quality = (decision.candidate, self.failure_quality) if has_failed else (row.candidate, feedback.quality)
         for kind, note in _notes(decision):
             self._judge(kind, note, content, judged, quality or 0.0)
 
-    def _count_served(self, decision_id: str, decision: _Decision) -> None:
-        of_canary = decision.notes.canary
-        role = "stable" if of_canary is None else canary.serving_role(of_canary, decision_id, decision.candidate)
+    def _count_served(self, decision_id: str, content: _Content) -> None:
+        decision = content.decision
+        role = "stable" if decision.notes.canary is None else _served_by(decision.notes.canary, decision_id, decision.candidate)
         for kind, note in _notes(decision):
-            trial = self._trial(kind, note)
-            if "ended" in note:
-                trial.ended = note["ended"]
-            else:
+            trial = self._trial(kind, note)[0]
+            if note.ended is None:
                 trial.served[role] += 1
+            else:
+                trial.ended = note.ended
 
-    def _judge(self, kind: str, note: Mapping[str, Any], content: _Content, judged: str, quality: float) -> None:
+    def _judge(self, kind: str, note: _Note, content: _Content, judged: str, quality: float) -> None:
         """Add the first judgement of a decision to a trial."""
-        trial, user = self._trial(kind, note), content.query.user
-        if "ended" in note:
-            trial.ended = note["ended"]
+        trial, users = self._trial(kind, note)
+        if note.ended is not None:
+            trial.ended = note.ended
             return
-        if "role" in note:  # users were assigned to the routers
-            digest = None if user is None else user_digest(user)
-            if digest is None or digest in self._users[_key(kind, note)]:
+        if note.role is not None:  # users were assigned to the routers
+            digest = None if content.query.user is None else user_digest(content.query.user)
+            if digest is None or digest in users:
                 trial.left_out["user_forgotten" if digest is None else "user_counted"] += 1
                 return
-            self._users[_key(kind, note)].add(digest)
+            users.add(digest)
         compared = _compared(kind, note, content.decision, judged, quality)
         if isinstance(compared, str):
             trial.left_out[compared] += 1
         else:
             trial.add(compared, _known_bound(kind, note))
 
-    def _trial(self, kind: str, note: Mapping[str, Any]) -> Trial:
-        key = _key(kind, note)
-        if key not in self._trials:
-            self._trials[key] = Trial(*key[:3], stable_version=key[3], candidate_version=key[4])
-        return self._trials[key]
+    def _trial(self, kind: str, note: _Note) -> tuple[Trial, set[str]]:
+        """Return the trial of a note, and the digests of its users."""
+        stable, candidate = note.stable, note.candidate
+        key = (kind, stable.router, candidate.router, stable.version, candidate.version)
+        found = self._trials.get(key)
+        if found is None:
+            found = self._trials[key] = (Trial(*key[:3], stable_version=key[3], candidate_version=key[4]), set())
+        return found
 
     def saved(self) -> Snapshot:
         """Return the statistics as a snapshot."""
@@ -224,11 +246,14 @@ class TrialLog:
                 dict(trial.left_out),
                 trial.bound,
                 trial.ended,
-                sorted(self._users[key]),
+                sorted(users),
             )
-            for key, trial in self._trials.items()
+            for trial, users in self._trials.values()
         ]
-        content = msgspec.msgpack.encode(_Saved(STATE_SCHEMA, self.start, trials, b"".join(sorted(self._judged)), self._calls))
+        seen = {name if isinstance(name, bytes) else _digest(name): ends for name, ends in self._seen.items()}
+        judged = b"".join(sorted(name for name, ends in seen.items() if ends & _JUDGED))
+        calls = {name: ends for name, ends in seen.items() if not ends & _JUDGED}
+        content = msgspec.msgpack.encode(_Saved(STATE_SCHEMA, self.start, trials, judged, calls))
         return Snapshot(self.position, zlib.compress(content, 1), self.epoch, self.last or "")
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -242,15 +267,16 @@ class TrialLog:
         except (zlib.error, msgspec.MsgspecError) as error:
             raise ValueError(str(error)) from error
         self.position, self.epoch, self.last, self.start = snapshot.position, snapshot.epoch, snapshot.last or None, saved.start
-        self._judged = {saved.judged[start : start + _DIGEST] for start in range(0, len(saved.judged), _DIGEST)}
-        self._calls = saved.calls
+        judged = (saved.judged[start : start + _DIGEST] for start in range(0, len(saved.judged), _DIGEST))
+        self._seen = {**saved.calls, **dict.fromkeys(judged, _JUDGED)}
+        self._restored = True
         for each in saved.trials:
             trial = Trial(each.kind, *each.labels, stable_version=each.versions[0], candidate_version=each.versions[1])
             trial.judgements = [Judgement(*values) for values in np.frombuffer(each.judgements, "<f8").reshape(-1, 4).tolist()]
             trial.served, trial.left_out = Counter(each.served), Counter(each.left_out)
             trial.bound, trial.ended = each.bound, each.ended
             key = (each.kind, *each.labels, *each.versions)
-            self._trials[key], self._users[key] = trial, set(each.users)
+            self._trials[key] = (trial, set(each.users))
 
 
 def read_trials(store: Store, failure_quality: float | None = 0.0, since: float | None = None, until: float | None = None) -> TrialLog:
@@ -300,48 +326,49 @@ def _digest(name: str) -> bytes:
     return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=_DIGEST).digest()
 
 
-def _key(kind: str, note: Mapping[str, Any]) -> tuple[str, ...]:
-    return (kind, *(note[role].get(name, "") for name in ("router", "version") for role in ("stable", "candidate")))
+def _notes(decision: _Decision) -> Iterator[tuple[str, _Note]]:
+    if decision.notes.canary is not None:
+        yield canary.NOTE, decision.notes.canary
+    if decision.notes.shadow is not None:
+        yield shadow.NOTE, decision.notes.shadow
 
 
-def _notes(decision: _Decision) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for kind in _NOTES:
-        note = getattr(decision.notes, kind)
-        if note is not None:
-            yield kind, note
+def _served_by(note: _Note, decision_id: str, candidate: str) -> str:
+    """Return the router that served a canary's decision, see :func:`aamc_bandit.trials.canary.served_by`."""
+    if note.ended is not None or note.candidate.error is not None:
+        return "stable"
+    if note.role is not None:
+        return note.role
+    stable, new = ((role.probabilities or {}).get(candidate, 0.0) for role in (note.stable, note.candidate))
+    return canary.drawn_role(decision_id, (1 - note.share) * stable, note.share * new)
 
 
-def _known_bound(kind: str, note: Mapping[str, Any]) -> float:
+def _known_bound(kind: str, note: _Note) -> float:
     """Return a bound of |g| for every request: a canary's share gives one, unless one of the routers never serves."""
-    share = note["share"] if kind == canary.NOTE else 0.0
+    share = note.share if kind == canary.NOTE else 0.0
     return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else MIN_BOUND
 
 
-def _compared(kind: str, note: Mapping[str, Any], decision: _Decision, judged: str, quality: float) -> Judgement | str:
+def _compared(kind: str, note: _Note, decision: _Decision, judged: str, quality: float) -> Judgement | str:
     """Return a judged decision as a judgement, or the reason why it cannot be compared."""
     if judged != decision.candidate:
         return "fallback"
     if decision.propensity is None or math.isnan(decision.propensity):
         return "propensity_unknown"
-    candidate = note["candidate"].get("probabilities")
+    candidate = note.candidate.probabilities
     if not candidate:
         return "candidate_failed"
-    drawn = _mixture(note) if "role" in note else decision.probabilities or {decision.candidate: 1.0}
-    possible = {name: probability for name, probability in drawn.items() if probability > 0}
-    stable = note["stable"]["probabilities"] if kind == canary.NOTE else possible
-    if not {*stable, *candidate} <= possible.keys():
+    drawn = _mixture(note) if note.role is not None else decision.probabilities or {decision.candidate: 1.0}
+    possible = drawn if min(drawn.values()) > 0 else {name: probability for name, probability in drawn.items() if probability > 0}
+    stable = (note.stable.probabilities or {}) if kind == canary.NOTE else possible
+    if not (stable.keys() <= possible.keys() and candidate.keys() <= possible.keys()):
         return "no_overlap"
-    gains = [(candidate.get(name, 0.0) - stable.get(name, 0.0)) / probability for name, probability in possible.items()]
+    bound = max([abs((candidate.get(name, 0.0) - stable.get(name, 0.0)) / probability) for name, probability in possible.items()])
     chosen = possible[decision.candidate]
-    return Judgement(
-        quality=quality,
-        stable=stable.get(decision.candidate, 0.0) / chosen,
-        candidate=candidate.get(decision.candidate, 0.0) / chosen,
-        bound=max(map(abs, gains)),
-    )
+    return Judgement(quality, stable.get(decision.candidate, 0.0) / chosen, candidate.get(decision.candidate, 0.0) / chosen, bound)
 
 
-def _mixture(note: Mapping[str, Any]) -> dict[str, float]:
+def _mixture(note: _Note) -> dict[str, float]:
     """Return the choice probabilities of a canary's decision before its user was assigned to a router."""
-    stable, candidate, share = note["stable"]["probabilities"], note["candidate"]["probabilities"], note["share"]
+    stable, candidate, share = note.stable.probabilities or {}, note.candidate.probabilities or {}, note.share
     return {name: (1 - share) * stable.get(name, 0.0) + share * candidate.get(name, 0.0) for name in {**stable, **candidate}}
