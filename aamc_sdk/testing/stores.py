@@ -300,9 +300,7 @@ def check_retention_drops_whole_decisions_that_were_learned(subject: Subject) ->
         require([decision.id for decision in found.decisions] == ["decision-4"], "positions must ascend although entries were dropped")
         store.put_snapshot("kit", Snapshot(found.position, b"newer"))
         store.forget("ann")
-        require(
-            store.snapshot("kit") == Snapshot(position, b"whole"), "after a user is forgotten, the snapshot that covers what was dropped must be left"
-        )
+        require(store.snapshot("kit") == Snapshot(position, b"whole"), "forget must leave the snapshot that covers what was dropped")
 
 
 def check_closing_twice_does_nothing(subject: Subject) -> None:

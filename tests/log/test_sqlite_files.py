@@ -155,7 +155,7 @@ def test_relaxed_commits_are_synced_soon_without_another_write(tmp_path: Path, m
 
     def note(descriptor: int) -> None:
         fsync(descriptor)
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("-wal"):
+        if str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith("-wal"):
             synced.set()
 
     monkeypatch.setattr(os, "fsync", note)

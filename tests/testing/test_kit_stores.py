@@ -147,11 +147,14 @@ class Shelf(LedgerStore):
                 return record_from(row)
         raise UnknownDecisionError(f"no decision {decision_id!r}")
 
-    def experience(self, after=0, limit=1000):
+    def batch(self, after=0, limit=1000):
         everything, rows = self.rows(0, 10**9), self.rows(after, limit)
         named = {row.decision_id for row in rows}
         decisions = [row for row in everything if row.kind == DECISION and row.id in named]
-        return Batch(after + len(rows), rows, decisions, 0, None, replaced_rows(rows, everything)).experience()
+        return Batch(after + len(rows), rows, decisions, 0, None, replaced_rows(rows, everything))
+
+    def experience(self, after=0, limit=1000):
+        return self.batch(after, limit).experience()
 
     def close(self):
         pass
