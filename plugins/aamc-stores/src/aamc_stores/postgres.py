@@ -100,7 +100,7 @@ class PostgresStore(SharedStore):
         self._connections = Connections(self.url, self.config.timeout_s, self._settings())
         self._leases = Leases(self.url, self.config.timeout_s, LEASE_SECONDS)
         try:
-            self._tables.prepare(self._migrating, self.name)
+            self._tables.prepare(self._upgrading, self.name)
         except StoreError:
             self._disconnect()
             raise
@@ -192,10 +192,14 @@ class PostgresStore(SharedStore):
             yield connection
 
     @contextmanager
-    def _migrating(self, *, alone: bool = True) -> Iterator[psycopg.Connection]:
-        """Begin a transaction that may take long, by default as the only writer."""
-        unlimited = "SET LOCAL statement_timeout = 0; " + (_LOCK.format(self._lock_key) if alone else "SET LOCAL lock_timeout = 0")
-        with self._transaction(f"{_WRITE}; {unlimited}", bounded=False) as (connection, _):
+    def _upgrading(self, lock: str | None = None) -> Iterator[psycopg.Connection]:
+        """Begin a transaction that may take long, under the writers' lock (``log``), another one, or none."""
+        begin = [_WRITE, "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"]
+        if lock != "log":
+            begin.append("SET LOCAL lock_timeout = 0")
+        if lock is not None:
+            begin.append(_LOCK.format(self._lock_key if lock == "log" else self._key(lock)))
+        with self._transaction("; ".join(begin), bounded=False) as (connection, _):
             yield connection
 
     @contextmanager

@@ -172,13 +172,13 @@ class Tables:
         """Make the tables, or bring them to the present version.
 
         Args:
-            writing: Begins a transaction that may take long, as the only writer unless ``alone`` is false.
+            writing: Begins a transaction that may take long, under the lock of a name: ``log``, which writers take, or another; or under none.
             log: The log's name, for messages.
 
         Raises:
             StoreError: The log is of a newer version.
         """
-        with writing() as connection:
+        with writing("log") as connection:
             version = self._version(connection)
             if version > VERSION:
                 known = f"newer than {VERSION}, the newest that this program knows"
@@ -186,25 +186,27 @@ class Tables:
             if version == 0:
                 self.run(connection, _NEW)
                 self.run(connection, _STATES)
-            if 0 < version < VERSION:
-                self._announce(connection, version, log)
-                for statements in _EARLIER[version - 1 :]:
-                    self.run(connection, statements)
-                if version <= len(_EARLIER):
-                    self._fill_columns(connection)
-                self.run(connection, _NUMBERED)
         if 0 < version < VERSION:
-            self._divide(writing)
+            with writing("upgrade"):  # its own connection waits, and holds no table
+                self._upgrade(writing, log)
 
-    def _divide(self, writing: Writing) -> None:
-        """Make a log of version 3 the first partition of the present one; several processes may do so at once."""
-        with writing(alone=False) as connection:
-            if self._version(connection) < VERSION:
-                self.run(connection, _CHECKED)
+    def _upgrade(self, writing: Writing, log: str) -> None:
+        """Bring the tables to the present version, as the only process that does."""
+        with writing("log") as connection:
+            version = self._version(connection)
+            if version == VERSION:
+                return
+            self._announce(connection, version, log)
+            for statements in _EARLIER[version - 1 :]:
+                self.run(connection, statements)
+            if version <= len(_EARLIER):
+                self._fill_columns(connection)
+            self.run(connection, _NUMBERED)
         with writing() as connection:
-            if self._version(connection) < VERSION:
-                for statements in _DIVIDED:
-                    self.run(connection, statements)
+            self.run(connection, _CHECKED)
+        with writing("log") as connection:
+            for statements in _DIVIDED:
+                self.run(connection, statements)
 
     def _version(self, connection: psycopg.Connection) -> int:
         there = self.value(connection, "SELECT to_regclass(%s)", f'"{self.prefix}_version"')
