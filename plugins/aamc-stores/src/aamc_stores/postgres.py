@@ -88,8 +88,7 @@ class PostgresStore(SharedStore):
     def drop(self) -> None:
         """Delete the log's tables."""
         with self._writing(self._lock_key, self._states_key) as connection:
-            names = "{entries}, {pending}, {partitions}, {templates}, {deltas}, {aggregates}, {snapshots}, {erasures}, {version}"
-            self._tables.run(connection, "DROP TABLE " + names)
+            self._tables.drop(connection)
 
     def _connect(self) -> None:
         self._tables = Tables(self.config.prefix)

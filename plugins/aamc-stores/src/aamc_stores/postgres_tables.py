@@ -164,6 +164,16 @@ class Tables:
         assert found is not None
         return found[0]
 
+    def make(self, connection: psycopg.Connection) -> None:
+        """Make the tables of an empty log."""
+        self.run(connection, _NEW)
+        self.run(connection, _STATES)
+
+    def drop(self, connection: psycopg.Connection) -> None:
+        """Delete the tables."""
+        names = "{entries}, {pending}, {partitions}, {templates}, {deltas}, {aggregates}, {snapshots}, {erasures}, {version}"
+        self.run(connection, "DROP TABLE " + names)
+
     def make_child(self, connection: psycopg.Connection, number: int) -> None:
         """Make the table of a new partition."""
         connection.execute(self.query(_CHILD, child=self.child(number), number=SQL(str(number))))
@@ -184,8 +194,7 @@ class Tables:
                 known = f"newer than {VERSION}, the newest that this program knows"
                 raise StoreError(f"the log {log} has version {version}, {known}; update aamc-stores")
             if version == 0:
-                self.run(connection, _NEW)
-                self.run(connection, _STATES)
+                self.make(connection)
         if 0 < version < VERSION:
             with writing("upgrade"):  # its own connection waits, and holds no table
                 self._upgrade(writing, log)
