@@ -51,8 +51,8 @@ def aggregate_key(aggregate: Aggregate) -> str:
 
 
 def aggregate_text(aggregate: Aggregate) -> str:
-    """Return an aggregate as JSON."""
-    return encode(attrs.asdict(aggregate))
+    """Return an aggregate as JSON; sums of 0 are left out."""
+    return encode({name: value for name, value in attrs.asdict(aggregate).items() if value or name == "tenant"})
 
 
 def aggregate_from(text: str | bytes) -> Aggregate:

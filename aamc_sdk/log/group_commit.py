@@ -5,8 +5,10 @@ While one group is being committed the next one gathers: a single writer waits f
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -16,6 +18,7 @@ from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.log.rules import Excerpt, Write, warn_of_pending
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 MAX_PER_GROUP = 1024
 """Writes in one transaction; bounds how long the first of them waits."""
 
@@ -43,11 +46,22 @@ class GroupCommit:
         commit: Commits a group, whole or not at all, and returns the results of :func:`run_writes`. A StoreAwayError is raised in every caller
             of the group; after another error the group is divided, until only the callers whose writes fail see it.
         finish: Called on that thread after the last group.
+        sync: Called on that thread at most ``sync_s`` after a commit, however many follow; its errors are logged. None for nothing.
+        sync_s: Time in seconds.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Write[Any]]], Sequence[Any]], finish: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Write[Any]]], Sequence[Any]],
+        finish: Callable[[], None],
+        sync: Callable[[], None] | None = None,
+        sync_s: float = 0.0,
+    ) -> None:
         self._commit = commit
         self._finish = finish
+        self._sync = sync
+        self._sync_s = sync_s
+        self._sync_at: float | None = None
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._lock = ProcessLock("the decision log")
         self._closed = False
@@ -93,12 +107,26 @@ class GroupCommit:
         while None not in group:
             group = self._next_group()
             if waiting := [item for item in group if item is not None]:
+                if self._sync is not None and self._sync_at is None:
+                    self._sync_at = time.monotonic() + self._sync_s
                 self._commit_group(waiting)
+            self._sync_in_time()
         self._finish()
 
+    def _sync_in_time(self) -> None:
+        if self._sync is not None and self._sync_at is not None and time.monotonic() >= self._sync_at:
+            self._sync_at = None
+            try:
+                self._sync()
+            except OSError:
+                logger.exception("what was committed last may not be on disk yet")
+
     def _next_group(self) -> list[_Waiting | None]:
-        """Wait for a write and return it with all that are queued behind it; None stands for the end."""
-        group = [self._queue.get()]
+        """Wait for a write and return it with all that are queued behind it; None stands for the end. Return nothing when it is time to sync."""
+        try:
+            group = [self._queue.get(timeout=None if self._sync_at is None else max(0.0, self._sync_at - time.monotonic()))]
+        except queue.Empty:
+            return []
         while len(group) < MAX_PER_GROUP and not self._queue.empty():
             group.append(self._queue.get())
         return group

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,16 +33,21 @@ def encode(content: Any) -> str:
     return to_json(content)
 
 
-def encode_strictly(content: Any) -> str:
-    """Return a value of JSON's types and arrays as JSON: dates and other types that msgspec would turn into texts are refused.
+def check_plain(value: Any) -> None:
+    """Check that a caller's value is of JSON's types, arrays and sets: msgspec would turn dates and others into texts.
 
     Raises:
-        StoreError: It has a value of another type.
+        StoreError: A value in it is not.
     """
-    try:
-        return to_json(content)
-    except TypeError as error:
-        raise StoreError(f"the log keeps JSON's own types only ({error}); use numbers, text, lists and mappings in notes") from error
+    if isinstance(value, Mapping):
+        for item in value.values():
+            check_plain(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            check_plain(item)
+    elif not isinstance(value, str | int | float | None | Path) and not hasattr(value, "tolist"):
+        why = f"Object of type {type(value).__name__} is not JSON serializable"
+        raise StoreError(f"the log keeps JSON's own types only ({why}); use numbers, text, lists and mappings in notes")
 
 
 def decode(content: str | bytes) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log.json_text import decode, encode, encode_strictly
+from aamc_sdk.log.json_text import check_plain, decode, encode
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Floats, Outcomes, Preference, Query, Record, Turn, new_ids, request_fingerprint
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
@@ -176,6 +176,8 @@ def decision_row(record: Record, store_text: bool) -> Row:
     fingerprint = request_fingerprint(record)
     query = record.query if store_text else redacted_query(record.query)
     decision, estimates = record.decision, record.estimates
+    if decision.notes:
+        check_plain(decision.notes)
     content = {
         "decision": _fields(decision, "time") | {"preference": decision.preference.array, "propensity": _known(decision.propensity)},
         "query": _query_fields(query),
@@ -202,7 +204,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
         id=decision.id,
         decision_id=decision.id,
         candidate=decision.candidate,
-        content=(encode_strictly if decision.notes else encode)(content),
+        content=encode(content),
         time=decision.time,
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
         fingerprint=fingerprint,
@@ -280,7 +282,7 @@ def user_digest(user: str) -> str:
 def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> list[Row]:
     """Return rows with the decisions erased that forgotten users made before they were forgotten.
 
-    Such decisions come late: from a spool, an import, or a copy of the log.
+    Such decisions come late: from a spool, an import, or a copy of the log. One of an unknown time (0) is taken for new.
 
     Args:
         rows: Rows to be written.
@@ -293,7 +295,7 @@ def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> 
 
 def _is_forgotten(row: Row, forgotten: Mapping[str, float]) -> bool:
     user = columns_of(row)["user_id"]
-    return user is not None and row.time <= forgotten.get(user_digest(user), -math.inf)
+    return user is not None and 0 < row.time <= forgotten.get(user_digest(user), -math.inf)  # 0 is unknown, and taken for now
 
 
 def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: str | None = None) -> Row:

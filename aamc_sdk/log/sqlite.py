@@ -1,17 +1,19 @@
 """The default log: one SQLite file, ``sqlite:PATH``.
 
 Writes go through one thread that commits them in groups (write-ahead log, synced at each commit:
-acknowledged entries survive a crash). Reads use connections of their own and never wait for
-writes. Several processes may share a file. A file that cannot be written can be read with the option ``read_only``.
+acknowledged entries survive a crash; with ``durability=relaxed`` synced at most 50 ms after it). Reads use connections of their own and never
+wait for writes. Several processes may share a file. A file that cannot be written can be read with the option ``read_only``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,15 +24,26 @@ from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
+from aamc_sdk.log.retention import oldest_goes, renewed_since
 from aamc_sdk.log.rows import Row, StoreOptions, record_from
 from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite_file import connect, snapshot, transaction
-from aamc_sdk.log.sqlite_table import Table, check_prepared, prepare
-from aamc_sdk.types import Experience, Record, Snapshot
+from aamc_sdk.log.sqlite_partitions import Partitions
+from aamc_sdk.log.sqlite_schema import check_prepared, make, prepare
+from aamc_sdk.log.sqlite_states import States
+from aamc_sdk.log.sqlite_table import Known, Table
+from aamc_sdk.types import Aggregate, Experience, Partition, Record, Snapshot, StateDelta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 _CHECKPOINT_MS = 1000
+SYNC_SECONDS = 0.05
+"""Time after a commit at which it is on disk at the latest, with ``durability=relaxed``."""
+DROPPED_AT_ONCE = 500
+"""Decisions that one transaction drops: writers wait that long."""
+_PAGES_AT_ONCE = 1000
+_FREE_SHARE = 1 / 16
+"""Share of free pages at which the file is made smaller, although nothing was dropped: that was interrupted."""
 _ADVICE = {
     "not a database": "it is no decision log or is damaged; it was left as it is: choose another path",
     "malformed": "it is damaged and was left as it is: restore a copy, or choose another path",
@@ -68,7 +81,9 @@ class SqliteStore(LedgerStore):
         if config.read_only and self._has_changes() and not Path(f"{self._opened}-shm").exists():
             self._opened = self._copied()
         with self._explained():
-            connection = connect(self._address("ro" if config.read_only else "rwc"))
+            if not config.read_only:
+                self._make_if_missing()
+            connection = connect(self._address("ro" if config.read_only else "rw"))
             try:
                 (check_prepared if config.read_only else prepare)(connection, self.path)
             except BaseException:
@@ -78,7 +93,25 @@ class SqliteStore(LedgerStore):
         self._connection = connection
         self._copies.callback(connection.close)
         self._file = self._file_now()
-        self._writer = GroupCommit(self._commit, self._copies.close)
+        self._written, self._read = Known(), Known()
+        relaxed = config.durability == "relaxed" and not config.read_only
+        if relaxed:
+            connection.execute("PRAGMA synchronous = NORMAL")
+        self._writer = GroupCommit(self._commit, self._copies.close, self._sync if relaxed else None, SYNC_SECONDS)
+        self._waiting_reported = False
+        if not config.read_only:
+            self._start_retention()
+
+    def _make_if_missing(self) -> None:
+        """Make the file if there is none.
+
+        Raises:
+            StoreError: It is empty, and so no log. A log is never empty, since it is made whole.
+        """
+        if not self._opened.exists():
+            make(self._opened)
+        elif self._opened.is_file() and self._opened.stat().st_size == 0 and not self._has_changes():
+            raise StoreError(f"the file {self.path} is empty; delete it or choose another path")
 
     def record(self, decision_id: str) -> Record:
         """Return a decision's record."""
@@ -103,7 +136,7 @@ class SqliteStore(LedgerStore):
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""
         with self._reading() as table:
-            return table.rows(after, limit)
+            return [row for _, row in table.rows(after, limit)]
 
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
@@ -112,15 +145,82 @@ class SqliteStore(LedgerStore):
 
     def snapshot(self, name: str) -> Snapshot | None:
         """Return the snapshot of a name, or None."""
-        with self._reading() as table:
-            return table.snapshot(name)
+        with self._reading_connection() as connection:
+            return States(connection, Table(connection).epoch).snapshot(name)
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
         """Keep a snapshot; a log that is only read keeps none, and a restart learns again."""
         if self.config.read_only:
             return
         with self._connected() as connection, transaction(connection):
-            Table(connection).put_snapshot(name, snapshot)
+            States(connection, Table(connection).epoch).put_snapshot(name, snapshot)
+
+    def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
+        """Return the changes that lead on from a state of that name, in order; None where nothing does."""
+        with self._reading_connection() as connection:
+            return States(connection, Table(connection).epoch).deltas(name, after, epoch)
+
+    def put_delta(self, name: str, delta: StateDelta) -> bool:
+        """Keep the changes of a state if they lead on from the newest; return whether they do. A log that is only read keeps none."""
+        if self.config.read_only:
+            return False
+        with self._connected() as connection, transaction(connection):
+            return States(connection, Table(connection).epoch).put_delta(name, delta)
+
+    def partitions(self) -> Sequence[Partition]:
+        """Return the log's partitions, the oldest first."""
+        with self._reading_connection() as connection:
+            return Partitions(connection).all()
+
+    def aggregates(self) -> Sequence[Aggregate]:
+        """Return sums over the decisions that retention has dropped."""
+        with self._reading_connection() as connection:
+            return Partitions(connection).aggregates()
+
+    def _retain(self) -> int:
+        """Drop the oldest partitions, in transactions of some hundred decisions each, and make the file smaller; a repetition completes it."""
+        if self.config.read_only:
+            return 0
+        decisions = 0
+        with self._connected() as connection:
+            while (oldest := self._oldest_to_drop(connection)) is not None and not self._ending.is_set():
+                begun = time.monotonic()
+                with transaction(connection):
+                    dropped = Partitions(connection).drop(oldest, DROPPED_AT_ONCE, renewed_since(self.config.retention, time.time()))
+                if dropped is None:
+                    break
+                decisions += dropped
+                self._ending.wait(time.monotonic() - begun)  # as long as other writers have waited
+            self._note_waiting(oldest)
+            self._vacuum(connection, at_once=decisions > 0)
+        return decisions
+
+    def _oldest_to_drop(self, connection: sqlite3.Connection) -> Partition | None:
+        """Return the oldest partition if it goes, or has gone in part."""
+        with snapshot(connection):
+            divided = Partitions(connection)
+            partitions, (start, *_) = divided.all(), Table(connection).bounds()
+            goes = oldest_goes(partitions, self.config.retention, time.time(), divided.size())
+        has_gone_in_part = bool(partitions) and partitions[0].last is not None and partitions[0].last <= start
+        return partitions[0] if goes or has_gone_in_part else None
+
+    def _note_waiting(self, oldest: Partition | None) -> None:
+        """Log once that a partition cannot go yet."""
+        if oldest is not None and not self._waiting_reported and not self._ending.is_set():
+            logger.info("partition %d of %s is dropped when the routers that learn from the log have learned it all", oldest.number, self.path)
+        self._waiting_reported = oldest is not None
+
+    def _vacuum(self, connection: sqlite3.Connection, at_once: bool) -> None:
+        """Give free pages back to the disk. In files that earlier versions made they stay, and later entries use them."""
+        (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+        free, pages = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
+        if mode == 0 or not (at_once or free > _FREE_SHARE * pages):
+            return
+        while free > 0 and not self._ending.is_set():
+            begun = time.monotonic()
+            connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")  # execute takes one step, and frees one page
+            free -= _PAGES_AT_ONCE
+            self._ending.wait(time.monotonic() - begun)
 
     def forget(self, user: str) -> int:
         """Erase a user's decisions; return how many they are.
@@ -141,8 +241,22 @@ class SqliteStore(LedgerStore):
             return Table(connection).erase(user, limit)
 
     def _counts(self) -> tuple[int, int]:
-        with self._reading() as table:
-            return table.position, table.snapshot_count
+        with self._reading_connection() as connection:
+            table = Table(connection)
+            return table.position, States(connection, table.epoch).counts()[0]
+
+    def _own_health(self) -> Mapping[str, float]:
+        with self._reading_connection() as connection:
+            table, divided = Table(connection), Partitions(connection)
+            start, _, dropped = table.bounds()
+            return {
+                "entries": table.position - dropped + table.pending_count,
+                "start": start,
+                "partitions": len(divided.all()),
+                "size_bytes": divided.size(),
+                "floors_to_clean": States(connection, table.epoch).counts()[1],
+                "queued": self._writer.queued,
+            }
 
     def _forgotten_digests(self) -> Mapping[str, float]:
         with self._reading() as table:
@@ -150,6 +264,7 @@ class SqliteStore(LedgerStore):
 
     def close(self) -> None:
         """Finish the writes, then close the file."""
+        self._stop_retention()
         self._writer.close()
 
     def _write(self, write: Write[T]) -> T:
@@ -158,12 +273,25 @@ class SqliteStore(LedgerStore):
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
         if self._file_now() != self._file:
             raise StoreAwayError(f"the decision log {self.path} was removed or replaced while it was open: nothing was written; open it again")
-        with self._explained(), transaction(self._connection):
-            table = Table(self._connection)
-            excerpt = table.excerpt(writes)
-            results = run_writes(writes, excerpt)
-            table.write(excerpt)
+        try:
+            with self._explained(), transaction(self._connection):
+                table = Table(self._connection, self._written)
+                excerpt = table.excerpt(writes)
+                results = run_writes(writes, excerpt)
+                table.write(excerpt, self.config.retention)
+        except BaseException:
+            self._written = Known()  # it may know templates that were not kept
+            raise
         return results
+
+    def _sync(self) -> None:
+        """Bring what was committed to the disk."""
+        with contextlib.suppress(FileNotFoundError):  # a file system without write-ahead logs
+            descriptor = os.open(f"{self._opened}-wal", os.O_RDONLY)  # SQLite locks other files, whose locks this would break
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def _file_now(self) -> tuple[int, int] | None:
         """Return device and inode of the file at the path, None if there is no file."""
@@ -206,9 +334,15 @@ class SqliteStore(LedgerStore):
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Table]:
+        """Read the entries in one state of the file, however many queries it takes."""
+        with self._reading_connection() as connection:
+            yield Table(connection, self._read)
+
+    @contextlib.contextmanager
+    def _reading_connection(self) -> Iterator[sqlite3.Connection]:
         """Open a connection that sees one state of the file, however many queries it runs."""
         with self._connected("ro") as connection, snapshot(connection):
-            yield Table(connection)
+            yield connection
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -1,66 +1,29 @@
-"""The tables of a log in SQLite: their versions, and the statements that read and write them."""
+"""The entries of a log in SQLite: the statements that read and write them."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from aamc_sdk.errors import StoreError
-from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
-from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS
-from aamc_sdk.log.rows import COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, erased, user_digest
+from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
+from aamc_sdk.log.packing import Templates
+from aamc_sdk.log.retention import begins_partition
+from aamc_sdk.log.rows import DECISION, FEEDBACK, KIND_COLUMNS, Retention, Row, columns_of, erased, erased_if_forgotten, user_digest
 from aamc_sdk.log.rules import Excerpt, Write
-from aamc_sdk.log.sqlite_file import snapshot, transaction, write_ahead
-from aamc_sdk.types import Snapshot
+from aamc_sdk.types import Partition
 
-_VERSIONS = (
-    (
-        """CREATE TABLE entries (
-            n INTEGER PRIMARY KEY,
-            position INTEGER UNIQUE,  -- NULL while the entry waits for its decision
-            kind TEXT NOT NULL, id TEXT NOT NULL, decision_id TEXT NOT NULL, candidate TEXT NOT NULL,
-            content TEXT NOT NULL, time REAL NOT NULL, embedding BLOB,
-            UNIQUE (kind, id))""",
-        "CREATE INDEX entries_by_decision ON entries (decision_id, position)",
-    ),
-    (
-        "CREATE TABLE views (n INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, position INTEGER NOT NULL, content BLOB NOT NULL)",
-        "CREATE TABLE erasures (epoch INTEGER PRIMARY KEY, time REAL NOT NULL)",  # one each time that somebody was forgotten
-    ),
-    (
-        "ALTER TABLE views ADD COLUMN last TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE erasures ADD COLUMN who TEXT",  # a digest
-    ),
-    (
-        "DROP INDEX entries_by_decision",
-        "ALTER TABLE entries RENAME TO old_entries",
-        f"""CREATE TABLE entries (
-            n INTEGER PRIMARY KEY,
-            position INTEGER UNIQUE,  -- NULL while the entry is pending
-            kind TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL DEFAULT 0, decision_id TEXT NOT NULL, candidate TEXT NOT NULL,
-            content TEXT NOT NULL, time REAL NOT NULL, embedding BLOB, fingerprint TEXT,
-            {", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())},
-            UNIQUE (kind, id, revision))""",
-        """INSERT INTO entries (n, position, kind, id, decision_id, candidate, content, time, embedding)
-            SELECT n, position, kind, id, decision_id, candidate, content, time, embedding FROM old_entries""",
-        "DROP TABLE old_entries",
-        "CREATE INDEX entries_by_decision ON entries (decision_id, position)",
-        "CREATE INDEX entries_by_user ON entries (user_id) WHERE user_id IS NOT NULL",
-        "CREATE INDEX entries_by_episode ON entries (episode) WHERE episode IS NOT NULL",
-        "ALTER TABLE views RENAME TO snapshots",
-    ),
-)
-SCHEMA = len(_VERSIONS)
-"""The version of the tables, kept in the file's ``user_version``: each version's statements turn the one before into it."""
-_FIRST_WITH_COLUMNS = 4
+ENTRY_BYTES = 350
+"""About what an entry takes in the file beside its content and embedding, with its indexes."""
+_DIGEST_DIGITS = 64
 _KEPT = "kind, id, decision_id, candidate, content, time"
-_ROW = f"{_KEPT}, NULL, revision, coalesce(fingerprint, '')"  # embeddings, which no rule needs, are left out
-_SELECT = f"SELECT {_KEPT}, embedding, revision, coalesce(fingerprint, '') FROM entries"  # noqa: S608  # constants
+_ROW = f"{_KEPT}, NULL, revision, fingerprint"  # embeddings, which no rule needs, are left out
+_FULL_ROW = f"{_KEPT}, embedding, revision, fingerprint"
+_SELECT = f"SELECT {_FULL_ROW} FROM entries"  # noqa: S608  # constants
 _REVISIONS = f"{_SELECT} WHERE kind = ? AND position > 0 AND id IN (SELECT value FROM json_each(?))"  # noqa: S608  # constants
 _NAMED = """(kind != 'feedback' AND decision_id IN (SELECT value FROM json_each(?)))
     OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(?)))"""
@@ -75,17 +38,47 @@ _WRITES = {
         {", ".join(f"{name} = excluded.{name}" for name in names)}"""  # noqa: S608  # constants
     for kind, names in KIND_COLUMNS.items()
 }
-_FILLS = {
-    kind: f"UPDATE entries SET {', '.join(f'{name} = ?' for name in names)} WHERE n = ?"  # noqa: S608  # constants
-    for kind, names in KIND_COLUMNS.items()
-}
+_POSITION = "max((SELECT coalesce(max(position), 0) FROM entries), (SELECT position FROM bounds))"
+_EPOCH = "(SELECT coalesce(max(epoch), 0) FROM erasures)"
+_STATE = f"SELECT {_POSITION}, {_EPOCH}, (SELECT coalesce(max(number), 0) FROM templates), (SELECT coalesce(max(number), -1) FROM partitions)"
+_COUNTED_BYTES = 100_000
+"""Bytes that a writer adds at once to the size of a partition: each time takes a page of the write-ahead log."""
+
+
+class Known:
+    """What a store knows of its file, so that it need not be read again with each transaction.
+
+    Discard the writer's after a transaction that failed: it may know templates that were not kept.
+
+    Attributes:
+        templates: The log's templates.
+        epoch: The epoch of ``forgotten``.
+        forgotten: The time at which each user was forgotten, by the user's digest.
+        newest: The newest partition, as this writer saw it last.
+        uncounted: Bytes that this writer wrote and that its size does not count yet.
+    """
+
+    def __init__(self) -> None:
+        self.templates = Templates()
+        self.epoch = 0
+        self.forgotten: dict[str, float] = {}
+        self.newest: Partition | None = None
+        self.uncounted = 0
+        self._lock = threading.Lock()
+
+    def read_templates(self, connection: sqlite3.Connection) -> None:
+        """Read the templates that the log has beyond the known ones."""
+        with self._lock:
+            found = connection.execute("SELECT content FROM templates WHERE number > ? ORDER BY number", (len(self.templates),))
+            self.templates.extend(content for (content,) in found.fetchall())
 
 
 class Table:
-    """The table ``entries`` and the smaller ones beside it, within a transaction of a connection."""
+    """The table ``entries`` within a transaction of a connection."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, known: Known | None = None) -> None:
         self._connection = connection
+        self._known = known or Known()
 
     def find(self, decision_id: str) -> Row | None:
         """Return a decision's row."""
@@ -100,20 +93,23 @@ class Table:
         """Return the entries whose decision is not in the log."""
         return self._rows(f"{_SELECT} WHERE position IS NULL ORDER BY n")
 
-    def rows(self, after: int, limit: int) -> Sequence[Row]:
-        """Return at most ``limit`` entries after a position."""
-        return self._rows(f"{_SELECT} WHERE position > ? ORDER BY position LIMIT ?", after, limit)
+    def rows(self, after: int, limit: int) -> list[tuple[int, Row]]:
+        """Return at most ``limit`` entries after a position, with their positions."""
+        query = f"SELECT position, {_FULL_ROW} FROM entries WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608  # constants
+        return [(position, self.row(found)) for position, *found in self._connection.execute(query, (after, limit)).fetchall()]
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position with the entries that belong to them."""
-        rows = self.rows(after, limit)
-        end = after + len(rows)  # positions have no gaps
+        placed = self.rows(after, limit)
+        rows, end = [row for _, row in placed], placed[-1][0] if placed else after
         named = "SELECT decision_id FROM entries WHERE position > ? AND position <= ?"
         decisions = self._rows(f"{_SELECT} WHERE kind = ? AND id IN ({named}) ORDER BY position", DECISION, after, end)
         revised = revised_ids(rows)
         replaced = replaced_rows(rows, self._rows(_REVISIONS, FEEDBACK, json.dumps(revised))) if revised else ()
-        before = self._rows("SELECT kind, id, decision_id, '', '', 0, NULL, revision FROM entries WHERE position = ?", after)
-        return Batch(end, rows, decisions, self.epoch, before[0].name if before else "", replaced)
+        before = self._rows("SELECT kind, id, decision_id, '', '', 0, NULL, revision, NULL FROM entries WHERE position = ?", after)
+        start, *_ = self.bounds()
+        follows = followed(after, before[0].name if before else None, start, self.position)
+        return Batch(end, rows, decisions, self.epoch, follows, replaced, start=start)
 
     def excerpt(self, writes: Sequence[Write[Any]]) -> Excerpt:
         """Return the part of the log that some writes need."""
@@ -121,50 +117,79 @@ class Table:
         feedback = json.dumps([name for write in writes for name in write.feedback])
         return Excerpt(self._rows(_PLACED, decisions, feedback), self._rows(_PENDING, decisions, decisions, feedback))
 
-    def write(self, excerpt: Excerpt) -> None:
+    def write(self, excerpt: Excerpt, retention: Retention) -> None:
         """Write the changes of an excerpt."""
-        entries = [*enumerate(excerpt.placed, 1 + self.position), *((None, row) for row in excerpt.held.values())]
+        last = self._refresh()
+        placed = erased_if_forgotten(excerpt.placed, self._known.forgotten)
+        entries = [*enumerate(placed, 1 + last), *((None, row) for row in excerpt.held.values())]
         for kind, some in itertools.groupby(entries, lambda entry: entry[1].kind):
-            self._connection.executemany(_WRITES[kind], [_values(position, row) for position, row in some])
+            values = [self._values(position, row) for position, row in some]
+            self._connection.executemany(_WRITES[kind], values)
+            self._known.uncounted += sum(ENTRY_BYTES + len(value[5]) + len(value[7] or b"") for value in values)
         delete = "DELETE FROM entries WHERE position IS NULL AND kind = ? AND id = ? AND revision = ?"
-        self._connection.executemany(delete, [row.key for row in excerpt.dropped])
+        if excerpt.dropped:
+            self._connection.executemany(delete, [row.key for row in excerpt.dropped])
+        self._divide(next((position for position, row in enumerate(placed, 1 + last) if row.kind == DECISION), None), retention)
+
+    def _refresh(self) -> int:
+        """Learn what other processes wrote; return the last position."""
+        position, epoch, templates, partition = self._connection.execute(_STATE).fetchone()
+        if templates > len(self._known.templates):  # else numbers would be given twice
+            self._known.read_templates(self._connection)
+        if epoch != self._known.epoch:
+            self._known.epoch, self._known.forgotten = epoch, self.forgotten_digests()
+        if partition != (-1 if self._known.newest is None else self._known.newest.number):
+            self._read_newest()
+        return int(position)
+
+    def _read_newest(self) -> None:
+        query = "SELECT number, first, NULL, begun, size FROM partitions ORDER BY number DESC LIMIT 1"
+        found = self._connection.execute(query).fetchone()
+        self._known.newest = None if found is None else Partition(*found)
+
+    def _divide(self, decided: int | None, retention: Retention) -> None:
+        """Count what was written to the newest partition, or begin one at the position of the first of the decisions."""
+        known, now = self._known, time.time()
+        if decided is not None and begins_partition(known.newest, now, retention):
+            known.newest = Partition(0 if known.newest is None else known.newest.number + 1, decided, None, now, known.uncounted)
+            values = (known.newest.number, decided, now, known.uncounted)
+            self._connection.execute("INSERT INTO partitions VALUES (?, ?, ?, ?)", values)
+            known.uncounted = 0
+        elif known.newest is not None and known.uncounted >= _COUNTED_BYTES:
+            self._connection.execute("UPDATE partitions SET size = size + ? WHERE number = ?", (known.uncounted, known.newest.number))
+            known.uncounted = 0
+            self._read_newest()
 
     @property
     def position(self) -> int:
-        """The log's last position."""
-        return int(self._connection.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()[0])
+        """The last position that the log has given out."""
+        return int(self._connection.execute(f"SELECT {_POSITION}").fetchone()[0])
 
     @property
-    def snapshot_count(self) -> int:
-        """The number of snapshots."""
-        return int(self._connection.execute("SELECT count(*) FROM snapshots").fetchone()[0])
+    def pending_count(self) -> int:
+        """The number of entries whose decision is not in the log."""
+        return int(self._connection.execute("SELECT count(*) FROM entries WHERE position IS NULL").fetchone()[0])
 
     @property
     def epoch(self) -> int:
         """The number of times that a user was forgotten."""
-        return int(self._connection.execute("SELECT coalesce(max(epoch), 0) FROM erasures").fetchone()[0])
+        return int(self._connection.execute(f"SELECT {_EPOCH}").fetchone()[0])
 
-    def snapshot(self, name: str) -> Snapshot | None:
-        """Return the snapshot of a name, or None."""
-        found = self._connection.execute("SELECT position, content, last FROM snapshots WHERE name = ?", (name,)).fetchone()
-        return None if found is None else Snapshot(found[0], found[1], self.epoch, found[2])
-
-    def put_snapshot(self, name: str, new: Snapshot) -> None:
-        """Keep a snapshot, unless there is one that is as new, or it is of a past epoch."""
-        known = self.snapshot(name)
-        if new.epoch == self.epoch and (known is None or known.position < new.position):
-            values = (name, new.position, new.content, new.last)
-            self._connection.execute("REPLACE INTO snapshots (name, position, content, last) VALUES (?, ?, ?, ?)", values)
-            self._connection.execute("DELETE FROM snapshots WHERE n NOT IN (SELECT n FROM snapshots ORDER BY n DESC LIMIT ?)", (MAX_SNAPSHOTS,))
+    def bounds(self) -> tuple[int, int, int]:
+        """Return the position up to which entries were dropped, the last one given out by then, and the number of dropped entries."""
+        start, position, dropped = self._connection.execute("SELECT start, position, dropped FROM bounds").fetchone()
+        return start, position, dropped
 
     def erase(self, user: str, limit: int) -> int:
         """Erase at most ``limit`` of a user's decisions; return how many they are. If they are fewer, the user is forgotten."""
+        self._known.read_templates(self._connection)
         rows = self._rows(f"{_SELECT} WHERE user_id = ? LIMIT ?", user, limit)
-        values = [(row.content, row.id) for row in map(erased, rows)]
+        values = [(self._packed(row), row.id) for row in map(erased, rows)]
         erase = "UPDATE entries SET content = ?, embedding = NULL, fingerprint = NULL, user_id = NULL WHERE kind = 'decision' AND id = ?"
         self._connection.executemany(erase, values)
         if len(rows) < limit:
             self._connection.execute("DELETE FROM snapshots")
+            self._connection.execute("DELETE FROM deltas")
             self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (time.time(), user_digest(user)))
         return len(rows)
 
@@ -173,53 +198,28 @@ class Table:
         return dict(self._connection.execute("SELECT who, max(time) FROM erasures WHERE who IS NOT NULL GROUP BY who").fetchall())
 
     def _rows(self, query: str, *values: object) -> list[Row]:
-        return [Row(*found) for found in self._connection.execute(query, values)]
+        return [self.row(found) for found in self._connection.execute(query, values).fetchall()]
 
+    def row(self, found: Sequence[Any]) -> Row:
+        """Return a row from its columns; fingerprints and contents of earlier versions are texts."""
+        kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint = found
+        if isinstance(content, bytes):
+            if content and content[0] > len(self._known.templates):
+                self._known.read_templates(self._connection)
+            content = self._known.templates.unpack(content)
+        if isinstance(fingerprint, bytes):
+            fingerprint = fingerprint.hex()
+        return Row(kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint or "")
 
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Check that the file is a log, and make its tables or bring them to the present version."""
-    with snapshot(connection):
-        _check_version(connection, path)
-    write_ahead(connection)
-    with transaction(connection):
-        version = _check_version(connection, path)  # again: another process may have made or migrated them meanwhile
-        if version < SCHEMA:
-            for statement in itertools.chain(*_VERSIONS[version:]):
-                connection.execute(statement)
-            if version < _FIRST_WITH_COLUMNS:
-                _fill_columns(connection)
-            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    def _values(self, position: int | None, row: Row) -> tuple[Any, ...]:
+        digest = row.fingerprint
+        kept = bytes.fromhex(digest) if len(digest) == _DIGEST_DIGITS and set(digest) <= set("0123456789abcdef") else digest or None
+        own = (position, row.kind, row.id, row.decision_id, row.candidate, self._packed(row), row.time, row.embedding, row.revision, kept)
+        return (*own, *map(columns_of(row).__getitem__, KIND_COLUMNS[row.kind]))
 
-
-def check_prepared(connection: sqlite3.Connection, path: Path) -> None:
-    """Check that a file that is only read is a log of the present version."""
-    with snapshot(connection):
-        version = _check_version(connection, path)
-    if version < SCHEMA:
-        raise StoreError(f"the decision log {path} has version {version}, and becomes {SCHEMA} when it is written: open a copy that can be")
-
-
-def _values(position: int | None, row: Row) -> tuple[Any, ...]:
-    kept = (position, row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.embedding, row.revision, row.fingerprint or None)
-    return (*kept, *map(columns_of(row).__getitem__, KIND_COLUMNS[row.kind]))
-
-
-def _fill_columns(connection: sqlite3.Connection) -> None:
-    """Fill the columns of entries that had none."""
-    found = connection.execute(f"SELECT n, {_ROW} FROM entries")  # noqa: S608  # constants
-    while batch := found.fetchmany(1000):
-        for n, *values in batch:
-            row = Row(*values)
-            connection.execute(_FILLS[row.kind], (*map(columns_of(row).__getitem__, KIND_COLUMNS[row.kind]), n))
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the version of the tables; in a transaction, for they may be made between the two questions."""
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > SCHEMA:
-        raise StoreError(f"the decision log {path} has version {version}, newer than {SCHEMA}, the newest that this program knows; update aamc-sdk")
-    is_empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    is_log = connection.execute("SELECT count(*) FROM pragma_table_info('entries') WHERE name = 'decision_id'").fetchone()[0]
-    if not (is_empty if version == 0 else is_log):
-        raise StoreError(f"{path} is an SQLite database of something else and was left as it is: choose another path")
-    return version
+    def _packed(self, row: Row) -> bytes:
+        """Return a row's content as it is kept, and keep the template that it needs."""
+        content, template = self._known.templates.pack(row)
+        if template is not None:
+            self._connection.execute("INSERT INTO templates VALUES (?, ?)", (len(self._known.templates), template))
+        return content

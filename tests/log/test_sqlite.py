@@ -131,9 +131,10 @@ def test_reading_does_not_turn_an_empty_file_into_a_log(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(StoreError, match=r"there is no store at .*empty; name one that decisions were logged in"):
         open_store(f"sqlite:{tmp_path / 'empty'}", PLUGINS, existing=True)
+    with pytest.raises(StoreError, match=r"empty is empty; delete it or choose another path"):
+        open_store(f"sqlite:{tmp_path / 'empty'}", PLUGINS)
     assert (tmp_path / "empty").stat().st_size == 0
-    open_store(f"sqlite:{tmp_path / 'empty'}", PLUGINS).close()  # a new log; a crash may have left an empty file
-    open_store(f"sqlite:{tmp_path / 'empty'}", PLUGINS, existing=True).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
 def test_a_log_that_cannot_be_written_is_read(unwritable: Path) -> None:
@@ -227,7 +228,7 @@ def test_a_log_of_an_older_version_is_not_made_a_newer_one_by_who_only_reads(tmp
     open_log(path).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(StoreError, match="has version 2, and becomes 4"):
+    with pytest.raises(StoreError, match="has version 2, and becomes 5"):
         SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))
 
 
@@ -237,7 +238,7 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 7")
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="version 7, newer than 4"):
+    with pytest.raises(StoreError, match="version 7, newer than 5"):
         open_log(path)
     assert before == path.read_bytes()
 
@@ -258,7 +259,7 @@ def test_a_log_of_the_first_version_is_migrated_in_place(tmp_path: Path) -> None
         store.put_snapshot("router", Snapshot(3, b"state", last="decision/d"))
         assert store.snapshot("router") == Snapshot(3, b"state", last="decision/d")
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (4,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (5,)
 
 
 def test_a_log_of_version_0_1_keeps_every_entry(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""The partitions of a log in SQLite: what they are, and how the oldest one is dropped."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+
+import attrs
+
+from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_text, aggregates_of, combined
+from aamc_sdk.log.retention import covered_position
+from aamc_sdk.log.rows import DECISION, Row
+from aamc_sdk.log.sqlite_states import States
+from aamc_sdk.log.sqlite_table import Known, Table
+from aamc_sdk.types import Aggregate, Partition
+
+_NAMED = "decision_id IN (SELECT value FROM json_each(?))"
+_LEAVING = f"""SELECT kind, id, decision_id, candidate, CASE kind WHEN 'decision' THEN '' ELSE content END, time, NULL, revision, NULL,
+    tenant, propensity FROM entries WHERE position > 0 AND {_NAMED} ORDER BY position"""  # noqa: S608  # constants
+
+
+class Partitions:
+    """The partitions within a transaction of a connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._table = Table(connection, Known())
+
+    def all(self) -> list[Partition]:
+        """Return the partitions, the oldest first."""
+        query = "SELECT number, first, lead(first) OVER (ORDER BY number) - 1, begun, size FROM partitions ORDER BY number"
+        return [Partition(*found) for found in self._connection.execute(query)]
+
+    def size(self) -> int:
+        """Return the bytes of the file that are in use."""
+        query = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        return int(self._connection.execute(query).fetchone()[0])
+
+    def aggregates(self) -> list[Aggregate]:
+        """Return the sums over the decisions that were dropped."""
+        return [aggregate_from(text) for (text,) in self._connection.execute("SELECT content FROM aggregates ORDER BY key")]
+
+    def drop(self, oldest: Partition, limit: int, since: float) -> int | None:
+        """Drop at most ``limit`` decisions of the oldest partition with all their entries, and the partition if none is left.
+
+        Args:
+            oldest: The oldest partition, which has ended.
+            limit: The maximum number of decisions.
+            since: The time since which a router that still learns has put its snapshot.
+
+        Returns:
+            The number of decisions; None if a router that still learns has not learned all their entries yet.
+        """
+        assert oldest.last is not None
+        decided = "SELECT id FROM entries WHERE kind = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?"
+        ids = [name for (name,) in self._connection.execute(decided, (DECISION, oldest.first, oldest.last, limit))]
+        names = json.dumps(ids)
+        last = self._connection.execute(f"SELECT coalesce(max(position), 0) FROM entries WHERE {_NAMED}", (names,)).fetchone()[0]  # noqa: S608
+        states = States(self._connection, self._table.epoch)
+        if last > covered_position(states.renewed(), since):
+            return None
+        self._add_aggregates(names)
+        states.raise_floors(since)
+        bounds = (oldest.last, self._table.position, names)
+        count = f"(SELECT count(*) FROM entries WHERE position > 0 AND {_NAMED})"  # noqa: S608  # constants
+        self._connection.execute(f"UPDATE bounds SET start = max(start, ?), position = ?, dropped = dropped + {count}", bounds)  # noqa: S608
+        self._connection.execute(f"DELETE FROM entries WHERE {_NAMED}", (names,))  # noqa: S608  # constants
+        if len(ids) < limit:
+            self._connection.execute("DELETE FROM partitions WHERE number = ?", (oldest.number,))
+        return len(ids)
+
+    def _add_aggregates(self, names: str) -> None:
+        """Add the outcomes of decisions that go to the aggregates."""
+        for new in aggregates_of(self._leaving(names)):
+            key = aggregate_key(new)
+            known = self._connection.execute("SELECT content FROM aggregates WHERE key = ?", (key,)).fetchone()
+            (total,) = combined([new] if known is None else [aggregate_from(known[0]), new])
+            self._connection.execute("REPLACE INTO aggregates VALUES (?, ?)", (key, aggregate_text(total)))
+
+    def _leaving(self, names: str) -> Iterator[Row]:
+        for *found, tenant, propensity in self._connection.execute(_LEAVING, (names,)).fetchall():
+            row = self._table.row(found)
+            yield attrs.evolve(row, columns={"tenant": tenant, "propensity": propensity}) if row.kind == DECISION else row

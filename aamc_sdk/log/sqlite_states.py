@@ -1,0 +1,96 @@
+"""What routers have learned from a log in SQLite: snapshots, the floors below which the log was dropped, and deltas."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from aamc_sdk.log.learned_states import continues, leading_on
+from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS
+from aamc_sdk.types import Snapshot, StateDelta
+
+_STATES = "SELECT name, position, renewed, n FROM snapshots UNION ALL SELECT name, position, renewed, 0 FROM floors"
+_NEWEST = f"""SELECT coalesce(max(position), 0) FROM (
+    SELECT name, position FROM ({_STATES}) UNION ALL SELECT name, position FROM deltas) WHERE name = ?"""  # noqa: S608  # constants
+_KEPT = f"SELECT name FROM ({_STATES}) GROUP BY name ORDER BY max(renewed) DESC, max(n) DESC LIMIT ?"  # noqa: S608  # constants
+
+
+class States:
+    """The tables ``snapshots``, ``floors`` and ``deltas`` within a transaction of a connection.
+
+    A floor is the snapshot of a router that covers all that was dropped; from it the router learns again after a user is forgotten.
+
+    Args:
+        connection: The connection.
+        epoch: The log's present epoch.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, epoch: int) -> None:
+        self._connection = connection
+        self._epoch = epoch
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        """Return the snapshot of a name, else its floor, else None."""
+        found = self._connection.execute("SELECT position, content, last FROM snapshots WHERE name = ?", (name,)).fetchone()
+        if found is not None:
+            return Snapshot(found[0], found[1], self._epoch, found[2])
+        floor = self._connection.execute("SELECT position, content, epoch, last FROM floors WHERE name = ?", (name,)).fetchone()
+        return None if floor is None else Snapshot(*floor)
+
+    def put_snapshot(self, name: str, new: Snapshot) -> None:
+        """Keep a snapshot, unless there is one that is as new, or it is of a past epoch; note that its router still learns."""
+        if new.epoch != self._epoch:
+            return
+        floor = self._connection.execute("SELECT position, epoch FROM floors WHERE name = ?", (name,)).fetchone()
+        newest = self._connection.execute(f"SELECT max(position) FROM ({_STATES}) WHERE name = ?", (name,)).fetchone()[0]  # noqa: S608  # constants
+        if floor is not None and floor[0] == new.position and floor[1] < new.epoch:  # without the users who were forgotten meanwhile
+            update = "UPDATE floors SET content = ?, last = ?, epoch = ? WHERE name = ?"
+            self._connection.execute(update, (new.content, new.last, new.epoch, name))
+        elif newest is None or newest < new.position:
+            replace = "REPLACE INTO snapshots (name, position, content, last, renewed) VALUES (?, ?, ?, ?, 0)"
+            self._connection.execute(replace, (name, new.position, new.content, new.last))
+            self._connection.execute("DELETE FROM deltas WHERE name = ? AND after < ?", (name, new.position))
+        for table in ("snapshots", "floors"):
+            self._connection.execute(f"UPDATE {table} SET renewed = ? WHERE name = ?", (time.time(), name))  # noqa: S608  # constants
+        for table in ("snapshots", "floors", "deltas"):
+            self._connection.execute(f"DELETE FROM {table} WHERE name != ? AND name NOT IN ({_KEPT})", (name, MAX_SNAPSHOTS))  # noqa: S608  # constants
+
+    def deltas(self, name: str, after: int, epoch: int) -> list[StateDelta] | None:
+        """Return the deltas that lead on from a state, nothing where it is the newest, None where nothing leads on."""
+        if epoch != self._epoch:
+            return None
+        query = "SELECT after, position, content, ?, last FROM deltas WHERE name = ? AND after >= ? ORDER BY after"
+        found = [StateDelta(*values) for values in self._connection.execute(query, (epoch, name, after))]
+        deltas = leading_on(found, after, self._newest(name))
+        return None if deltas is None else list(deltas)
+
+    def put_delta(self, name: str, delta: StateDelta) -> bool:
+        """Keep a delta if it leads on from the newest state; return whether it does."""
+        if not continues(delta, self._newest(name), self._epoch):
+            return False
+        values = (name, delta.after, delta.position, delta.content, delta.last)
+        self._connection.execute("INSERT INTO deltas (name, after, position, content, last) VALUES (?, ?, ?, ?, ?)", values)
+        return True
+
+    def renewed(self) -> list[tuple[int, float]]:
+        """Return the position of each router's newest snapshot or floor, and when it was put last."""
+        query = f"SELECT max(position), max(renewed) FROM ({_STATES}) GROUP BY name"  # noqa: S608  # constants
+        return self._connection.execute(query).fetchall()
+
+    def raise_floors(self, since: float) -> None:
+        """Keep the snapshots that were renewed since a time as floors."""
+        self._connection.execute(
+            """REPLACE INTO floors SELECT name, position, content, last, ?, renewed FROM snapshots AS new WHERE renewed >= ?
+            AND NOT EXISTS (SELECT 1 FROM floors WHERE floors.name = new.name AND floors.position >= new.position)""",
+            (self._epoch, since),
+        )
+
+    def counts(self) -> tuple[int, int]:
+        """Return the number of snapshots, and of floors that were learned with users who have been forgotten since."""
+        query = "SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM floors WHERE epoch < ?)"
+        snapshots, to_clean = self._connection.execute(query, (self._epoch,)).fetchone()
+        return snapshots, to_clean
+
+    def _newest(self, name: str) -> int:
+        """Return the position of the newest state of a name, 0 for none."""
+        return int(self._connection.execute(_NEWEST, (name,)).fetchone()[0])
