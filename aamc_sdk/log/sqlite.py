@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +22,10 @@ import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
+from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
+from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.retention import oldest_goes, renewed_since
 from aamc_sdk.log.rows import Row, StoreOptions, record_from
 from aamc_sdk.log.rules import Write
@@ -32,7 +34,7 @@ from aamc_sdk.log.sqlite_partitions import Partitions
 from aamc_sdk.log.sqlite_schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite_states import States
 from aamc_sdk.log.sqlite_table import Known, Table
-from aamc_sdk.types import Aggregate, Experience, Partition, Record, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, Experience, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -123,15 +125,25 @@ class SqliteStore(LedgerStore):
 
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return at most ``limit`` entries after a position."""
+        return self.batch(after, limit).experience()
+
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
         with self._reading() as table:
-            batch = table.batch(after, limit)
-        return batch.experience()
+            return table.batch(after, limit)
 
     def episode(self, episode_id: str) -> Sequence[Record]:
         """Return the records of an episode's decisions in log order."""
         with self._reading() as table:
             rows = table.episode(episode_id)
         return [record_from(row) for row in rows]
+
+    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
+        found = RowOutcomes(columns)
+        with self._reading() as table:
+            table.add_outcomes(found, since, until)
+        return found.outcomes()
 
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""

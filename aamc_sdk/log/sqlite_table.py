@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sqlite3
 import threading
 import time
@@ -11,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
+from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.retention import begins_partition
-from aamc_sdk.log.rows import DECISION, FEEDBACK, KIND_COLUMNS, Retention, Row, columns_of, erased, erased_if_forgotten, user_digest
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Retention, Row, columns_of, erased, erased_if_forgotten, user_digest
 from aamc_sdk.log.rules import Excerpt, Write
 from aamc_sdk.types import Partition
 
@@ -28,6 +30,13 @@ _REVISIONS = f"{_SELECT} WHERE kind = ? AND position > 0 AND id IN (SELECT value
 _NAMED = """(kind != 'feedback' AND decision_id IN (SELECT value FROM json_each(?)))
     OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(?)))"""
 _PLACED = f"SELECT {_ROW} FROM entries WHERE position > 0 AND ({_NAMED}) ORDER BY position"  # noqa: S608  # constants
+_EARLIER = f"{_SELECT} WHERE kind = ? AND id IN (SELECT value FROM json_each(?)) ORDER BY position"  # noqa: S608  # constants
+_FIRST_MADE = """SELECT coalesce(min(position), 0) FROM entries
+    WHERE position > 0 AND +kind = 'decision' AND time >= ? AND time < ?"""  # + keeps SQLite from using the index of kinds
+_OUTCOMES = """SELECT kind, decision_id, id, candidate, time, propensity,
+    CASE WHEN kind = 'feedback' OR (kind = 'decision' AND :decisions) THEN content END, CASE WHEN :decisions THEN embedding END,
+    status, cost_usd, latency_ms, output_tokens
+    FROM entries WHERE position >= :first AND (kind != 'decision' OR (time >= :since AND time < :until)) ORDER BY position"""
 _PENDING = f"""SELECT {_ROW} FROM entries WHERE +position IS NULL  -- + keeps SQLite from reading all that is pending
     AND (decision_id IN (SELECT value FROM json_each(?)) OR ({_NAMED})) ORDER BY n"""  # noqa: S608  # constants
 _WRITES = {
@@ -98,12 +107,28 @@ class Table:
         query = f"SELECT position, {_FULL_ROW} FROM entries WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608  # constants
         return [(position, self.row(found)) for position, *found in self._connection.execute(query, (after, limit)).fetchall()]
 
+    def add_outcomes(self, found: RowOutcomes, since: float | None, until: float | None) -> None:
+        """Add the decisions between two times, and the attempts and feedback since the first of them; contents are read only where asked for."""
+        bounds = (-math.inf if since is None else since, math.inf if until is None else until)
+        (first,) = (0,) if since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
+        asked = {"decisions": found.needs_fields, "first": first, "since": bounds[0], "until": bounds[1]}
+        for kind, decision_id, own_id, candidate, made, propensity, content, embedding, *call in self._connection.execute(_OUTCOMES, asked):
+            if kind == ATTEMPT:
+                found.add_attempt(decision_id, candidate, *call)
+            elif kind == FEEDBACK:
+                found.add_feedback_content(decision_id, own_id, candidate, self._unpacked(content))
+            elif content is None:
+                found.add_decision(own_id, candidate, propensity)
+            else:
+                found.add_decision_content(own_id, candidate, made, propensity, self._unpacked(content), embedding)
+
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position with the entries that belong to them."""
         placed = self.rows(after, limit)
         rows, end = [row for _, row in placed], placed[-1][0] if placed else after
-        named = "SELECT decision_id FROM entries WHERE position > ? AND position <= ?"
-        decisions = self._rows(f"{_SELECT} WHERE kind = ? AND id IN ({named}) ORDER BY position", DECISION, after, end)
+        own = {row.id: row for row in rows if row.kind == DECISION}
+        earlier = {row.decision_id for row in rows} - own.keys()
+        decisions = [*(self._rows(_EARLIER, DECISION, json.dumps(list(earlier))) if earlier else ()), *own.values()]
         revised = revised_ids(rows)
         replaced = replaced_rows(rows, self._rows(_REVISIONS, FEEDBACK, json.dumps(revised))) if revised else ()
         before = self._rows("SELECT kind, id, decision_id, '', '', 0, NULL, revision, NULL FROM entries WHERE position = ?", after)
@@ -203,13 +228,17 @@ class Table:
     def row(self, found: Sequence[Any]) -> Row:
         """Return a row from its columns; fingerprints and contents of earlier versions are texts."""
         kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint = found
-        if isinstance(content, bytes):
-            if content and content[0] > len(self._known.templates):
-                self._known.read_templates(self._connection)
-            content = self._known.templates.unpack(content)
         if isinstance(fingerprint, bytes):
             fingerprint = fingerprint.hex()
-        return Row(kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint or "")
+        return Row(kind, entry_id, decision_id, candidate, self._unpacked(content), when, embedding, revision, fingerprint or "")
+
+    def _unpacked(self, content: bytes | str) -> str:
+        """Return a content, which earlier versions kept as text."""
+        if isinstance(content, str):
+            return content
+        if content and content[0] > len(self._known.templates):
+            self._known.read_templates(self._connection)
+        return self._known.templates.unpack(content)
 
     def _values(self, position: int | None, row: Row) -> tuple[Any, ...]:
         digest = row.fingerprint
