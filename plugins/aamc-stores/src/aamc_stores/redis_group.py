@@ -9,6 +9,7 @@ from aamc_sdk.log import DECISION, FEEDBACK, Excerpt, Retention, Row, begins_par
 from aamc_stores.redis_keys import (
     EMBEDDING,
     LATEST,
+    OLD_POSITION,
     WHOLE,
     StoredEntry,
     Unpack,
@@ -62,11 +63,23 @@ class DecisionHash:
         """Whether the server has no such hash."""
         return self._count == 0
 
-    def entries(self, unpack: Unpack, feedback: Collection[str] | None) -> Iterator[StoredEntry]:
+    @property
+    def decided(self) -> int | None:
+        """The position of the decision; None where it is not in the log."""
+        if WHOLE in self.fields:
+            return number_of(self.fields[WHOLE])
+        return int(self.fields[OLD_POSITION]) if OLD_POSITION in self.fields else None
+
+    @property
+    def is_old(self) -> bool:
+        """Whether version 2 wrote the decision, and did not keep its latest position."""
+        return OLD_POSITION in self.fields
+
+    def entries(self, unpack: Unpack, feedback: Collection[str] | None = None, brief: bool = False) -> Iterator[StoredEntry]:
         """Yield the entries; of placed feedback only that of some ids, all by default."""
         for field, value in self.fields.items():
             if is_entry(field):
-                entry = entry_from(self.id, field, value, unpack)
+                entry = entry_from(self.id, field, value, unpack, brief=brief)
                 if feedback is None or entry.pending or entry.row.kind != FEEDBACK or entry.row.id in feedback:
                     yield entry
 
@@ -79,14 +92,17 @@ class LoadedExcerpt:
         found: What the script EXCERPT returned.
         unpack: Returns a content from its compressed form.
         feedback: The ids of the feedback that is needed; None for all.
+        brief: Whether decisions need no content.
     """
 
-    def __init__(self, server: RedisServer, found: Sequence[Any], unpack: Unpack, feedback: Collection[str] | None) -> None:
+    def __init__(
+        self, server: RedisServer, found: Sequence[Any], unpack: Unpack, feedback: Collection[str] | None = None, brief: bool = False
+    ) -> None:
         _, decisions, kept = found
         self.hashes = {each.id: each for each in (DecisionHash(server, values) for values in decisions)}
         self.pointers: dict[str, bytes] = {}
         by_key: dict[tuple[str, str, int], StoredEntry] = {}
-        for entry in (entry for each in self.hashes.values() for entry in each.entries(unpack, feedback)):
+        for entry in (entry for each in self.hashes.values() for entry in each.entries(unpack, feedback, brief)):
             by_key[entry.row.key] = entry
         for name, pointer, *revisions in kept:
             if pointer is not None:
@@ -162,6 +178,8 @@ class Group:
             if row.kind == FEEDBACK:
                 self._check_id(row)
         self._begin_partition(placed, retention)
+        if self.size:
+            self.ops.append([3, str(self.partition)])
         if placed:
             self.ops.append([4, len(placed)])
 
@@ -240,7 +258,6 @@ class Group:
         self.ops.append([2, first, self._server.key("partitions"), str(self.partition), partition_value(self._facts.now)])
         self.ops.append(["SET", self._server.key("newest"), str(self.partition)])
         self.checks.append(("" if newest is None else str(newest.number), "GET", self._server.key("newest")))
-        self.ops.append([3, str(self.partition)])
 
     def _key(self, row: Row) -> str:
         return self._loaded.hashes[row.decision_id].key

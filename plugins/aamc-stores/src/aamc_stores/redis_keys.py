@@ -1,8 +1,8 @@
 """The keys of a log on a Redis server, which all begin with the prefix, and their values.
 
 - ``stream``: a stream; the entry ``position-0`` holds a place: a decision's id and a field of its hash. ``position``: the last position given out.
-- ``decision:ID``: a hash of all entries on a decision: ``d`` is the decision, ``e`` its embedding, ``a/...`` an attempt, ``f/...`` feedback, and ``p``
-  the position of the latest entry with the last write's id. A value is a position in 8 bytes and a MessagePack array.
+- ``decision:ID``: a hash of all entries on a decision: ``d`` is the decision, ``e`` its embedding, ``a/...`` an attempt, ``f/...`` feedback, and
+  ``p`` the position of the latest entry with the last write's id. A value is a position in 8 bytes and a MessagePack array.
 - ``feedback:ID``: the decision of feedback whose id is not ``decision/source``.
 - ``pending``: the ids of decisions that are not in the log and have pending entries. ``user:ID``, ``episode:ID``: the ids of decisions.
 - ``templates``: contents that decisions are compressed against. ``partitions``, ``sizes`` and ``newest``: partitions by number.
@@ -27,6 +27,8 @@ from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of
 
 EMBEDDING, LATEST, WHOLE = "e", "p", "d"
 """Fields of a decision's hash beside attempts and feedback: its embedding, its latest entry, and the decision itself."""
+OLD_POSITION = "position"
+"""The field of a decision's position in version 2."""
 _LETTERS = {"a": ATTEMPT, "A": ATTEMPT, "f": FEEDBACK, "F": FEEDBACK}
 """Kinds by the first letter of a field. A capital stands before whole ids, a small letter before ids without ``decision/``."""
 _NUMBER_BYTES = 8
@@ -139,8 +141,8 @@ def number_of(value: bytes) -> int:
     return int.from_bytes(value[:_NUMBER_BYTES], "big")
 
 
-def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embedding: bytes | None = None) -> StoredEntry:
-    """Return the entry that a field of a decision's hash holds."""
+def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embedding: bytes | None = None, brief: bool = False) -> StoredEntry:
+    """Return the entry that a field of a decision's hash holds; briefly, a decision has columns instead of its content."""
     kind, name, revision = _named(decision_id, field)
     if value[:1] == b"[":
         return old_entry(kind, name, value, embedding)
@@ -149,7 +151,8 @@ def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embed
         row = Row(kind, name, decision_id, candidate, unpack(content), made, None, revision)
     else:
         fingerprint, propensity, tenant = more
-        row = Row(kind, name, decision_id, candidate, unpack(content), made, embedding, 0, _fingerprint_from(fingerprint))
+        columns = {"propensity": propensity, "tenant": tenant} if brief else None
+        row = Row(kind, name, decision_id, candidate, "" if brief else unpack(content), made, embedding, 0, _fingerprint_from(fingerprint), columns)
     return StoredEntry(row, number_of(value), pending)
 
 

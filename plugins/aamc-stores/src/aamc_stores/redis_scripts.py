@@ -150,7 +150,7 @@ for i, entry in ipairs(found) do
     local place = entry[2][2]
     local owner, value = holder(place)
     entries[i] = list({num(string.match(entry[1], '^%d+')), bin(place), bin(value)})
-    if value and not there[owner] then
+    if value and ARGV[3] == '1' and not there[owner] then
         there[owner] = true
         local kept = redis.call('HMGET', P .. 'decision:' .. owner, 'd', 'decision/' .. owner, 'e', 'embedding', 'position')
         decisions[#decisions + 1] = list({bin(owner), bin(kept[1]), bin(kept[2]), bin(kept[3] or kept[4]), bin(kept[5])})
@@ -159,7 +159,10 @@ end
 return list({facts(), bin(before[1] and before[1][2][2]), list(entries), list(decisions)})
 """,
 )
-"""Returns facts on the log, the place at a position, the places and entries after it, and their decisions; nothing while a journal is there."""
+"""Returns facts on the log, the place at a position, the places and entries after it, and their decisions; nothing while a journal is there.
+
+Arguments: the position, the number of entries, and whether decisions are wanted (1 or 0).
+"""
 
 DECISIONS = _script(
     " flags=no-writes",

@@ -7,7 +7,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from redis.exceptions import NoScriptError
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.types import Partition
+from aamc_stores.redis_arguments import packed
 from aamc_stores.redis_scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, LEASE, MOVE, RELEASE
 
 T = TypeVar("T")
@@ -35,7 +36,6 @@ _NOT_NOW = (
 _SCRIPTS = (COMMIT, COMMIT_ALWAYS, APPLY, EXCERPT, BATCH, DECISIONS, LEASE, RELEASE, MOVE)
 _FIRST_VERSION = 7
 _decoder = msgspec.msgpack.Decoder()
-_encoder = msgspec.msgpack.Encoder()
 
 
 @attrs.frozen
@@ -144,13 +144,12 @@ class RedisServer:
         Returns:
             The log's last position before the group; None where a check failed, so that nothing was committed.
         """
-        arguments = (_encoder.encode(list(checks)), _encoder.encode(ops), str(partition), str(size))
+        arguments = (packed(checks), packed(ops), str(partition), str(size))
         with self.explained():
-            script = COMMIT_ALWAYS if always else COMMIT
-            calls = [(script, arguments), (APPLY, ())]
+            calls = [(COMMIT_ALWAYS if always else COMMIT, arguments), (APPLY, ())]
             try:
                 base = self._run_all(calls)
-            except NoScriptError:
+            except NoScriptError:  # the server was started anew
                 self._load()
                 base = self._run_all(calls)
         return None if base < 0 else base
@@ -226,11 +225,6 @@ class RedisServer:
     def _load(self) -> None:
         for script in (COMMIT, COMMIT_ALWAYS, APPLY):
             self.client.script_load(script)
-
-
-def checks_of(values: Mapping[Check, str | bytes]) -> list[Check]:
-    """Return the checks that commands still return some values, by command."""
-    return [(value, *command) for command, value in values.items()]
 
 
 def _check_database(url: str) -> None:
