@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from aamc_sdk.log import DECISION, FEEDBACK, Excerpt, Retention, Row, begins_partition, columns_of
+from aamc_stores.redis_arguments import binary
 from aamc_stores.redis_keys import (
     EMBEDDING,
     LATEST,
@@ -49,7 +50,7 @@ class DecisionHash:
     def check(self) -> Check:
         """The check that nothing has been written since: each write but the first sets the field ``p``."""
         if LATEST in self.fields:
-            return self.fields[LATEST], "HGET", self.key, LATEST
+            return binary(self.fields[LATEST]), "HGET", self.key, LATEST
         return str(self._count), "HLEN", self.key
 
     @property
@@ -112,6 +113,7 @@ class LoadedExcerpt:
                     entry = old_entry(FEEDBACK, name.decode(), value)
                     by_key[entry.row.key] = entry
         self.entries = sorted(by_key.values(), key=lambda entry: entry.number)
+        self.waited = {entry.row.decision_id for entry in self.entries if entry.pending}
 
     def excerpt(self) -> Excerpt:
         """Return the entries as the log's rules take them."""
@@ -140,7 +142,7 @@ class Group:
     def __init__(self, server: RedisServer, loaded: LoadedExcerpt, facts: Facts, templates: LogTemplates) -> None:
         self._server, self._loaded, self._facts, self._templates = server, loaded, facts, templates
         self._old = {entry.row.key: entry for entry in loaded.entries if entry.old}
-        self._write = write_id()
+        self._write = write_id().decode()
         self.ops: list[Op] = []
         self.size = 0
         self.partition = 0 if facts.newest is None else facts.newest.number
@@ -155,24 +157,21 @@ class Group:
             retention: The log's limits.
         """
         template_check, before = self._templates.check, len(self.ops)
-        latest: dict[str, int] = dict.fromkeys((row.decision_id for row in (*excerpt.held.values(), *excerpt.dropped)), 0)
         for offset, row in enumerate(placed, 1):
             if row.kind == DECISION:
                 self._decision(row)
-            if row.kind != DECISION or not self._loaded.hashes[row.id].is_new:
-                latest[row.decision_id] = offset
             self._place(offset, row)
         order = 1 + max((entry.number for entry in self._loaded.entries), default=0)
         for number, row in enumerate(excerpt.held.values(), order):
             self._hold(number, row)
         for row in excerpt.dropped:
             self._drop(row)
-        self._finish(excerpt, placed, latest)
+        touched = dict.fromkeys(row.decision_id for row in (*placed, *excerpt.held.values(), *excerpt.dropped))
+        self._finish(excerpt, touched, {row.decision_id for row in placed})
         if len(self.ops) == before:
             return
         if any(op[0] == "HSET" and op[1] == template_check[2] for op in self.ops):
             self.checks.append(template_check)
-        touched = dict.fromkeys(row.decision_id for row in (*placed, *excerpt.held.values(), *excerpt.dropped))
         self.checks += self._loaded.checks(touched)
         for row in (*placed, *excerpt.held.values()):
             if row.kind == FEEDBACK:
@@ -186,14 +185,15 @@ class Group:
     def _place(self, offset: int, row: Row) -> None:
         value, field, place = value_of(row, False, self._templates.pack(row, self.ops)), field_of(row), place_of(row)
         self._clear_old(row)
-        self.ops.append([1, offset, self._key(row), field, value, place])
+        is_first = row.kind == DECISION and self._loaded.hashes[row.id].is_new
+        self.ops.append([1, offset, self._key(row), field, binary(value), place, *(() if is_first else (self._write,))])
         self._point(row)
         self.size += _ENTRY_BYTES + len(value) + len(field) + len(place)
 
     def _hold(self, number: int, row: Row) -> None:
         value = with_number(number, value_of(row, True, self._templates.pack(row, self.ops)))
         self._clear_old(row)
-        self.ops.append(["HSET", self._key(row), field_of(row), value])
+        self.ops.append(["HSET", self._key(row), field_of(row), binary(value)])
         self.ops.append(["SADD", self._server.key("pending"), row.decision_id])
         self._point(row)
         self.size += _ENTRY_BYTES + len(value)
@@ -207,7 +207,7 @@ class Group:
     def _decision(self, row: Row) -> None:
         self.size += _DECISION_BYTES + len(row.id)
         if row.embedding is not None:
-            self.ops.append(["HSET", self._key(row), EMBEDDING, row.embedding])
+            self.ops.append(["HSET", self._key(row), EMBEDDING, binary(row.embedding)])
             self.size += len(row.embedding)
         columns = columns_of(row)
         for name, member in (("user", columns["user_id"]), ("episode", columns["episode"])):
@@ -222,7 +222,7 @@ class Group:
 
     def _check_id(self, row: Row) -> None:
         """Check that nobody has used the id of feedback for another decision meanwhile."""
-        self.checks.append((self._loaded.pointers.get(row.id, ""), "GET", self._server.key(f"feedback:{row.id}")))
+        self.checks.append((binary(self._loaded.pointers.get(row.id, b"")), "GET", self._server.key(f"feedback:{row.id}")))
 
     def _clear_old(self, row: Row) -> None:
         """Delete the key or field in which version 2 kept an entry that is written anew."""
@@ -234,20 +234,16 @@ class Group:
         elif row.kind == FEEDBACK:
             self.ops.append(["DEL", self._server.key(f"feedback:{row.id}")])
 
-    def _finish(self, excerpt: Excerpt, placed: Sequence[Row], latest: Mapping[str, int]) -> None:
-        """Bring each decision's latest position and the set of pending decisions up to date."""
-        for name, offset in latest.items():
+    def _finish(self, excerpt: Excerpt, touched: Iterable[str], placed: Collection[str]) -> None:
+        """Note the write with decisions that got no place, and which decisions are not pending any more."""
+        for name in touched:
             loaded, pending = self._loaded.hashes[name], excerpt.pending(name)
             if not pending and not excerpt.history(name):
                 self.ops.append(["DEL", loaded.key])
-            elif offset:
-                self.ops.append([2, offset, loaded.key, LATEST, self._write])
-            else:
-                self.ops.append(["HSET", loaded.key, LATEST, with_number(loaded.latest, self._write)])
-        pending_set = self._server.key("pending")
-        names = [name for name in latest if not excerpt.pending(name)]
-        waited = {entry.row.decision_id for entry in self._loaded.entries if entry.pending}
-        self.ops += [["SREM", pending_set, name] for name in names if name in waited]
+            elif name not in placed:
+                self.ops.append(["HSET", loaded.key, LATEST, binary(with_number(loaded.latest, self._write.encode()))])
+            if not pending and name in self._loaded.waited:
+                self.ops.append(["SREM", self._server.key("pending"), name])
 
     def _begin_partition(self, placed: Sequence[Row], retention: Retention) -> None:
         """Begin a partition with the first decision, where it is time."""
@@ -255,7 +251,7 @@ class Group:
         if first is None or not begins_partition(self._facts.newest, self._facts.now, retention):
             return
         newest, self.partition = self._facts.newest, 0 if self._facts.newest is None else self._facts.newest.number + 1
-        self.ops.append([2, first, self._server.key("partitions"), str(self.partition), partition_value(self._facts.now)])
+        self.ops.append([2, first, self._server.key("partitions"), str(self.partition), binary(partition_value(self._facts.now))])
         self.ops.append(["SET", self._server.key("newest"), str(self.partition)])
         self.checks.append(("" if newest is None else str(newest.number), "GET", self._server.key("newest")))
 

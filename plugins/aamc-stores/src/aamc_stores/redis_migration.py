@@ -8,6 +8,7 @@ import uuid
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import decode
+from aamc_stores.redis_arguments import binary
 from aamc_stores.redis_scripts import MOVE
 from aamc_stores.redis_server import RedisServer, partition_value
 from aamc_stores.redis_states import SNAPSHOTS, State
@@ -76,14 +77,14 @@ def _finish(server: RedisServer) -> None:
     number, partition = str(places), (1).to_bytes(8, "big") + partition_value(now)
     ops: list[list[object]] = [["SET", server.key("position"), number], ["SET", server.key("moved"), number]]
     if places:
-        ops += [["HSET", server.key("partitions"), "0", partition], ["SET", server.key("newest"), "0"]]
+        ops += [["HSET", server.key("partitions"), "0", binary(partition)], ["SET", server.key("newest"), "0"]]
         ops.append(["HSET", server.key("sizes"), "0", str(_size(server, places))])
     ops += [["HSET", server.key("tombstones"), digest, repr(now)] for digest in server.names("forgotten")]
     epoch, contents = int(client.get(server.key("epoch")) or 0), server.hash("snapshots:content")
     for name, text in server.hash(SNAPSHOTS).items():
         position, count, last = decode(text)[:3]
         content = server.key(f"state:{uuid.uuid4().hex}")
-        ops.append(["SET", content, contents.get(name, b"")])
+        ops.append(["SET", content, binary(contents.get(name, b""))])
         ops.append(["HSET", server.key(SNAPSHOTS), name, State(position, count, last, epoch, now, content).text])
     ops += [["UNLINK", server.key(name)] for name in ("log", "forgotten", "snapshots:content")]
     ops.append(["SET", server.key("version"), str(VERSION)])

@@ -7,8 +7,8 @@ not at all, so the journal is; and its commands only set values, so it does no h
 writer finishes a journal that is left before it goes on. A group is acknowledged after both steps.
 
 A journal is a base position and a size in 8 bytes each, and a MessagePack array of commands: ``[name, argument, ...]`` is a command as it is;
-``[1, n, key, field, value, place]`` sets a field to the position base + n and a value, and appends the place to the stream; ``[2, n, key, field,
-value]`` only sets the field; ``[3, number]`` sets a partition's size; ``[4, n]`` sets the log's last position.
+``[1, n, key, field, value, place, write]`` sets a field to the position base + n and a value, and appends the place to the stream; with a write, the
+field ``p`` too; ``[2, n, key, field, value]`` only sets the field; ``[3, number]`` sets a partition's size; ``[4, n]`` sets the log's last position.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ local function apply()
     local journal = redis.call('GET', P .. 'journal')
     if not journal then return end
     local base, size = struct.unpack('>I8I8', journal)
+    local stream = P .. 'stream'
     for _, op in ipairs(cmsgpack.unpack(string.sub(journal, 17))) do
         local kind = op[1]
         if kind == 1 or kind == 2 then
             local position = base + op[2]
-            redis.call('HSET', op[3], op[4], struct.pack('>I8', position) .. op[5])
+            local number = struct.pack('>I8', position)
+            if op[7] then
+                redis.call('HSET', op[3], op[4], number .. op[5], 'p', number .. op[7])
+            else
+                redis.call('HSET', op[3], op[4], number .. op[5])
+            end
             if kind == 1 then
-                local added = redis.pcall('XADD', P .. 'stream', string.format('%.0f-0', position), 'e', op[6])
+                local added = redis.pcall('XADD', stream, string.format('%.0f-0', position), 'e', op[6])
                 if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller') then error(added.err) end
             end
         elseif kind == 3 then
@@ -94,7 +100,7 @@ EXCERPT = _script(
     _PACK,
     """
 local asked = cmsgpack.unpack(ARGV[1])
-local there, decisions, feedback = {}, {}, {}
+local there, decisions, feedback, old = {}, {}, {}, get('moved')
 for i, id in ipairs(asked[1]) do
     there[id] = true
     decisions[i] = decision(id)
@@ -108,7 +114,7 @@ for _, id in ipairs(asked[2]) do
             decisions[#decisions + 1] = decision(owner)
         end
     end
-    local revisions = redis.call('HVALS', P .. 'revisions:' .. id)
+    local revisions = old and redis.call('HVALS', P .. 'revisions:' .. id) or {}
     if kept or #revisions > 0 then
         local items = {bin(id), bin(kept)}
         for i = 1, #revisions do items[2 + i] = bin(revisions[i]) end

@@ -23,7 +23,7 @@ from aamc_stores.redis_arguments import packed
 from aamc_stores.redis_scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, LEASE, MOVE, RELEASE
 
 T = TypeVar("T")
-Check = tuple[str | bytes, ...]
+Check = tuple[Any, ...]
 """What a command must return, as text, and the command."""
 Op = Sequence[Any]
 """A command of a journal, see :mod:`aamc_stores.redis_scripts`."""
@@ -144,7 +144,7 @@ class RedisServer:
         Returns:
             The log's last position before the group; None where a check failed, so that nothing was committed.
         """
-        arguments = (packed(checks), packed(ops), str(partition), str(size))
+        arguments = (packed(list(checks)), packed(ops), str(partition), str(size))
         with self.explained():
             calls = [(COMMIT_ALWAYS if always else COMMIT, arguments), (APPLY, ())]
             try:

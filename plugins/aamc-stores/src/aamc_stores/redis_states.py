@@ -13,7 +13,7 @@ import msgspec
 from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.log import MAX_SNAPSHOTS, continues, decode, encode, leading_on
 from aamc_sdk.types import Snapshot, StateDelta
-from aamc_stores.redis_arguments import packed
+from aamc_stores.redis_arguments import binary, packed
 from aamc_stores.redis_scripts import DECISIONS, LEASE, RELEASE
 from aamc_stores.redis_server import Check, Facts, Op, RedisServer, write_id
 
@@ -118,7 +118,7 @@ class RedisStates:
                 ops.append(["PERSIST", key])
                 checks.append(("1", "EXISTS", key))
             ops += [["UNLINK", gone] for gone in before - after]
-            ops.append(["SET", self._server.key("states"), write_id()])
+            ops.append(["SET", self._server.key("states"), binary(write_id())])
             return None if self._server.commit(checks, ops) is None else True
 
         self._server.change(put)
@@ -138,7 +138,7 @@ class RedisStates:
             if not continues(delta, self._newest(name)[0], facts.epoch):
                 return False
             value = _packer.encode([delta.after, delta.position, delta.content, delta.epoch, delta.last])
-            ops = [["HSET", self._deltas(name), str(delta.position), value], ["SET", self._server.key("states"), write_id()]]
+            ops = [["HSET", self._deltas(name), str(delta.position), binary(value)], ["SET", self._server.key("states"), binary(write_id())]]
             return None if self._server.commit([self.check(facts)], ops) is None else True
 
         return self._server.change(put)
@@ -191,7 +191,7 @@ class RedisStates:
                 ops.append(["HSET", self._server.key(FLOORS), name, floors[name].text])
         if ops:
             ops += [["UNLINK", gone] for gone in before - self._contents(kept, floors)]
-            ops.append(["SET", self._server.key("states"), write_id()])
+            ops.append(["SET", self._server.key("states"), binary(write_id())])
         return ops
 
     def dropped(self) -> list[Op]:
@@ -199,7 +199,7 @@ class RedisStates:
         kept, floors = self.read(SNAPSHOTS), self.read(FLOORS)
         ops: list[Op] = [["UNLINK", key] for key in self._contents(kept, {}) - self._contents({}, floors)]
         ops += [["UNLINK", self._deltas(name)] for name in {**kept, **floors}]
-        return [*ops, ["DEL", self._server.key(SNAPSHOTS)], ["SET", self._server.key("states"), write_id()]]
+        return [*ops, ["DEL", self._server.key(SNAPSHOTS)], ["SET", self._server.key("states"), binary(write_id())]]
 
     def _newest(self, name: str) -> tuple[int, list[StateDelta]]:
         """Return the position of the newest state of a name, 0 for none, and the deltas in order."""

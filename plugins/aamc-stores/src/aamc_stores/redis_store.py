@@ -29,7 +29,7 @@ from aamc_sdk.log import (
 )
 from aamc_sdk.log.outcomes import RowOutcomes, is_within
 from aamc_sdk.types import FIGURES, Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
-from aamc_stores.redis_arguments import packed
+from aamc_stores.redis_arguments import binary, packed
 from aamc_stores.redis_durability import warn_of_losses
 from aamc_stores.redis_group import DecisionHash, Group, LoadedExcerpt
 from aamc_stores.redis_keys import (
@@ -219,9 +219,9 @@ class RedisStore(SharedStore):
         """Return the commands that erase a decision."""
         row, ops = erased(entry.row), []
         value = with_number(each.decided or 0, value_of(row, entry.pending, self._packing.pack(row, ops)))
-        ops.append(["HSET", each.key, old_field_of(row) if entry.old else WHOLE, value])
+        ops.append(["HSET", each.key, old_field_of(row) if entry.old else WHOLE, binary(value)])
         ops.append(["HDEL", each.key, EMBEDDING, "embedding"])
-        ops.append(["HSET", each.key, LATEST, with_number(each.latest, write_id())])
+        ops.append(["HSET", each.key, LATEST, binary(with_number(each.latest, write_id()))])
         return ops
 
     def _epoch_check(self, facts: Facts) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import hashlib
 import threading
 
 from aamc_sdk.log import Row, Templates
+from aamc_stores.redis_arguments import binary
 from aamc_stores.redis_server import Check, Facts, Op, RedisServer
 
 
@@ -48,7 +49,7 @@ class LogTemplates:
         if template is not None:
             if not self._first:
                 self._first = hashlib.sha1(template).hexdigest()  # noqa: S324  # to tell logs apart, as the server's script does
-            ops.append(["HSET", self._key, str(len(self._templates)), template])
+            ops.append(["HSET", self._key, str(len(self._templates)), binary(template)])
         return packed
 
     @property
