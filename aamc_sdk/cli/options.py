@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +53,40 @@ class Number(click.FloatRange):
         return number
 
 
+_UNIT_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+class When(click.ParamType):
+    """A time, in seconds since the epoch: an ISO date or time (in UTC, unless it names its zone), or a duration before now such as 7d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert the value."""
+        if isinstance(value, float):
+            return value
+        duration = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", str(value))
+        if duration is not None:
+            return time.time() - float(duration[1]) * _UNIT_SECONDS[duration[2]]
+        try:
+            found = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", str(value)))
+        except ValueError:
+            self.fail(f"{value!r} is no date or time such as 2026-11-21 or 2026-11-21T08:00, and no duration such as 12h or 7d", param, ctx)
+        return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
 RUN = click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Folder of the run (default: runs/latest).")
 """The option ``--run``."""
 STORE = click.option("--store", metavar="URL", help="URL of the log, such as sqlite:state.db (default: the run's own log).")
 """The option ``--store``."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")
 """The option ``--json``."""
+SINCE = click.option(
+    "--since", type=When(), metavar="TIME", help="Only decisions made at TIME or later: a date or time (UTC), or a duration before now such as 7d."
+)
+"""The option ``--since``."""
+UNTIL = click.option("--until", type=When(), metavar="TIME", help="Only decisions made before TIME.")
+"""The option ``--until``."""
 OUT = click.option("--out", type=Folder(path_type=Path), help="Folder to write (default: a new one under runs/).")
 """The option ``--out``."""
 RESUME = click.option("--resume", type=Folder(path_type=Path), help="Resume an interrupted job from its folder, with its own options.")
@@ -81,3 +112,14 @@ def split_names(names: str, option: str = "--routers", example: str = "greedy,or
     if len(set(found)) < len(found):
         raise click.UsageError(f"{option} must not name anything twice, as in {names!r}")
     return found
+
+
+def check_range(since: float | None, until: float | None) -> None:
+    """Check the values of ``--since`` and ``--until``.
+
+    Raises:
+        click.UsageError: No time is within them.
+    """
+    if since is not None and until is not None and since >= until:
+        names = [datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="seconds") for when in (since, until)]
+        raise click.UsageError(f"--since must be before --until, but {names[0]} is not before {names[1]}")

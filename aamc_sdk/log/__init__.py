@@ -8,7 +8,9 @@ from aamc_sdk.log.jsonl import Entry, entry_of, line_of
 from aamc_sdk.log.learned_states import continues, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
+from aamc_sdk.log.outcomes import RowOutcomes, decoded, is_within
 from aamc_sdk.log.packing import Templates
+from aamc_sdk.log.reading import read_batches
 from aamc_sdk.log.retention import ClockReading, begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import (
     ATTEMPT,
@@ -48,6 +50,7 @@ __all__ = [
     "MemoryStore",
     "Retention",
     "Row",
+    "RowOutcomes",
     "SqliteOptions",
     "SqliteStore",
     "StoreOptions",
@@ -67,16 +70,19 @@ __all__ = [
     "covered_position",
     "decision_row",
     "decode",
+    "decoded",
     "encode",
     "entry_of",
     "episode_of",
     "erased",
     "erased_if_forgotten",
     "followed",
+    "is_within",
     "leading_on",
     "line_of",
     "oldest_goes",
     "open_store",
+    "read_batches",
     "record_from",
     "renewed_since",
     "replaced_rows",

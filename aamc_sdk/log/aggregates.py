@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date
 
 import attrs
+import numpy as np
 
 from aamc_sdk.log.json_text import decode, encode
+from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.retention import DAY_SECONDS
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, columns_of, feedback_from
-from aamc_sdk.types import Aggregate, Attempt, Decision, Feedback, Preference, call_failed, chosen_figure, chosen_quality
+from aamc_sdk.log.rows import DECISION, Row, columns_of
+from aamc_sdk.types import Aggregate
 
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 
@@ -23,17 +23,30 @@ def aggregates_of(rows: Iterable[Row]) -> list[Aggregate]:
     Args:
         rows: The decisions with all their placed entries, in log order. Decisions need no content where they have columns.
     """
-    decisions: list[Row] = []
-    attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
-    feedback: defaultdict[str, dict[str, Feedback]] = defaultdict(dict)
+    found, about = RowOutcomes(), list[tuple[float, str | None]]()
     for row in rows:
+        found.add_row(row)
         if row.kind == DECISION:
-            decisions.append(row)
-        elif row.kind == ATTEMPT:
-            attempts[row.decision_id].append(attempt_from(row))
-        elif row.kind == FEEDBACK:
-            feedback[row.decision_id][row.id] = feedback_from(row)  # a later revision takes the place of an earlier one
-    return combined(_aggregate(row, attempts.get(row.id, ()), feedback.get(row.id, {}).values()) for row in decisions)
+            about.append((row.time, columns_of(row)["tenant"]))
+    logged = found.outcomes()
+    judged = np.isfinite(logged.quality)
+    weighable = judged & (logged.propensity > 0)  # NaN is not greater than 0
+    weights = np.divide(1.0, logged.propensity, out=np.zeros(len(logged)), where=weighable)
+    figures = {
+        "decisions": np.ones(len(logged), dtype=int),
+        "judged": judged.astype(int),
+        "quality": np.nan_to_num(logged.quality),
+        "inverse_propensity": weights,
+        "weighted_quality": weights * np.nan_to_num(logged.quality),
+        "cost_usd": np.nan_to_num(logged.cost_usd),
+        "costs": np.isfinite(logged.cost_usd).astype(int),
+        "latency_ms": np.nan_to_num(logged.latency_ms),
+        "latencies": np.isfinite(logged.latency_ms).astype(int),
+        "failed": logged.failed.astype(int),
+    }
+    values = zip(*(array.tolist() for array in figures.values()), strict=True)
+    each = zip(about, logged.candidates, values, strict=True)
+    return combined(Aggregate(_day(time), tenant, candidate, *sums) for (time, tenant), candidate, sums in each)
 
 
 def combined(aggregates: Iterable[Aggregate]) -> list[Aggregate]:
@@ -59,31 +72,6 @@ def aggregate_from(text: str | bytes) -> Aggregate:
     """Return the aggregate that :func:`aggregate_text` wrote; figures of later versions are left out."""
     fields = {field.name for field in attrs.fields(Aggregate)}
     return Aggregate(**{name: value for name, value in decode(text).items() if name in fields})
-
-
-def _aggregate(row: Row, attempts: Sequence[Attempt], feedback: Iterable[Feedback]) -> Aggregate:
-    columns = columns_of(row)
-    propensity = math.nan if columns["propensity"] is None else columns["propensity"]
-    decision = Decision(row.id, row.candidate, propensity, Preference())
-    quality = chosen_quality(decision, attempts, feedback, failure_quality=0.0)
-    cost, latency = (chosen_figure(decision, attempts, name) for name in ("cost_usd", "latency_ms"))
-    judged = not math.isnan(quality)
-    weight = 1 / propensity if judged and propensity > 0 else 0.0  # NaN is not greater than 0
-    return Aggregate(
-        day=_day(row.time),
-        tenant=columns["tenant"],
-        candidate=row.candidate,
-        decisions=1,
-        judged=int(judged),
-        quality=quality if judged else 0.0,
-        inverse_propensity=weight,
-        weighted_quality=weight * quality if judged else 0.0,
-        cost_usd=0.0 if math.isnan(cost) else cost,
-        costs=int(not math.isnan(cost)),
-        latency_ms=0.0 if math.isnan(latency) else latency,
-        latencies=int(not math.isnan(latency)),
-        failed=int(call_failed(decision, attempts)),
-    )
 
 
 def _day(when: float) -> str:

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -15,7 +15,9 @@ import attrs
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
+from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.jsonl import Entry
+from aamc_sdk.log.outcomes import RowOutcomes, is_within
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
 from aamc_sdk.log.rows import (
     ATTEMPT,
@@ -31,7 +33,7 @@ from aamc_sdk.log.rows import (
     user_digest,
 )
 from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback, drop_pending
-from aamc_sdk.types import Attempt, Decision, Feedback, Record
+from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Record
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -197,6 +199,20 @@ class LedgerStore(Store):
         position, _ = self._counts()
         return position
 
+    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays, without building an object for each entry."""
+        found = RowOutcomes(columns)
+        for row in self.entries():
+            if row.kind != DECISION or is_within(row.time, since, until):
+                found.add_row(row)
+        return found.outcomes()
+
+    def entries(self, after: int = 0) -> Iterator[Row]:
+        """Yield the entries after a position, in log order."""
+        while (batch := self.batch(after, BATCH_ENTRIES)).position > after:
+            after = batch.position
+            yield from batch.rows
+
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision is not in the log."""
         return [feedback_from(row) for row in self.pending_rows() if row.kind == FEEDBACK]
@@ -208,17 +224,26 @@ class LedgerStore(Store):
 
     def health(self) -> Mapping[str, float]:
         """Return numbers of entries by state."""
-        kinds = [row.kind for row in self.pending_rows()]
         position, snapshots = self._counts()
+        feedback, attempts = self._pending_counts()
         return {
-            "entries": position + len(kinds),
+            "entries": position + feedback + attempts,
             "position": position,
-            "pending_feedback": kinds.count(FEEDBACK),
-            "pending_attempts": kinds.count(ATTEMPT),
+            "pending_feedback": feedback,
+            "pending_attempts": attempts,
             "snapshots": snapshots,
             "unlogged": self._unlogged,
             **self._own_health(),
         }
+
+    def _pending_counts(self) -> tuple[int, int]:
+        """Return the number of pending pieces of feedback, and of pending attempts."""
+        kinds = [row.kind for row in self.pending_rows()]
+        return kinds.count(FEEDBACK), kinds.count(ATTEMPT)
+
+    @abc.abstractmethod
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
 
     @abc.abstractmethod
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:

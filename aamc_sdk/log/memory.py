@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.learned_states import continues, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory_ledger import MemoryLedger
@@ -60,6 +61,11 @@ class MemoryStore(LedgerStore):
         """Return at most ``limit`` entries after a position."""
         with self._lock:
             return self._ledger.experience(after, limit)
+
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
+        with self._lock:
+            return self._ledger.batch(after, limit)
 
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""

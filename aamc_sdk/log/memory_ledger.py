@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from aamc_sdk.log.experience import joined, replaced_rows, revised_ids
+from aamc_sdk.log.experience import Batch, joined, replaced_rows, revised_ids
 from aamc_sdk.log.rows import (
     ATTEMPT,
     DECISION,
@@ -160,6 +160,13 @@ class MemoryLedger:
         records = [self._record(position) for position in sorted(set(of_decisions))]
         experience = joined(end, records, later, len(known) - len(later), self.epoch)
         return attrs.evolve(experience, replaced=self._replaced_in(after, end)) if self._replaced else experience
+
+    def batch(self, after: int, limit: int) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
+        rows = self.rows(after, limit)
+        end = after + len(rows)
+        decisions = [self._row(position) for position in sorted({self._decision_position(position) for position in range(after, end)})]
+        return Batch(end, rows, decisions, self.epoch, None)
 
     def rows(self, after: int, limit: int) -> list[Row]:
         """Return at most ``limit`` entries after a position, as databases keep them."""

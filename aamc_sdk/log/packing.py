@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+
+import msgspec
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.json_text import decode, encode
@@ -42,7 +43,7 @@ class Templates:
         """Add the templates that the log has after the known ones."""
         for content in contents:
             self._contents.append(content)
-            self._alike[_sort_of(decode(content))].append(len(self._contents))
+            self._alike[_sort_of(content)].append(len(self._contents))
 
     def pack(self, row: Row) -> tuple[bytes, bytes | None]:
         """Return a row's content as it is kept, and the template that must be kept with it, None if the log has what it needs.
@@ -52,7 +53,7 @@ class Templates:
         content = row.content.encode()
         if row.kind != DECISION:
             return bytes([_PLAIN]) + content, None
-        alike = self._alike[_sort_of(row.fields)]
+        alike = self._alike[_sort_of(content)]
         packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
         if len(packed) <= POOR * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
             return packed, None
@@ -81,9 +82,28 @@ class Templates:
         return bytes([number]) + packing.compress(content) + packing.flush()
 
 
-def _sort_of(fields: Mapping[str, Any]) -> str:
-    """Return what the decisions that share templates have in common: the router and the candidates."""
-    return "\n".join([fields["decision"].get("router", ""), *fields["candidates"]])
+class _RoutedBy(msgspec.Struct):
+    router: str = ""
+
+
+class _Sort(msgspec.Struct):
+    """What the decisions that share templates have in common: the router and the candidates."""
+
+    decision: _RoutedBy
+    candidates: list[str]
+
+
+_sorts = msgspec.json.Decoder(_Sort)  # several times as fast as reading everything
+
+
+def _sort_of(content: bytes) -> str:
+    try:
+        sort = _sorts.decode(content)
+        names = [sort.decision.router, *sort.candidates]
+    except msgspec.MsgspecError:  # half a surrogate pair in a text
+        fields = decode(content)
+        names = [fields["decision"].get("router", ""), *fields["candidates"]]
+    return "\n".join(names)
 
 
 def _without_user(row: Row) -> bytes:

@@ -227,7 +227,7 @@ def record_from(row: Row) -> Record:
     estimates, expected = content["estimates"], content["expected"]
     return Record(
         decision=decision_from(row),
-        query=_query_from(content["query"]),
+        query=query_from(content["query"]),
         estimates=Estimates(
             complexity=_floats([estimates["complexity"]]),
             categories=_floats([estimates["categories"]]),
@@ -263,14 +263,14 @@ def episode_of(row: Row) -> str | None:
 
 def redacted(row: Row) -> Row:
     """Return a decision's row without its prompt."""
-    query = _query_from(row.fields["query"])
+    query = query_from(row.fields["query"])
     without = redacted_query(query)
     return row if without.text == query.text and without.turns == query.turns else _with_query(row, without)
 
 
 def erased(row: Row) -> Row:
     """Return a decision's row without user, session, prompt, embedding and fingerprint."""
-    query = attrs.evolve(redacted_query(_query_from(row.fields["query"])), user=None, session=None, turns=())
+    query = attrs.evolve(redacted_query(query_from(row.fields["query"])), user=None, session=None, turns=())
     return attrs.evolve(_with_query(row, query), embedding=None, fingerprint="")
 
 
@@ -403,7 +403,8 @@ def _query_fields(query: Query) -> dict[str, Any]:
     return fields | {"turns": [attrs.asdict(turn) for turn in query.turns]} if query.turns else fields
 
 
-def _query_from(fields: Mapping[str, Any]) -> Query:
+def query_from(fields: Mapping[str, Any]) -> Query:
+    """Return the query that a decision's row keeps."""
     turns: Sequence[Mapping[str, Any]] = fields.get("turns", ())
     return Query(**{**fields, "turns": [Turn(**turn) for turn in turns]})
 

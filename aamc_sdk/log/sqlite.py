@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +22,10 @@ import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
+from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
+from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.retention import oldest_goes, renewed_since
 from aamc_sdk.log.rows import Row, StoreOptions, record_from
 from aamc_sdk.log.rules import Write
@@ -32,7 +34,7 @@ from aamc_sdk.log.sqlite_partitions import Partitions
 from aamc_sdk.log.sqlite_schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite_states import States
 from aamc_sdk.log.sqlite_table import Known, Table
-from aamc_sdk.types import Aggregate, Experience, Partition, Record, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, Experience, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ SYNC_SECONDS = 0.05
 """Time after a commit at which it is on disk at the latest, with ``durability=relaxed``."""
 DROPPED_AT_ONCE = 500
 """Decisions that one transaction drops: writers wait that long."""
+_IDLE_CONNECTIONS = 4
 _PAGES_AT_ONCE = 1000
 _FREE_SHARE = 1 / 16
 """Share of free pages at which the file is made smaller, although nothing was dropped: that was interrupted."""
@@ -94,6 +97,7 @@ class SqliteStore(LedgerStore):
         self._copies.callback(connection.close)
         self._file = self._file_now()
         self._written, self._read = Known(), Known()
+        self._idle: list[sqlite3.Connection] = []
         relaxed = config.durability == "relaxed" and not config.read_only
         if relaxed:
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -123,15 +127,25 @@ class SqliteStore(LedgerStore):
 
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return at most ``limit`` entries after a position."""
+        return self.batch(after, limit).experience()
+
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
         with self._reading() as table:
-            batch = table.batch(after, limit)
-        return batch.experience()
+            return table.batch(after, limit)
 
     def episode(self, episode_id: str) -> Sequence[Record]:
         """Return the records of an episode's decisions in log order."""
         with self._reading() as table:
             rows = table.episode(episode_id)
         return [record_from(row) for row in rows]
+
+    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
+        found = RowOutcomes(columns)
+        with self._reading() as table:
+            table.add_outcomes(found, since, until)
+        return found.outcomes()
 
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""
@@ -245,12 +259,16 @@ class SqliteStore(LedgerStore):
             table = Table(connection)
             return table.position, States(connection, table.epoch).counts()[0]
 
+    def _pending_counts(self) -> tuple[int, int]:
+        with self._reading() as table:
+            return table.pending_counts()
+
     def _own_health(self) -> Mapping[str, float]:
         with self._reading_connection() as connection:
             table, divided = Table(connection), Partitions(connection)
             start, _, dropped = table.bounds()
             return {
-                "entries": table.position - dropped + table.pending_count,
+                "entries": table.position - dropped + sum(table.pending_counts()),
                 "start": start,
                 "partitions": len(divided.all()),
                 "size_bytes": divided.size(),
@@ -265,6 +283,9 @@ class SqliteStore(LedgerStore):
     def close(self) -> None:
         """Finish the writes, then close the file."""
         self._stop_retention()
+        if not self._writer.forked:
+            while self._idle:
+                self._idle.pop().close()
         self._writer.close()
 
     def _write(self, write: Write[T]) -> T:
@@ -340,9 +361,33 @@ class SqliteStore(LedgerStore):
 
     @contextlib.contextmanager
     def _reading_connection(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection that sees one state of the file, however many queries it runs."""
-        with self._connected("ro") as connection, snapshot(connection):
-            yield connection
+        """Take a connection that sees one state of the file, however many queries it runs.
+
+        Some stay open for the next reads, since opening one takes longer than most reads; not where the file is only read, for how that is
+        opened depends on what lies beside it.
+        """
+        with self._explained():
+            connection = self._idle_connection() or connect(self._address("ro"))
+            try:
+                with snapshot(connection):
+                    yield connection
+            except BaseException:
+                connection.close()
+                raise
+            if self._ending.is_set() or self.config.read_only or len(self._idle) >= _IDLE_CONNECTIONS:
+                connection.close()
+            else:
+                self._idle.append(connection)
+
+    def _idle_connection(self) -> sqlite3.Connection | None:
+        """Return an open connection that nobody uses, if it is to the file that lies at the path and was not inherited by a fork."""
+        while self._idle and not self._writer.forked:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                connection = self._idle.pop()
+                if self._file_now() == self._file:
+                    return connection
+                connection.close()
+        return None
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

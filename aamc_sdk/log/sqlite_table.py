@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sqlite3
 import threading
 import time
@@ -11,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
+from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.retention import begins_partition
-from aamc_sdk.log.rows import DECISION, FEEDBACK, KIND_COLUMNS, Retention, Row, columns_of, erased, erased_if_forgotten, user_digest
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Retention, Row, columns_of, erased, erased_if_forgotten, user_digest
 from aamc_sdk.log.rules import Excerpt, Write
 from aamc_sdk.types import Partition
 
@@ -28,6 +30,13 @@ _REVISIONS = f"{_SELECT} WHERE kind = ? AND position > 0 AND id IN (SELECT value
 _NAMED = """(kind != 'feedback' AND decision_id IN (SELECT value FROM json_each(?)))
     OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(?)))"""
 _PLACED = f"SELECT {_ROW} FROM entries WHERE position > 0 AND ({_NAMED}) ORDER BY position"  # noqa: S608  # constants
+_EARLIER = f"{_SELECT} WHERE kind = ? AND id IN (SELECT value FROM json_each(?)) ORDER BY position"  # noqa: S608  # constants
+_FIRST_MADE = """SELECT coalesce(min(position), 0) FROM entries
+    WHERE position > 0 AND +kind = 'decision' AND time >= ? AND time < ?"""  # + keeps SQLite from using the index of kinds
+_OUTCOMES = """SELECT kind, decision_id, id, candidate, time, propensity,
+    CASE WHEN kind = 'feedback' OR (kind = 'decision' AND :decisions) THEN content END, CASE WHEN :decisions THEN embedding END,
+    status, cost_usd, latency_ms, output_tokens
+    FROM entries WHERE position >= :first AND (kind != 'decision' OR (time >= :since AND time < :until)) ORDER BY position"""
 _PENDING = f"""SELECT {_ROW} FROM entries WHERE +position IS NULL  -- + keeps SQLite from reading all that is pending
     AND (decision_id IN (SELECT value FROM json_each(?)) OR ({_NAMED})) ORDER BY n"""  # noqa: S608  # constants
 _WRITES = {
@@ -38,7 +47,12 @@ _WRITES = {
         {", ".join(f"{name} = excluded.{name}" for name in names)}"""  # noqa: S608  # constants
     for kind, names in KIND_COLUMNS.items()
 }
-_POSITION = "SELECT max((SELECT coalesce(max(position), 0) FROM entries), (SELECT position FROM bounds))"
+_POSITION = "max((SELECT coalesce(max(position), 0) FROM entries), (SELECT position FROM bounds))"
+_EPOCH = "(SELECT coalesce(max(epoch), 0) FROM erasures)"
+_NUMBERS = "(SELECT coalesce(max(number), 0) FROM templates), (SELECT coalesce(max(number), -1) FROM partitions)"
+_STATE = f"SELECT {_POSITION}, {_EPOCH}, {_NUMBERS}"
+_COUNTED_BYTES = 100_000
+"""Bytes that a writer adds at once to the size of a partition: each time takes a page of the write-ahead log."""
 
 
 class Known:
@@ -50,12 +64,16 @@ class Known:
         templates: The log's templates.
         epoch: The epoch of ``forgotten``.
         forgotten: The time at which each user was forgotten, by the user's digest.
+        newest: The newest partition, as this writer saw it last.
+        uncounted: Bytes that this writer wrote and that its size does not count yet.
     """
 
     def __init__(self) -> None:
         self.templates = Templates()
         self.epoch = 0
         self.forgotten: dict[str, float] = {}
+        self.newest: Partition | None = None
+        self.uncounted = 0
         self._lock = threading.Lock()
 
     def read_templates(self, connection: sqlite3.Connection) -> None:
@@ -90,12 +108,28 @@ class Table:
         query = f"SELECT position, {_FULL_ROW} FROM entries WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608  # constants
         return [(position, self.row(found)) for position, *found in self._connection.execute(query, (after, limit)).fetchall()]
 
+    def add_outcomes(self, found: RowOutcomes, since: float | None, until: float | None) -> None:
+        """Add the decisions between two times, and the attempts and feedback since the first of them; contents are read only where asked for."""
+        bounds = (-math.inf if since is None else since, math.inf if until is None else until)
+        (first,) = (0,) if since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
+        asked = {"decisions": found.needs_fields, "first": first, "since": bounds[0], "until": bounds[1]}
+        for kind, decision_id, own_id, candidate, made, propensity, content, embedding, *call in self._connection.execute(_OUTCOMES, asked):
+            if kind == ATTEMPT:
+                found.add_attempt(decision_id, candidate, *call)
+            elif kind == FEEDBACK:
+                found.add_feedback_content(decision_id, own_id, candidate, self._unpacked(content))
+            elif content is None:
+                found.add_decision(own_id, candidate, propensity)
+            else:
+                found.add_decision_content(own_id, candidate, made, propensity, self._unpacked(content), embedding)
+
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position with the entries that belong to them."""
         placed = self.rows(after, limit)
         rows, end = [row for _, row in placed], placed[-1][0] if placed else after
-        named = "SELECT decision_id FROM entries WHERE position > ? AND position <= ?"
-        decisions = self._rows(f"{_SELECT} WHERE kind = ? AND id IN ({named}) ORDER BY position", DECISION, after, end)
+        own = {row.id: row for row in rows if row.kind == DECISION}
+        earlier = {row.decision_id for row in rows} - own.keys()
+        decisions = [*(self._rows(_EARLIER, DECISION, json.dumps(list(earlier))) if earlier else ()), *own.values()]
         revised = revised_ids(rows)
         replaced = replaced_rows(rows, self._rows(_REVISIONS, FEEDBACK, json.dumps(revised))) if revised else ()
         before = self._rows("SELECT kind, id, decision_id, '', '', 0, NULL, revision, NULL FROM entries WHERE position = ?", after)
@@ -111,46 +145,61 @@ class Table:
 
     def write(self, excerpt: Excerpt, retention: Retention) -> None:
         """Write the changes of an excerpt."""
-        self._known.read_templates(self._connection)  # those of other processes: numbers must not be given twice
-        if (epoch := self.epoch) != self._known.epoch:
-            self._known.epoch, self._known.forgotten = epoch, self.forgotten_digests()
+        last = self._refresh()
         placed = erased_if_forgotten(excerpt.placed, self._known.forgotten)
-        last = self.position if placed else 0
         entries = [*enumerate(placed, 1 + last), *((None, row) for row in excerpt.held.values())]
-        size = 0
         for kind, some in itertools.groupby(entries, lambda entry: entry[1].kind):
             values = [self._values(position, row) for position, row in some]
             self._connection.executemany(_WRITES[kind], values)
-            size += sum(ENTRY_BYTES + len(value[5]) + len(value[7] or b"") for value in values)
+            self._known.uncounted += sum(ENTRY_BYTES + len(value[5]) + len(value[7] or b"") for value in values)
         delete = "DELETE FROM entries WHERE position IS NULL AND kind = ? AND id = ? AND revision = ?"
-        self._connection.executemany(delete, [row.key for row in excerpt.dropped])
-        self._divide(next((position for position, row in enumerate(placed, 1 + last) if row.kind == DECISION), None), size, retention)
+        if excerpt.dropped:
+            self._connection.executemany(delete, [row.key for row in excerpt.dropped])
+        self._divide(next((position for position, row in enumerate(placed, 1 + last) if row.kind == DECISION), None), retention)
 
-    def _divide(self, decided: int | None, size: int, retention: Retention) -> None:
-        """Count what was written to the newest partition, or to a new one that begins at the position of the first of the decisions."""
-        newest = self._connection.execute("SELECT number, first, begun, size FROM partitions ORDER BY number DESC LIMIT 1").fetchone()
-        known = None if newest is None else Partition(newest[0], newest[1], None, newest[2], newest[3])
-        now = time.time()
-        if decided is not None and begins_partition(known, now, retention):
-            number = 0 if known is None else known.number + 1
-            self._connection.execute("INSERT INTO partitions VALUES (?, ?, ?, ?)", (number, decided, now, size))
-        elif known is not None:
-            self._connection.execute("UPDATE partitions SET size = size + ? WHERE number = ?", (size, known.number))
+    def _refresh(self) -> int:
+        """Learn what other processes wrote; return the last position."""
+        position, epoch, templates, partition = self._connection.execute(_STATE).fetchone()
+        if templates > len(self._known.templates):  # else numbers would be given twice
+            self._known.read_templates(self._connection)
+        if epoch != self._known.epoch:
+            self._known.epoch, self._known.forgotten = epoch, self.forgotten_digests()
+        if partition != (-1 if self._known.newest is None else self._known.newest.number):
+            self._read_newest()
+        return int(position)
+
+    def _read_newest(self) -> None:
+        query = "SELECT number, first, NULL, begun, size FROM partitions ORDER BY number DESC LIMIT 1"
+        found = self._connection.execute(query).fetchone()
+        self._known.newest = None if found is None else Partition(*found)
+
+    def _divide(self, decided: int | None, retention: Retention) -> None:
+        """Count what was written to the newest partition, or begin one at the position of the first of the decisions."""
+        known, now = self._known, time.time()
+        if decided is not None and begins_partition(known.newest, now, retention):
+            known.newest = Partition(0 if known.newest is None else known.newest.number + 1, decided, None, now, known.uncounted)
+            values = (known.newest.number, decided, now, known.uncounted)
+            self._connection.execute("INSERT INTO partitions VALUES (?, ?, ?, ?)", values)
+            known.uncounted = 0
+        elif known.newest is not None and known.uncounted >= _COUNTED_BYTES:
+            self._connection.execute("UPDATE partitions SET size = size + ? WHERE number = ?", (known.uncounted, known.newest.number))
+            known.uncounted = 0
+            self._read_newest()
 
     @property
     def position(self) -> int:
         """The last position that the log has given out."""
-        return int(self._connection.execute(_POSITION).fetchone()[0])
+        return int(self._connection.execute(f"SELECT {_POSITION}").fetchone()[0])
 
-    @property
-    def pending_count(self) -> int:
-        """The number of entries whose decision is not in the log."""
-        return int(self._connection.execute("SELECT count(*) FROM entries WHERE position IS NULL").fetchone()[0])
+    def pending_counts(self) -> tuple[int, int]:
+        """Return the number of pending pieces of feedback, and of pending attempts."""
+        found = dict(self._connection.execute("SELECT kind, count(*) FROM entries WHERE position IS NULL GROUP BY kind").fetchall())
+        return found.get(FEEDBACK, 0), found.get(ATTEMPT, 0)
 
     @property
     def epoch(self) -> int:
         """The number of times that a user was forgotten."""
-        return int(self._connection.execute("SELECT coalesce(max(epoch), 0) FROM erasures").fetchone()[0])
+        return int(self._connection.execute(f"SELECT {_EPOCH}").fetchone()[0])
 
     def bounds(self) -> tuple[int, int, int]:
         """Return the position up to which entries were dropped, the last one given out by then, and the number of dropped entries."""
@@ -180,13 +229,17 @@ class Table:
     def row(self, found: Sequence[Any]) -> Row:
         """Return a row from its columns; fingerprints and contents of earlier versions are texts."""
         kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint = found
-        if isinstance(content, bytes):
-            if content and content[0] > len(self._known.templates):
-                self._known.read_templates(self._connection)
-            content = self._known.templates.unpack(content)
         if isinstance(fingerprint, bytes):
             fingerprint = fingerprint.hex()
-        return Row(kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint or "")
+        return Row(kind, entry_id, decision_id, candidate, self._unpacked(content), when, embedding, revision, fingerprint or "")
+
+    def _unpacked(self, content: bytes | str) -> str:
+        """Return a content, which earlier versions kept as text."""
+        if isinstance(content, str):
+            return content
+        if content and content[0] > len(self._known.templates):
+            self._known.read_templates(self._connection)
+        return self._known.templates.unpack(content)
 
     def _values(self, position: int | None, row: Row) -> tuple[Any, ...]:
         digest = row.fingerprint

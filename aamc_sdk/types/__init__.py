@@ -6,7 +6,8 @@ from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
-from aamc_sdk.types.logged_outcomes import LoggedOutcomes, call_failed, chosen_figure, chosen_quality
+from aamc_sdk.types.logged_outcomes import LoggedOutcomes, OutcomeJoin
+from aamc_sdk.types.outcome_columns import FIGURES, OUTCOME_COLUMNS, DecisionFields, Queries, checked_columns
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
@@ -18,6 +19,8 @@ __all__ = [
     "CHARACTERS_PER_TOKEN",
     "COST_SOURCES",
     "DEFAULT_OUTPUT_TOKENS",
+    "FIGURES",
+    "OUTCOME_COLUMNS",
     "ROUNDING",
     "STATUSES",
     "Aggregate",
@@ -27,6 +30,7 @@ __all__ = [
     "Candidate",
     "Dataset",
     "Decision",
+    "DecisionFields",
     "Endpoint",
     "Estimates",
     "Experience",
@@ -36,12 +40,14 @@ __all__ = [
     "Latency",
     "LoggedOutcomes",
     "ModelSpec",
+    "OutcomeJoin",
     "Outcomes",
     "Partition",
     "Pool",
     "PoolState",
     "Preference",
     "Prices",
+    "Queries",
     "Query",
     "Record",
     "Records",
@@ -53,11 +59,9 @@ __all__ = [
     "Turn",
     "Vote",
     "as_names",
-    "call_failed",
     "check_name",
     "check_text",
-    "chosen_figure",
-    "chosen_quality",
+    "checked_columns",
     "fingerprint_of",
     "new_ids",
     "question",

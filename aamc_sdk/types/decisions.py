@@ -167,12 +167,12 @@ class Feedback:
     @property
     def average_weight(self) -> float:
         """Its weight in averages and comparisons: weight times confidence, at most ``MAX_AVERAGE_WEIGHT``, so that no one judgement decides all."""
-        return min(self.weight * self.confidence, MAX_AVERAGE_WEIGHT)
+        return average_weight(self.weight, self.confidence)
 
     @property
     def implicit(self) -> bool:
         """Whether it was inferred, not given on purpose: its source begins with "implicit"."""
-        return self.source.startswith("implicit")
+        return is_implicit(self.source)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.decision_id, str) or not self.decision_id:
@@ -193,6 +193,16 @@ class Feedback:
             raise DataError(f"time must be seconds since the epoch, not {self.time!r}")
         if self.over is not None and self.over == self.candidate:
             raise DataError(f"a candidate cannot beat itself: {self.over!r} is winner and loser")
+
+
+def average_weight(weight: float, confidence: float) -> float:
+    """Return :attr:`Feedback.average_weight` of feedback with that weight and confidence."""
+    return min(weight * confidence, MAX_AVERAGE_WEIGHT)
+
+
+def is_implicit(source: str) -> bool:
+    """Return whether feedback of that source was inferred, see :attr:`Feedback.implicit`."""
+    return source.startswith("implicit")
 
 
 def _check_range(name: str, value: object, maximum: float) -> None:

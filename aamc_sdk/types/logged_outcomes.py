@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
+from aamc_sdk.errors import DataError
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.datasets import Experience
-from aamc_sdk.types.decisions import Attempt, Decision, Feedback
+from aamc_sdk.types.decisions import Feedback, average_weight, is_implicit
+from aamc_sdk.types.outcome_columns import FIGURES, DecisionFields, OutcomeColumns
 
 
 @attrs.frozen(eq=False)
@@ -23,10 +27,20 @@ class LoggedOutcomes:
         decision_ids: The decisions' ids, N of them.
         candidates: The chosen candidates' names, N of them.
         propensity: Probability of each draw, ``[N]``; never use a decision where it is NaN off-policy.
-        quality: Quality, from 0 to 1, ``[N]``, see :func:`chosen_quality`.
+        quality: Quality, from 0 to 1, ``[N]``: the mean of explicit feedback, or of implicit feedback if there is no other, by
+            :attr:`Feedback.average_weight`. Without feedback, a failed call has the quality 0.
         cost_usd: Cost of the last successful call in USD, ``[N]``.
         latency_ms: Latency of the last successful call in milliseconds, ``[N]``.
         output_tokens: Output tokens of the last successful call, ``[N]``.
+        judged: Whether feedback gives the quality, ``[N]``.
+        failed: Whether calls of the chosen candidate failed and none was successful, ``[N]``.
+        fell_back: Whether another candidate than the chosen one served, ``[N]``.
+        compared: Whether feedback compares candidates, ``[N]``.
+        names: The candidates of all decisions that asked columns are about, K of them.
+        category_names: The categories of all estimates, C of them.
+        pools: The different lists of candidates that the decisions had.
+        pool: For each decision, the place of its list in ``pools``, ``[N]``.
+        columns: The columns that were asked for, by name, see :data:`OUTCOME_COLUMNS`.
     """
 
     decision_ids: Sequence[str]
@@ -36,13 +50,37 @@ class LoggedOutcomes:
     cost_usd: Floats
     latency_ms: Floats
     output_tokens: Floats
+    judged: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+    fell_back: NDArray[np.bool_]
+    compared: NDArray[np.bool_]
+    names: tuple[str, ...] = ()
+    category_names: tuple[str, ...] = ()
+    pools: Sequence[tuple[str, ...]] = ()
+    pool: NDArray[np.intp] = attrs.field(factory=lambda: np.zeros(0, np.intp))
+    columns: Mapping[str, Any] = attrs.field(factory=dict)
 
     def __len__(self) -> int:
         return len(self.decision_ids)
 
+    def __getitem__(self, name: str) -> Any:
+        """Return a column that was asked for.
+
+        Raises:
+            DataError: It was not asked for.
+        """
+        if name not in self.columns:
+            raise DataError(f"the column {name!r} was not asked for: outcomes(columns=({name!r}, ...))")
+        return self.columns[name]
+
     @classmethod
     def of(
-        cls, batches: Iterable[Experience], since: float | None = None, until: float | None = None, failure_quality: float | None = 0.0
+        cls,
+        batches: Iterable[Experience],
+        since: float | None = None,
+        until: float | None = None,
+        failure_quality: float | None = 0.0,
+        columns: Iterable[str] = (),
     ) -> LoggedOutcomes:
         """Join batches of a log.
 
@@ -51,51 +89,127 @@ class LoggedOutcomes:
             since: Time of the first decision to return, in seconds since the epoch; None for the first of the log.
             until: Time before which decisions are returned; None for all.
             failure_quality: The quality of a failed call without feedback; None for unknown.
+            columns: The columns to add, see :data:`OUTCOME_COLUMNS`; they need the batches' records.
+
+        Raises:
+            DataError: A column is unknown.
         """
-        decisions: dict[str, Decision] = {}
-        attempts: dict[str, list[Attempt]] = {}
-        feedback: dict[str, dict[str, Feedback]] = {}
+        join = OutcomeJoin(columns)
         for batch in batches:
-            for decision in batch.decisions:
+            records = batch.records if join.needs_fields else [None] * len(batch.decisions)
+            for decision, record in zip(batch.decisions, records, strict=True):
                 if (since is None or decision.time >= since) and (until is None or decision.time < until):
-                    decisions.setdefault(decision.id, decision)
+                    fields = None if record is None else DecisionFields.of(record)
+                    join.add_decision(decision.id, decision.candidate, decision.propensity, fields)
             for attempt in batch.attempts:
-                attempts.setdefault(attempt.decision_id, []).append(attempt)
-            for judgement in batch.feedback:  # a later revision takes the place of an earlier one
-                feedback.setdefault(judgement.decision_id, {})[judgement.id] = judgement
-        histories = [(each, attempts.get(each.id, ()), feedback.get(each.id, {}).values()) for each in decisions.values()]
-        return cls(
-            decision_ids=list(decisions),
-            candidates=[decision.candidate for decision in decisions.values()],
-            propensity=np.array([decision.propensity for decision in decisions.values()]),
-            quality=np.array([chosen_quality(decision, calls, given, failure_quality) for decision, calls, given in histories]),
-            cost_usd=np.array([chosen_figure(decision, calls, "cost_usd") for decision, calls, _ in histories]),
-            latency_ms=np.array([chosen_figure(decision, calls, "latency_ms") for decision, calls, _ in histories]),
-            output_tokens=np.array([chosen_figure(decision, calls, "output_tokens") for decision, calls, _ in histories]),
+                join.add_attempt(attempt.decision_id, attempt.candidate, attempt.status, *(getattr(attempt, name) for name in FIGURES))
+            for feedback in batch.feedback:
+                join.add_feedback(feedback.decision_id, feedback.id, feedback.candidate, feedback)
+        return join.outcomes(failure_quality)
+
+
+class OutcomeJoin:
+    """Joins decisions with the attempts and the feedback that come after them in the log. Entries on other decisions are left out."""
+
+    def __init__(self, columns: Iterable[str] = (), make_query: Callable[[Any], Any] | None = None) -> None:
+        self._columns = OutcomeColumns(columns, make_query)
+        self._rows: dict[str, int] = {}
+        self._candidates: list[str] = []
+        self._propensity: list[float] = []
+        self._costs: dict[int, float] = {}
+        self._latencies: dict[int, float] = {}
+        self._tokens: dict[int, float] = {}
+        self._served: dict[int, str] = {}
+        self._answered: set[int] = set()
+        self._failed: set[int] = set()
+        self._feedback: dict[str, tuple[int, str | None, Any]] = {}
+
+    @property
+    def needs_fields(self) -> bool:
+        """Whether a column was asked for that needs more of a decision than its id, candidate and propensity."""
+        return bool(self._columns.asked)
+
+    def add_decision(self, decision_id: str, candidate: str, propensity: float | None, fields: DecisionFields | None = None) -> None:
+        """Add a decision; a known one counts once."""
+        if decision_id in self._rows:
+            return
+        self._rows[decision_id] = len(self._candidates)
+        self._candidates.append(candidate)
+        self._propensity.append(math.nan if propensity is None else propensity)
+        if fields is not None:
+            self._columns.add(fields)
+
+    def add_attempt(
+        self, decision_id: str, candidate: str, status: str, cost_usd: float | None, latency_ms: float | None, output_tokens: float | None
+    ) -> None:
+        """Add a call; a later known figure of the chosen candidate takes the place of an earlier one."""
+        row = self._rows.get(decision_id)
+        if row is None:
+            return
+        if status == "ok":
+            self._served[row] = candidate
+            if candidate == self._candidates[row]:
+                self._answered.add(row)
+                for figure, figures in ((cost_usd, self._costs), (latency_ms, self._latencies), (output_tokens, self._tokens)):
+                    if figure is not None and figure == figure:  # NaN is unequal to itself
+                        figures[row] = figure
+        elif status == "error" and candidate == self._candidates[row]:
+            self._failed.add(row)
+
+    def add_feedback(self, decision_id: str, feedback_id: str, candidate: str | None, feedback: Feedback) -> None:
+        """Add feedback, or anything with its attributes ``quality``, ``over``, ``weight``, ``confidence`` and ``source``.
+
+        A later revision takes the place of an earlier one.
+        """
+        row = self._rows.get(decision_id)
+        if row is not None:
+            self._feedback[feedback_id] = row, candidate, feedback
+
+    def outcomes(self, failure_quality: float | None = 0.0) -> LoggedOutcomes:
+        """Return the joined outcomes; a failed call without feedback has the quality ``failure_quality``, None for unknown."""
+        quality, compared = self._judgements()
+        judged, failed = ~np.isnan(quality), self._flags(self._failed - self._answered)
+        if failure_quality is not None:
+            quality[failed & ~judged] = failure_quality
+        return LoggedOutcomes(
+            list(self._rows),
+            self._candidates,
+            np.array(self._propensity, dtype=np.float64),
+            quality,
+            *map(self._array, (self._costs, self._latencies, self._tokens)),
+            judged=judged,
+            failed=failed,
+            fell_back=self._flags(row for row, served in self._served.items() if served != self._candidates[row]),
+            compared=compared,
+            **self._columns.finished(),
         )
 
+    def _flags(self, rows: Iterable[int]) -> NDArray[np.bool_]:
+        flags = np.zeros(len(self._rows), dtype=bool)
+        flags[list(rows)] = True
+        return flags
 
-def call_failed(decision: Decision, attempts: Iterable[Attempt]) -> bool:
-    """Return whether calls of the chosen candidate failed and none was successful."""
-    statuses = {attempt.status for attempt in attempts if attempt.candidate == decision.candidate}
-    return "error" in statuses and "ok" not in statuses
+    def _array(self, figures: Mapping[int, float]) -> Floats:
+        array = np.full(len(self._rows), np.nan)
+        array[list(figures)] = list(figures.values())
+        return array
 
-
-def chosen_quality(decision: Decision, attempts: Iterable[Attempt], feedback: Iterable[Feedback], failure_quality: float | None) -> float:
-    """Return the quality of the chosen candidate's answer; NaN if unknown.
-
-    The mean of explicit feedback, or of implicit feedback if there is no other, by :attr:`Feedback.average_weight`. Without feedback, a failed call
-    has the quality ``failure_quality``.
-    """
-    own = [item for item in feedback if item.candidate == decision.candidate]
-    judged = [item for item in own if item.quality is not None and item.average_weight > 0]
-    counted = [item for item in judged if not item.implicit] or judged
-    if not counted:
-        return failure_quality if failure_quality is not None and call_failed(decision, attempts) else math.nan
-    return float(np.average([item.quality or 0.0 for item in counted], weights=[item.average_weight for item in counted]))
-
-
-def chosen_figure(decision: Decision, attempts: Sequence[Attempt], figure: str) -> float:
-    """Return the last known figure of the chosen candidate's successful calls, such as ``cost_usd`` or ``output_tokens``, else NaN."""
-    calls = [getattr(attempt, figure) for attempt in attempts if attempt.status == "ok" and attempt.candidate == decision.candidate]
-    return next((float(value) for value in reversed(calls) if value is not None and not math.isnan(value)), math.nan)
+    def _judgements(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return each decision's mean quality, and whether feedback compares its candidates."""
+        size = len(self._rows)
+        sums = np.zeros((4, size))  # of explicit quality and weight, then of implicit
+        explicit, explicit_weight, implicit, implicit_weight = (memoryview(each) for each in sums)
+        compared = np.zeros(size, dtype=bool)
+        for row, candidate, feedback in self._feedback.values():
+            if feedback.over is not None:
+                compared[row] = True
+            elif candidate == self._candidates[row]:
+                weight = average_weight(feedback.weight, feedback.confidence)
+                if is_implicit(feedback.source):
+                    implicit[row] += feedback.quality * weight
+                    implicit_weight[row] += weight
+                else:
+                    explicit[row] += feedback.quality * weight
+                    explicit_weight[row] += weight
+        with np.errstate(invalid="ignore"):  # 0 / 0 where there is no feedback
+            return np.where(sums[1] > 0, sums[0] / sums[1], sums[2] / sums[3]), compared

@@ -130,7 +130,7 @@ class Aggregate:
         tenant: Their tenant; None for none.
         candidate: The chosen candidate.
         decisions: Number of decisions.
-        judged: Number of decisions with a known quality, see :func:`aamc_sdk.types.chosen_quality`.
+        judged: Number of decisions with a known quality, see :class:`aamc_sdk.types.LoggedOutcomes`.
         quality: Sum of the known qualities.
         inverse_propensity: Sum of 1 / propensity, over judged decisions with a known propensity.
         weighted_quality: Sum of quality / propensity, over the same decisions.

@@ -15,7 +15,7 @@ import pytest
 from aamc_bandit import plugin
 from aamc_bandit.trials.canary import served_by
 from aamc_bandit.trials.router_pair import RouterPair
-from aamc_bandit.trials.trial_statistics import read_trials
+from aamc_bandit.trials.trial_log import read_trials
 
 from aamc_sdk import Component, MetaController, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.config import configure
@@ -483,7 +483,7 @@ def test_a_retrained_candidate_at_the_same_path_is_another_trial(plugins, tmp_pa
         save_part(checkpoint, "router", "counting", router, plugins, {})
         with serve(plugins, store=store, candidate=str(checkpoint)) as controller:
             controller.feedback(controller.route("Hi").id, quality=1.0)
-            trials = read_trials(controller.store)
+            trials = read_trials(controller.store).trials
     assert [trial.candidate for trial in trials] == [str(checkpoint)] * 2
     assert len({trial.candidate_version for trial in trials}) == 2
     assert [len(trial.judgements) for trial in trials] == [1, 1]
@@ -493,10 +493,10 @@ def test_of_a_users_decisions_the_first_judged_one_counts_by_the_mixture(plugins
     with serve(plugins, share=0.25, by_user=True) as controller:
         for user in ("ann", "ann", "bob"):
             controller.feedback(controller.route("Hi", user=user).id, quality=1.0)
-        (trial,) = read_trials(controller.store)
+        (trial,) = read_trials(controller.store).trials
         chosen = controller.store.experience().decisions[0].candidate
         controller.forget("bob")
-        (later,) = read_trials(controller.store)
+        (later,) = read_trials(controller.store).trials
     assert len(trial.judgements) == 2
     assert trial.left_out == {"user_counted": 1}
     mixture = 0.75 + 0.25 / 4 if chosen == LARGE else 0.25 / 4

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_bandit.trials.trial_statistics import Judgement, Trial, betting_terms, read_trials
+from aamc_bandit.trials.trial_log import read_trials
+from aamc_bandit.trials.trial_statistics import Judgement, Trial, betting_terms
 from aamc_experiments.off_policy import LOG_WEALTH_BOUND, log_wealth
 
 from aamc_sdk.interfaces import Store
@@ -61,7 +62,7 @@ def test_a_judged_decision_by_hand(store) -> None:
     decide(store, "b", OLD)
     judge(store, "a", 0.9)
     judge(store, "b", 0.4)
-    (trial,) = read_trials(store)
+    (trial,) = read_trials(store).trials
     assert (trial.kind, trial.stable, trial.candidate) == ("canary", "old", "new")
     assert trial.judgements == [Judgement(0.9, 0.0, 5.0, 5.0), Judgement(0.4, 1.25, 0.0, 5.0)]
     assert trial.served == {"stable": 1, "candidate": 1}
@@ -76,7 +77,7 @@ def test_a_shadow_is_compared_by_the_serving_routers_probabilities(store) -> Non
     for name, quality in (("a", 0.0), ("b", 1.0)):
         decide(store, name, NEW, note, kind="shadow")
         judge(store, name, quality)
-    (trial,) = read_trials(store)
+    (trial,) = read_trials(store).trials
     assert trial.kind == "shadow"
     assert trial.judgements == [Judgement(1.0, 1.0, 5.0, 4.0)]
     assert trial.left_out == {"beyond_bound": 1}  # the first: nobody knew before it how much a decision can weigh
@@ -90,7 +91,7 @@ def test_a_canarys_bound_is_its_shares_whatever_the_request(store) -> None:
     decide(store, "c", NEW, {**CANARY, "share": 0.9}, {OLD: 0.1, NEW: 0.9})
     for name in "abc":
         judge(store, name)
-    (trial,) = read_trials(store)
+    (trial,) = read_trials(store).trials
     assert [judgement.bound for judgement in trial.judgements] == pytest.approx([5.0, 5.0, 10.0])
     assert not trial.left_out
 
@@ -102,7 +103,7 @@ def test_feedback_counts_in_the_order_in_which_it_came_and_once_a_decision(store
         judge(store, name, quality, source="implicit")
     judge(store, "a", 1.0)  # too late: the first was looked at already
     judge(store, "b", 0.9, source="nobody", weight=0.0)
-    (trial,) = read_trials(store)
+    (trial,) = read_trials(store).trials
     assert [judgement.quality for judgement in trial.judgements] == [0.1, 0.2, 0.3]
 
 
@@ -114,7 +115,7 @@ def test_what_cannot_be_compared_is_counted(store) -> None:
     decide(store, "failed", note=failed, kind="shadow")
     for name in ("fallback", "elsewhere", "failed"):
         judge(store, name)
-    found, shadowed = read_trials(store)
+    found, shadowed = read_trials(store).trials
     assert found.left_out == {"fallback": 1, "no_overlap": 1}
     assert shadowed.left_out == {"candidate_failed": 1}
     assert found.verdict()["verdict"] is None
@@ -127,10 +128,10 @@ def test_a_failed_call_of_the_chosen_candidate_is_a_loss_where_the_fallback_was_
         store.add_attempts([Attempt(name, 0, NEW, error="timeout"), Attempt(name, 1, NEW if name == "retried" else OTHER)])
     judge(store, "judged", 0.9)
     judge(store, "retried", 0.8)
-    (trial,) = read_trials(store)
+    (trial,) = read_trials(store).trials
     assert [judgement.quality for judgement in trial.judgements] == [0.0, 0.8]
     assert [judgement.candidate for judgement in trial.judgements] == [5.0, 5.0]
-    (trial,) = read_trials(store, failure_quality=None)
+    (trial,) = read_trials(store, failure_quality=None).trials
     assert [judgement.quality for judgement in trial.judgements] == [0.8]
     assert trial.left_out == {"fallback": 1}
 
@@ -139,7 +140,7 @@ def test_trials_of_other_routers_are_apart_and_other_decisions_are_none(store) -
     decide(store, "a")
     decide(store, "b", note={**CANARY, "candidate": {"router": "newer", "probabilities": {NEW: 1.0}}})
     decide(store, "c", note=None)
-    assert [trial.candidate for trial in read_trials(store)] == ["new", "newer"]
+    assert [trial.candidate for trial in read_trials(store).trials] == ["new", "newer"]
 
 
 def test_routers_that_choose_alike_have_nothing_to_compare() -> None:

@@ -271,7 +271,7 @@ def test_the_command_prints_one_document(aamc) -> None:
     status, out, err = aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "favourite,uniform", "--json")
     assert status == 0, err
     document = json.loads(out)
-    assert document.keys() == {"schema", "log", "run", "preference", "decisions", "logged", "routers", "notes"}
+    assert document.keys() == {"schema", "log", "run", "preference", "decisions", "range", "logged", "routers", "notes"}
     assert document["run"] is None
 
 

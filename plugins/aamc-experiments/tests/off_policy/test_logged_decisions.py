@@ -75,11 +75,11 @@ def test_a_failed_call_counts_with_the_quality_of_failures(store) -> None:
     judge(store, "fallback", 1.0)  # on the candidate that served
     judge(store, "judged", 0.75)
     log = read_log(store)
-    assert ([record.decision.id for record in log.records], log.quality.tolist(), log.failed) == (["fallback", "judged"], [0.0, 0.75], 2)
+    assert (log.ids, log.quality.tolist(), log.failed) == (["fallback", "judged"], [0.0, 0.75], 2)
     assert log.left_out["not_judged"] == 1
     assert read_log(store, failure_quality=0.5).quality.tolist() == [0.5, 0.75]
     ignored = read_log(store, failure_quality=None)
-    assert ([record.decision.id for record in ignored.records], ignored.left_out["fallback"]) == (["judged"], 1)
+    assert (ignored.ids, ignored.left_out["fallback"]) == (["judged"], 1)
 
 
 def test_a_failed_call_without_a_fallback_still_belongs_to_the_chosen_one(store) -> None:
@@ -135,7 +135,7 @@ def test_candidates_that_a_decision_did_not_have_are_impossible_and_unknown(stor
     judge(store, "b")
     log: LoggedDecisions = read_log(store)
     assert log.candidates == (*POOL.names, "Newcomer")
-    assert log.columns(["Newcomer", TINY]).tolist() == [4, 0]
+    assert log.places(["Newcomer", TINY]).tolist() == [4, 0]
     assert log.probabilities[:, 4].tolist() == [0.0, 1.0]
     assert np.isnan(log.expected.cost_usd).tolist() == [[False] * 4 + [True], [True] * 4 + [False]]
 

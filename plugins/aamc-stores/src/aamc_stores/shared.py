@@ -109,6 +109,14 @@ class SharedStore(LedgerStore):
             batch = Batch(after, (), (), self._epoch, None)
         return batch.experience()
 
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to.
+
+        Raises:
+            StoreAwayError: The server is away.
+        """
+        return self._batch(after, limit)
+
     def episode(self, episode_id: str) -> Sequence[Record]:
         """Return the records of an episode's decisions in log order; those in the spool are not among them."""
         return [record_from(row) for row in self._find_episode(episode_id)]

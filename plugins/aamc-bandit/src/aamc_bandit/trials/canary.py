@@ -212,11 +212,15 @@ def served_by(decision: Decision) -> str | None:
         return "stable"
     if "role" in note:
         return str(note["role"])
-    weights = {
-        "stable": (1 - note["share"]) * note["stable"]["probabilities"].get(decision.candidate, 0.0),
-        "candidate": note["share"] * note["candidate"]["probabilities"].get(decision.candidate, 0.0),
-    }
-    return "candidate" if uniform(0, f"{decision.id}/{NOTE}") * sum(weights.values()) < weights["candidate"] else "stable"
+    stable, candidate = (note[role]["probabilities"].get(decision.candidate, 0.0) for role in ("stable", "candidate"))
+    return drawn_role(decision.id, (1 - note["share"]) * stable, note["share"] * candidate)
+
+
+def drawn_role(decision_id: str, stable: float, candidate: float) -> str:
+    """Return ``"stable"`` or ``"candidate"``, with odds of these sizes, as a number derived from the decision's id selects it."""
+    if stable == 0 or candidate == 0:
+        return "candidate" if candidate else "stable"
+    return "candidate" if uniform(0, f"{decision_id}/{NOTE}") * (stable + candidate) < candidate else "stable"
 
 
 def _expected_of(choices: Floats, request: RoutingRequest, row: int) -> dict[str, dict[str, Any]]:

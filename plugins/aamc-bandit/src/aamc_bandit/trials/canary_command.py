@@ -8,34 +8,42 @@ from typing import Any
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, RUN, STORE, plugins_of
+from aamc_sdk.cli import JSON, RUN, SINCE, STORE, UNTIL, check_range, plugins_of
 
 
 @click.command()
 @RUN
 @STORE
+@SINCE
+@UNTIL
+@click.option("--again", is_flag=True, help="Read the whole log, instead of the entries after the last report.")
 @JSON
 @click.pass_context
-def canary(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
+def canary(ctx: click.Context, run: Path, store: str | None, since: float | None, until: float | None, again: bool, as_json: bool) -> None:
     """Test whether the candidate of a canary or shadow is better than the stable router.
 
     The test is sequential: repeated looks are valid. At most 5% of trials without a difference ever show one, however long they
     run.
 
+    The log keeps the report's statistics, so the next report reads later entries only; with --since or --until it keeps none.
+
     Example: aamc canary --store sqlite:state.db
     """
-    from aamc_bandit.trials.trial_statistics import read_trials
+    from aamc_bandit.trials.trial_log import continue_trials, read_trials
     from aamc_sdk.cli import write_json_line
     from aamc_sdk.errors import DataError
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import Run
 
+    check_range(since, until)
     url = store or Run.open(run).store_url
     log = open_store(url, plugins_of(ctx), existing=True)
     try:
-        found = read_trials(log)
+        whole = since is None and until is None and not again
+        read = continue_trials(log) if whole else read_trials(log, since=since, until=until)
     finally:
         log.close()
+    found = read.trials
     if not found:
         raise DataError(f"{url} has no decision of a trial; serve with the router canary or shadow first")
     rows = [
@@ -48,9 +56,12 @@ def canary(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
         for trial in found
     ]
     if as_json:
-        write_json_line({"schema": 1, "log": url, "trials": rows})
-    else:
-        _show(rows)
+        counts = {"position": read.position, "missing_up_to": read.start, "entries_read": read.entries}
+        write_json_line({"schema": 1, "log": url, **counts, "trials": rows})
+        return
+    _show(rows)
+    if read.start:
+        click.echo(f"The entries up to position {read.start:,} were dropped by the log's retention before a report counted them.", err=True)
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

@@ -30,17 +30,14 @@ Howard, Ramdas, McAuliffe and Sekhon 2021, "Time-uniform, nonparametric, nonasym
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections import Counter
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
-from aamc_experiments.off_policy import log_wealth, lower_bound_at_any_time, read_batches
+from aamc_experiments.off_policy import log_wealth, lower_bound_at_any_time
 
-from aamc_bandit.trials import canary, shadow
-from aamc_sdk.interfaces import Store
-from aamc_sdk.types import ROUNDING, Attempt, Decision, Feedback, Floats, Query, call_failed
+from aamc_sdk.types import ROUNDING, Floats
 
 BIAS_LOG_WEALTH = math.log(2 / 0.001)
 """The log-wealth at which judgements count as dependent on the chosen candidate: one false alarm in a thousand trials."""
@@ -50,8 +47,7 @@ MIN_BOUND = 1.0
 """The minimum bound of |g|; differences of qualities are at most 1."""
 
 
-@attrs.frozen
-class Judgement:
+class Judgement(NamedTuple):
     """A judged decision of a trial.
 
     Attributes:
@@ -107,7 +103,7 @@ class Trial:
             self.bound = judgement.bound
             self.left_out["beyond_bound"] += 1
         else:
-            self.judgements.append(attrs.evolve(judgement, bound=self.bound))
+            self.judgements.append(judgement._replace(bound=self.bound))
 
     def verdict(self) -> dict[str, Any]:
         """Return qualities, their difference with a 95% interval, ``verdict`` and ``why``, as ``aamc canary --json`` prints them."""
@@ -133,9 +129,8 @@ class Trial:
 
 def betting_terms(judgements: list[Judgement]) -> tuple[Floats, Floats, Floats]:
     """Return g, d, and the lower bound of both, ``[n]`` each."""
-    quality = np.array([judgement.quality for judgement in judgements])
-    gains = np.array([judgement.candidate - judgement.stable for judgement in judgements])
-    bounds = np.array([judgement.bound for judgement in judgements])
+    quality, stable, candidate, bounds = np.array(judgements, dtype=np.float64).reshape(-1, 4).T
+    gains = candidate - stable
     before = (PRIOR_MEAN + np.cumsum(quality) - quality) / (1 + np.arange(len(quality)))
     return gains, (quality - before) * gains, -bounds
 
@@ -145,95 +140,3 @@ def _weighted(judgements: list[Judgement], role: str) -> float | None:
     weights = np.array([getattr(judgement, role) for judgement in judgements])
     quality = np.array([judgement.quality for judgement in judgements])
     return float(weights @ quality / weights.sum()) if weights.sum() > 0 else None
-
-
-def read_trials(store: Store, failure_quality: float | None = 0.0) -> list[Trial]:
-    """Return every trial of a log, in the order of their first decisions.
-
-    Args:
-        store: The log.
-        failure_quality: The outcome of a judged decision whose chosen candidate's call failed; None leaves such decisions out.
-    """
-    found: dict[tuple[str, ...], Trial] = {}
-    users: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
-    for decision, query, judgement in _first_judgements(store, failure_quality):
-        for kind, note in _notes(decision):
-            labels, versions = ([note[role].get(name, "") for role in ("stable", "candidate")] for name in ("router", "version"))
-            key = (kind, *labels, *versions)
-            trial = found.setdefault(key, Trial(kind, *labels, stable_version=versions[0], candidate_version=versions[1]))
-            if "ended" in note:
-                trial.ended = note["ended"]
-            elif judgement is not None and "role" in note and (query.user is None or query.user in users[key]):
-                trial.left_out["user_forgotten" if query.user is None else "user_counted"] += 1
-            elif judgement is None:
-                trial.served[canary.served_by(decision) or "stable"] += 1
-            else:
-                users[key] |= {query.user} if query.user is not None and "role" in note else set()
-                compared = _compared(kind, note, decision, judgement)
-                if isinstance(compared, str):
-                    trial.left_out[compared] += 1
-                else:
-                    trial.add(compared, _known_bound(kind, note))
-    return list(found.values())
-
-
-def _first_judgements(store: Store, failure_quality: float | None) -> Iterator[tuple[Decision, Query, Feedback | None]]:
-    """Yield each decision and its query with None, and later, where its first judgement with a positive weight stands in the log, with that."""
-    made, judged = set[str](), set[str]()
-    calls: defaultdict[str, list[Attempt]] = defaultdict(list)
-    for experience in read_batches(store):
-        decisions = {decision.id: (decision, query) for decision, query in zip(experience.decisions, experience.queries, strict=True)}
-        for decision, query in decisions.values():
-            if decision.id not in made:
-                made.add(decision.id)
-                yield decision, query, None
-        for entry in experience.entries:
-            decision, query = decisions[entry.decision_id]
-            if isinstance(entry, Attempt):
-                calls[decision.id].append(entry)
-            elif decision.id not in judged and entry.quality is not None and entry.weight * entry.confidence > 0:
-                judged.add(decision.id)
-                failed = failure_quality is not None and entry.candidate != decision.candidate and call_failed(decision, calls[decision.id])
-                yield decision, query, attrs.evolve(entry, candidate=decision.candidate, quality=failure_quality) if failed else entry
-
-
-def _notes(decision: Decision) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for kind in (canary.NOTE, shadow.NOTE):
-        if kind in decision.notes:
-            yield kind, decision.notes[kind]
-
-
-def _known_bound(kind: str, note: Mapping[str, Any]) -> float:
-    """Return a bound of |g| for every request: a canary's share gives one, unless one of the routers never serves."""
-    share = note["share"] if kind == canary.NOTE else 0.0
-    return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else MIN_BOUND
-
-
-def _compared(kind: str, note: Mapping[str, Any], decision: Decision, feedback: Feedback) -> Judgement | str:
-    """Return a judged decision as a judgement, or the reason why it cannot be compared."""
-    if feedback.candidate != decision.candidate:
-        return "fallback"
-    if math.isnan(decision.propensity):
-        return "propensity_unknown"
-    candidate = note["candidate"].get("probabilities")
-    if not candidate:
-        return "candidate_failed"
-    drawn = _mixture(note) if "role" in note else decision.probabilities or {decision.candidate: 1.0}
-    possible = {name: probability for name, probability in drawn.items() if probability > 0}
-    stable = note["stable"]["probabilities"] if kind == canary.NOTE else possible
-    if not {*stable, *candidate} <= possible.keys():
-        return "no_overlap"
-    gains = [(candidate.get(name, 0.0) - stable.get(name, 0.0)) / probability for name, probability in possible.items()]
-    chosen = possible[decision.candidate]
-    return Judgement(
-        quality=feedback.quality or 0.0,
-        stable=stable.get(decision.candidate, 0.0) / chosen,
-        candidate=candidate.get(decision.candidate, 0.0) / chosen,
-        bound=max(map(abs, gains)),
-    )
-
-
-def _mixture(note: Mapping[str, Any]) -> dict[str, float]:
-    """Return the choice probabilities of a canary's decision before its user was assigned to a router."""
-    stable, candidate, share = note["stable"]["probabilities"], note["candidate"]["probabilities"], note["share"]
-    return {name: (1 - share) * stable.get(name, 0.0) + share * candidate.get(name, 0.0) for name in {**stable, **candidate}}

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from aamc_experiments.commands.options import CONFIG, SET, settings_from_options
 from aamc_experiments.run_folder import Goal, RunFolder, estimator_checkpoint
-from aamc_sdk.cli import JSON, PREFERENCE, Folder, plugins_of, split_names
+from aamc_sdk.cli import JSON, PREFERENCE, SINCE, UNTIL, Folder, check_range, plugins_of, split_names
 from aamc_sdk.errors import ConfigError, slash_hint
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Split of the run's own rows (default: test).")
 @click.option("--strict", is_flag=True, help="Fail if a part was trained on a row, instead of leaving such rows out.")
 @click.option("--logs", metavar="URL", help="Estimate results from a decision log, such as sqlite:state.db, instead.")
+@SINCE
+@UNTIL
 @click.option(
     "--routers", metavar="A,B,...", help="Routers (default: those of the run, or all baselines); with --logs also any that need no training."
 )
@@ -66,8 +68,8 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     With --estimator alone, score an estimator: errors of complexity, category and tool use, and the calibration of expected quality.
 
-    With --logs, estimate the results from logged decisions, their probabilities and their feedback, with 95% intervals. If RUN is not
-    given and runs/latest is missing or has other candidates than the log, no run is used.
+    With --logs, estimate the results from logged decisions, their probabilities and their feedback, with 95% intervals; --since and --until
+    choose the decisions. If RUN is not given and runs/latest is missing or has other candidates than the log, no run is used.
 
     Example: aamc evaluate runs/latest --dataset outcomes:mine/
     """
@@ -75,7 +77,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         _refuse(ctx, COMPARISON_OPTIONS, "--logs takes its decisions from a log")
         _evaluate_log(ctx, options["logs"], options, as_json)
         return
-    _refuse(ctx, ("failure_quality",), "only a log knows failed calls")
+    _refuse(ctx, ("failure_quality", "since", "until"), "without --logs there is no log to read")
     if options["dataset"] is not None and options["split"] is not None:
         raise click.UsageError("--split chooses among the run's own rows; leave it out, or --dataset")
     if options["router"] is not None:
@@ -204,6 +206,7 @@ def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_j
     from aamc_sdk.types import Preference
 
     folder, routers, preference = options["run"], options["routers"], options["preference"]
+    check_range(options["since"], options["until"])
     named = _given(ctx, "run")
     run = RunFolder.open(folder) if named or (folder / "run.yaml").is_file() else None
     document = evaluate_log(
@@ -215,6 +218,8 @@ def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_j
         preference=None if preference is None else Preference.parse(preference, {} if run is None else run.calibrated_preferences),
         estimator=options["estimator"],
         failure_quality=_failure_quality(options["failure_quality"]),
+        since=options["since"],
+        until=options["until"],
     )
     show_log_estimates(document, as_json)
     ctx.exit(1 if all(row["refused"] for row in document["routers"].values()) else 0)

@@ -4,7 +4,6 @@ from aamc_experiments.off_policy.betting import LOG_WEALTH_BOUND, log_wealth, lo
 from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
 from aamc_experiments.off_policy.estimators import Choices, estimate, refusal
 from aamc_experiments.off_policy.log_evaluation import evaluate_log
-from aamc_experiments.off_policy.logged_decisions import read_batches
 
 __all__ = [
     "LOG_WEALTH_BOUND",
@@ -16,6 +15,5 @@ __all__ = [
     "log_wealth",
     "lower_bound_at_any_time",
     "mean_interval",
-    "read_batches",
     "refusal",
 ]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,12 +21,13 @@ from aamc_experiments.off_policy.betting import mean_interval
 from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
 from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, read_log
+from aamc_experiments.off_policy.logged_requests import logged_request
 from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of
 from aamc_sdk.interfaces import Estimator, Reward, Router, Services
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request, choice_probabilities, default_pool, recorded_request
+from aamc_sdk.routing import build_request, choice_probabilities, default_pool
 from aamc_sdk.serving import estimates_fingerprint, make_services
 from aamc_sdk.storage import load_part, plain
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, RoutingRequest
@@ -51,6 +54,8 @@ def evaluate_log(
     preference: Preference | None = None,
     estimator: str | None = None,
     failure_quality: float | None = 0.0,
+    since: float | None = None,
+    until: float | None = None,
 ) -> dict[str, Any]:
     """Return the estimates of routers on a log's decisions: the document of ``aamc evaluate --logs --json``.
 
@@ -64,6 +69,8 @@ def evaluate_log(
         estimator: The trained estimator that estimates the log's texts again, as for
             :func:`aamc_experiments.run_folder.estimator_checkpoint`; the logged estimates count when None.
         failure_quality: The quality of a failed call without feedback; None leaves such decisions out.
+        since: Time of the first decisions, in seconds since the epoch; None for all.
+        until: Time before which decisions were made; None for all.
 
     Raises:
         StoreError: The log does not exist, or has other candidates than the run.
@@ -72,7 +79,7 @@ def evaluate_log(
     """
     store = open_store(url, plugins, existing=True)
     try:
-        log = read_log(store, failure_quality)
+        log = read_log(store, failure_quality, since, until)
     finally:
         store.close()
     if not len(log):
@@ -87,7 +94,7 @@ def evaluate_log(
         raise DataError(f"{url} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
     again = None if estimator is None else _load(estimator, run, plugins, part_services)
     policies = LoggedPolicies(log, part_services.pool, preference, again, _fingerprint(run, plugins, part_services, routers))
-    preferences = np.stack([(preference or record.decision.preference).array for record in log.records])
+    preferences = log.columns["preference"] if preference is None else np.broadcast_to(preference.array, (len(log), 3))
     observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
     outcomes = bounded_outcomes(observed, log.expected, log.probabilities > 0, part_services.reward, preferences)
     document = {
@@ -96,6 +103,7 @@ def evaluate_log(
         "run": None if run is None else str(run.folder),
         "preference": None if preference is None else preference.array,
         "decisions": {"total": log.total, "counted": len(log), "left_out": log.left_out, "measured": log.measured},
+        "range": {"since": _iso(since), "until": _iso(until), "next_since": _iso(log.end if until is None else until)},
         "logged": {"n": len(log), **{name: _mean(outcome) for name, outcome in outcomes.items()}},
         "routers": {
             name: _estimated(router, policies, outcomes, of_run=run is not None and name in run.router_names) for name, router in routers.items()
@@ -104,6 +112,13 @@ def evaluate_log(
     }
     result: dict[str, Any] = plain(document)
     return result
+
+
+def _iso(when: float | None) -> str | None:
+    """Return a time as --since and --until take it; None for one beyond the calendar."""
+    with suppress(OverflowError, ValueError, OSError):
+        return None if when is None else datetime.fromtimestamp(when, timezone.utc).isoformat()
+    return None
 
 
 def _services(log: LoggedDecisions, plugins: Plugins, run: RunFolder | None) -> Services:
@@ -223,13 +238,13 @@ class LoggedPolicies:
         if router.requires.text and not log.has_texts:
             raise ConfigError(f"it reads the texts of requests, which this log lacks; log with {STORE_TEXT}")
         probabilities = np.zeros((len(log), len(log.candidates)))
-        for rows in _batches(log):
+        for rows in log.batches(BATCH):
             request = self._request(rows)
             if of_run and router.uses_estimates and request.estimates.fingerprint != self.fingerprint:
                 found = "estimates of another estimator than its run's, or none," if self.estimator is None else "another estimator than its run's"
                 raise EstimatesError(f"with {found} it is not the router that would serve; {self._advice}")
             try:
-                probabilities[np.ix_(rows, log.columns(request.pool.names))] = _choices(router, request)
+                probabilities[np.ix_(rows, log.places(request.pool.names))] = _choices(router, request)
             except EstimatesError as error:
                 if not router.uses_estimates:
                     raise
@@ -243,7 +258,7 @@ class LoggedPolicies:
         return f"log with the run's own estimator, or keep texts to estimate them again: {STORE_TEXT}"
 
     def _request(self, rows: NDArray[np.intp]) -> RoutingRequest:
-        request = recorded_request([self.log.records[row] for row in rows], self.pool)
+        request = logged_request(self.log, rows, self.pool)
         if self.preference is not None:
             request = request.with_preference(self.preference.array)
         if self.estimator is None:
@@ -257,16 +272,6 @@ class LoggedPolicies:
 
 def _known(figures: Floats, otherwise: Floats) -> Floats:
     return np.where(np.isnan(figures), otherwise, figures)
-
-
-def _batches(log: LoggedDecisions) -> Iterator[NDArray[np.intp]]:
-    """Yield the rows of requests that one batch can hold: with the same candidates, and all or none with a given preference."""
-    groups: dict[tuple[tuple[str, ...], bool], list[int]] = {}
-    for row, record in enumerate(log.records):
-        groups.setdefault((record.candidates, record.preference_given), []).append(row)
-    for rows in groups.values():
-        for start in range(0, len(rows), BATCH):
-            yield np.array(rows[start : start + BATCH], dtype=np.intp)
 
 
 def _choices(router: Router, request: RoutingRequest) -> Floats:

@@ -7,18 +7,16 @@ candidate has no outcome, and the serving one has no known probability.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Floats, Outcomes, Record, call_failed, chosen_figure, chosen_quality
+from aamc_sdk.types import Floats, LoggedOutcomes, Outcomes, Queries
 
-BATCH = 1000
-"""The maximum number of log entries that are read at a time."""
 LEFT_OUT = {
     "propensity_unknown": "the router could not know its propensity",
     "fallback": "another candidate served than the one chosen",
@@ -26,58 +24,12 @@ LEFT_OUT = {
     "not_judged": "no feedback on quality",
 }
 """The reasons why a decision does not count; of several reasons the first holds."""
-
-
-@attrs.frozen(eq=False)
-class DecisionHistory:
-    """A decision with its record, and with its attempts and the latest revision of each piece of feedback, in log order.
-
-    ``failure_quality`` is the quality of a failed call of the chosen candidate without feedback; None for unknown.
-    """
-
-    record: Record
-    attempts: list[Attempt] = attrs.field(factory=list)
-    feedback: list[Feedback] = attrs.field(factory=list)
-    failure_quality: float | None = 0.0
-
-    @property
-    def decision(self) -> Decision:
-        """The decision."""
-        return self.record.decision
-
-    @property
-    def probabilities(self) -> Mapping[str, float] | None:
-        """The probability of each candidate by name; None if not known."""
-        decision = self.decision
-        if decision.probabilities:
-            return None if math.isnan(decision.propensity) else decision.probabilities
-        return {decision.candidate: 1.0} if decision.propensity == 1 else None
-
-    @property
-    def fell_back(self) -> bool:
-        """Whether another candidate than the chosen one served."""
-        served = [attempt.candidate for attempt in self.attempts if attempt.status == "ok"]
-        return bool(served) and served[-1] != self.decision.candidate
-
-    @property
-    def quality(self) -> float:
-        """The quality of the chosen candidate's answer; NaN if unknown."""
-        return chosen_quality(self.decision, self.attempts, self.feedback, self.failure_quality)
-
-    def measured(self, figure: str) -> float:
-        """Return the last known ``cost_usd`` or ``latency_ms`` of the chosen candidate's successful calls, else NaN."""
-        return chosen_figure(self.decision, self.attempts, figure)
-
-    @property
-    def left_out(self) -> str | None:
-        """The reason why the decision does not count, a key of ``LEFT_OUT``; None if it counts."""
-        if self.probabilities is None:
-            return "propensity_unknown"
-        if self.fell_back and (self.failure_quality is None or not call_failed(self.decision, self.attempts)):
-            return "fallback"
-        if not math.isnan(self.quality):
-            return None
-        return "only_compared" if any(feedback.over is not None for feedback in self.feedback) else "not_judged"
+_PER_CANDIDATE = ("probabilities", "expected_quality", "expected_cost_usd", "expected_latency_ms", "wait_ms", "in_flight", "mask")
+COLUMNS = (
+    *_PER_CANDIDATE,
+    *("time", "preference", "preference_given", "masked_why", "query", "text", "complexity", "tool_use", "categories", "embedding", "estimator"),
+)
+"""The columns of the log that requests are rebuilt from."""
 
 
 @attrs.frozen(eq=False)
@@ -85,107 +37,131 @@ class LoggedDecisions:
     """The n decisions of a log that count, among all K candidates that any of them had.
 
     Attributes:
-        records: The records of the decisions, in log order.
+        ids: The ids of the decisions, in log order.
         candidates: The names of the candidates, K of them.
         chosen: The position of the chosen candidate, ``[n]``.
-        probabilities: The probability of each candidate, ``[n, K]``.
         expected: The expected outcomes, ``[n, K]``; NaN where unknown.
         quality: The qualities, ``[n]``.
         cost_usd: The measured costs, else those expected from prices at that time, ``[n]``; NaN if neither is known.
         latency_ms: The latencies, likewise.
         measured: The number of measured costs and latencies.
-        total: The number of decisions in the log.
+        total: The number of decisions in the log, between the times that were asked for.
+        end: A time after all of these, in seconds since the epoch.
         failed: The number of decisions that count although their call failed.
         left_out: The number of decisions that do not count, by reason.
+        columns: The decisions' ``COLUMNS`` of the log, n rows each.
+        category_names: The categories of the column ``categories``.
+        pools: The different lists of candidates that the decisions had.
+        pool: For each decision, the place of its list in ``pools``, ``[n]``.
     """
 
-    records: Sequence[Record]
+    ids: Sequence[str]
     candidates: tuple[str, ...]
     chosen: NDArray[np.intp]
-    probabilities: Floats
     expected: Outcomes
     quality: Floats
     cost_usd: Floats
     latency_ms: Floats
     measured: Mapping[str, int]
     total: int
+    end: float
     failed: int
     left_out: Mapping[str, int]
+    columns: Mapping[str, Any]
+    category_names: tuple[str, ...]
+    pools: Sequence[tuple[str, ...]]
+    pool: NDArray[np.intp]
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.ids)
+
+    @property
+    def probabilities(self) -> Floats:
+        """The probability of each candidate, ``[n, K]``."""
+        found: Floats = self.columns["probabilities"]
+        return found
 
     @property
     def has_texts(self) -> bool:
         """Whether the log keeps the text of every request."""
-        return all(record.query.text for record in self.records)
+        return all(self.columns["text"])
 
-    def columns(self, names: Sequence[str]) -> NDArray[np.intp]:
+    def places(self, names: Sequence[str]) -> NDArray[np.intp]:
         """Return the positions of candidates among all, ``[len(names)]``."""
         places = {name: place for place, name in enumerate(self.candidates)}
         return np.array([places[name] for name in names], dtype=np.intp)
 
-
-def read_batches(store: Store) -> Iterator[Experience]:
-    """Yield the entries of a log in batches, from the first entry on."""
-    position = 0
-    while (experience := store.experience(position, BATCH)).position > position:
-        position = experience.position
-        yield experience
-
-
-def read_histories(store: Store, failure_quality: float | None = 0.0) -> list[DecisionHistory]:
-    """Return all decisions of a log with the attempts and feedback that followed, in the order of the decisions."""
-    found: dict[str, DecisionHistory] = {}
-    for experience in read_batches(store):
-        for record in experience.records or [store.record(decision.id) for decision in experience.decisions]:
-            found.setdefault(record.decision.id, DecisionHistory(record, failure_quality=failure_quality))
-        for attempt in experience.attempts:
-            found[attempt.decision_id].attempts.append(attempt)
-        for feedback in experience.feedback:
-            earlier = found[feedback.decision_id].feedback
-            earlier[:] = [*(other for other in earlier if other.id != feedback.id), feedback]  # a later revision replaces the earlier one
-    return list(found.values())
+    def batches(self, size: int) -> Iterator[NDArray[np.intp]]:
+        """Yield the rows that one request can hold: with the same candidates, and all or none with a given preference."""
+        kinds = 2 * self.pool + self.columns["preference_given"]
+        for kind in dict.fromkeys(kinds.tolist()):
+            rows = np.flatnonzero(kinds == kind)
+            for start in range(0, len(rows), size):
+                yield rows[start : start + size]
 
 
-def read_log(store: Store, failure_quality: float | None = 0.0) -> LoggedDecisions:
-    """Return the decisions of a log that count; a failed call without feedback has the quality ``failure_quality``, None for unknown."""
-    histories = read_histories(store, failure_quality)
-    reasons = [history.left_out for history in histories]
-    counted = [history for history, reason in zip(histories, reasons, strict=True) if reason is None]
-    records = [history.record for history in counted]
-    candidates = tuple(dict.fromkeys(name for record in records for name in record.candidates))
+def read_log(store: Store, failure_quality: float | None = 0.0, since: float | None = None, until: float | None = None) -> LoggedDecisions:
+    """Return the decisions of a log that count.
+
+    Args:
+        store: The log.
+        failure_quality: The quality of a failed call without feedback; None for unknown.
+        since: Time of the first decisions, in seconds since the epoch; None for all.
+        until: Time before which decisions were made; None for all.
+    """
+    logged = store.outcomes(since, until, COLUMNS)
+    quality = np.where(logged.failed & ~logged.judged, np.nan if failure_quality is None else failure_quality, logged.quality)
+    reasons = _reasons(logged, quality, failure_quality)
+    rows = np.flatnonzero(reasons == "")
+    pools = [logged.pools[place] for place in dict.fromkeys(logged.pool[rows].tolist())]
+    candidates = tuple(dict.fromkeys(name for names in pools for name in names))
+    columns = _taken(logged, rows, candidates)
     places = {name: place for place, name in enumerate(candidates)}
-    expected = Outcomes(*(_expected(records, places, figure) for figure in ("known_quality", "cost_usd", "latency_ms")))
-    probabilities = np.zeros((len(records), len(candidates)))
-    for row, history in enumerate(counted):
-        for name, probability in (history.probabilities or {}).items():
-            probabilities[row, places[name]] = probability
-    chosen = np.array([places[history.decision.candidate] for history in counted], dtype=np.intp)
-    measured = {figure: np.array([history.measured(figure) for history in counted]) for figure in ("cost_usd", "latency_ms")}
-    rows = np.arange(len(records))
+    chosen = np.array([places[logged.candidates[row]] for row in rows], dtype=np.intp)
+    expected = Outcomes(*(columns[f"expected_{figure}"] for figure in ("quality", "cost_usd", "latency_ms")))
+    measured = {figure: getattr(logged, figure)[rows] for figure in ("cost_usd", "latency_ms")}
+    here = np.arange(len(rows))
     return LoggedDecisions(
-        records=records,
+        ids=[logged.decision_ids[row] for row in rows],
         candidates=candidates,
         chosen=chosen,
-        probabilities=probabilities,
         expected=expected,
-        quality=np.array([history.quality for history in counted]),
-        cost_usd=_known(measured["cost_usd"], expected.cost_usd[rows, chosen]),
-        latency_ms=_known(measured["latency_ms"], expected.latency_ms[rows, chosen]),
+        quality=quality[rows],
+        cost_usd=_known(measured["cost_usd"], expected.cost_usd[here, chosen]),
+        latency_ms=_known(measured["latency_ms"], expected.latency_ms[here, chosen]),
         measured={figure: int(np.isfinite(values).sum()) for figure, values in measured.items()},
-        total=len(histories),
-        failed=sum(call_failed(history.decision, history.attempts) for history in counted),
-        left_out={reason: reasons.count(reason) for reason in LEFT_OUT},
+        total=len(logged),
+        end=float(logged["time"].max(initial=0.0)) + 2e-6,  # microseconds are the digits of a time in text
+        failed=int(logged.failed[rows].sum()),
+        left_out={reason: int((reasons == reason).sum()) for reason in LEFT_OUT},
+        columns=columns,
+        category_names=logged.category_names,
+        pools=logged.pools,
+        pool=logged.pool[rows],
     )
 
 
-def _expected(records: Sequence[Record], places: Mapping[str, int], figure: str) -> Floats:
-    """Return an expected figure of all candidates, ``[n, K]``; NaN for candidates that a decision did not have."""
-    values = np.full((len(records), len(places)), np.nan)
-    for row, record in enumerate(records):
-        values[row, [places[name] for name in record.candidates]] = getattr(record.expected, figure)[0]
-    return values
+def _reasons(logged: LoggedOutcomes, quality: Floats, failure_quality: float | None) -> NDArray[np.str_]:
+    """Return why decisions do not count, keys of ``LEFT_OUT``, ``[N]``; ``""`` for those that count."""
+    unknown = np.isnan(logged["probabilities"]).all(axis=1)
+    fallback = logged.fell_back & ((failure_quality is None) | ~logged.failed)
+    silent = np.isnan(quality)
+    conditions = (unknown, fallback, silent & logged.compared, silent)
+    return np.select(conditions, list(LEFT_OUT), default="")
+
+
+def _taken(logged: LoggedOutcomes, rows: NDArray[np.intp], candidates: Sequence[str]) -> dict[str, Any]:
+    """Return some rows of a log's columns, with candidates in another order or fewer of them."""
+    places = [logged.names.index(name) for name in candidates]
+    taken: dict[str, Any] = {}
+    for name, values in logged.columns.items():
+        if name in _PER_CANDIDATE:
+            taken[name] = values[rows] if places == list(range(len(logged.names))) else values[np.ix_(rows, places)]
+        elif isinstance(values, Queries):
+            taken[name] = values.take(rows)
+        else:
+            taken[name] = [values[row] for row in rows] if isinstance(values, list) else None if values is None else values[rows]
+    return taken
 
 
 def _known(measured: Floats, expected: Floats) -> Floats:

@@ -1,0 +1,35 @@
+"""Reading a log entry by entry as rows, whatever store keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log.experience import Batch
+from aamc_sdk.log.ledger_store import LedgerStore
+from aamc_sdk.log.rows import attempt_row, decision_row, feedback_row
+from aamc_sdk.types import Attempt
+
+READ_AT_ONCE = 5000
+"""Entries of one batch: more would not be read sooner."""
+
+
+def read_batches(store: Store, after: int = 0) -> Iterator[Batch]:
+    """Yield the entries after a position in batches, with the decisions that they refer to; at least one batch, which may be empty."""
+    while True:
+        batch = batch_of(store, after)
+        yield batch
+        if batch.position <= after:
+            return
+        after = batch.position
+
+
+def batch_of(store: Store, after: int) -> Batch:
+    """Return a batch of entries after a position."""
+    if isinstance(store, LedgerStore):
+        return store.batch(after, READ_AT_ONCE)
+    found = store.experience(after, READ_AT_ONCE)
+    decisions = [decision_row(record, store_text=True) for record in found.records or map(store.record, (each.id for each in found.decisions))]
+    own = decisions[len(decisions) - found.made :]
+    entries = [attempt_row(entry) if isinstance(entry, Attempt) else feedback_row(entry) for entry in found.entries]
+    return Batch(found.position, [*own, *entries], decisions, found.epoch, found.follows, last=found.last, start=found.start)

@@ -1,0 +1,300 @@
+"""The columns of logged outcomes that come from the decisions' records: what can be asked for, and how it becomes arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.types.arithmetic import Floats
+from aamc_sdk.types.preferences import Preference
+from aamc_sdk.types.queries import Query
+from aamc_sdk.types.records import Record
+
+OUTCOME_COLUMNS: Mapping[str, str] = {
+    "time": "Time of the decision, in seconds since the epoch, [N].",
+    "tenant": "Tenant, N of them; None without one.",
+    "router": "Name of the router, N of them.",
+    "text": "Text of the request, N of them; empty where the log keeps none.",
+    "query": "The query, N of them; each is made when it is read.",
+    "preference": "Weights of quality, cost and latency, [N, 3].",
+    "preference_given": "Whether the caller chose the preference, [N].",
+    "probabilities": "Probability of each candidate, [N, K]; 0 for candidates that the decision did not have, NaN where it is not known.",
+    "expected_quality": "Expected quality of each candidate, [N, K].",
+    "expected_cost_usd": "Expected cost in USD, [N, K].",
+    "expected_latency_ms": "Expected latency in milliseconds, [N, K].",
+    "wait_ms": "Waiting time of each candidate in milliseconds, [N, K].",
+    "in_flight": "Requests in flight at each candidate, [N, K]; NaN where they were not recorded.",
+    "mask": "Whether a candidate was allowed, [N, K]; False for candidates that the decision did not have.",
+    "masked_why": "Why candidates were not allowed, by name, N mappings.",
+    "complexity": "Estimated complexity, from 0 to 1, [N].",
+    "tool_use": "Estimated probability that tools are needed, [N].",
+    "categories": "Estimated probability of each category, [N, C]; NaN for categories that the estimates did not have.",
+    "embedding": "Embedding of the text, float32 [N, D]; NaN beyond the length of a shorter one, None if no decision has one.",
+    "estimator": "Fingerprint of the estimates, N of them.",
+}
+"""The columns that :meth:`aamc_sdk.interfaces.Store.outcomes` adds where they are asked for, with their meaning; NaN where a number is unknown."""
+FIGURES = ("cost_usd", "latency_ms", "output_tokens")
+"""The figures of a call that logged outcomes have."""
+ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
+"""The columns that logged outcomes have without being asked."""
+CHUNK = 500
+"""Decisions whose fields are kept before they become arrays: few enough for the processor's cache."""
+
+
+class DecisionFields(NamedTuple):
+    """What a decision was made from, not validated: as the log has it."""
+
+    time: float
+    candidate: str
+    propensity: float | None
+    probabilities: Mapping[str, float]
+    router: str
+    preference: Sequence[float]
+    preference_given: bool
+    candidates: tuple[str, ...]
+    query: Any
+    text: str
+    tenant: str | None
+    expected_quality: Sequence[float | None] | Floats | None
+    expected_cost_usd: Sequence[float | None] | Floats
+    expected_latency_ms: Sequence[float | None] | Floats
+    wait_ms: Sequence[float | None] | Floats
+    in_flight: Sequence[float | None] | Floats | None
+    masked_why: Mapping[str, str]
+    complexity: float | None
+    tool_use: float | None
+    categories: Sequence[float | None] | Floats
+    category_names: tuple[str, ...]
+    embedding: Floats | None
+    estimator: str
+
+    @classmethod
+    def of(cls, record: Record) -> DecisionFields:
+        """Return the fields of a record."""
+        decision, query, estimates, expected = record.decision, record.query, record.estimates, record.expected
+        return cls(
+            time=decision.time,
+            candidate=decision.candidate,
+            propensity=decision.propensity,
+            probabilities=decision.probabilities,
+            router=decision.router,
+            preference=decision.preference.array.tolist(),
+            preference_given=record.preference_given,
+            candidates=record.candidates,
+            query=query,
+            text=query.text,
+            tenant=query.tenant,
+            expected_quality=None if expected.quality is None else expected.quality[0],
+            expected_cost_usd=expected.cost_usd[0],
+            expected_latency_ms=expected.latency_ms[0],
+            wait_ms=record.wait_ms[0],
+            in_flight=None if record.in_flight is None else record.in_flight[0],
+            masked_why=record.masked_why,
+            complexity=float(estimates.complexity[0]),
+            tool_use=float(estimates.tool_use[0]),
+            categories=estimates.categories[0],
+            category_names=estimates.category_names,
+            embedding=None if estimates.embedding is None else estimates.embedding[0],
+            estimator=estimates.fingerprint,
+        )
+
+    @property
+    def chances(self) -> Sequence[float] | None:
+        """The probability of each candidate; None where it is not known."""
+        if self.propensity is None or math.isnan(self.propensity):
+            return None
+        if not self.probabilities:
+            return [float(name == self.candidate) for name in self.candidates] if self.propensity == 1 else None
+        if tuple(self.probabilities) == self.candidates:  # as most routers give them
+            return list(self.probabilities.values())
+        return [self.probabilities.get(name, 0.0) for name in self.candidates]
+
+
+class Queries(Sequence[Query]):
+    """Queries that are made when they are read.
+
+    Args:
+        kept: The queries as the log has them.
+        make: Makes one of them.
+    """
+
+    def __init__(self, kept: Sequence[Any], make: Callable[[Any], Query]) -> None:
+        self._kept = kept
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, row: int) -> Query: ...
+    @overload
+    def __getitem__(self, row: slice) -> Queries: ...
+    def __getitem__(self, row: int | slice) -> Query | Queries:
+        return Queries(self._kept[row], self._make) if isinstance(row, slice) else self._make(self._kept[row])
+
+    def take(self, rows: Iterable[int]) -> Queries:
+        """Return some of them."""
+        return Queries([self._kept[row] for row in rows], self._make)
+
+
+_PER_CANDIDATE = ("expected_quality", "expected_cost_usd", "expected_latency_ms", "wait_ms", "in_flight")
+_NUMBERS = ("time", "complexity", "tool_use")
+_LISTS = ("tenant", "router", "text", "query", "masked_why", "estimator")
+
+
+class OutcomeColumns:
+    """Turns the fields of decisions into the columns that were asked for.
+
+    Args:
+        asked: Names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
+        make_query: Makes a query of what the fields have; by default that is a query.
+
+    Raises:
+        DataError: A name is unknown.
+    """
+
+    def __init__(self, asked: Iterable[str], make_query: Callable[[Any], Query] | None = None) -> None:
+        self.asked = checked_columns(asked)
+        self._make_query = make_query or (lambda query: query)
+        self._names: dict[str, int] = {}
+        self._category_names: dict[str, int] = {}
+        self._pools: dict[tuple[str, ...], int] = {}
+        self._pool: list[int] = []
+        self._waiting: list[DecisionFields] = []
+        self._parts: dict[str, list[Any]] = {name: [] for name in self.asked}
+
+    def add(self, fields: DecisionFields) -> None:
+        """Add the next decision."""
+        self._pool.append(self._pools.setdefault(fields.candidates, len(self._pools)))
+        self._waiting.append(fields)
+        if len(self._waiting) == CHUNK:
+            self._flush()
+
+    def finished(self) -> dict[str, Any]:
+        """Return the arguments that logged outcomes take: names, pools and columns."""
+        self._flush()
+        return {
+            "names": tuple(self._names),
+            "category_names": tuple(self._category_names),
+            "pools": tuple(self._pools),
+            "pool": np.array(self._pool, dtype=np.intp),
+            "columns": {name: self._joined(name, parts) for name, parts in self._parts.items()},
+        }
+
+    def _flush(self) -> None:
+        """Turn the waiting fields into arrays."""
+        waiting, self._waiting = self._waiting, []
+        for names in self._pools:
+            for name in names:
+                self._names.setdefault(name, len(self._names))
+        pool = np.array(self._pool[len(self._pool) - len(waiting) :], dtype=np.intp)
+        values = dict(zip(DecisionFields._fields, zip(*waiting, strict=True), strict=False)) if waiting else dict.fromkeys(DecisionFields._fields, ())
+        for name, parts in self._parts.items():
+            parts.append(self._part(name, waiting, values, pool))
+
+    def _part(self, name: str, fields: Sequence[DecisionFields], values: Mapping[str, Sequence[Any]], pool: NDArray[np.intp]) -> Any:
+        """Return a column of some decisions, from their fields and from the same by name."""
+        if name in _LISTS:
+            return values[name]
+        if name in _NUMBERS:
+            return np.array(values[name], dtype=np.float64)
+        if name in _PER_CANDIDATE:
+            return self._spread(values[name], pool)
+        if name == "probabilities":
+            chances = self._spread([each.chances for each in fields], pool)
+            known = ~np.isnan(chances).all(axis=1)
+            chances[known] = np.nan_to_num(chances[known])
+            return chances
+        if name == "mask":
+            return self._mask(values["masked_why"], pool)
+        if name == "preference":
+            return _preferences(values["preference"])
+        if name == "preference_given":
+            return np.array(values[name], dtype=bool)
+        return self._categories(fields) if name == "categories" else _embeddings(values["embedding"])
+
+    def _spread(self, values: Sequence[Any], pool: NDArray[np.intp]) -> Floats:
+        """Return values of each decision's candidates as ``[n, K]``; NaN for other candidates, and where the values are None."""
+        spread = np.full((len(values), len(self._names)), np.nan)
+        known = np.array([value is not None for value in values], dtype=bool)
+        for number, names in enumerate(self._pools):
+            rows = np.flatnonzero((pool == number) & known)
+            if len(rows):
+                given = values if len(rows) == len(values) else [values[row] for row in rows]
+                spread[np.ix_(rows, [self._names[name] for name in names])] = np.array(given, dtype=np.float64)
+        return spread
+
+    def _mask(self, masked_why: Sequence[Mapping[str, str]], pool: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return which candidates were allowed, ``[n, K]``."""
+        had = np.array([[name in names for name in self._names] for names in self._pools], dtype=bool).reshape(-1, len(self._names))
+        mask = had[pool]
+        for row, reasons in enumerate(masked_why):
+            for name in reasons:
+                mask[row, self._names[name]] = False
+        return mask
+
+    def _categories(self, fields: Sequence[DecisionFields]) -> Floats:
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for row, each in enumerate(fields):
+            alike.setdefault(each.category_names, []).append(row)
+        for names in alike:
+            for name in names:
+                self._category_names.setdefault(name, len(self._category_names))
+        found = np.full((len(fields), len(self._category_names)), np.nan)
+        for names, rows in alike.items():
+            if names:
+                values = np.array([fields[row].categories for row in rows], dtype=np.float64)
+                found[np.ix_(rows, [self._category_names[name] for name in names])] = values
+        return found
+
+    def _joined(self, name: str, parts: Sequence[Any]) -> Any:
+        if name in _LISTS:
+            values = [value for part in parts for value in part]
+            return Queries(values, self._make_query) if name == "query" else values
+        if parts[0].ndim == 1:
+            return np.concatenate(parts)
+        width = max(part.shape[1] for part in parts)
+        if name == "embedding" and not width:
+            return None
+        missing = False if name == "mask" else 0.0 if name == "probabilities" else np.nan
+        padded = [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=missing) for part in parts]
+        whole = np.concatenate(padded)
+        if name == "probabilities":
+            whole[np.isnan(whole[:, :1]).ravel()] = np.nan
+        return whole
+
+
+def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of ``OUTCOME_COLUMNS`` among those asked for; the figures that logged outcomes always have may be named too.
+
+    Raises:
+        DataError: A name is unknown.
+    """
+    names = tuple(dict.fromkeys(asked))
+    for name in names:
+        known = (*ALWAYS, *OUTCOME_COLUMNS)
+        if name not in known:
+            raise DataError(f"logged outcomes have no column {name!r}{nearest(name, known)} (they have {one_of(known)})")
+    return tuple(name for name in names if name in OUTCOME_COLUMNS)
+
+
+def _preferences(weights: Sequence[Sequence[float]]) -> Floats:
+    """Return preferences ``[n, 3]``, rescaled as :class:`Preference` rescales weights."""
+    given: dict[tuple[float, ...], int] = {}
+    places = [given.setdefault(tuple(each), len(given)) for each in weights]
+    rescaled = [Preference(*each).array for each in given]
+    return np.array(rescaled, dtype=np.float64).reshape(-1, 3)[places]
+
+
+def _embeddings(embeddings: Sequence[Floats | None]) -> Floats:
+    width = max((len(each) for each in embeddings if each is not None), default=0)
+    found = np.full((len(embeddings), width), np.nan, dtype=np.float32)
+    for row, each in enumerate(embeddings):
+        if each is not None:
+            found[row, : len(each)] = each
+    return found

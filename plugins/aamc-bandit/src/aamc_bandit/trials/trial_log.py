@@ -1,0 +1,374 @@
+"""The trials of a log: read entry by entry, and kept, so that the next report reads later entries only.
+
+The statistics that are kept are exact: a report that goes on from them equals one that reads the whole log. They are a snapshot in the log,
+so retention drops no entry that a report has not counted, as long as reports are made. They name no user and no decision, only digests of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+
+import attrs
+import msgspec
+import numpy as np
+
+from aamc_bandit.trials import canary, shadow
+from aamc_bandit.trials.trial_statistics import MIN_BOUND, Judgement, Trial
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, is_within, read_batches, user_digest
+from aamc_sdk.types import Snapshot
+
+logger = logging.getLogger(__name__)
+STATE_SCHEMA = 1
+"""The version of the statistics that are kept."""
+_FAILED, _ANSWERED, _JUDGED = 1, 2, 4
+_ENDS = {"error": _FAILED, "ok": _ANSWERED}
+_DIGEST = 16
+
+
+class _Role(msgspec.Struct, gc=False):
+    router: str
+    version: str = ""
+    probabilities: dict[str, float] | None = None
+    error: str | None = None
+
+
+class _Note(msgspec.Struct, gc=False):
+    stable: _Role
+    candidate: _Role
+    share: float = 0.0
+    role: str | None = None
+    ended: str | None = None
+
+
+class _Notes(msgspec.Struct, gc=False):
+    canary: _Note | None = None
+    shadow: _Note | None = None
+
+
+class _Decision(msgspec.Struct, gc=False):
+    candidate: str
+    propensity: float | None = None
+    probabilities: dict[str, float] = {}
+    notes: _Notes = msgspec.field(default_factory=_Notes)
+
+
+class _Call(msgspec.Struct, gc=False):
+    status: str | None = None
+    error: str | None = None
+
+
+class _Query(msgspec.Struct, gc=False):
+    user: str | None = None
+
+
+class _Content(msgspec.Struct, gc=False):
+    decision: _Decision
+    query: _Query
+
+
+class _Feedback(msgspec.Struct, gc=False):
+    quality: float | None = None
+    confidence: float = 1.0
+    weight: float = 1.0
+
+
+_CONTENT, _CALL, _FEEDBACK = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Call), msgspec.json.Decoder(_Feedback)
+_NO_NOTES = _Notes()
+
+
+class _SavedTrial(msgspec.Struct):
+    kind: str
+    labels: tuple[str, str]
+    versions: tuple[str, str]
+    judgements: bytes
+    served: dict[str, int]
+    left_out: dict[str, int]
+    bound: float
+    ended: str | None
+    users: list[str]
+
+
+class _Saved(msgspec.Struct):
+    schema: int
+    start: int
+    trials: list[_SavedTrial]
+    judged: bytes
+    calls: dict[bytes, int]
+
+
+@attrs.define(eq=False)
+class TrialLog:
+    """The trials of a log up to a position.
+
+    Attributes:
+        failure_quality: The outcome of a judged decision whose chosen candidate's call failed; None leaves such decisions out.
+        since: Time of the first decisions, in seconds since the epoch; None for all.
+        until: Time before which decisions were made; None for all.
+        position: The position up to which the log was read.
+        last: The name of the entry at that position; None where it is not known.
+        epoch: The log's epoch.
+        start: The position up to which retention had dropped entries before they were read.
+        entries: Number of entries that were read now.
+    """
+
+    failure_quality: float | None = 0.0
+    since: float | None = None
+    until: float | None = None
+    position: int = 0
+    last: str | None = None
+    epoch: int = 0
+    start: int = 0
+    entries: int = 0
+    _trials: dict[tuple[str, ...], tuple[Trial, set[str]]] = attrs.field(factory=dict)  # with the digests of users that counted
+    _seen: dict[str | bytes, int] = attrs.field(factory=dict)  # bits by a decision's id, or by its digest if the statistics were restored
+    _restored: bool = False
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials, in the order of their first decisions."""
+        return [trial for trial, _ in self._trials.values()]
+
+    @property
+    def snapshot_name(self) -> str:
+        """The name of the snapshot that keeps the statistics."""
+        return f"canary report {STATE_SCHEMA}, failures {self.failure_quality}"
+
+    def read(self, store: Store) -> bool:
+        """Read the entries after the position; return whether they are of the same log, without a user forgotten meanwhile."""
+        for batch in read_batches(store, self.position):
+            if self.position and (batch.epoch != self.epoch or (batch.follows is not None and batch.follows != self.last)):
+                return False
+            self.epoch = batch.epoch
+            self._read_batch(batch)
+            self.start = max(self.start, batch.start) if self.position < batch.start else self.start
+            self.position, self.entries = batch.position, self.entries + len(batch.rows)
+            self.last = batch.last or (batch.rows[-1].name if batch.rows else self.last)
+        return True
+
+    def _read_batch(self, batch: Batch) -> None:
+        rows = {row.id: row for row in batch.decisions}
+        contents = dict[str, _Content | None]()
+        for row in batch.rows:
+            name = row.decision_id
+            if name not in contents:
+                contents[name] = self._content(rows.get(name))
+            content = contents[name]
+            if content is None:
+                continue
+            if row.kind == DECISION:
+                self._count_served(name, content)
+            else:
+                self._add_entry(row, content)
+
+    def _content(self, row: Row | None) -> _Content | None:
+        """Return what a decision of a trial was made from; None for other decisions."""
+        if row is None or not ('"canary"' in row.content or '"shadow"' in row.content) or not is_within(row.time, self.since, self.until):
+            return None
+        content = decoded(_CONTENT, row.content, row.name)
+        return None if content.decision.notes == _NO_NOTES else content
+
+    def _ends(self, decision_id: str) -> int:
+        """Return how calls of a decision's candidate ended, and whether it was judged, as bits."""
+        known = self._seen.get(decision_id)
+        return self._seen.get(_digest(decision_id), 0) if known is None and self._restored else known or 0
+
+    def _add_entry(self, row: Row, content: _Content) -> None:
+        """Add an attempt or feedback."""
+        decision, ends = content.decision, self._ends(row.decision_id)
+        if ends & _JUDGED:
+            return
+        if row.kind == ATTEMPT:
+            if row.candidate == decision.candidate:
+                call = decoded(_CALL, row.content, row.name)
+                self._seen[row.decision_id] = ends | _ENDS.get(call.status or ("ok" if call.error is None else "error"), 0)
+            return
+        feedback = decoded(_FEEDBACK, row.content, row.name)
+        if feedback.quality is None or not feedback.weight * feedback.confidence > 0:
+            return
+        self._seen[row.decision_id] = _JUDGED
+        has_failed = ends == _FAILED and row.candidate != decision.candidate and self.failure_quality is not None
+        judged, quality = (decision.candidate, self.failure_quality) if has_failed else (row.candidate, feedback.quality)
+        for kind, note in _notes(decision):
+            self._judge(kind, note, content, judged, quality or 0.0)
+
+    def _count_served(self, decision_id: str, content: _Content) -> None:
+        decision = content.decision
+        role = "stable" if decision.notes.canary is None else _served_by(decision.notes.canary, decision_id, decision.candidate)
+        for kind, note in _notes(decision):
+            trial = self._trial(kind, note)[0]
+            if note.ended is None:
+                trial.served[role] += 1
+            else:
+                trial.ended = note.ended
+
+    def _judge(self, kind: str, note: _Note, content: _Content, judged: str, quality: float) -> None:
+        """Add the first judgement of a decision to a trial."""
+        trial, users = self._trial(kind, note)
+        if note.ended is not None:
+            trial.ended = note.ended
+            return
+        if note.role is not None:  # users were assigned to the routers
+            digest = None if content.query.user is None else user_digest(content.query.user)
+            if digest is None or digest in users:
+                trial.left_out["user_forgotten" if digest is None else "user_counted"] += 1
+                return
+            users.add(digest)
+        compared = _compared(kind, note, content.decision, judged, quality)
+        if isinstance(compared, str):
+            trial.left_out[compared] += 1
+        else:
+            trial.add(compared, _known_bound(kind, note))
+
+    def _trial(self, kind: str, note: _Note) -> tuple[Trial, set[str]]:
+        """Return the trial of a note, and the digests of its users."""
+        stable, candidate = note.stable, note.candidate
+        key = (kind, stable.router, candidate.router, stable.version, candidate.version)
+        found = self._trials.get(key)
+        if found is None:
+            found = self._trials[key] = (Trial(*key[:3], stable_version=key[3], candidate_version=key[4]), set())
+        return found
+
+    def saved(self) -> Snapshot:
+        """Return the statistics as a snapshot."""
+        trials = [
+            _SavedTrial(
+                trial.kind,
+                (trial.stable, trial.candidate),
+                (trial.stable_version, trial.candidate_version),
+                np.array(trial.judgements, dtype="<f8").tobytes(),
+                dict(trial.served),
+                dict(trial.left_out),
+                trial.bound,
+                trial.ended,
+                sorted(users),
+            )
+            for trial, users in self._trials.values()
+        ]
+        seen = {name if isinstance(name, bytes) else _digest(name): ends for name, ends in self._seen.items()}
+        judged = b"".join(sorted(name for name, ends in seen.items() if ends & _JUDGED))
+        calls = {name: ends for name, ends in seen.items() if not ends & _JUDGED}
+        content = msgspec.msgpack.encode(_Saved(STATE_SCHEMA, self.start, trials, judged, calls))
+        return Snapshot(self.position, zlib.compress(content, 1), self.epoch, self.last or "")
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over the statistics of a snapshot.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        try:
+            saved = msgspec.msgpack.decode(zlib.decompress(snapshot.content), type=_Saved)
+        except (zlib.error, msgspec.MsgspecError) as error:
+            raise ValueError(str(error)) from error
+        self.position, self.epoch, self.last, self.start = snapshot.position, snapshot.epoch, snapshot.last or None, saved.start
+        judged = (saved.judged[start : start + _DIGEST] for start in range(0, len(saved.judged), _DIGEST))
+        self._seen = {**saved.calls, **dict.fromkeys(judged, _JUDGED)}
+        self._restored = True
+        for each in saved.trials:
+            trial = Trial(each.kind, *each.labels, stable_version=each.versions[0], candidate_version=each.versions[1])
+            trial.judgements = [Judgement(*values) for values in np.frombuffer(each.judgements, "<f8").reshape(-1, 4).tolist()]
+            trial.served, trial.left_out = Counter(each.served), Counter(each.left_out)
+            trial.bound, trial.ended = each.bound, each.ended
+            key = (each.kind, *each.labels, *each.versions)
+            self._trials[key] = (trial, set(each.users))
+
+
+def read_trials(store: Store, failure_quality: float | None = 0.0, since: float | None = None, until: float | None = None) -> TrialLog:
+    """Return the trials of a whole log.
+
+    Args:
+        store: The log.
+        failure_quality: The outcome of a judged decision whose chosen candidate's call failed; None leaves such decisions out.
+        since: Time of the first decisions, in seconds since the epoch; None for all.
+        until: Time before which decisions were made; None for all.
+    """
+    while not (found := TrialLog(failure_quality, since, until)).read(store):
+        pass  # a user was forgotten meanwhile
+    return found
+
+
+def continue_trials(store: Store, failure_quality: float | None = 0.0) -> TrialLog:
+    """Return the trials of a log, from the statistics that an earlier call kept in it and the entries after these, and keep the new ones.
+
+    The result is that of :func:`read_trials`. If the statistics are of another log or cannot be read, the whole log is read.
+    """
+    found = TrialLog(failure_quality)
+    kept = store.snapshot(found.snapshot_name)
+    if kept is not None and not _continued(found, store, kept):
+        kept, found = None, read_trials(store, failure_quality)
+    elif kept is None:
+        found = read_trials(store, failure_quality)
+    store.put_snapshot(found.snapshot_name, found.saved())
+    return found
+
+
+def _continued(found: TrialLog, store: Store, kept: Snapshot) -> bool:
+    """Restore statistics and read the entries after them; return whether that was possible."""
+    try:
+        found.restore(kept)
+    except ValueError as error:
+        logger.warning("the statistics of the last report cannot be read (%s), so the whole log is", error)
+        return False
+    epoch = next(read_batches(store, found.position)).epoch
+    if epoch != found.epoch:  # a floor: a user was forgotten, and the entries before it are gone
+        found.epoch = epoch
+        store.put_snapshot(found.snapshot_name, found.saved())
+    return found.read(store)
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=_DIGEST).digest()
+
+
+def _notes(decision: _Decision) -> Iterator[tuple[str, _Note]]:
+    if decision.notes.canary is not None:
+        yield canary.NOTE, decision.notes.canary
+    if decision.notes.shadow is not None:
+        yield shadow.NOTE, decision.notes.shadow
+
+
+def _served_by(note: _Note, decision_id: str, candidate: str) -> str:
+    """Return the router that served a canary's decision, see :func:`aamc_bandit.trials.canary.served_by`."""
+    if note.ended is not None or note.candidate.error is not None:
+        return "stable"
+    if note.role is not None:
+        return note.role
+    stable, new = ((role.probabilities or {}).get(candidate, 0.0) for role in (note.stable, note.candidate))
+    return canary.drawn_role(decision_id, (1 - note.share) * stable, note.share * new)
+
+
+def _known_bound(kind: str, note: _Note) -> float:
+    """Return a bound of |g| for every request: a canary's share gives one, unless one of the routers never serves."""
+    share = note.share if kind == canary.NOTE else 0.0
+    return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else MIN_BOUND
+
+
+def _compared(kind: str, note: _Note, decision: _Decision, judged: str, quality: float) -> Judgement | str:
+    """Return a judged decision as a judgement, or the reason why it cannot be compared."""
+    if judged != decision.candidate:
+        return "fallback"
+    if decision.propensity is None or math.isnan(decision.propensity):
+        return "propensity_unknown"
+    candidate = note.candidate.probabilities
+    if not candidate:
+        return "candidate_failed"
+    drawn = _mixture(note) if note.role is not None else decision.probabilities or {decision.candidate: 1.0}
+    possible = drawn if min(drawn.values()) > 0 else {name: probability for name, probability in drawn.items() if probability > 0}
+    stable = (note.stable.probabilities or {}) if kind == canary.NOTE else possible
+    if not (stable.keys() <= possible.keys() and candidate.keys() <= possible.keys()):
+        return "no_overlap"
+    bound = max([abs((candidate.get(name, 0.0) - stable.get(name, 0.0)) / probability) for name, probability in possible.items()])
+    chosen = possible[decision.candidate]
+    return Judgement(quality, stable.get(decision.candidate, 0.0) / chosen, candidate.get(decision.candidate, 0.0) / chosen, bound)
+
+
+def _mixture(note: _Note) -> dict[str, float]:
+    """Return the choice probabilities of a canary's decision before its user was assigned to a router."""
+    stable, candidate, share = note.stable.probabilities or {}, note.candidate.probabilities or {}, note.share
+    return {name: (1 - share) * stable.get(name, 0.0) + share * candidate.get(name, 0.0) for name in {**stable, **candidate}}
