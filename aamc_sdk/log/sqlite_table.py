@@ -112,9 +112,11 @@ class Table:
         bounds = (-math.inf if since is None else since, math.inf if until is None else until)
         (first,) = (0,) if since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
         asked = {"decisions": found.needs_fields, "first": first, "since": bounds[0], "until": bounds[1]}
-        for kind, decision_id, own_id, candidate, made, propensity, content, embedding, *call in self._connection.execute(_OUTCOMES, asked):
+        for kind, decision_id, own_id, candidate, made, propensity, content, embedding, status, cost, latency, tokens in self._connection.execute(
+            _OUTCOMES, asked
+        ):
             if kind == ATTEMPT:
-                found.add_attempt(decision_id, candidate, *call)
+                found.add_attempt(decision_id, candidate, status, cost, latency, tokens)
             elif kind == FEEDBACK:
                 found.add_feedback_content(decision_id, own_id, candidate, self._unpacked(content))
             elif content is None:
@@ -230,15 +232,18 @@ class Table:
         kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint = found
         if isinstance(fingerprint, bytes):
             fingerprint = fingerprint.hex()
-        return Row(kind, entry_id, decision_id, candidate, self._unpacked(content), when, embedding, revision, fingerprint or "")
+        text = content if isinstance(content, str) else self._templates_for(content).unpack(content)
+        return Row(kind, entry_id, decision_id, candidate, text, when, embedding, revision, fingerprint or "")
 
-    def _unpacked(self, content: bytes | str) -> str:
-        """Return a content, which earlier versions kept as text."""
-        if isinstance(content, str):
-            return content
+    def _unpacked(self, content: bytes | str) -> bytes | str:
+        """Return a content in UTF-8, or as the text that earlier versions kept."""
+        return content if isinstance(content, str) else self._templates_for(content).unpack_bytes(content)
+
+    def _templates_for(self, content: bytes) -> Templates:
+        """Return the templates, with the one that a content needs."""
         if content and content[0] > len(self._known.templates):
             self._known.read_templates(self._connection)
-        return self._known.templates.unpack(content)
+        return self._known.templates
 
     def _values(self, position: int | None, row: Row) -> tuple[Any, ...]:
         digest = row.fingerprint
