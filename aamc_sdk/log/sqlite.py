@@ -43,6 +43,7 @@ SYNC_SECONDS = 0.05
 """Time after a commit at which it is on disk at the latest, with ``durability=relaxed``."""
 DROPPED_AT_ONCE = 500
 """Decisions that one transaction drops: writers wait that long."""
+_IDLE_CONNECTIONS = 4
 _PAGES_AT_ONCE = 1000
 _FREE_SHARE = 1 / 16
 """Share of free pages at which the file is made smaller, although nothing was dropped: that was interrupted."""
@@ -96,6 +97,7 @@ class SqliteStore(LedgerStore):
         self._copies.callback(connection.close)
         self._file = self._file_now()
         self._written, self._read = Known(), Known()
+        self._idle: list[sqlite3.Connection] = []
         relaxed = config.durability == "relaxed" and not config.read_only
         if relaxed:
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -277,6 +279,9 @@ class SqliteStore(LedgerStore):
     def close(self) -> None:
         """Finish the writes, then close the file."""
         self._stop_retention()
+        if not self._writer.forked:
+            while self._idle:
+                self._idle.pop().close()
         self._writer.close()
 
     def _write(self, write: Write[T]) -> T:
@@ -352,9 +357,33 @@ class SqliteStore(LedgerStore):
 
     @contextlib.contextmanager
     def _reading_connection(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection that sees one state of the file, however many queries it runs."""
-        with self._connected("ro") as connection, snapshot(connection):
-            yield connection
+        """Take a connection that sees one state of the file, however many queries it runs.
+
+        Some stay open for the next reads, since opening one takes longer than most reads; not where the file is only read, for how that is
+        opened depends on what lies beside it.
+        """
+        with self._explained():
+            connection = self._idle_connection() or connect(self._address("ro"))
+            try:
+                with snapshot(connection):
+                    yield connection
+            except BaseException:
+                connection.close()
+                raise
+            if self._ending.is_set() or self.config.read_only or len(self._idle) >= _IDLE_CONNECTIONS:
+                connection.close()
+            else:
+                self._idle.append(connection)
+
+    def _idle_connection(self) -> sqlite3.Connection | None:
+        """Return an open connection that nobody uses, if it is to the file that lies at the path and was not inherited by a fork."""
+        while self._idle and not self._writer.forked:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                connection = self._idle.pop()
+                if self._file_now() == self._file:
+                    return connection
+                connection.close()
+        return None
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
