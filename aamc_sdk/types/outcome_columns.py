@@ -232,10 +232,10 @@ class OutcomeColumns:
 
     def _mask(self, masked_why: Sequence[Mapping[str, str]], pool: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return which candidates were allowed, ``[n, K]``."""
-        had = np.array([[name in names for name in self._names] for names in self._pools], dtype=bool).reshape(-1, len(self._names))
+        had = np.array([[name in names for name in self._names] for names in self._pools], dtype=bool).reshape(len(self._pools), len(self._names))
         mask = had[pool]
         for row, reasons in enumerate(masked_why):
-            for name in reasons:
+            for name in self._names.keys() & reasons.keys():
                 mask[row, self._names[name]] = False
         return mask
 

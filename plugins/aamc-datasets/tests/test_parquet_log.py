@@ -85,7 +85,7 @@ def test_estimates_and_training_read_an_export_as_they_read_the_store(log) -> No
         json.loads(run_command("evaluate", "--logs", url, "--routers", "epsilon-greedy", "--json")[1]) for url in ("sqlite:log.db", "parquet:out")
     ]
     assert found[0] | {"log": ""} == found[1] | {"log": ""}
-    read = [LogFormat(NoOptions(), None).read(url) for url in urls]
+    read = [LogFormat(NoOptions(), None).read(url) for url in ("sqlite:log.db", "parquet:out")]
     assert read[0].queries == read[1].queries
     assert same(read[0].outcomes.quality, read[1].outcomes.quality)
 

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 
 from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.log import COLUMNS, DECISION, Erasure, ExportFormat, ExportWriter, MemoryStore, Row, StoreOptions, columns_of
@@ -134,4 +134,5 @@ def _rows(columns: dict[str, Sequence[Any]]) -> Iterator[tuple[int, Row]]:
     kept = zip(*(columns[name] for name in names), strict=True)
     own = zip(*(columns[name] for name in _ROW), strict=True)
     for position, fields, values in zip(columns["position"], own, kept, strict=True):
-        yield position, Row(*fields, columns=dict(zip(names, values, strict=True)))
+        given = dict(zip(_ROW, fields, strict=True))
+        yield position, Row(**given, columns=dict(zip(names, values, strict=True)))
