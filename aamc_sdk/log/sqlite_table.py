@@ -51,7 +51,7 @@ _POSITION = "max((SELECT coalesce(max(position), 0) FROM entries), (SELECT posit
 _EPOCH = "(SELECT coalesce(max(epoch), 0) FROM erasures)"
 _NUMBERS = "(SELECT coalesce(max(number), 0) FROM templates), (SELECT coalesce(max(number), -1) FROM partitions)"
 _STATE = f"SELECT {_POSITION}, {_EPOCH}, {_NUMBERS}"
-_COUNTED_BYTES = 100_000
+_COUNTED_BYTES = 10_000
 """Bytes that a writer adds at once to the size of a partition: each time takes a page of the write-ahead log."""
 
 
