@@ -411,7 +411,7 @@ def query_from(fields: Mapping[str, Any]) -> Query:
 
 def _fields(instance: Any, *left_out: str) -> dict[str, Any]:
     """Return a noun's fields, without those of later versions that have their default."""
-    values: dict[str, Any] = {name: getattr(instance, name) for name in _field_names(type(instance))}
+    values: dict[str, Any] = {name: getattr(instance, name) for name in _field_names(type(instance))}  # type: ignore[arg-type]  # a class is hashable
     for name in left_out:
         del values[name]
     for name, default in _LATER_FIELDS.get(type(instance), {}).items():
@@ -421,7 +421,7 @@ def _fields(instance: Any, *left_out: str) -> dict[str, Any]:
 
 
 @cache
-def _field_names(kind: type[Any]) -> tuple[str, ...]:
+def _field_names(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(kind))
 
 
