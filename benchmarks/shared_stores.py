@@ -87,7 +87,9 @@ def measure(url: str, records: Sequence[Record], threads: int, at_once: int, kee
             return commit(writes)
 
         store._writer._commit = counted
-        renamed = [attrs.evolve(each, decision=attrs.evolve(each.decision, id=name)) for each, name in zip(records, new_ids(len(records)), strict=True)]
+        renamed = [
+            attrs.evolve(each, decision=attrs.evolve(each.decision, id=name)) for each, name in zip(records, new_ids(len(records)), strict=True)
+        ]
         seconds = in_threads(threads, lambda number: log_all(store, renamed[number::threads], at_once))
         kept = keep(store)
         store.drop()
