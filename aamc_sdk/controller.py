@@ -421,8 +421,8 @@ class MetaController:
         self._guard.check()
         return await asyncio.wrap_future(self._loop.submit(self._complete(query, preference, options, RouteArguments.of(arguments))))
 
-    def forget(self, user: str) -> int:
-        """Erase a user from the log and from the router's state; return the number of the user's decisions.
+    def forget(self, user: str, tenant: str | None = None) -> int:
+        """Erase a user, of one tenant or of all, from the log and from the router's state; return the number of the user's decisions.
 
         The router learns the rest of the log again, and decides requests meanwhile.
 
@@ -432,7 +432,7 @@ class MetaController:
         """
         check_name(user, "the user to forget")
         with self._guard:
-            decisions = self.store.forget(self._user_id(user))
+            decisions = self.store.forget(self._user_id(user), tenant)
             self._log_has_grown()
         return decisions
 

@@ -23,11 +23,12 @@ import attrs
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.experience import Batch
+from aamc_sdk.log.exports import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.retention import oldest_goes, renewed_since
-from aamc_sdk.log.rows import Row, StoreOptions, record_from
+from aamc_sdk.log.rows import Erasure, Row, StoreOptions, record_from
 from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite_file import connect, snapshot, transaction
 from aamc_sdk.log.sqlite_partitions import Partitions
@@ -236,12 +237,12 @@ class SqliteStore(LedgerStore):
             free -= _PAGES_AT_ONCE
             self._ending.wait(time.monotonic() - begun)
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are.
+    def forget(self, user: str | None, tenant: str | None = None) -> int:
+        """Erase decisions of a user, a tenant, or a user within a tenant; return how many they are.
 
         Their bytes are gone when this returns, from the write-ahead log too, unless another reader holds the log: then a warning says so.
         """
-        decisions = super().forget(user)
+        decisions = super().forget(user, tenant)
         with self._connected() as connection:
             connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")  # writers wait as long
             (held_up, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -253,6 +254,26 @@ class SqliteStore(LedgerStore):
     def _erase(self, user: str, limit: int) -> int:
         with self._connected() as connection, transaction(connection):
             return Table(connection).erase(user, limit)
+
+    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        with self._connected() as connection, transaction(connection):
+            count, position = Table(connection).erase_of_tenant(erasure, after, limit)
+            if count < limit and erasure.user is None:
+                Partitions(connection).erase_tenant(erasure.tenant)
+            return count, position
+
+    def exports(self) -> Sequence[Export]:
+        """Return the files that entries of this log were exported to."""
+        with self._reading_connection() as connection:
+            return [Export(*found) for found in connection.execute("SELECT path, format FROM exports ORDER BY path")]
+
+    def note_export(self, export: Export) -> None:
+        """Remember a file that entries are exported to; a log that is only read remembers nothing."""
+        if self.config.read_only:
+            super().note_export(export)
+            return
+        with self._connected() as connection, transaction(connection):
+            connection.execute("REPLACE INTO exports VALUES (?, ?)", (export.path, export.format))
 
     def _counts(self) -> tuple[int, int]:
         with self._reading_connection() as connection:

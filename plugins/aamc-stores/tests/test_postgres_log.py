@@ -22,7 +22,7 @@ from postgres_logs import DAY, begin_partition, decide, ids, judge, make_version
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import DECISION, Row, decision_row, ledger_store
 from aamc_sdk.log.rows import feedback_row
-from aamc_sdk.types import Feedback, Query, Snapshot, StateDelta
+from aamc_sdk.types import Attempt, Feedback, Query, Snapshot, StateDelta
 
 Open = Callable[..., PostgresStore]
 
@@ -390,3 +390,20 @@ def test_texts_that_templates_must_not_keep_are_packed_too(log):
         assert templates
         assert not any(b"secret" in content or b"ann" in content for content in templates)
     assert [row.kind for row in store.rows()] == [DECISION] * 3
+
+
+def test_outcomes_are_read_from_columns_of_old_and_new_entries(log, postgres_server, prefix):
+    make_version_3(postgres_server.url, prefix)
+    with psycopg.connect(postgres_server.url) as connection:
+        write_version_3(connection, prefix, old_rows(3))
+    store = log()
+    decide(store, "new", when=3000.0)
+    judge(store, "new", quality=1.0)
+    store.add_attempts([Attempt("new", cost_usd=0.25, latency_ms=10.0)])
+    found = store.outcomes(columns=["query"])
+    assert found.decision_ids == ["d0", "d1", "d2", "new"]
+    assert found.propensity.tolist() == [0.5] * 4
+    assert found.quality.tolist() == [0.5, 0.5, 0.5, 1.0]
+    assert found.cost_usd[3] == 0.25
+    assert store.outcomes(1001.0, 1002.0).decision_ids == ["d1"]
+    assert store.outcomes(5000.0).decision_ids == []

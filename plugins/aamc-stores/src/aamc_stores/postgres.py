@@ -7,7 +7,7 @@ So positions follow the order of commits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,8 @@ import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Batch, Row, Write, user_digest
-from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
+from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.connections import Connections, Leases
 from aamc_stores.postgres_entries import Entries, State
 from aamc_stores.postgres_partitions import Partitions
@@ -84,6 +85,13 @@ class PostgresStore(SharedStore):
         """Return sums over the decisions that retention has dropped, by day, tenant and chosen candidate."""
         with self._reading() as connection:
             return self._partitions.aggregates(connection)
+
+    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
+        found = RowOutcomes(columns)
+        with self._reading(bounded=False) as connection:
+            self._entries.add_outcomes(connection, found, since, until)
+        return found.outcomes()
 
     def drop(self) -> None:
         """Delete the log's tables."""
@@ -155,6 +163,12 @@ class PostgresStore(SharedStore):
         with self._reading() as connection:
             snapshots = self._tables.value(connection, "SELECT count(*) FROM {snapshots}")
             return self._entries.state(connection).position, snapshots
+
+    def _pending_counts(self) -> tuple[int, int]:
+        query = "SELECT count(*) FILTER (WHERE kind = 'feedback'), count(*) FILTER (WHERE kind = 'attempt') FROM {pending}"
+        with self._reading() as connection:
+            feedback, attempts = self._tables.run(connection, query).fetchone() or (0, 0)
+        return feedback, attempts
 
     def _own_health(self) -> Mapping[str, float]:
         floors = "SELECT count(*) FROM {snapshots} WHERE floor AND epoch < %s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,9 @@ import attrs
 import psycopg
 
 from aamc_sdk.log import (
+    ATTEMPT,
     DECISION,
+    FEEDBACK,
     Batch,
     Excerpt,
     Retention,
@@ -26,6 +29,7 @@ from aamc_sdk.log import (
     revised_ids,
     run_writes,
 )
+from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.types import Partition
 from aamc_stores.postgres_tables import Tables, column_values
 
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 _PENDING = -1
 """Stands for the partition of an entry that has none."""
+_READ_AT_ONCE = 5000
 _SIZE_SECONDS = 10.0
 """Time between two looks at the size of the newest partition."""
 _STATE = """
@@ -46,6 +51,15 @@ _ABOUT = """
     UNION ALL SELECT {rule_row}, position FROM {entries} WHERE kind = 'feedback' AND id = ANY(%(feedback)s)
     UNION ALL SELECT {pending_row}, n FROM {pending} WHERE decision_id = ANY(%(decisions)s)
     UNION ALL SELECT {pending_row}, n FROM {pending} WHERE kind = 'feedback' AND id = ANY(%(feedback)s) AND decision_id != ALL(%(decisions)s)
+"""
+_OUTCOMES = """
+    SELECT kind, decision_id, id, candidate, time, propensity,
+        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(decisions)s) THEN json END,
+        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(decisions)s) THEN packed END,
+        CASE WHEN %(decisions)s THEN embedding END, status, cost_usd, latency_ms, output_tokens
+    FROM {entries} WHERE (kind != 'decision' OR (time >= %(since)s AND time < %(until)s)) AND position >= (
+        SELECT coalesce(min(position), 0) FROM {entries} WHERE kind = 'decision' AND time >= %(since)s AND time < %(until)s)
+    ORDER BY position
 """
 _COPY = """COPY {entries} (partition, position, kind, id, decision_id, candidate, packed, time, embedding, revision, digest, fingerprint, {columns})
     FROM STDIN"""
@@ -246,6 +260,23 @@ class Entries:
             start=state.start,
         )
 
+    def add_outcomes(self, connection: psycopg.Connection, found: RowOutcomes, since: float | None, until: float | None) -> None:
+        """Add the decisions between two times with their attempts and feedback; contents are read only where asked for."""
+        asked = {"decisions": found.needs_fields, "since": -math.inf if since is None else since, "until": math.inf if until is None else until}
+        with connection.cursor("aamc_outcomes") as cursor:
+            cursor.itersize = _READ_AT_ONCE
+            cursor.execute(self._tables.query(_OUTCOMES), asked)
+            for kind, decision_id, own_id, candidate, made, propensity, json, packed, embedding, *call in cursor:
+                if kind == ATTEMPT:
+                    found.add_attempt(decision_id, candidate, *call)
+                elif kind == FEEDBACK:
+                    found.add_feedback_content(decision_id, own_id, candidate, self._templates.unpack(packed or json))
+                elif not found.needs_fields:
+                    found.add_decision(own_id, candidate, propensity)
+                else:
+                    content = json if packed is None else self._unpacked(connection, packed)
+                    found.add_decision_content(own_id, candidate, made, propensity, content, embedding)
+
     def rows_after(self, connection: psycopg.Connection, after: int, limit: int) -> list[Row]:
         """Return at most ``limit`` entries after a position."""
         return self._rows(connection, self._after(connection, after, limit))
@@ -272,15 +303,26 @@ class Entries:
     def _rows(self, connection: psycopg.Connection, found: Iterable[Any]) -> list[Row]:
         """Return rows from what ``{row}`` or ``{rule_row}`` selects, with their contents unpacked."""
         given = list(found)
-        newest = max((packed[0] for *_, packed, _, _, _, _ in given if packed), default=0)
-        if newest > len(self._templates):
-            with self._templates_lock:
-                self._templates.extend(self._templates_after(connection, len(self._templates)))
-        unpack = self._templates.unpack
         return [
-            Row(kind, name, decision_id, candidate, unpack(json if packed is None else packed), when, embedding, revision, fingerprint)
+            Row(
+                kind=kind,
+                id=name,
+                decision_id=decision_id,
+                candidate=candidate,
+                content=json if packed is None else self._unpacked(connection, packed),
+                time=when,
+                embedding=embedding,
+                revision=revision,
+                fingerprint=fingerprint,
+            )
             for _, kind, name, decision_id, candidate, json, packed, when, embedding, revision, fingerprint in given
         ]
+
+    def _unpacked(self, connection: psycopg.Connection, packed: bytes) -> str:
+        if packed[:1] > bytes([min(len(self._templates), 255)]):
+            with self._templates_lock:
+                self._templates.extend(self._templates_after(connection, len(self._templates)))
+        return self._templates.unpack(packed)
 
 
 def _digest(fingerprint: str) -> bytes | None:

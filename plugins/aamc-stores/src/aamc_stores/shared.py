@@ -132,14 +132,15 @@ class SharedStore(LedgerStore):
         except StoreAwayError:
             return {**spool, "away": 1}
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions, on the server and in the spool; return how many they are.
+    def forget(self, user: str | None, tenant: str | None = None) -> int:
+        """Erase decisions of a user, a tenant, or a user within a tenant, on the server and in the spool; return how many they are.
 
         Spooled entries are delivered first, as they would bring the user back later. Another machine's spool is out of reach.
         """
         self.flush()
-        self._spool.forget(user)
-        return super().forget(user)
+        if user is not None:
+            self._spool.forget(user)
+        return super().forget(user, tenant)
 
     def flush(self) -> None:
         """Deliver the spool's entries to the server.

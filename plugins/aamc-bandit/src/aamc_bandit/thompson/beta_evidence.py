@@ -328,9 +328,9 @@ class BetaEvidence:
             forgotten: Returns those of some users that were forgotten.
         """
         users, sessions = self._levels["user"], self._levels["session"]
-        dropped = set(forgotten({*map(own_id, users), *map(session_user, sessions)} - {""}))
+        dropped = set(forgotten({*users, *map(session_user, sessions)} - {""}))
         if dropped:
-            kept_users = ((name, entity) for name, entity in users.items() if own_id(name) not in dropped)
+            kept_users = ((name, entity) for name, entity in users.items() if name not in dropped)
             kept_sessions = ((name, entity) for name, entity in sessions.items() if SEPARATOR in name and session_user(name) not in dropped)
             with self._writing:
                 kept = {level: self._entries(level, entities) for level, entities in (("user", kept_users), ("session", kept_sessions))}
