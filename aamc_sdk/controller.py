@@ -447,6 +447,18 @@ class MetaController:
         self._guard.check()
         return self._explain(self.store.record(decision_id))
 
+    def health(self) -> dict[str, float]:
+        """Return plain numbers on the log, and on a router that learns from it.
+
+        - ``learner_lag``: positions of the log that the router does not know yet.
+        - ``staleness_s``: seconds since the router last knew the whole log; 0 if it does now.
+        - ``snapshot_age_s``: seconds since the log kept the router's state, as a snapshot or as changes; 0 if it has the present one,
+          or the router has no snapshots.
+        - ``is_learner``: 1 if this process learns from the log, 0 if it takes over what another process learns.
+        - Those of the store, see :meth:`aamc_sdk.interfaces.Store.health`.
+        """
+        return {**self.store.health(), **({} if self.learner is None else self.learner.health())}
+
     def close(self) -> None:
         """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""
         if self._guard.forked:

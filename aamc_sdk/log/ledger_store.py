@@ -17,7 +17,7 @@ import attrs
 from aamc_sdk.errors import AamcError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.exports import Export
+from aamc_sdk.log.export_format import Export
 from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.outcomes import RowOutcomes, is_within
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
@@ -235,6 +235,11 @@ class LedgerStore(Store):
                 self.formats(export.format).erase(Path(export.path), erasure)
             except (AamcError, OSError) as error:
                 logger.warning("the export %s could not be erased (%s): delete it, or forget the user again", export.path, error)
+
+    def position(self) -> int:
+        """Return the log's last position."""
+        position, _ = self._counts()
+        return position
 
     def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays, without building an object for each entry."""

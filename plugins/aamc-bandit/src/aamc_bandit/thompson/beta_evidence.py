@@ -7,9 +7,10 @@ only the most recently mentioned users and sessions are kept.
 from __future__ import annotations
 
 import math
+import sys
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from aamc_bandit.entity_names import SEPARATOR, own_id, session_user
 from aamc_bandit.feedback_outcomes import TIE
+from aamc_bandit.recent_entries import RecentEntries
 from aamc_bandit.thompson.json_stream import write_json_pieces
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_json
@@ -30,6 +32,8 @@ GLOBAL_ENTITY = ""
 RECENT = 0.98
 """Factor on a candidate's recent quality with each later outcome of it."""
 _RESOLUTION = 2.0**32
+_TYPES = [float, float, int, int, int, int, int, float, float, float]
+"""The types of a candidate's numbers, see :class:`CandidateEvidence`."""
 
 
 class EvidenceKeys(NamedTuple):
@@ -202,7 +206,7 @@ class BetaEvidence:
         self._discount = discount
         self._window = window
         self._limits = {"user": max_users, "session": max_sessions}
-        self._levels: dict[str, OrderedDict[str, EntityEvidence]] = {level: OrderedDict() for level in LEVELS}
+        self._levels: dict[str, RecentEntries[EntityEvidence]] = {level: self._entries(level) for level in LEVELS}
         self._writing = threading.Lock()
 
     def entities(self, level: str) -> Mapping[str, EntityEvidence]:
@@ -223,7 +227,8 @@ class BetaEvidence:
         with self._writing:
             for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None:
-                    self._latest_entity(level, name).add(outcomes, implicit, time, self._discount, self._window, ageing)
+                    entity = self._levels[level].mention(name, EntityEvidence)
+                    entity.add(outcomes, implicit, float(time), self._discount, self._window, ageing)
             self.changes += 1
 
     def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool) -> None:
@@ -233,6 +238,7 @@ class BetaEvidence:
             for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
                 if name is not None and (entity := self._levels[level].get(name)) is not None:
                     entity.remove(outcomes, implicit, self._discount, self._window)
+                    self._levels[level].altered(name)
             self.changes += 1
 
     def _summable(self, outcomes: Sequence[WeightedOutcome]) -> Sequence[WeightedOutcome]:
@@ -241,17 +247,9 @@ class BetaEvidence:
             return outcomes
         return [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
 
-    def _latest_entity(self, level: str, name: str) -> EntityEvidence:
-        """Return an entity and mark it as the most recently mentioned one; beyond the limit, drop the least recent."""
-        entities = self._levels[level]
-        entity = entities.get(name)
-        if entity is None:
-            entity = entities[name] = EntityEvidence()
-            if len(entities) > self._limits.get(level, len(entities)):
-                entities.popitem(last=False)
-        else:
-            entities.move_to_end(name)
-        return entity
+    def _entries(self, level: str, entries: Iterable[tuple[str, EntityEvidence]] = ()) -> RecentEntries[EntityEvidence]:
+        """Return entries of a level within its limit."""
+        return RecentEntries(self._limits.get(level, sys.maxsize), entries)
 
     def has(self, level: str, name: str) -> bool:
         """Return whether an entity has evidence."""
@@ -289,16 +287,33 @@ class BetaEvidence:
             if state["columns"] not in (columns, columns[:-2]):  # those before 0.2.0 have no recent quality
                 raise CheckpointError(f"the evidence has columns {state['columns']!r}, not {columns!r}; it is of another version")
             levels = {
-                level: OrderedDict((name, EntityEvidence.from_json(entity)) for name, entity in state["levels"][level].items()) for level in LEVELS
+                level: self._entries(level, ((name, EntityEvidence.from_json(entity)) for name, entity in state["levels"][level].items()))
+                for level in LEVELS
             }
             selections = _count(state["selections"])
-            for level, limit in self._limits.items():  # the state may come from a router with higher limits
-                while len(levels[level]) > limit:
-                    levels[level].popitem(last=False)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise CheckpointError(f"this is not the evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
         with self._writing:
             self.selections, self._levels = selections, levels
+            self.changes += 1
+
+    def mark_unchanged(self) -> None:
+        """Take the present evidence as that which :meth:`delta` starts from."""
+        for entities in self._levels.values():
+            entities.mark_unchanged()
+
+    def delta(self) -> dict[str, Any]:
+        """Return what changed since the last call, or :meth:`mark_unchanged`, as JSON values."""
+        with self._writing:
+            levels = {level: entities.changes(EntityEvidence.to_json) for level, entities in self._levels.items()}
+        return {"selections": self.selections, "levels": levels}
+
+    def apply_delta(self, delta: Mapping[str, Any]) -> None:
+        """Take over a result of :meth:`delta`; raises AttributeError, KeyError, TypeError or ValueError where it is invalid."""
+        with self._writing:
+            for level, entities in self._levels.items():
+                entities.apply_changes(delta["levels"][level], EntityEvidence.from_json)
+            self.selections = _count(delta["selections"])
             self.changes += 1
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
@@ -310,12 +325,11 @@ class BetaEvidence:
         users, sessions = self._levels["user"], self._levels["session"]
         dropped = set(forgotten({*users, *map(session_user, sessions)} - {""}))
         if dropped:
-            kept_users = OrderedDict((name, entity) for name, entity in users.items() if name not in dropped)
-            kept_sessions = OrderedDict(
-                (name, entity) for name, entity in sessions.items() if SEPARATOR in name and session_user(name) not in dropped
-            )
+            kept_users = ((name, entity) for name, entity in users.items() if name not in dropped)
+            kept_sessions = ((name, entity) for name, entity in sessions.items() if SEPARATOR in name and session_user(name) not in dropped)
             with self._writing:
-                self._levels = {**self._levels, "user": kept_users, "session": kept_sessions}
+                kept = {level: self._entries(level, entities) for level, entities in (("user", kept_users), ("session", kept_sessions))}
+                self._levels = {**self._levels, **kept}
                 self.changes += 1
 
     def save(self, file: Path) -> None:
@@ -337,6 +351,8 @@ def _rounded(value: float) -> float:
 
 
 def _candidate_evidence(numbers: Sequence[Any]) -> CandidateEvidence:
+    if list(map(type, numbers)) == _TYPES and min(numbers) >= 0 and sum(numbers) < math.inf:  # the common case; a sum with NaN is not below
+        return CandidateEvidence._make(numbers)
     checks = (_amount, _amount, _count, _count, _count, _count, _count, *[_amount] * (len(numbers) - 7))
     checked = [check(number) for check, number in zip(checks, numbers, strict=True)]
     return CandidateEvidence._make((*checked, *NO_EVIDENCE[len(checked) :]))
