@@ -266,17 +266,22 @@ class LedgerStore(Store):
 
     def health(self) -> Mapping[str, float]:
         """Return numbers of entries by state."""
-        kinds = [row.kind for row in self.pending_rows()]
         position, snapshots = self._counts()
+        feedback, attempts = self._pending_counts()
         return {
-            "entries": position + len(kinds),
+            "entries": position + feedback + attempts,
             "position": position,
-            "pending_feedback": kinds.count(FEEDBACK),
-            "pending_attempts": kinds.count(ATTEMPT),
+            "pending_feedback": feedback,
+            "pending_attempts": attempts,
             "snapshots": snapshots,
             "unlogged": self._unlogged,
             **self._own_health(),
         }
+
+    def _pending_counts(self) -> tuple[int, int]:
+        """Return the number of pending pieces of feedback, and of pending attempts."""
+        kinds = [row.kind for row in self.pending_rows()]
+        return kinds.count(FEEDBACK), kinds.count(ATTEMPT)
 
     @abc.abstractmethod
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:

@@ -280,12 +280,16 @@ class SqliteStore(LedgerStore):
             table = Table(connection)
             return table.position, States(connection, table.epoch).counts()[0]
 
+    def _pending_counts(self) -> tuple[int, int]:
+        with self._reading() as table:
+            return table.pending_counts()
+
     def _own_health(self) -> Mapping[str, float]:
         with self._reading_connection() as connection:
             table, divided = Table(connection), Partitions(connection)
             start, _, dropped = table.bounds()
             return {
-                "entries": table.position - dropped + table.pending_count,
+                "entries": table.position - dropped + sum(table.pending_counts()),
                 "start": start,
                 "partitions": len(divided.all()),
                 "size_bytes": divided.size(),

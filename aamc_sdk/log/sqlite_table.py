@@ -49,8 +49,9 @@ _WRITES = {
 }
 _POSITION = "max((SELECT coalesce(max(position), 0) FROM entries), (SELECT position FROM bounds))"
 _EPOCH = "(SELECT coalesce(max(epoch), 0) FROM erasures)"
-_STATE = f"SELECT {_POSITION}, {_EPOCH}, (SELECT coalesce(max(number), 0) FROM templates), (SELECT coalesce(max(number), -1) FROM partitions)"
-_COUNTED_BYTES = 100_000
+_NUMBERS = "(SELECT coalesce(max(number), 0) FROM templates), (SELECT coalesce(max(number), -1) FROM partitions)"
+_STATE = f"SELECT {_POSITION}, {_EPOCH}, {_NUMBERS}"
+_COUNTED_BYTES = 10_000
 """Bytes that a writer adds at once to the size of a partition: each time takes a page of the write-ahead log."""
 
 
@@ -192,10 +193,10 @@ class Table:
         """The last position that the log has given out."""
         return int(self._connection.execute(f"SELECT {_POSITION}").fetchone()[0])
 
-    @property
-    def pending_count(self) -> int:
-        """The number of entries whose decision is not in the log."""
-        return int(self._connection.execute("SELECT count(*) FROM entries WHERE position IS NULL").fetchone()[0])
+    def pending_counts(self) -> tuple[int, int]:
+        """Return the number of pending pieces of feedback, and of pending attempts."""
+        found = dict(self._connection.execute("SELECT kind, count(*) FROM entries WHERE position IS NULL GROUP BY kind").fetchall())
+        return found.get(FEEDBACK, 0), found.get(ATTEMPT, 0)
 
     @property
     def epoch(self) -> int:
