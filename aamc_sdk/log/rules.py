@@ -282,9 +282,10 @@ def _is_same(known: Row, row: Row) -> bool:
 def _check(row: Row, history: Sequence[Row]) -> None:
     if row.kind == DECISION or not history:
         return
-    known, loser = history[0].fields["candidates"], columns_of(row).get("beaten")
-    for name in (row.candidate, loser):
-        if name and name not in known:
+    loser = columns_of(row).get("beaten")
+    for name in filter(None, (row.candidate, loser)):
+        known = history[0].fields["candidates"]  # read where needed only: parsing a decision takes most of the time of a write
+        if name not in known:
             raise StoreError(f"decision {row.decision_id!r} had no candidate {name!r}{nearest(name, known)} (it had {one_of(known)})")
     if loser and loser == _candidate_of(row, history):
         raise StoreError(f"a candidate cannot beat itself: {loser!r} is winner and loser of feedback {row.id!r}")

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import attrs
 
 from aamc_bandit.entity_names import own_id, user_key
+from aamc_bandit.json_stream import write_json_pieces
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.storage import read_json
 from aamc_sdk.types import Attempt, Experience, Feedback, Query
 
 logger = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ class OutcomeLedger:
     def save(self, folder: Path) -> None:
         """Write what was counted, if anything was; decisions of which nothing counts too, since they take room of others."""
         if self._decisions or self._users:
-            write_json(folder / STATE, {"decisions": self._decisions, "users": self._users})
+            write_json_pieces(folder / STATE, iter({"decisions": iter(self._decisions.items()), "users": iter(self._users.items())}.items()))
 
     def load(self, folder: Path) -> None:
         """Read what :meth:`save` wrote; without a file, nothing was counted.

@@ -1,45 +1,71 @@
 """The keys of a log on a Redis server, which all begin with the prefix, and their values.
 
-- ``log``: a list; each position holds ``[kind, id, decision id, revision, write]``, a place. Places of the first versions lack the last two.
-- ``decision:ID``: a hash of a decision, its attempts, its pending entries, its embedding and its position.
-- ``feedback:ID``: a piece of feedback; ``revisions:ID``: a hash of its revisions above 0.
-- ``pending``: the ids of decisions that are not in the log and have pending entries.
-- ``user:ID``, ``episode:ID``: the ids of a user's or an episode's decisions.
-- ``snapshots``, ``snapshots:content``, ``epoch``, ``forgotten`` (digests of users), ``version``.
+- ``stream``: a stream; the entry ``position-0`` holds a place: a decision's id and a field of its hash. ``position``: the last position given out.
+- ``decision:ID``: a hash of all entries on a decision: ``d`` is the decision, ``e`` its embedding, ``a/...`` an attempt, ``f/...`` feedback, and
+  ``p`` the position of the latest entry with the last write's id. A value is a position in 8 bytes and a MessagePack array.
+- ``feedback:ID``: the decision of feedback whose id is not ``decision/source``.
+- ``pending``: the ids of decisions that are not in the log and have pending entries. ``user:ID``, ``episode:ID``: the ids of decisions.
+- ``templates``: contents that decisions are compressed against. ``partitions``, ``sizes`` and ``newest``: partitions by number.
+- ``snapshots``, ``floors``: descriptions by name; ``state:...``: their contents; ``deltas:NAME``; ``states``: the id of the last write to these.
+- ``start``, ``epoch``, ``tombstones`` (digests of users), ``aggregates``, ``lease:NAME``, ``version``.
+- ``journal``: the group of writes that is being committed, see :mod:`aamc_stores.redis_scripts`.
 
-A write is a random id of the transaction that placed an entry. The entry has it too, and a place of another write is skipped: a server that is
-killed in the middle of a transaction keeps its beginning in the append-only file, and runs it with the first transaction after its next
-start (Redis 7 does). The entry was then delivered again, so it has two places.
+Version 2 kept entries as JSON, under longer names in the decision's hash, and feedback under ``feedback:ID`` and ``revisions:ID``. These are read as
+they are. Its places name a *write*, a random id that the entry has too: a place of another write is skipped, see :meth:`Place.holds`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from aamc_sdk.log import DECISION, Row
+import attrs
+import msgspec
 
-EMBEDDING, POSITION = "embedding", "position"
-"""Fields of a decision's hash beside its entries, whose names are ``kind/id``, or ``kind#revision/id``."""
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of
+
+EMBEDDING, LATEST, WHOLE = "e", "p", "d"
+"""Fields of a decision's hash beside attempts and feedback: its embedding, its latest entry, and the decision itself."""
+OLD_POSITION = "position"
+"""The field of a decision's position in version 2."""
+_LETTERS = {"a": ATTEMPT, "A": ATTEMPT, "f": FEEDBACK, "F": FEEDBACK}
+"""Kinds by the first letter of a field. A capital stands before whole ids, a small letter before ids without ``decision/``."""
+_NUMBER_BYTES = 8
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder()
+Unpack = Callable[[bytes], str]
+"""Returns a content from its compressed form."""
 
 
+@attrs.frozen
 class StoredEntry:
-    """An entry as a key holds it: its row, the order in which it came to its decision, whether it is pending, and its write."""
+    """An entry as a key holds it.
 
-    def __init__(self, kind: str, name: str, value: bytes, embedding: bytes | None = None) -> None:
-        values = json.loads(value)
-        earlier: list[Any] = [*values[:6], "", 0, ""]  # an entry of the first versions lacks what came later
-        self.order, self.pending, decision_id, candidate, content, made, fingerprint, revision, self.write = values + earlier[len(values) :]
-        kept = embedding if kind == DECISION else None
-        self.row = Row(kind, name, decision_id, candidate, content, made, kept, revision=revision, fingerprint=fingerprint)
+    Attributes:
+        row: The entry.
+        number: Its position; of a pending entry, and in version 2, the order in which it came to its decision.
+        pending: Whether its decision is not in the log.
+        write: The write that placed it in version 2.
+        old: Whether version 2 wrote it.
+    """
+
+    row: Row
+    number: int
+    pending: bool
+    write: str = ""
+    old: bool = False
 
 
+@attrs.frozen
 class Place:
-    """An element of the log's list: names of an entry and its decision, the revision, and the write; ``""`` where that is not known."""
+    """An element of the log: a kind, an id and a revision, the decision, and the write of version 2."""
 
-    def __init__(self, kind: str, name: str, decision_id: str, revision: int = 0, write: str = "") -> None:
-        self.kind, self.name, self.decision_id, self.revision, self.write = kind, name, decision_id, revision, write
+    kind: str
+    name: str
+    decision_id: str
+    revision: int = 0
+    write: str = ""
 
     @property
     def entry_name(self) -> str:
@@ -51,33 +77,124 @@ class Place:
         return self.write in ("", entry.write)
 
 
-def text_of(value: bytes | str) -> str:
-    """Return a name, which the client returns as bytes unless it was told otherwise."""
-    return value if isinstance(value, str) else value.decode()
+def place_of(row: Row) -> str:
+    """Return the element of the stream that stands for an entry; ids have no NUL."""
+    return f"{row.decision_id}\0{field_of(row)}"
 
 
-def names_of(members: Iterable[bytes | str]) -> list[str]:
-    """Return the members of a set of names, in alphabetical order."""
-    return sorted(map(text_of, members))
-
-
-def value_of(row: Row, order: int, pending: bool, write: str) -> str:
-    """Return the value that holds an entry, see :class:`StoredEntry`."""
-    return json.dumps([order, pending, row.decision_id, row.candidate, row.content, row.time, row.fingerprint, row.revision, write])
+def place_from(value: bytes) -> Place:
+    """Return the place that an element of the stream describes."""
+    decision_id, nul, field = value.decode().partition("\0")
+    if not nul:  # version 2, whose JSON has no NUL
+        return Place(*json.loads(value))
+    kind, name, revision = _named(decision_id, field)
+    return Place(kind, name, decision_id, revision)
 
 
 def field_of(row: Row) -> str:
-    """Return the field of a decision's hash that holds an entry."""
+    """Return the field of the decision's hash that holds an entry."""
+    if row.kind == DECISION:
+        return WHOLE
+    if row.kind == ATTEMPT:
+        begin = f"{row.decision_id}/"
+        return f"a/{row.id[len(begin) :]}" if row.id.startswith(begin) else f"A/{row.id}"
+    revision = f"#{row.revision}" if row.revision else ""
+    return f"f{revision}/{row.id[len(row.decision_id) + 1 :]}" if is_default(row) else f"F{revision}/{row.id}"
+
+
+def is_default(row: Row) -> bool:
+    """Return whether feedback has an id of the form ``decision/source`` that no feedback on another decision can have by default.
+
+    Such feedback is found in its decision's hash; other feedback has a key of its own that names the decision.
+    """
+    return decision_of(row.id) == row.decision_id
+
+
+def decision_of(feedback_id: str) -> str | None:
+    """Return the decision to which feedback of that id belongs where the id has the form ``decision/source``; None for other ids."""
+    decision_id, _, source = feedback_id.partition("/")
+    return decision_id if source and "/" not in source else None
+
+
+def value_of(row: Row, pending: bool, content: bytes) -> bytes:
+    """Return the value that holds an entry, without the position in front.
+
+    Args:
+        row: The entry.
+        pending: Whether its decision is not in the log.
+        content: The compressed content.
+    """
+    values: list[Any] = [pending, row.candidate, content, row.time]
+    if row.kind == DECISION:
+        columns = columns_of(row)
+        values += [_packed_fingerprint(row.fingerprint), columns["propensity"], columns["tenant"]]
+    return _encoder.encode(values)
+
+
+def with_number(number: int, value: bytes) -> bytes:
+    """Return a value with a position in front."""
+    return number.to_bytes(_NUMBER_BYTES, "big") + value
+
+
+def number_of(value: bytes) -> int:
+    """Return the position in front of a value."""
+    return int.from_bytes(value[:_NUMBER_BYTES], "big")
+
+
+def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embedding: bytes | None = None, brief: bool = False) -> StoredEntry:
+    """Return the entry that a field of a decision's hash holds; briefly, a decision has columns instead of its content."""
+    kind, name, revision = _named(decision_id, field)
+    if value[:1] == b"[":
+        return old_entry(kind, name, value, embedding)
+    pending, candidate, content, made, *more = _decoder.decode(value[_NUMBER_BYTES:])
+    if kind != DECISION:
+        row = Row(kind, name, decision_id, candidate, unpack(content), made, None, revision)
+    else:
+        fingerprint, propensity, tenant = more
+        columns = {"propensity": propensity, "tenant": tenant} if brief else None
+        row = Row(kind, name, decision_id, candidate, "" if brief else unpack(content), made, embedding, 0, _fingerprint_from(fingerprint), columns)
+    return StoredEntry(row, number_of(value), pending)
+
+
+def old_entry(kind: str, name: str, value: bytes, embedding: bytes | None = None) -> StoredEntry:
+    """Return an entry of version 2 or earlier."""
+    values = json.loads(value)
+    earlier: list[Any] = [*values[:6], "", 0, ""]  # an entry of the first versions lacks what came later
+    order, pending, decision_id, candidate, content, made, fingerprint, revision, write = values + earlier[len(values) :]
+    kept = embedding if kind == DECISION else None
+    row = Row(kind, name, decision_id, candidate, content, made, kept, revision=revision, fingerprint=fingerprint)
+    return StoredEntry(row, order, pending, write, old=True)
+
+
+def is_entry(field: str) -> bool:
+    """Return whether a field of a decision's hash holds an entry."""
+    return field == WHOLE or "/" in field
+
+
+def old_field_of(row: Row) -> str:
+    """Return the field of a decision's hash in which version 2 kept an entry."""
     return f"{row.kind}#{row.revision}/{row.id}" if row.revision else f"{row.kind}/{row.id}"
 
 
-def place_of(row: Row, write: str) -> str:
-    """Return the element of the log's list that stands for an entry, see :class:`Place`."""
-    return json.dumps([row.kind, row.id, row.decision_id, row.revision, write])
+def _named(decision_id: str, field: str) -> tuple[str, str, int]:
+    """Return the kind, id and revision of the entry that a field holds."""
+    if field == WHOLE:
+        return DECISION, decision_id, 0
+    first, _, rest = field.partition("/")
+    letter, _, revision = first.partition("#")
+    if letter not in _LETTERS:  # of version 2: the kind, and the whole id
+        return letter, rest, int(revision or 0)
+    return _LETTERS[letter], f"{decision_id}/{rest}" if letter.islower() else rest, int(revision or 0)
 
 
-def entries_of(fields: Mapping[Any, Any]) -> list[StoredEntry]:
-    """Return the entries of a decision's hash in their order."""
-    named = [(text_of(field).partition("/"), value) for field, value in fields.items()]
-    kept = [StoredEntry(kind.partition("#")[0], name, value) for (kind, slash, name), value in named if slash]
-    return sorted(kept, key=lambda entry: entry.order)
+def _packed_fingerprint(fingerprint: str) -> bytes | str:
+    """Return a digest's hexadecimal digits as bytes; what an import brought instead is kept as it is."""
+    try:
+        packed = bytes.fromhex(fingerprint)
+    except ValueError:
+        return fingerprint
+    return packed if packed.hex() == fingerprint else fingerprint
+
+
+def _fingerprint_from(kept: bytes | str) -> str:
+    return kept if isinstance(kept, str) else kept.hex()

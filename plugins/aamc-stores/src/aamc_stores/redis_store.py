@@ -1,369 +1,323 @@
 """The log on a Redis server: ``redis://HOST:PORT/0``, or any other URL that redis-py reads.
 
-A writer reads the entries that it needs under WATCH, applies the log's rules, and writes with MULTI; if another writer has
-changed the same decisions meanwhile, it begins again. Writers of different decisions never wait for each other. A position
-is a place in one list, to which the transaction appends, so positions follow the order of commits and have no gaps. The keys
-are those of :mod:`aamc_stores.redis_keys`.
+A writer reads the entries that it needs, applies the log's rules, and commits the changes in one script, which looks whether another writer has
+changed the same decisions meanwhile; then it begins again. Writers of different decisions never wait for each other. The script gives out the
+positions, so they follow the order of commits. The keys are those of :mod:`aamc_stores.redis_keys`.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
-import random
-import re
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-import redis
-from redis.client import Pipeline
-
-from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import (
+    ATTEMPT,
     DECISION,
     FEEDBACK,
-    MAX_SNAPSHOTS,
     Batch,
-    Excerpt,
     Row,
     Write,
-    episode_of,
+    columns_of,
     erased,
+    erased_if_forgotten,
+    followed,
     replaced_rows,
     revised_ids,
     run_writes,
     user_digest,
-    user_of,
 )
-from aamc_sdk.types import Snapshot, new_ids
+from aamc_sdk.log.outcomes import RowOutcomes, is_within
+from aamc_sdk.types import FIGURES, Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_stores.redis_arguments import binary, packed
 from aamc_stores.redis_durability import warn_of_losses
-from aamc_stores.redis_keys import EMBEDDING, POSITION, Place, StoredEntry, entries_of, field_of, names_of, place_of, text_of, value_of
+from aamc_stores.redis_group import DecisionHash, Group, LoadedExcerpt
+from aamc_stores.redis_keys import (
+    EMBEDDING,
+    LATEST,
+    WHOLE,
+    Place,
+    StoredEntry,
+    decision_of,
+    entry_from,
+    old_entry,
+    old_field_of,
+    place_from,
+    value_of,
+    with_number,
+)
+from aamc_stores.redis_migration import bring_up_to_date
+from aamc_stores.redis_retention import RedisRetention
+from aamc_stores.redis_scripts import BATCH, DECISIONS, EXCERPT
+from aamc_stores.redis_server import Facts, Op, RedisServer, write_id
+from aamc_stores.redis_states import RedisStates
+from aamc_stores.redis_templates import LogTemplates
 from aamc_stores.shared import SharedStore
 
-T = TypeVar("T")
-VERSION = 2
-"""The version of the keys."""
-_RENAMED = {"views": "snapshots", "views:content": "snapshots:content", "waiting": "pending"}
-"""Keys of version 1 that have another name since; its entries are read as they are."""
-_PLACE = "redis.call('HSET', KEYS[2], 'position', redis.call('RPUSH', KEYS[1], ARGV[1]))"
-"""Appends a decision to the log and stores its position, which is unknown before the transaction runs."""
-_LONGEST_PAUSE = 0.02
-_NOT_NOW = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "command not allowed when used memory", "You can't write against a read only")
-"""Prefixes of refusals that are about the server's state, not about the content; redis-py takes some words off."""
+logger = logging.getLogger(__name__)
+_OUTCOMES_AT_ONCE = 5000
 
 
 class RedisStore(SharedStore):
     """Keeps the log in keys that begin with the option ``prefix``."""
 
+    shares_learning = True
+
     def snapshot(self, name: str) -> Snapshot | None:
-        """Return the snapshot of a name, or None."""
-        with self._reading() as pipeline:
-            pipeline.hget(self._key("snapshots"), name)
-            pipeline.hget(self._key("snapshots:content"), name)
-            pipeline.get(self._key("epoch"))
-            described, content, epoch = pipeline.execute()
-        if described is None:
-            return None
-        position, _, last = json.loads(described)
-        return Snapshot(position, content, int(epoch or 0), last)
+        """Return the snapshot of a name, else its floor, else None."""
+        return self._states.snapshot(name)
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
         """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch."""
+        self._states.put_snapshot(name, snapshot)
 
-        def keep(pipeline: Pipeline) -> None:
-            known = {text_of(name): json.loads(value) for name, value in pipeline.hgetall(self._key("snapshots")).items()}
-            epoch = int(pipeline.get(self._key("epoch")) or 0)
-            pipeline.multi()
-            if snapshot.epoch == epoch and (name not in known or known[name][0] < snapshot.position):
-                known[name] = [snapshot.position, 1 + max((number for _, number, _ in known.values()), default=0), snapshot.last]
-                pipeline.hset(self._key("snapshots"), name, json.dumps(known[name]))
-                pipeline.hset(self._key("snapshots:content"), name, snapshot.content)
-                for oldest in sorted(known, key=lambda name: known[name][1])[:-MAX_SNAPSHOTS]:
-                    pipeline.hdel(self._key("snapshots"), oldest)
-                    pipeline.hdel(self._key("snapshots:content"), oldest)
+    def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
+        """Return the changes that lead on from a state of that name, in order; None where nothing does."""
+        return self._states.deltas(name, after, epoch)
 
-        self._change(keep, [self._key("snapshots"), self._key("epoch")])
+    def put_delta(self, name: str, delta: StateDelta) -> bool:
+        """Keep the changes of a state; return whether they lead on from the newest."""
+        return self._states.put_delta(name, delta)
 
-    def _erase(self, user: str, limit: int) -> int:
-        """Erase some of a user's decisions on the server. An append-only file holds their bytes until its next rewrite."""
-        decided = self._key(f"user:{user}")
+    def is_learner(self, name: str) -> bool:
+        """Return whether this process has the lease of a name, which ends some seconds after the last call."""
+        return self._states.is_learner(name)
 
-        def erase(pipeline: Pipeline) -> int:
-            names = names_of(pipeline.smembers(decided))[:limit]
-            _watch(pipeline, map(self._decision, names))
-            kept = [pipeline.hgetall(self._decision(name)) for name in names]
-            pipeline.multi()
-            for entry in (entry for fields in kept for entry in entries_of(fields) if entry.row.kind == DECISION):
-                decision = self._decision(entry.row.id)
-                pipeline.hset(decision, f"{DECISION}/{entry.row.id}", value_of(erased(entry.row), entry.order, entry.pending, entry.write))
-                pipeline.hdel(decision, EMBEDDING)
-            if names:
-                pipeline.srem(decided, *names)
-            if len(names) < limit:
-                pipeline.delete(self._key("snapshots"), self._key("snapshots:content"))
-                pipeline.sadd(self._key("forgotten"), user_digest(user))
-                pipeline.incr(self._key("epoch"))
-            return len(names)
+    def partitions(self) -> Sequence[Partition]:
+        """Return the log's partitions, the oldest first; sizes are estimated from keys and values."""
+        return self._divided.partitions()
 
-        return self._change(erase, [decided])
+    def aggregates(self) -> Sequence[Aggregate]:
+        """Return sums over the decisions that retention has dropped."""
+        return self._divided.aggregates()
 
     def drop(self) -> None:
         """Delete the log's keys."""
-        with self._explained():
-            for keys in _in_parts(self._client.scan_iter(self._key("*"), count=1000), 1000):
-                self._client.delete(*keys)
+        self._server.drop()
+
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
+        return self._batch(after, limit)
 
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""
-        with self._explained():
-            return [entry.row for _, entry in self._entries(self._places(after, limit)[1])]
+        while True:
+            position, batch = after, self._batch(after, limit)
+            after = batch.position
+            if batch.rows or after == position:
+                return batch.rows
+
+    def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays; contents are read only where a column needs them."""
+        found, after = RowOutcomes(columns), 0
+        while True:
+            _, _, entries, _ = self._read(BATCH, str(after), str(_OUTCOMES_AT_ONCE), "0")
+            if not entries:
+                return found.outcomes()
+            after = int(entries[-1][0])
+            for entry in self._entries(entries, {}, brief=not found.needs_fields):
+                row = entry.row
+                if row.kind == DECISION and is_within(row.time, since, until):
+                    found.add_row(row)
+                elif row.kind == ATTEMPT:
+                    figures = columns_of(row)
+                    found.add_attempt(row.decision_id, row.candidate, figures["status"], *(figures[name] for name in FIGURES))
+                elif row.kind == FEEDBACK:
+                    found.add_feedback_content(row.decision_id, row.id, row.candidate, row.content)
 
     def pending_rows(self) -> Sequence[Row]:
-        """Return the entries whose decision is not in the log."""
-        with self._reading() as pipeline:
-            for name in names_of(self._client.smembers(self._key("pending"))):
-                pipeline.hgetall(self._decision(name))
-            return [entry.row for fields in pipeline.execute() for entry in entries_of(fields) if entry.pending]
+        """Return the entries whose decision is not in the log, and those that do not fit their decision."""
+        names = self._server.names("pending")
+        return [] if not names else self._excerpt(names, [])[1].rows(pending=True)
 
     def _connect(self) -> None:
-        timeouts = {"socket_timeout": self.config.timeout_s, "socket_connect_timeout": self.config.timeout_s}
-        try:
-            _check_database(self.url)
-            self._client = redis.Redis.from_url(self.url, **timeouts)
-        except ValueError as error:
-            raise StoreError(f"{self.name} is no URL of a Redis server: {error}") from error
-        with self._explained():
-            self._client.setnx(self._key("version"), VERSION)
-            version = int(self._client.get(self._key("version")) or 0)
-            if version > VERSION:
-                raise StoreError(
-                    f"the log {self.name} has version {version}, newer than {VERSION}, the newest that this program knows; update aamc-stores"
-                )
-            if version < VERSION:
-                self._migrate()
-            warn_of_losses(self._client, self.name)
-
-    def _migrate(self) -> None:
-        """Bring the keys to the present version."""
-
-        def rename(pipeline: Pipeline) -> None:
-            version = int(pipeline.get(self._key("version")) or 0)
-            there = [name for name in _RENAMED if pipeline.exists(self._key(name))]
-            pipeline.multi()
-            if version < VERSION:  # another process may have done it meanwhile
-                for name in there:
-                    pipeline.rename(self._key(name), self._key(_RENAMED[name]))
-                pipeline.set(self._key("version"), VERSION)
-
-        self._change(rename, [self._key(name) for name in ("version", *_RENAMED)])
+        self._server = RedisServer(self.url, self.name, self.config.prefix, self.config.timeout_s)
+        self._client = self._server.client
+        self._packing, self._unpacking = LogTemplates(self._server), LogTemplates(self._server)
+        self._states = RedisStates(self._server)
+        self._divided = RedisRetention(self._server, self._states, self._unpacking, self.config.retention)
+        self._tombstones: tuple[int, Mapping[str, float]] = (0, {})
+        self._server.check_version()
+        bring_up_to_date(self._server)
+        with self._server.explained():
+            warn_of_losses(self._client, self.name, relaxed=self.config.durability == "relaxed")
 
     def _disconnect(self) -> None:
-        self._client.close()
+        self._states.release()
+        self._server.close()
 
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
-        decisions = sorted({name for write in writes for name in write.decisions})
-        feedback = sorted({name for write in writes for name in write.feedback})
+        decisions = list(dict.fromkeys(name for write in writes for name in write.decisions))
+        feedback = list(dict.fromkeys(name for write in writes for name in write.feedback))
+        others = dict.fromkeys(owner for owner in map(decision_of, feedback) if owner is not None)
+        asked = list(dict.fromkeys((*decisions, *others)))
+        try:
+            return self._server.change(lambda: self._try_commit(writes, asked, feedback))
+        except BaseException:
+            self._packing.discard()  # it may have templates that were not kept
+            raise
 
-        def commit(pipeline: Pipeline) -> Sequence[Any]:
-            kept = self._load(decisions, feedback)
-            placed = sorted((entry for entry in kept if not entry.pending), key=lambda entry: entry.order)
-            held = sorted((entry for entry in kept if entry.pending), key=lambda entry: entry.order)
-            excerpt = Excerpt([entry.row for entry in placed], [entry.row for entry in held])
-            results = run_writes(writes, excerpt)
-            pipeline.multi()
-            self._write_excerpt(pipeline, excerpt, 1 + max((entry.order for entry in kept), default=0))
+    def _try_commit(self, writes: Sequence[Write[Any]], decisions: Sequence[str], feedback: Sequence[str]) -> Sequence[Any] | None:
+        """Run writes on what they need, and commit them; None where another writer changed that meanwhile."""
+        facts, loaded = self._excerpt(decisions, feedback)
+        excerpt = loaded.excerpt()
+        results = run_writes(writes, excerpt)
+        self._packing.update(facts)
+        group = Group(self._server, loaded, facts, self._packing)
+        placed = erased_if_forgotten(excerpt.placed, self._forgotten(facts))
+        group.write(excerpt, placed, self.config.retention)
+        if not group.ops:
             return results
+        if any(row.kind == DECISION for row in placed):
+            group.checks.append(self._epoch_check(facts))
+        if self._server.commit(group.checks, group.ops, size=group.size, partition=group.partition) is None:
+            self._packing.discard()
+            return None
+        return results
 
-        return self._change(commit, [*map(self._decision, decisions), *map(self._feedback, feedback), *map(self._revisions, feedback)])
+    def _excerpt(self, decisions: Sequence[str], feedback: Collection[str]) -> tuple[Facts, LoadedExcerpt]:
+        """Return all entries on some decisions, of placed feedback only that of some ids."""
+        found = self._read(EXCERPT, packed([decisions, list(feedback)]))
+        return Facts.of(found[0]), LoadedExcerpt(self._server, found, self._unpacking.unpack, set(feedback))
 
-    def _load(self, decisions: Sequence[str], feedback: Sequence[str]) -> list[StoredEntry]:
-        """Return the entries on some decisions, and the feedback of some ids in all revisions."""
-        with self._client.pipeline(transaction=False) as reads:
-            for name in decisions:
-                reads.hgetall(self._decision(name))
-            found = reads.execute()
-        return [entry for fields in found for entry in entries_of(fields)] + self._load_feedback(feedback)
+    def _read(self, script: str, *arguments: Any) -> Any:
+        """Return what a reading script finds, when the templates that it needs are known."""
+        found = self._server.read(script, *arguments)
+        self._unpacking.update(Facts.of(found[0]))
+        return found
 
-    def _load_feedback(self, feedback: Sequence[str]) -> list[StoredEntry]:
-        with self._client.pipeline(transaction=False) as reads:
-            for name in feedback:
-                reads.get(self._feedback(name))
-                reads.hvals(self._revisions(name))
-            found = reads.execute()
-        values = [(name, value) for n, name in enumerate(feedback) for value in (found[2 * n], *found[2 * n + 1]) if value is not None]
-        return [StoredEntry(FEEDBACK, name, value) for name, value in values]
+    def _erase(self, user: str, limit: int) -> int:
+        """Erase some of a user's decisions on the server. An append-only file holds their bytes until its next rewrite."""
+        return self._server.change(lambda: self._try_erase(user, limit))
 
-    def _write_excerpt(self, pipeline: Pipeline, excerpt: Excerpt, first: int) -> None:
-        """Queue the changes of an excerpt; ``first`` is greater than the order of every entry in it."""
-        (write,) = new_ids(1)
-        for order, row in enumerate((*excerpt.placed, *excerpt.held.values()), first):
-            pending = row.key in excerpt.held
-            value, field = value_of(row, order, pending, write), field_of(row)
-            if row.kind == FEEDBACK and row.revision:
-                pipeline.hset(self._revisions(row.id), str(row.revision), value)
-            elif row.kind == FEEDBACK:
-                pipeline.set(self._feedback(row.id), value)
-            if pending or row.kind != FEEDBACK:
-                pipeline.hset(self._decision(row.decision_id), field, value)
-            else:
-                pipeline.hdel(self._decision(row.decision_id), field)  # it may have been pending there
-            if pending:
-                pipeline.sadd(self._key("pending"), row.decision_id)
-            else:
-                self._place(pipeline, row, write, pending=bool(excerpt.pending(row.decision_id)))
+    def _try_erase(self, user: str, limit: int) -> int | None:
+        decided = f"user:{user}"
+        members = self._server.names(decided)
+        names = members[:limit]
+        facts, loaded = self._excerpt(names, [])
+        self._packing.update(facts)
+        ops: list[Op] = []
+        check = self._packing.check
+        for each in loaded.hashes.values():
+            for entry in each.entries(self._unpacking.unpack):
+                if entry.row.kind == DECISION:
+                    ops += self._erased(each, entry)
+        ops += [["SREM", self._server.key(decided), *names[start : start + 1000]] for start in range(0, len(names), 1000)]
+        checks = [(str(len(members)), "SCARD", self._server.key(decided)), self._epoch_check(facts), *loaded.checks(loaded.hashes)]
+        checks.append(check)
+        if len(names) < limit:
+            checks.append(self._states.check(facts))
+            ops += self._states.dropped()
+            ops.append(["HSET", self._server.key("tombstones"), user_digest(user), repr(facts.now)])
+            ops.append(["SET", self._server.key("epoch"), str(facts.epoch + 1)])
+        if self._server.commit(checks, ops, always=True) is None:
+            self._packing.discard()
+            return None
+        return len(names)
 
-        for row in excerpt.dropped:
-            pipeline.hdel(self._decision(row.decision_id), field_of(row))
-            if row.kind == FEEDBACK:
-                pipeline.hdel(self._revisions(row.id), str(row.revision)) if row.revision else pipeline.delete(self._feedback(row.id))
-            if not excerpt.pending(row.decision_id):
-                pipeline.srem(self._key("pending"), row.decision_id)
+    def _erased(self, each: DecisionHash, entry: StoredEntry) -> list[Op]:
+        """Return the commands that erase a decision."""
+        row, ops = erased(entry.row), []
+        value = with_number(each.decided or 0, value_of(row, entry.pending, self._packing.pack(row, ops)))
+        ops.append(["HSET", each.key, old_field_of(row) if entry.old else WHOLE, binary(value)])
+        ops.append(["HDEL", each.key, EMBEDDING, "embedding"])
+        ops.append(["HSET", each.key, LATEST, binary(with_number(each.latest, write_id()))])
+        return ops
 
-    def _place(self, pipeline: Pipeline, row: Row, write: str, pending: bool) -> None:
-        """Queue an entry's place in the log; ``pending`` says whether entries on its decision stay pending."""
-        if row.kind == DECISION:
-            pipeline.eval(_PLACE, 2, self._key("log"), self._decision(row.id), place_of(row, write))
-            self._write_decision(pipeline, row, pending)
-        else:
-            pipeline.rpush(self._key("log"), place_of(row, write))
+    def _epoch_check(self, facts: Facts) -> tuple[str, ...]:
+        """Return the check that nobody was forgotten meanwhile."""
+        return str(facts.epoch or ""), "GET", self._server.key("epoch")
 
-    def _write_decision(self, pipeline: Pipeline, row: Row, pending: bool) -> None:
-        if not pending:
-            pipeline.srem(self._key("pending"), row.id)
-        if row.embedding is not None:
-            pipeline.hset(self._decision(row.id), EMBEDDING, row.embedding)
-        if user := user_of(row):
-            pipeline.sadd(self._key(f"user:{user}"), row.id)
-        if episode := episode_of(row):
-            pipeline.sadd(self._key(f"episode:{episode}"), row.id)
+    def _retain(self) -> int:
+        decisions = 0
+        while (oldest := self._divided.to_drop()) is not None and not self._ending.is_set():
+            dropped = self._divided.drop(oldest)
+            if dropped is None:
+                logger.info("partition %d of %s is dropped when the routers that learn from the log have learned it all", oldest.number, self.name)
+                break
+            decisions += dropped
+        return decisions
 
     def _find(self, decision_id: str) -> Row | None:
-        with self._explained():
-            return next(iter(self._decisions([decision_id])), None)
+        return next(iter(self._decisions([decision_id])), None)
 
     def _find_episode(self, episode_id: str) -> Sequence[Row]:
-        with self._explained():
-            return self._in_log_order(names_of(self._client.smembers(self._key(f"episode:{episode_id}"))))
+        return self._decisions(self._server.names(f"episode:{episode_id}"))
+
+    def _decisions(self, names: Sequence[str]) -> list[Row]:
+        """Return some decisions with their embeddings, in log order."""
+        _, decisions = self._read(DECISIONS, packed(names))
+        return self._in_order(decisions)
 
     def _counts(self) -> tuple[int, int]:
-        with self._explained():
-            return int(self._client.llen(self._key("log"))), int(self._client.hlen(self._key("snapshots")))
+        return self._states.facts().position, len(self._states.read("snapshots"))
 
-    def _forgotten_digests(self) -> Collection[str]:
-        with self._explained():
-            return set(names_of(self._client.smembers(self._key("forgotten"))))
+    def _own_health(self) -> Mapping[str, float]:
+        facts, partitions = self._states.facts(), self.partitions()
+        with self._server.explained():
+            placed = int(self._client.xlen(self._server.key("stream")))
+        return {
+            "entries": placed + len(self.pending_rows()),
+            "start": facts.start,
+            "partitions": len(partitions),
+            "size_bytes": sum(each.size for each in partitions),
+            "floors_to_clean": sum(state.epoch < facts.epoch for state in self._states.read("floors").values()),
+            "is_learner": float(self._states.leads),
+        }
+
+    def _forgotten_digests(self) -> Mapping[str, float]:
+        return {digest: float(when) for digest, when in self._server.hash("tombstones").items()}
+
+    def _forgotten(self, facts: Facts) -> Mapping[str, float]:
+        """Return when each forgotten user was forgotten, by digest."""
+        if self._tombstones[0] != facts.epoch:
+            self._tombstones = (facts.epoch, self._forgotten_digests())
+        return self._tombstones[1] if facts.tombstones else {}
 
     def _batch(self, after: int, limit: int) -> Batch:
-        with self._explained():
-            epoch = int(self._client.get(self._key("epoch")) or 0)  # first: a user forgotten meanwhile is then seen as a new epoch, next time
-            before, places = self._places(after, limit)
-            rows = [entry.row for place, entry in self._entries(places) if place.holds(entry)]
-            decisions = self._in_log_order({row.decision_id for row in rows})
-            revised = revised_ids(rows)
-            earlier = [entry.row for entry in self._load_feedback(revised) if not entry.pending] if revised else []
-            last = places[-1].entry_name if places else None
-            return Batch(after + len(places), rows, decisions, epoch, before, replaced_rows(rows, earlier), last)
+        found, before, entries, decisions = self._read(BATCH, str(after), str(limit), "1")
+        facts = Facts.of(found)
+        embeddings = {values[0].decode(): values[3] for values in decisions}
+        rows = [entry.row for entry in self._entries(entries, embeddings)]
+        named = {row.decision_id for row in rows}
+        known = [row for row in self._in_order(decisions) if row.id in named]
+        revised = revised_ids(rows)
+        earlier = self._revisions(rows, revised) if revised else []
+        position = int(entries[-1][0]) if entries else after
+        last = place_from(entries[-1][1]).entry_name if entries else None
+        follows = followed(after, None if before is None else place_from(before).entry_name, facts.start, facts.position)
+        return Batch(position, rows, known, facts.epoch, follows, replaced_rows(rows, earlier), last, facts.start)
 
-    def _places(self, after: int, limit: int) -> tuple[str, list[Place]]:
-        """Return the name of the entry at a position, and at most ``limit`` places after it."""
-        found = (
-            [Place(*json.loads(place)) for place in self._client.lrange(self._key("log"), max(after - 1, 0), after + limit - 1)]
-            if after + limit
-            else []
-        )
-        if after == 0:
-            return "", found
-        return found[0].entry_name if found else "", found[1:]
+    def _entries(self, found: Iterable[Sequence[Any]], embeddings: Mapping[str, bytes | None], brief: bool = False) -> Iterable[StoredEntry]:
+        """Yield the entries of some places; those that are gone, or were placed again, are left out."""
+        for position, kept, value in found:
+            if value is None:
+                continue
+            entry = self._entry(kept, value, embeddings, brief)
+            if place_from(kept).holds(entry) if entry.old else entry.number == position:
+                yield entry
 
-    def _entries(self, places: Sequence[Place]) -> list[tuple[Place, StoredEntry]]:
-        """Return the entries of some places with their embeddings; entries that are gone are left out."""
-        with self._client.pipeline(transaction=False) as reads:
-            for place in places:
-                if place.revision:
-                    reads.hmget(self._revisions(place.name), str(place.revision))
-                elif place.kind == FEEDBACK:
-                    reads.mget([self._feedback(place.name)])
-                else:
-                    reads.hmget(self._decision(place.decision_id), f"{place.kind}/{place.name}", EMBEDDING)
-            found = zip(places, reads.execute(), strict=True)
-        return [(place, StoredEntry(place.kind, place.name, *values)) for place, values in found if values[0] is not None]
+    def _entry(self, kept: bytes, value: bytes, embeddings: Mapping[str, bytes | None], brief: bool) -> StoredEntry:
+        decision_id, nul, field = kept.decode().partition("\0")
+        if not nul:
+            place: Place = place_from(kept)
+            decision_id, field = place.decision_id, f"{place.kind}#{place.revision}/{place.name}"
+            if value[:1] == b"[":
+                return old_entry(place.kind, place.name, value, embeddings.get(decision_id))
+        embedding = embeddings.get(decision_id) if field == WHOLE or field.startswith(DECISION) else None
+        return entry_from(decision_id, field, value, self._unpacking.unpack, embedding, brief)
 
-    def _decisions(self, names: Iterable[str]) -> list[Row]:
-        """Return some decisions with their embeddings."""
-        return [entry.row for _, entry in self._entries([Place(DECISION, name, name) for name in names])]
+    def _in_order(self, decisions: Iterable[Sequence[Any]]) -> list[Row]:
+        """Return decisions that a script found, in log order."""
+        placed = []
+        for name, kept, old, embedding, position in decisions:
+            decision_id, value = name.decode(), kept or old
+            if value is not None:
+                entry = entry_from(decision_id, WHOLE, value, self._unpacking.unpack, embedding)
+                placed.append((int(position) if position is not None else entry.number, entry.row))
+        return [row for _, row in sorted(placed, key=lambda pair: pair[0])]
 
-    def _in_log_order(self, names: Iterable[str]) -> list[Row]:
-        """Return decisions in log order."""
-        named = list(names)
-        with self._client.pipeline(transaction=False) as reads:
-            for name in named:
-                reads.hget(self._decision(name), POSITION)
-            found = zip(reads.execute(), named, strict=True)
-        placed = sorted((int(position), name) for position, name in found if position is not None)  # None: the log is being emptied
-        return self._decisions(name for _, name in placed)
-
-    def _key(self, name: str) -> str:
-        return f"{self.config.prefix}:{name}"
-
-    def _decision(self, decision_id: str) -> str:
-        return self._key(f"decision:{decision_id}")
-
-    def _feedback(self, feedback_id: str) -> str:
-        return self._key(f"feedback:{feedback_id}")
-
-    def _revisions(self, feedback_id: str) -> str:
-        return self._key(f"revisions:{feedback_id}")
-
-    def _change(self, work: Callable[[Pipeline], T], keys: Sequence[str]) -> T:
-        """Do work that reads first, calls ``multi`` and queues its writes; again, if one of the keys was changed meanwhile."""
-        with self._explained(), self._client.pipeline() as pipeline:
-            while True:
-                try:
-                    _watch(pipeline, keys)
-                    result = work(pipeline)
-                    pipeline.execute()
-                except redis.WatchError:
-                    time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311  # no secret
-                else:
-                    return result
-
-    @contextmanager
-    def _reading(self) -> Iterator[Pipeline]:
-        with self._explained(), self._client.pipeline() as pipeline:
-            yield pipeline
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise StoreAwayError(f"the log {self.name} cannot be reached ({error}): see that the server runs and its URL is right") from error
-        except redis.RedisError as error:
-            if str(error).startswith(_NOT_NOW):
-                raise StoreAwayError(f"the log {self.name} cannot be written now ({error})") from error
-            raise StoreError(f"the log {self.name} cannot be used ({error}): nothing was written") from error
-
-
-def _check_database(url: str) -> None:
-    """Refuse a path that is no number: redis-py would ignore it, and take database 0.
-
-    Raises:
-        ValueError: The path is no number.
-    """
-    path = urlsplit(url).path
-    if not re.fullmatch(r"/?|/\d+", path, re.ASCII):
-        raise ValueError(f"its path is the number of a database, as in redis://localhost:6379/0, not {path[1:]!r}")
-
-
-def _watch(pipeline: Pipeline, keys: Iterable[str]) -> None:
-    if watched := list(keys):
-        pipeline.watch(*watched)  # type: ignore[no-untyped-call]  # redis-py does not say
-
-
-def _in_parts(names: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
-    rest = iter(names)
-    while part := list(itertools.islice(rest, size)):
-        yield part
+    def _revisions(self, rows: Sequence[Row], feedback: Sequence[str]) -> list[Row]:
+        """Return all placed revisions of some feedback."""
+        decisions = list(dict.fromkeys(row.decision_id for row in rows if row.kind == FEEDBACK and row.revision))
+        return [row for row in self._excerpt(decisions, feedback)[1].rows(pending=False) if row.kind == FEEDBACK]

@@ -1,0 +1,259 @@
+"""From an excerpt of the log to the commands that write its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+from aamc_sdk.log import DECISION, FEEDBACK, Excerpt, Retention, Row, begins_partition, columns_of
+from aamc_stores.redis_arguments import binary
+from aamc_stores.redis_keys import (
+    EMBEDDING,
+    LATEST,
+    OLD_POSITION,
+    WHOLE,
+    StoredEntry,
+    Unpack,
+    entry_from,
+    field_of,
+    is_default,
+    is_entry,
+    number_of,
+    old_entry,
+    old_field_of,
+    place_of,
+    value_of,
+    with_number,
+)
+from aamc_stores.redis_server import Check, Facts, Op, RedisServer, partition_value, write_id
+from aamc_stores.redis_templates import LogTemplates
+
+_DECISION_BYTES, _ENTRY_BYTES = 320, 100
+"""What the server needs for a decision's key, and for each entry's field and place, beside the bytes of both, measured by MEMORY USAGE."""
+
+
+class DecisionHash:
+    """The hash of a decision, as it was read.
+
+    Args:
+        server: The server.
+        values: Id, number of fields, and fields with their values.
+    """
+
+    def __init__(self, server: RedisServer, values: Sequence[Any]) -> None:
+        self.id: str = values[0].decode()
+        self.key = server.key(f"decision:{self.id}")
+        self._count = int(values[1])
+        self.fields = {field.decode(): value for field, value in zip(values[2::2], values[3::2], strict=True)}
+
+    @property
+    def check(self) -> Check:
+        """The check that nothing has been written since: each write but the first sets the field ``p``."""
+        if LATEST in self.fields:
+            return binary(self.fields[LATEST]), "HGET", self.key, LATEST
+        return str(self._count), "HLEN", self.key
+
+    @property
+    def latest(self) -> int:
+        """The position of the latest entry; of version 2, that of the decision or 0."""
+        value = self.fields.get(LATEST) or self.fields.get(WHOLE) or b""
+        return number_of(value) if value[:1] != b"[" else 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the server has no such hash."""
+        return self._count == 0
+
+    @property
+    def decided(self) -> int | None:
+        """The position of the decision; None where it is not in the log."""
+        if WHOLE in self.fields:
+            return number_of(self.fields[WHOLE])
+        return int(self.fields[OLD_POSITION]) if OLD_POSITION in self.fields else None
+
+    @property
+    def is_old(self) -> bool:
+        """Whether version 2 wrote the decision, and did not keep its latest position."""
+        return OLD_POSITION in self.fields
+
+    def entries(self, unpack: Unpack, feedback: Collection[str] | None = None, brief: bool = False) -> Iterator[StoredEntry]:
+        """Yield the entries; of placed feedback only that of some ids, all by default."""
+        for field, value in self.fields.items():
+            if is_entry(field):
+                entry = entry_from(self.id, field, value, unpack, brief=brief)
+                if feedback is None or entry.pending or entry.row.kind != FEEDBACK or entry.row.id in feedback:
+                    yield entry
+
+
+class LoadedExcerpt:
+    """The part of the log that a group of writes needs.
+
+    Args:
+        server: The server.
+        found: What the script EXCERPT returned.
+        unpack: Returns a content from its compressed form.
+        feedback: The ids of the feedback that is needed; None for all.
+        brief: Whether decisions need no content.
+    """
+
+    def __init__(
+        self, server: RedisServer, found: Sequence[Any], unpack: Unpack, feedback: Collection[str] | None = None, brief: bool = False
+    ) -> None:
+        _, decisions, kept = found
+        self.hashes = {each.id: each for each in (DecisionHash(server, values) for values in decisions)}
+        self.pointers: dict[str, bytes] = {}
+        by_key: dict[tuple[str, str, int], StoredEntry] = {}
+        for entry in (entry for each in self.hashes.values() for entry in each.entries(unpack, feedback, brief)):
+            by_key[entry.row.key] = entry
+        for name, pointer, *revisions in kept:
+            if pointer is not None:
+                self.pointers[name.decode()] = pointer
+            for value in (pointer, *revisions):
+                if value is not None and value[:1] == b"[":
+                    entry = old_entry(FEEDBACK, name.decode(), value)
+                    by_key[entry.row.key] = entry
+        self.entries = sorted(by_key.values(), key=lambda entry: entry.number)
+        self.waited = {entry.row.decision_id for entry in self.entries if entry.pending}
+
+    def excerpt(self) -> Excerpt:
+        """Return the entries as the log's rules take them."""
+        return Excerpt(self.rows(pending=False), self.rows(pending=True))
+
+    def rows(self, pending: bool) -> list[Row]:
+        """Return the entries that are placed, or those that are pending, in order."""
+        return [entry.row for entry in self.entries if entry.pending is pending]
+
+    def checks(self, decisions: Iterable[str]) -> Iterator[Check]:
+        """Yield the checks that the hashes of some decisions are as they were."""
+        for name in decisions:
+            yield self.hashes[name].check
+
+
+class Group:
+    """The commands that write an excerpt's changes.
+
+    Attributes:
+        ops: The commands, see :mod:`aamc_stores.redis_scripts`.
+        checks: What must be as it was read.
+        size: Bytes that the server needs for them, estimated.
+        partition: The number of the partition that takes them.
+    """
+
+    def __init__(self, server: RedisServer, loaded: LoadedExcerpt, facts: Facts, templates: LogTemplates) -> None:
+        self._server, self._loaded, self._facts, self._templates = server, loaded, facts, templates
+        self._old = {entry.row.key: entry for entry in loaded.entries if entry.old}
+        self._write = write_id().decode()
+        self.ops: list[Op] = []
+        self.size = 0
+        self.partition = 0 if facts.newest is None else facts.newest.number
+        self.checks: list[Check] = []
+
+    def write(self, excerpt: Excerpt, placed: Sequence[Row], retention: Retention) -> None:
+        """Add the commands that write an excerpt.
+
+        Args:
+            excerpt: The excerpt, after the writes ran.
+            placed: Its placed rows, as they are kept.
+            retention: The log's limits.
+        """
+        template_check, before = self._templates.check, len(self.ops)
+        for offset, row in enumerate(placed, 1):
+            if row.kind == DECISION:
+                self._decision(row)
+            self._place(offset, row)
+        order = 1 + max((entry.number for entry in self._loaded.entries), default=0)
+        for number, row in enumerate(excerpt.held.values(), order):
+            self._hold(number, row)
+        for row in excerpt.dropped:
+            self._drop(row)
+        touched = dict.fromkeys(row.decision_id for row in (*placed, *excerpt.held.values(), *excerpt.dropped))
+        self._finish(excerpt, touched, {row.decision_id for row in placed})
+        if len(self.ops) == before:
+            return
+        if any(op[0] == "HSET" and op[1] == template_check[2] for op in self.ops):
+            self.checks.append(template_check)
+        self.checks += self._loaded.checks(touched)
+        for row in (*placed, *excerpt.held.values()):
+            if row.kind == FEEDBACK:
+                self._check_id(row)
+        self._begin_partition(placed, retention)
+        if self.size:
+            self.ops.append([3, str(self.partition)])
+        if placed:
+            self.ops.append([4, len(placed)])
+
+    def _place(self, offset: int, row: Row) -> None:
+        value, field, place = value_of(row, False, self._templates.pack(row, self.ops)), field_of(row), place_of(row)
+        self._clear_old(row)
+        is_first = row.kind == DECISION and self._loaded.hashes[row.id].is_new
+        self.ops.append([1, offset, self._key(row), field, binary(value), place, *(() if is_first else (self._write,))])
+        self._point(row)
+        self.size += _ENTRY_BYTES + len(value) + len(field) + len(place)
+
+    def _hold(self, number: int, row: Row) -> None:
+        value = with_number(number, value_of(row, True, self._templates.pack(row, self.ops)))
+        self._clear_old(row)
+        self.ops.append(["HSET", self._key(row), field_of(row), binary(value)])
+        self.ops.append(["SADD", self._server.key("pending"), row.decision_id])
+        self._point(row)
+        self.size += _ENTRY_BYTES + len(value)
+
+    def _drop(self, row: Row) -> None:
+        self._clear_old(row)
+        self.ops.append(["HDEL", self._key(row), field_of(row)])
+        if row.kind == FEEDBACK and not is_default(row) and row.key not in self._old:
+            self.ops.append(["DEL", self._server.key(f"feedback:{row.id}")])
+
+    def _decision(self, row: Row) -> None:
+        self.size += _DECISION_BYTES + len(row.id)
+        if row.embedding is not None:
+            self.ops.append(["HSET", self._key(row), EMBEDDING, binary(row.embedding)])
+            self.size += len(row.embedding)
+        columns = columns_of(row)
+        for name, member in (("user", columns["user_id"]), ("episode", columns["episode"])):
+            if member:
+                self.ops.append(["SADD", self._server.key(f"{name}:{member}"), row.id])
+                self.size += _ENTRY_BYTES
+
+    def _point(self, row: Row) -> None:
+        """Name the decision of feedback that cannot be found by its id."""
+        if row.kind == FEEDBACK and not is_default(row) and self._loaded.pointers.get(row.id, b"=")[:1] == b"=":
+            self.ops.append(["SET", self._server.key(f"feedback:{row.id}"), f"={row.decision_id}"])
+
+    def _check_id(self, row: Row) -> None:
+        """Check that nobody has used the id of feedback for another decision meanwhile."""
+        self.checks.append((binary(self._loaded.pointers.get(row.id, b"")), "GET", self._server.key(f"feedback:{row.id}")))
+
+    def _clear_old(self, row: Row) -> None:
+        """Delete the key or field in which version 2 kept an entry that is written anew."""
+        if row.key not in self._old:
+            return
+        self.ops.append(["HDEL", self._key(row), old_field_of(row)])
+        if row.kind == FEEDBACK and row.revision:
+            self.ops.append(["HDEL", self._server.key(f"revisions:{row.id}"), str(row.revision)])
+        elif row.kind == FEEDBACK:
+            self.ops.append(["DEL", self._server.key(f"feedback:{row.id}")])
+
+    def _finish(self, excerpt: Excerpt, touched: Iterable[str], placed: Collection[str]) -> None:
+        """Note the write with decisions that got no place, and which decisions are not pending any more."""
+        for name in touched:
+            loaded, pending = self._loaded.hashes[name], excerpt.pending(name)
+            if not pending and not excerpt.history(name):
+                self.ops.append(["DEL", loaded.key])
+            elif name not in placed:
+                self.ops.append(["HSET", loaded.key, LATEST, binary(with_number(loaded.latest, self._write.encode()))])
+            if not pending and name in self._loaded.waited:
+                self.ops.append(["SREM", self._server.key("pending"), name])
+
+    def _begin_partition(self, placed: Sequence[Row], retention: Retention) -> None:
+        """Begin a partition with the first decision, where it is time."""
+        first = next((offset for offset, row in enumerate(placed, 1) if row.kind == DECISION), None)
+        if first is None or not begins_partition(self._facts.newest, self._facts.now, retention):
+            return
+        newest, self.partition = self._facts.newest, 0 if self._facts.newest is None else self._facts.newest.number + 1
+        self.ops.append([2, first, self._server.key("partitions"), str(self.partition), binary(partition_value(self._facts.now))])
+        self.ops.append(["SET", self._server.key("newest"), str(self.partition)])
+        self.checks.append(("" if newest is None else str(newest.number), "GET", self._server.key("newest")))
+
+    def _key(self, row: Row) -> str:
+        return self._loaded.hashes[row.decision_id].key

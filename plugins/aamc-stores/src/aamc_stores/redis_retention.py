@@ -1,0 +1,135 @@
+"""Retention of a log on a Redis server: partitions, what is dropped, and aggregates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from aamc_sdk.log import (
+    DECISION,
+    FEEDBACK,
+    Retention,
+    aggregate_from,
+    aggregate_key,
+    aggregate_text,
+    aggregates_of,
+    combined,
+    covered_position,
+    episode_of,
+    oldest_goes,
+    renewed_since,
+    user_of,
+)
+from aamc_sdk.types import Aggregate, Partition
+from aamc_stores.redis_arguments import packed
+from aamc_stores.redis_group import DecisionHash, LoadedExcerpt
+from aamc_stores.redis_keys import Place, is_default, number_of, place_from
+from aamc_stores.redis_scripts import BATCH, EXCERPT
+from aamc_stores.redis_server import Check, Facts, Op, RedisServer, partition_from
+from aamc_stores.redis_states import FLOORS, SNAPSHOTS, RedisStates
+from aamc_stores.redis_templates import LogTemplates
+
+DROPPED_AT_ONCE = 500
+"""Places in one transaction; others' writes come between two of them."""
+
+
+class RedisRetention:
+    """The partitions of a log, and what retention does with them."""
+
+    def __init__(self, server: RedisServer, states: RedisStates, templates: LogTemplates, limits: Retention) -> None:
+        self._server, self._states, self._templates, self._limits = server, states, templates, limits
+
+    def partitions(self) -> list[Partition]:
+        """Return the partitions, the oldest first."""
+        kept, sizes = self._server.hash("partitions"), self._server.hash("sizes")
+        numbers = sorted(map(int, kept))
+        firsts = {number: number_of(kept[str(number)]) for number in numbers}
+        lasts = dict(zip(numbers, [firsts[later] - 1 for later in numbers[1:]], strict=False))
+        return [partition_from(number, kept[str(number)], int(sizes.get(str(number), 0)), lasts.get(number)) for number in numbers]
+
+    def aggregates(self) -> list[Aggregate]:
+        """Return the sums over the decisions that were dropped."""
+        return [aggregate_from(text) for _, text in sorted(self._server.hash("aggregates").items())]
+
+    def to_drop(self) -> Partition | None:
+        """Return the oldest partition if it goes, or has gone in part."""
+        facts, partitions = self._states.facts(), self.partitions()
+        goes = oldest_goes(partitions, self._limits, facts.now, sum(each.size for each in partitions))
+        in_part = len(partitions) > 1 and partitions[0].first <= facts.start
+        return partitions[0] if goes or in_part else None
+
+    def drop(self, oldest: Partition) -> int | None:
+        """Drop some decisions of the oldest partition with all their entries, and the partition if none is left.
+
+        Returns:
+            The number of decisions; None if a router that still learns has not learned all their entries yet.
+        """
+        return self._server.change(lambda: self._drop(oldest))[0]
+
+    def _drop(self, oldest: Partition) -> tuple[int | None] | None:
+        """Try to drop; None where another process wrote meanwhile."""
+        assert oldest.last is not None
+        found, _, entries, _ = self._server.read(BATCH, str(max(self._states.facts().start, oldest.first - 1)), str(DROPPED_AT_ONCE), "0")
+        facts = Facts.of(found)
+        places = [(int(position), place_from(place)) for position, place, _ in entries if position <= oldest.last]
+        loaded = self._load([place for _, place in places])
+        going = [each for each in loaded.hashes.values() if each.decided is not None and each.decided <= oldest.last]
+        since = renewed_since(self._limits, facts.now)
+        kept, floors, start = self._states.read(SNAPSHOTS), self._states.read(FLOORS), self._server.key("start")
+        if max(self._latest(going), default=0) > covered_position(self._states.renewed(kept, floors), since):
+            return (None,)
+        whole = len(places) < len(entries) or len(entries) < DROPPED_AT_ONCE
+        last = oldest.last if whole else places[-1][0]
+        ops = [*self._aggregated(loaded, going), *self._states.raised_floors(kept, floors, since), ["SET", start, str(last)]]
+        ops += self._deleted(loaded, going, places)
+        ops.append(["XTRIM", self._server.key("stream"), "MINID", f"{last + 1}-0"])
+        if whole:
+            ops += [["HDEL", self._server.key(name), str(oldest.number)] for name in ("partitions", "sizes")]
+        checks: list[Check] = [("" if facts.start == 0 else str(facts.start), "GET", start), self._states.check(facts)]
+        checks += loaded.checks(loaded.hashes)
+        return None if self._server.commit(checks, ops, always=True) is None else (len(going),)
+
+    def _load(self, places: Sequence[Place]) -> LoadedExcerpt:
+        """Return all entries on the decisions of some places; feedback of version 2 has places of its own among them."""
+        decisions = list(dict.fromkeys(place.decision_id for place in places))
+        feedback = list(dict.fromkeys(place.name for place in places if place.kind == FEEDBACK))
+        found = self._server.read(EXCERPT, packed([decisions, feedback]))
+        self._templates.update(Facts.of(found[0]))
+        return LoadedExcerpt(self._server, found, self._templates.unpack)
+
+    def _latest(self, going: Iterable[DecisionHash]) -> Iterable[int]:
+        """Yield the position of each decision's latest entry; of version 2, which did not keep it, the last one that it wrote."""
+        with self._server.explained():
+            moved = int(self._server.client.get(self._server.key("moved")) or 0)
+        for each in going:
+            yield max(each.latest, moved if each.is_old else 0)
+
+    def _aggregated(self, loaded: LoadedExcerpt, going: Iterable[DecisionHash]) -> Iterable[Op]:
+        """Yield the commands that add the outcomes of decisions to the aggregates."""
+        kept = self._server.hash("aggregates")
+        names = {each.id for each in going}
+        rows = [row for row in loaded.rows(pending=False) if row.decision_id in names]
+        for new in aggregates_of(rows):
+            key = aggregate_key(new)
+            (total,) = combined([aggregate_from(kept[key]), new] if key in kept else [new])
+            yield ["HSET", self._server.key("aggregates"), key, aggregate_text(total)]
+
+    def _deleted(self, loaded: LoadedExcerpt, going: Iterable[DecisionHash], places: Sequence[tuple[int, Place]]) -> Iterable[Op]:
+        """Yield the commands that delete decisions and all that belongs to them."""
+        for each in going:
+            yield ["UNLINK", each.key]
+            for row in (entry.row for entry in each.entries(self._templates.unpack)):
+                if row.kind == FEEDBACK and not is_default(row):
+                    yield ["UNLINK", *self._feedback_keys(row.id)]
+                elif row.kind == DECISION:
+                    for name, member in (("user", user_of(row)), ("episode", episode_of(row))):
+                        if member:
+                            yield ["SREM", self._server.key(f"{name}:{member}"), row.id]
+            yield ["SREM", self._server.key("pending"), each.id]
+        names = {each.id for each in going}
+        for _, place in places:  # version 2 kept no feedback with its decision; the decision may be gone since an earlier batch
+            is_old = loaded.pointers.get(place.name, b"=")[:1] == b"["
+            if place.kind == FEEDBACK and is_old and (place.decision_id in names or loaded.hashes[place.decision_id].decided is None):
+                yield ["UNLINK", *self._feedback_keys(place.name)]
+
+    def _feedback_keys(self, feedback_id: str) -> list[str]:
+        return [self._server.key(f"feedback:{feedback_id}"), self._server.key(f"revisions:{feedback_id}")]

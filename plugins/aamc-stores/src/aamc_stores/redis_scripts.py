@@ -1,0 +1,211 @@
+"""The scripts that a Redis server runs for a log.
+
+A group of writes is committed in two steps. COMMIT looks whether what the group was computed from is still so, and keeps the whole group as one
+value, the journal. APPLY then writes the journal's commands and deletes it. A server that is killed in the middle of a transaction keeps its
+beginning in the append-only file, and runs that with the first transaction after its next start (Redis 7 does). A single command is there whole or
+not at all, so the journal is; and its commands only set values, so it does no harm that some of them run twice. Every reader and
+writer finishes a journal that is left before it goes on. A group is acknowledged after both steps.
+
+A journal is a base position and a size in 8 bytes each, and a MessagePack array of commands: ``[name, argument, ...]`` is a command as it is;
+``[1, n, key, field, value, place, write]`` sets a field to the position base + n and a value, and appends the place to the stream; with a write, the
+field ``p`` too; ``[2, n, key, field, value]`` only sets the field; ``[3, number]`` sets a partition's size; ``[4, n]`` sets the log's last position.
+"""
+
+from __future__ import annotations
+
+_APPLY = """
+local function apply()
+    local journal = redis.call('GET', P .. 'journal')
+    if not journal then return end
+    local base, size = struct.unpack('>I8I8', journal)
+    local stream = P .. 'stream'
+    for _, op in ipairs(cmsgpack.unpack(string.sub(journal, 17))) do
+        local kind = op[1]
+        if kind == 1 or kind == 2 then
+            local position = base + op[2]
+            local number = struct.pack('>I8', position)
+            if op[7] then
+                redis.call('HSET', op[3], op[4], number .. op[5], 'p', number .. op[7])
+            else
+                redis.call('HSET', op[3], op[4], number .. op[5])
+            end
+            if kind == 1 then
+                local added = redis.pcall('XADD', stream, string.format('%.0f-0', position), 'e', op[6])
+                if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller') then error(added.err) end
+            end
+        elseif kind == 3 then
+            redis.call('HSET', P .. 'sizes', op[2], string.format('%.0f', size))
+        elseif kind == 4 then
+            redis.call('SET', P .. 'position', string.format('%.0f', base + op[2]))
+        else
+            redis.call(unpack(op))
+        end
+    end
+    redis.call('DEL', P .. 'journal')
+end
+"""
+_PACK = """
+if redis.call('EXISTS', P .. 'journal') == 1 then return false end
+local function bin(text) return text and '\\198' .. struct.pack('>I4', #text) .. text or '\\192' end
+local function num(value) return '\\203' .. struct.pack('>d', tonumber(value) or 0) end
+local function list(items) return '\\221' .. struct.pack('>I4', #items) .. table.concat(items) end
+local function get(name) return redis.call('GET', P .. name) end
+local function facts()
+    local now, newest, first = redis.call('TIME'), get('newest'), redis.call('HGET', P .. 'templates', '1')
+    return list({num(now[1] + now[2] / 1000000), num(get('position')), num(get('start')), num(get('epoch')), bin(get('states') or ''),
+        num(redis.call('HLEN', P .. 'templates')), bin(first and redis.sha1hex(first) or ''), num(redis.call('HLEN', P .. 'tombstones')),
+        bin(newest), bin(newest and redis.call('HGET', P .. 'partitions', newest)), num(newest and redis.call('HGET', P .. 'sizes', newest))})
+end
+local function decision(id)
+    local found = redis.call('HGETALL', P .. 'decision:' .. id)
+    local items = {bin(id), num(#found / 2)}
+    for i = 1, #found, 2 do
+        if found[i] ~= 'e' and found[i] ~= 'embedding' then
+            items[#items + 1] = bin(found[i])
+            items[#items + 1] = bin(found[i + 1])
+        end
+    end
+    return list(items)
+end
+"""
+
+
+def _script(flags: str, *parts: str) -> str:
+    return "\n".join([f"#!lua{flags}", "local P = KEYS[1]", *parts])
+
+
+_COMMIT = """
+apply()
+for _, check in ipairs(cmsgpack.unpack(ARGV[1])) do
+    local found = redis.call(unpack(check, 2))
+    if tostring(found or '') ~= check[1] then return -1 end
+end
+local base = tonumber(redis.call('GET', P .. 'position')) or 0
+local size = (tonumber(redis.call('HGET', P .. 'sizes', ARGV[3])) or 0) + ARGV[4]
+redis.call('SET', P .. 'journal', struct.pack('>I8I8', base, size) .. ARGV[2])
+return base
+"""
+COMMIT = _script("", _APPLY, _COMMIT)
+"""Keeps a journal. Arguments: checks ``[[expected, command, argument, ...], ...]``, commands, a partition, and the bytes to add to its size.
+
+Returns the base position, or -1 where a check failed.
+"""
+COMMIT_ALWAYS = _script(" flags=allow-oom", _APPLY, _COMMIT)
+"""The same, also when the server's memory is full: for what makes room."""
+APPLY = _script(" flags=allow-oom", _APPLY, "apply()", "return 1")
+"""Finishes a journal."""
+
+EXCERPT = _script(
+    " flags=no-writes",
+    _PACK,
+    """
+local asked = cmsgpack.unpack(ARGV[1])
+local there, decisions, feedback, old = {}, {}, {}, get('moved')
+for i, id in ipairs(asked[1]) do
+    there[id] = true
+    decisions[i] = decision(id)
+end
+for _, id in ipairs(asked[2]) do
+    local kept = get('feedback:' .. id)
+    if kept then
+        local owner = string.sub(kept, 1, 1) == '=' and string.sub(kept, 2)
+        if owner and not there[owner] then
+            there[owner] = true
+            decisions[#decisions + 1] = decision(owner)
+        end
+    end
+    local revisions = old and redis.call('HVALS', P .. 'revisions:' .. id) or {}
+    if kept or #revisions > 0 then
+        local items = {bin(id), bin(kept)}
+        for i = 1, #revisions do items[2 + i] = bin(revisions[i]) end
+        feedback[#feedback + 1] = list(items)
+    end
+end
+return list({facts(), list(decisions), list(feedback)})
+""",
+)
+"""Returns facts on the log, the hashes of some decisions, and the keys of some feedback; nothing while a journal is there."""
+
+BATCH = _script(
+    " flags=no-writes",
+    _PACK,
+    """
+local after, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+local function id(position) return string.format('%.0f-0', position) end
+local function holder(place)
+    local nul = string.find(place, '\\0', 1, true)
+    if nul then
+        local owner = string.sub(place, 1, nul - 1)
+        return owner, redis.call('HGET', P .. 'decision:' .. owner, string.sub(place, nul + 1))
+    end
+    local old = cjson.decode(place)
+    local revision = old[4] or 0
+    if old[1] == 'decision' then
+        return old[3], redis.call('HGET', P .. 'decision:' .. old[3], 'decision/' .. old[2])
+    elseif old[1] == 'attempt' then
+        return old[3], redis.call('HGET', P .. 'decision:' .. old[3], 'attempt/' .. old[2])
+    elseif revision == 0 then
+        return old[3], get('feedback:' .. old[2])
+    end
+    return old[3], redis.call('HGET', P .. 'revisions:' .. old[2], string.format('%.0f', revision))
+end
+local before = after > 0 and redis.call('XRANGE', P .. 'stream', id(after), id(after)) or {}
+local found = limit > 0 and redis.call('XRANGE', P .. 'stream', id(after + 1), '+', 'COUNT', limit) or {}
+local entries, decisions, there = {}, {}, {}
+for i, entry in ipairs(found) do
+    local place = entry[2][2]
+    local owner, value = holder(place)
+    entries[i] = list({num(string.match(entry[1], '^%d+')), bin(place), bin(value)})
+    if value and ARGV[3] == '1' and not there[owner] then
+        there[owner] = true
+        local kept = redis.call('HMGET', P .. 'decision:' .. owner, 'd', 'decision/' .. owner, 'e', 'embedding', 'position')
+        decisions[#decisions + 1] = list({bin(owner), bin(kept[1]), bin(kept[2]), bin(kept[3] or kept[4]), bin(kept[5])})
+    end
+end
+return list({facts(), bin(before[1] and before[1][2][2]), list(entries), list(decisions)})
+""",
+)
+"""Returns facts on the log, the place at a position, the places and entries after it, and their decisions; nothing while a journal is there.
+
+Arguments: the position, the number of entries, and whether decisions are wanted (1 or 0).
+"""
+
+DECISIONS = _script(
+    " flags=no-writes",
+    _PACK,
+    """
+local decisions = {}
+for i, owner in ipairs(cmsgpack.unpack(ARGV[1])) do
+    local kept = redis.call('HMGET', P .. 'decision:' .. owner, 'd', 'decision/' .. owner, 'e', 'embedding', 'position')
+    decisions[i] = list({bin(owner), bin(kept[1]), bin(kept[2]), bin(kept[3] or kept[4]), bin(kept[5])})
+end
+return list({facts(), list(decisions)})
+""",
+)
+"""Returns facts on the log, and some decisions; nothing while a journal is there."""
+
+LEASE = """
+local held = redis.call('GET', KEYS[1])
+if held == ARGV[1] then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    return 1
+end
+if held then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+"""Takes or renews a lease for a token. Arguments: the token, and milliseconds. Returns whether the token has it."""
+RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+"""Gives a token's lease back."""
+
+MOVE = """#!lua
+local P, first = KEYS[1], 0
+local last = redis.call('XREVRANGE', P .. 'stream', '+', '-', 'COUNT', 1)
+if last[1] then first = tonumber(string.match(last[1][1], '^%d+')) end
+local places = redis.call('LRANGE', P .. 'log', first, first + ARGV[1] - 1)
+for i, place in ipairs(places) do
+    redis.call('XADD', P .. 'stream', string.format('%.0f-0', first + i), 'e', place)
+end
+return redis.call('LLEN', P .. 'log') - first - #places
+"""
+"""Moves some places of version 2's list to the stream. Argument: how many. Returns the number that is left."""

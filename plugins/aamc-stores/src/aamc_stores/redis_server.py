@@ -1,0 +1,238 @@
+"""A log's Redis server: keys, scripts, the commit of a group, and errors in the log's words."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+import msgspec
+import redis
+from redis.exceptions import NoScriptError
+
+from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.types import Partition
+from aamc_stores.redis_arguments import packed
+from aamc_stores.redis_scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, LEASE, MOVE, RELEASE
+
+T = TypeVar("T")
+Check = tuple[Any, ...]
+"""What a command must return, as text, and the command."""
+Op = Sequence[Any]
+"""A command of a journal, see :mod:`aamc_stores.redis_scripts`."""
+_LONGEST_PAUSE = 0.02
+_NOT_NOW = (
+    *("OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "command not allowed when used memory", "You can't write against a read only"),
+    *("Can not run script with write flag", "-OOM", "-MISCONF", "Errors writing to the AOF", "BUSY"),
+)
+"""Prefixes of refusals that are about the server's state, not about the content; redis-py takes some words off."""
+_SCRIPTS = (COMMIT, COMMIT_ALWAYS, APPLY, EXCERPT, BATCH, DECISIONS, LEASE, RELEASE, MOVE)
+_FIRST_VERSION = 7
+_decoder = msgspec.msgpack.Decoder()
+
+
+@attrs.frozen
+class Facts:
+    """A log's state when a script read it.
+
+    Attributes:
+        now: The server's time, in seconds since the epoch.
+        position: The last position that the log has given out.
+        start: The position up to which retention has dropped entries.
+        epoch: Number of times that a user was forgotten.
+        states: The id of the last write to snapshots, floors or deltas.
+        templates: The number of templates, and a digest of the first one, which no other log has.
+        tombstones: Number of forgotten users.
+        newest: The newest partition; None in a log without decisions.
+    """
+
+    now: float
+    position: int
+    start: int
+    epoch: int
+    states: str
+    templates: tuple[int, str]
+    tombstones: int
+    newest: Partition | None
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> Facts:
+        """Return what a script found."""
+        now, position, start, epoch, states, count, digest, tombstones, newest, described, size = values
+        partition = None if newest is None else partition_from(int(newest), described, int(size), None)
+        return cls(now, int(position), int(start), int(epoch), states.decode(), (int(count), digest.decode()), int(tombstones), partition)
+
+
+def partition_value(begun: float) -> bytes:
+    """Return what is kept of a partition, without its first position, which stands in front."""
+    return repr(begun).encode()
+
+
+def partition_from(number: int, value: bytes, size: int, last: int | None) -> Partition:
+    """Return a partition from what is kept of it."""
+    return Partition(number, int.from_bytes(value[:8], "big"), last, float(value[8:]), size)
+
+
+def write_id() -> bytes:
+    """Return a random id of a write."""
+    return os.urandom(4).hex().encode()
+
+
+class RedisServer:
+    """The server that holds a log.
+
+    Args:
+        url: The server's URL.
+        name: The URL without its password, for messages.
+        prefix: The prefix of the log's keys.
+        timeout_s: Time after which a server that does not answer counts as away, in seconds.
+
+    Raises:
+        StoreError: The URL is wrong.
+    """
+
+    def __init__(self, url: str, name: str, prefix: str, timeout_s: float) -> None:
+        try:
+            _check_database(url)
+            self.client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        except ValueError as error:
+            raise StoreError(f"{name} is no URL of a Redis server: {error}") from error
+        self.client.connection_pool.connection_kwargs["decode_responses"] = False  # entries are bytes, whatever the URL says
+        self.name = name
+        self._prefix = f"{prefix}:"
+        self._digests = {script: hashlib.sha1(script.encode()).hexdigest() for script in _SCRIPTS}  # noqa: S324  # Redis names scripts so
+
+    def key(self, name: str) -> str:
+        """Return the full name of one of the log's keys."""
+        return self._prefix + name
+
+    def check_version(self) -> None:
+        """Check the server's version.
+
+        Raises:
+            StoreError: The server is too old for the log's scripts.
+        """
+        with self.explained():
+            found = str(self.client.info("server").get("redis_version", _FIRST_VERSION))
+        if int(found.partition(".")[0]) < _FIRST_VERSION:
+            raise StoreError(f"the log {self.name} needs Redis {_FIRST_VERSION} or newer, and the server has version {found}")
+
+    def read(self, script: str, *arguments: Any) -> Any:
+        """Return what a reading script finds, decoded; a journal that is left is finished before."""
+        with self.explained():
+            while (found := self._run(script, arguments)) is None:
+                self._run(APPLY, ())
+            return _decoder.decode(found)
+
+    def commit(self, checks: Iterable[Check], ops: Sequence[Op], *, size: int = 0, partition: int = 0, always: bool = False) -> int | None:
+        """Commit a group of commands, all or none.
+
+        Args:
+            checks: What must still be so.
+            ops: The commands; each may run twice.
+            size: Bytes that they add to a partition.
+            partition: The number of that partition.
+            always: Whether also when the server's memory is full.
+
+        Returns:
+            The log's last position before the group; None where a check failed, so that nothing was committed.
+        """
+        arguments = (packed(list(checks)), packed(ops), str(partition), str(size))
+        with self.explained():
+            calls = [(COMMIT_ALWAYS if always else COMMIT, arguments), (APPLY, ())]
+            try:
+                base = self._run_all(calls)
+            except NoScriptError:  # the server was started anew
+                self._load()
+                base = self._run_all(calls)
+        return None if base < 0 else base
+
+    def change(self, attempt: Callable[[], T | None]) -> T:
+        """Repeat an attempt, with a pause, until it returns something: its checks may fail since another process writes."""
+        while (result := attempt()) is None:
+            time.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311  # no secret
+        return result
+
+    def run(self, script: str, key: str, *arguments: Any) -> Any:
+        """Run a script that has one key."""
+        with self.explained():
+            return self._run(script, arguments, key)
+
+    def hash(self, name: str) -> dict[str, bytes]:
+        """Return a hash by its name."""
+        with self.explained():
+            return {field.decode(): value for field, value in self.client.hgetall(self.key(name)).items()}
+
+    def names(self, name: str) -> list[str]:
+        """Return the members of a set of names, in alphabetical order."""
+        with self.explained():
+            return sorted(member.decode() for member in self.client.smembers(self.key(name)))
+
+    def drop(self) -> None:
+        """Delete all keys."""
+        with self.explained():
+            batch: list[bytes] = []
+            for key in self.client.scan_iter(self.key("*"), count=1000):
+                batch.append(key)
+                if len(batch) == 1000:
+                    self.client.delete(*batch)
+                    batch.clear()
+            if batch:
+                self.client.delete(*batch)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Raise the client's errors as the log's.
+
+        Raises:
+            StoreAwayError: The server cannot be reached, or takes no writes for now.
+            StoreError: The server refused something.
+        """
+        try:
+            yield
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise StoreAwayError(f"the log {self.name} cannot be reached ({error}): see that the server runs and its URL is right") from error
+        except redis.RedisError as error:
+            if str(error).startswith(_NOT_NOW):
+                raise StoreAwayError(f"the log {self.name} cannot be written now ({error})") from error
+            raise StoreError(f"the log {self.name} cannot be used ({error}): nothing was written") from error
+
+    def _run(self, script: str, arguments: Sequence[Any], key: str | None = None) -> Any:
+        key = self._prefix if key is None else key
+        try:
+            return self.client.evalsha(self._digests[script], 1, key, *arguments)
+        except NoScriptError:
+            return self.client.eval(script, 1, key, *arguments)
+
+    def _run_all(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> int:
+        """Run scripts in one round trip; return what the first one does."""
+        with self.client.pipeline(transaction=False) as pipeline:
+            for script, arguments in calls:
+                pipeline.execute_command("EVALSHA", self._digests[script], 1, self._prefix, *arguments)  # type: ignore[no-untyped-call]
+            return int(pipeline.execute()[0])
+
+    def _load(self) -> None:
+        for script in (COMMIT, COMMIT_ALWAYS, APPLY):
+            self.client.script_load(script)
+
+
+def _check_database(url: str) -> None:
+    """Refuse a path that is no number: redis-py would ignore it, and take database 0.
+
+    Raises:
+        ValueError: The path is no number.
+    """
+    path = urlsplit(url).path
+    if not re.fullmatch(r"/?|/\d+", path, re.ASCII):
+        raise ValueError(f"its path is the number of a database, as in redis://localhost:6379/0, not {path[1:]!r}")

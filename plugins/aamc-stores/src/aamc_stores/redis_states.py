@@ -1,0 +1,246 @@
+"""What routers have learned from a log on a Redis server: snapshots, floors and deltas; and the lease of the process that learns."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+
+import attrs
+import msgspec
+
+from aamc_sdk.errors import StoreAwayError
+from aamc_sdk.log import MAX_SNAPSHOTS, continues, decode, encode, leading_on
+from aamc_sdk.types import Snapshot, StateDelta
+from aamc_stores.redis_arguments import binary, packed
+from aamc_stores.redis_scripts import DECISIONS, LEASE, RELEASE
+from aamc_stores.redis_server import Check, Facts, Op, RedisServer, write_id
+
+LEASE_SECONDS = 3.0
+"""Time without renewal after which another process is elected."""
+_RENEWALS = 3
+"""Renewals of a lease while it lasts."""
+_CONTENT_SECONDS = 3600
+"""Time in which a snapshot's content that was written must be committed."""
+SNAPSHOTS, FLOORS = "snapshots", "floors"
+_packer, _unpacker = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
+_NO_NAMES = packed([])
+
+
+@attrs.frozen
+class State:
+    """A snapshot or floor as it is described.
+
+    Attributes:
+        position: The position up to which the router has learned.
+        number: The number of its writing; a later one is greater.
+        last: The name of the log's entry at that position.
+        epoch: The log's epoch at that time.
+        renewed: The server's time at which it was put last, in seconds since the epoch.
+        content: The key of the content.
+    """
+
+    position: int
+    number: int
+    last: str
+    epoch: int
+    renewed: float
+    content: str
+
+    @property
+    def text(self) -> str:
+        """The description as it is kept."""
+        return encode(attrs.astuple(self))
+
+
+class RedisStates:
+    """A log's snapshots, floors and deltas."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._token = uuid.uuid4().hex
+        self._leases: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def facts(self) -> Facts:
+        """Return the log's present state."""
+        return Facts.of(self._server.read(DECISIONS, _NO_NAMES)[0])
+
+    def read(self, kind: str) -> dict[str, State]:
+        """Return the snapshots, or the floors, by name."""
+        return {name: State(*decode(text)) for name, text in self._server.hash(kind).items()}
+
+    def check(self, facts: Facts) -> Check:
+        """Return the check that no snapshot, floor or delta has been written since."""
+        return facts.states, "GET", self._server.key("states")
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        """Return the snapshot of a name, else its floor, else None."""
+        while True:
+            facts = self.facts()
+            kept, floors = self.read(SNAPSHOTS), self.read(FLOORS)
+            state = kept.get(name) or floors.get(name)
+            if state is None:
+                return None
+            with self._server.explained():
+                content = self._server.client.get(state.content)
+            if content is not None or self.facts().states == facts.states:  # else it was replaced meanwhile
+                return None if content is None else Snapshot(state.position, content, state.epoch, state.last)
+
+    def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot, unless there is one that is as new, or it is of a past epoch; note that its router still learns."""
+        key = self._server.key(f"state:{uuid.uuid4().hex}")
+
+        def put() -> bool | None:
+            facts = self.facts()
+            kept, floors, chain = self.read(SNAPSHOTS), self.read(FLOORS), self._chain(name)
+            if snapshot.epoch != facts.epoch:
+                return False
+            number = 1 + max((state.number for states in (kept, floors) for state in states.values()), default=0)
+            new = State(snapshot.position, number, snapshot.last, snapshot.epoch, facts.now, key)
+            ops: list[Op] = []
+            floor, newest = floors.get(name), max((states[name].position for states in (kept, floors) if name in states), default=None)
+            before = self._contents(kept, floors)
+            if floor is not None and floor.position == new.position and floor.epoch < snapshot.epoch:  # without who was forgotten meanwhile
+                floors[name] = new
+            elif newest is None or newest < new.position:
+                kept[name] = new
+                gone = [str(delta.position) for delta in chain if delta.after < new.position]
+                ops += [["HDEL", self._deltas(name), *gone[start : start + 1000]] for start in range(0, len(gone), 1000)]
+            ops += self._renewed(name, kept, floors, facts.now)
+            ops += self._evicted(name, kept, floors)
+            checks = [self.check(facts)]
+            after = self._contents(kept, floors)
+            if key in after:
+                with self._server.explained():
+                    self._server.client.set(key, snapshot.content, ex=_CONTENT_SECONDS)
+                ops.append(["PERSIST", key])
+                checks.append(("1", "EXISTS", key))
+            ops += [["UNLINK", gone] for gone in before - after]
+            ops.append(["SET", self._server.key("states"), binary(write_id())])
+            return None if self._server.commit(checks, ops) is None else True
+
+        self._server.change(put)
+
+    def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
+        """Return the deltas that lead on from a state, nothing where it is the newest, None where nothing leads on."""
+        while True:
+            facts, newest, chain = self.facts(), *self._newest(name)
+            if facts.states == self.facts().states:
+                return leading_on(chain, after, newest) if epoch == facts.epoch else None
+
+    def put_delta(self, name: str, delta: StateDelta) -> bool:
+        """Keep a delta if it leads on from the newest state; return whether it does."""
+
+        def put() -> bool | None:
+            facts = self.facts()
+            if not continues(delta, self._newest(name)[0], facts.epoch):
+                return False
+            value = _packer.encode([delta.after, delta.position, delta.content, delta.epoch, delta.last])
+            ops = [["HSET", self._deltas(name), str(delta.position), binary(value)], ["SET", self._server.key("states"), binary(write_id())]]
+            return None if self._server.commit([self.check(facts)], ops) is None else True
+
+        return self._server.change(put)
+
+    def is_learner(self, name: str) -> bool:
+        """Return whether this process has the lease of a name; it takes one that nobody has, and renews its own."""
+        with self._lock:
+            now, until = time.monotonic(), self._leases.get(name, 0.0)
+            if now < until - LEASE_SECONDS * (1 - 1 / _RENEWALS):
+                return True
+            try:
+                held = self._server.run(LEASE, self._lease(name), self._token, str(round(1000 * LEASE_SECONDS)))
+            except StoreAwayError:
+                return now < until
+            if held:
+                self._leases[name] = now + LEASE_SECONDS  # from before the call, so that it ends here first
+            else:
+                self._leases.pop(name, None)
+            return bool(held)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process has a lease."""
+        now = time.monotonic()
+        with self._lock:
+            return any(now < until for until in self._leases.values())
+
+    def release(self) -> None:
+        """Give the leases back, so that another process is elected at once."""
+        with self._lock:
+            for name in self._leases:
+                try:
+                    self._server.run(RELEASE, self._lease(name), self._token)
+                except StoreAwayError:
+                    return  # they end by themselves
+            self._leases.clear()
+
+    def renewed(self, kept: dict[str, State], floors: dict[str, State]) -> list[tuple[int, float]]:
+        """Return the position of each router's newest snapshot or floor, and when it was put last."""
+        states = [[each[name] for each in (kept, floors) if name in each] for name in {**kept, **floors}]
+        return [(max(state.position for state in each), max(state.renewed for state in each)) for each in states]
+
+    def raised_floors(self, kept: dict[str, State], floors: dict[str, State], since: float) -> list[Op]:
+        """Return the commands that keep the snapshots that were renewed since a time as floors."""
+        ops: list[Op] = []
+        before = self._contents(kept, floors)
+        for name, state in kept.items():
+            if state.renewed >= since and (name not in floors or floors[name].position < state.position):
+                floors[name] = state
+                ops.append(["HSET", self._server.key(FLOORS), name, floors[name].text])
+        if ops:
+            ops += [["UNLINK", gone] for gone in before - self._contents(kept, floors)]
+            ops.append(["SET", self._server.key("states"), binary(write_id())])
+        return ops
+
+    def dropped(self) -> list[Op]:
+        """Return the commands that delete all snapshots and deltas, and leave the floors."""
+        kept, floors = self.read(SNAPSHOTS), self.read(FLOORS)
+        ops: list[Op] = [["UNLINK", key] for key in self._contents(kept, {}) - self._contents({}, floors)]
+        ops += [["UNLINK", self._deltas(name)] for name in {**kept, **floors}]
+        return [*ops, ["DEL", self._server.key(SNAPSHOTS)], ["SET", self._server.key("states"), binary(write_id())]]
+
+    def _newest(self, name: str) -> tuple[int, list[StateDelta]]:
+        """Return the position of the newest state of a name, 0 for none, and the deltas in order."""
+        chain = self._chain(name)
+        states = [state.position for kind in (SNAPSHOTS, FLOORS) if (state := self.read(kind).get(name)) is not None]
+        return max([*states, *(delta.position for delta in chain)], default=0), chain
+
+    def _chain(self, name: str) -> list[StateDelta]:
+        values = self._server.hash(f"deltas:{name}").values()
+        return sorted((StateDelta(*_unpacker.decode(value)) for value in values), key=lambda delta: delta.position)
+
+    def _renewed(self, name: str, kept: dict[str, State], floors: dict[str, State], now: float) -> list[Op]:
+        """Note that a name was put now; return the commands that write its states."""
+        ops: list[Op] = []
+        for kind, states in ((SNAPSHOTS, kept), (FLOORS, floors)):
+            if name in states:
+                states[name] = attrs.evolve(states[name], renewed=now)
+                ops.append(["HSET", self._server.key(kind), name, states[name].text])
+        return ops
+
+    def _evicted(self, name: str, kept: dict[str, State], floors: dict[str, State]) -> list[Op]:
+        """Delete the names of more than may be kept that were put longest ago; return the commands."""
+
+        def age(each: str) -> tuple[bool, float, int]:
+            states = [states[each] for states in (kept, floors) if each in states]
+            return each == name, max(state.renewed for state in states), max(state.number for state in states)
+
+        ops: list[Op] = []
+        for gone in sorted({**kept, **floors}, key=age)[:-MAX_SNAPSHOTS]:
+            kept.pop(gone, None)
+            floors.pop(gone, None)
+            ops += [["HDEL", self._server.key(kind), gone] for kind in (SNAPSHOTS, FLOORS)]
+            ops.append(["UNLINK", self._deltas(gone)])
+        return ops
+
+    def _contents(self, *kinds: dict[str, State]) -> set[str]:
+        """Return the keys of the contents of some states."""
+        return {state.content for kind in kinds for state in kind.values()}
+
+    def _deltas(self, name: str) -> str:
+        return self._server.key(f"deltas:{name}")
+
+    def _lease(self, name: str) -> str:
+        return self._server.key(f"lease:{name}")

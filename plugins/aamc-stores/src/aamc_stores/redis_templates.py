@@ -1,0 +1,58 @@
+"""The templates of a log on a Redis server, see :class:`aamc_sdk.log.Templates`."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+
+from aamc_sdk.log import Row, Templates
+from aamc_stores.redis_arguments import binary
+from aamc_stores.redis_server import Check, Facts, Op, RedisServer
+
+
+class LogTemplates:
+    """A copy of a log's templates, which is brought up to date when it is used.
+
+    A reader and a writer need a copy each: the writer's has templates that are not committed yet.
+    """
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._key = server.key("templates")
+        self._lock = threading.Lock()
+        self.discard()
+
+    def discard(self) -> None:
+        """Forget what is known, after a commit that failed."""
+        self._templates, self._first = Templates(), ""
+
+    def update(self, facts: Facts) -> None:
+        """Read the templates that are new since the last call; all of them if the log is another one now."""
+        count, first = facts.templates
+        with self._lock:
+            if count < len(self._templates) or (self._first and first != self._first):
+                self.discard()
+            known = len(self._templates)
+            if count > known:
+                with self._server.explained():
+                    found = self._server.client.hmget(self._key, [str(number) for number in range(known + 1, count + 1)])
+                self._templates.extend(content for content in found if content is not None)  # None: the log is being dropped
+            self._first = first
+
+    def unpack(self, packed: bytes) -> str:
+        """Return a content from its compressed form."""
+        return self._templates.unpack(packed)
+
+    def pack(self, row: Row, ops: list[Op]) -> bytes:
+        """Return a compressed content; a new template is added to the commands that are to be committed with it."""
+        packed, template = self._templates.pack(row)
+        if template is not None:
+            if not self._first:
+                self._first = hashlib.sha1(template).hexdigest()  # noqa: S324  # to tell logs apart, as the server's script does
+            ops.append(["HSET", self._key, str(len(self._templates)), binary(template)])
+        return packed
+
+    @property
+    def check(self) -> Check:
+        """The check that nobody has added templates meanwhile; taken before packing."""
+        return str(len(self._templates)), "HLEN", self._key
