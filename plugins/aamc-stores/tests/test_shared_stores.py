@@ -306,10 +306,8 @@ def test_a_log_of_version_0_1_keeps_every_entry(log, server):
         assert store.record("e").query.user == "bob"
         again = log(prefix="old")
         assert ids(again) == (["d", "e", "f"], ["d/explicit", "e/judge", "d/explicit"])
-        assert again.health() | {"spooled": 0} == {
-            **{"entries": 13, "position": 10, "pending_feedback": 1, "pending_attempts": 2, "snapshots": 0},
-            **{"spooled": 0, "refused": 0, "away": 0},
-        }
+        expected = {"entries": 13, "position": 10, "pending_feedback": 1, "pending_attempts": 2, "snapshots": 0, "refused": 0, "away": 0}
+        assert again.health().items() >= expected.items()
     finally:
         store.drop()
 

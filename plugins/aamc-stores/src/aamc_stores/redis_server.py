@@ -220,7 +220,11 @@ class RedisServer:
         with self.client.pipeline(transaction=False) as pipeline:
             for script, arguments in calls:
                 pipeline.execute_command("EVALSHA", self._digests[script], 1, self._prefix, *arguments)  # type: ignore[no-untyped-call]
-            return int(pipeline.execute()[0])
+            found = pipeline.execute(raise_on_error=False)  # else the error's message would have the arguments
+        for response in found:
+            if isinstance(response, redis.RedisError):
+                raise response
+        return int(found[0])
 
     def _load(self) -> None:
         for script in (COMMIT, COMMIT_ALWAYS, APPLY):
