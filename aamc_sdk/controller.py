@@ -421,8 +421,8 @@ class MetaController:
         self._guard.check()
         return await asyncio.wrap_future(self._loop.submit(self._complete(query, preference, options, RouteArguments.of(arguments))))
 
-    def forget(self, user: str) -> int:
-        """Erase a user from the log and from the router's state; return the number of the user's decisions.
+    def forget(self, user: str, tenant: str | None = None) -> int:
+        """Erase a user, of one tenant or of all, from the log and from the router's state; return the number of the user's decisions.
 
         The router learns the rest of the log again, and decides requests meanwhile.
 
@@ -432,7 +432,7 @@ class MetaController:
         """
         check_name(user, "the user to forget")
         with self._guard:
-            decisions = self.store.forget(self._user_id(user))
+            decisions = self.store.forget(self._user_id(user), tenant)
             self._log_has_grown()
         return decisions
 
@@ -446,6 +446,18 @@ class MetaController:
         """
         self._guard.check()
         return self._explain(self.store.record(decision_id))
+
+    def health(self) -> dict[str, float]:
+        """Return plain numbers on the log, and on a router that learns from it.
+
+        - ``learner_lag``: positions of the log that the router does not know yet.
+        - ``staleness_s``: seconds since the router last knew the whole log; 0 if it does now.
+        - ``snapshot_age_s``: seconds since the log kept the router's state, as a snapshot or as changes; 0 if it has the present one,
+          or the router has no snapshots.
+        - ``is_learner``: 1 if this process learns from the log, 0 if it takes over what another process learns.
+        - Those of the store, see :meth:`aamc_sdk.interfaces.Store.health`.
+        """
+        return {**self.store.health(), **({} if self.learner is None else self.learner.health())}
 
     def close(self) -> None:
         """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""

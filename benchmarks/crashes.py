@@ -1,16 +1,19 @@
 """Kills a process that records feedback at random times: the log must hold all acknowledged feedback exactly once.
 
-    python benchmarks/crashes.py --kills 50
+    python benchmarks/crashes.py --kills 50 [--max-gb 0.0004]
 
 Eight threads decide and record feedback in one SQLite log, with a router that learns; each line that the
 process writes is an acknowledged piece of feedback. After every kill the next process continues the log. At
 the end the router after a restart, from its snapshot and the later entries, must equal one that learns the
-whole log, byte for byte. Prints JSON.
+whole log, byte for byte. With ``--max-gb`` the log drops partitions meanwhile, again and again: then the router
+after a restart must know each acknowledged piece of feedback exactly once, and the log must count each decision
+once, in the log or in its aggregates. Prints JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -26,7 +29,7 @@ import numpy as np
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
-from aamc_sdk.log import MemoryStore, SqliteOptions, SqliteStore, StoreOptions
+from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, ledger_store, sqlite
 from aamc_sdk.serving import Learner, ServedComponents, learner, state_of
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_reward
@@ -36,8 +39,13 @@ THREADS = 8
 LONGEST_LIFE_SECONDS = 0.4
 
 
+def digest(feedback_id: str) -> str:
+    """Return a short digest of an id, so that the state stays small."""
+    return hashlib.sha256(feedback_id.encode()).hexdigest()[:16]
+
+
 class Posterior(OnlineRouter):
-    """A Beta posterior for each candidate, a count of decisions, and the time of the last update; draws uniformly."""
+    """A Beta posterior for each candidate, a count of decisions, the time of the last update, and what was learned; draws uniformly."""
 
     samples = True
     snapshots = True
@@ -48,6 +56,7 @@ class Posterior(OnlineRouter):
         self.beta = dict.fromkeys(POOL.names, 1.0)
         self.made = 0
         self.last = 0.0
+        self.learned: list[str] = []
 
     def score(self, request: RoutingRequest) -> Scores:
         """Draw uniformly."""
@@ -61,25 +70,30 @@ class Posterior(OnlineRouter):
             self.alpha[feedback.candidate] += 0.99 * feedback.quality  # no binary fraction, so that the order of additions shows
             self.beta[feedback.candidate] += 0.99 * (1 - feedback.quality)
             self.last = feedback.time
+            self.learned.append(digest(feedback.id))
 
     def save(self, folder: Path) -> None:
         """Write the posterior."""
-        write_json(folder / "posterior.json", {"alpha": self.alpha, "beta": self.beta, "made": self.made, "last": self.last})
+        state = {"alpha": self.alpha, "beta": self.beta, "made": self.made, "last": self.last, "learned": self.learned}
+        write_json(folder / "posterior.json", state)
 
     def load(self, folder: Path) -> None:
         """Read the posterior."""
         vars(self).update(read_json(folder / "posterior.json"))
 
 
-def open_log(path: Path) -> SqliteStore:
+def open_log(path: Path, max_gb: float | None = None) -> SqliteStore:
     """Open the log."""
-    return SqliteStore(f"sqlite:{path}", SqliteOptions())
+    return SqliteStore(f"sqlite:{path}", SqliteOptions(retention=Retention(max_gb=max_gb)))
 
 
-def serve(path: Path, acknowledged: int) -> None:
+def serve(path: Path, acknowledged: int, max_gb: float | None) -> None:
     """Decide and record feedback forever, and write the id of each acknowledged piece."""
     learner.SNAPSHOT_EVERY = 100  # so that kills meet the writing of snapshots as well
-    components = ServedComponents(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=open_log(path))
+    ledger_store.RETAIN_SECONDS = 0.02  # and the dropping of partitions
+    sqlite.DROPPED_AT_ONCE = 20
+    store = open_log(path, max_gb)
+    components = ServedComponents(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=store)
     controller = MetaController(components)
 
     def work(me: int) -> None:
@@ -94,13 +108,13 @@ def serve(path: Path, acknowledged: int) -> None:
     signal.pause()
 
 
-def live_and_die(path: Path, seconds: float) -> list[str]:
+def live_and_die(path: Path, seconds: float, max_gb: float | None) -> list[str]:
     """Start a process, kill it some time after its first acknowledgement, and return all acknowledged ids."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        serve(path, writing)
+        serve(path, writing, max_gb)
     os.close(writing)
     with os.fdopen(reading) as lines:
         found = [lines.readline()]
@@ -111,11 +125,11 @@ def live_and_die(path: Path, seconds: float) -> list[str]:
     return [line.strip() for line in found if line.endswith("\n")]
 
 
-def learned(store: Store) -> bytes:
-    """Return the state of a router that starts on a log."""
+def restarted(store: Store) -> Posterior:
+    """Return a router that starts on a log."""
     router = Posterior()
     Learner(store, router, lambda _: None).close()
-    return state_of(router)
+    return router
 
 
 def everything(store: SqliteStore) -> list[str]:
@@ -128,24 +142,47 @@ def everything(store: SqliteStore) -> list[str]:
     return found
 
 
+def found_whole(store: SqliteStore, acknowledged: list[str]) -> dict[str, object]:
+    """Compare a log that dropped nothing with what was acknowledged."""
+    kept, anew = everything(store), MemoryStore("memory:", StoreOptions())
+    anew.add(store.rows(0, limit=10**9))
+    lost, twice = len(set(acknowledged) - set(kept)), len(kept) - len(set(kept))
+    return {"kept": len(kept), "lost": lost, "twice": twice, "same_posterior": state_of(restarted(store)) == state_of(restarted(anew))}
+
+
+def found_dropped(store: SqliteStore, acknowledged: list[str]) -> dict[str, object]:
+    """Compare the router that learned from a log with what was acknowledged."""
+    health, router = store.health(), restarted(store)
+    learned, dropped = set(router.learned), sum(each.decisions for each in store.aggregates())
+    return {
+        "kept": len(everything(store)),
+        "learned": len(router.learned),
+        "lost": len(set(map(digest, acknowledged)) - learned),
+        "twice": len(router.learned) - len(learned),
+        "decisions": router.made,
+        "dropped": dropped,
+        "decisions_counted_once": router.made == dropped + len(store.outcomes()),
+        "partitions": health["partitions"],
+        "size_bytes": health["size_bytes"],
+        "start": health["start"],
+    }
+
+
 def main() -> None:
     """Kill ``--kills`` times and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-gb", type=float, help="The size beyond which the log drops partitions (default: no limit).")
     arguments = parser.parse_args()
-    draws = random.Random(arguments.seed)
+    draws, max_gb = random.Random(arguments.seed), arguments.max_gb
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.db"
         open_log(path).close()
-        acknowledged = [name for _ in range(arguments.kills) for name in live_and_die(path, draws.uniform(0, LONGEST_LIFE_SECONDS))]
+        acknowledged = [name for _ in range(arguments.kills) for name in live_and_die(path, draws.uniform(0, LONGEST_LIFE_SECONDS), max_gb)]
         with closing(open_log(path)) as store:
-            kept, anew = everything(store), MemoryStore("memory:", StoreOptions())
-            anew.add(store.rows(0, limit=10**9))
-            same = learned(store) == learned(anew)
-    counts = {"acknowledged": len(acknowledged), "kept": len(kept)}
-    lost, twice = len(set(acknowledged) - set(kept)), len(kept) - len(set(kept))
-    print(json.dumps({"kills": arguments.kills, **counts, "lost": lost, "twice": twice, "same_posterior": same}))
+            found = found_whole(store, acknowledged) if max_gb is None else found_dropped(store, acknowledged)
+    print(json.dumps({"kills": arguments.kills, "acknowledged": len(acknowledged), **found}))
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def play(env: QueueEnvironment, request: RoutingRequest, router: Router, prefere
 def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Train on one instance and return figures of all routers."""
     services = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None, seed=seed, device=args.device)
-    env = QueueEnvironment(QueueOptions(load=args.load), services)
+    env = QueueEnvironment(QueueOptions(load=args.load, service_by_length=False), services)
     splits = {split: sample_queries(read_world("default"), size, 1000 * seed + size) for split, size in SIZES.items()}
     env.prepare(splits)
     outcomes = env.dataset("train").outcomes

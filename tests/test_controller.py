@@ -673,3 +673,20 @@ def test_a_batch_ends_at_the_feedback_that_is_refused(controller: MetaController
     with pytest.raises(StoreError, match="'nobody'"):
         controller.feedback_batch(given)
     assert [feedback.source for feedback in controller.store.experience().feedback] == ["a"]
+
+
+def test_health_is_plain_numbers_of_the_log_and_of_learning() -> None:
+    with build("counting") as controller:
+        controller.feedback(controller.route("Hi").id, quality=1.0)
+        learned(controller)
+        health = controller.health()
+        assert {name: health[name] for name in ("position", "learner_lag", "staleness_s", "is_learner")} == {
+            "position": 2,
+            "learner_lag": 0,
+            "staleness_s": 0,
+            "is_learner": 1,
+        }
+        assert health["snapshot_age_s"] == 0  # this router has no snapshots
+        assert all(isinstance(number, int | float) for number in health.values())
+    with build("coin") as controller:
+        assert "learner_lag" not in controller.health()

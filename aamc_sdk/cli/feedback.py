@@ -7,18 +7,19 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON, RUN, STORE, InputFile, Number
+from aamc_sdk.cli.options import JSON, RUN, SINCE, STORE, UNTIL, InputFile, Number, check_range
 from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError, quantity
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
-    from aamc_sdk.log import Entry, LedgerStore
+    from aamc_sdk.log import Entry, LedgerStore, Selection
 
 _LINES_AT_ONCE = 1000
 
@@ -103,30 +104,121 @@ def _is_known(log: Store, decision_id: str, wait: bool) -> bool:
 
 
 @feedback.command()
-@click.argument("file", default="-", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("target", metavar="FILE", default="-", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--format", "form", default="jsonl", metavar="NAME", help="jsonl, or a store that reads such files: parquet (default: jsonl).")
+@click.option("--tenant", metavar="T", help="Only decisions of a tenant, with their attempts and feedback.")
+@SINCE
+@UNTIL
 @RUN
 @STORE
+@JSON
 @click.pass_context
-def export(ctx: click.Context, file: Path, run: Path, store: str | None) -> None:
-    """Write the log as JSON Lines to FILE, or to standard output: decisions, attempts and feedback in log order."""
+def export(
+    ctx: click.Context,
+    /,
+    target: Path,
+    form: str,
+    tenant: str | None,
+    since: float | None,
+    until: float | None,
+    run: Path,
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Write the log to FILE, or to standard output, as JSON Lines: decisions, attempts and feedback in log order.
+
+    With --format parquet, FILE is a folder, which gets a file for each of the log's partitions, or one for the decisions that were chosen. Read
+    it as the store parquet:FOLDER. The log remembers these files, and forgetting a user erases the user there too.
+
+    Example: aamc feedback export --format parquet --since 2026-11-01 exported/
+    """
+    from aamc_sdk.cli.output import write_json_line
+    from aamc_sdk.log import Selection
+
+    check_range(since, until)
+    if as_json and str(target) == "-":
+        raise click.UsageError("--json needs a FILE, since the entries are written to standard output")
+    chosen = Selection(tenant, since, until)
+    with _opened(ctx, run, store) as log:
+        if form == "jsonl":
+            files, written = [target], _export_lines(_ledger(log), target, chosen)
+        else:
+            files, written = _export_files(ctx, _ledger(log), target, form, chosen)
+    if as_json:
+        write_json_line({"schema": 1, "entries": written, "files": [str(file) for file in files]})
+    else:
+        into = "" if form == "jsonl" else f" to {quantity(len(files), 'file')}"
+        click.echo(f"{quantity(written, 'entry', 'entries')} exported{into}.", err=True)
+
+
+def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> int:
+    """Write entries as JSON Lines, those that are pending last if all are meant; return how many they are."""
     from aamc_sdk.log import line_of
     from aamc_sdk.storage import replacing
 
     written = 0
-    with _opened(ctx, run, store) as log, nullcontext(sys.stdout.buffer) if str(file) == "-" else replacing(file) as out:
-        for entry in _entries(_ledger(log)):
-            out.write(line_of(entry).encode() + b"\n")
+    pending = log.pending_rows() if chosen.is_all else ()
+    with nullcontext(sys.stdout.buffer) if str(file) == "-" else replacing(file) as out:
+        for row in itertools.chain((row for _, row in chosen.rows(log)), pending):
+            out.write(line_of(row).encode() + b"\n")
             written += 1
-    click.echo(f"{quantity(written, 'entry', 'entries')} exported.", err=True)
+    return written
 
 
-def _entries(log: LedgerStore) -> Iterator[Entry]:
-    """Yield all entries, pending ones last."""
-    position = 0
-    while rows := log.rows(position):
-        yield from rows
-        position += len(rows)
-    yield from log.pending_rows()
+def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str, chosen: Selection) -> tuple[list[Path], int]:
+    """Write entries to files of a format; return the files and the number of entries."""
+    from aamc_sdk.log import ExportFormat, export_files
+
+    found = plugins_of(ctx).load("store", form)
+    if not issubclass(found, ExportFormat):
+        raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, and {form} is none")
+    if str(folder) == "-" or folder.is_file():
+        raise click.UsageError(f"--format {form} writes several files: name a folder, not {folder}")
+    return export_files(log, folder, form, found, chosen)
+
+
+@feedback.command()
+@RUN
+@STORE
+@JSON
+@click.pass_context
+def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
+    """Drop what is beyond the limits of the log's retention, now; a server that has the log open does so every minute.
+
+    Example: aamc feedback retain --store 'sqlite:state.db?retention={days: 30}'
+    """
+    from aamc_sdk.cli.output import write_json_line
+
+    with _opened(ctx, run, store) as log:
+        before = len(log.partitions())
+        decisions = log.retain()
+        left = len(log.partitions())
+    if as_json:
+        write_json_line({"schema": 1, "decisions": decisions, "partitions_dropped": before - left, "partitions": left})
+    else:
+        click.echo(f"{quantity(decisions, 'decision')} and {quantity(before - left, 'partition')} dropped; {left} left.", err=True)
+
+
+@feedback.command()
+@RUN
+@STORE
+@JSON
+@click.pass_context
+def partitions(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
+    """Show the log's partitions: which decisions they hold, since when, and how large they are."""
+    import attrs
+
+    from aamc_sdk.cli.output import write_json_line
+
+    with _opened(ctx, run, store) as log:
+        found = log.partitions()
+    if as_json:
+        write_json_line({"schema": 1, "partitions": [attrs.asdict(partition) for partition in found]})
+        return
+    for each in found:
+        begun = datetime.fromtimestamp(each.begun, timezone.utc).isoformat(timespec="seconds")
+        last = "now" if each.last is None else f"{each.last:,}"
+        click.echo(f"{each.number:>6}  {begun}  {each.first:>14,} to {last:<14}  {each.size / 1e6:,.1f} MB")
 
 
 @feedback.command("import")
@@ -175,22 +267,28 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]],
 
 
 @feedback.command()
-@click.option("--user", required=True, help="User whose decisions to erase.")
+@click.option("--user", help="User whose decisions to erase.")
+@click.option("--tenant", metavar="T", help="Without --user, erase all users of a tenant, and its name; else the user in this tenant only.")
 @click.option("--user-key-file", type=InputFile(), help="File of the key that turns user ids into the log's pseudonyms.")
 @RUN
 @STORE
 @JSON
 @click.pass_context
-def forget(ctx: click.Context, user: str, user_key_file: Path | None, run: Path, store: str | None, as_json: bool) -> None:
-    """Erase a user from the log: user, session, text and embedding of their decisions. Routers then learn the log again."""
+def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_file: Path | None, run: Path, store: str | None, as_json: bool) -> None:
+    """Erase a user or a tenant from the log and its exports: user, session, text and embedding of their decisions.
+
+    Routers then learn the log again.
+    """
     from aamc_sdk.cli.output import write_json_line
     from aamc_sdk.serving.pseudonyms import pseudonym, read_key
 
-    log_user = user if user_key_file is None else pseudonym(user, read_key(user_key_file))
+    if user is None and tenant is None:
+        raise click.UsageError("name whom to forget: --user, --tenant, or both")
+    log_user = user if user is None or user_key_file is None else pseudonym(user, read_key(user_key_file))
     with _opened(ctx, run, store) as log:
-        decisions = log.forget(log_user)
+        decisions = log.forget(log_user) if tenant is None else log.forget(log_user, tenant)
     if as_json:
-        write_json_line({"schema": 1, "user": log_user, "decisions": decisions})
+        write_json_line({"schema": 1, "user": log_user, "tenant": tenant, "decisions": decisions})
     else:
-        hint = "" if decisions or user_key_file else " (if user ids are hashed, give the key's file with --user-key-file)"
+        hint = "" if decisions or user_key_file or user is None else " (if user ids are hashed, give the key's file with --user-key-file)"
         click.echo(f"{quantity(decisions, 'decision')} erased{hint}.", err=True)

@@ -78,6 +78,10 @@ class Store(abc.ABC):
         Feedback and attempts without a candidate come with the candidate that served.
         """
 
+    def position(self) -> int:
+        """Return the log's last position. Asked several times a second where learning is shared, so a store overrides it by something cheap."""
+        return int(self.health().get("position", 0))
+
     @abc.abstractmethod
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision is not in the log."""
@@ -162,11 +166,15 @@ class Store(abc.ABC):
         """Return sums over the decisions that retention has dropped, by day, tenant and chosen candidate."""
         return ()
 
-    def forget(self, user: str) -> int:
-        """Erase user, session, text, embedding and fingerprint of a user's decisions; return how many they are.
+    def forget(self, user: str | None, tenant: str | None = None) -> int:
+        """Erase user, session, text, embedding and fingerprint of decisions; return how many they are.
 
         Snapshots are dropped, since they were learned from these decisions, and a new epoch begins. Of those that cover a dropped partition, one is
         kept: a router that continues from it removes the forgotten users, and puts it back without them.
+
+        Args:
+            user: The user; None for all users of the tenant, whose name is then erased too.
+            tenant: The tenant; None for the user in all tenants.
 
         Raises:
             StoreError: This store cannot.
@@ -174,7 +182,10 @@ class Store(abc.ABC):
         raise StoreError(f"the store {self.url} cannot forget a user")
 
     def forgotten(self, users: Collection[str]) -> Collection[str]:
-        """Return which of some users were forgotten, so that records kept elsewhere can be erased too; none if the store does not know."""
+        """Return which of some users were forgotten, so that records kept elsewhere can be erased too; none if the store does not know.
+
+        A tenant's user may be named by tenant, the character NUL and user.
+        """
         return ()
 
     def health(self) -> Mapping[str, float]:

@@ -2,6 +2,7 @@
 
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_text, aggregates_of, combined
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
+from aamc_sdk.log.exports import Export, ExportFormat, ExportWriter, Selection, export_files
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
@@ -17,6 +18,7 @@ from aamc_sdk.log.rows import (
     COLUMNS,
     DECISION,
     FEEDBACK,
+    Erasure,
     Retention,
     Row,
     StoreOptions,
@@ -43,7 +45,11 @@ __all__ = [
     "Batch",
     "ClockReading",
     "Entry",
+    "Erasure",
     "Excerpt",
+    "Export",
+    "ExportFormat",
+    "ExportWriter",
     "GroupCommit",
     "Ledger",
     "LedgerStore",
@@ -51,6 +57,7 @@ __all__ = [
     "Retention",
     "Row",
     "RowOutcomes",
+    "Selection",
     "SqliteOptions",
     "SqliteStore",
     "StoreOptions",
@@ -76,6 +83,7 @@ __all__ = [
     "episode_of",
     "erased",
     "erased_if_forgotten",
+    "export_files",
     "followed",
     "is_within",
     "leading_on",

@@ -24,6 +24,7 @@ class Batch:
         replaced: The revisions of feedback that entries of the batch replaced.
         last: Name of the entry at the position; that of the last row, else of the entry before the batch, when None.
         start: The position up to which retention has dropped entries, 0 for none.
+        positions: The position of each entry; without any, the last ones up to ``position``.
     """
 
     position: int
@@ -34,6 +35,12 @@ class Batch:
     replaced: Sequence[Row] = ()
     last: str | None = None
     start: int = 0
+    positions: Sequence[int] = ()
+
+    @property
+    def placed(self) -> Iterable[tuple[int, Row]]:
+        """The entries with their positions."""
+        return zip(self.positions or range(self.position - len(self.rows) + 1, self.position + 1), self.rows, strict=True)
 
     def experience(self) -> Experience:
         """Return the batch as an experience."""

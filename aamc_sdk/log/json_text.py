@@ -15,7 +15,9 @@ from aamc_sdk.storage import plain, to_json
 
 
 def _converted(value: Any) -> Any:
-    """Return an array as a list, and so on."""
+    """Return an array as a list, and so on. Of a list msgspec writes NaN as null itself."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
     found = plain(value)
     if found is value:
         raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")

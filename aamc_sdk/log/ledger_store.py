@@ -7,15 +7,17 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 
-from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.errors import AamcError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.experience import Batch
+from aamc_sdk.log.exports import Export
 from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.outcomes import RowOutcomes, is_within
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
@@ -23,14 +25,15 @@ from aamc_sdk.log.rows import (
     ATTEMPT,
     DECISION,
     FEEDBACK,
+    Erasure,
     Row,
     StoreOptions,
     attempt_row,
     decision_from,
     decision_row,
     feedback_from,
+    is_forgotten,
     redacted,
-    user_digest,
 )
 from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback, drop_pending
 from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Record
@@ -45,6 +48,8 @@ EXPIRY_SECONDS = 3600.0
 """Time between two searches for pending entries that came too long ago."""
 EXPIRIES = 10
 """Searches for pending entries while the log takes as much feedback as may be pending."""
+READ_AT_ONCE = 5000
+"""Entries of one batch when a whole log is read."""
 BATCH_ENTRIES = 1000
 """Entries in one write; others' writes come between two of them."""
 
@@ -56,6 +61,8 @@ class LedgerStore(Store):
     """
 
     Config = StoreOptions
+    formats: Callable[[str], type[Any]] | None = None
+    """Returns the class of an export's format by its name; set where the store is opened with plugins."""
     _next_expiry = 0.0
     _added = 0
     _retention: threading.Thread | None = None
@@ -187,26 +194,66 @@ class LedgerStore(Store):
                     logger.warning("the log could not be brought within its limits, which is tried again: %s", error)
                 reported = str(error)
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are. Others' writes come between two batches."""
-        decisions = 0
-        while (erased := self._erase(user, BATCH_ENTRIES)) == BATCH_ENTRIES:
-            decisions += erased
-        return decisions + erased
+    def forget(self, user: str | None, tenant: str | None = None) -> int:
+        """Erase a user's decisions, within a tenant or in all of them, or all of a tenant's; return how many they are.
+
+        Others' writes come between two batches. Then the exports that the store knows are written again without these decisions.
+        """
+        erasure = Erasure(user, tenant)
+        decisions = self._erase_all(erasure)
+        self._erase_exports(erasure)
+        return decisions
+
+    def _erase_all(self, erasure: Erasure) -> int:
+        decisions = position = 0
+        if erasure.tenant is None:
+            if erasure.user is None:
+                raise StoreError("name a user or a tenant to forget")
+            while (count := self._erase(erasure.user, BATCH_ENTRIES)) == BATCH_ENTRIES:
+                decisions += count
+            return decisions + count
+        while True:
+            count, position = self._erase_of_tenant(erasure, position, BATCH_ENTRIES)
+            decisions += count
+            if count < BATCH_ENTRIES:
+                return decisions
+
+    def exports(self) -> Sequence[Export]:
+        """Return the files that entries of this log were exported to, as far as the store knows them."""
+        return ()
+
+    def note_export(self, export: Export) -> None:
+        """Remember a file that entries are exported to, so that ``forget`` writes it again."""
+        logger.warning("the store %s does not remember its exports: export %s again after a user is forgotten", self.url, export.path)
+
+    def _erase_exports(self, erasure: Erasure) -> None:
+        """Write the known exports again without some decisions; a warning names those that cannot be."""
+        for export in self.exports():
+            try:
+                if self.formats is None:
+                    raise StoreError(f"no plugin for the format {export.format!r} is loaded")
+                self.formats(export.format).erase(Path(export.path), erasure)
+            except (AamcError, OSError) as error:
+                logger.warning("the export %s could not be erased (%s): delete it, or forget the user again", export.path, error)
+
+    def position(self) -> int:
+        """Return the log's last position."""
+        position, _ = self._counts()
+        return position
 
     def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays, without building an object for each entry."""
         found = RowOutcomes(columns)
-        for row in self.entries():
+        for _, row in self.placed():
             if row.kind != DECISION or is_within(row.time, since, until):
                 found.add_row(row)
         return found.outcomes()
 
-    def entries(self, after: int = 0) -> Iterator[Row]:
-        """Yield the entries after a position, in log order."""
-        while (batch := self.batch(after, BATCH_ENTRIES)).position > after:
+    def placed(self, after: int = 0) -> Iterator[tuple[int, Row]]:
+        """Yield the entries after a position with their positions, in log order."""
+        while (batch := self.batch(after, READ_AT_ONCE)).position > after:
+            yield from batch.placed
             after = batch.position
-            yield from batch.rows
 
     def pending(self) -> Sequence[Feedback]:
         """Return the feedback whose decision is not in the log."""
@@ -215,21 +262,26 @@ class LedgerStore(Store):
     def forgotten(self, users: Collection[str]) -> Collection[str]:
         """Return which of some users were forgotten."""
         known = self._forgotten_digests()
-        return {user for user in users if user_digest(user) in known} if known else ()
+        return {user for user in users if is_forgotten(user, known)} if known else ()
 
     def health(self) -> Mapping[str, float]:
         """Return numbers of entries by state."""
-        kinds = [row.kind for row in self.pending_rows()]
         position, snapshots = self._counts()
+        feedback, attempts = self._pending_counts()
         return {
-            "entries": position + len(kinds),
+            "entries": position + feedback + attempts,
             "position": position,
-            "pending_feedback": kinds.count(FEEDBACK),
-            "pending_attempts": kinds.count(ATTEMPT),
+            "pending_feedback": feedback,
+            "pending_attempts": attempts,
             "snapshots": snapshots,
             "unlogged": self._unlogged,
             **self._own_health(),
         }
+
+    def _pending_counts(self) -> tuple[int, int]:
+        """Return the number of pending pieces of feedback, and of pending attempts."""
+        kinds = [row.kind for row in self.pending_rows()]
+        return kinds.count(FEEDBACK), kinds.count(ATTEMPT)
 
     @abc.abstractmethod
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
@@ -253,6 +305,14 @@ class LedgerStore(Store):
             StoreError: This store cannot.
         """
         raise StoreError(f"the store {self.url} cannot forget a user")
+
+    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` of a tenant's decisions after a position, like :meth:`_erase`; return how many, and the last one's position.
+
+        Raises:
+            StoreError: This store cannot.
+        """
+        raise StoreError(f"the store {self.url} cannot forget within a tenant")
 
     @abc.abstractmethod
     def _counts(self) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.learned_states import continues, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory_ledger import MemoryLedger
-from aamc_sdk.log.rows import Row
+from aamc_sdk.log.rows import Erasure, Row
 from aamc_sdk.log.rules import Write, append_feedback
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot, StateDelta
 
@@ -120,6 +120,10 @@ class MemoryStore(LedgerStore):
     def _erase(self, user: str, limit: int) -> int:
         with self._lock:
             return self._open.erase(user, limit)
+
+    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        with self._lock:
+            return self._open.erase_of_tenant(erasure, after, limit)
 
     def _counts(self) -> tuple[int, int]:
         with self._lock:

@@ -18,15 +18,14 @@ from aamc_sdk.log.rows import (
     ATTEMPT,
     DECISION,
     FEEDBACK,
+    Erasure,
     Row,
     attempt_from,
     decision_row,
-    erased,
     erased_if_forgotten,
     feedback_from,
     feedback_row,
     record_from,
-    user_digest,
     without_text,
 )
 from aamc_sdk.log.rules import warn_of_pending
@@ -174,17 +173,23 @@ class MemoryLedger:
 
     def erase(self, user: str, limit: int) -> int:
         """Erase at most ``limit`` of a user's decisions; return how many they are. If they are fewer, the user is forgotten."""
-        found = (position for position in self._positions[DECISION].values() if self._record(position).query.user == user)
+        return self.erase_of_tenant(Erasure(user), 0, limit)[0]
+
+    def erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` decisions after a position; return how many, and the last one's position."""
+        user, tenant = erasure.user, erasure.tenant
+        queries = ((position, self._record(position).query) for position in self._positions[DECISION].values() if position >= after)
+        found = (place for place, query in queries if user in (None, query.user) and tenant in (None, query.tenant))
         positions = list(itertools.islice(found, limit))
         for position in positions:
-            self._log[position] = erased(self._row(position))
+            self._log[position] = erasure.applied(self._row(position))
             self._rows.pop(position, None)
         if len(positions) < limit:
             self.snapshots.clear()
             self.epoch += 1
-            self.forgotten[user_digest(user)] = time.time()
+            self.forgotten[erasure.digest] = time.time()
             self.deltas.clear()
-        return len(positions)
+        return len(positions), 1 + positions[-1] if positions else after
 
     def _pending_revisions(self, kind: str, entry_id: str) -> list[Row]:
         if kind != FEEDBACK:

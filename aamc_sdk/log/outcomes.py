@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -41,6 +41,13 @@ class _Expected(msgspec.Struct, gc=False):
 
 class _Query(msgspec.Struct, gc=False):
     text: str
+    user: str | None = None
+    session: str | None = None
+    needs: list[str] = []
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_on: str | None = None
+    turns: list[dict[str, Any]] = []
     tenant: str | None = None
 
 
@@ -54,7 +61,7 @@ class _Drawn(msgspec.Struct, gc=False):
 
 class _Content(msgspec.Struct, gc=False):
     decision: _Decision
-    query: msgspec.Raw
+    query: _Query
     estimates: _Estimates
     candidates: tuple[str, ...]
     expected: _Expected
@@ -74,7 +81,7 @@ class Judgement(msgspec.Struct, gc=False):
     source: str = "explicit"
 
 
-_CONTENT, _DRAWN, _QUERY = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Drawn), msgspec.json.Decoder(_Query)
+_CONTENT, _DRAWN = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Drawn)
 _JUDGEMENT = msgspec.json.Decoder(Judgement)
 
 
@@ -108,8 +115,7 @@ class RowOutcomes(OutcomeJoin):
 
 def _fields(decision_id: str, time: float, content: str | bytes, embedding: bytes | None) -> DecisionFields:
     found = decoded(_CONTENT, content, decision_id)
-    decision, estimates, expected = found.decision, found.estimates, found.expected
-    query = decoded(_QUERY, bytes(found.query), decision_id)
+    decision, estimates, expected, query = found.decision, found.estimates, found.expected, found.query
     return DecisionFields(
         time,
         decision.candidate,
@@ -119,7 +125,7 @@ def _fields(decision_id: str, time: float, content: str | bytes, embedding: byte
         decision.preference,
         found.preference_given,
         found.candidates,
-        bytes(found.query),
+        query,
         query.text,
         query.tenant,
         expected.quality,
@@ -137,8 +143,8 @@ def _fields(decision_id: str, time: float, content: str | bytes, embedding: byte
     )
 
 
-def _query(content: bytes) -> Query:
-    return query_from(json.loads(content))
+def _query(kept: _Query) -> Query:
+    return query_from(msgspec.structs.asdict(kept))
 
 
 def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -> T:
@@ -156,10 +162,7 @@ def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -
 def _converted(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -> T:
     """Return the same of a content with half of a surrogate pair, which msgspec refuses."""
     try:
-        document = json.loads(content)
-        if isinstance(document, dict) and "query" in document:
-            document["query"] = msgspec.Raw(json.dumps(document["query"]).encode())
-        return msgspec.convert(document, decoder.type)
+        return msgspec.convert(json.loads(content), decoder.type)
     except (ValueError, msgspec.MsgspecError) as error:
         raise StoreError(f"the log's entry {name!r} is damaged ({error}): restore a copy of the log") from error
 

@@ -69,12 +69,23 @@ class Templates:
         """
         if isinstance(packed, str):
             return packed
+        try:
+            return self.unpack_bytes(packed).decode()
+        except UnicodeDecodeError as error:
+            raise StoreError(f"an entry of the log is damaged ({error}): restore a copy of the log") from error
+
+    def unpack_bytes(self, packed: bytes) -> bytes:
+        """Return a content in UTF-8.
+
+        Raises:
+            StoreError: It is damaged, or its template is missing.
+        """
         number = packed[0] if packed else len(self) + 1
         try:
             if number == _PLAIN:
-                return packed[1:].decode()
-            return zlib.decompressobj(-zlib.MAX_WBITS, self._contents[number - 1]).decompress(packed[1:]).decode()
-        except (IndexError, zlib.error, UnicodeDecodeError) as error:
+                return packed[1:]
+            return zlib.decompressobj(-zlib.MAX_WBITS, self._contents[number - 1]).decompress(packed[1:])
+        except (IndexError, zlib.error) as error:
             raise StoreError(f"an entry of the log is damaged (template {number} of {len(self)}, {error}): restore a copy of the log") from error
 
     def _deflated(self, content: bytes, number: int) -> bytes:

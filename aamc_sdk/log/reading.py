@@ -6,12 +6,9 @@ from collections.abc import Iterator
 
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.ledger_store import LedgerStore
+from aamc_sdk.log.ledger_store import READ_AT_ONCE, LedgerStore
 from aamc_sdk.log.rows import attempt_row, decision_row, feedback_row
 from aamc_sdk.types import Attempt
-
-READ_AT_ONCE = 5000
-"""Entries of one batch: more would not be read sooner."""
 
 
 def read_batches(store: Store, after: int = 0) -> Iterator[Batch]:

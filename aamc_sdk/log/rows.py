@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -50,6 +50,8 @@ KIND_COLUMNS: Mapping[str, Sequence[str]] = {
     ATTEMPT: [name for name in COLUMNS if name not in ("tenant", "user_id", "episode", "propensity", "quality", "beaten")],
 }
 """The columns that a kind of entry fills; the others are NULL."""
+SEPARATOR = "\0"
+"""Separates tenant and user in the name of a tenant's user; no id contains it."""
 _FLOAT32 = np.dtype("<f4")
 _FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
 _LATER_FIELDS: Mapping[type[Any], Mapping[str, Any]] = {
@@ -279,8 +281,37 @@ def user_digest(user: str) -> str:
     return hashlib.sha256(f"forgotten by aamc: {user}".encode(errors="surrogatepass")).hexdigest()
 
 
+@attrs.frozen
+class Erasure:
+    """Whose decisions are erased: a user's, a tenant's, or those of a user within a tenant.
+
+    Attributes:
+        user: The user; None for all users of the tenant, and then the tenant's name is erased too.
+        tenant: The tenant; None for the user in all tenants.
+    """
+
+    user: str | None
+    tenant: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The digest that stays, see :func:`user_digest`."""
+        return user_digest(self.user or "" if self.tenant is None else f"{self.tenant}{SEPARATOR}{self.user or ''}")
+
+    def covers(self, row: Row) -> bool:
+        """Return whether a decision is one of these."""
+        columns = columns_of(row)
+        return (self.user is None or columns["user_id"] == self.user) and (self.tenant is None or columns["tenant"] == self.tenant)
+
+    def applied(self, row: Row) -> Row:
+        """Return a decision's row, erased."""
+        if self.user is not None:
+            return erased(row)
+        return _with_query(row, attrs.evolve(query_from(erased(row).fields["query"]), tenant=None), embedding=None, fingerprint="")
+
+
 def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> list[Row]:
-    """Return rows with the decisions erased that forgotten users made before they were forgotten.
+    """Return rows with the decisions erased that forgotten users and tenants made before they were forgotten.
 
     Such decisions come late: from a spool, an import, or a copy of the log. One of an unknown time (0) is taken for new.
 
@@ -290,12 +321,31 @@ def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> 
     """
     if not forgotten:
         return list(rows)
-    return [erased(row) if row.kind == DECISION and _is_forgotten(row, forgotten) else row for row in rows]
+    return [_erased_if_forgotten(row, forgotten) if row.kind == DECISION else row for row in rows]
 
 
-def _is_forgotten(row: Row, forgotten: Mapping[str, float]) -> bool:
-    user = columns_of(row)["user_id"]
-    return user is not None and 0 < row.time <= forgotten.get(user_digest(user), -math.inf)  # 0 is unknown, and taken for now
+def _erased_if_forgotten(row: Row, forgotten: Mapping[str, float]) -> Row:
+    columns = columns_of(row)
+    user, tenant = columns["user_id"], columns["tenant"]
+    erasures = [Erasure(None, tenant)] if tenant is not None else []
+    if user is not None:
+        erasures += [Erasure(user), Erasure(user, tenant)]
+    for erasure in erasures:
+        if 0 < row.time <= forgotten.get(erasure.digest, -math.inf):  # 0 is unknown, and taken for now
+            return erasure.applied(row)
+    return row
+
+
+def is_forgotten(name: str, forgotten: Container[str]) -> bool:
+    """Return whether a user was forgotten.
+
+    Args:
+        name: The user's id, or tenant and user separated by ``SEPARATOR``.
+        forgotten: The digests of those who were forgotten.
+    """
+    tenant, separator, user = name.rpartition(SEPARATOR)
+    erasures = (Erasure(user), Erasure(user, tenant), Erasure(None, tenant)) if separator else (Erasure(user),)
+    return any(erasure.digest in forgotten for erasure in erasures)
 
 
 def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: str | None = None) -> Row:
@@ -393,8 +443,8 @@ def redacted_query(query: Query) -> Query:
     return attrs.evolve(query, text="", turns=turns, prompt_tokens=tokens)
 
 
-def _with_query(row: Row, query: Query) -> Row:
-    return attrs.evolve(row, content=encode(row.fields | {"query": _query_fields(query)}), columns=None)
+def _with_query(row: Row, query: Query, **changes: Any) -> Row:
+    return attrs.evolve(row, content=encode(row.fields | {"query": _query_fields(query)}), columns=None, **changes)
 
 
 def _query_fields(query: Query) -> dict[str, Any]:

@@ -23,11 +23,12 @@ import attrs
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.experience import Batch
+from aamc_sdk.log.exports import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.retention import oldest_goes, renewed_since
-from aamc_sdk.log.rows import Row, StoreOptions, record_from
+from aamc_sdk.log.rows import Erasure, Row, StoreOptions, record_from
 from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite_file import connect, snapshot, transaction
 from aamc_sdk.log.sqlite_partitions import Partitions
@@ -43,6 +44,7 @@ SYNC_SECONDS = 0.05
 """Time after a commit at which it is on disk at the latest, with ``durability=relaxed``."""
 DROPPED_AT_ONCE = 500
 """Decisions that one transaction drops: writers wait that long."""
+_IDLE_CONNECTIONS = 4
 _PAGES_AT_ONCE = 1000
 _FREE_SHARE = 1 / 16
 """Share of free pages at which the file is made smaller, although nothing was dropped: that was interrupted."""
@@ -96,6 +98,7 @@ class SqliteStore(LedgerStore):
         self._copies.callback(connection.close)
         self._file = self._file_now()
         self._written, self._read = Known(), Known()
+        self._idle: list[sqlite3.Connection] = []
         relaxed = config.durability == "relaxed" and not config.read_only
         if relaxed:
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -234,12 +237,12 @@ class SqliteStore(LedgerStore):
             free -= _PAGES_AT_ONCE
             self._ending.wait(time.monotonic() - begun)
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions; return how many they are.
+    def forget(self, user: str | None, tenant: str | None = None) -> int:
+        """Erase decisions of a user, a tenant, or a user within a tenant; return how many they are.
 
         Their bytes are gone when this returns, from the write-ahead log too, unless another reader holds the log: then a warning says so.
         """
-        decisions = super().forget(user)
+        decisions = super().forget(user, tenant)
         with self._connected() as connection:
             connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")  # writers wait as long
             (held_up, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -252,17 +255,41 @@ class SqliteStore(LedgerStore):
         with self._connected() as connection, transaction(connection):
             return Table(connection).erase(user, limit)
 
+    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        with self._connected() as connection, transaction(connection):
+            count, position = Table(connection).erase_of_tenant(erasure, after, limit)
+            if count < limit and erasure.user is None:
+                Partitions(connection).erase_tenant(erasure.tenant)
+            return count, position
+
+    def exports(self) -> Sequence[Export]:
+        """Return the files that entries of this log were exported to."""
+        with self._reading_connection() as connection:
+            return [Export(*found) for found in connection.execute("SELECT path, format FROM exports ORDER BY path")]
+
+    def note_export(self, export: Export) -> None:
+        """Remember a file that entries are exported to; a log that is only read remembers nothing."""
+        if self.config.read_only:
+            super().note_export(export)
+            return
+        with self._connected() as connection, transaction(connection):
+            connection.execute("REPLACE INTO exports VALUES (?, ?)", (export.path, export.format))
+
     def _counts(self) -> tuple[int, int]:
         with self._reading_connection() as connection:
             table = Table(connection)
             return table.position, States(connection, table.epoch).counts()[0]
+
+    def _pending_counts(self) -> tuple[int, int]:
+        with self._reading() as table:
+            return table.pending_counts()
 
     def _own_health(self) -> Mapping[str, float]:
         with self._reading_connection() as connection:
             table, divided = Table(connection), Partitions(connection)
             start, _, dropped = table.bounds()
             return {
-                "entries": table.position - dropped + table.pending_count,
+                "entries": table.position - dropped + sum(table.pending_counts()),
                 "start": start,
                 "partitions": len(divided.all()),
                 "size_bytes": divided.size(),
@@ -277,6 +304,9 @@ class SqliteStore(LedgerStore):
     def close(self) -> None:
         """Finish the writes, then close the file."""
         self._stop_retention()
+        if not self._writer.forked:
+            while self._idle:
+                self._idle.pop().close()
         self._writer.close()
 
     def _write(self, write: Write[T]) -> T:
@@ -352,9 +382,33 @@ class SqliteStore(LedgerStore):
 
     @contextlib.contextmanager
     def _reading_connection(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection that sees one state of the file, however many queries it runs."""
-        with self._connected("ro") as connection, snapshot(connection):
-            yield connection
+        """Take a connection that sees one state of the file, however many queries it runs.
+
+        Some stay open for the next reads, since opening one takes longer than most reads; not where the file is only read, for how that is
+        opened depends on what lies beside it.
+        """
+        with self._explained():
+            connection = self._idle_connection() or connect(self._address("ro"))
+            try:
+                with snapshot(connection):
+                    yield connection
+            except BaseException:
+                connection.close()
+                raise
+            if self._ending.is_set() or self.config.read_only or len(self._idle) >= _IDLE_CONNECTIONS:
+                connection.close()
+            else:
+                self._idle.append(connection)
+
+    def _idle_connection(self) -> sqlite3.Connection | None:
+        """Return an open connection that nobody uses, if it is to the file that lies at the path and was not inherited by a fork."""
+        while self._idle and not self._writer.forked:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                connection = self._idle.pop()
+                if self._file_now() == self._file:
+                    return connection
+                connection.close()
+        return None
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -41,6 +41,14 @@ class Partitions:
         """Return the sums over the decisions that were dropped."""
         return [aggregate_from(text) for (text,) in self._connection.execute("SELECT content FROM aggregates ORDER BY key")]
 
+    def erase_tenant(self, tenant: str | None) -> None:
+        """Erase the name of a tenant from the aggregates."""
+        known = self.aggregates()
+        nameless = [attrs.evolve(each, tenant=None) if each.tenant == tenant else each for each in known]
+        self._connection.execute("DELETE FROM aggregates")
+        values = [(aggregate_key(each), aggregate_text(each)) for each in combined(nameless)]
+        self._connection.executemany("INSERT INTO aggregates VALUES (?, ?)", values)
+
     def drop(self, oldest: Partition, limit: int, since: float) -> int | None:
         """Drop at most ``limit`` decisions of the oldest partition with all their entries, and the partition if none is left.
 

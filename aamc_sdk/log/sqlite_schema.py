@@ -57,6 +57,7 @@ _VERSIONS = (
         "CREATE TABLE partitions (number INTEGER PRIMARY KEY, first INTEGER NOT NULL, begun REAL NOT NULL, size INTEGER NOT NULL)",
         "CREATE TABLE bounds (start INTEGER NOT NULL, position INTEGER NOT NULL, dropped INTEGER NOT NULL)",
         "INSERT INTO bounds VALUES (0, 0, 0)",
+        "CREATE TABLE exports (path TEXT PRIMARY KEY, format TEXT NOT NULL)",
         "CREATE TABLE aggregates (key TEXT PRIMARY KEY, content TEXT NOT NULL)",
         "ALTER TABLE snapshots ADD COLUMN renewed REAL NOT NULL DEFAULT 0",
         """CREATE TABLE floors (

@@ -15,7 +15,7 @@ from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.retention import begins_partition
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Retention, Row, columns_of, erased, erased_if_forgotten, user_digest
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Erasure, Retention, Row, columns_of, erased_if_forgotten
 from aamc_sdk.log.rules import Excerpt, Write
 from aamc_sdk.types import Partition
 
@@ -49,8 +49,9 @@ _WRITES = {
 }
 _POSITION = "max((SELECT coalesce(max(position), 0) FROM entries), (SELECT position FROM bounds))"
 _EPOCH = "(SELECT coalesce(max(epoch), 0) FROM erasures)"
-_STATE = f"SELECT {_POSITION}, {_EPOCH}, (SELECT coalesce(max(number), 0) FROM templates), (SELECT coalesce(max(number), -1) FROM partitions)"
-_COUNTED_BYTES = 100_000
+_NUMBERS = "(SELECT coalesce(max(number), 0) FROM templates), (SELECT coalesce(max(number), -1) FROM partitions)"
+_STATE = f"SELECT {_POSITION}, {_EPOCH}, {_NUMBERS}"
+_COUNTED_BYTES = 10_000
 """Bytes that a writer adds at once to the size of a partition: each time takes a page of the write-ahead log."""
 
 
@@ -112,9 +113,11 @@ class Table:
         bounds = (-math.inf if since is None else since, math.inf if until is None else until)
         (first,) = (0,) if since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
         asked = {"decisions": found.needs_fields, "first": first, "since": bounds[0], "until": bounds[1]}
-        for kind, decision_id, own_id, candidate, made, propensity, content, embedding, *call in self._connection.execute(_OUTCOMES, asked):
+        for kind, decision_id, own_id, candidate, made, propensity, content, embedding, status, cost, latency, tokens in self._connection.execute(
+            _OUTCOMES, asked
+        ):
             if kind == ATTEMPT:
-                found.add_attempt(decision_id, candidate, *call)
+                found.add_attempt(decision_id, candidate, status, cost, latency, tokens)
             elif kind == FEEDBACK:
                 found.add_feedback_content(decision_id, own_id, candidate, self._unpacked(content))
             elif content is None:
@@ -134,7 +137,7 @@ class Table:
         before = self._rows("SELECT kind, id, decision_id, '', '', 0, NULL, revision, NULL FROM entries WHERE position = ?", after)
         start, *_ = self.bounds()
         follows = followed(after, before[0].name if before else None, start, self.position)
-        return Batch(end, rows, decisions, self.epoch, follows, replaced, start=start)
+        return Batch(end, rows, decisions, self.epoch, follows, replaced, start=start, positions=[position for position, _ in placed])
 
     def excerpt(self, writes: Sequence[Write[Any]]) -> Excerpt:
         """Return the part of the log that some writes need."""
@@ -190,10 +193,10 @@ class Table:
         """The last position that the log has given out."""
         return int(self._connection.execute(f"SELECT {_POSITION}").fetchone()[0])
 
-    @property
-    def pending_count(self) -> int:
-        """The number of entries whose decision is not in the log."""
-        return int(self._connection.execute("SELECT count(*) FROM entries WHERE position IS NULL").fetchone()[0])
+    def pending_counts(self) -> tuple[int, int]:
+        """Return the number of pending pieces of feedback, and of pending attempts."""
+        found = dict(self._connection.execute("SELECT kind, count(*) FROM entries WHERE position IS NULL GROUP BY kind").fetchall())
+        return found.get(FEEDBACK, 0), found.get(ATTEMPT, 0)
 
     @property
     def epoch(self) -> int:
@@ -207,16 +210,30 @@ class Table:
 
     def erase(self, user: str, limit: int) -> int:
         """Erase at most ``limit`` of a user's decisions; return how many they are. If they are fewer, the user is forgotten."""
-        self._known.read_templates(self._connection)
         rows = self._rows(f"{_SELECT} WHERE user_id = ? LIMIT ?", user, limit)
-        values = [(self._packed(row), row.id) for row in map(erased, rows)]
-        erase = "UPDATE entries SET content = ?, embedding = NULL, fingerprint = NULL, user_id = NULL WHERE kind = 'decision' AND id = ?"
+        self._erase_rows(rows, Erasure(user), limit)
+        return len(rows)
+
+    def erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` of a tenant's decisions after a position; return how many, and the last one's position."""
+        of_user = "" if erasure.user is None else "AND user_id = :user "
+        query = f"SELECT position, {_FULL_ROW} FROM entries WHERE position > :after AND tenant = :tenant {of_user}ORDER BY position LIMIT :limit"  # noqa: S608
+        values = {"after": after, "tenant": erasure.tenant, "user": erasure.user, "limit": limit}
+        placed = [(position, self.row(found)) for position, *found in self._connection.execute(query, values).fetchall()]
+        self._erase_rows([row for _, row in placed], erasure, limit)
+        return len(placed), placed[-1][0] if placed else after
+
+    def _erase_rows(self, rows: Sequence[Row], erasure: Erasure, limit: int) -> None:
+        """Erase decisions; if they are fewer than ``limit``, they are the last ones."""
+        self._known.read_templates(self._connection)
+        values = [(self._packed(row), row.id) for row in map(erasure.applied, rows)]
+        tenant = ", tenant = NULL" if erasure.user is None else ""
+        erase = f"UPDATE entries SET content = ?, embedding = NULL, fingerprint = NULL, user_id = NULL{tenant} WHERE kind = 'decision' AND id = ?"  # noqa: S608
         self._connection.executemany(erase, values)
         if len(rows) < limit:
             self._connection.execute("DELETE FROM snapshots")
             self._connection.execute("DELETE FROM deltas")
-            self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (time.time(), user_digest(user)))
-        return len(rows)
+            self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (time.time(), erasure.digest))
 
     def forgotten_digests(self) -> dict[str, float]:
         """Return the time at which each user was forgotten, by the user's digest; logs of the first versions have none."""
@@ -230,15 +247,18 @@ class Table:
         kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint = found
         if isinstance(fingerprint, bytes):
             fingerprint = fingerprint.hex()
-        return Row(kind, entry_id, decision_id, candidate, self._unpacked(content), when, embedding, revision, fingerprint or "")
+        text = content if isinstance(content, str) else self._templates_for(content).unpack(content)
+        return Row(kind, entry_id, decision_id, candidate, text, when, embedding, revision, fingerprint or "")
 
-    def _unpacked(self, content: bytes | str) -> str:
-        """Return a content, which earlier versions kept as text."""
-        if isinstance(content, str):
-            return content
+    def _unpacked(self, content: bytes | str) -> bytes | str:
+        """Return a content in UTF-8, or as the text that earlier versions kept."""
+        return content if isinstance(content, str) else self._templates_for(content).unpack_bytes(content)
+
+    def _templates_for(self, content: bytes) -> Templates:
+        """Return the templates, with the one that a content needs."""
         if content and content[0] > len(self._known.templates):
             self._known.read_templates(self._connection)
-        return self._known.templates.unpack(content)
+        return self._known.templates
 
     def _values(self, position: int | None, row: Row) -> tuple[Any, ...]:
         digest = row.fingerprint

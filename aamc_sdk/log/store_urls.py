@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -11,6 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import attrs
 
 from aamc_sdk.errors import ConfigError, StoreError, nearest, one_of
+from aamc_sdk.log.ledger_store import LedgerStore
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
@@ -44,6 +46,8 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
     if existing and scheme == "sqlite" and not _can_be_written(Path(path)):
         given["read_only"] = True
     store: Store = target(address, configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}"))
+    if isinstance(store, LedgerStore):
+        store.formats = partial(plugins.load, "store")
     return store
 
 

@@ -1,22 +1,25 @@
-"""Online learning: one thread feeds the log's entries to the router, in their order."""
+"""Online learning: one thread feeds the log's entries to the router, in their order, or takes over what another process learned from them."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import attrs
+
 from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.serving.kept_state import KeptState, LogPoint
 from aamc_sdk.serving.snapshots import restore, state_name, state_of
-from aamc_sdk.types import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aamc_sdk.interfaces import OnlineRouter, Store
-    from aamc_sdk.types import Feedback
+    from aamc_sdk.types import Feedback, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -25,44 +28,82 @@ BATCH = 1000
 POLL_SECONDS = 1.0
 """Interval for polling the log without a notification: other processes may write to it too."""
 SNAPSHOT_EVERY = 10_000
-"""Log entries between two snapshots: a restart learns at most this number again."""
+"""Log entries between two full snapshots of a router that gives no changes: a restart learns at most this number again."""
+CHANGES_EVERY = 2_000
+"""Log entries after which changes are kept, where each process learns alone."""
+SHARE_SECONDS = 0.5
+"""Time between two publications of changes, where one process learns for all; also the interval at which it polls the log."""
+FOLLOW_SECONDS = 0.25
+"""Interval at which the other processes look for changes."""
+FLUSH_SECONDS = 0.02
+"""The same interval while a caller waits in :meth:`Learner.flush`."""
+ELECTION_SECONDS = 1.0
+"""Interval at which each process asks whether it is elected."""
+RELOAD_SECONDS = 2.0
+"""Interval at which a process looks for a state that it can go on from, after it found none."""
+RETRY_SECONDS = 5.0
+"""Time after which a state is kept that could not be kept before."""
+START_SECONDS = 30.0
+"""Time without progress after which a process that starts no longer waits for the elected one to learn the log."""
 
 
 class Learner:
-    """Calls ``router.learn`` with the entries of the log, on one thread, in log order.
+    """Keeps a router's state up with the log, on one thread.
+
+    Where each process learns alone, it calls ``router.learn`` with the entries of the log, in log order. Where the store shares learning and the
+    router gives its changes, only the process that the store elects does so; it publishes the changes in the log, and the others apply them. When
+    it is lost, the store elects another one, which goes on from the last published state.
 
     The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial
     state, and learns the entries after it. When a user is forgotten, or the log has lost entries or was replaced (a failover, an emptied
-    server), a second router learns the log again from the initial state and the first entry. The served router scores by what it knew,
+    server), a second router learns the log again, from the state that the log still has or the initial one. The served router scores by what it knew,
     without the personal state of forgotten users, until the second one has learned the log, and then takes over its state. When ``learn``
     raises, learning stops there and ``error`` says why; scoring and the log go on, and the next start resumes at the same entry.
 
     Args:
         store: The log.
         router: The router; its initial state is never learned from the log.
-        report: Called with each feedback that is learned after the start.
+        report: Called with each feedback that this process learns after the start.
 
     Attributes:
-        position: The log's position up to which the router has learned; while the log is learned again, that of the second router.
         error: Why learning has stopped; None while it goes on.
     """
 
     def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:
-        self.position = 0
         self.error: Exception | None = None
         self._store = store
         self._router = self._learning = router
         self._report = report
         self._changed = threading.Condition(ProcessLock("the learner"))  # type: ignore[arg-type]  # a lock
-        self._requested = self._done = 0
-        self._closed = False
-        self._epoch = self._saved_position = self._reported_position = 0
-        self._last = ""
-        self._prepare()
-        self._load_snapshot()
-        self._catch_up(report=False)
+        self._requested = self._done = self._flushing = 0
+        self._closed = self._away = self._stalled = self._keeping_failed = self._refused = False
+        self._point = self._served_point = LogPoint()
+        self._reported_position = self._skipped_start = self._cleaned_epoch = 0
+        self._damaged_position = -1
+        self._current_at = time.monotonic()
+        self._end: tuple[float, int] | None = None  # where the log ended at a time
+        self._next_election = self._next_share = self._next_reload = 0.0
+        self._initial_state = state_of(router)
+        name = state_name(router, self._initial_state)  # forgotten users are in the name, which stays the same when they go
+        router.prepare_replay(store)
+        self._initial_state = state_of(router)
+        gives_changes = router.snapshots and router.changes() is not None
+        self._name, self._shared = name, store.shares_learning and gives_changes
+        self._leads = not self._shared
+        self._kept = KeptState(store, name, followed=self._shared, gives_changes=gives_changes)
+        self._start()
         self._thread = threading.Thread(target=self._work, name="aamc-learner", daemon=True)
         self._thread.start()
+
+    @property
+    def position(self) -> int:
+        """The log's position up to which the router has learned; while the log is learned again, that of the second router."""
+        return self._point.position
+
+    @property
+    def is_learner(self) -> bool:
+        """Whether this process learns, rather than taking over what another one has learned."""
+        return self._leads
 
     def wake(self) -> int:
         """Notify the thread that the log has grown; return the number that :meth:`flush` waits for."""
@@ -72,87 +113,224 @@ class Learner:
             return self._requested
 
     def flush(self, timeout: float | None = None) -> None:
-        """Return when the present log is learned, after ``timeout`` seconds, or when the log cannot be read at present.
+        """Return when the router knows the present log, after ``timeout`` seconds, or when the log cannot be read at present.
 
         Raises:
             PluginError: The router failed to learn.
             ForkedError: This process is a fork of the one that made the learner.
         """
+        end = 0
+        if self._shared:
+            with suppress(StoreAwayError):
+                end = self._store.position()
         requested = self.wake()
         with self._changed:
-            self._changed.wait_for(lambda: self._done >= requested or self._stopped, timeout)
+            self._flushing += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._stopped or (self._done >= requested and (self._away or self._knows(end))), timeout)
+            self._flushing -= 1
         if self.error is not None:
             raise PluginError(f"the router failed to learn and has stopped at position {self.position} of the log: {self.error!r}") from self.error
 
+    def health(self) -> dict[str, float]:
+        """Return plain numbers: see :meth:`aamc_sdk.MetaController.health`."""
+        end = self.position if self._end is None else self._end[1]
+        with suppress(StoreAwayError):
+            end = self._store.position()
+        lag, kept = max(0, end - self.position), self._kept
+        return {
+            "is_learner": float(self._leads),
+            "learner_lag": lag,
+            "staleness_s": time.monotonic() - self._current_at if lag or self._stalled or self._away else 0.0,
+            "snapshot_age_s": 0.0 if kept.point == self._point or not self._router.snapshots else kept.age_seconds,
+        }
+
     def close(self) -> None:
-        """Learn the present log, save a snapshot, and stop; closing twice does nothing."""
-        if not self._closed:
+        """Learn the present log, keep the state, and stop; closing twice does nothing. A process that follows another one only stops."""
+        if not self._closed and self._leads:
             with suppress(PluginError):  # a failure to learn was reported when it happened
                 self.flush()
         with self._changed:
-            self._closed = True
+            closed, self._closed = self._closed, True
             self._changed.notify_all()
         self._thread.join()
-        self._save_snapshot()
+        if not closed and self._leads and self._router.snapshots and self.error is None:
+            try:
+                self._kept.close(self._learning, self._point)
+            except StoreError as error:  # the next start learns more again, no less
+                logger.warning("the router's state could not be kept: %s", error)
 
     @property
     def _stopped(self) -> bool:
         return self._closed or self.error is not None
 
+    def _knows(self, end: int) -> bool:
+        return self._leads or (not self._stalled and self._point.position >= end)
+
+    def _start(self) -> None:
+        """Begin with the newest state of the log, and bring it up to the present end."""
+        try:
+            if self._router.snapshots:
+                self._load()
+            end, waited = self._store.position() if self._shared else 0, time.monotonic()
+        except StoreAwayError as error:
+            logger.debug("the log cannot be read at present: %s", error)
+            return
+        reached = -1
+        while True:
+            self._catch_up(report=False)
+            if self._stopped or self._away or self._knows(end):
+                return
+            if self._point.position > reached:
+                reached, waited = self._point.position, time.monotonic()
+            if time.monotonic() - waited > START_SECONDS:
+                logger.warning("no process learns the log %s, so the router starts without its last %d positions", self._store.url, end - reached)
+                return
+            time.sleep(FLUSH_SECONDS)
+
     def _work(self) -> None:
         while not self._stopped:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._requested > self._done, POLL_SECONDS)
+                self._changed.wait_for(lambda: self._closed or (self._leads and self._requested > self._done), self._pause())
                 requested = self._requested
             self._catch_up(report=True)
             with self._changed:
                 self._done = requested
                 self._changed.notify_all()
 
+    def _pause(self) -> float:
+        """Return the time until the thread looks at the log without being asked."""
+        if not self._shared:
+            return POLL_SECONDS
+        if self._leads:
+            return SHARE_SECONDS if self._point == self._kept.point else max(0.0, self._next_share - time.monotonic())
+        return FLUSH_SECONDS if self._flushing else FOLLOW_SECONDS
+
     def _catch_up(self, report: bool) -> None:
         try:
-            while not self._stopped and self._learn_batch(report):
-                pass
+            self._away = False
+            while not self._stopped and self._is_elected() and self._learn_batch(report):
+                self._keep_in_time(caught_up=False)
+            if self._leads:
+                self._keep_in_time(caught_up=True)
+            else:
+                self._follow()
         except StoreAwayError as error:
+            self._away = True
             logger.debug("the log cannot be read at present: %s", error)
         except Exception as error:  # a router may raise anything; only its learning stops
             logger.exception("learning has stopped at position %d of the log", self.position)
             self.error = error
 
+    def _is_elected(self) -> bool:
+        """Return whether this process learns; ask the store from time to time."""
+        now = time.monotonic()
+        if self._shared and now >= self._next_election:
+            self._next_election = now + ELECTION_SECONDS
+            elected = self._store.is_learner(self._name)
+            if elected != self._leads:
+                logger.info("this process %s the log %s from position %d on", "learns" if elected else "follows", self._store.url, self.position)
+                if not elected:
+                    self._resign()
+                elif self._damaged_position >= 0:
+                    self._damaged_position = -1
+                    self._load()
+                else:
+                    self._follow()
+                self._leads, self._stalled = elected, False
+        return self._leads
+
     def _learn_batch(self, report: bool) -> bool:
         """Learn the next batch of the log; return whether there was one."""
-        again = self.position < self._reported_position
-        limit = min(BATCH, self._reported_position - self.position) if again else BATCH
-        experience = self._store.experience(self.position, limit)
-        if experience.epoch != self._epoch or experience.follows not in (None, self._last):
+        at, asked = self._point, time.monotonic()
+        again = at.position < self._reported_position
+        experience = self._store.experience(at.position, min(BATCH, self._reported_position - at.position) if again else BATCH)
+        if experience.epoch != at.epoch or experience.follows not in (None, at.last):
             self._restart(experience.epoch)
             return True
-        if experience.position == self.position:
+        if experience.start > at.position and self._load_beyond(experience.start):
+            return True
+        if experience.position == at.position:
             self._take_over()
+            self._current_at = asked
             return False
         self._learning.learn(experience)
-        self.position, self._last = experience.position, experience.last or ""
-        if self.position - self._saved_position >= SNAPSHOT_EVERY:
-            self._save_snapshot()
+        self._point = LogPoint(experience.position, at.epoch, experience.last or "")
         if report and not again:
             for feedback in experience.feedback:
                 self._report(feedback)
         return True
 
-    def _prepare(self) -> None:
-        """Record the initial state. The served router too drops the users that the log has forgotten."""
-        for router in dict.fromkeys((self._router, self._learning)):
-            router.prepare_replay(self._store)
-        self._initial_state = state_of(self._learning)
-        self._name = state_name(self._learning, self._initial_state)
+    def _keep_in_time(self, caught_up: bool) -> None:
+        """Keep what was learned, if enough was, or if it is time."""
+        kept, waits = self._kept, time.monotonic() < self._next_share
+        if not self._router.snapshots or (waits and self._keeping_failed):
+            return
+        if self._shared:
+            due = self._point != kept.point and not waits
+        else:
+            due = self.position - kept.point.position >= (SNAPSHOT_EVERY if kept.whole_next else CHANGES_EVERY)
+        if due or kept.due or (caught_up and kept.empty):
+            self._keep()
+
+    def _keep(self) -> None:
+        self._next_share = time.monotonic() + SHARE_SECONDS
+        try:
+            kept = self._kept.keep(self._learning, self._point)
+        except StoreError as error:  # the next start learns more again, no less
+            if not self._keeping_failed:
+                logger.warning("the router's state could not be kept, which is tried again: %s", error)
+            self._keeping_failed, self._next_share = True, time.monotonic() + RETRY_SECONDS
+            return
+        self._keeping_failed = False
+        if not kept and self._shared and not self._refused:  # another process learns too, and was first
+            self._reported_position = max(self._reported_position, self.position)
+            self._next_election = 0.0
+            self._load()
+        self._refused = not kept  # a second time in succession, the whole state is kept next: nothing leads on from the log's state
+
+    def _load(self, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> bool:
+        """Load the newest state of the log, if it has one that is accepted; return whether it has."""
+        try:
+            found = self._kept.load(self._learning, accepts)
+        except CheckpointError as error:
+            logger.warning("the log is learned again from its start, since the router's snapshot cannot be read: %s", error)
+            restore(self._learning, self._initial_state)
+            self._kept.begin(LogPoint(epoch=self._point.epoch))
+            found = self._kept.point
+        if found is not None:
+            self._point = found
+        return found is not None
+
+    def _load_beyond(self, start: int) -> bool:
+        """Load the log's state, once for each start of the log that lies beyond this one; return whether there was one."""
+        at = self.position
+        if self._skipped_start == start:
+            return False
+        self._skipped_start = start
+        if self._load(lambda snapshot, end: end.position > at):
+            return True
+        logger.warning("the log %s no longer has all entries from position %d to %d, which this router has not learned", self._store.url, at, start)
+        return False
 
     def _restart(self, epoch: int) -> None:
-        """Return to the initial state and the first entry; feedback that is learned again is not reported again."""
-        if self.position > 0:
+        """Go back to the log's own state, else to the initial one; feedback that is learned again is not reported again."""
+        left = self._point
+        if left.position > 0:
+            if self._learning is self._router:
+                self._served_point = left
+            else:
+                self._learning.close()
             self._learning = self._second_router()
-        self._prepare()
-        self._reported_position = max(self._reported_position, self.position)
-        self._epoch, self.position, self._saved_position, self._last = epoch, 0, 0, ""
+        self._router.prepare_replay(self._store)
+        self._reported_position = max(self._reported_position, left.position)
+        self._point = LogPoint(epoch=epoch)
+        self._kept.begin(self._point)
+        if self._router.snapshots and self._load(lambda snapshot, end: end != left or left.epoch != epoch) and self._point.epoch != epoch:
+            self._learning.prepare_replay(self._store)  # this state was kept for the entries that the log has dropped
+            self._point = attrs.evolve(self._point, epoch=epoch)
+            self._kept.begin(self._point)
+            self._keep()
 
     def _second_router(self) -> OnlineRouter:
         """Return a router in the initial state, to learn the log beside the one that serves.
@@ -165,35 +343,61 @@ class Learner:
             raise PluginError("the router must learn the log again from its start, and cannot reset itself: it has no snapshots; restart the program")
         second = type(served)(served.config, served.services)
         restore(second, self._initial_state)
+        second.prepare_replay(self._store)
+        self._initial_state = state_of(second)
         return second
 
     def _take_over(self) -> None:
         """Give the served router the state of the second one, which has learned the log."""
         if self._learning is not self._router:
+            self._keep()  # changes are those since the state was loaded
             restore(self._router, state_of(self._learning))
             self._learning.close()
             self._learning = self._router
 
-    def _load_snapshot(self) -> None:
-        """Start at the position of the log's snapshot of the router, if there is one that can be read."""
-        snapshot = self._store.snapshot(self._name) if self._router.snapshots else None
-        if snapshot is None:
-            return
-        try:
-            restore(self._router, snapshot.content)
-        except CheckpointError as error:
-            logger.warning("the log is learned again from its start, since the router's snapshot cannot be read: %s", error)
-            restore(self._router, self._initial_state)
-        else:
-            self._epoch, self.position, self._saved_position, self._last = snapshot.epoch, snapshot.position, snapshot.position, snapshot.last
+    def _resign(self) -> None:
+        """Go on from the log's state: another process learns now."""
+        if self._learning is not self._router:
+            self._learning.close()
+            self._learning, self._point = self._router, self._served_point
+            self._kept.begin(self._point)
+        elif self._point != self._kept.point:
+            self._keep()
 
-    def _save_snapshot(self) -> None:
-        """Keep the router's state in the log, if it has learned since the last snapshot and did not fail halfway."""
-        if not self._router.snapshots or self.error is not None or self.position == self._saved_position:
-            return
-        try:
-            self._store.put_snapshot(self._name, Snapshot(self.position, state_of(self._learning), self._epoch, self._last))
-        except StoreError as error:  # the next start learns more again, no less
-            logger.warning("the router's snapshot could not be kept: %s", error)
-        else:
-            self._saved_position = self.position
+    def _follow(self) -> None:
+        """Apply the changes that another process has published; where none lead on, load its state."""
+        self._note_end()
+        self._stalled = self.position == self._damaged_position
+        if not self._stalled:
+            try:
+                self._stalled = not self._kept.follow(self._router)
+            except CheckpointError as error:
+                logger.warning("changes of the router's state cannot be read, so the next full snapshot is waited for: %s", error)
+                self._stalled, self._damaged_position = True, self._kept.point.position
+        self._point = self._kept.point
+        if self._stalled and time.monotonic() >= self._next_reload:
+            self._next_reload = time.monotonic() + RELOAD_SECONDS
+            self._load_published()
+
+    def _load_published(self) -> None:
+        """Load the state that another process has published, unless it still learns what this one knows, after a user was forgotten."""
+        at = self._point
+        epoch = self._store.experience(at.position, 1).epoch
+        if epoch != at.epoch and epoch != self._cleaned_epoch:
+            self._router.prepare_replay(self._store)  # forgotten users are dropped at once
+            self._cleaned_epoch = epoch
+
+        def helps(snapshot: Snapshot, end: LogPoint) -> bool:
+            beyond_damage = self._damaged_position < 0 or snapshot.position > self._damaged_position
+            return beyond_damage and snapshot.epoch == epoch and (at.epoch == epoch or end.position >= at.position)
+
+        if self._load(helps):
+            self._stalled, self._damaged_position = False, -1
+
+    def _note_end(self) -> None:
+        """Note when this process last knew the whole log, by asking where it ends."""
+        if self._end is None or self.position >= self._end[1]:
+            if self._end is not None:
+                self._current_at = max(self._current_at, self._end[0])
+            asked = time.monotonic()
+            self._end = asked, self._store.position()

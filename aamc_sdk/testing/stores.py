@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,16 +20,16 @@ from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, Records
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, Records, Snapshot, StateDelta
 
 ID, CHOSEN = "decision-0", POOL.names[3]
 
 
 @contextmanager
-def _store(subject: Subject) -> Iterator[Store]:
-    """Open an empty store; its ``test_url`` removes afterwards what was written."""
+def _store(subject: Subject, **options: Any) -> Iterator[Store]:
+    """Open an empty store with some options; its ``test_url`` removes afterwards what was written."""
     with tempfile.TemporaryDirectory() as folder, subject.target.test_url(subject.name, Path(folder)) as url:
-        store = open_store(url, subject.plugins, subject.options)
+        store = open_store(url, subject.plugins, {**subject.options, **options})
         try:
             yield store
         finally:
@@ -223,6 +224,85 @@ def check_several_threads_write(subject: Subject) -> None:
         require(len(feedback) == len(set(feedback)) == 32, "feedback of several threads was lost or doubled")
 
 
+def check_the_newest_snapshot_is_kept(subject: Subject) -> None:
+    """``put_snapshot`` replaces an older snapshot and no newer one; a store may keep none."""
+    with _store(subject) as store:
+        store.put_snapshot("kit", Snapshot(5, b"five", last="x"))
+        if store.snapshot("kit") is None:
+            return
+        for position, content in ((4, b"older"), (5, b"as new")):
+            store.put_snapshot("kit", Snapshot(position, content))
+            require(store.snapshot("kit") == Snapshot(5, b"five", last="x"), "a snapshot must stay until a newer one comes")
+        store.put_snapshot("kit", Snapshot(6, b"six"))
+        require(store.snapshot("kit") == Snapshot(6, b"six"), "a newer snapshot must replace an older one")
+
+
+def check_deltas_are_a_chain(subject: Subject) -> None:
+    """``put_delta`` takes only the next delta, ``deltas`` gives all that follow a state, and a snapshot ends them; a store may keep none."""
+    with _store(subject) as store:
+        store.put_snapshot("kit", Snapshot(2, b"whole"))
+        first, second = StateDelta(2, 3, b"first", last="x"), StateDelta(3, 6, b"second")
+        if store.snapshot("kit") is None or not store.put_delta("kit", first):
+            require(store.deltas("kit", 2, 0) is None, "a store that keeps no deltas must return None for them")
+            return
+        require(not store.put_delta("kit", first), "a delta that arrives twice must be refused")
+        require(not store.put_delta("kit", StateDelta(5, 7, b"")), "a delta on a state that is not the newest must be refused")
+        require(not store.put_delta("kit", StateDelta(3, 6, b"", epoch=1)), "a delta of another epoch must be refused")
+        require(store.put_delta("kit", second), "the next delta must be kept")
+        for after, expected in ((2, [first, second]), (3, [second]), (6, [])):
+            found = store.deltas("kit", after, 0)
+            require(found is not None and list(found) == expected, f"the deltas after {after} must be {expected}, not {found}")
+        require(store.deltas("kit", 4, 0) is None and store.deltas("kit", 2, 1) is None, "deltas must be None where nothing leads on")
+        store.put_snapshot("kit", Snapshot(6, b"whole again"))
+        require(store.deltas("kit", 2, 0) is None, "a full snapshot must end the deltas before it")
+        require(list(store.deltas("kit", 6, 0) or ()) == [], "no delta leads on from the newest state")
+
+
+def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:
+    """A decision of before ``forget`` that comes later is erased as it is written; a store that cannot forget says so."""
+    with _store(subject) as store:
+        (given,) = _records(1)
+        early = attrs.evolve(given, decision=attrs.evolve(given.decision, time=time.time() - 60.0), query=attrs.evolve(given.query, user="ann"))
+        try:
+            store.forget("ann")
+        except StoreError:
+            return
+        store.add_decisions([early])
+        require(store.record(ID).query.user is None, "a decision that its user made before being forgotten must be erased as it is written")
+        later = attrs.evolve(early, decision=attrs.evolve(early.decision, id="decision-1", time=time.time() + 60.0))
+        store.add_decisions([later])
+        require(store.record("decision-1").query.user == "ann", "a user who comes back later is a new user")
+
+
+def check_retention_drops_whole_decisions_that_were_learned(subject: Subject) -> None:
+    """``retain`` drops the oldest decisions with all their entries once snapshots cover them; what stays is read as before."""
+    if "retention" not in {field.name for field in attrs.fields(subject.target.Config)}:
+        return
+    with _store(subject, retention={"max_gb": 1e-6}) as store:
+        for n in range(4):
+            store.add_decisions(_records(1, n))
+        if not store.partitions():
+            return
+        store.add_feedback([(Feedback(decision_id=ID, quality=0.5), None)])
+        store.put_snapshot("kit", Snapshot(store.experience().position - 1, b"without the feedback"))
+        require(store.retain() == 0, "a decision whose feedback a router has not learned must stay")
+        position = store.experience().position
+        store.put_snapshot("kit", Snapshot(position, b"whole"))
+        dropped = store.retain()
+        require(0 < dropped < 4, f"of four partitions beyond the limit all but the newest must go, not {dropped} decisions")
+        _must_raise(UnknownDecisionError, lambda: store.record(ID), "record of a decision that was dropped")
+        require(store.experience().start > 0, "experience must say from where entries are missing")
+        left = [f"decision-{n}" for n in range(dropped, 4)]
+        require(_ids(_everything(store, 1)) == (left, [], []), "a decision must go with all its entries, and the others must stay")
+        require(sum(each.decisions for each in store.aggregates()) == dropped, "aggregates must count the decisions that were dropped")
+        store.add_decisions(_records(1, 4))
+        found = store.experience(position)
+        require([decision.id for decision in found.decisions] == ["decision-4"], "positions must ascend although entries were dropped")
+        store.put_snapshot("kit", Snapshot(found.position, b"newer"))
+        store.forget("ann")
+        require(store.snapshot("kit") == Snapshot(position, b"whole"), "forget must leave the snapshot that covers what was dropped")
+
+
 def check_closing_twice_does_nothing(subject: Subject) -> None:
     """A second ``close`` is harmless."""
     with _store(subject) as store:
@@ -253,5 +333,9 @@ CHECKS = (
     check_health_counts_pending_feedback,
     check_experience_keeps_the_order_of_the_log,
     check_several_threads_write,
+    check_the_newest_snapshot_is_kept,
+    check_deltas_are_a_chain,
+    check_a_forgotten_user_stays_forgotten,
+    check_retention_drops_whole_decisions_that_were_learned,
     check_closing_twice_does_nothing,
 )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aamc_sdk.errors import DataError
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.datasets import Experience
-from aamc_sdk.types.decisions import Feedback, average_weight, is_implicit
+from aamc_sdk.types.decisions import average_weight, is_implicit
 from aamc_sdk.types.outcome_columns import FIGURES, DecisionFields, OutcomeColumns
 
 
@@ -156,8 +156,8 @@ class OutcomeJoin:
         elif status == "error" and candidate == self._candidates[row]:
             self._failed.add(row)
 
-    def add_feedback(self, decision_id: str, feedback_id: str, candidate: str | None, feedback: Feedback) -> None:
-        """Add feedback, or anything with its attributes ``quality``, ``over``, ``weight``, ``confidence`` and ``source``.
+    def add_feedback(self, decision_id: str, feedback_id: str, candidate: str | None, feedback: Any) -> None:
+        """Add feedback, or anything with the attributes ``quality``, ``over``, ``weight``, ``confidence`` and ``source``.
 
         A later revision takes the place of an earlier one.
         """
@@ -176,7 +176,9 @@ class OutcomeJoin:
             self._candidates,
             np.array(self._propensity, dtype=np.float64),
             quality,
-            *map(self._array, (self._costs, self._latencies, self._tokens)),
+            self._array(self._costs),
+            self._array(self._latencies),
+            self._array(self._tokens),
             judged=judged,
             failed=failed,
             fell_back=self._flags(row for row, served in self._served.items() if served != self._candidates[row]),
@@ -197,8 +199,8 @@ class OutcomeJoin:
     def _judgements(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Return each decision's mean quality, and whether feedback compares its candidates."""
         size = len(self._rows)
-        sums = np.zeros((4, size))  # of explicit quality and weight, then of implicit
-        explicit, explicit_weight, implicit, implicit_weight = (memoryview(each) for each in sums)
+        sums: tuple[list[float], ...] = tuple([0.0] * size for _ in range(4))
+        explicit, explicit_weight, implicit, implicit_weight = sums
         compared = np.zeros(size, dtype=bool)
         for row, candidate, feedback in self._feedback.values():
             if feedback.over is not None:
@@ -211,5 +213,6 @@ class OutcomeJoin:
                 else:
                     explicit[row] += feedback.quality * weight
                     explicit_weight[row] += weight
+        quality, weights, inferred, inferred_weights = map(np.array, sums)
         with np.errstate(invalid="ignore"):  # 0 / 0 where there is no feedback
-            return np.where(sums[1] > 0, sums[0] / sums[1], sums[2] / sums[3]), compared
+            return np.where(weights > 0, quality / weights, inferred / inferred_weights), compared

@@ -38,9 +38,9 @@ STEPS, PER_PREFERENCE, SEED = 40, 32, 7
 """Decisions and streams that measure a policy, for each preference, and the seed of their events."""
 MOST_STEPS = 1_000_000
 INSTANCES: dict[str, Callable[[], QueueEnvironment]] = {
-    "the default": standalone,
-    "load 0.95": lambda: standalone(load=0.95, seed=1),
-    "12 candidates": lambda: standalone(pool_of(12), seed=2),
+    "the default": lambda: standalone(service_by_length=False),
+    "load 0.95": lambda: standalone(load=0.95, seed=1, service_by_length=False),
+    "12 candidates": lambda: standalone(pool_of(12), seed=2, service_by_length=False),
 }
 Policy = Callable[[Array32], NDArray[Any]]
 """Chooses a candidate for each observation."""

@@ -301,3 +301,45 @@ def test_a_log_that_cannot_be_used_is_left_as_it_is(aamc) -> None:
             assert why in err
         assert Path(f"{name}.db").read_bytes() == before
     assert not Path("all.jsonl").exists()
+
+
+def test_one_tenants_entries_or_those_of_a_range_are_exported(aamc) -> None:
+    with closing(opened("log.db")) as log:
+        known = log.record("d")
+        query, decision = attrs.evolve(known.query, tenant="acme"), attrs.evolve(known.decision, id="new", time=1_000_000_000.0)
+        log.add_decisions([attrs.evolve(known, decision=decision, query=query, fingerprint="")])
+        log.add_feedback([(Feedback(decision_id="new", quality=1.0), None)])
+    everything = aamc("export", "--store", "sqlite:log.db")[1].splitlines()
+    assert len(everything) == 8
+    for options in (["--tenant", "acme"], ["--since", "2001-09-09T01:46:40"]):
+        lines = aamc("export", "--store", "sqlite:log.db", *options)[1].splitlines()
+        assert [next(iter(json.loads(line))) for line in lines] == ["decision", "feedback"]
+    assert aamc("export", "--store", "sqlite:log.db", "--until", "1970-01-02")[1].splitlines() == everything[:5]
+
+
+def test_an_export_needs_a_format_that_can_be_read_again(aamc) -> None:
+    status, _, err = aamc("export", "all", "--store", "sqlite:log.db", "--format", "memory")
+    assert status == 2
+    assert "--format must be jsonl or a store that reads exports, such as parquet, and memory is none" in err
+    assert aamc("export", "--store", "sqlite:log.db", "--json")[0] == 2
+
+
+def test_forgetting_needs_a_user_or_a_tenant(aamc) -> None:
+    status, _, err = aamc("forget", "--store", "sqlite:log.db")
+    assert status == 2
+    assert "--user, --tenant, or both" in err
+
+
+def test_what_is_beyond_the_limits_is_dropped_at_once(aamc, monkeypatch) -> None:
+    with monkeypatch.context() as past, closing(opened("old.db")) as log:
+        past.setattr("time.time", lambda: 1_000_000_000.0)
+        fill(log)
+    with closing(opened("old.db")) as log:
+        known = log.record("d")
+        log.add_decisions([attrs.evolve(known, decision=attrs.evolve(known.decision, id="new"), fingerprint="")])
+    (old, new) = json.loads(aamc("partitions", "--store", "sqlite:old.db", "--json")[1])["partitions"]
+    assert (old["number"], old["first"], old["last"], new["last"]) == (0, 1, 5, None)
+    assert "2001-09-09T01:46:40+00:00" in aamc("partitions", "--store", "sqlite:old.db")[1]
+    found = json.loads(aamc("retain", "--store", "sqlite:old.db?retention={days: 30}", "--json")[1])
+    assert found == {"schema": 1, "decisions": 2, "partitions_dropped": 1, "partitions": 1}
+    assert "0 decisions and 0 partitions dropped; 1 left." in aamc("retain", "--store", "sqlite:old.db")[2]

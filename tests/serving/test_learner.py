@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,14 +17,15 @@ import pytest
 
 from aamc_sdk.errors import PluginError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import NoOptions, OnlineRouter, Router, Store
-from aamc_sdk.log import open_store
+from aamc_sdk.log import MemoryStore, StoreOptions, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Learner, state_of
+from aamc_sdk.serving import kept_state as keeping
 from aamc_sdk.serving import learner as learning
 from aamc_sdk.serving.snapshots import restore, state_name
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, Scores, Snapshot
+from aamc_sdk.types import Decision, Experience, Feedback, Preference, Query, Records, Scores, Snapshot
 
 
 class Tally(OnlineRouter):
@@ -74,7 +77,7 @@ def judge(store: Store, *names: str) -> None:
     """Log a decision of each name's first letter, and feedback 0.5 on it."""
     request = make_request(make_dataset(len(names)))
     asked = attrs.evolve(request, queries=[Query("Hi", user=name[0]) for name in names])
-    decisions = [Decision(name, POOL.names[0], 1.0, Preference()) for name in names]
+    decisions = [Decision(name, POOL.names[0], 1.0, Preference(), time=time.time()) for name in names]
     store.add_decisions(Records(decisions, asked))
     for name in names:
         store.add_feedback([(Feedback(decision_id=name, quality=0.5), None)])
@@ -318,3 +321,183 @@ def test_another_user_is_forgotten_while_the_log_is_learned_again(store: Store, 
     learner.close()
     assert router.judged == {"nobody": 1.0, "c": 0.5}
     assert router.made == 3
+
+
+class Changing(Tally):
+    """A tally that gives its changes: all of it, and a large text that never changes."""
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        (folder / "large.txt").write_text("." * 1500)
+
+    def changes(self) -> bytes:
+        return json.dumps({"made": self.made, "judged": self.judged}).encode()
+
+    def apply_changes(self, changes: bytes) -> None:
+        vars(self).update(json.loads(changes))
+
+    def prepare_replay(self, log: Store) -> None:
+        for user in log.forgotten(list(self.judged)):
+            del self.judged[user]
+
+
+def full_position(store: Store, router: Tally) -> int:
+    """Return the position of a router's full snapshot in the log."""
+    snapshot = store.snapshot(state_name(router, state_of(type(router)())))
+    assert snapshot is not None
+    return snapshot.position
+
+
+def test_a_router_is_known_to_retention_from_its_first_start(store: Store) -> None:
+    learner = Learner(store, Changing(), lambda _: None)
+    assert full_position(store, Changing()) == 0
+    learner.close()
+
+
+def test_changes_are_kept_instead_of_the_whole_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "CHANGES_EVERY", 4)
+    monkeypatch.setattr(keeping, "CHEAP_BYTES", 0)
+    router = Changing()
+    learner = Learner(store, router, lambda _: None)
+    for number in range(20):
+        judge(store, f"ann{number}")
+        learner.flush(10)
+    learner.close()
+    assert full_position(store, router) == 0
+    again = learned(store, Changing())
+    assert (again.judged, again.batches) == (router.judged, 0)
+    learner = Learner(store, Changing(), lambda _: None)
+    for number in range(100):
+        judge(store, f"cat{number}")
+        learner.flush(10)
+    assert full_position(store, router) > 0  # changes outgrew it
+    learner.close()
+    assert learned(store, Changing()).judged == {"a": 10.0, "c": 50.0}
+
+
+def test_a_cheap_whole_state_is_kept_at_the_end(store: Store) -> None:
+    judge(store, "ann1")
+    learned(store, Changing())
+    judge(store, "ann2")
+    learned(store, Changing())
+    assert full_position(store, Changing()) == 4
+
+
+def test_an_idle_router_renews_its_snapshot(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    put = store.put_snapshot
+    monkeypatch.setattr(store, "put_snapshot", lambda name, snapshot: (kept.append(snapshot.position), put(name, snapshot)))
+    judge(store, "ann1")
+    learner = Learner(store, Tally(), lambda _: None)
+    assert kept == [2]
+    monkeypatch.setattr(keeping, "FULL_SECONDS", 0.0)
+    learner.flush(10)
+    assert kept[:2] == [2, 2]
+    learner.close()
+
+
+def test_two_processes_on_one_file_learn_alone_and_restart_from_either_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "CHANGES_EVERY", 2)
+    monkeypatch.setattr(learning, "SNAPSHOT_EVERY", 6)
+    both = [Learner(store, Changing(), lambda _: None) for _ in range(2)]
+    for number in range(30):
+        judge(store, f"ann{number}")
+        for learner in both:
+            learner.flush(10)
+    for learner in both:
+        learner.close()
+    again = learned(store, Changing())
+    assert (again.judged, again.batches) == ({"a": 15.0}, 0)
+
+
+class Retaining(MemoryStore):
+    """A log that has dropped its first entries, and keeps the snapshot that covers them as a floor."""
+
+    dropped = 0
+    floor: Snapshot | None = None
+
+    def drop(self, position: int, name: str) -> None:
+        self.dropped = position
+        self.floor = self.snapshot(name)
+
+    def experience(self, after: int = 0, limit: int = 1000) -> Experience:
+        found = super().experience(max(after, self.dropped), limit)
+        follows = None if after < self.dropped else found.follows
+        return attrs.evolve(found, start=self.dropped, follows=follows)
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        return super().snapshot(name) or self.floor
+
+
+def test_a_forgotten_user_goes_from_the_state_of_dropped_entries_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Retaining("memory:", StoreOptions())
+    judge(log, "ann1", "bob1", "ann2")
+    router = Changing()
+    name = state_name(router, state_of(router))
+    learner = Learner(log, router, lambda _: None)
+    log.drop(6, name)
+    judge(log, "ann3", "bob2")
+    learner.flush(10)
+    assert router.judged == {"a": 1.5, "b": 1.0}
+    log.forget("a")
+    learner.flush(10)
+    assert router.judged == {"b": 1.0, "nobody": 0.5}
+    cleaned = log._ledger.snapshots[name]
+    assert (cleaned.position, cleaned.epoch) == (6, 1)
+    again = Changing()
+    restore(again, cleaned.content)
+    assert (again.made, again.judged) == (3, {"b": 0.5})
+    learner.close()
+    assert learned(log, Changing()).judged == {"b": 1.0, "nobody": 0.5}
+
+
+def test_a_start_after_a_user_was_forgotten_begins_with_the_cleaned_state() -> None:
+    log = Retaining("memory:", StoreOptions())
+    judge(log, "ann1", "bob1", "ann2")
+    router = learned(log, Changing())
+    log.drop(6, state_name(router, state_of(Changing())))
+    judge(log, "bob2")
+    log.forget("a")  # as by another program
+    assert learned(log, Changing()).judged == {"b": 1.0}
+
+
+def test_a_router_that_lags_behind_the_dropped_entries_loads_the_log_s_state(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Retaining("memory:", StoreOptions())
+    slow, quick = Changing(), Changing()
+    behind = Learner(log, slow, lambda _: None)
+    with monkeypatch.context() as away:
+        away.setattr(behind, "_store", _Away())
+        judge(log, "ann1", "bob1", "ann2")
+        learned(log, quick)
+        log.drop(6, state_name(quick, state_of(Changing())))
+        judge(log, "bob2")
+    behind.flush(10)
+    assert slow.judged == {"a": 1.0, "b": 1.0}
+    behind.close()
+
+
+def test_a_new_router_learns_what_the_log_still_has(caplog: pytest.LogCaptureFixture) -> None:
+    log = Retaining("memory:", StoreOptions())
+    judge(log, "ann1", "bob1", "ann2")
+    log.drop(6, "another router")
+    judge(log, "bob2")
+    assert learned(log, Changing()).judged == {"b": 0.5}
+    assert "no longer has all entries" in caplog.text
+
+
+class _Away:
+    """A log that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise StoreAwayError("nobody answers")
+
+
+def test_health_says_since_when_the_state_is_not_kept(store: Store) -> None:
+    learner = Learner(store, Changing(), lambda _: None)
+    assert learner.health()["snapshot_age_s"] == 0
+    judge(store, "ann1")
+    learner.flush(10)
+    assert learner.health()["snapshot_age_s"] > 0
+    assert learner.health()["learner_lag"] == 0
+    learner.close()
+    assert learner.health()["snapshot_age_s"] == 0

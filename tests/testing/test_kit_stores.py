@@ -1,6 +1,7 @@
 """The kit passes a third party's store, and each broken store is caught by the check that is meant for it."""
 
 import threading
+import time
 import uuid
 from contextlib import contextmanager
 from typing import ClassVar
@@ -11,7 +12,8 @@ import pytest
 from offering import failed
 
 from aamc_sdk.errors import UnknownDecisionError
-from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, StoreOptions, record_from, replaced_rows
+from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, SqliteStore, StoreOptions, record_from, replaced_rows, transaction
+from aamc_sdk.log.sqlite_partitions import Partitions
 
 
 class Twice(MemoryStore):
@@ -56,6 +58,38 @@ class Certain(MemoryStore):
         return [self.record(decision.id).decision for decision in decisions]
 
 
+class Oldest(MemoryStore):
+    def put_snapshot(self, name, snapshot):
+        if self.snapshot(name) is None:
+            super().put_snapshot(name, snapshot)
+
+
+class Greedy(MemoryStore):
+    def put_delta(self, name, delta):
+        return super().put_delta(name, delta) or True
+
+
+class Unforgiving(MemoryStore):
+    def _erase(self, user, limit):
+        erased = super()._erase(user, limit)
+        self._ledger.forgotten.clear()
+        return erased
+
+
+class Hasty(SqliteStore):
+    def _retain(self):
+        return sum(self._drop_oldest() for _ in self.partitions()[1:])
+
+    def _drop_oldest(self):
+        with self._connected() as connection, transaction(connection):
+            return Partitions(connection).drop(Partitions(connection).all()[0], 10, time.time() + 1)
+
+
+class Silent(SqliteStore):
+    def experience(self, after=0, limit=1000):
+        return attrs.evolve(super().experience(after, limit), start=0)
+
+
 @pytest.mark.parametrize(
     ("target", "checks"),
     [
@@ -66,6 +100,11 @@ class Certain(MemoryStore):
         (Forgetful, {"a later revision replaces feedback"}),
         (Rerolled, {"asking again returns the logged decision"}),
         (Certain, {"an unknown propensity stays unknown"}),
+        (Oldest, {"the newest snapshot is kept", "deltas are a chain"}),
+        (Greedy, {"deltas are a chain"}),
+        (Unforgiving, {"a forgotten user stays forgotten"}),
+        (Hasty, {"retention drops whole decisions that were learned"}),
+        (Silent, {"retention drops whole decisions that were learned"}),
     ],
 )
 def test_a_broken_store_is_caught(offer, target, checks):
@@ -108,11 +147,14 @@ class Shelf(LedgerStore):
                 return record_from(row)
         raise UnknownDecisionError(f"no decision {decision_id!r}")
 
-    def experience(self, after=0, limit=1000):
+    def batch(self, after=0, limit=1000):
         everything, rows = self.rows(0, 10**9), self.rows(after, limit)
         named = {row.decision_id for row in rows}
         decisions = [row for row in everything if row.kind == DECISION and row.id in named]
-        return Batch(after + len(rows), rows, decisions, 0, None, replaced_rows(rows, everything)).experience()
+        return Batch(after + len(rows), rows, decisions, 0, None, replaced_rows(rows, everything))
+
+    def experience(self, after=0, limit=1000):
+        return self.batch(after, limit).experience()
 
     def close(self):
         pass

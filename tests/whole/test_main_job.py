@@ -8,6 +8,8 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 BASELINES = ["llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle"]
 
@@ -54,6 +56,22 @@ def test_the_readmes_route_command_decides_and_explains(metrics, aamc) -> None:
     assert explained["candidate"] in metrics["data"]["models"]
     assert all(0 <= row["quality"] <= 1 and row["cost_usd"] > 0 and row["latency_ms"] > 0 for row in explained["candidates"])
     assert explained["why"]
+
+
+@pytest.mark.parametrize("estimator", ["tce", "lexical"])
+def test_a_long_answer_is_expected_to_cost_more_and_to_take_longer(estimator, metrics, aamc) -> None:
+    run = "runs/latest"
+    if estimator == "lexical":
+        run = "by-lexical"
+        sizes = ("--set", "dataset.n_train=300", "--set", "dataset.n_validation=60", "--set", "dataset.n_test=120")
+        aamc("train", "--router", "greedy", "--estimator", estimator, *sizes, "--out", run)
+    short, long = (
+        json.loads(aamc("route", text, "--run", run, "--json").stdout)["candidates"]
+        for text in ("Say hi.", "Write a 40-page thesis on the proof of Fermat's last theorem, rigorously, and compare three approaches.")
+    )
+    for brief, lengthy in zip(short, long, strict=True):
+        assert lengthy["cost_usd"] > 1.2 * brief["cost_usd"]
+        assert lengthy["latency_ms"] > 1.1 * brief["latency_ms"]
 
 
 def test_the_readmes_programs_run(metrics, folder) -> None:

@@ -177,7 +177,8 @@ def test_decisions_note_both_choices_and_have_the_mixtures_propensity(plugins) -
         decision = controller.route("Hi")
     note = decision.notes["canary"]
     assert note["share"] == 0.2
-    assert note["stable"] == {"router": "fixed", "version": ANY, "probabilities": {LARGE: 1.0}}
+    expected = {"cost_usd": {LARGE: ANY}, "latency_ms": {LARGE: ANY}}
+    assert note["stable"] == {"router": "fixed", "version": ANY, "probabilities": {LARGE: 1.0}, "expected": expected}
     assert note["candidate"] == {"router": "counting", "version": ANY, "probabilities": dict.fromkeys(POOL.names, 0.25)}
     assert decision.propensity == pytest.approx(0.85 if decision.candidate == LARGE else 0.05)
 
@@ -428,6 +429,50 @@ def test_failed_calls_end_a_trial_that_serves_everything(failing, why, plugins) 
         controller.learner.flush()
         router: Any = controller.router
         assert router.ended == why
+
+
+def served_alone(plugins: Plugins, calls: int = 30, call: dict[str, float] | None = None, **options: Any) -> tuple[str | None, Any]:
+    """Return why a canary with share 1 has ended after calls of its candidate, and what is expected of the stable router's."""
+    with serve(plugins, share=1.0, **options) as controller:
+        decisions = [controller.route("Hi", decision_id=f"d{n}") for n in range(calls)]
+        for decision in decisions:
+            controller.attempt(decision.id, **(call or {}))
+        assert controller.learner is not None
+        controller.learner.flush()
+        router: Any = controller.router
+        return router.ended, decisions[0].notes["canary"]["stable"]["expected"]
+
+
+ONE_TINY = {"stable": {"name": "fixed", "favourite": TINY}, "candidate": {"name": "fixed", "favourite": LARGE}}
+
+
+@pytest.mark.parametrize(("figure", "verb"), [("cost_usd", "cost"), ("latency_ms", "take")])
+def test_costly_and_slow_calls_end_a_trial_that_serves_everything(figure, verb, plugins) -> None:
+    """Without calls of the stable router, the candidate's are compared with what was expected of it."""
+    _, expected = served_alone(plugins, calls=1, **ONE_TINY)
+    usual = expected[figure][TINY]
+    assert usual > 0
+    why, _ = served_alone(plugins, call={figure: 11 * usual}, **ONE_TINY)
+    assert why is not None
+    assert why.endswith(f"on average, and the stable router's were expected to {verb} {usual:.3g}")
+    assert served_alone(plugins, call={figure: 9 * usual}, **ONE_TINY)[0] is None
+    assert served_alone(plugins, calls=19, call={figure: 11 * usual}, **ONE_TINY)[0] is None
+
+
+def test_a_router_that_chooses_as_the_stable_one_does_is_never_too_costly(plugins) -> None:
+    """The stable router's call of the same model would have cost the same, however far that is from the expectation."""
+    same = {"stable": {"name": "fixed", "favourite": LARGE}, "candidate": {"name": "fixed", "favourite": LARGE}}
+    assert served_alone(plugins, call={"cost_usd": 1000.0, "latency_ms": 1e6}, **same)[0] is None
+
+
+def test_the_stable_routers_expectation_is_under_its_own_probabilities(plugins) -> None:
+    """It draws evenly from four models; one of them is the called one, whose cost is known."""
+    options = {"stable": "counting", "candidate": {"name": "fixed", "favourite": LARGE}, "max_cost_ratio": 3.0}
+    _, expected = served_alone(plugins, calls=1, **options)
+    others = sum(expected["cost_usd"][name] for name in (TINY, MEDIUM, CODE)) / 4
+    limit = 3 * others / (1 - 3 / 4)  # cost = 3 (cost / 4 + others)
+    assert served_alone(plugins, call={"cost_usd": 1.01 * limit}, **options)[0] is not None
+    assert served_alone(plugins, call={"cost_usd": 0.99 * limit}, **options)[0] is None
 
 
 def test_a_retrained_candidate_at_the_same_path_is_another_trial(plugins, tmp_path) -> None:

@@ -4,7 +4,7 @@ import json
 import threading
 
 import pytest
-from aamc_bandit.thompson.json_stream import EncodedJson, json_pieces, write_json_pieces
+from aamc_bandit.json_stream import EncodedJson, json_pieces, write_json_pieces
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.entity_names import session_key, user_key
+from aamc_bandit.entity_names import own_id, session_key, user_key
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.options import BLENDS
@@ -530,6 +530,6 @@ def test_forgetting_a_user_leaves_the_sessions_of_others() -> None:
     for user, tenant in (("ann", "acme"), ("bob", "acme"), ("ann", None), (None, None)):
         key = session_key("1", user, tenant)
         router.evidence.add(EvidenceKeys(None, user and user_key(user, tenant), key), [], implicit=False, time=0.0)
-    router.evidence.drop_users(lambda users: set(users) & {"ann"})
+    router.evidence.drop_users(lambda users: {user for user in users if own_id(user) == "ann"})  # as a store: in all tenants
     assert list(router.evidence.entities("user")) == [user_key("bob", "acme")]
     assert list(router.evidence.entities("session")) == [session_key("1", "bob", "acme"), session_key("1")]

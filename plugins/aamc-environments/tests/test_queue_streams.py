@@ -5,18 +5,20 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
+from aamc_environments.queue import QueueOptions
 from aamc_environments.queue_env import standalone
 from aamc_environments.queue_streams import Arrivals
 
 from aamc_sdk import Latency, ModelSpec, Pool, Prices
+from aamc_sdk.config import configure
 from aamc_sdk.errors import PoolError
 
 STREAMS, WARM_UP, STEPS = 512, 300, 500
 
 
 def play_one_queue(pool, load, **options):
-    """Return waits and latencies [STEPS, STREAMS] of a single queue after a warm-up."""
-    streams = standalone(pool, queries=64, load=load, **options).vector(STREAMS, "train", seed=5)
+    """Return waits and latencies [STEPS, STREAMS] of a single queue after a warm-up; by default lengths of answers do not count."""
+    streams = standalone(pool, queries=64, load=load, **{"service_by_length": False, **options}).vector(STREAMS, "train", seed=5)
     streams.reset()
     waits, latencies = [], []
     for step in range(WARM_UP + STEPS):
@@ -40,6 +42,19 @@ def test_mean_wait_is_that_of_an_m_m_1_queue(one_queue, rho):
     mean, error = interval(waits)
     arrivals, services = rho, 1.0  # per second
     assert mean == pytest.approx(1000 * rho / (services - arrivals), abs=4 * error)
+    assert error < 0.05 * mean
+
+
+@pytest.mark.parametrize(("easy_tokens", "hard_tokens"), [(128, 384), (10, 1000), (1024, 1024)])
+def test_mean_wait_with_lengths_is_that_of_an_m_g_1_queue_of_the_same_utilisation(one_queue, easy_tokens, hard_tokens):
+    world = {"categories": {"a": {}}, "candidates": {"LLM-XLarge": {"success": {"a": 0.9}}}, "easy_tokens": easy_tokens, "hard_tokens": hard_tokens}
+    environment = standalone(one_queue, queries=64, load=0.5, world=world)
+    tokens = environment.vector(1, "train").setup.request.expected.output_tokens[:, 0]
+    service_s, second_moment = tokens.mean() / 256, 2 * (tokens**2).mean() / 256**2  # exponential for a given length
+    rate = 0.5 / service_s
+    waits, _ = play_one_queue(one_queue, 0.5, world=world, service_by_length=True)
+    mean, error = interval(waits)
+    assert mean == pytest.approx(1000 * rate * second_moment / (2 * (1 - 0.5)), abs=4 * error)  # Pollaczek and Khinchine
     assert error < 0.05 * mean
 
 
@@ -77,8 +92,8 @@ def test_the_share_of_queries_in_bursts_is_as_asked():
 
 
 def test_an_explicit_arrival_rate_overrides_the_load(one_queue):
-    assert standalone(one_queue, queries=8, load=0.1, arrival_rate=0.5).arrivals.per_second == 0.5
-    assert standalone(one_queue, queries=8, load=0.1).arrivals.per_second == pytest.approx(0.1)
+    assert standalone(one_queue, queries=8, load=0.1, arrival_rate=0.5).arrivals("train").per_second == 0.5
+    assert standalone(one_queue, queries=8, load=0.1, service_by_length=False).arrivals("train").per_second == pytest.approx(0.1)
 
 
 def test_a_candidate_without_prices_or_latency_is_refused():
@@ -118,13 +133,13 @@ def play_latencies(pool, tokens, **options):
 
 @pytest.mark.parametrize(("tokens", "expected"), [(None, 1100), (256, 1100), (64, 350), (1024, 4100)])
 def test_service_time_grows_with_the_tokens_that_a_query_states(one_queue, tokens, expected):
-    hindsight, played = play_latencies(one_queue, tokens)
+    hindsight, played = play_latencies(one_queue, tokens, service_by_length=tokens is not None)
     assert hindsight == pytest.approx(expected, abs=1)
     assert played == pytest.approx(expected, rel=0.03)
 
 
-def test_service_by_length_follows_the_worlds_lengths_and_gives_them_to_estimators(one_queue):
-    environment = standalone(one_queue, service_by_length=True)
+def test_service_time_follows_the_worlds_lengths_and_gives_them_to_estimators(one_queue):
+    environment = standalone(one_queue)
     complexity = environment._split("train").labels.complexity
     mean_tokens = 128 + 256 * complexity
     table = environment.dataset("train").outcomes
@@ -134,11 +149,17 @@ def test_service_by_length_follows_the_worlds_lengths_and_gives_them_to_estimato
     assert request.expected.latency_ms[:, 0] == pytest.approx(100 + 1000 * mean_tokens / 256)
     service_ms = table.latency_ms[:, 0] - 100
     assert np.corrcoef(service_ms, mean_tokens)[0, 1] > 0.1
-    assert standalone(one_queue).dataset("train").outcomes.output_tokens is None
+
+
+def test_the_published_worlds_service_times_do_not_depend_on_length(one_queue):
+    assert configure(QueueOptions, {}, preset="paper").service_by_length is False
+    environment = standalone(one_queue, service_by_length=False)
+    assert environment.dataset("train").outcomes.output_tokens is None
+    assert (environment.vector(1, "train").setup.request.expected.latency_ms == 1100).all()
 
 
 def test_one_stream_serves_long_answers_as_many_streams_do(one_queue):
-    environment = standalone(one_queue, service_by_length=True)
+    environment = standalone(one_queue)
     one, many = (environment.vector(n, "train", seed=3) for n in (1, 2))
     latencies = []
     for streams in (one, many):

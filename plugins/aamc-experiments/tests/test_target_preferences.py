@@ -3,10 +3,11 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
+from aamc_experiments import target_preferences
 from aamc_experiments.evaluation import Resampling
 from aamc_experiments.experiment import Experiment
-from aamc_experiments.measurement import Measurement
-from aamc_experiments.out_of_fold import OUT_OF_FOLD
+from aamc_experiments.measurement import Measurement, estimated_request
+from aamc_experiments.out_of_fold import OUT_OF_FOLD, write_out_of_fold
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.target_preferences import Calibration, Target, _DecidedRows, calibrate, quality_cost_ray, save_calibration
@@ -17,6 +18,7 @@ from aamc_sdk.errors import ConfigError, DataError, PreferenceError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
+from aamc_sdk.types import AnswerLengths
 
 CONTENT = {"router": "best-expected", "estimator": "means", "environment": "table", "dataset": "tiny:400", "routers": []}
 
@@ -205,3 +207,20 @@ def test_resamples_on_which_every_candidate_fails_meet_no_floor() -> None:
     assert (np.isnan(relative) == (resampling.weights[:, :1] == 0)).all()
     assert 0 < np.isnan(relative).mean() < 1
     assert (Target("quality-floor", 1.0).met({"relative_quality": relative}) == ~np.isnan(relative)).all()
+
+
+def test_training_rows_are_decided_with_the_lengths_expected_out_of_fold(plugins, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    Experiment(read_settings(CONTENT), plugins, folder, NoProgress()).complete()
+    run = RunFolder.open(folder)
+    setup = Experiment(run.settings, plugins, folder, NoProgress()).begin()
+    rows, models = len(setup.splits["train"]), len(setup.services.pool)
+    lengths = AnswerLengths(np.full((rows, models), 77.0), np.full(models, 77.0))
+    write_out_of_fold(folder / "estimator", np.full((rows, models), 0.5), setup, lengths)
+    seen = []
+    monkeypatch.setattr(target_preferences, "estimated_request", lambda *given, **known: seen.append(known) or estimated_request(*given, **known))
+
+    calibrate(run, plugins, NoProgress(), Target("quality", 0.5, 0.0))
+
+    assert [len(known) for known in seen] == [0, 2]
+    assert np.array_equal(seen[1]["lengths"].tokens, lengths.tokens)

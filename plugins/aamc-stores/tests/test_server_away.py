@@ -290,7 +290,7 @@ def test_decisions_and_attempts_made_while_the_server_is_away_count_once(log, se
         with pytest.raises(StoreError, match="other content"):
             store.add_decisions([attrs.evolve(given, budget_usd=1.0)])
         assert store.add_attempts([Attempt("during", cost_usd=0.25), Attempt("before", cost_usd=0.75)]) == [0, 0]  # the spool's own count
-        assert store.health() == {"spooled": 3, "refused": 0, "away": 1}
+        assert store.health().items() >= {"spooled": 3, "refused": 0, "away": 1}.items()
         waiting = [entry for _, entry in store._spool.first(9)]
     finally:
         server.start()

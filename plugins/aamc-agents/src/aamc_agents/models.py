@@ -12,13 +12,13 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_agents.openai_provider import check_address
+from aamc_agents.openai_provider import CallOptions, check_address
 from aamc_agents.tool import AgentError, check_extra
 from aamc_sdk import Candidate, MetaController, ModelSpec, Prices, Query, Services, get_plugin_manager, option
 from aamc_sdk.errors import AamcError, ConfigError, one_of
-from aamc_sdk.interfaces import Completion, Message, Provider
+from aamc_sdk.interfaces import Completion, Message, Provider, Usage
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import DefaultSettings, ModelClient, make_services
+from aamc_sdk.serving import DefaultSettings, ModelClient, make_services, price
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Decision, Endpoint
 
 UNCONFIGURED = "no language model is configured; add an endpoint to the pool, or set base_url and model"
@@ -29,20 +29,16 @@ _USUAL_TOKENS = 4096
 
 
 @attrs.frozen(kw_only=True)
-class ModelConfig:
+class ModelConfig(CallOptions):
     """The model and its prices, or the router that chooses it. Without ``base_url``, ``run`` and ``router``: a candidate of the pool."""
 
     base_url: str = option("", "Address of an OpenAI-compatible server (default: the endpoint of a candidate of the pool).")
     model: str = option("", "The model's name on the server, or the candidate's name (default: the only candidate with an endpoint).")
-    api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key.")
-    headers: Mapping[str, str] = option({}, "Further headers of each request.")
     input_usd_per_million: float = option(0.0, "USD per million prompt tokens, unless a candidate has prices; unknown if 0.", at_least=0.0)
     output_usd_per_million: float = option(0.0, "USD per million output tokens, unless a candidate has prices; unknown if 0.", at_least=0.0)
     max_output_tokens: int | None = option(None, "Maximum tokens of an answer, sent as max_tokens (default: the server's).", at_least=1)
     temperature: float | None = option(None, "Sampling temperature (default: the server's).", at_least=0.0)
     parameters: Mapping[str, Any] = option({}, "Further parameters of each request, such as reasoning_effort or max_completion_tokens.")
-    timeout_seconds: float = option(60.0, "Timeout of one attempt in seconds, and the maximum pause that a server may request.", above=0.0)
-    retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
     run: str = option("", "Run folder whose router chooses a model of its pool for each call.")
     router: str = option("", "Untrained router, such as random or rule, that chooses a model of the pool for each call.")
     pool: str = option("default", "Pool of the untrained router: a name or a YAML file.")
@@ -149,7 +145,9 @@ class ChatModel:
         except AgentError:
             return math.nan
         tokens = [max((spec.parameters[name] for name in _LIMITS if name in spec.parameters), default=_USUAL_TOKENS) for spec in specs]
-        costs = [_cost(spec, characters // CHARACTERS_PER_TOKEN, made) for spec, made in zip(specs, tokens, strict=True)]
+        prompt_tokens = characters // CHARACTERS_PER_TOKEN
+        usages = [Usage(prompt_tokens=prompt_tokens, output_tokens=made) for made in tokens]
+        costs = [price(spec, usage)[0] for spec, usage in zip(specs, usages, strict=True)]
         return float(np.max(costs))  # NaN if any is NaN
 
     def close(self) -> None:
@@ -255,15 +253,9 @@ def _reply(completion: Completion, spec: ModelSpec, sent: int) -> Reply:
     counted = given is not None and made is not None
     if given is None or made is None:
         given, made = sent // CHARACTERS_PER_TOKEN, len(text) // CHARACTERS_PER_TOKEN
-    cost = _cost(spec, given, made) if math.isnan(completion.cost_usd) else completion.cost_usd
+    cost = price(spec, Usage(prompt_tokens=given, output_tokens=made))[0] if math.isnan(completion.cost_usd) else completion.cost_usd
     if not text:
         endpoint = Endpoint.of(spec.endpoint or "")
         where = f"model {spec.name!r} at {endpoint.options.get('base_url', endpoint.provider)}"
         raise AgentError(f"{where} said nothing; check that it is a chat model, and the limit of its tokens", 0.0 if math.isnan(cost) else cost)
     return Reply(text, spec.name, given + made, cost, counted)
-
-
-def _cost(spec: ModelSpec, given: int, made: int) -> float:
-    """Return the cost of tokens in USD; NaN without prices."""
-    prices = spec.prices
-    return math.nan if prices is None else (given * prices.input + made * prices.output) / 1e6 + prices.request

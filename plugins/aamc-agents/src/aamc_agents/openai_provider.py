@@ -32,15 +32,21 @@ MAX_TOKENS = 10**8
 
 
 @attrs.frozen(kw_only=True)
-class OpenAIOptions:
-    """The options of an endpoint of the provider ``openai``."""
+class CallOptions:
+    """How a server with OpenAI's API is called."""
 
-    base_url: str = option("http://localhost:8000/v1", "Address of the server.")
-    model: str = option("", "The model's name on the server (default: the candidate's name).")
     api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key.")
     headers: Mapping[str, str] = option({}, "Further headers of each request.")
     timeout_seconds: float = option(60.0, "Timeout of one attempt in seconds, and the maximum pause that a server may request.", above=0.0)
     retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
+
+
+@attrs.frozen(kw_only=True)
+class OpenAIOptions(CallOptions):
+    """The options of an endpoint of the provider ``openai``."""
+
+    base_url: str = option("http://localhost:8000/v1", "Address of the server.")
+    model: str = option("", "The model's name on the server (default: the candidate's name).")
 
     def __attrs_post_init__(self) -> None:
         check_address(self.base_url)

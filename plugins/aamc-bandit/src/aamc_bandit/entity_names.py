@@ -25,5 +25,6 @@ def own_id(name: str) -> str:
 
 
 def session_user(name: str) -> str:
-    """Return the user that a session's name names; ``""`` where it names none."""
-    return own_id(name.rpartition(SEPARATOR)[0])
+    """Return the user that a session's name names, as :func:`user_key` does; ``""`` where it names none."""
+    tenant, _, user = name.rpartition(SEPARATOR)[0].rpartition(SEPARATOR)
+    return user_key(user, tenant or None) if user else ""

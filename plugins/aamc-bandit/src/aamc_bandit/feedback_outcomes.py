@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
-from aamc_bandit.entity_names import user_key
+from aamc_bandit.entity_names import own_id, user_key
+from aamc_bandit.json_stream import write_json_pieces
+from aamc_bandit.recent_entries import RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.storage import read_json
 from aamc_sdk.types import Attempt, Experience, Feedback, Query
 
 logger = logging.getLogger(__name__)
@@ -88,13 +89,21 @@ class OutcomeLedger:
     def __init__(self, options: OutcomeOptions) -> None:
         self._options = options
         self._reported: set[str] = set()
-        self._decisions: OrderedDict[str, dict[str, Counted]] = OrderedDict()
-        self._users: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self.clear()
 
     def clear(self) -> None:
         """Forget what was counted."""
-        self._decisions.clear()
-        self._users.clear()
+        self._decisions: RecentEntries[dict[str, Counted]] = RecentEntries(MAX_DECISIONS)
+        self._users: RecentEntries[tuple[int, float]] = RecentEntries(MAX_USERS)
+
+    def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
+        """Drop forgotten users.
+
+        Args:
+            forgotten: Returns those of some users that were forgotten.
+        """
+        if dropped := set(forgotten({own_id(name) for name in self._users})):
+            self._users = RecentEntries(MAX_USERS, ((name, counted) for name, counted in self._users.items() if own_id(name) not in dropped))
 
     def outcomes(self, experience: Experience) -> Iterator[Outcome]:
         """Yield what each entry adds and takes back, in log order; a later revision takes the place of the earlier one."""
@@ -165,14 +174,12 @@ class OutcomeLedger:
         if query.user is None:
             return weight
         name, day = user_key(query.user, query.tenant), int(time // DAY_SECONDS)
-        last, total = self._users.pop(name, (day, 0.0))
+        last, total = self._users.get(name, (day, 0.0))
         day, total = max(day, last), total if day <= last else 0.0  # feedback that is dated back counts as that of the latest day
         if total + weight > self._options.max_user_weight:
             self._report("max_user_weight", "the feedback of a day on one user's decisions weighs more than max_user_weight allows")
             weight = max(0.0, self._options.max_user_weight - total)
-        self._users[name] = day, total + weight
-        if len(self._users) > MAX_USERS:
-            self._users.popitem(last=False)
+        self._users.put(name, (day, total + weight))
         return weight
 
     def _report(self, option: str, what: str) -> None:
@@ -183,17 +190,12 @@ class OutcomeLedger:
 
     def _counted(self, decision_id: str) -> dict[str, Counted]:
         """Return what was counted on a decision, and mark it as the most recently mentioned one."""
-        counted = self._decisions.setdefault(decision_id, {})
-        self._decisions.move_to_end(decision_id)
-        if len(self._decisions) > MAX_DECISIONS:
-            self._decisions.popitem(last=False)
-        return counted
+        return self._decisions.mention(decision_id, dict)
 
     def save(self, folder: Path) -> None:
-        """Write what was counted, if anything was."""
-        decisions = {name: counted for name, counted in self._decisions.items() if counted}
-        if decisions or self._users:
-            write_json(folder / STATE, {"decisions": decisions, "users": self._users})
+        """Write what was counted, if anything was; decisions of which nothing counts too, since they take room of others."""
+        if self._decisions or self._users:
+            write_json_pieces(folder / STATE, iter({"decisions": iter(self._decisions.items()), "users": iter(self._users.items())}.items()))
 
     def load(self, folder: Path) -> None:
         """Read what :meth:`save` wrote; without a file, nothing was counted.
@@ -202,15 +204,32 @@ class OutcomeLedger:
             CheckpointError: The file is damaged.
         """
         self.clear()
-        if not (folder / STATE).exists():
-            return
-        state = read_json(folder / STATE)
+        state = read_json(folder / STATE) if (folder / STATE).exists() else {"decisions": {}, "users": {}}
         try:
-            for name, entries in state["decisions"].items():
-                self._decisions[name] = {entry: Counted(*each) for entry, each in entries.items()}
-            self._users.update((name, (int(day), float(weight))) for name, (day, weight) in state["users"].items())
+            self._decisions = RecentEntries(MAX_DECISIONS, ((name, _counted_pieces(entries)) for name, entries in state["decisions"].items()))
+            self._users = RecentEntries(MAX_USERS, ((name, _day_and_weight(counted)) for name, counted in state["users"].items()))
+            self._decisions.mark_unchanged()
+            self._users.mark_unchanged()
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder / STATE} does not hold the counted feedback of a bandit ({error!r}); train again") from error
+
+    def delta(self) -> dict[str, Any]:
+        """Return what changed since the last call, or :meth:`load`, as JSON values."""
+        return {"decisions": self._decisions.changes(dict), "users": self._users.changes(list)}
+
+    def apply_delta(self, delta: Mapping[str, Any]) -> None:
+        """Take over a result of :meth:`delta`; raises AttributeError, KeyError, TypeError or ValueError where it is invalid."""
+        self._decisions.apply_changes(delta["decisions"], _counted_pieces)
+        self._users.apply_changes(delta["users"], _day_and_weight)
+
+
+def _counted_pieces(entries: Mapping[str, Any]) -> dict[str, Counted]:
+    return {entry: Counted(*each) for entry, each in entries.items()}
+
+
+def _day_and_weight(counted: Sequence[Any]) -> tuple[int, float]:
+    day, weight = counted
+    return int(day), float(weight)
 
 
 def _failure_id(candidate: str) -> str:

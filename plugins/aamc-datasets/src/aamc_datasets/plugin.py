@@ -22,6 +22,12 @@ def aamc_datasets() -> list[Component]:
 
 
 @hookimpl
+def aamc_stores() -> list[Component]:
+    """Return the store that reads exported logs."""
+    return [Component("parquet", "aamc_datasets.parquet_log:ParquetStore", "Exported Parquet files, for reading; parquet:FOLDER.")]
+
+
+@hookimpl
 def aamc_commands() -> list[Component]:
     """Return the commands about data."""
     return [

@@ -24,7 +24,7 @@ from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, AnswerLengths, sigmoid
 class QueueOptions(StreamOptions):
     """Options of environment ``queue``."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {"service_by_length": False}}
 
     world: Any = option("default", "categories and skills of the candidates: default, a YAML file, or the content of one")  # noqa: RUF009  # an attrs field
     load: float = option(0.6, "utilisation of the slowest candidate if it served every query", above=0.0)
@@ -32,12 +32,12 @@ class QueueOptions(StreamOptions):
     burst: float = option(1.0, "arrival rate within bursts as a multiple of the rate between them; 1: no bursts", at_least=1.0)
     burst_share: float = option(0.2, "share of queries within bursts", at_least=0.0, at_most=0.9)
     burst_length: float = option(20.0, "mean number of queries in a burst", at_least=1.0)
-    service_by_length: bool = option(False, "service time grows with the world's answer length, which estimators then learn")
+    service_by_length: bool = option(True, "service time grows with the world's answer length, which estimators then learn")
     events: list[Event] = option([], "changes of the pool: a list of {at, candidate, kind, ...}")  # noqa: RUF009  # an attrs field
 
 
 class QueueEnvironment(StreamEnvironment):
-    """A simulated pool of models under load; each candidate is an M/M/1 queue in each stream.
+    """A simulated pool of models under load; each candidate is a queue with one server in each stream.
 
     Queries must be labelled with complexity, category and tool use.
     """
@@ -86,10 +86,10 @@ class QueueEnvironment(StreamEnvironment):
         )
         return attrs.evolve(dataset, pool=self.services.pool, outcomes=outcomes, cost_note="list prices times simulated tokens")
 
-    @property
-    def arrivals(self) -> Arrivals:
-        """The arrival process of the options."""
-        rate = self.config.arrival_rate or 1000 * self.config.load / self._latencies.service_ms.max()
+    def arrivals(self, split: str) -> Arrivals:
+        """Return the arrival process of a split: ``load`` is relative to its mean service times, so lengths of answers do not change it."""
+        slowest_ms = self._latencies.service_ms.max() * self._truths[split].longer.mean()
+        rate = self.config.arrival_rate or 1000 * self.config.load / slowest_ms
         return Arrivals(per_second=rate, burst=self.config.burst, share=self.config.burst_share, length=self.config.burst_length)
 
     def _true(self, name: str, dataset: Dataset) -> TrueOutcomes:
@@ -117,4 +117,4 @@ class QueueEnvironment(StreamEnvironment):
 
     def _make_streams(self, split: str, setup: StreamSetup) -> QueueStreams:
         streams = SingleQueueStream if len(setup.streams) == 1 else QueueStreams
-        return streams(setup, self._truths[split], self.arrivals, self._schedule)
+        return streams(setup, self._truths[split], self.arrivals(split), self._schedule)

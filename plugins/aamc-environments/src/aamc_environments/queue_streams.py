@@ -1,8 +1,9 @@
-"""Streams under load: each candidate is a first-come-first-served M/M/1 queue in each stream.
+"""Streams under load: each candidate is a first-come-first-served queue with one server in each stream.
 
 Between arrivals a queue works off its backlog (Lindley's recursion): with W the wait of a query,
 S its service and A the time to the next arrival, the next one waits max(0, W + S - A). S is
-exponential with the candidate's mean service time, A with the mean gap between arrivals.
+exponential with the candidate's mean service time for answers of the query's length, A with the
+mean gap between arrivals. If all lengths are equal, that is an M/M/1 queue.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from aamc_experiments.data import check_unchanged
 from aamc_experiments.evaluation import Comparison, Resampling, known_interval
 from aamc_experiments.measurement import Measurement, estimated_request
-from aamc_experiments.out_of_fold import read_out_of_fold
+from aamc_experiments.out_of_fold import OutOfFold, read_out_of_fold
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_setup
 from aamc_sdk.errors import AamcError, ConfigError, DataError
@@ -200,9 +200,10 @@ class _DecidedRows:
         only_estimates = router.requires.estimator and not router.requires.training
         train_is_new = only_estimates and setup.env.stationary and known
 
-        def decide(split: str, expected: Floats | None = None) -> _DecidedRows:
+        def decide(split: str, expected: OutOfFold | None = None) -> _DecidedRows:
             means = run.candidate_means
-            request = estimated_request(estimator, setup.splits[split].queries, run.pool, Preference(), means, quality=expected)
+            known_beforehand: dict[str, Any] = {} if expected is None else {"quality": expected.quality, "lengths": expected.lengths}
+            request = estimated_request(estimator, setup.splits[split].queries, run.pool, Preference(), means, **known_beforehand)
             measurement = Measurement(
                 setup=setup,
                 routers={run.router_name: router},
@@ -218,7 +219,7 @@ class _DecidedRows:
         validation = decide("validation")
         if out_of_fold is None or not train_is_new:
             return validation
-        return validation.joined_with(decide("train", out_of_fold.quality))
+        return validation.joined_with(decide("train", out_of_fold))
 
     @classmethod
     def _read(cls, comparison: Comparison) -> _DecidedRows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -313,3 +314,18 @@ def test_a_run_of_other_candidates_is_refused_where_it_is_named_and_else_not_use
     status, _, err = aamc("evaluate", "runs/latest", "--logs", "sqlite:other.db", "--routers", "uniform")
     assert status == 1
     assert "name the run that made it" in err
+
+
+def test_a_range_of_time_is_evaluated_and_the_next_one_named(aamc) -> None:
+    def evaluate(*options: str) -> Any:
+        status, out, err = aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "uniform", "--json", *options)
+        assert status == 0, err
+        return json.loads(out)
+
+    whole = evaluate("--since", "1d")
+    assert whole["decisions"]["total"] == 400
+    following = whole["range"]["next_since"]
+    assert evaluate("--until", following)["logged"] == whole["logged"]
+    assert aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "uniform", "--since", following)[0] == 1  # nothing has come since
+    assert aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "uniform", "--since", "1d", "--until", "2d")[0] == 2
+    assert aamc("evaluate", "--since", "1d")[0] == 2

@@ -28,7 +28,7 @@ from aamc_puppeteer.serving.team import Team
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
 from aamc_puppeteer.training.recording import Recording
-from aamc_sdk import Agent, Estimator, Query, Services, Training, get_plugin_manager
+from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, nearest, one_of
 from aamc_sdk.interfaces import Budget, NoProgress, Progress, Step
@@ -195,10 +195,7 @@ class Puppeteer(Team):
         dataset = training.dataset
         if dataset.experience is not None and not self._trained_names:
             raise DataError(UNSERVED)
-        if self._any_team:
-            self.config = attrs.evolve(self.config, agents=getattr(dataset, "agents", ()) or DEFAULT_AGENTS)
-            self._make_team(self.config.agents, self.config.agent_options)
-            self._check_options()
+        self._settle_team(dataset)
         if dataset.experience is None:
             self._estimate(training.budget_usd)
 
@@ -207,7 +204,7 @@ class Puppeteer(Team):
 
         With a folder every episode is recorded, and :meth:`save` draws their figures.
         """
-        self.prepare(training)
+        self._settle_team(training.dataset)
         if training.dataset.experience is not None:
             return self.learn(training.dataset.experience, progress=training.progress)
         tasks, validation = tasks_of(training.dataset), training.validation
@@ -220,6 +217,13 @@ class Puppeteer(Team):
         if validation is not None:
             metrics["validation"] = self._validated(tasks_of(validation), budget_usd - metrics["spent_usd"], progress)
         return metrics
+
+    def _settle_team(self, dataset: Dataset) -> None:
+        """Use the agents that the dataset's suite is made for, unless the team is settled."""
+        if self._any_team:
+            self.config = attrs.evolve(self.config, agents=getattr(dataset, "agents", ()) or DEFAULT_AGENTS)
+            self._make_team(self.config.agents, self.config.agent_options)
+            self._check_options()
 
     def _validated(self, tasks: Sequence[Task], budget_usd: float, progress: Progress) -> Mapping[str, Any] | None:
         """Return the figures of validation tasks; None if the budget is spent before all are played."""

@@ -7,15 +7,32 @@ its attempts; the store's spool needs to know at once.
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from aamc_sdk.interfaces import ProcessLock
 
+logger = logging.getLogger(__name__)
 AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 """Errors of a server that is lost or cannot write, whatever the content; a read-only server is one that another has replaced."""
+_PLANS = "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan"
+"""Every query of a store has an index. Planning it for each partition takes longer than the query, so it is planned once."""
+_FIRST_WITH_IDLE_TIMEOUT = 140000
+
+
+class _Bounded(psycopg.Connection[Any]):
+    """A connection whose server must answer in time: a server that was frozen, or whose disk hangs, still acknowledges what is sent to it."""
+
+    limit_s: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for the server's answer, for at most ``limit_s`` seconds."""
+        return super().wait(gen, interval, self.limit_s if timeout is None else timeout)
 
 
 class Connections:
@@ -23,20 +40,30 @@ class Connections:
 
     Args:
         url: The database.
-        timeout_s: Time in which the server must accept a connection and acknowledge what is sent, in seconds.
+        timeout_s: Time in which the server must accept a connection and answer each statement, in seconds.
+        settings: Statements that each new connection begins with.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, settings: str) -> None:
         self._url = url
+        self._settings = f"{_PLANS}; {settings}"
+        self._timeout_s = timeout_s
         unanswered_ms = round(1000 * timeout_s)
         self._options: dict[str, Any] = {"connect_timeout": max(1, round(timeout_s)), "tcp_user_timeout": unanswered_ms, "keepalives_idle": 5}
         self._lock = ProcessLock("the decision log")
-        self._idle: list[psycopg.Connection] = []
+        self._idle: list[_Bounded] = []
         self._closed = False
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[psycopg.Connection]:
-        """Begin a transaction, and commit it unless the block raises.
+    def transaction(self, begin: str, *, bounded: bool = True) -> Iterator[tuple[psycopg.Connection, psycopg.Cursor]]:
+        """Begin a transaction, and commit it when the block ends, unless the block has committed it or raises.
+
+        Args:
+            begin: Statements that begin it. Each costs less than a message of its own would.
+            bounded: Whether each statement must be answered in time.
+
+        Yields:
+            The connection, and the cursor with the results of these statements.
 
         Raises:
             psycopg.Error: It failed; after an error of ``AWAY`` it is unknown whether it was committed.
@@ -45,17 +72,35 @@ class Connections:
             if self._closed:
                 raise psycopg.OperationalError("the connection is closed")
             connection = self._idle.pop() if self._idle else None
-        connection = connection or psycopg.connect(self._url, autocommit=True, **self._options)
+        connection = connection or self._connected()
+        connection.limit_s = 2 * self._timeout_s if bounded else None  # the server's own limit comes first
         try:
-            with connection.transaction():
-                yield connection
+            yield connection, connection.execute(begin)
+            if connection.info.transaction_status != TransactionStatus.IDLE:
+                connection.execute("COMMIT")
         except AWAY:
             connection.close()
             self._drop_idle()  # they were opened to the same server
             raise
+        except BaseException:
+            try:
+                connection.rollback()
+            except psycopg.Error:
+                connection.close()
+            raise
         finally:
             if not connection.closed:
                 self._keep(connection)
+
+    def _connected(self) -> _Bounded:
+        connection = _Bounded.connect(self._url, autocommit=True, **self._options)
+        try:
+            connection.limit_s = 2 * self._timeout_s
+            connection.execute(self._settings)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         """Close all; closing twice does nothing."""
@@ -63,7 +108,7 @@ class Connections:
             self._closed = True
         self._drop_idle()
 
-    def _keep(self, connection: psycopg.Connection) -> None:
+    def _keep(self, connection: _Bounded) -> None:
         with self._lock:
             if not self._closed:
                 self._idle.append(connection)
@@ -75,3 +120,80 @@ class Connections:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+class Leases:
+    """Advisory locks that this process holds as long as it asks for them, on a connection of their own.
+
+    The server frees them when the connection ends: at once when the process dies, and after ``idle_s`` seconds when the process was frozen
+    or its machine is lost.
+
+    Args:
+        url: The database.
+        timeout_s: Time in which the server must answer, in seconds.
+        idle_s: Time after which the server ends a connection over which nobody asks, in seconds; PostgreSQL 13 knows no such limit, and ends it
+            only when the machine does not answer.
+    """
+
+    def __init__(self, url: str, timeout_s: float, idle_s: float) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._idle_s = idle_s
+        self._lock = ProcessLock("the decision log")
+        self._connection: _Bounded | None = None
+        self._held: set[int] = set()
+        self._next_try = 0.0
+
+    def holds(self, key: int) -> bool:
+        """Return whether this process holds a lock, after an attempt to take it where nobody does; False while the server is away."""
+        with self._lock:
+            try:
+                return self._holds(key)
+            except psycopg.Error as error:
+                logger.debug("nobody can be elected now: %s", error)
+                self._disconnect()
+                self._next_try = time.monotonic() + 1.0
+                return False
+
+    def close(self) -> None:
+        """Free the locks; closing twice does nothing."""
+        with self._lock:
+            self._disconnect()
+
+    def _holds(self, key: int) -> bool:
+        if self._connection is None:
+            if time.monotonic() < self._next_try:
+                return False
+            self._connection = self._connected()
+        if key in self._held:
+            self._connection.execute("SELECT 1")  # raises if the server has ended the connection, and so freed the lock
+            return True
+        found = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+        if found is not None and found[0]:
+            self._held.add(key)
+        return key in self._held
+
+    def _connected(self) -> _Bounded:
+        options: dict[str, Any] = {
+            "connect_timeout": max(1, round(self._timeout_s)),
+            "keepalives_idle": 2,
+            "keepalives_interval": 1,
+            "keepalives_count": 3,
+        }
+        connection = _Bounded.connect(self._url, autocommit=True, **options)
+        connection.limit_s = self._timeout_s
+        settings = "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3"
+        if connection.info.server_version >= _FIRST_WITH_IDLE_TIMEOUT:
+            settings += f"; SET idle_session_timeout = {round(1000 * self._idle_s)}"
+        try:
+            connection.execute(settings)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _disconnect(self) -> None:
+        self._held.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -21,7 +21,7 @@ from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log import Batch, GroupCommit, LedgerStore, Row, StoreOptions, Write, record_from
 from aamc_sdk.types import Attempt, Experience, Feedback, Record
-from aamc_stores.spool import Spool, default_spool, name_of
+from aamc_stores.spool import Spool, SpoolError, default_spool, name_of
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ class SharedOptions(StoreOptions):
     prefix: str = option("aamc", "Prefix of the log's tables or keys, of letters, digits and _; tells several logs on one server apart.")
     spool: str = option("", "File in which writes wait while the server is away (default: one in the user's state folder).")
     timeout_s: float = option(5.0, "Time after which a server that does not answer, or a lock that is not free, counts as away, in seconds.", above=0)
+    max_spool_mb: float = option(1000.0, "Size of the spool in MB of 1e6 bytes, beyond which it takes no more writes.", above=0)
     retry_s: float = option(1.0, "Time between two tries to reach a server that is away, in seconds.", above=0)
 
 
@@ -53,7 +54,7 @@ class SharedStore(LedgerStore):
             raise ConfigError(f"the prefix of a log must be up to 40 letters, digits and _, without a digit in front, not {config.prefix!r}")
         self._connect()
         self._epoch = self._batch(0, 0).epoch
-        self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix))
+        self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix), round(1e6 * config.max_spool_mb))
         self._away_until = 0.0
         self._failure = ""
         self._closing = threading.Event()
@@ -62,6 +63,7 @@ class SharedStore(LedgerStore):
         self._writer = GroupCommit(self._commit, lambda: None)
         self._flusher = threading.Thread(target=self._keep_flushing, name="aamc-spool", daemon=True)
         self._flusher.start()
+        self._start_retention()
 
     @classmethod
     @contextmanager
@@ -124,20 +126,21 @@ class SharedStore(LedgerStore):
     def health(self) -> Mapping[str, float]:
         """Return numbers of entries by state, the spool's among them; the server's are left out while it is away."""
         waiting, refused = self._spool.counts()
-        spool = {"spooled": waiting, "refused": refused}
+        spool = {"spooled": waiting, "refused": refused, "spool_bytes": self._spool.size, "queued": self._writer.queued, "unlogged": self._unlogged}
         try:
             return {**super().health(), **spool, "away": 0}
         except StoreAwayError:
             return {**spool, "away": 1}
 
-    def forget(self, user: str) -> int:
-        """Erase a user's decisions, on the server and in the spool; return how many they are.
+    def forget(self, user: str | None, tenant: str | None = None) -> int:
+        """Erase decisions of a user, a tenant, or a user within a tenant, on the server and in the spool; return how many they are.
 
         Spooled entries are delivered first, as they would bring the user back later. Another machine's spool is out of reach.
         """
         self.flush()
-        self._spool.forget(user)
-        return super().forget(user)
+        if user is not None:
+            self._spool.forget(user)
+        return super().forget(user, tenant)
 
     def flush(self) -> None:
         """Deliver the spool's entries to the server.
@@ -169,6 +172,7 @@ class SharedStore(LedgerStore):
         if not (self._writer.forked or self._closing.is_set()):
             self._closing.set()
             self._spooled.set()
+            self._stop_retention()
             self._flusher.join()
             self._writer.close()
             self._spool.close()
@@ -223,9 +227,11 @@ class SharedStore(LedgerStore):
             self._spooled.clear()
             try:
                 self.flush()
+            except SpoolError as error:  # such as its disk that is full
+                self._note_failure(error)
             except StoreAwayError as error:
                 self._note_absence(error)
-            except Exception as error:  # such as the spool's disk that is full
+            except Exception as error:
                 self._note_failure(error)
             else:
                 if self._away_until:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from aamc_sdk.errors import DataError, StoreError
+from aamc_sdk.errors import DataError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.log import (
     ATTEMPT,
@@ -52,15 +53,24 @@ def default_spool(url: str, prefix: str) -> Path:
     return state / "aamc" / f"spool-{hashlib.sha256(f'{url} {prefix}'.encode()).hexdigest()[:16]}.db"
 
 
+class SpoolError(StoreAwayError):
+    """Raised when the spool cannot keep a write: its file cannot be used, or is full."""
+
+
 class Spool:
     """Entries that wait for the server, in order of arrival. Safe to use from any thread and process.
 
+    Args:
+        path: Its file.
+        max_bytes: Size beyond which it takes no more entries.
+
     Raises:
-        StoreError: Its file cannot be used; raised by every method.
+        SpoolError: Its file cannot be used; raised by every method.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_bytes: float = math.inf) -> None:
         self.path = path
+        self._max_bytes = max_bytes
         self._lock = ProcessLock("the decision log")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +87,7 @@ class Spool:
 
         Raises:
             StoreError: One was refused: it does not agree with what waits.
+            SpoolError: The spool is full.
         """
         new: list[bool] = []
         refusal: StoreError | None = None
@@ -92,11 +103,23 @@ class Spool:
                     break
                 new.append(is_new)
                 if is_more:
+                    self._check_room(connection)
                     values = (*name_of(entry), _decision_id(entry), line_of(entry))
                     connection.execute("INSERT INTO spool (kind, id, decision_id, line) VALUES (?, ?, ?, ?)", values)
         if refusal is not None:
             raise refusal
         return new
+
+    @property
+    def size(self) -> int:
+        """The bytes of its file that are in use."""
+        with self._using() as connection:
+            return _size(connection)
+
+    def _check_room(self, connection: sqlite3.Connection) -> None:
+        if _size(connection) >= self._max_bytes:
+            advice = "raise max_spool_mb, or see that the server comes back"
+            raise SpoolError(f"the spool {self.path} is full ({self._max_bytes / 1e6:g} MB), so nothing more can wait for the server: {advice}")
 
     def numbers(self, rows: Sequence[Row]) -> list[int]:
         """Return the numbers of attempts that wait; the server may number those without one of their own otherwise."""
@@ -173,8 +196,8 @@ class Spool:
         with self._using() as connection, transaction(connection):
             yield connection
 
-    def _refusal(self, error: BaseException) -> StoreError:
-        return StoreError(f"the spool {self.path} cannot be used ({error}); name another file by the option spool")
+    def _refusal(self, error: BaseException) -> SpoolError:
+        return SpoolError(f"the spool {self.path} cannot be used ({error}); name another file by the option spool")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -187,6 +210,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    query = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+    return int(connection.execute(query).fetchone()[0])
 
 
 def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerpt:

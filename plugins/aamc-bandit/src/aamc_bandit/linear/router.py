@@ -14,6 +14,8 @@ multiplied by ``posterior_scale``. Mode ``linucb`` takes the maximum of mean plu
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,13 +33,17 @@ from aamc_bandit.linear.similarity_prior import prior_means, similarity
 from aamc_bandit.linear_utility import linear_utility
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces import OnlineRouter, Services, Training
+from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
+from aamc_sdk.serving import restore, state_of
 from aamc_sdk.storage import read_arrays, write_arrays
 from aamc_sdk.types import ROUNDING, Experience, Floats, Pool, RoutingRequest, Scores
 
 UNKNOWN_QUALITY = 0.5
 """Expected quality of a candidate without an estimate."""
 STATE = "linear.npz"
+_WHOLE = b"PK"
+"""How the whole state begins, a ZIP archive; other changes are JSON."""
+_FLOAT64 = np.dtype("<f8")
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +84,8 @@ class LinearThompson(OnlineRouter):
         self._context = QueryContext(config.dimensions, services.seed)
         self._statistics: dict[str, SufficientStatistics] = {}
         self._latest: tuple[Pool, QueryContext, CoefficientPosterior] | None = None
+        self._learned: set[str] = set()  # candidates, since the last changes
+        self._all_changed = True
 
     def score(self, request: RoutingRequest) -> Scores:
         """Score by the posterior; probabilities are exact up to :data:`aamc_bandit.linear.normal_quadrature.ERROR`."""
@@ -148,7 +156,42 @@ class LinearThompson(OnlineRouter):
         with self._lock:
             self._ledger.load(folder)
             self._context, self._latest = context, None
+            self._learned, self._all_changed = set(), False
             self._statistics = {name: SufficientStatistics(*(column[n].copy() for column in columns)) for n, name in enumerate(names)}
+
+    def changes(self) -> bytes:
+        """Return the statistics of the candidates that were learned, and the changed decisions and users of the counted feedback.
+
+        A wider context changes all statistics, a fitted one what they mean: then the whole state is returned.
+        """
+        if self._all_changed:
+            self._ledger.delta()  # part of the whole
+            changes = state_of(self)
+        else:
+            learned = {name: _packed(own) for name, own in self._statistics.items() if name in self._learned}
+            changes = json.dumps({"statistics": learned, "counted": self._ledger.delta()}, allow_nan=False).encode()
+        self._learned, self._all_changed = set(), False
+        return changes
+
+    def apply_changes(self, changes: bytes) -> None:
+        """Take over another router's changes."""
+        if changes.startswith(_WHOLE):
+            restore(self, changes)
+            return
+        try:
+            delta = json.loads(changes)
+            learned = {name: _unpacked(own, self._context.width) for name, own in delta["statistics"].items()}
+            with self._lock:
+                self._ledger.apply_delta(delta["counted"])
+                self._statistics.update(learned)
+                self._latest = None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the changes of a linear bandit are damaged ({error!r}); load its whole state") from error
+        self._learned, self._all_changed = set(), False
+
+    def prepare_replay(self, log: Store) -> None:
+        """Drop the users that the log has forgotten."""
+        self._ledger.drop_users(log.forgotten)
 
     def _posterior(self, pool: Pool) -> tuple[QueryContext, CoefficientPosterior]:
         """Return the context and the posterior of a pool's candidates; cached until feedback is learned."""
@@ -180,6 +223,7 @@ class LinearThompson(OnlineRouter):
         if weight:
             own = self._statistics.setdefault(name, SufficientStatistics.zeros(len(x)))
             own.add(share * x, quality - offset, weight, self.config.discount if weight > 0 else 1.0)  # taking back discounts nothing
+            self._learned.add(name)
 
     def _learn_table(self, request: RoutingRequest, quality: Floats) -> int:
         """Learn outcomes ``[B, M]`` without discounting between them; return their number."""
@@ -192,7 +236,7 @@ class LinearThompson(OnlineRouter):
             own.precision += rows.T @ rows
             own.response += rows.T @ (quality[known, m] - expected[known, m])
             own.count = own.count + len(known)
-        self._latest = None
+        self._latest, self._all_changed = None, True
         return int(np.isfinite(quality).sum())
 
     def _widen(self, context: QueryContext) -> None:
@@ -201,7 +245,20 @@ class LinearThompson(OnlineRouter):
             return
         if context.width > self._context.width:
             self._statistics = {name: own.widened(context.width) for name, own in self._statistics.items()}
-        self._context, self._latest = context, None
+        self._context, self._latest, self._all_changed = context, None, True
+
+
+def _packed(statistics: SufficientStatistics) -> str:
+    """Return the statistics as text in JSON: base64 of their float64 numbers."""
+    numbers = np.concatenate((statistics.precision.ravel(), statistics.response, statistics.count.reshape(1)))
+    return base64.b64encode(numbers.astype(_FLOAT64).tobytes()).decode()
+
+
+def _unpacked(text: str, width: int) -> SufficientStatistics:
+    """Return the statistics of :func:`_packed` for contexts of ``width`` numbers; raises ValueError where they are others."""
+    numbers = np.frombuffer(base64.b64decode(text, validate=True), _FLOAT64).astype(np.float64)
+    precision, response, count = np.split(numbers, (width * width, width * (width + 1)))
+    return SufficientStatistics(precision.reshape(width, width), response, count.reshape(()))
 
 
 def _epsilon_greedy(utility: Floats, mask: NDArray[np.bool_], epsilon: float) -> Floats:

@@ -14,6 +14,7 @@ Papers: Thompson 1933, "On the Likelihood that One Unknown Probability Exceeds A
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,7 @@ from aamc_bandit.thompson.hierarchy import (
 )
 from aamc_bandit.thompson.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, ThompsonOptions
 from aamc_bandit.thompson.state_file import StateFile, add_ratings
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
 from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores, read_only
 
@@ -176,6 +178,7 @@ class Thompson(OnlineRouter):
     def prepare_replay(self, log: Store) -> None:
         """Drop the users that the log has forgotten, and record the starting state."""
         self.evidence.drop_users(log.forgotten)
+        self._ledger.drop_users(log.forgotten)
         if self._state is not None:
             self._state.record_start()
 
@@ -193,16 +196,20 @@ class Thompson(OnlineRouter):
 
     def _watch(self, category: str | None, names: Sequence[str]) -> None:
         """Raise an alarm where a candidate's recent quality leaves its interval, and end it where it is back."""
-        level, entity = ("global", GLOBAL_ENTITY) if category is None else ("category", category)
-        known = self.evidence.entities(level)[entity].candidates
+        entity = GLOBAL_ENTITY if category is None else category
         for name in names:
-            drift, before = find_drift(name, entity, known[name]), self.drifting.pop((entity, name), None)
+            drift, before = self._drift(entity, name), self.drifting.pop((entity, name), None)
             if drift is not None:
                 self.drifting[entity, name] = drift
                 if before is None:
                     logger.warning("%s", drift)
             elif before is not None:
                 logger.info("the recent quality of %r is back in its interval", name)
+
+    def _drift(self, entity: str, name: str) -> Drift | None:
+        """Return the drift of a candidate in a category, or everywhere."""
+        known = self.evidence.entities("global" if entity == GLOBAL_ENTITY else "category")[entity]
+        return find_drift(name, entity, known.candidates[name])
 
     def close(self) -> None:
         """Save the state once more."""
@@ -218,7 +225,23 @@ class Thompson(OnlineRouter):
         """Read the evidence."""
         self._ledger.load(folder)
         self.evidence.load(folder / STATE_FILE)
+        self.evidence.mark_unchanged()
         self.drifting = {}
+
+    def changes(self) -> bytes:
+        """Return the changed entities of the evidence, the changed decisions and users of the counted feedback, and which candidates drift."""
+        delta = {"evidence": self.evidence.delta(), "counted": self._ledger.delta(), "drifting": list(self.drifting)}
+        return json.dumps(delta, allow_nan=False).encode()
+
+    def apply_changes(self, changes: bytes) -> None:
+        """Take over another router's changes."""
+        try:
+            delta = json.loads(changes)
+            self._ledger.apply_delta(delta["counted"])
+            self.evidence.apply_delta(delta["evidence"])
+            self.drifting = {(entity, name): drift for entity, name in delta["drifting"] if (drift := self._drift(entity, name)) is not None}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the changes of a bandit are damaged ({error!r}); load its whole state") from error
 
     @property
     def _evidence_version(self) -> int | tuple[int, int]:

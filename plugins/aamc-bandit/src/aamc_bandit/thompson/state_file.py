@@ -19,11 +19,11 @@ from typing import Any
 
 import attrs
 
+from aamc_bandit.json_stream import EncodedJson, json_pieces, write_json_pieces
 from aamc_bandit.semantic_router.ratings import USER, EntityRatings, is_ratings, read_ratings
 from aamc_bandit.thompson.autosave import AutoSave
-from aamc_bandit.thompson.beta_evidence import BetaEvidence, CandidateEvidence
+from aamc_bandit.thompson.beta_evidence import NO_EVIDENCE, BetaEvidence, CandidateEvidence
 from aamc_bandit.thompson.durations import auto_save_seconds
-from aamc_bandit.thompson.json_stream import EncodedJson, json_pieces, write_json_pieces
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Store
 
@@ -180,7 +180,7 @@ def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], upda
         feedback_count = max(entity["heard"], *(rating.feedback for rating in group.candidates.values()))
         cells = dict(entity["cells"])
         for name, rating in group.candidates.items():
-            known = CandidateEvidence(*cells[name]) if name in cells else CandidateEvidence(at=feedback_count)
+            known = CandidateEvidence(*cells[name]) if name in cells else NO_EVIDENCE._replace(at=feedback_count)
             cells[name] = list(
                 known._replace(
                     wins=known.wins + rating.wins,

@@ -5,12 +5,21 @@ A limit is exceeded when the mean over the candidate's calls is above it by more
     m_c - ratio * m_s - excess > 3 sqrt(v_c / n_c + ratio^2 v_s / n_s),
 
 so that a few unlucky calls end nothing. For the rate of failed calls the ratio is 1, for cost and latency the excess is 0.
+
+With a share near 1 the stable router has few calls or none. While it has fewer than ``MIN_CALLS``, its rate of failed calls counts as 0, and
+each of its means is that of the calls it would have made in place of the candidate's. For a call of model c with cost (or latency) y,
+
+    s = p_s(c) y + sum over a != c of p_s(a) E(a),
+
+where p_s are the stable router's choice probabilities and E the expected cost (or latency) when the decision was made: the stable router's
+call of the same model would have cost the same, so that wrong expectations end no trial of routers that choose alike.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -50,6 +59,18 @@ class RunningMean:
 
 NEVER_FAILED = RunningMean(n=MIN_CALLS)
 """What failures are compared with while the stable router has too few calls, as with a share near 1."""
+REASONS = {
+    "errors": ("{:.1%} of its calls failed, and {:.1%} of the stable router's", "{:.1%} of its calls failed"),
+    "cost_usd": (
+        "its calls cost {:.3g} USD on average, and the stable router's {:.3g}",
+        "its calls cost {:.3g} USD on average, and the stable router's were expected to cost {:.3g}",
+    ),
+    "latency_ms": (
+        "its calls took {:.4g} ms on average, and the stable router's {:.4g}",
+        "its calls took {:.4g} ms on average, and the stable router's were expected to take {:.4g}",
+    ),
+}
+"""The reasons for ending a trial: with enough calls of the stable router, and with too few."""
 
 
 class CallComparison:
@@ -65,21 +86,32 @@ class CallComparison:
             self._add(f"{role}/cost_usd", call.cost_usd)
             self._add(f"{role}/latency_ms", call.latency_ms)
 
+    def add_expected(self, call: Attempt, stable: Mapping[str, Any]) -> None:
+        """Add the cost and latency that the stable router would have had in place of a candidate's call.
+
+        Args:
+            call: The call.
+            stable: The stable router's ``probabilities`` by model, and ``expected`` figures of these models, as a decision notes them.
+        """
+        if call.status != "cancelled":
+            for figure, expected in stable.get("expected", {}).items():
+                own = getattr(call, figure)
+                known = {**expected, call.candidate: own}
+                mean = sum(p * known.get(name, math.nan) for name, p in stable["probabilities"].items())
+                self._add(f"expected/{figure}", math.nan if math.isnan(own) else mean)
+
     def exceeded(self, max_error_excess: float, max_cost_ratio: float, max_latency_ratio: float) -> str | None:
         """Return the limit of a canary's options that the candidate exceeds, in words; None for none."""
-        for figure, ratio, excess, text in (
-            ("errors", 1.0, max_error_excess, "{:.1%} of its calls failed, and {:.1%} of the stable router's"),
-            ("cost_usd", max_cost_ratio, 0.0, "its calls cost {:.3g} USD on average, and the stable router's {:.3g}"),
-            ("latency_ms", max_latency_ratio, 0.0, "its calls took {:.4g} ms on average, and the stable router's {:.4g}"),
-        ):
-            stable, candidate = (self._means.get(f"{role}/{figure}", RunningMean()) for role in ("stable", "candidate"))
-            if figure == "errors" and stable.n < MIN_CALLS:
-                stable, text = NEVER_FAILED, "{:.1%} of its calls failed"
+        for figure, ratio, excess in (("errors", 1.0, max_error_excess), ("cost_usd", max_cost_ratio, 0.0), ("latency_ms", max_latency_ratio, 0.0)):
+            stable, candidate, expected = (self._means.get(f"{role}/{figure}", RunningMean()) for role in ("stable", "candidate", "expected"))
+            measured = stable.n >= MIN_CALLS
+            if not measured:
+                stable = NEVER_FAILED if figure == "errors" else expected
             if min(stable.n, candidate.n) < MIN_CALLS or ratio * stable.mean + excess == 0:  # nothing is a multiple of a free call
                 continue
             uncertainty = math.sqrt(candidate.error_variance + ratio**2 * stable.error_variance)
             if candidate.mean - ratio * stable.mean - excess > STANDARD_ERRORS * uncertainty:
-                return text.format(candidate.mean, stable.mean)
+                return REASONS[figure][not measured].format(candidate.mean, stable.mean)
         return None
 
     def plain(self) -> dict[str, tuple[int, float, float]]:

@@ -5,9 +5,10 @@ mixture,
 
     mu(a | x) = (1 - share) p_s(a | x) + share p_c(a | x),
 
-which is the decision's exact propensity. Each decision's notes contain the share and both routers' choice probabilities, from
-which :func:`served_by` derives the router that served it. With ``by_user``, each user is assigned to one of the routers at random, and
-a decision is drawn from that router's probabilities; requests without a user are drawn from the mixture.
+which is the decision's exact propensity. Each decision's notes contain the share, both routers' choice probabilities, from
+which :func:`served_by` derives the router that served it, and the expected cost and latency of the stable router's choices. With
+``by_user``, each user is assigned to one of the routers at random, and a decision is drawn from that router's probabilities; requests
+without a user are drawn from the mixture.
 
 If the candidate fails before the draw, the decision is the stable router's: p_c = p_s, and the notes say why. The trial ends, and the
 stable router serves all requests, when the candidate has failed to score ``max_failures`` times (a hundred decisions without a failure make
@@ -30,7 +31,7 @@ from aamc_bandit.trials.router_pair import RouterPair, RouterPairOptions, possib
 from aamc_sdk.config import option
 from aamc_sdk.interfaces import Services, Store
 from aamc_sdk.routing import choice_probabilities, uniform
-from aamc_sdk.types import Decision, Experience, RoutingRequest, Scores
+from aamc_sdk.types import Decision, Experience, Floats, RoutingRequest, Scores
 
 NOTE = "canary"
 FORGIVEN = 0.01
@@ -114,7 +115,7 @@ class Canary(RouterPair):
                 NOTE: {
                     "share": share,
                     **({"role": role} if role else {}),
-                    "stable": {**pair["stable"], "probabilities": possible_candidates(stable_choices, request, row)},
+                    "stable": {**pair["stable"], **_expected_of(stable_choices, request, row)},
                     "candidate": {**pair["candidate"], **failure, "probabilities": possible_candidates(choices, request, row)},
                 }
             }
@@ -130,10 +131,13 @@ class Canary(RouterPair):
     def learn(self, experience: Experience) -> None:
         """Let both routers learn, and compare the calls that were made for their decisions."""
         pair, config = self.described(), self.config
-        served = {decision.id: served_by(decision) for decision in experience.decisions if _is_of(decision, pair)}
+        decisions = {decision.id: decision for decision in experience.decisions if _is_of(decision, pair)}
+        served = {name: served_by(decision) for name, decision in decisions.items()}
         for call in experience.attempts:
             if (role := served.get(call.decision_id)) is not None:
                 self._calls.add(role, call)
+                if role == "candidate":
+                    self._calls.add_expected(call, decisions[call.decision_id].notes[NOTE]["stable"])
         exceeded = self._calls.exceeded(config.max_error_excess, config.max_cost_ratio, config.max_latency_ratio)
         if exceeded is not None:
             self._end(exceeded)
@@ -217,6 +221,15 @@ def drawn_role(decision_id: str, stable: float, candidate: float) -> str:
     if stable == 0 or candidate == 0:
         return "candidate" if candidate else "stable"
     return "candidate" if uniform(0, f"{decision_id}/{NOTE}") * (stable + candidate) < candidate else "stable"
+
+
+def _expected_of(choices: Floats, request: RoutingRequest, row: int) -> dict[str, dict[str, Any]]:
+    """Return a row's choice probabilities, and the expected cost and latency of its possible candidates where they are known."""
+    probabilities = possible_candidates(choices, request, row)
+    columns = [(name, request.pool.index(name)) for name in probabilities]
+    figures = {"cost_usd": request.expected.cost_usd[row], "latency_ms": request.expected.latency_ms[row]}
+    expected = {figure: {name: float(values[m]) for name, m in columns if np.isfinite(values[m])} for figure, values in figures.items()}
+    return {"probabilities": probabilities, "expected": expected}
 
 
 def _is_of(decision: Decision, pair: Mapping[str, Mapping[str, str]]) -> bool:

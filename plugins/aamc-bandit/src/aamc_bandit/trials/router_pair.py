@@ -6,7 +6,9 @@ keeps the stable router from learning.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import logging
 import math
 import threading
@@ -187,6 +189,30 @@ class RouterPair(OnlineRouter):
                 paired.router.load(folder / role)
             self._made = made
         self.set_trial_state(described)
+
+    def changes(self) -> bytes | None:
+        """Return the changes of both routers, and the trial's state; None where a router that learns can only save its whole state."""
+        changed: dict[str, bytes | None] = {}
+        if isinstance(self.stable, OnlineRouter):
+            changed["stable"] = self.stable.changes()
+        if isinstance(self.candidate, OnlineRouter):
+            changed["candidate"] = None
+            with self._contained("failed to give its changes"):
+                changed["candidate"] = self.candidate.changes()
+        encoded = {role: base64.b64encode(changes).decode() for role, changes in changed.items() if changes is not None}
+        return to_json({"routers": encoded, "trial": self.trial_state()}).encode() if len(encoded) == len(changed) else None
+
+    def apply_changes(self, changes: bytes) -> None:
+        """Take over another pair's changes."""
+        try:
+            delta = json.loads(changes)
+            changed = {role: base64.b64decode(encoded, validate=True) for role, encoded in delta["routers"].items()}
+            for role, paired in self._routers().items():
+                if isinstance(paired.router, OnlineRouter):
+                    paired.router.apply_changes(changed[role])
+            self.set_trial_state(delta["trial"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the changes of a pair of routers are damaged ({error!r}); load its whole state") from error
 
     def trial_state(self) -> dict[str, Any]:
         """Return the state of the trial beside its routers', in JSON's types."""

@@ -268,7 +268,8 @@ class TrialLog:
             raise ValueError(str(error)) from error
         self.position, self.epoch, self.last, self.start = snapshot.position, snapshot.epoch, snapshot.last or None, saved.start
         judged = (saved.judged[start : start + _DIGEST] for start in range(0, len(saved.judged), _DIGEST))
-        self._seen = {**saved.calls, **dict.fromkeys(judged, _JUDGED)}
+        self._seen = dict.fromkeys(judged, _JUDGED)
+        self._seen.update(saved.calls)
         self._restored = True
         for each in saved.trials:
             trial = Trial(each.kind, *each.labels, stable_version=each.versions[0], candidate_version=each.versions[1])

@@ -117,12 +117,12 @@ def read_log(store: Store, failure_quality: float | None = 0.0, since: float | N
     candidates = tuple(dict.fromkeys(name for names in pools for name in names))
     columns = _taken(logged, rows, candidates)
     places = {name: place for place, name in enumerate(candidates)}
-    chosen = np.array([places[logged.candidates[row]] for row in rows], dtype=np.intp)
+    chosen = np.array([places[logged.candidates[row]] for row in rows.tolist()], dtype=np.intp)
     expected = Outcomes(*(columns[f"expected_{figure}"] for figure in ("quality", "cost_usd", "latency_ms")))
     measured = {figure: getattr(logged, figure)[rows] for figure in ("cost_usd", "latency_ms")}
     here = np.arange(len(rows))
     return LoggedDecisions(
-        ids=[logged.decision_ids[row] for row in rows],
+        ids=[logged.decision_ids[row] for row in rows.tolist()],
         candidates=candidates,
         chosen=chosen,
         expected=expected,
@@ -152,11 +152,11 @@ def _reasons(logged: LoggedOutcomes, quality: Floats, failure_quality: float | N
 
 def _taken(logged: LoggedOutcomes, rows: NDArray[np.intp], candidates: Sequence[str]) -> dict[str, Any]:
     """Return some rows of a log's columns, with candidates in another order or fewer of them."""
-    places = [logged.names.index(name) for name in candidates]
+    places = np.array([logged.names.index(name) for name in candidates], dtype=np.intp)
     taken: dict[str, Any] = {}
     for name, values in logged.columns.items():
         if name in _PER_CANDIDATE:
-            taken[name] = values[rows] if places == list(range(len(logged.names))) else values[np.ix_(rows, places)]
+            taken[name] = values[rows] if places.tolist() == list(range(len(logged.names))) else values[np.ix_(rows, places)]
         elif isinstance(values, Queries):
             taken[name] = values.take(rows)
         else:

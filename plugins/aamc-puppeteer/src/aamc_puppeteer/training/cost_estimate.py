@@ -32,7 +32,7 @@ class CostEstimate:
     def of(cls, agents: Sequence[Agent], turns: int) -> CostEstimate:
         """Estimate the cost of ``turns`` turns."""
         costs = [agent.max_cost_usd for agent in agents]
-        unpriced = tuple(agent.spec.name for agent in agents if math.isnan(agent.max_cost_usd))
+        unpriced = tuple(agent.spec.name for agent, cost in zip(agents, costs, strict=True) if math.isnan(cost))
         mean, maximum = (math.inf, math.inf) if unpriced else (sum(costs) / len(costs), max(costs))
         return cls(turns, turns * mean if turns else 0.0, turns * maximum if turns else 0.0, unpriced)
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from aamc_sdk.storage import replacing
 
+_encode = json.JSONEncoder(allow_nan=False).encode
+
 
 class EncodedJson(str):
     """A JSON document that is already encoded; it is written as it is."""
@@ -32,11 +34,14 @@ def json_pieces(value: Any) -> Generator[str, None, None]:
     elif isinstance(value, Iterator):
         yield "{"
         for number, (key, inner) in enumerate(value):
-            yield f"{', ' if number else ''}{json.dumps(key)}: "
-            yield from json_pieces(inner)
+            yield f"{', ' if number else ''}{_encode(key)}: "
+            if isinstance(inner, EncodedJson | Iterator):
+                yield from json_pieces(inner)
+            else:
+                yield _encode(inner)
         yield "}"
     else:
-        yield json.dumps(value, allow_nan=False)
+        yield _encode(value)
 
 
 def write_json_pieces(path: Path, value: Any) -> None:

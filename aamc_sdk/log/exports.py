@@ -1,0 +1,151 @@
+"""Exports of a log to files that can be read as a store: what a format must offer, and how a log is divided among files."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import attrs
+
+from aamc_sdk.log.outcomes import is_within
+from aamc_sdk.log.rows import DECISION, Erasure, Row, columns_of
+
+if TYPE_CHECKING:
+    from aamc_sdk.log.ledger_store import LedgerStore
+    from aamc_sdk.types import Partition
+
+
+@attrs.frozen
+class Export:
+    """A file that entries of a log were exported to.
+
+    Attributes:
+        path: The file.
+        format: Its format: the name of a store that reads it.
+    """
+
+    path: str
+    format: str
+
+
+class ExportWriter(abc.ABC):
+    """Writes one file; a context, after which the file is complete, or not there if the block failed."""
+
+    @abc.abstractmethod
+    def __enter__(self) -> ExportWriter: ...
+
+    @abc.abstractmethod
+    def __exit__(self, *error: Any) -> None: ...
+
+    @abc.abstractmethod
+    def add(self, position: int, row: Row) -> None:
+        """Add an entry; positions ascend."""
+
+
+class ExportFormat(abc.ABC):
+    """The part of a store class that writes files which the store then reads."""
+
+    suffix: str
+
+    @classmethod
+    @abc.abstractmethod
+    def writer(cls, path: Path) -> ExportWriter:
+        """Return a writer of a file."""
+
+    @classmethod
+    @abc.abstractmethod
+    def erase(cls, path: Path, erasure: Erasure) -> int:
+        """Write a file again without whose decisions are erased; return how many they are.
+
+        Raises:
+            DataError: There is no such file, or it is none of this format.
+        """
+
+
+@attrs.frozen
+class Selection:
+    """Which decisions of a log are meant; an attempt or feedback goes with its decision.
+
+    Attributes:
+        tenant: Those of a tenant; None for all.
+        since: Those made at that time or later, in seconds since the epoch; None for all.
+        until: Those made before that time; None for all.
+    """
+
+    tenant: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether all decisions are meant."""
+        return self == Selection()
+
+    def covers(self, row: Row) -> bool:
+        """Return whether a decision is one of them."""
+        return is_within(row.time, self.since, self.until) and (self.tenant is None or columns_of(row)["tenant"] == self.tenant)
+
+    def rows(self, store: LedgerStore) -> Iterator[tuple[int, Row]]:
+        """Yield the entries on these decisions with their positions, in log order."""
+        names: set[str] = set()
+        for position, row in store.placed():
+            if row.kind == DECISION and self.covers(row):
+                names.add(row.id)
+            if self.is_all or row.decision_id in names:
+                yield position, row
+
+    @property
+    def file_name(self) -> str:
+        """A name for a file of these decisions, without a suffix."""
+        parts = ["log"]
+        parts += [f"{label}-{_stamp(when)}" for label, when in (("since", self.since), ("until", self.until)) if when is not None]
+        return "-".join([*parts, *([] if self.tenant is None else [f"tenant-{quote(self.tenant, safe='')}"])])
+
+
+def export_files(store: LedgerStore, folder: Path, name: str, format_class: type[ExportFormat], selection: Selection) -> tuple[list[Path], int]:
+    """Write the entries on some decisions to files: one for each partition of the log, or one where only some decisions are meant.
+
+    The store remembers the files before they hold an entry. If a user is forgotten meanwhile, they are written again.
+
+    Returns:
+        The files, and the number of entries.
+    """
+    partitions = store.partitions() if selection.is_all else ()
+    names = [f"partition-{partition.number:06}" for partition in partitions] or [selection.file_name]
+    paths = [folder.resolve() / f"{each}.{format_class.suffix}" for each in names]
+    for path in paths:
+        store.note_export(Export(str(path), name))
+    while True:
+        epoch = store.batch(0, 1).epoch
+        with ExitStack() as files:
+            writers = [files.enter_context(format_class.writer(path)) for path in paths]
+            written = _write(store, selection, partitions, writers)
+        if store.batch(0, 1).epoch == epoch:
+            return paths, written
+
+
+def _write(store: LedgerStore, selection: Selection, partitions: Any, writers: list[ExportWriter]) -> int:
+    places: dict[str, int] = {}
+    written = 0
+    for position, row in selection.rows(store):
+        if row.kind == DECISION:
+            places[row.id] = _place(partitions, position)
+        place = places.get(row.decision_id)
+        if place is not None:  # the rest of a decision that retention was dropping
+            writers[place].add(position, row)
+            written += 1
+    return written
+
+
+def _place(partitions: list[Partition], position: int) -> int:
+    """Return the place of the partition of a decision; the newest takes those that were made meanwhile."""
+    return max(sum(partition.first <= position for partition in partitions) - 1, 0)
+
+
+def _stamp(when: float) -> str:
+    return datetime.fromtimestamp(when, timezone.utc).strftime("%Y%m%dT%H%M%SZ")

@@ -1,0 +1,189 @@
+"""Measure the log on a server beside a bare client that does the same inserts in the same transactions; prints JSON.
+
+    python benchmarks/shared_stores.py --postgres postgres://aamc@localhost/aamc [--decisions 5000] [--rounds 3]
+
+Each decision gets feedback. ``threads``: 32 threads log one decision at a time. ``batches``: one thread logs 500 at once. The bare client
+writes the rows that the store wrote, in groups of the same sizes, into tables and indexes of the same kind; it checks and encodes nothing. For
+PostgreSQL it does so by ``INSERT`` (``executemany`` of psycopg, in a pipeline) and by ``COPY``. Store and bare client take turns; the
+figures are medians over the rounds, in entries a second, and ``ratio`` is the store's figure divided by the bare client's. A bare client that
+writes all in large transactions is faster than any store that answers each caller, so ratios of one workload only are comparable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import psycopg
+from aamc_stores.postgres_tables import Tables
+
+from aamc_sdk import MetaController
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import COLUMNS, open_store
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.types import Feedback, Record, new_ids
+
+WORKLOADS = {"threads": (32, 1), "batches": (1, 500)}
+"""Threads, and decisions that each logs at once."""
+_KEPT = ("partition", "position", "kind", "id", "decision_id", "candidate", "packed", "time", "embedding", "revision", "digest", *COLUMNS)
+
+
+@attrs.frozen
+class Measured:
+    """What a store did.
+
+    Attributes:
+        per_second: Entries a second.
+        groups: The number of entries in each of its transactions.
+        kept: What the bare client has to write, one item an entry, in log order.
+    """
+
+    per_second: float
+    groups: Sequence[int]
+    kept: Sequence[Any] = ()
+
+
+def decided(count: int) -> list[Record]:
+    """Return decisions of a learning router with the default pool."""
+    records: list[Record] = []
+    with MetaController.build(router="thompson", store="memory:", seed=0) as controller:
+        for start in range(0, count, 500):
+            controller.route_batch([f"text number {start + n} about sorting lists" for n in range(min(500, count - start))])
+        position = 0
+        while (found := controller.store.experience(position)).position > position:
+            position = found.position
+            records += found.records
+    return records
+
+
+def measure(url: str, records: Sequence[Record], threads: int, at_once: int, keep: Callable[[Store], Sequence[Any]]) -> Measured:
+    """Log decisions with feedback in a new log, which is deleted afterwards.
+
+    Args:
+        url: The server.
+        records: The decisions.
+        threads: Number of threads.
+        at_once: Decisions that each thread logs at once.
+        keep: Returns what a bare client has to write, from the log.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"prefix": f"bench_{uuid.uuid4().hex[:12]}", "spool": str(Path(folder) / "spool.db"), "timeout_s": 30.0}
+        store: Any = open_store(url, get_plugin_manager(), options)
+        groups: list[int] = []
+        commit = store._writer._commit
+
+        def counted(writes: Sequence[Any]) -> Sequence[Any]:
+            groups.append(sum(len(write.decisions) for write in writes))
+            return commit(writes)
+
+        store._writer._commit = counted
+        renamed = [
+            attrs.evolve(each, decision=attrs.evolve(each.decision, id=name)) for each, name in zip(records, new_ids(len(records)), strict=True)
+        ]
+        seconds = in_threads(threads, lambda number: log_all(store, renamed[number::threads], at_once))
+        kept = keep(store)
+        store.drop()
+        store.close()
+    return Measured(2 * len(records) / seconds, groups, kept)
+
+
+def log_all(store: Store, records: Sequence[Record], at_once: int) -> None:
+    """Log decisions, and after each batch its feedback."""
+    for start in range(0, len(records), at_once):
+        batch = records[start : start + at_once]
+        store.add_decisions(batch)
+        store.add_feedback([(Feedback(decision_id=each.decision.id, quality=0.5, time=1.0), None) for each in batch])
+
+
+def in_threads(count: int, work: Callable[[int], None]) -> float:
+    """Return the seconds that threads take together, without the collection of what was made before."""
+    gc.collect()
+    gc.freeze()
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - begun
+
+
+def kept_in_postgres(store: Any) -> Sequence[Any]:
+    """Return a log's rows."""
+    with store._reading() as connection:
+        return connection.execute(store._tables.query("SELECT " + ", ".join(_KEPT) + " FROM {entries} ORDER BY position")).fetchall()
+
+
+def bare_postgres(url: str, measured: Measured, how: str) -> float:
+    """Write rows by ``insert`` or ``copy`` into equal tables, in the same groups; return entries a second."""
+    tables = Tables(f"bare_{uuid.uuid4().hex[:12]}")
+    names = ", ".join(_KEPT)
+    insert = tables.query("INSERT INTO {entries} (" + names + ") VALUES (" + ", ".join(["%s"] * len(_KEPT)) + ")")
+    copy_in = tables.query("COPY {entries} (" + names + ") FROM STDIN")
+    with psycopg.connect(url, autocommit=True) as connection:
+        tables.make(connection)
+        tables.make_child(connection, 0)
+        begun, start = time.perf_counter(), 0
+        for size in measured.groups:
+            rows = measured.kept[start : start + size]
+            start += size
+            with connection.transaction():
+                if how == "insert":
+                    connection.cursor().executemany(insert, rows)
+                    continue
+                with connection.cursor().copy(copy_in) as copy:
+                    for row in rows:
+                        copy.write_row(row)
+        seconds = time.perf_counter() - begun
+        tables.drop(connection)
+    return len(measured.kept) / seconds
+
+
+def postgres(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]:
+    """Measure the store and the bare client in turns."""
+    figures: dict[str, Any] = {}
+    for name, (threads, at_once) in WORKLOADS.items():
+        store, bare = [], {"insert": [], "copy": []}
+        groups = 0.0
+        for _ in range(rounds):
+            measured = measure(url, records, threads, at_once, kept_in_postgres)
+            store.append(measured.per_second)
+            groups = statistics.mean(measured.groups)
+            for how, found in bare.items():
+                found.append(bare_postgres(url, measured, how))
+        per_second = statistics.median(store)
+        figures[name] = {"store": round(per_second), "group": round(groups, 1)}
+        for how, found in bare.items():
+            figures[name][f"bare_{how}"] = round(statistics.median(found))
+            figures[name][f"ratio_{how}"] = round(statistics.median(mine / other for mine, other in zip(store, found, strict=True)), 2)
+    with psycopg.connect(url) as connection:
+        settings = {name: connection.execute(f"SHOW {name}").fetchone()[0] for name in ("server_version", "fsync", "synchronous_commit")}  # type: ignore[index]
+    return {"settings": settings, **figures}
+
+
+def main() -> None:
+    """Run the measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--postgres", metavar="URL", help="PostgreSQL server that may be written to")
+    parser.add_argument("--decisions", type=int, default=5000, help="decisions in each round (default: 5000)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (default: 3)")
+    arguments = parser.parse_args()
+    records = decided(arguments.decisions)
+    figures = {}
+    if arguments.postgres:
+        figures["postgres"] = postgres(arguments.postgres, records, arguments.rounds)
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

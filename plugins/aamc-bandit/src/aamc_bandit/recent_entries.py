@@ -1,0 +1,90 @@
+"""A mapping that keeps the most recently mentioned entries up to a limit, and knows which of them changed."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+V = TypeVar("V")
+LATEST, ALTERED, ALL = "latest", "altered", "all"
+"""Keys of changes: entries that were mentioned, in the order of their last mention; others that changed; or all entries."""
+
+
+class RecentEntries(OrderedDict[str, V], Generic[V]):
+    """Entries by name, the least recently mentioned first; of more than the limit, those go first.
+
+    A copy follows by :meth:`changes` and :meth:`apply_changes`: it has the same entries in the same order afterwards. It drops entries by the limit
+    itself: whichever were mentioned in between, the last ones up to the limit stay.
+
+    Args:
+        limit: Maximum number of entries.
+        entries: The entries to begin with. Until :meth:`mark_unchanged`, :meth:`changes` returns all.
+    """
+
+    def __init__(self, limit: int = sys.maxsize, entries: Iterable[tuple[str, V]] = ()) -> None:
+        super().__init__(entries)
+        self._limit = limit
+        self._mentioned: dict[str, bool] = {}  # whether it was mentioned, not only altered; the latest last
+        self._all_changed = True
+        self._drop_oldest()
+
+    def mention(self, name: str, make: Callable[[], V]) -> V:
+        """Return an entry as the most recently mentioned one; a new one is made. It may be altered until the next call of :meth:`changes`."""
+        entry = self.get(name)
+        if entry is None:
+            entry = make()
+            self[name] = entry
+            self._drop_oldest()
+        else:
+            self.move_to_end(name)
+        self._mentioned.pop(name, None)
+        self._mentioned[name] = True
+        return entry
+
+    def put(self, name: str, entry: V) -> None:
+        """Set an entry as the most recently mentioned one."""
+        self.pop(name, None)
+        self.mention(name, lambda: entry)
+
+    def altered(self, name: str) -> None:
+        """Note that an entry was altered without a mention."""
+        self._mentioned.setdefault(name, False)
+
+    def mark_unchanged(self) -> None:
+        """Take the present entries as those that :meth:`changes` starts from."""
+        self._mentioned, self._all_changed = {}, False
+
+    def changes(self, encode: Callable[[V], Any]) -> dict[str, Any]:
+        """Return the changes since the last call, or :meth:`mark_unchanged`, with entries as JSON values."""
+        if self._all_changed:
+            found = {ALL: {name: encode(entry) for name, entry in self.items()}}
+        else:
+            found = {
+                kind: {name: encode(self[name]) for name, mentioned in self._mentioned.items() if mentioned is latest}
+                for kind, latest in ((LATEST, True), (ALTERED, False))
+            }
+        self.mark_unchanged()
+        return found
+
+    def apply_changes(self, changes: Mapping[str, Any], decode: Callable[[Any], V]) -> None:
+        """Take over changes; raises KeyError, TypeError or ValueError where they are invalid, and then changes nothing."""
+        if ALL in changes:
+            decoded = {name: decode(entry) for name, entry in changes[ALL].items()}
+            self.clear()
+            self.update(decoded)
+        else:
+            latest, altered = ({name: decode(entry) for name, entry in changes[kind].items()} for kind in (LATEST, ALTERED))
+            for name, entry in altered.items():
+                self[name] = entry
+            for name, entry in latest.items():
+                self[name] = entry
+                self.move_to_end(name)
+        self._drop_oldest()
+        self.mark_unchanged()
+
+    def _drop_oldest(self) -> None:
+        while len(self) > self._limit:
+            name, _ = self.popitem(last=False)
+            self._mentioned.pop(name, None)

@@ -1,0 +1,138 @@
+"""A log in Parquet files, as ``aamc feedback export --format parquet`` writes them: ``parquet:FOLDER`` or ``parquet:FILE``, for reading.
+
+A file holds decisions with all their attempts and feedback, one row an entry: the columns of a log in SQLite, and the content as JSON. The files
+of a folder are read together, in the order of the log; an entry in several of them counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
+
+from aamc_sdk.errors import DataError, StoreError
+from aamc_sdk.log import COLUMNS, DECISION, Erasure, ExportFormat, ExportWriter, MemoryStore, Row, StoreOptions, columns_of
+from aamc_sdk.storage import replacing
+from aamc_sdk.types import Snapshot
+
+_TYPES = {"TEXT": pa.string(), "DOUBLE PRECISION": pa.float64(), "BIGINT": pa.int64()}
+_OWN = {
+    "position": pa.int64(),
+    "kind": pa.string(),
+    "id": pa.string(),
+    "decision_id": pa.string(),
+    "candidate": pa.string(),
+    "content": pa.string(),
+    "time": pa.float64(),
+    "embedding": pa.binary(),
+    "revision": pa.int64(),
+    "fingerprint": pa.string(),
+}
+SCHEMA = pa.schema([*_OWN.items(), *((name, _TYPES[kind]) for name, kind in COLUMNS.items())], metadata={"aamc_log": "1"})
+"""The columns of a file."""
+ROWS_AT_ONCE = 10_000
+"""Entries of a row group."""
+_ROW = list(_OWN)[1:]
+"""The fields of a row, in the order of :class:`aamc_sdk.log.Row`."""
+
+
+class ParquetWriter(ExportWriter):
+    """Writes entries to a file, which is complete when the context ends, or not there."""
+
+    def __init__(self, path: Path) -> None:
+        self._replacing: AbstractContextManager[BinaryIO] = replacing(path)
+        self._waiting: list[dict[str, Any]] = []
+
+    def __enter__(self) -> ParquetWriter:
+        self._writer = pq.ParquetWriter(self._replacing.__enter__(), SCHEMA, compression="zstd")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self._flush()
+            self._writer.close()
+        self._replacing.__exit__(*error)
+
+    def add(self, position: int, row: Row) -> None:
+        """Add an entry."""
+        self._waiting.append({"position": position, **{name: getattr(row, name) for name in _ROW}, **columns_of(row)})
+        if len(self._waiting) == ROWS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._writer.write_table(pa.Table.from_pylist(waiting, SCHEMA))
+
+
+class ParquetStore(MemoryStore, ExportFormat):
+    """Reads exported entries into memory, about 3 KB for a decision with its calls and feedback.
+
+    Raises:
+        StoreError: There are no such files, or they hold something else.
+    """
+
+    Config = StoreOptions
+    suffix = "parquet"
+
+    def __init__(self, url: str, config: Any) -> None:
+        super().__init__(url, config)
+        path = Path(url.partition(":")[2])
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not url.partition(":")[2] or not files or not all(file.is_file() for file in files):
+            raise StoreError(f"there is no export at {url!r}; write one with: aamc feedback export --format parquet FOLDER")
+        known = set[tuple[str, str, int]]()
+        for _, row in sorted((placed for file in files for placed in read_rows(file)), key=lambda placed: placed[0]):
+            if row.key not in known:
+                known.add(row.key)
+                self._ledger.place(row)
+        self._closed = True
+
+    def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
+        """Keep nothing: an export is only read."""
+
+    @classmethod
+    def writer(cls, path: Path) -> ParquetWriter:
+        """Return a writer of a file."""
+        return ParquetWriter(path)
+
+    @classmethod
+    def erase(cls, path: Path, erasure: Erasure) -> int:
+        """Write a file again with some decisions erased; return how many they are."""
+        if not any(row.kind == DECISION and erasure.covers(row) for _, row in read_rows(path)):
+            return 0
+        erased = 0
+        with cls.writer(path) as out:
+            for position, row in read_rows(path):
+                is_one = row.kind == DECISION and erasure.covers(row)
+                erased += is_one
+                out.add(position, erasure.applied(row) if is_one else row)
+        return erased
+
+
+def read_rows(file: Path) -> Iterator[tuple[int, Row]]:
+    """Yield the entries of a file with their positions.
+
+    Raises:
+        DataError: There is no such file, or it holds something else.
+    """
+    try:
+        with pq.ParquetFile(file) as source:
+            if not set(SCHEMA.names) <= set(source.schema_arrow.names):
+                raise DataError(f"{file} holds no entries of a log; write some with: aamc feedback export --format parquet FOLDER")
+            for batch in source.iter_batches(ROWS_AT_ONCE, columns=SCHEMA.names):
+                yield from _rows(batch.to_pydict())
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot read {file} as an export of a log: {error}") from error
+
+
+def _rows(columns: dict[str, Sequence[Any]]) -> Iterator[tuple[int, Row]]:
+    names = list(COLUMNS)
+    kept = zip(*(columns[name] for name in names), strict=True)
+    own = zip(*(columns[name] for name in _ROW), strict=True)
+    for position, fields, values in zip(columns["position"], own, kept, strict=True):
+        given = dict(zip(_ROW, fields, strict=True))
+        yield position, Row(**given, columns=dict(zip(names, values, strict=True)))

@@ -1,0 +1,155 @@
+"""Exported logs: reports, estimates and training read them as they read the store; forgetting reaches them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from aamc_datasets.log import LogFormat
+from aamc_datasets.parquet_log import read_rows
+
+from aamc_sdk import MetaController, Query
+from aamc_sdk.errors import StoreError
+from aamc_sdk.interfaces import NoOptions, Store
+from aamc_sdk.log import LedgerStore, open_store
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.testing import POOL, run_command
+from aamc_sdk.types import OUTCOME_COLUMNS, Attempt, Feedback
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LedgerStore]:
+    """Return a log of two days and two tenants, with a partition for each day."""
+    monkeypatch.chdir(tmp_path)
+    with MetaController.build(router="epsilon-greedy", pool=POOL, store="sqlite:log.db?store_text=true", seed=0) as controller:
+        for day in range(2):
+            monkeypatch.setattr("time.time", lambda day=day: 1_000_000_000 + day * DAY)
+            made = [controller.route(Query(f"Question {n}", user=f"u{n % 3}", tenant=f"t{n % 2}")) for n in range(12)]
+            controller.store.add_attempts([Attempt(each.id, 0, each.candidate, 0.5, 20.0) for each in made[:9]])
+            for n, each in enumerate(made[:8]):
+                controller.feedback(each.id, quality=n / 8)
+        (first, *_) = controller.store.experience().decisions
+        controller.feedback(first.id, quality=1.0, revision=1)  # in the second partition's time, on a decision of the first
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    with closing(opened("sqlite:log.db")) as store:
+        assert isinstance(store, LedgerStore)
+        assert len(store.partitions()) == 2
+        yield store
+
+
+def opened(url: str) -> Store:
+    return open_store(url, get_plugin_manager(), existing=True)
+
+
+def export(*options: str) -> dict[str, Any]:
+    status, out, err = run_command("feedback", "export", "--format", "parquet", "out", "--store", "sqlite:log.db", "--json", *options)
+    assert status == 0, err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def same(left: Any, right: Any) -> bool:
+    if isinstance(left, np.ndarray):
+        return bool(np.array_equal(left, right, equal_nan=left.dtype.kind == "f"))
+    return list(left) == list(right) if left is not None else right is None
+
+
+def test_an_export_has_the_entries_of_the_log_a_file_for_each_partition(log) -> None:
+    found = export()
+    assert [Path(file).name for file in found["files"]] == ["partition-000000.parquet", "partition-000001.parquet"]
+    with closing(opened("parquet:out")) as copy:
+        assert isinstance(copy, LedgerStore)
+        assert copy.rows(0, 1000) == log.rows(0, 1000)
+        assert found["entries"] == len(log.rows(0, 1000))
+        ours, theirs = (store.outcomes(columns=OUTCOME_COLUMNS) for store in (log, copy))
+        for name in OUTCOME_COLUMNS:
+            assert same(ours[name], theirs[name]), name
+        assert same(ours.quality, theirs.quality)
+    decisions = {row.id for _, row in read_rows(Path(found["files"][0])) if row.kind == "decision"}
+    assert all(row.decision_id in decisions for _, row in read_rows(Path(found["files"][0])))
+
+
+def test_estimates_and_training_read_an_export_as_they_read_the_store(log) -> None:
+    export()
+    found = [
+        json.loads(run_command("evaluate", "--logs", url, "--routers", "epsilon-greedy", "--json")[1]) for url in ("sqlite:log.db", "parquet:out")
+    ]
+    assert found[0] | {"log": ""} == found[1] | {"log": ""}
+    read = [LogFormat(NoOptions(), None).read(url) for url in ("sqlite:log.db", "parquet:out")]
+    assert read[0].queries == read[1].queries
+    assert same(read[0].outcomes.quality, read[1].outcomes.quality)
+
+
+def test_a_tenant_or_a_range_is_exported_to_one_file(log) -> None:
+    assert [Path(file).name for file in export("--tenant", "t0")["files"]] == ["log-tenant-t0.parquet"]
+    with closing(opened("parquet:out")) as copy:
+        assert {record.query.tenant for record in copy.experience().records} == {"t0"}
+    (file,) = export("--since", "2001-09-10T00:00:00Z")["files"]
+    assert Path(file).name == "log-since-20010910T000000Z.parquet"
+    with closing(opened(f"parquet:{file}")) as copy:
+        assert len(copy.experience().decisions) == 12
+
+
+def test_forgetting_a_user_erases_the_exports_too(log, caplog) -> None:
+    files = export()["files"]
+    assert run_command("feedback", "forget", "--user", "u1", "--store", "sqlite:log.db")[0] == 0
+    assert all(b"u1" not in Path(file).read_bytes() for file in files)
+    with closing(opened("parquet:out")) as copy:
+        assert copy.rows(0, 1000) == log.rows(0, 1000)
+        assert {record.query.user for record in copy.experience().records} == {"u0", "u2", None}
+    Path(files[0]).unlink()
+    with caplog.at_level(logging.WARNING), closing(opened("sqlite:log.db")) as store:
+        store.forget("u2")
+    assert f"the export {files[0]} could not be erased" in caplog.text
+
+
+def test_forgetting_a_tenant_erases_its_users_texts_and_name(log) -> None:
+    export()
+    status, out, err = run_command("feedback", "forget", "--tenant", "t1", "--store", "sqlite:log.db", "--json")
+    assert status == 0, err
+    assert json.loads(out) == {"schema": 1, "user": None, "tenant": "t1", "decisions": 12}
+    for url in ("sqlite:log.db", "parquet:out"):
+        with closing(opened(url)) as store:
+            found = [(record.query.tenant, record.query.user, record.query.text) for record in store.experience().records]
+        assert {each[0] for each in found} == {"t0", None}
+        assert {each[1:] for each in found if each[0] is None} == {(None, "")}
+    assert b"t1" not in b"".join(bytes(row.content, "utf-8") for row in log.rows(0, 1000))
+
+
+def test_a_user_is_forgotten_within_a_tenant(log) -> None:
+    assert log.forget("u1", "t1") == 4
+    left = [(record.query.tenant, record.query.user) for record in log.experience().records]
+    assert ("t0", "u1") in left
+    assert ("t1", "u1") not in left
+    assert log.forgotten(["u1", "t1\0u1", "t0\0u1"]) == {"t1\0u1"}
+
+
+def test_a_decision_of_a_forgotten_tenant_that_comes_later_is_erased_as_it_is_written(log) -> None:
+    late = log.record(log.outcomes().decision_ids[1])
+    log.forget(None, "t1")
+    again = attrs.evolve(late, decision=attrs.evolve(late.decision, id="late"), fingerprint="")
+    log.add_decisions([again])
+    assert (log.record("late").query.tenant, log.record("late").query.user) == (None, None)
+
+
+def test_an_export_is_only_read(log) -> None:
+    export()
+    with closing(opened("parquet:out")) as copy, pytest.raises(StoreError):
+        copy.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+
+
+@pytest.mark.parametrize("url", ["parquet:", "parquet:missing", "parquet:."])
+def test_a_folder_without_an_export_is_refused(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="there is no export"):
+        opened(url)

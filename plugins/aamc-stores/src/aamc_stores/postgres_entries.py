@@ -1,0 +1,334 @@
+"""The entries of a log in a PostgreSQL database: what a group of writes reads and adds, and what readers see. All within a caller's transaction."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import psycopg
+
+from aamc_sdk.log import (
+    ATTEMPT,
+    DECISION,
+    FEEDBACK,
+    Batch,
+    Excerpt,
+    Retention,
+    Row,
+    Templates,
+    Write,
+    begins_partition,
+    erased,
+    erased_if_forgotten,
+    followed,
+    replaced_rows,
+    revised_ids,
+    run_writes,
+)
+from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.types import Partition
+from aamc_stores.postgres_tables import Tables, column_values
+
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
+
+_PENDING = -1
+"""Stands for the partition of an entry that has none."""
+_READ_AT_ONCE = 5000
+_SIZE_SECONDS = 10.0
+"""Time between two looks at the size of the newest partition."""
+_STATE = """
+    SELECT position, start, (SELECT coalesce(max(epoch), 0) FROM {erasures}), (SELECT coalesce(max(number), 0) FROM {templates}),
+        newest.number, newest.first, newest.begun
+    FROM {version} LEFT JOIN (SELECT * FROM {partitions} ORDER BY number DESC LIMIT 1) AS newest ON true
+"""
+_ABOUT = """
+    SELECT {rule_row}, position FROM {entries} WHERE decision_id = ANY(%(decisions)s) AND kind != 'feedback'
+    UNION ALL SELECT {rule_row}, position FROM {entries} WHERE kind = 'feedback' AND id = ANY(%(feedback)s)
+    UNION ALL SELECT {pending_row}, n FROM {pending} WHERE decision_id = ANY(%(decisions)s)
+    UNION ALL SELECT {pending_row}, n FROM {pending} WHERE kind = 'feedback' AND id = ANY(%(feedback)s) AND decision_id != ALL(%(decisions)s)
+"""
+_OUTCOMES = """
+    SELECT kind, decision_id, id, candidate, time, propensity,
+        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(decisions)s) THEN json END,
+        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(decisions)s) THEN packed END,
+        CASE WHEN %(decisions)s THEN embedding END, status, cost_usd, latency_ms, output_tokens
+    FROM {entries} WHERE (kind != 'decision' OR (time >= %(since)s AND time < %(until)s)) AND position >= (
+        SELECT coalesce(min(position), 0) FROM {entries} WHERE kind = 'decision' AND time >= %(since)s AND time < %(until)s)
+    ORDER BY position
+"""
+_COPY = """COPY {entries} (partition, position, kind, id, decision_id, candidate, packed, time, embedding, revision, digest, fingerprint, {columns})
+    FROM STDIN"""
+_HOLD = """INSERT INTO {pending} (kind, id, decision_id, candidate, content, time, revision) VALUES (%s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (kind, id, revision) DO UPDATE SET candidate = excluded.candidate, content = excluded.content, time = excluded.time"""
+_ERASE = """UPDATE {entries} SET json = NULL, packed = %s, embedding = NULL, digest = NULL, fingerprint = NULL, user_id = NULL
+    WHERE partition = %s AND decision_id = %s AND kind = 'decision'"""
+_END = """UPDATE {version} SET position = %s; COMMIT"""
+
+
+@attrs.frozen
+class State:
+    """The log as a transaction finds it.
+
+    Attributes:
+        position: The last position that was given out.
+        start: The position up to which entries were dropped.
+        epoch: Number of times that a user was forgotten.
+        templates: Number of templates.
+        number: Number of the newest partition, and
+        first: its first position, and
+        begun: its beginning; None where there is no partition.
+    """
+
+    position: int
+    start: int
+    epoch: int
+    templates: int
+    number: int | None
+    first: int | None
+    begun: float | None
+
+
+class Entries:
+    """Reads and writes entries.
+
+    Args:
+        tables: The log's tables.
+        retention: The log's limits, which decide on the size of partitions.
+    """
+
+    def __init__(self, tables: Tables, retention: Retention) -> None:
+        self._tables = tables
+        self._retention = retention
+        self._templates = Templates()
+        self._templates_lock = threading.Lock()
+        self._writers_templates = Templates()
+        self._forgotten: tuple[int, Mapping[str, float]] = (0, {})
+        self._size: tuple[int, float, int] = (-1, 0.0, 0)
+
+    def state(self, connection: psycopg.Connection) -> State:
+        """Return the log's state."""
+        return State(*self._tables.run(connection, _STATE).fetchone())  # type: ignore[misc]  # it has one row
+
+    @property
+    def state_query(self) -> str:
+        """The statement that finds the values of a :class:`State`."""
+        return self._tables.query(_STATE)
+
+    def commit(self, connection: psycopg.Connection, state: State, writes: Sequence[Write[Any]]) -> list[Any]:
+        """Run a group of writes, write what they added, and commit; return the results.
+
+        If it raises, nothing was written, or it is unknown.
+        """
+        try:
+            return self._commit(connection, state, writes)
+        except BaseException:
+            self._writers_templates = Templates()  # those that were not kept must not be used
+            raise
+
+    def _commit(self, connection: psycopg.Connection, state: State, writes: Sequence[Write[Any]]) -> list[Any]:
+        names = {
+            "decisions": [name for write in writes for name in write.decisions],
+            "feedback": [name for write in writes for name in write.feedback],
+        }
+        found = connection.execute(self._tables.query(_ABOUT), names, prepare=True).fetchall()
+        found.sort(key=lambda each: each[-1])  # the log's order, or the order of arrival
+        placed = [each for each in found if each[0] != _PENDING]
+        pending = self._rows(connection, [each[:-1] for each in found if each[0] == _PENDING])
+        excerpt = Excerpt(self._rows(connection, [each[:-1] for each in placed]), pending)
+        results = run_writes(writes, excerpt)
+        self._settle(connection, excerpt, pending)
+        if excerpt.placed:
+            self._place(connection, excerpt.placed, state, {decision_id: partition for partition, _, _, decision_id, *_ in placed})
+        return results
+
+    def _settle(self, connection: psycopg.Connection, excerpt: Excerpt, pending: Sequence[Row]) -> None:
+        """Write the changes of the pending entries."""
+        leaving = {row.key for row in (*excerpt.placed, *excerpt.dropped)}
+        if gone := [row.key for row in pending if row.key in leaving]:
+            delete = self._tables.query("DELETE FROM {pending} WHERE kind = %s AND id = %s AND revision = %s")
+            connection.cursor().executemany(delete, gone)
+        if excerpt.held:
+            held = [(row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.revision) for row in excerpt.held.values()]
+            connection.cursor().executemany(self._tables.query(_HOLD), held)
+
+    def _place(self, connection: psycopg.Connection, rows: Sequence[Row], state: State, partitions: dict[str, int]) -> None:
+        """Write entries in their decisions' partitions, and commit.
+
+        Args:
+            connection: The connection.
+            rows: The entries.
+            state: The log's state.
+            partitions: The partitions of known decisions by id.
+        """
+        if decisions := [row.id for row in rows if row.kind == DECISION]:
+            partitions.update(dict.fromkeys(decisions, self._newest(connection, state)))
+        self._copy(connection, erased_if_forgotten(rows, self.forgotten(connection, state.epoch)), state, partitions)
+        end = self._tables.query(_END).replace("%s", str(state.position + len(rows)))
+        connection.execute(end)
+
+    def _newest(self, connection: psycopg.Connection, state: State) -> int:
+        """Return the number of the partition for new decisions, which is made where one begins."""
+        newest, now = None, time.time()
+        if state.number is not None:
+            assert state.first is not None
+            assert state.begun is not None
+            newest = Partition(state.number, state.first, None, state.begun, self._size_of(connection, state.number))
+        if not begins_partition(newest, now, self._retention):
+            assert newest is not None
+            return newest.number
+        number = 0 if newest is None else newest.number + 1
+        self._tables.make_child(connection, number)
+        self._tables.run(connection, "INSERT INTO {partitions} VALUES (%s, %s, %s)", number, state.position + 1, now)
+        return number
+
+    def _size_of(self, connection: psycopg.Connection, number: int) -> int:
+        """Return the size of the newest partition in bytes, as it was lately."""
+        known, looked, size = self._size
+        if known != number or time.monotonic() > looked + _SIZE_SECONDS:
+            query: LiteralString = "SELECT coalesce(pg_total_relation_size(to_regclass(%s)), 0)"
+            size = int(self._tables.value(connection, query, self._tables.child(number).as_string(None)))
+            self._size = number, time.monotonic(), size
+        return size
+
+    def _copy(self, connection: psycopg.Connection, rows: Sequence[Row], state: State, partitions: Mapping[str, int]) -> None:
+        templates = self._writers_templates
+        if len(templates) < state.templates:
+            templates.extend(self._templates_after(connection, len(templates)))
+        packed = [templates.pack(row) for row in rows]
+        self._keep_templates(connection, len(templates), [template for _, template in packed if template is not None])
+        with connection.cursor().copy(self._tables.query(_COPY)) as copy:
+            for position, (row, (content, _)) in enumerate(zip(rows, packed, strict=True), state.position + 1):
+                digest = _digest(row.fingerprint)
+                text = row.fingerprint if digest is None and row.fingerprint else None
+                kept = (partitions[row.decision_id], position, row.kind, row.id, row.decision_id, row.candidate, content, row.time, row.embedding)
+                copy.write_row((*kept, row.revision, digest, text, *column_values(row)))
+
+    def _keep_templates(self, connection: psycopg.Connection, count: int, new: Sequence[bytes]) -> None:
+        values = list(enumerate(new, count - len(new) + 1))
+        if values:
+            connection.cursor().executemany(self._tables.query("INSERT INTO {templates} VALUES (%s, %s)"), values)
+
+    def _templates_after(self, connection: psycopg.Connection, number: int) -> list[bytes]:
+        found = self._tables.run(connection, "SELECT content FROM {templates} WHERE number > %s ORDER BY number", number)
+        return [content for (content,) in found]
+
+    def forgotten(self, connection: psycopg.Connection, epoch: int) -> Mapping[str, float]:
+        """Return the time at which each forgotten user was forgotten, by digest."""
+        known, forgotten = self._forgotten
+        if known != epoch:
+            query = "SELECT who, extract(epoch FROM max(time))::float8 FROM {erasures} WHERE who IS NOT NULL GROUP BY who"
+            forgotten = dict(self._tables.run(connection, query).fetchall())
+            self._forgotten = epoch, forgotten
+        return forgotten
+
+    def erase(self, connection: psycopg.Connection, user: str, limit: int) -> int:
+        """Erase some decisions of a user in all partitions. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
+        found = self._tables.run(connection, "SELECT {rule_row} FROM {entries} WHERE user_id = %s LIMIT %s", user, limit).fetchall()
+        templates = Templates()
+        templates.extend(self._templates_after(connection, 0))
+        packed = [templates.pack(erased(row)) for row in self._rows(connection, found)]
+        self._keep_templates(connection, len(templates), [template for _, template in packed if template is not None])
+        values = [(content, each[0], each[3]) for each, (content, _) in zip(found, packed, strict=True)]
+        connection.cursor().executemany(self._tables.query(_ERASE), values)
+        return len(found)
+
+    def batch(self, connection: psycopg.Connection, after: int, limit: int) -> Batch:
+        """Return at most ``limit`` entries after a position, with the entries that belong to them."""
+        state = self.state(connection)
+        found = self._after(connection, after, limit)
+        rows = self._rows(connection, found)
+        end = found[-1][0] if found else after
+        own = {row.id for row in rows if row.kind == DECISION}
+        others = list({row.decision_id for row in rows} - own)
+        named: LiteralString = "SELECT {row} FROM {entries} WHERE kind = 'decision' AND decision_id = ANY(%s)"
+        earlier = self._tables.run(connection, named, others).fetchall() if others else []
+        decisions = sorted([*earlier, *(each for each in found if each[1] == DECISION)], key=lambda each: each[0])
+        before = self._tables.run(connection, "SELECT kind, id, revision FROM {entries} WHERE position = %s", after).fetchone()
+        name = None if before is None else Row(before[0], before[1], "", "", "", 0.0, revision=before[2]).name
+        return Batch(
+            position=end,
+            rows=rows,
+            decisions=self._rows(connection, decisions),
+            epoch=state.epoch,
+            follows=followed(after, name, state.start, state.position),
+            replaced=self._replaced(connection, rows),
+            start=state.start,
+        )
+
+    def add_outcomes(self, connection: psycopg.Connection, found: RowOutcomes, since: float | None, until: float | None) -> None:
+        """Add the decisions between two times with their attempts and feedback; contents are read only where asked for."""
+        asked = {"decisions": found.needs_fields, "since": -math.inf if since is None else since, "until": math.inf if until is None else until}
+        with connection.cursor("aamc_outcomes") as cursor:
+            cursor.itersize = _READ_AT_ONCE
+            cursor.execute(self._tables.query(_OUTCOMES), asked)
+            for kind, decision_id, own_id, candidate, made, propensity, json, packed, embedding, *call in cursor:
+                if kind == ATTEMPT:
+                    found.add_attempt(decision_id, candidate, *call)
+                elif kind == FEEDBACK:
+                    found.add_feedback_content(decision_id, own_id, candidate, self._templates.unpack(packed or json))
+                elif not found.needs_fields:
+                    found.add_decision(own_id, candidate, propensity)
+                else:
+                    content = json if packed is None else self._unpacked(connection, packed)
+                    found.add_decision_content(own_id, candidate, made, propensity, content, embedding)
+
+    def rows_after(self, connection: psycopg.Connection, after: int, limit: int) -> list[Row]:
+        """Return at most ``limit`` entries after a position."""
+        return self._rows(connection, self._after(connection, after, limit))
+
+    def rows_where(self, connection: psycopg.Connection, condition: LiteralString, *values: object) -> list[Row]:
+        """Return the entries that meet a condition."""
+        query: LiteralString = "SELECT {row} FROM {entries} WHERE " + condition  # noqa: S608  # constants
+        return self._rows(connection, self._tables.run(connection, query, *values))
+
+    def pending_rows(self, connection: psycopg.Connection) -> list[Row]:
+        """Return the entries whose decision is not in the log, in order of arrival."""
+        return self._rows(connection, self._tables.run(connection, "SELECT {pending_row} FROM {pending} ORDER BY n"))
+
+    def _replaced(self, connection: psycopg.Connection, rows: Sequence[Row]) -> Sequence[Row]:
+        revised = revised_ids(rows)
+        if not revised:
+            return ()
+        return replaced_rows(rows, self.rows_where(connection, "kind = 'feedback' AND id = ANY(%s) ORDER BY position", revised))
+
+    def _after(self, connection: psycopg.Connection, after: int, limit: int) -> list[Any]:
+        query: LiteralString = "SELECT {row} FROM {entries} WHERE position > %s ORDER BY position LIMIT %s"
+        return self._tables.run(connection, query, after, limit).fetchall()
+
+    def _rows(self, connection: psycopg.Connection, found: Iterable[Any]) -> list[Row]:
+        """Return rows from what ``{row}`` or ``{rule_row}`` selects, with their contents unpacked."""
+        given = list(found)
+        return [
+            Row(
+                kind=kind,
+                id=name,
+                decision_id=decision_id,
+                candidate=candidate,
+                content=json if packed is None else self._unpacked(connection, packed),
+                time=when,
+                embedding=embedding,
+                revision=revision,
+                fingerprint=fingerprint,
+            )
+            for _, kind, name, decision_id, candidate, json, packed, when, embedding, revision, fingerprint in given
+        ]
+
+    def _unpacked(self, connection: psycopg.Connection, packed: bytes) -> str:
+        if packed[:1] > bytes([min(len(self._templates), 255)]):
+            with self._templates_lock:
+                self._templates.extend(self._templates_after(connection, len(self._templates)))
+        return self._templates.unpack(packed)
+
+
+def _digest(fingerprint: str) -> bytes | None:
+    """Return the bytes of a fingerprint that is a SHA-256 in hexadecimal digits."""
+    try:
+        digest = bytes.fromhex(fingerprint)
+    except ValueError:
+        return None
+    return digest if digest and digest.hex() == fingerprint else None

@@ -1,0 +1,162 @@
+"""The partitions of a log in a PostgreSQL database, and how the oldest one goes: its table is dropped whole."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import psycopg
+
+from aamc_sdk.log import (
+    DECISION,
+    Retention,
+    Row,
+    Templates,
+    aggregate_from,
+    aggregate_key,
+    aggregate_text,
+    aggregates_of,
+    combined,
+    covered_position,
+    oldest_goes,
+    renewed_since,
+)
+from aamc_sdk.types import Aggregate, Partition
+from aamc_stores.postgres_states import States
+from aamc_stores.postgres_tables import Tables
+
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
+
+_READ_AT_ONCE = 5000
+_ALL: LiteralString = """SELECT number, first, lead(first) OVER (ORDER BY number) - 1, begun,
+    coalesce(pg_total_relation_size(to_regclass(%s || number || '"')), 0) FROM {partitions} ORDER BY number"""
+_OUTCOMES: LiteralString = """SELECT kind, id, decision_id, candidate,
+    CASE WHEN kind != 'decision' THEN json END, CASE WHEN kind != 'decision' THEN packed END, time, revision, tenant, propensity FROM {child}"""
+
+_CHANGED: LiteralString = """ WHERE decision_id IN (SELECT decision_id FROM {child} WHERE position > %(last)s)
+    AND (%(until)s::bigint IS NULL OR position <= %(until)s) ORDER BY decision_id, position"""
+
+
+@attrs.frozen
+class Doomed:
+    """A partition that may go, with what is kept of it.
+
+    Attributes:
+        number: Its number.
+        last: The position of its last entry.
+        entries: Number of its entries.
+        aggregates: The sums over its decisions.
+    """
+
+    number: int
+    last: int
+    entries: int
+    aggregates: list[Aggregate]
+
+
+class Partitions:
+    """Lists partitions and drops the oldest.
+
+    Sums over a partition are taken before the transaction that drops it, which keeps writers waiting; that one adds the entries which came meanwhile.
+
+    Args:
+        tables: The log's tables.
+        states: What routers have learned.
+        retention: The log's limits.
+    """
+
+    def __init__(self, tables: Tables, states: States, retention: Retention) -> None:
+        self._tables = tables
+        self._states = states
+        self._retention = retention
+
+    def all(self, connection: psycopg.Connection) -> list[Partition]:
+        """Return the partitions, the oldest first."""
+        return [Partition(*found) for found in self._tables.run(connection, _ALL, f'"{self._tables.prefix}_entries_')]
+
+    def oldest_to_go(self, connection: psycopg.Connection) -> int | None:
+        """Return the number of the oldest partition if it may go."""
+        partitions = self.all(connection)
+        now = float(self._tables.value(connection, "SELECT extract(epoch FROM now())::float8"))
+        if not oldest_goes(partitions, self._retention, now, sum(each.size for each in partitions)):
+            return None
+        number = partitions[0].number
+        covered = covered_position(self._states.covered(connection), renewed_since(self._retention, now))
+        return number if self._last(connection, number) <= covered else None
+
+    def summed(self, connection: psycopg.Connection, number: int) -> Doomed:
+        """Return the sums over a partition's decisions; reads all of its entries."""
+        counting = itertools.count()
+        with connection.cursor("aamc_outcomes") as cursor:
+            cursor.itersize = _READ_AT_ONCE
+            cursor.execute(self._statement(_OUTCOMES + " ORDER BY decision_id, position", number))
+            aggregates = _sums(row for row, _ in zip(map(_row, cursor), counting))  # noqa: B905  # one of them is endless
+        return Doomed(number, self._last(connection, number), next(counting), aggregates)
+
+    def drop(self, connection: psycopg.Connection, doomed: Doomed) -> int | None:
+        """Drop the oldest partition; return its number of decisions, or None if it may not go any more."""
+        if self.oldest_to_go(connection) != doomed.number:
+            return None
+        aggregates = self._with_late(connection, doomed)
+        self._add(connection, aggregates)
+        now = float(self._tables.value(connection, "SELECT extract(epoch FROM now())::float8"))
+        self._states.make_floors(connection, renewed_since(self._retention, now))
+        (late,) = connection.execute(
+            self._statement("SELECT count(*) FROM {child} WHERE position > %s", doomed.number), (doomed.last,)
+        ).fetchone() or (0,)
+        end = "UPDATE {version} SET start = greatest(start, %s), dropped = dropped + %s"
+        self._tables.run(connection, end, self._last(connection, doomed.number), doomed.entries + late)
+        self._tables.run(connection, "DELETE FROM {partitions} WHERE number = %s", doomed.number)
+        connection.execute(self._statement("DROP TABLE {child}", doomed.number))
+        return sum(each.decisions for each in aggregates)
+
+    def _with_late(self, connection: psycopg.Connection, doomed: Doomed) -> list[Aggregate]:
+        """Return the sums over a partition's decisions, with the entries that came after they were taken."""
+        query = self._statement(_OUTCOMES + _CHANGED, doomed.number)
+        after = connection.execute(query, {"last": doomed.last, "until": None}).fetchall()
+        before = connection.execute(query, {"last": doomed.last, "until": doomed.last}).fetchall()
+        return combined([*doomed.aggregates, *map(_negative, _sums(map(_row, before))), *_sums(map(_row, after))])
+
+    def aggregates(self, connection: psycopg.Connection) -> list[Aggregate]:
+        """Return the sums over all dropped decisions."""
+        return [aggregate_from(content) for (content,) in self._tables.run(connection, "SELECT content FROM {aggregates} ORDER BY key")]
+
+    def _add(self, connection: psycopg.Connection, aggregates: list[Aggregate]) -> None:
+        keys = [aggregate_key(each) for each in aggregates]
+        known = self._tables.run(connection, "SELECT content FROM {aggregates} WHERE key = ANY(%s)", keys)
+        sums = combined([*(aggregate_from(content) for (content,) in known), *aggregates])
+        put = "INSERT INTO {aggregates} VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET content = excluded.content"
+        connection.cursor().executemany(self._tables.query(put), [(aggregate_key(each), aggregate_text(each)) for each in sums])
+
+    def _last(self, connection: psycopg.Connection, number: int) -> int:
+        (last,) = connection.execute(self._statement("SELECT coalesce(max(position), 0) FROM {child}", number)).fetchone() or (0,)
+        return int(last)
+
+    def _statement(self, text: LiteralString, number: int) -> Any:
+        return self._tables.query(text, child=self._tables.child(number))
+
+
+def _row(found: tuple[Any, ...]) -> Row:
+    kind, name, decision_id, candidate, json, packed, when, revision, tenant, propensity = found
+    content = json or ("" if packed is None else Templates().unpack(packed))  # only decisions have templates
+    columns = {"tenant": tenant, "propensity": propensity} if kind == DECISION else None
+    return Row(kind, name, decision_id, candidate, content, when, revision=revision, columns=columns)
+
+
+def _sums(rows: Iterable[Row]) -> list[Aggregate]:
+    """Return the sums over decisions whose rows come together."""
+    sums: list[Aggregate] = []
+    batch: list[Row] = []
+    for _, group in itertools.groupby(rows, key=lambda row: row.decision_id):
+        batch.extend(group)
+        if len(batch) >= _READ_AT_ONCE:
+            sums, batch = combined([*sums, *aggregates_of(batch)]), []
+    return combined([*sums, *aggregates_of(batch)])
+
+
+def _negative(aggregate: Aggregate) -> Aggregate:
+    names = [field.name for field in attrs.fields(Aggregate)][3:]
+    return attrs.evolve(aggregate, **{name: -getattr(aggregate, name) for name in names})

@@ -1,0 +1,97 @@
+"""What routers have learned, in a PostgreSQL database: snapshots, floors and chains of deltas. All within a caller's transaction."""
+
+from __future__ import annotations
+
+import psycopg
+
+from aamc_sdk.log import MAX_SNAPSHOTS, continues, leading_on
+from aamc_sdk.types import Snapshot, StateDelta
+from aamc_stores.postgres_tables import Tables
+
+_DROP_OLDEST_NAMES = """DELETE FROM {snapshots} WHERE name NOT IN (
+    SELECT name FROM {snapshots} GROUP BY name ORDER BY max(n) DESC LIMIT %s)"""
+_DROP_LOWER_FLOORS = """DELETE FROM {snapshots} WHERE floor AND name IN (
+    SELECT name FROM {snapshots} WHERE NOT floor AND extract(epoch FROM renewed) >= %s)"""
+_MAKE_FLOORS = """INSERT INTO {snapshots} (name, position, content, last, epoch, renewed, floor)
+    SELECT name, position, content, last, epoch, renewed, true FROM {snapshots} WHERE NOT floor AND extract(epoch FROM renewed) >= %s"""
+_NEWEST = """SELECT greatest(
+    (SELECT max(position) FROM {deltas} WHERE name = %s), (SELECT max(position) FROM {snapshots} WHERE name = %s), 0)"""
+
+
+class States:
+    """Reads and writes snapshots and deltas.
+
+    A name has at most two snapshots: the newest, and its floor, which was the newest when a partition went. Whoever writes must be the only one.
+
+    Args:
+        tables: The log's tables.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def snapshot(self, connection: psycopg.Connection, name: str) -> Snapshot | None:
+        """Return the newest snapshot of a name, else its floor, else None."""
+        query = "SELECT position, content, epoch, last FROM {snapshots} WHERE name = %s ORDER BY floor LIMIT 1"
+        found = self._tables.run(connection, query, name).fetchone()
+        return None if found is None else Snapshot(*found)
+
+    def put_snapshot(self, connection: psycopg.Connection, name: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch."""
+        run = self._tables.run
+        if snapshot.epoch != self._epoch(connection):
+            return
+        run(connection, "UPDATE {snapshots} SET renewed = now() WHERE name = %s", name)
+        known = {floor: (position, epoch) for floor, position, epoch in self._known(connection, name)}
+        cleans = True in known and known[True][0] == snapshot.position and known[True][1] < snapshot.epoch
+        if not cleans and any(position >= snapshot.position for position, _ in known.values()):
+            return
+        run(connection, "DELETE FROM {snapshots} WHERE name = %s AND floor = %s", name, cleans)
+        insert = "INSERT INTO {snapshots} (name, position, content, last, epoch, floor) VALUES (%s, %s, %s, %s, %s, %s)"
+        run(connection, insert, name, snapshot.position, snapshot.content, snapshot.last, snapshot.epoch, cleans)
+        run(connection, "DELETE FROM {deltas} WHERE name = %s AND after < %s", name, snapshot.position)
+        run(connection, _DROP_OLDEST_NAMES, MAX_SNAPSHOTS)
+        run(connection, "DELETE FROM {deltas} WHERE name NOT IN (SELECT name FROM {snapshots})")
+
+    def deltas(self, connection: psycopg.Connection, name: str, after: int, epoch: int) -> list[StateDelta] | None:
+        """Return the changes that lead on from a state; None where nothing does."""
+        if epoch != self._epoch(connection):
+            return None
+        query = "SELECT after, position, content, epoch, last FROM {deltas} WHERE name = %s AND after >= %s ORDER BY after"
+        found = [StateDelta(*each) for each in self._tables.run(connection, query, name, after)]
+        leading = leading_on(found, after, self._newest(connection, name))
+        return None if leading is None else list(leading)
+
+    def put_delta(self, connection: psycopg.Connection, name: str, delta: StateDelta) -> bool:
+        """Keep the next changes of a name; return whether they are."""
+        if not continues(delta, self._newest(connection, name), self._epoch(connection)):
+            return False
+        insert = "INSERT INTO {deltas} (name, after, position, content, epoch, last) VALUES (%s, %s, %s, %s, %s, %s)"
+        self._tables.run(connection, insert, name, delta.after, delta.position, delta.content, delta.epoch, delta.last)
+        return True
+
+    def covered(self, connection: psycopg.Connection) -> list[tuple[int, float]]:
+        """Return position and last renewal, in seconds since the epoch, of each name's newest full state."""
+        query = "SELECT max(position), extract(epoch FROM max(renewed))::float8 FROM {snapshots} GROUP BY name"
+        return [(position, renewed) for position, renewed in self._tables.run(connection, query)]
+
+    def make_floors(self, connection: psycopg.Connection, since: float) -> None:
+        """Keep the newest snapshot of each name that was renewed since some time as the name's floor."""
+        self._tables.run(connection, _DROP_LOWER_FLOORS, since)
+        self._tables.run(connection, _MAKE_FLOORS, since)
+
+    def forget(self, connection: psycopg.Connection, digest: str) -> None:
+        """Begin a new epoch: all snapshots but floors go, and all deltas; the user's digest stays."""
+        self._tables.run(connection, "DELETE FROM {snapshots} WHERE NOT floor")
+        self._tables.run(connection, "DELETE FROM {deltas}")
+        self._tables.run(connection, "INSERT INTO {erasures} (who, time) VALUES (%s, clock_timestamp())", digest)
+
+    def _known(self, connection: psycopg.Connection, name: str) -> list[tuple[bool, int, int]]:
+        return self._tables.run(connection, "SELECT floor, position, epoch FROM {snapshots} WHERE name = %s", name).fetchall()
+
+    def _newest(self, connection: psycopg.Connection, name: str) -> int:
+        """Return the position of the newest state, 0 for none."""
+        return int(self._tables.value(connection, _NEWEST, name, name))
+
+    def _epoch(self, connection: psycopg.Connection) -> int:
+        return int(self._tables.value(connection, "SELECT coalesce(max(epoch), 0) FROM {erasures}"))

@@ -1,0 +1,24 @@
+-- The tables of version 3, under the prefix PREFIX, as that version made them.
+CREATE TABLE PREFIX_entries (
+    n BIGSERIAL PRIMARY KEY,
+    position BIGINT UNIQUE,
+    kind TEXT NOT NULL, id TEXT NOT NULL, decision_id TEXT NOT NULL, candidate TEXT NOT NULL,
+    content TEXT NOT NULL, time DOUBLE PRECISION NOT NULL, embedding BYTEA,
+    UNIQUE (kind, id));
+CREATE INDEX ON PREFIX_entries (decision_id, position);
+CREATE TABLE PREFIX_views (n BIGSERIAL PRIMARY KEY, name TEXT UNIQUE NOT NULL, position BIGINT NOT NULL, content BYTEA NOT NULL);
+CREATE TABLE PREFIX_erasures (epoch BIGSERIAL PRIMARY KEY, time TIMESTAMPTZ NOT NULL DEFAULT now());
+CREATE TABLE PREFIX_version (number INTEGER NOT NULL);
+INSERT INTO PREFIX_version VALUES (3);
+ALTER TABLE PREFIX_views ADD COLUMN last TEXT NOT NULL DEFAULT '';
+ALTER TABLE PREFIX_erasures ADD COLUMN who TEXT;
+ALTER TABLE PREFIX_entries ADD COLUMN revision BIGINT NOT NULL DEFAULT 0, ADD COLUMN fingerprint TEXT,
+    ADD COLUMN tenant TEXT, ADD COLUMN user_id TEXT, ADD COLUMN episode TEXT, ADD COLUMN propensity DOUBLE PRECISION,
+    ADD COLUMN quality DOUBLE PRECISION, ADD COLUMN beaten TEXT, ADD COLUMN attempt BIGINT, ADD COLUMN status TEXT,
+    ADD COLUMN cost_usd DOUBLE PRECISION, ADD COLUMN cost_source TEXT, ADD COLUMN latency_ms DOUBLE PRECISION,
+    ADD COLUMN first_token_ms DOUBLE PRECISION, ADD COLUMN prompt_tokens BIGINT, ADD COLUMN cached_tokens BIGINT,
+    ADD COLUMN reasoning_tokens BIGINT, ADD COLUMN output_tokens BIGINT;
+ALTER TABLE PREFIX_entries DROP CONSTRAINT PREFIX_entries_kind_id_key, ADD UNIQUE (kind, id, revision);
+CREATE INDEX ON PREFIX_entries (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX ON PREFIX_entries (episode) WHERE episode IS NOT NULL;
+ALTER TABLE PREFIX_views RENAME TO PREFIX_snapshots;

@@ -1,0 +1,173 @@
+"""The columns of logged outcomes: those of the decisions' records, from every store, without reading more than was asked for."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+from aamc_sdk.errors import DataError, StoreError
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.types import (
+    OUTCOME_COLUMNS,
+    Attempt,
+    Decision,
+    Estimates,
+    Feedback,
+    LoggedOutcomes,
+    Outcomes,
+    Preference,
+    Query,
+    Record,
+    outcome_columns,
+)
+
+PLUGINS = Plugins()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    url = "memory:?store_text=true" if request.param == "memory" else f"sqlite:{tmp_path / 'log.db'}?store_text=true"
+    with closing(open_store(url, PLUGINS)) as opened:
+        yield opened
+
+
+def record(name: str, **fields: Any) -> Record:
+    """Return a decision between a, b and c for b."""
+    usual = {"propensity": 0.25, "preference": Preference(5, 2.5, 2.5), "probabilities": {"b": 0.25, "a": 0.75}, "router": "tiny", "time": 12.5}
+    return Record(
+        decision=Decision(name, "b", **{**usual, **fields}),
+        query=Query("What is it?", user="ann", needs={"tools"}, tenant="acme"),
+        estimates=Estimates(
+            np.array([0.25]), np.array([[0.75, 0.25]]), ("code", "chat"), np.array([math.nan]), np.array([[0.5, -1.5]], dtype=np.float32), "one"
+        ),
+        candidates=("a", "b", "c"),
+        expected=Outcomes(None, np.array([[0.1, 0.2, math.nan]]), np.array([[1.0, 2.0, 3.0]])),
+        wait_ms=np.array([[0.0, 5.0, 0.0]]),
+        masked_why={"c": "over budget"},
+    )
+
+
+def other(name: str) -> Record:
+    """Return a decision between d and b for b, of another estimator, without a draw."""
+    return attrs.evolve(
+        record(name, propensity=1.0, probabilities={}, time=20.0),
+        query=Query("", turns=()),
+        estimates=Estimates(np.array([0.5]), np.array([[1.0]]), ("maths",), np.array([0.0]), np.array([[1.0, 2.0, 3.0]], dtype=np.float32), "two"),
+        candidates=("d", "b"),
+        expected=Outcomes(np.array([[0.5, 0.75]]), np.array([[0.1, 0.2]]), np.array([[1.0, 2.0]])),
+        wait_ms=np.array([[0.0, 5.0]]),
+        in_flight=np.array([[1.0, 2.0]]),
+        masked_why={},
+        preference_given=False,
+    )
+
+
+def test_each_column_is_that_of_the_decisions_records(store: Store) -> None:
+    store.add_decisions([record("d"), other("e"), record("u", propensity=math.nan)])
+    found = store.outcomes(columns=OUTCOME_COLUMNS)
+    assert (found.names, found.category_names, found.pools) == (("a", "b", "c", "d"), ("code", "chat", "maths"), (("a", "b", "c"), ("d", "b")))
+    assert found.pool.tolist() == [0, 1, 0]
+    nan = math.nan
+    expected = {
+        "time": [12.5, 20.0, 12.5],
+        "preference": [[0.5, 0.25, 0.25]] * 3,
+        "preference_given": [True, False, True],
+        "probabilities": [[0.75, 0.25, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [nan] * 4],
+        "expected_quality": [[nan] * 4, [nan, 0.75, nan, 0.5], [nan] * 4],
+        "expected_cost_usd": [[0.1, 0.2, nan, nan], [nan, 0.2, nan, 0.1], [0.1, 0.2, nan, nan]],
+        "expected_latency_ms": [[1.0, 2.0, 3.0, nan], [nan, 2.0, nan, 1.0], [1.0, 2.0, 3.0, nan]],
+        "wait_ms": [[0.0, 5.0, 0.0, nan], [nan, 5.0, nan, 0.0], [0.0, 5.0, 0.0, nan]],
+        "in_flight": [[nan] * 4, [nan, 2.0, nan, 1.0], [nan] * 4],
+        "mask": [[True, True, False, False], [False, True, False, True], [True, True, False, False]],
+        "complexity": [0.25, 0.5, 0.25],
+        "tool_use": [nan, 0.0, nan],
+        "categories": [[0.75, 0.25, nan], [nan, nan, 1.0], [0.75, 0.25, nan]],
+        "embedding": [[0.5, -1.5, nan], [1.0, 2.0, 3.0], [0.5, -1.5, nan]],
+    }
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    lists = {
+        "tenant": ["acme", None, "acme"],
+        "router": ["tiny"] * 3,
+        "text": ["What is it?", "", "What is it?"],
+        "masked_why": [{"c": "over budget"}, {}, {"c": "over budget"}],
+        "estimator": ["one", "two", "one"],
+        "query": [store.record(name).query for name in ("d", "e", "u")],
+    }
+    assert {name: list(found[name]) for name in lists} == lists
+    assert expected.keys() | lists.keys() == OUTCOME_COLUMNS.keys()
+
+
+def test_a_store_without_rows_gives_the_same_columns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome_columns, "CHUNK", 2)  # so that later decisions bring candidates that earlier arrays do not have
+    store.add_decisions([record("d"), record("u", propensity=math.nan), other("e"), other("f"), record("g")])
+    ours = store.outcomes(columns=OUTCOME_COLUMNS)
+    theirs = LoggedOutcomes.of([store.experience()], columns=OUTCOME_COLUMNS)
+    for name in OUTCOME_COLUMNS:
+        if isinstance(ours[name], np.ndarray):
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+        else:
+            assert list(ours[name]) == list(theirs[name]), name
+
+
+def test_an_unknown_column_is_refused_with_the_nearest(store: Store) -> None:
+    with pytest.raises(DataError, match=r"no column 'probability'.*probabilities"):
+        store.outcomes(columns=["probability"])
+    assert store.outcomes(columns=["quality"]).columns == {}  # it is there always
+    with pytest.raises(DataError, match="was not asked for"):
+        store.outcomes()["text"]
+
+
+def test_an_empty_log_has_columns_of_no_rows(store: Store) -> None:
+    found = store.outcomes(columns=OUTCOME_COLUMNS)
+    assert len(found) == 0
+    assert found["probabilities"].shape == (0, 0)
+    assert found["embedding"] is None
+
+
+def test_only_decisions_between_two_times_count_with_all_that_was_said_of_them(store: Store) -> None:
+    store.add_decisions([record("early"), other("late")])
+    store.add_feedback([(Feedback(decision_id=name, quality=1.0), None) for name in ("early", "late")])
+    store.add_attempts([Attempt(name, 0, "b", error="gone") for name in ("early", "late")])
+    for since, until, names in ((None, 20.0, ["early"]), (13.0, None, ["late"]), (12.5, 20.5, ["early", "late"]), (21.0, None, [])):
+        found = store.outcomes(since, until, ["router"])
+        assert (found.decision_ids, found["router"]) == (names, ["tiny"] * len(names))
+        assert found.quality.tolist() == [1.0] * len(names)
+        assert found.judged.tolist() == found.failed.tolist() == [True] * len(names)
+
+
+def test_contents_of_decisions_are_read_only_where_a_column_needs_them(tmp_path: Path) -> None:
+    with closing(open_store(f"sqlite:{tmp_path / 'log.db'}", PLUGINS)) as store:
+        store.add_decisions([record("d")])
+        with closing(sqlite3.connect(tmp_path / "log.db")) as file:
+            file.execute("UPDATE entries SET content = x'00ff'")
+            file.commit()
+        assert store.outcomes().propensity.tolist() == [0.25]
+        with pytest.raises(StoreError, match="'d' is damaged"):
+            store.outcomes(columns=["router"])
+
+
+def test_half_a_surrogate_pair_is_read_as_it_was_logged(store: Store) -> None:
+    odd = "half \ud800"
+    store.add_decisions([attrs.evolve(record("d", notes={"odd": odd}), masked_why={"c": odd})])
+    assert store.outcomes(columns=["masked_why"])["masked_why"] == [{"c": odd}]
+
+
+def test_contents_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    with closing(open_store(f"sqlite:{tmp_path / 'log.db'}", PLUGINS)) as store:
+        store.add_decisions([record("d")])
+        (row,) = store.rows()  # type: ignore[attr-defined]  # a store in a file
+        with closing(sqlite3.connect(tmp_path / "log.db")) as file:
+            file.execute("UPDATE entries SET content = ?", (row.content,))
+            file.commit()
+        assert store.outcomes(columns=["router"])["router"] == ["tiny"]
