@@ -19,7 +19,7 @@ from aamc_stores.redis_scripts import MOVE
 from aamc_stores.redis_store import RedisStore
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import combined, open_store
+from aamc_sdk.log import Export, combined, ledger_store, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Snapshot, StateDelta
@@ -615,3 +615,44 @@ def test_bytes_come_back_whatever_the_url_says_of_decoding(server, tmp_path):
     assert everything(store) == (["d"], ["d/explicit"])
     store.drop()
     store.close()
+
+
+# Tenants and exports
+
+
+def of_tenant(tenant, *names, user="ann"):
+    """Return decisions of a tenant's user."""
+    made = records(*names, user=user)
+    return Records(made.decisions, attrs.evolve(made.request, queries=[attrs.evolve(query, tenant=tenant) for query in made.request.queries]))
+
+
+def test_a_user_of_a_tenant_and_a_tenant_are_forgotten_in_batches(log, monkeypatch):
+    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    store = log()
+    store.add_decisions(of_tenant("shop", "a", "b", "c"))
+    store.add_decisions(of_tenant("shop", "d", user="bob"))
+    store.add_decisions(of_tenant("bank", "e"))
+    assert store.forget("ann", "shop") == 3
+    assert [(store.record(name).query.tenant, store.record(name).query.user) for name in "ade"] == [("shop", None), ("shop", "bob"), ("bank", "ann")]
+    assert store._client.smembers(f"{store.config.prefix}:user:ann") == {b"e"}
+    assert store.forget(None, "shop") == 4
+    assert [(store.record(name).query.tenant, store.record(name).query.user) for name in "abcde"] == [(None, None)] * 4 + [("bank", "ann")]
+    late = of_tenant("shop", "late", user="cleo")
+    store.add_decisions(Records([attrs.evolve(late.decisions[0], time=time.time() - 60)], late.request))
+    assert store.record("late").query.tenant is None
+    assert store.experience().epoch == 2
+
+
+def test_a_forgotten_tenant_has_no_name_in_the_aggregates(log):
+    store = log(**SMALL)
+    for n in range(60):
+        store.add_decisions(of_tenant("shop", f"d{n}"))
+    dropped = store.retain()
+    assert {each.tenant for each in store.aggregates()} == {"shop"}
+    store.forget(None, "shop")
+    assert [(each.tenant, each.decisions) for each in store.aggregates()] == [(None, dropped)]
+
+
+def test_exports_are_remembered_by_all_processes(log):
+    log().note_export(Export("/data/log.parquet", "parquet"))
+    assert list(log().exports()) == [Export("/data/log.parquet", "parquet")]

@@ -168,12 +168,14 @@ class RedisServer:
     def hash(self, name: str) -> dict[str, bytes]:
         """Return a hash by its name."""
         with self.explained():
-            return {field.decode(): value for field, value in self.client.hgetall(self.key(name)).items()}
+            found: dict[bytes, bytes] = self.client.hgetall(self.key(name))  # type: ignore[assignment]  # never decoded
+            return {field.decode(): value for field, value in found.items()}
 
     def names(self, name: str) -> list[str]:
         """Return the members of a set of names, in alphabetical order."""
         with self.explained():
-            return sorted(member.decode() for member in self.client.smembers(self.key(name)))
+            found: set[bytes] = self.client.smembers(self.key(name))  # type: ignore[assignment]  # never decoded
+            return sorted(member.decode() for member in found)
 
     def drop(self) -> None:
         """Delete all keys."""
