@@ -526,7 +526,9 @@ def test_a_log_of_version_2_goes_on_where_an_interrupted_move_ended(log, server,
         assert everything(store) == (names, [f"{name}/explicit" for name in names])
         assert store.snapshot("router") == Snapshot(2, b"\x00state", 0, "feedback/a/explicit")
         assert [feedback.decision_id for feedback in store.pending()] == ["later"]
-        assert not {"log", "forgotten", "snapshots:content"} & keys(store)
+        assert not {"forgotten", "snapshots:content"} & keys(store)
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            store._client.rpush(f"{prefix}:log", "a program of version 2 that still runs")
         assert (len(store.partitions()), store.partitions()[0].first) == (1, 1)
         store.add_decisions(records("later"))
         assert everything(store)[1][-1] == "later/explicit"
@@ -591,6 +593,13 @@ def test_a_log_of_a_newer_version_is_refused(log, server):
 
 
 # Settings
+
+
+def test_a_server_that_is_too_old_for_the_scripts_is_refused(log, monkeypatch):
+    monkeypatch.setattr(redis.Redis, "info", lambda *_: {"redis_version": "6.2.14"})
+    with pytest.raises(StoreError, match="needs Redis 7 or newer, and the server has version 6.2.14"):
+        log()
+    monkeypatch.undo()
 
 
 def test_relaxed_durability_accepts_the_loss_of_two_seconds(log, server, caplog):

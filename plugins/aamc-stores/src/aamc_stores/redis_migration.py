@@ -88,6 +88,7 @@ def _finish(server: RedisServer) -> None:
         ops.append(["SET", content, binary(contents.get(name, b""))])
         ops.append(["HSET", server.key(SNAPSHOTS), name, State(position, count, last, epoch, now, content).text])
     ops += [["UNLINK", server.key(name)] for name in ("log", "forgotten", "snapshots:content")]
+    ops.append(["SET", server.key("log"), "moved to the stream"])  # no list any more, so a program of version 2 that still runs gets errors
     ops.append(["SET", server.key("version"), str(VERSION)])
     version: Any = client.get(server.key("version"))
     checks = [(version.decode(), "GET", server.key("version")), (number, "LLEN", server.key("log"))]

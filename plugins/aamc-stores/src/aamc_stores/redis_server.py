@@ -120,7 +120,10 @@ class RedisServer:
             StoreError: The server is too old for the log's scripts.
         """
         with self.explained():
-            found = str(self.client.info("server").get("redis_version", _FIRST_VERSION))
+            try:
+                found = str(self.client.info("server").get("redis_version", _FIRST_VERSION))
+            except redis.NoPermissionError:  # some hosted servers refuse the command
+                return
         if int(found.partition(".")[0]) < _FIRST_VERSION:
             raise StoreError(f"the log {self.name} needs Redis {_FIRST_VERSION} or newer, and the server has version {found}")
 
