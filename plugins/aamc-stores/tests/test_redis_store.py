@@ -597,7 +597,7 @@ def test_a_log_of_a_newer_version_is_refused(log, server):
 
 def test_a_server_that_is_too_old_for_the_scripts_is_refused(log, monkeypatch):
     monkeypatch.setattr(redis.Redis, "info", lambda *_: {"redis_version": "6.2.14"})
-    with pytest.raises(StoreError, match="needs Redis 7 or newer, and the server has version 6.2.14"):
+    with pytest.raises(StoreError, match="needs Redis 7 or newer, and the server has version 6"):
         log()
     monkeypatch.undo()
 
