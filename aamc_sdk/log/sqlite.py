@@ -24,7 +24,7 @@ import attrs
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.exports import Export
+from aamc_sdk.log.export_format import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.outcomes import RowOutcomes

@@ -7,6 +7,7 @@ positions, so they follow the order of commits. The keys are those of :mod:`aamc
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -16,16 +17,17 @@ from aamc_sdk.log import (
     DECISION,
     FEEDBACK,
     Batch,
+    Erasure,
+    Export,
     Row,
     Write,
     columns_of,
-    erased,
     erased_if_forgotten,
     followed,
     replaced_rows,
     revised_ids,
     run_writes,
-    user_digest,
+    user_of,
 )
 from aamc_sdk.log.outcomes import RowOutcomes, is_within
 from aamc_sdk.types import FIGURES, Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
@@ -194,35 +196,62 @@ class RedisStore(SharedStore):
         decided = f"user:{user}"
         members = self._server.names(decided)
         names = members[:limit]
+        check = (str(len(members)), "SCARD", self._server.key(decided))
+        ops: list[Op] = [["SREM", self._server.key(decided), *names[start : start + 1000]] for start in range(0, len(names), 1000)]
+        return len(names) if self._erase_names(Erasure(user), names, check, ops, is_last=len(names) < limit) else None
+
+    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase some of a tenant's decisions, which are found by reading the log."""
+        return self._server.change(lambda: self._try_erase_of_tenant(erasure, after, limit))
+
+    def _try_erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int] | None:
+        end = self._states.facts().position
+        found = ((position, row.id) for position, row in self.placed(after) if row.kind == DECISION and erasure.covers(row))
+        placed = list(itertools.islice(found, limit))
+        check = (str(end or ""), "GET", self._server.key("position"))  # else a decision may have come that was not read
+        if not self._erase_names(erasure, [name for _, name in placed], check, [], is_last=len(placed) < limit):
+            return None
+        return len(placed), placed[-1][0] if placed else after
+
+    def _erase_names(self, erasure: Erasure, names: Sequence[str], check: tuple[str, ...], ops: list[Op], *, is_last: bool) -> bool:
+        """Erase some decisions, the last ones or not; return whether that was possible: others may have written meanwhile."""
         facts, loaded = self._excerpt(names, [])
         self._packing.update(facts)
-        ops: list[Op] = []
-        check = self._packing.check
         for each in loaded.hashes.values():
             for entry in each.entries(self._unpacking.unpack):
                 if entry.row.kind == DECISION:
-                    ops += self._erased(each, entry)
-        ops += [["SREM", self._server.key(decided), *names[start : start + 1000]] for start in range(0, len(names), 1000)]
-        checks = [(str(len(members)), "SCARD", self._server.key(decided)), self._epoch_check(facts), *loaded.checks(loaded.hashes)]
-        checks.append(check)
-        if len(names) < limit:
+                    ops += self._erased(each, entry, erasure)
+        checks = [check, self._epoch_check(facts), *loaded.checks(loaded.hashes), self._packing.check]
+        if is_last:
             checks.append(self._states.check(facts))
             ops += self._states.dropped()
-            ops.append(["HSET", self._server.key("tombstones"), user_digest(user), repr(facts.now)])
+            ops.append(["HSET", self._server.key("tombstones"), erasure.digest, repr(facts.now)])
             ops.append(["SET", self._server.key("epoch"), str(facts.epoch + 1)])
+            ops += self._divided.without_tenant(erasure.tenant) if erasure.user is None else []
         if self._server.commit(checks, ops, always=True) is None:
             self._packing.discard()
-            return None
-        return len(names)
+            return False
+        return True
 
-    def _erased(self, each: DecisionHash, entry: StoredEntry) -> list[Op]:
+    def _erased(self, each: DecisionHash, entry: StoredEntry, erasure: Erasure) -> list[Op]:
         """Return the commands that erase a decision."""
-        row, ops = erased(entry.row), []
+        user, row, ops = user_of(entry.row), erasure.applied(entry.row), []
         value = with_number(each.decided or 0, value_of(row, entry.pending, self._packing.pack(row, ops)))
         ops.append(["HSET", each.key, old_field_of(row) if entry.old else WHOLE, binary(value)])
         ops.append(["HDEL", each.key, EMBEDDING, "embedding"])
         ops.append(["HSET", each.key, LATEST, binary(with_number(each.latest, write_id()))])
+        if user is not None:
+            ops.append(["SREM", self._server.key(f"user:{user}"), row.id])
         return ops
+
+    def exports(self) -> Sequence[Export]:
+        """Return the files that entries of this log were exported to."""
+        return [Export(path, form.decode()) for path, form in sorted(self._server.hash("exports").items())]
+
+    def note_export(self, export: Export) -> None:
+        """Remember a file that entries are exported to."""
+        with self._server.explained():
+            self._client.hset(self._server.key("exports"), export.path, export.format)
 
     def _epoch_check(self, facts: Facts) -> tuple[str, ...]:
         """Return the check that nobody was forgotten meanwhile."""
@@ -278,7 +307,8 @@ class RedisStore(SharedStore):
         found, before, entries, decisions = self._read(BATCH, str(after), str(limit), "1")
         facts = Facts.of(found)
         embeddings = {values[0].decode(): values[3] for values in decisions}
-        rows = [entry.row for entry in self._entries(entries, embeddings)]
+        placed = [(number, entry.row) for number, entry in self._placed(entries, embeddings)]
+        rows = [row for _, row in placed]
         named = {row.decision_id for row in rows}
         known = [row for row in self._in_order(decisions) if row.id in named]
         revised = revised_ids(rows)
@@ -286,16 +316,22 @@ class RedisStore(SharedStore):
         position = int(entries[-1][0]) if entries else after
         last = place_from(entries[-1][1]).entry_name if entries else None
         follows = followed(after, None if before is None else place_from(before).entry_name, facts.start, facts.position)
-        return Batch(position, rows, known, facts.epoch, follows, replaced_rows(rows, earlier), last, facts.start)
+        positions = [number for number, _ in placed]
+        return Batch(position, rows, known, facts.epoch, follows, replaced_rows(rows, earlier), last, facts.start, positions)
 
     def _entries(self, found: Iterable[Sequence[Any]], embeddings: Mapping[str, bytes | None], brief: bool = False) -> Iterable[StoredEntry]:
-        """Yield the entries of some places; those that are gone, or were placed again, are left out."""
+        return (entry for _, entry in self._placed(found, embeddings, brief))
+
+    def _placed(
+        self, found: Iterable[Sequence[Any]], embeddings: Mapping[str, bytes | None], brief: bool = False
+    ) -> Iterable[tuple[int, StoredEntry]]:
+        """Yield the entries of some places with their positions; those that are gone, or were placed again, are left out."""
         for position, kept, value in found:
             if value is None:
                 continue
             entry = self._entry(kept, value, embeddings, brief)
             if place_from(kept).holds(entry) if entry.old else entry.number == position:
-                yield entry
+                yield int(position), entry
 
     def _entry(self, kept: bytes, value: bytes, embeddings: Mapping[str, bytes | None], brief: bool) -> StoredEntry:
         decision_id, nul, field = kept.decode().partition("\0")
