@@ -221,7 +221,7 @@ class SqliteStore(LedgerStore):
             divided = Partitions(connection)
             partitions, (start, *_) = divided.all(), Table(connection).bounds()
             goes = oldest_goes(partitions, self.config.retention, time.time(), divided.size())
-        has_gone_in_part = bool(partitions) and partitions[0].last is not None and partitions[0].last <= start
+        has_gone_in_part = bool(partitions) and partitions[0].last is not None and partitions[0].first <= start
         return partitions[0] if goes or has_gone_in_part else None
 
     def _note_waiting(self, oldest: Partition | None) -> None:

@@ -61,22 +61,22 @@ class Partitions:
             The number of decisions; None if a router that still learns has not learned all their entries yet.
         """
         assert oldest.last is not None
-        decided = "SELECT id FROM entries WHERE +kind = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?"  # by position
-        ids = [name for (name,) in self._connection.execute(decided, (DECISION, oldest.first, oldest.last, limit))]
-        names = json.dumps(ids)
+        decided = "SELECT id, position FROM entries WHERE +kind = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?"  # by position
+        going = self._connection.execute(decided, (DECISION, oldest.first, oldest.last, limit)).fetchall()
+        names, is_rest = json.dumps([name for name, _ in going]), len(going) < limit
         last = self._connection.execute(f"SELECT coalesce(max(position), 0) FROM entries WHERE {_NAMED}", (names,)).fetchone()[0]  # noqa: S608
         states = States(self._connection, self._table.epoch)
         if last > covered_position(states.renewed(), since):
             return None
         self._add_aggregates(names)
         states.raise_floors(since)
-        bounds = (oldest.last, self._table.position, names)
+        bounds = (oldest.last if is_rest else going[-1][1], self._table.position, names)  # what stays may not be learned yet
         count = f"(SELECT count(*) FROM entries WHERE position > 0 AND {_NAMED})"  # noqa: S608  # constants
         self._connection.execute(f"UPDATE bounds SET start = max(start, ?), position = ?, dropped = dropped + {count}", bounds)  # noqa: S608
         self._connection.execute(f"DELETE FROM entries WHERE {_NAMED}", (names,))  # noqa: S608  # constants
-        if len(ids) < limit:
+        if is_rest:
             self._connection.execute("DELETE FROM partitions WHERE number = ?", (oldest.number,))
-        return len(ids)
+        return len(going)
 
     def _add_aggregates(self, names: str) -> None:
         """Add the outcomes of decisions that go to the aggregates."""

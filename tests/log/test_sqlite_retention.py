@@ -18,7 +18,7 @@ import attrs
 import pytest
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, ledger_store
+from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, ledger_store, sqlite
 from aamc_sdk.log.retention import ClockReading
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records, Snapshot, StateDelta
@@ -152,6 +152,25 @@ def test_a_partition_stays_until_all_routers_that_still_learn_have_learned_its_d
     store.put_snapshot("router", Snapshot(3, b"after it"))
     store.put_delta("other", StateDelta(0, 1, b""))  # only full snapshots count
     assert store.retain() == 1
+
+
+def test_a_partition_of_which_a_part_is_learned_goes_in_part_and_the_rest_is_read(
+    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "DROPPED_AT_ONCE", 2)
+    decide(store, *"abcde")
+    judge(store, "e")
+    clock.now += DAY
+    decide(store, "f")
+    clock.now += 3 * DAY
+    store.put_snapshot("router", Snapshot(4, b"", last="decision/d"))
+    assert store.retain() == 4
+    found = store.experience(4)
+    assert (found.start, [each.id for each in found.decisions], found.follows) == (4, ["e", "f"], None)  # its entries are all there
+    store.put_snapshot("router", Snapshot(7, b"", last="decision/f"))
+    monkeypatch.setattr(store, "config", attrs.evolve(store.config, retention=Retention(days=1000)))
+    assert store.retain() == 1  # a partition that has gone in part goes
+    assert store.health()["start"] == 6
 
 
 def test_a_renewed_snapshot_holds_and_one_that_is_not_does_not(store: SqliteStore, clock: Clock) -> None:
