@@ -407,3 +407,13 @@ def test_outcomes_are_read_from_columns_of_old_and_new_entries(log, postgres_ser
     assert found.cost_usd[3] == 0.25
     assert store.outcomes(1001.0, 1002.0).decision_ids == ["d1"]
     assert store.outcomes(5000.0).decision_ids == []
+
+
+def test_names_with_quotes_and_backslashes_are_names(log):
+    store = log()
+    names = ["it's", 'say "hi"', "back\\slash", "{a,b}", "NULL", "$1", "ünïcode", "%s", "; DROP TABLE x"]
+    decide(store, *names)
+    judge(store, *names)
+    assert [store.record(name).decision.id for name in names] == names
+    assert store.add_feedback([(Feedback(decision_id=name, quality=0.5), None) for name in names]) == [False] * len(names)
+    assert ids(store) == [*names, *(f"{name}/explicit" for name in names)]

@@ -42,10 +42,13 @@ class Connections:
         url: The database.
         timeout_s: Time in which the server must accept a connection and answer each statement, in seconds.
         settings: Statements that each new connection begins with.
+        prepared: The statement to prepare on each new connection, by ``PREPARE``; else psycopg prepares those that come often. It would forget
+            this one, since it deallocates all after each change of a table.
     """
 
-    def __init__(self, url: str, timeout_s: float, settings: str) -> None:
+    def __init__(self, url: str, timeout_s: float, settings: str, prepared: str = "") -> None:
         self._url = url
+        self._prepared = prepared
         self._settings = f"{_PLANS}; {settings}"
         self._timeout_s = timeout_s
         unanswered_ms = round(1000 * timeout_s)
@@ -80,7 +83,7 @@ class Connections:
                 connection.execute("COMMIT")
         except AWAY:
             connection.close()
-            self._drop_idle()  # they were opened to the same server
+            self.drop_idle()  # they were opened to the same server
             raise
         except BaseException:
             try:
@@ -97,6 +100,9 @@ class Connections:
         try:
             connection.limit_s = 2 * self._timeout_s
             connection.execute(self._settings)
+            if self._prepared:
+                connection.prepare_threshold = None
+                connection.execute(self._prepared)
         except BaseException:
             connection.close()
             raise
@@ -106,7 +112,7 @@ class Connections:
         """Close all; closing twice does nothing."""
         with self._lock:
             self._closed = True
-        self._drop_idle()
+        self.drop_idle()
 
     def _keep(self, connection: _Bounded) -> None:
         with self._lock:
@@ -115,7 +121,8 @@ class Connections:
                 return
         connection.close()
 
-    def _drop_idle(self) -> None:
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:

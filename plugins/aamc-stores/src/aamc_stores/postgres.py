@@ -17,8 +17,8 @@ from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Batch, Erasure, Export, Row, Write, user_digest
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
-from aamc_stores.connections import Connections, Leases
-from aamc_stores.postgres_entries import Entries, State
+from aamc_stores.connections import AWAY, Connections, Leases
+from aamc_stores.postgres_entries import Entries
 from aamc_stores.postgres_partitions import Partitions
 from aamc_stores.postgres_states import States
 from aamc_stores.postgres_tables import Tables
@@ -105,6 +105,7 @@ class PostgresStore(SharedStore):
         self._partitions = Partitions(self._tables, self._states, self.config.retention)
         self._lock_key, self._states_key = self._key(""), self._key("states")
         self._connections = Connections(self.url, self.config.timeout_s, self._settings())
+        self._writers = Connections(self.url, self.config.timeout_s, self._settings(), self._entries.prepared)
         self._leases = Leases(self.url, self.config.timeout_s, LEASE_SECONDS)
         try:
             self._tables.prepare(self._upgrading, self.name)
@@ -118,10 +119,13 @@ class PostgresStore(SharedStore):
         return int.from_bytes(digest[:8], "big", signed=True)
 
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
-        begin = "; ".join([_WRITE, _LOCK.format(self._lock_key), self._entries.state_query])
-        with self._transaction(begin) as (connection, found):
-            found.set_result(-1)
-            return self._entries.commit(connection, State(*found.fetchone()), writes)  # type: ignore[misc]  # it has one row
+        try:
+            about = self._entries.query_about(writes)
+        except psycopg.Error as error:  # a name that is no text of PostgreSQL's
+            raise self._refusal(error) from error
+        begin = "; ".join([_WRITE, _LOCK.format(self._lock_key), about])  # one message, since each takes its time
+        with self._transaction(begin, self._writers) as (connection, found):
+            return self._entries.commit(connection, found, writes)
 
     def _find(self, decision_id: str) -> Row | None:
         with self._reading() as connection:
@@ -210,6 +214,7 @@ class PostgresStore(SharedStore):
 
     def _disconnect(self) -> None:
         self._leases.close()
+        self._writers.close()
         self._connections.close()
 
     @contextmanager
@@ -244,11 +249,16 @@ class PostgresStore(SharedStore):
             yield connection
 
     @contextmanager
-    def _transaction(self, begin: str, *, bounded: bool = True) -> Iterator[tuple[psycopg.Connection, psycopg.Cursor[Any]]]:
+    def _transaction(
+        self, begin: str, connections: Connections | None = None, *, bounded: bool = True
+    ) -> Iterator[tuple[psycopg.Connection, psycopg.Cursor[Any]]]:
         try:
-            with self._connections.transaction(begin, bounded=bounded) as begun:
+            with (connections or self._connections).transaction(begin, bounded=bounded) as begun:
                 yield begun
         except psycopg.Error as error:
+            if isinstance(error, AWAY):  # the other connections were opened to the same server
+                self._connections.drop_idle()
+                self._writers.drop_idle()
             raise self._refusal(error) from error
 
     def _settings(self) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import psycopg
+from psycopg.sql import Literal
 
 from aamc_sdk.log import (
     ATTEMPT,
@@ -47,10 +48,11 @@ _STATE = """
     FROM {version} LEFT JOIN (SELECT * FROM {partitions} ORDER BY number DESC LIMIT 1) AS newest ON true
 """
 _ABOUT = """
-    SELECT {rule_row}, position FROM {entries} WHERE decision_id = ANY(%(decisions)s) AND kind != 'feedback'
-    UNION ALL SELECT {rule_row}, position FROM {entries} WHERE kind = 'feedback' AND id = ANY(%(feedback)s)
-    UNION ALL SELECT {pending_row}, n FROM {pending} WHERE decision_id = ANY(%(decisions)s)
-    UNION ALL SELECT {pending_row}, n FROM {pending} WHERE kind = 'feedback' AND id = ANY(%(feedback)s) AND decision_id != ALL(%(decisions)s)
+    PREPARE {about} (text[], text[]) AS
+    SELECT {rule_row}, position FROM {entries} WHERE decision_id = ANY($1) AND kind != 'feedback'
+    UNION ALL SELECT {rule_row}, position FROM {entries} WHERE kind = 'feedback' AND id = ANY($2)
+    UNION ALL SELECT {pending_row}, n FROM {pending} WHERE decision_id = ANY($1)
+    UNION ALL SELECT {pending_row}, n FROM {pending} WHERE kind = 'feedback' AND id = ANY($2) AND decision_id != ALL($1)
 """
 _OUTCOMES = """
     SELECT kind, decision_id, id, candidate, time, propensity,
@@ -116,36 +118,47 @@ class Entries:
         return State(*self._tables.run(connection, _STATE).fetchone())  # type: ignore[misc]  # it has one row
 
     @property
-    def state_query(self) -> str:
-        """The statement that finds the values of a :class:`State`."""
-        return self._tables.query(_STATE)
+    def prepared(self) -> str:
+        """The statements that a connection of :meth:`commit` prepares."""
+        return self._tables.query(_ABOUT)
 
-    def commit(self, connection: psycopg.Connection, state: State, writes: Sequence[Write[Any]]) -> list[Any]:
+    def query_about(self, writes: Sequence[Write[Any]]) -> str:
+        """Return the statements that find the log's state and what a group of writes needs."""
+        decisions = [name for write in writes for name in write.decisions]
+        feedback = [name for write in writes for name in write.feedback]
+        names = [Literal(each).as_string(None) for each in (decisions, feedback)]
+        return f"{self._tables.query(_STATE)}; {self._tables.query('EXECUTE {about}')} ({', '.join(names)})"
+
+    def commit(self, connection: psycopg.Connection, results: psycopg.Cursor[Any], writes: Sequence[Write[Any]]) -> list[Any]:
         """Run a group of writes, write what they added, and commit; return the results.
 
         If it raises, nothing was written, or it is unknown.
+
+        Args:
+            connection: The connection.
+            results: What :meth:`query_about` found.
+            writes: The writes.
         """
         try:
-            return self._commit(connection, state, writes)
+            return self._commit(connection, results, writes)
         except BaseException:
             self._writers_templates = Templates()  # those that were not kept must not be used
             raise
 
-    def _commit(self, connection: psycopg.Connection, state: State, writes: Sequence[Write[Any]]) -> list[Any]:
-        names = {
-            "decisions": [name for write in writes for name in write.decisions],
-            "feedback": [name for write in writes for name in write.feedback],
-        }
-        found = connection.execute(self._tables.query(_ABOUT), names, prepare=True).fetchall()
+    def _commit(self, connection: psycopg.Connection, results: psycopg.Cursor[Any], writes: Sequence[Write[Any]]) -> list[Any]:
+        results.set_result(-2)
+        state = State(*results.fetchone())  # type: ignore[misc]  # it has one row
+        results.set_result(-1)
+        found = results.fetchall()
         found.sort(key=lambda each: each[-1])  # the log's order, or the order of arrival
         placed = [each for each in found if each[0] != _PENDING]
         pending = self._rows(connection, [each[:-1] for each in found if each[0] == _PENDING])
         excerpt = Excerpt(self._rows(connection, [each[:-1] for each in placed]), pending)
-        results = run_writes(writes, excerpt)
+        answers = run_writes(writes, excerpt)
         self._settle(connection, excerpt, pending)
         if excerpt.placed:
             self._place(connection, excerpt.placed, state, {decision_id: partition for partition, _, _, decision_id, *_ in placed})
-        return results
+        return answers
 
     def _settle(self, connection: psycopg.Connection, excerpt: Excerpt, pending: Sequence[Row]) -> None:
         """Write the changes of the pending entries."""

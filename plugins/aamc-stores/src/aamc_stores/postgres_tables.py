@@ -134,6 +134,7 @@ class Tables:
             "snapshots_key": Identifier(f"{prefix}_views_name_key"),
             "first_partition": Identifier(f"{prefix}_partition_0"),
             "first_child": self.child(0),
+            "about": Identifier("aamc_about"),
             "row": SQL(f"position, kind, id, decision_id, candidate, {_CONTENT} time, embedding, {_TAIL}"),
             "rule_row": SQL(f"partition, kind, id, decision_id, candidate, {_CONTENT} time, NULL::bytea, {_TAIL}"),  # no rule needs an embedding
             "pending_row": SQL("-1, kind, id, decision_id, candidate, content, NULL::bytea, time, NULL::bytea, revision, ''"),
