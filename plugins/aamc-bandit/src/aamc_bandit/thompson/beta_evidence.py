@@ -186,6 +186,13 @@ class SavedEvidence(msgspec.Struct):
     levels: dict[str, dict[str, EntityEvidence]]
 
 
+class EvidenceDelta(msgspec.Struct):
+    """The result of :meth:`BetaEvidence.delta`."""
+
+    selections: Count
+    levels: dict[str, dict[str, dict[str, EntityEvidence]]]
+
+
 class BetaEvidence:
     """Wins and losses by level, entity and candidate, and the number of decisions.
 
@@ -310,16 +317,13 @@ class BetaEvidence:
             levels = {level: entities.changes(EntityEvidence.to_json) for level, entities in self._levels.items()}
         return {"selections": self.selections, "levels": levels}
 
-    def apply_delta(self, delta: Mapping[str, Any]) -> None:
-        """Take over a result of :meth:`delta`; raises KeyError, TypeError or ValueError where it is invalid."""
-        try:
-            with self._writing:
-                for level, entities in self._levels.items():
-                    entities.apply_changes(delta["levels"][level], lambda entity: msgspec.convert(entity, EntityEvidence))
-                self.selections = msgspec.convert(delta["selections"], Count)
-                self.changes += 1
-        except msgspec.MsgspecError as error:
-            raise ValueError(str(error)) from error
+    def apply_delta(self, delta: EvidenceDelta) -> None:
+        """Take over a result of :meth:`delta`; raises KeyError where a level is missing."""
+        with self._writing:
+            for level, entities in self._levels.items():
+                entities.apply_changes(delta.levels[level], lambda entity: entity)
+            self.selections = delta.selections
+            self.changes += 1
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop forgotten users with their sessions, and then all sessions that do not name their user.

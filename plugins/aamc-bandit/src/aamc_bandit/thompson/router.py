@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +29,7 @@ from aamc_bandit.entity_names import session_key, user_key
 from aamc_bandit.feedback_outcomes import OutcomeLedger
 from aamc_bandit.linear_utility import linear_utility
 from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
-from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceKeys, WeightedOutcome
+from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.drift import Drift, find_drift
 from aamc_bandit.thompson.hierarchy import (
@@ -79,6 +80,14 @@ def cheap_exploration(cost: Floats, mask: NDArray[np.bool_]) -> Floats:
         return np.asarray(uniform)
     cheap = mask & (cost <= known[min(third, len(known)) - 1])
     return np.asarray((uniform + cheap / np.count_nonzero(cheap)) / 2)
+
+
+class BanditDelta(msgspec.Struct):
+    """The changes of a bandit, see :meth:`Thompson.changes`."""
+
+    evidence: EvidenceDelta
+    counted: dict[str, dict[str, dict[str, Any]]]
+    drifting: list[tuple[str, str]]
 
 
 class Thompson(OnlineRouter):
@@ -236,11 +245,11 @@ class Thompson(OnlineRouter):
     def apply_changes(self, changes: bytes) -> None:
         """Take over another router's changes."""
         try:
-            delta = json.loads(changes)
-            self._ledger.apply_delta(delta["counted"])
-            self.evidence.apply_delta(delta["evidence"])
-            self.drifting = {(entity, name): drift for entity, name in delta["drifting"] if (drift := self._drift(entity, name)) is not None}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            delta = msgspec.json.decode(changes, type=BanditDelta)
+            self._ledger.apply_delta(delta.counted)
+            self.evidence.apply_delta(delta.evidence)
+            self.drifting = {(entity, name): drift for entity, name in delta.drifting if (drift := self._drift(entity, name)) is not None}
+        except (msgspec.MsgspecError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the changes of a bandit are damaged ({error!r}); load its whole state") from error
 
     @property
