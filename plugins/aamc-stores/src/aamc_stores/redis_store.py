@@ -235,7 +235,8 @@ class RedisStore(SharedStore):
 
     def _erased(self, each: DecisionHash, entry: StoredEntry, erasure: Erasure) -> list[Op]:
         """Return the commands that erase a decision."""
-        user, row, ops = user_of(entry.row), erasure.applied(entry.row), []
+        user, row = user_of(entry.row), erasure.applied(entry.row)
+        ops: list[Op] = []
         value = with_number(each.decided or 0, value_of(row, entry.pending, self._packing.pack(row, ops)))
         ops.append(["HSET", each.key, old_field_of(row) if entry.old else WHOLE, binary(value)])
         ops.append(["HDEL", each.key, EMBEDDING, "embedding"])
