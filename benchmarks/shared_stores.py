@@ -1,10 +1,11 @@
 """Measure the log on a server beside a bare client that does the same inserts in the same transactions; prints JSON.
 
-    python benchmarks/shared_stores.py --postgres postgres://aamc@localhost/aamc [--decisions 5000] [--rounds 3]
+    python benchmarks/shared_stores.py [--postgres postgres://aamc@localhost/aamc] [--redis redis://localhost:6379/0] [--decisions 5000] [--rounds 3]
 
 Each decision gets feedback. ``threads``: 32 threads log one decision at a time. ``batches``: one thread logs 500 at once. The bare client
 writes the rows that the store wrote, in groups of the same sizes, into tables and indexes of the same kind; it checks and encodes nothing. For
-PostgreSQL it does so by ``INSERT`` (``executemany`` of psycopg, in a pipeline) and by ``COPY``. Store and bare client take turns; the
+PostgreSQL it does so by ``INSERT`` (``executemany`` of psycopg, in a pipeline) and by ``COPY``; for Redis by ``HSET`` and ``XADD`` for each entry,
+in pipelines of redis-py (``MULTI`` and ``EXEC``), and the memory of a decision with its feedback is told. Store and bare client take turns; the
 figures are medians over the rounds, in entries a second, and ``ratio`` is the store's figure divided by the bare client's. A bare client that
 writes all in large transactions is faster than any store that answers each caller, so ratios of one workload only are comparable.
 """
@@ -25,6 +26,7 @@ from typing import Any
 
 import attrs
 import psycopg
+import redis
 from aamc_stores.postgres_tables import Tables
 
 from aamc_sdk import MetaController
@@ -171,10 +173,71 @@ def postgres(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]
     return {"settings": settings, **figures}
 
 
+def kept_in_redis(store: Any) -> Sequence[Any]:
+    """Return the key, field, value and place of each entry."""
+    kept: list[Any] = []
+    position = "-"
+    with store._client.pipeline(transaction=False) as reads:
+        while entries := store._client.xrange(store._server.key("stream"), min=position, count=1000):
+            for _, fields in entries:
+                decision, _, field = fields[b"e"].partition(b"\0")
+                reads.hget(store._server.key("decision:").encode() + decision, field)
+                kept.append((b"decision:" + decision, field, fields[b"e"]))
+            position = f"({entries[-1][0].decode()}"
+        values = reads.execute()
+    return [(key, field, value, place) for (key, field, place), value in zip(kept, values, strict=True)]
+
+
+def bare_redis(url: str, measured: Measured) -> float:
+    """Write hashes and a stream in the same groups; return entries a second."""
+    prefix = f"bare_{uuid.uuid4().hex[:12]}:".encode()
+    with redis.Redis.from_url(url) as client:
+        begun, start = time.perf_counter(), 0
+        for size in measured.groups:
+            with client.pipeline() as pipeline:
+                for key, field, value, place in measured.kept[start : start + size]:
+                    pipeline.hset(prefix + key, field, value)
+                    pipeline.xadd(prefix + b"stream", {"e": place})
+                pipeline.execute()
+            start += size
+        seconds = time.perf_counter() - begun
+        client.delete(prefix + b"stream", *{prefix + key for key, *_ in measured.kept})
+    return len(measured.kept) / seconds
+
+
+def on_redis(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]:
+    """Measure the store and the bare client in turns."""
+    figures: dict[str, Any] = {}
+    with redis.Redis.from_url(url) as client:
+        empty = client.info("memory")["used_memory"]
+        memory: list[float] = []
+
+        def keep(store: Any) -> Sequence[Any]:
+            memory.append((client.info("memory")["used_memory"] - empty) / len(records))
+            return kept_in_redis(store)
+
+        for name, (threads, at_once) in WORKLOADS.items():
+            store, bare, groups = [], [], 0.0
+            for _ in range(rounds):
+                measured = measure(url, records, threads, at_once, keep)
+                store.append(measured.per_second)
+                groups = statistics.mean(measured.groups)
+                bare.append(bare_redis(url, measured))
+            figures[name] = {
+                "store": round(statistics.median(store)),
+                "group": round(groups, 1),
+                "bare": round(statistics.median(bare)),
+                "ratio": round(statistics.median(mine / other for mine, other in zip(store, bare, strict=True)), 2),
+            }
+        settings = {name: client.config_get(name)[name] for name in ("appendonly", "appendfsync")}
+    return {"settings": settings, "bytes_of_a_decision_with_feedback": round(statistics.median(memory)), **figures}
+
+
 def main() -> None:
     """Run the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgres", metavar="URL", help="PostgreSQL server that may be written to")
+    parser.add_argument("--redis", metavar="URL", help="Redis server that may be written to")
     parser.add_argument("--decisions", type=int, default=5000, help="decisions in each round (default: 5000)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (default: 3)")
     arguments = parser.parse_args()
@@ -182,6 +245,8 @@ def main() -> None:
     figures = {}
     if arguments.postgres:
         figures["postgres"] = postgres(arguments.postgres, records, arguments.rounds)
+    if arguments.redis:
+        figures["redis"] = on_redis(arguments.redis, records, arguments.rounds)
     print(json.dumps(figures, indent=1))
 
 

@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import attrs
@@ -461,13 +461,18 @@ def query_from(fields: Mapping[str, Any]) -> Query:
 
 def _fields(instance: Any, *left_out: str) -> dict[str, Any]:
     """Return a noun's fields, without those of later versions that have their default."""
-    values: dict[str, Any] = attrs.asdict(instance, recurse=False)
+    values: dict[str, Any] = {name: getattr(instance, name) for name in _field_names(type(instance))}  # type: ignore[arg-type]  # a class is hashable
     for name in left_out:
         del values[name]
     for name, default in _LATER_FIELDS.get(type(instance), {}).items():
         if values[name] == default:
             del values[name]
     return values
+
+
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(kind))
 
 
 def _known(value: float) -> float | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
@@ -67,19 +68,22 @@ class Server:
         self._process.wait(60)
 
 
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _has_loaded(port: int) -> bool:
+    """Return whether a Redis server takes commands; it answers before it has read its append-only file."""
+    try:
+        with redis.Redis(port=port, socket_timeout=1) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Server]:
-    redis = program("redis-server")
+    redis_program = program("redis-server")
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port", str(port), "--dir", folder, "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        server = Server([redis, *options], f"redis://127.0.0.1:{port}/0", lambda: _answers(port), signal.SIGKILL)
+        server = Server([redis_program, *options], f"redis://127.0.0.1:{port}/0", lambda: _has_loaded(port), signal.SIGKILL)
         server.folder = Path(folder)
         yield server
         server.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from typing_extensions import LiteralString
 
 _READ_AT_ONCE = 5000
+_DROP_WAIT_MS = 500
+"""Time that a drop waits for those who read the log, such as a backup. Everyone else waits behind it, and it is tried again."""
 _ALL: LiteralString = """SELECT number, first, lead(first) OVER (ORDER BY number) - 1, begun,
     coalesce(pg_total_relation_size(to_regclass(%s || number || '"')), 0) FROM {partitions} ORDER BY number"""
 _OUTCOMES: LiteralString = """SELECT kind, id, decision_id, candidate,
@@ -87,14 +89,15 @@ class Partitions:
         covered = covered_position(self._states.covered(connection), renewed_since(self._retention, now))
         return number if self._last(connection, number) <= covered else None
 
-    def summed(self, connection: psycopg.Connection, number: int) -> Doomed:
-        """Return the sums over a partition's decisions; reads all of its entries."""
+    def summed(self, connection: psycopg.Connection, number: int, ended: Callable[[], bool]) -> Doomed | None:
+        """Return the sums over a partition's decisions; reads all of its entries, unless the store is ended meanwhile: then returns None."""
         counting = itertools.count()
         with connection.cursor("aamc_outcomes") as cursor:
             cursor.itersize = _READ_AT_ONCE
             cursor.execute(self._statement(_OUTCOMES + " ORDER BY decision_id, position", number))
-            aggregates = _sums(row for row, _ in zip(map(_row, cursor), counting))  # noqa: B905  # one of them is endless
-        return Doomed(number, self._last(connection, number), next(counting), aggregates)
+            rows = itertools.takewhile(lambda _: not ended(), map(_row, cursor))
+            aggregates = _sums(row for row, _ in zip(rows, counting))  # noqa: B905  # one of them is endless
+        return None if ended() else Doomed(number, self._last(connection, number), next(counting), aggregates)
 
     def drop(self, connection: psycopg.Connection, doomed: Doomed) -> int | None:
         """Drop the oldest partition; return its number of decisions, or None if it may not go any more."""
@@ -110,6 +113,7 @@ class Partitions:
         end = "UPDATE {version} SET start = greatest(start, %s), dropped = dropped + %s"
         self._tables.run(connection, end, self._last(connection, doomed.number), doomed.entries + late)
         self._tables.run(connection, "DELETE FROM {partitions} WHERE number = %s", doomed.number)
+        connection.execute(f"SET LOCAL lock_timeout = {_DROP_WAIT_MS}")
         connection.execute(self._statement("DROP TABLE {child}", doomed.number))
         return sum(each.decisions for each in aggregates)
 

@@ -29,12 +29,12 @@ def warn_of_losses(client: redis.Redis, name: str, relaxed: bool = False) -> Non
         relaxed: Whether the loss of the last two seconds is accepted.
     """
     try:
-        found = {setting: client.config_get(setting).get(setting) for setting in _DURABILITY}
+        found = {setting: client.config_get(setting).get(setting) for setting in _DURABILITY}  # texts, as these answers are always decoded
     except redis.ResponseError:  # many hosted servers refuse the command
         logger.info("%s does not tell its settings; see that appendonly is on", name)
         return
     for setting, (right, advice) in _DURABILITY.items():
         accepted = _RELAXED.get(setting, right) if relaxed else right
-        value = found[setting].decode() if isinstance(found[setting], bytes) else found[setting]
+        value = found[setting]
         if value is not None and value not in accepted:
             logger.warning("%s has %s %s: %s", name, setting, value, advice)

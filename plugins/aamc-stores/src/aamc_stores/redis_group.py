@@ -101,6 +101,7 @@ class LoadedExcerpt:
     ) -> None:
         _, decisions, kept = found
         self.hashes = {each.id: each for each in (DecisionHash(server, values) for values in decisions)}
+        self.feedback = feedback or ()
         self.pointers: dict[str, bytes] = {}
         by_key: dict[tuple[str, str, int], StoredEntry] = {}
         for entry in (entry for each in self.hashes.values() for entry in each.entries(unpack, feedback, brief)):
@@ -174,7 +175,7 @@ class Group:
             self.checks.append(template_check)
         self.checks += self._loaded.checks(touched)
         for row in (*placed, *excerpt.held.values()):
-            if row.kind == FEEDBACK:
+            if row.kind == FEEDBACK and row.id in self._loaded.feedback:
                 self._check_id(row)
         self._begin_partition(placed, retention)
         if self.size:

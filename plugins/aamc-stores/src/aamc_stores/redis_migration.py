@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from typing import Any
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import decode
@@ -87,9 +88,11 @@ def _finish(server: RedisServer) -> None:
         ops.append(["SET", content, binary(contents.get(name, b""))])
         ops.append(["HSET", server.key(SNAPSHOTS), name, State(position, count, last, epoch, now, content).text])
     ops += [["UNLINK", server.key(name)] for name in ("log", "forgotten", "snapshots:content")]
+    ops.append(["SET", server.key("log"), "moved to the stream"])  # no list any more, so a program of version 2 that still runs gets errors
     ops.append(["SET", server.key("version"), str(VERSION)])
-    checks = [(str(version), "GET", server.key("version")) for version in [client.get(server.key("version")).decode()]]
-    if checks[0][0] != str(VERSION) and server.commit([*checks, (number, "LLEN", server.key("log"))], ops) is None:
+    version: Any = client.get(server.key("version"))
+    checks = [(version.decode(), "GET", server.key("version")), (number, "LLEN", server.key("log"))]
+    if version != str(VERSION).encode() and server.commit(checks, ops) is None:
         bring_up_to_date(server)  # another process has written or finished meanwhile
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import msgspec
@@ -84,7 +85,7 @@ class RedisStates:
             if state is None:
                 return None
             with self._server.explained():
-                content = self._server.client.get(state.content)
+                content: Any = self._server.client.get(state.content)
             if content is not None or self.facts().states == facts.states:  # else it was replaced meanwhile
                 return None if content is None else Snapshot(state.position, content, state.epoch, state.last)
 

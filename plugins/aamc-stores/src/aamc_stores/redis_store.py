@@ -7,57 +7,25 @@ positions, so they follow the order of commits. The keys are those of :mod:`aamc
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import (
-    ATTEMPT,
-    DECISION,
-    FEEDBACK,
-    Batch,
-    Erasure,
-    Export,
-    Row,
-    Write,
-    columns_of,
-    erased_if_forgotten,
-    followed,
-    replaced_rows,
-    revised_ids,
-    run_writes,
-    user_of,
-)
-from aamc_sdk.log.outcomes import RowOutcomes, is_within
-from aamc_sdk.types import FIGURES, Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
-from aamc_stores.redis_arguments import binary, packed
+from aamc_sdk.log import DECISION, Batch, Erasure, Export, Row, Write, erased_if_forgotten, run_writes
+from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.redis_durability import warn_of_losses
-from aamc_stores.redis_group import DecisionHash, Group, LoadedExcerpt
-from aamc_stores.redis_keys import (
-    EMBEDDING,
-    LATEST,
-    WHOLE,
-    Place,
-    StoredEntry,
-    decision_of,
-    entry_from,
-    old_entry,
-    old_field_of,
-    place_from,
-    value_of,
-    with_number,
-)
+from aamc_stores.redis_erasure import RedisErasure
+from aamc_stores.redis_group import Group
+from aamc_stores.redis_keys import decision_of
 from aamc_stores.redis_migration import bring_up_to_date
+from aamc_stores.redis_reader import RedisReader
 from aamc_stores.redis_retention import RedisRetention
-from aamc_stores.redis_scripts import BATCH, DECISIONS, EXCERPT
-from aamc_stores.redis_server import Facts, Op, RedisServer, write_id
+from aamc_stores.redis_server import Facts, RedisServer
 from aamc_stores.redis_states import RedisStates
 from aamc_stores.redis_templates import LogTemplates
 from aamc_stores.shared import SharedStore
 
 logger = logging.getLogger(__name__)
-_OUTCOMES_AT_ONCE = 5000
 
 
 class RedisStore(SharedStore):
@@ -97,47 +65,30 @@ class RedisStore(SharedStore):
         """Delete the log's keys."""
         self._server.drop()
 
-    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
-        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
-        return self._batch(after, limit)
-
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept."""
         while True:
-            position, batch = after, self._batch(after, limit)
+            position, batch = after, self._reader.batch(after, limit)
             after = batch.position
             if batch.rows or after == position:
                 return batch.rows
 
     def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays; contents are read only where a column needs them."""
-        found, after = RowOutcomes(columns), 0
-        while True:
-            _, _, entries, _ = self._read(BATCH, str(after), str(_OUTCOMES_AT_ONCE), "0")
-            if not entries:
-                return found.outcomes()
-            after = int(entries[-1][0])
-            for entry in self._entries(entries, {}, brief=not found.needs_fields):
-                row = entry.row
-                if row.kind == DECISION and is_within(row.time, since, until):
-                    found.add_row(row)
-                elif row.kind == ATTEMPT:
-                    figures = columns_of(row)
-                    found.add_attempt(row.decision_id, row.candidate, figures["status"], *(figures[name] for name in FIGURES))
-                elif row.kind == FEEDBACK:
-                    found.add_feedback_content(row.decision_id, row.id, row.candidate, row.content)
+        return self._reader.outcomes(since, until, columns)
 
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log, and those that do not fit their decision."""
         names = self._server.names("pending")
-        return [] if not names else self._excerpt(names, [])[1].rows(pending=True)
+        return [] if not names else self._reader.excerpt(names)[1].rows(pending=True)
 
     def _connect(self) -> None:
         self._server = RedisServer(self.url, self.name, self.config.prefix, self.config.timeout_s)
         self._client = self._server.client
-        self._packing, self._unpacking = LogTemplates(self._server), LogTemplates(self._server)
+        self._reader, self._packing = RedisReader(self._server), LogTemplates(self._server)
         self._states = RedisStates(self._server)
-        self._divided = RedisRetention(self._server, self._states, self._unpacking, self.config.retention)
+        self._divided = RedisRetention(self._server, self._states, self._reader.templates, self.config.retention)
+        self._erasure = RedisErasure(self._server, self._reader, self._states, self._divided)
         self._tombstones: tuple[int, Mapping[str, float]] = (0, {})
         self._server.check_version()
         bring_up_to_date(self._server)
@@ -161,7 +112,7 @@ class RedisStore(SharedStore):
 
     def _try_commit(self, writes: Sequence[Write[Any]], decisions: Sequence[str], feedback: Sequence[str]) -> Sequence[Any] | None:
         """Run writes on what they need, and commit them; None where another writer changed that meanwhile."""
-        facts, loaded = self._excerpt(decisions, feedback)
+        facts, loaded = self._reader.excerpt(decisions, feedback)
         excerpt = loaded.excerpt()
         results = run_writes(writes, excerpt)
         self._packing.update(facts)
@@ -177,82 +128,19 @@ class RedisStore(SharedStore):
             return None
         return results
 
-    def _excerpt(self, decisions: Sequence[str], feedback: Collection[str]) -> tuple[Facts, LoadedExcerpt]:
-        """Return all entries on some decisions, of placed feedback only that of some ids."""
-        found = self._read(EXCERPT, packed([decisions, list(feedback)]))
-        return Facts.of(found[0]), LoadedExcerpt(self._server, found, self._unpacking.unpack, set(feedback))
-
-    def _read(self, script: str, *arguments: Any) -> Any:
-        """Return what a reading script finds, when the templates that it needs are known."""
-        found = self._server.read(script, *arguments)
-        self._unpacking.update(Facts.of(found[0]))
-        return found
-
     def _erase(self, user: str, limit: int) -> int:
-        """Erase some of a user's decisions on the server. An append-only file holds their bytes until its next rewrite."""
-        return self._server.change(lambda: self._try_erase(user, limit))
-
-    def _try_erase(self, user: str, limit: int) -> int | None:
-        decided = f"user:{user}"
-        members = self._server.names(decided)
-        names = members[:limit]
-        check = (str(len(members)), "SCARD", self._server.key(decided))
-        ops: list[Op] = [["SREM", self._server.key(decided), *names[start : start + 1000]] for start in range(0, len(names), 1000)]
-        return len(names) if self._erase_names(Erasure(user), names, check, ops, is_last=len(names) < limit) else None
+        return self._erasure.of_user(user, limit)
 
     def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase some of a tenant's decisions, which are found by reading the log."""
-        return self._server.change(lambda: self._try_erase_of_tenant(erasure, after, limit))
-
-    def _try_erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int] | None:
-        end = self._states.facts().position
-        found = ((position, row.id) for position, row in self.placed(after) if row.kind == DECISION and erasure.covers(row))
-        placed = list(itertools.islice(found, limit))
-        check = (str(end or ""), "GET", self._server.key("position"))  # else a decision may have come that was not read
-        if not self._erase_names(erasure, [name for _, name in placed], check, [], is_last=len(placed) < limit):
-            return None
-        return len(placed), placed[-1][0] if placed else after
-
-    def _erase_names(self, erasure: Erasure, names: Sequence[str], check: tuple[str, ...], ops: list[Op], *, is_last: bool) -> bool:
-        """Erase some decisions, the last ones or not; return whether that was possible: others may have written meanwhile."""
-        facts, loaded = self._excerpt(names, [])
-        self._packing.update(facts)
-        for each in loaded.hashes.values():
-            for entry in each.entries(self._unpacking.unpack):
-                if entry.row.kind == DECISION:
-                    ops += self._erased(each, entry, erasure)
-        checks = [check, self._epoch_check(facts), *loaded.checks(loaded.hashes), self._packing.check]
-        if is_last:
-            checks.append(self._states.check(facts))
-            ops += self._states.dropped()
-            ops.append(["HSET", self._server.key("tombstones"), erasure.digest, repr(facts.now)])
-            ops.append(["SET", self._server.key("epoch"), str(facts.epoch + 1)])
-            ops += self._divided.without_tenant(erasure.tenant) if erasure.user is None else []
-        if self._server.commit(checks, ops, always=True) is None:
-            self._packing.discard()
-            return False
-        return True
-
-    def _erased(self, each: DecisionHash, entry: StoredEntry, erasure: Erasure) -> list[Op]:
-        """Return the commands that erase a decision."""
-        user, row = user_of(entry.row), erasure.applied(entry.row)
-        ops: list[Op] = []
-        value = with_number(each.decided or 0, value_of(row, entry.pending, self._packing.pack(row, ops)))
-        ops.append(["HSET", each.key, old_field_of(row) if entry.old else WHOLE, binary(value)])
-        ops.append(["HDEL", each.key, EMBEDDING, "embedding"])
-        ops.append(["HSET", each.key, LATEST, binary(with_number(each.latest, write_id()))])
-        if user is not None:
-            ops.append(["SREM", self._server.key(f"user:{user}"), row.id])
-        return ops
+        return self._erasure.of_tenant(erasure, after, limit)
 
     def exports(self) -> Sequence[Export]:
         """Return the files that entries of this log were exported to."""
-        return [Export(path, form.decode()) for path, form in sorted(self._server.hash("exports").items())]
+        return [Export(path, kind.decode()) for path, kind in sorted(self._server.hash("exports").items())]
 
     def note_export(self, export: Export) -> None:
         """Remember a file that entries are exported to."""
-        with self._server.explained():
-            self._client.hset(self._server.key("exports"), export.path, export.format)
+        self._server.commit((), [["HSET", self._server.key("exports"), export.path, export.format]])
 
     def _epoch_check(self, facts: Facts) -> tuple[str, ...]:
         """Return the check that nobody was forgotten meanwhile."""
@@ -269,15 +157,10 @@ class RedisStore(SharedStore):
         return decisions
 
     def _find(self, decision_id: str) -> Row | None:
-        return next(iter(self._decisions([decision_id])), None)
+        return next(iter(self._reader.decisions([decision_id])), None)
 
     def _find_episode(self, episode_id: str) -> Sequence[Row]:
-        return self._decisions(self._server.names(f"episode:{episode_id}"))
-
-    def _decisions(self, names: Sequence[str]) -> list[Row]:
-        """Return some decisions with their embeddings, in log order."""
-        _, decisions = self._read(DECISIONS, packed(names))
-        return self._in_order(decisions)
+        return self._reader.decisions(self._server.names(f"episode:{episode_id}"))
 
     def _counts(self) -> tuple[int, int]:
         return self._states.facts().position, len(self._states.read("snapshots"))
@@ -296,7 +179,7 @@ class RedisStore(SharedStore):
         }
 
     def _forgotten_digests(self) -> Mapping[str, float]:
-        return {digest: float(when) for digest, when in self._server.hash("tombstones").items()}
+        return self._reader.tombstones()
 
     def _forgotten(self, facts: Facts) -> Mapping[str, float]:
         """Return when each forgotten user was forgotten, by digest."""
@@ -305,56 +188,4 @@ class RedisStore(SharedStore):
         return self._tombstones[1] if facts.tombstones else {}
 
     def _batch(self, after: int, limit: int) -> Batch:
-        found, before, entries, decisions = self._read(BATCH, str(after), str(limit), "1")
-        facts = Facts.of(found)
-        embeddings = {values[0].decode(): values[3] for values in decisions}
-        placed = [(number, entry.row) for number, entry in self._placed(entries, embeddings)]
-        rows = [row for _, row in placed]
-        named = {row.decision_id for row in rows}
-        known = [row for row in self._in_order(decisions) if row.id in named]
-        revised = revised_ids(rows)
-        earlier = self._revisions(rows, revised) if revised else []
-        position = int(entries[-1][0]) if entries else after
-        last = place_from(entries[-1][1]).entry_name if entries else None
-        follows = followed(after, None if before is None else place_from(before).entry_name, facts.start, facts.position)
-        positions = [number for number, _ in placed]
-        return Batch(position, rows, known, facts.epoch, follows, replaced_rows(rows, earlier), last, facts.start, positions)
-
-    def _entries(self, found: Iterable[Sequence[Any]], embeddings: Mapping[str, bytes | None], brief: bool = False) -> Iterable[StoredEntry]:
-        return (entry for _, entry in self._placed(found, embeddings, brief))
-
-    def _placed(
-        self, found: Iterable[Sequence[Any]], embeddings: Mapping[str, bytes | None], brief: bool = False
-    ) -> Iterable[tuple[int, StoredEntry]]:
-        """Yield the entries of some places with their positions; those that are gone, or were placed again, are left out."""
-        for position, kept, value in found:
-            if value is None:
-                continue
-            entry = self._entry(kept, value, embeddings, brief)
-            if place_from(kept).holds(entry) if entry.old else entry.number == position:
-                yield int(position), entry
-
-    def _entry(self, kept: bytes, value: bytes, embeddings: Mapping[str, bytes | None], brief: bool) -> StoredEntry:
-        decision_id, nul, field = kept.decode().partition("\0")
-        if not nul:
-            place: Place = place_from(kept)
-            decision_id, field = place.decision_id, f"{place.kind}#{place.revision}/{place.name}"
-            if value[:1] == b"[":
-                return old_entry(place.kind, place.name, value, embeddings.get(decision_id))
-        embedding = embeddings.get(decision_id) if field == WHOLE or field.startswith(DECISION) else None
-        return entry_from(decision_id, field, value, self._unpacking.unpack, embedding, brief)
-
-    def _in_order(self, decisions: Iterable[Sequence[Any]]) -> list[Row]:
-        """Return decisions that a script found, in log order."""
-        placed = []
-        for name, kept, old, embedding, position in decisions:
-            decision_id, value = name.decode(), kept or old
-            if value is not None:
-                entry = entry_from(decision_id, WHOLE, value, self._unpacking.unpack, embedding)
-                placed.append((int(position) if position is not None else entry.number, entry.row))
-        return [row for _, row in sorted(placed, key=lambda pair: pair[0])]
-
-    def _revisions(self, rows: Sequence[Row], feedback: Sequence[str]) -> list[Row]:
-        """Return all placed revisions of some feedback."""
-        decisions = list(dict.fromkeys(row.decision_id for row in rows if row.kind == FEEDBACK and row.revision))
-        return [row for row in self._excerpt(decisions, feedback)[1].rows(pending=False) if row.kind == FEEDBACK]
+        return self._reader.batch(after, limit)

@@ -35,7 +35,7 @@ class LogTemplates:
             known = len(self._templates)
             if count > known:
                 with self._server.explained():
-                    found = self._server.client.hmget(self._key, [str(number) for number in range(known + 1, count + 1)])
+                    found: list[bytes | None] = self._server.client.hmget(self._key, [str(number) for number in range(known + 1, count + 1)])  # type: ignore[assignment]  # never decoded
                 self._templates.extend(content for content in found if content is not None)  # None: the log is being dropped
             self._first = first
 

@@ -1,0 +1,97 @@
+"""Erasing the decisions of users and tenants from the log on a Redis server."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from aamc_sdk.log import DECISION, Erasure, aggregate_key, aggregate_text, columns_of, combined, user_of
+from aamc_stores.redis_arguments import binary
+from aamc_stores.redis_group import DecisionHash
+from aamc_stores.redis_keys import EMBEDDING, LATEST, WHOLE, StoredEntry, old_field_of, value_of, with_number
+from aamc_stores.redis_reader import RedisReader
+from aamc_stores.redis_retention import RedisRetention
+from aamc_stores.redis_server import Check, Op, RedisServer, write_id
+from aamc_stores.redis_states import RedisStates
+from aamc_stores.redis_templates import LogTemplates
+
+
+class RedisErasure:
+    """Erases decisions, some in each transaction.
+
+    An append-only file holds their bytes until its next rewrite.
+    """
+
+    def __init__(self, server: RedisServer, reader: RedisReader, states: RedisStates, divided: RedisRetention) -> None:
+        self._server, self._reader, self._states, self._divided = server, reader, states, divided
+
+    def of_user(self, user: str, limit: int) -> int:
+        """Erase at most ``limit`` decisions of a user; return how many. If they are fewer, the user is forgotten in the same transaction."""
+        decided = f"user:{user}"
+
+        def erase() -> int | None:
+            members = self._server.names(decided)
+            names = members[:limit]
+            check = (str(len(members)), "SCARD", self._server.key(decided))
+            return len(names) if self._try(names, Erasure(user), len(names) < limit, [check]) else None
+
+        return self._server.change(erase)
+
+    def of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` of a tenant's decisions after a position; return how many, and the last one's position."""
+
+        def erase() -> tuple[int, int] | None:
+            position = str(self._states.facts().position or "")  # decisions that come later are erased as they are written, or are new
+            found = list(itertools.islice(self._found(erasure, after), limit))
+            last = found[-1][0] if found else after
+            checks = [(position, "GET", self._server.key("position"))] if len(found) < limit else []
+            return (len(found), last) if self._try([name for _, name in found], erasure, len(found) < limit, checks) else None
+
+        return self._server.change(erase)
+
+    def _found(self, erasure: Erasure, after: int) -> Iterator[tuple[int, str]]:
+        """Yield position and id of a tenant's decisions after a position."""
+        members = None if erasure.user is None else set(self._server.names(f"user:{erasure.user}"))
+        for position, entry in self._reader.placed(after, brief=True):
+            if entry.row.kind == DECISION and columns_of(entry.row)["tenant"] == erasure.tenant and (members is None or entry.row.id in members):
+                yield position, entry.row.id
+
+    def _try(self, names: Sequence[str], erasure: Erasure, is_last: bool, checks: Sequence[Check]) -> bool:
+        """Try to erase decisions; return whether nobody wrote to them meanwhile."""
+        facts, loaded = self._reader.excerpt(names)
+        templates = LogTemplates(self._server)
+        templates.update(facts)
+        ops: list[Op] = []
+        checks = [*checks, templates.check, *loaded.checks(loaded.hashes), (str(facts.epoch or ""), "GET", self._server.key("epoch"))]
+        for each in loaded.hashes.values():
+            for entry in each.entries(self._reader.templates.unpack, feedback=()):
+                if entry.row.kind == DECISION:
+                    ops += self._erased(each, entry, erasure, templates)
+        if is_last:
+            checks += [self._states.check(facts), (str(facts.start or ""), "GET", self._server.key("start"))]
+            ops += self._states.dropped()
+            ops += self._nameless(erasure)
+            ops.append(["HSET", self._server.key("tombstones"), erasure.digest, repr(facts.now)])
+            ops.append(["SET", self._server.key("epoch"), str(facts.epoch + 1)])
+        return self._server.commit(checks, ops, always=True) is not None
+
+    def _erased(self, each: DecisionHash, entry: StoredEntry, erasure: Erasure, templates: LogTemplates) -> list[Op]:
+        """Return the commands that erase a decision."""
+        row, ops = erasure.applied(entry.row), list[Op]()
+        value = with_number(each.decided or 0, value_of(row, entry.pending, templates.pack(row, ops)))
+        ops.append(["HSET", each.key, old_field_of(row) if entry.old else WHOLE, binary(value)])
+        ops.append(["HDEL", each.key, EMBEDDING, "embedding"])
+        ops.append(["HSET", each.key, LATEST, binary(with_number(each.latest, write_id()))])
+        if user := user_of(entry.row):
+            ops.append(["SREM", self._server.key(f"user:{user}"), row.id])
+        return ops
+
+    def _nameless(self, erasure: Erasure) -> list[Op]:
+        """Return the commands that erase the name of a tenant from the aggregates."""
+        if erasure.user is not None or erasure.tenant is None:
+            return []
+        nameless = [attrs.evolve(each, tenant=None) if each.tenant == erasure.tenant else each for each in self._divided.aggregates()]
+        key = self._server.key("aggregates")
+        return [["DEL", key], *(["HSET", key, aggregate_key(each), aggregate_text(each)] for each in combined(nameless))]

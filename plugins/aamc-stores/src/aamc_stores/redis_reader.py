@@ -1,0 +1,129 @@
+"""Reading the log on a Redis server: batches, excerpts, decisions and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, columns_of, followed, replaced_rows, revised_ids
+from aamc_sdk.log.outcomes import RowOutcomes, is_within
+from aamc_sdk.types import FIGURES, LoggedOutcomes
+from aamc_stores.redis_arguments import packed
+from aamc_stores.redis_group import LoadedExcerpt
+from aamc_stores.redis_keys import WHOLE, StoredEntry, entry_from, old_entry, place_from
+from aamc_stores.redis_scripts import BATCH, DECISIONS, EXCERPT
+from aamc_stores.redis_server import Facts, RedisServer
+from aamc_stores.redis_templates import LogTemplates
+
+_AT_ONCE = 5000
+"""Entries that are read at once where no limit is given."""
+
+
+class RedisReader:
+    """Reads a log.
+
+    Attributes:
+        templates: The templates of what is read.
+    """
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self.templates = LogTemplates(server)
+
+    def batch(self, after: int, limit: int) -> Batch:
+        """Return at most ``limit`` entries after a position, with the entries that belong to them."""
+        found, before, entries, decisions = self._read(BATCH, str(after), str(limit), "1")
+        facts = Facts.of(found)
+        placed = list(self._entries(entries, {values[0].decode(): values[3] for values in decisions}))
+        rows = [entry.row for _, entry in placed]
+        named = {row.decision_id for row in rows}
+        known = [row for row in self._in_order(decisions) if row.id in named]
+        revised = revised_ids(rows)
+        return Batch(
+            position=int(entries[-1][0]) if entries else after,
+            rows=rows,
+            decisions=known,
+            epoch=facts.epoch,
+            follows=followed(after, None if before is None else place_from(before).entry_name, facts.start, facts.position),
+            replaced=replaced_rows(rows, self._revisions(rows, revised) if revised else []),
+            last=place_from(entries[-1][1]).entry_name if entries else None,
+            start=facts.start,
+            positions=[position for position, _ in placed],
+        )
+
+    def outcomes(self, since: float | None, until: float | None, columns: Collection[str]) -> LoggedOutcomes:
+        """Return propensities and outcomes of decisions as arrays; contents are read only where a column needs them."""
+        found = RowOutcomes(columns)
+        for row in (entry.row for _, entry in self.placed(0, brief=not found.needs_fields)):
+            if row.kind == DECISION:
+                if is_within(row.time, since, until):
+                    found.add_row(row)
+            elif row.kind == ATTEMPT:
+                figures = columns_of(row)
+                found.add_attempt(row.decision_id, row.candidate, figures["status"], *(figures[name] for name in FIGURES))
+            else:
+                found.add_feedback_content(row.decision_id, row.id, row.candidate, row.content)
+        return found.outcomes()
+
+    def placed(self, after: int, brief: bool = False) -> Iterator[tuple[int, StoredEntry]]:
+        """Yield the entries after a position with their positions; embeddings with the whole decisions only."""
+        while True:
+            _, _, entries, decisions = self._read(BATCH, str(after), str(_AT_ONCE), "0" if brief else "1")
+            if not entries:
+                return
+            yield from self._entries(entries, {values[0].decode(): values[3] for values in decisions}, brief)
+            after = int(entries[-1][0])
+
+    def excerpt(self, decisions: Sequence[str], feedback: Collection[str] = ()) -> tuple[Facts, LoadedExcerpt]:
+        """Return all entries on some decisions, of placed feedback only that of some ids."""
+        found = self._read(EXCERPT, packed([decisions, list(feedback)]))
+        return Facts.of(found[0]), LoadedExcerpt(self._server, found, self.templates.unpack, set(feedback))
+
+    def decisions(self, names: Sequence[str]) -> list[Row]:
+        """Return some decisions with their embeddings, in log order."""
+        return self._in_order(self._read(DECISIONS, packed(names))[1])
+
+    def tombstones(self) -> Mapping[str, float]:
+        """Return when each forgotten user was forgotten, by digest."""
+        return {digest: float(when) for digest, when in self._server.hash("tombstones").items()}
+
+    def _read(self, script: str, *arguments: Any) -> Any:
+        """Return what a reading script finds, when the templates that it needs are known."""
+        found = self._server.read(script, *arguments)
+        self.templates.update(Facts.of(found[0]))
+        return found
+
+    def _entries(
+        self, found: Iterable[Sequence[Any]], embeddings: Mapping[str, bytes | None], brief: bool = False
+    ) -> Iterator[tuple[int, StoredEntry]]:
+        """Yield the entries of some places; those that are gone, or were placed again, are left out."""
+        for position, kept, value in found:
+            if value is not None:
+                entry = self._entry(kept, value, embeddings, brief)
+                if place_from(kept).holds(entry) if entry.old else entry.number == position:
+                    yield int(position), entry
+
+    def _entry(self, kept: bytes, value: bytes, embeddings: Mapping[str, bytes | None], brief: bool) -> StoredEntry:
+        decision_id, nul, field = kept.decode().partition("\0")
+        if not nul:
+            place = place_from(kept)
+            decision_id, field = place.decision_id, f"{place.kind}#{place.revision}/{place.name}"
+            if value[:1] == b"[":
+                return old_entry(place.kind, place.name, value, embeddings.get(decision_id))
+        embedding = embeddings.get(decision_id) if field == WHOLE or field.startswith(DECISION) else None
+        return entry_from(decision_id, field, value, self.templates.unpack, embedding, brief)
+
+    def _in_order(self, decisions: Iterable[Sequence[Any]]) -> list[Row]:
+        """Return decisions that a script found, in log order."""
+        placed = []
+        for name, kept, old, embedding, position in decisions:
+            decision_id, value = name.decode(), kept or old
+            if value is not None:
+                entry = entry_from(decision_id, WHOLE, value, self.templates.unpack, embedding)
+                placed.append((entry.number if position is None else int(position), entry.row))
+        return [row for _, row in sorted(placed, key=lambda pair: pair[0])]
+
+    def _revisions(self, rows: Sequence[Row], feedback: Sequence[str]) -> list[Row]:
+        """Return all placed revisions of some feedback."""
+        decisions = list(dict.fromkeys(row.decision_id for row in rows if row.kind == FEEDBACK and row.revision))
+        return [row for row in self.excerpt(decisions, feedback)[1].rows(pending=False) if row.kind == FEEDBACK]
