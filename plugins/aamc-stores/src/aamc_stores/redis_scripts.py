@@ -1,12 +1,12 @@
 """The scripts that a Redis server runs for a log.
 
-A group of writes is committed in two steps. COMMIT looks whether what the group was computed from is still so, and keeps the whole group as one
-value, the journal. APPLY then writes the journal's commands and deletes it. A server that is killed in the middle of a transaction keeps its
+A group of writes is committed in two steps. COMMIT looks whether what the group was computed from is still so, and keeps the whole group by one
+command, the journal. APPLY then writes the journal's commands and deletes it. A server that is killed in the middle of a transaction keeps its
 beginning in the append-only file, and runs that with the first transaction after its next start (Redis 7 does). A single command is there whole or
 not at all, so the journal is; and its commands only set values, so it does no harm that some of them run twice. Every reader and
 writer finishes a journal that is left before it goes on. A group is acknowledged after both steps.
 
-A journal is a base position and a size in 8 bytes each, and a MessagePack array of commands: ``[name, argument, ...]`` is a command as it is;
+A journal is a hash: a base position and a size in 8 bytes each, and a MessagePack array of commands: ``[name, argument, ...]`` is a command as it is;
 ``[1, n, key, field, value, place, write]`` sets a field to the position base + n and a value, and appends the place to the stream; with a write, the
 field ``p`` too; ``[2, n, key, field, value]`` only sets the field; ``[3, number]`` sets a partition's size; ``[4, n]`` sets the log's last position.
 """
@@ -15,11 +15,11 @@ from __future__ import annotations
 
 _APPLY = """
 local function apply()
-    local journal = redis.call('GET', P .. 'journal')
-    if not journal then return end
-    local base, size = struct.unpack('>I8I8', journal)
+    local journal = redis.call('HMGET', P .. 'journal', 'begin', 'ops')
+    if not journal[2] then return end
+    local base, size = struct.unpack('>I8I8', journal[1])
     local stream = P .. 'stream'
-    for _, op in ipairs(cmsgpack.unpack(string.sub(journal, 17))) do
+    for _, op in ipairs(cmsgpack.unpack(journal[2])) do
         local kind = op[1]
         if kind == 1 or kind == 2 then
             local position = base + op[2]
@@ -120,7 +120,7 @@ for _, check in ipairs(cmsgpack.unpack(ARGV[1])) do
 end
 local base = tonumber(redis.call('GET', P .. 'position')) or 0
 local size = (tonumber(redis.call('HGET', P .. 'sizes', ARGV[3])) or 0) + ARGV[4]
-redis.call('SET', P .. 'journal', struct.pack('>I8I8', base, size) .. ARGV[2])
+redis.call('HSET', P .. 'journal', 'begin', struct.pack('>I8I8', base, size), 'ops', ARGV[2])
 return base
 """
 COMMIT = _script("", _APPLY, _COMMIT)
