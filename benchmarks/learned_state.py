@@ -3,8 +3,8 @@
     python benchmarks/learned_state.py --users 100000 --entries 10000 --log-entries 1000000
 
 A router thompson knows a number of users. It learns more entries (decisions and feedback) of users at random; its changes and its whole state are
-then measured in bytes and seconds of CPU. The second part writes a log of a million entries in a SQLite file, leaves the process that serves it without
-its end, as one that is killed, and measures the start of the next one. Prints JSON.
+then measured in bytes and seconds of CPU. The second part writes a log of a million entries in a SQLite file, leaves the process that serves it
+without its end, as one that is killed, and measures the start of the next one. Prints JSON.
 """
 
 from __future__ import annotations

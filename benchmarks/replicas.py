@@ -3,9 +3,9 @@
     python benchmarks/replicas.py --postgres postgres://aamc@localhost/aamc --redis redis://localhost/0 [--kills 20]
 
 Three processes decide and judge on one log. Every few seconds one is killed by ``kill -9`` and replaced, every second time the elected one.
-``takeover_s``: from the kill of the elected process until another one learns. ``staleness_s``: for how long a follower did not know the whole log, over
-all samples. At the end the traffic stops; ``equal`` says whether each replica's state equals that of a router that learned the whole log alone, and
-``lost`` counts acknowledged feedback that the log does not have.
+``takeover_s``: from the kill of the elected process until another one learns. ``staleness_s``: for how long a follower did not know the whole log,
+over all samples. At the end the traffic stops; ``equal`` says whether each replica's state equals that of a router that learned the whole log alone,
+and ``lost`` counts acknowledged feedback that the log does not have.
 
 ``follower``: CPU time of a process without traffic that follows for some seconds, less that of one on a log without traffic, beside the CPU time of
 reading and learning the same entries.
@@ -31,7 +31,7 @@ from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL
 
 sys.path.append(str(Path(__file__).parents[1] / "plugins/aamc-stores/tests"))
-from replica_process import ROUTER, Replica, learner_of, single_state  # noqa: E402  # it is beside the tests that use it too
+from replica_process import ROUTER, Replica, learner_of, single_state  # it is beside the tests that use it too
 
 IDLE = 1e6
 """Seconds between two decisions of a process without traffic."""

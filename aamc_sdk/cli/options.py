@@ -56,7 +56,7 @@ class Number(click.FloatRange):
 _UNIT_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
-class When(click.ParamType):
+class When(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
     """A time, in seconds since the epoch: an ISO date or time (in UTC, unless it names its zone), or a duration before now such as 7d."""
 
     name = "time"

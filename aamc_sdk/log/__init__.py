@@ -2,7 +2,8 @@
 
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_text, aggregates_of, combined
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
-from aamc_sdk.log.exports import Export, ExportFormat, ExportWriter, Selection, export_files
+from aamc_sdk.log.export_format import Export, ExportFormat, ExportWriter
+from aamc_sdk.log.exports import Selection, export_files
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of

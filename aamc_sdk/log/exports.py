@@ -1,70 +1,20 @@
-"""Exports of a log to files that can be read as a store: what a format must offer, and how a log is divided among files."""
+"""Which entries of a log are exported, and how they are divided among files."""
 
 from __future__ import annotations
 
-import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import attrs
 
+from aamc_sdk.log.export_format import Export, ExportFormat, ExportWriter
+from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.outcomes import is_within
-from aamc_sdk.log.rows import DECISION, Erasure, Row, columns_of
-
-if TYPE_CHECKING:
-    from aamc_sdk.log.ledger_store import LedgerStore
-    from aamc_sdk.types import Partition
-
-
-@attrs.frozen
-class Export:
-    """A file that entries of a log were exported to.
-
-    Attributes:
-        path: The file.
-        format: Its format: the name of a store that reads it.
-    """
-
-    path: str
-    format: str
-
-
-class ExportWriter(abc.ABC):
-    """Writes one file; a context, after which the file is complete, or not there if the block failed."""
-
-    @abc.abstractmethod
-    def __enter__(self) -> ExportWriter: ...
-
-    @abc.abstractmethod
-    def __exit__(self, *error: Any) -> None: ...
-
-    @abc.abstractmethod
-    def add(self, position: int, row: Row) -> None:
-        """Add an entry; positions ascend."""
-
-
-class ExportFormat(abc.ABC):
-    """The part of a store class that writes files which the store then reads."""
-
-    suffix: str
-
-    @classmethod
-    @abc.abstractmethod
-    def writer(cls, path: Path) -> ExportWriter:
-        """Return a writer of a file."""
-
-    @classmethod
-    @abc.abstractmethod
-    def erase(cls, path: Path, erasure: Erasure) -> int:
-        """Write a file again without whose decisions are erased; return how many they are.
-
-        Raises:
-            DataError: There is no such file, or it is none of this format.
-        """
+from aamc_sdk.log.rows import DECISION, Row, columns_of
+from aamc_sdk.types import Partition
 
 
 @attrs.frozen
@@ -129,7 +79,7 @@ def export_files(store: LedgerStore, folder: Path, name: str, format_class: type
             return paths, written
 
 
-def _write(store: LedgerStore, selection: Selection, partitions: Any, writers: list[ExportWriter]) -> int:
+def _write(store: LedgerStore, selection: Selection, partitions: Sequence[Partition], writers: list[ExportWriter]) -> int:
     places: dict[str, int] = {}
     written = 0
     for position, row in selection.rows(store):
@@ -142,7 +92,7 @@ def _write(store: LedgerStore, selection: Selection, partitions: Any, writers: l
     return written
 
 
-def _place(partitions: list[Partition], position: int) -> int:
+def _place(partitions: Sequence[Partition], position: int) -> int:
     """Return the place of the partition of a decision; the newest takes those that were made meanwhile."""
     return max(sum(partition.first <= position for partition in partitions) - 1, 0)
 

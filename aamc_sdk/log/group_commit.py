@@ -23,6 +23,8 @@ MAX_PER_GROUP = 1024
 """Writes in one transaction; bounds how long the first of them waits."""
 
 _Waiting = tuple[Write[Any], "Future[Any]"]
+_Item = tuple[Any, "Future[Any]"] | None
+"""A write or a job with its future; None stands for the end."""
 
 
 def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
@@ -62,7 +64,7 @@ class GroupCommit:
         self._sync = sync
         self._sync_s = sync_s
         self._sync_at: float | None = None
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._lock = ProcessLock("the decision log")
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="aamc-log", daemon=True)
@@ -85,11 +87,23 @@ class GroupCommit:
             StoreError: The write was refused, the transaction failed, or the log is closed.
             ForkedError: This process is a fork of the one that opened the log.
         """
+        return self._enqueued(write)
+
+    def call(self, job: Callable[[], T]) -> T:
+        """Call a function on the thread that commits, between two groups, and return its result: it never contends with writes.
+
+        Raises:
+            StoreError: The log is closed.
+            ForkedError: This process is a fork of the one that opened the log.
+        """
+        return self._enqueued(job)
+
+    def _enqueued(self, work: Write[T] | Callable[[], T]) -> T:
         future: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise StoreError("the decision log is closed")
-            self._queue.put((write, future))
+            self._queue.put((work, future))
         return future.result()
 
     def close(self) -> None:
@@ -103,13 +117,17 @@ class GroupCommit:
         self._thread.join()
 
     def _work(self) -> None:
-        group: list[_Waiting | None] = []
+        group: list[_Item] = []
         while None not in group:
             group = self._next_group()
-            if waiting := [item for item in group if item is not None]:
-                if self._sync is not None and self._sync_at is None:
-                    self._sync_at = time.monotonic() + self._sync_s
+            items = [item for item in group if item is not None]
+            if items and self._sync is not None and self._sync_at is None:
+                self._sync_at = time.monotonic() + self._sync_s
+            if waiting := [(work, future) for work, future in items if isinstance(work, Write)]:
                 self._commit_group(waiting)
+            for work, future in items:
+                if not isinstance(work, Write):
+                    _call(work, future)
             self._sync_in_time()
         self._finish()
 
@@ -121,7 +139,7 @@ class GroupCommit:
             except OSError:
                 logger.exception("what was committed last may not be on disk yet")
 
-    def _next_group(self) -> list[_Waiting | None]:
+    def _next_group(self) -> list[_Item]:
         """Wait for a write and return it with all that are queued behind it; None stands for the end. Return nothing when it is time to sync."""
         try:
             group = [self._queue.get(timeout=None if self._sync_at is None else max(0.0, self._sync_at - time.monotonic()))]
@@ -152,3 +170,10 @@ class GroupCommit:
         middle = len(group) // 2
         self._commit_group(group[:middle])
         self._commit_group(group[middle:])
+
+
+def _call(job: Callable[[], Any], future: Future[Any]) -> None:
+    try:
+        future.set_result(job())
+    except BaseException as error:  # raised in the waiting caller, whatever it is
+        future.set_exception(error)

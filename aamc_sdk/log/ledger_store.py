@@ -17,7 +17,7 @@ import attrs
 from aamc_sdk.errors import AamcError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.exports import Export
+from aamc_sdk.log.export_format import Export
 from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.outcomes import RowOutcomes, is_within
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
@@ -48,7 +48,7 @@ EXPIRY_SECONDS = 3600.0
 """Time between two searches for pending entries that came too long ago."""
 EXPIRIES = 10
 """Searches for pending entries while the log takes as much feedback as may be pending."""
-READ_AT_ONCE = 5000
+READ_AT_ONCE = 20_000
 """Entries of one batch when a whole log is read."""
 BATCH_ENTRIES = 1000
 """Entries in one write; others' writes come between two of them."""

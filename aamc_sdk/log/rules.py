@@ -283,9 +283,8 @@ def _check(row: Row, history: Sequence[Row]) -> None:
     if row.kind == DECISION or not history:
         return
     loser = columns_of(row).get("beaten")
-    named = [name for name in (row.candidate, loser) if name]
-    known = history[0].fields["candidates"] if named else ()  # most feedback names none, and the decision need not be parsed
-    for name in named:
+    for name in filter(None, (row.candidate, loser)):
+        known = history[0].fields["candidates"]  # read where needed only: parsing a decision takes most of the time of a write
         if name not in known:
             raise StoreError(f"decision {row.decision_id!r} had no candidate {name!r}{nearest(name, known)} (it had {one_of(known)})")
     if loser and loser == _candidate_of(row, history):

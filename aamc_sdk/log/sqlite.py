@@ -8,6 +8,7 @@ wait for writes. Several processes may share a file. A file that cannot be writt
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import shutil
@@ -23,7 +24,7 @@ import attrs
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.exports import Export
+from aamc_sdk.log.export_format import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.outcomes import RowOutcomes
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 _CHECKPOINT_MS = 1000
 SYNC_SECONDS = 0.05
 """Time after a commit at which it is on disk at the latest, with ``durability=relaxed``."""
-DROPPED_AT_ONCE = 500
+DROPPED_AT_ONCE = 250
 """Decisions that one transaction drops: writers wait that long."""
 _IDLE_CONNECTIONS = 4
 _PAGES_AT_ONCE = 1000
@@ -197,22 +198,26 @@ class SqliteStore(LedgerStore):
         if self.config.read_only:
             return 0
         decisions = 0
-        with self._connected() as connection:
-            while (oldest := self._oldest_to_drop(connection)) is not None and not self._ending.is_set():
-                begun = time.monotonic()
-                with transaction(connection):
-                    dropped = Partitions(connection).drop(oldest, DROPPED_AT_ONCE, renewed_since(self.config.retention, time.time()))
-                if dropped is None:
-                    break
-                decisions += dropped
-                self._ending.wait(time.monotonic() - begun)  # as long as other writers have waited
-            self._note_waiting(oldest)
-            self._vacuum(connection, at_once=decisions > 0)
+        while (oldest := self._oldest_to_drop()) is not None and not self._ending.is_set():
+            begun = time.monotonic()
+            dropped = self._writer.call(functools.partial(self._drop_part, oldest))
+            if dropped is None:
+                break
+            decisions += dropped
+            self._ending.wait(time.monotonic() - begun)  # as long as other writers have waited
+        self._note_waiting(oldest)
+        self._vacuum(at_once=decisions > 0)
         return decisions
 
-    def _oldest_to_drop(self, connection: sqlite3.Connection) -> Partition | None:
+    def _drop_part(self, oldest: Partition) -> int | None:
+        """Drop a part of the oldest partition; called on the thread that writes, which would else hold the file nearly all the time."""
+        since = renewed_since(self.config.retention, time.time())
+        with self._explained(), transaction(self._connection):
+            return Partitions(self._connection).drop(oldest, DROPPED_AT_ONCE, since)
+
+    def _oldest_to_drop(self) -> Partition | None:
         """Return the oldest partition if it goes, or has gone in part."""
-        with snapshot(connection):
+        with self._reading_connection() as connection:
             divided = Partitions(connection)
             partitions, (start, *_) = divided.all(), Table(connection).bounds()
             goes = oldest_goes(partitions, self.config.retention, time.time(), divided.size())
@@ -225,15 +230,15 @@ class SqliteStore(LedgerStore):
             logger.info("partition %d of %s is dropped when the routers that learn from the log have learned it all", oldest.number, self.path)
         self._waiting_reported = oldest is not None
 
-    def _vacuum(self, connection: sqlite3.Connection, at_once: bool) -> None:
+    def _vacuum(self, at_once: bool) -> None:
         """Give free pages back to the disk. In files that earlier versions made they stay, and later entries use them."""
-        (mode,) = connection.execute("PRAGMA auto_vacuum").fetchone()
-        free, pages = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
+        with self._reading_connection() as connection:
+            mode, free, pages = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("auto_vacuum", "freelist_count", "page_count"))
         if mode == 0 or not (at_once or free > _FREE_SHARE * pages):
             return
         while free > 0 and not self._ending.is_set():
             begun = time.monotonic()
-            connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")  # execute takes one step, and frees one page
+            self._writer.call(self._free_pages)
             free -= _PAGES_AT_ONCE
             self._ending.wait(time.monotonic() - begun)
 
@@ -283,6 +288,10 @@ class SqliteStore(LedgerStore):
     def _pending_counts(self) -> tuple[int, int]:
         with self._reading() as table:
             return table.pending_counts()
+
+    def _free_pages(self) -> None:
+        with self._explained():
+            self._connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")  # execute takes one step, and frees one page
 
     def _own_health(self) -> Mapping[str, float]:
         with self._reading_connection() as connection:

@@ -61,7 +61,7 @@ class Partitions:
             The number of decisions; None if a router that still learns has not learned all their entries yet.
         """
         assert oldest.last is not None
-        decided = "SELECT id FROM entries WHERE kind = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?"
+        decided = "SELECT id FROM entries WHERE +kind = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?"  # by position
         ids = [name for (name,) in self._connection.execute(decided, (DECISION, oldest.first, oldest.last, limit))]
         names = json.dumps(ids)
         last = self._connection.execute(f"SELECT coalesce(max(position), 0) FROM entries WHERE {_NAMED}", (names,)).fetchone()[0]  # noqa: S608

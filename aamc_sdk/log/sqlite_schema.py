@@ -170,7 +170,7 @@ def _divide(connection: sqlite3.Connection) -> None:
     (last,) = connection.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()
     ((pages, page_size),) = connection.execute("SELECT page_count, page_size FROM pragma_page_count, pragma_page_size")
     step = max(1, -(-last // _OLD_PARTITIONS))
-    next_decision = "SELECT position, time FROM entries WHERE kind = 'decision' AND position > ? ORDER BY position LIMIT 1"
+    next_decision = "SELECT position, time FROM entries WHERE +kind = 'decision' AND position > ? ORDER BY position LIMIT 1"  # by position
     begun, found = 0.0, connection.execute(next_decision, (0,)).fetchone()
     for number in itertools.count():
         if found is None:

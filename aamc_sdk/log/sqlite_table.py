@@ -195,7 +195,7 @@ class Table:
 
     def pending_counts(self) -> tuple[int, int]:
         """Return the number of pending pieces of feedback, and of pending attempts."""
-        found = dict(self._connection.execute("SELECT kind, count(*) FROM entries WHERE position IS NULL GROUP BY kind").fetchall())
+        found = dict(self._connection.execute("SELECT kind, count(*) FROM entries WHERE position IS NULL GROUP BY +kind").fetchall())
         return found.get(FEEDBACK, 0), found.get(ATTEMPT, 0)
 
     @property

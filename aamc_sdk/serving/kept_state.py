@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.serving.snapshots import restore, state_of
+from aamc_sdk.serving.snapshots import restore, state_of, without_collections
 from aamc_sdk.types import Snapshot, StateDelta
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ FULL_SECONDS = 3600.0
 """Maximum time between two full snapshots, without which retention drops nothing."""
 HOLD_SECONDS = 3.0
 """Time between taking a full snapshot and keeping it, where others follow: by then they have applied the changes that it replaces."""
+MAX_CHANGED = 0.5
+"""Size of all changes after a full snapshot, as a share of its own, above which another one is kept: a start reads both."""
 CHEAP_BYTES = 1_000_000
 """Size of a full snapshot up to which one is kept at the end."""
 
@@ -107,13 +109,14 @@ class KeptState:
         deltas = self._store.deltas(self._name, snapshot.position, snapshot.epoch) or ()
         if not accepts(snapshot, LogPoint.of(deltas[-1] if deltas else snapshot)):
             return None
-        self._load_snapshot(router, snapshot)
-        try:
-            self._apply(router, deltas)
-        except CheckpointError as error:
-            logger.warning("the log is learned again from the router's last full snapshot on, since changes cannot be read: %s", error)
+        with without_collections():
             self._load_snapshot(router, snapshot)
-            self.whole_next = True
+            try:
+                self._apply(router, deltas)
+            except CheckpointError as error:
+                logger.warning("the log is learned again from the router's last full snapshot on, since changes cannot be read: %s", error)
+                self._load_snapshot(router, snapshot)
+                self.whole_next = True
         return self.point
 
     def follow(self, router: OnlineRouter) -> bool:
@@ -150,7 +153,7 @@ class KeptState:
             self.keep_whole(router, point)
         elif self._held is not None:
             self._put_held()
-        elif self._changed_bytes > self._full_bytes or self.due:
+        elif self._changed_bytes > MAX_CHANGED * self._full_bytes or self.due:
             taken = Snapshot(point.position, state_of(router), point.epoch, point.last)
             self._note_full(taken)
             self._held = (time.monotonic() + (HOLD_SECONDS if self._followed else 0.0), taken)

@@ -78,7 +78,7 @@ class Learner:
         self._requested = self._done = self._flushing = 0
         self._closed = self._away = self._stalled = self._keeping_failed = self._refused = False
         self._point = self._served_point = LogPoint()
-        self._reported_position = self._skipped_start = self._cleaned_epoch = 0
+        self._reported_position = self._known_start = self._cleaned_epoch = 0
         self._damaged_position = -1
         self._current_at = time.monotonic()
         self._end: tuple[float, int] | None = None  # where the log ended at a time
@@ -248,7 +248,7 @@ class Learner:
         if experience.epoch != at.epoch or experience.follows not in (None, at.last):
             self._restart(experience.epoch)
             return True
-        if experience.start > at.position and self._load_beyond(experience.start):
+        if experience.start != self._known_start and self._load_beyond(experience.start):
             return True
         if experience.position == at.position:
             self._take_over()
@@ -303,14 +303,14 @@ class Learner:
         return found is not None
 
     def _load_beyond(self, start: int) -> bool:
-        """Load the log's state, once for each start of the log that lies beyond this one; return whether there was one."""
-        at = self.position
-        if self._skipped_start == start:
-            return False
-        self._skipped_start = start
-        if self._load(lambda snapshot, end: end.position > at):
+        """Load the log's state if it has learned more, after entries up to ``start``, and later ones with them, were dropped; return whether so."""
+        at, self._known_start = self.position, start
+        if self._router.snapshots and self._load(lambda snapshot, end: end.position > at):
             return True
-        logger.warning("the log %s no longer has all entries from position %d to %d, which this router has not learned", self._store.url, at, start)
+        if start > at:
+            logger.warning(
+                "the log %s no longer has all entries from position %d to %d, which this router has not learned", self._store.url, at, start
+            )
         return False
 
     def _restart(self, epoch: int) -> None:

@@ -43,12 +43,12 @@ def restore(part: Part, state: bytes) -> None:
                 archive.extractall(folder)
         except zipfile.BadZipFile as error:
             raise CheckpointError(f"the state of {type(part).__name__} is damaged ({error})") from error
-        with _without_collections():
+        with without_collections():
             part.load(Path(folder))
 
 
 @contextmanager
-def _without_collections() -> Iterator[None]:
+def without_collections() -> Iterator[None]:
     """Pause the collector of cyclic garbage: a large state makes a million objects that stay, and collections would take longer than loading."""
     enabled = gc.isenabled()
     gc.disable()

@@ -226,8 +226,9 @@ class OutcomeColumns:
         for number, names in enumerate(self._pools):
             rows = np.flatnonzero((pool == number) & known)
             if len(rows):
-                given = values if len(rows) == len(values) else [values[row] for row in rows]
-                spread[np.ix_(rows, [self._names[name] for name in names])] = _table(given, len(names))
+                given = values if len(rows) == len(values) else [values[row] for row in rows.tolist()]
+                places = np.array([self._names[name] for name in names], dtype=np.intp)
+                spread[np.ix_(rows, places)] = _table(given, len(names))
         return spread
 
     def _mask(self, masked_why: Sequence[Mapping[str, str]], pool: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -334,7 +334,7 @@ def test_what_is_beyond_the_limits_is_dropped_at_once(aamc, monkeypatch) -> None
     with monkeypatch.context() as past, closing(opened("old.db")) as log:
         past.setattr("time.time", lambda: 1_000_000_000.0)
         fill(log)
-    with closing(opened("old.db")) as log:
+        past.setattr("time.time", lambda: 1_000_100_000.0)
         known = log.record("d")
         log.add_decisions([attrs.evolve(known, decision=attrs.evolve(known.decision, id="new"), fingerprint="")])
     (old, new) = json.loads(aamc("partitions", "--store", "sqlite:old.db", "--json")[1])["partitions"]

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -302,27 +302,55 @@ def test_a_retention_that_is_killed_is_completed_by_the_next(path: Path, clock: 
         assert store.snapshot("router") == Snapshot(11, b"state", 0, "decision/f")
 
 
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file grow; a limit on file sizes stands for the full disk: the same failed write, seen by SQLite."""
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
 def test_a_disk_that_is_full_leaves_the_log_as_it_is_until_there_is_room(path: Path, clock: Clock) -> None:
-    """A limit on file sizes stands for the full disk: the same failed write, seen by SQLite."""
     with closing(opened(path, days=2)) as store:
         decide(store, *map(str, range(300)))
         clock.now += DAY
         decide(store, "last")
         clock.now += 3 * DAY
-        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
-            with pytest.raises(StoreAwayError):
-                store.retain()
-            assert len(ids(store)) == 301
-            assert store.aggregates() == []
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-            signal.signal(signal.SIGXFSZ, before)
+        with full_disk(), pytest.raises(StoreAwayError):
+            store.retain()
+        assert len(ids(store)) == 301
+        assert store.aggregates() == []
         decide(store, "later")
         assert store.retain() == 300
         assert ids(store) == ["last", "later"]
+
+
+def test_a_disk_that_is_full_at_the_vacuum_loses_nothing(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    vacuum = SqliteStore._vacuum
+
+    def without_room(*arguments: Any, **named: Any) -> None:
+        with full_disk():
+            vacuum(*arguments, **named)
+
+    with closing(opened(path, days=2)) as store:
+        decide(store, *map(str, range(300)))
+        clock.now += DAY
+        decide(store, "last")
+        clock.now += 3 * DAY
+        with monkeypatch.context() as context:
+            context.setattr(SqliteStore, "_vacuum", without_room)
+            with pytest.raises(StoreAwayError):
+                store.retain()
+        assert ids(store) == ["last"]
+        assert [each.decisions for each in store.aggregates()] == [300]
+        assert store.retain() == 0  # and gives the pages back
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
 
 
 def test_a_vacuum_that_was_interrupted_goes_on_with_the_next_retention(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from replica_process import Replica, learner_of, single_state
+from replica_process import ROUTER, Replica, learner_of, single_state
 
+from aamc_sdk.controller import MetaController
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.serving import state_of
+from aamc_sdk.testing import POOL
 
 pytest.importorskip("aamc_bandit")
 
@@ -46,3 +49,24 @@ def test_replicas_end_in_the_state_of_a_single_learner(url: str) -> None:
     finally:
         for replica in replicas:
             replica.close()
+
+
+def test_a_forgotten_user_goes_from_every_replica(url: str) -> None:
+    def serving() -> MetaController:
+        return MetaController.build(router=ROUTER, pool=POOL, store=url, plugins=get_plugin_manager(), seed=1)
+
+    with serving() as first, serving() as second:
+        for controller, user in ((first, "ann"), (second, "bob"), (second, "ann")):
+            controller.feedback(controller.route("Hi", user=user, session="s").id, quality=1.0)
+        both = first.learner, second.learner
+        for learner in both:
+            learner.flush(60)
+        assert [learner.is_learner for learner in both] == [True, False]
+        assert state_of(first.router) == state_of(second.router)
+        assert b"ann" in state_of(second.router)
+        second.forget("ann")
+        for learner in both:
+            learner.flush(60)
+        assert state_of(first.router) == state_of(second.router)
+        assert b"ann" not in state_of(second.router)
+        assert second.router.evidence.entities("user").keys() == {"bob"}

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Batch, Row, Write, user_digest
+from aamc_sdk.log import Batch, Erasure, Export, Row, Write, user_digest
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.connections import Connections, Leases
@@ -138,6 +138,25 @@ class PostgresStore(SharedStore):
             if count < limit:
                 self._states.forget(connection, user_digest(user))
         return count
+
+    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        with self._writing(self._lock_key, self._states_key) as connection:
+            count, position = self._entries.erase_of_tenant(connection, erasure, after, limit)
+            if count < limit:
+                self._states.forget(connection, erasure.digest)
+                if erasure.user is None:
+                    self._partitions.erase_tenant(connection, erasure.tenant)
+        return count, position
+
+    def exports(self) -> Sequence[Export]:
+        """Return the files that entries of this log were exported to."""
+        with self._reading() as connection:
+            return [Export(*found) for found in self._tables.run(connection, "SELECT path, format FROM {exports} ORDER BY path")]
+
+    def note_export(self, export: Export) -> None:
+        """Remember a file that entries are exported to."""
+        with self._writing(self._states_key) as connection:
+            self._tables.run(connection, "INSERT INTO {exports} VALUES (%s, %s) ON CONFLICT (path) DO NOTHING", export.path, export.format)
 
     def _retain(self) -> int:
         dropped = 0

@@ -16,13 +16,13 @@ from aamc_sdk.log import (
     DECISION,
     FEEDBACK,
     Batch,
+    Erasure,
     Excerpt,
     Retention,
     Row,
     Templates,
     Write,
     begins_partition,
-    erased,
     erased_if_forgotten,
     followed,
     replaced_rows,
@@ -65,7 +65,8 @@ _COPY = """COPY {entries} (partition, position, kind, id, decision_id, candidate
     FROM STDIN"""
 _HOLD = """INSERT INTO {pending} (kind, id, decision_id, candidate, content, time, revision) VALUES (%s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (kind, id, revision) DO UPDATE SET candidate = excluded.candidate, content = excluded.content, time = excluded.time"""
-_ERASE = """UPDATE {entries} SET json = NULL, packed = %s, embedding = NULL, digest = NULL, fingerprint = NULL, user_id = NULL
+_ERASE = """UPDATE {entries} SET json = NULL, packed = %s, embedding = NULL, digest = NULL, fingerprint = NULL, user_id = NULL,
+        tenant = CASE WHEN %s THEN NULL ELSE tenant END
     WHERE partition = %s AND decision_id = %s AND kind = 'decision'"""
 _END = """UPDATE {version} SET position = %s; COMMIT"""
 
@@ -229,13 +230,25 @@ class Entries:
     def erase(self, connection: psycopg.Connection, user: str, limit: int) -> int:
         """Erase some decisions of a user in all partitions. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
         found = self._tables.run(connection, "SELECT {rule_row} FROM {entries} WHERE user_id = %s LIMIT %s", user, limit).fetchall()
+        self._erase_found(connection, Erasure(user), found)
+        return len(found)
+
+    def erase_of_tenant(self, connection: psycopg.Connection, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase some decisions of a tenant after a position; return how many, and the last one's position."""
+        query: LiteralString = """SELECT position, {rule_row} FROM {entries}
+            WHERE position > %s AND kind = 'decision' AND tenant = %s AND (%s::text IS NULL OR user_id = %s) ORDER BY position LIMIT %s"""
+        found = self._tables.run(connection, query, after, erasure.tenant, erasure.user, erasure.user, limit).fetchall()
+        self._erase_found(connection, erasure, [each for _, *each in found])
+        return len(found), found[-1][0] if found else after
+
+    def _erase_found(self, connection: psycopg.Connection, erasure: Erasure, found: Sequence[Any]) -> None:
+        """Erase what ``{rule_row}`` selected."""
         templates = Templates()
         templates.extend(self._templates_after(connection, 0))
-        packed = [templates.pack(erased(row)) for row in self._rows(connection, found)]
+        packed = [templates.pack(erasure.applied(row)) for row in self._rows(connection, found)]
         self._keep_templates(connection, len(templates), [template for _, template in packed if template is not None])
-        values = [(content, each[0], each[3]) for each, (content, _) in zip(found, packed, strict=True)]
+        values = [(content, erasure.user is None, each[0], each[3]) for each, (content, _) in zip(found, packed, strict=True)]
         connection.cursor().executemany(self._tables.query(_ERASE), values)
-        return len(found)
 
     def batch(self, connection: psycopg.Connection, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position, with the entries that belong to them."""
@@ -258,6 +271,7 @@ class Entries:
             follows=followed(after, name, state.start, state.position),
             replaced=self._replaced(connection, rows),
             start=state.start,
+            positions=[each[0] for each in found],
         )
 
     def add_outcomes(self, connection: psycopg.Connection, found: RowOutcomes, since: float | None, until: float | None) -> None:

@@ -128,6 +128,12 @@ class Partitions:
         """Return the sums over all dropped decisions."""
         return [aggregate_from(content) for (content,) in self._tables.run(connection, "SELECT content FROM {aggregates} ORDER BY key")]
 
+    def erase_tenant(self, connection: psycopg.Connection, tenant: str | None) -> None:
+        """Erase the name of a tenant from the aggregates."""
+        nameless = [attrs.evolve(each, tenant=None) if each.tenant == tenant else each for each in self.aggregates(connection)]
+        self._tables.run(connection, "DELETE FROM {aggregates}")
+        self._add(connection, combined(nameless))
+
     def _add(self, connection: psycopg.Connection, aggregates: list[Aggregate]) -> None:
         keys = [aggregate_key(each) for each in aggregates]
         known = self._tables.run(connection, "SELECT content FROM {aggregates} WHERE key = ANY(%s)", keys)

@@ -45,7 +45,8 @@ _NEW = """
     CREATE TABLE {deltas} (
         name TEXT NOT NULL, after BIGINT NOT NULL, position BIGINT NOT NULL, content BYTEA NOT NULL, epoch BIGINT NOT NULL, last TEXT NOT NULL,
         PRIMARY KEY (name, after));
-    CREATE TABLE {aggregates} (key TEXT PRIMARY KEY, content TEXT NOT NULL)
+    CREATE TABLE {aggregates} (key TEXT PRIMARY KEY, content TEXT NOT NULL);
+    CREATE TABLE {exports} (path TEXT PRIMARY KEY, format TEXT NOT NULL)
 """
 _STATES = """
     CREATE TABLE {snapshots} (
@@ -109,7 +110,7 @@ _CHILD = """
     ALTER TABLE {entries} ATTACH PARTITION {child} FOR VALUES IN ({number})
 """
 """A table that is attached, other than one that is made as a partition, does not wait for readers."""
-_NAMES = ("entries", "pending", "partitions", "templates", "views", "snapshots", "deltas", "aggregates", "erasures", "version")
+_NAMES = ("entries", "pending", "partitions", "templates", "views", "snapshots", "deltas", "aggregates", "exports", "erasures", "version")
 _CONTENT = "json, packed, "
 _TAIL = "revision, coalesce(encode(digest, 'hex'), fingerprint, '')"
 
@@ -171,7 +172,7 @@ class Tables:
 
     def drop(self, connection: psycopg.Connection) -> None:
         """Delete the tables."""
-        names = "{entries}, {pending}, {partitions}, {templates}, {deltas}, {aggregates}, {snapshots}, {erasures}, {version}"
+        names = "{entries}, {pending}, {partitions}, {templates}, {deltas}, {aggregates}, {exports}, {snapshots}, {erasures}, {version}"
         self.run(connection, "DROP TABLE " + names)
 
     def make_child(self, connection: psycopg.Connection, number: int) -> None:

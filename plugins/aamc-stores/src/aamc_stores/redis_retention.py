@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import attrs
+
 from aamc_sdk.log import (
     DECISION,
     FEEDBACK,
@@ -45,6 +47,17 @@ class RedisRetention:
         firsts = {number: number_of(kept[str(number)]) for number in numbers}
         lasts = dict(zip(numbers, [firsts[later] - 1 for later in numbers[1:]], strict=False))
         return [partition_from(number, kept[str(number)], int(sizes.get(str(number), 0)), lasts.get(number)) for number in numbers]
+
+    def without_tenant(self, tenant: str | None) -> list[Op]:
+        """Return the commands that erase the name of a tenant from the aggregates."""
+        kept = self.aggregates()
+        named = [each for each in kept if each.tenant == tenant]
+        if not named:
+            return []
+        sums = combined(attrs.evolve(each, tenant=None) if each.tenant == tenant else each for each in kept)
+        key = self._server.key("aggregates")
+        put = [["HSET", key, aggregate_key(each), aggregate_text(each)] for each in sums if each.tenant is None]
+        return [["HDEL", key, *map(aggregate_key, named)], *put]
 
     def aggregates(self) -> list[Aggregate]:
         """Return the sums over the decisions that were dropped."""

@@ -11,7 +11,7 @@ import logging
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 import msgspec
@@ -268,8 +268,11 @@ class TrialLog:
             raise ValueError(str(error)) from error
         self.position, self.epoch, self.last, self.start = snapshot.position, snapshot.epoch, snapshot.last or None, saved.start
         judged = (saved.judged[start : start + _DIGEST] for start in range(0, len(saved.judged), _DIGEST))
-        self._seen = dict.fromkeys(judged, _JUDGED)
-        self._seen.update(saved.calls)
+        self._seen.clear()
+        for name in judged:
+            self._seen[name] = _JUDGED
+        for name, ends in saved.calls.items():
+            self._seen[name] = ends
         self._restored = True
         for each in saved.trials:
             trial = Trial(each.kind, *each.labels, stable_version=each.versions[0], candidate_version=each.versions[1])
@@ -364,9 +367,15 @@ def _compared(kind: str, note: _Note, decision: _Decision, judged: str, quality:
     stable = (note.stable.probabilities or {}) if kind == canary.NOTE else possible
     if not (stable.keys() <= possible.keys() and candidate.keys() <= possible.keys()):
         return "no_overlap"
-    bound = max([abs((candidate.get(name, 0.0) - stable.get(name, 0.0)) / probability) for name, probability in possible.items()])
+    sides = [_values(side, possible) for side in (candidate, stable)]
+    bound = max([abs((new - old) / probability) for new, old, probability in zip(*sides, possible.values(), strict=True)])
     chosen = possible[decision.candidate]
     return Judgement(quality, stable.get(decision.candidate, 0.0) / chosen, candidate.get(decision.candidate, 0.0) / chosen, bound)
+
+
+def _values(side: dict[str, float], names: Mapping[str, float]) -> Iterable[float]:
+    """Return probabilities in the order of names; 0 for names without one."""
+    return side.values() if [*side] == [*names] else [side.get(name, 0.0) for name in names]
 
 
 def _mixture(note: _Note) -> dict[str, float]:

@@ -1,0 +1,58 @@
+"""What a format of exported logs must offer: a store class that also writes the files that it reads."""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from aamc_sdk.log.rows import Erasure, Row
+
+
+@attrs.frozen
+class Export:
+    """A file that entries of a log were exported to.
+
+    Attributes:
+        path: The file.
+        format: Its format: the name of a store that reads it.
+    """
+
+    path: str
+    format: str
+
+
+class ExportWriter(abc.ABC):
+    """Writes one file; a context, after which the file is complete, or not there if the block failed."""
+
+    @abc.abstractmethod
+    def __enter__(self) -> ExportWriter: ...
+
+    @abc.abstractmethod
+    def __exit__(self, *error: Any) -> None: ...
+
+    @abc.abstractmethod
+    def add(self, position: int, row: Row) -> None:
+        """Add an entry; positions ascend."""
+
+
+class ExportFormat(abc.ABC):
+    """The part of a store class that writes files which the store then reads."""
+
+    suffix: str
+
+    @classmethod
+    @abc.abstractmethod
+    def writer(cls, path: Path) -> ExportWriter:
+        """Return a writer of a file."""
+
+    @classmethod
+    @abc.abstractmethod
+    def erase(cls, path: Path, erasure: Erasure) -> int:
+        """Write a file again without whose decisions are erased; return how many they are.
+
+        Raises:
+            DataError: There is no such file, or it is none of this format.
+        """

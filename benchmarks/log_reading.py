@@ -1,0 +1,105 @@
+"""The processor time that reading a log takes: for off-policy estimates, for figures alone, and for the report on a canary.
+
+The log has a decision of a canary for each request, with a call and feedback. With ``--before``, the same is measured with the source tree of
+an earlier version, on a log that it wrote itself; the ratio is of seconds for each decision. Prints JSON lines.
+
+    python benchmarks/log_reading.py --decisions 100000
+    git worktree add /tmp/before db18fdc && python benchmarks/log_reading.py --decisions 20000 --before /tmp/before
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aamc_experiments.off_policy.logged_decisions import read_log
+
+from aamc_sdk import MetaController
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.types import Attempt, Feedback
+
+REQUESTS = 1000
+ROUTER = {"name": "canary", "stable": "thompson", "candidate": "epsilon-greedy", "share": 0.2}
+
+
+def write(url: str, decisions: int) -> None:
+    """Write the log."""
+    generator = np.random.default_rng(0)
+    with MetaController.build(router=ROUTER, store=url, seed=0) as controller:
+        for start in range(0, decisions, REQUESTS):
+            made = controller.route_batch([f"request {start + n} about sorting lists" for n in range(min(REQUESTS, decisions - start))])
+            controller.store.add_attempts(
+                [Attempt(each.id, 0, each.candidate, cost_usd=0.001, latency_ms=100.0 + n, output_tokens=100 + n) for n, each in enumerate(made)]
+            )
+            judged = [Feedback(decision_id=each.id, quality=float(generator.random() < 0.7)) for each in made]
+            controller.store.add_feedback([(feedback, None) for feedback in judged])
+
+
+def report(store: Store) -> Any:
+    """Read the trials, with the function of this version or of an earlier one."""
+    try:
+        module = importlib.import_module("aamc_bandit.trials.trial_log")
+    except ModuleNotFoundError:
+        module = importlib.import_module("aamc_bandit.trials.trial_statistics")
+    return module.read_trials(store)
+
+
+def seconds(read: Callable[[Store], Any], url: str) -> float:
+    """Return the processor time of one reading; the least of three."""
+    times = []
+    for _ in range(3):
+        store = open_store(url, get_plugin_manager(), existing=True)
+        begun = time.process_time()
+        read(store)
+        times.append(time.process_time() - begun)
+        store.close()
+    return min(times)
+
+
+def measure(decisions: int) -> dict[str, float]:
+    """Write a log and return the seconds of each reading."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:{Path(folder) / 'log.db'}"
+        write(url, decisions)
+        size = (Path(folder) / "log.db").stat().st_size
+        read = {"estimates": read_log, "figures": lambda store: store.outcomes(), "canary": report}
+        return {**{name: seconds(function, url) for name, function in read.items()}, "bytes_per_decision": size / decisions}
+
+
+def measured_before(source: Path, decisions: int) -> dict[str, float]:
+    """Return what :func:`measure` returns with an earlier source tree."""
+    paths = [str(source), *map(str, sorted((source / "plugins").glob("*/src")))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, __file__, "--decisions", str(decisions)]
+    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)  # this file
+    times: dict[str, float] = json.loads(found.stdout)["seconds"]
+    return times
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Processor time of reading a log.")
+    parser.add_argument("--decisions", type=int, default=100_000, help="decisions in the log")
+    parser.add_argument("--before", type=Path, help="source tree of an earlier version, to compare with")
+    options = parser.parse_args()
+    now = measure(options.decisions)
+    print(json.dumps({"decisions": options.decisions, "seconds": now}), flush=True)
+    if options.before is not None:
+        before = measured_before(options.before, options.decisions)
+        print(json.dumps({"before": before, "ratio": {name: before[name] / now[name] for name in now}}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Learning from a log that drops its oldest partitions: a snapshot and the log after it are all that a router needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import attrs
+import pytest
+
+from aamc_sdk.log import Retention, SqliteOptions, SqliteStore
+from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.serving import Learner
+from aamc_sdk.testing import POOL, make_dataset, make_request
+from aamc_sdk.types import Decision, Feedback, Preference, Query, Records
+
+from .test_learner import Changing, learned
+
+DAY = 24 * 3600.0
+
+
+class Clock:
+    """The time that the log sees."""
+
+    def __init__(self) -> None:
+        self.now = 20_000.5 * DAY
+
+    def __call__(self) -> float:
+        return self.now
+
+    def reading(self) -> ClockReading:
+        return ClockReading(self.now, self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock)
+    monkeypatch.setattr(ClockReading, "now", clock.reading)
+    return clock
+
+
+def opened(path: Path) -> SqliteStore:
+    return SqliteStore(f"sqlite:{path}", SqliteOptions(retention=Retention(days=2)))
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
+    with closing(opened(tmp_path / "log.db")) as store:
+        yield store
+
+
+def judge(store: SqliteStore, *names: str) -> None:
+    """Log a decision of each name's first letter, and feedback 0.5 on it."""
+    for name in names:
+        asked = attrs.evolve(make_request(make_dataset(1)), queries=[Query("Hi", user=name[0])])
+        store.add_decisions(Records([Decision(name, POOL.names[0], 1.0, Preference(), time=time.time())], asked))
+        store.add_feedback([(Feedback(decision_id=name, quality=0.5, time=time.time()), None)])
+
+
+def two_days(store: SqliteStore, clock: Clock) -> None:
+    """Log a day that retention drops, and one that it keeps."""
+    judge(store, "ann1", "bob1")
+    clock.now += DAY
+    judge(store, "ann2", "cat1")
+    clock.now += 2 * DAY + 1
+
+
+def test_a_router_keeps_what_it_learned_from_a_partition_that_is_gone(store: SqliteStore, clock: Clock) -> None:
+    two_days(store, clock)
+    assert learned(store, Changing()).judged == {"a": 1.0, "b": 0.5, "c": 0.5}
+    assert store.retain() == 2
+    judge(store, "bob2")
+    again = learned(store, Changing())
+    assert (again.judged, again.made) == ({"a": 1.0, "b": 1.0, "c": 0.5}, 5)
+
+
+def test_a_forgotten_user_goes_from_the_state_of_a_partition_that_is_gone(store: SqliteStore, clock: Clock, tmp_path: Path) -> None:
+    two_days(store, clock)
+    router = Changing()
+    learner = Learner(store, router, lambda _: None)
+    learner.close()
+    assert store.retain() == 2
+    assert b'"a": 1.0' in kept_bytes(tmp_path)
+    learner = Learner(store, router := Changing(), lambda _: None)
+    store.forget("a")
+    learner.flush(10)
+    assert router.judged == {"b": 0.5, "c": 0.5}  # all of that user's share, of the kept partition too
+    assert store.health()["floors_to_clean"] == 0
+    learner.close()
+    assert learned(store, Changing()).judged == router.judged
+
+
+def test_a_lost_start_after_a_user_was_forgotten_loses_nothing(store: SqliteStore, clock: Clock, tmp_path: Path) -> None:
+    two_days(store, clock)
+    learned(store, Changing())
+    assert store.retain() == 2
+    store.forget("a")  # by another program, and no router has cleaned its state yet
+    assert store.health()["floors_to_clean"] == 1
+    with closing(opened(tmp_path / "log.db")) as other:
+        assert learned(other, Changing()).judged == {"b": 0.5, "c": 0.5}
+        assert other.health()["floors_to_clean"] == 0
+
+
+def test_a_process_that_lags_misses_nothing_of_what_was_dropped(store: SqliteStore, clock: Clock, tmp_path: Path) -> None:
+    """The dropped feedback lies after a kept decision that the process has learned, so only the log's start tells."""
+    judge_late = Feedback(decision_id="ann1", quality=0.5, source="late", time=clock.now)
+    two_days(store, clock)
+    with closing(opened(tmp_path / "log.db")) as slow:
+        router = Changing()
+        behind = Learner(slow, router, lambda _: None)
+        behind._closed = True  # its thread pauses, as a process that is stopped
+        behind.wake()
+        behind._thread.join()
+        store.add_feedback([(judge_late, None)])
+        learned(store, Changing())
+        assert store.retain() == 2
+        judge(store, "bob2")
+        behind._closed = False
+        behind._catch_up(report=True)
+        assert router.judged == {"a": 1.5, "b": 1.0, "c": 0.5}
+
+
+def kept_bytes(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
