@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-import attrs
-
-from aamc_sdk.log import DECISION, Erasure, aggregate_key, aggregate_text, columns_of, combined, user_of
+from aamc_sdk.log import DECISION, Erasure, columns_of, user_of
 from aamc_stores.redis_arguments import binary
 from aamc_stores.redis_group import DecisionHash
 from aamc_stores.redis_keys import EMBEDDING, LATEST, WHOLE, StoredEntry, old_field_of, value_of, with_number
@@ -72,7 +70,8 @@ class RedisErasure:
         if is_last:
             checks += [self._states.check(facts), (str(facts.start or ""), "GET", self._server.key("start"))]
             ops += self._states.dropped()
-            ops += self._nameless(erasure)
+            if erasure.user is None:
+                ops += self._divided.without_tenant(erasure.tenant)
             ops.append(["HSET", self._server.key("tombstones"), erasure.digest, repr(facts.now)])
             ops.append(["SET", self._server.key("epoch"), str(facts.epoch + 1)])
         return self._server.commit(checks, ops, always=True) is not None
@@ -87,11 +86,3 @@ class RedisErasure:
         if user := user_of(entry.row):
             ops.append(["SREM", self._server.key(f"user:{user}"), row.id])
         return ops
-
-    def _nameless(self, erasure: Erasure) -> list[Op]:
-        """Return the commands that erase the name of a tenant from the aggregates."""
-        if erasure.user is not None or erasure.tenant is None:
-            return []
-        nameless = [attrs.evolve(each, tenant=None) if each.tenant == erasure.tenant else each for each in self._divided.aggregates()]
-        key = self._server.key("aggregates")
-        return [["DEL", key], *(["HSET", key, aggregate_key(each), aggregate_text(each)] for each in combined(nameless))]

@@ -1,12 +1,12 @@
 """The scripts that a Redis server runs for a log.
 
-A group of writes is committed in two steps. COMMIT looks whether what the group was computed from is still so, and keeps the whole group as one
-value, the journal. APPLY then writes the journal's commands and deletes it. A server that is killed in the middle of a transaction keeps its
+A group of writes is committed in two steps. COMMIT looks whether what the group was computed from is still so, and keeps the whole group by one
+command, the journal. APPLY then writes the journal's commands and deletes it. A server that is killed in the middle of a transaction keeps its
 beginning in the append-only file, and runs that with the first transaction after its next start (Redis 7 does). A single command is there whole or
 not at all, so the journal is; and its commands only set values, so it does no harm that some of them run twice. Every reader and
 writer finishes a journal that is left before it goes on. A group is acknowledged after both steps.
 
-A journal is a base position and a size in 8 bytes each, and a MessagePack array of commands: ``[name, argument, ...]`` is a command as it is;
+A journal is a hash: a base position and a size in 8 bytes each, and a MessagePack array of commands: ``[name, argument, ...]`` is a command as it is;
 ``[1, n, key, field, value, place, write]`` sets a field to the position base + n and a value, and appends the place to the stream; with a write, the
 field ``p`` too; ``[2, n, key, field, value]`` only sets the field; ``[3, number]`` sets a partition's size; ``[4, n]`` sets the log's last position.
 """
@@ -15,11 +15,11 @@ from __future__ import annotations
 
 _APPLY = """
 local function apply()
-    local journal = redis.call('GET', P .. 'journal')
-    if not journal then return end
-    local base, size = struct.unpack('>I8I8', journal)
+    local journal = redis.call('HMGET', P .. 'journal', 'begin', 'ops')
+    if not journal[2] then return end
+    local base, size = struct.unpack('>I8I8', journal[1])
     local stream = P .. 'stream'
-    for _, op in ipairs(cmsgpack.unpack(string.sub(journal, 17))) do
+    for _, op in ipairs(cmsgpack.unpack(journal[2])) do
         local kind = op[1]
         if kind == 1 or kind == 2 then
             local position = base + op[2]
@@ -46,26 +46,64 @@ end
 """
 _PACK = """
 if redis.call('EXISTS', P .. 'journal') == 1 then return false end
-local function bin(text) return text and '\\198' .. struct.pack('>I4', #text) .. text or '\\192' end
-local function num(value) return '\\203' .. struct.pack('>d', tonumber(value) or 0) end
-local function list(items) return '\\221' .. struct.pack('>I4', #items) .. table.concat(items) end
+local parts, filled = {}, 0
+local function put(text)
+    filled = filled + 1
+    parts[filled] = text
+end
+local function bin(text)
+    if text then
+        put('\\198' .. struct.pack('>I4', #text))
+        put(text)
+    else
+        put('\\192')
+    end
+end
+local function num(value) put('\\203' .. struct.pack('>d', tonumber(value) or 0)) end
+local function list(size) put('\\221' .. struct.pack('>I4', size)) end
+local function later()
+    put('')
+    return filled
+end
+local function list_at(place, size) parts[place] = '\\221' .. struct.pack('>I4', size) end
+local function answer() return table.concat(parts) end
 local function get(name) return redis.call('GET', P .. name) end
 local function facts()
     local now, newest, first = redis.call('TIME'), get('newest'), redis.call('HGET', P .. 'templates', '1')
-    return list({num(now[1] + now[2] / 1000000), num(get('position')), num(get('start')), num(get('epoch')), bin(get('states') or ''),
-        num(redis.call('HLEN', P .. 'templates')), bin(first and redis.sha1hex(first) or ''), num(redis.call('HLEN', P .. 'tombstones')),
-        bin(newest), bin(newest and redis.call('HGET', P .. 'partitions', newest)), num(newest and redis.call('HGET', P .. 'sizes', newest))})
+    list(11)
+    num(now[1] + now[2] / 1000000)
+    num(get('position'))
+    num(get('start'))
+    num(get('epoch'))
+    bin(get('states') or '')
+    num(redis.call('HLEN', P .. 'templates'))
+    bin(first and redis.sha1hex(first) or '')
+    num(redis.call('HLEN', P .. 'tombstones'))
+    bin(newest)
+    bin(newest and redis.call('HGET', P .. 'partitions', newest))
+    num(newest and redis.call('HGET', P .. 'sizes', newest))
 end
-local function decision(id)
-    local found = redis.call('HGETALL', P .. 'decision:' .. id)
-    local items = {bin(id), num(#found / 2)}
+local function hash(id)
+    local found, place, size = redis.call('HGETALL', P .. 'decision:' .. id), later(), 2
+    bin(id)
+    num(#found / 2)
     for i = 1, #found, 2 do
         if found[i] ~= 'e' and found[i] ~= 'embedding' then
-            items[#items + 1] = bin(found[i])
-            items[#items + 1] = bin(found[i + 1])
+            bin(found[i])
+            bin(found[i + 1])
+            size = size + 2
         end
     end
-    return list(items)
+    list_at(place, size)
+end
+local function decision(owner)
+    local kept = redis.call('HMGET', P .. 'decision:' .. owner, 'd', 'decision/' .. owner, 'e', 'embedding', 'position')
+    list(5)
+    bin(owner)
+    bin(kept[1])
+    bin(kept[2])
+    bin(kept[3] or kept[4])
+    bin(kept[5])
 end
 """
 
@@ -82,7 +120,7 @@ for _, check in ipairs(cmsgpack.unpack(ARGV[1])) do
 end
 local base = tonumber(redis.call('GET', P .. 'position')) or 0
 local size = (tonumber(redis.call('HGET', P .. 'sizes', ARGV[3])) or 0) + ARGV[4]
-redis.call('SET', P .. 'journal', struct.pack('>I8I8', base, size) .. ARGV[2])
+redis.call('HSET', P .. 'journal', 'begin', struct.pack('>I8I8', base, size), 'ops', ARGV[2])
 return base
 """
 COMMIT = _script("", _APPLY, _COMMIT)
@@ -100,28 +138,38 @@ EXCERPT = _script(
     _PACK,
     """
 local asked = cmsgpack.unpack(ARGV[1])
-local there, decisions, feedback, old = {}, {}, {}, get('moved')
-for i, id in ipairs(asked[1]) do
+local there, old = {}, get('moved')
+list(3)
+facts()
+local decisions, size = later(), #asked[1]
+for _, id in ipairs(asked[1]) do
     there[id] = true
-    decisions[i] = decision(id)
+    hash(id)
 end
-for _, id in ipairs(asked[2]) do
-    local kept = get('feedback:' .. id)
-    if kept then
-        local owner = string.sub(kept, 1, 1) == '=' and string.sub(kept, 2)
-        if owner and not there[owner] then
-            there[owner] = true
-            decisions[#decisions + 1] = decision(owner)
-        end
+local kept = {}
+for i, id in ipairs(asked[2]) do
+    kept[i] = get('feedback:' .. id)
+    local owner = kept[i] and string.sub(kept[i], 1, 1) == '=' and string.sub(kept[i], 2)
+    if owner and not there[owner] then
+        there[owner] = true
+        hash(owner)
+        size = size + 1
     end
+end
+list_at(decisions, size)
+local feedback, found = later(), 0
+for i, id in ipairs(asked[2]) do
     local revisions = old and redis.call('HVALS', P .. 'revisions:' .. id) or {}
-    if kept or #revisions > 0 then
-        local items = {bin(id), bin(kept)}
-        for i = 1, #revisions do items[2 + i] = bin(revisions[i]) end
-        feedback[#feedback + 1] = list(items)
+    if kept[i] or #revisions > 0 then
+        found = found + 1
+        list(2 + #revisions)
+        bin(id)
+        bin(kept[i])
+        for _, revision in ipairs(revisions) do bin(revision) end
     end
 end
-return list({facts(), list(decisions), list(feedback)})
+list_at(feedback, found)
+return answer()
 """,
 )
 """Returns facts on the log, the hashes of some decisions, and the keys of some feedback; nothing while a journal is there."""
@@ -151,18 +199,26 @@ local function holder(place)
 end
 local before = after > 0 and redis.call('XRANGE', P .. 'stream', id(after), id(after)) or {}
 local found = limit > 0 and redis.call('XRANGE', P .. 'stream', id(after + 1), '+', 'COUNT', limit) or {}
-local entries, decisions, there = {}, {}, {}
-for i, entry in ipairs(found) do
+local there, owners = {}, {}
+list(4)
+facts()
+bin(before[1] and before[1][2][2])
+list(#found)
+for _, entry in ipairs(found) do
     local place = entry[2][2]
     local owner, value = holder(place)
-    entries[i] = list({num(string.match(entry[1], '^%d+')), bin(place), bin(value)})
+    list(3)
+    num(string.match(entry[1], '^%d+'))
+    bin(place)
+    bin(value)
     if value and ARGV[3] == '1' and not there[owner] then
         there[owner] = true
-        local kept = redis.call('HMGET', P .. 'decision:' .. owner, 'd', 'decision/' .. owner, 'e', 'embedding', 'position')
-        decisions[#decisions + 1] = list({bin(owner), bin(kept[1]), bin(kept[2]), bin(kept[3] or kept[4]), bin(kept[5])})
+        owners[#owners + 1] = owner
     end
 end
-return list({facts(), bin(before[1] and before[1][2][2]), list(entries), list(decisions)})
+list(#owners)
+for _, owner in ipairs(owners) do decision(owner) end
+return answer()
 """,
 )
 """Returns facts on the log, the place at a position, the places and entries after it, and their decisions; nothing while a journal is there.
@@ -174,12 +230,12 @@ DECISIONS = _script(
     " flags=no-writes",
     _PACK,
     """
-local decisions = {}
-for i, owner in ipairs(cmsgpack.unpack(ARGV[1])) do
-    local kept = redis.call('HMGET', P .. 'decision:' .. owner, 'd', 'decision/' .. owner, 'e', 'embedding', 'position')
-    decisions[i] = list({bin(owner), bin(kept[1]), bin(kept[2]), bin(kept[3] or kept[4]), bin(kept[5])})
-end
-return list({facts(), list(decisions)})
+local owners = cmsgpack.unpack(ARGV[1])
+list(2)
+facts()
+list(#owners)
+for _, owner in ipairs(owners) do decision(owner) end
+return answer()
 """,
 )
 """Returns facts on the log, and some decisions; nothing while a journal is there."""
