@@ -14,8 +14,7 @@ from typing import Any
 import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Batch, Erasure, Export, Row, Write, user_digest
-from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.log import Batch, Erasure, Export, Row, RowOutcomes, Write, user_digest
 from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.connections import AWAY, Connections, Leases
 from aamc_stores.postgres_entries import Entries

@@ -21,6 +21,7 @@ from aamc_sdk.log import (
     Excerpt,
     Retention,
     Row,
+    RowOutcomes,
     Templates,
     Write,
     begins_partition,
@@ -30,7 +31,6 @@ from aamc_sdk.log import (
     revised_ids,
     run_writes,
 )
-from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.types import Partition
 from aamc_stores.postgres_tables import Tables, column_values
 

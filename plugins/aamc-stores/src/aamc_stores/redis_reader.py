@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, columns_of, followed, replaced_rows, revised_ids
-from aamc_sdk.log.outcomes import RowOutcomes, is_within
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, RowOutcomes, columns_of, followed, is_within, replaced_rows, revised_ids
 from aamc_sdk.types import FIGURES, LoggedOutcomes
 from aamc_stores.redis_arguments import packed
 from aamc_stores.redis_group import LoadedExcerpt
