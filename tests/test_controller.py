@@ -459,10 +459,12 @@ def test_what_is_no_run_cannot_be_loaded(run: Path, tmp_path: Path) -> None:
         MetaController.load(run, router="slow", plugins=installed())
 
 
-def test_the_program_in_the_page_on_the_log_runs() -> None:
+def test_the_programs_in_the_page_on_the_log_run() -> None:
     page = Path(__file__).parents[1] / "docs" / "explanation" / "decision-log.md"
-    (program,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    subprocess.run([sys.executable, "-c", program], check=True)
+    programs = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_closed_controller_refuses(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_each_acknowledged_piece_counts_once_in_the_log_or_in_the_sums(postgres_
         late = PostgresStore(postgres_server.url, SharedOptions(prefix=prefix, spool=str(tmp_path / f"{number}.db")))
         late.flush()
         late.close()
-    rows = list(store.entries())
+    rows = [row for _, row in store.placed()]
     judged = [row.decision_id for row in rows if row.kind == "feedback"]
     made = {row.id for row in rows if row.kind == "decision"}
     assert len(judged) == len(set(judged))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -297,27 +299,32 @@ def test_one_process_learns_until_it_closes(log, prefix):
     wait_until(lambda: second.is_learner("router"))
 
 
-def _learn(open_it: Open, elected: multiprocessing.Queue) -> None:
-    elected.put(open_it().is_learner("router"))
-    signal.pause()
+LEARNER = """
+import signal, sys
+from aamc_stores import postgres
+from aamc_stores.shared import SharedOptions
+
+url, prefix, spool = sys.argv[1:]
+postgres.LEASE_SECONDS = 1.0
+store = postgres.PostgresStore(url, SharedOptions(prefix=prefix, spool=spool))
+print(store.is_learner("router"), flush=True)
+signal.pause()
+"""
 
 
 @pytest.mark.parametrize("last_signal", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_learner_that_is_lost_is_replaced_within_seconds(log, monkeypatch, last_signal):
+def test_a_learner_that_is_lost_is_replaced_within_seconds(log, postgres_server, prefix, tmp_path, monkeypatch, last_signal):
     monkeypatch.setattr(postgres, "LEASE_SECONDS", 1.0)
     store = log()
-    context = multiprocessing.get_context("fork")
-    elected = context.Queue()
-    child = context.Process(target=_learn, args=(log, elected))
-    child.start()
-    try:
-        assert elected.get(timeout=60)
-        assert not store.is_learner("router")
-        os.kill(child.pid, last_signal)
-        wait_until(lambda: store.is_learner("router"), 30)
-    finally:
-        child.kill()
-        child.join(60)
+    arguments = [postgres_server.url, prefix, str(tmp_path / "other.db")]
+    with subprocess.Popen([sys.executable, "-c", LEARNER, *arguments], stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout.readline() == "True\n"
+            assert not store.is_learner("router")
+            child.send_signal(last_signal)
+            wait_until(lambda: store.is_learner("router"), 30)
+        finally:
+            child.kill()
 
 
 def test_a_learner_is_elected_anew_after_a_server_restart(log, postgres_server):
