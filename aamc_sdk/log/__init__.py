@@ -7,7 +7,7 @@ from aamc_sdk.log.exports import Selection, export_files
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
-from aamc_sdk.log.learned_states import continues, leading_on
+from aamc_sdk.log.learned_states import continues, leading_on, replaced_deltas
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.outcomes import RowOutcomes, decoded, is_within
@@ -94,6 +94,7 @@ __all__ = [
     "read_batches",
     "record_from",
     "renewed_since",
+    "replaced_deltas",
     "replaced_rows",
     "revised_ids",
     "run_writes",

@@ -256,6 +256,13 @@ def check_deltas_are_a_chain(subject: Subject) -> None:
         store.put_snapshot("kit", Snapshot(6, b"whole again"))
         require(store.deltas("kit", 2, 0) is None, "a full snapshot must end the deltas before it")
         require(list(store.deltas("kit", 6, 0) or ()) == [], "no delta leads on from the newest state")
+        for delta in (StateDelta(6, 9, b"third"), StateDelta(9, 12, b"fourth")):
+            store.put_delta("kit", delta)
+        store.put_snapshot("kit", Snapshot(8, b"between two deltas"))
+        found = store.deltas("kit", 8, 0)
+        require(found is not None and not list(found), "a full snapshot from which no delta leads on must end the deltas after it too")
+        require(store.deltas("kit", 9, 0) is None, "nothing leads on from a state whose deltas a full snapshot has ended")
+        require(store.put_delta("kit", StateDelta(8, 10, b"fifth")), "the next delta must lead on from the full snapshot")
 
 
 def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:

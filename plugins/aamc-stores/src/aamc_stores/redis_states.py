@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_sdk.log import MAX_SNAPSHOTS, continues, decode, encode, leading_on
+from aamc_sdk.log import MAX_SNAPSHOTS, continues, decode, encode, leading_on, replaced_deltas
 from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.redis_arguments import binary, packed
 from aamc_stores.redis_scripts import DECISIONS, LEASE, RELEASE
@@ -107,7 +107,8 @@ class RedisStates:
                 floors[name] = new
             elif newest is None or newest < new.position:
                 kept[name] = new
-                gone = [str(delta.position) for delta in chain if delta.after < new.position]
+                replaced = replaced_deltas([delta.after for delta in chain], new.position)
+                gone = [str(delta.position) for delta in chain if delta.after in replaced]
                 ops += [["HDEL", self._deltas(name), *gone[start : start + 1000]] for start in range(0, len(gone), 1000)]
             ops += self._renewed(name, kept, floors, facts.now)
             ops += self._evicted(name, kept, floors)
