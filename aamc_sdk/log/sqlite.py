@@ -28,7 +28,7 @@ from aamc_sdk.log.export_format import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.outcomes import RowOutcomes
-from aamc_sdk.log.retention import oldest_goes, renewed_since
+from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows import Erasure, Row, StoreOptions, record_from
 from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite_file import connect, snapshot, transaction
@@ -216,13 +216,8 @@ class SqliteStore(LedgerStore):
             return Partitions(self._connection).drop(oldest, DROPPED_AT_ONCE, since)
 
     def _oldest_to_drop(self) -> Partition | None:
-        """Return the oldest partition if it goes, or has gone in part."""
         with self._reading_connection() as connection:
-            divided = Partitions(connection)
-            partitions, (start, *_) = divided.all(), Table(connection).bounds()
-            goes = oldest_goes(partitions, self.config.retention, time.time(), divided.size())
-        has_gone_in_part = bool(partitions) and partitions[0].last is not None and partitions[0].first <= start
-        return partitions[0] if goes or has_gone_in_part else None
+            return Partitions(connection).oldest_to_drop(self.config.retention)
 
     def _note_waiting(self, oldest: Partition | None) -> None:
         """Log once that a partition cannot go yet."""

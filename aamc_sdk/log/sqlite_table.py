@@ -204,7 +204,7 @@ class Table:
         return int(self._connection.execute(f"SELECT {_EPOCH}").fetchone()[0])
 
     def bounds(self) -> tuple[int, int, int]:
-        """Return the position up to which entries were dropped, the last one given out by then, and the number of dropped entries."""
+        """Return the position of the last dropped entry, the last one given out by then, and the number of dropped entries."""
         start, position, dropped = self._connection.execute("SELECT start, position, dropped FROM bounds").fetchone()
         return start, position, dropped
 

@@ -298,7 +298,8 @@ def check_retention_drops_whole_decisions_that_were_learned(subject: Subject) ->
         dropped = store.retain()
         require(0 < dropped < 4, f"of four partitions beyond the limit all but the newest must go, not {dropped} decisions")
         _must_raise(UnknownDecisionError, lambda: store.record(ID), "record of a decision that was dropped")
-        require(store.experience().start > 0, "experience must say from where entries are missing")
+        start = store.experience(position - 1).start
+        require(start == position, f"experience must give the position of the last dropped entry, here late feedback, {position} and not {start}")
         left = [f"decision-{n}" for n in range(dropped, 4)]
         require(_ids(_everything(store, 1)) == (left, [], []), "a decision must go with all its entries, and the others must stay")
         require(sum(each.decisions for each in store.aggregates()) == dropped, "aggregates must count the decisions that were dropped")

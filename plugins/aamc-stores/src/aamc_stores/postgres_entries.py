@@ -79,7 +79,7 @@ class State:
 
     Attributes:
         position: The last position that was given out.
-        start: The position up to which entries were dropped.
+        start: The position of the last entry that retention has dropped, 0 for none.
         epoch: Number of times that a user was forgotten.
         templates: Number of templates.
         number: Number of the newest partition, and

@@ -68,7 +68,7 @@ class RedisErasure:
                 if entry.row.kind == DECISION:
                     ops += self._erased(each, entry, erasure, templates)
         if is_last:
-            checks += [self._states.check(facts), (str(facts.start or ""), "GET", self._server.key("start"))]
+            checks.append(self._states.check(facts))
             ops += self._states.dropped()
             if erasure.user is None:
                 ops += self._divided.without_tenant(erasure.tenant)

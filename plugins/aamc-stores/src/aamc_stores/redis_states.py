@@ -184,17 +184,15 @@ class RedisStates:
         return [(max(state.position for state in each), max(state.renewed for state in each)) for each in states]
 
     def raised_floors(self, kept: dict[str, State], floors: dict[str, State], since: float) -> list[Op]:
-        """Return the commands that keep the snapshots that were renewed since a time as floors."""
+        """Return the commands that keep the snapshots that were renewed since a time as floors, as a partition goes; :meth:`check` notices it."""
         ops: list[Op] = []
         before = self._contents(kept, floors)
         for name, state in kept.items():
             if state.renewed >= since and (name not in floors or floors[name].position < state.position):
                 floors[name] = state
                 ops.append(["HSET", self._server.key(FLOORS), name, floors[name].text])
-        if ops:
-            ops += [["UNLINK", gone] for gone in before - self._contents(kept, floors)]
-            ops.append(["SET", self._server.key("states"), binary(write_id())])
-        return ops
+        ops += [["UNLINK", gone] for gone in before - self._contents(kept, floors)]
+        return [*ops, ["SET", self._server.key("states"), binary(write_id())]]
 
     def dropped(self) -> list[Op]:
         """Return the commands that delete all snapshots and deltas, and leave the floors."""
