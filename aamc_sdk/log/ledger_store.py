@@ -199,24 +199,14 @@ class LedgerStore(Store):
 
         Others' writes come between two batches. Then the exports that the store knows are written again without these decisions.
         """
-        erasure = Erasure(user, tenant)
-        decisions = self._erase_all(erasure)
+        if user is None and tenant is None:
+            raise StoreError("name a user or a tenant to forget")
+        erasure, decisions, position, count = Erasure(user, tenant), 0, 0, BATCH_ENTRIES
+        while count == BATCH_ENTRIES:
+            count, position = self._erase(erasure, position, BATCH_ENTRIES)
+            decisions += count
         self._erase_exports(erasure)
         return decisions
-
-    def _erase_all(self, erasure: Erasure) -> int:
-        decisions = position = 0
-        if erasure.tenant is None:
-            if erasure.user is None:
-                raise StoreError("name a user or a tenant to forget")
-            while (count := self._erase(erasure.user, BATCH_ENTRIES)) == BATCH_ENTRIES:
-                decisions += count
-            return decisions + count
-        while True:
-            count, position = self._erase_of_tenant(erasure, position, BATCH_ENTRIES)
-            decisions += count
-            if count < BATCH_ENTRIES:
-                return decisions
 
     def exports(self) -> Sequence[Export]:
         """Return the files that entries of this log were exported to, as far as the store knows them."""
@@ -295,24 +285,16 @@ class LedgerStore(Store):
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
 
-    def _erase(self, user: str, limit: int) -> int:
-        """Erase at most ``limit`` of a user's decisions in one transaction; return how many they are.
+    def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` decisions after a position in one transaction; return how many, and the last one's position.
 
-        If they are fewer, so that none is left, the same transaction drops the snapshots, keeps the user's digest and begins a new epoch. So
+        If they are fewer, so that none is left, the same transaction drops the snapshots, keeps the erasure's digest and begins a new epoch. So
         nobody learns the log again while a part of the user is in it, and an erasure that was interrupted is completed by the next one.
 
         Raises:
             StoreError: This store cannot.
         """
         raise StoreError(f"the store {self.url} cannot forget a user")
-
-    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase at most ``limit`` of a tenant's decisions after a position, like :meth:`_erase`; return how many, and the last one's position.
-
-        Raises:
-            StoreError: This store cannot.
-        """
-        raise StoreError(f"the store {self.url} cannot forget within a tenant")
 
     @abc.abstractmethod
     def _counts(self) -> tuple[int, int]:

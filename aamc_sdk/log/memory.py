@@ -118,13 +118,9 @@ class MemoryStore(LedgerStore):
         """Refuse further writes."""
         self._closed = True
 
-    def _erase(self, user: str, limit: int) -> int:
+    def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         with self._lock:
-            return self._open.erase(user, limit)
-
-    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        with self._lock:
-            return self._open.erase_of_tenant(erasure, after, limit)
+            return self._open.erase(erasure, after, limit)
 
     def _counts(self) -> tuple[int, int]:
         with self._lock:

@@ -251,13 +251,9 @@ class SqliteStore(LedgerStore):
             logger.warning("%s is being read, so erased bytes are still in %s-wal; %s", self.path, self.path, advice)
         return decisions
 
-    def _erase(self, user: str, limit: int) -> int:
+    def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         with self._connected() as connection, transaction(connection):
-            return Table(connection).erase(user, limit)
-
-    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        with self._connected() as connection, transaction(connection):
-            count, position = Table(connection).erase_of_tenant(erasure, after, limit)
+            count, position = Table(connection).erase(erasure, after, limit)
             if count < limit and erasure.user is None:
                 Partitions(connection).erase_tenant(erasure.tenant)
             return count, position

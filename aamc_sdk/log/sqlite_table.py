@@ -208,20 +208,17 @@ class Table:
         start, position, dropped = self._connection.execute("SELECT start, position, dropped FROM bounds").fetchone()
         return start, position, dropped
 
-    def erase(self, user: str, limit: int) -> int:
-        """Erase at most ``limit`` of a user's decisions; return how many they are. If they are fewer, the user is forgotten."""
-        rows = self._rows(f"{_SELECT} WHERE user_id = ? LIMIT ?", user, limit)
-        self._erase_rows(rows, Erasure(user), limit)
-        return len(rows)
-
-    def erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase at most ``limit`` of a tenant's decisions after a position; return how many, and the last one's position."""
-        of_user = "" if erasure.user is None else "AND user_id = :user "
-        query = f"SELECT position, {_FULL_ROW} FROM entries WHERE position > :after AND tenant = :tenant {of_user}ORDER BY position LIMIT :limit"  # noqa: S608
-        values = {"after": after, "tenant": erasure.tenant, "user": erasure.user, "limit": limit}
-        placed = [(position, self.row(found)) for position, *found in self._connection.execute(query, values).fetchall()]
-        self._erase_rows([row for _, row in placed], erasure, limit)
-        return len(placed), placed[-1][0] if placed else after
+    def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""
+        if erasure.user is None:
+            which = "tenant = :tenant AND position > :after ORDER BY position"
+        else:  # erased ones leave the index of users
+            which = "user_id = :user AND (:tenant IS NULL OR tenant = :tenant)"
+        query = f"SELECT position, {_FULL_ROW} FROM entries WHERE {which} LIMIT :limit"  # noqa: S608  # constants
+        values = {"user": erasure.user, "tenant": erasure.tenant, "after": after, "limit": limit}
+        found = self._connection.execute(query, values).fetchall()
+        self._erase_rows([self.row(values) for _, *values in found], erasure, limit)
+        return len(found), found[-1][0] if found else after
 
     def _erase_rows(self, rows: Sequence[Row], erasure: Erasure, limit: int) -> None:
         """Erase decisions; if they are fewer than ``limit``, they are the last ones."""

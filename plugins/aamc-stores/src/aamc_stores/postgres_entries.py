@@ -240,17 +240,19 @@ class Entries:
             self._forgotten = epoch, forgotten
         return forgotten
 
-    def erase(self, connection: psycopg.Connection, user: str, limit: int) -> int:
-        """Erase some decisions of a user in all partitions. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
-        found = self._tables.run(connection, "SELECT {rule_row} FROM {entries} WHERE user_id = %s LIMIT %s", user, limit).fetchall()
-        self._erase_found(connection, Erasure(user), found)
-        return len(found)
+    def erase(self, connection: psycopg.Connection, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` decisions after a position in all partitions; return how many, and the last one's position.
 
-    def erase_of_tenant(self, connection: psycopg.Connection, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase some decisions of a tenant after a position; return how many, and the last one's position."""
-        query: LiteralString = """SELECT position, {rule_row} FROM {entries}
-            WHERE position > %s AND kind = 'decision' AND tenant = %s AND (%s::text IS NULL OR user_id = %s) ORDER BY position LIMIT %s"""
-        found = self._tables.run(connection, query, after, erasure.tenant, erasure.user, erasure.user, limit).fetchall()
+        PostgreSQL overwrites their bytes in time, with its next VACUUM.
+        """
+        which: LiteralString
+        values: list[Any]
+        if erasure.user is None:
+            which, values = "tenant = %s AND position > %s ORDER BY position", [erasure.tenant, after]
+        else:  # erased ones leave the index of users
+            which, values = "user_id = %s AND (%s::text IS NULL OR tenant = %s)", [erasure.user, erasure.tenant, erasure.tenant]
+        query: LiteralString = "SELECT position, {rule_row} FROM {entries} WHERE kind = 'decision' AND " + which + " LIMIT %s"  # noqa: S608  # constants
+        found = self._tables.run(connection, query, *values, limit).fetchall()
         self._erase_found(connection, erasure, [each for _, *each in found])
         return len(found), found[-1][0] if found else after
 

@@ -128,11 +128,8 @@ class RedisStore(SharedStore):
             return None
         return results
 
-    def _erase(self, user: str, limit: int) -> int:
-        return self._erasure.of_user(user, limit)
-
-    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        return self._erasure.of_tenant(erasure, after, limit)
+    def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        return self._erasure.erase(erasure, after, limit)
 
     def exports(self) -> Sequence[Export]:
         """Return the files that entries of this log were exported to."""
