@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_text, aggregates_of, combined
+from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, without_tenant
 from aamc_sdk.log.retention import covered_position, oldest_goes
 from aamc_sdk.log.rows import DECISION, Retention, Row
 from aamc_sdk.log.sqlite_states import States
@@ -52,11 +52,9 @@ class Partitions:
 
     def erase_tenant(self, tenant: str | None) -> None:
         """Erase the name of a tenant from the aggregates."""
-        known = self.aggregates()
-        nameless = [attrs.evolve(each, tenant=None) if each.tenant == tenant else each for each in known]
+        nameless = aggregate_texts({}, without_tenant(self.aggregates(), tenant))
         self._connection.execute("DELETE FROM aggregates")
-        values = [(aggregate_key(each), aggregate_text(each)) for each in combined(nameless)]
-        self._connection.executemany("INSERT INTO aggregates VALUES (?, ?)", values)
+        self._connection.executemany("INSERT INTO aggregates VALUES (?, ?)", nameless.items())
 
     def drop(self, oldest: Partition, limit: int, since: float) -> int | None:
         """Drop at most ``limit`` decisions of the oldest partition with all their entries, and the partition if none is left.
@@ -89,11 +87,10 @@ class Partitions:
 
     def _add_aggregates(self, names: str) -> None:
         """Add the outcomes of decisions that go to the aggregates."""
-        for new in aggregates_of(self._leaving(names)):
-            key = aggregate_key(new)
-            known = self._connection.execute("SELECT content FROM aggregates WHERE key = ?", (key,)).fetchone()
-            (total,) = combined([new] if known is None else [aggregate_from(known[0]), new])
-            self._connection.execute("REPLACE INTO aggregates VALUES (?, ?)", (key, aggregate_text(total)))
+        new = aggregates_of(self._leaving(names))
+        keys = json.dumps([aggregate_key(each) for each in new])
+        kept = dict(self._connection.execute("SELECT key, content FROM aggregates WHERE key IN (SELECT value FROM json_each(?))", (keys,)).fetchall())
+        self._connection.executemany("REPLACE INTO aggregates VALUES (?, ?)", aggregate_texts(kept, new).items())
 
     def _leaving(self, names: str) -> Iterator[Row]:
         for *found, tenant, propensity in self._connection.execute(_LEAVING, (names,)).fetchall():

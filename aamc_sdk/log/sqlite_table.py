@@ -15,13 +15,12 @@ from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.retention import begins_partition
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Erasure, Retention, Row, columns_of, erased_if_forgotten
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Erasure, Retention, Row, columns_of, erased_if_forgotten, fingerprint_bytes
 from aamc_sdk.log.rules import Excerpt, Write
 from aamc_sdk.types import Partition
 
 ENTRY_BYTES = 350
 """About what an entry takes in the file beside its content and embedding, with its indexes."""
-_DIGEST_DIGITS = 64
 _KEPT = "kind, id, decision_id, candidate, content, time"
 _ROW = f"{_KEPT}, NULL, revision, fingerprint"  # embeddings, which no rule needs, are left out
 _FULL_ROW = f"{_KEPT}, embedding, revision, fingerprint"
@@ -258,8 +257,7 @@ class Table:
         return self._known.templates
 
     def _values(self, position: int | None, row: Row) -> tuple[Any, ...]:
-        digest = row.fingerprint
-        kept = bytes.fromhex(digest) if len(digest) == _DIGEST_DIGITS and set(digest) <= set("0123456789abcdef") else digest or None
+        kept = fingerprint_bytes(row.fingerprint) or row.fingerprint or None
         own = (position, row.kind, row.id, row.decision_id, row.candidate, self._packed(row), row.time, row.embedding, row.revision, kept)
         return (*own, *map(columns_of(row).__getitem__, KIND_COLUMNS[row.kind]))
 

@@ -26,6 +26,7 @@ from aamc_sdk.log import (
     Write,
     begins_partition,
     erased_if_forgotten,
+    fingerprint_bytes,
     followed,
     replaced_rows,
     revised_ids,
@@ -217,7 +218,7 @@ class Entries:
         self._keep_templates(connection, len(templates), [template for _, template in packed if template is not None])
         with connection.cursor().copy(self._tables.query(_COPY)) as copy:
             for position, (row, (content, _)) in enumerate(zip(rows, packed, strict=True), state.position + 1):
-                digest = _digest(row.fingerprint)
+                digest = fingerprint_bytes(row.fingerprint)
                 text = row.fingerprint if digest is None and row.fingerprint else None
                 kept = (partitions[row.decision_id], position, row.kind, row.id, row.decision_id, row.candidate, content, row.time, row.embedding)
                 copy.write_row((*kept, row.revision, digest, text, *column_values(row)))
@@ -352,12 +353,3 @@ class Entries:
             with self._templates_lock:
                 self._templates.extend(self._templates_after(connection, len(self._templates)))
         return self._templates.unpack(packed)
-
-
-def _digest(fingerprint: str) -> bytes | None:
-    """Return the bytes of a fingerprint that is a SHA-256 in hexadecimal digits."""
-    try:
-        digest = bytes.fromhex(fingerprint)
-    except ValueError:
-        return None
-    return digest if digest and digest.hex() == fingerprint else None

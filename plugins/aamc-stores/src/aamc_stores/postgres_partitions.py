@@ -16,12 +16,13 @@ from aamc_sdk.log import (
     Templates,
     aggregate_from,
     aggregate_key,
-    aggregate_text,
+    aggregate_texts,
     aggregates_of,
     combined,
     covered_position,
     oldest_goes,
     renewed_since,
+    without_tenant,
 )
 from aamc_sdk.types import Aggregate, Partition
 from aamc_stores.postgres_states import States
@@ -122,7 +123,7 @@ class Partitions:
         query = self._statement(_OUTCOMES + _CHANGED, doomed.number)
         after = connection.execute(query, {"last": doomed.last, "until": None}).fetchall()
         before = connection.execute(query, {"last": doomed.last, "until": doomed.last}).fetchall()
-        return combined([*doomed.aggregates, *map(_negative, _sums(map(_row, before))), *_sums(map(_row, after))])
+        return combined([*doomed.aggregates, *(each.negative() for each in _sums(map(_row, before))), *_sums(map(_row, after))])
 
     def aggregates(self, connection: psycopg.Connection) -> list[Aggregate]:
         """Return the sums over all dropped decisions."""
@@ -130,16 +131,15 @@ class Partitions:
 
     def erase_tenant(self, connection: psycopg.Connection, tenant: str | None) -> None:
         """Erase the name of a tenant from the aggregates."""
-        nameless = [attrs.evolve(each, tenant=None) if each.tenant == tenant else each for each in self.aggregates(connection)]
+        nameless = without_tenant(self.aggregates(connection), tenant)
         self._tables.run(connection, "DELETE FROM {aggregates}")
-        self._add(connection, combined(nameless))
+        self._add(connection, nameless)
 
     def _add(self, connection: psycopg.Connection, aggregates: list[Aggregate]) -> None:
         keys = [aggregate_key(each) for each in aggregates]
-        known = self._tables.run(connection, "SELECT content FROM {aggregates} WHERE key = ANY(%s)", keys)
-        sums = combined([*(aggregate_from(content) for (content,) in known), *aggregates])
+        kept = dict(self._tables.run(connection, "SELECT key, content FROM {aggregates} WHERE key = ANY(%s)", keys).fetchall())
         put = "INSERT INTO {aggregates} VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET content = excluded.content"
-        connection.cursor().executemany(self._tables.query(put), [(aggregate_key(each), aggregate_text(each)) for each in sums])
+        connection.cursor().executemany(self._tables.query(put), list(aggregate_texts(kept, aggregates).items()))
 
     def _last(self, connection: psycopg.Connection, number: int) -> int:
         (last,) = connection.execute(self._statement("SELECT coalesce(max(position), 0) FROM {child}", number)).fetchone() or (0,)
@@ -165,8 +165,3 @@ def _sums(rows: Iterable[Row]) -> list[Aggregate]:
         if len(batch) >= _READ_AT_ONCE:
             sums, batch = combined([*sums, *aggregates_of(batch)]), []
     return combined([*sums, *aggregates_of(batch)])
-
-
-def _negative(aggregate: Aggregate) -> Aggregate:
-    names = [field.name for field in attrs.fields(Aggregate)][3:]
-    return attrs.evolve(aggregate, **{name: -getattr(aggregate, name) for name in names})

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import attrs
-
 from aamc_sdk.log import (
     DECISION,
     FEEDBACK,
     Retention,
     aggregate_from,
     aggregate_key,
-    aggregate_text,
+    aggregate_texts,
     aggregates_of,
-    combined,
     covered_position,
     episode_of,
     oldest_goes,
     renewed_since,
     user_of,
+    without_tenant,
 )
 from aamc_sdk.types import Aggregate, Partition
 from aamc_stores.redis_arguments import packed
@@ -50,14 +48,12 @@ class RedisRetention:
 
     def without_tenant(self, tenant: str | None) -> list[Op]:
         """Return the commands that erase the name of a tenant from the aggregates."""
-        kept = self.aggregates()
-        named = [each for each in kept if each.tenant == tenant]
+        key, kept = self._server.key("aggregates"), self.aggregates()
+        named = [aggregate_key(each) for each in kept if each.tenant == tenant]
+        nameless = [each for each in without_tenant(kept, tenant) if each.tenant is None]
         if not named:
             return []
-        sums = combined(attrs.evolve(each, tenant=None) if each.tenant == tenant else each for each in kept)
-        key = self._server.key("aggregates")
-        put = [["HSET", key, aggregate_key(each), aggregate_text(each)] for each in sums if each.tenant is None]
-        return [["HDEL", key, *map(aggregate_key, named)], *put]
+        return [["HDEL", key, *named], *(["HSET", key, *each] for each in aggregate_texts({}, nameless).items())]
 
     def aggregates(self) -> list[Aggregate]:
         """Return the sums over the decisions that were dropped."""
@@ -123,13 +119,10 @@ class RedisRetention:
 
     def _aggregated(self, loaded: LoadedExcerpt, going: Iterable[DecisionHash]) -> Iterable[Op]:
         """Yield the commands that add the outcomes of decisions to the aggregates."""
-        kept = self._server.hash("aggregates")
         names = {each.id for each in going}
         rows = [row for row in loaded.rows(pending=False) if row.decision_id in names]
-        for new in aggregates_of(rows):
-            key = aggregate_key(new)
-            (total,) = combined([aggregate_from(kept[key]), new] if key in kept else [new])
-            yield ["HSET", self._server.key("aggregates"), key, aggregate_text(total)]
+        for each in aggregate_texts(self._server.hash("aggregates"), aggregates_of(rows)).items():
+            yield ["HSET", self._server.key("aggregates"), *each]
 
     def _deleted(self, loaded: LoadedExcerpt, going: Iterable[DecisionHash], places: Sequence[tuple[int, Place]]) -> Iterable[Op]:
         """Yield the commands that delete decisions and all that belongs to them."""
