@@ -59,7 +59,7 @@ class RedisRetention:
         """Return the sums over the decisions that were dropped."""
         return [aggregate_from(text) for _, text in sorted(self._server.hash("aggregates").items())]
 
-    def to_drop(self) -> Partition | None:
+    def oldest_to_drop(self) -> Partition | None:
         """Return the oldest partition if it goes, or has gone in part, so that its first place is gone."""
         partitions = self.partitions()
         if len(partitions) < 2:

@@ -7,7 +7,6 @@ positions, so they follow the order of commits. The keys are those of :mod:`aamc
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -24,8 +23,6 @@ from aamc_stores.redis_server import Facts, RedisServer
 from aamc_stores.redis_states import RedisStates
 from aamc_stores.redis_templates import LogTemplates
 from aamc_stores.shared import SharedStore
-
-logger = logging.getLogger(__name__)
 
 
 class RedisStore(SharedStore):
@@ -143,15 +140,11 @@ class RedisStore(SharedStore):
         """Return the check that nobody was forgotten meanwhile."""
         return str(facts.epoch or ""), "GET", self._server.key("epoch")
 
-    def _retain(self) -> int:
-        decisions = 0
-        while (oldest := self._divided.to_drop()) is not None and not self._ending.is_set():
-            dropped = self._divided.drop(oldest)
-            if dropped is None:
-                logger.info("partition %d of %s is dropped when the routers that learn from the log have learned it all", oldest.number, self.name)
-                break
-            decisions += dropped
-        return decisions
+    def _oldest_to_drop(self) -> Partition | None:
+        return self._divided.oldest_to_drop()
+
+    def _drop_part(self, oldest: Partition) -> int | None:
+        return self._divided.drop(oldest)
 
     def _find(self, decision_id: str) -> Row | None:
         return next(iter(self._reader.decisions([decision_id])), None)
