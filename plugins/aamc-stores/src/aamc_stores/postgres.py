@@ -166,11 +166,11 @@ class PostgresStore(SharedStore):
             number = self._partitions.oldest_to_go(connection)
             if number is None:
                 return None
-            doomed = self._partitions.summed(connection, number, self._ending.is_set)
-        if doomed is None:
+            summed = self._partitions.summed(connection, number, self._ending.is_set)
+        if summed is None:
             return None
         with self._writing(self._lock_key, self._states_key) as connection:
-            return self._partitions.drop(connection, doomed)
+            return self._partitions.drop(connection, summed)
 
     def _forgotten_digests(self) -> Mapping[str, float]:
         with self._reading() as connection:

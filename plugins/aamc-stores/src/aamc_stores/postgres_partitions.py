@@ -44,7 +44,7 @@ _CHANGED: LiteralString = """ WHERE decision_id IN (SELECT decision_id FROM {chi
 
 
 @attrs.frozen
-class Doomed:
+class SummedPartition:
     """A partition that may go, with what is kept of it.
 
     Attributes:
@@ -90,7 +90,7 @@ class Partitions:
         covered = covered_position(self._states.covered(connection), renewed_since(self._retention, now))
         return number if self._last(connection, number) <= covered else None
 
-    def summed(self, connection: psycopg.Connection, number: int, ended: Callable[[], bool]) -> Doomed | None:
+    def summed(self, connection: psycopg.Connection, number: int, ended: Callable[[], bool]) -> SummedPartition | None:
         """Return the sums over a partition's decisions; reads all of its entries, unless the store is ended meanwhile: then returns None."""
         counting = itertools.count()
         with connection.cursor("aamc_outcomes") as cursor:
@@ -98,32 +98,32 @@ class Partitions:
             cursor.execute(self._statement(_OUTCOMES + " ORDER BY decision_id, position", number))
             rows = itertools.takewhile(lambda _: not ended(), map(_row, cursor))
             aggregates = _sums(row for row, _ in zip(rows, counting))  # noqa: B905  # one of them is endless
-        return None if ended() else Doomed(number, self._last(connection, number), next(counting), aggregates)
+        return None if ended() else SummedPartition(number, self._last(connection, number), next(counting), aggregates)
 
-    def drop(self, connection: psycopg.Connection, doomed: Doomed) -> int | None:
+    def drop(self, connection: psycopg.Connection, summed: SummedPartition) -> int | None:
         """Drop the oldest partition; return its number of decisions, or None if it may not go any more."""
-        if self.oldest_to_go(connection) != doomed.number:
+        if self.oldest_to_go(connection) != summed.number:
             return None
-        aggregates = self._with_late(connection, doomed)
+        aggregates = self._with_late(connection, summed)
         self._add(connection, aggregates)
         now = float(self._tables.value(connection, "SELECT extract(epoch FROM now())::float8"))
         self._states.make_floors(connection, renewed_since(self._retention, now))
         (late,) = connection.execute(
-            self._statement("SELECT count(*) FROM {child} WHERE position > %s", doomed.number), (doomed.last,)
+            self._statement("SELECT count(*) FROM {child} WHERE position > %s", summed.number), (summed.last,)
         ).fetchone() or (0,)
         end = "UPDATE {version} SET start = greatest(start, %s), dropped = dropped + %s"
-        self._tables.run(connection, end, self._last(connection, doomed.number), doomed.entries + late)
-        self._tables.run(connection, "DELETE FROM {partitions} WHERE number = %s", doomed.number)
+        self._tables.run(connection, end, self._last(connection, summed.number), summed.entries + late)
+        self._tables.run(connection, "DELETE FROM {partitions} WHERE number = %s", summed.number)
         connection.execute(f"SET LOCAL lock_timeout = {_DROP_WAIT_MS}")
-        connection.execute(self._statement("DROP TABLE {child}", doomed.number))
+        connection.execute(self._statement("DROP TABLE {child}", summed.number))
         return sum(each.decisions for each in aggregates)
 
-    def _with_late(self, connection: psycopg.Connection, doomed: Doomed) -> list[Aggregate]:
+    def _with_late(self, connection: psycopg.Connection, summed: SummedPartition) -> list[Aggregate]:
         """Return the sums over a partition's decisions, with the entries that came after they were taken."""
-        query = self._statement(_OUTCOMES + _CHANGED, doomed.number)
-        after = connection.execute(query, {"last": doomed.last, "until": None}).fetchall()
-        before = connection.execute(query, {"last": doomed.last, "until": doomed.last}).fetchall()
-        return combined([*doomed.aggregates, *(each.negative() for each in _sums(map(_row, before))), *_sums(map(_row, after))])
+        query = self._statement(_OUTCOMES + _CHANGED, summed.number)
+        after = connection.execute(query, {"last": summed.last, "until": None}).fetchall()
+        before = connection.execute(query, {"last": summed.last, "until": summed.last}).fetchall()
+        return combined([*summed.aggregates, *(each.negative() for each in _sums(map(_row, before))), *_sums(map(_row, after))])
 
     def aggregates(self, connection: psycopg.Connection) -> list[Aggregate]:
         """Return the sums over all dropped decisions."""

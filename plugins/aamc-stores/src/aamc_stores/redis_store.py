@@ -16,7 +16,7 @@ from aamc_stores.redis_durability import warn_of_losses
 from aamc_stores.redis_erasure import RedisErasure
 from aamc_stores.redis_group import Group
 from aamc_stores.redis_keys import decision_of
-from aamc_stores.redis_migration import bring_up_to_date
+from aamc_stores.redis_migration import migrate
 from aamc_stores.redis_reader import RedisReader
 from aamc_stores.redis_retention import RedisRetention
 from aamc_stores.redis_server import Facts, RedisServer
@@ -88,7 +88,7 @@ class RedisStore(SharedStore):
         self._erasure = RedisErasure(self._server, self._reader, self._states, self._divided)
         self._tombstones: tuple[int, Mapping[str, float]] = (0, {})
         self._server.check_version()
-        bring_up_to_date(self._server)
+        migrate(self._server)
         with self._server.explained():
             warn_of_losses(self._client, self.name, relaxed=self.config.durability == "relaxed")
 
