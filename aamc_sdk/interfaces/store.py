@@ -30,6 +30,12 @@ class Store(abc.ABC):
         self.url = url
         self.config = config
 
+    @property
+    def name(self) -> str:
+        """The URL without user and password, for messages."""
+        scheme, separator, rest = self.url.partition("://")
+        return scheme + separator + rest.rpartition("@")[2]
+
     @abc.abstractmethod
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Append decisions with their records, all or none; return each as it is in the log, a new one as the same object.
@@ -179,7 +185,7 @@ class Store(abc.ABC):
         Raises:
             StoreError: This store cannot.
         """
-        raise StoreError(f"the store {self.url} cannot forget a user")
+        raise StoreError(f"the store {self.name} cannot forget a user")
 
     def forgotten(self, users: Collection[str]) -> Collection[str]:
         """Return which of some users were forgotten, so that records kept elsewhere can be erased too; none if the store does not know.

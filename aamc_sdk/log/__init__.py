@@ -1,13 +1,13 @@
 """The decision log: the rules that all stores share, and the stores ``sqlite`` and ``memory``."""
 
-from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_text, aggregates_of, combined
+from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, without_tenant
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.export_format import Export, ExportFormat, ExportWriter
 from aamc_sdk.log.exports import Selection, export_files
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
-from aamc_sdk.log.learned_states import continues, leading_on
+from aamc_sdk.log.learned_states import continues, leading_on, replaced_deltas
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.outcomes import RowOutcomes, decoded, is_within
@@ -28,6 +28,7 @@ from aamc_sdk.log.rows import (
     episode_of,
     erased,
     erased_if_forgotten,
+    fingerprint_bytes,
     record_from,
     user_digest,
     user_of,
@@ -66,7 +67,7 @@ __all__ = [
     "Write",
     "aggregate_from",
     "aggregate_key",
-    "aggregate_text",
+    "aggregate_texts",
     "aggregates_of",
     "append",
     "append_feedback",
@@ -85,6 +86,7 @@ __all__ = [
     "erased",
     "erased_if_forgotten",
     "export_files",
+    "fingerprint_bytes",
     "followed",
     "is_within",
     "leading_on",
@@ -94,11 +96,13 @@ __all__ = [
     "read_batches",
     "record_from",
     "renewed_since",
+    "replaced_deltas",
     "replaced_rows",
     "revised_ids",
     "run_writes",
     "transaction",
     "user_digest",
     "user_of",
+    "without_tenant",
     "write_ahead",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 import attrs
@@ -58,18 +58,29 @@ def combined(aggregates: Iterable[Aggregate]) -> list[Aggregate]:
     return list(sums.values())
 
 
+def aggregate_texts(kept: Mapping[str, str | bytes], new: Sequence[Aggregate]) -> dict[str, str]:
+    """Return new aggregates as they are kept: their texts by key, added to the kept ones of the same key."""
+    known = [aggregate_from(kept[key]) for key in dict.fromkeys(map(aggregate_key, new)) if key in kept]
+    return {aggregate_key(each): _text(each) for each in combined([*known, *new])}
+
+
+def without_tenant(aggregates: Iterable[Aggregate], tenant: str | None) -> list[Aggregate]:
+    """Return aggregates without the name of a tenant: its sums are those of no tenant."""
+    return combined(attrs.evolve(each, tenant=None) if each.tenant == tenant else each for each in aggregates)
+
+
 def aggregate_key(aggregate: Aggregate) -> str:
     """Return the text by which an aggregate is kept: day, tenant and candidate as a JSON list."""
     return encode([aggregate.day, aggregate.tenant, aggregate.candidate])
 
 
-def aggregate_text(aggregate: Aggregate) -> str:
+def _text(aggregate: Aggregate) -> str:
     """Return an aggregate as JSON; sums of 0 are left out."""
     return encode({name: value for name, value in attrs.asdict(aggregate).items() if value or name == "tenant"})
 
 
 def aggregate_from(text: str | bytes) -> Aggregate:
-    """Return the aggregate that :func:`aggregate_text` wrote; figures of later versions are left out."""
+    """Return an aggregate from its text, see :func:`aggregate_texts`; figures of later versions are left out."""
     fields = {field.name for field in attrs.fields(Aggregate)}
     return Aggregate(**{name: value for name, value in decode(text).items() if name in fields})
 

@@ -23,7 +23,7 @@ class Batch:
             that it has lost entries. None where it is not known, since retention dropped that entry.
         replaced: The revisions of feedback that entries of the batch replaced.
         last: Name of the entry at the position; that of the last row, else of the entry before the batch, when None.
-        start: The position up to which retention has dropped entries, 0 for none.
+        start: The position of the last entry that retention has dropped, 0 for none.
         positions: The position of each entry; without any, the last ones up to ``position``.
     """
 
@@ -90,14 +90,12 @@ def followed(after: int, name: str | None, start: int, position: int) -> str | N
     Args:
         after: The position after which the batch begins.
         name: The name of the entry at that position; None if the log has none there.
-        start: The position up to which retention has dropped entries.
+        start: The position of the last entry that retention has dropped, 0 for none.
         position: The last position that the log has given out.
     """
-    if after < start:
-        return None
-    if name is None and 0 < after <= position and start > 0:
-        return None
-    return name or ""
+    if name is None:
+        return None if start > 0 and after <= position else ""
+    return name
 
 
 def revised_ids(rows: Iterable[Row]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from aamc_sdk.types import StateDelta
 
@@ -33,3 +33,13 @@ def continues(delta: StateDelta, newest: int, epoch: int) -> bool:
         epoch: The log's present epoch.
     """
     return delta.epoch == epoch and delta.after == newest < delta.position
+
+
+def replaced_deltas(afters: Collection[int], position: int) -> set[int]:
+    """Return the deltas that a full snapshot replaces: those before it, and the later ones too where none leads on from it.
+
+    Args:
+        afters: The positions of the states that the kept deltas change; they stand for the deltas here and in the result.
+        position: The snapshot's position.
+    """
+    return {after for after in afters if after < position} if position in afters else set(afters)

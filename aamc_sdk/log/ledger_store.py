@@ -36,7 +36,7 @@ from aamc_sdk.log.rows import (
     redacted,
 )
 from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback, drop_pending
-from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Record
+from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Partition, Record
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class LedgerStore(Store):
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
         self._opened_at = ClockReading.now()
-        self._jump_reported = False
+        self._jump_reported = self._waiting_reported = False
         self._ending = threading.Event()
         self._unlogged = 0
 
@@ -160,7 +160,7 @@ class LedgerStore(Store):
         if ClockReading.now().jumped_since(self._opened_at):
             if not self._jump_reported:
                 logger.warning(
-                    "the clock was set by more than an hour, so nothing is dropped from the log %s until the program is restarted", self.url
+                    "the clock was set by more than an hour, so nothing is dropped from the log %s until the program is restarted", self.name
                 )
             self._jump_reported = True
             return 0
@@ -168,8 +168,33 @@ class LedgerStore(Store):
         return self._retain()
 
     def _retain(self) -> int:
-        """Drop partitions while :func:`aamc_sdk.log.oldest_goes`; return the number of decisions dropped."""
-        return 0
+        """Drop partitions, a part at a time, while the oldest is to go; return the number of decisions dropped."""
+        decisions = 0
+        while (oldest := self._oldest_to_drop()) is not None and not self._ending.is_set():
+            dropped = self._drop_part(oldest)
+            if dropped is None:
+                break
+            decisions += dropped
+        self._note_waiting(oldest)
+        return decisions
+
+    def _oldest_to_drop(self) -> Partition | None:
+        """Return the oldest partition if it goes (see :func:`aamc_sdk.log.oldest_goes`), or has gone in part."""
+        return None
+
+    def _drop_part(self, oldest: Partition) -> int | None:
+        """Drop some decisions of the oldest partition with all their entries, and the partition if none is left.
+
+        Returns:
+            The number of decisions; None if a router that still learns has not learned all their entries yet.
+        """
+        return None
+
+    def _note_waiting(self, oldest: Partition | None) -> None:
+        """Log once that a partition cannot go yet."""
+        if oldest is not None and not self._waiting_reported and not self._ending.is_set():
+            logger.info("partition %d of %s is dropped when the routers that learn from the log have learned it all", oldest.number, self.name)
+        self._waiting_reported = oldest is not None
 
     def _start_retention(self) -> None:
         """Call :meth:`retain` on a thread of its own from time to time, where the log has limits."""
@@ -199,24 +224,14 @@ class LedgerStore(Store):
 
         Others' writes come between two batches. Then the exports that the store knows are written again without these decisions.
         """
-        erasure = Erasure(user, tenant)
-        decisions = self._erase_all(erasure)
+        if user is None and tenant is None:
+            raise StoreError("name a user or a tenant to forget")
+        erasure, decisions, position, count = Erasure(user, tenant), 0, 0, BATCH_ENTRIES
+        while count == BATCH_ENTRIES:
+            count, position = self._erase(erasure, position, BATCH_ENTRIES)
+            decisions += count
         self._erase_exports(erasure)
         return decisions
-
-    def _erase_all(self, erasure: Erasure) -> int:
-        decisions = position = 0
-        if erasure.tenant is None:
-            if erasure.user is None:
-                raise StoreError("name a user or a tenant to forget")
-            while (count := self._erase(erasure.user, BATCH_ENTRIES)) == BATCH_ENTRIES:
-                decisions += count
-            return decisions + count
-        while True:
-            count, position = self._erase_of_tenant(erasure, position, BATCH_ENTRIES)
-            decisions += count
-            if count < BATCH_ENTRIES:
-                return decisions
 
     def exports(self) -> Sequence[Export]:
         """Return the files that entries of this log were exported to, as far as the store knows them."""
@@ -224,7 +239,7 @@ class LedgerStore(Store):
 
     def note_export(self, export: Export) -> None:
         """Remember a file that entries are exported to, so that ``forget`` writes it again."""
-        logger.warning("the store %s does not remember its exports: export %s again after a user is forgotten", self.url, export.path)
+        logger.warning("the store %s does not remember its exports: export %s again after a user is forgotten", self.name, export.path)
 
     def _erase_exports(self, erasure: Erasure) -> None:
         """Write the known exports again without some decisions; a warning names those that cannot be."""
@@ -295,24 +310,16 @@ class LedgerStore(Store):
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
 
-    def _erase(self, user: str, limit: int) -> int:
-        """Erase at most ``limit`` of a user's decisions in one transaction; return how many they are.
+    def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` decisions after a position in one transaction; return how many, and the last one's position.
 
-        If they are fewer, so that none is left, the same transaction drops the snapshots, keeps the user's digest and begins a new epoch. So
+        If they are fewer, so that none is left, the same transaction drops the snapshots, keeps the erasure's digest and begins a new epoch. So
         nobody learns the log again while a part of the user is in it, and an erasure that was interrupted is completed by the next one.
 
         Raises:
             StoreError: This store cannot.
         """
-        raise StoreError(f"the store {self.url} cannot forget a user")
-
-    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase at most ``limit`` of a tenant's decisions after a position, like :meth:`_erase`; return how many, and the last one's position.
-
-        Raises:
-            StoreError: This store cannot.
-        """
-        raise StoreError(f"the store {self.url} cannot forget within a tenant")
+        raise StoreError(f"the store {self.name} cannot forget a user")
 
     @abc.abstractmethod
     def _counts(self) -> tuple[int, int]:

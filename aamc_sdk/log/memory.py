@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.learned_states import continues, leading_on
+from aamc_sdk.log.learned_states import continues, leading_on, replaced_deltas
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory_ledger import MemoryLedger
 from aamc_sdk.log.rows import Erasure, Row
@@ -89,7 +89,8 @@ class MemoryStore(LedgerStore):
             if snapshot.epoch == ledger.epoch and (known is None or known.position < snapshot.position):
                 ledger.snapshots.pop(name, None)  # the newest stands last
                 ledger.snapshots[name] = snapshot
-                ledger.deltas[name] = [delta for delta in ledger.deltas[name] if delta.after >= snapshot.position]
+                replaced = replaced_deltas([delta.after for delta in ledger.deltas[name]], snapshot.position)
+                ledger.deltas[name] = [delta for delta in ledger.deltas[name] if delta.after not in replaced]
             for oldest in list(ledger.snapshots)[:-MAX_SNAPSHOTS]:
                 del ledger.snapshots[oldest]
                 ledger.deltas.pop(oldest, None)
@@ -117,13 +118,9 @@ class MemoryStore(LedgerStore):
         """Refuse further writes."""
         self._closed = True
 
-    def _erase(self, user: str, limit: int) -> int:
+    def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         with self._lock:
-            return self._open.erase(user, limit)
-
-    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        with self._lock:
-            return self._open.erase_of_tenant(erasure, after, limit)
+            return self._open.erase(erasure, after, limit)
 
     def _counts(self) -> tuple[int, int]:
         with self._lock:

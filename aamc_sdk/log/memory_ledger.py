@@ -171,12 +171,8 @@ class MemoryLedger:
         """Return at most ``limit`` entries after a position, as databases keep them."""
         return [self._row(position) for position in range(after, min(after + limit, len(self._log)))]
 
-    def erase(self, user: str, limit: int) -> int:
-        """Erase at most ``limit`` of a user's decisions; return how many they are. If they are fewer, the user is forgotten."""
-        return self.erase_of_tenant(Erasure(user), 0, limit)[0]
-
-    def erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase at most ``limit`` decisions after a position; return how many, and the last one's position."""
+    def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""
         user, tenant = erasure.user, erasure.tenant
         queries = ((position, self._record(position).query) for position in self._positions[DECISION].values() if position >= after)
         found = (place for place, query in queries if user in (None, query.user) and tenant in (None, query.tenant))

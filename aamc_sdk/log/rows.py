@@ -276,6 +276,15 @@ def erased(row: Row) -> Row:
     return attrs.evolve(_with_query(row, query), embedding=None, fingerprint="")
 
 
+def fingerprint_bytes(fingerprint: str) -> bytes | None:
+    """Return the bytes of a fingerprint's hexadecimal digits; None for an empty one, and for what an import brought instead."""
+    try:
+        found = bytes.fromhex(fingerprint)
+    except ValueError:
+        return None
+    return found if found and found.hex() == fingerprint else None
+
+
 def user_digest(user: str) -> str:
     """Return the digest that stays of a forgotten user, so that records kept elsewhere under the same id can be recognised."""
     return hashlib.sha256(f"forgotten by aamc: {user}".encode(errors="surrogatepass")).hexdigest()

@@ -28,7 +28,7 @@ from aamc_sdk.log.export_format import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.outcomes import RowOutcomes
-from aamc_sdk.log.retention import oldest_goes, renewed_since
+from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows import Erasure, Row, StoreOptions, record_from
 from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite_file import connect, snapshot, transaction
@@ -104,7 +104,6 @@ class SqliteStore(LedgerStore):
         if relaxed:
             connection.execute("PRAGMA synchronous = NORMAL")
         self._writer = GroupCommit(self._commit, self._copies.close, self._sync if relaxed else None, SYNC_SECONDS)
-        self._waiting_reported = False
         if not config.read_only:
             self._start_retention()
 
@@ -194,41 +193,28 @@ class SqliteStore(LedgerStore):
             return Partitions(connection).aggregates()
 
     def _retain(self) -> int:
-        """Drop the oldest partitions, in transactions of some hundred decisions each, and make the file smaller; a repetition completes it."""
+        """Drop the oldest partitions, and make the file smaller; a repetition completes it."""
         if self.config.read_only:
             return 0
-        decisions = 0
-        while (oldest := self._oldest_to_drop()) is not None and not self._ending.is_set():
-            begun = time.monotonic()
-            dropped = self._writer.call(functools.partial(self._drop_part, oldest))
-            if dropped is None:
-                break
-            decisions += dropped
-            self._ending.wait(time.monotonic() - begun)  # as long as other writers have waited
-        self._note_waiting(oldest)
+        decisions = super()._retain()
         self._vacuum(at_once=decisions > 0)
         return decisions
 
+    def _oldest_to_drop(self) -> Partition | None:
+        with self._reading_connection() as connection:
+            return Partitions(connection).oldest_to_drop(self.config.retention)
+
     def _drop_part(self, oldest: Partition) -> int | None:
-        """Drop a part of the oldest partition; called on the thread that writes, which would else hold the file nearly all the time."""
+        """Drop on the thread that writes, which would else hold the file nearly all the time; then wait as long as other writers have waited."""
+        begun = time.monotonic()
+        dropped = self._writer.call(functools.partial(self._drop_some, oldest))
+        self._ending.wait(time.monotonic() - begun)
+        return dropped
+
+    def _drop_some(self, oldest: Partition) -> int | None:
         since = renewed_since(self.config.retention, time.time())
         with self._explained(), transaction(self._connection):
             return Partitions(self._connection).drop(oldest, DROPPED_AT_ONCE, since)
-
-    def _oldest_to_drop(self) -> Partition | None:
-        """Return the oldest partition if it goes, or has gone in part."""
-        with self._reading_connection() as connection:
-            divided = Partitions(connection)
-            partitions, (start, *_) = divided.all(), Table(connection).bounds()
-            goes = oldest_goes(partitions, self.config.retention, time.time(), divided.size())
-        has_gone_in_part = bool(partitions) and partitions[0].last is not None and partitions[0].first <= start
-        return partitions[0] if goes or has_gone_in_part else None
-
-    def _note_waiting(self, oldest: Partition | None) -> None:
-        """Log once that a partition cannot go yet."""
-        if oldest is not None and not self._waiting_reported and not self._ending.is_set():
-            logger.info("partition %d of %s is dropped when the routers that learn from the log have learned it all", oldest.number, self.path)
-        self._waiting_reported = oldest is not None
 
     def _vacuum(self, at_once: bool) -> None:
         """Give free pages back to the disk. In files that earlier versions made they stay, and later entries use them."""
@@ -256,13 +242,9 @@ class SqliteStore(LedgerStore):
             logger.warning("%s is being read, so erased bytes are still in %s-wal; %s", self.path, self.path, advice)
         return decisions
 
-    def _erase(self, user: str, limit: int) -> int:
+    def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         with self._connected() as connection, transaction(connection):
-            return Table(connection).erase(user, limit)
-
-    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        with self._connected() as connection, transaction(connection):
-            count, position = Table(connection).erase_of_tenant(erasure, after, limit)
+            count, position = Table(connection).erase(erasure, after, limit)
             if count < limit and erasure.user is None:
                 Partitions(connection).erase_tenant(erasure.tenant)
             return count, position

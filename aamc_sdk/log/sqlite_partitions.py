@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 
 import attrs
 
-from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_text, aggregates_of, combined
-from aamc_sdk.log.retention import covered_position
-from aamc_sdk.log.rows import DECISION, Row
+from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, without_tenant
+from aamc_sdk.log.retention import covered_position, oldest_goes
+from aamc_sdk.log.rows import DECISION, Retention, Row
 from aamc_sdk.log.sqlite_states import States
 from aamc_sdk.log.sqlite_table import Known, Table
 from aamc_sdk.types import Aggregate, Partition
@@ -32,6 +33,14 @@ class Partitions:
         query = "SELECT number, first, lead(first) OVER (ORDER BY number) - 1, begun, size FROM partitions ORDER BY number"
         return [Partition(*found) for found in self._connection.execute(query)]
 
+    def oldest_to_drop(self, retention: Retention) -> Partition | None:
+        """Return the oldest partition if it goes, or has gone in part, so that its first decision is gone."""
+        partitions = self.all()
+        if len(partitions) < 2:
+            return None
+        is_there = self._connection.execute("SELECT 1 FROM entries WHERE position = ?", (partitions[0].first,)).fetchone()
+        return partitions[0] if is_there is None or oldest_goes(partitions, retention, time.time(), self.size()) else None
+
     def size(self) -> int:
         """Return the bytes of the file that are in use."""
         query = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -43,11 +52,9 @@ class Partitions:
 
     def erase_tenant(self, tenant: str | None) -> None:
         """Erase the name of a tenant from the aggregates."""
-        known = self.aggregates()
-        nameless = [attrs.evolve(each, tenant=None) if each.tenant == tenant else each for each in known]
+        nameless = aggregate_texts({}, without_tenant(self.aggregates(), tenant))
         self._connection.execute("DELETE FROM aggregates")
-        values = [(aggregate_key(each), aggregate_text(each)) for each in combined(nameless)]
-        self._connection.executemany("INSERT INTO aggregates VALUES (?, ?)", values)
+        self._connection.executemany("INSERT INTO aggregates VALUES (?, ?)", nameless.items())
 
     def drop(self, oldest: Partition, limit: int, since: float) -> int | None:
         """Drop at most ``limit`` decisions of the oldest partition with all their entries, and the partition if none is left.
@@ -61,30 +68,29 @@ class Partitions:
             The number of decisions; None if a router that still learns has not learned all their entries yet.
         """
         assert oldest.last is not None
-        decided = "SELECT id, position FROM entries WHERE +kind = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?"  # by position
+        decided = "SELECT id FROM entries WHERE +kind = ? AND position >= ? AND position <= ? ORDER BY position LIMIT ?"  # by position
         going = self._connection.execute(decided, (DECISION, oldest.first, oldest.last, limit)).fetchall()
-        names, is_rest = json.dumps([name for name, _ in going]), len(going) < limit
+        names = json.dumps([name for (name,) in going])
         last = self._connection.execute(f"SELECT coalesce(max(position), 0) FROM entries WHERE {_NAMED}", (names,)).fetchone()[0]  # noqa: S608
         states = States(self._connection, self._table.epoch)
         if last > covered_position(states.renewed(), since):
             return None
         self._add_aggregates(names)
         states.raise_floors(since)
-        bounds = (oldest.last if is_rest else going[-1][1], self._table.position, names)  # what stays may not be learned yet
         count = f"(SELECT count(*) FROM entries WHERE position > 0 AND {_NAMED})"  # noqa: S608  # constants
+        bounds = (last, self._table.position, names)
         self._connection.execute(f"UPDATE bounds SET start = max(start, ?), position = ?, dropped = dropped + {count}", bounds)  # noqa: S608
         self._connection.execute(f"DELETE FROM entries WHERE {_NAMED}", (names,))  # noqa: S608  # constants
-        if is_rest:
+        if len(going) < limit:
             self._connection.execute("DELETE FROM partitions WHERE number = ?", (oldest.number,))
         return len(going)
 
     def _add_aggregates(self, names: str) -> None:
         """Add the outcomes of decisions that go to the aggregates."""
-        for new in aggregates_of(self._leaving(names)):
-            key = aggregate_key(new)
-            known = self._connection.execute("SELECT content FROM aggregates WHERE key = ?", (key,)).fetchone()
-            (total,) = combined([new] if known is None else [aggregate_from(known[0]), new])
-            self._connection.execute("REPLACE INTO aggregates VALUES (?, ?)", (key, aggregate_text(total)))
+        new = aggregates_of(self._leaving(names))
+        keys = json.dumps([aggregate_key(each) for each in new])
+        kept = dict(self._connection.execute("SELECT key, content FROM aggregates WHERE key IN (SELECT value FROM json_each(?))", (keys,)).fetchall())
+        self._connection.executemany("REPLACE INTO aggregates VALUES (?, ?)", aggregate_texts(kept, new).items())
 
     def _leaving(self, names: str) -> Iterator[Row]:
         for *found, tenant, propensity in self._connection.execute(_LEAVING, (names,)).fetchall():

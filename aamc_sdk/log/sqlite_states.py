@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 
-from aamc_sdk.log.learned_states import continues, leading_on
+from aamc_sdk.log.learned_states import continues, leading_on, replaced_deltas
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS
 from aamc_sdk.types import Snapshot, StateDelta
 
@@ -49,7 +49,9 @@ class States:
         elif newest is None or newest < new.position:
             replace = "REPLACE INTO snapshots (name, position, content, last, renewed) VALUES (?, ?, ?, ?, 0)"
             self._connection.execute(replace, (name, new.position, new.content, new.last))
-            self._connection.execute("DELETE FROM deltas WHERE name = ? AND after < ?", (name, new.position))
+            afters = [after for (after,) in self._connection.execute("SELECT after FROM deltas WHERE name = ?", (name,))]
+            replaced = [(name, after) for after in replaced_deltas(afters, new.position)]
+            self._connection.executemany("DELETE FROM deltas WHERE name = ? AND after = ?", replaced)
         for table in ("snapshots", "floors"):
             self._connection.execute(f"UPDATE {table} SET renewed = ? WHERE name = ?", (time.time(), name))  # noqa: S608  # constants
         for table in ("snapshots", "floors", "deltas"):

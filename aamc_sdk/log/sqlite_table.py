@@ -15,13 +15,12 @@ from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.retention import begins_partition
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Erasure, Retention, Row, columns_of, erased_if_forgotten
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Erasure, Retention, Row, columns_of, erased_if_forgotten, fingerprint_bytes
 from aamc_sdk.log.rules import Excerpt, Write
 from aamc_sdk.types import Partition
 
 ENTRY_BYTES = 350
 """About what an entry takes in the file beside its content and embedding, with its indexes."""
-_DIGEST_DIGITS = 64
 _KEPT = "kind, id, decision_id, candidate, content, time"
 _ROW = f"{_KEPT}, NULL, revision, fingerprint"  # embeddings, which no rule needs, are left out
 _FULL_ROW = f"{_KEPT}, embedding, revision, fingerprint"
@@ -204,24 +203,21 @@ class Table:
         return int(self._connection.execute(f"SELECT {_EPOCH}").fetchone()[0])
 
     def bounds(self) -> tuple[int, int, int]:
-        """Return the position up to which entries were dropped, the last one given out by then, and the number of dropped entries."""
+        """Return the position of the last dropped entry, the last one given out by then, and the number of dropped entries."""
         start, position, dropped = self._connection.execute("SELECT start, position, dropped FROM bounds").fetchone()
         return start, position, dropped
 
-    def erase(self, user: str, limit: int) -> int:
-        """Erase at most ``limit`` of a user's decisions; return how many they are. If they are fewer, the user is forgotten."""
-        rows = self._rows(f"{_SELECT} WHERE user_id = ? LIMIT ?", user, limit)
-        self._erase_rows(rows, Erasure(user), limit)
-        return len(rows)
-
-    def erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase at most ``limit`` of a tenant's decisions after a position; return how many, and the last one's position."""
-        of_user = "" if erasure.user is None else "AND user_id = :user "
-        query = f"SELECT position, {_FULL_ROW} FROM entries WHERE position > :after AND tenant = :tenant {of_user}ORDER BY position LIMIT :limit"  # noqa: S608
-        values = {"after": after, "tenant": erasure.tenant, "user": erasure.user, "limit": limit}
-        placed = [(position, self.row(found)) for position, *found in self._connection.execute(query, values).fetchall()]
-        self._erase_rows([row for _, row in placed], erasure, limit)
-        return len(placed), placed[-1][0] if placed else after
+    def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""
+        if erasure.user is None:
+            which = "tenant = :tenant AND position > :after ORDER BY position"
+        else:  # erased ones leave the index of users
+            which = "user_id = :user AND (:tenant IS NULL OR tenant = :tenant)"
+        query = f"SELECT position, {_FULL_ROW} FROM entries WHERE {which} LIMIT :limit"  # noqa: S608  # constants
+        values = {"user": erasure.user, "tenant": erasure.tenant, "after": after, "limit": limit}
+        found = self._connection.execute(query, values).fetchall()
+        self._erase_rows([self.row(values) for _, *values in found], erasure, limit)
+        return len(found), found[-1][0] if found else after
 
     def _erase_rows(self, rows: Sequence[Row], erasure: Erasure, limit: int) -> None:
         """Erase decisions; if they are fewer than ``limit``, they are the last ones."""
@@ -261,8 +257,7 @@ class Table:
         return self._known.templates
 
     def _values(self, position: int | None, row: Row) -> tuple[Any, ...]:
-        digest = row.fingerprint
-        kept = bytes.fromhex(digest) if len(digest) == _DIGEST_DIGITS and set(digest) <= set("0123456789abcdef") else digest or None
+        kept = fingerprint_bytes(row.fingerprint) or row.fingerprint or None
         own = (position, row.kind, row.id, row.decision_id, row.candidate, self._packed(row), row.time, row.embedding, row.revision, kept)
         return (*own, *map(columns_of(row).__getitem__, KIND_COLUMNS[row.kind]))
 

@@ -184,7 +184,7 @@ class Learner:
             if self._point.position > reached:
                 reached, waited = self._point.position, time.monotonic()
             if time.monotonic() - waited > START_SECONDS:
-                logger.warning("no process learns the log %s, so the router starts without its last %d positions", self._store.url, end - reached)
+                logger.warning("no process learns the log %s, so the router starts without its last %d positions", self._store.name, end - reached)
                 return
             time.sleep(FLUSH_SECONDS)
 
@@ -229,7 +229,7 @@ class Learner:
             self._next_election = now + ELECTION_SECONDS
             elected = self._store.is_learner(self._name)
             if elected != self._leads:
-                logger.info("this process %s the log %s from position %d on", "learns" if elected else "follows", self._store.url, self.position)
+                logger.info("this process %s the log %s from position %d on", "learns" if elected else "follows", self._store.name, self.position)
                 if not elected:
                     self._resign()
                 elif self._damaged_position >= 0:
@@ -309,7 +309,7 @@ class Learner:
             return True
         if start > at:
             logger.warning(
-                "the log %s no longer has all entries from position %d to %d, which this router has not learned", self._store.url, at, start
+                "the log %s no longer has all entries from position %d to %d, which this router has not learned", self._store.name, at, start
             )
         return False
 

@@ -256,6 +256,13 @@ def check_deltas_are_a_chain(subject: Subject) -> None:
         store.put_snapshot("kit", Snapshot(6, b"whole again"))
         require(store.deltas("kit", 2, 0) is None, "a full snapshot must end the deltas before it")
         require(list(store.deltas("kit", 6, 0) or ()) == [], "no delta leads on from the newest state")
+        for delta in (StateDelta(6, 9, b"third"), StateDelta(9, 12, b"fourth")):
+            store.put_delta("kit", delta)
+        store.put_snapshot("kit", Snapshot(8, b"between two deltas"))
+        found = store.deltas("kit", 8, 0)
+        require(found is not None and not list(found), "a full snapshot from which no delta leads on must end the deltas after it too")
+        require(store.deltas("kit", 9, 0) is None, "nothing leads on from a state whose deltas a full snapshot has ended")
+        require(store.put_delta("kit", StateDelta(8, 10, b"fifth")), "the next delta must lead on from the full snapshot")
 
 
 def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:
@@ -291,7 +298,8 @@ def check_retention_drops_whole_decisions_that_were_learned(subject: Subject) ->
         dropped = store.retain()
         require(0 < dropped < 4, f"of four partitions beyond the limit all but the newest must go, not {dropped} decisions")
         _must_raise(UnknownDecisionError, lambda: store.record(ID), "record of a decision that was dropped")
-        require(store.experience().start > 0, "experience must say from where entries are missing")
+        start = store.experience(position - 1).start
+        require(start == position, f"experience must give the position of the last dropped entry, here late feedback, {position} and not {start}")
         left = [f"decision-{n}" for n in range(dropped, 4)]
         require(_ids(_everything(store, 1)) == (left, [], []), "a decision must go with all its entries, and the others must stay")
         require(sum(each.decisions for each in store.aggregates()) == dropped, "aggregates must count the decisions that were dropped")

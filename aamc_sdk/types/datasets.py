@@ -59,7 +59,7 @@ class Experience:
         expected_quality: Each candidate's expected quality at the time of the decision, by name; one mapping a decision, or none at all.
         records: The decisions' records, one each; or none at all: then ask the log for them one by one.
         replaced: For feedback with a revision above 0, the revision that it replaced, which an earlier batch or this one holds.
-        start: The position up to which retention has dropped entries, 0 for none; a few of them may be left.
+        start: The position of the last entry that retention has dropped, 0 for none: a reader that is not there yet has missed some.
         feedback_before: For each attempt, the number of the batch's pieces of feedback that come before it; none at all for 0 each.
     """
 

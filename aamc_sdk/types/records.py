@@ -157,8 +157,16 @@ class Aggregate:
 
     def plus(self, other: Aggregate) -> Aggregate:
         """Return the sums of this aggregate and another one of the same day, tenant and candidate."""
-        names = [field.name for field in attrs.fields(Aggregate)][3:]
-        return attrs.evolve(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
+        return attrs.evolve(self, **{name: getattr(self, name) + getattr(other, name) for name in self._sums()})
+
+    def negative(self) -> Aggregate:
+        """Return the same sums with the other sign: added, they take these away."""
+        return attrs.evolve(self, **{name: -getattr(self, name) for name in self._sums()})
+
+    @classmethod
+    def _sums(cls) -> list[str]:
+        """Return the names of the sums, which stand behind day, tenant and candidate."""
+        return [field.name for field in attrs.fields(cls)][3:]
 
 
 @attrs.frozen(eq=False)

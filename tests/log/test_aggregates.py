@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk.log import MemoryStore, StoreOptions, aggregate_from, aggregate_text, aggregates_of, columns_of, combined
+from aamc_sdk.log import MemoryStore, StoreOptions, aggregate_from, aggregate_texts, aggregates_of, columns_of, combined
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Aggregate, Attempt, Decision, Feedback, Preference, Records
 
@@ -51,7 +51,7 @@ def test_decisions_need_columns_only(store):
 def test_aggregates_add_up_and_come_back_from_json(store):
     rows = store.rows(0, 1000)
     parts = [aggregates_of(row for row in rows if row.decision_id in names) for names in (("d0", "d1"), ("d2", "d3", "d4", "d5"))]
-    read = [aggregate_from(aggregate_text(each)) for part in parts for each in part]
+    read = [aggregate_from(text) for part in parts for text in aggregate_texts({}, part).values()]
     assert combined(read) == aggregates_of(rows)
 
 

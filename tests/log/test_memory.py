@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log import open_store
+from aamc_sdk.log import Export, MemoryStore, StoreOptions, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Records
@@ -66,3 +66,12 @@ def test_records_are_a_sequence():
     assert [record.decision.id for record in given[1:]] == ["b", "c"]
     with pytest.raises(IndexError):
         given[3]
+
+
+def test_messages_name_a_log_without_the_password_in_its_url(caplog):
+    store = open_store("memory://ann:secret@host/log", Plugins())
+    assert (store.name, MemoryStore("memory:log", StoreOptions()).name) == ("memory://host/log", "memory:log")
+    store.note_export(Export("log.parquet", "parquet"))
+    assert "memory://host/log" in caplog.text
+    assert "secret" not in caplog.text
+    store.close()

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import LedgerStore, ledger_store, open_store
+from aamc_sdk.log import Erasure, LedgerStore, ledger_store, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Snapshot, Turn
 
@@ -400,10 +400,10 @@ def test_an_erasure_in_batches_begins_a_new_epoch_at_its_end_and_can_be_interrup
     store.put_snapshot("router", Snapshot(5, b"state"))
     erase, calls = store._erase, itertools.count(1)
 
-    def interrupted(user: str, limit: int) -> int:
+    def interrupted(erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         if next(calls) == 3:
             raise KeyboardInterrupt
-        return erase(user, limit)
+        return erase(erasure, after, limit)
 
     monkeypatch.setattr(store, "_erase", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -70,8 +70,8 @@ class Greedy(MemoryStore):
 
 
 class Unforgiving(MemoryStore):
-    def _erase(self, user, limit):
-        erased = super()._erase(user, limit)
+    def _erase(self, erasure, after, limit):
+        erased = super()._erase(erasure, after, limit)
         self._ledger.forgotten.clear()
         return erased
 

@@ -105,9 +105,9 @@ def test_a_reader_is_told_from_where_the_log_is_whole(log):
     store.retain()
     found = store.experience(0, 1)
     assert (found.start, found.follows, found.position, found.last) == (3, None, 2, "decision/b")
-    assert store.experience(2).follows is None  # the entry at 3 went
-    found = store.experience(3)
-    assert (found.follows, found.position, [feedback.id for feedback in found.feedback]) == (None, 4, ["b/explicit"])
+    found = store.experience(2)
+    assert (found.follows, found.position, [feedback.id for feedback in found.feedback]) == ("decision/b", 4, ["b/explicit"])
+    assert store.experience(3).follows is None  # the entry at 3 is gone
     assert store.experience(4).follows == "feedback/b/explicit"
     assert store.experience(5).follows == ""  # beyond the end: another log
 

@@ -220,6 +220,17 @@ def test_feedback_of_any_id_and_revision_goes_with_its_decision_and_later_places
     assert everything(store)[1].count("old/explicit") == 1
 
 
+def test_late_feedback_on_a_dropped_decision_begins_no_drop_of_the_partitions_that_it_came_in(log):
+    store = log(**SMALL)
+    add(store, "old", *(f"d{n}" for n in range(40)))
+    store.add_feedback([(Feedback(decision_id="old", quality=0.5, source="late"), None)])
+    late = store.position()
+    store.retain()
+    assert store.health()["start"] == late
+    assert store.experience(late - 1).start == late  # a reader there has missed it
+    assert log(retention={"days": 1000.0}).retain() == 0
+
+
 def test_a_router_that_still_learns_holds_back_what_it_has_not_learned(log):
     store = log(**SMALL)
     add(store, *(f"d{n}" for n in range(60)))

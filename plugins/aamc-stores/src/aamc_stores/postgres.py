@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Batch, Erasure, Export, Row, RowOutcomes, Write, user_digest
+from aamc_sdk.log import Batch, Erasure, Export, Row, RowOutcomes, Write
 from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.connections import AWAY, Connections, Leases
 from aamc_stores.postgres_entries import Entries
@@ -135,16 +135,9 @@ class PostgresStore(SharedStore):
         with self._reading() as connection:
             return self._entries.rows_where(connection, "episode = %s ORDER BY position", episode_id)
 
-    def _erase(self, user: str, limit: int) -> int:
+    def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         with self._writing(self._lock_key, self._states_key) as connection:
-            count = self._entries.erase(connection, user, limit)
-            if count < limit:
-                self._states.forget(connection, user_digest(user))
-        return count
-
-    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        with self._writing(self._lock_key, self._states_key) as connection:
-            count, position = self._entries.erase_of_tenant(connection, erasure, after, limit)
+            count, position = self._entries.erase(connection, erasure, after, limit)
             if count < limit:
                 self._states.forget(connection, erasure.digest)
                 if erasure.user is None:
@@ -173,11 +166,11 @@ class PostgresStore(SharedStore):
             number = self._partitions.oldest_to_go(connection)
             if number is None:
                 return None
-            doomed = self._partitions.summed(connection, number, self._ending.is_set)
-        if doomed is None:
+            summed = self._partitions.summed(connection, number, self._ending.is_set)
+        if summed is None:
             return None
         with self._writing(self._lock_key, self._states_key) as connection:
-            return self._partitions.drop(connection, doomed)
+            return self._partitions.drop(connection, summed)
 
     def _forgotten_digests(self) -> Mapping[str, float]:
         with self._reading() as connection:

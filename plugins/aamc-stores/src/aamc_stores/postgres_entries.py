@@ -26,6 +26,7 @@ from aamc_sdk.log import (
     Write,
     begins_partition,
     erased_if_forgotten,
+    fingerprint_bytes,
     followed,
     replaced_rows,
     revised_ids,
@@ -79,7 +80,7 @@ class State:
 
     Attributes:
         position: The last position that was given out.
-        start: The position up to which entries were dropped.
+        start: The position of the last entry that retention has dropped, 0 for none.
         epoch: Number of times that a user was forgotten.
         templates: Number of templates.
         number: Number of the newest partition, and
@@ -217,7 +218,7 @@ class Entries:
         self._keep_templates(connection, len(templates), [template for _, template in packed if template is not None])
         with connection.cursor().copy(self._tables.query(_COPY)) as copy:
             for position, (row, (content, _)) in enumerate(zip(rows, packed, strict=True), state.position + 1):
-                digest = _digest(row.fingerprint)
+                digest = fingerprint_bytes(row.fingerprint)
                 text = row.fingerprint if digest is None and row.fingerprint else None
                 kept = (partitions[row.decision_id], position, row.kind, row.id, row.decision_id, row.candidate, content, row.time, row.embedding)
                 copy.write_row((*kept, row.revision, digest, text, *column_values(row)))
@@ -240,17 +241,19 @@ class Entries:
             self._forgotten = epoch, forgotten
         return forgotten
 
-    def erase(self, connection: psycopg.Connection, user: str, limit: int) -> int:
-        """Erase some decisions of a user in all partitions. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
-        found = self._tables.run(connection, "SELECT {rule_row} FROM {entries} WHERE user_id = %s LIMIT %s", user, limit).fetchall()
-        self._erase_found(connection, Erasure(user), found)
-        return len(found)
+    def erase(self, connection: psycopg.Connection, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` decisions after a position in all partitions; return how many, and the last one's position.
 
-    def erase_of_tenant(self, connection: psycopg.Connection, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase some decisions of a tenant after a position; return how many, and the last one's position."""
-        query: LiteralString = """SELECT position, {rule_row} FROM {entries}
-            WHERE position > %s AND kind = 'decision' AND tenant = %s AND (%s::text IS NULL OR user_id = %s) ORDER BY position LIMIT %s"""
-        found = self._tables.run(connection, query, after, erasure.tenant, erasure.user, erasure.user, limit).fetchall()
+        PostgreSQL overwrites their bytes in time, with its next VACUUM.
+        """
+        which: LiteralString
+        values: list[Any]
+        if erasure.user is None:
+            which, values = "tenant = %s AND position > %s ORDER BY position", [erasure.tenant, after]
+        else:  # erased ones leave the index of users
+            which, values = "user_id = %s AND (%s::text IS NULL OR tenant = %s)", [erasure.user, erasure.tenant, erasure.tenant]
+        query: LiteralString = "SELECT position, {rule_row} FROM {entries} WHERE kind = 'decision' AND " + which + " LIMIT %s"  # noqa: S608  # constants
+        found = self._tables.run(connection, query, *values, limit).fetchall()
         self._erase_found(connection, erasure, [each for _, *each in found])
         return len(found), found[-1][0] if found else after
 
@@ -350,12 +353,3 @@ class Entries:
             with self._templates_lock:
                 self._templates.extend(self._templates_after(connection, len(self._templates)))
         return self._templates.unpack(packed)
-
-
-def _digest(fingerprint: str) -> bytes | None:
-    """Return the bytes of a fingerprint that is a SHA-256 in hexadecimal digits."""
-    try:
-        digest = bytes.fromhex(fingerprint)
-    except ValueError:
-        return None
-    return digest if digest and digest.hex() == fingerprint else None

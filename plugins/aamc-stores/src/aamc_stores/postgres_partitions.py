@@ -16,12 +16,13 @@ from aamc_sdk.log import (
     Templates,
     aggregate_from,
     aggregate_key,
-    aggregate_text,
+    aggregate_texts,
     aggregates_of,
     combined,
     covered_position,
     oldest_goes,
     renewed_since,
+    without_tenant,
 )
 from aamc_sdk.types import Aggregate, Partition
 from aamc_stores.postgres_states import States
@@ -43,7 +44,7 @@ _CHANGED: LiteralString = """ WHERE decision_id IN (SELECT decision_id FROM {chi
 
 
 @attrs.frozen
-class Doomed:
+class SummedPartition:
     """A partition that may go, with what is kept of it.
 
     Attributes:
@@ -89,7 +90,7 @@ class Partitions:
         covered = covered_position(self._states.covered(connection), renewed_since(self._retention, now))
         return number if self._last(connection, number) <= covered else None
 
-    def summed(self, connection: psycopg.Connection, number: int, ended: Callable[[], bool]) -> Doomed | None:
+    def summed(self, connection: psycopg.Connection, number: int, ended: Callable[[], bool]) -> SummedPartition | None:
         """Return the sums over a partition's decisions; reads all of its entries, unless the store is ended meanwhile: then returns None."""
         counting = itertools.count()
         with connection.cursor("aamc_outcomes") as cursor:
@@ -97,32 +98,32 @@ class Partitions:
             cursor.execute(self._statement(_OUTCOMES + " ORDER BY decision_id, position", number))
             rows = itertools.takewhile(lambda _: not ended(), map(_row, cursor))
             aggregates = _sums(row for row, _ in zip(rows, counting))  # noqa: B905  # one of them is endless
-        return None if ended() else Doomed(number, self._last(connection, number), next(counting), aggregates)
+        return None if ended() else SummedPartition(number, self._last(connection, number), next(counting), aggregates)
 
-    def drop(self, connection: psycopg.Connection, doomed: Doomed) -> int | None:
+    def drop(self, connection: psycopg.Connection, summed: SummedPartition) -> int | None:
         """Drop the oldest partition; return its number of decisions, or None if it may not go any more."""
-        if self.oldest_to_go(connection) != doomed.number:
+        if self.oldest_to_go(connection) != summed.number:
             return None
-        aggregates = self._with_late(connection, doomed)
+        aggregates = self._with_late(connection, summed)
         self._add(connection, aggregates)
         now = float(self._tables.value(connection, "SELECT extract(epoch FROM now())::float8"))
         self._states.make_floors(connection, renewed_since(self._retention, now))
         (late,) = connection.execute(
-            self._statement("SELECT count(*) FROM {child} WHERE position > %s", doomed.number), (doomed.last,)
+            self._statement("SELECT count(*) FROM {child} WHERE position > %s", summed.number), (summed.last,)
         ).fetchone() or (0,)
         end = "UPDATE {version} SET start = greatest(start, %s), dropped = dropped + %s"
-        self._tables.run(connection, end, self._last(connection, doomed.number), doomed.entries + late)
-        self._tables.run(connection, "DELETE FROM {partitions} WHERE number = %s", doomed.number)
+        self._tables.run(connection, end, self._last(connection, summed.number), summed.entries + late)
+        self._tables.run(connection, "DELETE FROM {partitions} WHERE number = %s", summed.number)
         connection.execute(f"SET LOCAL lock_timeout = {_DROP_WAIT_MS}")
-        connection.execute(self._statement("DROP TABLE {child}", doomed.number))
+        connection.execute(self._statement("DROP TABLE {child}", summed.number))
         return sum(each.decisions for each in aggregates)
 
-    def _with_late(self, connection: psycopg.Connection, doomed: Doomed) -> list[Aggregate]:
+    def _with_late(self, connection: psycopg.Connection, summed: SummedPartition) -> list[Aggregate]:
         """Return the sums over a partition's decisions, with the entries that came after they were taken."""
-        query = self._statement(_OUTCOMES + _CHANGED, doomed.number)
-        after = connection.execute(query, {"last": doomed.last, "until": None}).fetchall()
-        before = connection.execute(query, {"last": doomed.last, "until": doomed.last}).fetchall()
-        return combined([*doomed.aggregates, *map(_negative, _sums(map(_row, before))), *_sums(map(_row, after))])
+        query = self._statement(_OUTCOMES + _CHANGED, summed.number)
+        after = connection.execute(query, {"last": summed.last, "until": None}).fetchall()
+        before = connection.execute(query, {"last": summed.last, "until": summed.last}).fetchall()
+        return combined([*summed.aggregates, *(each.negative() for each in _sums(map(_row, before))), *_sums(map(_row, after))])
 
     def aggregates(self, connection: psycopg.Connection) -> list[Aggregate]:
         """Return the sums over all dropped decisions."""
@@ -130,16 +131,15 @@ class Partitions:
 
     def erase_tenant(self, connection: psycopg.Connection, tenant: str | None) -> None:
         """Erase the name of a tenant from the aggregates."""
-        nameless = [attrs.evolve(each, tenant=None) if each.tenant == tenant else each for each in self.aggregates(connection)]
+        nameless = without_tenant(self.aggregates(connection), tenant)
         self._tables.run(connection, "DELETE FROM {aggregates}")
-        self._add(connection, combined(nameless))
+        self._add(connection, nameless)
 
     def _add(self, connection: psycopg.Connection, aggregates: list[Aggregate]) -> None:
         keys = [aggregate_key(each) for each in aggregates]
-        known = self._tables.run(connection, "SELECT content FROM {aggregates} WHERE key = ANY(%s)", keys)
-        sums = combined([*(aggregate_from(content) for (content,) in known), *aggregates])
+        kept = dict(self._tables.run(connection, "SELECT key, content FROM {aggregates} WHERE key = ANY(%s)", keys).fetchall())
         put = "INSERT INTO {aggregates} VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET content = excluded.content"
-        connection.cursor().executemany(self._tables.query(put), [(aggregate_key(each), aggregate_text(each)) for each in sums])
+        connection.cursor().executemany(self._tables.query(put), list(aggregate_texts(kept, aggregates).items()))
 
     def _last(self, connection: psycopg.Connection, number: int) -> int:
         (last,) = connection.execute(self._statement("SELECT coalesce(max(position), 0) FROM {child}", number)).fetchone() or (0,)
@@ -165,8 +165,3 @@ def _sums(rows: Iterable[Row]) -> list[Aggregate]:
         if len(batch) >= _READ_AT_ONCE:
             sums, batch = combined([*sums, *aggregates_of(batch)]), []
     return combined([*sums, *aggregates_of(batch)])
-
-
-def _negative(aggregate: Aggregate) -> Aggregate:
-    names = [field.name for field in attrs.fields(Aggregate)][3:]
-    return attrs.evolve(aggregate, **{name: -getattr(aggregate, name) for name in names})

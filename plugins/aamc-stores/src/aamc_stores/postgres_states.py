@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from aamc_sdk.log import MAX_SNAPSHOTS, continues, leading_on
+from aamc_sdk.log import MAX_SNAPSHOTS, continues, leading_on, replaced_deltas
 from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.postgres_tables import Tables
 
@@ -49,7 +49,8 @@ class States:
         run(connection, "DELETE FROM {snapshots} WHERE name = %s AND floor = %s", name, cleans)
         insert = "INSERT INTO {snapshots} (name, position, content, last, epoch, floor) VALUES (%s, %s, %s, %s, %s, %s)"
         run(connection, insert, name, snapshot.position, snapshot.content, snapshot.last, snapshot.epoch, cleans)
-        run(connection, "DELETE FROM {deltas} WHERE name = %s AND after < %s", name, snapshot.position)
+        afters = [after for (after,) in run(connection, "SELECT after FROM {deltas} WHERE name = %s", name)]
+        run(connection, "DELETE FROM {deltas} WHERE name = %s AND after = ANY(%s)", name, list(replaced_deltas(afters, snapshot.position)))
         run(connection, _DROP_OLDEST_NAMES, MAX_SNAPSHOTS)
         run(connection, "DELETE FROM {deltas} WHERE name NOT IN (SELECT name FROM {snapshots})")
 

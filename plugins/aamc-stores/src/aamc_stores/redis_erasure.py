@@ -25,29 +25,27 @@ class RedisErasure:
     def __init__(self, server: RedisServer, reader: RedisReader, states: RedisStates, divided: RedisRetention) -> None:
         self._server, self._reader, self._states, self._divided = server, reader, states, divided
 
-    def of_user(self, user: str, limit: int) -> int:
-        """Erase at most ``limit`` decisions of a user; return how many. If they are fewer, the user is forgotten in the same transaction."""
-        decided = f"user:{user}"
+    def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""
+        if erasure.tenant is None:
+            return self._server.change(lambda: self._try_of_user(erasure, limit)), after
+        return self._server.change(lambda: self._try_of_tenant(erasure, after, limit))
 
-        def erase() -> int | None:
-            members = self._server.names(decided)
-            names = members[:limit]
-            check = (str(len(members)), "SCARD", self._server.key(decided))
-            return len(names) if self._try(names, Erasure(user), len(names) < limit, [check]) else None
+    def _try_of_user(self, erasure: Erasure, limit: int) -> int | None:
+        """Try to erase some decisions of a user in all tenants, whose set of names those that are erased leave."""
+        decided = f"user:{erasure.user}"
+        members = self._server.names(decided)
+        names = members[:limit]
+        check = (str(len(members)), "SCARD", self._server.key(decided))
+        return len(names) if self._try(names, erasure, len(names) < limit, [check]) else None
 
-        return self._server.change(erase)
-
-    def of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase at most ``limit`` of a tenant's decisions after a position; return how many, and the last one's position."""
-
-        def erase() -> tuple[int, int] | None:
-            position = str(self._states.facts().position or "")  # decisions that come later are erased as they are written, or are new
-            found = list(itertools.islice(self._found(erasure, after), limit))
-            last = found[-1][0] if found else after
-            checks = [(position, "GET", self._server.key("position"))] if len(found) < limit else []
-            return (len(found), last) if self._try([name for _, name in found], erasure, len(found) < limit, checks) else None
-
-        return self._server.change(erase)
+    def _try_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int] | None:
+        """Try to erase some decisions of a tenant."""
+        position = str(self._states.facts().position or "")  # decisions that come later are erased as they are written, or are new
+        found = list(itertools.islice(self._found(erasure, after), limit))
+        last = found[-1][0] if found else after
+        checks = [(position, "GET", self._server.key("position"))] if len(found) < limit else []
+        return (len(found), last) if self._try([name for _, name in found], erasure, len(found) < limit, checks) else None
 
     def _found(self, erasure: Erasure, after: int) -> Iterator[tuple[int, str]]:
         """Yield position and id of a tenant's decisions after a position."""
@@ -68,7 +66,7 @@ class RedisErasure:
                 if entry.row.kind == DECISION:
                     ops += self._erased(each, entry, erasure, templates)
         if is_last:
-            checks += [self._states.check(facts), (str(facts.start or ""), "GET", self._server.key("start"))]
+            checks.append(self._states.check(facts))
             ops += self._states.dropped()
             if erasure.user is None:
                 ops += self._divided.without_tenant(erasure.tenant)

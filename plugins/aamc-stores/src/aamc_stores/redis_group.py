@@ -76,11 +76,11 @@ class DecisionHash:
         """Whether version 2 wrote the decision, and did not keep its latest position."""
         return OLD_POSITION in self.fields
 
-    def entries(self, unpack: Unpack, feedback: Collection[str] | None = None, brief: bool = False) -> Iterator[StoredEntry]:
+    def entries(self, unpack: Unpack, feedback: Collection[str] | None = None) -> Iterator[StoredEntry]:
         """Yield the entries; of placed feedback only that of some ids, all by default."""
         for field, value in self.fields.items():
             if is_entry(field):
-                entry = entry_from(self.id, field, value, unpack, brief=brief)
+                entry = entry_from(self.id, field, value, unpack)
                 if feedback is None or entry.pending or entry.row.kind != FEEDBACK or entry.row.id in feedback:
                     yield entry
 
@@ -93,18 +93,15 @@ class LoadedExcerpt:
         found: What the script EXCERPT returned.
         unpack: Returns a content from its compressed form.
         feedback: The ids of the feedback that is needed; None for all.
-        brief: Whether decisions need no content.
     """
 
-    def __init__(
-        self, server: RedisServer, found: Sequence[Any], unpack: Unpack, feedback: Collection[str] | None = None, brief: bool = False
-    ) -> None:
+    def __init__(self, server: RedisServer, found: Sequence[Any], unpack: Unpack, feedback: Collection[str] | None = None) -> None:
         _, decisions, kept = found
         self.hashes = {each.id: each for each in (DecisionHash(server, values) for values in decisions)}
         self.feedback = feedback or ()
         self.pointers: dict[str, bytes] = {}
         by_key: dict[tuple[str, str, int], StoredEntry] = {}
-        for entry in (entry for each in self.hashes.values() for entry in each.entries(unpack, feedback, brief)):
+        for entry in (entry for each in self.hashes.values() for entry in each.entries(unpack, feedback)):
             by_key[entry.row.key] = entry
         for name, pointer, *revisions in kept:
             if pointer is not None:

@@ -23,7 +23,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes
 
 EMBEDDING, LATEST, WHOLE = "e", "p", "d"
 """Fields of a decision's hash beside attempts and feedback: its embedding, its latest entry, and the decision itself."""
@@ -127,7 +127,7 @@ def value_of(row: Row, pending: bool, content: bytes) -> bytes:
     values: list[Any] = [pending, row.candidate, content, row.time]
     if row.kind == DECISION:
         columns = columns_of(row)
-        values += [_packed_fingerprint(row.fingerprint), columns["propensity"], columns["tenant"]]
+        values += [fingerprint_bytes(row.fingerprint) or row.fingerprint, columns["propensity"], columns["tenant"]]
     return _encoder.encode(values)
 
 
@@ -185,15 +185,6 @@ def _named(decision_id: str, field: str) -> tuple[str, str, int]:
     if letter not in _LETTERS:  # of version 2: the kind, and the whole id
         return letter, rest, int(revision or 0)
     return _LETTERS[letter], f"{decision_id}/{rest}" if letter.islower() else rest, int(revision or 0)
-
-
-def _packed_fingerprint(fingerprint: str) -> bytes | str:
-    """Return a digest's hexadecimal digits as bytes; what an import brought instead is kept as it is."""
-    try:
-        packed = bytes.fromhex(fingerprint)
-    except ValueError:
-        return fingerprint
-    return packed if packed.hex() == fingerprint else fingerprint
 
 
 def _fingerprint_from(kept: bytes | str) -> str:

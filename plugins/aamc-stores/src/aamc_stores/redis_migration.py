@@ -27,7 +27,7 @@ _RENAMED = {"views": "snapshots", "views:content": "snapshots:content", "waiting
 logger = logging.getLogger(__name__)
 
 
-def bring_up_to_date(server: RedisServer) -> None:
+def migrate(server: RedisServer) -> None:
     """Bring a log to the present version.
 
     Entries are read as they are; only the list of their places moves to a stream, in batches. An interrupted move goes on at the next opening, and
@@ -93,7 +93,7 @@ def _finish(server: RedisServer) -> None:
     version: Any = client.get(server.key("version"))
     checks = [(version.decode(), "GET", server.key("version")), (number, "LLEN", server.key("log"))]
     if version != str(VERSION).encode() and server.commit(checks, ops) is None:
-        bring_up_to_date(server)  # another process has written or finished meanwhile
+        migrate(server)  # another process has written or finished meanwhile
 
 
 def _size(server: RedisServer, places: int) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, RowOutcomes, columns_of, followed, is_within, replaced_rows, revised_ids
-from aamc_sdk.types import FIGURES, LoggedOutcomes
+from aamc_sdk.log import DECISION, FEEDBACK, Batch, Row, RowOutcomes, followed, is_within, replaced_rows, revised_ids
+from aamc_sdk.types import LoggedOutcomes
 from aamc_stores.redis_arguments import packed
 from aamc_stores.redis_group import LoadedExcerpt
 from aamc_stores.redis_keys import WHOLE, StoredEntry, entry_from, old_entry, place_from
@@ -54,14 +54,8 @@ class RedisReader:
         """Return propensities and outcomes of decisions as arrays; contents are read only where a column needs them."""
         found = RowOutcomes(columns)
         for row in (entry.row for _, entry in self.placed(0, brief=not found.needs_fields)):
-            if row.kind == DECISION:
-                if is_within(row.time, since, until):
-                    found.add_row(row)
-            elif row.kind == ATTEMPT:
-                figures = columns_of(row)
-                found.add_attempt(row.decision_id, row.candidate, figures["status"], *(figures[name] for name in FIGURES))
-            else:
-                found.add_feedback_content(row.decision_id, row.id, row.candidate, row.content)
+            if row.kind != DECISION or is_within(row.time, since, until):
+                found.add_row(row)
         return found.outcomes()
 
     def placed(self, after: int, brief: bool = False) -> Iterator[tuple[int, StoredEntry]]:

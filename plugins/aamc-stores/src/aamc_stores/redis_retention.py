@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import attrs
-
 from aamc_sdk.log import (
     DECISION,
     FEEDBACK,
     Retention,
     aggregate_from,
     aggregate_key,
-    aggregate_text,
+    aggregate_texts,
     aggregates_of,
-    combined,
     covered_position,
     episode_of,
     oldest_goes,
     renewed_since,
     user_of,
+    without_tenant,
 )
 from aamc_sdk.types import Aggregate, Partition
 from aamc_stores.redis_arguments import packed
 from aamc_stores.redis_group import DecisionHash, LoadedExcerpt
 from aamc_stores.redis_keys import Place, is_default, number_of, place_from
 from aamc_stores.redis_scripts import BATCH, EXCERPT
-from aamc_stores.redis_server import Check, Facts, Op, RedisServer, partition_from
+from aamc_stores.redis_server import Facts, Op, RedisServer, partition_from
 from aamc_stores.redis_states import FLOORS, SNAPSHOTS, RedisStates
 from aamc_stores.redis_templates import LogTemplates
 
@@ -50,25 +48,27 @@ class RedisRetention:
 
     def without_tenant(self, tenant: str | None) -> list[Op]:
         """Return the commands that erase the name of a tenant from the aggregates."""
-        kept = self.aggregates()
-        named = [each for each in kept if each.tenant == tenant]
+        key, kept = self._server.key("aggregates"), self.aggregates()
+        named = [aggregate_key(each) for each in kept if each.tenant == tenant]
+        nameless = [each for each in without_tenant(kept, tenant) if each.tenant is None]
         if not named:
             return []
-        sums = combined(attrs.evolve(each, tenant=None) if each.tenant == tenant else each for each in kept)
-        key = self._server.key("aggregates")
-        put = [["HSET", key, aggregate_key(each), aggregate_text(each)] for each in sums if each.tenant is None]
-        return [["HDEL", key, *map(aggregate_key, named)], *put]
+        return [["HDEL", key, *named], *(["HSET", key, *each] for each in aggregate_texts({}, nameless).items())]
 
     def aggregates(self) -> list[Aggregate]:
         """Return the sums over the decisions that were dropped."""
         return [aggregate_from(text) for _, text in sorted(self._server.hash("aggregates").items())]
 
-    def to_drop(self) -> Partition | None:
-        """Return the oldest partition if it goes, or has gone in part."""
-        facts, partitions = self._states.facts(), self.partitions()
-        goes = oldest_goes(partitions, self._limits, facts.now, sum(each.size for each in partitions))
-        in_part = len(partitions) > 1 and partitions[0].first <= facts.start
-        return partitions[0] if goes or in_part else None
+    def oldest_to_drop(self) -> Partition | None:
+        """Return the oldest partition if it goes, or has gone in part, so that its first place is gone."""
+        partitions = self.partitions()
+        if len(partitions) < 2:
+            return None
+        first = partitions[0].first
+        found, _, entries, _ = self._server.read(BATCH, str(first - 1), "1", "0")
+        in_part = int(entries[0][0]) > first
+        goes = oldest_goes(partitions, self._limits, Facts.of(found).now, sum(each.size for each in partitions))
+        return partitions[0] if in_part or goes else None
 
     def drop(self, oldest: Partition) -> int | None:
         """Drop some decisions of the oldest partition with all their entries, and the partition if none is left.
@@ -81,24 +81,25 @@ class RedisRetention:
     def _drop(self, oldest: Partition) -> tuple[int | None] | None:
         """Try to drop; None where another process wrote meanwhile."""
         assert oldest.last is not None
-        found, _, entries, _ = self._server.read(BATCH, str(max(self._states.facts().start, oldest.first - 1)), str(DROPPED_AT_ONCE), "0")
+        found, _, entries, _ = self._server.read(BATCH, str(oldest.first - 1), str(DROPPED_AT_ONCE), "0")
         facts = Facts.of(found)
         places = [(int(position), place_from(place)) for position, place, _ in entries if position <= oldest.last]
         loaded = self._load([place for _, place in places])
         going = [each for each in loaded.hashes.values() if each.decided is not None and each.decided <= oldest.last]
         since = renewed_since(self._limits, facts.now)
-        kept, floors, start = self._states.read(SNAPSHOTS), self._states.read(FLOORS), self._server.key("start")
-        if max(self._latest(going), default=0) > covered_position(self._states.renewed(kept, floors), since):
+        kept, floors = self._states.read(SNAPSHOTS), self._states.read(FLOORS)
+        latest = max(self._latest(going), default=0)
+        if latest > covered_position(self._states.renewed(kept, floors), since):
             return (None,)
         whole = len(places) < len(entries) or len(entries) < DROPPED_AT_ONCE
         last = oldest.last if whole else places[-1][0]
-        ops = [*self._aggregated(loaded, going), *self._states.raised_floors(kept, floors, since), ["SET", start, str(last)]]
+        ops = [*self._aggregated(loaded, going), *self._states.raised_floors(kept, floors, since)]
         ops += self._deleted(loaded, going, places)
+        ops.append(["SET", self._server.key("start"), str(max(facts.start, latest))])
         ops.append(["XTRIM", self._server.key("stream"), "MINID", f"{last + 1}-0"])
         if whole:
             ops += [["HDEL", self._server.key(name), str(oldest.number)] for name in ("partitions", "sizes")]
-        checks: list[Check] = [("" if facts.start == 0 else str(facts.start), "GET", start), self._states.check(facts)]
-        checks += loaded.checks(loaded.hashes)
+        checks = [self._states.check(facts), *loaded.checks(loaded.hashes)]
         return None if self._server.commit(checks, ops, always=True) is None else (len(going),)
 
     def _load(self, places: Sequence[Place]) -> LoadedExcerpt:
@@ -118,13 +119,10 @@ class RedisRetention:
 
     def _aggregated(self, loaded: LoadedExcerpt, going: Iterable[DecisionHash]) -> Iterable[Op]:
         """Yield the commands that add the outcomes of decisions to the aggregates."""
-        kept = self._server.hash("aggregates")
         names = {each.id for each in going}
         rows = [row for row in loaded.rows(pending=False) if row.decision_id in names]
-        for new in aggregates_of(rows):
-            key = aggregate_key(new)
-            (total,) = combined([aggregate_from(kept[key]), new] if key in kept else [new])
-            yield ["HSET", self._server.key("aggregates"), key, aggregate_text(total)]
+        for each in aggregate_texts(self._server.hash("aggregates"), aggregates_of(rows)).items():
+            yield ["HSET", self._server.key("aggregates"), *each]
 
     def _deleted(self, loaded: LoadedExcerpt, going: Iterable[DecisionHash], places: Sequence[tuple[int, Place]]) -> Iterable[Op]:
         """Yield the commands that delete decisions and all that belongs to them."""

@@ -45,9 +45,9 @@ class Facts:
     Attributes:
         now: The server's time, in seconds since the epoch.
         position: The last position that the log has given out.
-        start: The position up to which retention has dropped entries.
+        start: The position of the last entry that retention has dropped, 0 for none.
         epoch: Number of times that a user was forgotten.
-        states: The id of the last write to snapshots, floors or deltas.
+        states: The id of the last write to snapshots, floors, deltas or, by retention, partitions.
         templates: The number of templates, and a digest of the first one, which no other log has.
         tombstones: Number of forgotten users.
         newest: The newest partition; None in a log without decisions.

@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_sdk.log import MAX_SNAPSHOTS, continues, decode, encode, leading_on
+from aamc_sdk.log import MAX_SNAPSHOTS, continues, decode, encode, leading_on, replaced_deltas
 from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.redis_arguments import binary, packed
 from aamc_stores.redis_scripts import DECISIONS, LEASE, RELEASE
@@ -107,7 +107,8 @@ class RedisStates:
                 floors[name] = new
             elif newest is None or newest < new.position:
                 kept[name] = new
-                gone = [str(delta.position) for delta in chain if delta.after < new.position]
+                replaced = replaced_deltas([delta.after for delta in chain], new.position)
+                gone = [str(delta.position) for delta in chain if delta.after in replaced]
                 ops += [["HDEL", self._deltas(name), *gone[start : start + 1000]] for start in range(0, len(gone), 1000)]
             ops += self._renewed(name, kept, floors, facts.now)
             ops += self._evicted(name, kept, floors)
@@ -183,17 +184,15 @@ class RedisStates:
         return [(max(state.position for state in each), max(state.renewed for state in each)) for each in states]
 
     def raised_floors(self, kept: dict[str, State], floors: dict[str, State], since: float) -> list[Op]:
-        """Return the commands that keep the snapshots that were renewed since a time as floors."""
+        """Return the commands that keep the snapshots that were renewed since a time as floors, as a partition goes; :meth:`check` notices it."""
         ops: list[Op] = []
         before = self._contents(kept, floors)
         for name, state in kept.items():
             if state.renewed >= since and (name not in floors or floors[name].position < state.position):
                 floors[name] = state
                 ops.append(["HSET", self._server.key(FLOORS), name, floors[name].text])
-        if ops:
-            ops += [["UNLINK", gone] for gone in before - self._contents(kept, floors)]
-            ops.append(["SET", self._server.key("states"), binary(write_id())])
-        return ops
+        ops += [["UNLINK", gone] for gone in before - self._contents(kept, floors)]
+        return [*ops, ["SET", self._server.key("states"), binary(write_id())]]
 
     def dropped(self) -> list[Op]:
         """Return the commands that delete all snapshots and deltas, and leave the floors."""

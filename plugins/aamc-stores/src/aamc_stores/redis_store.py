@@ -7,7 +7,6 @@ positions, so they follow the order of commits. The keys are those of :mod:`aamc
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -17,15 +16,13 @@ from aamc_stores.redis_durability import warn_of_losses
 from aamc_stores.redis_erasure import RedisErasure
 from aamc_stores.redis_group import Group
 from aamc_stores.redis_keys import decision_of
-from aamc_stores.redis_migration import bring_up_to_date
+from aamc_stores.redis_migration import migrate
 from aamc_stores.redis_reader import RedisReader
 from aamc_stores.redis_retention import RedisRetention
 from aamc_stores.redis_server import Facts, RedisServer
 from aamc_stores.redis_states import RedisStates
 from aamc_stores.redis_templates import LogTemplates
 from aamc_stores.shared import SharedStore
-
-logger = logging.getLogger(__name__)
 
 
 class RedisStore(SharedStore):
@@ -91,7 +88,7 @@ class RedisStore(SharedStore):
         self._erasure = RedisErasure(self._server, self._reader, self._states, self._divided)
         self._tombstones: tuple[int, Mapping[str, float]] = (0, {})
         self._server.check_version()
-        bring_up_to_date(self._server)
+        migrate(self._server)
         with self._server.explained():
             warn_of_losses(self._client, self.name, relaxed=self.config.durability == "relaxed")
 
@@ -128,11 +125,8 @@ class RedisStore(SharedStore):
             return None
         return results
 
-    def _erase(self, user: str, limit: int) -> int:
-        return self._erasure.of_user(user, limit)
-
-    def _erase_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        return self._erasure.of_tenant(erasure, after, limit)
+    def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        return self._erasure.erase(erasure, after, limit)
 
     def exports(self) -> Sequence[Export]:
         """Return the files that entries of this log were exported to."""
@@ -146,15 +140,11 @@ class RedisStore(SharedStore):
         """Return the check that nobody was forgotten meanwhile."""
         return str(facts.epoch or ""), "GET", self._server.key("epoch")
 
-    def _retain(self) -> int:
-        decisions = 0
-        while (oldest := self._divided.to_drop()) is not None and not self._ending.is_set():
-            dropped = self._divided.drop(oldest)
-            if dropped is None:
-                logger.info("partition %d of %s is dropped when the routers that learn from the log have learned it all", oldest.number, self.name)
-                break
-            decisions += dropped
-        return decisions
+    def _oldest_to_drop(self) -> Partition | None:
+        return self._divided.oldest_to_drop()
+
+    def _drop_part(self, oldest: Partition) -> int | None:
+        return self._divided.drop(oldest)
 
     def _find(self, decision_id: str) -> Row | None:
         return next(iter(self._reader.decisions([decision_id])), None)

@@ -178,12 +178,6 @@ class SharedStore(LedgerStore):
             self._spool.close()
             self._disconnect()
 
-    @property
-    def name(self) -> str:
-        """The URL without its password, for messages."""
-        scheme, _, rest = self.url.partition("://")
-        return f"{scheme}://{rest.rpartition('@')[2]}"
-
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         def spool() -> Sequence[Row | None]:
             new = self._spool.put(rows, whole=True)

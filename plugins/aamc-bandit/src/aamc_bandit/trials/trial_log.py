@@ -146,7 +146,8 @@ class TrialLog:
                 return False
             self.epoch = batch.epoch
             self._read_batch(batch)
-            self.start = max(self.start, batch.start) if self.position < batch.start else self.start
+            if self.position < batch.start:
+                self.start = batch.start
             self.position, self.entries = batch.position, self.entries + len(batch.rows)
             self.last = batch.last or (batch.rows[-1].name if batch.rows else self.last)
         return True
