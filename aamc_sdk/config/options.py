@@ -186,6 +186,18 @@ def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None
             raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
         if kind in _MAPPINGS and not isinstance(value, Mapping):
             raise ConfigError(f"{where}: {key} must be keys and values such as {{a: 1}}, not {value!r}")
+        if attrs.has(hints[key]):
+            _check_section(hints[key], value, where, key)
+
+
+def _check_section(cls: type[Any], value: Any, where: str, name: str) -> None:
+    """Check the keys of options that an option groups."""
+    known = [field.name for field in attrs.fields(cls)]
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: {name} must be keys and values such as {{{known[0]}: 1}}, not {value!r}")
+    for key in value:
+        if key not in known:
+            raise ConfigError(f"{where}: {name} has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
 
 
 def unstructure(config: Any) -> Any:

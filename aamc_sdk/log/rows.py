@@ -319,6 +319,11 @@ class Erasure:
         return _with_query(row, attrs.evolve(query_from(erased(row).fields["query"]), tenant=None), embedding=None, fingerprint="")
 
 
+def erased_forms(row: Row) -> tuple[Row, Row]:
+    """Return a decision's row as it is once its user was forgotten, and as it is once its tenant was forgotten."""
+    return erased(row), Erasure(None).applied(row)
+
+
 def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> list[Row]:
     """Return rows with the decisions erased that forgotten users and tenants made before they were forgotten.
 

@@ -15,7 +15,19 @@ from typing import Any, Generic, Protocol, TypeVar
 import attrs
 
 from aamc_sdk.errors import StoreError, nearest, one_of
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, columns_of, feedback_attempt_id, feedback_row, numbered, same_attempt
+from aamc_sdk.log.rows import (
+    ATTEMPT,
+    DECISION,
+    FEEDBACK,
+    Row,
+    attempt_row,
+    columns_of,
+    erased_forms,
+    feedback_attempt_id,
+    feedback_row,
+    numbered,
+    same_attempt,
+)
 from aamc_sdk.types import Attempt, Feedback
 
 T = TypeVar("T")
@@ -273,10 +285,15 @@ def _is_new(ledger: Ledger, row: Row) -> bool:
 
 
 def _is_same(known: Row, row: Row) -> bool:
-    """Return whether two rows are one entry: decisions by their requests, whose texts may be left out of the content."""
+    """Return whether two rows are one entry: decisions by their requests, whose texts may be left out of the content.
+
+    A decision that was erased since, which an old export brings again, is the same if all that the erasure leaves is, its time among it.
+    """
     if row.kind == DECISION and known.fingerprint and row.fingerprint:
         return known.fingerprint == row.fingerprint
-    return known.content == row.content or known.fields == row.fields  # earlier versions wrote the same JSON with other spaces
+    if known.content == row.content or known.fields == row.fields:  # earlier versions wrote the same JSON with other spaces
+        return True
+    return row.kind == DECISION and known.time == row.time and any(known.fields == erased.fields for erased in erased_forms(row))
 
 
 def _check(row: Row, history: Sequence[Row]) -> None:

@@ -97,6 +97,40 @@ def test_a_value_out_of_its_range_is_refused(options, message):
     assert str(caught.value) == f"thing: {message}"
 
 
+@attrs.frozen(kw_only=True)
+class Limits:
+    """Options that one option groups."""
+
+    days: float | None = option(None, "days", above=0)
+    max_gb: float | None = option(None, "a size", above=0)
+
+
+@attrs.frozen(kw_only=True)
+class GroupedOptions:
+    """Options of which one is a group."""
+
+    limits: Limits = option(Limits(), "limits")  # noqa: RUF009  # it is frozen
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (30, "limits must be keys and values such as {days: 1}, not 30"),
+        (None, "limits must be keys and values such as {days: 1}, not None"),
+        ([1], "limits must be keys and values such as {days: 1}, not [1]"),
+        ({"day": 30}, "limits has no option 'day'; did you mean 'days'? (it has: days, max_gb)"),
+        ({"days:30": None}, "limits has no option 'days:30'; did you mean 'days'? (it has: days, max_gb)"),
+        ({"days": "30"}, "limits.days: must be a number, not '30'"),
+        ({"days": -1}, "limits: days must be above 0, not -1.0"),
+    ],
+)
+def test_a_group_of_options_is_checked_like_the_options(value, message):
+    assert configure(GroupedOptions, {"limits": {"days": 2}}).limits == Limits(days=2.0)
+    with pytest.raises(ConfigError) as caught:
+        configure(GroupedOptions, {"limits": value}, where="thing")
+    assert str(caught.value) == f"thing: {message}"
+
+
 def test_an_unknown_option_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"thing has no option 'step'; did you mean 'steps'\? \(it has: hidden, limit"):
         make({"step": 3})

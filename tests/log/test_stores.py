@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Erasure, LedgerStore, ledger_store, open_store
+from aamc_sdk.log import Erasure, LedgerStore, entry_of, ledger_store, line_of, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Snapshot, Turn
 
@@ -543,8 +543,21 @@ def test_the_id_of_a_forgotten_users_decision_is_refused(store: Store) -> None:
     store.add_decisions([record("d")])
     store.forget("ann")
     assert store.record("d").fingerprint == ""
+    again = attrs.evolve(record("d"), decision=attrs.evolve(record("d").decision, time=13.5))
     with pytest.raises(StoreError, match=r"'d' is in the log without its request's fingerprint.*user was forgotten"):
-        store.add_decisions([record("d")])
+        store.add_decisions([again])
+
+
+@pytest.mark.parametrize("whom", [("ann", None), ("ann", "acme"), (None, "acme")])
+def test_an_old_export_is_imported_again_after_its_user_was_forgotten(store: Store, whom: tuple[str | None, str | None]) -> None:
+    assert isinstance(store, LedgerStore)
+    store.add_decisions([asked("d", tenant="acme", session="s", turns=[Turn("user", "a secret")])])
+    store.add_feedback([(Feedback(decision_id="d", quality=0.5, time=13.0), None)])
+    export = [entry_of(line_of(row)) for row in store.rows()]
+    store.forget(*whom)
+    erased = store.rows()
+    assert store.add(export) == ([False, False], None)
+    assert store.rows() == erased
 
 
 def test_what_later_versions_log_reads_as_it_was_logged(store: Store) -> None:

@@ -637,6 +637,11 @@ def test_bytes_come_back_whatever_the_url_says_of_decoding(server, tmp_path):
     store.close()
 
 
+def test_an_option_that_nobody_knows_is_refused(server):
+    with pytest.raises(StoreError, match=r"neither the store nor the Redis client has an option 'durabilty'"):
+        open_store(f"{server.url}?durabilty=relaxed", get_plugin_manager())
+
+
 # Tenants and exports
 
 

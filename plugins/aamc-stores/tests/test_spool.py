@@ -14,9 +14,10 @@ import pytest
 from aamc_stores.spool import Spool
 
 from aamc_sdk.errors import StoreError
+from aamc_sdk.log import Erasure, entry_of
 from aamc_sdk.log.rows import attempt_row, decision_row
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records
 
 
 @pytest.fixture
@@ -144,3 +145,25 @@ def test_revisions_wait_beside_each_other(spool) -> None:
     with pytest.raises(StoreError, match="a revision above 1"):
         spool.put([judged("d", quality=0.5)])
     assert [entry.revision for _, entry in spool.first(9)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("whom", "left"),
+    [
+        (("ann", None), [(None, "t1"), (None, "t2"), ("bob", "t1")]),
+        (("ann", "t1"), [(None, "t1"), ("ann", "t2"), ("bob", "t1")]),
+        ((None, "t1"), [(None, None), ("ann", "t2"), (None, None)]),
+    ],
+)
+def test_refused_decisions_are_erased_of_whom_is_forgotten_alone(spool, whom, left) -> None:
+    request = make_request(make_dataset(3))
+    queries = [Query("Hi", user=user, tenant=tenant) for user, tenant in (("ann", "t1"), ("ann", "t2"), ("bob", "t1"))]
+    made = [Decision(f"d{n}", POOL.names[0], 1.0, Preference()) for n in range(3)]
+    spool.put([decision_row(record, store_text=False) for record in Records(made, attrs.evolve(request, queries=queries))])
+    for number, _ in spool.first(3):
+        spool.set_aside(number, "refused")
+    with closing(sqlite3.connect(spool.path)) as connection, connection:
+        connection.execute("INSERT INTO spool (kind, id, decision_id, line, refused) VALUES ('decision', 'x', 'x', 'damaged', 'unreadable')")
+    spool.forget(Erasure(*whom))
+    entries = [entry_of(line) for line, why in spool.refused() if why == "refused"]
+    assert [(query["user"], query.get("tenant")) for query in (entry.fields["query"] for entry in entries)] == left

@@ -102,8 +102,13 @@ class RedisServer:
         try:
             _check_database(url)
             self.client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+            pool = self.client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # it refuses unknown options
         except ValueError as error:
             raise StoreError(f"{name} is no URL of a Redis server: {error}") from error
+        except TypeError as error:
+            unknown = str(error).rpartition(" ")[2]
+            raise StoreError(f"{name}: neither the store nor the Redis client has an option {unknown}; correct it or leave it out") from error
         self.client.connection_pool.connection_kwargs["decode_responses"] = False  # entries are bytes, whatever the URL says
         self.name = name
         self._prefix = f"{prefix}:"

@@ -19,7 +19,7 @@ import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import Batch, GroupCommit, LedgerStore, Row, StoreOptions, Write, record_from
+from aamc_sdk.log import Batch, Erasure, GroupCommit, LedgerStore, Row, StoreOptions, Write, record_from
 from aamc_sdk.types import Attempt, Experience, Feedback, Record
 from aamc_stores.spool import Spool, SpoolError, default_spool, name_of
 
@@ -138,9 +138,9 @@ class SharedStore(LedgerStore):
         Spooled entries are delivered first, as they would bring the user back later. Another machine's spool is out of reach.
         """
         self.flush()
-        if user is not None:
-            self._spool.forget(user)
-        return super().forget(user, tenant)
+        decisions = super().forget(user, tenant)
+        self._spool.forget(Erasure(user, tenant))
+        return decisions
 
     def flush(self) -> None:
         """Deliver the spool's entries to the server.

@@ -23,13 +23,13 @@ from aamc_sdk.log import (
     DECISION,
     FEEDBACK,
     Entry,
+    Erasure,
     Excerpt,
     Row,
     append,
     append_feedback,
     connect,
     entry_of,
-    erased,
     line_of,
     transaction,
     write_ahead,
@@ -43,8 +43,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS spool (
 _INDEX = "CREATE INDEX IF NOT EXISTS spool_by_decision ON spool (decision_id)"
 _ABOUT = """SELECT line FROM spool WHERE refused IS NULL AND (decision_id IN (SELECT value FROM json_each(:decisions))
     OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(:feedback)))) ORDER BY n"""
-_DECIDED_FOR = """SELECT n, line FROM spool WHERE kind = 'decision' AND refused IS NOT NULL
-    AND json_valid(line) AND json_extract(line, '$.decision.query.user') = ?"""
+_REFUSED = "SELECT n, line FROM spool WHERE kind = 'decision' AND refused IS NOT NULL"
 
 
 def default_spool(url: str, prefix: str) -> Path:
@@ -169,13 +168,14 @@ class Spool:
         with self._writing() as connection:
             connection.execute("UPDATE spool SET refused = ? WHERE n = ?", (why, number))
 
-    def forget(self, user: str) -> None:
-        """Erase a user from the decisions that the server refused."""
+    def forget(self, erasure: Erasure) -> None:
+        """Erase a user or a tenant from the decisions that the server refused."""
         with self._writing() as connection:
-            for n, line in connection.execute(_DECIDED_FOR, (user,)).fetchall():
-                entry = entry_of(line)
-                if isinstance(entry, Row):
-                    connection.execute("UPDATE spool SET line = ? WHERE n = ?", (line_of(erased(entry)), n))
+            for n, line in connection.execute(_REFUSED).fetchall():
+                with suppress(DataError):  # damaged, so it is not known whose it is
+                    entry = entry_of(line)
+                    if isinstance(entry, Row) and erasure.covers(entry):
+                        connection.execute("UPDATE spool SET line = ? WHERE n = ?", (line_of(erasure.applied(entry)), n))
 
     def close(self) -> None:
         """Close the file."""
