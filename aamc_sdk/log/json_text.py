@@ -24,6 +24,7 @@ def _converted(value: Any) -> Any:
     return found
 
 
+_SIMPLE = frozenset((str, int, float, bool, type(None)))
 _encoder = msgspec.json.Encoder(enc_hook=_converted)
 _decoder = msgspec.json.Decoder()
 
@@ -42,12 +43,17 @@ def check_plain(value: Any) -> None:
         StoreError: A value in it is not.
     """
     if isinstance(value, Mapping):
-        for item in value.values():
+        value = value.values()
+    elif not isinstance(value, list | tuple | set | frozenset):
+        _check_simple(value)
+        return
+    for item in value:
+        if type(item) not in _SIMPLE:  # most are
             check_plain(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            check_plain(item)
-    elif not isinstance(value, str | int | float | None | Path) and not hasattr(value, "tolist"):
+
+
+def _check_simple(value: Any) -> None:
+    if not isinstance(value, str | int | float | None | Path) and not hasattr(value, "tolist"):
         why = f"Object of type {type(value).__name__} is not JSON serializable"
         raise StoreError(f"the log keeps JSON's own types only ({why}); use numbers, text, lists and mappings in notes")
 

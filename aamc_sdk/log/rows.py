@@ -176,29 +176,28 @@ def decision_row(record: Record, store_text: bool) -> Row:
         StoreError: A note is not of JSON's types.
     """
     fingerprint = request_fingerprint(record)
-    query = record.query if store_text else redacted_query(record.query)
-    decision, estimates = record.decision, record.estimates
+    query, decision, estimates = record.query, record.decision, record.estimates
     if decision.notes:
         check_plain(decision.notes)
     content = {
-        "decision": _fields(decision, "time") | {"preference": decision.preference.array, "propensity": _known(decision.propensity)},
-        "query": _query_fields(query),
+        "decision": _fields(decision, "time") | {"preference": _weights(decision.preference), "propensity": _known(decision.propensity)},
+        "query": _query_fields(query) if store_text else _redacted_fields(query),
         "estimates": {
             "complexity": _known(estimates.complexity[0]),
-            "categories": estimates.categories[0],
+            "categories": estimates.categories[0].tolist(),
             "category_names": estimates.category_names,
             "tool_use": _known(estimates.tool_use[0]),
             "fingerprint": estimates.fingerprint,
         },
         "candidates": record.candidates,
-        "expected": {name: None if array is None else array[0] for name, array in _fields(record.expected).items()},
-        "wait_ms": record.wait_ms[0],
+        "expected": {name: None if array is None else array[0].tolist() for name, array in _fields(record.expected).items()},
+        "wait_ms": record.wait_ms[0].tolist(),
         "masked_why": record.masked_why,
     }
     if not record.preference_given:
         content["preference_given"] = False
     if record.in_flight is not None:
-        content["in_flight"] = record.in_flight[0]
+        content["in_flight"] = record.in_flight[0].tolist()
     if record.budget_usd is not None:
         content["budget_usd"] = float(record.budget_usd)
     return Row(
@@ -465,6 +464,16 @@ def _query_fields(query: Query) -> dict[str, Any]:
     fields = _fields(query)
     fields["needs"] = sorted(query.needs)
     return fields | {"turns": [attrs.asdict(turn) for turn in query.turns]} if query.turns else fields
+
+
+def _weights(preference: Preference) -> tuple[float, float, float]:
+    return preference.quality, preference.cost, preference.latency
+
+
+def _redacted_fields(query: Query) -> dict[str, Any]:
+    """Return the fields of :func:`redacted_query`, without building the query."""
+    fields = _query_fields(query) | {"text": "", "prompt_tokens": query.expected_prompt_tokens}
+    return fields | {"turns": [turn | {"content": ""} for turn in fields["turns"]]} if query.turns else fields
 
 
 def query_from(fields: Mapping[str, Any]) -> Query:

@@ -252,7 +252,8 @@ class Table:
 
     def _templates_for(self, content: bytes) -> Templates:
         """Return the templates, with the one that a content needs."""
-        if content and content[0] > len(self._known.templates):
+        number = content[0] if content else 0
+        if number and number > len(self._known.templates):  # attempts and feedback need none
             self._known.read_templates(self._connection)
         return self._known.templates
 

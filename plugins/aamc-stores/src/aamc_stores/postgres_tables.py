@@ -246,4 +246,4 @@ class Tables:
 def column_values(row: Row) -> list[Any]:
     """Return a row's values of ``COLUMNS`` in their order."""
     columns = columns_of(row)
-    return [columns.get(name) for name in COLUMNS]
+    return [*map(columns.get, COLUMNS)]

@@ -181,7 +181,8 @@ class Group:
             self.ops.append([4, len(placed)])
 
     def _place(self, offset: int, row: Row) -> None:
-        value, field, place = value_of(row, False, self._templates.pack(row, self.ops)), field_of(row), place_of(row)
+        value, field = value_of(row, False, self._templates.pack(row, self.ops)), field_of(row)
+        place = place_of(row, field)
         self._clear_old(row)
         is_first = row.kind == DECISION and self._loaded.hashes[row.id].is_new
         self.ops.append([1, offset, self._key(row), field, binary(value), place, *(() if is_first else (self._write,))])
@@ -224,7 +225,7 @@ class Group:
 
     def _clear_old(self, row: Row) -> None:
         """Delete the key or field in which version 2 kept an entry that is written anew."""
-        if row.key not in self._old:
+        if not self._old or row.key not in self._old:
             return
         self.ops.append(["HDEL", self._key(row), old_field_of(row)])
         if row.kind == FEEDBACK and row.revision:

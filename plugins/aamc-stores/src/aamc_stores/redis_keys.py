@@ -77,9 +77,9 @@ class Place:
         return self.write in ("", entry.write)
 
 
-def place_of(row: Row) -> str:
-    """Return the element of the stream that stands for an entry; ids have no NUL."""
-    return f"{row.decision_id}\0{field_of(row)}"
+def place_of(row: Row, field: str) -> str:
+    """Return the element of the stream that stands for an entry with its field; ids have no NUL."""
+    return f"{row.decision_id}\0{field}"
 
 
 def place_from(value: bytes) -> Place:
