@@ -29,13 +29,14 @@ class RedisErasure:
         """Erase at most ``limit`` decisions of a user; return how many. If they are fewer, the user is forgotten in the same transaction."""
         decided = f"user:{user}"
 
-        def erase() -> int | None:
+        def erase(at_most: int, *, ends: bool) -> int | None:
             members = self._server.names(decided)
-            names = members[:limit]
-            check = (str(len(members)), "SCARD", self._server.key(decided))
-            return len(names) if self._try(names, Erasure(user), len(names) < limit, [check]) else None
+            names = members[:at_most]
+            checks = [(str(len(members)), "SCARD", self._server.key(decided))] if ends else []
+            return len(names) if self._try(names, Erasure(user), ends and len(names) < at_most, checks) else None
 
-        return self._server.change(erase)
+        count = self._server.change(lambda: erase(limit, ends=False))  # so that little is left for the attempt that a new decision defeats
+        return count if count == limit else count + self._server.change(lambda: erase(limit - count, ends=True))
 
     def of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         """Erase at most ``limit`` of a tenant's decisions after a position; return how many, and the last one's position."""
