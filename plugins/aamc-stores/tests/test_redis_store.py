@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import subprocess
@@ -15,6 +16,7 @@ import attrs
 import pytest
 import redis
 from aamc_stores import redis_migration, redis_retention, redis_states
+from aamc_stores.redis_erasure import RedisErasure
 from aamc_stores.redis_scripts import MOVE
 from aamc_stores.redis_store import RedisStore
 
@@ -649,6 +651,24 @@ def of_tenant(tenant, *names, user="ann"):
     """Return decisions of a tenant's user."""
     made = records(*names, user=user)
     return Records(made.decisions, attrs.evolve(made.request, queries=[attrs.evolve(query, tenant=tenant) for query in made.request.queries]))
+
+
+def test_a_user_who_goes_on_deciding_is_forgotten(log, monkeypatch):
+    store = log()
+    store.add_decisions(of_tenant("t", "a", "b", "c"))
+    attempted, attempt = itertools.count(), RedisErasure._try
+
+    def interrupted(self, names, erasure, is_last, checks):
+        """A decision comes in each attempt that takes long."""
+        if len(names) > 1:
+            number = next(attempted)
+            assert number < 5
+            store.add_decisions(of_tenant("t", f"later-{number}"))
+        return attempt(self, names, erasure, is_last, checks)
+
+    monkeypatch.setattr(RedisErasure, "_try", interrupted)
+    assert store.forget("ann") == 4
+    assert {record.query.user for record in store.experience().records} == {None}
 
 
 def test_a_user_of_a_tenant_and_a_tenant_are_forgotten_in_batches(log, monkeypatch):

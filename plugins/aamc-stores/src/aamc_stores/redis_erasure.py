@@ -28,16 +28,24 @@ class RedisErasure:
     def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""
         if erasure.tenant is None:
-            return self._server.change(lambda: self._try_of_user(erasure, limit)), after
+            return self._of_user(erasure, limit), after
         return self._server.change(lambda: self._try_of_tenant(erasure, after, limit))
 
-    def _try_of_user(self, erasure: Erasure, limit: int) -> int | None:
-        """Try to erase some decisions of a user in all tenants, whose set of names those that are erased leave."""
+    def _of_user(self, erasure: Erasure, limit: int) -> int:
+        """Erase some decisions of a user in all tenants."""
+        # First without the end, so that little is left for the attempt that a new decision of the user defeats.
+        count = self._server.change(lambda: self._try_of_user(erasure, limit, ends=False))
+        if count == limit:
+            return count
+        return count + self._server.change(lambda: self._try_of_user(erasure, limit - count, ends=True))
+
+    def _try_of_user(self, erasure: Erasure, limit: int, *, ends: bool) -> int | None:
+        """Try to erase some decisions of a user, whose set of names those that are erased leave; ``ends``: and to begin the new epoch."""
         decided = f"user:{erasure.user}"
         members = self._server.names(decided)
         names = members[:limit]
-        check = (str(len(members)), "SCARD", self._server.key(decided))
-        return len(names) if self._try(names, erasure, len(names) < limit, [check]) else None
+        checks = [(str(len(members)), "SCARD", self._server.key(decided))] if ends else []
+        return len(names) if self._try(names, erasure, ends and len(names) < limit, checks) else None
 
     def _try_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int] | None:
         """Try to erase some decisions of a tenant."""
