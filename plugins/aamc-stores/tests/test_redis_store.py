@@ -671,6 +671,27 @@ def test_a_user_who_goes_on_deciding_is_forgotten(log, monkeypatch):
     assert {record.query.user for record in store.experience().records} == {None}
 
 
+def test_a_tenant_is_forgotten_while_others_write(log, monkeypatch):
+    store = log()
+    store.add_decisions(of_tenant("shop", "a", "b", "c"))
+    attempted, attempt, read = itertools.count(), RedisErasure._try, []
+
+    def interrupted(self, names, erasure, is_last, checks):
+        """Others decide in each of the first attempts to end, and once the tenant does."""
+        if is_last and (number := next(attempted)) < 4:
+            store.add_decisions(of_tenant("shop" if number == 1 else "bank", f"later-{number}"))
+        return attempt(self, names, erasure, is_last, checks)
+
+    found = RedisErasure._found
+    monkeypatch.setattr(RedisErasure, "_try", interrupted)
+    monkeypatch.setattr(RedisErasure, "_found", lambda self, erasure, after: read.append(after) or found(self, erasure, after))
+    assert store.forget(None, "shop") == 4
+    assert sorted(str(record.query.tenant) for record in store.experience().records) == ["None"] * 4 + ["bank"] * 3
+    assert store.experience().epoch == 1
+    assert read[0] == 0
+    assert read[-1] == 7  # the last attempt read nothing again
+
+
 def test_a_user_of_a_tenant_and_a_tenant_are_forgotten_in_batches(log, monkeypatch):
     monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
     store = log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -29,7 +30,7 @@ class RedisErasure:
         """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""
         if erasure.tenant is None:
             return self._of_user(erasure, limit), after
-        return self._server.change(lambda: self._try_of_tenant(erasure, after, limit))
+        return self._of_tenant(erasure, after, limit)
 
     def _of_user(self, erasure: Erasure, limit: int) -> int:
         """Erase some decisions of a user in all tenants."""
@@ -47,13 +48,26 @@ class RedisErasure:
         checks = [(str(len(members)), "SCARD", self._server.key(decided))] if ends else []
         return len(names) if self._try(names, erasure, ends and len(names) < limit, checks) else None
 
-    def _try_of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int] | None:
-        """Try to erase some decisions of a tenant."""
-        position = str(self._states.facts().position or "")  # decisions that come later are erased as they are written, or are new
+    def _of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase some decisions of a tenant; each attempt to end reads only what was written since the last one."""
+        count, reached = self._server.change(lambda: self._try_of_tenant(erasure, after, limit, ends=False))
+        while count < limit:
+            last = self._try_of_tenant(erasure, reached, limit - count, ends=True)
+            if last is not None:
+                return count + last[0], last[1]
+            more, reached = self._server.change(functools.partial(self._try_of_tenant, erasure, reached, limit - count, ends=False))
+            count += more
+        return count, reached
+
+    def _try_of_tenant(self, erasure: Erasure, after: int, limit: int, *, ends: bool) -> tuple[int, int] | None:
+        """Try to erase some decisions of a tenant after a position; return how many, and up to where the log was read."""
+        position = self._states.facts().position  # decisions that come later are erased as they are written, or are new
         found = list(itertools.islice(self._found(erasure, after), limit))
-        last = found[-1][0] if found else after
-        checks = [(position, "GET", self._server.key("position"))] if len(found) < limit else []
-        return (len(found), last) if self._try([name for _, name in found], erasure, len(found) < limit, checks) else None
+        is_last = ends and len(found) < limit
+        checks = [(str(position or ""), "GET", self._server.key("position"))] if is_last else []
+        if not self._try([name for _, name in found], erasure, is_last, checks):
+            return None
+        return len(found), found[-1][0] if len(found) == limit else max(after, position)
 
     def _found(self, erasure: Erasure, after: int) -> Iterator[tuple[int, str]]:
         """Yield position and id of a tenant's decisions after a position."""
