@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import ConfigError, DataError, PoolError, StoreError, one_of
-from aamc_sdk.interfaces import AsyncRouter, Completion, OnlineRouter
+from aamc_sdk.errors import ConfigError, DataError, StoreError, one_of
+from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool
 from aamc_sdk.routing.arguments import (
@@ -25,7 +23,6 @@ from aamc_sdk.routing.arguments import (
     RouteArguments,
     attempt_of,
     feedback_of,
-    pool_state,
     queries_of,
     with_times,
 )
@@ -33,9 +30,14 @@ from aamc_sdk.serving.close_guard import CloseGuard
 from aamc_sdk.serving.decider import Decider
 from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
-from aamc_sdk.serving.model_client import conversation
+from aamc_sdk.serving.logged_decisions import LoggedDecisions
+from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.plugin_events import PluginEvents
-from aamc_sdk.serving.pseudonyms import is_key, pseudonym
+from aamc_sdk.serving.pseudonyms import user_ids
+from aamc_sdk.serving.reported_outcomes import ReportedOutcomes
+from aamc_sdk.serving.routed_completions import RoutedCompletions
+from aamc_sdk.serving.started_decisions import DecisionStarter, StartedDecision
+from aamc_sdk.serving.worker_threads import WorkerThreads
 from aamc_sdk.types import (
     Attempt,
     Decision,
@@ -44,18 +46,11 @@ from aamc_sdk.types import (
     PoolState,
     Query,
     Record,
-    Records,
-    RoutingRequest,
-    Scores,
     check_name,
 )
 
 if TYPE_CHECKING:
     from aamc_sdk.explain import Explanation
-
-T = TypeVar("T")
-_THREADS = 32
-"""Threads for asynchronous calls, which wait for the log most of the time."""
 
 
 class MetaController:
@@ -75,8 +70,7 @@ class MetaController:
         store, router = components.store, components.router
         with ExitStack() as unusable:
             unusable.callback(store.close)
-            if user_key is not None and not is_key(user_key):
-                raise ConfigError("user_key must be a non-empty string or bytes; give a long random key, or None to keep user ids as they are")
+            self._user_id = user_ids(user_key)
             if router.privileged:
                 name = components.router_name or type(router).__name__
                 raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
@@ -88,21 +82,30 @@ class MetaController:
             self.preference = components.preference
             self.seed = components.seed
             self.router_name = components.router_name
-            self._user_key = user_key
             self._guard = CloseGuard()
             self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
             self._events = PluginEvents(components.plugins)
-            self._workers = ThreadPoolExecutor(_THREADS, "aamc-controller")
+            self._workers = WorkerThreads(self._guard)
             self._loop = components.loop
             self._decider = Decider(components, self._user_id)
+            self._decisions = LoggedDecisions(self._decider, router, self._guard, self._events, self._workers)
+            self._outcomes = ReportedOutcomes(store, self._guard, self._events)
+            self._commits = self._outcomes.commits
+            self._starts = DecisionStarter(self._decider, router, self._commits, self._workers.run)
             self._models = components.models
+            self._completions = RoutedCompletions(self._models, self.pool, self._decisions, self._calls, self._workers)
             if self._models is not None:
-                self._models.record_attempts(self._record_attempt)
+                self._models.record_attempts(partial(self._workers.run, self._outcomes.add_call))
             self.learner: Learner | None = None
             if isinstance(router, OnlineRouter):
                 router.attach(store, self._user_id)
-                self.learner = Learner(store, router, self._events.learned)
+                self.learner = self._outcomes.learner = Learner(store, router, self._events.learned)
             unusable.pop_all()
+
+    @property
+    def models(self) -> ModelClient | None:
+        """The client for calling the candidates; it records calls with a decision's id as attempts. None if none can be called."""
+        return self._models
 
     @classmethod
     def load(
@@ -218,6 +221,7 @@ class MetaController:
         wait_ms: Mapping[str, float] | None = None,
         state: PoolState | None = None,
         budget_usd: float | None = None,
+        quality_floor: float | None = None,
         decision_id: str | None = None,
         episode: str | None = None,
     ) -> Decision:
@@ -234,6 +238,7 @@ class MetaController:
             wait_ms: Time until a candidate could start, in milliseconds, by name.
             state: The present state of the pool; ``unavailable`` and ``wait_ms`` add to it.
             budget_usd: Maximum expected cost of the answer.
+            quality_floor: Minimum expected quality, from 0 to 1; the best candidate where none reaches it. Without effect where it is unknown.
             decision_id: The decision's id; a new one when None. The same request under the same id returns the decision in the log,
                 whatever the pool's state is now.
             episode: The id that decisions on one task share.
@@ -254,16 +259,16 @@ class MetaController:
             wait_ms=wait_ms,
             state=state,
             budget_usd=budget_usd,
+            quality_floor=quality_floor,
             decision_id=decision_id,
             episode=episode,
         )
-        return self._route([arguments.query(query)], preference, arguments, arguments.ids)[0]
+        return self._decisions.decide([arguments.query(query)], preference, arguments, arguments.ids)[0]
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
         given = RouteArguments.of(arguments)
-        asked = [given.query(query)], preference, given, given.ids
-        return self._explain((self._logged(*asked) or self._decide(*asked))[0])
+        return self._explain(self._decisions.record(given.query(query), preference, given))
 
     def route_batch(
         self,
@@ -292,25 +297,31 @@ class MetaController:
             return []
         if ids is not None and (isinstance(ids, str) or len(ids) != len(given)):
             raise DataError(f"ids must be a sequence of {len(given)} ids, one for each request, not {ids!r:.80}")
-        return self._route(given, preference, RouteArguments(unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode), ids)
+        arguments = RouteArguments(unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
+        return self._decisions.decide(given, preference, arguments, ids)
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
         given = RouteArguments.of(arguments)
-        asked = [given.query(query)], preference, given
-        if not isinstance(self.router, AsyncRouter):
-            return (await self._in_thread(self._route, *asked, given.ids))[0]
-        known = await self._in_thread(self._logged, *asked, given.ids)
-        if known is not None:
-            return known[0].decision
-        request = await self._in_thread(self._request_of, *asked)
-        try:
-            scores = await self._decider.ascore(request, self.router)
-        except asyncio.CancelledError:
-            if self._guard.closed:  # cancelled by close, not by the caller
-                raise StoreError("the controller is closed") from None
-            raise
-        return (await self._in_thread(self._log, request, scores, given.ids, given.episode)).decisions[0]
+        return await self._decisions.adecide(given.query(query), preference, given)
+
+    async def start_route(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> StartedDecision:
+        """Decide one request as :meth:`route` does, with its arguments, and return before the decision is durable; an id is always new.
+
+        Servers call the model while the log commits, and answer when both are done. Decisions and attempts of many requests are written together.
+
+        Raises:
+            DataError: An argument cannot be used, such as ``decision_id``.
+        """
+        given = RouteArguments.of(arguments)
+        if given.decision_id is not None:
+            raise DataError("start_route gives each decision a new id; use route for a decision_id of your own")
+        self._guard.check()
+        return await self._starts.start(query, preference, given)
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """Record a call soon, together with those of other requests; feedback that comes later is written later."""
+        self._commits.add_attempt(attempt)
 
     def attempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call that was made for a decision; it is durable in the log when this returns.
@@ -329,15 +340,11 @@ class MetaController:
             DataError: A figure is unknown, or cannot be used.
             StoreError: The log has ``n`` with other content, the decision had no such candidate, or the controller is closed.
         """
-        given = attempt_of(decision_id, figures) or Attempt(decision_id)
-        with self._guard:
-            (number,) = self.store.add_attempts([given])
-            self._log_has_grown()
-        return number
+        return self._outcomes.add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
 
     async def aattempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call as :meth:`attempt` does, without blocking the event loop."""
-        return await self._in_thread(self.attempt, decision_id, **figures)
+        return await self._workers.run(self.attempt, decision_id, **figures)
 
     def feedback(
         self,
@@ -372,7 +379,7 @@ class MetaController:
         feedback = feedback_of(decision_id, judgement, time.time())
         if attempt is not None and feedback.candidate is not None:
             attempt = attrs.evolve(attempt, candidate=feedback.candidate)
-        return self._add_feedback([(feedback, attempt)])[0]
+        return self._outcomes.add_feedback([(feedback, attempt)])[0]
 
     def feedback_batch(self, judgements: Sequence[Feedback]) -> list[bool]:
         """Record feedback on many decisions in one write.
@@ -387,39 +394,42 @@ class MetaController:
             DataError: An entry is not an :class:`aamc_sdk.Feedback`.
             StoreError: The log refused an entry. It keeps the entries before that one; the whole batch may be sent again.
         """
-        return self._add_feedback([(feedback, None) for feedback in with_times(judgements, time.time())])
+        return self._outcomes.add_feedback([(feedback, None) for feedback in with_times(judgements, time.time())])
 
     async def afeedback(self, decision_id: str, **fields: Any) -> bool:
         """Record feedback as :meth:`feedback` does, without blocking the event loop."""
-        return await self._in_thread(self.feedback, decision_id, **fields)
+        return await self._workers.run(self.feedback, decision_id, **fields)
 
     def complete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
     ) -> Completion:
         """Route a request, call the chosen model, and fall back to the router's next allowed choice when a call fails.
 
+        The decision, and every call with its measured cost and latency, are durable in the log when this returns. Candidates that cannot be called,
+        such as those without an endpoint, are not chosen. Cancelling :meth:`acomplete` ends the call at the server too.
+
         Args:
             query: The request; its turns are sent to the model too.
             preference: As for :meth:`route`.
-            options: Parameters of the request to the model, such as ``temperature``.
+            options: Parameters of the request to the model, such as ``temperature``; they win over the candidate's own parameters.
             **arguments: As for :meth:`route`.
 
         Returns:
-            The answer with its decision's id, cost and latency. Every call is recorded as an attempt.
+            The answer with its candidate, decision's id, tokens, cost in USD (NaN where it is unknown) and latency.
 
         Raises:
             PoolError: No candidate has an endpoint.
             ProviderError: Every allowed candidate failed.
         """
         self._guard.check()
-        return self._loop.submit(self._complete(query, preference, options, RouteArguments.of(arguments))).result()
+        return self._loop.submit(self._completions.complete(query, preference, options, RouteArguments.of(arguments))).result()
 
     async def acomplete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
     ) -> Completion:
         """Route and call as :meth:`complete` does, without blocking the event loop."""
         self._guard.check()
-        return await asyncio.wrap_future(self._loop.submit(self._complete(query, preference, options, RouteArguments.of(arguments))))
+        return await asyncio.wrap_future(self._loop.submit(self._completions.complete(query, preference, options, RouteArguments.of(arguments))))
 
     def forget(self, user: str, tenant: str | None = None) -> int:
         """Erase a user, of one tenant or of all, from the log and from the router's state; return the number of the user's decisions.
@@ -431,10 +441,7 @@ class MetaController:
             StoreError: The store cannot forget, or the controller is closed.
         """
         check_name(user, "the user to forget")
-        with self._guard:
-            decisions = self.store.forget(self._user_id(user), tenant)
-            self._log_has_grown()
-        return decisions
+        return self._outcomes.forget(self._user_id(user), tenant)
 
     def explain(self, decision_id: str) -> Explanation:
         """Explain a decision from its record.
@@ -465,13 +472,14 @@ class MetaController:
             return
         self._calls.close()
         self._guard.close()
+        self._commits.close()
         if self.learner is not None:
             self.learner.close()
         self.router.close()
         if self._models is not None and self._loop.started:
             self._loop.submit(self._models.close()).result()
         self._loop.close()
-        self._workers.shutdown()
+        self._workers.close()
         self._events.close()
         self.store.close()
 
@@ -481,29 +489,6 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _route(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Decision]:
-        known = self._logged(queries, preference, arguments, ids)
-        return list(self._decide(queries, preference, arguments, ids).decisions) if known is None else [record.decision for record in known]
-
-    def _logged(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Record] | None:
-        """Return the records of decisions that were all asked for before, whatever the pool's state is now; None for others."""
-        self._guard.check()
-        return None if ids is None else self._decider.logged(queries, preference, arguments.budget_usd, ids)
-
-    def _decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
-        request = self._request_of(queries, preference, arguments)
-        return self._log(request, self._decider.score(request), ids, arguments.episode)
-
-    def _request_of(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
-        state = pool_state(arguments.state, arguments.unavailable, arguments.wait_ms)
-        return self._decider.request(queries, preference, state, arguments.budget_usd)
-
-    def _log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> Records:
-        with self._guard:  # closing waits until the events of logged decisions are submitted
-            records, new = self._decider.log(request, scores, ids, episode)
-            self._events.decided(new)
-        return records
-
     def _explain(self, record: Record) -> Explanation:
         from aamc_sdk.explain import explain
 
@@ -511,43 +496,3 @@ class MetaController:
             decision_id = record.decision.id
             raise StoreError(f"decision {decision_id!r} was made among other candidates ({one_of(record.candidates)}); use the run that made it")
         return explain(record, self.router, self.reward, self.pool)
-
-    async def _complete(
-        self, query: str | Query, preference: PreferenceLike, options: Mapping[str, Any] | None, arguments: RouteArguments
-    ) -> Completion:
-        if self._models is None:
-            raise PoolError("this controller has no client for models; make it with MetaController.build, load or from_file")
-        if options is not None and not isinstance(options, Mapping):
-            raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
-        described = arguments.query(query)
-        arguments = attrs.evolve(arguments, state=self._models.present_state(self.pool, arguments.state))
-        with self._calls:
-            (decision,) = await self._in_thread(self._route, [described], preference, arguments, arguments.ids)
-            return await self._models.answer(decision, self.pool, conversation(described), options or {})
-
-    def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
-        with self._guard:
-            new = self.store.add_feedback(judgements)
-            self._log_has_grown()
-            if self.learner is None:
-                for feedback, _ in itertools.compress(judgements, new):
-                    self._events.learned(feedback)
-        return new
-
-    async def _record_attempt(self, attempt: Attempt) -> None:
-        await self._in_thread(self.store.add_attempts, [attempt])
-        self._log_has_grown()
-
-    def _log_has_grown(self) -> None:
-        if self.learner is not None:
-            self.learner.wake()
-
-    def _user_id(self, user: str) -> str:
-        """Return the id that the router and the log use for a user."""
-        return user if self._user_key is None else pseudonym(user, self._user_key)
-
-    async def _in_thread(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
-        """Run blocking work on one of the controller's threads."""
-        with self._guard:  # only until it is submitted, since the caller's loop may be the one that closes
-            future = asyncio.get_running_loop().run_in_executor(self._workers, partial(work, *arguments, **fields))
-        return await future

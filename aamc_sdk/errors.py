@@ -36,7 +36,28 @@ class PoolError(AamcError, ValueError):
 
 
 class NoCandidateError(AamcError, RuntimeError):
-    """Raised when every candidate of a request is masked; the message gives each reason."""
+    """Raised when every candidate of a request is masked; the message gives each reason.
+
+    Attributes:
+        reasons: The reasons by candidate.
+    """
+
+    def __init__(self, message: str, reasons: Mapping[str, frozenset[str]] | None = None) -> None:
+        super().__init__(message)
+        self.reasons = dict(reasons or {})
+
+
+class LimitError(NoCandidateError):
+    """Raised when no candidate fits what is left of a budget or a rate limit.
+
+    Attributes:
+        kind: ``"budget"`` or ``"rate_limit"``.
+        retry_after_s: Time in seconds until it is renewed.
+    """
+
+    def __init__(self, message: str, *, kind: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.kind, self.retry_after_s = kind, retry_after_s
 
 
 class DataError(AamcError, ValueError):
@@ -63,6 +84,10 @@ class StoreAwayError(StoreError):
     """Raised when a log is temporarily unusable: its server is unreachable, its file locked, or its disk full."""
 
 
+class ConflictError(StoreError):
+    """Raised when an entry contradicts the decision log: its id is known with other content, or its decision had no such candidate."""
+
+
 class UnknownDecisionError(StoreError, LookupError):
     """Raised when the log has no decision with the given id."""
 
@@ -72,7 +97,21 @@ class ForkedError(AamcError, RuntimeError):
 
 
 class ProviderError(AamcError, RuntimeError):
-    """Raised when calling a model failed; the message names the candidate and the cause."""
+    """Raised when calling a model failed; the message names the candidate and the cause.
+
+    Attributes:
+        kind: ``"connection"``, ``"timeout"``, ``"rate_limit"``, ``"server"`` (it failed or is overloaded), ``"protocol"`` (the answer is broken
+            or was cut), ``"authentication"``, ``"request"`` (it refuses what was sent), or ``"failed"`` for anything else.
+        status: The HTTP status of the answer; None without one.
+        body: The answer's body, as it came.
+        retry_after_s: Time in seconds after which the server wants to be called again; None if it said nothing.
+    """
+
+    def __init__(
+        self, message: str, *, kind: str = "failed", status: int | None = None, body: bytes = b"", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind, self.status, self.body, self.retry_after_s = kind, status, body, retry_after_s
 
 
 class PluginError(AamcError, RuntimeError):

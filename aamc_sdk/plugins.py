@@ -225,7 +225,8 @@ class Plugins:
 def install_hint(kind: str, name: str) -> str:
     """Return how to get a component, or a group of commands, from the known distribution that offers it; ``""`` if none is known."""
     known = known_distributions().get(kind, {})
-    distribution = known.get(name) or next((known[path] for path in known if kind == "command" and path.startswith(f"{name} ")), None)
+    group = [known[path] for path in known if kind == "command" and path.startswith(f"{name} ")]
+    distribution = known.get(name) or max(group, key=group.count, default=None)  # the one with most of the group's commands
     if distribution is None:
         return ""
     is_disabled = _disabled() & {distribution, distribution.removeprefix(f"{PROJECT}-")}

@@ -1,4 +1,4 @@
-"""The Dockerfile, read line by line; a build needs a Docker daemon and gigabytes of downloads."""
+"""The Dockerfile, read line by line, and the compose file; a build needs a Docker daemon and gigabytes of downloads."""
 
 import fnmatch
 import json
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from aamc_sdk.cli import aamc
@@ -14,11 +15,30 @@ from aamc_sdk.plugins import get_plugin_manager
 ROOT = Path(__file__).parents[1]
 
 
+def stages():
+    """Return the instructions of each stage in order, each with its arguments; the last stage has no name."""
+    text = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text())
+    found = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            name, arguments = line.split(maxsplit=1)
+            if name == "FROM":
+                stage = found.setdefault(arguments.partition(" AS ")[2], [])
+            stage.append((name, arguments))
+    return found
+
+
 @pytest.fixture(scope="module")
 def instructions():
-    """Return the instructions in order, each with its arguments."""
-    text = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text())
-    return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line and not line.startswith("#")]
+    """Return the instructions of the image with everything, which is built where no target is named."""
+    assert list(stages()) == ["build", "gateway", ""]
+    return stages()[""]
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    """Return the instructions of the gateway's image."""
+    return stages()["gateway"]
 
 
 def last(instructions, name):
@@ -63,3 +83,43 @@ def test_everything_that_the_installation_reads_is_copied(instructions):
 @pytest.mark.parametrize("pattern", [".git", ".venv*", "runs"])
 def test_what_is_large_or_private_is_left_out(pattern):
     assert pattern in (ROOT / ".dockerignore").read_text().split()
+
+
+def test_the_gateways_image_has_what_was_installed_and_no_sources(gateway):
+    assert [arguments for name, arguments in gateway if name == "COPY"] == ["--from=build /opt/gateway /opt/gateway"]
+    assert not [arguments for name, arguments in gateway if name == "RUN" and "pip" in arguments]
+
+
+def test_the_gateway_does_not_run_as_root_and_keeps_its_state_in_a_folder_of_its_own(gateway):
+    names = [name for name, _ in gateway]
+    assert last(gateway, "USER") == "aamc"
+    assert names.index("USER") < names.index("CMD")
+    assert last(gateway, "WORKDIR") == "/workspace"
+
+
+def test_the_gateway_needs_no_torch():
+    (installed,) = [arguments for name, arguments in stages()["build"] if name == "RUN"]
+    folders = re.findall(r"\./plugins/([\w-]+)", installed)
+    assert "aamc-gateway" in folders
+    for folder in folders:
+        project = (ROOT / "plugins" / folder / "pyproject.toml").read_text()
+        required = re.search(r"^dependencies = \[(.*?)\]$", project, re.DOTALL | re.MULTILINE)[1]
+        assert "torch" not in required
+        assert {name for name in re.findall(r'"(aamc-\w+)', required) if name != "aamc-sdk"} <= set(folders)
+
+
+def test_the_gateways_command_is_understood(gateway):
+    program, subcommand, *arguments = json.loads(last(gateway, "CMD"))
+    assert [program, subcommand] == ["aamc", "serve"]
+    assert arguments == ["--host", "0.0.0.0", "--store", "sqlite:gateway.db"]
+
+
+def test_the_compose_file_serves_on_this_machine_only_without_rights():
+    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["gateway"]
+    assert service["build"]["target"] == "gateway"
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert any(volume.endswith(":/workspace") for volume in service["volumes"])
+    (pool,) = [re.search(r":-\./(.*?)\}", volume)[1] for volume in service["volumes"] if "pool" in volume]
+    assert (ROOT / pool).is_file()

@@ -104,7 +104,6 @@ def test_without_a_trained_router_evaluate_names_the_target_that_trains_one(make
 def test_the_command_line_knows_every_option(make):
     calls = [*make("rlr_train")[0], *make("rlr_train_quick")[0], *make("evaluate")[0], *make("rlr_train_quick")[0], *make("reproduce")[0]]
     assert names(calls) == ["data generate", "train", "train", "train", "evaluate", "train", "run"]
-    pytest.importorskip("aamc_datasets")
     context = click.Context(aamc, obj=get_plugin_manager())
     for call in calls:
         command, rest = aamc, call

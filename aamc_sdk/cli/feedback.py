@@ -188,11 +188,17 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
     Example: aamc feedback retain --store 'sqlite:state.db?retention={days: 30}'
     """
     from aamc_sdk.cli.output import write_json_line
+    from aamc_sdk.log import LedgerStore, Retention
 
     with _opened(ctx, run, store) as log:
         before = len(log.partitions())
         decisions = log.retain()
         left = len(log.partitions())
+        if isinstance(log, LedgerStore) and log.config.retention == Retention():
+            advice = "Set one in the store's URL, such as ?retention={days: 30}, and use that URL wherever the log is opened."
+            click.echo(f"{log.name} has no limit, so nothing is dropped. {advice}", err=True)
+            if not as_json:
+                return
     if as_json:
         write_json_line({"schema": 1, "decisions": decisions, "partitions_dropped": before - left, "partitions": left})
     else:

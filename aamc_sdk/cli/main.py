@@ -21,6 +21,7 @@ from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PreferenceError
 COMMANDS = {
     "orchestrate": "Solve a task with an orchestrator, and print the answer.",
     "route": "Choose a candidate for one query, and explain the choice.",
+    "complete": "Choose a model for one query, call it, and print its answer.",
     "explain": "Explain a logged decision.",
     "feedback": "Record feedback on decisions, and export or import their log.",
     "plugins": "List, show and check plugins.",
@@ -28,7 +29,7 @@ COMMANDS = {
 }
 """Summaries of the core's own commands."""
 GROUPS = {
-    "Start here": ("run", "route", "explain", "feedback", "orchestrate", "complete"),
+    "Start here": ("run", "route", "complete", "explain", "feedback", "orchestrate", "trace"),
     "Learn and compare": ("train", "evaluate", "calibrate", "report", "bench", "reproduce", "data", "canary"),
     "Serve": ("serve", "keys", "models", "serve-router"),
     "Extend": ("plugins", "doctor"),
@@ -36,7 +37,8 @@ GROUPS = {
 """The headings of ``aamc --help`` and the commands below each; other commands follow as "More"."""
 SECTIONS = {
     "bench": "Run an experiment that can be interrupted and resumed; writes tables and figures.",
-    "data": "Generate, inspect and convert datasets.",
+    "data": "Generate, collect, inspect and convert datasets.",
+    "models": "Check the models of a pool, and fill in their prices.",
     "reproduce": "Reproduce a figure of the AAMC paper with its data.",
 }
 """Summaries of groups of commands."""

@@ -14,13 +14,13 @@ import click
 
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names
+from aamc_sdk.cli.output import printable
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Orchestrator
     from aamc_sdk.serving import Session, TaskQuery, TeamOptions
 
 TRAJECTORIES = "trajectories.jsonl"
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 @click.command()
@@ -35,7 +35,7 @@ _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(co
 @click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time (default: no limit).")
 @click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
 @click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one a line.")
-@click.option("--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options, by agent; repeatable, later files win.")
+@click.option("--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options; repeatable, later files win.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as agent_options.reasoner.model=large-1.")
 @click.option("--trajectory", "kept", type=click.Path(path_type=Path), help=f"File to append the episode to (default: {TRAJECTORIES} of the run).")
 @click.option("--store", metavar="URL", help="Log of the policy's decisions, for feedback (default: log.db of the run).")
@@ -51,10 +51,11 @@ def orchestrate(
     """
     from aamc_sdk.cli.output import console
     from aamc_sdk.log import open_store
-    from aamc_sdk.serving import TeamOrchestrator, find_orchestrator
+    from aamc_sdk.serving import SessionOrchestrator, find_orchestrator
 
     query = _query(task, given["files"], given["documents"])
-    orchestrator, folder = find_orchestrator(name, run, _team(given), plugins_of(ctx), given["pool"])
+    team, options = _options(given)
+    orchestrator, folder = find_orchestrator(name, run, team, plugins_of(ctx), given["pool"], options)
     path = kept or (folder or Path()) / TRAJECTORIES
     _check_places(path, graph)
     url: str = given["store"] or ("" if folder is None else f"sqlite:{folder / 'log.db'}")
@@ -66,7 +67,7 @@ def orchestrate(
         with console(stderr=True).status("working") as status:
             asyncio.run(_work(session, status.console.print))
     finally:
-        if isinstance(orchestrator, TeamOrchestrator):
+        if isinstance(orchestrator, SessionOrchestrator):
             orchestrator.close()
     records, attempts = session.log()
     logged = {"id": records[-1].decision.id} if records and url else {}
@@ -103,23 +104,17 @@ def _read(path: Path) -> str:
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give a text file in UTF-8") from error
 
 
-def _team(given: Mapping[str, Any]) -> TeamOptions:
-    """Return the agents and their options from the command line and its files.
+def _options(given: Mapping[str, Any]) -> tuple[TeamOptions, Mapping[str, Any]]:
+    """Return the agents with their options, and the orchestrator's options, from the command line and its files.
 
     Raises:
-        ConfigError: A file or ``--set`` has a key other than ``agent_options``.
+        ConfigError: A file or ``--set`` has a key other than ``agent_options`` and ``orchestrator``.
     """
-    from aamc_sdk.config import configure, load_yaml, set_option
     from aamc_sdk.serving import TeamOptions, WorkOptions
 
-    content: dict[str, Any] = {}
-    for config in given["configs"]:
-        content |= load_yaml(config)
-    for assignment in given["assignments"]:
-        set_option(content, assignment)
-    options = configure(WorkOptions, content, where="aamc orchestrate").agent_options
+    options = WorkOptions.of(given["configs"], given["assignments"], "aamc orchestrate")
     names = None if given["agents"] is None else split_names(given["agents"], "--agents", "calculator,python")
-    return TeamOptions(agents=names, agent_options=options, paths=given["paths"])
+    return TeamOptions(agents=names, agent_options=options.agent_options, paths=given["paths"]), options.orchestrator
 
 
 def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, Any]) -> Session:
@@ -130,14 +125,14 @@ def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, A
     """
     from aamc_sdk.errors import ConfigError
     from aamc_sdk.interfaces import Budget
-    from aamc_sdk.serving import Session, TeamOrchestrator
+    from aamc_sdk.serving import Session, SessionOrchestrator, TeamOrchestrator
 
     limits = {"cost_usd": given["usd"], "seconds": given["seconds"]}
-    if isinstance(orchestrator, TeamOrchestrator):
+    if (query.files or query.documents) and not isinstance(orchestrator, TeamOrchestrator):
+        raise ConfigError(f"{type(orchestrator).__name__} passes no files to agents; leave --file and --documents out")
+    if isinstance(orchestrator, SessionOrchestrator):
         steps = orchestrator.default_steps if given["steps"] is None else given["steps"]
         return orchestrator.session(query, Budget(steps=steps, **limits))
-    if query.files or query.documents:
-        raise ConfigError(f"{type(orchestrator).__name__} passes no files to agents; leave --file and --documents out")
     return Session(orchestrator, query, Budget(**limits) if given["steps"] is None else Budget(steps=given["steps"], **limits))
 
 
@@ -182,8 +177,3 @@ def _show(session: Session, about: Mapping[str, Any], as_json: bool) -> None:
     click.echo(f"{session.ending()} after {quantity(session.count, 'step')}, {session.cost_usd:.3g} USD", err=True)
     if session.answer is not None:
         click.echo(printable(session.answer))
-
-
-def printable(text: str) -> str:
-    """Return a text that cannot steer a terminal: control characters other than line ends and tabs are replaced."""
-    return text.replace("\r\n", "\n").translate(_CONTROLS)

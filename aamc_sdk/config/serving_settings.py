@@ -16,6 +16,9 @@ SERVING_KEYS = ("router", "estimator", "pool", "reward", "preference", "preset",
 EXPERIMENT_KEYS = ("environment", "dataset", "test_dataset", "routers", "evaluation", "orchestrator", "continue_from", "budget_usd")
 """The keys of a configuration file that only experiments use."""
 
+SERVER_KEYS = ("gateway",)
+"""The keys of a configuration file that only ``aamc serve`` uses."""
+
 
 @attrs.frozen(kw_only=True)
 class ServingSettings:

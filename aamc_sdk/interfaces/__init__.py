@@ -4,7 +4,7 @@ A component is made as ``Class(config, services)``, where ``config`` is its own 
 state is saved and loaded by :meth:`Part.save` and :meth:`Part.load`. Shapes: B queries, M candidates.
 """
 
-from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, Orchestrator, Step
+from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, EvaluatedOrchestrator, Orchestrator, Step
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
 from aamc_sdk.interfaces.diagnoses import Diagnosis
 from aamc_sdk.interfaces.environments import DatasetFormat, Environment, RoutingStreams
@@ -12,7 +12,7 @@ from aamc_sdk.interfaces.event_loop import EventLoopThread
 from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, Usage
 from aamc_sdk.interfaces.parts import ExportablePart, NoOptions, Part, Reward, Services
 from aamc_sdk.interfaces.process_lock import ProcessLock
-from aamc_sdk.interfaces.providers import Provider
+from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.interfaces.routing import AsyncRouter, Estimator, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store
 from aamc_sdk.interfaces.training import NoProgress, Progress, Training
@@ -27,8 +27,10 @@ __all__ = [
     "ConfigFormat",
     "DatasetFormat",
     "Diagnosis",
+    "EndpointState",
     "Environment",
     "Estimator",
+    "EvaluatedOrchestrator",
     "EventLoopThread",
     "ExportablePart",
     "ForeignSettings",
@@ -51,4 +53,7 @@ __all__ = [
     "Store",
     "Training",
     "Usage",
+    "WireProvider",
+    "WireReply",
+    "WireRequest",
 ]

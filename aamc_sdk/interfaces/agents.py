@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,10 +12,12 @@ import attrs
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces.parts import Part
-from aamc_sdk.interfaces.training import Training
+from aamc_sdk.interfaces.training import Progress, Training
 
 if TYPE_CHECKING:
-    from aamc_sdk.types import Candidate, Decision, Query
+    from pathlib import Path
+
+    from aamc_sdk.types import Candidate, Dataset, Decision, Query
 
 
 @attrs.frozen
@@ -120,3 +122,25 @@ class Orchestrator(Part):
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train the orchestrator; return metrics."""
         return {}
+
+
+class EvaluatedOrchestrator(Orchestrator):
+    """An orchestrator that evaluates itself on a dataset, for ``aamc evaluate --orchestrator``."""
+
+    @abc.abstractmethod
+    def evaluate(self, dataset: Dataset, routers: Sequence[str] | None, folder: Path | None, progress: Progress) -> Mapping[str, Any]:
+        """Return a JSON document of results, beside those of baselines.
+
+        Args:
+            dataset: The tasks, with their right answers.
+            routers: Names of routers to compare with; those that need no training when None.
+            folder: The folder for traces; None to write none.
+            progress: Receives the progress.
+
+        Raises:
+            DataError: The dataset has no right answers.
+        """
+
+    @abc.abstractmethod
+    def table(self, document: Mapping[str, Any]) -> Any:
+        """Return the document as a ``rich`` table."""

@@ -19,14 +19,18 @@ class Usage:
     """Tokens of one call; None if unknown.
 
     Attributes:
-        prompt_tokens: Tokens of the prompt, cached ones included.
+        prompt_tokens: Tokens of the prompt, those read from and written to a cache included.
         cached_tokens: Tokens of the prompt that were read from a cache.
+        cache_write_tokens: Tokens of the prompt that were written to a cache.
+        cache_write_1h_tokens: Those of them that the cache keeps for an hour.
         output_tokens: Tokens of the answer, reasoning included.
         reasoning_tokens: Tokens of the answer that were reasoning.
     """
 
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
 
@@ -67,11 +71,13 @@ class Chunk:
         content: The next piece of text.
         usage: The tokens of the whole call, on the last chunk; None before, or if the provider does not report them.
         finish_reason: Why the answer ended, on the last chunk; None before.
+        cost_usd: Cost in USD that the provider reports for the whole call; NaN before, or without.
     """
 
     content: str = ""
     usage: Usage | None = None
     finish_reason: str | None = None
+    cost_usd: float = float("nan")
 
 
 class ModelCaller(Protocol):

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
 
 from aamc_sdk.interfaces.models import Chunk, Completion, Message
 from aamc_sdk.interfaces.parts import Part
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Candidate
+
+
+@attrs.frozen(kw_only=True)
+class EndpointState:
+    """The present state of an endpoint.
+
+    Attributes:
+        available: Whether it can be called; False while its server rests after failures.
+        remaining: Requests that its rate limits still allow; None without a limit.
+        retry_after_s: Time in seconds after which it can be called, where it cannot be now; None if unknown.
+    """
+
+    available: bool = True
+    remaining: float | None = None
+    retry_after_s: float | None = None
 
 
 class Provider(Part):
@@ -38,3 +55,76 @@ class Provider(Part):
     @abc.abstractmethod
     def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
         """Yield the answer piece by piece; arguments and errors as for :meth:`complete`."""
+
+    def state(self) -> EndpointState:
+        """Return the endpoint's present state; called from any thread, for each decision."""
+        return _AVAILABLE
+
+    async def close(self) -> None:
+        """Close connections; called on the event loop that the provider was used on."""
+
+
+_AVAILABLE = EndpointState()
+
+
+@attrs.frozen(kw_only=True)
+class WireRequest:
+    """A request in a provider's own dialect.
+
+    Attributes:
+        api: The API that is called: ``"chat"``, ``"responses"``, ``"completions"``, ``"embeddings"``, ``"messages"``, ``"count_tokens"``,
+            or the path of another one, such as ``"/images/generations"``.
+        body: The JSON object to send, or bytes with their ``content-type`` among the headers. The provider sets the model's name on the server
+            and adds the candidate's parameters; an own value of the body has priority.
+        headers: Further headers, such as ``anthropic-beta``.
+        method: The HTTP method.
+    """
+
+    api: str
+    body: Mapping[str, Any] | bytes
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    method: str = "POST"
+
+
+@attrs.frozen(kw_only=True)
+class WireReply:
+    """A server's whole answer.
+
+    Attributes:
+        status: The HTTP status, from 200 to 299.
+        headers: Its headers, with names in lower case.
+        body: Its body.
+        answer: The body as a JSON object; None if it is something else, or too long to be read without need.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    answer: Mapping[str, Any] | None = None
+
+
+class WireProvider(Provider):
+    """A provider whose requests and answers can be passed through as they are, as a gateway does. It retries and balances by itself."""
+
+    @property
+    @abc.abstractmethod
+    def apis(self) -> Collection[str]:
+        """The names of the APIs that the endpoint offers, see :class:`WireRequest`."""
+
+    @abc.abstractmethod
+    async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
+        """Send a request and return the whole answer.
+
+        Raises:
+            ProviderError: The call failed, or the status is not from 200 to 299.
+        """
+
+    @abc.abstractmethod
+    def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
+        """Send a request with ``"stream": true`` and yield each server-sent event as it came, with the empty line that ends it.
+
+        Closing the generator ends the call at the server. Retries happen before the first event only.
+
+        Raises:
+            ProviderError: The call failed, or the connection was lost. An end without the dialect's last event is for the caller to notice.
+        """

@@ -121,9 +121,12 @@ class OnlineRouter(Router):
             the log from its start.
         state_schema: The version of the saved state and its meaning. A snapshot of another version is not loaded, and the log is
             learned again. Raise it when a saved state of the last version cannot be continued; an upgrade that leaves it starts from the snapshot.
+        learns_calls: Whether decisions and calls change what it decides next, such as by their costs: they are learned as soon as they are in the
+            log. Otherwise they are learned within a second, or with the next feedback.
     """
 
     snapshots: ClassVar[bool] = False
+    learns_calls: ClassVar[bool] = False
     state_schema: ClassVar[int] = 1
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
@@ -141,6 +144,17 @@ class OnlineRouter(Router):
         second router of the same class, options and initial state, which is never attached; this one serves meanwhile, and then loads the
         second one's state.
         """
+
+    def origin(self) -> bytes | None:
+        """Return what identifies the initial state, where the state itself does not; called after :meth:`attach`.
+
+        The router's snapshots in the log are named by it, so it stays the same from one start to the next. A router that reads its initial state
+        from a file of its own, from which a forgotten user goes, keeps it in that file.
+
+        Returns:
+            Any bytes; None where the initial state is the same at each start.
+        """
+        return None
 
     @abc.abstractmethod
     def learn(self, experience: Experience) -> None:

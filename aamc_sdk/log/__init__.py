@@ -1,15 +1,17 @@
 """The decision log: the rules that all stores share, and the stores ``sqlite`` and ``memory``."""
 
-from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, without_tenant
+from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, oldest_key, without_tenant
+from aamc_sdk.log.erasure import Erasure, erased, erased_if_forgotten, user_digest
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.export_format import Export, ExportFormat, ExportWriter
 from aamc_sdk.log.exports import Selection, export_files
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
-from aamc_sdk.log.learned_states import continues, leading_on, replaced_deltas
+from aamc_sdk.log.learned_states import continues, covers, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
+from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes import RowOutcomes, decoded, is_within
 from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.reading import read_batches
@@ -19,18 +21,12 @@ from aamc_sdk.log.rows import (
     COLUMNS,
     DECISION,
     FEEDBACK,
-    Erasure,
-    Retention,
     Row,
-    StoreOptions,
     columns_of,
     decision_row,
     episode_of,
-    erased,
-    erased_if_forgotten,
     fingerprint_bytes,
     record_from,
-    user_digest,
     user_of,
 )
 from aamc_sdk.log.rules import Excerpt, Ledger, Write, append, append_feedback
@@ -77,6 +73,7 @@ __all__ = [
     "connect",
     "continues",
     "covered_position",
+    "covers",
     "decision_row",
     "decode",
     "decoded",
@@ -92,11 +89,11 @@ __all__ = [
     "leading_on",
     "line_of",
     "oldest_goes",
+    "oldest_key",
     "open_store",
     "read_batches",
     "record_from",
     "renewed_since",
-    "replaced_deltas",
     "replaced_rows",
     "revised_ids",
     "run_writes",

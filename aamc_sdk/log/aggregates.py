@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.log.json_text import decode, encode
+from aamc_sdk.log.options import Retention
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.retention import DAY_SECONDS
 from aamc_sdk.log.rows import DECISION, Row, columns_of
@@ -72,6 +73,11 @@ def without_tenant(aggregates: Iterable[Aggregate], tenant: str | None) -> list[
 def aggregate_key(aggregate: Aggregate) -> str:
     """Return the text by which an aggregate is kept: day, tenant and candidate as a JSON list."""
     return encode([aggregate.day, aggregate.tenant, aggregate.candidate])
+
+
+def oldest_key(retention: Retention, now: float) -> str | None:
+    """Return the text before which the keys of aggregates beyond their limit are, in the order of characters; None without a limit."""
+    return None if retention.aggregate_days is None else encode([_day(now - retention.aggregate_days * DAY_SECONDS)]).removesuffix("]")
 
 
 def _text(aggregate: Aggregate) -> str:

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, TypeVar, overload
 
 import attrs
 
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from, record_from
 from aamc_sdk.types import Attempt, Estimates, Experience, Feedback, Record
+
+T = TypeVar("T")
+
+
+class Lazy(Sequence[T]):
+    """A sequence whose items are made when they are first read.
+
+    Args:
+        size: Their number.
+        make: Makes the item of an index from 0.
+    """
+
+    def __init__(self, size: int, make: Callable[[int], T]) -> None:
+        self._size, self._make = size, cache(make)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: Any) -> Any:
+        found = range(self._size)[index]
+        return self._make(found) if isinstance(found, int) else [self._make(each) for each in found]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
 
 
 @attrs.frozen
@@ -46,7 +79,8 @@ class Batch:
         """Return the batch as an experience."""
         experience = joined(
             self.position,
-            [record_from(row) for row in self.decisions],
+            [row.id for row in self.decisions],
+            Lazy(len(self.decisions), lambda number: record_from(self.decisions[number])),
             [attempt_from(row) if row.kind == ATTEMPT else feedback_from(row) for row in self.rows if row.kind != DECISION],
             made=sum(row.kind == DECISION for row in self.rows),
             epoch=self.epoch,
@@ -56,7 +90,7 @@ class Batch:
         return attrs.evolve(experience, follows=self.follows, last=last, replaced=replaced, start=self.start)
 
 
-def joined(position: int, records: Sequence[Record], entries: Sequence[Attempt | Feedback], made: int, epoch: int) -> Experience:
+def joined(position: int, ids: Sequence[str], records: Sequence[Record], entries: Sequence[Attempt | Feedback], made: int, epoch: int) -> Experience:
     """Return a batch of the log as an experience.
 
     Each attempt and each piece of feedback is in exactly one batch. A decision is in every batch with an entry on it;
@@ -64,6 +98,7 @@ def joined(position: int, records: Sequence[Record], entries: Sequence[Attempt |
 
     Args:
         position: The log's position at which the batch ends.
+        ids: The ids of the decisions.
         records: The decisions that its entries are or refer to, in log order.
         entries: Its attempts and feedback, in log order.
         made: Number of its entries that are decisions.
@@ -71,16 +106,17 @@ def joined(position: int, records: Sequence[Record], entries: Sequence[Attempt |
     """
     return Experience(
         position=position,
-        queries=[record.query for record in records],
-        estimates=Estimates.stack([record.estimates for record in records]),
-        decisions=[record.decision for record in records],
+        queries=Lazy(len(ids), lambda number: records[number].query),
+        estimates=cache(lambda: Estimates.stack([record.estimates for record in records])),
+        decisions=Lazy(len(ids), lambda number: records[number].decision),
         attempts=[entry for entry in entries if isinstance(entry, Attempt)],
         feedback=[entry for entry in entries if isinstance(entry, Feedback)],
         feedback_before=Experience.count_feedback_before(entries),
         made=made,
         epoch=epoch,
-        expected_quality=[_expected_quality(record) for record in records],
+        expected_quality=Lazy(len(ids), lambda number: _expected_quality(records[number])),
         records=records,
+        decision_ids=ids,
     )
 
 

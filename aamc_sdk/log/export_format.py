@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.log.rows import Erasure, Row
+from aamc_sdk.log.erasure import Erasure
+from aamc_sdk.log.rows import Row
 
 
 @attrs.frozen

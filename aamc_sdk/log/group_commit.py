@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -23,8 +22,8 @@ MAX_PER_GROUP = 1024
 """Writes in one transaction; bounds how long the first of them waits."""
 
 _Waiting = tuple[Write[Any], "Future[Any]"]
-_Item = tuple[Any, "Future[Any]"] | None
-"""A write or a job with its future; None stands for the end."""
+_Item = tuple[Any, "Future[Any]"]
+"""A write or a job with its future."""
 
 
 def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
@@ -42,13 +41,13 @@ def _result(write: Write[Any], excerpt: Excerpt) -> Any:
 
 
 class GroupCommit:
-    """Commits writes on one thread of its own; each caller returns when its write is durable.
+    """Commits writes in groups: the thread of the first writer commits those of all that wait. Each caller returns when its write is durable.
 
     Args:
         commit: Commits a group, whole or not at all, and returns the results of :func:`run_writes`. A StoreAwayError is raised in every caller
             of the group; after another error the group is divided, until only the callers whose writes fail see it.
-        finish: Called on that thread after the last group.
-        sync: Called on that thread at most ``sync_s`` after a commit, however many follow; its errors are logged. None for nothing.
+        finish: Called after the last group.
+        sync: Called on a thread of its own at most ``sync_s`` after a commit, however many follow; its errors are logged. None for nothing.
         sync_s: Time in seconds.
     """
 
@@ -63,12 +62,11 @@ class GroupCommit:
         self._finish = finish
         self._sync = sync
         self._sync_s = sync_s
-        self._sync_at: float | None = None
+        self._timer: threading.Timer | None = None
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._lock = ProcessLock("the decision log")
+        self._turn = threading.Lock()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="aamc-log", daemon=True)
-        self._thread.start()
 
     @property
     def queued(self) -> int:
@@ -87,23 +85,27 @@ class GroupCommit:
             StoreError: The write was refused, the transaction failed, or the log is closed.
             ForkedError: This process is a fork of the one that opened the log.
         """
-        return self._enqueued(write)
+        return self._done(write)
 
     def call(self, job: Callable[[], T]) -> T:
-        """Call a function on the thread that commits, between two groups, and return its result: it never contends with writes.
+        """Call a function between two groups, and return its result: it never contends with writes.
 
         Raises:
             StoreError: The log is closed.
             ForkedError: This process is a fork of the one that opened the log.
         """
-        return self._enqueued(job)
+        return self._done(job)
 
-    def _enqueued(self, work: Write[T] | Callable[[], T]) -> T:
+    def _done(self, work: Write[T] | Callable[[], T]) -> T:
         future: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise StoreError("the decision log is closed")
             self._queue.put((work, future))
+        while not future.done():
+            with self._turn:
+                if not future.done():  # nobody has done it meanwhile
+                    self._run_group()
         return future.result()
 
     def close(self) -> None:
@@ -111,43 +113,37 @@ class GroupCommit:
         if self.forked:
             return
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._queue.put(None)
-        self._thread.join()
+            closed, self._closed = self._closed, True
+        with self._turn:
+            if not closed:
+                while not self._queue.empty():
+                    self._run_group()
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._finish()
 
-    def _work(self) -> None:
+    def _run_group(self) -> None:
+        """Commit the writes that wait, then call the functions among them."""
         group: list[_Item] = []
-        while None not in group:
-            group = self._next_group()
-            items = [item for item in group if item is not None]
-            if items and self._sync is not None and self._sync_at is None:
-                self._sync_at = time.monotonic() + self._sync_s
-            if waiting := [(work, future) for work, future in items if isinstance(work, Write)]:
-                self._commit_group(waiting)
-            for work, future in items:
-                if not isinstance(work, Write):
-                    _call(work, future)
-            self._sync_in_time()
-        self._finish()
-
-    def _sync_in_time(self) -> None:
-        if self._sync is not None and self._sync_at is not None and time.monotonic() >= self._sync_at:
-            self._sync_at = None
-            try:
-                self._sync()
-            except OSError:
-                logger.exception("what was committed last may not be on disk yet")
-
-    def _next_group(self) -> list[_Item]:
-        """Wait for a write and return it with all that are queued behind it; None stands for the end. Return nothing when it is time to sync."""
-        try:
-            group = [self._queue.get(timeout=None if self._sync_at is None else max(0.0, self._sync_at - time.monotonic()))]
-        except queue.Empty:
-            return []
         while len(group) < MAX_PER_GROUP and not self._queue.empty():
             group.append(self._queue.get())
-        return group
+        if writes := [(work, future) for work, future in group if isinstance(work, Write)]:
+            self._commit_group(writes)
+        for work, future in group:
+            if not isinstance(work, Write):
+                _call(work, future)
+        if self._sync is not None and self._timer is None:
+            self._timer = threading.Timer(self._sync_s, self._sync_now)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _sync_now(self) -> None:
+        self._timer = None
+        try:
+            assert self._sync is not None
+            self._sync()
+        except OSError:
+            logger.exception("what was committed last may not be on disk yet")
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         try:

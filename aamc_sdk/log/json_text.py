@@ -12,12 +12,15 @@ import msgspec
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.storage import plain, to_json
+from aamc_sdk.types import ByName
 
 
 def _converted(value: Any) -> Any:
-    """Return an array as a list, and so on. Of a list msgspec writes NaN as null itself."""
+    """Return an array as a list, and so on. Of a list or mapping msgspec writes NaN as null itself."""
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, ByName):
+        return value.to_dict()
     found = plain(value)
     if found is value:
         raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
@@ -42,6 +45,8 @@ def check_plain(value: Any) -> None:
     Raises:
         StoreError: A value in it is not.
     """
+    if isinstance(value, ByName):  # numbers
+        return
     if isinstance(value, Mapping):
         value = value.values()
     elif not isinstance(value, list | tuple | set | frozenset):

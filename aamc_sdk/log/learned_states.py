@@ -35,11 +35,14 @@ def continues(delta: StateDelta, newest: int, epoch: int) -> bool:
     return delta.epoch == epoch and delta.after == newest < delta.position
 
 
-def replaced_deltas(afters: Collection[int], position: int) -> set[int]:
-    """Return the deltas that a full snapshot replaces: those before it, and the later ones too where none leads on from it.
+def covers(position: int, afters: Collection[int], newest: int) -> bool:
+    """Return whether a full snapshot takes the place of the deltas before it: it is newer than all of them, or one leads on from it.
+
+    Any other snapshot was taken by a process that learned beside the chain. Keeping it would cut off the newest state.
 
     Args:
-        afters: The positions of the states that the kept deltas change; they stand for the deltas here and in the result.
         position: The snapshot's position.
+        afters: The positions of the states that the kept deltas change.
+        newest: The position of the newest state, see :func:`leading_on`.
     """
-    return {after for after in afters if after < position} if position in afters else set(afters)
+    return position >= newest or position in afters

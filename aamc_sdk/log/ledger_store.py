@@ -16,23 +16,22 @@ import attrs
 
 from aamc_sdk.errors import AamcError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
+from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.export_format import Export
 from aamc_sdk.log.jsonl import Entry
+from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes import RowOutcomes, is_within
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
 from aamc_sdk.log.rows import (
     ATTEMPT,
     DECISION,
     FEEDBACK,
-    Erasure,
     Row,
-    StoreOptions,
     attempt_row,
     decision_from,
     decision_row,
     feedback_from,
-    is_forgotten,
     redacted,
 )
 from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback, drop_pending
@@ -154,10 +153,9 @@ class LedgerStore(Store):
 
         Nothing while the clock of this machine is more than an hour off the time that has passed since the store was opened: a warning says so once.
         """
-        limits = self.config.retention
-        if limits.days is None and limits.max_gb is None:
+        if self.config.retention == Retention():
             return 0
-        if ClockReading.now().jumped_since(self._opened_at):
+        if self._clock_was_set():
             if not self._jump_reported:
                 logger.warning(
                     "the clock was set by more than an hour, so nothing is dropped from the log %s until the program is restarted", self.name
@@ -165,7 +163,9 @@ class LedgerStore(Store):
             self._jump_reported = True
             return 0
         self._jump_reported = False
-        return self._retain()
+        decisions = self._retain()
+        self._drop_expired()
+        return decisions
 
     def _retain(self) -> int:
         """Drop partitions, a part at a time, while the oldest is to go; return the number of decisions dropped."""
@@ -177,6 +177,12 @@ class LedgerStore(Store):
             decisions += dropped
         self._note_waiting(oldest)
         return decisions
+
+    def _drop_expired(self) -> None:
+        """Drop sums beyond their limit, and floors that hold a forgotten user and whose routers no longer learn, which alone could clean them."""
+
+    def _clock_was_set(self) -> bool:
+        return ClockReading.now().jumped_since(self._opened_at)
 
     def _oldest_to_drop(self) -> Partition | None:
         """Return the oldest partition if it goes (see :func:`aamc_sdk.log.oldest_goes`), or has gone in part."""
@@ -198,7 +204,7 @@ class LedgerStore(Store):
 
     def _start_retention(self) -> None:
         """Call :meth:`retain` on a thread of its own from time to time, where the log has limits."""
-        if self.config.retention.days is not None or self.config.retention.max_gb is not None:
+        if self.config.retention != Retention():
             self._retention = threading.Thread(target=self._keep_retaining, name="aamc-retention", daemon=True)
             self._retention.start()
 
@@ -230,6 +236,8 @@ class LedgerStore(Store):
         while count == BATCH_ENTRIES:
             count, position = self._erase(erasure, position, BATCH_ENTRIES)
             decisions += count
+        if not self._clock_was_set():
+            self._drop_expired()
         self._erase_exports(erasure)
         return decisions
 

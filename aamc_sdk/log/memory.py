@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.learned_states import continues, leading_on, replaced_deltas
+from aamc_sdk.log.learned_states import continues, covers, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory_ledger import MemoryLedger
-from aamc_sdk.log.rows import Erasure, Row
+from aamc_sdk.log.rows import Row
 from aamc_sdk.log.rules import Write, append_feedback
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot, StateDelta
 
@@ -82,15 +83,16 @@ class MemoryStore(LedgerStore):
         return self._ledger.snapshots.get(name)
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch."""
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or beside the chain of changes."""
         with self._lock:
             ledger = self._open
             known = ledger.snapshots.get(name)
-            if snapshot.epoch == ledger.epoch and (known is None or known.position < snapshot.position):
+            newer = known is None or known.position < snapshot.position
+            afters = [delta.after for delta in ledger.deltas[name]]
+            if snapshot.epoch == ledger.epoch and newer and covers(snapshot.position, afters, self._newest(name)):
                 ledger.snapshots.pop(name, None)  # the newest stands last
                 ledger.snapshots[name] = snapshot
-                replaced = replaced_deltas([delta.after for delta in ledger.deltas[name]], snapshot.position)
-                ledger.deltas[name] = [delta for delta in ledger.deltas[name] if delta.after not in replaced]
+                ledger.deltas[name] = [delta for delta in ledger.deltas[name] if delta.after >= snapshot.position]
             for oldest in list(ledger.snapshots)[:-MAX_SNAPSHOTS]:
                 del ledger.snapshots[oldest]
                 ledger.deltas.pop(oldest, None)

@@ -13,21 +13,9 @@ from collections.abc import Sequence
 
 import attrs
 
+from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.experience import Batch, joined, replaced_rows, revised_ids
-from aamc_sdk.log.rows import (
-    ATTEMPT,
-    DECISION,
-    FEEDBACK,
-    Erasure,
-    Row,
-    attempt_from,
-    decision_row,
-    erased_if_forgotten,
-    feedback_from,
-    feedback_row,
-    record_from,
-    without_text,
-)
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, decision_row, feedback_from, feedback_row, record_from, without_text
 from aamc_sdk.log.rules import warn_of_pending
 from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, Snapshot, StateDelta
 
@@ -157,15 +145,15 @@ class MemoryLedger:
         known = [self._entry(entry) for entry in entries]
         later = [entry for entry in known if entry is not None]
         records = [self._record(position) for position in sorted(set(of_decisions))]
-        experience = joined(end, records, later, len(known) - len(later), self.epoch)
-        return attrs.evolve(experience, replaced=self._replaced_in(after, end)) if self._replaced else experience
+        experience = joined(end, [record.decision.id for record in records], records, later, len(known) - len(later), self.epoch)
+        return attrs.evolve(experience, replaced=list(map(feedback_from, self._replaced_in(after, end)))) if self._replaced else experience
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
         rows = self.rows(after, limit)
         end = after + len(rows)
         decisions = [self._row(position) for position in sorted({self._decision_position(position) for position in range(after, end)})]
-        return Batch(end, rows, decisions, self.epoch, None)
+        return Batch(end, rows, decisions, self.epoch, None, self._replaced_in(after, end) if self._replaced else ())
 
     def rows(self, after: int, limit: int) -> list[Row]:
         """Return at most ``limit`` entries after a position, as databases keep them."""
@@ -193,11 +181,11 @@ class MemoryLedger:
             return [] if row is None else [row]
         return [row for row in self.pending_rows.values() if row.kind == kind and row.id == entry_id]
 
-    def _replaced_in(self, after: int, end: int) -> list[Feedback]:
+    def _replaced_in(self, after: int, end: int) -> list[Row]:
         """Return the revisions that feedback between two positions replaced."""
         rows = [self._row(position) for position in range(after, end) if _is_feedback(self._log[position])]
         revisions = [row for name in dict.fromkeys(revised_ids(rows)) for row in self.find(FEEDBACK, name)]
-        return [feedback_from(row) for row in replaced_rows(rows, [row for row in revisions if row.key not in self.pending_rows])]
+        return replaced_rows(rows, [row for row in revisions if row.key not in self.pending_rows])
 
     def _decision_position(self, position: int) -> int:
         """Return the position of the decision that an entry is or refers to."""

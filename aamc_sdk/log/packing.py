@@ -13,8 +13,9 @@ from collections.abc import Iterable
 import msgspec
 
 from aamc_sdk.errors import StoreError
+from aamc_sdk.log.erasure import erased
 from aamc_sdk.log.json_text import decode, encode
-from aamc_sdk.log.rows import DECISION, Row, erased
+from aamc_sdk.log.rows import DECISION, Row
 
 LEVEL = 3
 """The level of compression: a higher one takes longer, and saves less than a tenth more."""

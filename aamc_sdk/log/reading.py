@@ -29,4 +29,5 @@ def batch_of(store: Store, after: int) -> Batch:
     decisions = [decision_row(record, store_text=True) for record in found.records or map(store.record, (each.id for each in found.decisions))]
     own = decisions[len(decisions) - found.made :]
     entries = [attempt_row(entry) if isinstance(entry, Attempt) else feedback_row(entry) for entry in found.entries]
-    return Batch(found.position, [*own, *entries], decisions, found.epoch, found.follows, last=found.last, start=found.start)
+    replaced = [feedback_row(feedback) for feedback in found.replaced]
+    return Batch(found.position, [*own, *entries], decisions, found.epoch, found.follows, replaced, last=found.last, start=found.start)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from aamc_sdk.log.rows import Retention
+from aamc_sdk.log.options import Retention
 from aamc_sdk.types import Partition
 
 DAY_SECONDS = 24 * 3600

@@ -14,15 +14,16 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
-from aamc_sdk.errors import StoreError, nearest, one_of
+from aamc_sdk.errors import ConflictError, StoreError, nearest, one_of
+from aamc_sdk.log.erasure import erased_forms
 from aamc_sdk.log.rows import (
     ATTEMPT,
     DECISION,
     FEEDBACK,
     Row,
     attempt_row,
+    candidates_of,
     columns_of,
-    erased_forms,
     feedback_attempt_id,
     feedback_row,
     numbered,
@@ -87,7 +88,7 @@ class Excerpt:
     def find(self, kind: str, entry_id: str) -> Sequence[Row]:
         """Return the entry of that kind and id, placed or pending, with all its revisions."""
         known = self._known.get((kind, entry_id), {})
-        return [known[revision] for revision in sorted(known)]
+        return [known[revision] for revision in sorted(known)] if len(known) > 1 else list(known.values())
 
     def history(self, decision_id: str) -> Sequence[Row]:
         """Return a decision and its placed attempts in log order."""
@@ -158,7 +159,7 @@ def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     """
     if len(rows) > 1 and len({row.key for row in rows}) < len(rows):
         (kind, twice, _), _ = Counter(row.key for row in rows).most_common(1)[0]
-        raise StoreError(f"two entries of one batch have the same id, {kind} {twice!r}; give each an id of its own")
+        raise ConflictError(f"two entries of one batch have the same id, {kind} {twice!r}; give each an id of its own")
     rows = _with_numbers(ledger, rows)
     new = [_is_new(ledger, row) for row in rows]
     fresh = [row for row, is_new in zip(rows, new, strict=True) if is_new]
@@ -218,13 +219,16 @@ def _with_numbers(ledger: Ledger, rows: Sequence[Row]) -> Sequence[Row]:
     if all(row.kind != ATTEMPT or _number(row) is not None for row in rows):
         return rows
     next_numbers: dict[str, int] = {}
+    taken: defaultdict[str, int] = defaultdict(int)
+    for row in rows:
+        if row.kind == ATTEMPT and (n := _number(row)) is not None:
+            taken[row.decision_id] = max(taken[row.decision_id], 1 + n)
     result = []
     for row in rows:
         if row.kind == ATTEMPT and _number(row) is None:
             name = row.decision_id
             if name not in next_numbers:
-                given = [_number(other) for other in rows if other.kind == ATTEMPT and other.decision_id == name]
-                next_numbers[name] = max(_next_number(ledger, name), *(1 + n for n in given if n is not None), 0)
+                next_numbers[name] = max(_next_number(ledger, name), taken[name])
             known = ledger.find(ATTEMPT, row.id)
             row = numbered(row, _number(known[0]) if known else next_numbers[name])
             next_numbers[name] += not known
@@ -258,7 +262,7 @@ def _is_known_call(ledger: Ledger, row: Row) -> bool:
         return False
     if any(same_attempt(known, row) for known in alike):
         return True
-    raise StoreError(f"decision {row.decision_id!r} has another attempt {n} in the log, with other content; leave n out to take the next number")
+    raise ConflictError(f"decision {row.decision_id!r} has another attempt {n} in the log, with other content; leave n out to take the next number")
 
 
 def _is_new(ledger: Ledger, row: Row) -> bool:
@@ -272,16 +276,18 @@ def _is_new(ledger: Ledger, row: Row) -> bool:
         return True  # it did not fit its decision, so the new content takes its place
     if row.kind == DECISION and not known[0].fingerprint:
         why = "its user was forgotten, or an earlier version logged it"
-        raise StoreError(f"decision {row.id!r} is in the log without its request's fingerprint ({why}): give the new request an id of its own")
+        raise ConflictError(f"decision {row.id!r} is in the log without its request's fingerprint ({why}): give the new request an id of its own")
     if row.kind == ATTEMPT and "feedback" in row.fields:
         name = row.fields["feedback"]
-        raise StoreError(f"the figures of feedback {name!r} are in the log with other content; leave them out, or record another call with attempt")
+        raise ConflictError(
+            f"the figures of feedback {name!r} are in the log with other content; leave them out, or record another call with attempt"
+        )
     advice = {
         DECISION: "give the new request an id of its own",
         ATTEMPT: "leave n out to take the next number",
         FEEDBACK: f"give a revision above {known[-1].revision} to replace it, or another source or id to count beside it",
     }
-    raise StoreError(f"{row.kind} {row.id!r} is in the log with other content; {advice[row.kind]}")
+    raise ConflictError(f"{row.kind} {row.id!r} is in the log with other content; {advice[row.kind]}")
 
 
 def _is_same(known: Row, row: Row) -> bool:
@@ -301,11 +307,10 @@ def _check(row: Row, history: Sequence[Row]) -> None:
         return
     loser = columns_of(row).get("beaten")
     for name in filter(None, (row.candidate, loser)):
-        known = history[0].fields["candidates"]  # read where needed only: parsing a decision takes most of the time of a write
-        if name not in known:
-            raise StoreError(f"decision {row.decision_id!r} had no candidate {name!r}{nearest(name, known)} (it had {one_of(known)})")
+        if name != history[0].candidate and name not in (known := candidates_of(history[0])):
+            raise ConflictError(f"decision {row.decision_id!r} had no candidate {name!r}{nearest(name, known)} (it had {one_of(known)})")
     if loser and loser == _candidate_of(row, history):
-        raise StoreError(f"a candidate cannot beat itself: {loser!r} is winner and loser of feedback {row.id!r}")
+        raise ConflictError(f"a candidate cannot beat itself: {loser!r} is winner and loser of feedback {row.id!r}")
 
 
 def _append(ledger: Ledger, row: Row) -> None:

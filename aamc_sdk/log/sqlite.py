@@ -1,6 +1,6 @@
 """The default log: one SQLite file, ``sqlite:PATH``.
 
-Writes go through one thread that commits them in groups (write-ahead log, synced at each commit:
+Writes are committed in groups, on the thread of the group's first writer (write-ahead log, synced at each commit:
 acknowledged entries survive a crash; with ``durability=relaxed`` synced at most 50 ms after it). Reads use connections of their own and never
 wait for writes. Several processes may share a file. A file that cannot be written can be read with the option ``read_only``.
 """
@@ -23,13 +23,15 @@ import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
+from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.export_format import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
+from aamc_sdk.log.options import StoreOptions
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.retention import renewed_since
-from aamc_sdk.log.rows import Erasure, Row, StoreOptions, record_from
+from aamc_sdk.log.rows import Row, record_from
 from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite_file import connect, snapshot, transaction
 from aamc_sdk.log.sqlite_partitions import Partitions
@@ -205,7 +207,7 @@ class SqliteStore(LedgerStore):
             return Partitions(connection).oldest_to_drop(self.config.retention)
 
     def _drop_part(self, oldest: Partition) -> int | None:
-        """Drop on the thread that writes, which would else hold the file nearly all the time; then wait as long as other writers have waited."""
+        """Drop between two groups of writes, which would else hold the file nearly all the time; then wait as long as other writers have waited."""
         begun = time.monotonic()
         dropped = self._writer.call(functools.partial(self._drop_some, oldest))
         self._ending.wait(time.monotonic() - begun)
@@ -215,6 +217,14 @@ class SqliteStore(LedgerStore):
         since = renewed_since(self.config.retention, time.time())
         with self._explained(), transaction(self._connection):
             return Partitions(self._connection).drop(oldest, DROPPED_AT_ONCE, since)
+
+    def _drop_expired(self) -> None:
+        if not self.config.read_only:
+            self._writer.call(self._drop_expired_now)
+
+    def _drop_expired_now(self) -> None:
+        with self._explained(), transaction(self._connection):
+            Partitions(self._connection).drop_expired(self.config.retention)
 
     def _vacuum(self, at_once: bool) -> None:
         """Give free pages back to the disk. In files that earlier versions made they stay, and later entries use them."""

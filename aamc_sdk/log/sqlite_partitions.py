@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import attrs
 
-from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, without_tenant
-from aamc_sdk.log.retention import covered_position, oldest_goes
-from aamc_sdk.log.rows import DECISION, Retention, Row
+from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, oldest_key, without_tenant
+from aamc_sdk.log.options import Retention
+from aamc_sdk.log.retention import covered_position, oldest_goes, renewed_since
+from aamc_sdk.log.rows import DECISION, Row
 from aamc_sdk.log.sqlite_states import States
 from aamc_sdk.log.sqlite_table import Known, Table
 from aamc_sdk.types import Aggregate, Partition
@@ -84,6 +85,13 @@ class Partitions:
         if len(going) < limit:
             self._connection.execute("DELETE FROM partitions WHERE number = ?", (oldest.number,))
         return len(going)
+
+    def drop_expired(self, retention: Retention) -> None:
+        """Drop aggregates beyond their limit, and floors that hold a forgotten user and whose routers no longer learn."""
+        now = time.time()
+        if (oldest := oldest_key(retention, now)) is not None:
+            self._connection.execute("DELETE FROM aggregates WHERE key < ?", (oldest,))
+        States(self._connection, self._table.epoch).drop_unclean_floors(renewed_since(retention, now))
 
     def _add_aggregates(self, names: str) -> None:
         """Add the outcomes of decisions that go to the aggregates."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 
-from aamc_sdk.log.learned_states import continues, leading_on, replaced_deltas
+from aamc_sdk.log.learned_states import continues, covers, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS
 from aamc_sdk.types import Snapshot, StateDelta
 
@@ -38,20 +38,19 @@ class States:
         return None if floor is None else Snapshot(*floor)
 
     def put_snapshot(self, name: str, new: Snapshot) -> None:
-        """Keep a snapshot, unless there is one that is as new, or it is of a past epoch; note that its router still learns."""
+        """Keep a snapshot, unless there is one that is as new, or it is of a past epoch or beside the deltas; note that its router still learns."""
         if new.epoch != self._epoch:
             return
         floor = self._connection.execute("SELECT position, epoch FROM floors WHERE name = ?", (name,)).fetchone()
         newest = self._connection.execute(f"SELECT max(position) FROM ({_STATES}) WHERE name = ?", (name,)).fetchone()[0]  # noqa: S608  # constants
+        afters = [after for (after,) in self._connection.execute("SELECT after FROM deltas WHERE name = ?", (name,))]
         if floor is not None and floor[0] == new.position and floor[1] < new.epoch:  # without the users who were forgotten meanwhile
             update = "UPDATE floors SET content = ?, last = ?, epoch = ? WHERE name = ?"
             self._connection.execute(update, (new.content, new.last, new.epoch, name))
-        elif newest is None or newest < new.position:
+        elif (newest is None or newest < new.position) and covers(new.position, afters, self._newest(name)):
             replace = "REPLACE INTO snapshots (name, position, content, last, renewed) VALUES (?, ?, ?, ?, 0)"
             self._connection.execute(replace, (name, new.position, new.content, new.last))
-            afters = [after for (after,) in self._connection.execute("SELECT after FROM deltas WHERE name = ?", (name,))]
-            replaced = [(name, after) for after in replaced_deltas(afters, new.position)]
-            self._connection.executemany("DELETE FROM deltas WHERE name = ? AND after = ?", replaced)
+            self._connection.execute("DELETE FROM deltas WHERE name = ? AND after < ?", (name, new.position))
         for table in ("snapshots", "floors"):
             self._connection.execute(f"UPDATE {table} SET renewed = ? WHERE name = ?", (time.time(), name))  # noqa: S608  # constants
         for table in ("snapshots", "floors", "deltas"):
@@ -86,6 +85,10 @@ class States:
             AND NOT EXISTS (SELECT 1 FROM floors WHERE floors.name = new.name AND floors.position >= new.position)""",
             (self._epoch, since),
         )
+
+    def drop_unclean_floors(self, since: float) -> None:
+        """Drop the floors that were learned with users who have been forgotten since, and were not renewed since a time."""
+        self._connection.execute("DELETE FROM floors WHERE epoch < ? AND renewed < ?", (self._epoch, since))
 
     def counts(self) -> tuple[int, int]:
         """Return the number of snapshots, and of floors that were learned with users who have been forgotten since."""

@@ -11,11 +11,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
+from aamc_sdk.log.options import Retention
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.retention import begins_partition
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Erasure, Retention, Row, columns_of, erased_if_forgotten, fingerprint_bytes
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, fingerprint_bytes
 from aamc_sdk.log.rules import Excerpt, Write
 from aamc_sdk.types import Partition
 
@@ -112,17 +114,20 @@ class Table:
         bounds = (-math.inf if since is None else since, math.inf if until is None else until)
         (first,) = (0,) if since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
         asked = {"decisions": found.needs_fields, "first": first, "since": bounds[0], "until": bounds[1]}
+        self._known.read_templates(self._connection)  # the contents of this state of the file need no later ones
+        unpack = self._known.templates.unpack_bytes
         for kind, decision_id, own_id, candidate, made, propensity, content, embedding, status, cost, latency, tokens in self._connection.execute(
             _OUTCOMES, asked
         ):
             if kind == ATTEMPT:
                 found.add_attempt(decision_id, candidate, status, cost, latency, tokens)
             elif kind == FEEDBACK:
-                found.add_feedback_content(decision_id, own_id, candidate, self._unpacked(content))
+                found.add_feedback_content(decision_id, own_id, candidate, unpack(content) if isinstance(content, bytes) else content)
             elif content is None:
                 found.add_decision(own_id, candidate, propensity)
             else:
-                found.add_decision_content(own_id, candidate, made, propensity, self._unpacked(content), embedding)
+                text = unpack(content) if isinstance(content, bytes) else content  # which earlier versions kept
+                found.add_decision_content(own_id, candidate, made, propensity, text, embedding)
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position with the entries that belong to them."""
@@ -245,10 +250,6 @@ class Table:
             fingerprint = fingerprint.hex()
         text = content if isinstance(content, str) else self._templates_for(content).unpack(content)
         return Row(kind, entry_id, decision_id, candidate, text, when, embedding, revision, fingerprint or "")
-
-    def _unpacked(self, content: bytes | str) -> bytes | str:
-        """Return a content in UTF-8, or as the text that earlier versions kept."""
-        return content if isinstance(content, str) else self._templates_for(content).unpack_bytes(content)
 
     def _templates_for(self, content: bytes) -> Templates:
         """Return the templates, with the one that a content needs."""

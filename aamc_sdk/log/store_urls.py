@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -65,15 +66,18 @@ def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
     """Return a URL without the store's options, and these options.
 
     Raises:
-        ConfigError: An option is unknown, and the URL names no server that could know it.
+        ConfigError: An option is given twice, or is unknown and the URL names no server that could know it.
     """
     from aamc_sdk.config import parse_yaml
 
     address, _, query = url.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
+    name, counts = address.partition(":")[0], Counter(key for key, _ in pairs)
+    if twice := [key for key, count in counts.items() if count > 1]:
+        raise ConfigError(f"the URL of store {name} gives the option {twice[0]!r} twice; leave one out")
     rest = [(key, value) for key, value in pairs if key not in known]
     if rest and "//" not in address:
         key = rest[0][0]
-        raise ConfigError(f"store {address.partition(':')[0]} has no option {key!r}{nearest(key, known)} (it has {one_of(known)})")
+        raise ConfigError(f"store {name} has no option {key!r}{nearest(key, known)} (it has {one_of(known)})")
     options = {key: parse_yaml(value, f"{key} of {address}") for key, value in pairs if key in known}
     return f"{address}?{urlencode(rest, quote_via=quote)}" if rest else address, options

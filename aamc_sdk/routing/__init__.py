@@ -15,7 +15,16 @@ from aamc_sdk.routing.features import (
     encode_query,
 )
 from aamc_sdk.routing.pools import default_pool, find_pool, pool_from, pool_to, read_pool
-from aamc_sdk.routing.requests import build_request, by_position, cost_of_answers, expected_cost, expected_latency, recorded_request, token_counts
+from aamc_sdk.routing.requests import (
+    build_request,
+    by_position,
+    cache_savings,
+    cost_of_answers,
+    expected_cost,
+    expected_latency,
+    recorded_request,
+    token_counts,
+)
 from aamc_sdk.routing.rewards import LinearReward, Scale
 
 __all__ = [
@@ -30,6 +39,7 @@ __all__ = [
     "Scale",
     "build_request",
     "by_position",
+    "cache_savings",
     "choice_probabilities",
     "cost_of_answers",
     "decide",

@@ -30,8 +30,18 @@ class RouteArguments:
     wait_ms: Mapping[str, float] | None = None
     state: PoolState | None = None
     budget_usd: float | None = None
+    quality_floor: float | None = None
     decision_id: str | None = None
     episode: str | None = None
+
+    @property
+    def pool_state(self) -> PoolState | None:
+        """The state of the pool, with ``unavailable`` and ``wait_ms`` added; None for an idle pool.
+
+        Raises:
+            DataError: A value cannot be used.
+        """
+        return pool_state(self.state, self.unavailable, self.wait_ms)
 
     @property
     def ids(self) -> list[str] | None:
@@ -45,7 +55,7 @@ class RouteArguments:
         Raises:
             DataError: A name is unknown.
         """
-        check_names(given, [field.name for field in attrs.fields(cls)], "routing")
+        check_names(given, _ROUTE_ARGUMENTS, "routing")
         return cls(**given)
 
     def query(self, query: str | Query) -> Query:
@@ -56,6 +66,9 @@ class RouteArguments:
         if not isinstance(query, Query):
             return Query(query, **fields)
         return attrs.evolve(query, **fields) if fields else query
+
+
+_ROUTE_ARGUMENTS = frozenset(field.name for field in attrs.fields(RouteArguments))
 
 
 def pool_state(state: PoolState | None, unavailable: Collection[str], wait_ms: Mapping[str, float] | None = None) -> PoolState | None:
@@ -82,6 +95,16 @@ def check_budget(budget_usd: object) -> None:
     """
     if budget_usd is not None and not (is_number(budget_usd) and budget_usd >= 0):  # type: ignore[operator]  # a number
         raise DataError(f"budget_usd must be a number of at least 0, in USD, not {budget_usd!r:.80}")
+
+
+def check_floor(quality_floor: object) -> None:
+    """Check a request's minimum quality.
+
+    Raises:
+        DataError: It is neither None nor a number from 0 to 1.
+    """
+    if quality_floor is not None and not (is_number(quality_floor) and 0 <= quality_floor <= 1):  # type: ignore[operator]  # a number
+        raise DataError(f"quality_floor must be a number from 0 to 1, not {quality_floor!r:.80}")
 
 
 def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:

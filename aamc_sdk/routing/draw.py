@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import ConfigError, PluginError, one_of
-from aamc_sdk.types import ByName, Decision, Floats, Preference, RoutingRequest, Scores
+from aamc_sdk.types import ByName, Decision, Floats, Pool, Preference, RoutingRequest, Scores
 
-_CERTAIN = np.ones(1)
-"""The propensity of a candidate that was taken for its maximum utility."""
-_UNKNOWN = np.full(1, np.nan)
+_KEPT = "_distribution"
+"""The name by which scores keep their distribution."""
 EXPECTED_QUALITY = "expected_quality"
 """Key of the note with a router's own prediction of quality, by candidate's name."""
 
@@ -30,6 +32,50 @@ def uniform(seed: int, decision_id: str) -> float:
     """Return the random number of a decision, in [0, 1)."""
     digest = hashlib.blake2b(f"{seed}/{decision_id}".encode(errors="surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2.0**53
+
+
+@attrs.frozen(eq=False)
+class _Distribution:
+    """What a draw needs of scores. A router that returns the same read-only scores again gets the same distribution again.
+
+    Attributes:
+        pool: The candidates.
+        mask: The allowed candidates, as bytes.
+        probabilities: Probabilities of the draw, ``[B, M]``.
+        rows: The same as numbers.
+        cumulative: Their running sums.
+        last: The position of each row's last candidate of positive probability.
+        by_name: Each row's probabilities by candidate's name.
+    """
+
+    pool: Pool
+    mask: bytes
+    probabilities: Floats
+    rows: list[list[float]]
+    cumulative: list[list[float]]
+    last: list[int]
+    by_name: Sequence[Mapping[str, float]]
+
+    @classmethod
+    def of(cls, scores: Scores, request: RoutingRequest) -> _Distribution:
+        """Return the distribution of a router's scores among the allowed candidates; errors as of :func:`draw`."""
+        given, mask = scores.probabilities, request.mask.tobytes()
+        assert given is not None
+        found: _Distribution | None = scores.__dict__.get(_KEPT)
+        if found is not None and found.pool is request.pool and found.mask == mask and len(found.rows) == len(request):
+            return found
+        _check_numbers(scores.utility, request, "utility")  # it is recorded
+        array = allowed_probabilities(given, request)
+        last = array.shape[1] - 1 - (array[:, ::-1] > 0).argmax(axis=1)
+        by_name = [ByName(request.pool.names, row) for row in array]
+        found = cls(request.pool, mask, array, array.tolist(), array.cumsum(axis=1).tolist(), last.tolist(), by_name)
+        if not (given.flags.writeable or scores.utility.flags.writeable):
+            scores.__dict__[_KEPT] = found
+        return found
+
+    def sample(self, uniforms: Sequence[float]) -> list[int]:
+        """Return the position of the candidate that each random number chooses."""
+        return [min(bisect_right(row, number), last) for row, number, last in zip(self.cumulative, uniforms, self.last, strict=True)]
 
 
 class Drawn(NamedTuple):
@@ -53,14 +99,21 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
+    chosen, propensities, found = _draw(scores, request, sample, seed, ids)
+    return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), None if found is None else found.probabilities)
+
+
+def _draw(
+    scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]
+) -> tuple[list[int], list[float], _Distribution | None]:
+    """Return :func:`draw`'s choices and propensities, and what was drawn from."""
     if not sample or scores.probabilities is None:
-        chosen = _maximum_utility(scores, request)
-        return Drawn(chosen, (_CERTAIN if scores.propensity_known else _UNKNOWN).repeat(len(chosen)), None)
-    _check_numbers(scores.utility, request, "utility")  # it is recorded
-    probabilities = allowed_probabilities(scores.probabilities, request)
-    chosen = _sample(probabilities, np.array([uniform(seed, decision) for decision in ids]))
-    propensities = probabilities[np.arange(len(chosen)), chosen] if scores.propensity_known else np.full(len(chosen), np.nan)
-    return Drawn(chosen, propensities, probabilities)
+        chosen = _maximum_utility(scores, request).tolist()
+        return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
+    found = _Distribution.of(scores, request)
+    chosen = found.sample([uniform(seed, decision) for decision in ids])
+    known = [row[candidate] for row, candidate in zip(found.rows, chosen, strict=True)] if scores.propensity_known else [math.nan] * len(chosen)
+    return chosen, known, found
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
@@ -100,13 +153,6 @@ def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Flo
         request.check_mask()
         raise PluginError("a router's probabilities must be finite, at least 0, and positive for at least one allowed candidate of each row")
     return np.asarray(allowed / totals)
-
-
-def _sample(probabilities: Floats, uniforms: Floats) -> NDArray[np.intp]:
-    below = probabilities.cumsum(axis=1) <= uniforms[:, None]
-    last = probabilities.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
-    chosen: NDArray[np.intp] = np.minimum(below.sum(axis=1), last)
-    return chosen
 
 
 def _check_numbers(array: Floats, request: RoutingRequest, name: str) -> None:
@@ -158,19 +204,19 @@ def decide(
         raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
     if len(ids) != (rows := len(request)):
         raise ConfigError(f"{rows} requests need {rows} ids, not {len(ids)}")
-    drawn = draw(scores, request, sample, seed, ids)
+    chosen, propensities, distribution = _draw(scores, request, sample, seed, ids)
     names, now = request.pool.names, time.time()
-    chosen = ids, drawn.chosen.tolist(), drawn.propensities.tolist()
-    recorded = _preferences(request), _by_name(drawn.probabilities, request), _notes(scores, request), _utilities(scores.utility, request)
+    probabilities = itertools.repeat({}, rows) if distribution is None else distribution.by_name
+    recorded = _preferences(request), probabilities, _notes(scores, request), _utilities(scores.utility, request)
     return [
-        Decision(decision_id, names[candidate], propensity, preference, probabilities, router, now, notes, utilities=utilities, episode=episode)
-        for decision_id, candidate, propensity, preference, probabilities, notes, utilities in zip(*chosen, *recorded, strict=True)
+        Decision(decision_id, names[candidate], propensity, preference, by_name, router, now, notes, utilities=utilities, episode=episode)
+        for decision_id, candidate, propensity, preference, by_name, notes, utilities in zip(ids, chosen, propensities, *recorded, strict=True)
     ]
 
 
 def _preferences(request: RoutingRequest) -> list[Preference]:
     """Return each row's preference; rows with the same one share the object."""
-    if len(request) and request.preferences.strides[0] == 0:  # one preference for all rows
+    if len(request) == 1 or (len(request) and request.preferences.strides[0] == 0):  # one preference for all rows
         return [_preference(*request.preferences[0].tolist())] * len(request)
     return list(map(_preference, *request.preferences.T.tolist()))
 
@@ -180,15 +226,10 @@ def _preference(quality: float, cost: float, latency: float) -> Preference:
     return Preference(quality, cost, latency)
 
 
-def _by_name(figures: Floats | None, request: RoutingRequest) -> Iterable[Mapping[str, float]]:
-    """Return each row's values by candidate's name; empty mappings for None."""
-    return itertools.repeat({}, len(request)) if figures is None else [ByName(request.pool.names, row) for row in figures]
-
-
 def _utilities(utility: Floats, request: RoutingRequest) -> Iterable[Mapping[str, float]]:
     """Return each row's utilities by name, without masked candidates."""
-    if np.count_nonzero(request.mask) == request.mask.size:
-        return _by_name(utility, request)
+    if request.all_allowed:
+        return [ByName(request.pool.names, row) for row in utility]
     rows = zip(utility.tolist(), request.mask.tolist(), strict=True)
     return [{name: value for name, value, allowed in zip(request.pool.names, values, mask, strict=True) if allowed} for values, mask in rows]
 
@@ -198,8 +239,8 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
     rows = len(request)
     notes = [dict(note) for note in scores.notes] if scores.notes else [{} for _ in range(rows)]
     if scores.expected_quality is not None and scores.expected_quality is not request.expected.quality:
-        for note, quality in zip(notes, _by_name(scores.expected_quality, request), strict=True):
-            note[EXPECTED_QUALITY] = quality
+        for note, quality in zip(notes, scores.expected_quality, strict=True):
+            note[EXPECTED_QUALITY] = ByName(request.pool.names, quality)
     for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
         if isinstance(spent, float) and spent == 0:
             continue

@@ -22,14 +22,14 @@ from aamc_sdk.types import Candidate, Estimates, Floats, ModelSpec, Outcomes, Po
 
 QUERY_NUMBERS = ("complexity", "tool_use", "log_prompt_tokens", "log_output_tokens")
 """The first features of a query; the category probabilities follow."""
-PAIR_FEATURES = ("quality", "cheapness", "quickness", "log_wait", "allowed")
+PAIR_FEATURES = ("quality", "cheapness", "quickness", "log_wait", "pressure", "allowed")
 """The features of a (query, candidate) pair."""
 CANDIDATE_NUMBERS = ("log_input_price", "log_output_price", "prices_known", "log_network", "log_service", "latency_known", "log_context")
 """The first features of a candidate; the hashed words of its description follow."""
 WORD_BUCKETS = 32
 """Features that hold a candidate's hashed words."""
 _UNKNOWN_QUERY = (0.5, 0.0, 0.0, 0.0)
-_UNKNOWN_PAIR = (0.5, 0.0, 0.0, 0.0, 0.0)
+_UNKNOWN_PAIR = (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
 Array32 = NDArray[np.float32]
 """An array of 32-bit floats: features of a policy."""
 
@@ -41,7 +41,7 @@ class Features:
     Attributes:
         query: Features of queries, ``[B, 4 + C]``, see ``QUERY_NUMBERS``.
         preference: Weights, ``[B, 3]``.
-        pair: Features of (query, candidate) pairs, ``[B, M, 5]``, see ``PAIR_FEATURES``.
+        pair: Features of (query, candidate) pairs, ``[B, M, 6]``, see ``PAIR_FEATURES``.
         mask: Whether a candidate is allowed, ``[B, M]``.
     """
 
@@ -51,7 +51,7 @@ class Features:
     mask: NDArray[np.bool_]
 
     def flat(self) -> Array32:
-        """Return one observation a row, ``[B, 4 + C + 3 + 5 M]``: query, preference, then the pairs candidate by candidate."""
+        """Return one observation a row, ``[B, 4 + C + 3 + 6 M]``: query, preference, then the pairs candidate by candidate."""
         rows, candidates, numbers = self.pair.shape
         return np.concatenate((self.query, self.preference, self.pair.reshape(rows, candidates * numbers)), axis=1)
 
@@ -72,7 +72,7 @@ def encode(request: RoutingRequest, reward: Reward, categories: Sequence[str] | 
     return Features(
         query=encode_queries(request.queries, request.estimates, categories),
         preference=request.preferences.astype(np.float32),
-        pair=encode_pairs(request.expected, request.wait_ms, request.mask, reward),
+        pair=encode_pairs(request.expected, request.wait_ms, request.mask, reward, request.pressure),
         mask=request.mask,
     )
 
@@ -101,8 +101,8 @@ def _log_tokens(tokens: int) -> float:
     return math.log1p(tokens) / 10
 
 
-def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], reward: Reward) -> Array32:
-    """Return the features of pairs, ``[B, M, 5]``; an unknown quality counts as 0.5, other unknowns as 0.
+def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], reward: Reward, pressure: Floats | None = None) -> Array32:
+    """Return the features of pairs, ``[B, M, 6]``; an unknown quality counts as 0.5, other unknowns as 0.
 
     In memory, the candidates of each feature are contiguous, which makes large pools several times faster.
     """
@@ -110,7 +110,8 @@ def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], r
     pair = np.empty((rows, len(PAIR_FEATURES), candidates), dtype=np.float32).swapaxes(1, 2)
     pair[..., :3] = reward.vector(expected)
     pair[..., 3] = np.log1p(wait_ms / 1000) if np.count_nonzero(wait_ms) else 0.0
-    pair[..., 4] = mask
+    pair[..., 4] = 0.0 if pressure is None else pressure
+    pair[..., 5] = mask
     unknown = np.isnan(pair)
     if np.count_nonzero(unknown):
         np.copyto(pair, _UNKNOWN_PAIR, where=unknown)

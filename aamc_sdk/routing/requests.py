@@ -68,7 +68,7 @@ def build_request(
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, typical)
     wait_ms = None if state is None or not state.wait_ms else _repeated(by_position(state.wait_ms, pool), rows)
-    all_tokens = tokens[:, :1] + (tokens[:, 1:] if output is None else output)
+    all_tokens = tokens[:, :1] + (tokens[:, 1:] if output is None else output) if arrays.has_windows else None
     forbidden = _forbidden_cells(queries, all_tokens, pool, state, cost_usd, budget_usd)
     if typical is not None and not arrays.complete:
         cost_usd, latency_ms = _or_worst(cost_usd), _or_worst(latency_ms)
@@ -84,6 +84,8 @@ def build_request(
         preference_given=preference_given,
         in_flight=None if state is None or not state.in_flight else _repeated(by_position(state.in_flight, pool), rows),
         budget_usd=budget_usd,
+        pressure=None if state is None or not state.pressure else _repeated(by_position(state.pressure, pool), rows),
+        embed=None if estimator is None else estimator.embed,
     )
 
 
@@ -126,14 +128,15 @@ def recorded_request(records: Sequence[Record], pool: Pool) -> RoutingRequest:
         mask=np.array([[name not in record.masked_why for name in names] for record in records]),
         masked_why={why: np.array([[record.masked_why.get(name) == why for name in names] for record in records]) for why in reasons},
         preference_given=records[0].preference_given,
-        in_flight=_in_flight(records),
+        in_flight=_stacked([record.in_flight for record in records], records),
+        pressure=_stacked([record.pressure for record in records], records),
     )
 
 
-def _in_flight(records: Sequence[Record]) -> Floats | None:
-    if all(record.in_flight is None for record in records):
+def _stacked(figures: Sequence[Floats | None], records: Sequence[Record]) -> Floats | None:
+    if all(figure is None for figure in figures):
         return None
-    return np.concatenate([np.zeros_like(record.wait_ms) if record.in_flight is None else record.in_flight for record in records])
+    return np.concatenate([np.zeros_like(record.wait_ms) if figure is None else figure for figure, record in zip(figures, records, strict=True)])
 
 
 def _preference_rows(preferences: Floats, rows: int) -> Floats:
@@ -167,7 +170,8 @@ def _expected_figures(
             learned = ~np.isnan(lengths.typical)
             usual = np.where(learned, np.maximum(lengths.typical, 1.0), DEFAULT_OUTPUT_TOKENS)
             relative = np.where(learned, output / usual, 1.0)
-        latency_ms = latency_ms + (output / usual - 1) * arrays.service_ms
+        if arrays.has_latency:
+            latency_ms = latency_ms + (output / usual - 1) * arrays.service_ms
     if typical is not None and not arrays.complete:
         cost_usd = np.where(np.isnan(cost_usd), typical[:, 1] * relative, cost_usd)
         latency_ms = np.where(np.isnan(latency_ms), typical[:, 2] * relative, latency_ms)
@@ -206,13 +210,25 @@ def expected_latency(pool: Pool, rows: int) -> Floats:
     return _repeated(pool.arrays.latency_ms, rows)
 
 
-def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
-    prices = pool.arrays.usd_per_token
-    cost: Floats = tokens.dot(prices[:2])  # `dot` is twice as fast as `@` for small arrays
+def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
+    """Return what the candidates save in USD by a conversation's prompt cache, ``[B, M]``; None without a cache, NaN without prices.
+
+    A switch to another candidate loses it. :func:`expected_cost` has it subtracted.
+    """
+    prices, savings = pool.arrays.usd_per_token, None
     for row, query in enumerate(queries):
         if query.cached_on is not None and query.cached_on in pool.names:
+            savings = np.zeros((len(queries), len(pool))) if savings is None else savings
             m = pool.index(query.cached_on)
-            cost[row, m] -= tokens[row, 0] * (prices[0, m] - prices[2, m])
+            savings[row, m] = query.expected_prompt_tokens * (prices[0, m] - prices[2, m])
+    return savings
+
+
+def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
+    cost: Floats = tokens.dot(pool.arrays.usd_per_token[:2])  # `dot` is twice as fast as `@` for small arrays
+    savings = cache_savings(queries, pool)
+    if savings is not None:
+        cost -= savings
     return cost if pool.arrays.usd_per_request is None else cost + pool.arrays.usd_per_request
 
 
@@ -224,24 +240,26 @@ def _or_worst(values: Floats) -> Floats:
 
 
 def _forbidden_cells(
-    queries: Sequence[Query], tokens: Floats, pool: Pool, state: PoolState | None, cost_usd: Floats, budget_usd: float | None
+    queries: Sequence[Query], tokens: Floats | None, pool: Pool, state: PoolState | None, cost_usd: Floats, budget_usd: float | None
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return the forbidden cells ``[B, M]`` by reason, of tokens ``[B, M]`` or ``[B, 1]``; only reasons that forbid a cell."""
+    """Return the forbidden cells ``[B, M]`` by reason; only reasons that forbid one. Tokens are ``[B, M]``, ``[B, 1]``, or None without limits."""
     shape = len(queries), len(pool)
-    exhausted = () if state is None else [name for name, remaining in state.remaining.items() if remaining < 1]
-    reasons = {
-        "context window": tokens > pool.arrays.window,
-        **{f"lacks {need}": _lacks_ability(need, queries, pool) for need in sorted({need for query in queries for need in query.needs})},
-        "unavailable": _columns_of(state.unavailable, pool, shape) if state is not None and state.unavailable else None,
-        "rate limit": _columns_of(exhausted, pool, shape) if exhausted else None,
-        "over budget": None if budget_usd is None else cost_usd > budget_usd,
-        "unknown cost, which fits no budget": None if budget_usd is None else np.isnan(cost_usd),
-    }
-    return {why: where for why, where in reasons.items() if where is not None and np.count_nonzero(where)}
+    reasons: dict[str, NDArray[np.bool_]] = {} if tokens is None else {"context window": tokens > pool.arrays.window}
+    for need in sorted({need for query in queries for need in query.needs}):
+        reasons[f"lacks {need}"] = _lacks_ability(need, queries, pool)
+    if state is not None and state.unavailable:
+        reasons["unavailable"] = _columns_of(state.unavailable, pool, shape)
+    if state is not None and state.remaining:
+        reasons["rate limit"] = _columns_of([name for name, remaining in state.remaining.items() if remaining < 1], pool, shape)
+    if budget_usd is not None:
+        reasons["over budget"], reasons["unknown cost, which fits no budget"] = cost_usd > budget_usd, np.isnan(cost_usd)
+    return {why: where for why, where in reasons.items() if np.count_nonzero(where)}
 
 
 def _columns_of(names: Collection[str], pool: Pool, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    return np.broadcast_to(np.isin(np.arange(len(pool)), [pool.index(name) for name in names]), shape)
+    columns = np.zeros(shape, dtype=bool)
+    columns[:, [pool.index(name) for name in names]] = True
+    return columns
 
 
 def _lacks_ability(need: str, queries: Sequence[Query], pool: Pool) -> NDArray[np.bool_]:

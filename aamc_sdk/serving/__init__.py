@@ -1,9 +1,9 @@
 """Serving decisions: load a run, make components, learn online, keep snapshots."""
 
 from aamc_sdk.serving.learner import Learner
-from aamc_sdk.serving.loading import ServedComponents, estimates_fingerprint, load_checkpoints, load_components, make_components
-from aamc_sdk.serving.model_client import ModelClient, price
-from aamc_sdk.serving.orchestration import Session, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
+from aamc_sdk.serving.loading import ServedComponents, components_from_file, estimates_fingerprint, load_checkpoints, load_components, make_components
+from aamc_sdk.serving.model_client import Call, ModelClient, price
+from aamc_sdk.serving.orchestration import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
 from aamc_sdk.serving.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
 from aamc_sdk.serving.pool_tracker import PoolTracker
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, find_checkpoint, part_name
@@ -13,6 +13,7 @@ from aamc_sdk.serving.snapshots import restore, state_of
 __all__ = [
     "EVALUATION",
     "ORCHESTRATOR",
+    "Call",
     "DefaultSettings",
     "Learner",
     "ModelClient",
@@ -20,10 +21,12 @@ __all__ = [
     "Run",
     "ServedComponents",
     "Session",
+    "SessionOrchestrator",
     "TaskQuery",
     "TeamOptions",
     "TeamOrchestrator",
     "WorkOptions",
+    "components_from_file",
     "estimates_fingerprint",
     "find_checkpoint",
     "find_orchestrator",

@@ -11,7 +11,8 @@ import numpy as np
 from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, UnknownDecisionError
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
-from aamc_sdk.routing.arguments import Preferences, check_budget, weights_of
+from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, weights_of
+from aamc_sdk.routing.quality_floor import above_floor
 from aamc_sdk.serving.loading import ServedComponents
 from aamc_sdk.types import (
     Decision,
@@ -126,23 +127,36 @@ class Decider:
         with self._naming_the_router:
             return await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
 
-    def log(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, episode: str | None) -> tuple[Records, list[Decision]]:
-        """Draw a decision for each row; return the records when they are durable in the log, and those decisions that are new to it.
+    def draw(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, arguments: RouteArguments) -> Records:
+        """Draw a decision for each row.
 
         Args:
             request: The request, B rows.
             scores: The router's scores.
             ids: The decisions' ids, B of them; new ones when None.
-            episode: The episode that the decisions belong to; None for none.
+            arguments: The minimum quality, and the episode that the decisions belong to.
+
+        Returns:
+            The decisions with the request as it was drawn from, where candidates below the minimum quality are masked.
 
         Raises:
+            DataError: The minimum quality is not a number from 0 to 1.
             PluginError: The scores cannot be used.
-            StoreError: A decision could not be logged, or its id belongs to another request.
         """
-        served = self._components
+        served, episode = self._components, arguments.episode
         names = new_ids(len(request)) if ids is None else ids
         with self._naming_the_router:
-            decisions = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
-        logged = served.store.add_decisions(Records(decisions, request))
-        new = [decision for decision, kept in zip(decisions, logged, strict=True) if kept is decision]
-        return Records(logged, request), new
+            if arguments.quality_floor is not None:
+                request = above_floor(request, scores, arguments.quality_floor)
+            drawn = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
+        return Records(drawn, request)
+
+    def log(self, drawn: Records) -> tuple[Records, list[Decision]]:
+        """Write decisions; return the records when they are durable in the log, and those decisions that are new to it.
+
+        Raises:
+            StoreError: A decision could not be logged, or its id belongs to another request.
+        """
+        logged = self._components.store.add_decisions(drawn)
+        new = [decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision]
+        return Records(logged, drawn.request), new

@@ -84,7 +84,7 @@ class Learner:
         self._end: tuple[float, int] | None = None  # where the log ended at a time
         self._next_election = self._next_share = self._next_reload = 0.0
         self._initial_state = state_of(router)
-        name = state_name(router, self._initial_state)  # forgotten users are in the name, which stays the same when they go
+        name = state_name(router, router.origin() or self._initial_state)  # forgotten users are in the name, which stays the same when they go
         router.prepare_replay(store)
         self._initial_state = state_of(router)
         gives_changes = router.snapshots and router.changes() is not None
@@ -99,6 +99,11 @@ class Learner:
     def position(self) -> int:
         """The log's position up to which the router has learned; while the log is learned again, that of the second router."""
         return self._point.position
+
+    @property
+    def learns_calls(self) -> bool:
+        """Whether decisions and calls are learned as soon as they are in the log."""
+        return self._router.learns_calls
 
     @property
     def is_learner(self) -> bool:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import numpy as np
 
-from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, nearest, one_of
+from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, nearest, one_of
 from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import build_request, find_pool
@@ -18,7 +19,7 @@ from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint
 from aamc_sdk.serving.services import make_services
 from aamc_sdk.storage import load_part
-from aamc_sdk.types import Endpoint, Floats, ModelSpec, Pool, Preference, Query
+from aamc_sdk.types import ROUNDING, Endpoint, Floats, ModelSpec, Outcomes, Pool, Preference, Query
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
@@ -63,6 +64,18 @@ class ServedComponents:
     models: ModelClient | None = None
     loop: EventLoopThread = attrs.field(factory=EventLoopThread)
     typical: Floats | None = None
+
+    def with_pool(self, pool: Pool) -> ServedComponents:
+        """Return the components with the endpoints and prices of a pool, for the same candidates.
+
+        Raises:
+            PoolError: The pool lacks a candidate; the store is then closed.
+        """
+        if lacking := set(self.pool.names) - set(pool.names):
+            self.store.close()
+            them = "it" if len(lacking) == 1 else "them"
+            raise PoolError(f"the pool has no {one_of(lacking)}, among which the run chooses; add {them} to the pool file")
+        return attrs.evolve(self, pool=pool.subset(self.pool.names))
 
 
 def load_components(
@@ -120,7 +133,13 @@ def load_components(
 
 
 def load_checkpoints(
-    folder: str | Path, plugins: Plugins, *, router: str | None = None, estimator: str | None = None, store: str | None = None
+    folder: str | Path,
+    plugins: Plugins,
+    *,
+    router: str | None = None,
+    estimator: str | None = None,
+    store: str | None = None,
+    pool: str | None = None,
 ) -> ServedComponents:
     """Return the components of a run with another trained router or estimator.
 
@@ -130,9 +149,11 @@ def load_checkpoints(
         router: A trained router's folder, or the name of one of the run's routers; the run's own when None.
         estimator: A trained estimator's folder; the run's own when None. Another one than that of the router's training is named in a warning.
         store: The log's URL; the run's own when None.
+        pool: The name or file of a pool with endpoints and prices for the run's candidates; those of the run when None.
 
     Raises:
         ConfigError: The estimator is no folder.
+        PoolError: The pool lacks a candidate of the run.
         CheckpointError: A run or checkpoint is missing or damaged, or the router's checkpoint is outside a run.
         StoreError: The log cannot be opened.
     """
@@ -146,7 +167,10 @@ def load_checkpoints(
             f"--estimator must be the folder of a trained estimator, not {estimator!r}; train one with: aamc train --estimator {estimator}"
         )
     other: Estimator | None = None if checkpoint is None else load_part(checkpoint, "estimator", plugins, run.services(plugins))
+    candidates = None if pool is None else find_pool(pool, plugins)
     components = load_components(run.folder, plugins, router=router if trained is None else trained.name, store=store)
+    if candidates is not None:
+        components = components.with_pool(candidates)
     if other is None:
         return components
     if components.router.uses_estimates and estimates_fingerprint(other) != estimates_fingerprint(components.estimator):
@@ -184,7 +208,7 @@ def make_components(
     """
     candidates = find_pool(settings.pool or "default", plugins) if pool is None else pool
     reward: Reward = plugins.make("reward", settings.reward.name, make_services(candidates, plugins, settings), settings.reward.options)
-    reward.fit(build_request([TYPICAL_QUERY], candidates, settings.preference.array).expected)
+    reward.fit(_scale_outcomes(candidates))
     services = make_services(candidates, plugins, settings, reward)
     router: Router = services.make("router", settings.router.name, settings.router.options)
     _check_trained(router, settings.router.name, allow_untrained)
@@ -203,6 +227,19 @@ def make_components(
         models=client,
         loop=services.loop,
     )
+
+
+def _scale_outcomes(pool: Pool) -> Outcomes:
+    """Return the outcomes from which a reward without training data takes its scales: those of the typical query.
+
+    Where all candidates cost the same, the scale begins at 0, so that a lost prompt cache still has a cost.
+    """
+    expected = build_request([TYPICAL_QUERY], pool, Preference().array).expected
+    cost_usd, latency_ms = expected.cost_usd, expected.latency_ms
+    known = cost_usd[np.isfinite(cost_usd)]
+    if not len(known) or known.max() - known.min() > ROUNDING * known.max():
+        return expected
+    return Outcomes(None, np.append(cost_usd, [[0.0]], axis=1), np.append(latency_ms, latency_ms[:, :1], axis=1))
 
 
 def _check_trained(router: Router, name: str, allow_untrained: bool) -> None:
@@ -229,7 +266,15 @@ def _client(services: Services, plugins: Plugins) -> ModelClient | None:
     return services.models if isinstance(services.models, ModelClient) else None
 
 
-def components_from_file(path: str | Path, plugins: Plugins, *, decision: str | None = None, store: str = "memory:") -> ServedComponents:
+def components_from_file(
+    path: str | Path,
+    plugins: Plugins,
+    *,
+    decision: str | None = None,
+    store: str = "memory:",
+    changes: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> ServedComponents:
     """Return untrained components, as a configuration file names them.
 
     Args:
@@ -237,6 +282,8 @@ def components_from_file(path: str | Path, plugins: Plugins, *, decision: str | 
         plugins: The plugins that offer components and formats.
         decision: The name of one of a foreign file's configurations; the first usable one when None.
         store: The log's URL.
+        changes: Keys that replace those of the file, such as ``pool``.
+        defaults: Keys for a file of ours that lacks them, such as ``router``.
 
     Raises:
         ConfigError: The file cannot be used, or names no router.
@@ -248,7 +295,10 @@ def components_from_file(path: str | Path, plugins: Plugins, *, decision: str | 
         foreign = found.serving(content, path, decision)
         content, pool = foreign.content, foreign.pool
     else:
+        content = {**(defaults or {}), **content}
         _check_keys(content, path)
+    if changes:
+        content, pool = {**content, **changes}, None if "pool" in changes else pool
     try:
         return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
     except ConfigError as error:
@@ -259,7 +309,7 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
     """Refuse a file without a router or with an unknown key; warn of keys that only experiments use."""
     if "router" not in content:
         raise ConfigError(f"{path} names no router, which a controller needs; add one, such as router: thompson")
-    known = (*SERVING_KEYS, *EXPERIMENT_KEYS)
+    known = (*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS)
     for key in content:
         if key not in known:
             raise ConfigError(f"{path}: the configuration has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")

@@ -5,19 +5,99 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import attrs
 
 from aamc_sdk.errors import AamcError, PoolError, ProviderError
-from aamc_sdk.interfaces import Completion, Message, Provider, Usage
+from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Usage
 from aamc_sdk.serving.pool_tracker import PoolTracker
-from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
 
 MakeProvider = Callable[[Endpoint], Provider]
 Record = Callable[[Attempt], Awaitable[object]]
+_NOTHING_KNOWN = PoolState()
+
+
+class Call:
+    """One call of a candidate: an asynchronous context manager, see :meth:`ModelClient.attempt`.
+
+    Attributes:
+        usage: The tokens of the call; set inside the block.
+        cost_usd: The provider's own figure, set inside the block; without one, list prices times usage once the block has ended. NaN if unknown.
+        cost_source: The origin of the cost, see :class:`aamc_sdk.Attempt`; ``"estimated"`` may be set inside the block.
+        latency_ms: Time from the begin to the end of the block.
+        first_token_ms: Time until :meth:`first_token` was called; NaN without.
+    """
+
+    def __init__(self, tracker: PoolTracker, candidate: Candidate, decision_id: str | None, record: Record | None) -> None:
+        self._tracker = tracker
+        self._candidate, self._decision_id, self._record = candidate, decision_id, record
+        self._began = 0.0
+        self.usage = Usage()
+        self.cost_usd = self.latency_ms = self.first_token_ms = math.nan
+        self.cost_source = ""
+
+    def first_token(self) -> None:
+        """Note that the first token has come."""
+        if math.isnan(self.first_token_ms):
+            self.first_token_ms = _milliseconds(self._began)
+
+    def note(self, chunk: Chunk) -> None:
+        """Note a piece of a streamed answer: its first token, its usage and its cost."""
+        if chunk.content:
+            self.first_token()
+        self.usage = chunk.usage or self.usage
+        if not math.isnan(chunk.cost_usd):
+            self.cost_usd = chunk.cost_usd
+
+    def estimate(self, prompt_characters: int, answer_characters: int) -> None:
+        """Set the tokens to an estimate from the numbers of characters, and mark the cost as estimated."""
+        self.usage = Usage(prompt_tokens=prompt_characters // CHARACTERS_PER_TOKEN, output_tokens=answer_characters // CHARACTERS_PER_TOKEN)
+        self.cost_source = "estimated"
+
+    async def __aenter__(self) -> Call:
+        """Begin the call."""
+        self._began = time.monotonic()
+        self._tracker.begin(self, self._candidate)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        """End the call and record it; what it has used until an error is priced too."""
+        self._tracker.end(self)
+        self.latency_ms = _milliseconds(self._began)
+        if not math.isnan(self.cost_usd):
+            self.cost_source = self.cost_source or "reported"
+        else:
+            self.cost_usd, source = price(self._candidate, self.usage)
+            self.cost_source = self.cost_source if source and self.cost_source else source
+        outcome: dict[str, Any] = {}
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            outcome = {"status": "cancelled", "error": "the caller cancelled the call"}
+        elif isinstance(error, Exception | SystemExit):
+            outcome = {"status": "error", "error": str(error) or type(error).__name__}
+        if self._decision_id is not None and self._record is not None:
+            await self._record(self._attempt(self._decision_id, outcome))
+        if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
+            raise ProviderError(f"calling {self._candidate.name!r} failed: {type(error).__name__}: {error}") from error
+
+    def _attempt(self, decision_id: str, outcome: dict[str, Any]) -> Attempt:
+        usage = self.usage
+        return Attempt(
+            decision_id,
+            candidate=self._candidate.name,
+            cost_usd=self.cost_usd,
+            cost_source=self.cost_source,
+            latency_ms=self.latency_ms,
+            first_token_ms=self.first_token_ms,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            output_tokens=usage.output_tokens,
+            **outcome,
+        )
 
 
 class ModelClient:
@@ -36,6 +116,7 @@ class ModelClient:
     def __init__(self, make_provider: MakeProvider) -> None:
         self._make_provider = make_provider
         self._providers: dict[Candidate, Provider] = {}
+        self._callable: _CallablePool | None = None
         self._record: Record | None = None
         self.tracker = PoolTracker()
 
@@ -54,6 +135,7 @@ class ModelClient:
             if not isinstance(candidate, ModelSpec) or candidate.endpoint is None:
                 raise PoolError(f"candidate {candidate.name!r} has no endpoint: add one to the pool file, such as endpoint: {{provider: echo}}")
             self._providers[candidate] = self._make_provider(Endpoint.of(candidate.endpoint))
+            self._callable = None
         return self._providers[candidate]
 
     async def complete(self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any) -> Completion:
@@ -70,34 +152,57 @@ class ModelClient:
             ProviderError: The call failed.
         """
         provider = self.provider(candidate)
-        parameters = dict(candidate.parameters) if isinstance(candidate, ModelSpec) else {}
-        began = time.monotonic()
-        with self.tracker.call(candidate):
+        async with self.attempt(candidate, decision_id) as call:
+            answer = _checked(await provider.complete(candidate, messages, **_parameters(candidate, options)))
+            call.usage, call.cost_usd = answer.usage, answer.cost_usd
+        return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
+
+    async def stream(
+        self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any
+    ) -> AsyncGenerator[Chunk, None]:
+        """Yield a candidate's answer piece by piece; close the generator to end the call early. Arguments as for :meth:`complete`.
+
+        The call is priced and recorded at the end. An answer that breaks off without usage has an estimated cost, of what came until then.
+
+        Raises:
+            PoolError: The candidate has no endpoint.
+            ProviderError: The call failed.
+        """
+        provider = self.provider(candidate)
+        came = 0
+        async with self.attempt(candidate, decision_id) as call:
+            chunks = provider.stream(candidate, messages, **_parameters(candidate, options))
             try:
-                answer = _checked(await provider.complete(candidate, messages, **{**parameters, **options}))
-            except asyncio.CancelledError:
-                await self._attempted(decision_id, candidate, _milliseconds(began), status="cancelled", error="the caller cancelled the call")
+                async for chunk in chunks:
+                    call.note(chunk)
+                    came += len(chunk.content)
+                    yield chunk
+            except BaseException as error:
+                if call.usage.output_tokens is None and (came or isinstance(error, asyncio.CancelledError | GeneratorExit)):
+                    call.estimate(sum(len(str(message.get("content") or "")) for message in messages), came)
                 raise
-            except (Exception, SystemExit) as error:
-                await self._attempted(decision_id, candidate, _milliseconds(began), status="error", error=str(error) or type(error).__name__)
-                if isinstance(error, AamcError):
-                    raise
-                raise ProviderError(f"calling {candidate.name!r} failed: {type(error).__name__}: {error}") from error
-        cost_usd, source = (answer.cost_usd, "reported") if not math.isnan(answer.cost_usd) else price(candidate, answer.usage)
-        latency_ms = _milliseconds(began)
-        usage = answer.usage
-        await self._attempted(
-            decision_id,
-            candidate,
-            latency_ms,
-            cost_usd=cost_usd,
-            cost_source=source,
-            **{name: getattr(usage, name) for name in ("prompt_tokens", "cached_tokens", "reasoning_tokens", "output_tokens")},
-        )
-        return attrs.evolve(answer, cost_usd=cost_usd, latency_ms=latency_ms, candidate=candidate.name, decision_id=decision_id)
+            finally:
+                if isinstance(chunks, AsyncGenerator):
+                    await chunks.aclose()
+
+    def attempt(self, candidate: Candidate, decision_id: str | None = None, record: Record | None = None) -> Call:
+        """Return a block around one call: it counts the call as in flight, measures and prices it, and records it as an attempt.
+
+        Args:
+            candidate: The candidate that is called.
+            decision_id: The decision that the call is made for; without it, nothing is recorded.
+            record: Records the attempt; the function of :meth:`record_attempts` when None.
+
+        Raises:
+            ProviderError: The block raised an error that is not the SDK's own.
+        """
+        return Call(self.tracker, candidate, decision_id, record or self._record)
 
     def present_state(self, pool: Pool, given: PoolState | None) -> PoolState:
-        """Return the state of a pool for a request that will be answered: candidates without an endpoint are unavailable.
+        """Return the state of a pool for a request that will be answered: candidates that cannot be called are unavailable.
+
+        These are candidates without an endpoint, with a server that rests after failures, or with no request left in their rate limit. If nothing
+        would be left, only those without an endpoint are: the call itself then says why it fails, and when to try again.
 
         Args:
             pool: The candidates.
@@ -106,10 +211,20 @@ class ModelClient:
         Raises:
             PoolError: No candidate has an endpoint.
         """
-        uncallable = [candidate.name for candidate in pool if not isinstance(candidate, ModelSpec) or candidate.endpoint is None]
-        if len(uncallable) == len(pool):
-            raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
-        return (given or self.tracker.state(pool) or PoolState()).without(uncallable)
+        known = self._callable
+        if known is None or known.pool is not pool:
+            known = self._callable = _CallablePool.of(pool, self._providers)
+        state = given or self.tracker.state(pool) or _NOTHING_KNOWN
+        if known.without_endpoint:
+            state = state.without(known.without_endpoint)
+        resting, remaining = known.limits()
+        if not (resting or remaining):
+            return state
+        remaining = {**remaining, **state.remaining}
+        out = state.unavailable.union(resting, (name for name, left in remaining.items() if left < 1))
+        if out.issuperset(pool.names):
+            return state
+        return attrs.evolve(state, unavailable=state.unavailable | resting, remaining=remaining)
 
     async def answer(self, decision: Decision, pool: Pool, messages: Sequence[Message], options: Mapping[str, Any]) -> Completion:
         """Return the answer of a decision's candidate, or of the router's next allowed choice when a call fails.
@@ -132,17 +247,56 @@ class ModelClient:
                 errors.append(str(error))
         raise ProviderError(f"no candidate answered: {'; '.join(errors)}")
 
-    async def _attempted(self, decision_id: str | None, candidate: Candidate, latency_ms: float, **figures: Any) -> None:
-        if decision_id is not None and self._record is not None:
-            await self._record(Attempt(decision_id, candidate=candidate.name, latency_ms=latency_ms, **figures))
-
     async def close(self) -> None:
         """Close the providers that can be closed."""
         for provider in self._providers.values():
-            close = getattr(provider, "close", None)
-            if close is not None:
-                with suppress(Exception):  # an error of one provider must not keep the others open
-                    await close()
+            with suppress(Exception):  # an error of one provider must not keep the others open
+                await provider.close()
+
+
+@attrs.frozen
+class _CallablePool:
+    """The endpoints of a pool, in the form that each decision needs.
+
+    Attributes:
+        pool: The pool.
+        without_endpoint: The names of candidates without one.
+        providers: The providers that were made so far, with the candidates' names; only they have a state.
+    """
+
+    pool: Pool
+    without_endpoint: frozenset[str]
+    providers: tuple[tuple[str, Provider], ...]
+
+    @classmethod
+    def of(cls, pool: Pool, providers: Mapping[Candidate, Provider]) -> _CallablePool:
+        """Return the endpoints of a pool.
+
+        Raises:
+            PoolError: No candidate has one.
+        """
+        uncallable = frozenset(candidate.name for candidate in pool if not isinstance(candidate, ModelSpec) or candidate.endpoint is None)
+        if len(uncallable) == len(pool):
+            raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
+        made = tuple((candidate.name, providers[candidate]) for candidate in pool if candidate in providers)
+        return cls(pool, uncallable, tuple(pair for pair in made if type(pair[1]).state is not Provider.state))
+
+    def limits(self) -> tuple[frozenset[str], dict[str, float]]:
+        """Return the names of candidates whose servers rest, and the requests left by name where there is a limit."""
+        resting: set[str] = set()
+        remaining: dict[str, float] = {}
+        for name, provider in self.providers:
+            state = provider.state()
+            if not state.available:
+                resting.add(name)
+            elif state.remaining is not None:
+                remaining[name] = state.remaining
+        return frozenset(resting), remaining
+
+
+def _parameters(candidate: Candidate, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request: the candidate's, and the given ones, which have priority."""
+    return {**(candidate.parameters if isinstance(candidate, ModelSpec) else {}), **options}
 
 
 def _checked(answer: object) -> Completion:
@@ -170,10 +324,8 @@ def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:
     prices = candidate.prices if isinstance(candidate, ModelSpec) else None
     if prices is None or usage.prompt_tokens is None or usage.output_tokens is None:
         return math.nan, ""
-    cached = usage.cached_tokens or 0
-    cached_price = prices.input if prices.cached_input is None else prices.cached_input
-    tokens_usd = (usage.prompt_tokens - cached) * prices.input + cached * cached_price + usage.output_tokens * prices.output
-    return tokens_usd / 1e6 + prices.request, "priced"
+    cached, written, for_an_hour = usage.cached_tokens or 0, usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
+    return prices.cost_usd(usage.prompt_tokens, usage.output_tokens, cached, written, min(for_an_hour, written)), "priced"
 
 
 def _milliseconds(since: float) -> float:

@@ -1,20 +1,20 @@
 """The interface between ``aamc orchestrate`` and orchestrators: a session on one task, and orchestrators of teams of agents.
 
-The command works with any orchestrator. A subclass of :class:`TeamOrchestrator` also takes agents, files and documents, and
-describes its episodes in its own format.
+The command works with any orchestrator. A subclass of :class:`SessionOrchestrator` describes its episodes in its own format; one of
+:class:`TeamOrchestrator` also takes agents, files and documents.
 """
 
 from __future__ import annotations
 
 import abc
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from aamc_sdk.config import option
+from aamc_sdk.config import configure, load_yaml, option, set_option
 from aamc_sdk.errors import ConfigError, OutputError
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.storage import plain
@@ -36,9 +36,24 @@ class TaskQuery(Query):
 
 @attrs.frozen(kw_only=True)
 class WorkOptions:
-    """The options of ``aamc orchestrate`` in files and in ``--set``."""
+    """The options of commands that run an orchestrator, in files and in ``--set``."""
 
     agent_options: Mapping[str, Mapping[str, Any]] = option({}, "Options of agents, by the agent's name.")
+    orchestrator: Mapping[str, Any] = option({}, "Options of the orchestrator.")
+
+    @classmethod
+    def of(cls, files: Iterable[Path], assignments: Iterable[str], where: str) -> WorkOptions:
+        """Return the options of YAML files, of which later ones win, and of assignments such as ``"orchestrator.rounds=2"``.
+
+        Raises:
+            ConfigError: A file cannot be read, or there is another key than ``agent_options`` and ``orchestrator``; it names ``where``.
+        """
+        content: dict[str, Any] = {}
+        for file in files:
+            content |= load_yaml(file)
+        for assignment in assignments:
+            set_option(content, assignment)
+        return configure(cls, content, where=where)
 
 
 @attrs.frozen(kw_only=True)
@@ -154,7 +169,23 @@ def _document(step: Step) -> dict[str, Any]:
     }
 
 
-class TeamOrchestrator(Orchestrator):
+class SessionOrchestrator(Orchestrator):
+    """An orchestrator with its own session, which describes, logs and keeps its episodes."""
+
+    @property
+    @abc.abstractmethod
+    def default_steps(self) -> int:
+        """Maximum number of steps of a task unless the user gives one."""
+
+    @abc.abstractmethod
+    def session(self, task: Query, budget: Budget) -> Session:
+        """Return a session on a task, which may be a :class:`TaskQuery`."""
+
+    def close(self) -> None:
+        """Release threads and connections."""
+
+
+class TeamOrchestrator(SessionOrchestrator):
     """An orchestrator whose agents, files and documents the user may choose."""
 
     @classmethod
@@ -174,15 +205,3 @@ class TeamOrchestrator(Orchestrator):
         Raises:
             ConfigError: An option is unknown or wrong.
         """
-
-    @property
-    @abc.abstractmethod
-    def default_steps(self) -> int:
-        """Maximum number of steps of a task unless the user gives one."""
-
-    @abc.abstractmethod
-    def session(self, task: Query, budget: Budget) -> Session:
-        """Return a session on a task, which may be a :class:`TaskQuery`."""
-
-    def close(self) -> None:
-        """Release threads and connections."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Orchestrator
@@ -36,13 +38,14 @@ def newest_orchestrator(runs: Path = Path("runs"), name: str | None = None) -> P
     return max(found, key=lambda path: path.stat().st_mtime).parents[1]
 
 
-def load_orchestrator(folder: Path, plugins: Plugins, pool: str | None = None) -> Orchestrator:
+def load_orchestrator(folder: Path, plugins: Plugins, pool: str | None = None, options: Mapping[str, Any] | None = None) -> Orchestrator:
     """Return a trained orchestrator from its folder.
 
     Args:
         folder: The folder of its training.
         plugins: The plugins that offer orchestrators and agents.
         pool: Name or file of the models that agents call; those of the training when None.
+        options: Options in place of those of the training.
 
     Raises:
         CheckpointError: The folder has none, or a damaged one.
@@ -51,7 +54,8 @@ def load_orchestrator(folder: Path, plugins: Plugins, pool: str | None = None) -
     run = Run.open(folder)
     trained_with = run.settings.pool and pool is None
     models = run.pool if trained_with else find_pool(pool or "default", plugins)  # the folder's copy counts: the file may have changed
-    part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, make_services(models, plugins, run.settings))
+    services = make_services(models, plugins, run.settings)
+    part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, services, options)
     return part
 
 
@@ -67,7 +71,12 @@ def trained_name(folder: Path) -> str:
 
 
 def find_orchestrator(
-    name: str | None, folder: Path | None, team: TeamOptions, plugins: Plugins, pool: str | None = None
+    name: str | None,
+    folder: Path | None,
+    team: TeamOptions,
+    plugins: Plugins,
+    pool: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[Orchestrator, Path | None]:
     """Return an orchestrator with its agents, and the folder of its training: the trained one, else an untrained one.
 
@@ -77,6 +86,7 @@ def find_orchestrator(
         team: Agents, options and paths in place of the training's.
         plugins: The plugins that offer orchestrators and agents.
         pool: Name or file of the models that agents call; those of the training, else the default ones, when None.
+        options: Options of the orchestrator, in place of those of the training.
 
     Raises:
         CheckpointError: The orchestrator needs a training and there is none, or the folder has another orchestrator.
@@ -87,10 +97,10 @@ def find_orchestrator(
         try:
             folder = newest_orchestrator(name=name)
         except CheckpointError:
-            return _untrained(name or DEFAULT, team, plugins, pool), None
+            return _untrained(name or DEFAULT, team, plugins, pool, options or {}), None
     elif name is not None and (trained := trained_name(folder)) != name:
         raise CheckpointError(f"{folder} has the orchestrator {trained!r}, not {name!r}; leave --orchestrator or --run out")
-    part = load_orchestrator(folder, plugins, pool)
+    part = load_orchestrator(folder, plugins, pool, options)
     if isinstance(part, TeamOrchestrator):
         part.set_team(team)
     else:
@@ -98,12 +108,11 @@ def find_orchestrator(
     return part, folder
 
 
-def _untrained(name: str, team: TeamOptions, plugins: Plugins, pool: str | None) -> Orchestrator:
+def _untrained(name: str, team: TeamOptions, plugins: Plugins, pool: str | None, options: Mapping[str, Any]) -> Orchestrator:
     target = plugins.load(ORCHESTRATOR, name)
     if issubclass(target, TeamOrchestrator):
-        options = target.untrained_options(team)
+        options = {**target.untrained_options(team), **options}
     else:
-        options = {}
         _refuse_team(name, team)
     part: Orchestrator = plugins.make(ORCHESTRATOR, name, make_services(find_pool(pool or "default", plugins), plugins, DefaultSettings()), options)
     return part

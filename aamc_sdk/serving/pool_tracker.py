@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, PoolState
 
@@ -21,17 +19,15 @@ class PoolTracker:
         self._lock = threading.Lock()
         self._begun: dict[object, tuple[str, float]] = {}
 
-    @contextmanager
-    def call(self, candidate: Candidate) -> Iterator[None]:
-        """Count a call as in flight inside the block."""
-        key = object()
+    def begin(self, key: object, candidate: Candidate) -> None:
+        """Count a call as in flight until :meth:`end`; ``key`` is the call's own."""
         with self._lock:
             self._begun[key] = (candidate.name, time.monotonic())
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._begun.pop(key, None)
+
+    def end(self, key: object) -> None:
+        """Count a call as in flight no more."""
+        with self._lock:
+            self._begun.pop(key, None)
 
     def state(self, pool: Pool) -> PoolState | None:
         """Return the pool's present state; None if no call is in flight.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from aamc_sdk.errors import ConfigError
@@ -18,6 +20,19 @@ def is_key(key: object) -> bool:
 def pseudonym(user: str, key: str | bytes) -> str:
     """Return the pseudonym of a user: 32 hexadecimal digits of HMAC-SHA256. A string as key equals its UTF-8 bytes."""
     return hmac.digest(key.encode() if isinstance(key, str) else key, user.encode(errors="surrogatepass"), "sha256").hex()[:_DIGITS]
+
+
+def user_ids(key: str | bytes | None) -> Callable[[str], str]:
+    """Return the function that maps a user's id to the one that the router, the log and events see: itself without a key.
+
+    Raises:
+        ConfigError: The key cannot be used.
+    """
+    if key is None:
+        return str
+    if not is_key(key):
+        raise ConfigError("user_key must be a non-empty string or bytes; give a long random key, or None to keep user ids as they are")
+    return partial(pseudonym, key=key)
 
 
 def read_key(path: Path) -> str:

@@ -59,7 +59,7 @@ def without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def state_name(router: OnlineRouter, state: bytes) -> str:
-    """Return a digest of a router's class, state schema and configuration, and of a state."""
+def state_name(router: OnlineRouter, origin: bytes) -> str:
+    """Return a digest of a router's class, state schema and configuration, and of its initial state or what identifies that."""
     described = to_json([type(router).__module__, type(router).__qualname__, router.state_schema, unstructure(router.config)])
-    return hashlib.sha256(described.encode() + state).hexdigest()
+    return hashlib.sha256(described.encode() + origin).hexdigest()

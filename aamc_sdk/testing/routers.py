@@ -142,7 +142,7 @@ def check_uses_preference_is_true_where_it_matters(subject: Subject) -> None:
     """A router with ``uses_preference = False`` gives the same scores under every preference."""
     request = _request(subject)
     first, second = (subject.trained.score(request.with_preference(np.array(corner))) for corner in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
-    require(subject.target.uses_preference or _same(first, second), "uses_preference is False, but the preference changes the scores")
+    require(subject.trained.uses_preference or _same(first, second), "uses_preference is False, but the preference changes the scores")
 
 
 def check_uses_estimates_is_true_where_it_matters(subject: Subject) -> None:

@@ -259,10 +259,14 @@ def check_deltas_are_a_chain(subject: Subject) -> None:
         for delta in (StateDelta(6, 9, b"third"), StateDelta(9, 12, b"fourth")):
             store.put_delta("kit", delta)
         store.put_snapshot("kit", Snapshot(8, b"between two deltas"))
-        found = store.deltas("kit", 8, 0)
-        require(found is not None and not list(found), "a full snapshot from which no delta leads on must end the deltas after it too")
-        require(store.deltas("kit", 9, 0) is None, "nothing leads on from a state whose deltas a full snapshot has ended")
-        require(store.put_delta("kit", StateDelta(8, 10, b"fifth")), "the next delta must lead on from the full snapshot")
+        whole = store.snapshot("kit")
+        require(whole is not None and whole.position == 6, "a full snapshot that is older than the deltas and beside them must be left out")
+        require(len(store.deltas("kit", 6, 0) or ()) == 2, "the deltas must lead on to the newest state")
+        store.put_snapshot("kit", Snapshot(9, b"where a delta leads on"))
+        require(len(store.deltas("kit", 9, 0) or ()) == 1, "a full snapshot from which a delta leads on must keep that one")
+        store.put_snapshot("kit", Snapshot(13, b"newer than all deltas"))
+        require(store.deltas("kit", 12, 0) is None, "a full snapshot that is newer than the deltas must end all of them")
+        require(store.put_delta("kit", StateDelta(13, 14, b"fifth")), "the next delta must lead on from the full snapshot")
 
 
 def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:

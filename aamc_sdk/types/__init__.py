@@ -1,13 +1,13 @@
 """Queries, candidates, preferences, decisions, feedback, datasets, and arrays over many requests."""
 
-from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid
+from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid, wilson_interval
 from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingRequest, Rows, Scores
 from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes, OutcomeJoin
-from aamc_sdk.types.outcome_columns import FIGURES, OUTCOME_COLUMNS, DecisionFields, Queries, checked_columns
+from aamc_sdk.types.outcome_columns import FIGURES, OUTCOME_COLUMNS, DecisionFields, OutcomeColumns, Queries, checked_columns
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
@@ -40,6 +40,7 @@ __all__ = [
     "Latency",
     "LoggedOutcomes",
     "ModelSpec",
+    "OutcomeColumns",
     "OutcomeJoin",
     "Outcomes",
     "Partition",
@@ -70,4 +71,5 @@ __all__ = [
     "sigmoid",
     "text_hash",
     "votes",
+    "wilson_interval",
 ]

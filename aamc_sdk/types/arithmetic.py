@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 """An array of floating-point numbers."""
+_Z_95 = 1.959964
+"""The normal distribution's 97.5% quantile."""
 ROUNDING = 1e-9
 """Tolerance for equality of values of size 1, whose last digits depend on the order of summation."""
 
@@ -22,3 +25,13 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
 def sigmoid(log_odds: Floats) -> Floats:
     """Return the probability of log-odds, 1 / (1 + exp(-x)), without overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * log_odds)))
+
+
+def wilson_interval(mean: float, n: float) -> tuple[float, float]:
+    """Return Wilson's 95% score interval of a mean of n values from 0 to 1; NaN without values. They spread at most as far as zeros and ones do."""
+    if not n:
+        return math.nan, math.nan
+    spread = _Z_95 * _Z_95 / n
+    centre = (mean + spread / 2) / (1 + spread)
+    half = math.sqrt(mean * (1 - mean) * spread + spread * spread / 4) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -33,8 +33,12 @@ class ByName(Mapping[str, float]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def to_dict(self) -> dict[str, float]:
+        """Return the values by name; the mapping's own methods look each name up."""
+        return dict(zip(self._names, self._row.tolist(), strict=True))
+
     def __repr__(self) -> str:
-        return repr(dict(self.items()))
+        return repr(self.to_dict())
 
     def __reduce__(self) -> tuple[type[dict[str, float]], tuple[dict[str, float]]]:
-        return dict, (dict(self.items()),)
+        return dict, (self.to_dict(),)

@@ -27,6 +27,7 @@ class Prices:
         cached_input: Per million tokens of the prompt that are read from a cache; None for ``input``.
         cache_write: Per million tokens of the prompt that are written to a cache; None for ``input``.
         request: Per request.
+        cache_write_1h: Per million tokens of the prompt that are written to a cache for an hour; None for twice ``input``.
     """
 
     input: float = attrs.field(validator=_check_price)
@@ -34,6 +35,26 @@ class Prices:
     cached_input: float | None = attrs.field(default=None, validator=_check_price)
     cache_write: float | None = attrs.field(default=None, validator=_check_price)
     request: float = attrs.field(default=0.0, validator=_check_price)
+    cache_write_1h: float | None = attrs.field(default=None, validator=_check_price)
+
+    def cost_usd(
+        self, prompt_tokens: int, output_tokens: float, cached_tokens: int = 0, written_tokens: int = 0, written_1h_tokens: int = 0
+    ) -> float:
+        """Return the cost of a request; tokens that are read from or written to a cache are part of the prompt.
+
+        Args:
+            prompt_tokens: Tokens of the prompt.
+            output_tokens: Tokens of the answer.
+            cached_tokens: Tokens that are read from a cache.
+            written_tokens: Tokens that are written to a cache.
+            written_1h_tokens: Those of them that are written for an hour.
+        """
+        cached = self.input if self.cached_input is None else self.cached_input
+        written = self.input if self.cache_write is None else self.cache_write
+        written_1h = 2 * self.input if self.cache_write_1h is None else self.cache_write_1h
+        written_usd = (written_tokens - written_1h_tokens) * written + written_1h_tokens * written_1h
+        prompt_usd = (prompt_tokens - cached_tokens - written_tokens) * self.input + cached_tokens * cached + written_usd
+        return (prompt_usd + output_tokens * self.output) / 1e6 + self.request
 
 
 def _check_latency(latency: Latency, attribute: attrs.Attribute[Any], value: float) -> None:

@@ -17,6 +17,7 @@ MAX_COUNT = 10**12
 """Maximum count of tokens or calls; a greater one is taken for a mistake."""
 MAX_FIGURE = 1e12
 """Maximum cost in USD, time in milliseconds, or number in a pool's state. Sums of larger ones could overflow, and are mistakes."""
+_NO_NAMES: frozenset[str] = frozenset()
 _NUMBERS = (float, int, np.floating, np.integer)
 
 
@@ -73,6 +74,8 @@ def check_time(instance: object, attribute: attrs.Attribute[Any], value: float) 
 
 def plain_count(value: int | None) -> int | None:
     """Convert an integer of NumPy's to Python's own, which every store keeps; anything else stays as it is."""
+    if value is None or type(value) is int:  # the common cases
+        return value
     return int(value) if isinstance(value, np.integer) else value
 
 
@@ -88,14 +91,22 @@ def names_field(values: Iterable[str]) -> frozenset[str]:
     Raises:
         DataError: The value is not a collection of names.
     """
-    names = as_names(values)
+    names = values if values == _NO_NAMES else as_names(values)
     if names is None:
         raise DataError(f"abilities and needs must be lists of names such as ['tools'], not {values!r}")
     return names
 
 
-check_name_or_none = attrs.validators.optional(check_name_field)
-check_count_or_none = attrs.validators.optional(check_count)
+def check_name_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Check that a field is a valid name, or None."""
+    if value is not None:
+        check_name_field(instance, attribute, value)
+
+
+def check_count_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Check that a field is a count of tokens or calls, or None."""
+    if value is not None:
+        check_count(instance, attribute, value)
 
 
 def check_choice(value: object, choices: Sequence[str], name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import attrs
@@ -47,7 +47,7 @@ class Experience:
     Attributes:
         position: The log's position at which the batch ends; learning goes on after it.
         queries: The query of each decision.
-        estimates: The estimates of each query at the time of its decision.
+        estimates: The estimates of each query at the time of its decision; a function makes them when they are first asked for.
         decisions: The decisions, D of them.
         attempts: The calls that followed, by decision id.
         feedback: The feedback, in log order.
@@ -61,11 +61,14 @@ class Experience:
         replaced: For feedback with a revision above 0, the revision that it replaced, which an earlier batch or this one holds.
         start: The position of the last entry that retention has dropped, 0 for none: a reader that is not there yet has missed some.
         feedback_before: For each attempt, the number of the batch's pieces of feedback that come before it; none at all for 0 each.
+        decision_ids: The decisions' ids, one each, to find a decision without reading it; or none at all.
+
+    What a store returns is read from its rows when it is asked for: most entries of a log teach nothing, and reading a decision takes longest.
     """
 
     position: int
     queries: Sequence[Query]
-    estimates: Estimates
+    _estimates: Estimates | Callable[[], Estimates]
     decisions: Sequence[Decision]
     attempts: Sequence[Attempt] = ()
     feedback: Sequence[Feedback] = ()
@@ -78,6 +81,21 @@ class Experience:
     replaced: Sequence[Feedback] = attrs.field(default=(), kw_only=True)
     feedback_before: Sequence[int] = attrs.field(default=(), kw_only=True)
     start: int = attrs.field(default=0, kw_only=True)
+    decision_ids: Sequence[str] = attrs.field(default=(), kw_only=True)
+
+    @property
+    def estimates(self) -> Estimates:
+        """The estimates of each query at the time of its decision."""
+        return self._estimates() if callable(self._estimates) else self._estimates
+
+    def estimates_of(self, row: int) -> Estimates:
+        """Return the estimates of one query, without reading the other decisions."""
+        return self.records[row].estimates if self.records else self.estimates.take(slice(row, row + 1))
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """The row of each decision, by its id."""
+        return {name: row for row, name in enumerate(self.decision_ids or [decision.id for decision in self.decisions])}
 
     @property
     def entries(self) -> Sequence[Attempt | Feedback]:
@@ -139,6 +157,8 @@ class Dataset:
         experience: Logged decisions, for routers that learn from logs.
         source: The dataset's origin, for reports.
         cost_note: The origin of the costs, where they were not measured.
+        groups: What each row belongs to, such as its user: the rows of one group stay in one split. A row is then a decision of the
+            experience. None: rows with equal or similar questions stay together.
     """
 
     queries: Sequence[Query]
@@ -149,20 +169,25 @@ class Dataset:
     experience: Experience | None = None
     source: str = ""
     cost_note: str = ""
+    groups: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.queries)
 
     def take(self, rows: NDArray[np.intp]) -> Dataset:
-        """Return some rows, with the experience on their questions only: one split holds nothing of another."""
+        """Return some rows, with the experience on their questions or of their groups only: one split holds nothing of another."""
         queries = [self.queries[row] for row in rows]
+        experience = self.experience
+        if experience is not None:
+            experience = experience.about(queries) if self.groups is None else experience.take(rows)
         return attrs.evolve(
             self,
             queries=queries,
             outcomes=None if self.outcomes is None else self.outcomes.take(rows),
             labels=self.labels.take(rows),
             references=None if self.references is None else [self.references[row] for row in rows],
-            experience=None if self.experience is None else self.experience.about(queries),
+            experience=experience,
+            groups=None if self.groups is None else [self.groups[row] for row in rows],
         )
 
     @property

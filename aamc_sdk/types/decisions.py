@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,9 +34,12 @@ MAX_AVERAGE_WEIGHT = 3.0
 
 
 def new_ids(count: int) -> list[str]:
-    """Return ids that no other decision or feedback has: 128 random bits each."""
-    digits = os.urandom(16 * count).hex()
-    return [digits[start : start + 32] for start in range(0, len(digits), 32)]
+    """Return ids that no other decision or feedback has: the time in milliseconds and 80 random bits each.
+
+    Ids of one time lie together in a database's indexes, so that a transaction writes few pages (as with UUID version 7, RFC 9562).
+    """
+    now, digits = f"{time.time_ns() // 1_000_000:012x}", os.urandom(10 * count).hex()
+    return [now + digits[start : start + 20] for start in range(0, len(digits), 20)]
 
 
 @attrs.frozen

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
@@ -14,7 +14,7 @@ from aamc_sdk.errors import DataError
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.datasets import Experience
 from aamc_sdk.types.decisions import average_weight, is_implicit
-from aamc_sdk.types.outcome_columns import FIGURES, DecisionFields, OutcomeColumns
+from aamc_sdk.types.outcome_columns import CHUNK, FIGURES, DecisionFields, OutcomeColumns
 
 
 @attrs.frozen(eq=False)
@@ -94,7 +94,7 @@ class LoggedOutcomes:
         Raises:
             DataError: A column is unknown.
         """
-        join = OutcomeJoin(columns)
+        join = OutcomeJoin(OutcomeColumns(columns))
         for batch in batches:
             records = batch.records if join.needs_fields else [None] * len(batch.decisions)
             for decision, record in zip(batch.decisions, records, strict=True):
@@ -108,20 +108,52 @@ class LoggedOutcomes:
         return join.outcomes(failure_quality)
 
 
+_FAILED, _ANSWERED = 1, 2
+_STATUS = {"error": _FAILED, "ok": _ANSWERED}
+_Call = tuple[int, bool, str, "float | None", "float | None", "float | None"]
+
+
+class _Calls(NamedTuple):
+    """Calls in the order of the log, A of them: the decisions' rows, whether the chosen candidate was called, and how the calls ended."""
+
+    row: NDArray[np.intp]
+    chosen: NDArray[np.bool_]
+    status: NDArray[np.int8]
+    cost_usd: Floats
+    latency_ms: Floats
+    output_tokens: Floats
+
+    def latest(self, size: int, figures: Floats) -> Floats:
+        """Return the last known figure of the successful calls of each decision's chosen candidate, ``[size]``."""
+        known = self.chosen & (self.status == _ANSWERED) & ~np.isnan(figures)
+        found = np.full(size, np.nan)
+        found[self.row[known]] = figures[known]  # of several, numpy assigns the last
+        return found
+
+    def flags(self, size: int, true: NDArray[np.bool_], unless: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which decisions have some calls and have not some others, ``[size]``."""
+        found = np.zeros(size, dtype=bool)
+        found[self.row[true]] = True
+        found[self.row[unless]] = False
+        return found
+
+    def fell_back(self, size: int) -> NDArray[np.bool_]:
+        """Return whether the last successful call of each decision was of another candidate than the chosen one, ``[size]``."""
+        found, answered = np.zeros(size, dtype=bool), self.status == _ANSWERED
+        found[self.row[answered]] = ~self.chosen[answered]
+        return found
+
+
 class OutcomeJoin:
     """Joins decisions with the attempts and the feedback that come after them in the log. Entries on other decisions are left out."""
 
-    def __init__(self, columns: Iterable[str] = (), make_query: Callable[[Any], Any] | None = None) -> None:
-        self._columns = OutcomeColumns(columns, make_query)
+    def __init__(self, columns: OutcomeColumns) -> None:
+        self._columns = columns
         self._rows: dict[str, int] = {}
         self._candidates: list[str] = []
         self._propensity: list[float] = []
-        self._costs: dict[int, float] = {}
-        self._latencies: dict[int, float] = {}
-        self._tokens: dict[int, float] = {}
-        self._served: dict[int, str] = {}
-        self._answered: set[int] = set()
-        self._failed: set[int] = set()
+        self._calls: list[_Call] = []
+        self._joined_calls: list[_Calls] = []
         self._feedback: dict[str, tuple[int, str | None, Any]] = {}
 
     @property
@@ -129,32 +161,25 @@ class OutcomeJoin:
         """Whether a column was asked for that needs more of a decision than its id, candidate and propensity."""
         return bool(self._columns.asked)
 
-    def add_decision(self, decision_id: str, candidate: str, propensity: float | None, fields: DecisionFields | None = None) -> None:
-        """Add a decision; a known one counts once."""
+    def add_decision(self, decision_id: str, candidate: str, propensity: float | None, decision: Any = None) -> None:
+        """Add a decision, with what its columns are read from where they were asked for; a known one counts once."""
         if decision_id in self._rows:
             return
         self._rows[decision_id] = len(self._candidates)
         self._candidates.append(candidate)
         self._propensity.append(math.nan if propensity is None else propensity)
-        if fields is not None:
-            self._columns.add(fields)
+        if decision is not None:
+            self._columns.add(decision)
 
     def add_attempt(
         self, decision_id: str, candidate: str, status: str, cost_usd: float | None, latency_ms: float | None, output_tokens: float | None
     ) -> None:
         """Add a call; a later known figure of the chosen candidate takes the place of an earlier one."""
         row = self._rows.get(decision_id)
-        if row is None:
-            return
-        if status == "ok":
-            self._served[row] = candidate
-            if candidate == self._candidates[row]:
-                self._answered.add(row)
-                for figure, figures in ((cost_usd, self._costs), (latency_ms, self._latencies), (output_tokens, self._tokens)):
-                    if figure is not None and figure == figure:  # NaN is unequal to itself
-                        figures[row] = figure
-        elif status == "error" and candidate == self._candidates[row]:
-            self._failed.add(row)
+        if row is not None:
+            self._calls.append((row, candidate == self._candidates[row], status, cost_usd, latency_ms, output_tokens))
+            if len(self._calls) == CHUNK:
+                self._join_calls()
 
     def add_feedback(self, decision_id: str, feedback_id: str, candidate: str | None, feedback: Any) -> None:
         """Add feedback, or anything with the attributes ``quality``, ``over``, ``weight``, ``confidence`` and ``source``.
@@ -167,8 +192,10 @@ class OutcomeJoin:
 
     def outcomes(self, failure_quality: float | None = 0.0) -> LoggedOutcomes:
         """Return the joined outcomes; a failed call without feedback has the quality ``failure_quality``, None for unknown."""
-        quality, compared = self._judgements()
-        judged, failed = ~np.isnan(quality), self._flags(self._failed - self._answered)
+        self._join_calls()
+        calls = _Calls(*map(np.concatenate, zip(*self._joined_calls, strict=True)))
+        (quality, compared), size = self._judgements(), len(self._rows)
+        judged, failed = ~np.isnan(quality), calls.flags(size, (calls.status == _FAILED) & calls.chosen, (calls.status == _ANSWERED) & calls.chosen)
         if failure_quality is not None:
             quality[failed & ~judged] = failure_quality
         return LoggedOutcomes(
@@ -176,43 +203,38 @@ class OutcomeJoin:
             self._candidates,
             np.array(self._propensity, dtype=np.float64),
             quality,
-            self._array(self._costs),
-            self._array(self._latencies),
-            self._array(self._tokens),
+            calls.latest(size, calls.cost_usd),
+            calls.latest(size, calls.latency_ms),
+            calls.latest(size, calls.output_tokens),
             judged=judged,
             failed=failed,
-            fell_back=self._flags(row for row, served in self._served.items() if served != self._candidates[row]),
+            fell_back=calls.fell_back(size),
             compared=compared,
             **self._columns.finished(),
         )
 
-    def _flags(self, rows: Iterable[int]) -> NDArray[np.bool_]:
-        flags = np.zeros(len(self._rows), dtype=bool)
-        flags[list(rows)] = True
-        return flags
-
-    def _array(self, figures: Mapping[int, float]) -> Floats:
-        array = np.full(len(self._rows), np.nan)
-        array[list(figures)] = list(figures.values())
-        return array
+    def _join_calls(self) -> None:
+        """Turn the calls that were added into arrays."""
+        calls, self._calls = self._calls, []
+        rows, chosen, status, *figures = zip(*calls, strict=True) if calls else ((),) * 6
+        numbers = np.fromiter((_STATUS.get(each, 0) for each in status), np.int8, len(calls))
+        arrays = (np.array(each, dtype=np.float64) for each in figures)  # None becomes NaN
+        self._joined_calls.append(_Calls(np.array(rows, dtype=np.intp), np.array(chosen, dtype=bool), numbers, *arrays))
 
     def _judgements(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Return each decision's mean quality, and whether feedback compares its candidates."""
-        size = len(self._rows)
-        sums: tuple[list[float], ...] = tuple([0.0] * size for _ in range(4))
-        explicit, explicit_weight, implicit, implicit_weight = sums
-        compared = np.zeros(size, dtype=bool)
-        for row, candidate, feedback in self._feedback.values():
-            if feedback.over is not None:
-                compared[row] = True
-            elif candidate == self._candidates[row]:
-                weight = average_weight(feedback.weight, feedback.confidence)
-                if is_implicit(feedback.source):
-                    implicit[row] += feedback.quality * weight
-                    implicit_weight[row] += weight
-                else:
-                    explicit[row] += feedback.quality * weight
-                    explicit_weight[row] += weight
-        quality, weights, inferred, inferred_weights = map(np.array, sums)
-        with np.errstate(invalid="ignore"):  # 0 / 0 where there is no feedback
-            return np.where(weights > 0, quality / weights, inferred / inferred_weights), compared
+        size, compared = len(self._rows), np.zeros(len(self._rows), dtype=bool)
+        compared[[row for row, _, feedback in self._feedback.values() if feedback.over is not None]] = True
+        chosen = self._candidates
+        given = [(row, each) for row, candidate, each in self._feedback.values() if each.over is None and candidate == chosen[row]]
+        rows, feedback = np.array([row for row, _ in given], dtype=np.intp), [each for _, each in given]
+        weights = np.array([average_weight(each.weight, each.confidence) for each in feedback], dtype=np.float64)
+        qualities = np.array([each.quality for each in feedback], dtype=np.float64)
+        implicit = np.array([is_implicit(each.source) for each in feedback], dtype=bool)
+        means = []
+        for which in (~implicit, implicit):
+            weighed = np.bincount(rows[which], qualities[which] * weights[which], minlength=size)
+            total = np.bincount(rows[which], weights[which], minlength=size)
+            means.append(np.divide(weighed, total, out=np.full(size, np.nan), where=total > 0))
+        explicit, inferred = means
+        return np.where(np.isnan(explicit), inferred, explicit), compared

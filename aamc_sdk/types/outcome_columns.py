@@ -104,16 +104,21 @@ class DecisionFields(NamedTuple):
             estimator=estimates.fingerprint,
         )
 
-    @property
-    def chances(self) -> Sequence[float] | None:
-        """The probability of each candidate; None where it is not known."""
-        if self.propensity is None or math.isnan(self.propensity):
-            return None
-        if not self.probabilities:
-            return [float(name == self.candidate) for name in self.candidates] if self.propensity == 1 else None
-        if tuple(self.probabilities) == self.candidates:  # as most routers give them
-            return list(self.probabilities.values())
-        return [self.probabilities.get(name, 0.0) for name in self.candidates]
+
+class FieldsOfRecords(dict[str, Sequence[Any]]):
+    """The fields of some decisions, by name, each read when it is first asked for.
+
+    Args:
+        decisions: The decisions.
+    """
+
+    def __init__(self, decisions: Sequence[DecisionFields]) -> None:
+        super().__init__()
+        self._decisions = decisions
+
+    def __missing__(self, name: str) -> Sequence[Any]:
+        self[name] = [getattr(each, name) for each in self._decisions]
+        return self[name]
 
 
 class Queries(Sequence[Query]):
@@ -153,26 +158,32 @@ class OutcomeColumns:
 
     Args:
         asked: Names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
+        read: Returns the fields of some decisions, as they were added, by name; by default these are ``DecisionFields``.
         make_query: Makes a query of what the fields have; by default that is a query.
 
     Raises:
         DataError: A name is unknown.
     """
 
-    def __init__(self, asked: Iterable[str], make_query: Callable[[Any], Query] | None = None) -> None:
+    def __init__(
+        self,
+        asked: Iterable[str],
+        read: Callable[[Sequence[Any]], Mapping[str, Sequence[Any]]] = FieldsOfRecords,
+        make_query: Callable[[Any], Query] | None = None,
+    ) -> None:
         self.asked = checked_columns(asked)
+        self._read = read
         self._make_query = make_query or (lambda query: query)
         self._names: dict[str, int] = {}
         self._category_names: dict[str, int] = {}
         self._pools: dict[tuple[str, ...], int] = {}
         self._pool: list[int] = []
-        self._waiting: list[DecisionFields] = []
+        self._waiting: list[Any] = []
         self._parts: dict[str, list[Any]] = {name: [] for name in self.asked}
 
-    def add(self, fields: DecisionFields) -> None:
+    def add(self, decision: Any) -> None:
         """Add the next decision."""
-        self._pool.append(self._pools.setdefault(fields.candidates, len(self._pools)))
-        self._waiting.append(fields)
+        self._waiting.append(decision)
         if len(self._waiting) == CHUNK:
             self._flush()
 
@@ -190,34 +201,39 @@ class OutcomeColumns:
     def _flush(self) -> None:
         """Turn the waiting fields into arrays."""
         waiting, self._waiting = self._waiting, []
+        if not self.asked:
+            return
+        fields = self._read(waiting)
+        numbers = [self._pools.setdefault(names, len(self._pools)) for names in fields["candidates"]]
+        self._pool += numbers
         for names in self._pools:
             for name in names:
                 self._names.setdefault(name, len(self._names))
-        pool = np.array(self._pool[len(self._pool) - len(waiting) :], dtype=np.intp)
-        values = dict(zip(DecisionFields._fields, zip(*waiting, strict=True), strict=False)) if waiting else dict.fromkeys(DecisionFields._fields, ())
+        pool = np.array(numbers, dtype=np.intp)
         for name, parts in self._parts.items():
-            parts.append(self._part(name, waiting, values, pool))
+            parts.append(self._part(name, fields, pool))
 
-    def _part(self, name: str, fields: Sequence[DecisionFields], values: Mapping[str, Sequence[Any]], pool: NDArray[np.intp]) -> Any:
-        """Return a column of some decisions, from their fields and from the same by name."""
+    def _part(self, name: str, fields: Mapping[str, Sequence[Any]], pool: NDArray[np.intp]) -> Any:
+        """Return a column of some decisions, from their fields by name."""
         if name in _LISTS:
-            return values[name]
+            return fields[name]
         if name in _NUMBERS:
-            return np.array(values[name], dtype=np.float64)
+            return np.array(fields[name], dtype=np.float64)
         if name in _PER_CANDIDATE:
-            return self._spread(values[name], pool)
+            return self._spread(fields[name], pool)
         if name == "probabilities":
-            chances = self._spread([each.chances for each in fields], pool)
+            given = (fields[each] for each in ("propensity", "probabilities", "candidate", "candidates"))
+            chances = self._spread([_chances(*each) for each in zip(*given, strict=True)], pool)
             known = ~np.isnan(chances).all(axis=1)
             chances[known] = np.nan_to_num(chances[known])
             return chances
         if name == "mask":
-            return self._mask(values["masked_why"], pool)
+            return self._mask(fields["masked_why"], pool)
         if name == "preference":
-            return _preferences(values["preference"])
+            return _preferences(fields["preference"])
         if name == "preference_given":
-            return np.array(values[name], dtype=bool)
-        return self._categories(fields) if name == "categories" else _embeddings(values["embedding"])
+            return np.array(fields[name], dtype=bool)
+        return self._categories(fields["category_names"], fields[name]) if name == "categories" else _embeddings(fields["embedding"])
 
     def _spread(self, values: Sequence[Any], pool: NDArray[np.intp]) -> Floats:
         """Return values of each decision's candidates as ``[n, K]``; NaN for other candidates, and where the values are None."""
@@ -236,21 +252,21 @@ class OutcomeColumns:
         had = np.array([[name in names for name in self._names] for names in self._pools], dtype=bool).reshape(len(self._pools), len(self._names))
         mask = had[pool]
         for row, reasons in enumerate(masked_why):
-            for name in self._names.keys() & reasons.keys():
+            for name in self._names.keys() & reasons.keys() if reasons else ():
                 mask[row, self._names[name]] = False
         return mask
 
-    def _categories(self, fields: Sequence[DecisionFields]) -> Floats:
+    def _categories(self, category_names: Sequence[tuple[str, ...]], categories: Sequence[Any]) -> Floats:
         alike: dict[tuple[str, ...], list[int]] = {}
-        for row, each in enumerate(fields):
-            alike.setdefault(each.category_names, []).append(row)
+        for row, names in enumerate(category_names):
+            alike.setdefault(names, []).append(row)
         for names in alike:
             for name in names:
                 self._category_names.setdefault(name, len(self._category_names))
-        found = np.full((len(fields), len(self._category_names)), np.nan)
+        found = np.full((len(categories), len(self._category_names)), np.nan)
         for names, rows in alike.items():
             if names:
-                values = np.array([fields[row].categories for row in rows], dtype=np.float64)
+                values = np.array([categories[row] for row in rows], dtype=np.float64)
                 found[np.ix_(rows, [self._category_names[name] for name in names])] = values
         return found
 
@@ -264,11 +280,26 @@ class OutcomeColumns:
         if name == "embedding" and not width:
             return None
         missing = False if name == "mask" else 0.0 if name == "probabilities" else np.nan
-        padded = [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=missing) for part in parts]
-        whole = np.concatenate(padded)
+        whole = np.concatenate([_widened(part, width, missing) for part in parts])
         if name == "probabilities":
             whole[np.isnan(whole[:, :1]).ravel()] = np.nan
         return whole
+
+
+def _widened(part: NDArray[Any], width: int, missing: float) -> NDArray[Any]:
+    """Return a part ``[n, k]`` as ``[n, width]``; most have that width, and ``np.pad`` takes long."""
+    return part if part.shape[1] == width else np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=missing)
+
+
+def _chances(propensity: float | None, probabilities: Mapping[str, float], candidate: str, candidates: tuple[str, ...]) -> Sequence[float] | None:
+    """Return the probability of each candidate; None where it is not known."""
+    if propensity is None or math.isnan(propensity):
+        return None
+    if not probabilities:
+        return [float(name == candidate) for name in candidates] if propensity == 1 else None
+    if tuple(probabilities) == candidates:  # as most routers give them
+        return list(probabilities.values())
+    return [probabilities.get(name, 0.0) for name in candidates]
 
 
 def _table(values: Sequence[Sequence[float | None] | Floats], width: int) -> Floats:

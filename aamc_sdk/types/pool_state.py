@@ -31,6 +31,8 @@ class PoolState:
         unavailable: Names of candidates that are down.
         wait_ms: Time until a candidate could start, in milliseconds, by name.
         in_flight: Requests in progress at a candidate, by name.
+        pressure: How scarce a candidate is beyond its wait, by name: the used share of its rate limit or budget, its outstanding work relative to
+            its capacity, or 1 for an announced burst of traffic. Routers that plan ahead read it; the others ignore it.
         remaining: Requests that a candidate's rate limit still allows, by name; a candidate with none left is masked.
 
     Raises:
@@ -40,6 +42,7 @@ class PoolState:
     unavailable: frozenset[str] = attrs.field(default=frozenset(), converter=names_field)
     wait_ms: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
     in_flight: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
+    pressure: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
     remaining: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
 
     def without(self, names: Collection[str]) -> PoolState:

@@ -342,4 +342,11 @@ def test_what_is_beyond_the_limits_is_dropped_at_once(aamc, monkeypatch) -> None
     assert "2001-09-09T01:46:40+00:00" in aamc("partitions", "--store", "sqlite:old.db")[1]
     found = json.loads(aamc("retain", "--store", "sqlite:old.db?retention={days: 30}", "--json")[1])
     assert found == {"schema": 1, "decisions": 2, "partitions_dropped": 1, "partitions": 1}
-    assert "0 decisions and 0 partitions dropped; 1 left." in aamc("retain", "--store", "sqlite:old.db")[2]
+    assert "0 decisions and 0 partitions dropped; 1 left." in aamc("retain", "--store", "sqlite:old.db?retention={max_gb: 1}")[2]
+
+
+@pytest.mark.parametrize("output", [(), ("--json",)])
+def test_a_log_without_a_limit_says_so_where_it_is_to_be_brought_within_it(aamc, output) -> None:
+    status, _, err = aamc("retain", "--store", "sqlite:log.db", *output)
+    assert status == 0
+    assert "sqlite:log.db has no limit, so nothing is dropped. Set one in the store's URL, such as ?retention={days: 30}" in err

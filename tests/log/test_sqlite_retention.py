@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 import pytest
+from log_clock import DAY, NOON, Clock
 
 from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, ledger_store, sqlite
@@ -23,30 +24,7 @@ from aamc_sdk.log.retention import ClockReading
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records, Snapshot, StateDelta
 
-DAY = 24 * 3600.0
-NOON = 20_000 * DAY + 12 * 3600
 REQUEST = make_request(make_dataset(1))
-
-
-class Clock:
-    """The time that the log sees."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-    def reading(self) -> ClockReading:
-        return ClockReading(self.now, self.now)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(time, "time", clock)
-    monkeypatch.setattr(ClockReading, "now", clock.reading)
-    return clock
 
 
 @pytest.fixture
@@ -213,6 +191,59 @@ def test_a_floor_outlives_forgetting_and_is_cleaned_once(store: SqliteStore, clo
     assert store.snapshot("router") is None  # of more than eight routers, those written longest ago go, and their floors
 
 
+def test_the_floor_of_a_retired_router_goes_with_a_forgotten_user(store: SqliteStore, clock: Clock) -> None:
+    decide(store, "a", user="ann")
+    clock.now += DAY
+    decide(store, "b")
+    clock.now += 3 * DAY
+    for name in ("retired", "serving"):
+        store.put_snapshot(name, Snapshot(1, b"ann's", last="decision/a"))
+    store.retain()
+    clock.now += 100 * DAY
+    store.put_snapshot("serving", Snapshot(1, b"ann's", last="decision/a"))
+    store.retain()
+    assert store.snapshot("retired") is not None  # nobody in it was forgotten
+    store.forget("ann")
+    assert store.snapshot("retired") is None
+    assert store.snapshot("serving") == Snapshot(1, b"ann's", 0, "decision/a")
+    clock.now += 1.9 * DAY
+    store.retain()
+    assert store.health()["floors_to_clean"] == 1
+    clock.now += 0.2 * DAY
+    store.retain()
+    assert store.health()["floors_to_clean"] == 0
+    assert store.snapshot("serving") is None  # its router was not back in time
+
+
+def test_a_clock_that_was_set_keeps_the_floors(store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, clock, 1)
+    store.put_snapshot("router", Snapshot(1, b"", last="decision/0"))
+    store.retain()
+    clock.now += 100 * DAY
+    monkeypatch.setattr(ClockReading, "now", lambda: ClockReading(clock.now, NOON))
+    store.forget("nobody")
+    assert store.snapshot("router") is not None
+
+
+def test_sums_go_when_they_are_older_than_their_limit(path: Path, clock: Clock) -> None:
+    with closing(opened(path, days=2, aggregate_days=10)) as store:
+        for name in "abc":
+            decide(store, name)
+            clock.now += DAY
+        clock.now += 3 * DAY
+        assert store.retain() == 2
+        assert [each.day for each in store.aggregates()] == ["2024-10-04", "2024-10-05"]
+        clock.now = NOON + 10 * DAY
+        store.retain()
+        assert len(store.aggregates()) == 2
+        clock.now += DAY
+        store.retain()
+        assert [each.day for each in store.aggregates()] == ["2024-10-05"]
+    with closing(opened(path, aggregate_days=1)) as store:  # a log that drops no decisions any more
+        store.retain()
+        assert store.aggregates() == []
+
+
 def test_the_size_is_bounded_by_the_file(path: Path, clock: Clock) -> None:
     with closing(opened(path, max_gb=0.0005)) as store:
         for number in range(20):
@@ -321,6 +352,14 @@ def test_a_retention_that_is_killed_is_completed_by_the_next(path: Path, clock: 
         assert store.snapshot("router") == Snapshot(11, b"state", 0, "decision/f")
 
 
+def fill(store: SqliteStore, clock: Clock, count: int) -> None:
+    """Write decisions that are old enough to go, and a last one that stays, as the newest partition does."""
+    decide(store, *map(str, range(count)))
+    clock.now += DAY
+    decide(store, "last")
+    clock.now += 3 * DAY
+
+
 @contextmanager
 def full_disk() -> Iterator[None]:
     """Let no file grow; a limit on file sizes stands for the full disk: the same failed write, seen by SQLite."""
@@ -336,10 +375,7 @@ def full_disk() -> Iterator[None]:
 
 def test_a_disk_that_is_full_leaves_the_log_as_it_is_until_there_is_room(path: Path, clock: Clock) -> None:
     with closing(opened(path, days=2)) as store:
-        decide(store, *map(str, range(300)))
-        clock.now += DAY
-        decide(store, "last")
-        clock.now += 3 * DAY
+        fill(store, clock, 300)
         with full_disk(), pytest.raises(StoreAwayError):
             store.retain()
         assert len(ids(store)) == 301
@@ -357,10 +393,7 @@ def test_a_disk_that_is_full_at_the_vacuum_loses_nothing(path: Path, clock: Cloc
             vacuum(*arguments, **named)
 
     with closing(opened(path, days=2)) as store:
-        decide(store, *map(str, range(300)))
-        clock.now += DAY
-        decide(store, "last")
-        clock.now += 3 * DAY
+        fill(store, clock, 300)
         with monkeypatch.context() as context:
             context.setattr(SqliteStore, "_vacuum", without_room)
             with pytest.raises(StoreAwayError):
@@ -374,10 +407,7 @@ def test_a_disk_that_is_full_at_the_vacuum_loses_nothing(path: Path, clock: Cloc
 
 def test_a_vacuum_that_was_interrupted_goes_on_with_the_next_retention(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(opened(path, days=2)) as store:
-        decide(store, *map(str, range(500)))
-        clock.now += DAY
-        decide(store, "last")
-        clock.now += 3 * DAY
+        fill(store, clock, 500)
         with monkeypatch.context() as context:
             context.setattr(SqliteStore, "_vacuum", lambda *_, **__: None)
             assert store.retain() == 500

@@ -25,7 +25,7 @@ def test_a_flat_observation_is_query_preference_and_pairs_in_order():
     flat = features.flat()
     assert flat[:, :7].tolist() == features.query.tolist()
     assert flat[:, 7:10].tolist() == features.preference.tolist()
-    assert flat[2, 10:15].tolist() == features.pair[2, 0].tolist()
+    assert flat[2, 10:16].tolist() == features.pair[2, 0].tolist()
 
 
 def test_a_querys_features_by_hand():
@@ -57,13 +57,15 @@ def test_pairs_are_the_rewards_objectives_the_wait_and_the_mask():
     pairs = encode_pairs(REQUEST.expected, waits, REQUEST.mask, REWARD)
     assert pairs[..., :3] == pytest.approx(REWARD.vector(REQUEST.expected), rel=1e-5)
     assert pairs[..., 3] == pytest.approx(np.log(2))
-    assert pairs[..., 4].astype(bool).tolist() == REQUEST.mask.tolist()
+    assert not pairs[..., 4].any()
+    assert pairs[..., 5].astype(bool).tolist() == REQUEST.mask.tolist()
+    assert encode_pairs(REQUEST.expected, waits, REQUEST.mask, REWARD, waits / 4000)[..., 4] == pytest.approx(0.25)
 
 
 def test_unknown_outcomes_are_finite_features():
     nothing = np.full((1, 2), np.nan)
     pairs = encode_pairs(Outcomes(None, nothing, nothing), np.zeros((1, 2)), np.ones((1, 2), bool), REWARD)
-    assert pairs[0, 0].tolist() == [0.5, 0, 0, 0, 1]
+    assert pairs[0, 0].tolist() == [0.5, 0, 0, 0, 0, 1]
 
 
 def test_candidates_are_described_and_never_numbered():

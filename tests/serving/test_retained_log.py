@@ -9,37 +9,14 @@ from pathlib import Path
 
 import attrs
 import pytest
+from log_clock import DAY, Clock
 
 from aamc_sdk.log import Retention, SqliteOptions, SqliteStore
-from aamc_sdk.log.retention import ClockReading
 from aamc_sdk.serving import Learner
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Query, Records
 
 from .test_learner import Changing, learned
-
-DAY = 24 * 3600.0
-
-
-class Clock:
-    """The time that the log sees."""
-
-    def __init__(self) -> None:
-        self.now = 20_000.5 * DAY
-
-    def __call__(self) -> float:
-        return self.now
-
-    def reading(self) -> ClockReading:
-        return ClockReading(self.now, self.now)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(time, "time", clock)
-    monkeypatch.setattr(ClockReading, "now", clock.reading)
-    return clock
 
 
 def opened(path: Path) -> SqliteStore:

@@ -1,0 +1,216 @@
+"""``aamc complete``: route a query, call the chosen model, and print its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE
+from aamc_sdk.cli.output import printable
+
+if TYPE_CHECKING:
+    from aamc_sdk.controller import MetaController
+    from aamc_sdk.interfaces import Completion
+    from aamc_sdk.plugins import Plugins
+    from aamc_sdk.serving import ModelClient, ServedComponents
+    from aamc_sdk.types import Attempt, Candidate
+
+UNTRAINED_ROUTER = "thompson"
+"""The router for a pool without a run: it needs no training, and learns from feedback."""
+
+
+@click.command()
+@click.argument("text")
+@RUN
+@click.option("--router", metavar="NAME|FOLDER", help="Router of the run, or the folder of a trained one; with --pool, an untrained router.")
+@click.option("--pool", metavar="NAME|FILE", help="Models to call: with --run, its candidates; else for an untrained router (default: thompson).")
+@click.option("--estimator", metavar="NAME|FOLDER", help="Folder of a trained estimator; with --pool, also a name (default: the run's own, or none).")
+@STORE
+@PREFERENCE
+@click.option(
+    "--option", "assignments", multiple=True, metavar="KEY=VALUE", help="Request parameter for the model, such as temperature=0; repeatable."
+)
+@click.option("--stream", "streamed", is_flag=True, help="Print the answer while it comes.")
+@JSON
+@click.pass_context
+def complete(
+    ctx: click.Context, /, text: str, assignments: Sequence[str], preference: str | None, streamed: bool, as_json: bool, **named: Any
+) -> None:
+    """Choose a model for the query TEXT, call it, and print its answer.
+
+    If the call fails, the router's next allowed choice is called. Every call is logged with its cost and latency.
+
+    Example: aamc complete "What is 6 x 7?" --pool examples/pools/openai.yaml --store sqlite:state.db
+    """
+    from aamc_sdk.controller import MetaController
+
+    if not text.strip():
+        raise click.UsageError(f"TEXT must not be empty, not {text!r}")
+    if streamed and as_json:
+        raise click.UsageError("--stream prints text and --json one document at the end; leave one of them out")
+    options = _options(assignments)
+    has_run = ctx.get_parameter_source("run") is not ParameterSource.DEFAULT
+    components = _components(plugins_of(ctx), has_run=has_run, **named)
+    with MetaController(components) as controller:
+        before = controller.store.position()
+        if streamed:
+            answer = asyncio.run(_stream(controller, components.models, text, preference, options))
+        else:
+            answer = controller.complete(text, preference, options=options)
+        attempts = _attempts(controller, before, answer.decision_id)
+    if as_json:
+        _write_document(answer, attempts)
+        return
+    click.echo("" if streamed else printable(answer.text))
+    _show_figures(answer.decision_id, attempts, _log_option(named) if named["pool"] is None or named["store"] else None)
+
+
+def _options(assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters of the request.
+
+    Raises:
+        ConfigError: An assignment has no ``=``.
+    """
+    from aamc_sdk.config import set_option
+    from aamc_sdk.errors import ConfigError
+
+    options: dict[str, Any] = {}
+    for assignment in assignments:
+        try:
+            set_option(options, assignment)
+        except ConfigError as error:
+            raise ConfigError(f"--option must be KEY=VALUE such as temperature=0, not {assignment!r}") from error
+    return options
+
+
+def _components(
+    plugins: Plugins, *, has_run: bool, run: Path, router: str | None, pool: str | None, estimator: str | None, store: str | None
+) -> ServedComponents:
+    """Return the components of the run, with the endpoints of the pool if there is one; without a run, untrained ones for the pool."""
+    from aamc_sdk.errors import CheckpointError
+    from aamc_sdk.serving import load_checkpoints
+
+    if pool is not None and not has_run:
+        return _untrained(plugins, router or UNTRAINED_ROUTER, pool, estimator, store or "memory:")
+    try:
+        return load_checkpoints(run, plugins, router=router, estimator=estimator, store=store, pool=pool)
+    except CheckpointError as error:
+        raise error if has_run else CheckpointError(f"{error}, or name your models with --pool") from error
+
+
+def _untrained(plugins: Plugins, router: str, pool: str, estimator: str | None, store: str) -> ServedComponents:
+    from aamc_sdk.config import ServingSettings
+    from aamc_sdk.serving import DefaultSettings, find_checkpoint, make_components, make_services
+    from aamc_sdk.storage import load_part
+
+    folder = None if estimator is None else find_checkpoint(estimator, "estimator")
+    settings = ServingSettings.of({"router": router, "estimator": None if folder else estimator, "pool": pool})
+    components = make_components(settings, plugins, store=store)
+    if folder is not None:
+        import attrs
+
+        trained = load_part(folder, "estimator", plugins, make_services(components.pool, plugins, DefaultSettings(), components.reward))
+        return attrs.evolve(components, estimator=trained)
+    return components
+
+
+async def _stream(
+    controller: MetaController, models: ModelClient | None, text: str, preference: str | None, options: Mapping[str, Any]
+) -> Completion:
+    """Print the answer of the decision's candidate while it comes, or of the next allowed choice if a call fails before its first text.
+
+    Raises:
+        ProviderError: Every allowed candidate failed, or one failed in the middle of its answer.
+    """
+    from aamc_sdk.errors import PoolError, ProviderError
+
+    if models is None:
+        raise PoolError("none of the candidates can be called; add endpoints to the pool file")
+    decision = await controller.aroute(text, preference, state=models.present_state(controller.pool, None))
+    others = sorted((name for name in decision.utilities if name != decision.candidate), key=lambda name: -decision.utilities[name])
+    errors = []
+    try:
+        for name in (decision.candidate, *others):
+            shown: list[str] = []
+            try:
+                return await _streamed_answer(models, controller.pool.candidates[controller.pool.index(name)], decision.id, text, options, shown)
+            except ProviderError as error:
+                if shown:
+                    click.echo()
+                    raise
+                errors.append(str(error))
+    finally:
+        await models.close()
+    raise ProviderError(f"no candidate answered: {'; '.join(errors)}")
+
+
+async def _streamed_answer(
+    models: ModelClient, candidate: Candidate, decision_id: str, text: str, options: Mapping[str, Any], shown: list[str]
+) -> Completion:
+    """Print one candidate's answer while it comes; ``shown`` collects its pieces."""
+    from aamc_sdk.interfaces import Completion, Usage
+
+    usage, finish_reason = Usage(), "stop"
+    async for chunk in models.stream(candidate, [{"role": "user", "content": text}], decision_id=decision_id, **options):
+        if chunk.content:
+            shown.append(chunk.content)
+            click.echo(printable(chunk.content), nl=False)
+        usage, finish_reason = chunk.usage or usage, chunk.finish_reason or finish_reason
+    message = {"role": "assistant", "content": "".join(shown)}
+    return Completion(message=message, usage=usage, finish_reason=finish_reason, candidate=candidate.name, decision_id=decision_id)
+
+
+def _attempts(controller: MetaController, before: int, decision_id: str | None) -> list[Attempt]:
+    """Return the decision's calls, from the entries of the log since a position."""
+    found: list[Attempt] = []
+    while (batch := controller.store.experience(before)).position > before:
+        before = batch.position
+        found += [attempt for attempt in batch.attempts if attempt.decision_id == decision_id]
+    return found
+
+
+def _write_document(answer: Completion, attempts: Sequence[Attempt]) -> None:
+    import attrs
+
+    from aamc_sdk.cli.output import write_json_line
+
+    keys = ("candidate", "status", "error", "cost_usd", "cost_source", "latency_ms", "first_token_ms")
+    write_json_line(
+        {
+            "schema": 1,
+            "id": answer.decision_id,
+            "candidate": answer.candidate,
+            "text": answer.text,
+            "message": answer.message,
+            "finish_reason": answer.finish_reason,
+            "cost_usd": answer.cost_usd,
+            "latency_ms": answer.latency_ms,
+            "usage": attrs.asdict(answer.usage),
+            "attempts": [{key: getattr(attempt, key) for key in keys} for attempt in attempts],
+        }
+    )
+
+
+def _show_figures(decision_id: str | None, attempts: Sequence[Attempt], log: str | None) -> None:
+    """Print the figures of every call to standard error."""
+    for attempt in attempts:
+        if attempt.status != "ok":
+            click.echo(f"{attempt.candidate} failed: {' '.join((attempt.error or '').split())}", err=True)
+            continue
+        tokens = "unknown" if attempt.output_tokens is None else f"{attempt.output_tokens:,}"
+        cost = "unknown" if math.isnan(attempt.cost_usd) else f"{attempt.cost_usd:.3g} USD"
+        click.echo(f"{attempt.candidate}: cost {cost}, latency {attempt.latency_ms:,.0f} ms, output tokens {tokens}", err=True)
+    if log is not None:
+        click.echo(f"Judge the answer with: aamc feedback add {decision_id} --quality Q{log}", err=True)
+
+
+def _log_option(named: Mapping[str, Any]) -> str:
+    """Return the option of ``aamc feedback`` that names the log of this command."""
+    return f" --store {named['store']}" if named["store"] else f" --run {named['run']}"

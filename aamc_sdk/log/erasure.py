@@ -1,0 +1,97 @@
+"""Erasing what a user or a tenant left in the log, and what comes late from them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Container, Iterable, Mapping
+
+import attrs
+
+from aamc_sdk.log.rows import DECISION, Row, columns_of, query_from, redacted_query, with_query
+
+SEPARATOR = "\0"
+"""Separates tenant and user in the name of a tenant's user; no id contains it."""
+
+
+def erased(row: Row) -> Row:
+    """Return a decision's row without user, session, prompt, embedding and fingerprint."""
+    query = attrs.evolve(redacted_query(query_from(row.fields["query"])), user=None, session=None, turns=())
+    return attrs.evolve(with_query(row, query), embedding=None, fingerprint="")
+
+
+def user_digest(user: str) -> str:
+    """Return the digest that stays of a forgotten user, so that records kept elsewhere under the same id can be recognised."""
+    return hashlib.sha256(f"forgotten by aamc: {user}".encode(errors="surrogatepass")).hexdigest()
+
+
+@attrs.frozen
+class Erasure:
+    """Whose decisions are erased: a user's, a tenant's, or those of a user within a tenant.
+
+    Attributes:
+        user: The user; None for all users of the tenant, and then the tenant's name is erased too.
+        tenant: The tenant; None for the user in all tenants.
+    """
+
+    user: str | None
+    tenant: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The digest that stays, see :func:`user_digest`."""
+        return user_digest(self.user or "" if self.tenant is None else f"{self.tenant}{SEPARATOR}{self.user or ''}")
+
+    def covers(self, row: Row) -> bool:
+        """Return whether a decision is one of these."""
+        columns = columns_of(row)
+        return (self.user is None or columns["user_id"] == self.user) and (self.tenant is None or columns["tenant"] == self.tenant)
+
+    def applied(self, row: Row) -> Row:
+        """Return a decision's row, erased."""
+        if self.user is not None:
+            return erased(row)
+        return with_query(row, attrs.evolve(query_from(erased(row).fields["query"]), tenant=None), embedding=None, fingerprint="")
+
+
+def erased_forms(row: Row) -> tuple[Row, Row]:
+    """Return a decision's row as it is once its user was forgotten, and as it is once its tenant was forgotten."""
+    return erased(row), Erasure(None).applied(row)
+
+
+def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> list[Row]:
+    """Return rows with the decisions erased that forgotten users and tenants made before they were forgotten.
+
+    Such decisions come late: from a spool, an import, or a copy of the log. One of an unknown time (0) is taken for new.
+
+    Args:
+        rows: Rows to be written.
+        forgotten: The time at which each user was forgotten, in seconds since the epoch, by the user's digest.
+    """
+    if not forgotten:
+        return list(rows)
+    return [_erased_if_forgotten(row, forgotten) if row.kind == DECISION else row for row in rows]
+
+
+def _erased_if_forgotten(row: Row, forgotten: Mapping[str, float]) -> Row:
+    columns = columns_of(row)
+    user, tenant = columns["user_id"], columns["tenant"]
+    erasures = [Erasure(None, tenant)] if tenant is not None else []
+    if user is not None:
+        erasures += [Erasure(user), Erasure(user, tenant)]
+    for erasure in erasures:
+        if 0 < row.time <= forgotten.get(erasure.digest, -math.inf):  # 0 is unknown, and taken for now
+            return erasure.applied(row)
+    return row
+
+
+def is_forgotten(name: str, forgotten: Container[str]) -> bool:
+    """Return whether a user was forgotten.
+
+    Args:
+        name: The user's id, or tenant and user separated by ``SEPARATOR``.
+        forgotten: The digests of those who were forgotten.
+    """
+    tenant, separator, user = name.rpartition(SEPARATOR)
+    erasures = (Erasure(user), Erasure(user, tenant), Erasure(None, tenant)) if separator else (Erasure(user),)
+    return any(erasure.digest in forgotten for erasure in erasures)

@@ -1,0 +1,39 @@
+"""The options of the stores that the core ships, and of plugins' stores that share their rules."""
+
+from __future__ import annotations
+
+import attrs
+
+from aamc_sdk.config import option
+
+
+@attrs.frozen(kw_only=True)
+class Retention:
+    """Limits of a log; None for no limit."""
+
+    days: float | None = option(None, "Days that a decision is kept.", above=0)
+    max_gb: float | None = option(None, "Size of the log in GB of 1e9 bytes.", above=0)
+    aggregate_days: float | None = option(None, "Days that the sums over dropped decisions are kept, from the day of the decisions.", above=0)
+
+
+@attrs.frozen(kw_only=True)
+class StoreOptions:
+    """The options of the stores that the core ships."""
+
+    store_text: bool = option(False, "Whether prompts are kept in the log; without it only their estimates and token counts are.")
+    pending_days: float = option(30.0, "Days after which pending feedback, whose decision did not come, is deleted.", above=0)
+    max_pending: int = option(100_000, "Maximum number of pending entries; the oldest of more are deleted.", at_least=1)
+    retention: Retention = option(  # noqa: RUF009  # it is frozen
+        Retention(),
+        "Limits of the log, days and max_gb (GB of 1e9 bytes), beyond which the oldest partitions go, and aggregate_days of the sums over them.",
+    )
+    durability: str = option(
+        "durable",
+        "durable: acknowledged when on disk; relaxed: sooner, and a crash of the machine may lose what came last (see the store's page).",
+        choices=("durable", "relaxed"),
+    )
+    on_store_failure: str = option(
+        "refuse",
+        "When a decision cannot be logged: refuse it, or serve it unlogged, with an unknown propensity, and count it.",
+        choices=("refuse", "serve"),
+    )

@@ -1,0 +1,215 @@
+"""A queue of decisions and attempts that one thread writes to the log in batches, so that an event loop never waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.interfaces import Store
+from aamc_sdk.types import Attempt, Decision, Record
+
+logger = logging.getLogger(__name__)
+MAX_PER_BATCH = 512
+"""Entries of one batch; bounds how long the first of them waits."""
+GATHER_S = 0.05
+"""Time for which attempts are gathered, since nobody waits for them: a transaction of its own would take more than its rows."""
+TOGETHER_S = 0.004
+"""Time for which decisions are gathered while several come at once: each transaction and each change of threads takes longer than a row of it. A
+decision that comes alone is written at once."""
+RETRY_S = 1.0
+"""Time between two tries to write attempts while the log is away."""
+MAX_UNWRITTEN = 100_000
+"""Attempts that are kept while the log is away, and decisions that are known to be refused."""
+
+_Item = tuple[Record | Attempt | None, "asyncio.Future[Any] | Future[None] | None"]
+"""An entry with the future that waits for it; no entry for one that waits for those before it; neither for the end."""
+
+
+class CommitQueue:
+    """Writes decisions and attempts in the order in which they came.
+
+    A batch of decisions is what came while the one before was written, and shortly after it where that one had several.
+
+    Args:
+        store: The log.
+        decided: Called on the writing thread with decisions that are new to the log.
+        written: Called on that thread after decisions or attempts were written.
+    """
+
+    def __init__(self, store: Store, decided: Callable[[Sequence[Decision]], None], written: Callable[[], None]) -> None:
+        self._store, self._decided, self._written = store, decided, written
+        self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._attempts: list[Attempt] = []
+        self._refused: dict[str, None] = {}
+        self._write_at = 0.0
+        self._away = self._busy = False
+        self._submitted = self._done = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was added is written."""
+        return self._submitted == self._done and not self._attempts
+
+    def add_decision(self, record: Record) -> asyncio.Future[Decision]:
+        """Add a decision; the future of the running loop has it as it is in the log, once it is durable.
+
+        Raises:
+            StoreError: The queue is closed.
+        """
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._put(record, future)
+        return future
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """Add a call; it is written soon, or as soon as the log is back.
+
+        Raises:
+            StoreError: The queue is closed.
+        """
+        self._put(attempt, None)
+
+    def flush(self) -> None:
+        """Wait until everything that was added before is written. It blocks, so it is for worker threads."""
+        if not self.idle:
+            written: Future[None] = Future()
+            self._put(None, written)
+            written.result()
+
+    def close(self) -> None:
+        """Write what was added, then end the thread; closing twice does nothing."""
+        with self._lock:
+            self._closed = True
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put((None, None))
+            thread.join()
+
+    def _put(self, entry: Record | Attempt | None, future: asyncio.Future[Any] | Future[None] | None) -> None:
+        if self._thread is None:
+            self._start()
+        self._submitted += entry is not None
+        self._queue.put((entry, future))
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise StoreError("the controller is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="aamc-commits", daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        ended = False
+        while not ended:
+            batch = self._next_batch()
+            ended = (None, None) in batch
+            self._write(batch, now=ended)
+        if self._attempts:
+            logger.error("%d calls are not in the log, which cannot be written: their costs are lost", len(self._attempts))
+
+    def _next_batch(self) -> list[_Item]:
+        """Wait for an entry and return it with those that come soon after it; nothing when it is time to write the attempts."""
+        try:
+            batch = [self._queue.get(timeout=max(0.0, self._write_at - time.monotonic()) if self._attempts else None)]
+        except queue.Empty:
+            return []
+        if self._busy and not self._closed:
+            time.sleep(TOGETHER_S)
+        while len(batch) < MAX_PER_BATCH and not self._queue.empty():
+            batch.append(self._queue.get())
+        self._busy = sum(isinstance(entry, Record) for entry, _ in batch) > 1
+        return batch
+
+    def _write(self, batch: Sequence[_Item], *, now: bool) -> None:
+        if decisions := [(entry, future) for entry, future in batch if isinstance(entry, Record)]:
+            records = [record for record, _ in decisions]
+            results = self._add_decisions(records)
+            self._note_refused([record.decision.id for record, kept in zip(records, results, strict=True) if isinstance(kept, Exception)])
+            self._decided([record.decision for record, kept in zip(records, results, strict=True) if kept is record.decision])
+            _resolve([(future, result) for (_, future), result in zip(decisions, results, strict=True) if isinstance(future, asyncio.Future)])
+        if not self._attempts:
+            self._write_at = time.monotonic() + GATHER_S
+        self._attempts += [entry for entry, _ in batch if isinstance(entry, Attempt) and self._has_decision(entry)]
+        waiting = [future for _, future in batch if isinstance(future, Future)]
+        if self._attempts and (now or waiting or time.monotonic() >= self._write_at or len(self._attempts) >= MAX_PER_BATCH):
+            self._attempts = self._add_attempts(self._attempts)[-MAX_UNWRITTEN:]
+            self._write_at = time.monotonic() + (RETRY_S if self._attempts else GATHER_S)
+            self._written()
+        elif decisions:
+            self._written()
+        for future in waiting:
+            future.set_result(None)
+        self._done += sum(entry is not None for entry, _ in batch)
+
+    def _note_refused(self, ids: Sequence[str]) -> None:
+        self._refused.update(dict.fromkeys(ids))
+        while len(self._refused) > MAX_UNWRITTEN:
+            del self._refused[next(iter(self._refused))]
+
+    def _has_decision(self, attempt: Attempt) -> bool:
+        """Return whether an attempt's decision may be in the log: one that was refused never comes, and the attempt would wait for it."""
+        if attempt.decision_id not in self._refused:
+            return True
+        logger.warning("a call of %r is not in the log, which refused its decision; it cost %s USD", attempt.candidate, attempt.cost_usd)
+        return False
+
+    def _add_decisions(self, records: Sequence[Record]) -> Sequence[Decision | Exception]:
+        """Add decisions; return each as it is in the log, or the error that refused it."""
+        try:
+            return self._store.add_decisions(records)
+        except StoreError as error:
+            if len(records) == 1 or isinstance(error, StoreAwayError):
+                return [error] * len(records)
+        except Exception as error:  # raised in each waiting caller, whatever it is
+            logger.exception("decisions could not be written")
+            return [StoreError(f"the decision log failed: {type(error).__name__}: {error}")] * len(records)
+        return [self._add_decisions([record])[0] for record in records]
+
+    def _add_attempts(self, attempts: list[Attempt]) -> list[Attempt]:
+        """Add attempts; return those that must be added again later."""
+        try:
+            self._store.add_attempts(attempts)
+        except StoreAwayError as error:
+            if not self._away:
+                logger.warning("calls are kept until the log can be written again: %s", error)
+            self._away = True
+            return attempts
+        except Exception:  # one that is refused must not take the others with it
+            if len(attempts) == 1:
+                logger.exception("a call of decision %r is not in the log", attempts[0].decision_id)
+                return []
+            return [late for attempt in attempts for late in self._add_attempts([attempt])]
+        self._away = False
+        return []
+
+
+def _resolve(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    """Set the results of futures, on the loop of each; a loop is woken once for all of its futures."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for future, result in results:
+        by_loop.setdefault(future.get_loop(), []).append((future, result))
+    for loop, found in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits
+            loop.call_soon_threadsafe(_set, found)
+
+
+def _set(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in results:
+        if future.done():  # the caller has gone
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+            future.exception()  # a caller that has gone does not fetch it, which asyncio would report
+        else:
+            future.set_result(result)

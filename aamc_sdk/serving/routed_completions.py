@@ -1,0 +1,46 @@
+"""Answers of the models that the router chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from aamc_sdk.errors import DataError, PoolError
+from aamc_sdk.interfaces import Completion
+from aamc_sdk.routing.arguments import PreferenceLike, RouteArguments
+from aamc_sdk.serving.close_guard import CloseGuard
+from aamc_sdk.serving.logged_decisions import LoggedDecisions
+from aamc_sdk.serving.model_client import ModelClient, conversation
+from aamc_sdk.serving.worker_threads import WorkerThreads
+from aamc_sdk.types import Pool, Query
+
+
+class RoutedCompletions:
+    """Routes a request, calls the chosen model, and falls back to the router's next choice.
+
+    Args:
+        models: The client for models; None where none can be called.
+        pool: The candidates.
+        decisions: Decides requests.
+        calls: Admits calls until it is closed.
+        workers: Run what would block an event loop.
+    """
+
+    def __init__(self, models: ModelClient | None, pool: Pool, decisions: LoggedDecisions, calls: CloseGuard, workers: WorkerThreads) -> None:
+        self._models, self._pool, self._decisions, self._calls, self._workers = models, pool, decisions, calls, workers
+
+    async def complete(
+        self, query: str | Query, preference: PreferenceLike, options: Mapping[str, Any] | None, arguments: RouteArguments
+    ) -> Completion:
+        """Return the answer; errors as of :meth:`aamc_sdk.MetaController.complete`."""
+        if self._models is None:
+            raise PoolError("this controller has no client for models; make it with MetaController.build, load or from_file")
+        if options is not None and not isinstance(options, Mapping):
+            raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
+        described = arguments.query(query)
+        arguments = attrs.evolve(arguments, state=self._models.present_state(self._pool, arguments.state))
+        with self._calls:
+            (decision,) = await self._workers.run(self._decisions.decide, [described], preference, arguments, arguments.ids)
+            return await self._models.answer(decision, self._pool, conversation(described), options or {})

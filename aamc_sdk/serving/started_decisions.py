@@ -1,0 +1,82 @@
+"""Decisions that are returned before they are durable, for servers that call a model meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import attrs
+
+from aamc_sdk.interfaces import AsyncRouter, Router
+from aamc_sdk.routing.arguments import PreferenceLike, RouteArguments
+from aamc_sdk.serving.commit_queue import CommitQueue
+from aamc_sdk.serving.decider import Decider
+from aamc_sdk.types import Decision, Query, Record, Records, new_ids
+
+InThread = Callable[..., Awaitable[Any]]
+LOOP_MS = 1.0
+"""Mean time of a decision above which decisions are made on a worker thread instead of the event loop."""
+_WEIGHT = 1 / 32
+"""Weight of the newest decision in the mean time."""
+
+_IDS_AT_ONCE = 64
+
+
+@attrs.frozen(eq=False)
+class StartedDecision:
+    """A decision that is being written to the log.
+
+    Attributes:
+        decision: The decision. Its id must not leave the process yet.
+        record: The decision with what it was made from.
+        committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
+    """
+
+    decision: Decision
+    record: Record
+    committed: asyncio.Future[Decision]
+
+
+class DecisionStarter:
+    """Decides on the event loop, or on a worker thread while decisions take long, and leaves the writing to a queue.
+
+    Args:
+        decider: Scores and draws.
+        router: The router.
+        commits: Writes the decisions.
+        in_thread: Runs a function with arguments on a worker thread.
+    """
+
+    def __init__(self, decider: Decider, router: Router, commits: CommitQueue, in_thread: InThread) -> None:
+        self._decider, self._router, self._commits, self._in_thread = decider, router, commits, in_thread
+        self._mean_ms = 0.0
+        self._ids: list[str] = []
+
+    async def start(self, query: str | Query, preference: PreferenceLike, arguments: RouteArguments) -> StartedDecision:
+        """Decide one request; errors as of :meth:`aamc_sdk.MetaController.route`, but for those of the log."""
+        queries, ids = [arguments.query(query)], [self._new_id()]
+        if isinstance(self._router, AsyncRouter):
+            request = await self._in_thread(self._decider.request, queries, preference, arguments.pool_state, arguments.budget_usd)
+            scores = await self._decider.ascore(request, self._router)
+            drawn = self._decider.draw(request, scores, ids, arguments)
+        elif self._mean_ms < LOOP_MS:
+            drawn = self._decide(queries, preference, arguments, ids)
+        else:
+            drawn = await self._in_thread(self._decide, queries, preference, arguments, ids)
+        record = drawn[0]
+        return StartedDecision(record.decision, record, self._commits.add_decision(record))
+
+    def _new_id(self) -> str:
+        """Return an id of many that are made at once: each call of the system lets other threads take the interpreter."""
+        if not self._ids:
+            self._ids = new_ids(_IDS_AT_ONCE)
+        return self._ids.pop()
+
+    def _decide(self, queries: Sequence[Query], preference: PreferenceLike, arguments: RouteArguments, ids: Sequence[str]) -> Records:
+        began = time.thread_time()  # not the time that other threads take
+        request = self._decider.request(queries, preference, arguments.pool_state, arguments.budget_usd)
+        drawn = self._decider.draw(request, self._decider.score(request), ids, arguments)
+        self._mean_ms += _WEIGHT * (1000 * (time.thread_time() - began) - self._mean_ms)
+        return drawn

@@ -1,0 +1,142 @@
+"""``aamc complete``: routes, calls with fallback, prints and logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from aamc_experiments import plugin as experiments
+from tiny import Tiny
+
+from aamc_sdk import Component, Scores, builtin, hookimpl
+from aamc_sdk.interfaces import Router
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.routing import pool_to
+from aamc_sdk.testing import POOL as POOL_OF_THE_KIT
+from aamc_sdk.testing import run_command
+
+Aamc = Callable[..., tuple[int, str, str]]
+POOL = """
+candidates:
+  - name: small
+    prices: {input: 0.1, output: 0.4}
+    endpoint: {provider: echo%s}
+  - name: large
+    prices: {input: 10, output: 20}
+    endpoint: {provider: echo, reply: "from the large one"}
+"""
+
+
+class First(Router):
+    """Prefers the candidates in the pool's order."""
+
+    def score(self, request):
+        import numpy as np
+
+        return Scores(utility=np.tile(-np.arange(len(request.pool), dtype=float), (len(request), 1)))
+
+
+class Routers:
+    @hookimpl
+    def aamc_routers(self) -> list[Component]:
+        return [Component("first", f"{__name__}:First", "")]
+
+
+@pytest.fixture
+def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Aamc:
+    """Run the command line in a folder with a pool file whose first candidate echoes, and one whose first candidate fails."""
+    monkeypatch.chdir(tmp_path)
+    Path("pool.yaml").write_text(POOL % "")
+    Path("failing.yaml").write_text(POOL % ", error: overloaded")
+    plugins = {"core": builtin, "experiments": experiments, "tiny": Tiny(), "routers": Routers()}
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins(plugins, discover=False))
+    return run_command
+
+
+def test_the_answer_goes_to_standard_output_and_its_figures_to_standard_error(aamc: Aamc) -> None:
+    status, out, err = aamc("complete", "What is 6 x 7?", "--pool", "pool.yaml", "--router", "first", "--store", "sqlite:state.db")
+    assert (status, out) == (0, "What is 6 x 7?\n"), err
+    assert "small: cost 2e-06 USD, latency" in err
+    assert "aamc feedback add" in err
+    assert "--store sqlite:state.db" in err
+
+
+def test_the_document_has_the_answer_and_every_attempt(aamc: Aamc) -> None:
+    status, out, err = aamc("complete", "Hello", "--pool", "failing.yaml", "--router", "first", "--store", "sqlite:state.db", "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    assert (document["schema"], document["candidate"], document["text"]) == (1, "large", "from the large one")
+    assert document["cost_usd"] == pytest.approx((2 * 10 + 5 * 20) / 1e6)
+    assert document["usage"]["output_tokens"] == 5
+    assert document["latency_ms"] > 0
+    failed, served = document["attempts"]
+    assert (failed["candidate"], failed["status"], failed["error"]) == ("small", "error", "calling 'small' failed: overloaded")
+    assert (served["candidate"], served["status"], served["cost_usd"]) == ("large", "ok", document["cost_usd"])
+    assert served["cost_source"] == "priced"
+    judged = json.loads(aamc("feedback", "add", document["id"], "--quality", "1", "--store", "sqlite:state.db", "--json")[1])
+    assert judged["new"]
+
+
+def test_a_stream_prints_the_same_text_and_is_logged(aamc: Aamc) -> None:
+    status, out, err = aamc("complete", "Hi there", "--pool", "failing.yaml", "--router", "first", "--store", "sqlite:state.db", "--stream")
+    assert (status, out) == (0, "from the large one\n"), err
+    assert "small failed: calling 'small' failed: overloaded" in err
+    assert "large: cost 0.00012 USD" in err
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_it_says_so_when_every_candidate_fails(aamc: Aamc, stream: list[str]) -> None:
+    Path("broken.yaml").write_text("candidates: [{name: a, endpoint: {provider: echo, error: overloaded}}]")
+    status, out, err = aamc("complete", "Hello", "--pool", "broken.yaml", "--router", "first", *stream)
+    assert (status, out) == (1, "")
+    assert "no candidate answered: calling 'a' failed: overloaded" in err
+
+
+def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
+    candidates = [entry | {"endpoint": {"provider": "echo", "reply": f"by {entry['name']}"}} for entry in pool_to(POOL_OF_THE_KIT)["candidates"]]
+    Path("tiny.yaml").write_text(yaml.safe_dump({"candidates": candidates}))
+    run = ["run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected"]
+    status, _, err = aamc(*run, "--pool", "tiny.yaml", "--out", "here")
+    assert status == 0, err
+    status, out, err = aamc("complete", "Hello", "--run", "here")
+    assert status == 0, err
+    assert out.startswith("by ")
+    assert "--run here" in err
+    assert Path("here/log.db").exists()
+    Path("moved.yaml").write_text(Path("tiny.yaml").read_text().replace("reply: by ", "reply: moved "))
+    status, out, err = aamc("complete", "Hello", "--run", "here", "--pool", "moved.yaml")
+    assert (status, out.startswith("moved ")) == (0, True), err
+    status, _, err = aamc("complete", "Hello", "--run", "here", "--pool", "pool.yaml")
+    assert status == 1
+    assert "among which the run chooses; add them to the pool file" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["  "], "TEXT must not be empty"),
+        (["Hi", "--pool", "pool.yaml", "--stream", "--json"], "leave one of them out"),
+        (["Hi", "--pool", "pool.yaml", "--option", "temperature"], "--option must be KEY=VALUE such as temperature=0, not 'temperature'"),
+    ],
+)
+def test_wrong_usage_is_named(aamc: Aamc, arguments: list[str], message: str) -> None:
+    status, _, err = aamc("complete", *arguments)
+    assert status == 2
+    assert message in err
+
+
+def test_without_a_run_the_error_says_which_command_makes_one(aamc: Aamc) -> None:
+    status, out, _ = aamc("complete", "Hello", "--json")
+    assert status == 1
+    assert "aamc run" in json.loads(out)["error"]["hint"] + json.loads(out)["error"]["message"]
+
+
+def test_a_pool_without_endpoints_cannot_be_called(aamc: Aamc) -> None:
+    Path("bare.yaml").write_text("candidates: [{name: a}]")
+    for stream in ([], ["--stream"]):
+        status, _, err = aamc("complete", "Hello", "--pool", "bare.yaml", "--router", "first", *stream)
+        assert status == 1
+        assert "add endpoints to the pool file" in err

@@ -1,0 +1,153 @@
+import asyncio
+import math
+from collections.abc import AsyncIterator
+
+import pytest
+
+from aamc_sdk import ModelSpec, Pool, Prices
+from aamc_sdk.errors import PoolError, ProviderError
+from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Provider, Usage
+from aamc_sdk.serving import ModelClient
+from aamc_sdk.types import Attempt, PoolState
+
+MESSAGES = [{"role": "user", "content": "x" * 400}]
+USAGE = Usage(prompt_tokens=10, output_tokens=20)
+
+
+class Scripted(Provider):
+    """Streams what it is given, an exception by raising it; its state is given too."""
+
+    def __init__(self, *script: Chunk | BaseException, state: EndpointState | None = None) -> None:
+        self.script, self.given, self.closed = script, state or EndpointState(), False
+        self.options: dict[str, object] = {}
+
+    async def complete(self, candidate, messages, **options) -> Completion:
+        return Completion(message={"content": "8"}, usage=USAGE)
+
+    async def stream(self, candidate, messages, **options) -> AsyncIterator[Chunk]:
+        self.options = options
+        try:
+            for piece in self.script:
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
+        finally:
+            self.closed = True
+
+    def state(self) -> EndpointState:
+        return self.given
+
+
+PRICES = Prices(1.0, 2.0)
+
+
+def spec(name: str, prices: Prices | None = PRICES) -> ModelSpec:
+    return ModelSpec(name, prices=prices, endpoint={"provider": "scripted", "name": name}, parameters={"effort": "low"})
+
+
+def client_of(**providers: Scripted) -> tuple[ModelClient, list[Attempt]]:
+    client, attempts = ModelClient(lambda endpoint: providers[endpoint.options["name"]]), []
+
+    async def record(attempt: Attempt) -> None:
+        attempts.append(attempt)
+
+    client.record_attempts(record)
+    return client, attempts
+
+
+async def collected(client: ModelClient, candidate: ModelSpec, **options) -> list[Chunk]:
+    return [chunk async for chunk in client.stream(candidate, MESSAGES, decision_id="d", **options)]
+
+
+def test_a_streamed_answer_is_recorded_as_a_whole_one_is() -> None:
+    provider = Scripted(Chunk(), Chunk(content="8"), Chunk(content="!"), Chunk(usage=USAGE, finish_reason="stop"))
+    client, attempts = client_of(a=provider)
+    chunks = asyncio.run(collected(client, spec("a"), temperature=0.5))
+    assert "".join(chunk.content for chunk in chunks) == "8!"
+    assert provider.options == {"effort": "low", "temperature": 0.5}
+    (attempt,) = attempts
+    assert (attempt.cost_usd, attempt.cost_source, attempt.status) == (50e-6, "priced", "ok")
+    assert 0 <= attempt.first_token_ms <= attempt.latency_ms
+    assert (attempt.prompt_tokens, attempt.output_tokens) == (10, 20)
+    answer = asyncio.run(client.complete(spec("a"), MESSAGES))
+    assert answer.cost_usd == attempt.cost_usd
+
+
+def test_the_cost_that_a_stream_reports_wins() -> None:
+    client, attempts = client_of(a=Scripted(Chunk(content="8"), Chunk(usage=USAGE, finish_reason="stop", cost_usd=0.5)))
+    asyncio.run(collected(client, spec("a")))
+    assert (attempts[0].cost_usd, attempts[0].cost_source) == (0.5, "reported")
+
+
+def test_a_stream_that_breaks_off_is_priced_for_what_came() -> None:
+    client, attempts = client_of(a=Scripted(Chunk(content="x" * 80), ProviderError("cut")))
+    with pytest.raises(ProviderError, match="cut"):
+        asyncio.run(collected(client, spec("a")))
+    assert (attempts[0].cost_usd, attempts[0].cost_source, attempts[0].status) == (pytest.approx(140e-6), "estimated", "error")
+
+
+def test_a_stream_that_its_reader_leaves_is_closed_and_priced_for_what_came() -> None:
+    provider = Scripted(Chunk(content="x" * 80), Chunk(content="y" * 80))
+    client, attempts = client_of(a=provider)
+
+    async def leave() -> None:
+        stream = client.stream(spec("a"), MESSAGES, decision_id="d")
+        await anext(stream)
+        await stream.aclose()
+
+    asyncio.run(leave())
+    assert provider.closed
+    assert (attempts[0].cost_usd, attempts[0].cost_source, attempts[0].status) == (pytest.approx(140e-6), "estimated", "cancelled")
+
+
+def test_a_stream_that_fails_before_its_first_token_has_no_cost() -> None:
+    client, attempts = client_of(a=Scripted(ProviderError("refused")))
+    with pytest.raises(ProviderError):
+        asyncio.run(collected(client, spec("a")))
+    assert math.isnan(attempts[0].cost_usd)
+    assert math.isnan(attempts[0].first_token_ms)
+
+
+def test_an_estimate_without_prices_is_unknown() -> None:
+    client, attempts = client_of(a=Scripted(Chunk(content="x" * 80), ProviderError("cut")))
+    with pytest.raises(ProviderError):
+        asyncio.run(collected(client, spec("a", None)))
+    assert (math.isnan(attempts[0].cost_usd), attempts[0].cost_source, attempts[0].output_tokens) == (True, "", 20)
+
+
+def test_a_streams_error_that_is_not_the_sdks_own_becomes_one() -> None:
+    client, _ = client_of(a=Scripted(KeyError("choices")))
+    with pytest.raises(ProviderError, match="calling 'a' failed: KeyError"):
+        asyncio.run(collected(client, spec("a")))
+
+
+def state_of(client: ModelClient, pool: Pool, given: PoolState | None = None) -> PoolState:
+    for candidate in pool:
+        if candidate.name in "abc":
+            client.provider(candidate)
+    return client.present_state(pool, given)
+
+
+def test_candidates_whose_servers_rest_or_have_no_request_left_are_masked() -> None:
+    resting, limited = EndpointState(available=False), EndpointState(remaining=0.0)
+    client, _ = client_of(a=Scripted(state=resting), b=Scripted(state=limited), c=Scripted(state=EndpointState(remaining=7.0)))
+    pool = Pool([spec("a"), spec("b"), spec("c"), ModelSpec("elsewhere")])
+    state = state_of(client, pool)
+    assert state.unavailable == {"a", "elsewhere"}
+    assert state.remaining == {"b": 0.0, "c": 7.0}
+    given = PoolState(unavailable={"c"}, remaining={"b": 5.0})
+    assert state_of(client, pool, given) == PoolState(unavailable={"a", "c", "elsewhere"}, remaining={"b": 5.0, "c": 7.0})
+
+
+def test_where_nothing_would_be_left_the_call_says_why_it_fails() -> None:
+    client, _ = client_of(a=Scripted(state=EndpointState(available=False)), b=Scripted(state=EndpointState(remaining=0.0)))
+    assert state_of(client, Pool([spec("a"), spec("b")])) == PoolState()
+
+
+def test_the_state_follows_providers_that_are_made_later() -> None:
+    client, _ = client_of(a=Scripted(state=EndpointState(available=False)))
+    pool = Pool([spec("a"), spec("z")])
+    assert client.present_state(pool, None).unavailable == frozenset()
+    assert state_of(client, pool).unavailable == {"a"}
+    with pytest.raises(PoolError, match="no candidate of the pool has an endpoint"):
+        client.present_state(Pool([ModelSpec("x")]), None)
