@@ -34,9 +34,7 @@ def test_the_paragraphs_of_a_folder_are_searched_where_the_task_brings_no_docume
         say("retriever", "Where?", folder=str(tmp_path / "nowhere"))
 
 
-@pytest.mark.parametrize(
-    ("name", "module", "extra"), [("retriever", "bm25s", "retriever"), ("web-fetch", "httpx", "web"), ("planner", "openai", "models")]
-)
+@pytest.mark.parametrize(("name", "module", "extra"), [("retriever", "bm25s", "retriever"), ("web-fetch", "httpx", "web")])
 def test_an_agent_without_its_library_names_the_extra(make_agent, monkeypatch: pytest.MonkeyPatch, name: str, module: str, extra: str) -> None:
     monkeypatch.setattr("aamc_agents.tool.find_spec", lambda wanted: None if wanted == module else object())
     with pytest.raises(ConfigError, match=rf"{module}.* pip install 'aamc-agents\[{extra}\]'"):

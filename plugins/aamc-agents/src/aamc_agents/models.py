@@ -12,16 +12,15 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_agents.openai_provider import CallOptions, check_address
-from aamc_agents.tool import AgentError, check_extra
+from aamc_agents.tool import AgentError
 from aamc_sdk import Candidate, MetaController, ModelSpec, Prices, Query, Services, get_plugin_manager, option
-from aamc_sdk.errors import AamcError, ConfigError, one_of
+from aamc_sdk.errors import AamcError, ConfigError, PoolError, one_of
 from aamc_sdk.interfaces import Completion, Message, Provider, Usage
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import DefaultSettings, ModelClient, make_services, price
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Decision, Endpoint
 
-UNCONFIGURED = "no language model is configured; add an endpoint to the pool, or set base_url and model"
+UNCONFIGURED = "no language model is configured; add an endpoint to the pool, or set endpoint"
 _LIMITS = ("max_completion_tokens", "max_tokens")
 """Parameters of a request that limit the tokens of the answer."""
 _USUAL_TOKENS = 4096
@@ -29,29 +28,34 @@ _USUAL_TOKENS = 4096
 
 
 @attrs.frozen(kw_only=True)
-class ModelConfig(CallOptions):
-    """The model and its prices, or the router that chooses it. Without ``base_url``, ``run`` and ``router``: a candidate of the pool."""
+class ModelConfig:
+    """The model, or the router that chooses it. Without ``endpoint``, ``run`` and ``router``: a candidate of the pool."""
 
-    base_url: str = option("", "Address of an OpenAI-compatible server (default: the endpoint of a candidate of the pool).")
+    endpoint: Any = option("", "Endpoint of the model, as in a pool file (default: that of a candidate of the pool).")  # noqa: RUF009  # an attrs field
     model: str = option("", "The model's name on the server, or the candidate's name (default: the only candidate with an endpoint).")
-    input_usd_per_million: float = option(0.0, "USD per million prompt tokens, unless a candidate has prices; unknown if 0.", at_least=0.0)
-    output_usd_per_million: float = option(0.0, "USD per million output tokens, unless a candidate has prices; unknown if 0.", at_least=0.0)
-    max_output_tokens: int | None = option(None, "Maximum tokens of an answer, sent as max_tokens (default: the server's).", at_least=1)
-    temperature: float | None = option(None, "Sampling temperature (default: the server's).", at_least=0.0)
-    parameters: Mapping[str, Any] = option({}, "Further parameters of each request, such as reasoning_effort or max_completion_tokens.")
+    prices: Mapping[str, float] = option({}, "USD per million tokens as in a pool file, unless a candidate has prices (default: unknown).")
+    parameters: Mapping[str, Any] = option({}, "Parameters of each request, such as max_tokens; a candidate's own have priority.")
     run: str = option("", "Run folder whose router chooses a model of its pool for each call.")
     router: str = option("", "Untrained router, such as random or rule, that chooses a model of the pool for each call.")
     pool: str = option("default", "Pool of the untrained router: a name or a YAML file.")
 
     def __attrs_post_init__(self) -> None:
-        if self.base_url:
-            check_address(self.base_url)
+        self.spec("model")  # its errors belong here
 
-    @property
-    def sent(self) -> dict[str, Any]:
-        """The parameters of each request; a candidate's own have priority."""
-        given = {"max_tokens": self.max_output_tokens, "temperature": self.temperature}
-        return {**{name: value for name, value in given.items() if value is not None}, **self.parameters}
+    def spec(self, name: str) -> ModelSpec:
+        """Return a model with these options, under a name.
+
+        Raises:
+            ConfigError: The endpoint or the prices are not those of a pool file.
+        """
+        try:
+            prices = Prices(**self.prices) if self.prices else None
+            return ModelSpec(name, prices=prices, endpoint=self.endpoint or None, parameters=self.parameters)
+        except TypeError:
+            known = [field.name for field in attrs.fields(Prices)]
+            raise ConfigError(f"prices must have input and output, and may have others of {one_of(known)}, not {dict(self.prices)!r}") from None
+        except PoolError as error:
+            raise ConfigError(str(error)) from error
 
 
 @attrs.frozen
@@ -90,11 +94,11 @@ class ChatModel:
         controller: Chooses the model for each call, instead of the router in the options.
 
     Raises:
-        ConfigError: The options name both a run and a router, or the package openai is missing.
+        ConfigError: The options name both a run and a router, or the endpoint has a wrong option.
+        PluginError: No plugin offers the endpoint's provider.
     """
 
     def __init__(self, config: ModelConfig, services: Services | None, controller: MetaController | None = None) -> None:
-        check_extra("an agent with a language model", "models", "openai")
         if config.run and config.router:
             raise ConfigError(f"options run ({config.run!r}) and router ({config.router!r}) exclude each other; give one of them")
         self.config = config
@@ -104,6 +108,9 @@ class ChatModel:
         self._named: MetaController | None = None
         self._lock = threading.Lock()
         self._controller()  # its errors belong here
+        if config.endpoint:
+            endpoint = Endpoint.of(config.endpoint)
+            self._services.make("provider", endpoint.provider, endpoint.options)
 
     async def ask(self, prompt: str, system: str = "") -> Reply:
         """Return the model's reply to a prompt.
@@ -118,7 +125,7 @@ class ChatModel:
         if controller is None:
             return await self._call(self._fixed(), sent)
         self.check()  # before the router decides in vain
-        decision = await controller.aroute(Query(prompt, output_tokens=self.config.max_output_tokens))
+        decision = await controller.aroute(Query(prompt, output_tokens=_limit(self.config.parameters)))
         return await self._call_recorded(controller, decision, sent)
 
     def check(self) -> None:
@@ -130,7 +137,7 @@ class ChatModel:
         controller = self._controller()
         if controller is None:
             self._fixed()
-        elif not self.config.base_url and not any(isinstance(model, ModelSpec) and model.endpoint for model in controller.pool):
+        elif not self.config.endpoint and not any(isinstance(model, ModelSpec) and model.endpoint for model in controller.pool):
             raise AgentError(UNCONFIGURED)
 
     def max_cost_usd(self, characters: int) -> float:
@@ -144,7 +151,7 @@ class ChatModel:
             specs = [self._fixed()] if controller is None else [self._complete(candidate) for candidate in controller.pool]
         except AgentError:
             return math.nan
-        tokens = [max((spec.parameters[name] for name in _LIMITS if name in spec.parameters), default=_USUAL_TOKENS) for spec in specs]
+        tokens = [_limit(spec.parameters) or _USUAL_TOKENS for spec in specs]
         prompt_tokens = characters // CHARACTERS_PER_TOKEN
         usages = [Usage(prompt_tokens=prompt_tokens, output_tokens=made) for made in tokens]
         costs = [price(spec, usage)[0] for spec, usage in zip(specs, usages, strict=True)]
@@ -168,8 +175,8 @@ class ChatModel:
             AgentError: There is none, or none of several is named.
         """
         name = self.config.model
-        if self.config.base_url:
-            return self._complete(ModelSpec(name or "default"))
+        if self.config.endpoint:
+            return self.config.spec(name or "default")
         found = {model.name: model for model in self._services.pool if isinstance(model, ModelSpec) and model.endpoint is not None}
         if not found:
             raise AgentError(UNCONFIGURED)
@@ -180,18 +187,15 @@ class ChatModel:
     def _complete(self, candidate: Candidate) -> ModelSpec:
         """Return a candidate with endpoint, prices and parameters; its own have priority over those of the options.
 
-        Prices of 0 are unknown, not free.
+        Raises:
+            AgentError: Neither has an endpoint.
         """
-        config = self.config
-        spec = candidate if isinstance(candidate, ModelSpec) else ModelSpec(candidate.name)
-        endpoint = Endpoint("openai") if spec.endpoint is None else Endpoint.of(spec.endpoint)
-        if endpoint.provider == "openai":
-            own = {name: getattr(config, name) for name in ("api_key_env", "headers", "timeout_seconds", "retries")}
-            address = {"base_url": config.base_url} if config.base_url else {}
-            endpoint = attrs.evolve(endpoint, options={**own, **address, **endpoint.options})
-        known = (spec.prices, Prices(config.input_usd_per_million, config.output_usd_per_million))
-        prices = next((prices for prices in known if prices is not None and (prices.input or prices.output or prices.request)), None)
-        return attrs.evolve(spec, endpoint=endpoint, prices=prices, parameters={**config.sent, **spec.parameters})
+        own, spec = self.config.spec(candidate.name), candidate if isinstance(candidate, ModelSpec) else ModelSpec(candidate.name)
+        if spec.endpoint is None and own.endpoint is None:
+            raise AgentError(f"candidate {candidate.name!r} has no endpoint; add one to the pool, or set endpoint")
+        return attrs.evolve(
+            spec, endpoint=spec.endpoint or own.endpoint, prices=spec.prices or own.prices, parameters={**own.parameters, **spec.parameters}
+        )
 
     async def _call_recorded(self, controller: MetaController, decision: Decision, messages: list[Message]) -> Reply:
         """Call the candidate of a decision and record the call as an attempt."""
@@ -212,17 +216,12 @@ class ChatModel:
         return reply
 
     async def _call(self, spec: ModelSpec, messages: list[Message]) -> Reply:
-        """Return a model's reply, through the client for models."""
-        provider = Endpoint.of(spec.endpoint or "").provider
-        limit = None if provider == "openai" else self.config.timeout_seconds  # that provider times out, and retries, by itself
+        """Return a model's reply, through the client for models; time limits and further attempts are those of the endpoint."""
         called = self._services.loop.submit(self._client.complete(spec, messages))  # a provider's connections belong to this loop
         try:
-            completion = await asyncio.wait_for(asyncio.wrap_future(called), limit)
-        except asyncio.TimeoutError:
-            raise AgentError(f"model {spec.name!r} at {provider} gave no whole answer in {limit:g} s") from None
+            completion = await asyncio.wrap_future(called)
         except AamcError as error:
-            where = "" if provider == "openai" else f"model {spec.name!r} at {provider} failed: "
-            raise AgentError(f"{where}{error}") from error
+            raise AgentError(str(error)) from error
         return _reply(completion, spec, sum(len(message["content"]) for message in messages))
 
     def _controller(self) -> MetaController | None:
@@ -259,3 +258,9 @@ def _reply(completion: Completion, spec: ModelSpec, sent: int) -> Reply:
         where = f"model {spec.name!r} at {endpoint.options.get('base_url', endpoint.provider)}"
         raise AgentError(f"{where} said nothing; check that it is a chat model, and the limit of its tokens", 0.0 if math.isnan(cost) else cost)
     return Reply(text, spec.name, given + made, cost, counted)
+
+
+def _limit(parameters: Mapping[str, Any]) -> int | None:
+    """Return the maximum tokens of an answer that parameters set; None without."""
+    limits = [parameters[name] for name in _LIMITS if isinstance(parameters.get(name), int)]
+    return max(limits, default=None)

@@ -6,12 +6,6 @@ from aamc_sdk import Component, hookimpl
 
 
 @hookimpl
-def aamc_providers() -> list[Component]:
-    """Offer the provider that the roles call."""
-    return [Component("openai", "aamc_agents.openai_provider:OpenAI", "Servers with OpenAI's API for chat completions.")]
-
-
-@hookimpl
 def aamc_agents() -> list[Component]:
     """Offer the agents."""
     return [

@@ -1,0 +1,104 @@
+"""The budget of a collection, and what its calls may cost."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate, Prices
+
+LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""The parameters that limit an answer's tokens."""
+_ENVELOPE_TOKENS = 64
+"""More tokens than a server adds around a message."""
+TYPICAL_OUTPUT_TOKENS = 256
+"""The tokens of an answer, as long as none of that model was seen."""
+
+
+class Budget:
+    """An amount that parallel work shares: maximum costs are reserved before, so that it cannot be overspent.
+
+    Args:
+        limit_usd: The amount; infinity for no limit.
+        spent_usd: What was spent before.
+    """
+
+    def __init__(self, limit_usd: float, spent_usd: float = 0.0) -> None:
+        self.limit_usd, self.spent_usd = limit_usd, spent_usd
+        self.exhausted = False
+        self._reserved_usd = 0.0
+        self._holders = 0
+        self._settled = asyncio.Condition()
+
+    async def reserve(self, usd: float) -> Reservation | None:
+        """Reserve an amount, once others have settled theirs; None if it does not fit: then nothing more is reserved. 0 always fits."""
+        async with self._settled:
+            await self._settled.wait_for(lambda: self.exhausted or self._fits(usd) or not self._holders)
+            if usd and (self.exhausted or not self._fits(usd)):
+                self.exhausted = True
+                self._settled.notify_all()
+                return None
+            self._reserved_usd += usd
+            self._holders += 1
+            return Reservation(self, usd)
+
+    def _fits(self, usd: float) -> bool:
+        return self.spent_usd + self._reserved_usd + usd <= self.limit_usd
+
+    async def release(self, usd: float) -> None:
+        """Return what is left of a reservation."""
+        async with self._settled:
+            self._reserved_usd -= usd
+            self._holders -= 1
+            self._settled.notify_all()
+
+    def charge(self, usd: float, reserved_usd: float) -> None:
+        """Move an amount from reserved to spent."""
+        self.spent_usd += usd
+        self._reserved_usd -= reserved_usd
+
+
+class Reservation:
+    """An amount that one piece of work may spend."""
+
+    def __init__(self, budget: Budget, usd: float) -> None:
+        self._budget, self._left_usd = budget, usd
+
+    def charge(self, usd: float) -> None:
+        """Spend an amount; more than was reserved counts too."""
+        reserved = min(usd, self._left_usd)
+        self._left_usd -= reserved
+        self._budget.charge(usd, reserved)
+
+    async def release(self) -> None:
+        """Return what is left."""
+        await self._budget.release(self._left_usd)
+
+
+def limited(candidate: Candidate, options: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
+    """Return the parameters of a candidate's requests, with a maximum of tokens unless they have one."""
+    parameters = {**getattr(candidate, "parameters", {}), **options}
+    return parameters if any(name in parameters for name in LIMITS) else {**parameters, "max_tokens": max_tokens}
+
+
+def limit_of(parameters: Mapping[str, Any], default: int) -> int:
+    """Return the maximum of tokens in the parameters of a request."""
+    given = [parameters[name] for name in LIMITS if isinstance(parameters.get(name), int)]
+    return min(given, default=default)
+
+
+def maximum_usd(prices: Prices | None, text_bytes: int, output_tokens: int) -> float:
+    """Return the maximum cost of a call; 0 if prices are unknown. A token of a prompt has at least one byte."""
+    if prices is None:
+        return 0.0
+    tokens = text_bytes + _ENVELOPE_TOKENS
+    return max(prices.cost_usd(tokens, output_tokens), prices.cost_usd(tokens, output_tokens, written_tokens=tokens))
+
+
+def expected_usd(prices: Prices | None, characters: int, output_tokens: float) -> float:
+    """Return the expected cost of a call; 0 if prices are unknown."""
+    if prices is None:
+        return 0.0
+    return prices.cost_usd(math.ceil(characters / CHARACTERS_PER_TOKEN), output_tokens)

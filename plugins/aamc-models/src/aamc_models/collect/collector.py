@@ -1,0 +1,280 @@
+"""Asks every model every prompt, within a budget and limits, and judges the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from aamc_models.collect.budget import Budget, Reservation, limit_of, limited, maximum_usd
+from aamc_models.collect.judges import Judge
+from aamc_models.collect.judges.model_judge import comparison
+from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, Entry, Ledger, key_of
+from aamc_models.collect.prompts import Prompt
+from aamc_sdk.errors import ProviderError
+from aamc_sdk.serving import ModelClient
+from aamc_sdk.types import Attempt, Endpoint, ModelSpec, Pool
+
+MAX_FAILURES = 5
+"""Failed calls in a row after which a model is not called any more."""
+MAX_PAUSES = 5
+"""Pauses of one call that its server, or the endpoint's own limit, wants; a failure after that counts."""
+MAX_PAUSE_S = 60.0
+"""Maximum length of a pause in seconds."""
+_HOPELESS = ("authentication",)
+_PASSING = ("rate_limit", "server")
+"""The kinds of errors that pass with time."""
+_BILLED = ("timeout", "protocol")
+"""The kinds of errors after which the server may have worked, and bill it."""
+
+
+@attrs.frozen(kw_only=True)
+class Collection:
+    """The plan of a collection.
+
+    Attributes:
+        pool: The candidates that answer.
+        judge: Scores the answers.
+        judge_model: The candidate that the judge asks; None if it asks none.
+        options: Parameters of every request for an answer.
+        max_tokens: Maximum tokens of an answer and of a verdict, for requests without such a parameter.
+        concurrency: Maximum number of calls in flight.
+        budget_usd: Maximum cost of everything in the ledger; infinity for no limit.
+    """
+
+    pool: Pool
+    judge: Judge
+    judge_model: ModelSpec | None = None
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    max_tokens: int = 4096
+    concurrency: int = 4
+    budget_usd: float = float("inf")
+
+    @property
+    def candidates(self) -> tuple[ModelSpec, ...]:
+        """The candidates that answer."""
+        return tuple(candidate for candidate in self.pool if isinstance(candidate, ModelSpec))
+
+    def parameters(self, kind: str, candidate: ModelSpec) -> dict[str, Any]:
+        """Return the parameters of a request."""
+        return limited(candidate, self.options if kind == ANSWER else {}, self.max_tokens)
+
+    def key(self, kind: str, candidate: ModelSpec, text: str) -> str:
+        """Return the ledger's key of a request: what determines the answer, so neither address nor account."""
+        endpoint = Endpoint.of(candidate.endpoint or "none")
+        model = endpoint.options.get("model") or candidate.name
+        return key_of(kind, candidate.name, endpoint.provider, model, self.parameters(kind, candidate), text)
+
+    def maximum_usd(self, kind: str, candidate: ModelSpec, text_bytes: int) -> float:
+        """Return the maximum cost of a request."""
+        return maximum_usd(candidate.prices, text_bytes, limit_of(self.parameters(kind, candidate), self.max_tokens))
+
+
+class Collector:
+    """Works through prompts. Answers that the ledger has are not asked for again.
+
+    Args:
+        plan: The plan.
+        models: Calls the models.
+        ledger: Keeps every call.
+
+    Attributes:
+        answers: The answers, by prompt and candidate.
+        qualities: Their qualities, by prompt and candidate; None where the judge does not know it.
+        failed: The number of failed calls, by model.
+        given_up: The last error of each model that is not called any more.
+        stopped: Why it stopped before the end; ``""`` if it did not.
+        budget: The budget.
+    """
+
+    def __init__(self, plan: Collection, models: ModelClient, ledger: Ledger) -> None:
+        self._plan, self._models, self._ledger = plan, models, ledger
+        self.answers: dict[str, dict[str, Entry]] = {}
+        self.qualities: dict[str, Mapping[str, float | None]] = {}
+        self.failed: Counter[str] = Counter()
+        self.given_up: dict[str, str] = {}
+        self.stopped = ""
+        self.budget = Budget(plan.budget_usd, sum(entry.charged_usd for entry in ledger.entries))
+        self._in_a_row: Counter[str] = Counter()
+        self._stopping = asyncio.Event()
+        self._places = asyncio.Semaphore(plan.concurrency)
+        self._own_places = {candidate.name: _place(candidate) for candidate in (*plan.candidates, plan.judge_model) if candidate is not None}
+
+    def stop(self, why: str) -> None:
+        """Begin no more calls; those under way are finished and kept."""
+        self.stopped = self.stopped or why
+        self._stopping.set()
+
+    async def run(self, prompts: Sequence[Prompt], advance: Callable[[], object] = lambda: None) -> None:
+        """Work through the prompts.
+
+        Args:
+            prompts: The prompts, each text once.
+            advance: Is called after each prompt.
+
+        Raises:
+            AamcError: The judge failed; what was under way is finished and kept before.
+        """
+        needs = [await self.row_maximum_usd(prompt) for prompt in prompts]
+        # What costs nothing more comes first, so that it is in the result wherever the rest ends.
+        for chosen in ([prompt for prompt, usd in zip(prompts, needs, strict=True) if bool(usd) == costs] for costs in (False, True)):
+            rows = iter(chosen)
+            ended = await asyncio.gather(*(self._work(rows, advance) for _ in range(self._plan.concurrency)), return_exceptions=True)
+            for error in ended:
+                if isinstance(error, BaseException):
+                    raise error
+
+    async def _work(self, rows: Iterator[Prompt], advance: Callable[[], object]) -> None:
+        for prompt in rows:
+            if self.stopped:
+                return
+            try:
+                await self._row(prompt)
+            except BaseException:
+                self.stop("an error")
+                raise
+            advance()
+
+    async def _row(self, prompt: Prompt) -> None:
+        """Get and judge the answers to one prompt, within one reservation: what is asked can be judged too."""
+        reservation = await self.budget.reserve(await self.row_maximum_usd(prompt))
+        if reservation is None:
+            self.stop("the budget")
+            return
+        try:
+            found = await asyncio.gather(*(self._call(ANSWER, candidate, prompt.text, reservation) for candidate in self._plan.candidates))
+            answers = {entry.candidate: entry for entry in found if entry is not None}
+            self.answers[prompt.text] = answers
+            if self.stopped and len(answers) < len(found):
+                return  # judged when the missing answers have come
+            self.qualities[prompt.text] = await self._judge(prompt, answers, reservation)
+        finally:
+            await reservation.release()
+
+    async def _judge(self, prompt: Prompt, answers: Mapping[str, Entry], reservation: Reservation) -> Mapping[str, float | None]:
+        async def ask(text: str) -> str | None:
+            assert self._plan.judge_model is not None
+            entry = await self._call(VERDICT, self._plan.judge_model, text, reservation)
+            return None if entry is None else entry.text
+
+        return await self._plan.judge.qualities(prompt, {name: entry.text for name, entry in answers.items()}, ask)
+
+    async def row_maximum_usd(self, prompt: Prompt) -> float:
+        """Return the maximum cost of the calls that a prompt still needs."""
+        plan, known, usd = self._plan, dict[str, Entry](), 0.0
+        for candidate in plan.candidates:
+            entry = self._ledger.find(plan.key(ANSWER, candidate, prompt.text))
+            if entry is None:
+                usd += plan.maximum_usd(ANSWER, candidate, len(prompt.text.encode()))
+            else:
+                known[candidate.name] = entry
+        if plan.judge_model is None:
+            return usd
+        if len(known) == len(plan.candidates):
+            missing = await self.missing_verdicts(prompt, known)
+            return sum(plan.maximum_usd(VERDICT, plan.judge_model, len(text.encode())) for text in missing)
+        # Answers count as twice their tokens in the judge's own tokens: no two tokenizers differ more.
+        tokens = max(limit_of(plan.parameters(ANSWER, candidate), plan.max_tokens) for candidate in plan.candidates)
+        size = len(comparison(prompt, "", "").encode()) + 2 * 2 * tokens
+        return usd + plan.judge.calls(prompt, plan.pool.names) * plan.maximum_usd(VERDICT, plan.judge_model, size)
+
+    async def missing_verdicts(self, prompt: Prompt, answers: Mapping[str, Entry]) -> list[str]:
+        """Return the texts that the judge's model has still to be asked about known answers."""
+        missing: list[str] = []
+
+        async def look_up(text: str) -> str | None:
+            assert self._plan.judge_model is not None
+            entry = self._ledger.find(self._plan.key(VERDICT, self._plan.judge_model, text))
+            if entry is None:
+                missing.append(text)
+            return None if entry is None else entry.text
+
+        await self._plan.judge.qualities(prompt, {name: entry.text for name, entry in answers.items()}, look_up)
+        return missing
+
+    async def _call(self, kind: str, candidate: ModelSpec, text: str, reservation: Reservation) -> Entry | None:
+        """Return the call of the ledger, or make it; None if it failed, or no more calls are made."""
+        key = self._plan.key(kind, candidate, text)
+        if (known := self._ledger.find(key)) is not None:
+            return known
+        for patience in reversed(range(MAX_PAUSES + 1)):
+            try:
+                async with self._own_places[candidate.name], self._places:
+                    if self.stopped or candidate.name in self.given_up:
+                        return None
+                    await self._ask(kind, key, candidate, text, reservation)
+                self._in_a_row[candidate.name] = 0
+                return self._ledger.find(key)
+            except ProviderError as error:
+                if error.kind not in _PASSING or error.retry_after_s is None or not patience:
+                    self._count_failure(kind, candidate.name, error)
+                    return None
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), min(error.retry_after_s, MAX_PAUSE_S))
+        return None
+
+    async def _ask(self, kind: str, key: str, candidate: ModelSpec, text: str, reservation: Reservation) -> None:
+        """Call a model and add the call to the ledger, however it ends.
+
+        Raises:
+            ProviderError: The call failed.
+        """
+        maximum = self._plan.maximum_usd(kind, candidate, len(text.encode()))
+        said: dict[str, str] = {}
+        unbilled = False
+
+        async def record(attempt: Attempt) -> None:
+            entry = _entry(kind, attempt, said, 0.0 if unbilled else maximum)
+            reservation.charge(entry.charged_usd)
+            await self._ledger.add(entry)
+
+        provider = self._models.provider(candidate)
+        await self._ledger.add(Entry(key=key, kind=kind, candidate=candidate.name, status=BEGUN, charged_usd=maximum, time=time.time()))
+        async with self._models.attempt(candidate, key, record) as call:
+            try:
+                answer = await provider.complete(candidate, [{"role": "user", "content": text}], **self._plan.parameters(kind, candidate))
+            except ProviderError as error:
+                unbilled = error.kind not in _BILLED
+                raise
+            call.usage, call.cost_usd = answer.usage, answer.cost_usd
+            said.update(text=answer.text, finish_reason=answer.finish_reason)
+
+    def _count_failure(self, kind: str, name: str, error: ProviderError) -> None:
+        self.failed[name] += 1
+        self._in_a_row[name] += 1
+        if error.kind in _HOPELESS or self._in_a_row[name] >= MAX_FAILURES:
+            self.given_up[name] = str(error)
+            if kind == VERDICT:
+                self.stop("the judge's errors")
+
+
+def _place(candidate: ModelSpec) -> asyncio.Semaphore:
+    """Return the semaphore of an endpoint's declared concurrency."""
+    limit = Endpoint.of(candidate.endpoint).concurrency if candidate.endpoint is not None else None
+    return asyncio.Semaphore(limit or 1_000_000)
+
+
+def _entry(kind: str, attempt: Attempt, said: Mapping[str, str], maximum_usd: float) -> Entry:
+    known = attempt.cost_usd == attempt.cost_usd  # NaN is unequal to itself
+    return Entry(
+        key=attempt.decision_id,
+        kind=kind,
+        candidate=attempt.candidate,
+        status=attempt.status,
+        **said,
+        error=attempt.error,
+        cost_usd=attempt.cost_usd,
+        cost_source=attempt.cost_source,
+        charged_usd=attempt.cost_usd if known else maximum_usd,
+        latency_ms=attempt.latency_ms,
+        prompt_tokens=attempt.prompt_tokens,
+        cached_tokens=attempt.cached_tokens,
+        output_tokens=attempt.output_tokens,
+        reasoning_tokens=attempt.reasoning_tokens,
+        time=time.time(),
+    )

@@ -1,0 +1,79 @@
+"""What a collection will cost, before it starts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import attrs
+
+from aamc_models.collect.budget import TYPICAL_OUTPUT_TOKENS, expected_usd
+from aamc_models.collect.collector import Collection, Collector
+from aamc_models.collect.judges.model_judge import comparison
+from aamc_models.collect.ledger import ANSWER, Ledger
+from aamc_models.collect.prompts import Prompt
+from aamc_sdk.types import CHARACTERS_PER_TOKEN
+
+
+@attrs.frozen(kw_only=True)
+class Estimate:
+    """What is still to be done.
+
+    Attributes:
+        answers: Answers to ask for.
+        known: Answers that the ledger has.
+        verdicts: Maximum number of verdicts to ask the judge's model for.
+        answers_usd: Expected cost of the answers.
+        judge_usd: Expected cost of the verdicts.
+        maximum_usd: Maximum cost of both.
+        spent_usd: What the ledger's calls have cost.
+    """
+
+    answers: int
+    known: int
+    verdicts: int
+    answers_usd: float
+    judge_usd: float
+    maximum_usd: float
+    spent_usd: float
+
+
+async def estimate(plan: Collection, collector: Collector, ledger: Ledger, prompts: Sequence[Prompt]) -> Estimate:
+    """Return the estimate: prompts count a token for 4 characters, answers the mean of the same model's answers so far, or 256 tokens."""
+    tokens = _mean_tokens(ledger)
+    answers = verdicts = 0
+    answers_usd = judge_usd = maximum = 0.0
+    for prompt in prompts:
+        known = {}
+        for candidate in plan.candidates:
+            entry = ledger.find(plan.key(ANSWER, candidate, prompt.text))
+            if entry is not None:
+                known[candidate.name] = entry
+                continue
+            answers += 1
+            answers_usd += expected_usd(candidate.prices, len(prompt.text), tokens[candidate.name])
+        if plan.judge_model is not None:
+            texts = await collector.missing_verdicts(prompt, known) if len(known) == len(plan.candidates) else None
+            calls = plan.judge.calls(prompt, plan.pool.names) if texts is None else len(texts)
+            size = len(comparison(prompt, "", "")) + 2 * TYPICAL_OUTPUT_TOKENS * CHARACTERS_PER_TOKEN
+            verdicts += calls
+            judge_usd += calls * expected_usd(plan.judge_model.prices, int(size), tokens[plan.judge_model.name])
+        maximum += await collector.row_maximum_usd(prompt)
+    return Estimate(
+        answers=answers,
+        known=len(prompts) * len(plan.candidates) - answers,
+        verdicts=verdicts,
+        answers_usd=answers_usd,
+        judge_usd=judge_usd,
+        maximum_usd=maximum,
+        spent_usd=collector.budget.spent_usd,
+    )
+
+
+def _mean_tokens(ledger: Ledger) -> defaultdict[str, float]:
+    """Return each model's mean tokens of an answer."""
+    counts: dict[str, list[int]] = {}
+    for entry in ledger.entries:
+        if entry.status == "ok" and entry.output_tokens is not None:
+            counts.setdefault(entry.candidate, []).append(entry.output_tokens)
+    return defaultdict(lambda: float(TYPICAL_OUTPUT_TOKENS), {name: sum(found) / len(found) for name, found in counts.items()})

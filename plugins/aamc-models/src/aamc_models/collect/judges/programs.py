@@ -1,0 +1,111 @@
+"""Judges ``tests`` and ``python:MODULE:FUNCTION``: programs of the user score the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import math
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from aamc_models.collect.judges.interface import SingleJudge
+from aamc_models.collect.prompts import TESTS_FIELD, Prompt
+from aamc_sdk.errors import ConfigError, DataError
+
+
+class UnitTests(SingleJudge):
+    """Runs the program in an answer with the prompt's tests, in the sandbox of aamc-agents; the quality is the share of tests that pass.
+
+    Raises:
+        ConfigError: aamc-agents is not installed, or the kernel here does not confine programs.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from aamc_agents import sandbox
+        except ImportError as error:
+            raise ConfigError("the judge tests needs the sandbox of aamc-agents; install it: pip install 'aamc-models[tests]'") from error
+        if not sandbox.machine_fences().fenced_by_kernel:
+            raise ConfigError(
+                "the judge tests runs models' programs, and the kernel here does not confine them; use Linux with Landlock and libseccomp"
+            )
+        self._sandbox = sandbox
+        self._places = asyncio.Semaphore(os.cpu_count() or 1)
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Check that each prompt has tests.
+
+        Raises:
+            DataError: One has none.
+        """
+        for prompt in prompts:
+            if not prompt.tests:
+                raise DataError(f"{prompt.location} has no {TESTS_FIELD!r}; add Python programs that fail by an error, such as assert f(2) == 4")
+
+    async def quality(self, prompt: Prompt, answer: str) -> float:
+        """Return the share of tests that pass."""
+        program = self._sandbox.code_in(answer)
+        passed = [await self._passes(program, test) for test in prompt.tests]
+        return sum(passed) / len(passed)
+
+    async def _passes(self, program: str, test: str) -> bool:
+        end = secrets.token_hex(16)  # printed after the test: a program that ends the process before has not passed it
+        async with self._places:  # no more programs at once than processors, so that none runs out of time while it waits
+            ran = await self._sandbox.run_python([program, test, f"print('\\n{end}')"], self._sandbox.Limits())
+        return ran.error is None and ran.printed.splitlines()[-1:] == [end]
+
+
+class Callback(SingleJudge):
+    """Calls ``function(row, answer)`` of a user's module; it may be asynchronous, and returns the quality, or None if it is unknown.
+
+    Args:
+        path: ``MODULE:FUNCTION``; the module is looked for in the working folder too.
+
+    Raises:
+        ConfigError: There is no such function.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._function = _function(path)
+
+    async def quality(self, prompt: Prompt, answer: str) -> float | None:
+        """Return the function's value.
+
+        Raises:
+            DataError: The function fails, or its value is not from 0 to 1.
+        """
+        try:
+            value = await self._call(prompt.row, answer)
+        except Exception as error:  # a user's function may raise anything
+            raise DataError(f"{prompt.location}: {self._path} failed: {type(error).__name__}: {error}; mend it, and run the command again") from error
+        if value is None:
+            return None
+        number = float(value) if isinstance(value, int | float) else math.nan
+        if not 0 <= number <= 1:
+            raise DataError(f"{prompt.location}: {self._path} must return a number from 0 to 1, or None, not {value!r:.80}")
+        return number
+
+    async def _call(self, row: Mapping[str, Any], answer: str) -> Any:
+        if inspect.iscoroutinefunction(self._function):
+            return await self._function(row, answer)
+        return await asyncio.get_running_loop().run_in_executor(None, self._function, row, answer)
+
+
+def _function(path: str) -> Callable[[Mapping[str, Any], str], Any]:
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise ConfigError(f"--judge python: must name MODULE:FUNCTION, such as python:my_judge:score, not {path!r}")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a user's module may raise anything
+        raise ConfigError(f"--judge python:{path} cannot be imported: {type(error).__name__}: {error}") from error
+    if not callable(function):
+        raise ConfigError(f"--judge python:{path} must name a function(row, answer), not {function!r:.80}")
+    return function  # type: ignore[no-any-return]  # the user's own

@@ -1,0 +1,81 @@
+"""Judges ``exact`` and ``numeric``: they compare with the right answer."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from aamc_models.collect.judges.interface import SingleJudge
+from aamc_models.collect.prompts import ANSWER_FIELDS, Prompt
+from aamc_sdk.errors import DataError, one_of
+
+_FINAL = re.compile(r"answer(?: is)?\s*:?\**:?\s*", re.IGNORECASE)
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
+_NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_ROUNDING = 1e-6
+"""Relative difference of numbers that are the same."""
+
+
+class ReferenceJudge(SingleJudge):
+    """Compares each answer with the right ones."""
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Check that each prompt has a right answer.
+
+        Raises:
+            DataError: One has none.
+        """
+        for prompt in prompts:
+            if not prompt.answers:
+                raise DataError(f"{prompt.location} has no right answer ({one_of(ANSWER_FIELDS)}); add one, or name its field with --answer-field")
+
+
+class Exact(ReferenceJudge):
+    """Right are the same words: the whole answer, or what follows its last "answer:" or stands in its last box."""
+
+    async def quality(self, prompt: Prompt, answer: str) -> float:
+        """Return 1 for a right answer, else 0."""
+        wanted = {_words(reference) for reference in prompt.answers}
+        return float(any(_words(part) in wanted for part in _final_parts(answer)))
+
+
+class Numeric(ReferenceJudge):
+    """Right is the same number: the last one of the answer."""
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Check that each prompt has a number as the right answer.
+
+        Raises:
+            DataError: One has none.
+        """
+        super().check(prompts)
+        for prompt in prompts:
+            if any(last_number(reference) is None for reference in prompt.answers):
+                raise DataError(
+                    f"{prompt.location}: the right answer must have a number, not {prompt.answers[0]!r:.80}; use the judge exact for words"
+                )
+
+    async def quality(self, prompt: Prompt, answer: str) -> float:
+        """Return 1 for a right answer, else 0."""
+        found = last_number(answer)
+        wanted = [last_number(reference) for reference in prompt.answers]
+        return float(found is not None and any(one is not None and math.isclose(found, one, rel_tol=_ROUNDING, abs_tol=1e-9) for one in wanted))
+
+
+def last_number(text: str) -> float | None:
+    """Return the last number of a text, the one in its last box if there is a box; None without any."""
+    boxed = _BOXED.findall(text)
+    found = _NUMBER.findall((boxed[-1] if boxed else text).replace("\u2212", "-"))
+    return float(found[-1].replace(",", "")) if found else None
+
+
+def _final_parts(answer: str) -> list[str]:
+    boxed = _BOXED.findall(answer)
+    return [answer, _FINAL.split(answer)[-1], *boxed[-1:]]
+
+
+def _words(text: str) -> str:
+    """Return a text without what does not change its meaning: case, spaces, quotes, emphasis and a full stop around it."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(" \t.\"'`*$")

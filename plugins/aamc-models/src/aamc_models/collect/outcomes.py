@@ -1,0 +1,139 @@
+"""The result of a collection: rows of the format ``outcomes``, and figures by candidate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import yaml
+
+from aamc_models.collect.collector import Collection, Collector
+from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, Entry, Ledger
+from aamc_models.collect.prompts import Prompt
+from aamc_sdk.errors import OutputError, one_of
+from aamc_sdk.routing import pool_to, read_pool
+from aamc_sdk.storage import to_json, write_text
+from aamc_sdk.types import Pool, wilson_interval
+
+POOL_FILE = "pool.yaml"
+"""The file beside the outcomes with the candidates' prices, descriptions and endpoints, which ``aamc run`` reads too."""
+
+
+def outcome_rows(prompts: Sequence[Prompt], plan: Collection, collector: Collector) -> list[dict[str, Any]]:
+    """Return a row for each prompt that was judged; a candidate whose call failed has an unknown quality."""
+    rows = []
+    for prompt in prompts:
+        answers, qualities = collector.answers.get(prompt.text, {}), collector.qualities.get(prompt.text)
+        if qualities is None or not answers:
+            continue
+        category = prompt.row.get("category")
+        known = {"category": category if isinstance(category, str) else None, "reference": prompt.answers[0] if prompt.answers else None}
+        cells = {name: _cell(answers.get(name), qualities.get(name)) for name in plan.pool.names}
+        rows.append({"query": prompt.text, **{key: value for key, value in known.items() if value is not None}, "outcomes": cells})
+    return rows
+
+
+def _cell(entry: Entry | None, quality: float | None) -> dict[str, Any]:
+    if entry is None:
+        return {"quality": None}
+    figures = {
+        "quality": quality,
+        "cost_usd": None if math.isnan(entry.cost_usd) else entry.cost_usd,
+        "latency_ms": entry.latency_ms,
+        "prompt_tokens": entry.prompt_tokens,
+        "output_tokens": entry.output_tokens,
+        "response": entry.text,
+    }
+    return {key: value for key, value in figures.items() if value is not None or key == "quality"}
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], pool: Pool) -> None:
+    """Write the outcomes, and the pool beside them unless it is there; each whole or not at all."""
+    beside = path.parent / POOL_FILE
+    if not beside.exists():
+        write_text(beside, yaml.safe_dump(pool_to(pool), sort_keys=False, allow_unicode=True))
+    write_text(path, "".join(to_json(row) + "\n" for row in rows))
+
+
+def check_place(path: Path, ledger: Path, pool: Pool) -> None:
+    """Check, before the first call, that the result can be written and read.
+
+    Raises:
+        OutputError: The file is another one's, or another pool lies beside it.
+    """
+    if path.suffix != ".jsonl":
+        raise OutputError(f"outcomes are JSON lines; name a file that ends in .jsonl with --out, not {path.name!r}")
+    if path.exists() and not ledger.exists():
+        raise OutputError(f"{path} exists, and no collection made it (there is no {ledger}); choose another file with --out")
+    beside = path.parent / POOL_FILE
+    if beside.exists() and set(read_pool(beside).names) != set(pool.names):
+        raise OutputError(
+            f"{beside} is read with the outcomes, but has other candidates than those asked ({one_of(pool.names)}); name another folder with --out"
+        )
+
+
+def figures(rows: Sequence[Mapping[str, Any]], plan: Collection, collector: Collector, ledger: Ledger) -> dict[str, dict[str, Any]]:
+    """Return each candidate's figures: judged answers, mean quality with its 95% interval, cost and latency, failed and cut answers."""
+    found = {}
+    for name in plan.pool.names:
+        cells = [row["outcomes"][name] for row in rows]
+        qualities = [cell["quality"] for cell in cells if cell["quality"] is not None]
+        entries = [answers[name] for answers in collector.answers.values() if name in answers]
+        mean = sum(qualities) / len(qualities) if qualities else math.nan
+        found[name] = {
+            "n": len(qualities),
+            "quality": mean,
+            "quality_ci95": wilson_interval(mean, len(qualities)),
+            "mean_cost_usd": _mean([entry.cost_usd for entry in entries]),
+            "mean_latency_ms": _mean([entry.latency_ms for entry in entries]),
+            "mean_output_tokens": _mean([float(entry.output_tokens) for entry in entries if entry.output_tokens is not None]),
+            "failed": collector.failed[name],
+            "cut": sum(entry.finish_reason in ("length", "max_tokens") for entry in entries),
+        }
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+@attrs.frozen(kw_only=True)
+class Costs:
+    """What the calls of a ledger have cost in USD.
+
+    Attributes:
+        answers: The answers.
+        judge: The judge's verdicts.
+        failed: Failed and cancelled calls of both.
+        unknown: Number of answers and verdicts whose cost is unknown.
+        lost: Number of calls under way when the process was killed.
+        charged: What counts against the budget: calls of unknown cost at their maximum.
+    """
+
+    answers: float
+    judge: float
+    failed: float
+    unknown: int
+    lost: int
+    charged: float
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Costs:
+        """Return the costs of a ledger."""
+
+        def total(kind: str | None, *, ok: bool) -> float:
+            chosen = (entry for entry in ledger.entries if kind in (None, entry.kind) and (entry.status == "ok") == ok)
+            return sum(entry.cost_usd for entry in chosen if not math.isnan(entry.cost_usd))
+
+        return cls(
+            answers=total(ANSWER, ok=True),
+            judge=total(VERDICT, ok=True),
+            failed=total(None, ok=False),
+            unknown=sum(math.isnan(entry.cost_usd) and entry.status == "ok" for entry in ledger.entries),
+            lost=sum(entry.status == LOST for entry in ledger.entries),
+            charged=sum(entry.charged_usd for entry in ledger.entries),
+        )

@@ -1,0 +1,208 @@
+"""``aamc models check``: calls each model of a pool once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from aamc_sdk.cli import JSON, RUN, Number, plugins_of, print_table, write_json_line
+
+if TYPE_CHECKING:
+    from aamc_sdk.interfaces import Chunk
+    from aamc_sdk.plugins import Plugins
+    from aamc_sdk.serving import Call, ModelClient
+    from aamc_sdk.types import Candidate, Endpoint, Pool
+
+PROMPT = "Reply with the single word: ready"
+_SHOWN = 300
+"""Maximum characters of an error in the table."""
+
+
+@attrs.frozen(kw_only=True)
+class Checked:
+    """The result of one call.
+
+    Attributes:
+        candidate: The candidate's name.
+        provider: Its endpoint's provider; ``""`` without an endpoint.
+        model: The model's name on the server.
+        ok: Whether it answered.
+        text: The answer.
+        error: Why it did not; None if it did.
+        kind: The error's kind, see :class:`aamc_sdk.errors.ProviderError`; ``""`` without one.
+        latency_ms: Time until the whole answer.
+        first_token_ms: Time until the first piece of it; NaN without.
+        prompt_tokens: Tokens of the prompt; None if unknown.
+        output_tokens: Tokens of the answer; None if unknown.
+        cost_usd: The cost in USD; NaN if unknown.
+        advice: What to mend; ``""`` if nothing.
+    """
+
+    candidate: str
+    provider: str = ""
+    model: str = ""
+    ok: bool = False
+    text: str = ""
+    error: str | None = None
+    kind: str = ""
+    latency_ms: float = math.nan
+    first_token_ms: float = math.nan
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float = math.nan
+    advice: str = ""
+
+
+@click.command("check", short_help="Call each model of a pool once, and say what to mend.")
+@click.option("--pool", metavar="NAME|FILE", help="Models to call (default: those of the run).")
+@RUN
+@click.option("--timeout", "seconds", type=Number(min=0.001), default=60.0, show_default=True, help="Seconds to wait for each answer.")
+@JSON
+@click.pass_context
+def check(ctx: click.Context, pool: str | None, run: Path, seconds: float, as_json: bool) -> None:
+    """Call each model of the pool once with a short prompt, all side by side: errors, latency, tokens, cost, and what to mend.
+
+    The exit status is 1 if a model does not answer.
+
+    Example: aamc models check --pool examples/pools/openai.yaml
+    """
+    from aamc_sdk.routing import find_pool
+    from aamc_sdk.serving import Run
+
+    plugins = plugins_of(ctx)
+    found = asyncio.run(check_pool(Run.open(run).pool if pool is None else find_pool(pool, plugins), plugins, seconds))
+    failed = [row for row in found if not row.ok]
+    if as_json:
+        write_json_line({"schema": 1, "ok": not failed, "models": [attrs.asdict(row) for row in found]})
+    else:
+        _show(found)
+        click.echo(f"{len(found) - len(failed)} of {len(found)} answered", err=True)
+    ctx.exit(1 if failed else 0)
+
+
+async def check_pool(pool: Pool, plugins: Plugins, seconds: float) -> list[Checked]:
+    """Call each candidate of a pool once, side by side.
+
+    Args:
+        pool: The candidates.
+        plugins: The plugins that offer providers.
+        seconds: The timeout of each call.
+    """
+    from aamc_sdk.serving import DefaultSettings, ModelClient, make_services
+
+    models = make_services(pool, plugins, DefaultSettings()).models
+    assert isinstance(models, ModelClient)
+    try:
+        return await asyncio.gather(*(_check(models, candidate, seconds) for candidate in pool))
+    finally:
+        await models.close()
+
+
+async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> Checked:
+    from aamc_sdk.errors import AamcError, ProviderError
+    from aamc_sdk.types import Endpoint
+
+    given = getattr(candidate, "endpoint", None)
+    if given is None:
+        return Checked(
+            candidate=candidate.name, error="it has no endpoint", advice="add an endpoint to the pool file, such as {provider: openai, ...}"
+        )
+    endpoint = Endpoint.of(given)
+    about: dict[str, Any] = {"provider": endpoint.provider, "model": str(endpoint.options.get("model") or candidate.name)}
+    pieces: list[Chunk] = []
+    call = models.attempt(candidate)
+    try:
+        provider, parameters = models.provider(candidate), getattr(candidate, "parameters", {})
+        async with call:
+            await asyncio.wait_for(_collect(provider.stream(candidate, [{"role": "user", "content": PROMPT}], **parameters), call, pieces), seconds)
+    except AamcError as error:
+        late = isinstance(error.__cause__, asyncio.TimeoutError)
+        message, kind = _without_advice(str(error)), getattr(error, "kind", "configuration")
+        if late and isinstance(error, ProviderError):
+            message, kind = f"no whole answer in {seconds:g} s", "timeout"
+        return Checked(candidate=candidate.name, **about, error=message, kind=kind, latency_ms=call.latency_ms, advice=_advice(endpoint, kind, error))
+    text = "".join(piece.content for piece in pieces)
+    return Checked(
+        candidate=candidate.name,
+        **about,
+        ok=True,
+        text=text,
+        latency_ms=call.latency_ms,
+        first_token_ms=call.first_token_ms,
+        prompt_tokens=call.usage.prompt_tokens,
+        output_tokens=call.usage.output_tokens,
+        cost_usd=call.cost_usd,
+        advice=_advice_on_cost(candidate, call),
+    )
+
+
+async def _collect(stream: AsyncIterator[Chunk], call: Call, pieces: list[Chunk]) -> None:
+    async for chunk in stream:
+        call.note(chunk)
+        pieces.append(chunk)
+
+
+def _without_advice(message: str) -> str:
+    """Return a provider's message without its general advice, in whose place a more specific one stands here."""
+    from aamc_sdk.errors import split_advice
+
+    wrong, advice = split_advice(message)
+    return wrong if advice.startswith("check base_url") else message
+
+
+def _advice(endpoint: Endpoint, kind: str, error: Exception) -> str:
+    """Return what to do about an error."""
+    key, address = endpoint.options.get("api_key_env"), endpoint.options.get("base_url", "")
+    key = key or {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}.get(endpoint.provider, "")
+    if kind == "authentication" and key:
+        return f"check the key in ${key}" if os.environ.get(key) else f"set ${key} to your API key"
+    if kind == "request" and getattr(error, "status", None) == 404:
+        return "check the endpoint's model, and the end of its base_url, usually /v1"
+    advice = {
+        "authentication": "set api_key_env of the endpoint to the variable with your API key",
+        "connection": f"check that the server runs, and base_url {address}".rstrip(),
+        "timeout": "check that the server is not overloaded, or give it longer with --timeout",
+        "rate_limit": "wait, or set requests_per_minute and tokens_per_minute of the endpoint to your limits",
+        "server": "try again later; if it stays, ask the vendor",
+        "protocol": "check that base_url is the address of the API, usually with /v1 at its end",
+        "request": "check the endpoint's model and the candidate's parameters",
+        "configuration": "correct the pool file",
+    }
+    return advice.get(kind, "check base_url, model and key")
+
+
+def _advice_on_cost(candidate: Candidate, call: Call) -> str:
+    if not math.isnan(call.cost_usd):
+        return ""
+    if getattr(candidate, "prices", None) is None:
+        return "its cost is unknown: add prices, as aamc models prices does"
+    return "its cost is unknown: the server reports no tokens"
+
+
+def _show(found: Sequence[Checked]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("candidate")
+    table.add_column("", no_wrap=True)
+    for heading in ("latency (ms)", "first (ms)", "tokens", "cost (USD)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("to mend")
+    for row in found:
+        tokens = "-" if row.output_tokens is None else f"{row.prompt_tokens or 0}+{row.output_tokens}"
+        mend = "; ".join(filter(None, (" ".join((row.error or "").split())[:_SHOWN], row.advice)))
+        figures = (_number(row.latency_ms, "{:,.0f}"), _number(row.first_token_ms, "{:,.0f}"), tokens, _number(row.cost_usd, "{:.2g}"))
+        table.add_row(row.candidate, "ok" if row.ok else "ERROR", *figures, mend, style=None if row.ok else "bold")
+    print_table(table)
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else form.format(value)

@@ -1,0 +1,266 @@
+"""``aamc data collect``: a first outcome dataset from a user's own models."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from aamc_sdk.cli import JSON, InputFile, Number, plugins_of, print_table, progress, split_names, write_json_line
+
+if TYPE_CHECKING:
+    from aamc_models.collect import Collection, Collector, Ledger, Prompt
+    from aamc_models.collect.estimate import Estimate
+    from aamc_sdk.errors import AamcError
+    from aamc_sdk.plugins import Plugins
+    from aamc_sdk.serving import ModelClient
+
+NO_LIMIT = float("inf")
+
+
+@click.command("collect", short_help="Ask your models your questions, judge the answers, and write outcomes.")
+@click.option("--pool", required=True, metavar="NAME|FILE", help="Models to ask.")
+@click.option("--prompts", "source", required=True, type=InputFile(), help="Prompts: .jsonl, .csv, or .txt with one a line.")
+@click.option("--judge", "spec", required=True, metavar="SPEC", help="Scores the answers: exact, numeric, tests, python:MODULE:FUNCTION, model:NAME.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write, such as outcomes.jsonl.")
+@click.option("--candidates", metavar="A,B,...", help="Ask only these models of the pool (default: all).")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only the first prompts (default: all).")
+@click.option(
+    "--budget-usd", type=Number(min=0), default=NO_LIMIT, metavar="USD", help="Stop before more is spent, restarts included (default: no limit)."
+)
+@click.option("--allow-unknown-cost", is_flag=True, help="Also call models without prices; their cost counts as 0.")
+@click.option("--concurrency", type=click.IntRange(min=1), default=4, show_default=True, help="Maximum number of calls at once.")
+@click.option("--max-tokens", type=click.IntRange(min=1), default=4096, show_default=True, help="Maximum tokens of an answer.")
+@click.option(
+    "--option", "assignments", multiple=True, metavar="KEY=VALUE", help="Request parameter of every answer, such as temperature=0; repeatable."
+)
+@click.option("--prompt-field", metavar="NAME", help="Field of the prompt (default: prompt, query, question, text or input).")
+@click.option("--answer-field", metavar="NAME", help="Field of the right answer (default: answer, reference, expected or target).")
+@click.option("--dry-run", is_flag=True, help="Estimate the cost, and call no model.")
+@JSON
+@click.pass_context
+def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Ask each model of the pool each prompt, judge the answers, and write the outcomes for aamc run --dataset outcomes:FILE.
+
+    Every call is kept in a ledger beside the file. The same command again goes on where the last one stopped, and pays for no answer twice.
+
+    Example: aamc data collect --pool pool.yaml --prompts questions.jsonl --judge exact --out outcomes.jsonl --budget-usd 5
+    """
+    from aamc_models.collect.ledger import Ledger
+    from aamc_models.collect.outcomes import check_place
+    from aamc_models.collect.prompts import read_prompts, without_repeats
+    from aamc_sdk.errors import quantity
+
+    plugins = plugins_of(ctx)
+    read = read_prompts(source, prompt_field=given["prompt_field"], answer_field=given["answer_field"])
+    prompts = without_repeats(read)[:limit]
+    if len(prompts) < min(len(read), limit or len(read)):
+        click.echo(f"{quantity(len(read) - len(without_repeats(read)), 'repeated prompt')} left out", err=True)
+    plan, models = _plan(plugins, given)
+    plan.judge.check(prompts)
+    folder = out.with_suffix(".ledger")
+    check_place(out, folder, plan.pool)
+    with Ledger.open(folder) as ledger:
+        asyncio.run(_collect(_Job(plan, models, ledger, prompts, out), dry_run=dry_run, as_json=as_json))
+
+
+@attrs.frozen
+class _Job:
+    plan: Collection
+    models: ModelClient
+    ledger: Ledger
+    prompts: Sequence[Prompt]
+    out: Path
+
+
+def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, ModelClient]:
+    """Return the plan and the client for its models.
+
+    Raises:
+        PoolError: A model has no endpoint, or no prices.
+    """
+    from aamc_models.collect import Collection, make_judge
+    from aamc_sdk.config import set_option
+    from aamc_sdk.errors import ConfigError, PoolError, one_of
+    from aamc_sdk.routing import find_pool
+    from aamc_sdk.serving import DefaultSettings, ModelClient, make_services
+    from aamc_sdk.types import ModelSpec
+
+    pool = find_pool(given["pool"], plugins)
+    asked = pool if given["candidates"] is None else pool.subset(split_names(given["candidates"], "--candidates", "small,large"))
+    judge = make_judge(given["spec"], pool, asked)
+    judging = None if judge.model is None else pool.candidates[pool.index(judge.model)]
+    models = make_services(pool, plugins, DefaultSettings()).models
+    assert isinstance(models, ModelClient)
+    called = [*asked, *([] if judging is None else [judging])]
+    for candidate in called:
+        models.provider(candidate)
+    unpriced = {candidate.name for candidate in called if getattr(candidate, "prices", None) is None}
+    if unpriced and not given["allow_unknown_cost"]:
+        raise PoolError(
+            f"without prices the cost of {one_of(unpriced)} is unknown; add them with aamc models prices, or allow it with --allow-unknown-cost"
+        )
+    options: dict[str, Any] = {}
+    for assignment in given["assignments"]:
+        if "=" not in assignment:
+            raise ConfigError(f"--option must be KEY=VALUE such as temperature=0, not {assignment!r}")
+        set_option(options, assignment)
+    limits = {"max_tokens": given["max_tokens"], "concurrency": given["concurrency"], "budget_usd": given["budget_usd"]}
+    judging = judging if isinstance(judging, ModelSpec) else None
+    return Collection(pool=asked, judge=judge, judge_model=judging, options=options, **limits), models
+
+
+async def _collect(job: _Job, *, dry_run: bool, as_json: bool) -> None:
+    """Estimate, ask and judge, and write what is judged, also after an error or an interruption.
+
+    Raises:
+        DataError: Calls failed, or the budget ended before the last prompt.
+        Interrupted: The user stopped it.
+    """
+    from aamc_models.collect.collector import Collector
+    from aamc_models.collect.estimate import estimate
+
+    collector = Collector(job.plan, job.models, job.ledger)
+    found = await estimate(job.plan, collector, job.ledger, job.prompts)
+    _show_estimate(found, job)
+    if dry_run:
+        if as_json:
+            write_json_line({"schema": 1, "estimate": attrs.asdict(found)})
+        return
+    try:
+        with progress() as shown, _stop_on_signals(collector):
+            shown.start("prompts", len(job.prompts))
+            await collector.run(job.prompts, lambda: shown.advance(1, usd=collector.budget.spent_usd))
+    finally:
+        document = _write(job, collector)
+        await job.models.close()
+    error = _problem(job, collector)
+    document |= {"estimate": attrs.asdict(found)}
+    if error is not None:
+        error.document = {**document, "error": {"type": type(error).__name__, "message": str(error), "hint": "run the same command again"}}
+    if not as_json:
+        _show(document)
+    elif error is None:
+        write_json_line(document)
+    if error is not None:
+        raise error
+
+
+class _stop_on_signals:  # noqa: N801  # used as a function is
+    """Stop gracefully at the first Ctrl-C: calls under way are finished and kept. The second one ends it at once."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def __enter__(self) -> None:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+        def stop() -> None:
+            if self._collector.stopped and task is not None:
+                task.cancel()
+            else:
+                click.echo("\nfinishing the calls under way; press Ctrl-C again to abandon them", err=True)
+            self._collector.stop("an interruption")
+
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or a thread other than the main one
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stop)
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().remove_signal_handler(number)
+
+
+def _show_estimate(found: Estimate, job: _Job) -> None:
+    from aamc_sdk.errors import quantity
+
+    answers = f"{quantity(found.answers, 'answer')} to ask for ({found.known:,} known)"
+    verdicts = f" and up to {quantity(found.verdicts, 'verdict')}" if job.plan.judge_model is not None else ""
+    models = quantity(len(job.plan.pool), "model")
+    click.echo(f"{quantity(len(job.prompts), 'prompt')}, {models}: {answers}{verdicts}", err=True)
+    judge = f" ({found.judge_usd:.2g} of it for the judge)" if job.plan.judge_model is not None else ""
+    expected = found.answers_usd + found.judge_usd
+    click.echo(f"estimated cost: {expected:.3g} USD{judge}, at most {found.maximum_usd:.3g} USD; spent so far: {found.spent_usd:.3g} USD", err=True)
+    unpriced = [candidate.name for candidate in job.plan.candidates if candidate.prices is None]
+    if unpriced:
+        click.echo(f"without the cost of {', '.join(unpriced)}, which is unknown", err=True)
+    if expected > job.plan.budget_usd - found.spent_usd:
+        click.echo(f"the budget of {job.plan.budget_usd:g} USD will not suffice for all; it stops before more is spent", err=True)
+
+
+def _write(job: _Job, collector: Collector) -> dict[str, Any]:
+    """Write the outcomes, and return the report."""
+    from aamc_models.collect.outcomes import Costs, figures, outcome_rows, write_rows
+
+    rows = outcome_rows(job.prompts, job.plan, collector)
+    if rows:
+        write_rows(job.out, rows, job.plan.pool)
+    costs = Costs.of(job.ledger)
+    return {
+        "schema": 1,
+        "out": job.out if rows else None,
+        "ledger": job.ledger.path,
+        "prompts": len(job.prompts),
+        "rows": len(rows),
+        "finished": len(rows) == len(job.prompts) and not collector.failed,
+        "cost_usd": costs.answers + costs.judge + costs.failed,
+        "judge_cost_usd": costs.judge,
+        "costs": attrs.asdict(costs),
+        "candidates": figures(rows, job.plan, collector, job.ledger),
+        "failed": dict(collector.failed),
+        "given_up": collector.given_up,
+    }
+
+
+def _problem(job: _Job, collector: Collector) -> AamcError | None:
+    """Return why the collection is not complete; None if it is."""
+    from aamc_sdk.errors import DataError, Interrupted, ProviderError, quantity
+
+    done = f"{len(collector.qualities)} of {len(job.prompts)} prompts are judged"
+    if collector.stopped == "an interruption":
+        return Interrupted(f"interrupted: {done}; run the same command again to go on")
+    if collector.stopped == "the budget":
+        return DataError(f"the budget of {job.plan.budget_usd:g} USD is used up: {done}; raise --budget-usd, and run the same command again")
+    if collector.failed:
+        last = next(iter(collector.given_up.values()), next((e.error for e in reversed(job.ledger.entries) if e.error), ""))
+        calls = quantity(collector.failed.total(), "call")
+        return ProviderError(f"{calls} failed, the last with: {last}; mend it (aamc models check), and run the same command again")
+    return None
+
+
+def _show(document: Mapping[str, Any]) -> None:
+    """Print the table of candidates, and the costs."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from aamc_sdk.cli import INTERVALS
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=INTERVALS)
+    table.add_column("candidate")
+    for heading in ("n", "quality", "USD per 1,000", "latency (ms)", "failed", "cut"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, row in document["candidates"].items():
+        low, high = row["quality_ci95"]
+        quality = "-" if row["n"] == 0 else f"{row['quality']:.1%}\n{low:.1%} to {high:.1%}"
+        cost = "unknown" if row["mean_cost_usd"] != row["mean_cost_usd"] else f"{1000 * row['mean_cost_usd']:.3g}"
+        latency = "-" if row["mean_latency_ms"] != row["mean_latency_ms"] else f"{row['mean_latency_ms']:,.0f}"
+        table.add_row(name, str(row["n"]), quality, cost, latency, str(row["failed"]), str(row["cut"]))
+    print_table(table)
+    _show_costs(document)
+
+
+def _show_costs(document: Mapping[str, Any]) -> None:
+    costs: dict[str, Any] = document["costs"]
+    judge = f", {costs['judge']:.3g} of it for the judge" if costs["judge"] else ""
+    unknown = f"; the cost of {costs['unknown']} calls is unknown" if costs["unknown"] else ""
+    lost = f"; {costs['lost']} calls were under way when it was killed, and count at their maximum cost" if costs["lost"] else ""
+    click.echo(f"cost: {document['cost_usd']:.3g} USD{judge}{unknown}{lost}. Every call is in {document['ledger']}", err=True)
+    if document["out"] is not None:
+        click.echo(f"Wrote {document['rows']} rows. Compare routers on them with: aamc run --dataset outcomes:{document['out']}", err=True)

@@ -1,0 +1,67 @@
+"""``aamc models prices``: fills a pool file with list prices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aamc_sdk.cli import JSON, InputFile, print_table, write_json_line
+
+if TYPE_CHECKING:
+    from aamc_models.prices.pool_file import Priced
+
+
+@click.command("prices", short_help="Fill a pool file with list prices.")
+@click.argument("pool", type=InputFile())
+@click.option(
+    "--prices", "source", type=InputFile(), help="LiteLLM's model_prices_and_context_window.json (default: that of the installed package litellm)."
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write (default: POOL itself).")
+@click.option("--replace", is_flag=True, help="Overwrite prices that POOL has.")
+@JSON
+def prices(pool: Path, source: Path | None, out: Path | None, replace: bool, as_json: bool) -> None:
+    """Fill prices, context windows and abilities into the pool file POOL, by its endpoints' models, from LiteLLM's price map.
+
+    Comments and all other keys stay as they are, and so do prices that POOL has. Each filled price gets a comment with the date.
+
+    Example: aamc models prices pool.yaml --prices model_prices_and_context_window.json
+    """
+    import attrs
+
+    from aamc_models.prices.pool_file import PoolFile
+    from aamc_models.prices.price_map import PriceMap
+    from aamc_sdk.storage import write_text
+
+    listed, file = PriceMap.read(source), PoolFile(pool)
+    found = file.fill(listed, datetime.now(timezone.utc).date(), replace=replace)
+    target = (out or pool).resolve()  # a link stays one
+    write_text(target, file.text())
+    unpriced = [row.candidate for row in found if not row.has_prices]
+    if as_json:
+        write_json_line(
+            {"schema": 1, "out": out or pool, "source": listed.source, "candidates": [attrs.asdict(row) for row in found], "unpriced": unpriced}
+        )
+        return
+    _show(found)
+    click.echo(f"Wrote {out or pool} with prices of {listed.source}.", err=True)
+    if tiered := [row.candidate for row in found if row.tiered]:
+        click.echo(f"Very long prompts cost more than the listed price: {', '.join(tiered)}.", err=True)
+    if unpriced:
+        click.echo(f"Without a price, so of unknown cost: {', '.join(unpriced)}. Add prices: {{input: ..., output: ...}} to each by hand.", err=True)
+
+
+def _show(found: Sequence[Priced]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("candidate", "prices", "model in the map"):
+        table.add_column(heading)
+    for row in found:
+        alike = f"none; alike: {', '.join(row.others)}" if row.others else "none"
+        table.add_row(row.candidate, row.status, row.model or alike)
+    print_table(table)

@@ -1,0 +1,55 @@
+"""Conversions between the dialects of model APIs, as pure functions and small classes without I/O.
+
+The dialects are ``chat`` (OpenAI's chat completions), ``messages`` (Anthropic's), ``responses`` (OpenAI's) and ``completions`` (OpenAI's older
+one). ``chat`` is the canonical form: every other conversion goes through it. Bodies are JSON objects. Input of the wrong form raises a
+:class:`aamc_sdk.errors.DataError` that names the field, and nothing else.
+"""
+
+from __future__ import annotations
+
+from aamc_models.dialects.conversations.conversation import Conversation, conversation_of
+from aamc_models.dialects.conversions import (
+    DIALECTS,
+    Converted,
+    answer_from_chat,
+    answer_to_chat,
+    convert_answer,
+    convert_request,
+    from_chat,
+    to_chat,
+)
+from aamc_models.dialects.error_bodies import error_body, error_event, json_object
+from aamc_models.dialects.events import DONE, event_of
+from aamc_models.dialects.foreign_state import foreign_state, without_foreign_state
+from aamc_models.dialects.stream_converter import StreamConverter
+from aamc_models.dialects.stream_monitor import Seen, StreamMonitor
+from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
+
+__all__ = [
+    "DIALECTS",
+    "DONE",
+    "Conversation",
+    "Converted",
+    "Seen",
+    "StreamConverter",
+    "StreamMonitor",
+    "answer_from_chat",
+    "answer_to_chat",
+    "conversation_of",
+    "convert_answer",
+    "convert_request",
+    "error_body",
+    "error_event",
+    "event_of",
+    "foreign_state",
+    "from_chat",
+    "json_object",
+    "reported_cost",
+    "to_chat",
+    "usage_object",
+    "usage_of",
+    "wants_usage",
+    "with_usage",
+    "without_foreign_state",
+    "without_usage",
+]

@@ -1,0 +1,1 @@
+"""OpenAI's chat, the canonical form."""

@@ -1,0 +1,60 @@
+"""Chat completions: their frame, and their first choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aamc_models.dialects.content import chosen, identity
+from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text
+from aamc_models.dialects.token_usage import reported_cost
+
+
+def chat_answer(source: JSON, choices: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
+    """Return a chat completion with the id, the model, the time and the reported cost of an answer in another dialect.
+
+    Raises:
+        DataError: A field has a wrong type.
+    """
+    created = source.get("created", source.get("created_at"))
+    cost = reported_cost("chat", source)
+    return {
+        "id": identity(source.get("id"), "chatcmpl-"),
+        "object": "chat.completion",
+        "created": int(created) if isinstance(created, int | float) and 0 <= created < 1e12 else 0,
+        "model": optional_text(source.get("model"), "model"),
+        "choices": choices,
+        "usage": usage if cost != cost else {**usage, "cost": cost},
+    }
+
+
+def first_choice(answer: JSON) -> dict[str, Any]:
+    """Return the first choice of a chat completion.
+
+    Raises:
+        DataError: It has none.
+    """
+    choices = items(answer.get("choices"), "choices")
+    return mapping(choices[0] if choices else None, "choices[0]")
+
+
+def reasoning_of(message: JSON) -> str:
+    """Return the reasoning of a chat message or delta, by the names that servers give it.
+
+    Raises:
+        DataError: It is no text.
+    """
+    for name in ("reasoning_content", "reasoning"):
+        if message.get(name) is not None:
+            return optional_text(message[name], name)
+    return ""
+
+
+def named_answer(answer: JSON, model: str) -> dict[str, Any]:
+    """Return a chat completion with another model's name, unless that is empty.
+
+    Raises:
+        DataError: It has no choices.
+    """
+    for field, choice in objects(answer.get("choices"), "choices"):
+        mapping(choice.get("message"), f"{field}.message")
+    return {**answer, **({"model": model} if model else chosen(answer, "model"))}

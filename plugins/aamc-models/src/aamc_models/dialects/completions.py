@@ -1,0 +1,160 @@
+"""OpenAI's older completions, and chat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from aamc_models.dialects.chat.answer import chat_answer
+from aamc_models.dialects.chat.chunks import ChunkFrame, error_of
+from aamc_models.dialects.chat.stream import EventWriter
+from aamc_models.dialects.content import Dropped, chosen, identity, is_set, text_of
+from aamc_models.dialects.error_bodies import error_event
+from aamc_models.dialects.events import event_of
+from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
+
+_SAME = (
+    *("model", "stream", "stream_options", "max_tokens", "temperature", "top_p", "n", "stop", "seed", "user"),
+    *("presence_penalty", "frequency_penalty", "logit_bias"),
+)
+_SPEAKERS = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant", "tool": "Tool", "function": "Tool"}
+
+
+def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
+    """Return a request for completions as canonical chat.
+
+    Raises:
+        DataError: A field has a wrong type or value.
+    """
+    prompt = body.get("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1:
+        prompt = prompt[0]
+    if not isinstance(prompt, str):
+        raise wrong("prompt", "one text, as only that can be sent to a chat model", prompt)
+    dropped.add_unknown(body, frozenset((*_SAME, "prompt")))
+    return {**chosen(body, *_SAME), "messages": [{"role": "user", "content": prompt}]}
+
+
+def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
+    """Return a canonical request as one for completions: a single message as the prompt, a conversation as a transcript.
+
+    Raises:
+        DataError: A field has a wrong type or value.
+    """
+    lines = []
+    for field, message in objects(body.get("messages"), "messages"):
+        role, content = message.get("role"), message.get("content")
+        if not isinstance(role, str) or role not in _SPEAKERS:
+            raise wrong(f"{field}.role", "system, developer, user, assistant or tool", role)
+        if isinstance(content, list) and any(isinstance(part, dict) and part.get("type") != "text" for part in content):
+            dropped.add("content")
+        lines.append((_SPEAKERS[role], text_of(content, f"{field}.content", "\n")))
+        dropped.add_set(message, ("tool_calls", "function_call", "thinking_blocks"))
+    sent = chosen(body, *_SAME)
+    if body.get("max_completion_tokens") is not None:
+        sent["max_tokens"] = body["max_completion_tokens"]
+    dropped.add_unknown(body, frozenset((*_SAME, "messages", "max_completion_tokens")))
+    if len(lines) == 1 and lines[0][0] == "User":
+        return {**sent, "prompt": lines[0][1]}
+    transcript = "\n\n".join(f"{speaker}: {words}" for speaker, words in lines)
+    return {**sent, "prompt": f"{transcript}\n\nAssistant:"}
+
+
+def answer_to_chat(answer: JSON) -> dict[str, Any]:
+    """Return a completion as a chat completion.
+
+    Raises:
+        DataError: A field has a wrong type.
+    """
+    choices = [
+        {
+            "index": choice.get("index", 0),
+            "message": {"role": "assistant", "content": optional_text(choice.get("text"), f"{field}.text")},
+            "logprobs": None,
+            "finish_reason": choice.get("finish_reason") or "stop",
+        }
+        for field, choice in objects(answer.get("choices"), "choices")
+    ]
+    return chat_answer(answer, choices, mapping(answer.get("usage") or {}, "usage"))
+
+
+def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
+    """Return a chat completion as a completion.
+
+    Raises:
+        DataError: A field has a wrong type.
+    """
+    choices = []
+    for field, choice in objects(answer.get("choices"), "choices"):
+        message = mapping(choice.get("message"), f"{field}.message")
+        words = text_of(message.get("content"), f"{field}.message.content")
+        choices.append({"text": words, "index": choice.get("index", 0), "logprobs": None, "finish_reason": _finish(choice.get("finish_reason"))})
+    return {
+        "id": identity(answer.get("id"), "cmpl-"),
+        "object": "text_completion",
+        "created": answer.get("created", 0),
+        "model": model or optional_text(answer.get("model"), "model"),
+        "choices": choices,
+        **chosen(answer, "usage"),
+    }
+
+
+def _finish(reason: object) -> str:
+    return reason if isinstance(reason, str) and reason in ("length", "content_filter") else "stop"
+
+
+class CompletionsReader:
+    """Reads the events of completions as chunks of chat."""
+
+    def __init__(self) -> None:
+        self._frame = ChunkFrame()
+        self._begun: set[object] = set()
+        self.finished = False
+
+    def read(self, event: JSON) -> Iterator[dict[str, Any]]:
+        """Yield the chunks that an event becomes.
+
+        Raises:
+            DataError: A field has a wrong type.
+        """
+        if event.get("error"):
+            yield {"error": event["error"]}
+            return
+        self._frame.begin(event)
+        for field, choice in objects(event.get("choices"), "choices"):
+            index = choice.get("index")
+            index = index if isinstance(index, int) else 0
+            words = optional_text(choice.get("text"), f"{field}.text")
+            if words or index not in self._begun:
+                yield self._frame.delta({**({} if index in self._begun else {"role": "assistant"}), "content": words}, index=index)
+                self._begun.add(index)
+            if choice.get("finish_reason"):
+                yield self._frame.finish(_finish(choice["finish_reason"]), index=index)
+        if isinstance(event.get("usage"), dict):
+            yield self._frame.usage(event["usage"])
+
+
+class CompletionsWriter(EventWriter):
+    """Writes chunks of chat as the events of completions."""
+
+    def write(self, chunk: JSON) -> list[bytes]:
+        """Return the events for a chunk.
+
+        Raises:
+            DataError: A field has a wrong type.
+        """
+        if chunk.get("error"):
+            return [error_event("completions", *error_of(chunk))]
+        choices = []
+        for field, choice in objects(chunk.get("choices"), "choices"):
+            delta = mapping(choice.get("delta") or {}, f"{field}.delta")
+            words = optional_text(delta.get("content"), f"{field}.delta.content")
+            reason = _finish(choice["finish_reason"]) if choice.get("finish_reason") else None
+            self._finished = self._finished or reason is not None
+            if words or reason:
+                choices.append({"text": words, "index": choice.get("index", 0), "logprobs": None, "finish_reason": reason})
+        usage = chosen(chunk, "usage")
+        if not choices and not is_set(usage.get("usage")):
+            return []
+        frame = {"id": identity(chunk.get("id"), "cmpl-"), "object": "text_completion", "created": chunk.get("created", 0)}
+        return [event_of({**frame, "model": self._model or optional_text(chunk.get("model"), "model"), "choices": choices, **usage})]

@@ -1,0 +1,139 @@
+"""Parts of content that several dialects share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import orjson
+
+from aamc_models.dialects.fields import JSON, mapping, optional_text, text, to_json
+
+T = TypeVar("T")
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*?;base64,")
+_BAD_ID = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+class Dropped:
+    """Collects the names of fields that cannot cross."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def add(self, name: str) -> None:
+        """Add a name."""
+        self._names.add(name)
+
+    def add_set(self, body: JSON, names: tuple[str, ...]) -> None:
+        """Add those of the names whose fields are set to something else than nothing."""
+        self._names.update(name for name in names if is_set(body.get(name)))
+
+    def add_unknown(self, body: JSON, known: frozenset[str]) -> None:
+        """Add all other fields that are set."""
+        self._names.update(f"{name:.60}" for name, value in body.items() if name not in known and is_set(value))
+
+    def names(self) -> list[str]:
+        """Return the names in alphabetical order."""
+        return sorted(self._names)
+
+
+def is_set(value: object) -> bool:
+    """Return whether a field holds something; null, false, 0 and empty values are how clients write a default."""
+    return value is not None and value is not False and value not in (0, "", [], {})
+
+
+def lookup(table: Mapping[str, T], value: object) -> T | None:
+    """Return a table's entry for a value that may be of any type; None without."""
+    return table.get(value) if isinstance(value, str) else None
+
+
+def chosen(body: JSON, *names: str) -> dict[str, Any]:
+    """Return those of the fields that are not null."""
+    return {name: body[name] for name in names if body.get(name) is not None}
+
+
+def base64_of(url: str) -> tuple[str, str] | None:
+    """Return the media type and the data of a data URL; None for another URL."""
+    found = _DATA_URL.match(url)
+    return (found[1] or "application/octet-stream", url[found.end() :]) if found else None
+
+
+def image_url(part: JSON, field: str) -> tuple[str, str | None]:
+    """Return the URL and the detail of a chat part with an image.
+
+    Raises:
+        DataError: It has no URL.
+    """
+    image = part.get("image_url")
+    if isinstance(image, str):  # some clients leave the object out
+        return image, None
+    image = mapping(image, f"{field}.image_url")
+    detail = image.get("detail")
+    return text(image.get("url"), f"{field}.image_url.url"), detail if isinstance(detail, str) else None
+
+
+def text_of(content: object, field: str, joint: str = "") -> str:
+    """Return the texts of content joined: of a string, or of a list whose items have a ``text`` or ``refusal``; other items are left out.
+
+    Raises:
+        DataError: It is neither.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        return text(content, field)
+    texts = []
+    for index, part in enumerate(content):
+        part = {"text": part} if isinstance(part, str) else mapping(part, f"{field}[{index}]")
+        texts.append(optional_text(part.get("text", part.get("refusal")), f"{field}[{index}].text"))
+    return joint.join(piece for piece in texts if piece)
+
+
+def arguments_of(arguments: object, field: str) -> dict[str, Any]:
+    """Return a tool call's arguments as an object; text that is no JSON object stands in it as ``arguments``.
+
+    Raises:
+        DataError: They are no text.
+    """
+    if isinstance(arguments, dict):
+        return arguments
+    written = optional_text(arguments, field)
+    if not written.strip():
+        return {}
+    try:
+        value = orjson.loads(written)
+    except ValueError:  # a model wrote it, and its next turn shall see what
+        value = written
+    return value if isinstance(value, dict) else {"arguments": value}
+
+
+def arguments_text(arguments: object, field: str) -> str:
+    """Return a tool call's arguments as text.
+
+    Raises:
+        DataError: They cannot be written as JSON.
+    """
+    if isinstance(arguments, str):
+        return arguments
+    return to_json({} if arguments is None else arguments, field)
+
+
+def safe_id(identity: str) -> str:
+    """Return an id with only the characters that Anthropic accepts."""
+    return _BAD_ID.sub("_", identity)
+
+
+def identity(answer_id: object, prefix: str) -> str:
+    """Return an answer's id with another prefix."""
+    base = answer_id if isinstance(answer_id, str) and answer_id else "0"
+    return prefix + re.sub(r"^(chatcmpl|cmpl|msg|resp|gen)[-_]", "", base)
+
+
+def signed_text(block: JSON, field: str) -> str:
+    """Return the text of a thinking block; ``""`` for a redacted one.
+
+    Raises:
+        DataError: It is no text.
+    """
+    return optional_text(block.get("thinking"), f"{field}.thinking")

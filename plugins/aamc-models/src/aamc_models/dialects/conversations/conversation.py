@@ -1,0 +1,143 @@
+"""The people's words in a request: what is classified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from aamc_models.dialects.content import is_set, text_of
+from aamc_models.dialects.conversations.envelopes import without_envelopes
+from aamc_models.dialects.conversations.side_requests import side_request
+from aamc_models.dialects.conversions import DIALECTS
+from aamc_models.dialects.fields import JSON, check_dialect, objects
+
+EARLIER = 2
+"""Human messages before the last one that are classified with it."""
+_TEXTS = frozenset(("text", "input_text"))
+_FORMATS = frozenset(("response_format", "text", "output_config"))
+"""Fields that may ask for JSON."""
+_IMAGES = frozenset(("image", "image_url", "input_image"))
+
+
+@attrs.frozen(kw_only=True)
+class Conversation:
+    """What a request says, without the words of programs.
+
+    Attributes:
+        human: The last human message and up to two before it, oldest first, without tool results and the envelopes of coding agents.
+        first: The first human message.
+        system: The system prompt, instructions of developers included.
+        turns: Number of human messages in the whole conversation.
+        tools: Whether tools are offered.
+        images: Whether an image is part of the conversation.
+        json: Whether the answer must be JSON.
+        max_tokens: The maximum tokens of the answer; None without a limit.
+        stream: Whether a streamed answer is wanted.
+        envelope: Whether text of a coding agent was left out of the human messages above.
+        side_request: ``"title"`` or ``"summary"`` if a client asks for its own purposes, such as naming a chat, else ``""``.
+    """
+
+    human: tuple[str, ...]
+    first: str = ""
+    system: str = ""
+    turns: int = 0
+    tools: bool = False
+    images: bool = False
+    json: bool = False
+    max_tokens: int | None = None
+    stream: bool = False
+    envelope: bool = False
+    side_request: str = ""
+
+
+def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
+    """Return the conversation of a request.
+
+    Raises:
+        DataError: A field has a wrong type; the message names it.
+    """
+    check_dialect(dialect, DIALECTS)
+    system: list[str] = []
+    people: list[str] = []
+    images = enveloped = False
+    for role, content, field in _messages(dialect, body):
+        if role in ("system", "developer"):
+            system.append(text_of(content, field, "\n"))
+        elif role == "user":
+            words, pictures = _words(content, field)
+            images = images or pictures
+            spoken, removed = _spoken(words)
+            enveloped = enveloped or removed
+            if spoken:
+                people.append(spoken)
+    limit = next((body[name] for name in ("max_completion_tokens", "max_output_tokens", "max_tokens") if type(body.get(name)) is int), None)
+    tools = is_set(body.get("tools")) or is_set(body.get("functions"))
+    instructions = "\n\n".join(system)
+    return Conversation(
+        human=tuple(people[-1 - EARLIER :]),
+        first=people[0] if people else "",
+        system=instructions,
+        turns=len(people),
+        tools=tools,
+        images=images,
+        json=_wants_json(body),
+        max_tokens=limit,
+        stream=body.get("stream") is True,
+        envelope=enveloped,
+        side_request=side_request(instructions, people[-1] if people else "", tools),
+    )
+
+
+def _messages(dialect: str, body: JSON) -> Iterator[tuple[object, object, str]]:
+    """Yield the role and the content of each message, and the name of the content's field."""
+    if dialect == "completions":
+        prompt = body.get("prompt")
+        prompts = [prompt] if isinstance(prompt, str) else prompt if isinstance(prompt, list) else []
+        yield from (("user", text, "prompt") for text in prompts if isinstance(text, str))  # the others are tokens
+        return
+    if dialect == "messages" and is_set(body.get("system")):
+        yield "system", body["system"], "system"
+    if dialect == "responses":
+        if is_set(body.get("instructions")):
+            yield "system", body["instructions"], "instructions"
+        if isinstance(body.get("input"), str):
+            yield "user", body["input"], "input"
+            return
+    name = "input" if dialect == "responses" else "messages"
+    for field, message in objects(body.get(name), name):
+        yield message.get("role"), message.get("content"), f"{field}.content"
+
+
+def _words(content: object, field: str) -> tuple[list[str], bool]:
+    """Return the texts of a message, and whether it holds an image; what a tool returned is left out."""
+    if content is None or isinstance(content, str):
+        return [content or ""], False
+    texts: list[str] = []
+    images = False
+    for place, part in objects(content, field):
+        kind = part.get("type")
+        if isinstance(kind, str) and kind in _TEXTS:
+            texts.append(text_of([part], place))
+        images = images or (isinstance(kind, str) and kind in _IMAGES)
+    return texts, images
+
+
+def _spoken(texts: list[str]) -> tuple[str, bool]:
+    """Return a person's words in the texts of a message, and whether a program's were left out."""
+    if len(texts) == 1:
+        return without_envelopes(texts[0])
+    spoken = [without_envelopes(text) for text in texts]
+    return "\n\n".join(words for words, _ in spoken if words), any(removed for _, removed in spoken)
+
+
+def _wants_json(body: JSON) -> bool:
+    """Return whether a request wants its answer as JSON, in any dialect."""
+    if _FORMATS.isdisjoint(body):
+        return False
+    formats = [body.get("response_format")]
+    for name in ("text", "output_config"):
+        holder = body.get(name)
+        formats.append(holder.get("format") if isinstance(holder, dict) else None)
+    return any(isinstance(form, dict) and form.get("type") in ("json_object", "json_schema") for form in formats)

@@ -1,0 +1,90 @@
+"""Errors in the dialects of clients."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from aamc_models.dialects.events import event_of
+
+_STATUSES = {"authentication": 401, "rate_limit": 429, "request": 400, "timeout": 504, "connection": 502, "protocol": 502}
+_MESSAGES_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_OPENAI_TYPES = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+_OPENAI_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "not_found", 413: "request_too_large", 429: "rate_limit_exceeded"}
+
+
+def error_body(dialect: str, message: str, kind: str = "server", status: int | None = None) -> dict[str, Any]:
+    """Return the body of an error answer.
+
+    Args:
+        dialect: The client's dialect.
+        message: What is wrong and what to do.
+        kind: The kind of a :class:`aamc_sdk.errors.ProviderError`.
+        status: The HTTP status, which has priority over the kind; None if unknown.
+    """
+    status = _STATUSES.get(kind, 500) if status is None else status
+    message = message.encode(errors="replace").decode()  # half a surrogate pair cannot be sent
+    refused = 400 <= status < 500
+    if dialect == "messages":
+        name = _MESSAGES_TYPES.get(status) or ("invalid_request_error" if refused else "api_error")
+        return {"type": "error", "error": {"type": name, "message": message}}
+    name = _OPENAI_TYPES.get(status) or ("invalid_request_error" if refused else "server_error")
+    code = _OPENAI_CODES.get(status) or (None if refused else "server_error")
+    return {"error": {"message": message, "type": name, "param": None, "code": code}}
+
+
+def error_event(dialect: str, message: str, kind: str = "server", status: int | None = None, sequence_number: int = 0) -> bytes:
+    """Return the server-sent event that ends a stream with an error; the official clients raise their API error on it.
+
+    Args:
+        dialect: The client's dialect.
+        message: What is wrong and what to do.
+        kind: The kind of a :class:`aamc_sdk.errors.ProviderError`.
+        status: The HTTP status that the error would have without a stream; None if unknown.
+        sequence_number: The number of the event in a stream of ``responses``.
+    """
+    body = error_body(dialect, message, kind, status)
+    if dialect == "messages":
+        return event_of(body, "error")
+    if dialect == "responses":  # OpenAI's Python client raises only where the data has "error"; the API's own fields stand beside it
+        own = {"type": "error", "code": body["error"]["code"], "message": body["error"]["message"], "param": None, "sequence_number": sequence_number}
+        return event_of({**own, **body}, "error")
+    return event_of(body)
+
+
+def error_in(answer: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the error in an answer, in the form of OpenAI and Anthropic or of servers that give only a text; None without one."""
+    error = (answer or {}).get("error")
+    if isinstance(error, str) and error:
+        return {"message": error}
+    return error if isinstance(error, dict) and error else None
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that a body holds; None if it holds something else."""
+    try:
+        content = orjson.loads(body)
+    except ValueError:
+        try:
+            content = json.loads(body)  # takes the NaN that some servers write for a log-probability
+        except (ValueError, RecursionError):
+            return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,56 @@
+"""Server-sent events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from aamc_sdk.errors import DataError
+
+DONE = b"data: [DONE]\n\n"
+"""The event that ends a stream of chat and completions."""
+
+
+def data_of(event: bytes) -> bytes:
+    """Return the data of a server-sent event; ``b""`` without, as in a comment."""
+    if event.startswith(b"data:") and event.find(b"\ndata:") < 0:
+        end = event.find(b"\n")  # a field after the data, such as an id, is no part of it
+        return (event[5:] if end < 0 else event[5:end]).strip()
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines)
+
+
+def object_of(event: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in the data of an event; None for an event without data, and for ``[DONE]``.
+
+    Raises:
+        DataError: The data is something else.
+    """
+    data = data_of(event)
+    if not data or data == b"[DONE]":
+        return None
+    try:
+        value = orjson.loads(data)
+    except ValueError as error:
+        raise DataError(f"the data of a streamed event must be a JSON object: {error}, in {data[:60]!r}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"the data of a streamed event must be a JSON object, not {data[:60]!r}")
+    return value
+
+
+def event_of(data: dict[str, Any], name: str = "") -> bytes:
+    """Return a server-sent event.
+
+    Args:
+        data: Its data.
+        name: Its name; none for the dialects chat and completions.
+
+    Raises:
+        DataError: The data cannot be written as JSON.
+    """
+    try:
+        text = orjson.dumps(data)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"a streamed event cannot be written as JSON: {error}") from error
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), text) if name else b"data: %b\n\n" % text

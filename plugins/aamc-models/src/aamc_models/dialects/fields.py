@@ -1,0 +1,127 @@
+"""Checked access to the fields of JSON bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from aamc_sdk.errors import DataError
+
+JSON = Mapping[str, Any]
+
+
+def wrong(field: str, wanted: str, value: object) -> DataError:
+    """Return the error for a field that holds something else than it must."""
+    return DataError(f"{field} must be {wanted}, not {_shown(value)}")
+
+
+def check_dialect(dialect: str, known: tuple[str, ...]) -> None:
+    """Check the name of a dialect.
+
+    Raises:
+        DataError: It is unknown.
+    """
+    if dialect not in known:
+        raise DataError(f"dialect must be one of {', '.join(known)}, not {_shown(dialect)}")
+
+
+def mapping(value: object, field: str) -> dict[str, Any]:
+    """Return a value that must be a JSON object.
+
+    Raises:
+        DataError: It is something else.
+    """
+    if not isinstance(value, dict):
+        raise wrong(field, "an object", value)
+    return value
+
+
+def items(value: object, field: str) -> list[Any]:
+    """Return a value that must be a list; an empty one for None.
+
+    Raises:
+        DataError: It is something else.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise wrong(field, "a list", value)
+    return value
+
+
+def objects(value: object, field: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the objects of a list, each with the name of its place; none for None.
+
+    Raises:
+        DataError: It is no list, or one of its items is no object.
+    """
+    for index, item in enumerate(items(value, field)):
+        place = f"{field}[{index}]"
+        yield place, mapping(item, place)
+
+
+def text(value: object, field: str) -> str:
+    """Return a value that must be a string.
+
+    Raises:
+        DataError: It is something else.
+    """
+    if not isinstance(value, str):
+        raise wrong(field, "a string", value)
+    return value
+
+
+def optional_text(value: object, field: str) -> str:
+    """Return a value that must be a string; ``""`` for None.
+
+    Raises:
+        DataError: It is something else.
+    """
+    return "" if value is None else text(value, field)
+
+
+def whole_number(value: object, field: str) -> int:
+    """Return a value that must be an integer of at least 0.
+
+    Raises:
+        DataError: It is something else.
+    """
+    if type(value) is not int or value < 0:
+        raise wrong(field, "an integer of at least 0", value)
+    return value
+
+
+def number(value: object, field: str) -> float:
+    """Return a value that must be a number.
+
+    Raises:
+        DataError: It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong(field, "a number", value)
+    return value
+
+
+def to_json(value: object, field: str) -> str:
+    """Return a value as JSON text.
+
+    Raises:
+        DataError: It is nested too deeply, or holds something that JSON has not.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"{field} cannot be written as JSON: {error}") from error
+
+
+def _shown(value: object) -> str:
+    """Return a value in words that are short whatever it holds."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, int) and abs(value) > 10**15:
+        return "a very large number"
+    return f"{value[:60]!r}" if isinstance(value, str) else f"{value!r:.60}"

@@ -1,0 +1,153 @@
+"""What ties a conversation to the model that answered before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aamc_models.dialects.content import is_set, lookup
+from aamc_models.dialects.conversions import DIALECTS
+from aamc_models.dialects.fields import JSON, check_dialect, items, mapping, objects
+from aamc_models.dialects.messages.reasoning_room import lacks_thinking, thinks
+
+_THINKING = ("thinking", "redacted_thinking")
+_CHAT_STATE = ("thinking_blocks", "reasoning_details", "reasoning_content", "reasoning", "audio", "provider_specific_fields", "extra_content")
+_CALL_STATE = ("provider_specific_fields", "extra_content")
+_STORED = {"previous_response_id": "previous_response_id", "conversation": "previous_response_id"}
+_SECRET_ITEMS = {"reasoning": "encrypted_reasoning", "compaction": "encrypted_reasoning", "item_reference": "item_reference"}
+_CALLS = ("function_call", "custom_tool_call")
+_RESULTS = ("function_call_output", "custom_tool_call_output")
+
+
+def foreign_state(dialect: str, body: Mapping[str, Any]) -> frozenset[str]:
+    """Return the kinds of state in a request that only the model or server of its earlier answers understands.
+
+    - ``"previous_response_id"``: the earlier conversation lies at the server.
+    - ``"encrypted_reasoning"``, ``"thinking"`` (signed blocks), ``"item_reference"``, ``"container"``: another model or server refuses them.
+    - ``"open_tool_calls"``: the last message is a tool's result, or a call without one.
+    - ``"unsigned_thinking"``: blocks that a conversion made. They tie to no model, but Anthropic refuses them.
+
+    Raises:
+        DataError: A field has a wrong type; the message names it.
+    """
+    check_dialect(dialect, DIALECTS)
+    if dialect == "completions":
+        return frozenset()
+    if dialect == "responses":
+        return frozenset(_response_state(body))
+    found: set[str] = {"container"} if is_set(body.get("container")) else set()
+    messages = items(body.get("messages"), "messages")
+    for index, message in enumerate(messages):
+        message = mapping(message, f"messages[{index}]")
+        if message.get("role") == "assistant":
+            found.update(_message_state(dialect, message))
+    if messages and _is_open(messages[-1]):
+        found.add("open_tool_calls")
+    return frozenset(found)
+
+
+def _message_state(dialect: str, message: JSON) -> set[str]:
+    """Return the kinds of state in an assistant's message."""
+    if dialect == "messages":
+        content = message.get("content")
+        blocks = [block for block in content if isinstance(block, dict) and block.get("type") in _THINKING] if isinstance(content, list) else []
+    else:
+        blocks = [block for _, block in objects(message.get("thinking_blocks"), "thinking_blocks")]
+    found = {"thinking" if block.get("signature") or block.get("data") else "unsigned_thinking" for block in blocks}
+    if dialect == "chat" and any(is_set(message.get(name)) for name in ("reasoning_details", "provider_specific_fields", "extra_content")):
+        found.add("encrypted_reasoning")
+    calls = message.get("tool_calls") if dialect == "chat" else None
+    if isinstance(calls, list) and any(isinstance(call, dict) and any(name in call for name in _CALL_STATE) for call in calls):
+        found.add("encrypted_reasoning")
+    return found
+
+
+def _is_open(message: JSON) -> bool:
+    """Return whether a last message leaves tool calls open."""
+    if message.get("role") in ("tool", "function") or is_set(message.get("tool_calls")):
+        return True
+    content = message.get("content")
+    kinds = ("tool_result", "tool_use")
+    return isinstance(content, list) and any(isinstance(block, dict) and block.get("type") in kinds for block in content)
+
+
+def _response_state(body: JSON) -> set[str]:
+    found = {kind for name, kind in _STORED.items() if is_set(body.get(name))}
+    if not isinstance(body.get("input"), list):
+        return found
+    last: object = ""
+    for _, item in objects(body["input"], "input"):
+        last = item.get("type")
+        secret = lookup(_SECRET_ITEMS, last)
+        if secret and (last == "item_reference" or is_set(item.get("encrypted_content"))):
+            found.add(secret)
+        elif last == "reasoning":
+            found.add("unsigned_thinking")
+    if last in (*_CALLS, *_RESULTS):
+        found.add("open_tool_calls")
+    return found
+
+
+def without_foreign_state(
+    dialect: str, body: Mapping[str, Any], *, earlier_only: bool = False, parameters: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a request without such state; every text of the conversation, tool call and tool result stays.
+
+    Anthropic refuses thinking in the middle of tool calls whose message does not begin with its thinking, so it is switched off there.
+
+    Args:
+        dialect: The request's dialect.
+        body: The request.
+        earlier_only: Keep what came after the last human message, for a conversation that stays on its model and was on another one before.
+        parameters: The candidate's parameters, which a provider adds to the request.
+
+    Raises:
+        DataError: A field has a wrong type; the message names it.
+    """
+    check_dialect(dialect, DIALECTS)
+    if dialect == "completions":
+        return dict(body)
+    name = "input" if dialect == "responses" else "messages"
+    entries = [] if isinstance(body.get(name), str) else [dict(entry) for _, entry in objects(body.get(name), name)]
+    begin = next((place + 1 for place in range(len(entries) - 1, -1, -1) if _is_human(entries[place])), 0) if earlier_only else len(entries)
+    without = {"chat": _chat_message, "messages": _message_without_thinking, "responses": _item_without_state}[dialect]
+    kept = [changed for entry in entries[:begin] if (changed := without(entry)) is not None] + entries[begin:]
+    stored = () if earlier_only else _STORED if dialect == "responses" else ("container",) if dialect == "messages" else ()
+    portable = {key: value for key, value in body.items() if key not in stored}
+    if not isinstance(body.get(name), str):
+        portable[name] = kept
+    if dialect == "messages" and thinks({**(parameters or {}), **body}) and lacks_thinking(kept):
+        portable["thinking"] = {"type": "disabled"}
+    return portable
+
+
+def _is_human(message: JSON) -> bool:
+    """Return whether a message is a person's, and no tool's result."""
+    return message.get("role") == "user" and not _is_open(message)
+
+
+def _chat_message(message: JSON) -> dict[str, Any]:
+    if message.get("role") != "assistant":
+        return dict(message)
+    portable = {name: value for name, value in message.items() if name not in _CHAT_STATE}
+    if isinstance(message.get("tool_calls"), list):
+        calls = (mapping(call, "tool_calls") for call in message["tool_calls"])
+        portable["tool_calls"] = [{name: value for name, value in call.items() if name not in _CALL_STATE} for call in calls]
+    return portable
+
+
+def _message_without_thinking(message: JSON) -> dict[str, Any] | None:
+    """Return a message of Anthropic's without thinking; None if it held nothing else."""
+    content = message.get("content")
+    if message.get("role") != "assistant" or not isinstance(content, list):
+        return dict(message)
+    kept = [block for block in content if not (isinstance(block, dict) and block.get("type") in _THINKING)]
+    return {**message, "content": kept} if kept else None
+
+
+def _item_without_state(item: JSON) -> dict[str, Any] | None:
+    """Return an item of responses without its id, by which the server looks it up; None for one that is nothing but state."""
+    if lookup(_SECRET_ITEMS, item.get("type")):
+        return None
+    own = item.get("type") in (None, "message", *_CALLS, *_RESULTS)
+    return {name: value for name, value in item.items() if not (own and name in ("id", "status"))}

@@ -1,0 +1,246 @@
+"""Requests: from chat to Anthropic's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from aamc_models.dialects.content import Dropped, arguments_of, base64_of, chosen, image_url, is_set, lookup, safe_id
+from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
+from aamc_models.dialects.messages.reasoning_room import add_thinking
+
+_KNOWN = frozenset(
+    (
+        *("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "stream", "stream_options", "n"),
+        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "reasoning_effort", "response_format"),
+        *("user", "safety_identifier", "service_tier", "cache_control"),
+    )
+)
+_TIERS = {"auto": "auto", "default": "standard_only"}
+_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
+_JSON_MODE = "Answer with one JSON object and nothing else."
+
+
+def request_from_chat(body: JSON, dropped: Dropped, max_tokens: int, parameters: JSON) -> dict[str, Any]:
+    """Return a canonical request as one of Anthropic's messages.
+
+    Args:
+        body: The canonical request.
+        dropped: Collects what cannot cross.
+        max_tokens: The limit of the answer where neither the request nor the parameters have one.
+        parameters: The candidate's parameters.
+
+    Raises:
+        DataError: A field has a wrong type or value.
+    """
+    limits = (body.get("max_completion_tokens"), body.get("max_tokens"), parameters.get("max_tokens"), max_tokens)
+    system, messages = _messages(body, dropped)
+    sent: dict[str, Any] = {
+        **chosen(body, "model", "stream", "top_k", "cache_control"),
+        "max_tokens": whole_number(next(limit for limit in limits if limit is not None), "max_tokens"),
+        "messages": messages,
+        **_sampling(body, dropped),
+        **_tools(body, messages, dropped),
+    }
+    sent.update(_answer_form(body, system, dropped))
+    if system:
+        sent["system"] = system if len(system) > 1 or system[0].keys() != {"type", "text"} else system[0]["text"]
+    user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(body.get("user"), "user")
+    if user:
+        sent["metadata"] = {"user_id": user}
+    if tier := lookup(_TIERS, body.get("service_tier")):
+        sent["service_tier"] = tier
+    if body.get("n") not in (None, 1):
+        dropped.add("n")
+    add_thinking(body, sent, parameters, dropped)
+    dropped.add_unknown(body, _KNOWN)
+    return sent
+
+
+def _sampling(body: JSON, dropped: Dropped) -> dict[str, Any]:
+    sampling: dict[str, Any] = {name: number(body[name], name) for name in ("temperature", "top_p") if body.get(name) is not None}
+    if sampling.get("temperature", 0) > 1:
+        sampling["temperature"] = 1.0  # Anthropic's maximum; OpenAI's is 2
+        dropped.add("temperature")
+    stop = body.get("stop")
+    stops = [stop] if isinstance(stop, str) else [text(item, "stop") for item in items(stop, "stop")]
+    accepted = [item for item in stops if item.strip()]
+    if accepted != stops:
+        dropped.add("stop")  # Anthropic refuses one of white space
+    return {**sampling, "stop_sequences": accepted} if accepted else sampling
+
+
+def _answer_form(body: JSON, system: list[dict[str, Any]], dropped: Dropped) -> dict[str, Any]:
+    """Return the field for structured answers; JSON without a schema is asked for in the system prompt."""
+    if body.get("response_format") is None:
+        return {}
+    form = mapping(body["response_format"], "response_format")
+    kind = form.get("type")
+    if kind == "json_schema":
+        named = mapping(form.get("json_schema"), "response_format.json_schema")
+        schema = mapping(named.get("schema"), "response_format.json_schema.schema")
+        return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+    if kind == "json_object":
+        system.append({"type": "text", "text": _JSON_MODE})
+        dropped.add("response_format.json_object")
+    elif kind != "text":
+        raise wrong("response_format.type", "text, json_object or json_schema", kind)
+    return {}
+
+
+def _messages(body: JSON, dropped: Dropped) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the blocks of the system prompt and the messages; neighbours of one role become one message, as strict servers want it."""
+    system: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
+    for field, message in objects(body.get("messages"), "messages"):
+        role = message.get("role")
+        if role in ("system", "developer"):
+            system.extend(_blocks(message.get("content"), f"{field}.content", dropped))
+            continue
+        if role == "assistant":
+            blocks = _assistant(message, field, dropped)
+        elif role == "user":
+            blocks = _blocks(message.get("content"), f"{field}.content", dropped)
+        elif role in ("tool", "function"):
+            blocks = [_tool_result(message, field, dropped)]
+        else:
+            raise wrong(f"{field}.role", "system, developer, user, assistant or tool", role)
+        sender = "assistant" if role == "assistant" else "user"
+        if messages and messages[-1]["role"] == sender:
+            messages[-1]["content"].extend(blocks)
+        elif blocks:
+            messages.append({"role": sender, "content": blocks})
+    for message in messages:
+        message["content"] = _results_first(message["content"])
+    return system, messages
+
+
+def _results_first(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Return content with the results of tools at its begin, where Anthropic wants them; one text as a string."""
+    if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
+        return str(blocks[0]["text"])
+    results = [block for block in blocks if block["type"] == "tool_result"]
+    return [*results, *(block for block in blocks if block["type"] != "tool_result")] if results else blocks
+
+
+def _assistant(message: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = [dict(block) for _, block in objects(message.get("thinking_blocks"), f"{field}.thinking_blocks") if _signed(block)]
+    blocks.extend(_blocks(message.get("content"), f"{field}.content", dropped))
+    if is_set(message.get("refusal")):
+        blocks.append({"type": "text", "text": text(message["refusal"], f"{field}.refusal")})
+    for place, call in objects(message.get("tool_calls"), f"{field}.tool_calls"):
+        blocks.append(tool_use(call, place))
+    if message.get("function_call") is not None:
+        blocks.append(tool_use({"id": "call_0", "function": message["function_call"]}, field))
+    if message.get("audio") is not None:
+        dropped.add("messages.audio")
+    return blocks
+
+
+def _signed(block: JSON) -> bool:
+    """Return whether a block of thinking can be sent back: Anthropic refuses one without its signature."""
+    return bool(block.get("signature")) or block.get("type") == "redacted_thinking"
+
+
+def tool_use(call: JSON, field: str) -> dict[str, Any]:
+    """Return a tool call as a ``tool_use`` block.
+
+    Raises:
+        DataError: A field has a wrong type.
+    """
+    function = call.get("custom") if call.get("type") == "custom" else call.get("function")
+    function = mapping(function, f"{field}.function")
+    arguments = function.get("input") if call.get("type") == "custom" else function.get("arguments")
+    return {
+        "type": "tool_use",
+        "id": safe_id(text(call.get("id"), f"{field}.id")),
+        "name": text(function.get("name"), f"{field}.function.name"),
+        "input": arguments_of(arguments, f"{field}.function.arguments"),
+    }
+
+
+def _tool_result(message: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
+    """Return the block of a tool's result; a result of the older ``function`` messages answers the call of their assistant message."""
+    identity = "call_0" if message.get("role") == "function" else text(message.get("tool_call_id"), f"{field}.tool_call_id")
+    content = message.get("content")
+    result = {"type": "tool_result", "tool_use_id": safe_id(identity), **chosen(message, "cache_control")}
+    return {**result, "content": content if isinstance(content, str) else _blocks(content, f"{field}.content", dropped)}
+
+
+def _blocks(content: object, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+    """Return the blocks of content; empty texts are left out, as Anthropic refuses them."""
+    if content is None or isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    blocks = (_block(part, place, dropped) for place, part in objects(content, field))
+    return [block for block in blocks if block is not None]
+
+
+def _block(part: JSON, field: str, dropped: Dropped) -> dict[str, Any] | None:
+    kind, mark = part.get("type"), chosen(part, "cache_control")
+    if kind in ("text", "refusal"):
+        words = text(part.get(str(kind)), f"{field}.{kind}")
+        return {"type": "text", "text": words, **mark} if words else None
+    if kind == "image_url":
+        url, _ = image_url(part, field)
+        data = base64_of(url)
+        source = {"type": "base64", "media_type": data[0], "data": data[1]} if data else {"type": "url", "url": url}
+        return {"type": "image", "source": source, **mark}
+    if kind == "file":
+        file = mapping(part.get("file"), f"{field}.file")
+        data = base64_of(optional_text(file.get("file_data"), f"{field}.file.file_data"))
+        if data:
+            source = {"type": "base64", "media_type": data[0], "data": data[1]}
+            title = optional_text(file.get("filename"), f"{field}.file.filename")
+            return {"type": "document", "source": source, **({"title": title} if title else {}), **mark}
+        dropped.add("file.file_id")
+        return None
+    dropped.add(f"content.{text(kind, f'{field}.type'):.40}")
+    return None
+
+
+def _tools(body: JSON, messages: list[dict[str, Any]], dropped: Dropped) -> dict[str, Any]:
+    tools = []
+    for field, tool in objects(body.get("tools"), "tools"):
+        if tool.get("type", "function") != "function":
+            dropped.add(f"tools.{text(tool['type'], f'{field}.type'):.40}")
+            continue
+        tools.append({**_tool(mapping(tool.get("function"), f"{field}.function"), f"{field}.function"), **chosen(tool, "cache_control")})
+    tools.extend(_tool(function, field) for field, function in objects(body.get("functions"), "functions"))
+    if not tools:
+        return _tools_of_history(messages)
+    choice = _tool_choice(body, tools, dropped)
+    if body.get("parallel_tool_calls") is False and (choice or {"type": "auto"})["type"] != "none":
+        choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
+    return {"tools": tools, "tool_choice": choice} if choice else {"tools": tools}
+
+
+def _tool(function: JSON, field: str) -> dict[str, Any]:
+    schema = function.get("parameters")
+    schema = {"type": "object", "properties": {}} if schema is None else mapping(schema, f"{field}.parameters")
+    strict = {"strict": True} if function.get("strict") is True else {}
+    name = text(function.get("name"), f"{field}.name")
+    return {"name": name, **chosen(function, "description"), "input_schema": schema or {"type": "object"}, **strict}
+
+
+def _tools_of_history(messages: Iterable[JSON]) -> dict[str, Any]:
+    """Return tools for the names that were called before: Anthropic refuses calls in the history without a definition."""
+    blocks = (block for message in messages if isinstance(message["content"], list) for block in message["content"])
+    names = list(dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use"))
+    tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
+    return {"tools": tools, "tool_choice": {"type": "none"}} if tools else {}
+
+
+def _tool_choice(body: JSON, tools: list[dict[str, Any]], dropped: Dropped) -> dict[str, Any] | None:
+    choice = body.get("tool_choice", body.get("function_call"))
+    if choice is None:
+        return None
+    if isinstance(choice, str):
+        if name := lookup(_CHOICES, choice):
+            return {"type": name}
+        raise wrong("tool_choice", "auto, required, none or an object", choice)
+    choice = mapping(choice, "tool_choice")
+    if choice.get("type") in ("allowed_tools", "custom"):
+        dropped.add(f"tool_choice.{choice['type']}")
+        return None
+    function = mapping(choice.get("function"), "tool_choice.function") if "type" in choice else choice
+    return {"type": "tool", "name": text(function.get("name"), "tool_choice.function.name")}

@@ -1,0 +1,71 @@
+"""Whether a request to Anthropic's messages may ask for thinking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aamc_models.dialects.content import Dropped
+from aamc_models.dialects.fields import JSON
+from aamc_models.dialects.reasoning import budget_of
+
+_MINIMUM_TOP_P = 0.95
+_THINKING = ("thinking", "redacted_thinking")
+
+
+def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: Dropped) -> None:
+    """Add the thinking for the effort of a canonical request to one for Anthropic.
+
+    Anthropic refuses thinking beside a forced tool, in an answer with too small a limit, and in the middle of tool calls whose message does not begin
+    with its thinking, as it does after a model of another dialect. Beside thinking it refuses a temperature.
+
+    Args:
+        body: The canonical request.
+        sent: The request to Anthropic so far.
+        parameters: The candidate's parameters, which may ask for thinking too.
+        dropped: Collects what cannot cross.
+
+    Raises:
+        DataError: The effort is unknown.
+    """
+    forced = sent.get("tool_choice", {}).get("type") in ("any", "tool")
+    effort = body.get("reasoning_effort")
+    if effort is None and thinks(parameters) and (forced or lacks_thinking(sent["messages"])):
+        sent["thinking"] = {"type": "disabled"}
+        return
+    budget = budget_of(effort, sent["max_tokens"])
+    if budget is None:
+        if effort not in (None, "none"):
+            dropped.add("reasoning_effort")
+        return
+    if forced or lacks_thinking(sent["messages"]):
+        dropped.add("reasoning_effort")
+        sent["thinking"] = {"type": "disabled"}
+        return
+    sent["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    accepted = {"temperature": sent.get("temperature") == 1, "top_p": sent.get("top_p", 1) >= _MINIMUM_TOP_P, "top_k": False}
+    for name in [name for name, fits in accepted.items() if name in sent and not fits]:
+        del sent[name]
+        dropped.add(name)
+
+
+def thinks(body: JSON) -> bool:
+    """Return whether a request, or the parameters of a candidate, asks for thinking."""
+    thinking = body.get("thinking")
+    return isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")
+
+
+def lacks_thinking(messages: list[dict[str, Any]]) -> bool:
+    """Return whether a conversation is in the middle of tool calls that do not begin with their thinking."""
+    last = messages[-1] if messages else None
+    if last is None or not _holds(last, ("tool_result",)):
+        return last is not None and last.get("role") == "assistant"  # a prefilled answer
+    for message in reversed(messages[:-1]):
+        if message.get("role") == "assistant":
+            content = message.get("content")
+            return not (isinstance(content, list) and content and isinstance(content[0], dict) and content[0].get("type") in _THINKING)
+    return False
+
+
+def _holds(message: JSON, kinds: tuple[str, ...]) -> bool:
+    content = message.get("content")
+    return isinstance(content, list) and any(isinstance(block, dict) and block.get("type") in kinds for block in content)

@@ -1,0 +1,242 @@
+"""Requests: from Anthropic's messages to chat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, lookup, safe_id, signed_text, text_of
+from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
+from aamc_models.dialects.reasoning import effort_of
+
+MAX_USER_ID = 64
+"""OpenAI refuses a longer id of a user."""
+_SAME = ("model", "stream", "temperature", "top_p", "top_k")
+_KNOWN = frozenset(
+    (*_SAME, "messages", "system", "max_tokens", "stop_sequences", "tools", "tool_choice", "thinking", "output_config", "metadata", "service_tier")
+)
+_TIERS = {"auto": "auto", "standard_only": "default"}
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+
+
+def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
+    """Return a request of Anthropic's messages as canonical chat.
+
+    Raises:
+        DataError: A field has a wrong type or value.
+    """
+    chat: dict[str, Any] = {**chosen(body, *_SAME), "messages": _messages(body, dropped)}
+    if body.get("max_tokens") is not None:
+        chat["max_tokens"] = whole_number(body["max_tokens"], "max_tokens")
+    if is_set(body.get("stop_sequences")):
+        chat["stop"] = [text(stop, "stop_sequences") for stop in items(body["stop_sequences"], "stop_sequences")]
+    if body.get("stream") is True:
+        chat["stream_options"] = {"include_usage": True}  # a client of this dialect always expects usage
+    chat.update(_tools(body, dropped))
+    chat.update(_thinking(body, dropped))
+    metadata = mapping(body["metadata"], "metadata") if body.get("metadata") is not None else {}
+    user = optional_text(metadata.get("user_id"), "metadata.user_id")
+    if 0 < len(user) <= MAX_USER_ID:
+        chat["user"] = user
+    elif user:
+        dropped.add("metadata.user_id")
+    if tier := lookup(_TIERS, body.get("service_tier")):
+        chat["service_tier"] = tier
+    dropped.add_unknown(body, _KNOWN)
+    return chat
+
+
+def _messages(body: JSON, dropped: Dropped) -> list[dict[str, Any]]:
+    chat: list[dict[str, Any]] = []
+    if is_set(body.get("system")):
+        chat.append({"role": "system", "content": _content(body["system"], "system", dropped)})
+    for field, message in objects(body.get("messages"), "messages"):
+        role = message.get("role")
+        if role == "assistant":
+            chat.append(_assistant(message, field, dropped))
+        elif role == "user":
+            chat.extend(_user(message, field, dropped))
+        elif role == "system":
+            chat.append({"role": "system", "content": _content(message.get("content"), f"{field}.content", dropped)})
+        else:
+            raise wrong(f"{field}.role", "user, assistant or system", role)
+    if chat and chat[-1]["role"] == "assistant":
+        dropped.add("prefill")
+    return chat
+
+
+def _user(message: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+    """Return a user's message: its tool results first, each a message of its own, as chat wants them."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return [{"role": "user", "content": content}]
+    results: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
+    for place, block in objects(content, f"{field}.content"):
+        if block.get("type") == "tool_result":
+            result, images = _tool_result(block, place, dropped)
+            results.append(result)
+            rest.extend(images)
+        else:
+            rest.extend(_part(block, place, dropped))
+    return [*results, {"role": "user", "content": _plain(rest)}] if rest or not results else results
+
+
+def _tool_result(block: JSON, field: str, dropped: Dropped) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the message of a tool's result, and its parts that are no text, which chat has in a user's message only."""
+    content = block.get("content")
+    parts = [] if content is None or isinstance(content, str) else _parts(content, f"{field}.content", dropped)
+    texts = [part for part in parts if part["type"] == "text"]
+    if block.get("is_error") is True:
+        dropped.add("tool_result.is_error")
+    result = {
+        "role": "tool",
+        "tool_call_id": safe_id(text(block.get("tool_use_id"), f"{field}.tool_use_id")),
+        "content": content if isinstance(content, str) else _plain(texts),
+    }
+    if block.get("cache_control") is not None:
+        result["cache_control"] = block["cache_control"]
+    return result, [part for part in parts if part["type"] != "text"]
+
+
+def _assistant(message: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
+    content = message.get("content")
+    if isinstance(content, str):
+        return {"role": "assistant", "content": content}
+    texts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    thinking: list[dict[str, Any]] = []
+    for place, block in objects(content, f"{field}.content"):
+        kind = block.get("type")
+        if kind == "text":
+            texts.append(text(block.get("text"), f"{place}.text"))
+        elif kind == "tool_use":
+            calls.append(tool_call(block, place))
+        elif kind in ("thinking", "redacted_thinking"):
+            thinking.append(dict(block))
+        else:
+            dropped.add(f"content.{text(kind, f'{place}.type'):.40}")
+    chat: dict[str, Any] = {"role": "assistant", "content": "".join(texts) or None}
+    if calls:
+        chat["tool_calls"] = calls
+    if thinking:
+        chat["reasoning_content"] = "".join(signed_text(block, f"{field}.content") for block in thinking)
+        chat["thinking_blocks"] = thinking
+    return chat if calls or chat["content"] is not None else {**chat, "content": ""}
+
+
+def tool_call(block: JSON, field: str) -> dict[str, Any]:
+    """Return a ``tool_use`` block as a tool call of chat.
+
+    Raises:
+        DataError: A field has a wrong type.
+    """
+    function = {"name": text(block.get("name"), f"{field}.name"), "arguments": arguments_text(block.get("input"), f"{field}.input")}
+    return {"id": safe_id(text(block.get("id"), f"{field}.id")), "type": "function", "function": function}
+
+
+def _content(content: object, field: str, dropped: Dropped) -> str | list[dict[str, Any]]:
+    return content if isinstance(content, str) else _plain(_parts(content, field, dropped))
+
+
+def _plain(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Return one text as a string, which every server understands; other parts as they are."""
+    if not parts:
+        return ""
+    return str(parts[0]["text"]) if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
+
+
+def _parts(content: object, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+    return [part for place, block in objects(content, field) for part in _part(block, place, dropped)]
+
+
+def _part(block: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+    """Return the parts of chat for a block of content."""
+    kind = block.get("type")
+    mark = chosen(block, "cache_control")
+    if kind == "text":
+        return [{"type": "text", "text": text(block.get("text"), f"{field}.text"), **mark}]
+    if kind == "search_result":
+        title, found = optional_text(block.get("title"), f"{field}.title"), text_of(block.get("content"), f"{field}.content", "\n")
+        return [{"type": "text", "text": f"{title}\n{found}", **mark}]
+    if kind in ("image", "document"):
+        source = mapping(block.get("source"), f"{field}.source")
+        part = _image(source, field) if kind == "image" else _document(block, source, field)
+        if part:
+            return [{**part, **mark}]
+        dropped.add(f"{kind}.{text(source.get('type'), f'{field}.source.type'):.40}")
+        return []
+    dropped.add(f"content.{text(kind, f'{field}.type'):.40}")
+    return []
+
+
+def _data_url(source: JSON, field: str) -> str:
+    media, data = text(source.get("media_type"), f"{field}.source.media_type"), text(source.get("data"), f"{field}.source.data")
+    return f"data:{media};base64,{data}"
+
+
+def _image(source: JSON, field: str) -> dict[str, Any] | None:
+    if source.get("type") == "base64":
+        return {"type": "image_url", "image_url": {"url": _data_url(source, field)}}
+    if source.get("type") == "url":
+        return {"type": "image_url", "image_url": {"url": text(source.get("url"), f"{field}.source.url")}}
+    return None
+
+
+def _document(block: JSON, source: JSON, field: str) -> dict[str, Any] | None:
+    title = optional_text(block.get("title"), f"{field}.title")
+    if source.get("type") == "base64":
+        return {"type": "file", "file": {"filename": title or "document.pdf", "file_data": _data_url(source, field)}}
+    if source.get("type") == "text":
+        return {"type": "text", "text": text(source.get("data"), f"{field}.source.data")}
+    if source.get("type") == "content":
+        return {"type": "text", "text": text_of(source.get("content"), f"{field}.source.content", "\n")}
+    return None
+
+
+def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
+    tools = []
+    for field, tool in objects(body.get("tools"), "tools"):
+        if tool.get("type") not in (None, "custom"):
+            dropped.add(f"tools.{text(tool['type'], f'{field}.type'):.40}")
+            continue
+        schema = mapping(tool.get("input_schema", {}), f"{field}.input_schema")
+        function = {"name": text(tool.get("name"), f"{field}.name"), **chosen(tool, "description", "strict"), "parameters": schema}
+        tools.append({"type": "function", "function": function, **chosen(tool, "cache_control")})
+    chat: dict[str, Any] = {"tools": tools} if tools else {}
+    if body.get("tool_choice") is not None:
+        choice = mapping(body["tool_choice"], "tool_choice")
+        if choice.get("type") == "tool":
+            chat["tool_choice"] = {"type": "function", "function": {"name": text(choice.get("name"), "tool_choice.name")}}
+        elif name := lookup(_CHOICES, choice.get("type")):
+            chat["tool_choice"] = name
+        else:
+            raise wrong("tool_choice.type", "auto, any, tool or none", choice.get("type"))
+        if choice.get("disable_parallel_tool_use") is True:
+            chat["parallel_tool_calls"] = False
+    if not tools:
+        chat.pop("tool_choice", None)
+        chat.pop("parallel_tool_calls", None)
+    return chat
+
+
+def _thinking(body: JSON, dropped: Dropped) -> dict[str, Any]:
+    chat: dict[str, Any] = {}
+    if body.get("thinking") is not None:
+        thinking = mapping(body["thinking"], "thinking")
+        if thinking.get("type") == "enabled":
+            chat["reasoning_effort"] = effort_of(whole_number(thinking.get("budget_tokens"), "thinking.budget_tokens"))
+        elif thinking.get("type") == "between_tools":
+            dropped.add("thinking.between_tools")
+        elif thinking.get("type") not in ("disabled", "adaptive"):
+            raise wrong("thinking.type", "enabled, adaptive, between_tools or disabled", thinking.get("type"))
+    output = mapping(body["output_config"], "output_config") if body.get("output_config") is not None else {}
+    if output.get("effort") is not None:
+        chat["reasoning_effort"] = text(output["effort"], "output_config.effort")
+    if output.get("format") is not None:
+        shape = mapping(output["format"], "output_config.format")
+        schema = mapping(shape.get("schema"), "output_config.format.schema")
+        chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+    for name in ("temperature", "top_p"):
+        if body.get(name) is not None:
+            number(body[name], name)
+    return chat

@@ -1,0 +1,165 @@
+"""Requests: from chat to OpenAI's responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aamc_models.dialects.content import Dropped, arguments_text, chosen, image_url, is_set, text_of
+from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, whole_number, wrong
+from aamc_models.dialects.responses.items import call_item, reasoning_item
+
+MINIMUM_TOKENS = 16
+"""OpenAI accepts no smaller limit of the answer here."""
+_SAME = (
+    "model",
+    "stream",
+    "temperature",
+    "top_p",
+    "parallel_tool_calls",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "service_tier",
+    "metadata",
+    "top_logprobs",
+)
+_KNOWN = frozenset(
+    (
+        *_SAME,
+        *("messages", "max_tokens", "max_completion_tokens", "tools", "tool_choice", "functions", "function_call", "response_format", "verbosity"),
+        *("reasoning_effort", "logprobs", "n", "stream_options", "store"),
+    )
+)
+
+
+def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
+    """Return a canonical request as one of OpenAI's responses.
+
+    Raises:
+        DataError: A field has a wrong type or value.
+    """
+    sent: dict[str, Any] = {**chosen(body, *_SAME), "input": _input(body, dropped), "store": body.get("store") is True}
+    limit = body.get("max_completion_tokens", body.get("max_tokens"))
+    if limit is not None:
+        sent["max_output_tokens"] = max(whole_number(limit, "max_tokens"), MINIMUM_TOKENS)
+    include = ["message.output_text.logprobs"] if body.get("logprobs") is True else []
+    if body.get("reasoning_effort") is not None:
+        sent["reasoning"] = {"effort": text(body["reasoning_effort"], "reasoning_effort")}
+        if body["reasoning_effort"] != "none":
+            include.append("reasoning.encrypted_content")  # a tool loop goes on with it where nothing is stored
+    if include:
+        sent["include"] = include
+    sent.update(_answer_form(body))
+    sent.update(_tools(body, dropped))
+    if body.get("n") not in (None, 1):
+        dropped.add("n")
+    dropped.add_unknown(body, _KNOWN)
+    return sent
+
+
+def _answer_form(body: JSON) -> dict[str, Any]:
+    form: dict[str, Any] = chosen(body, "verbosity")
+    if body.get("response_format") is not None:
+        shape = mapping(body["response_format"], "response_format")
+        kind = shape.get("type")
+        if kind == "json_schema":
+            named = mapping(shape.get("json_schema"), "response_format.json_schema")
+            form["format"] = {"type": kind, "name": "answer", **chosen(named, "name", "description", "schema", "strict")}
+        elif kind in ("json_object", "text"):
+            form["format"] = {"type": kind}
+        else:
+            raise wrong("response_format.type", "text, json_object or json_schema", kind)
+    return {"text": form} if form else {}
+
+
+def _input(body: JSON, dropped: Dropped) -> list[dict[str, Any]]:
+    sent: list[dict[str, Any]] = []
+    for field, message in objects(body.get("messages"), "messages"):
+        role = message.get("role")
+        if role == "assistant":
+            sent.extend(_assistant(message, field, dropped))
+        elif role in ("tool", "function"):
+            call_id = "call_0" if role == "function" else text(message.get("tool_call_id"), f"{field}.tool_call_id")
+            output = message.get("content")
+            output = output if isinstance(output, str) else _parts(output, f"{field}.content", dropped)
+            sent.append({"type": "function_call_output", "call_id": call_id, "output": output})
+        elif role in ("user", "system", "developer"):
+            content = message.get("content")
+            content = content if isinstance(content, str) else _parts(content, f"{field}.content", dropped)
+            sent.append({"type": "message", "role": role, "content": content})
+        else:
+            raise wrong(f"{field}.role", "system, developer, user, assistant or tool", role)
+    return sent
+
+
+def _assistant(message: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+    """Return the items of an assistant's message: its reasoning where it can be sent back, its text, its tool calls."""
+    blocks = objects(message.get("thinking_blocks"), f"{field}.thinking_blocks")
+    sent = [reasoning_item(block, f"rs_{index}") for index, (_, block) in enumerate(blocks) if block.get("signature") or block.get("data")]
+    words = text_of(message.get("content"), f"{field}.content") or optional_text(message.get("refusal"), f"{field}.refusal")
+    if words:
+        sent.append({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": words}]})
+    for place, call in objects(message.get("tool_calls"), f"{field}.tool_calls"):
+        function = call.get("custom") if call.get("type") == "custom" else call.get("function")
+        function = mapping(function, f"{place}.function")
+        arguments = arguments_text(function.get("arguments", function.get("input")), f"{place}.function.arguments")
+        sent.append(call_item(text(call.get("id"), f"{place}.id"), text(function.get("name"), f"{place}.function.name"), arguments))
+    if message.get("function_call") is not None:
+        function = mapping(message["function_call"], f"{field}.function_call")
+        name = text(function.get("name"), f"{field}.function_call.name")
+        sent.append(call_item("call_0", name, arguments_text(function.get("arguments"), f"{field}.function_call.arguments")))
+    if message.get("audio") is not None:
+        dropped.add("messages.audio")
+    return sent
+
+
+def _parts(content: object, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+    parts = []
+    for place, part in objects(content, field):
+        kind = part.get("type")
+        if part.get("cache_control") is not None:
+            dropped.add("cache_control")
+        if kind in ("text", "refusal"):
+            parts.append({"type": "input_text", "text": text(part.get(str(kind)), f"{place}.{kind}")})
+        elif kind == "image_url":
+            url, detail = image_url(part, place)
+            parts.append({"type": "input_image", "image_url": url, "detail": detail or "auto"})
+        elif kind == "file":
+            parts.append({"type": "input_file", **chosen(mapping(part.get("file"), f"{place}.file"), "filename", "file_data", "file_id")})
+        else:
+            dropped.add(f"content.{text(kind, f'{place}.type'):.40}")
+    return parts
+
+
+def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
+    functions = []
+    for field, tool in objects(body.get("tools"), "tools"):
+        if tool.get("type", "function") != "function":
+            dropped.add(f"tools.{text(tool['type'], f'{field}.type'):.40}")
+            continue
+        functions.append((f"{field}.function", mapping(tool.get("function"), f"{field}.function")))
+    functions.extend(objects(body.get("functions"), "functions"))
+    if not functions:
+        return {}
+    tools = [
+        {
+            "type": "function",
+            "name": text(function.get("name"), f"{field}.name"),
+            **chosen(function, "description"),
+            "parameters": function.get("parameters"),
+            "strict": function.get("strict") is True,
+        }
+        for field, function in functions
+    ]
+    choice = body.get("tool_choice", body.get("function_call"))
+    if choice is None:
+        return {"tools": tools}
+    if isinstance(choice, str):
+        return {"tools": tools, "tool_choice": choice}
+    choice = mapping(choice, "tool_choice")
+    if choice.get("type", "function") != "function":
+        dropped.add(f"tool_choice.{text(choice['type'], 'tool_choice.type'):.40}")
+        return {"tools": tools}
+    function = mapping(choice.get("function"), "tool_choice.function") if is_set(choice.get("function")) else choice
+    return {"tools": tools, "tool_choice": {"type": "function", "name": text(function.get("name"), "tool_choice.function.name")}}

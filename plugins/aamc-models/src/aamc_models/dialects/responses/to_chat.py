@@ -1,0 +1,208 @@
+"""Requests: from OpenAI's responses to chat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set
+from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, to_json, whole_number, wrong
+from aamc_sdk.errors import DataError
+
+_SAME = (
+    "model",
+    "stream",
+    "temperature",
+    "top_p",
+    "parallel_tool_calls",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "service_tier",
+)
+_KNOWN = frozenset(
+    (*_SAME, "input", "instructions", "max_output_tokens", "tools", "tool_choice", "text", "reasoning", "top_logprobs", "include", "stream_options")
+)
+_STORED = {"previous_response_id": "the earlier conversation", "conversation": "the earlier conversation", "prompt": "the stored prompt"}
+_CARRIED = ("message.output_text.logprobs", "reasoning.encrypted_content")
+
+
+def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
+    """Return a request of OpenAI's responses as canonical chat.
+
+    Raises:
+        DataError: A field has a wrong type or value.
+    """
+    for name, stored in _STORED.items():
+        if is_set(body.get(name)):
+            raise DataError(f"{name} cannot be used here: the model has no access to {stored}; send all of it as input")
+    chat: dict[str, Any] = {**chosen(body, *_SAME), "messages": _messages(body, dropped)}
+    if body.get("max_output_tokens") is not None:
+        chat["max_tokens"] = whole_number(body["max_output_tokens"], "max_output_tokens")
+    if body.get("stream") is True:
+        chat["stream_options"] = {"include_usage": True}  # a client of this dialect always expects usage
+    include = [text(name, "include") for name in items(body.get("include"), "include")]
+    if _CARRIED[0] in include:
+        chat.update(logprobs=True, **chosen(body, "top_logprobs"))
+    for name in include:
+        if name not in _CARRIED:
+            dropped.add(f"include.{name:.60}")
+    reasoning = mapping(body["reasoning"], "reasoning") if body.get("reasoning") is not None else {}
+    chat.update({f"reasoning_{name}": value for name, value in chosen(reasoning, "effort").items()})
+    for name in reasoning:
+        if name != "effort" and is_set(reasoning[name]):
+            dropped.add(f"reasoning.{name:.40}")
+    chat.update(_answer_form(body))
+    chat.update(_tools(body, dropped))
+    dropped.add_unknown({name: value for name, value in body.items() if (name, value) != ("truncation", "disabled")}, _KNOWN)
+    return chat
+
+
+def _answer_form(body: JSON) -> dict[str, Any]:
+    form = mapping(body["text"], "text") if body.get("text") is not None else {}
+    chat = chosen(form, "verbosity")
+    if form.get("format") is not None:
+        shape = mapping(form["format"], "text.format")
+        if shape.get("type") == "json_schema":
+            chat["response_format"] = {"type": "json_schema", "json_schema": chosen(shape, "name", "description", "schema", "strict")}
+        elif shape.get("type") == "json_object":
+            chat["response_format"] = {"type": "json_object"}
+        elif shape.get("type") != "text":
+            raise wrong("text.format.type", "text, json_object or json_schema", shape.get("type"))
+    return chat
+
+
+def _messages(body: JSON, dropped: Dropped) -> list[dict[str, Any]]:
+    chat: list[dict[str, Any]] = []
+    if is_set(body.get("instructions")):
+        chat.append({"role": "system", "content": text(body["instructions"], "instructions")})
+    given = body.get("input")
+    if isinstance(given, str):
+        return [*chat, {"role": "user", "content": given}]
+    pending: list[dict[str, Any]] = []
+    for field, item in objects(given, "input"):
+        kind = item.get("type", "message")
+        if kind == "reasoning":
+            pending.append(thinking_block(item, field))
+            continue
+        if kind in ("function_call", "custom_tool_call"):
+            _add_call(chat, tool_call(item, field), pending)
+        elif kind in ("function_call_output", "custom_tool_call_output"):
+            chat.extend(_result(item, field, dropped))
+        elif kind == "message":
+            message = _message(item, field, dropped)
+            if message["role"] == "assistant":
+                message.update(_thoughts(pending))
+            chat.append(message)
+        else:
+            dropped.add(f"input.{text(kind, f'{field}.type'):.40}")
+        pending = []
+    return chat
+
+
+def _thoughts(blocks: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"reasoning_content": "".join(block.get("thinking", "") for block in blocks), "thinking_blocks": blocks} if blocks else {}
+
+
+def _add_call(chat: list[dict[str, Any]], call: dict[str, Any], thoughts: list[dict[str, Any]]) -> None:
+    """Add a tool call to the assistant's message before it, or as a new message."""
+    if not chat or chat[-1]["role"] != "assistant" or thoughts:
+        chat.append({"role": "assistant", "content": None, **_thoughts(thoughts)})
+    chat[-1].setdefault("tool_calls", []).append(call)
+
+
+def tool_call(item: JSON, field: str) -> dict[str, Any]:
+    """Return an item with a call of a function or custom tool as a tool call of chat.
+
+    Raises:
+        DataError: A field has a wrong type.
+    """
+    if item.get("type") == "custom_tool_call":
+        arguments = to_json({"input": optional_text(item.get("input"), f"{field}.input")}, field)
+    else:
+        arguments = arguments_text(item.get("arguments"), f"{field}.arguments")
+    function = {"name": text(item.get("name"), f"{field}.name"), "arguments": arguments}
+    return {"id": text(item.get("call_id"), f"{field}.call_id"), "type": "function", "function": function}
+
+
+def thinking_block(item: JSON, field: str) -> dict[str, Any]:
+    """Return a reasoning item as a block of thinking: its encrypted content is the signature.
+
+    Raises:
+        DataError: A field has a wrong type.
+    """
+    pieces = [*objects(item.get("summary"), f"{field}.summary"), *objects(item.get("content"), f"{field}.content")]
+    words = "\n\n".join(optional_text(piece.get("text"), f"{place}.text") for place, piece in pieces)
+    secret = optional_text(item.get("encrypted_content"), f"{field}.encrypted_content")
+    if secret and not words:
+        return {"type": "redacted_thinking", "data": secret}
+    return {"type": "thinking", "thinking": words, "signature": secret}
+
+
+def _message(item: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
+    role, content = item.get("role"), item.get("content")
+    if role not in ("user", "assistant", "system", "developer"):
+        raise wrong(f"{field}.role", "user, assistant, system or developer", role)
+    if isinstance(content, str):
+        return {"role": role, "content": content}
+    parts = [part for place, entry in objects(content, f"{field}.content") for part in _part(entry, place, dropped)]
+    if role == "assistant":
+        return {"role": role, "content": "".join(str(part.get("text", "")) for part in parts)}
+    return {"role": role, "content": _plain(parts)}
+
+
+def _plain(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    if not parts:
+        return ""
+    return str(parts[0]["text"]) if len(parts) == 1 and parts[0]["type"] == "text" else parts
+
+
+def _part(part: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+    """Return the parts of chat for a part of an item's content."""
+    kind = part.get("type")
+    if kind in ("input_text", "output_text", "text", "summary_text"):
+        return [{"type": "text", "text": text(part.get("text"), f"{field}.text")}]
+    if kind == "refusal":
+        return [{"type": "text", "text": text(part.get("refusal"), f"{field}.refusal")}]
+    if kind == "input_image" and is_set(part.get("image_url")):
+        return [{"type": "image_url", "image_url": {"url": text(part["image_url"], f"{field}.image_url"), **chosen(part, "detail")}}]
+    if kind == "input_file" and is_set(part.get("file_data")):
+        return [{"type": "file", "file": chosen(part, "filename", "file_data")}]
+    if kind == "input_audio":
+        return [{"type": "input_audio", "input_audio": mapping(part.get("input_audio"), f"{field}.input_audio")}]
+    dropped.add(f"content.{text(kind, f'{field}.type'):.40}")
+    return []
+
+
+def _result(item: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+    """Return the message of a tool's result, and one with its images, which chat has in a user's message only."""
+    identity, output = text(item.get("call_id"), f"{field}.call_id"), item.get("output")
+    if isinstance(output, str):
+        return [{"role": "tool", "tool_call_id": identity, "content": output}]
+    parts = [part for place, entry in objects(output, f"{field}.output") for part in _part(entry, place, dropped)]
+    result = {"role": "tool", "tool_call_id": identity, "content": _plain([part for part in parts if part["type"] == "text"])}
+    rest = [part for part in parts if part["type"] != "text"]
+    return [result, {"role": "user", "content": rest}] if rest else [result]
+
+
+def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
+    tools = []
+    for field, tool in objects(body.get("tools"), "tools"):
+        if tool.get("type") != "function":
+            dropped.add(f"tools.{text(tool.get('type'), f'{field}.type'):.40}")
+            continue
+        text(tool.get("name"), f"{field}.name")
+        tools.append({"type": "function", "function": chosen(tool, "name", "description", "parameters", "strict")})
+    choice = body.get("tool_choice")
+    if not tools:
+        return {}
+    chat: dict[str, Any] = {"tools": tools}
+    if isinstance(choice, str):
+        chat["tool_choice"] = choice
+    elif choice is not None:
+        choice = mapping(choice, "tool_choice")
+        if choice.get("type") == "function":
+            chat["tool_choice"] = {"type": "function", "function": {"name": text(choice.get("name"), "tool_choice.name")}}
+        else:
+            dropped.add(f"tool_choice.{text(choice.get('type'), 'tool_choice.type'):.40}")
+    return chat

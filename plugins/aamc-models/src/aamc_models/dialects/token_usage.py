@@ -1,0 +1,203 @@
+"""Tokens and costs that answers report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from aamc_models.dialects.events import event_of, object_of
+from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import Usage
+
+MAX_TOKENS = 10**8
+"""A higher count in one call is taken for a server's error."""
+MAX_COST_USD = 1e4
+"""A higher cost of one call is taken for a server's error."""
+_TICKS_PER_USD = 1e10
+_COST_HEADERS = ("x-litellm-response-cost", "x-aamc-cost-usd")
+
+
+def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
+    """Return the tokens that a whole answer reports; a count that is missing or no plausible number is None."""
+    return usage_from(dialect, answer.get("usage"))
+
+
+def usage_from(dialect: str, counts: object) -> Usage:
+    """Return the tokens in the ``usage`` object of an answer."""
+    counted = counts if isinstance(counts, dict) else {}
+    if dialect == "messages":
+        return _messages_usage(counted)
+    return _openai_usage(counted, *(("input", "output") if dialect == "responses" else ("prompt", "completion")))
+
+
+def _messages_usage(counted: Mapping[str, Any]) -> Usage:
+    """Return Anthropic's counts; its ``input_tokens`` exclude what was read from and written to the cache."""
+    uncached = _count(counted.get("input_tokens"))
+    read, written = _count(counted.get("cache_read_input_tokens")), _count(counted.get("cache_creation_input_tokens"))
+    return Usage(
+        prompt_tokens=None if uncached is None else uncached + (read or 0) + (written or 0),
+        cached_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=_detail(counted, "cache_creation", "ephemeral_1h_input_tokens"),
+        output_tokens=_count(counted.get("output_tokens")),
+        reasoning_tokens=_detail(counted, "output_tokens_details", "thinking_tokens"),
+    )
+
+
+def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage:
+    prompt_tokens, output_tokens = _count(counted.get(f"{prompt}_tokens")), _count(counted.get(f"{answer}_tokens"))
+    cached = _detail(counted, f"{prompt}_tokens_details", "cached_tokens")
+    reasoning = _detail(counted, f"{answer}_tokens_details", "reasoning_tokens")
+    written = _detail(counted, f"{prompt}_tokens_details", "cache_write_tokens")
+    written = _count(counted.get("cache_creation_input_tokens")) if written is None else written  # LiteLLM's name
+    total = _count(counted.get("total_tokens"))
+    if reasoning and output_tokens is not None and total == (prompt_tokens or 0) + output_tokens + reasoning:
+        output_tokens += reasoning  # some servers, such as xAI's, count reasoning beside the answer
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        cached_tokens=_count(counted.get("prompt_cache_hit_tokens")) if cached is None else cached,  # DeepSeek's name
+        cache_write_tokens=written,
+        output_tokens=output_tokens,
+        reasoning_tokens=reasoning,
+    )
+
+
+class StreamedUsage:
+    """Tokens and cost that the events of a stream have reported so far; an event may repeat some counts only.
+
+    Args:
+        dialect: The dialect of the events.
+
+    Attributes:
+        tokens: The tokens; all unknown before the first report.
+    """
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+        self._counts: dict[str, Any] = {}
+        self.tokens = Usage()
+
+    def note(self, holder: Mapping[str, Any]) -> bool:
+        """Take the counts in the ``usage`` object of an event or message; return whether it has one."""
+        usage = holder.get("usage")
+        if not isinstance(usage, dict):
+            return False
+        self._counts.update((name, count) for name, count in usage.items() if count is not None)
+        self.tokens = usage_from(self._dialect, self._counts)
+        return True
+
+    def to(self, dialect: str) -> dict[str, Any]:
+        """Return the ``usage`` object in a dialect, with the cost that the server has put into its own."""
+        cost = {"cost": self._counts["cost"]} if "cost" in self._counts else {}
+        return {**usage_object(dialect, self.tokens), **cost}
+
+
+def usage_object(dialect: str, usage: Usage) -> dict[str, Any]:
+    """Return the ``usage`` object of an answer in a dialect; unknown counts are 0 where the dialect requires a number."""
+    prompt, output = usage.prompt_tokens or 0, usage.output_tokens or 0
+    cached, written, reasoning = usage.cached_tokens or 0, usage.cache_write_tokens or 0, usage.reasoning_tokens
+    if dialect == "messages":
+        counted: dict[str, Any] = {
+            "input_tokens": max(prompt - cached - written, 0),
+            "cache_creation_input_tokens": written,
+            "cache_read_input_tokens": cached,
+            "output_tokens": output,
+        }
+        if usage.cache_write_1h_tokens:
+            hour = min(usage.cache_write_1h_tokens, written)
+            counted["cache_creation"] = {"ephemeral_5m_input_tokens": written - hour, "ephemeral_1h_input_tokens": hour}
+        return counted if reasoning is None else {**counted, "output_tokens_details": {"thinking_tokens": reasoning}}
+    total = {"total_tokens": prompt + output}
+    if dialect == "responses":
+        return {
+            "input_tokens": prompt,
+            "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
+            "output_tokens": output,
+            "output_tokens_details": {"reasoning_tokens": reasoning or 0},
+            **total,
+        }
+    counted = {"prompt_tokens": prompt, "completion_tokens": output, **total}
+    if usage.cached_tokens is not None or usage.cache_write_tokens is not None:
+        details = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write_tokens}
+        counted["prompt_tokens_details"] = {name: count for name, count in details.items() if count is not None}
+    if reasoning is not None:
+        counted["completion_tokens_details"] = {"reasoning_tokens": reasoning}
+    return counted
+
+
+def reported_cost(dialect: str, answer: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> float:
+    """Return the cost in USD that the server reports in an answer or its headers (names in lower case); NaN without.
+
+    OpenRouter reports ``usage.cost``, with a caller's own key the price of the call beside it; xAI ``usage.cost_in_usd_ticks``; Perplexity
+    ``usage.cost.total_cost``; LiteLLM's proxy a header; this project's gateway a header, and ``aamc.cost_usd`` in streams.
+    """
+    del dialect  # all of them put it into the same places
+    cost = _usage_cost(answer.get("usage"))
+    if math.isnan(cost):
+        own = answer.get("aamc")
+        cost = _usd(own.get("cost_usd")) if isinstance(own, dict) else math.nan
+    for name in _COST_HEADERS if headers and math.isnan(cost) else ():
+        if name in (headers or {}):
+            cost = _usd((headers or {})[name])
+    return cost
+
+
+def _usage_cost(usage: object) -> float:
+    if not isinstance(usage, dict):
+        return math.nan
+    cost = usage.get("cost")
+    if isinstance(cost, dict):
+        return _usd(cost.get("total_cost"))
+    if cost is None and "cost_in_usd_ticks" in usage:
+        return _usd(usage["cost_in_usd_ticks"], _TICKS_PER_USD)
+    details = usage.get("cost_details")
+    if usage.get("is_byok") is True and isinstance(details, dict):
+        upstream = _usd(details.get("upstream_inference_cost"))
+        return _usd(cost) + (0.0 if math.isnan(upstream) else upstream)
+    return _usd(cost)
+
+
+def _usd(value: object, per_usd: float = 1.0) -> float:
+    try:
+        cost = float(value) / per_usd if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        cost = math.nan
+    return cost if 0 <= cost <= MAX_COST_USD else math.nan
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
+
+
+def _detail(counted: Mapping[str, Any], kind: str, name: str) -> int | None:
+    details = counted.get(kind)
+    return _count(details.get(name)) if isinstance(details, dict) else None
+
+
+def wants_usage(body: Mapping[str, Any]) -> bool:
+    """Return whether a request of chat or completions asks for the usage in its stream."""
+    options = body.get("stream_options")
+    return isinstance(options, Mapping) and options.get("include_usage") is True
+
+
+def with_usage(dialect: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a streamed request of chat or completions that asks for the usage; other requests as they are."""
+    if dialect not in ("chat", "completions") or body.get("stream") is not True or wants_usage(body):
+        return dict(body)
+    options = body.get("stream_options")
+    return {**body, "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True}}
+
+
+def without_usage(event: bytes) -> bytes:
+    """Return a chat or completions event without its usage; ``b""`` if it holds nothing else."""
+    if b'"usage"' not in event:
+        return event
+    try:
+        chunk = object_of(event)
+        if chunk is None or "usage" not in chunk:
+            return event
+        usage = chunk.pop("usage")
+        return b"" if usage and not chunk.get("choices") and not chunk.get("error") else event_of(chunk)
+    except DataError:  # not an event of these dialects: it passes as it is
+        return event

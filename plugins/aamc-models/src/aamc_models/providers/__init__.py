@@ -1,0 +1,1 @@
+"""The providers: each speaks one dialect to servers."""

@@ -1,0 +1,194 @@
+"""Provider ``litellm``: servers whose dialect is neither OpenAI's nor Anthropic's, through LiteLLM as a library."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import attrs
+import orjson
+
+from aamc_models.providers.chat import ChatProvider
+from aamc_models.transport.failures import RETRIED, refusal
+from aamc_models.transport.pauses import pause_s, retry_after_s
+from aamc_sdk import Candidate, ModelSpec, Services, option
+from aamc_sdk.errors import ConfigError, ProviderError
+from aamc_sdk.interfaces import WireReply, WireRequest
+
+COST_HEADER = "x-litellm-response-cost"
+"""The header in which LiteLLM's proxy reports a cost; the library's figure is passed on in it too."""
+_FIELDS = {
+    "chat": frozenset(
+        (
+            *("messages", "frequency_penalty", "functions", "function_call", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "n"),
+            *("parallel_tool_calls", "presence_penalty", "reasoning_effort", "response_format", "seed", "stop", "stream_options", "temperature"),
+            *("tool_choice", "tools", "top_logprobs", "top_p", "user", "verbosity"),
+        )
+    ),
+    "embeddings": frozenset(("dimensions", "encoding_format", "input", "user")),
+}
+"""The fields of a request that reach LiteLLM: others, such as ``api_base``, would let a request choose the address that is called."""
+
+
+@attrs.frozen(kw_only=True)
+class LiteLLMOptions:
+    """The options of an endpoint of the provider ``litellm``."""
+
+    model: str = option("", "The model's name for LiteLLM, such as bedrock/us.amazon.nova-lite-v1:0 (default: the candidate's name).")
+    base_url: str = option("", "Address of the server (default: LiteLLM's for the model).")
+    api_key_env: str = option("", "Environment variable with the API key (default: the one that LiteLLM reads for the model).")
+    headers: Mapping[str, str] = option({}, "Further headers of each request.")
+    settings: Mapping[str, Any] = option({}, "Further arguments of litellm.acompletion, such as aws_region_name: eu-west-1.")
+    remote_files: bool = option(False, "Accept addresses of images and files in requests, which LiteLLM may fetch itself; else only their data.")
+    timeout_seconds: float = option(600.0, "Maximum seconds of one attempt, until the answer's end.", above=0.0)
+    retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
+    max_pause_s: float = option(8.0, "Maximum seconds of a pause before another attempt.", at_least=0.0)
+
+
+class LiteLLM(ChatProvider):
+    """Calls models of every dialect that LiteLLM knows, in the dialect of OpenAI. A cost is LiteLLM's own figure where it has a price."""
+
+    Config = LiteLLMOptions
+    config: LiteLLMOptions
+
+    def __init__(self, config: LiteLLMOptions, services: Services) -> None:
+        super().__init__(config, services)
+        if find_spec("litellm") is None:
+            raise ConfigError("provider litellm needs litellm to be installed: pip install 'aamc-models[litellm]'")
+        self._litellm: Any = None
+
+    @property
+    def apis(self) -> Collection[str]:
+        """The names of the two APIs."""
+        return _FIELDS
+
+    async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
+        """Send a request and return the whole answer, with LiteLLM's figure of the cost as a header.
+
+        Raises:
+            ProviderError: No attempt was answered.
+        """
+        answer = await self._call(candidate, request)
+        cost = getattr(answer, "_hidden_params", {}).get("response_cost")
+        content = answer.model_dump(mode="json")
+        headers = {"content-type": "application/json", **({} if cost is None else {COST_HEADER: str(cost)})}
+        return WireReply(status=200, headers=headers, body=orjson.dumps(content), answer=content)
+
+    async def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
+        """Send a request and yield the chunks of its answer as server-sent events; the usage has LiteLLM's figure of the cost.
+
+        Raises:
+            ProviderError: No attempt was answered, or the connection was lost.
+        """
+        stream = await self._call(candidate, request, stream=True)
+        try:
+            async for chunk in stream:
+                content = chunk.model_dump(mode="json", exclude_none=True)
+                content.setdefault("choices", [])
+                if content.get("usage"):
+                    cost = self._cost(chunk)
+                    content["usage"] |= {} if math.isnan(cost) else {"cost": cost}
+                yield b"data: %b\n\n" % orjson.dumps(content)
+            yield b"data: [DONE]\n\n"
+        except Exception as error:
+            raise self._error(candidate, error) from error
+        finally:
+            with suppress(Exception):  # the call is over, whatever its connection says
+                await stream.aclose()
+
+    async def _call(self, candidate: Candidate, request: WireRequest, *, stream: bool = False) -> Any:
+        """Return LiteLLM's answer to a request, after as many attempts as are allowed.
+
+        Raises:
+            ProviderError: No attempt was answered.
+        """
+        arguments = self._arguments(candidate, request)
+        if self._litellm is None:
+            self._litellm = await asyncio.to_thread(_library)  # it takes seconds
+        call = self._litellm.aembedding if request.api == "embeddings" else self._litellm.acompletion
+        streamed = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+        for attempt in range(self.config.retries + 1):
+            try:
+                return await call(**arguments, **streamed)
+            except Exception as error:
+                failure = self._error(candidate, error)
+                if failure.kind not in RETRIED or attempt == self.config.retries:
+                    raise failure from error
+                await asyncio.sleep(pause_s(attempt, failure.retry_after_s, self.config.max_pause_s))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _arguments(self, candidate: Candidate, request: WireRequest) -> dict[str, Any]:
+        """Return the arguments of a call.
+
+        Raises:
+            ProviderError: LiteLLM is not used for such requests, or would fetch a file from an address in it.
+        """
+        config, body = self.config, request.body
+        if request.api not in _FIELDS or not isinstance(body, Mapping):
+            raise ProviderError(
+                f"model {candidate.name!r} of the provider litellm has no API {request.api!r}, but chat and embeddings", kind="request"
+            )
+        if not config.remote_files and any("://" in text[:16] for text in _file_texts(body.get("messages"))):
+            problem = f"model {candidate.name!r} takes images and files as data: URLs only, as LiteLLM may fetch others itself"
+            raise ProviderError(f"{problem}; send the data, or allow it with the endpoint's option remote_files: true", kind="request", status=400)
+        own = {name: value for name, value in body.items() if name in _FIELDS[request.api] and value is not None}
+        parameters = dict(candidate.parameters) if isinstance(candidate, ModelSpec) and request.api == "chat" else {}
+        server = {"api_base": config.base_url} if config.base_url else {}
+        key = {"api_key": os.environ.get(config.api_key_env) or "none"} if config.api_key_env else {}
+        fixed = {"model": config.model or candidate.name, "timeout": config.timeout_seconds, "num_retries": 0, "max_retries": 0, "drop_params": True}
+        headers = {"extra_headers": dict(config.headers)} if config.headers else {}
+        own.pop("stream_options", None)
+        guard = {"_skip_mcp_handler": True} if "tools" in own else {}  # a request's tools must not make LiteLLM call servers of its own
+        return {**parameters, **own, **config.settings, **server, **key, **headers, **fixed, **guard}
+
+    def _cost(self, answer: Any) -> float:
+        """Return LiteLLM's price of a streamed answer's usage; NaN for a model without one."""
+        try:
+            counted = self._litellm.ModelResponse(model=answer.model, usage=answer.usage)
+            cost = self._litellm.completion_cost(completion_response=counted, model=self.config.model or None)
+        except Exception:  # LiteLLM raises a plain Exception for a model without a price
+            return math.nan
+        return float(cost)
+
+    def _error(self, candidate: Candidate, error: BaseException) -> ProviderError:
+        """Return the error for LiteLLM's, which are those of OpenAI's client."""
+        text = " ".join(str(error).split())[:500]
+        status = getattr(error, "status_code", None)
+        if isinstance(error, self._litellm.Timeout | asyncio.TimeoutError):
+            kind, status = "timeout", None
+        elif isinstance(error, self._litellm.APIConnectionError):
+            kind, status = "connection", None
+        else:
+            kind = refusal(status, b"", None).kind if isinstance(status, int) else "failed"
+        wait = retry_after_s(getattr(getattr(error, "response", None), "headers", {}))
+        problem = f"model {candidate.name!r} through LiteLLM failed: {type(error).__name__}: {text}"
+        return ProviderError(f"{problem}; check model, base_url and the key", kind=kind, status=status, retry_after_s=wait)
+
+
+def _library() -> Any:
+    """Return LiteLLM, set to stay silent and to call no server but a model's."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else importing it fetches prices from the internet
+    library: Any = import_module("litellm")
+    library.suppress_debug_info, library.telemetry = True, False
+    return library
+
+
+def _file_texts(messages: object) -> Iterator[str]:
+    """Yield the texts in the parts of messages that are no text, such as the address of an image."""
+    contents = [message.get("content") for message in messages if isinstance(message, Mapping)] if isinstance(messages, list) else []
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    pending: list[Any] = [part for part in parts if isinstance(part, Mapping) and part.get("type") != "text"]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)

@@ -1,0 +1,260 @@
+"""Whole answers of the stub, in each API's own form."""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import orjson
+
+from aamc_models.testing.script import Script
+
+Body = Mapping[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """The content of an answer, before it takes an API's form.
+
+    Attributes:
+        model: The model's name.
+        text: The text, empty beside a tool call.
+        thinking: The reasoning.
+        tool: The name of the called tool; empty without a call.
+        tool_arguments: The call's arguments.
+        finish: The finish reason, as chat completions call it.
+        n: The number of choices.
+        logprobs: Whether choices have log probabilities.
+        usage: The tokens, as chat completions report them.
+        script: The model's script.
+        call: The number of the call, for ids.
+    """
+
+    model: str
+    text: str
+    thinking: str
+    tool: str
+    tool_arguments: str
+    finish: str
+    n: int
+    logprobs: bool
+    usage: dict[str, Any]
+    script: Script
+    call: int
+
+    @property
+    def signature(self) -> str:
+        """The signature of the reasoning: only this model accepts it."""
+        return f"signed by {self.model}"
+
+
+def reply_of(model: str, script: Script, body: Body, size: int, call: int) -> Reply:
+    """Return the content of the answer to a request of so many bytes."""
+    tool = called_tool(body)
+    text = "" if tool else answer_text(script, body)
+    limit = body.get("max_tokens") or body.get("max_completion_tokens") or body.get("max_output_tokens")
+    finish = "tool_calls" if tool else "stop"
+    output = script.output_tokens
+    if isinstance(limit, int) and limit < output:
+        text, output, finish = text[: math.ceil(len(text) * limit / output)], limit, "length"
+    asked = body.get("n")
+    n = asked if isinstance(asked, int) else 1
+    prompt = script.prompt_tokens if script.prompt_tokens is not None else max(1, size // 4)
+    usage = chat_usage(script, prompt, output * n)
+    return Reply(
+        model=model,
+        text=text,
+        thinking=script.thinking,
+        tool=tool,
+        tool_arguments=script.tool_arguments,
+        finish=finish,
+        n=n,
+        logprobs=bool(body.get("logprobs")),
+        usage=usage,
+        script=script,
+        call=call,
+    )
+
+
+def called_tool(body: Body) -> str:
+    """Return the name of the tool to call: the first one, unless the last message is a tool's result; empty for none."""
+    tools = body.get("tools")
+    if not isinstance(tools, list) or not tools or body.get("tool_choice") == "none":
+        return ""
+    messages = body.get("messages") or body.get("input")
+    last = messages[-1] if isinstance(messages, list) and messages and isinstance(messages[-1], dict) else {}
+    content = last.get("content")
+    blocks = [block.get("type") for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    if last.get("role") == "tool" or last.get("type") == "function_call_output" or "tool_result" in blocks:
+        return ""
+    first = tools[0] if isinstance(tools[0], dict) else {}
+    return str(first.get("name") or first.get("function", {}).get("name") or "")
+
+
+def answer_text(script: Script, body: Body) -> str:
+    """Return the text: JSON where the request asks for it, and cut at the first stop word."""
+    form = body.get("response_format") or (body.get("text") or {} if isinstance(body.get("text"), dict) else {}).get("format") or {}
+    text = '{"answer": 42}' if isinstance(form, dict) and str(form.get("type", "")).startswith("json") else script.text
+    stops = body.get("stop") or body.get("stop_sequences") or []
+    for stop in stops if isinstance(stops, list) else [stops]:
+        if isinstance(stop, str) and stop:
+            text = text.partition(stop)[0]
+    return text
+
+
+def chat_usage(script: Script, prompt: int, output: int) -> dict[str, Any]:
+    """Return the usage as chat completions report it."""
+    usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
+    usage["prompt_tokens_details"] = {"cached_tokens": script.cached_tokens, "cache_write_tokens": script.cache_write_tokens}
+    if script.cache_write_1h_tokens:
+        usage["prompt_tokens_details"]["cache_write_1h_tokens"] = script.cache_write_1h_tokens  # taken up by messages_usage
+    usage["completion_tokens_details"] = {"reasoning_tokens": script.reasoning_tokens}
+    if not math.isnan(script.reported_usd):
+        usage["cost"] = script.reported_usd
+    return usage
+
+
+def messages_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the usage as Anthropic reports it: cached tokens are not among the input tokens."""
+    details = usage["prompt_tokens_details"]
+    cached, written = details["cached_tokens"], details["cache_write_tokens"]
+    own: dict[str, Any] = {"cost": usage["cost"]} if "cost" in usage else {}
+    hour = details.get("cache_write_1h_tokens", 0)
+    if hour:
+        own["cache_creation"] = {"ephemeral_5m_input_tokens": written - hour, "ephemeral_1h_input_tokens": hour}
+    return {
+        "input_tokens": usage["prompt_tokens"] - cached - written,
+        "cache_read_input_tokens": cached,
+        "cache_creation_input_tokens": written,
+        "output_tokens": usage["completion_tokens"],
+        **own,
+    }
+
+
+def responses_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the usage as the responses API reports it."""
+    own = {"cost": usage["cost"]} if "cost" in usage else {}
+    return {
+        "input_tokens": usage["prompt_tokens"],
+        "input_tokens_details": usage["prompt_tokens_details"],
+        "output_tokens": usage["completion_tokens"],
+        "output_tokens_details": usage["completion_tokens_details"],
+        "total_tokens": usage["total_tokens"],
+        **own,
+    }
+
+
+def chat_answer(reply: Reply) -> dict[str, Any]:
+    """Return a chat completion."""
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None}
+    if reply.thinking:
+        message["reasoning_content"] = reply.thinking
+        message["reasoning_details"] = [{"type": "reasoning.text", "text": reply.thinking, "signature": reply.signature}]
+    if reply.tool:
+        function = {"name": reply.tool, "arguments": reply.tool_arguments}
+        message["tool_calls"] = [{"id": f"call_{reply.call}", "type": "function", "function": function}]
+    choices = [{"index": i, "message": message, "finish_reason": reply.finish, "logprobs": logprobs_of(reply.text, reply)} for i in range(reply.n)]
+    answer = {"id": f"chatcmpl-{reply.call}", "object": "chat.completion", "created": 1, "model": reply.model, "choices": choices}
+    return {**answer, "usage": reply.usage} if reply.script.usage != "never" else answer
+
+
+def logprobs_of(text: str, reply: Reply) -> dict[str, Any] | None:
+    """Return the log probabilities of a text's words, if they are asked for."""
+    if not reply.logprobs:
+        return None
+    tokens = [{"token": word, "logprob": -0.1, "bytes": list(word.encode()), "top_logprobs": []} for word in text.split()]
+    return {"content": tokens, "refusal": None}
+
+
+def completions_answer(reply: Reply) -> dict[str, Any]:
+    """Return a completion of the old API."""
+    choices = [{"index": i, "text": reply.text, "finish_reason": reply.finish, "logprobs": None} for i in range(reply.n)]
+    answer = {"id": f"cmpl-{reply.call}", "object": "text_completion", "created": 1, "model": reply.model, "choices": choices}
+    return {**answer, "usage": reply.usage} if reply.script.usage != "never" else answer
+
+
+STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+"""Anthropic's name of each finish reason."""
+
+
+def messages_answer(reply: Reply) -> dict[str, Any]:
+    """Return a message of Anthropic's API."""
+    content: list[dict[str, Any]] = []
+    if reply.thinking:
+        content.append({"type": "thinking", "thinking": reply.thinking, "signature": reply.signature})
+    if reply.text:
+        content.append({"type": "text", "text": reply.text})
+    if reply.tool:
+        content.append({"type": "tool_use", "id": f"toolu_{reply.call}", "name": reply.tool, "input": orjson.loads(reply.tool_arguments)})
+    answer: dict[str, Any] = {"id": f"msg_{reply.call}", "type": "message", "role": "assistant", "model": reply.model, "content": content}
+    answer |= {"stop_reason": STOP_REASONS[reply.finish], "stop_sequence": None}
+    return {**answer, "usage": messages_usage(reply.usage)} if reply.script.usage != "never" else answer
+
+
+def responses_answer(reply: Reply, status: str = "") -> dict[str, Any]:
+    """Return a response; ``status`` is that of an unfinished one, which has no output yet."""
+    finished = "incomplete" if reply.finish == "length" else "completed"
+    answer = {
+        "id": response_id(reply),
+        "object": "response",
+        "created_at": 1,
+        "status": status or finished,
+        "model": reply.model,
+        "output": [] if status else output_items(reply),
+        "error": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if not status and reply.finish == "length" else None,
+        "instructions": None,
+        "metadata": {},
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+    }
+    return answer if status or reply.script.usage == "never" else {**answer, "usage": responses_usage(reply.usage)}
+
+
+def response_id(reply: Reply) -> str:
+    """Return the id of a response, which names its model."""
+    return f"resp_{reply.model}_{reply.call}"
+
+
+def output_items(reply: Reply) -> list[dict[str, Any]]:
+    """Return the items of a response."""
+    items: list[dict[str, Any]] = []
+    if reply.thinking:
+        summary = [{"type": "summary_text", "text": reply.thinking}]
+        items.append({"type": "reasoning", "id": f"rs_{reply.call}", "summary": summary, "encrypted_content": reply.signature})
+    if reply.text:
+        content = [{"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}]
+        items.append({"type": "message", "id": f"msg_{reply.call}", "role": "assistant", "status": "completed", "content": content})
+    if reply.tool:
+        call = {"call_id": f"call_{reply.call}", "name": reply.tool, "arguments": reply.tool_arguments, "status": "completed"}
+        items.append({"type": "function_call", "id": f"fc_{reply.call}", **call})
+    return items
+
+
+def embeddings_answer(reply: Reply, body: Body) -> dict[str, Any]:
+    """Return embeddings of 8 numbers, as base64 where the request asks for it."""
+    texts = body.get("input")
+    texts = texts if isinstance(texts, list) and texts and not isinstance(texts[0], int) else [texts]
+    data = []
+    for index, text in enumerate(texts):
+        vector = [((len(str(text)) * 31 + i * 7) % 100) / 100 for i in range(8)]
+        coded = base64.b64encode(struct.pack("<8f", *vector)).decode()
+        data.append({"object": "embedding", "index": index, "embedding": coded if body.get("encoding_format") == "base64" else vector})
+    usage = {"prompt_tokens": reply.usage["prompt_tokens"], "total_tokens": reply.usage["prompt_tokens"]}
+    return {"object": "list", "data": data, "model": reply.model, "usage": usage}
+
+
+def error_answer(api: str, status: int, message: str) -> dict[str, Any]:
+    """Return an error in the API's dialect."""
+    if api in ("messages", "count_tokens"):
+        kind = {400: "invalid_request_error", 404: "not_found_error", 429: "rate_limit_error", 529: "overloaded_error"}.get(status, "api_error")
+        return {"type": "error", "error": {"type": kind, "message": message}}
+    kind = {400: "invalid_request_error", 404: "not_found_error", 429: "rate_limit_error"}.get(status, "server_error")
+    return {"error": {"message": message, "type": kind, "param": None, "code": None}}

@@ -1,0 +1,185 @@
+"""The bytes of an answer, with the time of each: what a script and its fault make of a request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import orjson
+
+from aamc_models.testing.answers import (
+    Reply,
+    chat_answer,
+    completions_answer,
+    embeddings_answer,
+    error_answer,
+    messages_answer,
+    reply_of,
+    responses_answer,
+)
+from aamc_models.testing.foreign import complaint
+from aamc_models.testing.script import Counts, Script
+from aamc_models.testing.streams import error_event, stream_of
+
+STREAMED = ("chat", "completions", "messages", "responses")
+MESSAGE = "The stub fails as its script says."
+HTML = b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
+REASONS = {200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 404: b"Not Found", 429: b"Too Many Requests", 500: b"Internal Server Error"}
+EVENT_STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+@attrs.frozen
+class Step:
+    """Some bytes of an answer.
+
+    Attributes:
+        at_s: When to send them, in seconds after the request.
+        data: The bytes.
+        output_tokens: The tokens of their content.
+        billed: Whether the prompt is billed with them.
+    """
+
+    at_s: float
+    data: bytes
+    output_tokens: int = 0
+    billed: bool = False
+
+
+@attrs.frozen
+class Playback:
+    """An answer.
+
+    Attributes:
+        steps: Its bytes.
+        end: What happens then: ``"keep"`` the connection, ``"close"`` it, or ``"hang"``.
+        script: The script of the model.
+        counts: Where the tokens are counted.
+        prompt_tokens: The tokens of the prompt.
+        served: Whether it is an answer without a fault.
+    """
+
+    steps: list[Step]
+    end: str = "keep"
+    script: Script = attrs.field(factory=Script)
+    counts: Counts = attrs.field(factory=Counts)
+    prompt_tokens: int = 0
+    served: bool = False
+
+
+def whole(status: int, body: bytes, content_type: bytes = b"application/json", extra: bytes = b"") -> bytes:
+    """Return an HTTP response."""
+    return b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\n%s\r\n%s" % (
+        status,
+        REASONS.get(status, b"Status"),
+        content_type,
+        len(body),
+        extra,
+        body,
+    )
+
+
+def failure(api: str, status: int, message: str, extra: bytes = b"") -> Playback:
+    """Return an error response in the API's dialect."""
+    return Playback([Step(0.0, whole(status, orjson.dumps(error_answer(api, status, message)), extra=extra))])
+
+
+def playback(api: str, body: Mapping[str, Any], size: int, script: Script, counts: Counts) -> Playback:
+    """Return the answer to a request, and count the request.
+
+    Args:
+        api: The API, as :class:`aamc_sdk.interfaces.WireRequest` names it.
+        body: The request.
+        size: Its length in bytes.
+        script: The script of the model.
+        counts: The counts of the model.
+    """
+    counts.calls += 1
+    model = str(body.get("model", ""))
+    fault = script.fault if script.fails(counts.calls, counts.faults) else ""
+    counts.faults += bool(fault)
+    if fault in ("refuse", "hang", "status", "html", "empty"):
+        return attrs.evolve(_without_content(api, fault, script), counts=counts)
+    wrong = complaint(model, body) if script.strict else ""
+    if wrong:
+        counts.refused += 1
+        return failure(api, 400, wrong)
+    reply = reply_of(model, script, body, size, counts.calls)
+    if body.get("stream") is True and api in STREAMED:
+        steps, end = _streamed(api, body, reply, fault)
+    else:
+        steps, end = _buffered(api, body, reply, fault)
+    return Playback(steps, end, script, counts, reply.usage["prompt_tokens"], not fault)
+
+
+def _without_content(api: str, fault: str, script: Script) -> Playback:
+    if fault in ("refuse", "hang"):
+        return Playback([], "close" if fault == "refuse" else "hang")
+    if fault == "status":
+        extra = b"" if math.isnan(script.retry_after_s) else b"retry-after: %g\r\n" % script.retry_after_s
+        return failure(api, script.status, MESSAGE, extra)
+    page = whole(script.status, HTML, b"text/html") if fault == "html" else whole(200, b"")
+    return Playback([Step(script.first_ms / 1000, page)])
+
+
+def _buffered(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tuple[list[Step], str]:
+    at_s = reply.script.first_ms / 1000
+    if fault in ("hang_stream", "hang_content"):
+        return [], "hang"
+    if fault in ("error_event", "late_error"):
+        return [Step(at_s, whole(200, orjson.dumps(error_answer(api, 500, MESSAGE))))], "keep"
+    if fault == "bad_json":
+        return [Step(at_s, whole(200, b'{"id": '))], "keep"
+    content = orjson.dumps(_answer(api, body, reply))
+    if fault == "cut":
+        return [Step(at_s, whole(200, content[: len(content) // 2]))], "keep"
+    data = whole(200, content)
+    if fault == "half":
+        return [Step(at_s, data[: -(len(content) // 2)])], "close"
+    return [Step(at_s, data, 0 if api == "embeddings" else reply.usage["completion_tokens"], billed=True)], "keep"
+
+
+def _answer(api: str, body: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
+    if api == "chat":
+        return chat_answer(reply)
+    if api == "messages":
+        return messages_answer(reply)
+    if api == "responses":
+        return responses_answer(reply)
+    if api == "completions":
+        return completions_answer(reply)
+    if api == "embeddings":
+        return embeddings_answer(reply, body)
+    return {"input_tokens": reply.usage["prompt_tokens"]}
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def _streamed(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tuple[list[Step], str]:
+    options = body.get("stream_options")
+    stream = stream_of(api, reply, asked=isinstance(options, dict) and bool(options.get("include_usage")))
+    lead, content, tail = list(stream.lead), list(stream.content), list(stream.tail)
+    end, closed = "keep", LAST_CHUNK
+    if fault in ("hang_stream", "error_event", "bad_json"):
+        broken = {"error_event": error_event(api, MESSAGE), "bad_json": b'data: {"id": \n\n'}.get(fault)
+        lead, content, tail = lead[:1], [broken] if broken else [], []
+    elif fault in ("hang_content", "half", "cut", "late_error"):
+        content = content[: max(1, len(content) // 2)]
+        tail = [error_event(api, MESSAGE)] if fault == "late_error" else []
+    if fault in ("hang_stream", "hang_content"):
+        end, closed = "hang", b""
+    elif fault == "half":
+        end, closed = "close", b""
+    first_s, pace_s = reply.script.first_ms / 1000, reply.script.pace_ms / 1000
+    steps = [Step(first_s, EVENT_STREAM_HEAD + _chunk(b"".join(lead)) if lead else EVENT_STREAM_HEAD)]
+    number, tokens = max(1, len(stream.content)), reply.usage["completion_tokens"]
+    unbilled = fault in ("error_event", "bad_json")
+    for index, event in enumerate(content):
+        output = 0 if unbilled else tokens * (index + 1) // number - tokens * index // number
+        steps.append(Step(first_s + index * pace_s, _chunk(event), output, billed=index == 0 and not unbilled))
+    last = b"".join(_chunk(event) for event in tail) + closed
+    return [*steps, Step(steps[-1].at_s, last)], end

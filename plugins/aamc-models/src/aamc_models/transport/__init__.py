@@ -1,0 +1,1 @@
+"""Calling servers over HTTP: deployments, retries, circuit breakers, limits and timeouts."""

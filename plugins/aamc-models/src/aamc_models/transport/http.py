@@ -1,0 +1,234 @@
+"""The base class of providers that call servers over HTTP."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from typing import ClassVar, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from aamc_models.dialects import StreamMonitor, usage_of
+from aamc_models.transport.deployments import Deployment, Deployments, Turn
+from aamc_models.transport.exchange import EventStream, Exchange, checked_answer
+from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, failure_of, provider_error
+from aamc_models.transport.options import EndpointOptions
+from aamc_models.transport.pauses import pause_s
+from aamc_models.transport.request_body import RequestBody
+from aamc_models.transport.sessions import Sessions, proxy_of
+from aamc_sdk import Candidate, Services
+from aamc_sdk.errors import ProviderError
+from aamc_sdk.interfaces import EndpointState, Usage, WireProvider, WireReply, WireRequest
+
+T = TypeVar("T")
+_JSON_APIS = frozenset({"chat", "completions", "count_tokens", "embeddings", "messages", "responses"})
+_LONG_ANSWER = 2**20
+"""Bytes of a list of embeddings from which it is not read: that would block the event loop for milliseconds."""
+_USAGE_DIALECTS = {"chat": "chat", "completions": "completions", "embeddings": "completions", "messages": "messages", "responses": "responses"}
+_RESERVED = frozenset({"accept-encoding", "api-key", "authorization", "connection", "content-length", "host", "transfer-encoding", "x-api-key"})
+"""Headers of a request that a caller cannot set."""
+_ERRORS = (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError)
+"""What the HTTP library raises."""
+
+
+class HttpProvider(WireProvider):
+    """Calls servers over HTTP, with the options of :class:`aamc_models.transport.options.EndpointOptions`.
+
+    A failed call is tried again: at another deployment at once, at the same one after a pause. The connection of a cancelled call is closed,
+    which ends it at the server too. Derived classes say how the dialect's requests look.
+
+    Attributes:
+        paths: The paths of the APIs below ``base_url``, by their names.
+    """
+
+    config: EndpointOptions
+    paths: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, config: EndpointOptions, services: Services) -> None:
+        super().__init__(config, services)
+        self._deployments = Deployments(config)
+        self._sessions = Sessions(config.connect_timeout_s)
+        self._proxies = {deployment.base_url: proxy_of(deployment.base_url) for deployment in self._deployments.all}
+        self._given = {name.lower(): value for name, value in config.headers.items()}
+        self._headers = {"accept-encoding": "identity", "content-type": "application/json", **self._given}
+        self._urls: dict[tuple[str, str], URL] = {}
+        self._limits = aiohttp.ClientTimeout(total=config.timeout_seconds, sock_connect=config.connect_timeout_s)
+        self._limits_tokens = any(deployment.tokens is not None for deployment in self._deployments.all)
+        self._apis = frozenset(config.apis) or self.default_apis([deployment.base_url for deployment in self._deployments.all])
+
+    @abc.abstractmethod
+    def default_apis(self, addresses: Collection[str]) -> frozenset[str]:
+        """Return the APIs of servers by their addresses, when the options name none."""
+
+    @abc.abstractmethod
+    def key_headers(self, key: str) -> Mapping[str, str]:
+        """Return the headers that carry a key; without one, ``key`` is ``""``."""
+
+    def address(self, base_url: str, api: str) -> str:
+        """Return the address of an API.
+
+        Raises:
+            Failure: The API is unknown.
+        """
+        path = self.paths.get(api, api)
+        if not path.startswith("/") or ".." in path:
+            raise Failure(f"has no API {api!r}", "request")
+        return base_url + path
+
+    @property
+    def apis(self) -> Collection[str]:
+        """The names of the APIs that the endpoint offers."""
+        return self._apis
+
+    def state(self) -> EndpointState:
+        """Return the endpoint's present state: unavailable while every deployment rests."""
+        return self._deployments.state()
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop."""
+        await self._sessions.close()
+
+    async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
+        """Send a request and return the whole answer.
+
+        Raises:
+            ProviderError: No attempt was answered; the error is the last one's.
+        """
+        body = RequestBody(candidate, request)
+
+        async def attempt(turn: Turn) -> WireReply:
+            status, headers, content = await (await self._exchange(turn.deployment, body)).reply()
+            answer = None
+            if request.api in _JSON_APIS and (request.api != "embeddings" or len(content) <= _LONG_ANSWER):
+                answer = checked_answer(content, choices=request.api in ("chat", "completions"))
+                if turn.counts_tokens and request.api in _USAGE_DIALECTS:
+                    _count(turn, usage_of(_USAGE_DIALECTS[request.api], answer))
+            turn.succeed()
+            return WireReply(status=status, headers=headers, body=content, answer=answer)
+
+        return await self._attempts(body, attempt)
+
+    async def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
+        """Send a request with ``"stream": true`` and yield each server-sent event as it came; comments before the first one are left out.
+
+        Raises:
+            ProviderError: No attempt was answered, or the connection was lost.
+        """
+        body = RequestBody(candidate, request, stream=True)
+        stream, turn = await self._attempts(body, lambda turn: self._opened(turn, body))
+        monitor = StreamMonitor(_USAGE_DIALECTS[request.api]) if turn.counts_tokens and request.api in _USAGE_DIALECTS else None
+        try:
+            events = stream.first
+            while events:
+                for event in events:
+                    if monitor is not None:
+                        monitor.feed(event)
+                    yield event
+                events = await stream.more()
+            turn.succeed()
+        except (*_ERRORS, Failure) as error:
+            failure = error if isinstance(error, Failure) else failure_of(error, self.config)
+            turn.fail(failure.text)
+            raise self._error(body, turn.deployment, failure) from error
+        finally:
+            turn.drop()
+            stream.close()
+            if monitor is not None and monitor.usage is not None:
+                _count(turn, monitor.usage)
+
+    async def _opened(self, turn: Turn, body: RequestBody) -> tuple[EventStream, Turn]:
+        return await (await self._exchange(turn.deployment, body)).stream(), turn
+
+    async def _attempts(self, body: RequestBody, attempt: Callable[[Turn], Awaitable[T]]) -> T:
+        """Return the result of the first attempt that succeeds.
+
+        Raises:
+            ProviderError: None did.
+        """
+        config, deployments = self.config, self._deployments
+        tokens = body.estimated_tokens if self._limits_tokens else 0.0
+        tried: set[Deployment] = set()
+        last: tuple[Deployment, Failure] | None = None
+        paused, waited_s = 0, 0.0
+        while True:
+            turn = deployments.turn(tokens, tried)
+            if not isinstance(turn, Turn):
+                waited_s += turn
+                if waited_s > config.max_pause_s:
+                    raise self._error(body, *(last or self._busy(turn)))
+                await asyncio.sleep(turn)
+                continue
+            try:
+                return await attempt(turn)
+            except (*_ERRORS, Failure) as error:
+                failure = error if isinstance(error, Failure) else failure_of(error, config)
+                self._judge(turn, failure)
+            except BaseException:
+                turn.drop()
+                raise
+            last = turn.deployment, failure
+            tried.add(turn.deployment)
+            if failure.kind not in RETRIED and failure.status not in ELSEWHERE:
+                raise self._error(body, *last) from failure
+            if deployments.others_free(tokens, tried):
+                continue
+            if paused == config.retries or failure.kind not in RETRIED:
+                raise self._error(body, *last) from failure
+            await asyncio.sleep(pause_s(paused, failure.retry_after_s, config.max_pause_s))
+            paused += 1
+
+    def _judge(self, turn: Turn, failure: Failure) -> None:
+        """End a turn by its failure: a server that refuses the request itself works."""
+        if failure.kind == "rate_limit":
+            turn.drop(min(failure.retry_after_s or 0.0, self.config.max_pause_s))
+        elif failure.kind in RETRIED or failure.kind == "authentication":
+            turn.fail(failure.text)
+        else:
+            turn.succeed()
+
+    def _busy(self, wait_s: float) -> tuple[Deployment, Failure]:
+        """Return the failure of a call for which no deployment is free."""
+        resting = next((deployment for deployment in self._deployments.all if deployment.breaker.is_open), None)
+        if resting is not None:
+            text = f"is not called for {wait_s:.3g} s after failures, of which the last was: {resting.breaker.failure}"
+            return resting, Failure(text, "server", retry_after_s=wait_s)
+        text = f"has no request or token left of its limits per minute for {wait_s:.3g} s; raise requests_per_minute and tokens_per_minute, or wait"
+        return self._deployments.all[0], Failure(text, "rate_limit", retry_after_s=wait_s)
+
+    def _error(self, body: RequestBody, deployment: Deployment, failure: Failure) -> ProviderError:
+        return provider_error(failure, body.candidate.name, deployment.shown_address, deployment.api_key_env, bool(deployment.api_key))
+
+    async def _exchange(self, deployment: Deployment, body: RequestBody) -> Exchange:
+        request = body.request
+        headers = self._headers.copy()
+        for name, value in request.headers.items():
+            if (lowered := name.lower()) not in _RESERVED:
+                headers[lowered] = value
+        for name, value in self.key_headers(deployment.api_key).items():
+            if name not in self._given:
+                headers[name] = value
+        return Exchange(
+            session=await self._sessions.session(),
+            options=self.config,
+            limits=self._limits,
+            method=request.method,
+            url=self._url(deployment.base_url, request.api),
+            headers=headers,
+            data=body.data(deployment.model),
+            proxy=self._proxies[deployment.base_url],
+        )
+
+    def _url(self, base_url: str, api: str) -> URL:
+        url = self._urls.get((base_url, api))
+        if url is None:
+            url = URL(self.address(base_url, api), encoded=True)
+            if api in self.paths:  # other paths hold ids without end
+                self._urls[base_url, api] = url
+        return url
+
+
+def _count(turn: Turn, usage: Usage) -> None:
+    if usage.prompt_tokens is not None and usage.output_tokens is not None:
+        turn.count(usage.prompt_tokens + usage.output_tokens)

@@ -1,0 +1,68 @@
+"""The options that endpoints over HTTP share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import attrs
+
+from aamc_sdk import option
+from aamc_sdk.errors import ConfigError
+
+
+@attrs.frozen(kw_only=True)
+class DeploymentOptions:
+    """One deployment of a model: a server, or another key of the same server. What it leaves out is the endpoint's."""
+
+    base_url: str = option("", "Address of the server.")
+    model: str = option("", "The model's name on the server.")
+    api_key_env: str = option("", "Environment variable with the API key.")
+    weight: float = option(1.0, "Share of the calls, relative to the other deployments.", above=0.0)
+    requests_per_minute: int | None = option(None, "Maximum requests in any minute.", at_least=1)
+    tokens_per_minute: int | None = option(None, "Maximum tokens in any minute, of prompts and answers.", at_least=1)
+
+    def __attrs_post_init__(self) -> None:
+        if self.base_url:
+            check_address(self.base_url)
+
+
+@attrs.frozen(kw_only=True)
+class EndpointOptions:
+    """How a model is called."""
+
+    base_url: str = option("", "Address of the server.")
+    model: str = option("", "The model's name on the server (default: the candidate's name).")
+    api_key_env: str = option("", "Environment variable with the API key; without the variable no key is sent.")
+    headers: Mapping[str, str] = option({}, "Further headers of each request.")
+    deployments: Sequence[DeploymentOptions] = option([], "Deployments that share the calls by load and weight (default: one, of the options above).")
+    requests_per_minute: int | None = option(None, "Maximum requests in any minute to each deployment (default: no limit).", at_least=1)
+    tokens_per_minute: int | None = option(None, "Maximum tokens in any minute of each deployment (default: no limit).", at_least=1)
+    connect_timeout_s: float = option(10.0, "Maximum seconds until a connection is open.", above=0.0)
+    first_token_timeout_s: float = option(60.0, "Maximum seconds until the first event of a streamed answer.", above=0.0)
+    idle_timeout_s: float = option(60.0, "Maximum seconds without a byte once an answer has begun.", above=0.0)
+    timeout_seconds: float = option(600.0, "Maximum seconds of one attempt, until the answer's end.", above=0.0)
+    retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
+    max_pause_s: float = option(8.0, "Maximum seconds of a pause before another attempt, the server's Retry-After included.", at_least=0.0)
+    breaker_failures: int = option(5, "Failures in a row after which a deployment rests; so do 10 of the last 20.", at_least=1)
+    breaker_rest_s: float = option(10.0, "Seconds of rest until one call probes the deployment again.", above=0.0)
+    max_answer_bytes: int = option(256 * 2**20, "Maximum bytes of a whole answer, or of one event of a streamed one.", at_least=1)
+    apis: Sequence[str] = option([], "The server's APIs, such as [chat, responses] (default: by its address).")
+
+    def __attrs_post_init__(self) -> None:
+        check_address(self.base_url)
+
+
+def check_address(base_url: str) -> None:
+    """Check the address of a server.
+
+    Raises:
+        ConfigError: It is no HTTP address.
+    """
+    try:
+        parts = urlsplit(base_url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ConfigError(f"base_url must be an address such as http://localhost:8000/v1, not {base_url!r}")

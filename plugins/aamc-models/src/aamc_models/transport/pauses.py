@@ -1,0 +1,54 @@
+"""Pauses between attempts."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Mapping
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+
+_FIRST_S = 0.5
+"""Maximum of the first pause in seconds; it doubles with each attempt."""
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a server wants to be left alone; None if it says nothing that can be read.
+
+    Args:
+        headers: The answer's headers. ``retry-after-ms`` is OpenAI's own; ``retry-after`` has seconds or a date.
+    """
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name, "")
+        try:
+            seconds = float(value) * scale
+        except ValueError:
+            seconds = _seconds_until(value)
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    return None
+
+
+def _seconds_until(date: str) -> float:
+    try:
+        at = parsedate_to_datetime(date)
+    except (ValueError, TypeError, OverflowError):
+        return math.nan
+    at = at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
+    return max(at.timestamp() - time.time(), 0.0)
+
+
+def pause_s(attempt: int, wanted_s: float | None, longest_s: float) -> float:
+    """Return the seconds before another attempt: those that the server wants, else exponential back-off with full jitter.
+
+    Full jitter spreads the attempts of many callers best (Brooker, "Exponential Backoff And Jitter", 2015).
+
+    Args:
+        attempt: Number of failed attempts with a pause before, from 0.
+        wanted_s: The server's ``Retry-After``; None without.
+        longest_s: Maximum of the pause.
+    """
+    if wanted_s is not None:
+        return min(wanted_s, longest_s)
+    return random.uniform(0.0, min(longest_s, _FIRST_S * 2.0 ** min(attempt, 10)))  # noqa: S311  # no secret depends on it

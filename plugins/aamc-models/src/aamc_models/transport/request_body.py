@@ -1,0 +1,68 @@
+"""The body of a request, as each deployment wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from aamc_models.transport.failures import Failure
+from aamc_sdk import Candidate, ModelSpec
+from aamc_sdk.interfaces import WireRequest
+from aamc_sdk.types import CHARACTERS_PER_TOKEN
+
+_WITHOUT_PARAMETERS = frozenset({"count_tokens", "embeddings"})
+"""APIs to which the parameters of a candidate, such as ``reasoning_effort``, are unknown."""
+_BODILESS = frozenset({"GET", "HEAD", "DELETE"})
+
+
+class RequestBody:
+    """A request's body, for each of the deployments.
+
+    Args:
+        candidate: The candidate that is called.
+        request: The request.
+        stream: Whether the answer is streamed.
+    """
+
+    def __init__(self, candidate: Candidate, request: WireRequest, *, stream: bool = False) -> None:
+        self.candidate, self.request, self._stream = candidate, request, stream
+        self._data: dict[str, bytes] = {}
+
+    def data(self, model: str) -> bytes | None:
+        """Return the bytes to send to a server on which the model has a name.
+
+        Raises:
+            Failure: The body cannot be written as JSON.
+        """
+        body = self.request.body
+        if not body and self.request.method in _BODILESS:
+            return None
+        if isinstance(body, bytes):
+            return body
+        name = model or self.candidate.name
+        if name not in self._data:
+            parameters = self.candidate.parameters if isinstance(self.candidate, ModelSpec) else {}
+            if self.request.api in _WITHOUT_PARAMETERS:
+                parameters = {}
+            streamed = {"stream": True} if self._stream else {}
+            try:
+                self._data[name] = orjson.dumps({**parameters, **body, **streamed, "model": name})
+            except TypeError as error:
+                raise Failure(f"cannot be asked: the request is no JSON: {error}", "request") from error
+        return self._data[name]
+
+    @property
+    def estimated_tokens(self) -> float:
+        """Tokens of the prompt, by its length, and of the longest answer, as servers count them before they answer."""
+        body = self.request.body
+        if isinstance(body, bytes):
+            return len(body) / CHARACTERS_PER_TOKEN
+        given: Mapping[str, Any] = body
+        limits = [given.get(name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")]
+        longest = max((limit for limit in limits if isinstance(limit, int) and limit > 0), default=0)
+        try:
+            return len(self.data("") or b"") / CHARACTERS_PER_TOKEN + longest
+        except Failure:  # raised again where it is sent
+            return 0.0

@@ -1,0 +1,83 @@
+"""One HTTP session for each event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary, finalize
+
+import aiohttp
+
+_KEEP_ALIVE_S = 30.0
+"""Seconds that an idle connection stays open."""
+
+
+class Sessions:
+    """The HTTP sessions of a provider: connections belong to the event loop that they were opened on.
+
+    A session ends with :meth:`close`, with its event loop, or when the provider is forgotten, whichever comes first.
+
+    Args:
+        connect_timeout_s: Maximum seconds until a connection is open.
+    """
+
+    def __init__(self, connect_timeout_s: float) -> None:
+        self._connect_timeout_s = connect_timeout_s
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, _Open] = WeakKeyDictionary()
+
+    async def session(self) -> aiohttp.ClientSession:
+        """Return the session of the running event loop."""
+        loop = asyncio.get_running_loop()
+        held = self._open.get(loop)
+        if held is None or held.session.closed:
+            for ended in [each for each in self._open.values() if each.session.closed]:
+                ended.forgotten.detach()
+            lifetime = _lifetime(self._connect_timeout_s)
+            session = await anext(lifetime)
+            held = self._open[loop] = _Open(session, lifetime, finalize(self, _forget, session, loop))
+        return held.session
+
+    async def close(self) -> None:
+        """Close the session of the running event loop."""
+        held = self._open.pop(asyncio.get_running_loop(), None)
+        if held is not None:
+            held.forgotten.detach()
+            await held.lifetime.aclose()
+
+
+class _Open(NamedTuple):
+    """A session, what closes it, and what does so when the provider is forgotten."""
+
+    session: aiohttp.ClientSession
+    lifetime: AsyncGenerator[aiohttp.ClientSession, None]
+    forgotten: finalize[..., Sessions]
+
+
+async def _lifetime(connect_timeout_s: float) -> AsyncGenerator[aiohttp.ClientSession, None]:
+    """Yield a session. Being a generator, it is closed with the event loop: ``asyncio.run`` ends the generators of its loop."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
+    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEP_ALIVE_S)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield session
+
+
+def _forget(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+    """Close the connections of a session whose provider is gone, on the thread of their event loop."""
+    connector = session.connector
+    session.detach()
+    if connector is not None and not connector.closed and loop.is_running():
+        asyncio.run_coroutine_threadsafe(_closed(connector), loop)
+
+
+async def _closed(connector: aiohttp.BaseConnector) -> None:
+    await connector.close()
+
+
+def proxy_of(address: str) -> str | None:
+    """Return the proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY``) has for an address; None without one."""
+    parts = urlsplit(address)
+    proxy = getproxies().get(parts.scheme)
+    return None if proxy is None or proxy_bypass(parts.netloc) else proxy

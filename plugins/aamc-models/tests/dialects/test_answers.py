@@ -1,0 +1,145 @@
+"""Answers of servers with habits of their own, in another dialect."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aamc_models.dialects import StreamConverter, answer_from_chat, answer_to_chat, convert_answer
+
+
+def chat(message: dict[str, Any], reason: str = "stop", **choice: Any) -> dict[str, Any]:
+    return {"id": "chatcmpl-1", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": reason, **choice}]}
+
+
+def streamed(target: str, *deltas: dict[str, Any], reason: str = "stop", source: str = "chat") -> list[dict[str, Any]]:
+    converter = StreamConverter(source, target)
+    choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": reason})
+    events = [f"data: {json.dumps({'id': 'chatcmpl-1', 'choices': [choice]})}\n\n".encode() for choice in choices]
+    written = [event for one in [*events, b"data: [DONE]\n\n"] for event in converter.feed(one)]
+    return [json.loads(event.partition(b"data: ")[2]) for event in written]
+
+
+def call(identity: str, arguments: Any, index: int | None = 0) -> dict[str, Any]:
+    return {**({} if index is None else {"index": index}), "id": identity, "type": "function", "function": {"name": "f", "arguments": arguments}}
+
+
+@pytest.mark.parametrize(
+    ("finish", "stop"),
+    [
+        ("stop", "end_turn"),
+        ("length", "max_tokens"),
+        ("content_filter", "refusal"),
+        ("tool_calls", "tool_use"),
+        ("eos", "end_turn"),
+        (None, "end_turn"),
+    ],
+)
+def test_a_finish_reason_has_its_word_in_each_dialect(finish: Any, stop: str) -> None:
+    assert stop == answer_from_chat("messages", chat({"content": "a"}, finish))["stop_reason"]
+    response = answer_from_chat("responses", chat({"content": "a"}, finish))
+    expected = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish)
+    assert (("incomplete", {"reason": expected}) if expected else ("completed", None)) == (response["status"], response["incomplete_details"])
+
+
+def test_an_answer_with_calls_stops_for_them_whatever_the_server_says() -> None:
+    assert answer_from_chat("messages", chat({"content": None, "tool_calls": [call("a", "{}")]}, "stop"))["stop_reason"] == "tool_use"
+
+
+def test_a_stop_sequence_is_named() -> None:
+    answer = answer_from_chat("messages", chat({"content": "a"}, "stop", stop_reason="END"))
+    assert (answer["stop_reason"], answer["stop_sequence"]) == ("stop_sequence", "END")
+    back = answer_to_chat("messages", answer)["choices"][0]
+    assert (back["finish_reason"], back["stop_reason"]) == ("stop", "END")
+
+
+def test_a_refusal_is_text_for_anthropic_and_a_part_of_its_own_for_responses() -> None:
+    refused = chat({"content": None, "refusal": "No."})
+    assert answer_from_chat("messages", refused)["content"] == [{"type": "text", "text": "No."}]
+    response = answer_from_chat("responses", refused)
+    assert response["output"][0]["content"] == [{"type": "refusal", "refusal": "No."}]
+    assert answer_to_chat("responses", response)["choices"][0]["message"]["refusal"] == "No."
+    assert response["output"] == streamed("responses", {"refusal": "N"}, {"refusal": "o."})[-1]["response"]["output"]
+
+
+def test_arguments_that_are_no_json_stay_readable() -> None:
+    for arguments in ('{"a": ', "[1]", "text"):
+        block = answer_from_chat("messages", chat({"tool_calls": [call("a", arguments)]}, "tool_calls"))["content"][0]
+        assert list(block["input"]) == ["arguments"]
+    assert answer_from_chat("messages", chat({"tool_calls": [call("a", "")]}, "tool_calls"))["content"][0]["input"] == {}
+
+
+def test_logprobs_cross_to_responses_and_back_whole_and_streamed() -> None:
+    token = {"token": "a", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "b", "logprob": -1.0, "bytes": [98]}]}
+    whole = answer_from_chat("responses", chat({"content": "a"}, logprobs={"content": [token], "refusal": None}))
+    part = whole["output"][0]["content"][0]
+    assert {**token, "bytes": []} == part["logprobs"][0]
+    assert answer_to_chat("responses", whole)["choices"][0]["logprobs"]["content"][0]["logprob"] == -0.5
+
+
+@pytest.mark.parametrize("target", ["messages", "responses"])
+@pytest.mark.parametrize("index", [0, None])
+def test_parallel_calls_with_one_index_are_told_apart_by_their_ids(target: str, index: int | None) -> None:
+    deltas = [{"tool_calls": [call(identity, f'{{"n": "{identity}"}}', index)]} for identity in ("a", "b", "c")]
+    events = streamed(target, *deltas, reason="tool_calls")
+    if target == "responses":
+        calls = [(item["call_id"], json.loads(item["arguments"])) for item in events[-1]["response"]["output"]]
+    else:
+        blocks = [event["content_block"] for event in events if event["type"] == "content_block_start"]
+        pieces = [event["delta"]["partial_json"] for event in events if event["type"] == "content_block_delta"]
+        calls = [(block["id"], json.loads(piece)) for block, piece in zip(blocks, pieces, strict=True)]
+    assert [(identity, {"n": identity}) for identity in ("a", "b", "c")] == calls
+
+
+def test_an_id_that_is_repeated_with_every_piece_is_one_call() -> None:
+    events = streamed("messages", {"tool_calls": [call("a", '{"n"')]}, {"tool_calls": [call("a", ": 1}")]}, reason="tool_calls")
+    assert sum(event["type"] == "content_block_start" for event in events) == 1
+
+
+def test_arguments_as_an_object_are_written_as_text() -> None:
+    events = streamed("responses", {"tool_calls": [call("a", {"n": 1})]}, reason="tool_calls")
+    assert events[-1]["response"]["output"][0]["arguments"] == '{"n":1}'
+
+
+def test_signed_thinking_in_pieces_becomes_one_block() -> None:
+    blocks = [{"type": "thinking", "thinking": "ab", "signature": None}, {"type": "thinking", "thinking": "", "signature": "sig"}]
+    events = streamed("messages", {"reasoning_content": "ab", "thinking_blocks": blocks[:1]}, {"thinking_blocks": blocks[1:]}, {"content": "c"})
+    starts = [event["content_block"]["type"] for event in events if event["type"] == "content_block_start"]
+    deltas = [event["delta"]["type"] for event in events if event["type"] == "content_block_delta"]
+    assert (starts, deltas) == (["thinking", "text"], ["thinking_delta", "signature_delta", "text_delta"])
+
+
+def test_signatures_cross_in_streams_between_messages_and_responses() -> None:
+    deltas = [{"reasoning_content": "hm"}, {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "sig"}]}, {"content": "a"}]
+    reasoning = streamed("responses", *deltas)[-1]["response"]["output"][0]
+    assert (reasoning["summary"], reasoning["encrypted_content"]) == ([{"type": "summary_text", "text": "hm"}], "sig")
+
+
+def test_a_cut_stream_is_not_closed() -> None:
+    for target in ("chat", "messages", "responses", "completions"):
+        converter = StreamConverter("chat", target)
+        converter.feed(b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n')
+        assert converter.feed(b"data: [DONE]\n\n") == []
+        assert converter.end() == []
+
+
+def test_a_stream_without_its_done_is_closed_at_the_end() -> None:
+    converter = StreamConverter("chat", "messages")
+    converter.feed(b'data: {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}\n\n')
+    assert converter.end()[-1].startswith(b"event: message_stop")
+    assert converter.end() == []
+
+
+def test_the_models_name_and_a_reported_cost_are_kept() -> None:
+    answer = {**chat({"content": "a"}), "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.25}}
+    for target in ("messages", "responses", "completions"):
+        converted = convert_answer("chat", target, answer, "aamc/auto")
+        assert (converted["model"], converted["usage"]["cost"]) == ("aamc/auto", 0.25)
+
+
+def test_choices_cross_to_completions() -> None:
+    answer = chat({"content": "a"})
+    answer["choices"].append({"index": 1, "message": {"content": "b"}, "finish_reason": "length"})
+    assert [(choice["text"], choice["index"]) for choice in answer_from_chat("completions", answer)["choices"]] == [("a", 0), ("b", 1)]

@@ -1,0 +1,259 @@
+"""Requests in another dialect, field by field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aamc_models.dialects import convert_request, from_chat, to_chat
+
+from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import WireRequest
+
+ASK: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
+TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+LOOP: list[dict[str, Any]] = [
+    *ASK,
+    {"role": "assistant", "content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+    {"role": "tool", "tool_call_id": "call_1", "content": "42"},
+]
+THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}
+
+
+def to_messages(**fields: Any) -> dict[str, Any]:
+    return from_chat("messages", {"messages": ASK, **fields}).body
+
+
+def test_a_whole_request_becomes_one_of_messages(requests: dict[str, Any]) -> None:
+    look = {"type": "tool_use", "name": "look"}
+    assert convert_request("chat", "messages", requests["chat"]).body == {
+        "model": "m",
+        "stream": True,
+        "max_tokens": 3000,
+        "temperature": 0.5,
+        "stop_sequences": ["END"],
+        "system": "Be brief.",
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is this?"},
+                    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}},
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "text", "text": "I look."},
+                    {**look, "id": "call_1", "input": {"at": 1}},
+                    {**look, "id": "call_2", "input": {"at": 2}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {"type": "tool_result", "tool_use_id": "call_1", "content": "a cat"},
+                    {"type": "tool_result", "tool_use_id": "call_2", "content": "a dog"},
+                ],
+            },
+            {"role": "assistant", "content": "A cat and a dog."},
+            {"role": "user", "content": "Thanks. And here?"},
+        ],
+        "tools": [{"name": "look", "description": "Look.", "input_schema": {"type": "object", "properties": {}}}],
+        "tool_choice": {"type": "auto"},
+    }
+
+
+def test_what_cannot_cross_is_named(requests: dict[str, Any]) -> None:
+    converted = convert_request("chat", "messages", {**requests["chat"], "logit_bias": {"1": 2}, "n": 3, "logprobs": True, "seed": 7, "new": 1})
+    assert converted.dropped == ["logit_bias", "logprobs", "n", "new", "seed"]
+    dropped = convert_request("messages", "chat", requests["messages"]).dropped
+    assert dropped == ["cache_control", "tool_result.is_error", "tools.web_search_20250305", "top_k"]
+    assert convert_request("responses", "chat", requests["responses"]).dropped == ["reasoning.summary", "tools.custom"]
+    assert convert_request("completions", "chat", requests["completions"]).dropped == ["echo", "logprobs"]
+
+
+def test_defaults_and_nulls_are_not_named() -> None:
+    defaults = {"n": 1, "logprobs": False, "logit_bias": None, "frequency_penalty": 0, "store": False, "stream_options": {"include_usage": True}}
+    assert from_chat("messages", {"messages": ASK, **defaults}).dropped == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("auto", {"type": "auto"}),
+        ("required", {"type": "any"}),
+        ("none", {"type": "none"}),
+        ({"type": "function", "function": {"name": "f"}}, {"type": "tool", "name": "f"}),
+    ],
+)
+def test_a_tool_choice_crosses_and_comes_back(choice: Any, expected: dict[str, str]) -> None:
+    body = to_messages(tools=[TOOL], tool_choice=choice)
+    assert expected == body["tool_choice"]
+    assert choice == to_chat("messages", body).body["tool_choice"]
+
+
+def test_parallel_tool_calls_are_switched_off_in_both_dialects() -> None:
+    body = to_messages(tools=[TOOL], parallel_tool_calls=False)
+    assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+    assert False is to_chat("messages", body).body["parallel_tool_calls"]
+
+
+def test_calls_in_the_history_bring_their_tools_along() -> None:
+    body = to_messages(messages=[*LOOP, {"role": "assistant", "content": "42."}, *ASK])
+    assert (body["tools"], body["tool_choice"]) == ([{"name": "f", "input_schema": {"type": "object"}}], {"type": "none"})
+
+
+def test_older_functions_are_tools() -> None:
+    history = [*ASK, {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}, {"role": "function", "content": "42"}]
+    body = to_messages(messages=history, functions=[TOOL["function"]], function_call={"name": "f"})
+    assert (body["tools"][0]["name"], body["tool_choice"]) == ("f", {"type": "tool", "name": "f"})
+    assert body["messages"][1]["content"][0]["id"] == body["messages"][2]["content"][0]["tool_use_id"]
+
+
+def test_neighbours_of_one_role_become_one_message_with_the_tools_results_first() -> None:
+    body = to_messages(messages=[*LOOP, {"role": "user", "content": "And?"}])
+    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
+    assert [block["type"] for block in body["messages"][2]["content"]] == ["tool_result", "text"]
+
+
+@pytest.mark.parametrize(
+    ("effort", "limit", "budget"), [("low", 9000, 1024), ("medium", 9000, 4096), ("high", 9000, 4500), ("high", 40000, 16384), ("max", 1500, 1024)]
+)
+def test_an_effort_is_a_budget_below_the_limit(effort: str, limit: int, budget: int) -> None:
+    assert {"type": "enabled", "budget_tokens": budget} == to_messages(reasoning_effort=effort, max_completion_tokens=limit)["thinking"]
+
+
+@pytest.mark.parametrize(("budget", "effort"), [(1024, "low"), (2000, "medium"), (16000, "high"), (10**6, "high")])
+def test_a_budget_is_an_effort(budget: int, effort: str) -> None:
+    assert effort == to_chat("messages", {"messages": ASK, "thinking": {"type": "enabled", "budget_tokens": budget}}).body["reasoning_effort"]
+
+
+def test_thinking_leaves_out_what_anthropic_refuses_beside_it() -> None:
+    converted = from_chat("messages", {"messages": ASK, "reasoning_effort": "low", "temperature": 0.2, "top_p": 0.5, "top_k": 3})
+    assert {"model", "temperature", "top_p", "top_k"}.isdisjoint(converted.body)
+    assert converted.dropped == ["temperature", "top_k", "top_p"]
+
+
+@pytest.mark.parametrize("fields", [{"tool_choice": "required"}, {"messages": LOOP}])
+@pytest.mark.parametrize("asked", [{"reasoning_effort": "low"}, {}])
+def test_thinking_is_switched_off_where_anthropic_refuses_it(fields: dict[str, Any], asked: dict[str, Any]) -> None:
+    parameters = {} if asked else {"thinking": {"type": "enabled", "budget_tokens": 2000}}
+    converted = from_chat("messages", {"messages": ASK, "tools": [TOOL], **asked, **fields}, parameters=parameters)
+    assert converted.body["thinking"] == {"type": "disabled"}
+    assert sorted(asked) == converted.dropped
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"thinking": {"type": "enabled", "budget_tokens": 2000}}, {"reasoning_effort": "high"}, {"reasoning": {"effort": "high"}}]
+)
+def test_the_effort_of_the_candidate_goes_before_a_converted_one(parameters: dict[str, Any]) -> None:
+    asked = {"messages": ASK, "max_tokens": 3000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    for target in ("chat", "responses"):
+        converted = convert_request("messages", target, asked, parameters=parameters)
+        assert {"reasoning_effort", "reasoning", "thinking"}.isdisjoint(converted.body)
+        assert converted.dropped == ["reasoning_effort"]
+
+
+def test_a_tool_loop_with_its_signed_thinking_goes_on_thinking() -> None:
+    for carried in ("messages", "responses"):
+        loop = [LOOP[0], {**LOOP[1], "thinking_blocks": [THOUGHT]}, LOOP[2]]
+        chat = to_chat(carried, from_chat(carried, {"messages": loop, "tools": [TOOL]}).body).body
+        body = from_chat("messages", {**chat, "reasoning_effort": "low"}).body
+        assert body["messages"][1]["content"][0] == THOUGHT
+        assert body["thinking"]["type"] == "enabled"
+
+
+def test_a_limit_is_the_requests_else_the_candidates_else_the_default() -> None:
+    assert from_chat("messages", {"messages": ASK, "max_tokens": 5}, parameters={"max_tokens": 7}).body["max_tokens"] == 5
+    assert from_chat("messages", {"messages": ASK}, parameters={"max_tokens": 7}).body["max_tokens"] == 7
+    assert from_chat("messages", {"messages": ASK}, max_tokens=9).body["max_tokens"] == 9
+
+
+def test_a_schema_crosses_between_all_three() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True}}
+    body = to_messages(response_format=form)
+    assert body["output_config"] == {"format": {"type": "json_schema", "schema": {"type": "object"}}}
+    assert form == to_chat("messages", body).body["response_format"]
+    assert form == to_chat("responses", from_chat("responses", {"messages": ASK, "response_format": form}).body).body["response_format"]
+
+
+def test_json_without_a_schema_is_asked_for_in_words() -> None:
+    converted = from_chat("messages", {"messages": ASK, "response_format": {"type": "json_object"}})
+    assert "JSON" in converted.body["system"]
+    assert converted.dropped == ["response_format.json_object"]
+
+
+def test_a_temperature_above_anthropics_maximum_is_lowered_and_named() -> None:
+    converted = from_chat("messages", {"messages": ASK, "temperature": 1.5})
+    assert (converted.body["temperature"], converted.dropped) == (1.0, ["temperature"])
+
+
+def test_plain_chat_has_no_extensions(requests: dict[str, Any]) -> None:
+    body = convert_request("messages", "chat", requests["messages"]).body
+    written = str(body)
+    assert not any(name in written for name in ("cache_control", "thinking_blocks", "reasoning_content", "top_k"))
+    assert body["messages"][0]["content"] == "Be brief."
+    assert {"type": "file", "file": {"filename": "d", "file_data": "data:application/pdf;base64,aGk="}} in body["messages"][1]["content"]
+
+
+def test_an_image_in_a_tools_result_moves_to_a_users_message() -> None:
+    image = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "see"}, image]}
+    messages = convert_request("messages", "chat", {"messages": [{"role": "user", "content": [result]}]}).body["messages"]
+    assert messages[0] == {"role": "tool", "tool_call_id": "t", "content": "see"}
+    assert messages[1]["content"][0]["image_url"]["url"] == "https://example.com/a.png"
+
+
+def test_streams_of_the_other_dialects_always_have_usage() -> None:
+    for dialect, body in (("messages", {"messages": ASK}), ("responses", {"input": "Hi"})):
+        assert to_chat(dialect, {**body, "stream": True}).body["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize("name", ["previous_response_id", "conversation", "prompt"])
+def test_a_conversation_that_lies_at_another_server_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=f"{name} cannot be used here.*send all of it as input"):
+        convert_request("responses", "chat", {"input": "And?", name: "x"})
+
+
+def test_logprobs_cross_to_responses_and_back() -> None:
+    body = from_chat("responses", {"messages": ASK, "logprobs": True, "top_logprobs": 3}).body
+    assert (body["include"], body["top_logprobs"]) == (["message.output_text.logprobs"], 3)
+    assert True is to_chat("responses", body).body["logprobs"]
+
+
+def test_a_conversation_becomes_a_transcript_for_completions() -> None:
+    assert from_chat("completions", {"messages": ASK}).body["prompt"] == "Hi"
+    prompt = from_chat("completions", {"messages": [{"role": "system", "content": "Be brief."}, *ASK]}).body["prompt"]
+    assert prompt == "System: Be brief.\n\nUser: Hi\n\nAssistant:"
+
+
+def test_a_refusal_in_the_history_is_text() -> None:
+    refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
+    for dialect in ("messages", "responses"):
+        body = from_chat(dialect, {"messages": [*ASK, refused, *ASK]}).body
+        assert to_chat(dialect, body).body["messages"][1]["content"] == "No."
+
+
+def test_the_same_dialect_is_left_alone(requests: dict[str, Any]) -> None:
+    for dialect, body in requests.items():
+        assert body == convert_request(dialect, dialect, body).body
+
+
+def test_openais_own_server_gets_its_name_of_the_limit_and_others_the_common_one(provider: Any) -> None:
+    request = WireRequest(api="chat", body=convert_request("messages", "chat", {"messages": ASK, "max_tokens": 5}).body)
+    assert provider("openai")._limited(request).body == {"messages": ASK, "max_completion_tokens": 5}
+    assert provider("openai", base_url="http://127.0.0.1:9/v1")._limited(request).body == {"messages": ASK, "max_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"), [("messages", {"thinking": {"type": "enabled", "budget_tokens": 4096}}), ("chat", {"reasoning_effort": "high"})]
+)
+def test_a_model_that_does_not_reason_is_asked_for_no_effort(source: str, asked: dict[str, Any]) -> None:
+    body = {"model": "plain", "max_tokens": 9000, "messages": [{"role": "user", "content": "Hello"}], **asked}
+    target = "messages" if source == "chat" else "chat"
+    plain, reasoning = convert_request(source, target, body, reasons=False), convert_request(source, target, body)
+    name = "thinking" if target == "messages" else "reasoning_effort"
+    assert name in reasoning.body
+    assert name not in plain.body
+    assert plain.dropped == ["reasoning_effort"]

@@ -1,0 +1,132 @@
+"""Reading streams as they pass."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aamc_models.dialects import Seen, StreamMonitor
+
+from aamc_sdk.interfaces import Usage
+
+
+def chunk(delta: dict[str, Any] | None = None, reason: str | None = None, index: int = 0, **fields: Any) -> bytes:
+    choices = [] if delta is None else [{"index": index, "delta": delta, "finish_reason": reason}]
+    return f"data: {json.dumps({'choices': choices, **fields})}\n\n".encode()
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("delta", "content"),
+    [
+        ({"role": "assistant", "content": ""}, False),
+        ({"role": "assistant"}, False),
+        ({"content": "a"}, True),
+        ({"reasoning_content": "a"}, True),
+        ({"reasoning": "a"}, True),
+        ({"refusal": "a"}, True),
+        ({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": ""}}]}, True),
+    ],
+)
+def test_a_piece_of_the_answer_is_content(delta: dict[str, Any], content: bool) -> None:
+    assert Seen(content=content) == StreamMonitor("chat").feed(chunk(delta))
+
+
+def test_usage_in_a_last_chunk_with_choices_is_read() -> None:
+    monitor = StreamMonitor("chat")
+    assert Seen() == monitor.feed(chunk({}, "stop", usage={"prompt_tokens": 5, "completion_tokens": 2}))
+    assert Usage(prompt_tokens=5, output_tokens=2) == monitor.usage
+    assert (monitor.finished, monitor.finish_reason) == (True, "stop")
+
+
+def test_a_chunk_of_usage_alone_is_told_apart() -> None:
+    assert Seen(usage_only=True) == StreamMonitor("chat").feed(chunk(usage={"prompt_tokens": 5, "cost": 0.25}))
+    assert Seen() == StreamMonitor("chat").feed(chunk(usage=None))
+
+
+def test_an_upstreams_own_cost_is_read() -> None:
+    monitor = StreamMonitor("chat")
+    monitor.feed(chunk(usage={"prompt_tokens": 5, "cost": 0.25}))
+    assert monitor.cost_usd == 0.25
+
+
+def test_every_choice_must_finish() -> None:
+    monitor = StreamMonitor("chat")
+    for one in (chunk({"content": "a"}, index=0), chunk({"content": "b"}, index=1), chunk({}, "stop", index=0)):
+        monitor.feed(one)
+    assert not monitor.finished
+    monitor.feed(chunk({}, "length", index=1))
+    assert monitor.finished
+
+
+def test_the_end_of_a_stream_is_no_finish() -> None:
+    monitor = StreamMonitor("chat")
+    monitor.feed(chunk({"content": "a"}))
+    assert Seen(done=True) == monitor.feed(b"data: [DONE]\n\n")
+    assert not monitor.finished
+
+
+@pytest.mark.parametrize(
+    ("dialect", "failed"),
+    [
+        ("chat", b'data: {"error": {"message": "too much"}}\n\n'),
+        ("completions", b'data: {"error": {"message": "too much"}}\n\n'),
+        ("messages", event("error", error={"type": "overloaded_error", "message": "too much"})),
+        ("responses", event("error", message="too much", code=None)),
+        ("responses", event("response.failed", response={"error": {"message": "too much", "code": "server_error"}})),
+    ],
+)
+def test_an_error_is_seen_in_every_dialect(dialect: str, failed: bytes) -> None:
+    assert Seen(error="too much") == StreamMonitor(dialect).feed(failed)
+
+
+def test_anthropics_usage_comes_in_two_events() -> None:
+    monitor = StreamMonitor("messages")
+    monitor.feed(event("message_start", message={"usage": {"input_tokens": 5, "cache_read_input_tokens": 3, "output_tokens": 1}}))
+    assert Seen() == monitor.feed(event("content_block_start", index=0, content_block={"type": "text", "text": ""}))
+    assert Seen(content=True) == monitor.feed(event("content_block_delta", index=0, delta={"type": "text_delta", "text": "a"}))
+    monitor.feed(event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 9}))
+    assert Usage(prompt_tokens=8, cached_tokens=3, output_tokens=9) == monitor.usage
+    assert (monitor.finish_reason, monitor.finished) == ("stop", False)
+    assert Seen(done=True) == monitor.feed(event("message_stop"))
+    assert monitor.finished
+
+
+def test_later_counts_of_anthropics_replace_the_first() -> None:
+    monitor = StreamMonitor("messages")
+    monitor.feed(event("message_start", message={"usage": {"input_tokens": 5, "cache_read_input_tokens": 3, "output_tokens": 1}}))
+    monitor.feed(event("message_delta", delta={}, usage={"input_tokens": 2, "output_tokens": 9}))
+    assert Usage(prompt_tokens=5, cached_tokens=3, output_tokens=9) == monitor.usage
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("response.completed", "stop"), ("response.incomplete", "length")])
+def test_a_response_ends_whole_or_short(kind: str, reason: str) -> None:
+    monitor = StreamMonitor("responses")
+    usage = {"input_tokens": 5, "output_tokens": 2, "input_tokens_details": {"cached_tokens": 1}}
+    assert Seen(done=True) == monitor.feed(event(kind, response={"usage": usage}))
+    assert (Usage(prompt_tokens=5, cached_tokens=1, output_tokens=2), reason, True) == (monitor.usage, monitor.finish_reason, monitor.finished)
+
+
+@pytest.mark.parametrize(
+    "odd", [b": ping\n\n", b"", b"data:\n\n", b"data: {\n\n", b"data: \xff\n\n", b"event: ping\n\n", b"data: []\n\n", b"retry: 5\n\n"]
+)
+def test_an_event_that_cannot_be_read_holds_nothing(odd: bytes) -> None:
+    for dialect in ("chat", "messages", "responses", "completions"):
+        assert Seen() == StreamMonitor(dialect).feed(odd)
+
+
+def test_data_of_several_lines_and_carriage_returns_are_read() -> None:
+    monitor = StreamMonitor("chat")
+    assert Seen(content=True) == monitor.feed(b'data: {"choices": [{"index": 0,\r\ndata: "delta": {"content": "a"}}]}\r\n\r\n')
+    assert Seen(content=True) == monitor.feed(b'data: {"choices": [{"delta": {"content": "a"}}]}\nid: 7\n\n')
+
+
+def test_bytes_of_text_reasoning_and_arguments_are_counted() -> None:
+    monitor = StreamMonitor("chat")
+    for delta in ({"content": "äb"}, {"reasoning_content": "cd"}, {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}):
+        monitor.feed(chunk(delta))
+    assert monitor.text_bytes == 8  # a call is at least one byte, also without arguments

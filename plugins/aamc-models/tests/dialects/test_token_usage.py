@@ -1,0 +1,77 @@
+"""Tokens and costs that answers report."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from aamc_models.dialects import reported_cost, usage_of, wants_usage, with_usage, without_usage
+
+from aamc_sdk.interfaces import Usage
+
+
+@pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
+def test_the_same_tokens_are_read_from_every_dialect(dialect: str, answers: dict[str, Any]) -> None:
+    expected = Usage(prompt_tokens=100, cached_tokens=40, cache_write_tokens=10, output_tokens=20, reasoning_tokens=5)
+    assert expected == usage_of(dialect, answers[dialect])
+
+
+def test_tokens_that_a_cache_keeps_for_an_hour_are_part_of_those_written() -> None:
+    counts = {"input_tokens": 10, "cache_creation_input_tokens": 600, "output_tokens": 5, "cache_creation": {"ephemeral_1h_input_tokens": 400}}
+    usage = usage_of("messages", {"usage": counts})
+    assert (usage.prompt_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens) == (610, 600, 400)
+
+
+@pytest.mark.parametrize("count", [-1, True, 1.5, "7", 10**9, None, [7]])
+def test_a_count_that_is_none_is_unknown(count: object) -> None:
+    assert Usage() == usage_of("chat", {"usage": {"prompt_tokens": count}})
+
+
+def test_names_and_habits_of_other_servers() -> None:
+    assert usage_of("chat", {"usage": {"prompt_tokens": 9, "prompt_cache_hit_tokens": 7}}).cached_tokens == 7
+    beside = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 33, "completion_tokens_details": {"reasoning_tokens": 20}}
+    assert usage_of("chat", {"usage": beside}).output_tokens == 24
+
+
+@pytest.mark.parametrize(
+    ("answer", "headers", "cost"),
+    [
+        ({"usage": {"cost": 0.5}}, {}, 0.5),
+        ({"usage": {"cost": 0.1, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.4}}}, {}, 0.5),
+        ({"usage": {"cost": {"total_cost": 0.5}}}, {}, 0.5),
+        ({"usage": {"cost_in_usd_ticks": 5_000_000_000}}, {}, 0.5),
+        ({"aamc": {"cost_usd": 0.5}}, {}, 0.5),
+        ({}, {"x-litellm-response-cost": "0.5"}, 0.5),
+        ({"usage": {"cost": 0.5}}, {"x-aamc-cost-usd": "9"}, 0.5),
+    ],
+)
+def test_a_servers_own_cost_is_read(answer: dict[str, Any], headers: dict[str, str], cost: float) -> None:
+    assert cost == reported_cost("chat", answer, headers)
+
+
+@pytest.mark.parametrize("cost", [None, "much", -1, math.inf, 10**400, True, [], 1e9])
+def test_a_cost_that_is_none_is_unknown(cost: object) -> None:
+    assert math.isnan(reported_cost("chat", {"usage": {"cost": cost}}))
+    assert math.isnan(reported_cost("chat", {}, {"x-litellm-response-cost": str(cost)}))
+
+
+def test_usage_is_asked_for_in_streams_only() -> None:
+    assert with_usage("chat", {"stream": True}) == {"stream": True, "stream_options": {"include_usage": True}}
+    asked = {"stream": True, "stream_options": {"include_usage": True}}
+    assert asked == with_usage("chat", asked)
+    assert with_usage("chat", {"a": 1}) == {"a": 1}
+    assert with_usage("responses", {"stream": True}) == {"stream": True}
+
+
+def test_usage_is_taken_out_of_a_chunk_and_a_chunk_of_usage_goes() -> None:
+    assert without_usage(b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n') == b""
+    assert without_usage(b'data: {"choices":[{"index":0}],"usage":{"prompt_tokens":1}}\n\n') == b'data: {"choices":[{"index":0}]}\n\n'
+    for event in (b"data: [DONE]\n\n", b": ping\n\n", b'data: {"choices":[]}\n\n', b'data: {"usage" broken\n\n'):
+        assert event == without_usage(event)
+
+
+@pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_usage": 1}, [], "yes"])
+def test_a_request_wants_usage_only_if_it_says_so(options: object) -> None:
+    assert not wants_usage({"stream": True, "stream_options": options})
+    assert wants_usage({"stream_options": {"include_usage": True}})

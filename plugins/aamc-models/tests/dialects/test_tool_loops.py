@@ -1,0 +1,125 @@
+"""A person asks, the model thinks and calls a tool, the result goes back: over servers that refuse what another model has made."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aamc_models.dialects import StreamConverter, StreamMonitor, convert_answer, convert_request, foreign_state, usage_of, without_foreign_state
+from aamc_models.testing import Script, StubServer
+
+from aamc_sdk.errors import DataError
+
+PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+THINKER = Script(strict=True, thinking="I need the weather.", output_tokens=20, reasoning_tokens=4, prompt_tokens=100, cached_tokens=30)
+PARAMETERS: dict[str, Any] = {"city": {"type": "string"}}
+SCHEMA: dict[str, Any] = {"type": "object", "properties": PARAMETERS}
+ASKS: dict[str, dict[str, Any]] = {
+    "chat": {
+        "messages": [{"role": "user", "content": "The weather?"}],
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}],
+        "reasoning_effort": "low",
+    },
+    "messages": {
+        "max_tokens": 4000,
+        "messages": [{"role": "user", "content": "The weather?"}],
+        "tools": [{"name": "weather", "input_schema": SCHEMA}],
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+    },
+    "responses": {
+        "input": [{"role": "user", "content": "The weather?"}],
+        "tools": [{"type": "function", "name": "weather", "parameters": SCHEMA}],
+        "reasoning": {"effort": "low"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[StubServer]:
+    with StubServer(default=THINKER) as server:
+        yield server
+
+
+def post(stub: StubServer, dialect: str, body: dict[str, Any]) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", stub.port)
+    connection.request("POST", PATHS[dialect], json.dumps(body), {"content-type": "application/json"})
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    assert answer.status == 200, content
+    return content
+
+
+def ask(stub: StubServer, client: str, upstream: str, model: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a model that speaks one dialect to a client that speaks another."""
+    converted = convert_request(client, upstream, {**body, "model": model})
+    return convert_answer(upstream, client, json.loads(post(stub, upstream, converted.body)))
+
+
+def with_result(client: str, body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """The client's next request: what it was told, as it came, and the tool's result."""
+    if client == "chat":
+        message = answer["choices"][0]["message"]
+        results = [{"role": "tool", "tool_call_id": call["id"], "content": "rain"} for call in message["tool_calls"]]
+        return {**body, "messages": [*body["messages"], message, *results]}
+    if client == "messages":
+        results = [{"type": "tool_result", "tool_use_id": b["id"], "content": "rain"} for b in answer["content"] if b["type"] == "tool_use"]
+        said = [{"role": "assistant", "content": answer["content"]}, {"role": "user", "content": results}]
+        return {**body, "messages": [*body["messages"], *said]}
+    results = [
+        {"type": "function_call_output", "call_id": item["call_id"], "output": "rain"} for item in answer["output"] if item["type"] == "function_call"
+    ]
+    return {**body, "input": [*body["input"], *answer["output"], *results]}
+
+
+def text(client: str, answer: dict[str, Any]) -> str:
+    if client == "chat":
+        return str(answer["choices"][0]["message"]["content"])
+    if client == "messages":
+        return "".join(block["text"] for block in answer["content"] if block["type"] == "text")
+    return "".join(part["text"] for item in answer["output"] if item["type"] == "message" for part in item["content"])
+
+
+@pytest.mark.parametrize("client", PATHS)
+@pytest.mark.parametrize("upstream", PATHS)
+def test_a_loop_goes_on_with_its_model(client: str, upstream: str, stub: StubServer) -> None:
+    first = ask(stub, client, upstream, "one", ASKS[client])
+    following = with_result(client, ASKS[client], first)
+    assert "open_tool_calls" in foreign_state(client, following)
+    assert THINKER.text == text(client, ask(stub, client, upstream, "one", following))
+
+
+@pytest.mark.parametrize("client", PATHS)
+@pytest.mark.parametrize("before", PATHS)
+@pytest.mark.parametrize("after", PATHS)
+def test_another_model_goes_on_with_it_once_the_state_is_removed(client: str, before: str, after: str, stub: StubServer) -> None:
+    following = with_result(client, ASKS[client], ask(stub, client, before, "one", ASKS[client]))
+    portable = without_foreign_state(client, following)
+    assert THINKER.text == text(client, ask(stub, client, after, "two", portable))
+
+
+@pytest.mark.parametrize("client", PATHS)
+@pytest.mark.parametrize("upstream", PATHS)
+@pytest.mark.parametrize("tools", [True, False])
+def test_a_stream_says_and_counts_what_the_whole_answer_does(client: str, upstream: str, tools: bool, stub: StubServer) -> None:
+    body = {name: value for name, value in ASKS[client].items() if tools or name != "tools"}
+    whole = ask(stub, client, upstream, "one", body)
+    request = convert_request(client, upstream, {**body, "model": "one", "stream": True}).body
+    request.update({"stream_options": {"include_usage": True}} if upstream == "chat" else {})
+    events = [event + b"\n\n" for event in post(stub, upstream, request).split(b"\n\n") if event]
+    converter, monitor = StreamConverter(upstream, client), StreamMonitor(client)
+    converted = [written for event in events for written in converter.feed(event)] + converter.end()
+    for event in converted:
+        monitor.feed(event)
+    assert usage_of(client, whole) == monitor.usage
+    assert monitor.finished
+    assert monitor.finish_reason == ("tool_calls" if tools else "stop")
+    assert monitor.text_bytes >= len(THINKER.tool_arguments if tools else THINKER.text)
+
+
+def test_an_answer_that_is_stored_elsewhere_is_refused_before_it_is_asked_for() -> None:
+    with pytest.raises(DataError, match="previous_response_id"):
+        convert_request("responses", "messages", {**ASKS["responses"], "previous_response_id": "resp_one_1"})

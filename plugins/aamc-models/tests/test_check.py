@@ -1,0 +1,77 @@
+"""``aamc models check``: calls every candidate once, and says what to mend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aamc_models.testing import Script, StubServer
+
+from aamc_sdk.testing import run_command
+
+SCRIPTS = {
+    "good": Script(text="ready", prompt_tokens=10, output_tokens=4),
+    "locked": Script(fault="status", status=401),
+    "gone": Script(fault="status", status=404),
+    "silent": Script(fault="hang"),
+}
+
+
+@pytest.fixture
+def stub() -> Iterator[StubServer]:
+    with StubServer(SCRIPTS) as stub:
+        yield stub
+
+
+@pytest.fixture
+def pool(stub: StubServer, tmp_path: Path) -> Path:
+    """A pool of a good model, one without prices, and others that fail, each in its own way."""
+    endpoint = f"provider: openai, base_url: '{stub.url}/v1', retries: 0"
+    path = tmp_path / "pool.yaml"
+    path.write_text(
+        f"""candidates:
+  - {{name: good, prices: {{input: 10, output: 20}}, endpoint: {{{endpoint}}}}}
+  - {{name: unpriced, endpoint: {{{endpoint}, model: good}}}}
+  - {{name: locked, endpoint: {{{endpoint}, api_key_env: AAMC_TEST_KEY}}}}
+  - {{name: gone, endpoint: {{{endpoint}}}}}
+  - {{name: silent, endpoint: {{{endpoint}}}}}
+  - {{name: refused, endpoint: {{provider: openai, base_url: "http://127.0.0.1:9/v1", retries: 0}}}}
+  - {{name: mistyped, endpoint: {{provider: openai, base_ulr: x}}}}
+  - {{name: bare}}
+"""
+    )
+    return path
+
+
+def test_each_candidate_is_called_once_and_errors_say_what_to_mend(stub: StubServer, pool: Path) -> None:
+    status, out, err = run_command("models", "check", "--pool", str(pool), "--timeout", "1.5", "--json")
+    assert status == 1, err
+    document = json.loads(out)
+    assert (document["schema"], document["ok"]) == (1, False)
+    rows = {row["candidate"]: row for row in document["models"]}
+    good = rows["good"]
+    assert (good["ok"], good["text"], good["prompt_tokens"], good["output_tokens"], good["advice"]) == (True, "ready", 10, 4, "")
+    assert good["cost_usd"] == pytest.approx((10 * 10 + 4 * 20) / 1e6)
+    assert 0 < good["first_token_ms"] <= good["latency_ms"]
+    assert rows["unpriced"]["ok"]
+    assert "add prices, as aamc models prices does" in rows["unpriced"]["advice"]
+    assert "set $AAMC_TEST_KEY to your API key" in rows["locked"]["advice"]
+    assert "check the endpoint's model" in rows["gone"]["advice"]
+    assert rows["silent"]["kind"] == "timeout"
+    assert "check that the server runs" in rows["refused"]["advice"]
+    assert "base_ulr" in rows["mistyped"]["error"]
+    assert "add an endpoint" in rows["bare"]["advice"]
+    assert stub.counts("locked").calls == stub.counts("gone").calls == 1
+    assert stub.counts("good").calls == 2
+
+
+def test_a_pool_whose_models_all_answer_is_fine(stub: StubServer, tmp_path: Path) -> None:
+    path = tmp_path / "pool.yaml"
+    path.write_text(f"candidates: [{{name: good, prices: {{input: 1, output: 2}}, endpoint: {{provider: openai, base_url: '{stub.url}/v1'}}}}]")
+    status, out, err = run_command("models", "check", "--pool", str(path))
+    assert status == 0, err
+    assert "good" in out
+    assert "ok" in out
+    assert "1 of 1 answered" in err

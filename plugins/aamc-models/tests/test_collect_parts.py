@@ -1,0 +1,107 @@
+"""Prompts, budget and ledger of a collection."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aamc_models.collect import Budget, Entry, Ledger, read_prompts
+from aamc_models.collect.budget import expected_usd, limited, maximum_usd
+from aamc_models.collect.prompts import without_repeats
+
+from aamc_sdk import ModelSpec, Prices
+from aamc_sdk.errors import DataError
+
+
+def write(folder: Path, name: str, content: str) -> Path:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_prompts_are_read_from_json_lines_csv_and_text(tmp_path: Path) -> None:
+    lines = write(tmp_path, "a.jsonl", '{"question": "One?", "expected": [1, "one"], "tests": "assert f()"}\n\n{"text": "Two?"}\n')
+    one, two = read_prompts(lines)
+    assert (one.text, one.answers, one.tests) == ("One?", ("1", "one"), ("assert f()",))
+    assert (two.text, two.answers, two.location) == ("Two?", (), f"{lines}, line 3")
+    (row,) = read_prompts(write(tmp_path, "a.csv", '\ufeffprompt,answer,category\n"a, ""b""\nc",4,math\n'))
+    assert (row.text, row.answers, row.row["category"]) == ('a, "b"\nc', ("4",), "math")
+    assert [prompt.text for prompt in read_prompts(write(tmp_path, "a.txt", "One?\n\n Two? \nOne?\n"))] == ["One?", "Two?", "One?"]
+    assert [prompt.text for prompt in without_repeats(read_prompts(tmp_path / "a.txt"))] == ["One?", "Two?"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", "{}", "must be in a file that ends in .csv, .jsonl, .txt, not 'a.json'"),
+        ("a.txt", "\n", "has no prompts"),
+        ("a.jsonl", '{"prompt": "One?"}\n{"prompt": ', "line 2 is not JSON"),
+        ("a.jsonl", "[1]", "line 1 must be an object such as"),
+        ("a.jsonl", '{"prompt": ""}', "'prompt' must be a text that is not empty"),
+        ("a.jsonl", '{"prompt": "\\ud800"}', "lone surrogates"),
+        ("a.jsonl", '{"prompt": "a", "answer": {"b": 1}}', "the answer must be a text, a number, or a list of them"),
+        ("a.jsonl", '{"promt": "a"}', "has no prompt \\(it has: promt\\)"),
+    ],
+)
+def test_prompts_that_cannot_be_used_are_named(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_prompts(write(tmp_path, name, content))
+
+
+def test_parallel_work_cannot_reserve_more_than_the_budget() -> None:
+    async def work(budget: Budget) -> float:
+        reservation = await budget.reserve(1.0)
+        if reservation is None:
+            return 0.0
+        await asyncio.sleep(0)
+        reservation.charge(0.4)
+        await reservation.release()
+        return 0.4
+
+    async def everyone() -> tuple[float, Budget]:
+        budget = Budget(3.0, spent_usd=0.5)
+        return sum(await asyncio.gather(*(work(budget) for _ in range(50)))), budget
+
+    spent, budget = asyncio.run(everyone())
+    assert spent == pytest.approx(1.6)  # as long as 1 USD is left of 2.5
+    assert budget.spent_usd == pytest.approx(0.5 + spent)
+    assert budget.exhausted
+
+
+def test_costs_follow_from_prices_and_tokens() -> None:
+    prices = Prices(1.0, 10.0, cache_write=2.0, request=0.5)
+    assert expected_usd(prices, 401, 50) == pytest.approx((101 * 1 + 50 * 10) / 1e6 + 0.5)
+    assert maximum_usd(prices, 400, 50) == pytest.approx((464 * 2 + 50 * 10) / 1e6 + 0.5)
+    assert expected_usd(None, 400, 50) == maximum_usd(None, 400, 50) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ({}, {"max_tokens": 9}),
+        ({"n": 1}, {"max_tokens": 9, "n": 1}),
+        ({"max_tokens": 5}, {"max_tokens": 5}),
+        ({"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
+    ],
+)
+def test_answers_are_limited_unless_the_parameters_limit_them(parameters: dict[str, int], found: dict[str, int]) -> None:
+    assert limited(ModelSpec("a", endpoint="http://localhost:1/v1", parameters=parameters), {}, 9) == found
+
+
+def test_the_ledger_finds_answered_calls_only(tmp_path: Path) -> None:
+    folder = tmp_path / "a.ledger"
+    with Ledger.open(folder) as ledger:
+        asyncio.run(ledger.add(Entry(key="1", kind="answer", candidate="a", status="error", error="no")))
+        asyncio.run(ledger.add(Entry(key="2", kind="answer", candidate="a", text="caf\u00e9\u2028", cost_usd=0.5)))
+        assert ledger.find("1") is None
+    with Ledger.open(folder) as ledger:
+        found = ledger.find("2")
+        assert found is not None
+        assert (found.text, found.cost_usd, len(ledger.entries)) == ("caf\u00e9\u2028", 0.5, 2)
+
+
+def test_an_empty_ledger_leaves_nothing_behind(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "a.ledger"):
+        pass
+    assert list(tmp_path.iterdir()) == []

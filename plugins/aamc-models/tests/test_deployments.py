@@ -1,0 +1,238 @@
+import asyncio
+import time
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+from misbehaving_server import ANSWER, DONE, END, cut, event, events, hang, reply, then
+from test_http_provider import CANDIDATE, CHAT, failed, sent, streamed
+
+from aamc_sdk import MetaController, ModelSpec, Pool
+
+NOBODY = "http://127.0.0.1:9/v1"
+STREAM = events(event("a"), END, DONE)
+
+
+def shared(*servers):
+    return [{"base_url": getattr(server, "url", server)} for server in servers]
+
+
+def test_a_dead_deployment_among_two_never_reaches_the_caller(upstream, provider) -> None:
+    alive = upstream(reply())
+    calling = provider(base_url=NOBODY, deployments=shared(NOBODY, alive), retries=0)
+    assert [sent(calling).answer for _ in range(40)] == [ANSWER] * 40
+    alive.scripts = [STREAM]
+    assert all(event("a") in streamed(calling) for _ in range(10))
+    assert calling.state().available
+
+
+def test_a_deployment_that_fails_before_its_first_event_gives_way(upstream, provider) -> None:
+    broken = [
+        upstream(script)
+        for script in (
+            events(b'data: {"error": {"message": "overloaded"}}\n\n'),
+            events(b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'),
+            events(b": only a comment\n\n"),
+            reply({"error": {"message": "busy"}}, 503),
+            reply(b"<html></html>", kind="text/html"),
+        )
+    ]
+    for server in broken:
+        calling = provider(base_url=NOBODY, deployments=shared(server, upstream(STREAM)), retries=0)
+        assert all(event("a") in streamed(calling) for _ in range(12))
+        assert server.asked
+
+
+def test_the_breaker_of_a_dead_deployment_opens_and_closes_again(upstream, provider) -> None:
+    server = upstream(*[cut] * 3, reply())
+    calling = provider(base_url=server.url, retries=0, breaker_failures=3, breaker_rest_s=0.5)
+    assert [failed(sent, calling).kind for _ in range(3)] == ["connection"] * 3
+    assert not calling.state().available
+    error = failed(sent, provider(base_url=NOBODY, retries=3, breaker_failures=2, breaker_rest_s=60.0, max_pause_s=0.01))
+    assert error.kind == "connection"  # the call that opens it gives the cause
+    while not calling.state().available:  # the rest ends
+        time.sleep(0.01)
+    assert sent(calling).status == 200
+    assert len(server.asked) == 4
+    assert [sent(calling).status for _ in range(3)] == [200] * 3
+
+
+def test_while_a_server_rests_calls_fail_at_once_and_say_until_when(upstream, provider) -> None:
+    server = upstream(cut)
+    calling = provider(base_url=server.url, retries=0, breaker_failures=1, breaker_rest_s=60.0)
+    failed(sent, calling)
+    error = failed(sent, calling)
+    assert (error.kind, error.retry_after_s) == ("server", pytest.approx(60.0, abs=30.0))
+    assert "s after failures, of which the last was: cannot be reached" in str(error)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("status", [400, 422, 429])
+def test_a_refused_request_and_a_rate_limit_open_no_breaker(upstream, provider, status) -> None:
+    calling = provider(base_url=upstream(reply({"error": {"message": "no"}}, status)).url, retries=0, breaker_failures=1)
+    failed(sent, calling)
+    assert calling.state().available
+
+
+def test_a_refused_request_is_sent_once(upstream, provider) -> None:
+    servers = [upstream(reply({"error": {"message": "no"}}, 400)) for _ in range(2)]
+    assert failed(sent, provider(base_url=NOBODY, deployments=shared(*servers))).status == 400
+    assert sum(len(server.asked) for server in servers) == 1
+
+
+def test_a_refused_key_gives_way_to_another_deployment_but_is_not_tried_again(upstream, provider) -> None:
+    locked, alive = upstream(reply({"error": {"message": "bad key"}}, 401)), upstream(reply())
+    calling = provider(base_url=NOBODY, deployments=shared(locked, alive))
+    assert [sent(calling).status for _ in range(30)] == [200] * 30
+    assert len(locked.asked) == 5  # then it rests
+    alone = upstream(reply({"error": {"message": "bad key"}}, 401))
+    assert failed(sent, provider(base_url=alone.url)).kind == "authentication"
+    assert len(alone.asked) == 1
+
+
+def test_calls_are_shared_by_load_and_weight(upstream, provider) -> None:
+    servers = [upstream(then(hang, reply())), upstream(then(hang, reply()))]
+    weights = [{"base_url": servers[0].url, "weight": 3}, {"base_url": servers[1].url, "weight": 1.0}]
+    calling = provider(base_url=NOBODY, deployments=weights)
+
+    async def many() -> list[int]:
+        tasks = [asyncio.ensure_future(calling.send(CANDIDATE, CHAT)) for _ in range(16)]
+        while sum(len(server.asked) for server in servers) < 16:
+            await asyncio.sleep(0.01)
+        shares = [len(server.asked) for server in servers]
+        for server in servers:
+            server.release.set()
+        assert [(await task).status for task in tasks] == [200] * 16
+        return shares
+
+    assert asyncio.run(many()) == [12, 4]
+    assert [deployment.in_flight for deployment in calling._deployments.all] == [0, 0]
+
+
+def test_several_keys_and_names_of_one_model_share_the_calls(upstream, provider, monkeypatch) -> None:
+    server = upstream(reply())
+    keys = [{"api_key_env": "KEY_A", "model": "m-a"}, {"api_key_env": "KEY_B", "model": "m-b"}]
+    for key in keys:
+        monkeypatch.setenv(key["api_key_env"], key["api_key_env"].lower())
+    calling = provider(base_url=server.url, deployments=keys)
+    for _ in range(40):  # chance leaves one of them out in none of 10^11 runs
+        sent(calling)
+    used = {
+        (next(line for line in head.splitlines() if line.startswith("authorization")), body["model"])
+        for head, body in zip(server.heads, server.asked, strict=True)
+    }
+    assert used == {("authorization: bearer key_a", "m-a"), ("authorization: bearer key_b", "m-b")}
+
+
+def test_a_server_is_asked_again_after_the_pause_that_it_wants(upstream, provider) -> None:
+    times = []
+
+    def note(server, connection, request) -> None:
+        times.append(time.monotonic())
+
+    server = upstream(then(note, reply({}, 429, retry_after="0.3")), then(note, reply()))
+    assert sent(provider(base_url=server.url)).status == 200
+    assert times[1] - times[0] >= 0.3
+
+
+@pytest.mark.parametrize("date", [False, True])
+@pytest.mark.parametrize("status", [429, 503, 529])
+def test_a_long_pause_is_capped_and_its_length_reported(upstream, provider, date, status) -> None:
+    wanted = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True) if date else "50"
+    refusal = reply({}, status, retry_after=wanted)
+    assert sent(provider(base_url=upstream(refusal, reply()).url, max_pause_s=0.05)).status == 200
+    error = failed(sent, provider(base_url=upstream(refusal).url, retries=1, max_pause_s=0.05))
+    assert error.retry_after_s is not None
+    assert error.retry_after_s > 40
+
+
+def test_another_deployment_takes_over_at_once_while_one_is_over_its_limit(upstream, provider) -> None:
+    limited, free = upstream(reply({}, 429, retry_after="60")), upstream(reply())
+    calling = provider(base_url=NOBODY, deployments=shared(limited, free), max_pause_s=60.0)
+    assert [sent(calling).status for _ in range(40)] == [200] * 40
+    assert len(limited.asked) == 1
+    assert calling.state().remaining is None  # the other one has no limit
+
+
+def test_no_more_requests_are_sent_in_a_minute_than_allowed(upstream, provider) -> None:
+    server = upstream(reply())
+    calling = provider(base_url=server.url, requests_per_minute=3)
+    assert calling.state().remaining == 3
+    assert [sent(calling).status for _ in range(3)] == [200] * 3
+    error = failed(sent, calling)
+    assert (error.kind, len(server.asked), calling.state().remaining) == ("rate_limit", 3, 0)
+    assert 30 < error.retry_after_s <= 60
+    assert "no request or token left of its limits per minute" in str(error)
+
+
+def test_limits_are_each_deployments_own(upstream, provider) -> None:
+    servers = [upstream(reply()), upstream(reply())]
+    calling = provider(
+        base_url=NOBODY, requests_per_minute=2, deployments=[*shared(servers[0]), {"base_url": servers[1].url, "requests_per_minute": 5}]
+    )
+    assert [sent(calling).status for _ in range(7)] == [200] * 7
+    assert failed(sent, calling).kind == "rate_limit"
+    assert [len(server.asked) for server in servers] == [2, 5]
+
+
+@pytest.mark.parametrize("call", [sent, streamed])
+def test_tokens_are_counted_by_the_answers(upstream, provider, call) -> None:
+    server = upstream(reply() if call is sent else STREAM)
+    calling = provider(base_url=server.url, tokens_per_minute=300)
+    for _ in range(3):  # of 120 tokens each: the third begins while there is room for its estimate
+        call(calling)
+    error = failed(call, calling)
+    assert (error.kind, len(server.asked), calling.state().remaining) == ("rate_limit", 3, 0)
+
+
+def test_the_longest_answer_is_reserved_until_the_real_one_has_come(upstream, provider) -> None:
+    server = upstream(then(hang, reply()), reply())
+    calling = provider(base_url=server.url, tokens_per_minute=1000, max_pause_s=0.0)
+    long = type(CHAT)(api="chat", body={"messages": [], "max_tokens": 900})
+
+    async def both() -> None:
+        first = asyncio.ensure_future(calling.send(CANDIDATE, long))
+        await asyncio.to_thread(server.hanging.wait, 10)
+        with pytest.raises(Exception, match="no request or token left"):
+            await calling.send(CANDIDATE, long)
+        server.release.set()
+        await first
+        assert (await calling.send(CANDIDATE, type(CHAT)(api="chat", body={"messages": [], "max_tokens": 800}))).status == 200
+
+    asyncio.run(both())
+
+
+def test_a_call_that_is_cancelled_leaves_nothing_in_flight(upstream, provider) -> None:
+    server = upstream(hang)
+    calling = provider(base_url=server.url)
+
+    async def leave() -> None:
+        task = asyncio.ensure_future(calling.send(CANDIDATE, CHAT))
+        await asyncio.to_thread(server.hanging.wait, 10)
+        assert calling._deployments.all[0].in_flight == 1
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(leave())
+    assert calling._deployments.all[0].in_flight == 0
+
+
+def test_decisions_avoid_a_candidate_whose_servers_rest(upstream) -> None:
+    dead, alive = upstream(cut), upstream(reply())
+    options = {"provider": "openai", "retries": 0, "breaker_failures": 2, "breaker_rest_s": 60.0}
+    pool = Pool(ModelSpec(name, endpoint={**options, "base_url": server.url}) for name, server in (("dead", dead), ("alive", alive)))
+    with MetaController.build(router={"name": "slm-only", "model": "dead"}, pool=pool) as controller:
+        answers = [controller.complete("3 + 5?") for _ in range(4)]
+        attempts = controller.store.experience().attempts
+    assert [answer.candidate for answer in answers] == ["alive"] * 4
+    assert [(attempt.candidate, attempt.status) for attempt in attempts] == [("dead", "error"), ("alive", "ok")] * 2 + [("alive", "ok")] * 2
+    assert len(dead.asked) == 2
+
+
+def test_decisions_avoid_a_candidate_without_a_request_left(upstream) -> None:
+    servers = {"small": upstream(reply()), "large": upstream(reply())}
+    limits = {"small": {"requests_per_minute": 2}, "large": {}}
+    pool = Pool(ModelSpec(name, endpoint={"provider": "openai", "base_url": servers[name].url, **limits[name]}) for name in servers)
+    with MetaController.build(router={"name": "slm-only", "model": "small"}, pool=pool) as controller:
+        assert [controller.complete("3 + 5?").candidate for _ in range(4)] == ["small", "small", "large", "large"]
+        assert {attempt.status for attempt in controller.store.experience().attempts} == {"ok"}

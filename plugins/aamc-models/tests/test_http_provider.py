@@ -1,0 +1,268 @@
+import asyncio
+import threading
+
+import pytest
+from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, send, then
+
+from aamc_sdk import ModelSpec
+from aamc_sdk.errors import ProviderError
+from aamc_sdk.interfaces import WireRequest
+
+CANDIDATE = ModelSpec("small", parameters={"reasoning_effort": "low", "temperature": 1.0})
+MESSAGES = [{"role": "user", "content": "3 + 5?"}]
+CHAT = WireRequest(api="chat", body={"messages": MESSAGES, "temperature": 0.0})
+
+
+def sent(provider, request=CHAT):
+    return asyncio.run(provider.send(CANDIDATE, request))
+
+
+def streamed(provider, request=CHAT):
+    async def collect():
+        return [event async for event in provider.events(CANDIDATE, request)]
+
+    return asyncio.run(collect())
+
+
+def failed(call, *arguments) -> ProviderError:
+    with pytest.raises(ProviderError) as raised:
+        call(*arguments)
+    return raised.value
+
+
+def test_a_request_has_the_models_name_and_the_candidates_parameters_and_the_bodys_own_win(upstream, provider, monkeypatch) -> None:
+    monkeypatch.setenv("MY_KEY", "abc")
+    server = upstream(reply(x_request_id="7"))
+    answer = sent(provider(base_url=server.url, model="m-1", api_key_env="MY_KEY", headers={"X-Team": "blue"}))
+    assert server.asked == [{"reasoning_effort": "low", "temperature": 0.0, "messages": MESSAGES, "model": "m-1"}]
+    assert (answer.status, answer.answer, answer.headers["x-request-id"]) == (200, ANSWER, "7")
+    assert "post /v1/chat/completions" in server.heads[0]
+    assert "authorization: bearer abc" in server.heads[0]
+    assert "x-team: blue" in server.heads[0]
+
+
+def test_a_caller_can_add_headers_but_not_replace_the_key(upstream, provider, monkeypatch) -> None:
+    monkeypatch.setenv("MY_KEY", "abc")
+    server = upstream(reply())
+    headers = {"Authorization": "Bearer stolen", "X-Own": "1", "Host": "elsewhere"}
+    sent(provider(base_url=server.url, api_key_env="MY_KEY"), WireRequest(api="chat", body={"messages": MESSAGES}, headers=headers))
+    assert "bearer abc" in server.heads[0]
+    assert "stolen" not in server.heads[0]
+    assert "elsewhere" not in server.heads[0]
+    assert "x-own: 1" in server.heads[0]
+
+
+def test_no_error_shows_a_key_or_a_password(provider, monkeypatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-secret\n")
+    error = failed(sent, provider(base_url="http://anna:secret@127.0.0.1:9/v1", api_key_env="MY_KEY", retries=0))
+    assert "secret" not in str(error)
+    assert "model 'small' at http://127.0.0.1:9/v1 cannot be" in str(error)
+    assert "and the key in $MY_KEY, and that the server runs" in str(error)
+
+
+def test_without_a_key_no_header_of_it_is_sent(upstream, provider, monkeypatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    server = upstream(reply())
+    sent(provider(base_url=server.url))
+    assert "authorization" not in server.heads[0]
+
+
+def test_events_come_as_they_were_sent(upstream, provider) -> None:
+    pieces = (event("a"), event("b"), b": comment\n\n", END, DONE)
+    server = upstream(events(b": wait\n\n", *pieces))
+    assert b"".join(streamed(provider(base_url=server.url))) == b": wait\n\n" + b"".join(pieces)
+    assert server.asked[0]["stream"] is True
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "text"),
+    [
+        (reply({"error": {"message": "no such model"}}, 400), "request", "refused: 400 Bad Request: no such model"),
+        (reply({"error": {"message": "bad key"}}, 401), "authentication", "refused: 401 Unauthorized: bad key"),
+        (reply({"error": "busy"}, 503), "server", "refused: 503 Service Unavailable: busy"),
+        (reply({"error": {"message": "slow down"}}, 429), "rate_limit", "refused: 429 Too Many Requests: slow down"),
+        (reply(b"<html>login</html>", kind="text/html"), "protocol", "but with '<html>login</html>'; check the end of base_url"),
+        (reply(b"", 302, location="http://127.0.0.1:9/"), "protocol", "refused: 302 Found"),
+        (reply({"error": {"message": "later", "type": "rate_limit_error"}}), "rate_limit", "answered with an error: later"),
+        (reply({"type": "error", "error": {"message": "Overloaded", "type": "overloaded_error"}}), "server", "answered with an error: Overloaded"),
+        (then(begin(), send(b'{"choices": [', chunked=False), cut), "protocol", "cut or broke its answer"),
+        (cut, "connection", "cannot be reached: ServerDisconnectedError"),
+        (lambda server, connection, request: connection.sendall(b"SSH-2.0-x\r\n\r\n"), "protocol", "cut or broke its answer"),
+    ],
+)
+@pytest.mark.parametrize("call", [sent, streamed])
+def test_a_server_that_fails_is_a_typed_error(upstream, provider, script, kind, text, call) -> None:
+    server = upstream(script)
+    error = failed(call, provider(base_url=server.url, retries=0))
+    assert error.kind == kind
+    assert text.replace("JSON object", "") in str(error)
+    assert str(error).startswith(f"model 'small' at {server.url} ")
+
+
+def test_half_a_json_is_a_typed_error(upstream, provider) -> None:
+    server = upstream(reply(b'{"choices": [{"mess'))
+    assert failed(sent, provider(base_url=server.url, retries=0)).kind == "protocol"
+
+
+def test_where_nobody_listens_is_a_typed_error(provider) -> None:
+    error = failed(sent, provider(base_url="http://127.0.0.1:9/v1", retries=0))
+    assert error.kind == "connection"
+    assert "cannot be reached" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("call", "script", "text"),
+    [
+        (sent, hang, "gave no whole answer in 0.3 s"),
+        (sent, then(begin(), hang), "no byte in 0.2 s"),
+        (streamed, hang, "gave no event in 0.25 s"),
+        (streamed, then(begin("text/event-stream", None), send(b": alive\n\n"), hang), "no byte in 0.2 s"),
+        (streamed, then(begin("text/event-stream", None), send(event("a")), hang), "no byte in 0.2 s"),
+    ],
+)
+def test_a_server_that_hangs_is_a_timeout_and_sees_the_client_leave(upstream, provider, call, script, text) -> None:
+    server = upstream(script)
+    limits = {"timeout_seconds": 0.3, "first_token_timeout_s": 0.25, "idle_timeout_s": 0.2}
+    error = failed(call, provider(base_url=server.url, retries=0, **limits))
+    assert error.kind == "timeout"
+    assert text in str(error)
+    assert server.left.wait(10)
+
+
+STREAM_HEAD = begin("text/event-stream", None)
+
+
+@pytest.mark.parametrize(
+    ("streams", "script"), [(False, hang), (False, then(begin(), hang)), (True, hang), (True, then(STREAM_HEAD, send(event("a")), hang))]
+)
+def test_a_cancelled_call_ends_at_the_server(upstream, provider, streams, script) -> None:
+    server = upstream(script)
+    calling = provider(base_url=server.url)
+
+    async def call() -> None:
+        if not streams:
+            await calling.send(CANDIDATE, CHAT)
+        async for _ in calling.events(CANDIDATE, CHAT):
+            pass
+
+    async def leave() -> None:
+        task = asyncio.ensure_future(call())
+        await asyncio.to_thread(server.hanging.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.left.wait, 1.0)
+        assert calling.state().available
+
+    asyncio.run(leave())
+
+
+def test_a_closed_stream_ends_at_the_server(upstream, provider) -> None:
+    server = upstream(then(begin("text/event-stream", None), send(event("a")), hang))
+    calling = provider(base_url=server.url)
+
+    async def leave() -> None:
+        stream = calling.events(CANDIDATE, CHAT)
+        assert await anext(stream) == event("a")
+        await stream.aclose()
+        assert await asyncio.to_thread(server.left.wait, 1.0)
+
+    asyncio.run(leave())
+
+
+def test_a_stream_that_is_cut_is_an_error_after_what_came(upstream, provider) -> None:
+    server = upstream(then(begin("text/event-stream", None), send(event("a")), cut))
+    calling = provider(base_url=server.url)
+
+    async def collect(into) -> None:
+        async for each in calling.events(CANDIDATE, CHAT):
+            into.append(each)
+
+    came: list[bytes] = []
+    error = failed(lambda: asyncio.run(collect(came)))
+    assert came == [event("a")]
+    assert error.kind == "protocol"
+    assert len(server.asked) == 1
+
+
+def test_connections_are_used_again(upstream, provider) -> None:
+    ports = set()
+
+    def note(server, connection, request) -> None:
+        ports.add(connection.getpeername())
+
+    server = upstream(then(note, reply()), then(note, events(event("a"), END, DONE)), then(note, reply({}, 400)), then(note, reply()))
+    calling = provider(base_url=server.url, retries=0)
+
+    async def several() -> None:
+        await calling.send(CANDIDATE, CHAT)
+        async for _ in calling.events(CANDIDATE, CHAT):
+            pass
+        with pytest.raises(ProviderError):
+            await calling.send(CANDIDATE, CHAT)
+        await calling.send(CANDIDATE, CHAT)
+        await calling.close()
+
+    asyncio.run(several())
+    assert len(ports) == 1
+
+
+def test_an_answer_beyond_the_limit_is_refused(upstream, provider) -> None:
+    server = upstream(reply(b"x" * 300_000))
+    error = failed(sent, provider(base_url=server.url, retries=0, max_answer_bytes=100_000))
+    assert error.kind == "protocol"
+    assert "answered with more than 100,000 bytes" in str(error)
+    server = upstream(then(begin("text/event-stream", None), send(event("a")), send(b"data: " + b"x" * 300_000), hang))
+    error = failed(streamed, provider(base_url=server.url, retries=0, max_answer_bytes=100_000))
+    assert "an event of more than 100,000 bytes" in str(error)
+
+
+def test_a_huge_answer_comes_whole(upstream, provider) -> None:
+    huge = ANSWER | {"padding": "x" * 20_000_000}
+    assert len(sent(provider(base_url=upstream(reply(huge)).url)).body) > 20_000_000
+
+
+def test_a_slow_reader_slows_the_server_down(upstream, provider) -> None:
+    sent_all = threading.Event()
+
+    def flood(server, connection, request) -> None:
+        then(begin("text/event-stream", None), *[send(event("x" * 60_000)) for _ in range(400)], send(b""))(server, connection, request)
+        sent_all.set()
+
+    server = upstream(flood)
+    calling = provider(base_url=server.url)
+
+    async def read() -> int:
+        stream = calling.events(CANDIDATE, CHAT)
+        await anext(stream)
+        assert not await asyncio.to_thread(sent_all.wait, 0.5)  # 24 MB do not fit into the buffers of the sockets
+        return 1 + sum([1 async for _ in stream])
+
+    assert asyncio.run(read()) == 400
+
+
+def test_one_provider_works_in_one_event_loop_after_the_other(upstream, provider) -> None:
+    calling = provider(base_url=upstream(reply()).url)
+    assert [sent(calling).status for _ in range(3)] == [200] * 3
+
+
+def test_bytes_and_other_apis_pass(upstream, provider) -> None:
+    server = upstream(reply(b"\x00\x01", kind="audio/mpeg"))
+    request = WireRequest(api="/audio/speech", body=b"--x--", headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert sent(provider(base_url=server.url), request).body == b"\x00\x01"
+    assert "post /v1/audio/speech" in server.heads[0]
+    assert "content-type: multipart/form-data; boundary=x" in server.heads[0]
+    sent(provider(base_url=server.url), WireRequest(api="/files/f-1", body={}, method="GET"))
+    assert "get /v1/files/f-1" in server.heads[1]
+
+
+@pytest.mark.parametrize("api", ["unknown", "/../admin"])
+def test_an_unknown_api_is_an_error_before_a_call(provider, api) -> None:
+    error = failed(sent, provider(base_url="http://127.0.0.1:9/v1"), WireRequest(api=api, body={}))
+    assert (error.kind, "has no API" in str(error)) == ("request", True)
+
+
+@pytest.mark.parametrize("limits", [{}, {"tokens_per_minute": 100}])
+def test_a_body_that_is_no_json_is_an_error_before_a_call(provider, limits) -> None:
+    error = failed(sent, provider(base_url="http://127.0.0.1:9/v1", **limits), WireRequest(api="chat", body={"n": 2**70}))
+    assert (error.kind, "the request is no JSON" in str(error)) == ("request", True)

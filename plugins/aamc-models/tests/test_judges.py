@@ -1,0 +1,116 @@
+"""Judges: what counts as right, and what a verdict is worth."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from aamc_models.collect import Prompt, make_judge
+from aamc_models.collect.judges import RubricJudge
+from aamc_models.collect.judges.model_judge import BEST, PAIRWISE, points_of_a
+from aamc_models.collect.judges.references import Exact, Numeric, last_number
+
+from aamc_sdk import ModelSpec, Pool, Prices
+
+
+@pytest.mark.parametrize(
+    ("answer", "quality"),
+    [
+        ("Paris", 1.0),
+        ("  **PARIS**. ", 1.0),
+        ("It lies on the Seine.\nAnswer: Paris", 1.0),
+        ("The final answer is: Paris.", 1.0),
+        (r"So \boxed{Paris}", 1.0),
+        ("London", 0.0),
+        ("Paris or London", 0.0),
+        ("Not Paris", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_exact_compares_words(answer: str, quality: float) -> None:
+    assert asyncio.run(Exact().quality(Prompt(text="?", answers=("Lutetia", "paris")), answer)) == quality
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("6 x 7 = 42.", 42.0),
+        ("-3", -3.0),
+        ("\u22123", -3.0),
+        ("1,234.5 USD", 1234.5),
+        (".5", 0.5),
+        ("1e-3", 0.001),
+        (r"\boxed{7} by 2 steps", 7.0),
+        ("none", None),
+    ],
+)
+def test_the_last_number_counts(text: str, number: float | None) -> None:
+    assert last_number(text) == number
+
+
+def test_numeric_allows_rounding() -> None:
+    prompt = Prompt(text="?", answers=("0.3333333333",))
+    assert asyncio.run(Numeric().quality(prompt, "about 0.33333333")) == 1.0
+    assert asyncio.run(Numeric().quality(prompt, "about 0.333")) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("said", "points"),
+    [("VERDICT: A", 1.0), ("Verdict: **B**", 0.0), ("A is nice.\nverdict - tie", 0.5), ("VERDICT: A\nNo:\nVERDICT: B", 0.0), ("A", None), ("", None)],
+)
+def test_the_last_verdict_counts(said: str, points: float | None) -> None:
+    assert points_of_a(said) == points
+
+
+def judged(judge: RubricJudge, prompt: Prompt, answers: Mapping[str, str], better: Mapping[str, int]) -> tuple[Mapping[str, float | None], list[str]]:
+    """Return the qualities, and what was asked, from a judge that knows how good each answer is."""
+    asked: list[str] = []
+
+    async def ask(text: str) -> str:
+        asked.append(text)
+        first, second = (text.split(f"<answer_{side}>\n")[1].split("\n</answer_")[0] for side in "ab")
+        return "VERDICT: " + ("TIE" if better[first] == better[second] else "A" if better[first] > better[second] else "B")
+
+    return asyncio.run(judge.qualities(prompt, answers, ask)), asked
+
+
+def test_best_compares_with_the_right_answer_if_there_is_one() -> None:
+    judge = RubricJudge("judge", BEST, "large")
+    goodness = {"right": 2, "also right": 2, "wrong": 1, "excellent": 3}
+    answers = {"small": "wrong", "middle": "also right", "large": "excellent"}
+    qualities, asked = judged(judge, Prompt(text="?", answers=("right",)), answers, goodness)
+    assert qualities == {"small": 0.0, "middle": 1.0, "large": 1.0}
+    assert len(asked) == judge.calls(Prompt(text="?", answers=("right",)), list(answers)) == 6
+    assert all("<right_answer>\nright\n" in text for text in asked)
+    qualities, asked = judged(judge, Prompt(text="?"), answers, goodness)
+    assert qualities == {"small": 0.0, "middle": 0.0, "large": 1.0}
+    assert len(asked) == judge.calls(Prompt(text="?"), list(answers)) == 4
+
+
+def test_pairwise_gives_the_mean_points() -> None:
+    judge = RubricJudge("judge", PAIRWISE, "c")
+    answers = {"a": "bad", "b": "good", "c": "also good"}
+    qualities, asked = judged(judge, Prompt(text="?"), answers, {"bad": 1, "good": 2, "also good": 2})
+    assert qualities == {"a": 0.0, "b": 0.75, "c": 0.75}
+    assert len(asked) == judge.calls(Prompt(text="?"), list(answers)) == 6
+
+
+def test_equal_and_empty_answers_need_no_call() -> None:
+    judge = RubricJudge("judge", PAIRWISE, "b")
+    qualities, asked = judged(judge, Prompt(text="?"), {"a": "same", "b": " same", "c": " "}, {})
+    assert (qualities, asked) == ({"a": 0.75, "b": 0.75, "c": 0.0}, [])
+
+
+def test_without_the_best_models_answer_nothing_is_known() -> None:
+    qualities, asked = judged(RubricJudge("judge", BEST, "large"), Prompt(text="?"), {"small": "x"}, {})
+    assert (qualities, asked) == ({"small": None}, [])
+
+
+def test_the_best_model_is_the_most_expensive_one_unless_it_is_named() -> None:
+    pool = Pool([ModelSpec("a", prices=Prices(1, 9)), ModelSpec("b", prices=Prices(5, 2)), ModelSpec("c:8b")])
+    found = make_judge("model:c:8b", pool, pool)
+    assert isinstance(found, RubricJudge)
+    assert found.model == "c:8b"
+    assert found.calls(Prompt(text="?"), ["b", "c:8b"]) == 4
+    assert found.calls(Prompt(text="?"), ["a", "b"]) == 2

@@ -1,0 +1,126 @@
+import asyncio
+import math
+
+import pytest
+from aamc_models.testing import Script, StubServer
+
+from aamc_sdk import MetaController, ModelSpec, Pool, Prices, get_plugin_manager
+from aamc_sdk.errors import ProviderError
+from aamc_sdk.interfaces import WireRequest
+from aamc_sdk.testing import assert_conforms
+
+PROVIDERS = ("anthropic", "openai")
+CANDIDATE = ModelSpec("m")
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]
+MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is the Louvre?"}]
+
+
+@pytest.fixture
+def stub():
+    scripts = {
+        "m": Script(text="In Paris.", prompt_tokens=100, output_tokens=20, cached_tokens=40),
+        "cut": Script(fault="cut", text="In Paris. " * 9),
+    }
+    with StubServer(scripts) as server:
+        yield server
+
+
+@pytest.fixture(params=PROVIDERS)
+def calling(request, stub, provider):
+    return provider(request.param, base_url=f"{stub.url}/v1")
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_each_provider_keeps_the_contract(name: str) -> None:
+    assert_conforms("provider", name, get_plugin_manager())
+
+
+def test_both_answer_messages_of_openais_dialect(calling) -> None:
+    answer = asyncio.run(calling.complete(CANDIDATE, MESSAGES, temperature=0.0))
+    assert (answer.text, answer.finish_reason, answer.message["role"]) == ("In Paris.", "stop", "assistant")
+    assert (answer.usage.prompt_tokens, answer.usage.cached_tokens, answer.usage.output_tokens) == (100, 40, 20)
+
+
+def test_both_stream_what_they_answer(calling) -> None:
+    async def collected():
+        return [chunk async for chunk in calling.stream(CANDIDATE, MESSAGES)]
+
+    chunks = asyncio.run(collected())
+    assert len(chunks) > 2
+    assert "".join(chunk.content for chunk in chunks) == "In Paris."
+    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
+    (usage,) = [chunk.usage for chunk in chunks if chunk.usage is not None]
+    assert usage == asyncio.run(calling.complete(CANDIDATE, MESSAGES)).usage
+
+
+def test_both_call_tools_of_openais_dialect(calling) -> None:
+    answer = asyncio.run(calling.complete(CANDIDATE, MESSAGES, tools=TOOLS))
+    (call,) = answer.message["tool_calls"]
+    assert call["function"]["name"] == "weather"
+    assert answer.finish_reason == "tool_calls"
+    result = {"role": "tool", "tool_call_id": call["id"], "content": "rain"}
+    assert asyncio.run(calling.complete(CANDIDATE, [*MESSAGES, answer.message, result], tools=TOOLS)).text == "In Paris."
+
+
+def test_a_stream_without_an_end_is_an_error(calling) -> None:
+    async def collected() -> None:
+        async for chunk in calling.stream(ModelSpec("cut"), MESSAGES):
+            came.append(chunk.content)  # noqa: PERF401  # the list keeps what came before the error
+
+    came: list[str] = []
+    with pytest.raises(ProviderError) as raised:
+        asyncio.run(collected())
+    assert raised.value.kind == "protocol"
+    assert "".join(came).startswith("In Paris.")
+
+
+def test_anthropic_takes_its_own_dialect_too(stub, provider) -> None:
+    calling = provider("anthropic", base_url=f"{stub.url}/v1")
+    messages = [{"role": "user", "content": [{"type": "text", "text": "Where?"}]}]
+    tools = [{"name": "weather", "input_schema": {"type": "object"}}]
+    assert asyncio.run(calling.complete(CANDIDATE, messages, system="Be brief.", tools=tools)).message["tool_calls"]
+    body = stub.requests[-1].body
+    assert (body["system"], body["tools"], body["max_tokens"]) == ("Be brief.", tools, 8192)
+
+
+def test_anthropics_key_version_and_paths(stub, provider, monkeypatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "abc")
+    for address in (stub.url, f"{stub.url}/", f"{stub.url}/v1", f"{stub.url}/v1/"):
+        calling = provider("anthropic", base_url=address)
+        assert calling.apis == {"messages", "count_tokens"}
+        request = WireRequest(api="count_tokens", body={"messages": MESSAGES[1:]}, headers={"anthropic-beta": "x"})
+        assert asyncio.run(calling.send(CANDIDATE, request)).answer["input_tokens"] > 0
+        headers = {name.lower(): value for name, value in stub.requests[-1].headers.items()}
+        assert (headers["x-api-key"], headers["anthropic-version"], headers["anthropic-beta"]) == ("abc", "2023-06-01", "x")
+
+
+@pytest.mark.parametrize(
+    ("address", "apis"),
+    [
+        ("https://api.openai.com/v1", {"chat", "responses", "completions", "embeddings"}),
+        ("http://127.0.0.1:9/v1", {"chat", "completions", "embeddings"}),
+    ],
+)
+def test_openais_apis_depend_on_the_address(provider, address, apis) -> None:
+    assert provider(base_url=address).apis == apis
+    assert provider(base_url=address, apis=["chat"]).apis == {"chat"}
+
+
+def test_a_streamed_call_costs_as_much_as_a_whole_one(stub) -> None:
+    prices = Prices(1.0, 2.0, cached_input=0.5)
+    for name in PROVIDERS:
+        spec = ModelSpec("m", prices=prices, endpoint={"provider": name, "base_url": stub.url})
+        with MetaController.build(router="random", pool=Pool([spec, ModelSpec("other")])) as controller:
+            client = controller._models
+
+            async def both(spec=spec, client=client) -> tuple[float, float]:
+                decided = controller.route("?").id
+                async for _ in client.stream(spec, MESSAGES, decision_id=decided):
+                    pass
+                answer = await client.complete(spec, MESSAGES, decision_id=decided)
+                return answer.cost_usd
+
+            whole = asyncio.run(both())
+            streamed, again = controller.store.experience().attempts
+        assert streamed.cost_usd == again.cost_usd == whole == pytest.approx((60 * 1 + 40 * 0.5 + 20 * 2) / 1e6)
+        assert not math.isnan(streamed.first_token_ms)

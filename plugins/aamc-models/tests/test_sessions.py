@@ -1,0 +1,59 @@
+import asyncio
+import gc
+import threading
+
+from aamc_models.transport.sessions import proxy_of
+from misbehaving_server import hang, reply, then
+from test_http_provider import CANDIDATE, CHAT
+
+from aamc_sdk.interfaces import EventLoopThread
+
+STAYING = then(reply(), hang)
+
+
+def test_a_provider_that_is_forgotten_leaves_no_connection(upstream, provider) -> None:
+    server, loop = upstream(STAYING), EventLoopThread()
+    assert loop.submit(provider(base_url=server.url).send(CANDIDATE, CHAT)).result(10).status == 200
+    assert server.hanging.wait(10)
+    gc.collect()
+    assert server.left.wait(10)
+    loop.close()
+
+
+def test_connections_end_with_their_event_loop(upstream, provider) -> None:
+    server = upstream(STAYING)
+    calling = provider(base_url=server.url)
+    asyncio.run(calling.send(CANDIDATE, CHAT))
+    assert server.left.wait(10)
+    server = upstream(STAYING)
+    calling, loop = provider(base_url=server.url), EventLoopThread()
+    loop.submit(calling.send(CANDIDATE, CHAT)).result(10)
+    loop.close()
+    assert server.left.wait(10)
+
+
+def test_several_event_loops_call_at_the_same_time(upstream, provider) -> None:
+    server = upstream(reply())
+    calling, all_here, statuses = provider(base_url=server.url), threading.Barrier(4, timeout=20), []
+
+    async def several() -> list[int]:
+        return [(await calling.send(CANDIDATE, CHAT)).status for _ in range(20)]
+
+    def work() -> None:
+        all_here.wait()
+        statuses.extend(asyncio.run(several()))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert statuses == [200] * 80
+    assert calling._deployments.all[0].in_flight == 0
+
+
+def test_the_proxy_is_that_of_the_environment(monkeypatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "localhost,.example.org")
+    addresses = ("https://api.example.com/v1", "https://api.example.org/v1", "http://localhost:1/v1")
+    assert [proxy_of(address) for address in addresses] == ["http://proxy:3128", None, None]
