@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +52,19 @@ def begin_partition(url: str, store: Store) -> None:
     """Make the next decision begin a partition."""
     with psycopg.connect(url) as connection:
         connection.execute(f"UPDATE {store.config.prefix}_partitions SET begun = begun - {DAY}")
+
+
+def die_at_statement(step: int) -> None:
+    """Let this process be killed as it sends the server the n-th statement from now."""
+    statements = iter(range(step))
+    execute = psycopg.Connection.execute
+
+    def until_killed(*arguments, **options):
+        if next(statements, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return execute(*arguments, **options)
+
+    psycopg.Connection.execute = until_killed
 
 
 def make_version_3(url: str, prefix: str) -> None:

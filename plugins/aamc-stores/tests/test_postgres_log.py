@@ -9,17 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import attrs
 import psycopg
 import pytest
 from aamc_stores import postgres, postgres_tables
 from aamc_stores.postgres import PostgresStore
-from aamc_stores.shared import SharedOptions
-from postgres_logs import DAY, begin_partition, decide, ids, judge, make_version_3, record, write_version_3
+from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, judge, make_version_3, record, write_version_3
+from waiting import wait_until
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import DECISION, Row, decision_row, ledger_store
@@ -29,34 +28,9 @@ from aamc_sdk.types import Attempt, Feedback, Query, Snapshot, StateDelta
 Open = Callable[..., PostgresStore]
 
 
-def wait_until(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
 @pytest.fixture
-def prefix() -> str:
-    return f"t{os.urandom(8).hex()}"
-
-
-@pytest.fixture
-def log(postgres_server, prefix: str, tmp_path: Path) -> Iterator[Open]:
-    opened: list[PostgresStore] = []
-
-    def open_it(**options) -> PostgresStore:
-        given = {"prefix": prefix, "spool": str(tmp_path / f"spool-{os.getpid()}.db"), "retry_s": 0.1, "timeout_s": 20.0, **options}
-        opened.append(PostgresStore(postgres_server.url, SharedOptions(**given)))
-        return opened[-1]
-
-    yield open_it
-    for store in opened:
-        store.close()
-    if opened:
-        last = open_it()
-        last.drop()
-        last.close()
+def server(postgres_server):
+    return postgres_server
 
 
 def old_rows(count: int) -> list[tuple[int, Row]]:
@@ -144,15 +118,7 @@ def test_several_processes_upgrade_a_log_at_once(log, postgres_server, prefix):
 
 
 def _open_and_die(open_it: Open, step: int) -> None:
-    statements = iter(range(step))
-    execute = psycopg.Connection.execute
-
-    def until_killed(*arguments, **options):
-        if next(statements, None) is None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return execute(*arguments, **options)
-
-    psycopg.Connection.execute = until_killed
+    die_at_statement(step)
     open_it()
     os._exit(0)
 

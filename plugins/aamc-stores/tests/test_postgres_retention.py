@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import psycopg
 import pytest
 from aamc_stores import postgres_entries
 from aamc_stores.postgres import PostgresStore
 from aamc_stores.shared import SharedOptions
-from postgres_logs import age, begin_partition, decide, ids, judge
+from postgres_logs import age, begin_partition, decide, die_at_statement, ids, judge
 
 from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.log import Retention
@@ -142,20 +144,53 @@ def test_a_partition_stays_until_all_routers_that_still_learn_have_learned_it(lo
     assert store.retain() == 0
     store.put_delta("router", StateDelta(6, 8, b"delta"))
     assert store.retain() == 0  # a delta leads on only from a snapshot that a user's erasure removes
-    store.put_snapshot("router", Snapshot(7, b"seven"))
+    store.put_snapshot("router", Snapshot(8, b"eight"))
     assert store.retain() == 2
     assert store.forget("nobody") == 0
-    assert store.snapshot("router") == Snapshot(7, b"seven")  # the floor
+    assert store.snapshot("router") == Snapshot(8, b"eight")  # the floor
     assert store.snapshot("gone") is None
     assert store.health()["floors_to_clean"] == 1
-    store.put_snapshot("router", Snapshot(7, b"of a past epoch"))
-    assert store.snapshot("router").content == b"seven"
-    store.put_snapshot("router", Snapshot(7, b"cleaned", 1))
-    assert store.snapshot("router") == Snapshot(7, b"cleaned", 1)
+    store.put_snapshot("router", Snapshot(8, b"of a past epoch"))
+    assert store.snapshot("router").content == b"eight"
+    store.put_snapshot("router", Snapshot(8, b"cleaned", 1))
+    assert store.snapshot("router") == Snapshot(8, b"cleaned", 1)
     assert store.health()["floors_to_clean"] == 0
-    store.put_snapshot("router", Snapshot(8, b"eight", 1))
+    store.put_snapshot("router", Snapshot(9, b"nine", 1))
     store.forget("nobody else")
-    assert store.snapshot("router") == Snapshot(7, b"cleaned", 1)
+    assert store.snapshot("router") == Snapshot(8, b"cleaned", 1)
+
+
+def test_the_floor_of_a_retired_router_goes_with_a_forgotten_user(log):
+    store = log.open()
+    three_days(log, store)
+    for name in ("retired", "serving"):
+        store.put_snapshot(name, Snapshot(8, b"state"))
+    age(log.url, store, 1.5)
+    assert store.retain() == 2
+    with psycopg.connect(log.url) as connection:
+        connection.execute(f"UPDATE {store.config.prefix}_snapshots SET renewed = now() - interval '3 days' WHERE name = 'retired'")
+    store.retain()
+    assert store.snapshot("retired") is not None  # nobody in it was forgotten
+    store.forget("nobody")
+    assert (store.snapshot("retired"), store.snapshot("serving")) == (None, Snapshot(8, b"state"))
+    assert store.health()["floors_to_clean"] == 1
+
+
+def test_sums_go_when_they_are_older_than_their_limit(log):
+    store = log.open()
+    three_days(log, store)
+    age(log.url, store, 1.5)
+    assert store.retain() == 2
+    (kept,) = store.aggregates()
+    with psycopg.connect(log.url) as connection:
+        old = {"key": json.dumps(["2024-10-04", None, "x"]), "content": json.dumps({"day": "2024-10-04", "tenant": None, "candidate": "x"})}
+        connection.execute(f"INSERT INTO {store.config.prefix}_aggregates VALUES (%(key)s, %(content)s)", old)
+    store.retain()
+    assert len(store.aggregates()) == 2
+    limited = attrs.evolve(store.config, retention=Retention(aggregate_days=10))
+    log.opened.append(PostgresStore(log.url, limited))
+    log.opened[-1].retain()
+    assert store.aggregates() == [kept]
 
 
 def test_a_log_beyond_its_size_loses_its_oldest_partitions(log, monkeypatch):
@@ -197,15 +232,7 @@ def test_a_drop_that_has_to_wait_for_a_reader_is_tried_again(log):
 def _retain_and_die(log: Log, step: int) -> None:
     """Drop partitions, and die of a kill at the n-th statement."""
     store = log.open()
-    statements = iter(range(step))
-    execute = psycopg.Connection.execute
-
-    def until_killed(*arguments, **options):
-        if next(statements, None) is None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return execute(*arguments, **options)
-
-    psycopg.Connection.execute = until_killed
+    die_at_statement(step)
     store.retain()
     os._exit(0)
 

@@ -19,8 +19,9 @@ from aamc_stores import redis_migration, redis_retention, redis_states
 from aamc_stores.redis_erasure import RedisErasure
 from aamc_stores.redis_scripts import MOVE
 from aamc_stores.redis_store import RedisStore
+from waiting import wait_until
 
-from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.log import Export, combined, ledger_store, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request
@@ -60,13 +61,6 @@ def everything(store):
         found += [decision.id for decision in part.decisions[len(part.decisions) - part.made :]]
         learned += [feedback.id for feedback in part.feedback]
     return found, learned
-
-
-def wait_until(condition, seconds=120.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def keys(store):
@@ -247,6 +241,39 @@ def test_a_router_that_still_learns_holds_back_what_it_has_not_learned(log):
     assert store.retain() == 0
     assert store.health()["start"] == start
     assert store.snapshot("router").content == b"newer"
+
+
+def test_the_floor_of_a_retired_router_goes_with_a_forgotten_user(log, server):
+    store = log(**SMALL)
+    add(store, *(f"d{n}" for n in range(60)))
+    end = store.experience(0, 10_000).position
+    for name in ("retired", "serving"):
+        store.put_snapshot(name, Snapshot(end, b"state", last="x"))
+    assert store.retain() > 0
+    states = store._states.read("floors")
+    old = attrs.evolve(states["retired"], renewed=states["retired"].renewed - 8 * 24 * 3600)
+    key = store._server.key
+    store._client.hset(key("floors"), "retired", old.text)
+    store._client.hset(key("snapshots"), "retired", old.text)
+    store.retain()
+    assert store.snapshot("retired") is not None  # nobody in it was forgotten
+    store.forget("nobody")
+    assert (store.snapshot("retired"), store.snapshot("serving").content) == (None, b"state")
+    assert store.health()["floors_to_clean"] == 1
+    assert len([name for name in keys(store) if name.startswith("state:")]) == 1  # no content is left behind
+
+
+def test_sums_go_when_they_are_older_than_their_limit(log):
+    store = log(**SMALL)
+    add(store, *(f"d{n}" for n in range(60)))
+    assert store.retain() > 0
+    kept = store.aggregates()
+    old = [json.dumps(["1960-10-04", None, "x"]), json.dumps({"day": "1960-10-04", "tenant": None, "candidate": "x"})]
+    store._client.hset(store._server.key("aggregates"), *old)
+    store.retain()
+    assert len(store.aggregates()) == len(kept) + 1
+    log(retention={"aggregate_days": 22_000.0}).retain()  # these decisions were made in 1970
+    assert store.aggregates() == kept
 
 
 def test_what_a_router_learned_of_dropped_decisions_outlives_a_forgotten_user(log):
@@ -640,7 +667,7 @@ def test_bytes_come_back_whatever_the_url_says_of_decoding(server, tmp_path):
 
 
 def test_an_option_that_nobody_knows_is_refused(server):
-    with pytest.raises(StoreError, match=r"neither the store nor the Redis client has an option 'durabilty'"):
+    with pytest.raises(ConfigError, match=r"neither the store nor the Redis client has an option 'durabilty'"):
         open_store(f"{server.url}?durabilty=relaxed", get_plugin_manager())
 
 

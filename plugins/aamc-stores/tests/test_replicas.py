@@ -17,8 +17,6 @@ from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import state_of
 from aamc_sdk.testing import POOL
 
-pytest.importorskip("aamc_bandit")
-
 
 @pytest.fixture
 def url(server, tmp_path: Path) -> Iterator[str]:

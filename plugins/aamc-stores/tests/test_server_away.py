@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from aamc_stores.redis_scripts import COMMIT
 from aamc_stores.spool import Spool, default_spool
+from waiting import wait_until
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
@@ -42,13 +43,6 @@ def spooled(path):
     """Return what waits in a spool's file."""
     with closing(Spool(path)) as spool:
         return spool.first(1)
-
-
-def wait_until(condition, seconds=120.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 class Line:

@@ -16,6 +16,7 @@ import numpy as np
 import psycopg
 import pytest
 import redis
+from aamc_stores import redis_reader
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import NoOptions, OnlineRouter
@@ -24,7 +25,7 @@ from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Scores, Snapshot
+from aamc_sdk.types import OUTCOME_COLUMNS, Attempt, Decision, Feedback, Preference, Query, Records, Scores, Snapshot
 
 DATA = Path(__file__).parent / "data"
 CHOSEN, OTHER = POOL.names[0], POOL.names[1]
@@ -325,11 +326,49 @@ def test_revisions_may_wait_and_an_early_one_that_does_not_fit_is_not_replaced(l
     assert [feedback.quality for feedback in store.pending()] == [1.0]
 
 
+def test_outcomes_are_those_of_a_log_in_memory(log, monkeypatch):
+    monkeypatch.setattr(redis_reader, "_AT_ONCE", 3)  # entries of a decision come in several batches
+    stores = [log(), open_store("memory:", get_plugin_manager())]
+    for store in stores:
+        store.add_feedback([(Feedback(decision_id="b", quality=0.25, time=1.0), None)])
+        for n, name in enumerate("abcd"):
+            (given,) = records(name)
+            embedding = np.full((1, 2 + n), n + 0.5, dtype=np.float32) if n else None
+            own = attrs.evolve(given.decision, time=10.0 + n)
+            store.add_decisions([attrs.evolve(given, decision=own, estimates=attrs.evolve(given.estimates, embedding=embedding))])
+        store.add_attempts([Attempt("a", cost_usd=0.5, latency_ms=7.0, output_tokens=3), Attempt("c", candidate=OTHER), Attempt("d", error="gone")])
+        store.add_feedback([(Feedback(decision_id=name, quality=1.0, source="judge", time=20.0), None) for name in "ad"])
+    for times in ((None, None), (11.0, 13.0), (50.0, None)):
+        theirs, ours = (store.outcomes(*times, columns=OUTCOME_COLUMNS) for store in stores)
+        assert theirs.decision_ids == ours.decision_ids
+        for name in ("propensity", "quality", "cost_usd", "latency_ms", "output_tokens", "judged", "failed", "fell_back", "compared"):
+            np.testing.assert_array_equal(getattr(theirs, name), getattr(ours, name), err_msg=name)
+            np.testing.assert_array_equal(getattr(stores[0].outcomes(*times), name), getattr(ours, name), err_msg=name)
+        for name in OUTCOME_COLUMNS:
+            if isinstance(ours[name], np.ndarray):
+                np.testing.assert_array_equal(theirs[name], ours[name], err_msg=name)
+            else:
+                assert list(theirs[name] or ()) == list(ours[name] or ()), name  # no embeddings are None
+
+
 @pytest.mark.parametrize("path", ["routing", "0/1", "-1", "1x"])
 def test_a_redis_database_that_is_no_number_is_refused(path, tmp_path):
     with pytest.raises(StoreError, match="is the number of a database") as raised:
         open_store(f"redis://secret:word@127.0.0.1:1/{path}", get_plugin_manager(), {"spool": str(tmp_path / "spool.db")})
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["redis://ann:secret@127.0.0.1:1/0?prefx=x", "postgres://ann:secret@127.0.0.1:1/none?prefx=x"])
+def test_an_option_that_nobody_knows_is_named_and_the_server_is_not_blamed(url, tmp_path):
+    with pytest.raises(ConfigError, match="has an option 'prefx'") as raised:
+        open_store(url, get_plugin_manager(), {"spool": str(tmp_path / "spool.db")})
+    assert "secret" not in str(raised.value)
+
+
+def test_a_url_that_postgresql_cannot_read_is_refused_without_its_password(tmp_path):
+    with pytest.raises(ConfigError, match="is no URL of a PostgreSQL database") as raised:
+        open_store("postgres://ann:sec%zzret@127.0.0.1:1/none", get_plugin_manager(), {"spool": str(tmp_path / "spool.db")})
+    assert "sec" not in str(raised.value)
 
 
 def test_a_prefix_that_is_no_name_is_refused(log):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
+from aamc_sdk.errors import ConfigError, nearest
 from aamc_sdk.interfaces import ProcessLock
 
 logger = logging.getLogger(__name__)
@@ -23,6 +26,28 @@ AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
 _PLANS = "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan"
 """Every query of a store has an index. Planning it for each partition takes longer than the query, so it is planned once."""
 _FIRST_WITH_IDLE_TIMEOUT = 140000
+
+
+def check_url(url: str, name: str, known: Sequence[str]) -> None:
+    """Check that libpq can read a URL.
+
+    Args:
+        url: The URL, without the store's options.
+        name: The URL without user and password, for messages.
+        known: The names of the store's options.
+
+    Raises:
+        ConfigError: It has an unknown parameter, or is no URL of libpq's. What libpq says of it is left out where that may quote the password.
+    """
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        unknown = re.fullmatch(r'invalid URI query parameter: "(.*)"', str(error).strip())
+        if unknown is None:
+            raise ConfigError(f"{name} is no URL of a PostgreSQL database: write special characters as %XX, such as %25 for %") from None
+        wrong = unknown[1]
+        why = f"neither the store nor PostgreSQL's client has an option {wrong!r}{nearest(wrong, known)}; correct it or leave it out"
+        raise ConfigError(f"{name}: {why}") from None
 
 
 class _Bounded(psycopg.Connection[Any]):

@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import attrs
 import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Batch, Erasure, Export, Row, RowOutcomes, Write
 from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
-from aamc_stores.connections import AWAY, Connections, Leases
+from aamc_stores.connections import AWAY, Connections, Leases, check_url
 from aamc_stores.postgres_entries import Entries
 from aamc_stores.postgres_partitions import Partitions
 from aamc_stores.postgres_states import States
@@ -98,6 +99,7 @@ class PostgresStore(SharedStore):
             self._tables.drop(connection)
 
     def _connect(self) -> None:
+        check_url(self.url, self.name, [field.name for field in attrs.fields(type(self.config))])
         self._tables = Tables(self.config.prefix)
         self._entries = Entries(self._tables, self.config.retention)
         self._states = States(self._tables)
@@ -159,6 +161,10 @@ class PostgresStore(SharedStore):
         while (decisions := self._drop_oldest()) is not None:
             dropped += decisions
         return dropped
+
+    def _drop_expired(self) -> None:
+        with self._writing(self._lock_key, self._states_key) as connection:
+            self._partitions.drop_expired(connection)
 
     def _drop_oldest(self) -> int | None:
         """Drop the oldest partition if it may go; return its number of decisions, None where it stays."""

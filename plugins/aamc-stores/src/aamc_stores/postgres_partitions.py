@@ -21,6 +21,7 @@ from aamc_sdk.log import (
     combined,
     covered_position,
     oldest_goes,
+    oldest_key,
     renewed_since,
     without_tenant,
 )
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import LiteralString
 
 _READ_AT_ONCE = 5000
+_NOW: LiteralString = "SELECT extract(epoch FROM now())::float8"
 _DROP_WAIT_MS = 500
 """Time that a drop waits for those who read the log, such as a backup. Everyone else waits behind it, and it is tried again."""
 _ALL: LiteralString = """SELECT number, first, lead(first) OVER (ORDER BY number) - 1, begun,
@@ -83,7 +85,7 @@ class Partitions:
     def oldest_to_go(self, connection: psycopg.Connection) -> int | None:
         """Return the number of the oldest partition if it may go."""
         partitions = self.all(connection)
-        now = float(self._tables.value(connection, "SELECT extract(epoch FROM now())::float8"))
+        now = float(self._tables.value(connection, _NOW))
         if not oldest_goes(partitions, self._retention, now, sum(each.size for each in partitions)):
             return None
         number = partitions[0].number
@@ -106,7 +108,7 @@ class Partitions:
             return None
         aggregates = self._with_late(connection, summed)
         self._add(connection, aggregates)
-        now = float(self._tables.value(connection, "SELECT extract(epoch FROM now())::float8"))
+        now = float(self._tables.value(connection, _NOW))
         self._states.make_floors(connection, renewed_since(self._retention, now))
         (late,) = connection.execute(
             self._statement("SELECT count(*) FROM {child} WHERE position > %s", summed.number), (summed.last,)
@@ -134,6 +136,13 @@ class Partitions:
         nameless = without_tenant(self.aggregates(connection), tenant)
         self._tables.run(connection, "DELETE FROM {aggregates}")
         self._add(connection, nameless)
+
+    def drop_expired(self, connection: psycopg.Connection) -> None:
+        """Drop aggregates beyond their limit, and floors that hold a forgotten user and whose routers no longer learn."""
+        now = float(self._tables.value(connection, _NOW))
+        if (oldest := oldest_key(self._retention, now)) is not None:
+            self._tables.run(connection, 'DELETE FROM {aggregates} WHERE key COLLATE "C" < %s', oldest)
+        self._states.drop_unclean_floors(connection, renewed_since(self._retention, now))
 
     def _add(self, connection: psycopg.Connection, aggregates: list[Aggregate]) -> None:
         keys = [aggregate_key(each) for each in aggregates]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from aamc_sdk.log import MAX_SNAPSHOTS, continues, leading_on, replaced_deltas
+from aamc_sdk.log import MAX_SNAPSHOTS, continues, covers, leading_on
 from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.postgres_tables import Tables
 
@@ -37,20 +37,21 @@ class States:
         return None if found is None else Snapshot(*found)
 
     def put_snapshot(self, connection: psycopg.Connection, name: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch."""
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or beside the chain of changes."""
         run = self._tables.run
         if snapshot.epoch != self._epoch(connection):
             return
         run(connection, "UPDATE {snapshots} SET renewed = now() WHERE name = %s", name)
         known = {floor: (position, epoch) for floor, position, epoch in self._known(connection, name)}
         cleans = True in known and known[True][0] == snapshot.position and known[True][1] < snapshot.epoch
-        if not cleans and any(position >= snapshot.position for position, _ in known.values()):
+        afters = [after for (after,) in run(connection, "SELECT after FROM {deltas} WHERE name = %s", name)]
+        newer = all(position < snapshot.position for position, _ in known.values())
+        if not cleans and not (newer and covers(snapshot.position, afters, self._newest(connection, name))):
             return
         run(connection, "DELETE FROM {snapshots} WHERE name = %s AND floor = %s", name, cleans)
         insert = "INSERT INTO {snapshots} (name, position, content, last, epoch, floor) VALUES (%s, %s, %s, %s, %s, %s)"
         run(connection, insert, name, snapshot.position, snapshot.content, snapshot.last, snapshot.epoch, cleans)
-        afters = [after for (after,) in run(connection, "SELECT after FROM {deltas} WHERE name = %s", name)]
-        run(connection, "DELETE FROM {deltas} WHERE name = %s AND after = ANY(%s)", name, list(replaced_deltas(afters, snapshot.position)))
+        run(connection, "DELETE FROM {deltas} WHERE name = %s AND after < %s", name, snapshot.position)
         run(connection, _DROP_OLDEST_NAMES, MAX_SNAPSHOTS)
         run(connection, "DELETE FROM {deltas} WHERE name NOT IN (SELECT name FROM {snapshots})")
 
@@ -80,6 +81,11 @@ class States:
         """Keep the newest snapshot of each name that was renewed since some time as the name's floor."""
         self._tables.run(connection, _DROP_LOWER_FLOORS, since)
         self._tables.run(connection, _MAKE_FLOORS, since)
+
+    def drop_unclean_floors(self, connection: psycopg.Connection, since: float) -> None:
+        """Drop the floors that were learned with users who have been forgotten since, and were not renewed since a time."""
+        drop = "DELETE FROM {snapshots} WHERE floor AND epoch < %s AND extract(epoch FROM renewed) < %s"
+        self._tables.run(connection, drop, self._epoch(connection), since)
 
     def forget(self, connection: psycopg.Connection, digest: str) -> None:
         """Begin a new epoch: all snapshots but floors go, and all deltas; the user's digest stays."""

@@ -87,7 +87,7 @@ def place_from(value: bytes) -> Place:
     decision_id, nul, field = value.decode().partition("\0")
     if not nul:  # version 2, whose JSON has no NUL
         return Place(*json.loads(value))
-    kind, name, revision = _named(decision_id, field)
+    kind, name, revision = named(decision_id, field)
     return Place(kind, name, decision_id, revision)
 
 
@@ -143,7 +143,7 @@ def number_of(value: bytes) -> int:
 
 def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embedding: bytes | None = None, brief: bool = False) -> StoredEntry:
     """Return the entry that a field of a decision's hash holds; briefly, a decision has columns instead of its content."""
-    kind, name, revision = _named(decision_id, field)
+    kind, name, revision = named(decision_id, field)
     if value[:1] == b"[":
         return old_entry(kind, name, value, embedding)
     pending, candidate, content, made, *more = _decoder.decode(value[_NUMBER_BYTES:])
@@ -154,6 +154,12 @@ def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embed
         columns = {"propensity": propensity, "tenant": tenant} if brief else None
         row = Row(kind, name, decision_id, candidate, "" if brief else unpack(content), made, embedding, 0, _fingerprint_from(fingerprint), columns)
     return StoredEntry(row, number_of(value), pending)
+
+
+def outcome_from(value: bytes) -> tuple[str, bytes, float, float | None]:
+    """Return candidate, compressed content, time and, for a decision, propensity of the entry that a value of this version holds."""
+    _, candidate, content, made, *more = _decoder.decode(memoryview(value)[_NUMBER_BYTES:])
+    return candidate, content, made, more[1] if more else None
 
 
 def old_entry(kind: str, name: str, value: bytes, embedding: bytes | None = None) -> StoredEntry:
@@ -176,7 +182,7 @@ def old_field_of(row: Row) -> str:
     return f"{row.kind}#{row.revision}/{row.id}" if row.revision else f"{row.kind}/{row.id}"
 
 
-def _named(decision_id: str, field: str) -> tuple[str, str, int]:
+def named(decision_id: str, field: str) -> tuple[str, str, int]:
     """Return the kind, id and revision of the entry that a field holds."""
     if field == WHOLE:
         return DECISION, decision_id, 0

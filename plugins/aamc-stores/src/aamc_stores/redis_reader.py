@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aamc_sdk.log import DECISION, FEEDBACK, Batch, Row, RowOutcomes, followed, is_within, replaced_rows, revised_ids
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, RowOutcomes, followed, is_within, replaced_rows, revised_ids
 from aamc_sdk.types import LoggedOutcomes
 from aamc_stores.redis_arguments import packed
 from aamc_stores.redis_group import LoadedExcerpt
-from aamc_stores.redis_keys import WHOLE, StoredEntry, entry_from, old_entry, place_from
+from aamc_stores.redis_keys import WHOLE, StoredEntry, entry_from, named, number_of, old_entry, outcome_from, place_from
 from aamc_stores.redis_scripts import BATCH, DECISIONS, EXCERPT
 from aamc_stores.redis_server import Facts, RedisServer
 from aamc_stores.redis_templates import LogTemplates
@@ -53,19 +54,59 @@ class RedisReader:
     def outcomes(self, since: float | None, until: float | None, columns: Collection[str]) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays; contents are read only where a column needs them."""
         found = RowOutcomes(columns)
-        for row in (entry.row for _, entry in self.placed(0, brief=not found.needs_fields)):
-            if row.kind != DECISION or is_within(row.time, since, until):
-                found.add_row(row)
+        for position, kept, value, embeddings in self._values(0, "e" if "embedding" in columns else "0"):
+            decision_id, nul, field = kept.decode().partition("\0")
+            if not nul or value[:1] == b"[":  # version 2
+                row = self._row(position, kept, value, embeddings)
+                if row is not None and (row.kind != DECISION or is_within(row.time, since, until)):
+                    found.add_row(row)
+            elif number_of(value) == position:
+                self._add_outcome(found, decision_id, field, value, embeddings.get(decision_id), (since, until))
         return found.outcomes()
+
+    def _add_outcome(
+        self,
+        found: RowOutcomes,
+        decision_id: str,
+        field: str,
+        value: bytes,
+        embedding: bytes | None,
+        between: tuple[float | None, float | None],
+    ) -> None:
+        """Add the entry that a field of a decision's hash holds, without making a row of it: a log has many."""
+        kind, name, _ = named(decision_id, field)
+        candidate, content, made, propensity = outcome_from(value)
+        if kind == ATTEMPT:
+            found.add_attempt_content(decision_id, name, candidate, self.templates.unpack_bytes(content))
+        elif kind == FEEDBACK:
+            found.add_feedback_content(decision_id, name, candidate, self.templates.unpack_bytes(content))
+        elif is_within(made, *between):
+            text = self.templates.unpack_bytes(content) if found.needs_fields else b""
+            found.add_decision_content(decision_id, candidate, made, propensity, text, embedding)
 
     def placed(self, after: int, brief: bool = False) -> Iterator[tuple[int, StoredEntry]]:
         """Yield the entries after a position with their positions; embeddings with the whole decisions only."""
-        while True:
-            _, _, entries, decisions = self._read(BATCH, str(after), str(_AT_ONCE), "0" if brief else "1")
-            if not entries:
-                return
-            yield from self._entries(entries, {values[0].decode(): values[3] for values in decisions}, brief)
-            after = int(entries[-1][0])
+        for position, kept, value, embeddings in self._values(after, "0" if brief else "e"):
+            yield from self._entries([(position, kept, value)], embeddings, brief)
+
+    def _values(self, after: int, decisions: str) -> Iterator[tuple[int, bytes, bytes, Mapping[str, bytes | None]]]:
+        """Yield position, place and value of the entries after a position that are there, and the embeddings of a batch.
+
+        The server prepares a batch while the last one is used.
+        """
+        with ThreadPoolExecutor(1, "aamc-read-ahead") as ahead:
+            next_batch = ahead.submit(self._read, BATCH, str(after), str(_AT_ONCE), decisions)
+            while (batch := next_batch.result())[2]:
+                _, _, entries, found = batch
+                next_batch = ahead.submit(self._read, BATCH, str(int(entries[-1][0])), str(_AT_ONCE), decisions)
+                embeddings = {values[0].decode(): values[3] for values in found}
+                for position, kept, value in entries:
+                    if value is not None:
+                        yield int(position), kept, value, embeddings
+
+    def _row(self, position: int, kept: bytes, value: bytes, embeddings: Mapping[str, bytes | None]) -> Row | None:
+        """Return the entry of a place; None if it was placed again."""
+        return next((entry.row for _, entry in self._entries([(position, kept, value)], embeddings)), None)
 
     def excerpt(self, decisions: Sequence[str], feedback: Collection[str] = ()) -> tuple[Facts, LoadedExcerpt]:
         """Return all entries on some decisions, of placed feedback only that of some ids."""

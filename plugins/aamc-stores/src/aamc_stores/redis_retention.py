@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from aamc_sdk.log import (
     DECISION,
@@ -15,6 +16,7 @@ from aamc_sdk.log import (
     covered_position,
     episode_of,
     oldest_goes,
+    oldest_key,
     renewed_since,
     user_of,
     without_tenant,
@@ -102,6 +104,18 @@ class RedisRetention:
         checks = [self._states.check(facts), *loaded.checks(loaded.hashes)]
         return None if self._server.commit(checks, ops, always=True) is None else (len(going),)
 
+    def drop_expired(self) -> None:
+        """Drop aggregates beyond their limit, and floors that hold a forgotten user and whose routers no longer learn."""
+        self._server.change(self._drop_expired)
+
+    def _drop_expired(self) -> bool | None:
+        facts = self._states.facts()
+        oldest = oldest_key(self._limits, facts.now)
+        keys = [] if oldest is None else [key for key in self._server.hash("aggregates") if key < oldest]
+        ops: list[Op] = [["HDEL", self._server.key("aggregates"), *keys[start : start + 1000]] for start in range(0, len(keys), 1000)]
+        ops += self._states.without_unclean_floors(facts.epoch, renewed_since(self._limits, facts.now))
+        return None if ops and self._server.commit([self._states.check(facts)], ops) is None else True
+
     def _load(self, places: Sequence[Place]) -> LoadedExcerpt:
         """Return all entries on the decisions of some places; feedback of version 2 has places of its own among them."""
         decisions = list(dict.fromkeys(place.decision_id for place in places))
@@ -121,7 +135,12 @@ class RedisRetention:
         """Yield the commands that add the outcomes of decisions to the aggregates."""
         names = {each.id for each in going}
         rows = [row for row in loaded.rows(pending=False) if row.decision_id in names]
-        for each in aggregate_texts(self._server.hash("aggregates"), aggregates_of(rows)).items():
+        new = aggregates_of(rows)
+        keys = [aggregate_key(each) for each in new]
+        with self._server.explained():
+            found: list[Any] = self._server.client.hmget(self._server.key("aggregates"), keys) if keys else []
+        kept = {key: text for key, text in zip(keys, found, strict=True) if text is not None}
+        for each in aggregate_texts(kept, new).items():
             yield ["HSET", self._server.key("aggregates"), *each]
 
     def _deleted(self, loaded: LoadedExcerpt, going: Iterable[DecisionHash], places: Sequence[tuple[int, Place]]) -> Iterable[Op]:

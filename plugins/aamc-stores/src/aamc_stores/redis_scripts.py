@@ -214,16 +214,36 @@ for _, entry in ipairs(found) do
     if value and ARGV[3] == '1' and not there[owner] then
         there[owner] = true
         owners[#owners + 1] = owner
+    elseif value and ARGV[3] == 'e' and (string.sub(place, -2) == '\\0d' or string.sub(place, 1, 11) == '["decision"') then
+        owners[#owners + 1] = owner
     end
 end
-list(#owners)
-for _, owner in ipairs(owners) do decision(owner) end
+if ARGV[3] == 'e' then
+    local size, embeddings = 0, later()
+    for _, owner in ipairs(owners) do
+        local kept = redis.call('HMGET', P .. 'decision:' .. owner, 'e', 'embedding')
+        if kept[1] or kept[2] then
+            size = size + 1
+            list(5)
+            bin(owner)
+            bin()
+            bin()
+            bin(kept[1] or kept[2])
+            bin()
+        end
+    end
+    list_at(embeddings, size)
+else
+    list(#owners)
+    for _, owner in ipairs(owners) do decision(owner) end
+end
 return answer()
 """,
 )
 """Returns facts on the log, the place at a position, the places and entries after it, and their decisions; nothing while a journal is there.
 
-Arguments: the position, the number of entries, and whether decisions are wanted (1 or 0).
+Arguments: the position, the number of entries, and which decisions are wanted: 1 for those of all entries, 0 for none, and e for the embeddings of
+those that were made in the batch, without the rest.
 """
 
 DECISIONS = _script(

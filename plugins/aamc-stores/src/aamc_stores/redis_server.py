@@ -17,7 +17,7 @@ import msgspec
 import redis
 from redis.exceptions import NoPermissionError, NoScriptError
 
-from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.types import Partition
 from aamc_stores.redis_arguments import packed
 from aamc_stores.redis_scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, LEASE, MOVE, RELEASE
@@ -95,6 +95,7 @@ class RedisServer:
         timeout_s: Time after which a server that does not answer counts as away, in seconds.
 
     Raises:
+        ConfigError: The URL has an option that neither the store nor the client knows.
         StoreError: The URL is wrong.
     """
 
@@ -108,7 +109,7 @@ class RedisServer:
             raise StoreError(f"{name} is no URL of a Redis server: {error}") from error
         except TypeError as error:
             unknown = str(error).rpartition(" ")[2]
-            raise StoreError(f"{name}: neither the store nor the Redis client has an option {unknown}; correct it or leave it out") from error
+            raise ConfigError(f"{name}: neither the store nor the Redis client has an option {unknown}; correct it or leave it out") from error
         self.client.connection_pool.connection_kwargs["decode_responses"] = False  # entries are bytes, whatever the URL says
         self.name = name
         self._prefix = f"{prefix}:"

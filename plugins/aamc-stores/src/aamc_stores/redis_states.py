@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_sdk.log import MAX_SNAPSHOTS, continues, decode, encode, leading_on, replaced_deltas
+from aamc_sdk.log import MAX_SNAPSHOTS, continues, covers, decode, encode, leading_on
 from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.redis_arguments import binary, packed
 from aamc_stores.redis_scripts import DECISIONS, LEASE, RELEASE
@@ -90,12 +90,12 @@ class RedisStates:
                 return None if content is None else Snapshot(state.position, content, state.epoch, state.last)
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless there is one that is as new, or it is of a past epoch; note that its router still learns."""
+        """Keep a snapshot, unless there is one that is as new, or it is of a past epoch or beside the deltas; note that its router still learns."""
         key = self._server.key(f"state:{uuid.uuid4().hex}")
 
         def put() -> bool | None:
             facts = self.facts()
-            kept, floors, chain = self.read(SNAPSHOTS), self.read(FLOORS), self._chain(name)
+            kept, floors, (end, chain) = self.read(SNAPSHOTS), self.read(FLOORS), self._newest(name)
             if snapshot.epoch != facts.epoch:
                 return False
             number = 1 + max((state.number for states in (kept, floors) for state in states.values()), default=0)
@@ -105,10 +105,9 @@ class RedisStates:
             before = self._contents(kept, floors)
             if floor is not None and floor.position == new.position and floor.epoch < snapshot.epoch:  # without who was forgotten meanwhile
                 floors[name] = new
-            elif newest is None or newest < new.position:
+            elif (newest is None or newest < new.position) and covers(new.position, [delta.after for delta in chain], end):
                 kept[name] = new
-                replaced = replaced_deltas([delta.after for delta in chain], new.position)
-                gone = [str(delta.position) for delta in chain if delta.after in replaced]
+                gone = [str(delta.position) for delta in chain if delta.after < new.position]
                 ops += [["HDEL", self._deltas(name), *gone[start : start + 1000]] for start in range(0, len(gone), 1000)]
             ops += self._renewed(name, kept, floors, facts.now)
             ops += self._evicted(name, kept, floors)
@@ -193,6 +192,16 @@ class RedisStates:
                 ops.append(["HSET", self._server.key(FLOORS), name, floors[name].text])
         ops += [["UNLINK", gone] for gone in before - self._contents(kept, floors)]
         return [*ops, ["SET", self._server.key("states"), binary(write_id())]]
+
+    def without_unclean_floors(self, epoch: int, since: float) -> list[Op]:
+        """Return the commands that drop floors which were learned with users who have been forgotten since, and were not renewed since a time."""
+        kept, floors = self.read(SNAPSHOTS), self.read(FLOORS)
+        gone = {name: state for name, state in floors.items() if state.epoch < epoch and state.renewed < since}
+        left = {name: state for name, state in floors.items() if name not in gone}
+        if not gone:
+            return []
+        ops: list[Op] = [["UNLINK", key] for key in self._contents(gone) - self._contents(kept, left)]
+        return [*ops, ["HDEL", self._server.key(FLOORS), *gone], ["SET", self._server.key("states"), binary(write_id())]]
 
     def dropped(self) -> list[Op]:
         """Return the commands that delete all snapshots and deltas, and leave the floors."""

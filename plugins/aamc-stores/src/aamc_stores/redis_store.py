@@ -143,6 +143,9 @@ class RedisStore(SharedStore):
     def _oldest_to_drop(self) -> Partition | None:
         return self._divided.oldest_to_drop()
 
+    def _drop_expired(self) -> None:
+        self._divided.drop_expired()
+
     def _drop_part(self, oldest: Partition) -> int | None:
         return self._divided.drop(oldest)
 

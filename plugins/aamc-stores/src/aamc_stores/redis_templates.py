@@ -43,6 +43,10 @@ class LogTemplates:
         """Return a content from its compressed form."""
         return self._templates.unpack(packed)
 
+    def unpack_bytes(self, packed: bytes) -> bytes:
+        """Return a content in UTF-8."""
+        return self._templates.unpack_bytes(packed)
+
     def pack(self, row: Row, ops: list[Op]) -> bytes:
         """Return a compressed content; a new template is added to the commands that are to be committed with it."""
         packed, template = self._templates.pack(row)
