@@ -1,0 +1,219 @@
+"""Access: which callers may use the gateway, and how much."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from aamc_gateway.access.admission import Admission, Reservation
+from aamc_gateway.access.callers import Caller
+from aamc_gateway.access.claims import PARALLEL, Demand, Holder, claims_of
+from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of
+from aamc_gateway.access.refusals import Refused
+from aamc_gateway.access.settings import CHEAPER
+from aamc_sdk.errors import ConfigError, StoreAwayError
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.settings import AccessSettings, Limits
+    from aamc_gateway.access.shared import SharedState
+
+Headers = Iterable[tuple[bytes, bytes]]
+"""The headers of an ASGI scope, with names in lower case."""
+_MIN_ADMIN_KEY = 20
+_FULL_S = 0.25
+"""Time for which a worker remembers which candidates are over their limits, in seconds."""
+_MISSING = "send a key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'; an administrator makes one with: aamc keys add NAME"
+
+
+class Access:
+    """Knows the keys, budgets and limits of a gateway.
+
+    Args:
+        settings: The settings.
+        shared: The state that all workers share.
+
+    Raises:
+        ConfigError: The admin key of the environment is too short.
+    """
+
+    def __init__(self, settings: AccessSettings, shared: SharedState) -> None:
+        self._settings, self._shared = settings, shared
+        self._keys = KeyRing(shared, settings.limits)
+        self._models = dict(settings.models)
+        self._admin = Caller(key_id="admin", name="admin", admin=True)
+        self._admin_digest = _admin_digest(settings.admin_key_env)
+        self._local = Caller(name="local", admin=True, limits=settings.limits)
+        self._needs_keys = bool(self._admin_digest)
+        self._checked = -math.inf
+        self._full: tuple[float, Mapping[str, float]] = (-math.inf, {})
+
+    async def check_listening(self, host: str) -> None:
+        """Check that a gateway may listen on an address.
+
+        Raises:
+            ConfigError: It can be reached from other machines, and there are no keys.
+        """
+        if not _is_loopback(host) and not await self._has_keys():
+            make = f"aamc keys add NAME --admin with the store of the gateway, or by the environment variable {self._settings.admin_key_env}"
+            raise ConfigError(f"without keys the gateway listens on 127.0.0.1 only, not on {host!r}: make a key first, with {make}")
+
+    async def caller(self, headers: Headers) -> Caller:
+        """Return the caller of a request, by ``Authorization: Bearer KEY``, ``x-api-key`` or ``api-key``.
+
+        Without any keys every request of this machine is the admin's.
+
+        Raises:
+            Refused: The key is missing, unknown, expired or revoked.
+        """
+        headers = list(headers)
+        key = _key_in(headers)
+        try:
+            if not self._needs_keys and not await self._has_keys():
+                _check_local(headers)
+                return self._local
+            if not key:
+                raise Refused(f"this gateway needs a key: {_MISSING}", status=401, kind="authentication")
+            found = await self._keys.find(key)
+        except StoreAwayError as error:
+            raise Refused("keys cannot be checked now; try again in a moment", status=503, kind="unavailable", retry_after_s=1.0) from error
+        if found is None:
+            if self._admin_digest and hmac.compare_digest(self._admin_digest, digest_of(key)):
+                return self._admin
+            raise Refused(f"this key is unknown here; {_MISSING}", status=401, kind="authentication")
+        state = found[0].state(time.time())
+        if state != "active":
+            raise Refused(f"the key {found[0].name!r} is {state}; {_MISSING}", status=401, kind="authentication")
+        return found[1]
+
+    async def admit(
+        self, caller: Caller, *, max_cost_usd: float, least_cost_usd: float | None = None, tokens: int = 0, user: str | None = None
+    ) -> Admission:
+        """Admit a request: reserve its maximum cost, and what it takes of the limits, in all budgets of its key, tenant and user at once.
+
+        Args:
+            caller: The caller.
+            max_cost_usd: The maximum cost in USD over all candidates that may answer, NaN if unknown.
+            least_cost_usd: The maximum cost of the cheapest candidate, NaN if unknown; used where ``over_budget`` is ``cheaper``.
+            tokens: The estimated tokens of the prompt, and the maximum of the answer.
+            user: The user that the request names; the key's own user has priority.
+
+        Raises:
+            Refused: A limit or budget has not enough left.
+        """
+        least = max_cost_usd
+        if self._settings.over_budget == CHEAPER and least_cost_usd is not None and not math.isnan(least_cost_usd):
+            least = least_cost_usd
+            max_cost_usd = least if math.isnan(max_cost_usd) else max_cost_usd
+        demand = Demand(max_cost_usd, least, float(tokens))
+        reservation = await Reservation.make(self._shared, self._holders(caller, caller.user or user), demand)
+        return Admission(self._shared, reservation, self._models, float(tokens))
+
+    async def full(self) -> Mapping[str, float]:
+        """Return which candidates have nothing left of a limit of their own now, and when they may have again, in seconds since the epoch.
+
+        That is infinity for a budget that is not renewed.
+        """
+        if not self._models:
+            return {}
+        read, full = self._full
+        if time.monotonic() < read + _FULL_S:
+            return full
+        now, demand = time.time(), Demand(0.0, 0.0, 0.0)
+        claims = [one for name, limits in self._models.items() for one in claims_of(Holder("model", name, name, limits), demand, now)]
+        try:
+            used = await self._shared.read([one.claim.counter for one in claims])
+        except StoreAwayError:  # a call of such a candidate is refused later
+            return full
+        ends: dict[str, float] = {}
+        for one, amount in zip(claims, used, strict=True):
+            if amount >= one.claim.limit:
+                ends[one.holder.id] = max(ends.get(one.holder.id, 0.0), now + 1.0 if one.unit == PARALLEL else one.ends)
+        self._full = time.monotonic(), ends
+        return ends
+
+    def _holders(self, caller: Caller, user: str | None) -> list[Holder]:
+        settings = self._settings
+        who = f"the key {caller.name!r}" if caller.key_id else "this gateway"
+        found = [Holder("key", caller.key_id, who, caller.limits)]
+        limits = _named(settings.tenants, caller.tenant)
+        if limits is not None and caller.tenant is not None:
+            found.append(Holder("tenant", caller.tenant, f"the tenant {caller.tenant!r}", limits))
+        limits = _named(settings.users, user)
+        if limits is not None:
+            found.append(Holder("user", f"{caller.tenant or ''}\0{user}", "this user", limits))
+        return found
+
+    async def _has_keys(self) -> bool:
+        """Return whether there are keys; once there are, the gateway needs them for good."""
+        if not self._needs_keys and time.monotonic() > self._checked + FRESH_S:
+            self._needs_keys = bool(await self._shared.scan(GROUP))
+            self._checked = time.monotonic()
+        return self._needs_keys
+
+
+def _named(limits: Mapping[str, Limits], name: str | None) -> Limits | None:
+    """Return the limits of a name, else those of ``*``."""
+    return None if name is None else limits.get(name) or limits.get("*")
+
+
+def _admin_digest(variable: str) -> bytes:
+    """Return the hash of the admin key in an environment variable; ``b""`` without one.
+
+    Raises:
+        ConfigError: It is too short to be secret.
+    """
+    key = os.environ.get(variable, "") if variable else ""
+    if key and len(key) < _MIN_ADMIN_KEY:
+        raise ConfigError(
+            f"the admin key in {variable} must have at least {_MIN_ADMIN_KEY} characters, not {len(key)}; make one with: openssl rand -hex 32"
+        )
+    return digest_of(key) if key else b""
+
+
+def _key_in(headers: Headers) -> str:
+    """Return the key in the headers of a request; ``""`` without one."""
+    for name, value in headers:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return value[7:].strip().decode("latin-1")
+        if name in (b"x-api-key", b"api-key"):
+            return value.strip().decode("latin-1")
+    return ""
+
+
+def _check_local(headers: Headers) -> None:
+    """Check that a request to a gateway without keys comes from this machine, and not from a page of another site in a browser.
+
+    Raises:
+        Refused: It does not.
+    """
+    for name, value in headers:
+        text = value.decode("latin-1").lower()
+        own = _is_loopback(_host_of(text.rpartition("://")[2]))
+        if (name in (b"host", b"origin") and not own) or name in (b"x-forwarded-for", b"forwarded"):
+            found = f"{name.decode()} {text[:100]!r}"
+            why = f"a gateway without keys answers requests of this machine only, not those with {found}; make a key with: aamc keys add NAME"
+            raise Refused(why, status=403, kind="permission")
+
+
+def _host_of(address: str) -> str:
+    """Return an address without its port."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0]
+
+
+@lru_cache(256)  # the same few hosts are looked at for each request
+def _is_loopback(host: str) -> bool:
+    """Return whether a name or address is this machine's own."""
+    if host in ("localhost",) or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,123 @@
+"""Admission of requests: what they may cost is reserved before, and what they did cost charged afterwards."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from aamc_gateway.access.claims import PARALLEL, REQUESTS, TOKENS, Demand, Holder, LimitedClaim, claims_of
+from aamc_gateway.access.refusals import Refused
+from aamc_gateway.access.shared import Exceeded
+from aamc_sdk.errors import StoreAwayError
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.settings import Limits
+    from aamc_gateway.access.shared import SharedState
+
+
+class Reservation:
+    """What a request holds of the counters of some holders.
+
+    Attributes:
+        budget_usd: The cost that is held, in USD; infinity where no budget limits it.
+    """
+
+    def __init__(self, shared: SharedState, token: str, claims: Sequence[LimitedClaim], granted: float) -> None:
+        self._shared, self._token, self._claims, self._granted = shared, token, claims, granted
+        self.budget_usd = min((self._held(one) for one in claims if one.unit == "usd"), default=math.inf)
+
+    @classmethod
+    async def make(cls, shared: SharedState, holders: Sequence[Holder], demand: Demand) -> Reservation | None:
+        """Hold what a request may take; None if no holder has a limit.
+
+        Raises:
+            Refused: A limit has not enough left, or the shared state is away.
+        """
+        now = time.time()
+        claims = [claim for holder in holders for claim in claims_of(holder, demand, now)]
+        if not claims:
+            return None
+        try:
+            token, found = await shared.reserve([claim.claim for claim in claims])
+        except StoreAwayError as error:
+            raise Refused(
+                "budgets and limits cannot be checked now; try again in a moment", status=503, kind="unavailable", retry_after_s=1.0
+            ) from error
+        if isinstance(found, Exceeded):
+            raise claims[found.claim].refusal(found.used, demand)
+        return cls(shared, token, claims, found.amount)
+
+    def settle(self, cost_usd: float, tokens: int | None) -> None:
+        """Charge what the request has taken; NaN and None charge what is held."""
+        charges = []
+        for one in self._claims:
+            if one.unit == PARALLEL:
+                charges.append(0.0)
+            elif one.unit == REQUESTS or (one.unit == TOKENS and tokens is None) or (one.unit not in (REQUESTS, TOKENS) and math.isnan(cost_usd)):
+                charges.append(self._held(one))
+            else:
+                charges.append(float(tokens or 0) if one.unit == TOKENS else cost_usd)
+        self._shared.settle(self._token, [one.claim for one in self._claims], charges)
+
+    def _held(self, one: LimitedClaim) -> float:
+        return one.claim.amount if one.claim.least >= one.claim.amount else min(one.claim.amount, self._granted)
+
+
+class Admission:
+    """An admitted request. ``settle`` must be called once it has ended, however it ended; a second call does nothing.
+
+    Args:
+        shared: The shared state.
+        reservation: What the request holds; None without a limit.
+        models: The limits of candidates, by name.
+        tokens: The maximum of the request's tokens.
+
+    Attributes:
+        budget_usd: The maximum that the answer may cost: what is reserved; infinity without a budget.
+    """
+
+    def __init__(self, shared: SharedState, reservation: Reservation | None, models: dict[str, Limits], tokens: float) -> None:
+        self.budget_usd = math.inf if reservation is None else reservation.budget_usd
+        self._shared, self._reservation, self._models, self._tokens = shared, reservation, models, tokens
+        self._model: Reservation | None = None
+        self._settled = False
+
+    def fits(self, max_cost_usd: float) -> bool:
+        """Return whether an answer of that maximum cost in USD is within what is reserved; NaN, an unknown cost, fits no budget."""
+        return self.budget_usd == math.inf or max_cost_usd <= self.budget_usd * (1 + 1e-9)
+
+    async def use(self, model: str, max_cost_usd: float, *, spent_usd: float = 0.0) -> None:
+        """Reserve what a candidate's own limits ask for; called before each candidate is called, and again after a fallback.
+
+        Args:
+            model: The candidate.
+            max_cost_usd: The maximum cost of its answer in USD, NaN if unknown.
+            spent_usd: What the candidate has cost that was called before and failed.
+
+        Raises:
+            Refused: The candidate is over its limits: take another one.
+        """
+        if self._model is not None:
+            self._model.settle(spent_usd, 0)
+            self._model = None
+        limits = self._models.get(model)
+        if limits is not None:
+            holder = Holder("model", model, f"the model {model!r}", limits)
+            tokens = min(self._tokens, limits.tokens_per_minute or math.inf)  # a larger request takes all of a minute
+            self._model = await Reservation.make(self._shared, [holder], Demand(max_cost_usd, max_cost_usd, tokens))
+
+    def settle(self, cost_usd: float, tokens: int | None = None) -> None:
+        """Charge what the request has cost in place of what was reserved. It does not wait, so that it cannot be cancelled.
+
+        Args:
+            cost_usd: The cost of all attempts in USD; NaN if it is unknown, which charges what was reserved.
+            tokens: Tokens of prompts and answers; None charges the estimate of the admission.
+        """
+        if self._settled:
+            return
+        self._settled = True
+        for reservation in (self._reservation, self._model):
+            if reservation is not None:
+                reservation.settle(cost_usd, tokens)

@@ -1,0 +1,151 @@
+"""The exact cache: the same request of the same tenant gets the same answer again, at no cost."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import orjson
+from aamc_models.dialects import wants_usage
+
+from aamc_gateway.access.cached_streams import events_of, with_document
+from aamc_sdk.errors import AamcError
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.erasable_values import ErasableValues
+    from aamc_gateway.access.settings import CacheSettings
+    from aamc_gateway.access.shared import SharedState
+    from aamc_gateway.requests.ask import Ask
+    from aamc_sdk.types import Record
+
+APIS = ("chat", "messages", "responses", "completions", "embeddings")
+"""The APIs whose answers are cached."""
+_MAX_REQUEST = 256_000
+"""Size in bytes of a request beyond which it is not looked for: hashing it would hold up others."""
+_MAX_SHARE = 0.1
+"""Share of the cache that one answer may take."""
+_WITHOUT_EFFECT = frozenset(("stream", "stream_options", "user", "metadata", "safety_identifier", "prompt_cache_key", "service_tier"))
+"""Fields that do not change what is answered."""
+_HEADERS = ("anthropic-beta", "anthropic-version", "openai-beta")
+"""Headers that may change what is answered; others, such as ``traceparent``, differ in each request."""
+_SIDE_STATE = (
+    *("tools", "functions", "mcp_servers", "container", "web_search_options", "previous_response_id", "conversation", "background", "prompt"),
+    *("item_reference", "modalities", "audio"),
+)
+"""Fields that bring tools or state of which the body says too little."""
+
+
+@attrs.frozen
+class CachedAnswer:
+    """An answer that was given before.
+
+    Attributes:
+        candidate: The candidate that gave it.
+        cost_usd: What it cost then, which is saved now; NaN if unknown.
+        content: The JSON of a whole answer, or the server-sent events of a stream.
+    """
+
+    candidate: str
+    cost_usd: float
+    content: bytes
+
+    def to_bytes(self) -> bytes:
+        """Return it with its facts in the first line."""
+        return orjson.dumps([self.candidate, None if math.isnan(self.cost_usd) else self.cost_usd]) + b"\n" + self.content
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> CachedAnswer:
+        """Return the answer of :meth:`to_bytes`."""
+        facts, _, content = value.partition(b"\n")
+        candidate, cost_usd = orjson.loads(facts)
+        return cls(candidate, math.nan if cost_usd is None else cost_usd, content)
+
+
+class AnswerCache:
+    """Keeps answers.
+
+    Args:
+        settings: The settings.
+        shared: The state that all workers share.
+
+    Attributes:
+        max_answer: Size in bytes beyond which an answer is not kept.
+    """
+
+    def __init__(self, settings: CacheSettings, shared: SharedState) -> None:
+        self._settings, self._shared = settings, shared
+        self._max_bytes = round(1e6 * settings.max_mb)
+        self.max_answer = round(_MAX_SHARE * self._max_bytes)
+
+    def key(self, ask: Ask) -> str | None:
+        """Return the key of a request; None if its answer must not be cached.
+
+        It must not be where tools or state outside the request take part, and where the answer may differ each time: without temperature 0, unless
+        the settings say so.
+        """
+        if not self._settings.enabled or ask.api not in APIS or ask.mode not in ("route", "model") or ask.body_bytes > _MAX_REQUEST:
+            return None
+        body = ask.body
+        is_fixed = ask.api == "embeddings" or self._settings.any_temperature or (body.get("temperature") == 0 and body.get("n") in (None, 1))
+        side_state = [name for name in _SIDE_STATE if body.get(name) and not (name == "prompt" and ask.api == "completions")]
+        if not is_fixed or side_state or ask.foreign_state:
+            return None
+        plain = {name: value for name, value in body.items() if name not in _WITHOUT_EFFECT}
+        routing = [ask.mode, ask.model, ask.preference, ask.quality_floor, ask.budget_usd, sorted(ask.caller.models)]
+        routing += [ask.headers.get(name) for name in _HEADERS]
+        try:
+            text = orjson.dumps([ask.api, ask.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
+        except TypeError:  # such as a number beyond 64 bits
+            return None
+        return f"{self.group(ask)}/{hashlib.sha256(text).hexdigest()}"
+
+    def group(self, ask: Ask) -> str:
+        """Return the name of the group of a tenant's answers."""
+        return f"cache/{hashlib.sha256((ask.caller.tenant or '').encode()).hexdigest()[:32]}"
+
+    async def find(self, key: str, ask: Ask) -> CachedAnswer | None:
+        """Return the answer of a key, as events if the request asks for a stream; None if there is none, or the shared state is away."""
+        try:
+            value = await self._shared.get(_place(key, ask))
+            if value is not None:
+                found = CachedAnswer.from_bytes(value)
+                return attrs.evolve(found, content=with_document(found.content, ask.dialect, _document(found))) if ask.stream else found
+            whole = await self._shared.get(f"{key}/whole") if ask.stream else None
+        except AamcError:
+            return None
+        if whole is None:
+            return None
+        found = CachedAnswer.from_bytes(whole)
+        events = events_of(ask.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(ask.body))
+        return None if events is None else attrs.evolve(found, content=events)
+
+    async def keep(self, key: str, ask: Ask, answer: CachedAnswer, record: Record | None, erasable: ErasableValues) -> None:
+        """Keep an answer: a whole one, or all events of a finished stream, as the request asked for; not while the shared state is away.
+
+        Args:
+            key: The key.
+            ask: The request.
+            answer: The answer.
+            record: The decision, whose user it is kept for.
+            erasable: Takes note of that.
+        """
+        if len(answer.content) <= self.max_answer:
+            with suppress(AamcError):
+                place = _place(key, ask)
+                await erasable.note(place, record, self._settings.ttl_s)
+                await self._shared.put(place, answer.to_bytes(), self._settings.ttl_s, group=self.group(ask), max_bytes=self._max_bytes)
+
+
+def _place(key: str, ask: Ask) -> str:
+    """Return where the form of an answer is kept that a request asks for."""
+    if not ask.stream:
+        return f"{key}/whole"
+    return f"{key}/events+usage" if wants_usage(ask.body) else f"{key}/events"
+
+
+def _document(answer: CachedAnswer) -> dict[str, Any]:
+    """Return the ``aamc`` object of a cached stream."""
+    return {"decision_id": None, "model": answer.candidate, "cost_usd": 0.0, "cost_source": "priced", "cache": "hit"}

@@ -1,0 +1,162 @@
+"""The claims of a request on the counters of its key, tenant, user and model."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+
+import attrs
+
+from aamc_gateway.access.refusals import Refused
+from aamc_gateway.access.settings import Limits
+from aamc_gateway.access.shared import Claim
+
+USD, REQUESTS, TOKENS, PARALLEL = "usd", "requests", "tokens", "parallel"
+_MINUTE_S = 60.0
+_LATE_S = 3600.0
+
+
+@attrs.frozen
+class Holder:
+    """A key, tenant, user or model that has limits.
+
+    Attributes:
+        kind: ``"key"``, ``"tenant"``, ``"user"`` or ``"model"``.
+        id: Its id among those of the kind.
+        label: Its name in messages.
+        limits: Its limits.
+    """
+
+    kind: str
+    id: str
+    label: str
+    limits: Limits
+
+    @property
+    def scope(self) -> str:
+        """The begin of the names of its counters; users and tenants are hashed, so that none is named there."""
+        return f"{self.kind}/{self.id}" if self.kind in ("key", "model") else f"{self.kind}/{_hashed(self.id)}"
+
+
+@attrs.frozen
+class Demand:
+    """What a request asks for.
+
+    Attributes:
+        max_usd: The maximum of its cost in USD; NaN if unknown.
+        least_usd: A cost in USD that is enough; equal to ``max_usd`` to get all or nothing.
+        tokens: The maximum of its tokens.
+    """
+
+    max_usd: float
+    least_usd: float
+    tokens: float
+
+
+@attrs.frozen
+class LimitedClaim:
+    """A claim, with what a refusal says of it."""
+
+    claim: Claim
+    holder: Holder
+    unit: str
+    period: str
+    ends: float
+
+    def refusal(self, used: float, demand: Demand) -> Refused:
+        """Return the refusal of a request that does not fit."""
+        limit, who = self.claim.limit, self.holder.label
+        if self.unit == USD:
+            left = f"the budget of {who} has {_usd(max(0.0, limit - used))} USD left of {_usd(limit)} USD {_PERIODS[self.period]}"
+            asks = f"this request may cost up to {_usd(self.claim.least)} USD: ask for fewer tokens (max_tokens), or for a cheaper model"
+            after = "" if self.ends == math.inf else f"; the budget is renewed at {_time(self.ends)}"
+            wait = None if self.ends == math.inf else max(1.0, self.ends - time.time())
+            return Refused(f"{left}; {asks}{after}", status=402, kind="budget", retry_after_s=wait)
+        if self.unit == PARALLEL:
+            return Refused(f"{who} has {limit:g} requests in progress, which is its limit", status=429, kind="rate_limit", retry_after_s=1.0)
+        if self.claim.amount > limit:
+            ask = f"this request may take {self.claim.amount:g} {self.unit}, and {who} may use {limit:g} a minute: ask for fewer tokens (max_tokens)"
+            return Refused(ask, status=400, kind="request")
+        wait = min(_MINUTE_S, max(1.0, _MINUTE_S * (used + self.claim.amount - limit) / max(used, 1.0)))
+        return Refused(f"{who} is over its limit of {limit:g} {self.unit} a minute", status=429, kind="rate_limit", retry_after_s=math.ceil(wait))
+
+
+def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedClaim]:
+    """Yield the claims on the counters of a holder's limits.
+
+    Raises:
+        Refused: It has a budget, and the cost is unknown.
+    """
+    limits = holder.limits
+    if limits.parallel_requests is not None:
+        yield _claim(holder, PARALLEL, "now", limits.parallel_requests, 1.0, now)
+    if limits.requests_per_minute is not None:
+        yield _claim(holder, REQUESTS, "minute", limits.requests_per_minute, 1.0, now)
+    if limits.tokens_per_minute is not None:
+        yield _claim(holder, TOKENS, "minute", limits.tokens_per_minute, demand.tokens, now)
+    budgets = (("day", limits.usd_per_day), ("month", limits.usd_per_month), ("total", limits.usd_total))
+    for period, limit in budgets:
+        if limit is None:
+            continue
+        if math.isnan(demand.max_usd) or math.isnan(demand.least_usd):
+            why = f"{holder.label} has a budget, and the cost of this request is unknown: name a model that has prices, and send no batch"
+            raise Refused(why, status=402, kind="budget")
+        yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd)
+
+
+def counters_of(holder: Holder, now: float) -> dict[str, str]:
+    """Return the counters of a holder's budgets, by period."""
+    demand = Demand(0.0, 0.0, 0.0)
+    return {claim.period: claim.claim.counter for claim in claims_of(holder, demand, now) if claim.unit == USD}
+
+
+def _claim(holder: Holder, unit: str, period: str, limit: float, amount: float, now: float, least: float | None = None) -> LimitedClaim:
+    name, ends = _window(period, now)
+    counter = f"{holder.scope}|{unit}|{name}"
+    least = amount if least is None else min(least, amount)
+    if period != "minute":
+        expires = ends if ends == math.inf else ends + _LATE_S
+        return LimitedClaim(Claim(counter, float(limit), amount, least, expires), holder, unit, period, ends)
+    begin = ends - _MINUTE_S
+    before = f"{holder.scope}|{unit}|{begin - _MINUTE_S:.0f}"
+    weight = 1.0 - (now - begin) / _MINUTE_S  # the window of the last 60 s, if requests came evenly in the minute before
+    return LimitedClaim(Claim(counter, float(limit), amount, least, ends + _MINUTE_S, before, weight), holder, unit, period, ends)
+
+
+def _window(period: str, now: float) -> tuple[str, float]:
+    """Return the name of the window of a time, and its end."""
+    if period in ("total", "now"):
+        return period, math.inf
+    if period == "minute":
+        begin = now - now % _MINUTE_S
+        return f"{begin:.0f}", begin + _MINUTE_S
+    return _calendar(period, int(now // 3600))
+
+
+@lru_cache(maxsize=16)
+def _calendar(period: str, hour: int) -> tuple[str, float]:
+    """Return the name of the day or month of an hour since the epoch, in UTC, and its end."""
+    day = datetime.fromtimestamp(3600 * hour, timezone.utc).replace(hour=0)
+    if period == "day":
+        return day.strftime("%Y-%m-%d"), (day + timedelta(days=1)).timestamp()
+    return day.strftime("%Y-%m"), (day.replace(day=28) + timedelta(days=4)).replace(day=1).timestamp()
+
+
+@lru_cache(maxsize=10_000)
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:.6f}".rstrip("0").rstrip(".") or "0"
+
+
+def _time(when: float) -> str:
+    return datetime.fromtimestamp(when, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+_PERIODS = {"day": "a day", "month": "a month", "total": "in all"}

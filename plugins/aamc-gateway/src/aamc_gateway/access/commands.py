@@ -1,0 +1,218 @@
+"""``aamc keys``: make, list, revoke and rotate the keys of a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from aamc_sdk.cli import JSON, Number, plugins_of, split_names
+from aamc_sdk.errors import StoreError
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.keys import Key
+    from aamc_gateway.access.shared import SharedState
+
+T = TypeVar("T")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """A duration such as ``12h`` or ``30d``, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert the value."""
+        if isinstance(value, float):
+            return value
+        number, unit = str(value)[:-1], str(value)[-1:]
+        if not number.isdecimal() or unit not in _SECONDS:
+            self.fail(f"{value!r} is no duration such as 30m, 12h, 30d or 4w", param, ctx)
+        return int(number) * _SECONDS[unit]
+
+
+RUN = click.option("--run", type=click.Path(path_type=Path), help="Folder of the run that the gateway serves.")
+STORE = click.option("--store", metavar="URL", help="URL of the gateway's log (default: the run's own, else sqlite:aamc-gateway.db).")
+
+
+def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Callable[[SharedState], Awaitable[T]]) -> T:
+    """Return the result of work on the shared state of the log that the options name.
+
+    Raises:
+        StoreError: The log is in memory, where keys would be lost.
+    """
+    from aamc_gateway.access.shared import open_shared
+    from aamc_gateway.access.shared.open_state import is_lasting
+    from aamc_gateway.server.launch import STORE as DEFAULT
+    from aamc_sdk.log import open_store
+    from aamc_sdk.serving import Run
+
+    store = open_store(url or (DEFAULT if run is None else Run.open(run).store_url), plugins_of(ctx))
+    try:
+        if not is_lasting(store):
+            raise StoreError(f"keys are kept with a log that lasts, not with {store.name}; give --store sqlite:PATH, redis://... or postgres://...")
+
+        async def whole() -> T:
+            shared = open_shared(store, durable=True)
+            try:
+                return await work(shared)
+            finally:
+                await shared.close()
+
+        return asyncio.run(whole())
+    finally:
+        store.close()
+
+
+@click.group()
+def keys() -> None:
+    """Make, list, revoke and rotate the keys of a gateway. Keys are kept as hashes, with the gateway's log."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--tenant", metavar="T", help="Tenant that the key belongs to.")
+@click.option("--user", metavar="U", help="User that the key belongs to (default: requests may name their users).")
+@click.option("--models", metavar="A,B", help="Candidates and orchestrators that the key may use (default: all).")
+@click.option("--usd-per-day", type=Number(min=0), metavar="USD", help="Budget a day, in UTC.")
+@click.option("--usd-per-month", type=Number(min=0), metavar="USD", help="Budget a calendar month, in UTC.")
+@click.option("--usd-total", type=Number(min=0), metavar="USD", help="Budget in all.")
+@click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Requests a minute.")
+@click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens of prompts and answers a minute.")
+@click.option("--parallel-requests", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
+@click.option("--expires", type=Duration(), metavar="TIME", help="Time after which the key ends, such as 30d (default: never).")
+@click.option("--admin", is_flag=True, help="The key may also see admin pages and write.")
+@RUN
+@STORE
+@JSON
+@click.pass_context
+def add(
+    ctx: click.Context,
+    /,
+    name: str,
+    tenant: str | None,
+    user: str | None,
+    models: str | None,
+    expires: float | None,
+    admin: bool,
+    run: Path | None,
+    store: str | None,
+    as_json: bool,
+    **limits: Any,
+) -> None:
+    """Make a key called NAME and show it once. Without own limits it has those of the gateway's settings."""
+    from aamc_gateway.access.keys import add_key
+    from aamc_gateway.access.settings import Limits
+    from aamc_sdk.types import check_name
+
+    check_name(name, "the name of a key")
+    own = None if all(limit is None for limit in limits.values()) else Limits(**limits)
+    fields = {
+        "name": name,
+        "tenant": tenant,
+        "user": user,
+        "models": () if models is None else tuple(split_names(models, "--models", "cheap,strong")),
+        "limits": own,
+        "expires": None if expires is None else time.time() + expires,
+        "admin": admin,
+    }
+    key, secret = _with_shared(ctx, run, store, lambda shared: add_key(shared, **fields))
+    _show_secret(key, secret, as_json)
+
+
+@keys.command("list")
+@RUN
+@STORE
+@JSON
+@click.pass_context
+def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool) -> None:
+    """List the keys, with what is spent of their budgets."""
+    from aamc_sdk.cli import print_table, write_json_line
+
+    documents = _with_shared(ctx, run, store, _documents)
+    if as_json:
+        write_json_line({"schema": 1, "keys": documents})
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("name", "id", "state", "tenant", "user", "models", "limits", "spent (USD)", "expires"):
+        table.add_column(heading)
+    for found in documents:
+        limits = ", ".join(f"{name} {value:g}" for name, value in (found["limits"] or {}).items() if value is not None)
+        spent = ", ".join(f"{period} {value:.4f}" for period, value in found["spent_usd"].items())
+        state = f"{found['state']}, admin" if found["admin"] else found["state"]
+        who = [found["name"], found["id"], state, found["tenant"], found["user"], ", ".join(found["models"])]
+        table.add_row(*(cell or "" for cell in (*who, limits, spent, _date(found["expires"]))))
+    print_table(table)
+
+
+@keys.command()
+@click.argument("key", metavar="NAME|ID")
+@RUN
+@STORE
+@JSON
+@click.pass_context
+def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None, as_json: bool) -> None:
+    """Revoke a key for good. A running gateway refuses it within 2 seconds."""
+    from aamc_gateway.access.keys import revoke_key
+    from aamc_sdk.cli import write_json_line
+
+    found = _with_shared(ctx, run, store, lambda shared: revoke_key(shared, key))
+    if as_json:
+        write_json_line({"schema": 1, "id": found.id, "name": found.name, "state": "revoked"})
+    else:
+        click.echo(f"Revoked the key {found.name} ({found.id}).", err=True)
+
+
+@keys.command()
+@click.argument("key", metavar="NAME|ID")
+@click.option("--grace", type=Duration(), default=0.0, metavar="TIME", help="Time for which the old secret stays valid, such as 24h (default: none).")
+@RUN
+@STORE
+@JSON
+@click.pass_context
+def rotate(ctx: click.Context, /, key: str, grace: float, run: Path | None, store: str | None, as_json: bool) -> None:
+    """Replace the secret of a key and show it once; its limits, and what is spent of them, stay."""
+    from aamc_gateway.access.keys import rotate_key
+
+    found, secret = _with_shared(ctx, run, store, lambda shared: rotate_key(shared, key, grace))
+    _show_secret(found, secret, as_json)
+
+
+def _show_secret(key: Key, secret: str, as_json: bool) -> None:
+    from aamc_sdk.cli import write_json_line
+
+    if as_json:
+        write_json_line({"schema": 1, "id": key.id, "name": key.name, "key": secret, "admin": key.admin, "expires": key.expires})
+    else:
+        click.echo(secret)
+        click.echo(f"The key {key.name} ({key.id}) is shown this once; only its hash is kept.", err=True)
+
+
+async def _documents(shared: SharedState) -> list[dict[str, Any]]:
+    """Return what may be shown of all keys."""
+    from aamc_gateway.access.claims import Holder, counters_of
+    from aamc_gateway.access.keys import read_keys
+    from aamc_gateway.access.settings import Limits
+    from aamc_sdk.config import unstructure
+
+    found, now = [], time.time()
+    for key in await read_keys(shared):
+        counters = counters_of(Holder("key", key.id, key.name, key.limits or Limits()), now)
+        spent = dict(zip(counters, await shared.read(list(counters.values())), strict=True))
+        shown = {name: getattr(key, name) for name in ("id", "name", "created", "tenant", "user", "admin", "expires", "revoked")}
+        limits = None if key.limits is None else unstructure(key.limits)
+        found.append({**shown, "models": list(key.models), "limits": limits, "state": key.state(now), "spent_usd": spent})
+    return found
+
+
+def _date(when: float | None) -> str:
+    return "" if when is None else datetime.fromtimestamp(when, timezone.utc).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,85 @@
+"""Values of users in the shared state, which go when their users are forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import orjson
+
+from aamc_sdk.errors import AamcError, UnknownDecisionError
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.shared import SharedState
+    from aamc_sdk.interfaces import Store
+    from aamc_sdk.types import Record
+
+logger = logging.getLogger(__name__)
+_GROUP, _INDEX_BYTES = "erasable", 2_000_000
+_SWEEP_S = 30.0
+"""Time between two searches for values of forgotten users: they may be forgotten by another process."""
+
+
+class ErasableValues:
+    """An index of the values that are kept for users and tenants.
+
+    Args:
+        shared: The state that all workers share.
+        store: The log, which knows the forgotten users.
+    """
+
+    def __init__(self, shared: SharedState, store: Store) -> None:
+        self._shared, self._store = shared, store
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to search for values of forgotten users, at once and every 30 seconds."""
+        self._task = asyncio.get_running_loop().create_task(self._sweep_at_times())
+
+    def close(self) -> None:
+        """End it."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def note(self, key: str, record: Record | None, ttl_s: float) -> None:
+        """Note the decision that a value was kept for, and so its user.
+
+        Args:
+            key: The value's key.
+            record: The decision.
+            ttl_s: Time that the value is kept, in seconds.
+        """
+        if record is not None and (record.query.user is not None or record.query.tenant is not None):
+            entry = orjson.dumps([record.decision.id, record.query.user, record.query.tenant])
+            await self._shared.put(f"{_GROUP}/{key}", entry, ttl_s, group=_GROUP, max_bytes=_INDEX_BYTES)
+
+    async def sweep(self) -> int:
+        """Delete the values of forgotten users; return how many they are."""
+        entries = {name: orjson.loads(value) for name, value in (await self._shared.scan(_GROUP)).items()}
+        gone = await asyncio.to_thread(self._forgotten, entries) if entries else []
+        for name in gone:
+            await self._shared.delete(name[len(_GROUP) + 1 :])
+            await self._shared.delete(name)
+        return len(gone)
+
+    def _forgotten(self, entries: dict[str, tuple[str, str | None, str | None]]) -> list[str]:
+        users = {name: user or "" if tenant is None else f"{tenant}\0{user or ''}" for name, (_, user, tenant) in entries.items()}
+        forgotten = set(self._store.forgotten(set(users.values())))
+        return [name for name, user in users.items() if user in forgotten and self._is_erased(*entries[name])]
+
+    def _is_erased(self, decision_id: str, user: str | None, tenant: str | None) -> bool:
+        """Return whether a decision was made before its user was forgotten: only then the log has erased it."""
+        try:
+            query = self._store.record(decision_id).query
+        except UnknownDecisionError:
+            return True
+        return (query.user, query.tenant) != (user, tenant)
+
+    async def _sweep_at_times(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except AamcError as error:  # the next time will do
+                logger.warning("values of forgotten users could not be deleted yet: %s", error)
+            await asyncio.sleep(_SWEEP_S)

@@ -1,0 +1,232 @@
+"""Keys of callers, kept as hashes.
+
+A key holds 256 random bits, so its plain SHA-256 cannot be reversed by guessing; a slow hash protects passwords that people choose, and would
+cost each request milliseconds. A key's id, which stands in front of its secret, is public.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from aamc_gateway.access.callers import Caller
+from aamc_gateway.access.settings import Limits
+from aamc_sdk.config import configure, unstructure
+from aamc_sdk.errors import DataError, StoreAwayError, nearest, one_of
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.shared import SharedState
+
+PREFIX = "sk-aamc-"
+"""The begin of every key, by which scanners of leaked secrets find it."""
+GROUP = "keys"
+"""The group of the keys in the shared state."""
+FRESH_S = 2.0
+"""Time in seconds for which a worker uses a key that it has read: a revoked key is refused after this time at the latest."""
+_ID_LENGTH = 12
+_MAX_UNKNOWN = 1000
+
+
+def new_id() -> str:
+    """Return the id of a new key."""
+    return secrets.token_hex(_ID_LENGTH // 2)
+
+
+def new_key(key_id: str) -> str:
+    """Return a new key with an id."""
+    return f"{PREFIX}{key_id}-{secrets.token_urlsafe(32)}"
+
+
+def id_of(key: str) -> str:
+    """Return the id in a key; ``""`` if the text has not the form of a key."""
+    found = key[len(PREFIX) : len(PREFIX) + _ID_LENGTH]
+    return found if key.startswith(PREFIX) and key[len(PREFIX) + _ID_LENGTH : len(PREFIX) + _ID_LENGTH + 1] == "-" else ""
+
+
+def digest_of(key: str) -> bytes:
+    """Return the hash of a key."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+@attrs.frozen(kw_only=True)
+class Key:
+    """What is kept of a key.
+
+    Attributes:
+        id: Its id.
+        name: Its name, for people.
+        digest: Its hash, in hexadecimal digits.
+        created: When it was made, in seconds since the epoch.
+        tenant: The tenant that it belongs to; None for none.
+        user: The user that it belongs to; None if requests may name their users.
+        admin: Whether it may see admin pages and write.
+        models: Names of the candidates and orchestrators that it may use; empty for all.
+        limits: Its budgets and limits; None for those of the settings.
+        expires: When it ends, in seconds since the epoch; None for never.
+        revoked: When it was revoked; None if it was not.
+        old_digest: The hash of the secret that a rotation replaced; ``""`` for none.
+        old_until: When that secret ends.
+    """
+
+    id: str
+    name: str
+    digest: str
+    created: float
+    tenant: str | None = None
+    user: str | None = None
+    admin: bool = False
+    models: tuple[str, ...] = ()
+    limits: Limits | None = None
+    expires: float | None = None
+    revoked: float | None = None
+    old_digest: str = ""
+    old_until: float = 0.0
+
+    def matches(self, digest: bytes, now: float) -> bool:
+        """Return whether a hash is that of its secret; how long that takes says nothing about the secret."""
+        new = hmac.compare_digest(bytes.fromhex(self.digest), digest)
+        old = hmac.compare_digest(bytes.fromhex(self.old_digest), digest) if self.old_digest else False
+        return new or (old and now < self.old_until)
+
+    def state(self, now: float) -> str:
+        """Return ``"active"``, ``"revoked"`` or ``"expired"``."""
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if self.expires is not None and now >= self.expires else "active"
+
+    def caller(self, default: Limits) -> Caller:
+        """Return the caller that it stands for, with default limits."""
+        return Caller(
+            key_id=self.id,
+            name=self.name,
+            tenant=self.tenant,
+            user=self.user,
+            admin=self.admin,
+            models=frozenset(self.models),
+            limits=self.limits or default,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps(unstructure(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> Key:
+        """Return the key of :meth:`to_bytes`."""
+        return configure(cls, json.loads(value), where="the kept key")
+
+
+async def read_keys(shared: SharedState) -> list[Key]:
+    """Return all keys, in the order of their making; revoked and expired ones too."""
+    found: Mapping[str, bytes] = await shared.scan(GROUP)
+    return sorted((Key.from_bytes(value) for value in found.values()), key=lambda key: (key.created, key.id))
+
+
+async def write_key(shared: SharedState, key: Key) -> None:
+    """Keep a key, or what has changed of it."""
+    await shared.put(f"key/{key.id}", key.to_bytes(), group=GROUP)
+
+
+async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
+    """Make a key and keep its hash; return both.
+
+    Args:
+        shared: The shared state.
+        **fields: The fields of :class:`Key` but ``id``, ``digest`` and ``created``.
+
+    Raises:
+        DataError: There is an active key of that name.
+    """
+    name, now = fields["name"], time.time()
+    if any(key.name == name and key.state(now) == "active" for key in await read_keys(shared)):
+        raise DataError(f"there is a key named {name!r}; choose another name, or use: aamc keys rotate {name}")
+    secret = new_key(made := new_id())
+    key = Key(id=made, digest=digest_of(secret).hex(), created=now, **fields)
+    await write_key(shared, key)
+    return key, secret
+
+
+async def find_key(shared: SharedState, which: str) -> Key:
+    """Return the key of an id, or the active key of a name.
+
+    Raises:
+        DataError: There is none.
+    """
+    keys, now = await read_keys(shared), time.time()
+    for key in keys:
+        if key.id == which or (key.name == which and key.state(now) == "active"):
+            return key
+    known = [key.name for key in keys if key.state(now) == "active"]
+    raise DataError(f"there is no active key of the name or id {which!r}{nearest(which, known)} (there are: {one_of(known)})")
+
+
+async def rotate_key(shared: SharedState, which: str, grace_s: float) -> tuple[Key, str]:
+    """Replace a key's secret; the old one stays valid for some time in seconds. Id, limits and what was spent stay."""
+    key = await find_key(shared, which)
+    secret = new_key(key.id)
+    key = attrs.evolve(key, digest=digest_of(secret).hex(), old_digest=key.digest if grace_s > 0 else "", old_until=time.time() + grace_s)
+    await write_key(shared, key)
+    return key, secret
+
+
+async def revoke_key(shared: SharedState, which: str) -> Key:
+    """Revoke a key. It is kept, so that a gateway whose last key is revoked does not open to anyone."""
+    key = attrs.evolve(await find_key(shared, which), revoked=time.time())
+    await write_key(shared, key)
+    return key
+
+
+class KeyRing:
+    """The keys that a worker has read lately.
+
+    Args:
+        shared: The shared state.
+        default: The limits of keys without own ones.
+    """
+
+    def __init__(self, shared: SharedState, default: Limits) -> None:
+        self._shared, self._default = shared, default
+        self._known: dict[str, tuple[Key, Caller, float]] = {}
+        self._unknown: dict[str, float] = {}
+
+    async def find(self, key: str) -> tuple[Key, Caller] | None:
+        """Return a key with its caller, also a revoked or expired one; None if it is unknown.
+
+        Raises:
+            StoreAwayError: The shared state is away, and the key was not read before.
+        """
+        key_id = id_of(key)
+        found = self._known.get(key_id)
+        if found is None or time.monotonic() > found[2] + FRESH_S:
+            found = await self._read(key_id, found) if key_id else None
+        if found is None or not found[0].matches(digest_of(key), time.time()):
+            return None
+        return found[0], found[1]
+
+    async def _read(self, key_id: str, known: tuple[Key, Caller, float] | None) -> tuple[Key, Caller, float] | None:
+        """Read a key; while the shared state is away, what was read before stays valid."""
+        now = time.monotonic()
+        if now < self._unknown.get(key_id, -FRESH_S) + FRESH_S:
+            return None
+        try:
+            value = await self._shared.get(f"key/{key_id}")
+        except StoreAwayError:
+            if known is None:
+                raise
+            return known
+        if value is None:
+            if len(self._unknown) >= _MAX_UNKNOWN:
+                self._unknown.clear()
+            self._unknown[key_id] = now
+            self._known.pop(key_id, None)
+            return None
+        key = Key.from_bytes(value)
+        self._known[key_id] = key, key.caller(self._default), now
+        return self._known[key_id]

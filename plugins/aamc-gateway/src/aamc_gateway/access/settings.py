@@ -1,0 +1,64 @@
+"""The settings of access: ``gateway.access`` in a configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from aamc_sdk.config import configure, option
+
+REFUSE, CHEAPER = "refuse", "cheaper"
+"""The values of ``over_budget``."""
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """Budgets and limits of a key, a tenant, a user or a model; None for no limit. Days and months are those of UTC."""
+
+    usd_per_day: float | None = option(None, "USD that requests may cost a day.", at_least=0)
+    usd_per_month: float | None = option(None, "USD that requests may cost a calendar month.", at_least=0)
+    usd_total: float | None = option(None, "USD that requests may cost in all.", at_least=0)
+    requests_per_minute: int | None = option(None, "Requests a minute.", at_least=1)
+    tokens_per_minute: int | None = option(None, "Tokens of prompts and answers a minute.", at_least=1)
+    parallel_requests: int | None = option(None, "Requests at the same time.", at_least=1)
+
+
+def _limits(given: Mapping[str, Any]) -> Mapping[str, Limits]:
+    """Return limits by name.
+
+    Raises:
+        ConfigError: A limit is unknown or wrong.
+    """
+    return {name: value if isinstance(value, Limits) else configure(Limits, value, where=f"the limits of {name!r}") for name, value in given.items()}
+
+
+def _by_name(meaning: str) -> Any:
+    return attrs.field(factory=dict, converter=_limits, metadata={"meaning": meaning})
+
+
+@attrs.frozen(kw_only=True)
+class AccessSettings:
+    """Who may call, and how much it may cost."""
+
+    admin_key_env: str = option("AAMC_ADMIN_KEY", "Environment variable of a key for admin pages and writes, besides the keys of aamc keys.")
+    over_budget: str = option(
+        REFUSE,
+        "What happens to a request that may cost more than a budget has left: refuse it, or route it to a cheaper candidate that still fits.",
+        choices=[REFUSE, CHEAPER],
+    )
+    limits: Limits = attrs.field(factory=Limits, metadata={"meaning": "Limits of each key without own ones."})
+    tenants: Mapping[str, Any] = _by_name("Limits of tenants, by name; '*' stands for each other tenant.")
+    users: Mapping[str, Any] = _by_name("Limits of users, by name; '*' stands for each other user. A tenant's users are its own.")
+    models: Mapping[str, Any] = _by_name("Limits of candidates over all keys, by name.")
+
+
+@attrs.frozen(kw_only=True)
+class CacheSettings:
+    """The exact cache of answers: ``gateway.cache``."""
+
+    enabled: bool = option(False, "Whether answers are kept, and given again to the same request of the same tenant.")
+    ttl_s: float = option(3600.0, "Time that an answer is kept, in seconds.", above=0)
+    max_mb: float = option(100.0, "Size of a tenant's answers in MB of 1e6 bytes; the oldest go first.", above=0)
+    any_temperature: bool = option(False, "Whether answers of requests without temperature 0 are kept too.")

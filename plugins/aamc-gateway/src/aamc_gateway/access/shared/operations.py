@@ -1,0 +1,127 @@
+"""The operations on shared state: plain values, which a backend applies in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+
+@attrs.frozen
+class Claim:
+    """A claim on a counter with a limit.
+
+    Attributes:
+        counter: The counter's name, with the begin of its window.
+        limit: The maximum of what is charged and held.
+        amount: The amount to hold until the claim is settled.
+        least: The amount that is enough. All claims of a reservation with ``least`` below ``amount`` get the same amount between both.
+        expires: When the counter is no longer needed, in seconds since the epoch; infinity for never.
+        before: The counter of the window before, which counts too, with a weight; ``""`` for none.
+        weight: The weight of the window before, from 0 to 1.
+    """
+
+    counter: str
+    limit: float
+    amount: float
+    least: float
+    expires: float
+    before: str = ""
+    weight: float = 0.0
+
+
+@attrs.frozen
+class Granted:
+    """A reservation that was made.
+
+    Attributes:
+        amount: The amount of the claims with ``least`` below ``amount``; infinity without such claims.
+    """
+
+    amount: float
+
+
+@attrs.frozen
+class Exceeded:
+    """A reservation that was not made.
+
+    Attributes:
+        claim: The index of the first claim that does not fit.
+        used: What is charged and held already.
+    """
+
+    claim: int
+    used: float
+
+
+@attrs.frozen
+class Get:
+    """Return a value, or None."""
+
+    key: str
+
+
+@attrs.frozen
+class Put:
+    """Keep a value until a time; in a group of limited size, the oldest values go first.
+
+    Attributes:
+        key: Its key.
+        value: The value.
+        expires: When it goes, in seconds since the epoch; infinity for never.
+        group: The name of its group; ``""`` for none.
+        max_bytes: The maximum size of the group's values in bytes; 0 for no limit.
+    """
+
+    key: str
+    value: bytes
+    expires: float
+    group: str = ""
+    max_bytes: int = 0
+
+
+@attrs.frozen
+class Delete:
+    """Remove a value."""
+
+    key: str
+
+
+@attrs.frozen
+class Scan:
+    """Return the values of a group, by key."""
+
+    group: str
+
+
+@attrs.frozen
+class Reserve:
+    """Hold the amounts of all claims, or of none; return :class:`Granted` or :class:`Exceeded`."""
+
+    token: str
+    claims: Sequence[Claim]
+
+
+@attrs.frozen
+class Settle:
+    """End a reservation: give back what it holds, and charge amounts instead; once, however often it is applied.
+
+    Attributes:
+        token: Its token. A reservation that was given back holds nothing more, and is charged all the same.
+        claims: Its claims.
+        charges: The amount to charge for each claim.
+    """
+
+    token: str
+    claims: Sequence[Claim]
+    charges: Sequence[float]
+
+
+@attrs.frozen
+class Read:
+    """Return what is charged and held, for each of some counters."""
+
+    counters: Sequence[str]
+
+
+Operation = Get | Put | Delete | Scan | Reserve | Settle | Read

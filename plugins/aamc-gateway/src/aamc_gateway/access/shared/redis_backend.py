@@ -1,0 +1,123 @@
+"""Shared state on a Redis server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from aamc_gateway.access.shared.backend import Backend
+from aamc_gateway.access.shared.operations import Delete, Exceeded, Get, Granted, Operation, Put, Read, Reserve, Scan, Settle
+from aamc_gateway.access.shared.redis_scripts import DELETE, PUT, READ, RENEW, RESERVE, SCAN, SETTLE
+from aamc_gateway.access.shared.state import LEASE_S
+from aamc_sdk.errors import StoreAwayError, StoreError
+
+_DIGESTS = {script: hashlib.sha1(script.encode()).hexdigest() for script in (DELETE, PUT, READ, RENEW, RESERVE, SCAN, SETTLE)}  # noqa: S324  # Redis names scripts so
+_EVERY = 10_000
+"""Values of a group that count as few."""
+
+
+class RedisBackend(Backend):
+    """Keeps shared state in keys. Each operation is atomic, and a batch of operations takes one round trip.
+
+    Args:
+        url: The server.
+        name: The URL without its password, for messages.
+        prefix: The prefix of the log's keys.
+        timeout_s: Time after which a server that does not answer counts as away, in seconds.
+        lease_s: Time after which the reservations of a process that no longer renews its lease are given back, in seconds.
+
+    Raises:
+        StoreError: The server cannot be reached, or refuses.
+    """
+
+    def __init__(self, url: str, name: str, prefix: str, timeout_s: float, lease_s: float = LEASE_S) -> None:
+        self._name, self._prefix, self._lease_s = name, f"{prefix}:shared:", lease_s
+        self._client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        self._client.connection_pool.connection_kwargs["decode_responses"] = False  # values are bytes, whatever the URL says
+        self._worker = os.urandom(8).hex()
+        self.renew()
+
+    def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
+        """Apply operations in order and return their results."""
+        calls = [self._call(operation) for operation in operations]
+        try:
+            pipeline = self._client.pipeline(transaction=False)
+            for script, arguments in calls:
+                if script:
+                    pipeline.evalsha(_DIGESTS[script], 0, self._prefix, *arguments)
+                else:
+                    pipeline.get(f"{self._prefix}value:{arguments[0]}")
+            replies = pipeline.execute(raise_on_error=False)
+            for index, reply in enumerate(replies):
+                if isinstance(reply, NoScriptError):  # the server was started again
+                    replies[index] = self._client.eval(calls[index][0], 0, self._prefix, *calls[index][1])
+                elif isinstance(reply, Exception):
+                    raise reply
+        except ResponseError as error:
+            away = str(error).startswith(("LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS"))
+            raise (StoreAwayError if away else StoreError)(f"the shared state {self._name} cannot be used: {error}") from error
+        except (RedisError, OSError) as error:
+            raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
+        return [_result(operation, reply) for operation, reply in zip(operations, replies, strict=True)]
+
+    def renew(self) -> None:
+        """Renew the lease, and give back what dead processes hold; Redis itself removes what has expired."""
+        try:
+            self._client.eval(RENEW, 0, self._prefix, self._worker, self._lease_s)
+        except (RedisError, OSError) as error:
+            raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
+
+    def drop(self) -> None:
+        """Delete the keys."""
+        for key in self._client.scan_iter(f"{self._prefix}*", count=_EVERY):
+            self._client.delete(key)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _call(self, operation: Operation) -> tuple[str, tuple[Any, ...]]:
+        """Return the script of an operation and its arguments after the prefix; ``""`` for a plain read."""
+        match operation:
+            case Get():
+                return "", (operation.key,)
+            case Put():
+                expires = 0 if operation.expires == math.inf else round(1000 * operation.expires)
+                return PUT, (operation.key, operation.value, expires, operation.group, operation.max_bytes)
+            case Delete():
+                return DELETE, (operation.key,)
+            case Scan():
+                return SCAN, (operation.group,)
+            case Read():
+                return READ, (json.dumps(list(operation.counters)),)
+            case Reserve():
+                claims = [(c.counter, c.limit, c.amount, c.least, _finite(c.expires), c.before, c.weight) for c in operation.claims]
+                return RESERVE, (self._worker, self._lease_s, operation.token, json.dumps(claims))
+            case Settle():
+                charges = [(charge, _finite(claim.expires)) for claim, charge in zip(operation.claims, operation.charges, strict=True)]
+                return SETTLE, (self._worker, operation.token, json.dumps(charges))
+
+
+def _finite(expires: float) -> float:
+    return 0 if expires == math.inf else expires
+
+
+def _result(operation: Operation, reply: Any) -> Any:
+    match operation:
+        case Get():
+            return reply
+        case Scan():
+            return {key.decode(): value for key, value in zip(reply[::2], reply[1::2], strict=True)}
+        case Read():
+            return [float(value) for value in reply]
+        case Reserve():
+            index, amount = int(reply[0]), float(reply[1])
+            return Exceeded(index - 1, amount) if index else Granted(amount if amount >= 0 else math.inf)
+    return None

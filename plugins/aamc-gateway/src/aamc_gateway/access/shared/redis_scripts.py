@@ -1,0 +1,143 @@
+"""The Lua scripts of shared state on a Redis server; each runs as a whole."""
+
+_FUNCTIONS = """
+local p = ARGV[1]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local function used(name)
+    local found = redis.call('HMGET', p .. 'counter:' .. name, 'charged', 'held')
+    return (tonumber(found[1]) or 0) + (tonumber(found[2]) or 0)
+end
+local function change(name, field, amount, expires)
+    if amount ~= 0 then redis.call('HINCRBYFLOAT', p .. 'counter:' .. name, field, string.format('%.17g', amount)) end
+    if expires > 0 then redis.call('EXPIREAT', p .. 'counter:' .. name, math.ceil(expires + 3600)) end
+end
+local function give_back()
+    local found = false
+    for _, worker in ipairs(redis.call('ZRANGEBYSCORE', p .. 'workers', '-inf', now)) do
+        local held = redis.call('HGETALL', p .. 'held:' .. worker)
+        for i = 1, #held, 2 do
+            found = true
+            local claims = cjson.decode(held[i + 1])
+            for _, claim in ipairs(claims) do
+                change(claim[1], 'held', -claim[2], 0)
+                claim[2] = 0
+            end
+            redis.call('SET', p .. 'lapsed:' .. held[i], cjson.encode(claims), 'EX', 86400)
+        end
+        redis.call('DEL', p .. 'held:' .. worker)
+        redis.call('ZREM', p .. 'workers', worker)
+    end
+    return found
+end
+"""
+
+RENEW = (
+    _FUNCTIONS
+    + """
+redis.call('ZADD', p .. 'workers', now + tonumber(ARGV[3]), ARGV[2])
+give_back()
+"""
+)
+"""Renew the lease of a worker. Arguments: prefix, worker, seconds."""
+
+RESERVE = (
+    _FUNCTIONS
+    + """
+local claims = cjson.decode(ARGV[5])
+redis.call('ZADD', p .. 'workers', now + tonumber(ARGV[3]), ARGV[2])
+local function check()
+    local granted = -1
+    for i, claim in ipairs(claims) do
+        local total = used(claim[1])
+        if claim[6] ~= '' then total = total + claim[7] * used(claim[6]) end
+        if claim[2] * (1 + 1e-9) - total < claim[4] then return i, total end
+        if claim[4] < claim[3] then
+            local most = math.max(0, math.min(claim[3], claim[2] - total))
+            if granted < 0 or most < granted then granted = most end
+        end
+    end
+    return 0, granted
+end
+local index, amount = check()
+if index > 0 and give_back() then index, amount = check() end
+if index > 0 then return {index, string.format('%.17g', amount)} end
+local held = {}
+for i, claim in ipairs(claims) do
+    local share = claim[3]
+    if claim[4] < claim[3] then share = math.min(share, amount) end
+    change(claim[1], 'held', share, claim[5])
+    held[i] = {claim[1], share}
+end
+redis.call('HSET', p .. 'held:' .. ARGV[2], ARGV[4], cjson.encode(held))
+return {0, string.format('%.17g', amount)}
+"""
+)
+"""Reserve. Arguments: prefix, worker, seconds of its lease, token, claims. Returns the index of the claim that does not fit, from 1, and what is
+used of its counter; else 0 and the granted amount, below 0 for none."""
+
+SETTLE = (
+    _FUNCTIONS
+    + """
+local found = redis.call('HGET', p .. 'held:' .. ARGV[2], ARGV[3]) or redis.call('GET', p .. 'lapsed:' .. ARGV[3])
+if not found then return 0 end
+local charges = cjson.decode(ARGV[4])
+for i, claim in ipairs(cjson.decode(found)) do
+    change(claim[1], 'held', -claim[2], 0)
+    change(claim[1], 'charged', charges[i][1], charges[i][2])
+end
+redis.call('HDEL', p .. 'held:' .. ARGV[2], ARGV[3])
+redis.call('DEL', p .. 'lapsed:' .. ARGV[3])
+return 1
+"""
+)
+"""Settle. Arguments: prefix, worker, token, charges with the expiry of their counters."""
+
+READ = (
+    _FUNCTIONS
+    + """
+local found = {}
+for i, name in ipairs(cjson.decode(ARGV[2])) do found[i] = string.format('%.17g', used(name)) end
+return found
+"""
+)
+"""Return what is charged and held. Arguments: prefix, counters."""
+
+PUT = """
+local p, key, group, size, most = ARGV[1], ARGV[2], ARGV[5], #ARGV[3], tonumber(ARGV[6])
+if most > 0 and size > most then return 0 end
+redis.call('SET', p .. 'value:' .. key, ARGV[3])
+if tonumber(ARGV[4]) > 0 then redis.call('PEXPIREAT', p .. 'value:' .. key, ARGV[4]) end
+if group == '' then return 1 end
+local sizes, order, total = p .. 'sizes:' .. group, p .. 'group:' .. group, p .. 'total:' .. group
+local sum = redis.call('INCRBY', total, size - tonumber(redis.call('HGET', sizes, key) or 0))
+redis.call('HSET', sizes, key, size)
+local time = redis.call('TIME')
+redis.call('ZADD', order, time[1] * 1000000 + time[2], key)
+if most == 0 or sum <= most then return 1 end
+while sum > 0.9 * most and redis.call('ZCARD', order) > 1 do
+    local oldest = redis.call('ZPOPMIN', order)[1]
+    sum = redis.call('DECRBY', total, redis.call('HGET', sizes, oldest))
+    redis.call('HDEL', sizes, oldest)
+    redis.call('DEL', p .. 'value:' .. oldest)
+end
+return 1
+"""
+"""Keep a value. Arguments: prefix, key, value, expiry in milliseconds since the epoch or 0, group, maximum size."""
+
+DELETE = """
+local p, key = ARGV[1], ARGV[2]
+redis.call('DEL', p .. 'value:' .. key)
+return 1
+"""
+"""Remove a value. Arguments: prefix, key. Its group forgets it when it is the oldest."""
+
+SCAN = """
+local p, found = ARGV[1], {}
+for _, key in ipairs(redis.call('ZRANGE', p .. 'group:' .. ARGV[2], 0, -1)) do
+    local value = redis.call('GET', p .. 'value:' .. key)
+    if value then found[#found + 1] = key; found[#found + 1] = value end
+end
+return found
+"""
+"""Return the keys and values of a group. Arguments: prefix, group."""

@@ -1,0 +1,78 @@
+"""Shared state in an SQLite file, for the workers of one machine."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from aamc_gateway.access.shared.sql import TABLES, SqlBackend
+from aamc_gateway.access.shared.state import LEASE_S
+from aamc_sdk.errors import StoreAwayError, StoreError
+from aamc_sdk.log import connect, transaction, write_ahead
+
+_NAMES = "(SELECT value FROM json_each(?))"
+
+
+class SqliteBackend(SqlBackend):
+    """Keeps shared state in a file.
+
+    Args:
+        path: The file, which only its owner may read.
+        durable: Whether each write is synced to the disk, as keys need; else the last moments are lost with the machine, not with a process.
+        lease_s: See :class:`aamc_gateway.access.shared.sql.SqlBackend`.
+
+    Raises:
+        StoreError: The file cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = False, lease_s: float = LEASE_S) -> None:
+        super().__init__("shared_", "?", _NAMES, lease_s)
+        self._name = str(path)
+        try:
+            self._connection = _opened(path, durable)
+            with transaction(self._connection):
+                for statement in TABLES:
+                    self._connection.execute(statement.format(p="shared_", blob="BLOB", real="REAL"))
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"the shared state {self._name} cannot be opened: {error}; its folder must exist and be writable") from error
+
+    @contextmanager
+    def _transaction(self, *, exclusive: bool) -> Iterator[float]:
+        try:
+            if exclusive:
+                with transaction(self._connection):
+                    yield time.time()
+            else:
+                yield time.time()
+        except sqlite3.OperationalError as error:
+            raise StoreAwayError(f"the shared state {self._name} cannot be used now: {error}") from error
+        except sqlite3.Error as error:
+            raise StoreError(f"the shared state {self._name} cannot be used: {error}") from error
+
+    def _query(self, statement: str, parameters: Sequence[Any] = ()) -> Sequence[tuple[Any, ...]]:
+        return self._connection.execute(statement, parameters).fetchall()
+
+    def _execute_many(self, statement: str, parameters: Sequence[Sequence[Any]]) -> None:
+        self._connection.executemany(statement, parameters)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def _opened(path: Path, durable: bool) -> sqlite3.Connection:
+    path.touch(mode=0o600, exist_ok=True)
+    connection = connect(f"file:{quote(str(path.resolve()))}?mode=rw")
+    try:
+        write_ahead(connection)
+        if not durable:
+            connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

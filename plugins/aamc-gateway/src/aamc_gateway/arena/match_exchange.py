@@ -1,0 +1,161 @@
+"""A request that several candidates answer: their calls, and what they cost together."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import attrs
+from aamc_models.dialects import answer_to_chat
+
+from aamc_gateway.arena.settings import SYNTHESIZE, ArenaSettings
+from aamc_gateway.forwarding.exchange import Exchange
+from aamc_gateway.forwarding.upstreams import Prepared, Upstream
+from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
+from aamc_gateway.observe.outcomes import Call as SeenCall
+from aamc_gateway.requests.ask import Ask
+from aamc_sdk import Attempt
+from aamc_sdk.errors import AamcError, ProviderError
+from aamc_sdk.interfaces import Usage
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """What a candidate said.
+
+    Attributes:
+        upstream: The candidate.
+        prepared: The request that it got.
+        answer: Its answer as a chat completion; empty after an error.
+        usage: The tokens of the call.
+        cost_usd: Its cost in USD; NaN if unknown.
+        cost_source: The origin of the cost.
+        latency_ms: Its duration.
+        error: Why there is no answer; None for an answer.
+        attempt: What the log gets.
+    """
+
+    upstream: Upstream
+    prepared: Prepared
+    answer: Mapping[str, Any] = attrs.field(factory=dict)
+    usage: Usage = attrs.field(factory=Usage)
+    cost_usd: float = math.nan
+    cost_source: str = ""
+    latency_ms: float = math.nan
+    error: ProviderError | None = None
+    attempt: Attempt | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of the answer, and of its tool calls."""
+        parts = []
+        for choice in self.answer.get("choices") or ():
+            message = choice.get("message") or {}
+            parts.append(message.get("content") or "")
+            parts += [f"{call['function'].get('name')}({call['function'].get('arguments')})" for call in message.get("tool_calls") or ()]
+        return "\n".join(part for part in parts if isinstance(part, str) and part)
+
+
+class MatchExchange(Exchange):
+    """A request that several candidates answer. The log gets its calls at the end, that of the answer last: it is the one that served."""
+
+    def __init__(self, gateway: Any, ask: Ask, route: str) -> None:
+        super().__init__(gateway, attrs.evolve(ask, stream=False, body=_without_stream(ask.body)), route)
+        self.served.streamed = ask.stream
+        settings: ArenaSettings = gateway.settings.arena
+        self.settings = settings
+        self._limit = asyncio.Semaphore(settings.max_concurrent) if settings.max_concurrent else nullcontext()
+        self._attempts: list[Attempt] = []
+
+    def max_cost_usd(self, costs: Mapping[str, float]) -> float:
+        """Return the maximum cost of the answers of all candidates that may take part, and of judging or writing the answer."""
+        known = sorted(costs.values(), key=lambda cost: (not math.isnan(cost), -cost))  # unknown costs first
+        count = len(known) if self.settings.candidates is None else min(self.settings.candidates, len(known))
+        extra = count * (count - 1) if self.settings.judge else 1 if self.settings.aggregate == SYNTHESIZE else 0
+        return math.fsum(known[:count]) + extra * max(known, default=0.0)
+
+    def least_cost_usd(self, costs: Mapping[str, float]) -> float:
+        """Return the maximum cost: the cheapest answer is not enough for all of them."""
+        return self.max_cost_usd(costs)
+
+    def participants(self, names: Sequence[str]) -> Sequence[str]:
+        """Return the candidates that can be called now, for which alone something is reserved; all where none can."""
+        return [name for name in names if self.gateway.upstreams[name].retry_after_s is None] or names
+
+    async def _record(self, attempt: Attempt) -> None:
+        self._attempts.append(attempt)
+
+    async def call(self, name: str, ask: Ask) -> Reply:
+        """Return what a candidate answers to a request; an error of the call is part of it."""
+        upstream = self.gateway.upstreams[name]
+        prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "")
+        assert self.decision is not None
+        assert self._admission is not None
+        async with self._limit:
+            seen = SeenCall(name, time.time(), provider=upstream.provider_name)
+            self.served.calls.append(seen)
+            recorded: list[Attempt] = []
+
+            async def record(attempt: Attempt) -> None:
+                recorded.append(attempt)
+                self._attempts.append(attempt)
+
+            call = self.gateway.models.attempt(upstream.candidate, self.decision.id, record)
+            error: ProviderError | None = None
+            answer: Mapping[str, Any] = {}
+            try:
+                await self.gateway.use(self._admission, name, self._max_costs.get(name, math.nan))
+                async with call:
+                    reply = await asyncio.wait_for(upstream.wire.send(upstream.candidate, prepared.request), self.settings.timeout_seconds)
+                    bill_reply(self, call, upstream, prepared, reply)
+                    answer = answer_to_chat(prepared.dialect, answer_of(reply))
+            except ProviderError as failed:
+                error = failed
+            except AamcError as failed:
+                error = ProviderError(str(failed), kind="protocol")
+            seen.ended = time.time()
+            if error is not None:
+                seen.error_kind, seen.status = error.kind, error.status
+                self._failures.append((error, prepared.dialect == self.ask.api))
+        if not math.isnan(call.cost_usd):
+            self._spent_usd += call.cost_usd
+        return Reply(
+            upstream=upstream,
+            prepared=prepared,
+            answer=answer,
+            usage=call.usage,
+            cost_usd=call.cost_usd,
+            cost_source=call.cost_source,
+            latency_ms=call.latency_ms,
+            error=error,
+            attempt=recorded[0] if recorded else None,
+        )
+
+    def serve(self, reply: Reply, unknown: bool) -> None:
+        """Note which answer is served.
+
+        Args:
+            reply: The answer.
+            unknown: Whether the cost of some call is unknown.
+        """
+        if reply.attempt is not None and reply.attempt in self._attempts:
+            self._attempts.remove(reply.attempt)
+            self._attempts.append(reply.attempt)
+        served = self.served
+        served.candidate, served.usage, served.cost_source = reply.upstream.name, reply.usage, reply.cost_source
+        served.cost_usd = math.nan if unknown else self._spent_usd
+
+    def end(self, status: int, error_kind: str = "") -> None:
+        """Log the calls, settle the budget, and tell metrics and logs; a second call does nothing."""
+        attempts, self._attempts = self._attempts, []
+        for attempt in attempts:
+            self.gateway.controller.add_attempt(attempt)
+        super().end(status, error_kind)
+
+
+def _without_stream(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in ("stream", "stream_options")}

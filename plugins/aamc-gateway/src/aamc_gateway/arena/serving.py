@@ -1,0 +1,114 @@
+"""Serving requests of the arena: for ``aamc/arena``, and for a share of those for ``aamc/auto``."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from aamc_models.dialects import DIALECTS, wants_usage
+
+from aamc_gateway.arena.aggregation import aggregate, is_unknown
+from aamc_gateway.arena.match_exchange import MatchExchange, Reply
+from aamc_gateway.forwarding.chat_events import answer_events
+from aamc_gateway.forwarding.own_answers import EventSender, send_whole
+from aamc_gateway.forwarding.served_requests import Ended, cost_header
+from aamc_gateway.forwarding.serving import serve
+from aamc_gateway.requests.ask import Ask
+from aamc_gateway.server.interfaces import Receive, Scope, Send
+from aamc_sdk.errors import AamcError
+
+if TYPE_CHECKING:
+    from aamc_gateway.server.gateway import Gateway
+
+_random = random.SystemRandom()
+
+
+async def serve_route(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request for ``aamc/auto``: by one candidate, or for a share of the requests by the arena."""
+    await (serve_arena if _takes(gateway, ask) else serve)(gateway, ask, scope, receive, send)
+
+
+def _takes(gateway: Gateway, ask: Ask) -> bool:
+    """Return whether the arena answers a request for ``aamc/auto``."""
+    settings = gateway.settings.arena
+    if not settings.share or ask.side_request or (ask.stream and not settings.share_streams) or ask.body.get("tools"):
+        return False
+    return _is_comparable(gateway, ask) and _random.random() < settings.share
+
+
+def _is_comparable(gateway: Gateway, ask: Ask) -> bool:
+    """Return whether several candidates can answer a request: not one with state of a single candidate."""
+    return ask.api in DIALECTS and not ask.foreign_state and len(gateway.upstreams) > 1
+
+
+async def serve_arena(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive, send: Send) -> None:
+    """Let several candidates answer a request; one answer is sent, and all are offered for a vote.
+
+    Raises:
+        AamcError: The request is refused, or no candidate answered.
+        ClientLeft: The client left.
+    """
+    if not _is_comparable(gateway, ask):
+        await serve(gateway, ask, scope, receive, send)
+        return
+    exchange = MatchExchange(gateway, ask, scope["route"])
+    sender = EventSender(send, ask.dialect, gateway.settings.streams.keep_alive_s)
+    try:
+        with gateway.watch.of(receive) as client, Ended(gateway, exchange, scope, client):
+            await exchange.decide()
+            await exchange.commit()
+            if ask.stream:
+                sender.headers = exchange.headers(None, None)
+                served, replies = await sender.wait(_played(exchange))
+            else:
+                served, replies = await _played(exchange)
+            await _send(exchange, ask, served, replies, send, sender)
+    except AamcError as error:
+        if not sender.has_begun:
+            raise
+        await sender.fail(error)
+
+
+async def _played(exchange: MatchExchange) -> tuple[Reply, list[Reply]]:
+    """Return the answer to serve, and all answers.
+
+    Raises:
+        UnservedError: No candidate answered; or one did not, and ``on_error`` is ``fail``.
+    """
+    from aamc_bandit.arena import draw_entrants
+
+    assert exchange.record is not None
+    settings, gateway = exchange.settings, exchange.gateway
+    entrants = draw_entrants(exchange.record, settings.candidates, gateway.controller.seed)
+    calls = [asyncio.ensure_future(exchange.call(name, exchange.ask)) for name in entrants if name in gateway.upstreams]
+    try:
+        replies = list(await asyncio.gather(*calls))
+    except BaseException:
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        raise
+    answered = [reply for reply in replies if reply.error is None]
+    if not answered or (settings.on_error == "fail" and len(answered) < len(replies)):
+        raise exchange.unserved()
+    served = await aggregate(exchange, answered)
+    exchange.serve(served, is_unknown([*answered, served]))
+    return served, answered
+
+
+async def _send(exchange: MatchExchange, ask: Ask, served: Reply, replies: list[Reply], send: Send, sender: EventSender) -> None:
+    gateway, name, decision = exchange.gateway, served.upstream.name, exchange.decision
+    assert decision is not None
+    assert exchange.record is not None
+    answers = [(reply.upstream.name, reply.text) for reply in replies]
+    vote = f"/v1/arena/{decision.id}" if await gateway.ballots.offer(exchange.record, ask.query.text, answers, ask.caller) else ""
+    headers = [*exchange.headers(served.upstream, served.prepared), *([(b"x-aamc-vote", vote.encode())] if vote else [])]
+    if ask.stream:
+        sender.headers = headers
+        document = {**exchange.document(served.prepared), **({"vote": vote} if vote else {})}
+        await sender.write(answer_events(served.answer, ask.dialect, name, document, shows_usage=wants_usage(ask.body)), more=False)
+    else:
+        await send_whole(send, served.answer, ask.dialect, name, [*headers, *cost_header(exchange.served.cost_usd)])
+    exchange.end(200)
+    await exchange.remember(served.upstream)

@@ -1,0 +1,113 @@
+"""What the router has learned, and the state of a canary or shadow, for the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from aamc_bandit.trials import TrialLog
+
+    from aamc_sdk.interfaces import Router, Store
+
+MAX_GROUPS = 50
+"""Categories whose posteriors are shown, those with most evidence."""
+
+
+def beta_interval(alpha: float, beta: float) -> tuple[float, float]:
+    """Return the central 95% interval of a Beta distribution."""
+    from scipy.stats import beta as distribution  # type: ignore[import-untyped]  # scipy has no types
+
+    low, high = distribution.ppf((0.025, 0.975), alpha, beta).tolist()
+    return low, high
+
+
+def beta_density(alpha: float, beta: float, points: int = 81) -> list[float]:
+    """Return a Beta distribution's density at evenly spaced points of [0, 1], as a share of its maximum."""
+    x = np.clip(np.linspace(0, 1, points), 1e-6, 1 - 1e-6)
+    logarithm = (alpha - 1) * np.log(x) + (beta - 1) * np.log1p(-x)
+    return [round(float(value), 4) for value in np.exp(logarithm - logarithm.max())]
+
+
+def routers_of(router: Router) -> list[tuple[str, Router]]:
+    """Return a router, or both routers of a canary or shadow, each with its role."""
+    paired = getattr(router, "paired", None)
+    if not paired:
+        return [("", router)]
+    return [(role, each.router) for role, each in zip(("stable", "candidate"), paired, strict=False)]
+
+
+def posteriors_document(router: Router, names: Sequence[str]) -> dict[str, Any]:
+    """Return the posteriors of a router that has some: Beta distributions of each candidate's quality, in general and by category.
+
+    Args:
+        router: The router.
+        names: The candidates of the pool.
+    """
+    found = []
+    for role, each in routers_of(router):
+        groups = _beta_groups(each, names)
+        if groups:
+            found.append({"role": role, "router": type(each).__name__, "groups": groups})
+    return {"schema": 1, "routers": found}
+
+
+def _beta_groups(router: Router, names: Sequence[str]) -> list[dict[str, Any]]:
+    evidence = getattr(router, "evidence", None)
+    if evidence is None:
+        return []
+    from aamc_bandit.leaderboard import leaderboard
+
+    groups = [("global", "all requests", leaderboard(evidence))]
+    groups += [("category", name, leaderboard(evidence, "category", name)) for name in evidence.entities("category")]
+    groups[1:] = sorted(groups[1:], key=lambda group: -sum(standing.feedback for standing in group[2]))[:MAX_GROUPS]
+    return [
+        {
+            "level": level,
+            "name": name,
+            "standings": [
+                {
+                    "candidate": standing.candidate,
+                    "alpha": standing.alpha,
+                    "beta": standing.beta,
+                    "mean": standing.mean,
+                    "ci95": beta_interval(standing.alpha, standing.beta),
+                    "density": beta_density(standing.alpha, standing.beta),
+                    "feedback": standing.feedback,
+                }
+                for standing in standings
+                if standing.candidate in names
+            ],
+        }
+        for level, name, standings in groups
+        if standings
+    ]
+
+
+class TrialReader:
+    """The trials in a log, read on from where the last look ended.
+
+    Args:
+        store: The log.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._log: TrialLog | None = None
+
+    def document(self, router: Router) -> dict[str, Any]:
+        """Return the state of the canary or shadow that serves, and of the log's earlier ones.
+
+        Without such a router the log is not read, and the list is empty.
+        """
+        if not getattr(router, "paired", None):
+            return {"schema": 1, "serving": None, "trials": []}
+        from aamc_bandit.trials import read_trials, trial_document
+
+        if self._log is None or not self._log.read(self._store):
+            self._log = read_trials(self._store)
+        rows = [trial_document(trial) for trial in self._log.trials]
+        share, ended = getattr(router, "share", None), getattr(router, "ended", None)
+        return {"schema": 1, "serving": {"kind": type(router).__name__.lower(), "share": share, "ended": ended}, "trials": rows}

@@ -1,0 +1,219 @@
+"""Sums over the log that the dashboard shows: traffic, cost, latency and quality, by time and candidate."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import attrs
+
+from aamc_sdk.types import Prices, wilson_interval
+
+RESOLUTION = 1.05
+"""Ratio of the bounds of a latency bin: a percentile is exact to 2.5%."""
+
+
+@attrs.define
+class Judgements:
+    """Sums over judged qualities. Weights are :attr:`aamc_sdk.Feedback.average_weight`."""
+
+    n: int = 0
+    weight: float = 0.0
+    weight_squares: float = 0.0
+    weighted: float = 0.0
+
+    def add(self, quality: float, weight: float, sign: int = 1) -> None:
+        """Add a quality from 0 to 1, or with sign -1 take it away."""
+        self.n += sign
+        self.weight += sign * weight
+        self.weight_squares += sign * weight * weight
+        self.weighted += sign * weight * quality
+
+    def plus(self, other: Judgements) -> None:
+        """Add other sums."""
+        self.n += other.n
+        self.weight += other.weight
+        self.weight_squares += other.weight_squares
+        self.weighted += other.weighted
+
+    @property
+    def mean(self) -> float | None:
+        """The weighted mean; None without a judgement."""
+        return min(1.0, max(0.0, self.weighted / self.weight)) if self.n > 0 and self.weight > 0 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Wilson's 95% interval of the mean, for the effective number of judgements (sum of weights)^2 / (sum of squared weights)."""
+        mean = self.mean
+        return None if mean is None else wilson_interval(mean, self.weight * self.weight / self.weight_squares)
+
+
+class Tokens(NamedTuple):
+    """Tokens of an answer; ``cached``, read from a cache, and ``written`` to one are part of ``prompt``."""
+
+    prompt: int
+    cached: int
+    output: int
+    written: int = 0
+
+
+class Answer(NamedTuple):
+    """A successful call: its cost in USD (NaN if unknown), and its tokens (None if unknown)."""
+
+    cost_usd: float
+    tokens: Tokens | None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the cost of the same answer by another model can be computed."""
+        return self.tokens is not None and not math.isnan(self.cost_usd)
+
+
+@attrs.define
+class CandidateSums:
+    """Sums over the decisions and calls of one candidate.
+
+    Attributes:
+        chosen: Decisions for it.
+        answers: Decisions whose answer came from it.
+        failed: Failed calls.
+        cancelled: Calls that the caller cancelled.
+        cost_usd: Known cost of its answers.
+        extra_usd: Known cost of its other calls: failed, cancelled, or an answer that was not served.
+        unknown_costs: Calls of unknown cost, failed calls left out.
+        estimated_costs: Calls whose cost was estimated without usage.
+        compared: Answers of known cost and tokens, whose cost by another model can be computed.
+        compared_usd: Cost of these.
+        prompt_tokens: Prompt tokens of these, cached ones included.
+        cached_tokens: Cached prompt tokens of these.
+        written_tokens: Prompt tokens of these that were written to a cache, as far as their price shows it.
+        output_tokens: Output tokens of these.
+        latencies: Number of answers by latency bin.
+        first_tokens: Number of answers by bin of the time to the first token.
+        explicit: Judged qualities.
+        implicit: Inferred qualities.
+        wins: Comparisons won; a tie counts half.
+        comparisons: Comparisons.
+    """
+
+    chosen: int = 0
+    answers: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    cost_usd: float = 0.0
+    extra_usd: float = 0.0
+    unknown_costs: int = 0
+    estimated_costs: int = 0
+    compared: int = 0
+    compared_usd: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    output_tokens: int = 0
+    wins: float = 0.0
+    comparisons: int = 0
+    latencies: Counter[int] = attrs.field(factory=Counter)
+    first_tokens: Counter[int] = attrs.field(factory=Counter)
+    explicit: Judgements = attrs.field(factory=Judgements)
+    implicit: Judgements = attrs.field(factory=Judgements)
+
+    def add_answer(self, answer: Answer, sign: int = 1) -> None:
+        """Add an answer that was served, or with sign -1 take it away."""
+        self.answers += sign
+        if not math.isnan(answer.cost_usd):
+            self.cost_usd += sign * answer.cost_usd
+        if answer.comparable and answer.tokens is not None:
+            self.compared += sign
+            self.compared_usd += sign * answer.cost_usd
+            self.prompt_tokens += sign * answer.tokens.prompt
+            self.cached_tokens += sign * answer.tokens.cached
+            self.written_tokens += sign * answer.tokens.written
+            self.output_tokens += sign * answer.tokens.output
+
+    def replace_answer(self, answer: Answer) -> None:
+        """Turn a served answer into one that was not, since a later call served."""
+        self.add_answer(answer, -1)
+        if not math.isnan(answer.cost_usd):
+            self.extra_usd += answer.cost_usd
+
+    def plus(self, other: CandidateSums) -> None:
+        """Add other sums."""
+        for field in attrs.fields(CandidateSums):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            if isinstance(mine, Judgements):
+                mine.plus(theirs)
+            elif isinstance(mine, Counter):
+                mine.update(theirs)
+            else:
+                setattr(self, field.name, mine + theirs)
+
+    def cost_by(self, prices: Prices) -> float:
+        """Return the cost of the compared answers by other list prices, with the same tokens, in USD."""
+        cost_usd = prices.cost_usd(self.prompt_tokens, self.output_tokens, self.cached_tokens, self.written_tokens)
+        return cost_usd + (self.compared - 1) * prices.request
+
+
+@attrs.define
+class PeriodSums:
+    """Sums over the decisions of one period.
+
+    Attributes:
+        decisions: Number of decisions.
+        deciding_usd: Cost of the decisions themselves, such as that of a router that asks a model.
+        fell_back: Decisions that another candidate answered than the chosen one.
+        candidates: Sums by candidate.
+    """
+
+    decisions: int = 0
+    deciding_usd: float = 0.0
+    fell_back: int = 0
+    candidates: dict[str, CandidateSums] = attrs.field(factory=dict)
+
+    def of(self, candidate: str) -> CandidateSums:
+        """Return the sums of a candidate."""
+        found = self.candidates.get(candidate)
+        if found is None:
+            found = self.candidates[candidate] = CandidateSums()
+        return found
+
+    def plus(self, other: PeriodSums) -> None:
+        """Add other sums."""
+        self.decisions += other.decisions
+        self.deciding_usd += other.deciding_usd
+        self.fell_back += other.fell_back
+        for name, sums in other.candidates.items():
+            self.of(name).plus(sums)
+
+
+def written_tokens(prices: Prices | None, cost_usd: float, tokens: Tokens) -> int:
+    """Return the prompt tokens that an answer's cost by list prices shows to have been written to a cache; the log does not count them.
+
+    Args:
+        prices: The candidate's prices; None without.
+        cost_usd: The cost.
+        tokens: The tokens.
+    """
+    dearer = 0.0 if prices is None or prices.cache_write is None else prices.cache_write - prices.input
+    if prices is None or dearer <= 0 or math.isnan(cost_usd):
+        return 0
+    extra_usd = cost_usd - prices.cost_usd(tokens.prompt, tokens.output, tokens.cached)
+    return min(max(0, round(1e6 * extra_usd / dearer)), max(0, tokens.prompt - tokens.cached))
+
+
+def latency_bin(milliseconds: float) -> int:
+    """Return the bin of a duration."""
+    return round(math.log(max(milliseconds, 0.01)) / math.log(RESOLUTION))
+
+
+def percentiles(bins: Mapping[int, int], shares: Iterable[float]) -> list[float | None]:
+    """Return percentiles in milliseconds, ascending shares from 0 to 1; None without durations."""
+    total, found, count, ordered = sum(bins.values()), [], 0, iter(sorted(bins.items()))
+    value: float | None = None
+    for share in shares:
+        while total and count < share * total:
+            number, more = next(ordered)
+            value, count = RESOLUTION**number, count + more
+        found.append(value)
+    return found

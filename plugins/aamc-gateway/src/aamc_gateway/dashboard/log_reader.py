@@ -1,0 +1,321 @@
+"""Reading the log for the dashboard: each entry once, in log order, into sums of bounded size.
+
+The log is read by position and not by time: a call or a judgement often comes long after its decision, and an entry that was counted is never
+read again. At the first look at most ``MAX_ENTRIES`` entries are read, the newest.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import attrs
+import msgspec
+
+from aamc_gateway.dashboard.ledger_sums import Answer, CandidateSums, PeriodSums, Tokens, latency_bin, written_tokens
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, LedgerStore, Row, columns_of, decoded, read_batches
+from aamc_sdk.types import Feedback, Prices
+
+AT_ONCE = 1000
+"""Entries that are read at once."""
+MAX_ENTRIES = 500_000
+"""Entries of the log that the first look reads at most."""
+RECENT = 200
+"""Number of decisions whose calls and judgements are kept."""
+OPEN = 5000
+"""Number of decisions whose answer may still be replaced by that of a later call."""
+RINGS: Mapping[str, tuple[float, float]] = {"hour": (3600.0, 60.0), "day": (86_400.0, 1800.0), "month": (30 * 86_400.0, 86_400.0)}
+"""The length of each period and of its parts, in seconds."""
+
+
+class _Decision(msgspec.Struct, gc=False):
+    candidate: str
+    propensity: float | None = None
+    router: str = ""
+    notes: dict[str, Any] = {}
+
+
+class _Expected(msgspec.Struct, gc=False):
+    quality: list[float | None] | None = None
+
+
+class _Query(msgspec.Struct, gc=False):
+    text: str = ""
+    tenant: str | None = None
+
+
+class _Content(msgspec.Struct, gc=False):
+    decision: _Decision
+    query: _Query
+    expected: _Expected
+    candidates: tuple[str, ...] = ()
+
+
+class _Judgement(msgspec.Struct, gc=False):
+    quality: float | None = None
+    over: str | None = None
+    tie: bool = False
+    confidence: float = 1.0
+    weight: float = 1.0
+    source: str = "explicit"
+
+
+_CONTENT, _JUDGEMENT = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Judgement)
+
+
+class _Served(NamedTuple):
+    """The answer that a decision has so far: its candidate, and what was added to the sums."""
+
+    candidate: str
+    answer: Answer
+    has_fallen_back: bool
+
+
+@attrs.define
+class RecentDecision:
+    """One of the newest decisions, as the dashboard lists it."""
+
+    id: str
+    time: float
+    candidate: str
+    propensity: float | None
+    router: str
+    tenant: str | None
+    text: str
+    calls: list[dict[str, Any]] = attrs.field(factory=list)
+    feedback: list[dict[str, Any]] = attrs.field(factory=list)
+
+
+class LogReader:
+    """Sums over the log. All methods may be called from any thread.
+
+    Args:
+        store: The log.
+        prices: The candidates' prices.
+        max_entries: Entries that the first look reads at most.
+
+    Attributes:
+        since: The time of the first decision that was read, in seconds since the epoch; None for none.
+        is_whole: Whether the log was read from its start.
+    """
+
+    def __init__(self, store: Store, prices: Mapping[str, Prices] | None = None, max_entries: int = MAX_ENTRIES) -> None:
+        self._store, self._prices, self._max_entries = store, prices or {}, max_entries
+        self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.position, self.epoch = 0, 0
+        self._has_begun = False
+        self.since: float | None = None
+        self.is_whole = True
+        self.total = PeriodSums()
+        self._rings: dict[str, dict[int, PeriodSums]] = {name: {} for name in RINGS}
+        self._open: OrderedDict[str, _Served] = OrderedDict()
+        self._recent: OrderedDict[str, RecentDecision] = OrderedDict()
+        self._quality: dict[str, list[float]] = {}
+
+    def read(self, seconds: float = math.inf) -> int:
+        """Read what is new, half of the time at most, so that requests are served meanwhile; return how many entries are left.
+
+        Args:
+            seconds: Time after which reading stops.
+
+        Raises:
+            StoreError: The log cannot be read.
+        """
+        with self._lock:
+            end, left = time.monotonic() + seconds, self._store.position()
+            if not self._has_begun:
+                self._skip(left)
+            while True:
+                began = time.monotonic()
+                batch = self._batch()
+                if self._has_begun and (batch.epoch != self.epoch or batch.position < self.position):
+                    self._begin()  # a user was forgotten, or the log is another one
+                    self._skip(self._store.position())
+                    continue
+                self._add(batch)
+                now = time.monotonic()
+                if not batch.rows or now > end:
+                    break
+                time.sleep(min(now - began, 0.1))
+            self._prune(time.time())
+            return max(0, left - self.position) if batch.rows else 0
+
+    def _skip(self, end: int) -> None:
+        """Begin at the newest entries of a log."""
+        self.position = max(0, end - self._max_entries)
+        self.is_whole = self.position == 0
+
+    def _batch(self) -> Batch:
+        store = self._store
+        return store.batch(self.position, AT_ONCE) if isinstance(store, LedgerStore) else next(read_batches(store, self.position))
+
+    def _add(self, batch: Batch) -> None:
+        self._has_begun = True
+        if self.position < batch.start:
+            self.is_whole = False
+        self.position, self.epoch = batch.position, batch.epoch
+        decisions = {row.id: row for row in batch.decisions}
+        earlier = {(row.id, row.revision): row for row in (*batch.replaced, *batch.rows) if row.kind == FEEDBACK}
+        revisions: dict[str, list[int]] = {}
+        for name, revision in sorted(earlier):
+            revisions.setdefault(name, []).append(revision)
+        for row in batch.rows:
+            decision = decisions.get(row.decision_id)
+            if decision is None:
+                continue
+            if row.kind == DECISION:
+                self._add_decision(row)
+            elif row.kind == ATTEMPT:
+                self._add_attempt(row, decision)
+            elif row.kind == FEEDBACK:
+                before = max((revision for revision in revisions[row.id] if revision < row.revision), default=None)
+                self._add_feedback(row, decision, None if before is None else earlier[row.id, before])
+
+    def _periods(self, when: float) -> Iterator[PeriodSums]:
+        """Yield the sums that an entry on a decision of that time belongs to."""
+        yield self.total
+        now = time.time()
+        for name, (length, part) in RINGS.items():
+            if when > now - length - part:
+                ring, number = self._rings[name], int(when // part)
+                found = ring.get(number)
+                if found is None:
+                    found = ring[number] = PeriodSums()
+                yield found
+
+    def _prune(self, now: float) -> None:
+        for name, (length, part) in RINGS.items():
+            ring = self._rings[name]
+            for number in [number for number in ring if (number + 1) * part <= now - length - part]:
+                del ring[number]
+
+    def _add_decision(self, row: Row) -> None:
+        content = decoded(_CONTENT, row.content, row.name)
+        self.since = row.time if self.since is None else min(self.since, row.time)
+        spent = content.decision.notes.get("spent_usd")
+        deciding_usd = float(spent) if isinstance(spent, int | float) and spent == spent else 0.0
+        for period in self._periods(row.time):
+            period.decisions += 1
+            period.deciding_usd += deciding_usd
+            period.of(row.candidate).chosen += 1
+        for name, quality in zip(content.candidates, content.expected.quality or (), strict=False):
+            if quality is not None and quality == quality:
+                sums = self._quality.setdefault(name, [0.0, 0.0])
+                sums[0] += quality
+                sums[1] += 1
+        drawn = content.decision
+        self._recent[row.id] = RecentDecision(
+            row.id, row.time, drawn.candidate, drawn.propensity, drawn.router, content.query.tenant, content.query.text[:2000]
+        )
+        while len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+
+    def _add_attempt(self, row: Row, decision: Row) -> None:
+        columns = columns_of(row)
+        status, cost = columns["status"], columns["cost_usd"]
+        if (recent := self._recent.get(row.decision_id)) is not None:
+            names = ("status", "cost_usd", "cost_source", "latency_ms", "first_token_ms", "prompt_tokens", "cached_tokens", "output_tokens")
+            recent.calls.append({"candidate": row.candidate, **{name: columns.get(name) for name in names}})
+        periods = list(self._periods(decision.time))
+        called = [period.of(row.candidate) for period in periods]
+        for sums in called:
+            if cost is None and status != "error":
+                sums.unknown_costs += 1
+            if columns.get("cost_source") == "estimated":
+                sums.estimated_costs += 1
+        if status != "ok":
+            for sums in called:
+                sums.failed += status == "error"
+                sums.cancelled += status == "cancelled"
+                sums.extra_usd += cost or 0.0
+            return
+        self._serve(row, decision, columns, periods, called)
+
+    def _serve(self, row: Row, decision: Row, columns: Mapping[str, Any], periods: list[PeriodSums], called: list[CandidateSums]) -> None:
+        """Add a successful call: the last one of a decision is the one that served."""
+        prompt, output = columns.get("prompt_tokens"), columns.get("output_tokens")
+        tokens = None if prompt is None or output is None else Tokens(prompt, columns.get("cached_tokens") or 0, output)
+        cost_usd = math.nan if columns["cost_usd"] is None else columns["cost_usd"]
+        if tokens is not None and columns.get("cost_source") == "priced":
+            tokens = tokens._replace(written=written_tokens(self._prices.get(row.candidate), cost_usd, tokens))
+        answer = Answer(cost_usd, tokens)
+        before = self._open.pop(row.decision_id, None)
+        has_fallen_back = row.candidate != decision.candidate
+        for period, sums in zip(periods, called, strict=True):
+            if before is not None:
+                period.of(before.candidate).replace_answer(before.answer)
+            sums.add_answer(answer)
+            period.fell_back += has_fallen_back - (before is not None and before.has_fallen_back)
+            for figure, bins in (("latency_ms", sums.latencies), ("first_token_ms", sums.first_tokens)):
+                if (value := columns.get(figure)) is not None:
+                    bins[latency_bin(value)] += 1
+        self._open[row.decision_id] = _Served(row.candidate, answer, has_fallen_back)
+        while len(self._open) > OPEN:
+            self._open.popitem(last=False)
+
+    def _add_feedback(self, row: Row, decision: Row, before: Row | None) -> None:
+        """Add a judgement, in place of the revision that it replaces."""
+        given = decoded(_JUDGEMENT, row.content, row.name)
+        if (recent := self._recent.get(row.decision_id)) is not None:
+            shown = {name: getattr(given, name) for name in ("quality", "over", "tie", "source")}
+            recent.feedback = [other for other in recent.feedback if other["id"] != row.id]
+            recent.feedback.append({"id": row.id, "candidate": row.candidate or decision.candidate, "revision": row.revision, **shown})
+        periods = list(self._periods(decision.time))
+        if before is not None:
+            self._judge(periods, before, decision, decoded(_JUDGEMENT, before.content, before.name), -1)
+        self._judge(periods, row, decision, given, 1)
+
+    def _judge(self, periods: list[PeriodSums], row: Row, decision: Row, given: _Judgement, sign: int) -> None:
+        candidate = row.candidate or decision.candidate
+        with suppress(ValueError):
+            judged = Feedback(decision_id=row.decision_id, quality=given.quality, over=given.over, confidence=given.confidence, weight=given.weight)
+            for period in periods:
+                sums = period.of(candidate)
+                if given.over is not None:
+                    won = 0.5 if given.tie else 1.0
+                    beaten = period.of(given.over)
+                    sums.wins, beaten.wins = sums.wins + sign * won, beaten.wins + sign * (1 - won)
+                    sums.comparisons, beaten.comparisons = sums.comparisons + sign, beaten.comparisons + sign
+                elif given.quality is not None and judged.average_weight > 0:
+                    (sums.implicit if given.source.startswith("implicit") else sums.explicit).add(given.quality, judged.average_weight, sign)
+
+    def period(self, name: str, now: float | None = None) -> tuple[PeriodSums, list[tuple[float, PeriodSums]]]:
+        """Return the sums of a period that ends now, and its parts with the time at which each begins.
+
+        Args:
+            name: ``"hour"``, ``"day"`` or ``"month"``; ``"all"`` for everything that was read, with the parts of ``"month"``.
+            now: The time, in seconds since the epoch.
+        """
+        with self._lock:
+            length, part = RINGS["month" if name == "all" else name]
+            now = time.time() if now is None else now
+            first = int((now - length) // part) + 1
+            parts = [(number * part, sums) for number, sums in sorted(self._rings["month" if name == "all" else name].items()) if number >= first]
+            whole = PeriodSums()
+            for sums in [self.total] if name == "all" else [sums for _, sums in parts]:
+                whole.plus(sums)
+            copies = []
+            for begin, sums in parts:
+                copy = PeriodSums()
+                copy.plus(sums)
+                copies.append((begin, copy))
+            return whole, copies
+
+    def recent(self, limit: int) -> list[RecentDecision]:
+        """Return the newest decisions, the newest first."""
+        with self._lock:
+            return [attrs.evolve(each, calls=[*each.calls], feedback=[*each.feedback]) for each in reversed([*self._recent.values()][-limit:])]
+
+    def expected_quality(self) -> dict[str, float]:
+        """Return each candidate's mean expected quality over the decisions that were read; without candidates of unknown quality."""
+        with self._lock:
+            return {name: total / count for name, (total, count) in self._quality.items()}

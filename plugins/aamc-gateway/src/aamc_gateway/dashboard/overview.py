@@ -1,0 +1,152 @@
+"""The figures of the dashboard as JSON documents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from aamc_gateway.dashboard.ledger_sums import CandidateSums, PeriodSums, percentiles
+from aamc_gateway.dashboard.log_reader import LogReader
+from aamc_sdk.types import ModelSpec, Pool, Prices
+
+PERIODS = ("hour", "day", "month", "all")
+_SHARES = (0.5, 0.9, 0.95, 0.99)
+_NAMES = ("p50", "p90", "p95", "p99")
+MIN_JUDGED = 30
+"""Judged answers of each candidate from which measured quality decides which one is the best."""
+
+
+@attrs.frozen
+class Baseline:
+    """The model that the costs are compared with.
+
+    Attributes:
+        candidate: Its name; None if no candidate has prices.
+        why: Why it is this one.
+    """
+
+    candidate: str | None
+    why: str
+
+
+def overview(reader: LogReader, pool: Pool, period: str, baseline: str | None = None, now: float | None = None) -> dict[str, Any]:
+    """Return the figures of a period.
+
+    Args:
+        reader: The log's sums.
+        pool: The candidates.
+        period: One of ``PERIODS``.
+        baseline: The candidate to compare the costs with; the best one when None.
+        now: The end of the period, in seconds since the epoch.
+    """
+    now = time.time() if now is None else now
+    whole, parts = reader.period(period, now)
+    prices = prices_of(pool)
+    best = Baseline(baseline, "you chose it") if baseline in prices else best_candidate(reader.total, reader.expected_quality(), prices)
+    return {
+        "schema": 1,
+        "period": period,
+        "now": now,
+        "since": reader.since,
+        "is_whole": reader.is_whole,
+        "position": reader.position,
+        "decisions": whole.decisions,
+        "fell_back": whole.fell_back,
+        "cost": cost_of(whole, best, prices),
+        "baselines": sorted(prices),
+        "candidates": [_candidate(name, sums) for name, sums in sorted(whole.candidates.items())],
+        "parts": [
+            {
+                "begin": begin,
+                "decisions": sums.decisions,
+                "answers": {name: each.answers or each.chosen for name, each in sums.candidates.items() if each.answers or each.chosen},
+                **{key: value for key, value in cost_of(sums, best, prices).items() if key in ("total_usd", "baseline_usd", "saved_usd")},
+            }
+            for begin, sums in parts
+        ],
+    }
+
+
+def prices_of(pool: Pool) -> dict[str, Prices]:
+    """Return the prices of the candidates that have some, by name."""
+    return {spec.name: spec.prices for spec in pool if isinstance(spec, ModelSpec) and spec.prices is not None}
+
+
+def cost_of(sums: PeriodSums, best: Baseline, prices: Mapping[str, Prices]) -> dict[str, Any]:
+    """Return what the answers of a period cost, what routing cost, and what was saved against always using the best model.
+
+    Both sides of the comparison cover the same answers: those of known cost and tokens. What routing cost is all that one model alone would
+    not have cost: the decisions, failed calls, and answers that were not served.
+    """
+    candidates = sums.candidates.values()
+    answers_usd = sum(each.cost_usd for each in candidates)
+    extra_usd = sum(each.extra_usd for each in candidates)
+    routing_usd = sums.deciding_usd + extra_usd
+    compared = sum(each.compared for each in candidates)
+    compared_usd = sum(each.compared_usd for each in candidates)
+    baseline_usd = None if best.candidate is None else sum(each.cost_by(prices[best.candidate]) for each in candidates)
+    saved_usd = None if baseline_usd is None or not compared else baseline_usd - compared_usd - routing_usd
+    return {
+        "total_usd": answers_usd + routing_usd,
+        "answers_usd": answers_usd,
+        "routing_usd": routing_usd,
+        "deciding_usd": sums.deciding_usd,
+        "extra_calls_usd": extra_usd,
+        "unknown": sum(each.unknown_costs for each in candidates),
+        "estimated": sum(each.estimated_costs for each in candidates),
+        "compared": compared,
+        "baseline": best.candidate,
+        "baseline_why": best.why,
+        "baseline_usd": baseline_usd if compared else None,
+        "saved_usd": saved_usd,
+        "saved_share": saved_usd / baseline_usd if saved_usd is not None and baseline_usd else None,
+    }
+
+
+def best_candidate(total: PeriodSums, expected: Mapping[str, float], prices: Mapping[str, Prices]) -> Baseline:
+    """Return the best candidate with prices: by feedback if all have enough of it, else by expected quality, else the most expensive one."""
+    if not prices:
+        return Baseline(None, "no candidate has prices")
+    judged = {name: total.candidates[name].explicit for name in prices if name in total.candidates}
+    if len(judged) == len(prices) and all(each.n >= MIN_JUDGED for each in judged.values()):
+        best = max(sorted(prices), key=lambda name: judged[name].mean or 0.0)
+        return Baseline(best, f"it has the highest quality by feedback (n = {judged[best].n})")
+    if known := {name: expected[name] for name in sorted(prices) if name in expected}:
+        return Baseline(max(known, key=lambda name: known[name]), "it has the highest expected quality")
+    return Baseline(
+        max(sorted(prices), key=lambda name: prices[name].output + prices[name].input), "it is the most expensive; quality is not known yet"
+    )
+
+
+def _candidate(name: str, sums: CandidateSums) -> dict[str, Any]:
+    calls = sums.answers + sums.failed + sums.cancelled
+    return {
+        "name": name,
+        "chosen": sums.chosen,
+        "answers": sums.answers,
+        "failed": sums.failed,
+        "cancelled": sums.cancelled,
+        "failure_rate": sums.failed / calls if calls else None,
+        "cost_usd": sums.cost_usd,
+        "extra_usd": sums.extra_usd,
+        "unknown_costs": sums.unknown_costs,
+        "mean_cost_usd": sums.compared_usd / sums.compared if sums.compared else None,
+        "latency_ms": dict(zip(_NAMES, percentiles(sums.latencies, _SHARES), strict=True)),
+        "first_token_ms": dict(zip(_NAMES, percentiles(sums.first_tokens, _SHARES), strict=True)),
+        "quality": _quality(sums.explicit),
+        "implicit_quality": _quality(sums.implicit),
+        "comparisons": sums.comparisons,
+        "wins": sums.wins,
+    }
+
+
+def _quality(judged: Any) -> dict[str, Any] | None:
+    return None if judged.mean is None else {"mean": judged.mean, "n": judged.n, "ci95": list(judged.interval)}
+
+
+def recent_document(reader: LogReader, limit: int) -> dict[str, Any]:
+    """Return the newest decisions with their calls and feedback."""
+    return {"schema": 1, "decisions": [attrs.asdict(each) for each in reader.recent(limit)]}

@@ -1,0 +1,124 @@
+"""Signing in to the dashboard: an admin key is exchanged for a cookie, so that no key is kept in the browser or stands in an address.
+
+The cookie is a random token. The shared state knows its hash for ``SESSION_S``, so that every worker accepts it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import orjson
+
+from aamc_gateway.access.keys import read_keys
+from aamc_gateway.dashboard.json_http import read_json, send_json
+from aamc_gateway.requests.bodies import header
+from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
+
+if TYPE_CHECKING:
+    from aamc_gateway.server.gateway import Gateway
+
+COOKIE = "aamc_dashboard"
+SESSION_S = 12 * 3600.0
+"""Time after which people sign in again, in seconds."""
+LOGINS_A_MINUTE = 30
+"""Attempts to sign in that a gateway takes each minute."""
+
+
+async def admin_caller(gateway: Gateway, scope: Scope) -> Caller:
+    """Return the admin who sends a request, by the cookie or by a key in the headers.
+
+    Raises:
+        Refused: It is no admin, or the request comes from another site's page.
+    """
+    if token := _cookie(scope):
+        found = await _session(gateway, token)
+        if found is not None:
+            check_origin(scope)
+            return found
+    caller = await gateway.access.caller(scope["headers"])
+    caller.check_admin()
+    return caller
+
+
+def check_origin(scope: Scope) -> None:
+    """Check that a request that writes does not come from a page of another site.
+
+    Raises:
+        Refused: It does.
+    """
+    origin = _header(scope, b"origin")
+    if scope["method"] not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != _header(scope, b"host"):
+        raise Refused(f"the request comes from a page of another site ({origin[:80]!r})", status=403, kind="permission")
+
+
+async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """``POST /dashboard/login``: exchange an admin key for the cookie."""
+    check_origin(scope)
+    if not await gateway.shared.count("dashboard/login", 1, LOGINS_A_MINUTE, 60.0):
+        raise Refused("too many attempts to sign in; try again in a minute", status=429, kind="rate_limit", retry_after_s=60.0)
+    key = (await read_json(gateway, scope, receive)).get("key")
+    if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
+        raise Refused("the key is missing; enter an admin key, see: aamc keys", status=401, kind="authentication")
+    caller = await gateway.access.caller([(b"authorization", b"Bearer " + key.encode())])
+    caller.check_admin()
+    token = secrets.token_urlsafe(32)
+    await gateway.shared.put(_name(token), orjson.dumps({"key_id": caller.key_id, "name": caller.name}), SESSION_S)
+    await send_json(send, {"schema": 1, "signed_in": True}, headers=[(b"set-cookie", _set_cookie(scope, token, SESSION_S))])
+
+
+async def logout(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """``POST /dashboard/logout``: end the session."""
+    check_origin(scope)
+    if token := _cookie(scope):
+        await gateway.shared.delete(_name(token))
+    await send_json(send, {"schema": 1, "signed_in": False}, headers=[(b"set-cookie", _set_cookie(scope, "", 0))])
+
+
+async def session(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """``GET /dashboard/session``: whether the browser is signed in, or needs not to be."""
+    token = _cookie(scope)
+    has_cookie = bool(token) and await _session(gateway, token) is not None
+    try:
+        await admin_caller(gateway, scope)
+    except Refused as refusal:
+        if refusal.kind not in ("authentication", "permission"):
+            raise
+        await send_json(send, {"schema": 1, "signed_in": False, "has_cookie": False})
+        return
+    await send_json(send, {"schema": 1, "signed_in": True, "has_cookie": has_cookie})
+
+
+async def _session(gateway: Gateway, token: str) -> Caller | None:
+    kept = await gateway.shared.get(_name(token))
+    if not kept:
+        return None
+    found = orjson.loads(kept)
+    keys = {key.id: key for key in await read_keys(gateway.shared)}
+    if (key := keys.get(found["key_id"])) is not None and key.state(time.time()) != "active":
+        return None  # it was revoked, or has expired
+    return Caller(key_id=found["key_id"], name=found["name"], admin=True)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return header(scope["headers"], name) or ""
+
+
+def _name(token: str) -> str:
+    return f"dashboard/{hashlib.sha256(token.encode()).hexdigest()}"
+
+
+def _cookie(scope: Scope) -> str:
+    for part in _header(scope, b"cookie").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return ""
+
+
+def _set_cookie(scope: Scope, token: str, seconds: float) -> bytes:
+    is_secure = scope.get("scheme") == "https" or _header(scope, b"x-forwarded-proto") == "https"
+    return f"{COOKIE}={token}; Path=/; Max-Age={seconds:.0f}; HttpOnly; SameSite=Strict{'; Secure' if is_secure else ''}".encode()

@@ -1,0 +1,84 @@
+// The frame: pages by the address's #name, signing in, and refreshing.
+
+import { show as arena } from "./arena.js";
+import { show as decisions } from "./decisions.js";
+import { card, Failure, h, request } from "./dom.js";
+import { show as learning } from "./learning.js";
+import { show as overview } from "./overview.js";
+import { show as trials } from "./trials.js";
+
+const PAGES = { overview, decisions, learning, arena, trials };
+const REFRESH_MS = 10_000;
+const main = document.querySelector("main"), period = document.querySelector("#period");
+let turn = 0, timer = null;
+
+const page = () => (location.hash.slice(1) in PAGES ? location.hash.slice(1) : "overview");
+const say = (text) => { document.querySelector("#status").textContent = text; };
+
+function frame(signedIn) {
+  document.querySelector("nav").hidden = document.querySelector(".controls").hidden = !signedIn;
+  period.parentElement.hidden = page() !== "overview";
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${page()}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function login(message = "") {
+  clearTimeout(timer);
+  frame(false);
+  const field = h("input", { type: "password", name: "key", autocomplete: "current-password", required: true });
+  const problem = h("p", { class: "error", role: "alert" }, message);
+  const submit = async (event) => {
+    event.preventDefault();
+    try {
+      await request("/dashboard/login", { key: field.value });
+      document.querySelector("#logout").hidden = false;
+      await render();
+    } catch (error) { problem.textContent = error.message; field.select(); }
+  };
+  main.replaceChildren(h("div", { class: "login" }, card("Sign in", h("form", { onsubmit: submit }, h("label", {}, "Admin key", field), h("button", { class: "primary" }, "Sign in"), problem))));
+  field.focus();
+}
+
+async function render() {
+  clearTimeout(timer);
+  const mine = ++turn;
+  frame(true);
+  try {
+    const content = await PAGES[page()](period.value, render, say);
+    if (mine !== turn) return;
+    const busy = main.querySelector(":focus, details[open]");
+    if (!busy || main.dataset.page !== page()) main.replaceChildren(...content.filter(Boolean));
+    else keepState(content);
+    main.dataset.page = page();
+    if (page() === "overview" || page() === "trials" || page() === "learning") say(`Updated at ${new Date().toLocaleTimeString("en-GB")}.`);
+  } catch (error) {
+    if (mine !== turn) return;
+    if (error instanceof Failure && (error.status === 401 || error.status === 403)) return login(main.dataset.page ? "Your session has ended; sign in again." : "");
+    main.replaceChildren(card("The figures cannot be shown", h("p", { class: "error", role: "alert" }, error.message)));
+    if (!(error instanceof Failure)) throw error;
+  }
+  const next = main.querySelector("[data-left]") ? 200 : REFRESH_MS;
+  if (page() !== "arena") timer = setTimeout(() => (document.hidden ? null : render()), next);
+}
+
+// A refresh keeps open tables open, and the focus on the same control.
+function keepState(content) {
+  const all = (root) => [...root.querySelectorAll("a, button, select, input, summary, [tabindex]")];
+  const focused = all(main).indexOf(document.activeElement);
+  const opened = [...main.querySelectorAll("details")].map((each) => each.open);
+  main.replaceChildren(...content.filter(Boolean));
+  [...main.querySelectorAll("details")].forEach((each, place) => { each.open = opened[place] ?? false; });
+  if (focused >= 0) all(main)[focused]?.focus({ preventScroll: true });
+}
+
+addEventListener("hashchange", () => { delete main.dataset.page; say(""); main.focus({ preventScroll: true }); render(); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden && !document.querySelector(".login")) render(); });
+period.addEventListener("change", render);
+document.querySelector("#refresh").addEventListener("click", render);
+document.querySelector("#logout").addEventListener("click", async () => { await request("/dashboard/logout", {}); delete main.dataset.page; login(); });
+request("/dashboard/session").then((found) => {
+  document.querySelector("#logout").hidden = !found.has_cookie;
+  return found.signed_in ? render() : login();
+}).catch((error) => login(error.message));

@@ -1,0 +1,64 @@
+// The newest decisions, each with its explanation, its calls and its feedback.
+
+import { card, duration, h, moment, note, number, percent, request, table, usd } from "./dom.js";
+
+let open = null;
+
+const judgement = (each) => (each.over ? `${each.candidate} ${each.tie ? "ties with" : "beats"} ${each.over}` : percent(each.quality, 0)) + ` (${each.source})`;
+
+function served(decision) {
+  const answers = decision.calls.filter((call) => call.status === "ok");
+  return answers.length ? answers[answers.length - 1] : null;
+}
+
+function thumbs(decision, say) {
+  const send = (value) => async () => {
+    try {
+      const found = await request("/admin/feedback", { decision_id: decision.id, thumbs: value, source: "implicit:dashboard" });
+      say(`Recorded: ${found.id}.`);
+    } catch (error) { say(error.message); }
+  };
+  return h("p", { class: "row" }, "Was the answer good?", h("button", { type: "button", onclick: send("up") }, "Good"), h("button", { type: "button", onclick: send("down") }, "Bad"));
+}
+
+async function details(decision, say) {
+  const found = await request(`/admin/decisions/${encodeURIComponent(decision.id)}`);
+  const objectives = ["quality", "cost", "latency"];
+  return card(`Decision ${decision.id}`,
+    found.text ? h("pre", { class: "prompt" }, found.text) : note("The log keeps no prompts (store_text is off)."),
+    h("p", {}, found.why),
+    note(`Preference: ${objectives.map((name, place) => `${name} ${number(found.preference[place])}`).join(", ")}. Propensity ${found.propensity === null ? "unknown" : number(found.propensity)}.`),
+    table("The candidates as the router saw them", [
+      ["model", (each) => each.name],
+      ["quality", (each) => percent(each.quality)], ["cost", (each) => usd(each.cost_usd)], ["latency", (each) => duration(each.latency_ms)],
+      ["utility", (each) => number(each.utility)], ["expected reward", (each) => number(each.expected_reward)],
+      ...objectives.map((name) => [`from ${name}`, (each) => number(each.contributions[name])]),
+      ["not allowed", (each) => each.masked_why ?? "", "wrap"],
+    ], found.candidates, (each) => (each.name === found.candidate ? "chosen" : null)),
+    decision.calls.length ? table("Calls", [
+      ["model", (call) => call.candidate], ["status", (call) => call.status], ["cost", (call) => `${usd(call.cost_usd)} ${call.cost_source ? `(${call.cost_source})` : ""}`],
+      ["latency", (call) => duration(call.latency_ms)], ["first token", (call) => duration(call.first_token_ms)],
+      ["prompt tokens", (call) => call.prompt_tokens ?? "–"], ["cached", (call) => call.cached_tokens ?? "–"], ["output tokens", (call) => call.output_tokens ?? "–"],
+    ], decision.calls) : note("No calls are recorded."),
+    decision.feedback.length ? note(`Feedback: ${decision.feedback.map(judgement).join("; ")}`) : null,
+    thumbs(decision, say));
+}
+
+export async function show(period, again, say) {
+  const { decisions } = await request("/admin/decisions?limit=50");
+  const place = h("div", {});
+  const toggle = async (decision) => {
+    open = decision.id;
+    try { place.replaceChildren(await details(decision, say)); } catch (error) { place.replaceChildren(h("p", { class: "error" }, error.message)); }
+  };
+  const select = async (decision) => { await toggle(decision); place.firstChild.setAttribute("tabindex", "-1"); place.firstChild.focus(); place.scrollIntoView({ block: "nearest" }); };
+  const kept = decisions.find((decision) => decision.id === open);
+  if (kept) await toggle(kept);
+  const list = card("Recent decisions", decisions.length ? table("The newest first; choose one for its explanation.", [
+    ["time", (each) => h("button", { type: "button", class: "link", onclick: () => select(each), "aria-label": `Explain the decision of ${moment(each.time)} for ${each.candidate}` }, moment(each.time))],
+    ["chosen", (each) => each.candidate, "left"], ["served", (each) => served(each)?.candidate ?? "–", "left"], ["router", (each) => each.router, "left"],
+    ["propensity", (each) => number(each.propensity)], ["cost", (each) => usd(served(each)?.cost_usd)], ["latency", (each) => duration(served(each)?.latency_ms)],
+    ["feedback", (each) => each.feedback.map(judgement).join("; ") || "–", "left"], ["prompt", (each) => (each.text ? each.text.slice(0, 120) : "–"), "wrap"],
+  ], decisions) : note("No decisions yet. Send a request to /v1/chat/completions with model aamc/auto."));
+  return [place, list];
+}

@@ -1,0 +1,87 @@
+// Traffic, cost and saving, latency and quality.
+
+import { interval, legend, lines, nameColours, stackedBars } from "./charts.js";
+import { card, duration, h, moment, note, percent, request, table, usd, whole } from "./dom.js";
+
+let baseline = "";
+
+function tile(name, figure, about, kind = "") {
+  return h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, h("div", { class: `figure ${kind}` }, figure), h("div", { class: "about" }, about)));
+}
+
+function tiles(found) {
+  const { cost } = found, answers = found.candidates.reduce((sum, each) => sum + each.answers, 0), failed = found.candidates.reduce((sum, each) => sum + each.failed, 0);
+  const judged = found.candidates.reduce((sum, each) => sum + (each.quality?.n ?? 0), 0);
+  const mean = judged ? found.candidates.reduce((sum, each) => sum + (each.quality ? each.quality.n * each.quality.mean : 0), 0) / judged : null;
+  const unknown = [cost.unknown ? `${whole(cost.unknown)} calls of unknown cost` : "", cost.estimated ? `${whole(cost.estimated)} estimated` : ""].filter(Boolean).join(", ");
+  const saved = cost.saved_usd, kind = saved > 0 ? "good" : saved < 0 ? "bad" : "";
+  return h("dl", { class: "tiles" },
+    tile("Decisions", whole(found.decisions), `${whole(answers)} answers, ${whole(failed)} failed calls`),
+    tile("Cost", usd(cost.total_usd), unknown || "of all calls and decisions"),
+    tile("Saved", saved === null ? "–" : usd(saved), saved === null ? "no answers of known cost and tokens yet" : `${percent(cost.saved_share)} of always using ${cost.baseline} (n = ${whole(cost.compared)})`, kind),
+    tile("Cost of routing", usd(cost.routing_usd), `deciding ${usd(cost.deciding_usd)}, calls that did not serve ${usd(cost.extra_calls_usd)}`),
+    tile("Quality", mean === null ? "–" : percent(mean), judged ? `by explicit feedback (n = ${whole(judged)})` : "no explicit feedback yet"),
+    tile("Fallbacks", percent(answers ? found.fell_back / answers : null), `${whole(found.fell_back)} answers of another model than the chosen one`));
+}
+
+function qualityCell(quality) {
+  if (!quality) return "–";
+  const [low, high] = quality.ci95, text = `${percent(quality.mean)}, 95% interval ${percent(low)} to ${percent(high)}, n = ${quality.n}`;
+  return [interval(quality.mean, quality.ci95, text), `${percent(quality.mean)} (${percent(low, 0)}–${percent(high, 0)}), n = ${whole(quality.n)}`];
+}
+
+function models(found) {
+  const answers = found.candidates.reduce((sum, each) => sum + (each.answers || each.chosen), 0);
+  return card("Models", table("Answers and cost by model", [
+    ["model", (each) => each.name],
+    ["answers", (each) => whole(each.answers)],
+    ["share", (each) => percent(answers ? (each.answers || each.chosen) / answers : null)],
+    ["failed calls", (each) => `${whole(each.failed)} (${percent(each.failure_rate)})`],
+    ["cost", (each) => usd(each.cost_usd + each.extra_usd)],
+    ["an answer", (each) => usd(each.mean_cost_usd)],
+    ["unknown costs", (each) => whole(each.unknown_costs)],
+  ], found.candidates));
+}
+
+function latency(found) {
+  const shown = (of, name) => [name, (each) => duration(each[of][name])];
+  return card("Latency", table("Percentiles of the time until the whole answer, and of the first token, to within 2.5%", [
+    ["model", (each) => each.name],
+    ...["p50", "p90", "p95", "p99"].map((name) => shown("latency_ms", name)),
+    ["first token p50", (each) => duration(each.first_token_ms.p50)],
+    ["p95", (each) => duration(each.first_token_ms.p95)],
+  ], found.candidates));
+}
+
+function quality(found) {
+  return card("Quality", table("From feedback, with the 95% interval (Wilson) and the number of judgements", [
+    ["model", (each) => each.name],
+    ["explicit", (each) => qualityCell(each.quality), "left"],
+    ["inferred", (each) => qualityCell(each.implicit_quality), "left"],
+    ["comparisons won", (each) => (each.comparisons ? `${each.wins} of ${whole(each.comparisons)}` : "–")],
+  ], found.candidates));
+}
+
+function costs(found, label, again) {
+  const { cost } = found;
+  const choice = h("select", { onchange: (event) => { baseline = event.target.value; again(); } }, h("option", { value: "" }, "the best model"), found.baselines.map((name) => h("option", { value: name, selected: name === baseline }, name)));
+  const parts = found.parts;
+  let spent = 0, other = 0;
+  const actual = parts.map((part) => (spent += part.total_usd)), always = parts.map((part) => (other += part.baseline_usd ?? 0));
+  return card("Cost and saving",
+    h("label", {}, "Compared with always using ", choice),
+    note(cost.baseline ? `${cost.baseline}: ${cost.baseline_why}. The same tokens at its list prices cost ${usd(cost.baseline_usd)}; the saving is net of what routing cost.` : cost.baseline_why),
+    parts.length ? lines("Cost since the begin of the period, in USD", parts.map((part) => part.begin), [["routed", actual, 0, false], ...(cost.baseline ? [[`always ${cost.baseline}`, always, 1, true]] : [])], usd, label) : note("No decisions in this period."));
+}
+
+export async function show(period, again) {
+  const found = await request(`/admin/overview?period=${period}&baseline=${encodeURIComponent(baseline)}`);
+  const names = found.candidates.map((each) => each.name);
+  nameColours([...new Set([...found.baselines, ...names])].sort());
+  const shown = names.filter((name) => found.parts.some((part) => part.answers[name]));
+  const label = (time) => (period === "hour" || period === "day" ? moment(time, false) : new Date(1000 * time).toLocaleDateString("en-GB", { day: "2-digit", month: "short", timeZone: "UTC" }));
+  const traffic = card("Traffic by model", legend(shown), found.parts.length ? stackedBars("Answers by model", found.parts, shown, (part, name) => part.answers[name] ?? 0, (value) => whole(value), label) : note("No decisions in this period."));
+  const since = found.is_whole || !found.since ? null : note(`The log is longer: these figures begin with the decisions of ${moment(found.since)}.`);
+  const left = found.left ? h("p", { class: "note", "data-left": found.left }, `The log is being read: ${whole(found.left)} entries are left.`) : null;
+  return [left, tiles(found), h("div", { class: "pair" }, traffic, costs(found, label, again)), models(found), h("div", { class: "pair" }, latency(found), quality(found)), since];
+}

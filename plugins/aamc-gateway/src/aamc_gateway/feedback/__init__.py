@@ -1,0 +1,1 @@
+"""Feedback on decisions: what clients send, and what the gateway infers from how they go on."""

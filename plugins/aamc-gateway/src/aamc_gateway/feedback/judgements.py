@@ -1,0 +1,118 @@
+"""``POST /v1/feedback``: a judgement of a decision, in the log before the answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from aamc_gateway.server.interfaces import Caller, Refused
+from aamc_sdk.errors import ConflictError, DataError, UnknownDecisionError, nearest, one_of
+from aamc_sdk.types import Record
+
+if TYPE_CHECKING:
+    from aamc_sdk import MetaController
+
+THUMBS = {"up": 1.0, "down": 0.0}
+THUMBS_SOURCE = "implicit:thumbs"
+"""The source of thumbs events: a click is no considered judgement, so it counts only where there is no explicit one."""
+FIELDS = (
+    "decision_id",
+    "quality",
+    "over",
+    "tie",
+    "thumbs",
+    "candidate",
+    "confidence",
+    "source",
+    "revision",
+    "id",
+    "cost_usd",
+    "latency_ms",
+    "output_tokens",
+)
+ADMIN_FIELDS = ("weight",)
+_FIRST_REVISION = 1_735_689_600_000
+"""The begin of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then."""
+_FIGURES = ("cost_usd", "latency_ms", "output_tokens")
+
+
+def read_judgement(body: Any, caller: Caller) -> dict[str, Any]:
+    """Return the fields of a judgement, as :meth:`aamc_sdk.MetaController.feedback` takes them.
+
+    Raises:
+        DataError: A field is unknown, missing, or contradicts another one.
+        Refused: The caller may not give a field.
+    """
+    if not isinstance(body, Mapping):
+        raise DataError(f'the body must be a JSON object such as {{"decision_id": "...", "quality": 1}}, not {body!r:.80}')
+    for name in body:
+        if name in ADMIN_FIELDS and not caller.admin:
+            raise Refused(f"{name!r} in feedback needs an admin key; leave it out", status=403, kind="permission")
+        if name not in (*FIELDS, *ADMIN_FIELDS):
+            raise DataError(f"feedback has no field {name!r}{nearest(str(name), FIELDS)} (it has {one_of(FIELDS)})")
+    given = {name: value for name, value in body.items() if value is not None}
+    if not isinstance(given.get("decision_id"), str) or not given["decision_id"]:
+        found = given.get("decision_id")
+        raise DataError(f"decision_id must be the id in the answer's header x-aamc-decision-id, not {found!r:.80}")
+    if "thumbs" in given:
+        return _thumbs(given)
+    if "quality" not in given and "over" not in given and not any(name in given for name in _FIGURES):
+        raise DataError("feedback must give quality (from 0 to 1), over (the candidate that was beaten), or thumbs (up or down)")
+    return given
+
+
+def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
+    if "quality" in given or "over" in given:
+        raise DataError("feedback must give thumbs, quality or over, not several of them")
+    thumbs = given.pop("thumbs")
+    if not isinstance(thumbs, str) or thumbs not in THUMBS:
+        raise DataError(f"thumbs must be up or down, not {thumbs!r:.80}")
+    source = str(given.get("source", THUMBS_SOURCE))
+    given["source"] = source if source.startswith("implicit") else f"implicit:{source}"
+    return {**given, "quality": THUMBS[thumbs], "thumbs": thumbs}
+
+
+def check_tenant(record: Record | None, caller: Caller) -> None:
+    """Check that a decision is the caller's to judge.
+
+    Raises:
+        Refused: It belongs to another tenant.
+    """
+    if record is not None and not caller.admin and caller.tenant is not None and record.query.tenant != caller.tenant:
+        raise Refused(
+            f"decision {record.decision.id!r} is of another tenant; send the feedback with that tenant's key", status=403, kind="permission"
+        )
+
+
+def add_judgement(controller: MetaController, body: Any, caller: Caller) -> dict[str, Any]:
+    """Record a judgement; return the document of ``aamc feedback add --json``. It is in the log when this returns.
+
+    The same judgement again changes nothing. Another one of the same source needs a higher ``revision``; thumbs get one by the clock, so that the
+    last click counts.
+
+    Raises:
+        DataError: A field cannot be used.
+        Refused: The decision is of another tenant, or the log has another judgement of that source.
+        StoreError: The log cannot be written.
+    """
+    given = read_judgement(body, caller)
+    thumbs, decision_id = given.pop("thumbs", None), given.pop("decision_id")
+    record = _record(controller, decision_id)
+    check_tenant(record, caller)
+    if thumbs is not None and "revision" not in given:
+        given["revision"] = time.time_ns() // 1_000_000 - _FIRST_REVISION
+    try:
+        new = controller.feedback(decision_id, **given)
+    except ConflictError as error:
+        raise Refused(str(error), status=409, kind="request") from error
+    feedback_id = given.get("id", f"{decision_id}/{given.get('source', 'explicit')}")
+    return {"schema": 1, "id": feedback_id, "decision_id": decision_id, "new": new, "waits": record is None}
+
+
+def _record(controller: MetaController, decision_id: str) -> Record | None:
+    """Return a decision's record; None if the log does not have it yet."""
+    try:
+        return controller.store.record(decision_id)
+    except UnknownDecisionError:
+        return None

@@ -1,0 +1,1 @@
+"""Forwarding requests: decision, calls with fallback, streams and the ledger."""

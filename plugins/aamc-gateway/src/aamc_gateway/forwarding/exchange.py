@@ -1,0 +1,311 @@
+"""One request on its way: decision, calls, cost, and what is told about them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved
+from aamc_gateway.forwarding.origins import Origin, find_origin
+from aamc_gateway.forwarding.served_requests import served_request
+from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
+from aamc_gateway.observe.outcomes import Call as SeenCall
+from aamc_gateway.requests.ask import Ask
+from aamc_sdk import Attempt, Decision
+from aamc_sdk.errors import NoCandidateError, ProviderError
+from aamc_sdk.interfaces import Usage
+from aamc_sdk.serving import price
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.admission import Admission
+    from aamc_gateway.server.gateway import Gateway
+    from aamc_sdk.serving import Call
+
+HeaderList = list[tuple[bytes, bytes]]
+
+
+class Exchange:
+    """One request on its way.
+
+    Args:
+        gateway: The gateway.
+        ask: The request.
+        route: The path of its route.
+
+    Attributes:
+        decision: The decision, once :meth:`decide` has returned.
+        record: The decision with what it was made from.
+        served: What metrics and logs see.
+    """
+
+    def __init__(self, gateway: Gateway, ask: Ask, route: str) -> None:
+        self.gateway, self.ask = gateway, ask
+        self.served = served_request(ask, route)
+        self.decision: Decision | None = None
+        self.record: Record | None = None
+        self._committed: asyncio.Future[Decision] | None = None
+        self._admission: Admission | None = None
+        self._origin = Origin()
+        self._failures: list[tuple[ProviderError, bool]] = []
+        self._max_costs: dict[str, float] = {}
+        self._allowed: Sequence[str] = ()
+        self._full: Mapping[str, float] = {}
+        self._spent_usd = 0.0
+        self._ended = False
+
+    async def decide(self) -> None:
+        """Admit the request and choose a candidate; the decision's commit goes on meanwhile, unless the last one failed.
+
+        Raises:
+            AamcError: The request is refused, nothing can be chosen, or the log still cannot be written.
+        """
+        gateway, ask = self.gateway, self.ask
+        names = gateway.upstreams.capable(ask.api)
+        if ask.caller.models:
+            names = [name for name in names if ask.caller.may_use(name)]
+        if ask.mode != "model":
+            full = await gateway.access.full()
+            if full:
+                self._full = {name: full[name] for name in names if name in full}
+                if self._full and len(self._full) == len(names):
+                    raise unavailable(gateway, self._full)
+                names = [name for name in names if name not in full]
+            names = self.participants(names)
+        await self._admit(names)
+        admission = self._admission
+        assert admission is not None
+        self._allowed = names
+        if admission.budget_usd != math.inf:
+            self._allowed = [name for name in names if admission.fits(self._max_costs[name])] or names
+        if ask.foreign_state or ask.turns > 1:
+            self._origin = await find_origin(gateway, ask, names)
+        self.served.decision_began = time.time()
+        try:
+            self.decision, self._committed = await self._decide()
+        except NoCandidateError as error:
+            later = [name for name, reasons in error.reasons.items() if reasons <= PASSING and (name in self._allowed or name in self._full)]
+            if not later:
+                raise
+            raise unavailable(gateway, {name: self._full.get(name) for name in later}) from error
+        self.served.decision_id, self.served.decision_ended = self.decision.id, time.time()
+        self._spent_usd += float(self.decision.notes.get("spent_usd") or 0.0)
+        gateway.metrics.decided(max(0.0, self.served.decision_ended - self.served.decision_began))  # the clock may have been set
+        if gateway.log_watch.is_suspect:  # no candidate is paid for an answer that may not be given
+            await self.commit()
+
+    async def _admit(self, names: Sequence[str]) -> None:
+        ask, upstreams = self.ask, self.gateway.upstreams
+        prompt = ask.query.prompt_tokens or ask.body_bytes // CHARACTERS_PER_TOKEN
+        output = (ask.max_tokens or self.gateway.settings.limits.output_tokens) * ask.answers
+        if ask.priced == "tokens":
+            costs = {name: upstreams[name].max_cost_usd(prompt, output, hour=ask.caches_for_an_hour) for name in names}
+        else:
+            prompt = output = 0
+            costs = dict.fromkeys(names, 0.0 if ask.priced == "nothing" else math.nan)
+        self._max_costs = costs
+        if ask.mode == "model":
+            costs = {ask.model: costs.get(ask.model, math.nan)}
+        self._admission = await self.gateway.access.admit(
+            ask.caller,
+            max_cost_usd=self.max_cost_usd(costs),
+            least_cost_usd=self.least_cost_usd(costs),
+            tokens=prompt + output,
+            user=ask.query.user,
+        )
+
+    def max_cost_usd(self, costs: Mapping[str, float]) -> float:
+        """Return the maximum cost of the request, by the maximum cost of an answer of each candidate."""
+        return max(costs.values(), default=math.nan)
+
+    def least_cost_usd(self, costs: Mapping[str, float]) -> float:
+        """Return a cost that is enough for some answer, by the maximum cost of an answer of each candidate."""
+        return min(costs.values(), default=math.nan)
+
+    def participants(self, names: Sequence[str]) -> Sequence[str]:
+        """Return the candidates that may be called for the request, of those that can answer it."""
+        return names
+
+    async def _decide(self) -> tuple[Decision, asyncio.Future[Decision]]:
+        ask, forced = self.ask, self._forced()
+        try:
+            return await self._start([forced] if forced is not None else self._allowed, forced is not None)
+        except NoCandidateError:
+            if forced is None or ask.mode == "model" or not self._origin.movable:
+                raise
+            return await self._start(self._allowed, False)  # such as a conversation that has grown beyond the window of its candidate
+
+    async def _start(self, allowed: Sequence[str], forced: bool) -> tuple[Decision, asyncio.Future[Decision]]:
+        gateway, ask = self.gateway, self.ask
+        query, last = ask.query, self._origin.candidate
+        if last is not None and self._origin.is_cached:
+            query = gateway.with_cache(query, last)
+        started = await gateway.controller.start_route(
+            query,
+            ask.preference,
+            unavailable=gateway.others(allowed),
+            state=gateway.pool_state(forced=forced),
+            budget_usd=None if forced else ask.budget_usd,
+            quality_floor=None if forced else ask.quality_floor,
+        )
+        self.record = started.record
+        return started.decision, started.committed
+
+    def _forced(self) -> str | None:
+        """Return the only candidate that may be chosen; None where the router chooses."""
+        ask = self.ask
+        if ask.mode == "model":
+            return ask.model
+        if self._origin.ties and self._origin.candidate in self._allowed:
+            return self._origin.candidate
+        if ask.side_request and self._allowed:
+            known = {name: cost for name, cost in self._max_costs.items() if name in self._allowed and not math.isnan(cost)}
+            return min(known, key=lambda name: known[name]) if known else None
+        return None
+
+    def choices(self) -> Iterator[tuple[Upstream, Strip]]:
+        """Yield the candidates to call, and which state of another candidate is taken out of the request for it."""
+        assert self.decision is not None
+        yield self._choice(self.decision.candidate)
+        for name in self._fallbacks()[: self.gateway.settings.limits.fallbacks]:
+            yield self._choice(name)
+
+    def _choice(self, name: str) -> tuple[Upstream, Strip]:
+        ask, origin = self.ask, self._origin.candidate
+        if not ask.foreign_state:
+            return self.gateway.upstreams[name], ""
+        moved = name != origin and not (origin is None and ask.mode == "model")
+        mixed = self._origin.mixed or "unsigned_thinking" in ask.foreign_state
+        return self.gateway.upstreams[name], "all" if moved else "earlier" if mixed else ""
+
+    def _fallbacks(self) -> list[str]:
+        """Return the candidates to call after the chosen one, the best first."""
+        decision = self.decision
+        assert decision is not None
+        if self.ask.mode == "model" or not self._origin.movable:
+            return []
+        ranked = decision.utilities if len(decision.utilities) > 1 else self._by_cost()
+        return sorted((name for name in ranked if name != decision.candidate and name in self._allowed), key=lambda name: -ranked[name])
+
+    def _by_cost(self) -> dict[str, float]:
+        """Return a rank of the candidates where the router has none: the expensive ones first, or the cheap ones for side requests."""
+        sign = -1.0 if self.ask.side_request else 1.0
+        return {name: sign * (0.0 if math.isnan(cost) else cost) for name, cost in self._max_costs.items()}
+
+    async def begin(self, upstream: Upstream) -> Call:
+        """Return the block around a call of a candidate.
+
+        Raises:
+            ProviderError: The candidate is over its own limits.
+        """
+        assert self._admission is not None
+        assert self.decision is not None
+        await self.gateway.use(self._admission, upstream.name, self._max_costs.get(upstream.name, math.nan))
+        self.served.calls.append(SeenCall(upstream.name, time.time(), provider=upstream.provider_name))
+        return self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
+
+    async def _record(self, attempt: Attempt) -> None:
+        self.gateway.controller.add_attempt(attempt)
+
+    def bill(
+        self, call: Call, upstream: Upstream, prepared: Prepared, reported: Usage | None, cost_usd: float, text_bytes: int, *, finished: bool
+    ) -> None:
+        """Set usage and cost of a call: as reported, else estimated; nothing where nothing came."""
+        if not finished and not text_bytes and (reported is None or reported.prompt_tokens is None):
+            return
+        body = prepared.request.body
+        usage, estimated = self.gateway.ledger.usage(upstream.name, body if isinstance(body, dict) else {}, text_bytes, reported, finished=finished)
+        call.usage = usage
+        if finished and not math.isnan(cost_usd):
+            call.cost_usd = cost_usd
+        elif estimated:
+            call.cost_source = "estimated"
+
+    def charge(self, call: Call, upstream: Upstream, error: ProviderError | None = None, *, own_dialect: bool = True) -> None:
+        """Add the cost of a call that has ended, and its error to those of the request."""
+        seen = self.served.calls[-1] if self.served.calls else SeenCall(upstream.name, time.time())
+        seen.ended = time.time()
+        if not math.isnan(call.cost_usd):
+            self._spent_usd += call.cost_usd
+        if error is not None:
+            self.failed(upstream, error, own_dialect=own_dialect)
+            seen.error_kind, seen.status = error.kind, error.status
+            return
+        self.served.candidate, self.served.usage, self.served.cost_source = upstream.name, call.usage, call.cost_source
+        self.served.cost_usd = self._spent_usd if not math.isnan(call.cost_usd) else math.nan
+        self.served.saved_usd = price(self.gateway.best.candidate, call.usage)[0] - self.served.cost_usd
+
+    def failed(self, upstream: Upstream, error: ProviderError, *, own_dialect: bool) -> None:
+        """Note that a candidate could not answer."""
+        self._failures.append((error, own_dialect))
+        self.gateway.metrics.fallback(upstream.name, error.kind)
+
+    def unserved(self) -> UnservedError:
+        """Return the error of a request that no candidate answered."""
+        return unserved(self._failures) if self._failures else UnservedError("no candidate may answer this request", 503, "server")
+
+    async def commit(self) -> Decision:
+        """Wait until the decision is durable, and return it as it is in the log.
+
+        Raises:
+            StoreError: The log refused it.
+        """
+        assert self._committed is not None
+        self.decision = await self.gateway.log_watch.wait(self._committed)
+        return self.decision
+
+    def headers(self, upstream: Upstream | None, prepared: Prepared | None) -> HeaderList:
+        """Return the headers that say what happened; without a candidate, those of a stream that begins before one has answered."""
+        decision = self.decision
+        assert decision is not None
+        found: HeaderList = [(b"x-aamc-decision-id", decision.id.encode())]
+        if upstream is not None:
+            found.append((b"x-aamc-model", upstream.name.encode(errors="replace")))
+        if not math.isnan(decision.propensity):
+            found.append((b"x-aamc-propensity", f"{decision.propensity:.6g}".encode()))
+        if prepared is not None and prepared.dropped:
+            found.append((b"x-aamc-dropped", ", ".join(prepared.dropped).encode("ascii", errors="replace")))
+        return found
+
+    def document(self, prepared: Prepared | None) -> dict[str, Any]:
+        """Return the ``aamc`` object of a stream's last event."""
+        decision, served = self.decision, self.served
+        assert decision is not None
+        found: dict[str, Any] = {"decision_id": decision.id, "model": served.candidate}
+        if not math.isnan(decision.propensity):
+            found["propensity"] = decision.propensity
+        found["cost_usd"] = None if math.isnan(served.cost_usd) else served.cost_usd
+        found["cost_source"] = served.cost_source
+        if prepared is not None and prepared.dropped:
+            found["dropped"] = list(prepared.dropped)
+        return found
+
+    async def remember(self, upstream: Upstream, response_id: str | None = None) -> None:
+        """Remember the candidate that answered the conversation."""
+        ask, sessions, origin = self.ask, self.gateway.sessions, self._origin
+        mixed = origin.mixed or origin.candidate not in (None, upstream.name)
+        if ask.session is not None:
+            await sessions.note(ask.session, upstream.name, mixed)
+        if response_id is not None:
+            await sessions.note(f"{ask.scope}response/{response_id}", upstream.name, mixed)
+        if ask.mode == "route" and self.decision is not None:
+            inferred = self.gateway.signals.observe(ask, self.decision, time.time())
+            if inferred is not None:
+                await asyncio.to_thread(self.gateway.controller.feedback_batch, [inferred])
+
+    def end(self, status: int, error_kind: str = "") -> None:
+        """Settle the budget and tell metrics and logs; a second call does nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        served, usage = self.served, self.served.usage
+        served.status, served.error_kind, served.ended = status, error_kind, time.time()
+        if math.isnan(served.cost_usd) and (error_kind or status >= 400):
+            served.cost_usd = self._spent_usd
+        if self._admission is not None:
+            counted = (usage.prompt_tokens or 0) + (usage.output_tokens or 0)
+            self._admission.settle(served.cost_usd, counted or (0 if error_kind else None))
+        self.gateway.metrics.served(served)

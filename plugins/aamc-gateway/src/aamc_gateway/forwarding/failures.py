@@ -1,0 +1,81 @@
+"""Errors of requests that no candidate answered."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aamc_models.dialects import json_object
+
+from aamc_gateway.access.refusals import Refused
+from aamc_sdk.errors import AamcError, ProviderError
+
+if TYPE_CHECKING:
+    from aamc_gateway.server.gateway import Gateway
+
+_STATUSES = {"connection": 502, "timeout": 504, "rate_limit": 429, "server": 502, "protocol": 502, "authentication": 502, "request": 400}
+PASSING = frozenset(("unavailable", "rate limit"))
+"""Reasons that mask a candidate for some time only."""
+_FINAL = ("request", "rate_limit", "timeout")
+"""Kinds that tell the client more than the others, in this order."""
+
+
+class UnservedError(AamcError):
+    """Raised when every candidate that may answer has failed.
+
+    Attributes:
+        status: The HTTP status.
+        kind: As of :class:`aamc_sdk.errors.ProviderError`.
+        retry_after_s: Time in seconds after which the request may succeed; None if unknown.
+        body: An upstream's own error in the client's dialect; None to make one from the message.
+    """
+
+    def __init__(self, message: str, status: int, kind: str, retry_after_s: float | None = None, body: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.retry_after_s, self.body = status, kind, retry_after_s, body
+
+
+def unserved(failures: Sequence[tuple[ProviderError, bool]]) -> UnservedError:
+    """Return the error of a request by the errors of its calls.
+
+    Args:
+        failures: Each call's error, and whether it was made in the client's dialect, so that the client understands the upstream's own error.
+    """
+    errors = [error for error, _ in failures]
+    telling = next((error for kind in _FINAL for error in errors if error.kind == kind), errors[-1])
+    own_dialect = dict(failures)[telling]
+    refused = telling.kind == "request"
+    status = _status_of(telling)
+    if status in (401, 403, 407):  # the client would take it for its own key
+        status = 502
+    waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
+    message = str(telling) if len(errors) == 1 else f"no candidate answered: {'; '.join(dict.fromkeys(map(str, errors)))}"
+    body = json_object(telling.body) if own_dialect and refused else None
+    is_error = body is not None and isinstance(body.get("error"), dict)
+    return UnservedError(message, status, telling.kind, min(waits) if waits else None, body if is_error else None)
+
+
+def _status_of(error: ProviderError) -> int:
+    if error.kind == "request" and error.status is not None and 400 <= error.status < 500:
+        return error.status
+    if error.kind == "server" and error.status is None and error.retry_after_s is not None:  # nobody was called: the servers rest
+        return 503
+    return _STATUSES.get(error.kind, 502)
+
+
+def unavailable(gateway: Gateway, until: Mapping[str, float | None]) -> Refused:
+    """Return the refusal of a request that some candidates may answer later.
+
+    Args:
+        gateway: The gateway.
+        until: When each may have something left of its own limits, in seconds since the epoch; None for one whose endpoint cannot be called now.
+    """
+    now = time.time()
+    endpoints = {name: gateway.upstreams[name].retry_after_s for name, end in until.items() if end is None}
+    waits = [*endpoints.values(), *(end - now for end in until.values() if end is not None)]
+    known = [wait for wait in waits if wait is not None and math.isfinite(wait)]
+    whys = {name: "rests after failures or is over its rate limit" if end is None else "is over a limit of its own" for name, end in until.items()}
+    message = f"no candidate can answer now: {', '.join(f'{name} {why}' for name, why in whys.items())}; try again later"
+    return Refused(message, status=503, kind="unavailable", retry_after_s=max(1.0, min(known)) if known else None)

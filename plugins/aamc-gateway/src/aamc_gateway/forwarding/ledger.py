@@ -1,0 +1,114 @@
+"""The ledger: tokens and costs of calls, estimated from bytes where a server does not report them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import orjson
+
+from aamc_sdk.interfaces import Usage
+from aamc_sdk.types import CHARACTERS_PER_TOKEN
+
+_PROMPT_FIELDS = ("messages", "input", "prompt", "system", "instructions", "tools")
+_LEARNED_BYTES = 200_000
+"""Maximum size of a prompt that the ratio is learned from: measuring a larger one takes long."""
+_DECAY = 0.98
+_PRIOR_TOKENS = 200.0
+_OPAQUE = 4000
+"""Length of a text without spaces above which it is no text, but an image."""
+
+
+class Ratio:
+    """Bytes per token, a decaying mean that begins at 4."""
+
+    def __init__(self) -> None:
+        self._bytes, self._tokens = CHARACTERS_PER_TOKEN * _PRIOR_TOKENS, _PRIOR_TOKENS
+
+    def learn(self, size: int, tokens: int) -> None:
+        """Take a counted text into the mean."""
+        self._bytes, self._tokens = _DECAY * self._bytes + size, _DECAY * self._tokens + tokens
+
+    def tokens(self, size: int) -> int:
+        """Return the estimated tokens of a text."""
+        return math.ceil(size * self._tokens / self._bytes) if self._bytes > 0 else 0
+
+
+class Ledger:
+    """Learns each model's ratio of bytes to tokens from calls with usage, and estimates the usage of others."""
+
+    def __init__(self) -> None:
+        self._prompts: dict[str, Ratio] = {}
+        self._answers: dict[str, Ratio] = {}
+
+    def usage(self, candidate: str, body: Mapping[str, Any], text_bytes: int, reported: Usage | None, *, finished: bool) -> tuple[Usage, bool]:
+        """Return the tokens of a call, and whether they are estimated.
+
+        Args:
+            candidate: The candidate's name.
+            body: The request.
+            text_bytes: Bytes of the answer's text, reasoning and tool arguments that came.
+            reported: The tokens that the server has reported so far; None for none.
+            finished: Whether the answer has come to its end: before it, reported tokens of the answer are no final figure.
+        """
+        reported = reported or Usage()
+        if reported.prompt_tokens is not None and reported.output_tokens is not None and finished:
+            self._learn(candidate, body, text_bytes, reported)
+            return reported, False
+        prompt, output = reported.prompt_tokens, reported.output_tokens
+        if prompt is None:
+            prompt = self._prompts.setdefault(candidate, Ratio()).tokens(prompt_bytes(body))
+        if output is None or not finished:
+            output = max(output or 0, self._answers.setdefault(candidate, Ratio()).tokens(text_bytes))
+        return attrs.evolve(reported, prompt_tokens=prompt, output_tokens=output), True
+
+    def _learn(self, candidate: str, body: Mapping[str, Any], text_bytes: int, usage: Usage) -> None:
+        prompt, output = usage.prompt_tokens or 0, usage.output_tokens or 0
+        if prompt and prompt * CHARACTERS_PER_TOKEN < _LEARNED_BYTES:
+            self._prompts.setdefault(candidate, Ratio()).learn(prompt_bytes(body), prompt)
+        if output and text_bytes:
+            self._answers.setdefault(candidate, Ratio()).learn(text_bytes, output)
+
+
+def prompt_bytes(body: Mapping[str, Any]) -> int:
+    """Return the bytes of a request's prompt: the same for a streamed request and one that is not. Images do not count."""
+    return sum(_bytes(body[name]) for name in _PROMPT_FIELDS if name in body)
+
+
+def _bytes(value: Any) -> int:
+    text = orjson.dumps(value)
+    return len(text) if len(text) < _OPAQUE else _text_bytes(value)
+
+
+def _text_bytes(value: Any) -> int:
+    """Return the bytes of the texts in a value, without images."""
+    size, waiting = 0, [value]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, dict):
+            waiting += inner.values()
+            size += 4 * len(inner)
+        elif isinstance(inner, list):
+            waiting += inner
+        elif isinstance(inner, str):
+            opaque = len(inner) > _OPAQUE and " " not in inner[:_OPAQUE]
+            size += 0 if opaque else len(inner) if inner.isascii() else len(inner.encode(errors="replace"))
+    return size
+
+
+def answer_bytes(answer: Mapping[str, Any]) -> int:
+    """Return the bytes of text, reasoning and tool calls in a chat completion, as a stream of it would bring them."""
+    size = 0
+    for choice in answer.get("choices") or ():
+        message = choice.get("message") or {}
+        for name in ("content", "reasoning_content", "reasoning", "refusal"):
+            text = message.get(name)
+            size += len(text.encode(errors="replace")) if isinstance(text, str) else 0
+        for call in message.get("tool_calls") or ():
+            function = call.get("function") or {}
+            size += sum(len(str(function.get(part) or "").encode(errors="replace")) for part in ("name", "arguments"))
+        text = choice.get("text")
+        size += len(text.encode(errors="replace")) if isinstance(text, str) else 0
+    return size

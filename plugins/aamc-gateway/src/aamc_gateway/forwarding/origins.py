@@ -1,0 +1,76 @@
+"""The candidate that a conversation belongs to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import attrs
+
+from aamc_gateway.requests.sessions import Answered
+from aamc_gateway.server.interfaces import Refused
+
+if TYPE_CHECKING:
+    from aamc_gateway.requests.ask import Ask
+    from aamc_gateway.server.gateway import Gateway
+
+UNMOVABLE = frozenset(("previous_response_id", "item_reference", "container"))
+"""State that is a part of the conversation: without it, another candidate would miss what was said."""
+
+
+@attrs.frozen
+class Origin:
+    """Where a conversation comes from.
+
+    Attributes:
+        candidate: The candidate that answered last; None if unknown.
+        is_cached: Whether it is expected to hold the prompt in its cache.
+        ties: Whether the conversation stays on it.
+        movable: Whether another candidate may continue the conversation.
+        mixed: Whether another candidate has answered before it.
+    """
+
+    candidate: str | None = None
+    is_cached: bool = False
+    ties: bool = False
+    movable: bool = True
+    mixed: bool = False
+
+
+async def find_origin(gateway: Gateway, ask: Ask, names: Collection[str]) -> Origin:
+    """Return where a conversation comes from.
+
+    Args:
+        gateway: The gateway.
+        ask: The request.
+        names: The candidates that can answer it.
+
+    Raises:
+        Refused: The request continues an answer that the gateway does not know.
+    """
+    fixed = bool(ask.foreign_state & UNMOVABLE)
+    previous = ask.body.get("previous_response_id")
+    answered = None
+    if isinstance(previous, str) and previous:
+        answered = await gateway.sessions.find(f"{ask.scope}response/{previous}")
+    if answered is None and ask.session is not None:
+        answered = await gateway.sessions.find(ask.session)
+    if answered is not None and answered.candidate not in gateway.upstreams:
+        answered = None  # the pool has changed since
+    if answered is None:
+        if not fixed:
+            return Origin()
+        native = [name for name in names if ask.api in gateway.upstreams[name].apis]
+        if ask.mode != "model" and len(native) != 1:
+            raise Refused(
+                "the request continues an answer that this gateway does not know: send the whole conversation, or name its model",
+                status=400,
+                kind="request",
+            )
+        answered = Answered(ask.model if ask.mode == "model" else native[0], 0.0)
+    if fixed and ask.api not in gateway.upstreams[answered.candidate].apis:
+        message = f"{answered.candidate!r} keeps no earlier answers: send the whole conversation instead of previous_response_id and references"
+        raise Refused(message, status=400, kind="request")
+    cached = time.time() - answered.at < gateway.settings.sessions.cache_s
+    return Origin(answered.candidate, cached, fixed or bool(ask.foreign_state & gateway.ties), not fixed, answered.mixed)

@@ -1,0 +1,178 @@
+"""Answers that come as a stream of server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from aamc_gateway.forwarding.exchange import Exchange
+from aamc_gateway.forwarding.relay import Relay
+from aamc_gateway.forwarding.stream_events import STREAM_HEADERS, failure_event
+from aamc_gateway.forwarding.upstreams import Prepared, Upstream
+from aamc_sdk.errors import AamcError, DataError, ProviderError
+
+if TYPE_CHECKING:
+    from aamc_gateway.server.interfaces import Send
+
+_KEEP_ALIVE = b": keep-alive\n\n"
+_RESPONSE_ID = re.compile(rb'"id":\s*"(resp[^"]{1,200})"')
+
+
+class StreamedAnswer:
+    """Sends an answer as it comes.
+
+    The first events are held until one has content, so that an error before it falls back. After the finish, what is left is held until the usage has
+    come. The last event gets the ``aamc`` object. A stream that breaks ends in an error event.
+
+    Args:
+        exchange: The request.
+        send: Sends to the client.
+
+    Attributes:
+        exchange: The request.
+    """
+
+    def __init__(self, exchange: Exchange, send: Send) -> None:
+        self.exchange, self._send = exchange, send
+        self._settings = exchange.gateway.settings
+        self._writing = asyncio.Lock()
+        self._open = self._flowing = False
+        self._last_write = self._write_began = time.monotonic()
+        self._response_id: str | None = None
+        self._task = asyncio.current_task()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Call the decided candidate, or the next allowed one while calls fail before their content, and send the answer.
+
+        Raises:
+            UnservedError: No candidate answered, and nothing was sent.
+            StoreError: The log refused the decision, and nothing was sent.
+        """
+        exchange = self.exchange
+        self._timer = asyncio.get_running_loop().call_later(self._settings.streams.keep_alive_s, self._tick)
+        try:
+            await self._serve()
+        except asyncio.CancelledError:
+            exchange.gateway.metrics.stream_event("client_left")
+            raise
+        except AamcError as error:
+            if not self._open:
+                raise
+            await self._break(error)
+        finally:
+            self._timer.cancel()
+            if self._keeper is not None:
+                self._keeper.cancel()
+
+    async def _serve(self) -> None:
+        wrong: DataError | None = None
+        for upstream, strip in self.exchange.choices():
+            try:
+                prepared = upstream.prepare(self.exchange.ask, strip=strip)
+            except DataError as error:
+                wrong = error
+                continue
+            if await self._attempt(upstream, prepared):
+                return
+        if wrong is not None and not self.exchange.served.calls:
+            raise wrong
+        raise self.exchange.unserved()
+
+    async def _attempt(self, upstream: Upstream, prepared: Prepared) -> bool:
+        """Stream the answer of a candidate; return False where it failed before its content.
+
+        Raises:
+            ProviderError: It failed after content was sent.
+        """
+        exchange, own = self.exchange, prepared.dialect == self.exchange.ask.api
+        relay = Relay(self, upstream, prepared)
+        try:
+            call = await exchange.begin(upstream)
+        except ProviderError as error:
+            exchange.failed(upstream, error, own_dialect=own)
+            return False
+        try:
+            async with call:
+                try:
+                    await relay.run(call)
+                except BaseException:
+                    await relay.close()
+                    raise
+                finally:
+                    monitor = relay.monitor
+                    exchange.bill(call, upstream, prepared, monitor.usage, monitor.cost_usd, monitor.text_bytes, finished=monitor.finished)
+        except ProviderError as error:
+            exchange.charge(call, upstream, error, own_dialect=own)
+            if self._flowing:
+                raise
+            return False
+        exchange.charge(call, upstream)
+        exchange.served.finish_reason = relay.monitor.finish_reason or ""
+        await self.begin(upstream, prepared)
+        await self._end(relay.last_events(exchange.document(prepared)))
+        exchange.end(200)
+        await exchange.remember(upstream, self._response_id)
+        await relay.drain()
+        return True
+
+    async def begin(self, upstream: Upstream, prepared: Prepared) -> None:
+        """Send the headers, once the decision is durable; only the first time."""
+        self._flowing = True
+        if not self._open:
+            await self._start(upstream, prepared)
+
+    async def _start(self, upstream: Upstream | None, prepared: Prepared | None) -> None:
+        await self.exchange.commit()
+        async with self._writing:
+            if not self._open:
+                self._open = True
+                headers = [*self.exchange.headers(upstream, prepared), *STREAM_HEADERS]
+                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def write(self, data: bytes) -> None:
+        """Send events."""
+        async with self._writing:
+            self._write_began = time.monotonic()
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            self._last_write = time.monotonic()
+
+    async def _end(self, data: bytes) -> None:
+        self._timer.cancel()
+        async with self._writing:
+            await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def _break(self, error: AamcError) -> None:
+        """End a stream that has begun with an error event in the client's dialect."""
+        kind = getattr(error, "kind", "server")
+        self.exchange.gateway.metrics.stream_event("cut" if kind == "protocol" else "error")
+        await self._end(failure_event(self.exchange.ask.dialect, error))
+        self.exchange.end(200, kind)
+
+    def note_response(self, event: bytes) -> None:
+        """Remember the id of the answer in the dialect ``responses``."""
+        if self._response_id is None and (found := _RESPONSE_ID.search(event)) is not None:
+            self._response_id = found[1].decode(errors="replace")
+
+    def _tick(self) -> None:
+        """Keep a silent stream alive, and end one whose client takes nothing."""
+        loop, now, every = asyncio.get_running_loop(), time.monotonic(), self._settings.streams.keep_alive_s
+        wait = every
+        if self._writing.locked():
+            if now - self._write_began > self._settings.limits.write_s and self._task is not None:
+                self._task.cancel()
+                return
+        elif now - self._last_write < every * 0.999:
+            wait = every - (now - self._last_write)
+        else:
+            self._keeper = loop.create_task(self._keep_alive())
+        self._timer = loop.call_later(wait, self._tick)
+
+    async def _keep_alive(self) -> None:
+        with suppress(AamcError):  # a refused decision is for the request itself to report
+            await self._start(None, None)
+            await self.write(_KEEP_ALIVE)
+            self.exchange.gateway.metrics.stream_event("keep_alive")

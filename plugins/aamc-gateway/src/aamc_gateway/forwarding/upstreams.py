@@ -1,0 +1,217 @@
+"""Candidates as the gateway calls them: their APIs, and requests in a dialect that they understand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, Protocol, cast
+
+import attrs
+import orjson
+from aamc_models.dialects import convert_request, wants_usage, with_usage, without_foreign_state
+
+from aamc_gateway.forwarding.plain_provider import PlainWire
+from aamc_gateway.requests.ask import Ask
+from aamc_sdk.errors import AamcError
+from aamc_sdk.interfaces import Provider, WireProvider, WireReply, WireRequest
+from aamc_sdk.serving import ModelClient
+from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, Prices
+
+Strip = Literal["", "earlier", "all"]
+DIALECTS = ("chat", "messages", "responses", "completions")
+"""The dialects that convert to each other; other APIs pass through as they are."""
+
+FORM_MODEL = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{1,200})(\r\n)')
+"""The field ``model`` of a form: what is before its value, the value, and what is behind it."""
+
+
+class Wire(Protocol):
+    """What the gateway needs of a provider."""
+
+    @property
+    def apis(self) -> Collection[str]:
+        """The names of the APIs that the endpoint offers."""
+
+    async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
+        """Send a request and return the whole answer."""
+
+    def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
+        """Send a request and yield the server-sent events."""
+
+
+@attrs.frozen
+class Prepared:
+    """A request to a candidate.
+
+    Attributes:
+        request: The request.
+        dialect: Its dialect, which is that of the answer.
+        dropped: Fields that this dialect cannot express.
+        hides_usage: Whether the client has not asked for the usage that the stream brings.
+    """
+
+    request: WireRequest
+    dialect: str
+    dropped: tuple[str, ...] = ()
+    hides_usage: bool = False
+
+
+class Upstream:
+    """A candidate that can be called.
+
+    Args:
+        candidate: The candidate.
+        models: Makes its provider.
+    """
+
+    def __init__(self, candidate: ModelSpec, models: ModelClient) -> None:
+        self.candidate, self.name = candidate, candidate.name
+        self._models = models
+        endpoint = Endpoint.of(candidate.endpoint or "")
+        self.provider_name = endpoint.provider
+        self._model = str(endpoint.options.get("model") or candidate.name)
+        self._reasons = not candidate.abilities or "reasoning" in candidate.abilities
+        prices = candidate.prices
+        self._prices = None if prices is None else _maximum_prices(prices)
+
+    @cached_property
+    def wire(self) -> Wire:
+        """The provider.
+
+        Raises:
+            AamcError: No plugin offers it, or an option of the endpoint is wrong.
+        """
+        provider = self._models.provider(self.candidate)
+        return cast(Wire, provider if isinstance(provider, WireProvider) else PlainWire(provider))
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether its servers are not called for a while, after failures."""
+        wire = self.wire
+        return isinstance(wire, Provider) and not wire.state().available
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Time in seconds after which its endpoint can be called, where it cannot be now; None if unknown."""
+        wire = self.wire
+        return wire.state().retry_after_s if isinstance(wire, Provider) else None
+
+    @property
+    def price_rank(self) -> float:
+        """The sum of its prices for the prompt and the answer; -1 without prices."""
+        return -1.0 if self._prices is None else self._prices[0] + self._prices[1]
+
+    @property
+    def has_request_price(self) -> bool:
+        """Whether it has a price for each request."""
+        return self._prices is not None and self._prices[2] > 0
+
+    @cached_property
+    def apis(self) -> frozenset[str]:
+        """The names of the APIs that it offers; none where the provider cannot be made."""
+        try:
+            return frozenset(self.wire.apis)
+        except AamcError:
+            return frozenset()
+
+    def answers(self, api: str) -> str | None:
+        """Return the API that it answers requests of an API by: the same one, else one that converts; None if it cannot."""
+        if api in self.apis:
+            return api
+        if api.startswith("/"):
+            return api if isinstance(self.wire, WireProvider) else None
+        if api not in DIALECTS:
+            return None
+        return next((other for other in DIALECTS[:3] if other in self.apis), None)
+
+    def max_cost_usd(self, prompt_tokens: int, output_tokens: int, *, hour: bool = False) -> float:
+        """Return the maximum cost of an answer in USD; NaN without prices.
+
+        Args:
+            prompt_tokens: Tokens of the prompt.
+            output_tokens: Maximum tokens of the answer.
+            hour: Whether the prompt may be written to a cache for an hour.
+        """
+        if self._prices is None:
+            return float("nan")
+        prompt, output, request, written = self._prices
+        prompt = max(prompt, written) if hour else prompt
+        return (prompt_tokens * prompt + output_tokens * output) / 1e6 + request
+
+    def prepare(self, ask: Ask, *, strip: Strip = "") -> Prepared:
+        """Return a request in a dialect that the candidate understands.
+
+        Args:
+            ask: The request.
+            strip: The state to take out as only another candidate understands it: ``"all"``, that before the last human message (``"earlier"``),
+                or none (``""``).
+
+        Raises:
+            DataError: A field has a wrong type, so that it cannot be converted.
+        """
+        if ask.raw is not None:
+            return Prepared(WireRequest(api=ask.api, body=self._named(ask), headers=ask.headers, method=ask.method), ask.api)
+        api = self.answers(ask.api) or ask.api
+        body: Mapping[str, Any] = ask.body
+        parameters = self.candidate.parameters
+        if strip:
+            body = without_foreign_state(ask.dialect, body, earlier_only=strip == "earlier", parameters=parameters if api == ask.dialect else None)
+        dropped: tuple[str, ...] = ()
+        if api != ask.api:
+            converted = convert_request(ask.dialect, api, body, parameters=parameters, reasons=self._reasons)
+            body, dropped = converted.body, tuple(converted.dropped)
+        hides_usage = ask.stream and ask.api in ("chat", "completions") and not wants_usage(ask.body)
+        return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=ask.headers), api, dropped, hides_usage)
+
+    def _named(self, ask: Ask) -> Mapping[str, Any] | bytes:
+        """Return the body of an API that passes through: JSON that names a model gets the model's name on the server."""
+        assert ask.raw is not None
+        if ask.raw[:1] == b"{" and ask.headers.get("content-type", "").startswith("application/json"):
+            body = orjson.loads(ask.raw)
+            if "model" in body:
+                return dict(body)
+        return FORM_MODEL.sub(lambda match: match[1] + self._model.encode() + match[3], ask.raw, count=1)
+
+
+def _maximum_prices(prices: Prices) -> tuple[float, float, float, float]:
+    """Return the maximum prices of the prompt, the answer, the request, and of a prompt that is written to a cache for an hour."""
+    hour = 2 * prices.input if prices.cache_write_1h is None else prices.cache_write_1h
+    return max(prices.input, prices.cache_write or 0.0), prices.output, prices.request, hour
+
+
+class Upstreams(Mapping[str, Upstream]):
+    """The candidates that can be called, by name.
+
+    Args:
+        pool: The candidates.
+        models: Makes their providers.
+    """
+
+    def __init__(self, pool: Pool, models: ModelClient) -> None:
+        self._all = {c.name: Upstream(c, models) for c in pool if isinstance(c, ModelSpec) and c.endpoint is not None}
+        self._callable = tuple(self._all)
+        self._incapable: dict[str, frozenset[str]] = {}
+        self._names = pool.names
+
+    def incapable(self, api: str) -> frozenset[str]:
+        """Return the names of the candidates that cannot answer requests of an API."""
+        if api.startswith("/"):
+            api = "/"  # the paths of all APIs that pass through are alike
+        if api not in self._incapable:
+            self._incapable[api] = frozenset(name for name in self._names if name not in self._all or self._all[name].answers(api) is None)
+        return self._incapable[api]
+
+    def capable(self, api: str) -> Sequence[str]:
+        """Return the names of the candidates that can answer requests of an API."""
+        forbidden = self.incapable(api)
+        return [name for name in self._all if name not in forbidden] if forbidden else self._callable
+
+    def __getitem__(self, name: str) -> Upstream:
+        return self._all[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)

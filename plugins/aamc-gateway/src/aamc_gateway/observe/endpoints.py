@@ -1,0 +1,111 @@
+"""The endpoints ``/metrics``, ``/healthz`` and ``/readyz``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from aamc_gateway.server.http_answers import send_body, send_json
+from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
+from aamc_gateway.server.log_watch import PATIENCE_S
+from aamc_sdk.errors import AamcError
+from aamc_sdk.types import Endpoint
+
+if TYPE_CHECKING:
+    from aamc_gateway.forwarding.upstreams import Upstream
+    from aamc_gateway.server.gateway import Gateway
+
+_CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+_FRESH = ((b"cache-control", b"no-store"),)
+
+
+async def metrics(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
+    """Answer with all metrics in Prometheus' text format.
+
+    Raises:
+        Refused: They are off, or need an admin key.
+    """
+    settings = gateway.settings.observe
+    if not settings.metrics:
+        raise Refused("metrics are off; turn them on with gateway.observe.metrics: true", status=404, kind="not_found")
+    if not settings.metrics_public:
+        (await gateway.access.caller(scope["headers"])).check_admin()
+    text = await asyncio.to_thread(_text, gateway)
+    await send_body(send, text, _CONTENT_TYPE, headers=_FRESH)
+
+
+async def healthz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
+    """Answer that the process is alive."""
+    await send_json(send, {"status": "ok"}, headers=_FRESH)
+
+
+async def readyz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
+    """Answer whether requests can be served, with 503 and the reasons where not."""
+    problems = await gateway_problems(gateway)
+    document = {"status": "ready" if not problems else "not ready", "problems": problems}
+    await send_json(send, document, 503 if problems else 200, _FRESH)
+
+
+async def gateway_problems(gateway: Gateway) -> list[str]:
+    """Return why a gateway cannot serve requests; they name no address, since anyone may read them."""
+    found = [problem for problem in await asyncio.gather(_log_problem(gateway), _shared_problem(gateway)) if problem]
+    if len(_resting(gateway)) == len(gateway.upstreams):
+        found.append("no candidate can be called: the servers of all rest after failures")
+    learner = gateway.controller.learner
+    if learner is not None and learner.error is not None:
+        found.append("the router failed to learn from the log, and has stopped")
+    return found
+
+
+async def _log_problem(gateway: Gateway) -> str:
+    if gateway.log_watch.is_away():
+        return "the decision log cannot be written"
+    try:
+        await asyncio.wait_for(asyncio.to_thread(gateway.controller.store.position), PATIENCE_S)
+    except (AamcError, asyncio.TimeoutError):
+        return "the decision log cannot be reached"
+    return ""
+
+
+async def _shared_problem(gateway: Gateway) -> str:
+    try:
+        await asyncio.wait_for(gateway.shared.get("readyz"), PATIENCE_S)
+    except (AamcError, asyncio.TimeoutError):
+        return "the shared state cannot be reached"
+    return ""
+
+
+def _text(gateway: Gateway) -> bytes:
+    return gateway.metrics.text(_health(gateway), _present(gateway))
+
+
+def _present(gateway: Gateway) -> Mapping[str, Mapping[str, float]]:
+    """Return what is true of the candidates now, by the names of :data:`aamc_gateway.observe.metrics.PRESENT`."""
+    resting, state = _resting(gateway), gateway.models.tracker.state(gateway.components.pool)
+    in_flight = {name: float(state.in_flight.get(name, 0) if state is not None else 0) for name in gateway.upstreams}
+    queued = {}
+    for name, upstream in gateway.upstreams.items():
+        concurrency = Endpoint.of(upstream.candidate.endpoint or "").concurrency
+        queued[name] = 0.0 if concurrency is None else max(0.0, in_flight[name] - concurrency)
+    return {"breaker_open": {name: float(name in resting) for name in gateway.upstreams}, "calls_in_flight": in_flight, "queue_depth": queued}
+
+
+def _resting(gateway: Gateway) -> frozenset[str]:
+    """Return the candidates that cannot be called now: those whose servers rest after failures, or whose provider cannot be made."""
+    return frozenset(name for name, upstream in gateway.upstreams.items() if not _is_available(upstream))
+
+
+def _is_available(upstream: Upstream) -> bool:
+    try:
+        return not upstream.is_resting
+    except AamcError:
+        return False
+
+
+def _health(gateway: Gateway) -> Mapping[str, float]:
+    """Return the numbers of the controller; none while its log is away."""
+    try:
+        return gateway.controller.health()
+    except AamcError:
+        return {}

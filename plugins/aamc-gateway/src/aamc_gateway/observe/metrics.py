@@ -1,0 +1,183 @@
+"""Prometheus metrics.
+
+A child of each metric is bound once for its labels, so a request costs a few microseconds. With several workers, prometheus_client adds up files
+that each of them maps into memory, see :func:`prepare_workers`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from aamc_gateway.observe.outcomes import Served
+from aamc_gateway.observe.workers import FOLDER
+
+PRESENT = {
+    "breaker_open": "1 while the servers of a candidate rest after failures.",
+    "calls_in_flight": "Calls of a candidate in progress.",
+    "queue_depth": "Calls beyond the concurrency of a candidate's endpoint, which wait for their turn there.",
+}
+"""Gauges of candidates; with several workers, those of the worker that answers."""
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_DECISION_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1.0)
+_UNITS = {"_s": "_seconds", "_ms": "_milliseconds"}
+
+
+def worker_ended(pid: int) -> None:
+    """Forget what a worker that has ended held, such as its requests in flight; called in the parent process."""
+    if FOLDER in os.environ:
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library has no types there
+
+
+class _CandidateMetrics:
+    """The children of one candidate."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self.first_token = metrics.first_token.labels(name)
+        self.cost, self.unknown_cost, self.saved = metrics.cost.labels(name), metrics.unknown_costs.labels(name), metrics.saved.labels(name)
+        self.input, self.output = metrics.tokens.labels(name, "input"), metrics.tokens.labels(name, "output")
+        self.cached, self.written = metrics.tokens.labels(name, "cached_input"), metrics.tokens.labels(name, "cache_write")
+        self.reasoning = metrics.tokens.labels(name, "reasoning")
+
+
+class Metrics:
+    """The gateway's metrics; one object for the life of a worker, so that counters go on when its configuration is reloaded."""
+
+    def __init__(self) -> None:
+        self._registry = None if FOLDER in os.environ else CollectorRegistry()
+        made: Any = {"registry": self._registry}
+        self.requests = Counter("aamc_requests", "Requests by route, answering candidate and HTTP status.", ["route", "model", "status"], **made)
+        self.latency = Histogram("aamc_request_seconds", "Time until the whole answer.", ["route"], buckets=_SECONDS, **made)
+        self.first_token = Histogram("aamc_first_token_seconds", "Time until the first content of a stream.", ["model"], buckets=_SECONDS, **made)
+        self.decisions = Histogram("aamc_decision_seconds", "Time of a decision.", buckets=_DECISION_SECONDS, **made)
+        self.calls = Counter("aamc_calls", "Calls of candidates by the kind of their error, or ok.", ["model", "result"], **made)
+        self.call_latency = Histogram("aamc_call_seconds", "Time of a call of a candidate.", ["model"], buckets=_SECONDS, **made)
+        self.cost = Counter("aamc_cost_usd", "Cost of requests in USD, by answering candidate.", ["model"], **made)
+        self.unknown_costs = Counter("aamc_unknown_costs", "Answers whose cost is unknown.", ["model"], **made)
+        summed: Any = {**made, "multiprocess_mode": "sum"}
+        self.saved = Gauge("aamc_saved_usd", "Cost saved against the best candidate in USD; below 0 where routing cost more.", ["model"], **summed)
+        self.tokens = Counter(
+            "aamc_tokens", "Tokens; cached_input and cache_write are part of input, reasoning of output.", ["model", "kind"], **made
+        )
+        self.fallbacks = Counter("aamc_fallbacks", "Failed calls after which another candidate may be called.", ["model", "kind"], **made)
+        self.refusals = Counter("aamc_refused", "Requests that were refused, by kind.", ["kind"], **made)
+        self.stream_events = Counter("aamc_stream_events", "Keep-alives, cut streams, and clients that left.", ["kind"], **made)
+        self.cache_hits = Counter("aamc_cache_hits", "Answers from the exact cache.", **made)
+        live: Any = {**made, "multiprocess_mode": "livesum"}
+        self.in_flight = Gauge("aamc_in_flight", "Requests in progress.", **live)
+        self._candidates: dict[str, _CandidateMetrics] = {}
+        self._requests: dict[tuple[str, str, int], Any] = {}
+        self._latencies: dict[str, Any] = {}
+        self._calls: dict[tuple[str, str], tuple[Any, Any]] = {}
+
+    def started(self, route: str) -> None:
+        """Count a request as in flight; :meth:`served` must follow."""
+        self.in_flight.inc()
+
+    def served(self, served: Served) -> None:
+        """Record a request that has ended: status, latency, cost, tokens and calls."""
+        self.in_flight.dec()
+        route, candidate = served.route, served.candidate
+        labels = (route, candidate, served.status)
+        requests = self._requests.get(labels)
+        if requests is None:
+            requests = self._requests[labels] = self.requests.labels(route, candidate, str(served.status))
+            self._latencies.setdefault(route, self.latency.labels(route))
+        requests.inc()
+        self._latencies[route].observe(max(0.0, served.ended - served.began))
+        for call in served.calls:
+            self._called(call.candidate, call.error_kind or "ok", call.ended - call.began)
+        if served.cached:
+            self.cache_hits.inc()
+        if candidate:
+            self._answered(self._of(candidate), served)
+
+    def decided(self, seconds: float) -> None:
+        """Record the time of a decision."""
+        self.decisions.observe(seconds)
+
+    def refused(self, kind: str) -> None:
+        """Record a refusal, see :class:`aamc_gateway.access.Refused`."""
+        self.refusals.labels(kind).inc()
+
+    def fallback(self, candidate: str, kind: str) -> None:
+        """Record that a call failed, after which another candidate may be called."""
+        self.fallbacks.labels(candidate, kind).inc()
+
+    def stream_event(self, kind: str) -> None:
+        """Record an event in the life of streams: ``"keep_alive"``, ``"cut"`` (no proper end) or ``"client_left"``."""
+        self.stream_events.labels(kind).inc()
+
+    def text(self, health: Mapping[str, float] | None = None, present: Mapping[str, Mapping[str, float]] | None = None) -> bytes:
+        """Return all metrics in Prometheus' text format. Reading the files of many workers takes milliseconds: call it on a worker thread.
+
+        Args:
+            health: Plain numbers by name, see :meth:`aamc_sdk.MetaController.health`; a name's end ``_s`` or ``_ms`` is its unit.
+            present: What is true of candidates in this worker now, by the names in ``PRESENT`` and by candidate.
+        """
+        registry = self._registry
+        if registry is None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types there
+        own = CollectorRegistry()
+        own.register(_Present(health or {}, present or {}))
+        return generate_latest(registry) + generate_latest(own)
+
+    def _of(self, candidate: str) -> _CandidateMetrics:
+        found = self._candidates.get(candidate)
+        if found is None:
+            found = self._candidates[candidate] = _CandidateMetrics(self, candidate)
+        return found
+
+    def _answered(self, metrics: _CandidateMetrics, served: Served) -> None:
+        if math.isnan(served.cost_usd):
+            metrics.unknown_cost.inc()
+        else:
+            metrics.cost.inc(max(0.0, served.cost_usd))
+        if not math.isnan(served.saved_usd):
+            metrics.saved.inc(served.saved_usd)
+        if not math.isnan(served.first_token_ms):
+            metrics.first_token.observe(served.first_token_ms / 1000)
+        usage = served.usage
+        counted = (
+            (metrics.input, usage.prompt_tokens),
+            (metrics.output, usage.output_tokens),
+            (metrics.cached, usage.cached_tokens),
+            (metrics.written, usage.cache_write_tokens),
+            (metrics.reasoning, usage.reasoning_tokens),
+        )
+        for child, tokens in counted:
+            if tokens:
+                child.inc(tokens)
+
+    def _called(self, candidate: str, result: str, seconds: float) -> None:
+        children = self._calls.get((candidate, result))
+        if children is None:
+            children = self._calls[candidate, result] = self.calls.labels(candidate, result), self.call_latency.labels(candidate)
+        children[0].inc()
+        if seconds >= 0:  # not NaN
+            children[1].observe(seconds)
+
+
+class _Present:
+    """Gauges of what is true now."""
+
+    def __init__(self, health: Mapping[str, float], present: Mapping[str, Mapping[str, float]]) -> None:
+        self._health, self._present = health, present
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Yield the gauges."""
+        for name, values in self._present.items():
+            gauge = GaugeMetricFamily(f"aamc_{name}", PRESENT[name], labels=["model"])
+            for model, value in values.items():
+                gauge.add_metric([model], value)
+            yield gauge
+        for name, value in sorted(self._health.items()):
+            unit = next((end for end in _UNITS if name.endswith(end)), "")
+            yield GaugeMetricFamily(f"aamc_{name.removesuffix(unit)}{_UNITS.get(unit, '')}", "See MetaController.health.", value=value)

@@ -1,0 +1,67 @@
+"""The observer of a worker: it tells metrics, spans and the request log of what happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from aamc_gateway.observe.metrics import Metrics
+from aamc_gateway.observe.outcomes import Served
+from aamc_gateway.observe.request_log import RequestLog
+from aamc_sdk.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aamc_gateway.observe.settings import ObserveSettings, TracingSettings
+    from aamc_gateway.observe.tracing import Tracing
+
+
+class Observer:
+    """Has the methods of :class:`Metrics`, and tells spans and the request log of each request too.
+
+    Args:
+        settings: The settings.
+        metrics: The metrics of the worker, which outlive a reload of its configuration; new ones when None.
+
+    Raises:
+        ConfigError: Tracing is on, and OpenTelemetry is not installed.
+    """
+
+    def __init__(self, settings: ObserveSettings, metrics: Metrics | None = None) -> None:
+        self.metrics = metrics or Metrics()
+        self._tracing = _tracing(settings.tracing) if settings.tracing.enabled else None
+        self._log = RequestLog() if settings.logs.format == "json" and settings.logs.requests else None
+        self.started, self.decided, self.refused = self.metrics.started, self.metrics.decided, self.metrics.refused
+        self.fallback, self.stream_event = self.metrics.fallback, self.metrics.stream_event
+
+    def trace(self, served: Served, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Note the trace that a request belongs to, by its header ``traceparent``."""
+        if self._tracing is not None:
+            served.traceparent = next((value.decode("latin-1") for name, value in headers if name == b"traceparent"), "")
+
+    def served(self, served: Served) -> None:
+        """Record a request that has ended."""
+        self.metrics.served(served)
+        if self._tracing is not None:
+            self._tracing.served(served)
+        if self._log is not None:
+            self._log.served(served)
+
+    def text(self, health: Mapping[str, float] | None = None, present: Mapping[str, Mapping[str, float]] | None = None) -> bytes:
+        """Return all metrics in Prometheus' text format, see :meth:`Metrics.text`."""
+        return self.metrics.text(health, present)
+
+    async def close(self) -> None:
+        """Export the spans that are left."""
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
+
+
+def _tracing(settings: TracingSettings) -> Tracing:
+    """Return what makes spans; OpenTelemetry is imported only here."""
+    try:
+        from aamc_gateway.observe.tracing import Tracing
+
+        return Tracing(settings)
+    except ImportError as error:
+        raise ConfigError(f"observe.tracing needs OpenTelemetry: {error}; pip install 'aamc-gateway[tracing]', or set enabled: false") from error

@@ -1,0 +1,89 @@
+"""What is known of a request when it has been served: the source of metrics, spans and log lines."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from aamc_sdk.interfaces import Usage
+
+
+@attrs.define
+class Call:
+    """One call of a candidate for a request.
+
+    Attributes:
+        candidate: The candidate.
+        began: When it began, in seconds since the epoch.
+        ended: When it ended.
+        provider: The name of the endpoint's provider.
+        upstream_model: The model's name on its server.
+        error_kind: Why it failed, see :class:`aamc_sdk.errors.ProviderError`; ``""`` if it did not.
+        status: The HTTP status of the upstream's answer; None if unknown.
+    """
+
+    candidate: str
+    began: float
+    ended: float = math.nan
+    provider: str = ""
+    upstream_model: str = ""
+    error_kind: str = ""
+    status: int | None = None
+
+
+@attrs.define(kw_only=True)
+class Served:
+    """A request that has been served, refused or has failed.
+
+    Attributes:
+        request_id: The request's id.
+        route: The route as it was declared, such as ``"/v1/chat/completions"``; never the path that was asked for.
+        dialect: ``"chat"``, ``"messages"``, ``"responses"``, ``"completions"``, ``"embeddings"``, ``"count_tokens"`` or ``""``.
+        status: The HTTP status of the answer; 499 if the client left before it.
+        decision_id: The decision's id; ``""`` without one.
+        candidate: The candidate that answered; ``""`` for none.
+        key_id: The id of the caller's key.
+        tenant: The caller's tenant.
+        session: The conversation's id.
+        streamed: Whether the answer is a stream.
+        cached: Whether the answer comes from the cache.
+        began: When the request came, in seconds since the epoch.
+        ended: When its answer was complete.
+        decision_began: When the decision began; NaN without one.
+        decision_ended: When it was made.
+        first_token_ms: Time from the request to the first content of the answer; NaN if unknown.
+        calls: The calls of candidates, in order.
+        cost_usd: The cost of all of them and of the decision; NaN if unknown.
+        cost_source: The origin of the cost, see :class:`aamc_sdk.Attempt`.
+        saved_usd: The cost of the same tokens with the best candidate, less ``cost_usd``; NaN if unknown.
+        usage: The tokens of the answer's call.
+        finish_reason: Why the answer ended; ``""`` if unknown.
+        error_kind: The kind of the error that the client got; ``""`` for none.
+        traceparent: The request's W3C header of that name; ``""`` without one.
+    """
+
+    request_id: str
+    route: str
+    dialect: str = ""
+    status: int = 200
+    decision_id: str = ""
+    candidate: str = ""
+    key_id: str = ""
+    tenant: str | None = None
+    session: str | None = None
+    streamed: bool = False
+    cached: bool = False
+    began: float = 0.0
+    ended: float = 0.0
+    decision_began: float = math.nan
+    decision_ended: float = math.nan
+    first_token_ms: float = math.nan
+    calls: list[Call] = attrs.field(factory=list)
+    cost_usd: float = math.nan
+    cost_source: str = ""
+    saved_usd: float = math.nan
+    usage: Usage = attrs.field(factory=Usage)
+    finish_reason: str = ""
+    error_kind: str = ""
+    traceparent: str = ""

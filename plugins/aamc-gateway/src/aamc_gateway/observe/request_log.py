@@ -1,0 +1,101 @@
+"""Logs on standard error: of each request a line without prompts and keys, and everything else with its keys redacted."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import sys
+import traceback
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any
+
+import orjson
+
+from aamc_gateway.observe.outcomes import Served
+from aamc_gateway.observe.settings import LogSettings
+
+_SECRET = re.compile(
+    r"(\b(?:(?:sk|pk|key|xai)-|(?:hf|gsk|ghp)_|AIza)[A-Za-z0-9]{0,4})[A-Za-z0-9_-]{8,}"  # keys of known forms
+    r"|((?:Bearer|Basic)\s+)[^\s'\"]+"
+    r"|(://[^/@\s:]*:)[^/@\s]+(?=@)",
+    re.IGNORECASE,
+)
+
+
+def redacted(text: str) -> str:
+    """Return a text without keys and passwords."""
+    return _SECRET.sub(lambda found: f"{found[1] or found[2] or found[3]}[redacted]", text)
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people, without keys."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return redacted(super().format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """JSON objects, one a line. An error is given by its type and places, since its message may quote a prompt."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        document: dict[str, Any] = {"time": _time(record.created), "level": record.levelname.lower(), "logger": record.name}
+        document["message"] = redacted(record.getMessage())
+        if record.exc_info and record.exc_info[0] is not None:
+            frames = traceback.extract_tb(record.exc_info[2])
+            document["error"] = record.exc_info[0].__name__
+            document["trace"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        return orjson.dumps(document).decode()
+
+
+def configure_logs(settings: LogSettings) -> None:
+    """Write all logs of this process in the form of the settings; called once by a worker."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.getLogger().level, force=True)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
+class RequestLog:
+    """Writes a line for each request."""
+
+    def served(self, served: Served) -> None:
+        """Write the line of a request that has ended."""
+        document = {
+            "time": _time(served.ended),
+            "level": "info",
+            "logger": "aamc_gateway.requests",
+            "request_id": served.request_id,
+            "decision_id": served.decision_id,
+            "route": served.route,
+            "model": served.candidate,
+            "status": served.status,
+            "cost_usd": _known(served.cost_usd),
+            "cost_source": served.cost_source,
+            "ms": round(1000 * (served.ended - served.began), 3),
+            "first_token_ms": _known(served.first_token_ms),
+            "calls": len(served.calls),
+            "streamed": served.streamed,
+            "cached": served.cached,
+            "key_id": served.key_id,
+            "tenant": served.tenant,
+            "error": served.error_kind,
+        }
+        with suppress(OSError):  # a log that nobody reads any more must not end requests
+            sys.stderr.write(orjson.dumps(document).decode() + "\n")
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _time(when: float) -> str:
+    return datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,133 @@
+"""OpenTelemetry spans by the GenAI semantic conventions, version 1.44 (in development: names may change).
+
+A span of the request holds one of the decision and one of each call. They are made when the request has ended, from the times that were noted, so
+a request that is not sampled costs nothing. No span holds prompts, answers, keys, users or sessions.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer, set_span_in_context
+
+from aamc_gateway.observe.outcomes import Call, Served
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from aamc_gateway.observe.settings import TracingSettings
+
+SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
+"""The version of the conventions."""
+_OPERATIONS = {"chat": "chat", "messages": "chat", "responses": "chat", "completions": "text_completion", "embeddings": "embeddings"}
+
+
+class Tracing:
+    """Makes and exports spans.
+
+    Args:
+        settings: The settings.
+        exporter: Takes the spans; that of OTLP over HTTP when None.
+    """
+
+    def __init__(self, settings: TracingSettings, exporter: SpanExporter | None = None) -> None:
+        self._ratio = settings.sample_ratio
+        self._provider = TracerProvider(resource=Resource.create({"service.name": settings.service_name}))
+        self._provider.add_span_processor(BatchSpanProcessor(exporter or _otlp_exporter(settings)))
+        self._tracer: Tracer = self._provider.get_tracer("aamc_gateway", schema_url=SCHEMA)
+
+    def served(self, served: Served) -> None:
+        """Export the spans of a request that has ended, if it is sampled."""
+        parent = _parent(served.traceparent)
+        sampled = parent.trace_flags.sampled if parent is not None else random.random() < self._ratio  # noqa: S311  # a sample, no secret
+        if not sampled:
+            return
+        context = None if parent is None else set_span_in_context(NonRecordingSpan(parent))
+        attributes = _plain(
+            {
+                "http.request.method": "POST",
+                "http.route": served.route,
+                "http.response.status_code": served.status,
+                "aamc.request.id": served.request_id,
+                "aamc.decision.id": served.decision_id,
+                "aamc.model": served.candidate,
+                "aamc.cost_usd": served.cost_usd,
+                "aamc.cache_hit": served.cached,
+                "error.type": served.error_kind,
+            }
+        )
+        root = self._tracer.start_span(f"POST {served.route}", context, SpanKind.SERVER, attributes, start_time=_nanoseconds(served.began))
+        inside = set_span_in_context(root)
+        if not math.isnan(served.decision_ended):
+            decision = self._tracer.start_span("aamc.decision", inside, SpanKind.INTERNAL, start_time=_nanoseconds(served.decision_began))
+            decision.end(_nanoseconds(served.decision_ended))
+        for call in served.calls:
+            self._call(call, served, inside)
+        if served.status >= 500 or (served.error_kind and served.status == 200):
+            root.set_status(Status(StatusCode.ERROR))
+        root.end(_nanoseconds(served.ended))
+
+    def close(self) -> None:
+        """Export what is left; it may wait for the collector for seconds."""
+        self._provider.shutdown()
+
+    def _call(self, call: Call, served: Served, context: Any) -> None:
+        operation = _OPERATIONS.get(served.dialect, served.dialect or "chat")
+        model = call.upstream_model or call.candidate
+        attributes: dict[str, Any] = {"gen_ai.operation.name": operation, "gen_ai.provider.name": call.provider, "gen_ai.request.model": model}
+        attributes |= {"aamc.model": call.candidate, "error.type": call.error_kind, "http.response.status_code": call.status}
+        if call is served.calls[-1] and not call.error_kind:
+            attributes |= _answer(served)
+        span = self._tracer.start_span(f"{operation} {model}", context, SpanKind.CLIENT, _plain(attributes), start_time=_nanoseconds(call.began))
+        if call.error_kind:
+            span.set_status(Status(StatusCode.ERROR, call.error_kind))
+        span.end(_nanoseconds(served.ended if math.isnan(call.ended) else call.ended))
+
+
+def _answer(served: Served) -> dict[str, Any]:
+    """Return the attributes of the call that answered."""
+    usage = served.usage
+    return {
+        "gen_ai.usage.input_tokens": usage.prompt_tokens,
+        "gen_ai.usage.output_tokens": usage.output_tokens,
+        "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
+        "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
+        "gen_ai.response.finish_reasons": [served.finish_reason] if served.finish_reason else None,
+        "gen_ai.response.time_to_first_chunk": served.first_token_ms / 1000,
+    }
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that are known."""
+    return {name: value for name, value in attributes.items() if value not in (None, "") and value == value}  # NaN is unequal to itself
+
+
+def _parent(traceparent: str) -> SpanContext | None:
+    """Return the span of a W3C ``traceparent`` header; None without a valid one."""
+    parts = traceparent.split("-")
+    if len(parts) < 4 or [len(part) for part in parts[:4]] != [2, 32, 16, 2] or parts[0] == "ff":
+        return None
+    try:
+        trace, span, flags = (int(part, 16) for part in parts[1:4])
+    except ValueError:
+        return None
+    found = SpanContext(trace, span, is_remote=True, trace_flags=TraceFlags(flags))
+    return found if found.is_valid else None
+
+
+def _otlp_exporter(settings: TracingSettings) -> SpanExporter:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    headers = {name: os.environ.get(value[1:], "") if value.startswith("$") else value for name, value in settings.headers.items()}
+    return OTLPSpanExporter(endpoint=settings.endpoint, headers=headers)
+
+
+def _nanoseconds(when: float) -> int:
+    return int(1e9 * when)

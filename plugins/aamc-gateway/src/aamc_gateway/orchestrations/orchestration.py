@@ -1,0 +1,168 @@
+"""Running an orchestrator for one request: on a thread of its own, since agents compute and wait, with its steps as they are done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from aamc_gateway.orchestrations.settings import OrchestratorSettings
+from aamc_sdk.errors import AamcError, ProviderError
+from aamc_sdk.interfaces import Budget, Orchestrator, Step
+from aamc_sdk.serving import Session, SessionOrchestrator, TaskQuery, TeamOptions, find_orchestrator
+
+if TYPE_CHECKING:
+    from aamc_sdk.plugins import Plugins
+    from aamc_sdk.types import Query
+
+logger = logging.getLogger(__name__)
+_END = object()
+_STOP_S = 5.0
+"""Time that is waited for an orchestrator's thread after it was asked to end, in seconds."""
+
+
+class Orchestration:
+    """One orchestrator and its settings. It is loaded once, when the first request asks for it, or by :meth:`load`.
+
+    Args:
+        name: Its name.
+        settings: Its settings.
+        plugins: The plugins that offer orchestrators and agents.
+    """
+
+    def __init__(self, name: str, settings: OrchestratorSettings, plugins: Plugins) -> None:
+        self.name, self.settings = name, settings
+        self._plugins = plugins
+        self._loading = threading.Lock()
+        self._orchestrator: Orchestrator | None = None
+        self._free = asyncio.Semaphore(settings.parallel)
+
+    def load(self) -> Orchestrator:
+        """Return the orchestrator.
+
+        Raises:
+            AamcError: It needs a training and has none, or an option is wrong.
+        """
+        with self._loading:
+            if self._orchestrator is None:
+                settings = self.settings
+                team = TeamOptions(agents=settings.agents, agent_options=settings.agent_options, paths=settings.paths)
+                folder = Path(settings.run) if settings.run else None
+                self._orchestrator, _ = find_orchestrator(self.name, folder, team, self._plugins, settings.pool or None, settings.options)
+            return self._orchestrator
+
+    def close(self) -> None:
+        """Release threads and connections."""
+        if isinstance(self._orchestrator, SessionOrchestrator):
+            self._orchestrator.close()
+
+    def _session(self, query: Query, budget_usd: float) -> Session:
+        orchestrator, settings = self.load(), self.settings
+        limits: dict[str, Any] = {"cost_usd": budget_usd, "seconds": settings.seconds}
+        task = TaskQuery(**{field.name: getattr(query, field.name) for field in attrs.fields(type(query)) if field.init})
+        if isinstance(orchestrator, SessionOrchestrator):
+            return orchestrator.session(task, Budget(steps=settings.steps or orchestrator.default_steps, **limits))
+        return Session(orchestrator, task, Budget(**limits) if settings.steps is None else Budget(steps=settings.steps, **limits))
+
+    async def run(self, query: Query, budget_usd: float | None, log: Callable[[Session], Awaitable[None]]) -> AsyncGenerator[Step | Session, None]:
+        """Work on a task: yield each step as it is done, and last the session, whose decisions are then in the log.
+
+        Closing the generator ends the work.
+
+        Args:
+            query: The task.
+            budget_usd: Maximum cost in USD; None for that of the settings, which is never exceeded.
+            log: Writes the decisions of the session and the calls made for them.
+
+        Raises:
+            AamcError: The orchestrator cannot work.
+            ProviderError: It failed.
+        """
+        limit = self.settings.budget_usd if budget_usd is None else min(budget_usd, self.settings.budget_usd)
+        async with self._free:
+            session = await asyncio.to_thread(self._session, query, limit)
+            steps = _Steps(session, self.name)
+            try:
+                async for step in steps:
+                    yield step
+            finally:
+                await steps.stop()
+                await asyncio.shield(log(session))
+            yield session
+
+
+class _Steps:
+    """The steps of a session, which works on its own thread and event loop; it ends at its budget, whether the orchestrator does or not."""
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session, self._name = session, name
+        self._until = time.monotonic() + session.budget.seconds
+        self._ending = threading.Event()
+        self._here = asyncio.get_running_loop()
+        self._done: asyncio.Queue[Any] = asyncio.Queue()
+        self._loop = asyncio.new_event_loop()
+        self._task = self._loop.create_task(self._run())
+        self._thread = threading.Thread(target=self._work, name=f"aamc-{name}", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._loop.run_until_complete(self._task)
+        except BaseException as failed:  # it is raised where the steps are read
+            error = failed
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+            self._tell(error or _END)
+
+    def _tell(self, found: Any) -> None:
+        with suppress(RuntimeError):  # the server has ended, and nobody reads it
+            self._here.call_soon_threadsafe(self._done.put_nowait, found)
+
+    async def _run(self) -> None:
+        budget, spent_usd, is_over = self._session.budget, 0.0, False
+        async with aclosing(self._session.steps()) as steps:  # type: ignore[type-var]  # an async generator, which ends with this block
+            async for step in steps:
+                self._tell(step)
+                if is_over or self._ending.is_set():
+                    return  # one that looks at its budget has ended by itself
+                spent_usd += step.cost_usd
+                is_over = self._session.count >= budget.steps or spent_usd >= budget.cost_usd or time.monotonic() >= self._until
+                await asyncio.sleep(0)  # an orchestrator that waits for nothing could not be cancelled
+
+    async def __aiter__(self) -> AsyncGenerator[Step, None]:
+        while (found := await self._next()) is not _END:
+            if isinstance(found, AamcError):
+                raise found
+            if isinstance(found, BaseException):
+                raise ProviderError(f"the orchestrator {self._name!r} failed: {type(found).__name__}: {found}", kind="server") from found
+            yield found
+
+    async def _next(self) -> Any:
+        """Return the next step.
+
+        Raises:
+            ProviderError: The time is over.
+        """
+        try:
+            return await asyncio.wait_for(self._done.get(), max(0.0, self._until - time.monotonic()) + _STOP_S)
+        except asyncio.TimeoutError:
+            seconds = self._session.budget.seconds
+            raise ProviderError(f"the orchestrator {self._name!r} took longer than its {seconds:g} s", kind="timeout", status=504) from None
+
+    async def stop(self) -> None:
+        """End the work, and wait for some time until it has ended: a thread that computes cannot be ended."""
+        self._ending.set()
+        with suppress(RuntimeError):  # raised where the loop is closed already
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        await asyncio.shield(asyncio.to_thread(self._thread.join, _STOP_S))
+        if self._thread.is_alive():
+            logger.error("the orchestrator %r does not end; its thread goes on until the process ends", self._name)

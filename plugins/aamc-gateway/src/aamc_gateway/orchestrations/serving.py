@@ -1,0 +1,178 @@
+"""Serving requests for an orchestrator, ``aamc/NAME``, in the client's dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from aamc_models.dialects import DIALECTS, conversation_of, wants_usage
+
+from aamc_gateway.forwarding.chat_events import ChatEvents, chat_completion
+from aamc_gateway.forwarding.own_answers import EventSender, send_whole
+from aamc_gateway.forwarding.served_requests import Ended, cost_header, served_request
+from aamc_gateway.orchestrations.session_log import entries_of
+from aamc_gateway.orchestrations.settings import CONTENT, NONE, REASONING
+from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.routing_arguments import PREFIX
+from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
+from aamc_sdk.errors import AamcError, ProviderError
+from aamc_sdk.interfaces import Step, Usage
+from aamc_sdk.serving import Session
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Query, Record, Turn
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.admission import Admission
+    from aamc_gateway.orchestrations.orchestration import Orchestration
+    from aamc_gateway.server.gateway import Gateway
+
+
+async def serve_orchestrator(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request by an orchestrator; its budget is reserved.
+
+    Raises:
+        AamcError: The request is refused, or the orchestrator cannot answer.
+        ClientLeft: The client left.
+    """
+    if ask.api not in DIALECTS:
+        raise Refused(f"{ask.model} answers conversations only; use /v1/chat/completions", status=400, kind="request")
+    if gateway.log_watch.is_away():
+        raise Refused("the decision log cannot be written now; try again in a moment", status=503, kind="unavailable", retry_after_s=1.0)
+    orchestration = gateway.orchestrations[ask.model[len(PREFIX) :]]
+    limit_usd = min(orchestration.settings.budget_usd, math.inf if ask.budget_usd is None else ask.budget_usd)
+    tokens = ask.body_bytes // CHARACTERS_PER_TOKEN
+    admission = await gateway.access.admit(ask.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=ask.query.user)
+    work = Work(gateway, ask, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
+    try:
+        with gateway.watch.of(receive) as client, Ended(gateway, work, scope, client):
+            await work.run(send)
+    except AamcError as error:
+        if not work.sender.has_begun:
+            raise
+        await work.sender.fail(error)
+
+
+class Work:
+    """One request that an orchestrator answers.
+
+    Args:
+        gateway: The gateway.
+        ask: The request.
+        route: The path of its route.
+        orchestration: The orchestrator.
+        limit_usd: The maximum cost in USD.
+        admission: The reserved budget.
+
+    Attributes:
+        served: What metrics see of it.
+    """
+
+    def __init__(self, gateway: Gateway, ask: Ask, route: str, orchestration: Orchestration, limit_usd: float, admission: Admission) -> None:
+        self._gateway, self._ask, self._orchestration, self._limit_usd = gateway, ask, orchestration, limit_usd
+        self._admission = admission
+        self.sender = EventSender(send=_unset, dialect=ask.dialect, keep_alive_s=gateway.settings.streams.keep_alive_s)
+        self.served = served_request(ask, route)
+        self._spent_usd, self._tokens, self._ended = 0.0, 0, False
+        self._records: Sequence[Record] = ()
+
+    async def run(self, send: Send) -> None:
+        """Work, and send the answer."""
+        ask, settings = self._ask, self._gateway.settings
+        self.sender = sender = EventSender(send, ask.dialect, settings.streams.keep_alive_s)
+        sender.headers = [(b"x-aamc-model", ask.model.encode())]
+        events = ChatEvents(ask.dialect, ask.model, shows_usage=wants_usage(ask.body)) if ask.stream else None
+        shown: list[str] = []
+        waiting: Step | None = None
+        session: Session | None = None
+        begun = False
+        async with aclosing(self._orchestration.run(self._query(), self._limit_usd, self._log)) as found:
+            steps = found.__aiter__()
+            while True:
+                try:
+                    step = await (sender.wait(steps.__anext__()) if events is not None else steps.__anext__())
+                except StopAsyncIteration:
+                    break
+                if isinstance(step, Session):
+                    session = step
+                    continue
+                self._spent_usd, self._tokens = self._spent_usd + step.cost_usd, self._tokens + step.tokens
+                if waiting is not None:
+                    text = _described(waiting)
+                    shown.append(text)
+                    if events is not None and (delta := self._delta(text)):
+                        await sender.write(events.delta(delta if begun else {"role": "assistant", **delta}))
+                        begun = True
+                waiting = step
+        await self._answer(send, session, shown, events, begun)
+
+    async def _answer(self, send: Send, session: Session | None, shown: list[str], events: ChatEvents | None, begun: bool) -> None:
+        ask = self._ask
+        if session is None or session.answer is None:
+            stop = "without a step" if session is None else session.ending()
+            raise ProviderError(f"the orchestrator {self._orchestration.name!r} has no answer: it ended {stop}", kind="server", status=502)
+        self._spent_usd = session.cost_usd
+        headers = [(b"x-aamc-model", ask.model.encode()), *cost_header(self._spent_usd)]
+        document: dict[str, Any] = {"model": ask.model, "cost_usd": self._spent_usd, "steps": session.count, "stop": session.stop}
+        if self._records:
+            self.served.decision_id = document["decision_id"] = self._records[-1].decision.id
+            headers.insert(0, (b"x-aamc-decision-id", self.served.decision_id.encode()))
+        usage = {"prompt_tokens": 0, "completion_tokens": self._tokens, "total_tokens": self._tokens}
+        how = self._orchestration.settings.show_steps
+        if events is not None:
+            delta = {"content": session.answer}
+            await self.sender.write(events.delta(delta if begun else {"role": "assistant", **delta}))
+            await self.sender.write(events.end(["stop"], usage, document), more=False)
+        else:
+            text = "".join(shown) + session.answer if how == CONTENT else session.answer
+            answer = chat_completion(ask.model, text, "".join(shown) if how == REASONING else "", usage)
+            await send_whole(send, answer, ask.dialect, ask.model, headers)
+        self.end(200)
+
+    async def _log(self, session: Session) -> None:
+        """Log the decisions of a session and the calls made for them."""
+        controller, ask = self._gateway.controller, self._ask
+
+        def write() -> None:
+            preference = ask.preference or controller.preference
+            self._records, attempts = entries_of(session, ask.model, ask.query.tenant, preference, self.served.began)
+            if self._records:
+                controller.store.add_decisions(self._records)
+                controller.store.add_attempts(attempts)
+
+        await self._gateway.log_watch.wait(asyncio.ensure_future(asyncio.to_thread(write)))
+
+    def _delta(self, text: str) -> dict[str, str]:
+        how = self._orchestration.settings.show_steps
+        return {} if how == NONE else {"reasoning_content" if how == REASONING else "content": text}
+
+    def _query(self) -> Query:
+        """Return the task: the whole last human message, and those before it."""
+        human = conversation_of(self._ask.dialect, self._ask.body).human
+        if not human or not human[-1].strip():
+            raise Refused(f"{self._ask.model} needs a task, and the request has no human message", status=400, kind="request")
+        return attrs.evolve(self._ask.query, text=human[-1], turns=tuple(Turn("user", text) for text in human[:-1]))
+
+    def end(self, status: int, error_kind: str = "") -> None:
+        """Settle the budget and tell metrics and logs; a second call does nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        served = self.served
+        served.status, served.error_kind, served.ended = status, error_kind, time.time()
+        served.candidate, served.cost_usd, served.cost_source = self._ask.model, self._spent_usd, "reported"
+        served.usage = Usage(output_tokens=self._tokens)
+        self._admission.settle(self._spent_usd, self._tokens)
+        self._gateway.metrics.served(served)
+
+
+def _described(step: Step) -> str:
+    agent = "" if step.decision is None else f"{step.decision.candidate}: "
+    return f"{agent}{step.content}\n\n"
+
+
+async def _unset(message: Any) -> None:
+    raise AssertionError("nothing can be sent before the work begins")

@@ -1,0 +1,44 @@
+"""Sessions of orchestrators in the decision log."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from aamc_sdk.serving import Session
+from aamc_sdk.types import Attempt, Decision, Estimates, Outcomes, Preference, Query, Record, new_ids
+
+
+def entries_of(session: Session, name: str, tenant: str | None, preference: Preference, began: float) -> tuple[Sequence[Record], Sequence[Attempt]]:
+    """Return the decisions of a session and the calls made for them.
+
+    A session whose orchestrator drew nothing, such as one without a trained policy, is one decision for the orchestrator itself: its cost is in the
+    log, and it can be judged. Neither the task nor the user is part of that, so there is nothing to forget.
+
+    Args:
+        session: The session.
+        name: The orchestrator's name in requests.
+        tenant: The tenant of the caller.
+        preference: The preference of the request.
+        began: When the request came, in seconds since the epoch.
+    """
+    records, attempts = session.log()
+    if records or not session.count:
+        return records, attempts
+    decision = Decision(new_ids(1)[0], name, math.nan, preference, router=name, time=time.time(), notes={"steps": session.count})
+    unknown = np.full((1, 1), np.nan)
+    record = Record(
+        decision=decision,
+        query=Query("", tenant=tenant),
+        estimates=Estimates.unknown(1),
+        candidates=(name,),
+        expected=Outcomes(None, unknown, unknown),
+        wait_ms=np.zeros_like(unknown),
+        masked_why={},
+        preference_given=False,
+    )
+    latency_ms = max(0.0, 1000 * (time.time() - began))
+    return [record], [Attempt(decision.id, n=0, cost_usd=session.cost_usd, latency_ms=latency_ms, cost_source="reported")]

@@ -1,0 +1,1 @@
+"""Reading requests: the dialect, the arguments of routing, the query and the session."""

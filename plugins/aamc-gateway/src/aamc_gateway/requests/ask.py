@@ -1,0 +1,76 @@
+"""A request as the gateway understands it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.callers import Caller
+    from aamc_sdk.types import Preference, Query
+
+Priced = Literal["tokens", "nothing", "unknown"]
+Mode = Literal["route", "model", "orchestrator", "arena"]
+
+
+@attrs.define(kw_only=True)
+class Ask:
+    """A request.
+
+    Attributes:
+        dialect: The client's dialect: ``"chat"``, ``"messages"``, ``"responses"`` or ``"completions"``.
+        api: The API, see :class:`aamc_sdk.interfaces.WireRequest`: mostly the dialect, else ``"embeddings"``, ``"count_tokens"`` or a path.
+        body: The body, without the gateway's own fields.
+        raw: The body of an API that passes through, as it came; None for others.
+        method: The HTTP method.
+        body_bytes: The size of the body as it came, in bytes.
+        caller: Who sent it.
+        mode: Whether a candidate is chosen (``"route"``), named (``"model"``), an orchestrator works, or the arena compares.
+        model: The name of the model, orchestrator or route, without arguments.
+        query: What is classified, with the request's needs, tenant, user, session and token counts.
+        preference: The preference; None for the default.
+        quality_floor: Minimum expected quality from 0 to 1; None for none.
+        budget_usd: Maximum expected cost of the answer; None for none.
+        scope: Begins the keys of what is remembered of the caller: its tenant and key.
+        session: The key of the conversation, unique among all callers; None without one.
+        stream: Whether the answer is streamed.
+        images: Whether an image is part of the conversation.
+        turns: Number of human messages in the whole conversation.
+        max_tokens: Maximum tokens of the answer; None without a limit.
+        caches_for_an_hour: Whether it may write the prompt to a cache for an hour, which costs more.
+        priced: How its cost is known before: by its tokens, nothing to pay, or not at all (a batch).
+        answers: Number of answers, as the fields ``n`` and ``best_of`` and a list of prompts ask for.
+        foreign_state: What ties the conversation to its model, see ``aamc_models.dialects.foreign_state``.
+        side_request: Whether it is a client's own request for a title or a summary.
+        retry_count: How often the client's SDK has sent this request before.
+        headers: Headers that are passed on to the provider, such as ``anthropic-beta``.
+    """
+
+    dialect: str
+    api: str
+    body: Mapping[str, Any]
+    body_bytes: int
+    caller: Caller
+    mode: Mode
+    model: str
+    query: Query
+    raw: bytes | None = None
+    method: str = "POST"
+    preference: Preference | None = None
+    quality_floor: float | None = None
+    budget_usd: float | None = None
+    scope: str = ""
+    session: str | None = None
+    stream: bool = False
+    images: bool = False
+    turns: int = 0
+    max_tokens: int | None = None
+    answers: int = 1
+    caches_for_an_hour: bool = False
+    priced: Priced = "tokens"
+    foreign_state: frozenset[str] = frozenset()
+    side_request: bool = False
+    retry_count: int = 0
+    headers: Mapping[str, str] = attrs.field(factory=dict)

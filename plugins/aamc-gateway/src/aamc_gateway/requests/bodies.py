@@ -1,0 +1,101 @@
+"""Reading bodies: from the connection, with limits of size and time, and as JSON, with a limit of nesting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import orjson
+
+from aamc_gateway.server.deadline import Deadline
+from aamc_gateway.server.interfaces import Receive, Refused, Scope
+from aamc_gateway.server.settings import RequestLimits
+
+T = TypeVar("T")
+
+LARGE_BODY = 1_000_000
+"""Size in bytes of a body above which a worker thread reads it, so that other requests do not wait for it."""
+
+
+class ClientLeft(Exception):
+    """Raised when the client has closed the connection."""
+
+
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """Return the value of a header, its name in lower case; None without it."""
+    for key, value in headers:
+        if key == name:
+            return value.decode("latin-1")
+    return None
+
+
+async def read_body(scope: Scope, receive: Receive, limits: RequestLimits) -> bytes:
+    """Return a request's body.
+
+    Raises:
+        ClientLeft: The client has closed the connection.
+        Refused: The body is too large, or did not come in time.
+    """
+    at_most = int(limits.body_mb * 1e6)
+    length = header(scope["headers"], b"content-length")
+    if length is not None and length.isdigit() and int(length) > at_most:
+        raise _too_large(at_most)
+    try:
+        with Deadline(limits.read_s):
+            return await _read(receive, at_most)
+    except TimeoutError:
+        raise Refused(f"the body did not come within {limits.read_s:g} seconds; send it faster", status=408, kind="timeout") from None
+
+
+async def _read(receive: Receive, at_most: int) -> bytes:
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        part = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(part)
+        if size > at_most:
+            raise _too_large(at_most)
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def interpret(raw: bytes, read: Callable[[], T]) -> T:
+    """Return the result of a function that parses a body: at once, or from a worker thread where the body is large."""
+    return await asyncio.to_thread(read) if len(raw) > LARGE_BODY else read()
+
+
+def _too_large(at_most: int) -> Refused:
+    return Refused(f"the body is larger than {at_most / 1e6:g} MB; send less, or raise gateway.limits.body_mb", status=413, kind="request")
+
+
+def parse_object(raw: bytes, nesting: int) -> dict[str, Any]:
+    """Return a body as a JSON object.
+
+    Raises:
+        Refused: It is not JSON, no object, or nested too deeply.
+    """
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Refused(f"the body is not valid JSON: {error}; send one JSON object", status=400, kind="request") from None
+    if not isinstance(body, dict):
+        raise Refused(f'the body must be a JSON object such as {{"model": ...}}, not {type(body).__name__}', status=400, kind="request")
+    if raw.count(b"{") + raw.count(b"[") > nesting and is_deeper(body, nesting):
+        raise Refused(f"the body is nested deeper than {nesting} levels; send a flatter one", status=400, kind="request")
+    return body
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists are nested deeper than a number of levels."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            inner for outer in layer for inner in (outer.values() if isinstance(outer, dict) else outer) if isinstance(inner, dict | list) and inner
+        ]
+        if not layer:
+            return False
+    return True

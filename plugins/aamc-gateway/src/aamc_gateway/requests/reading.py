@@ -1,0 +1,235 @@
+"""Reading a request: who chooses, what is classified, what the answer needs, which conversation it belongs to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aamc_models.dialects import Conversation, conversation_of, foreign_state
+
+from aamc_gateway.access.callers import Caller
+from aamc_gateway.requests.ask import Ask, Mode
+from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, RoutingArguments, routing_arguments, split_model
+from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
+from aamc_gateway.server.interfaces import Refused
+from aamc_gateway.server.settings import GatewaySettings
+from aamc_sdk.errors import nearest, one_of
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Pool, Preference, Query, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_PASSED_ON = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key", b"traceparent")
+"""Headers that are passed on to providers."""
+_SESSION_HEADERS = (b"x-claude-code-session-id",)
+_PREFERENCE = b"x-aamc-preference"
+OWN_PREFIX = b"x-aamc-"
+"""Begins the names of the gateway's own headers."""
+
+_REQUIRED = {
+    "chat": ("messages",),
+    "messages": ("messages",),
+    "count_tokens": ("messages",),
+    "completions": ("prompt",),
+    "embeddings": ("input",),
+    "responses": ("input", "previous_response_id", "prompt", "conversation"),
+}
+"""The fields of an API of which a request has at least one."""
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""The fields that limit the tokens of an answer; servers differ in the one that they read."""
+_COUNTS = ("n", "best_of")
+"""The fields that ask for several answers."""
+_MAX_ANSWERS = 128
+_LIMITED = (*((name, 0, math.inf) for name in _OUTPUT_LIMITS), *((name, 1, _MAX_ANSWERS) for name in _COUNTS))
+"""Fields with numbers, with the least and the most of each: others would make the reserved cost too small."""
+
+
+class RequestReader:
+    """Reads requests.
+
+    Args:
+        settings: The settings.
+        pool: The candidates.
+        preferences: Preferences that requests may give by name.
+        orchestrators: Names of the orchestrators that requests may ask for.
+    """
+
+    def __init__(self, settings: GatewaySettings, pool: Pool, preferences: Mapping[str, Preference], orchestrators: Collection[str] = ()) -> None:
+        self._preferences = preferences
+        self._settings, self._names, self._orchestrators = settings, frozenset(pool.names), frozenset(orchestrators)
+        self._abilities = frozenset[str]().union(*(candidate.abilities for candidate in pool))
+        self._session_header = settings.sessions.header.lower().encode("latin-1")
+        self._own_headers = frozenset((self._session_header, *_SESSION_HEADERS, _PREFERENCE, b"x-stainless-retry-count"))
+
+    def read(self, dialect: str, api: str, headers: Sequence[tuple[bytes, bytes]], body: MutableMapping[str, Any], raw: bytes, caller: Caller) -> Ask:
+        """Return a request.
+
+        Args:
+            dialect: The client's dialect.
+            api: The API.
+            headers: The request's headers, with names in lower case.
+            body: The body; the gateway's own fields are taken out of it.
+            raw: The body as it came.
+            caller: The caller.
+
+        Raises:
+            Refused: The request cannot be served.
+            DataError: A field has a wrong type.
+            PreferenceError: The preference cannot be used.
+        """
+        size = len(raw)
+        own, passed = self._headers(headers)
+        mode, model, in_model = self._model(body.get("model"))
+        arguments = routing_arguments(in_model, own.get(_PREFERENCE), body.pop("aamc", None), self._preferences)
+        check_fields(api, body)
+        said = conversation_of(dialect, body) if api == dialect or api == "count_tokens" else Conversation(human=())
+        user, session = self._identity(own, body, said, arguments, caller)
+        if mode != "route" or model != ROUTE:
+            caller.check_model(model)
+        return Ask(
+            dialect=dialect,
+            api=api,
+            body=body,
+            body_bytes=size,
+            caller=caller,
+            mode=mode,
+            model=model,
+            query=self._query(said, mode, size, caller, user, session),
+            preference=arguments.preference,
+            quality_floor=arguments.quality_floor,
+            budget_usd=arguments.budget_usd,
+            scope=(scope := f"{caller.tenant or ''}/{caller.key_id}/"),
+            session=None if session is None else f"{scope}session/{session}",
+            stream=body.get("stream") is True,
+            images=said.images,
+            turns=said.turns,
+            max_tokens=max([body[name] for name in _OUTPUT_LIMITS if body.get(name) is not None], default=None),
+            answers=_answers(api, body),
+            caches_for_an_hour=(b"1h" in raw or b"\\u" in raw) and caches_for_an_hour(body),
+            foreign_state=foreign_state(dialect, body) if api == dialect else frozenset(),
+            side_request=bool(said.side_request) and mode == "route" and self._settings.classified.side_requests,
+            retry_count=_count(own.get(b"x-stainless-retry-count")),
+            headers=passed,
+        )
+
+    def _headers(self, headers: Sequence[tuple[bytes, bytes]]) -> tuple[dict[bytes, str], dict[str, str]]:
+        own: dict[bytes, str] = {}
+        passed: dict[str, str] = {}
+        for name, value in headers:
+            if name in self._own_headers:
+                own[name] = value.decode("latin-1")
+            elif name in _PASSED_ON:
+                passed[name.decode("ascii")] = value.decode("latin-1")
+            elif name.startswith(OWN_PREFIX):
+                raise unknown_header(name, self._own_headers)
+        return own, passed
+
+    def _model(self, model: Any) -> tuple[Mode, str, dict[str, str]]:
+        if not isinstance(model, str) or not model:
+            raise Refused(f"model must be {ROUTE!r} or the name of a model, not {model!r:.80}", status=400, kind="request")
+        if model in self._names:
+            return "model", model, {}
+        name, arguments = split_model(model)
+        if name == ROUTE:
+            return "route", name, arguments
+        if name == ARENA:
+            return "arena", name, arguments
+        if name.startswith(PREFIX) and name[len(PREFIX) :] in self._orchestrators:
+            return "orchestrator", name, arguments
+        known = [ROUTE, *sorted(self._names)]
+        raise Refused(f"there is no model {name!r:.200}{nearest(name[:200], known)}; GET /v1/models lists them", status=404, kind="model_not_found")
+
+    def _identity(
+        self, own: Mapping[bytes, str], body: Mapping[str, Any], said: Conversation, arguments: RoutingArguments, caller: Caller
+    ) -> tuple[str | None, str | None]:
+        """Return user and session."""
+        in_header = own.get(self._session_header) or own.get(_SESSION_HEADERS[0])
+        user, session = session_in_metadata(body) if "metadata" in body else (None, None)
+        named = body.get("user")
+        user = caller.user or arguments.user or (named if isinstance(named, str) and named else None) or user
+        session = in_header or arguments.session or session
+        if session is None and (said.first or said.system):
+            session = hashed_session(user, said.first, said.system)
+        return (None if user is None else user[:512]), (None if session is None else session[:512])
+
+    def _query(self, said: Conversation, mode: Mode, size: int, caller: Caller, user: str | None, session: str | None) -> Query:
+        settings = self._settings.classified
+        human = [_shortened(text, settings.characters) for text in said.human[-1 - settings.earlier_messages :]]
+        needs: list[str] = []
+        if mode in ("route", "arena") and self._abilities:
+            wanted = (("tools", said.tools), ("vision", said.images), ("json", said.json))
+            needs = [ability for ability, needed in wanted if needed and ability in self._abilities]
+        return Query(
+            human[-1] if human else "",
+            user=user,
+            session=session,
+            needs=frozenset(needs),
+            prompt_tokens=None if said.images else max(1, size // CHARACTERS_PER_TOKEN),
+            output_tokens=said.max_tokens if said.max_tokens is not None and 0 <= said.max_tokens < DEFAULT_OUTPUT_TOKENS else None,
+            turns=tuple(Turn("user", text) for text in human[:-1]),
+            tenant=caller.tenant,
+        )
+
+
+def unknown_header(name: bytes, known: Iterable[bytes]) -> Refused:
+    """Return the refusal of a request with a header of the gateway that it does not know."""
+    text, names = name.decode("latin-1"), sorted(each.decode("latin-1") for each in known if each.startswith(OWN_PREFIX))
+    return Refused(f"there is no request header {text!r:.100}{nearest(text, names)} (there are {one_of(names)})", status=400, kind="request")
+
+
+def _shortened(text: str, characters: int) -> str:
+    """Return begin and end of a long text: no classifier reads more, and each would take long."""
+    return text if len(text) <= characters else f"{text[: characters // 2]}\n...\n{text[-(characters // 2) :]}"
+
+
+def _count(value: str | None) -> int:
+    return int(value) if value is not None and value.isdecimal() and len(value) < 6 else 0
+
+
+def _answers(api: str, body: Mapping[str, Any]) -> int:
+    """Return the number of answers that are generated."""
+    prompts = body.get("prompt") if api == "completions" else None
+    count = len(prompts) if isinstance(prompts, list) and not isinstance(prompts[0], int) else 1
+    most: int = max(body.get("n") or 1, body.get("best_of") or 1)
+    return count * most
+
+
+def caches_for_an_hour(body: Mapping[str, Any]) -> bool:
+    """Return whether a part of a request is marked to be cached for an hour, in Anthropic's form."""
+    waiting: list[Any] = [body]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, list):
+            waiting += inner
+        elif isinstance(inner, Mapping):
+            mark = inner.get("cache_control")
+            if isinstance(mark, Mapping) and mark.get("ttl") == "1h":
+                return True
+            waiting += inner.values()
+    return False
+
+
+def check_fields(api: str, body: Mapping[str, Any]) -> None:
+    """Check that a request has what its API requires.
+
+    Raises:
+        Refused: A field is missing, or has a type that no server accepts.
+    """
+    names = _REQUIRED.get(api, ())
+    if names and body.get(names[0]) is None and all(body.get(name) is None for name in names[1:]):
+        raise Refused(f"the request has no {names[0]}; add it", status=400, kind="request")
+    for field, least, most in _LIMITED:
+        value = body.get(field)
+        if value is not None and not (type(value) is int and least <= value <= most):
+            limits = f"at least {least}" if most == math.inf else f"{least} to {most}"
+            raise Refused(f"{field} must be an integer of {limits}, not {value!r:.80}", status=400, kind="request")
+    given = body.get(names[0]) if names else None
+    if names and names[0] == "messages":
+        if not isinstance(given, list) or not given or not all(isinstance(message, dict) for message in given):
+            raise Refused("messages must be a list of at least one object with role and content", status=400, kind="request")
+    elif given is not None and api in ("completions", "embeddings"):
+        items = given if isinstance(given, list) else [given]
+        numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
+        if not items or not ((numbers and isinstance(given, list)) or all(isinstance(item, str | list) for item in items)):
+            raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}", status=400, kind="request")

@@ -1,0 +1,115 @@
+"""The arguments of routing that a request gives: in the model's name, a header, or the field ``aamc`` of its body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import attrs
+
+from aamc_gateway.server.interfaces import Refused
+from aamc_sdk.errors import nearest, one_of
+from aamc_sdk.types import Preference
+
+ROUTE = "aamc/auto"
+"""The model's name that lets the router choose."""
+ARENA = "aamc/arena"
+"""The model's name that asks several candidates."""
+PREFIX = "aamc/"
+"""Begins the names of the gateway's own models."""
+NAMES = ("preference", "quality_floor", "budget_usd", "user", "session")
+
+
+@attrs.define(kw_only=True)
+class RoutingArguments:
+    """The arguments of routing.
+
+    Attributes:
+        preference: Weights of quality, cost and latency; None for the default.
+        quality_floor: Minimum expected quality, from 0 to 1; None for none.
+        budget_usd: Maximum expected cost of the answer; None for none.
+        user: The user; None if the request names none.
+        session: The conversation; None if the request names none.
+    """
+
+    preference: Preference | None = None
+    quality_floor: float | None = None
+    budget_usd: float | None = None
+    user: str | None = None
+    session: str | None = None
+
+
+def split_model(model: str) -> tuple[str, dict[str, str]]:
+    """Return a model's name and the arguments behind it: ``aamc/auto?preference=0.7,0.2,0.1``."""
+    name, mark, arguments = model.partition("?")
+    if not mark or not name.startswith(PREFIX):
+        return model, {}
+    return name, dict(parse_qsl(arguments, keep_blank_values=True))
+
+
+def routing_arguments(in_model: Mapping[str, str], in_header: str | None, in_body: Any, named: Mapping[str, Preference]) -> RoutingArguments:
+    """Return the arguments of a request; those of the body win over the header, and the header over the model's name.
+
+    Args:
+        in_model: The arguments behind the model's name.
+        in_header: The preference in the header; None without one.
+        in_body: The field ``aamc`` of the body; None without one.
+        named: Preferences that may be given by name.
+
+    Raises:
+        Refused: An argument is unknown, or its value cannot be used.
+        PreferenceError: The preference cannot be used.
+    """
+    if in_body is None and in_header is None and not in_model:
+        return RoutingArguments()
+    if in_body is not None and not isinstance(in_body, Mapping):
+        raise _refused(f'the field aamc must be an object such as {{"preference": [0.7, 0.2, 0.1]}}, not {in_body!r:.80}')
+    given: dict[str, Any] = {**in_model, **({} if in_header is None else {"preference": in_header}), **(in_body or {})}
+    for name in given:
+        if name not in NAMES:
+            raise _refused(f"aamc has no argument {name!r}{nearest(name, NAMES)} (it has: {one_of(NAMES)})")
+    return RoutingArguments(
+        preference=_preference(given.get("preference"), named),
+        quality_floor=_number(given, "quality_floor", 1.0),
+        budget_usd=_number(given, "budget_usd", float("inf")),
+        user=_name(given, "user"),
+        session=_name(given, "session"),
+    )
+
+
+def _preference(value: Any, named: Mapping[str, Preference]) -> Preference | None:
+    if isinstance(value, Mapping):
+        unknown = [name for name in value if name not in ("quality", "cost", "latency")]
+        if unknown:
+            raise _refused(f"a preference has no weight {unknown[0]!r}; give quality, cost and latency")
+        value = [value.get(name, 0.0) for name in ("quality", "cost", "latency")]
+    if value is None:
+        return None
+    return Preference.parse(value, named) if isinstance(value, str) else Preference.of(value)
+
+
+def _number(given: Mapping[str, Any], name: str, at_most: float) -> float | None:
+    value = given.get(name)
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise _refused(f"{name} must be a number, not {value!r:.80}") from None
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= at_most:
+        limit = "" if at_most == float("inf") else f" to {at_most:g}"
+        raise _refused(f"{name} must be a number from 0{limit}, not {value!r:.80}")
+    return float(value)
+
+
+def _name(given: Mapping[str, Any], name: str) -> str | None:
+    value = given.get(name)
+    if value is not None and (not isinstance(value, str) or not value or len(value) > 512):
+        raise _refused(f"{name} must be a text of 1 to 512 characters, not {value!r:.80}")
+    return value
+
+
+def _refused(message: str) -> Refused:
+    return Refused(message, status=400, kind="request")

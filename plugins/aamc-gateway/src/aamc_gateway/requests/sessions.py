@@ -1,0 +1,91 @@
+"""Conversations: how they are recognised, and which candidate each was answered by."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import orjson
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.shared import SharedState
+    from aamc_gateway.server.settings import SessionSettings
+
+_HEAD = 1000
+"""Characters of the system prompt that tell conversations apart: its end often has the date."""
+
+
+def session_in_metadata(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return user and session in the field ``metadata.user_id``, as coding agents write them; None for each that is not there."""
+    metadata = body.get("metadata")
+    found = metadata.get("user_id") if isinstance(metadata, Mapping) else None
+    if not isinstance(found, str) or not found:
+        return None, None
+    if found.startswith("{"):
+        try:
+            fields = orjson.loads(found)
+        except orjson.JSONDecodeError:
+            fields = {}
+        session, user = fields.get("session_id"), fields.get("account_uuid") or fields.get("device_id")
+        return (user if isinstance(user, str) and user else None), (session if isinstance(session, str) and session else None)
+    user, mark, session = found.rpartition("_session_")
+    return (user, session) if mark and user and session else (found, None)
+
+
+def hashed_session(user: str | None, first: str, system: str) -> str:
+    """Return the id of a conversation that has none: a hash of its first human message and the head of the system prompt."""
+    digest = blake2b(digest_size=16)
+    for text in (user or "", first[:100_000], system[:_HEAD]):
+        digest.update(text.encode(errors="surrogatepass"))
+        digest.update(b"\x00")
+    return digest.hexdigest()
+
+
+@attrs.frozen
+class Answered:
+    """The last answer of a conversation.
+
+    Attributes:
+        candidate: The candidate that gave it.
+        at: When, in seconds since the epoch.
+        mixed: Whether another candidate has answered before, so that the conversation holds state of both.
+    """
+
+    candidate: str
+    at: float
+    mixed: bool = False
+
+
+class Sessions:
+    """Remembers which candidate answered a conversation last, in this worker's memory and for the other workers.
+
+    Args:
+        settings: The settings.
+        shared: The state that all workers share; None for a single worker.
+    """
+
+    def __init__(self, settings: SessionSettings, shared: SharedState | None) -> None:
+        self._settings, self._shared = settings, shared
+        self._known: OrderedDict[str, Answered] = OrderedDict()
+
+    async def find(self, key: str) -> Answered | None:
+        """Return the last answer of a conversation, or of the response with an id; None if it is unknown or forgotten."""
+        found = self._known.get(key)
+        if found is None and self._shared is not None:
+            stored = await self._shared.get(f"session:{key}")
+            if stored is not None:
+                found = Answered(*orjson.loads(stored))
+        return found if found is not None and time.time() - found.at < self._settings.keep_s else None
+
+    async def note(self, key: str, candidate: str, mixed: bool = False) -> None:
+        """Remember the candidate that answered, and whether another one has answered before."""
+        before = self._known.pop(key, None)
+        answered = self._known[key] = Answered(candidate, time.time(), mixed)
+        if len(self._known) > self._settings.at_most:
+            self._known.popitem(last=False)
+        if self._shared is not None and (before is None or before.candidate != candidate or answered.at - before.at > self._settings.cache_s / 4):
+            await self._shared.put(f"session:{key}", orjson.dumps([candidate, answered.at, mixed]), self._settings.keep_s)

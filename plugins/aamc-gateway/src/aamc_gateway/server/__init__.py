@@ -1,0 +1,1 @@
+"""The server: settings, routes, workers and the command ``aamc serve``."""

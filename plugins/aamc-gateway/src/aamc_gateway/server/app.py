@@ -1,0 +1,163 @@
+"""The ASGI application: finds the route of a request, checks who calls, and answers errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from starlette.routing import compile_path
+
+from aamc_gateway.requests.bodies import ClientLeft
+from aamc_gateway.server.error_answers import dialect_of, send_error
+from aamc_gateway.server.gateway import Gateway
+from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
+from aamc_gateway.server.routes import Route, all_routes
+from aamc_sdk.errors import AamcError
+
+logger = logging.getLogger(__name__)
+MakeGateway = Callable[[], Awaitable[Gateway]]
+
+
+class GatewayApp:
+    """The application that a worker serves.
+
+    Args:
+        make: Makes the gateway, at the start and at each reload, on the event loop.
+        routes: The routes.
+
+    Attributes:
+        failure: The error that kept the gateway from starting; None without one.
+    """
+
+    def __init__(self, make: MakeGateway, routes: Sequence[Route] | None = None) -> None:
+        self._make = make
+        self._gateway: Gateway | None = None
+        self.failure: AamcError | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._patterns: list[tuple[Any, Any, Route]] = []
+        for route in all_routes() if routes is None else routes:
+            if "{" in route.path:
+                pattern, _, converters = compile_path(route.path)
+                self._patterns.append((pattern, converters, route))
+            else:
+                self._exact.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route))
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway that new requests are served by."""
+        assert self._gateway is not None, "the application has not been started; its server must support ASGI lifespan events"
+        return self._gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a connection of ASGI."""
+        if scope["type"] == "http":
+            gateway = self.gateway
+            with gateway:
+                await self._answer(gateway, scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _answer(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+        started = Started(send)
+        try:
+            route = self._find(scope)
+            scope["route"] = route.path
+            if route.scope != "public":
+                scope["caller"] = caller = await gateway.access.caller(scope["headers"])
+                if route.scope == "admin":
+                    caller.check_admin()
+            await route.endpoint(gateway, scope, receive, started)
+        except ClientLeft:
+            pass
+        except AamcError as error:
+            if started.begun:
+                raise
+            if isinstance(error, Refused):
+                gateway.metrics.refused(error.kind)
+            await send_error(error, dialect_of(scope["path"]), send, decision_id=scope.get("decision_id", ""))
+        except Exception as error:
+            if started.begun:
+                raise
+            logger.exception("a request of %s failed", scope["path"])
+            await send_error(
+                AamcError(f"{type(error).__name__}: a bug in the gateway or a plugin; its log has more"), dialect_of(scope["path"]), send
+            )
+
+    def _find(self, scope: Scope) -> Route:
+        path, method = scope["path"], scope["method"]
+        methods = self._exact.get(path)
+        if methods is not None:
+            route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+            if route is not None:
+                return route
+        allowed = set(methods or ())
+        for pattern, converters, route in self._patterns:
+            match = pattern.match(path)
+            if match:
+                if method in route.methods:
+                    scope["path_params"] = {name: converters[name].convert(value) for name, value in match.groupdict().items()}
+                    return route
+                allowed.update(route.methods)
+        if allowed:
+            raise Refused(f"{path} does not answer {method}; use {', '.join(sorted(allowed))}", status=405, kind="request")
+        raise Refused(f"there is no {path:.200}; see /v1/models and the documentation", status=404, kind="not_found")
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            self._gateway = await self._make()
+            await self._gateway.start()
+        except Exception as error:
+            if isinstance(error, AamcError):
+                self.failure = error
+            else:
+                logger.exception("the gateway cannot start")
+            await send({"type": "lifespan.startup.failed", "message": "" if self.failure else str(error)})  # the failure is raised later
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.gather(self._gateway.close(), *self._closing)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def reload(self) -> None:
+        """Replace the gateway by a new one; requests in progress end with the old one. An error leaves the old one in place."""
+        try:
+            gateway = await self._make()
+            await gateway.start()
+        except AamcError as error:
+            logger.error("the configuration cannot be reloaded; the gateway goes on with the old one: %s", error)  # noqa: TRY400  # it says what to do
+            return
+        except Exception:
+            logger.exception("the configuration cannot be reloaded; the gateway goes on with the old one")
+            return
+        old, self._gateway = self._gateway, gateway
+        if old is not None:
+            task = asyncio.get_running_loop().create_task(old.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        logger.warning("the configuration was reloaded")
+
+
+class Started:
+    """Passes messages on, and knows whether an answer has begun.
+
+    Args:
+        send: Sends to the client.
+    """
+
+    __slots__ = ("_send", "begun")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    def __call__(self, message: Any) -> Awaitable[None]:
+        """Send a message."""
+        self.begun = True
+        return self._send(message)

@@ -1,0 +1,81 @@
+"""Noticing clients that leave before their answer is complete."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+
+from aamc_gateway.server.interfaces import Receive
+
+SWEEP_S = 0.25
+"""Time between two looks at the requests in progress. Only older ones get a task that waits for their client to leave: most are answered before."""
+
+
+class Watched:
+    """A block in which the client is watched; its task is cancelled when the client leaves.
+
+    Attributes:
+        left: Whether the client has left.
+    """
+
+    __slots__ = ("_began", "_receive", "_task", "_watch", "_watcher", "left")
+
+    def __init__(self, watch: ClientWatch, receive: Receive) -> None:
+        self._watch, self._receive = watch, receive
+        self._began = time.monotonic()
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self.left = False
+
+    def __enter__(self) -> Watched:
+        self._watch.all.add(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._watch.all.discard(self)
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def look(self, now: float) -> None:
+        """Begin to wait for the client to leave, if the request has lasted for some time."""
+        if self._watcher is None and now - self._began >= SWEEP_S:
+            self._watcher = asyncio.get_running_loop().create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.left = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+class ClientWatch:
+    """Watches the clients of requests in progress.
+
+    Attributes:
+        all: The watched blocks.
+    """
+
+    def __init__(self) -> None:
+        self.all: set[Watched] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to look at the requests in progress."""
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def close(self) -> None:
+        """End it."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def of(self, receive: Receive) -> Watched:
+        """Return a block in which a client is watched."""
+        return Watched(self, receive)
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for watched in self.all:
+            watched.look(now)
+        self.start()

@@ -1,0 +1,39 @@
+"""``aamc serve``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Address to listen on (default: 127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 for a free one (default: 8000).")
+@click.option("--run", metavar="RUN", help="Folder of the run whose router is served.")
+@click.option("--router", metavar="NAME|FOLDER", help="Router to serve, or the folder of a trained one (default: thompson).")
+@click.option("--config", metavar="FILE", help="Configuration file: ours, with a section gateway, or one of vLLM Semantic Router.")
+@click.option("--pool", metavar="NAME|FILE", help="Pool with the endpoints of the candidates (default: that of the run or the configuration).")
+@click.option("--estimator", metavar="NAME|FOLDER", help="Estimator, or the folder of a trained one (default: that of the run or the configuration).")
+@click.option("--store", metavar="URL", help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db).")
+@click.option("--workers", type=click.IntRange(1, 256), help="Number of worker processes (default: 1).")
+@click.option("--check", is_flag=True, help="Check everything without starting.")
+def serve(check: bool, **options: Any) -> None:
+    """Serve OpenAI's and Anthropic's APIs, and choose the model of each request.
+
+    Without a run, router, configuration or pool it answers with the provider echo.
+
+    Example: aamc serve --pool pool.yaml
+    """
+    from aamc_gateway.server.launch import Launch
+    from aamc_gateway.server.supervisor import check_launch, run
+
+    if options["run"] is not None and options["config"] is not None:
+        raise click.UsageError("--run and --config cannot be given together: a run has its own configuration")
+    if options["config"] is not None and options["router"] is not None:
+        raise click.UsageError("--config and --router cannot be given together: the file names its router")
+    launch = Launch(**options)
+    if check:
+        click.echo(check_launch(launch))
+    else:
+        run(launch)

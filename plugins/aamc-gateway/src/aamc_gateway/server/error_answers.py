@@ -1,0 +1,77 @@
+"""Errors of the SDK as answers in the client's dialect: the one place that turns one into the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from aamc_models.dialects import error_body
+
+from aamc_gateway.forwarding.failures import UnservedError
+from aamc_gateway.server.http_answers import send_json
+from aamc_gateway.server.interfaces import Refused, Send
+from aamc_sdk.errors import (
+    AamcError,
+    ConfigError,
+    DataError,
+    LimitError,
+    NoCandidateError,
+    PoolError,
+    PreferenceError,
+    ProviderError,
+    StoreAwayError,
+    UnknownDecisionError,
+)
+
+_STATUSES: tuple[tuple[type[AamcError], int, str], ...] = (
+    (UnknownDecisionError, 404, "not_found"),
+    (NoCandidateError, 400, "request"),
+    (PreferenceError, 400, "request"),
+    (DataError, 400, "request"),
+    (ConfigError, 400, "request"),
+    (PoolError, 503, "server"),
+    (StoreAwayError, 503, "unavailable"),
+    (ProviderError, 502, "server"),
+)
+_RETRIED = frozenset(("rate_limit", "unavailable"))
+"""Kinds of refusals after which a client's automatic retry makes sense."""
+
+
+def dialect_of(path: str) -> str:
+    """Return the dialect of the errors of a path."""
+    return "messages" if path.startswith("/v1/messages") else "responses" if path.startswith("/v1/responses") else "chat"
+
+
+async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id: str = "") -> int:
+    """Send an error; return its status."""
+    status, kind, retry_after_s, body = _parts(error)
+    message: Any = body or error_body(dialect, str(error), kind, status)
+    if kind == "model_not_found" and dialect != "messages":
+        message["error"]["code"] = kind  # clients tell a missing model from a missing page by it
+    headers = []
+    if decision_id:
+        headers.append((b"x-aamc-decision-id", decision_id.encode()))
+    if retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % math.ceil(retry_after_s)))
+    if isinstance(error, UnservedError) or kind not in _RETRIED:
+        headers.append((b"x-should-retry", b"false"))
+    if status == 408:
+        headers.append((b"connection", b"close"))  # closing while a larger body arrives (413) would reset the connection before its answer is read
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send_json(send, message, status, headers)
+    return status
+
+
+def _parts(error: AamcError) -> tuple[int, str, float | None, Mapping[str, Any] | None]:
+    if isinstance(error, UnservedError):
+        return error.status, error.kind, error.retry_after_s, error.body
+    if isinstance(error, Refused):
+        return error.status, error.kind, error.retry_after_s, None
+    if isinstance(error, LimitError):
+        return 402 if error.kind == "budget" else 429, error.kind, error.retry_after_s, None
+    for kind, status, name in _STATUSES:
+        if isinstance(error, kind):
+            return status, name, None, None
+    return 500, "server", None, None

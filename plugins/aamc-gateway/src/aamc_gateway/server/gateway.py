@@ -1,0 +1,190 @@
+"""The gateway: what a worker holds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from aamc_gateway.access import Access, AnswerCache, ErasableValues, open_shared
+from aamc_gateway.arena.ballots import Ballots
+from aamc_gateway.arena.settings import check_arena
+from aamc_gateway.dashboard.figures import Figures
+from aamc_gateway.feedback.implicit_signals import ImplicitSignals
+from aamc_gateway.forwarding.ledger import Ledger
+from aamc_gateway.forwarding.upstreams import Upstreams
+from aamc_gateway.observe.observer import Observer
+from aamc_gateway.orchestrations.orchestration import Orchestration
+from aamc_gateway.requests.ask import Mode
+from aamc_gateway.requests.reading import RequestReader
+from aamc_gateway.requests.sessions import Sessions
+from aamc_gateway.server.client_watch import ClientWatch
+from aamc_gateway.server.interfaces import Handler, Refused
+from aamc_gateway.server.log_watch import LogWatch
+from aamc_gateway.server.settings import GatewaySettings
+from aamc_gateway.server.shared_limits import with_endpoint_limits
+from aamc_sdk import MetaController
+from aamc_sdk.errors import PoolError, ProviderError
+from aamc_sdk.interfaces import Store
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.serving import ModelClient, ServedComponents
+from aamc_sdk.types import PoolState, Query
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.admission import Admission
+    from aamc_gateway.observe.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+_STATE_S = 0.01
+"""Time for which the state of the pool is taken for the present one: making it takes as long as a tenth of a request."""
+
+
+class Gateway:
+    """What a worker holds.
+
+    Args:
+        components: Decide, call and log.
+        settings: The settings.
+        metrics: The metrics of the worker, which outlive a reload; new ones when None.
+
+    Attributes:
+        controller: Decides, logs and learns.
+        models: Calls the candidates.
+        upstreams: The candidates that can be called.
+        reader: Reads requests.
+        sessions: Remembers who answered a conversation.
+        ledger: Tokens and costs.
+        figures: Reads the log for the dashboard.
+        signals: Infers feedback from how conversations go on.
+        erasable: What is kept for users, and goes when they are forgotten.
+        ballots: Answers of the arena that wait for a vote.
+        orchestrations: The orchestrators that requests may ask for, by name.
+        ties: State that keeps a conversation on its candidate.
+        watch: Notices clients that leave.
+        log_watch: Notices a log that cannot be written.
+        handlers: Answers requests, by their mode; see :mod:`aamc_gateway.server.modes`.
+        best: The most expensive candidate, which savings are compared with.
+        own_models: The gateway's own models beside ``aamc/auto``.
+        began: When it was made, in seconds since the epoch.
+
+    Raises:
+        PoolError: No candidate has an endpoint.
+        ConfigError: The router cannot be served.
+    """
+
+    def __init__(self, components: ServedComponents, settings: GatewaySettings, *, metrics: Metrics | None = None) -> None:
+        shares = settings.workers > 1 or not is_local(components.store)
+        if shares:
+            settings = attrs.evolve(settings, access=with_endpoint_limits(settings.access, components.pool))
+        self.controller = MetaController(components)
+        self.components, self.settings = components, settings
+        self.models: ModelClient = _models(components)
+        self.upstreams = Upstreams(components.pool, self.models)
+        if not self.upstreams:
+            self.controller.close()
+            raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
+        self.shared = open_shared(components.store)
+        self.access = Access(settings.access, self.shared)
+        self.erasable = ErasableValues(self.shared, components.store)
+        self.cache = AnswerCache(settings.cache, self.shared)
+        self.metrics = Observer(settings.observe, metrics)
+        self.figures = Figures(self.controller)
+        self.signals = ImplicitSignals(settings.implicit)
+        self.ballots = Ballots(settings.arena, self.shared, self.erasable, self.controller)
+        plugins = components.plugins or get_plugin_manager()
+        self.orchestrations = {name: Orchestration(name, given, plugins) for name, given in settings.orchestrators.items()}
+        self.reader = RequestReader(settings, components.pool, components.preferences, self.orchestrations)
+        self.sessions = Sessions(settings.sessions, self.shared if shares else None)
+        self.ledger = Ledger()
+        self.ties = frozenset(settings.sessions.ties)
+        self.watch = ClientWatch()
+        self.log_watch = LogWatch()
+        self.handlers: dict[Mode, Handler] = {}
+        self.own_models: tuple[str, ...] = ()
+        self.began = time.time()
+        self.best = max(self.upstreams.values(), key=lambda upstream: upstream.price_rank)
+        self._names = frozenset(components.pool.names)
+        self._state: PoolState | None = None
+        self._state_until = 0.0
+        self._in_progress = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def start(self) -> None:
+        """Start what needs the worker's event loop.
+
+        Raises:
+            ConfigError: It listens beyond this machine, and has no keys; or the arena or an orchestrator cannot work as configured.
+        """
+        await self.access.check_listening(self.settings.host)
+        check_arena(self.settings.arena, self.upstreams)
+        for orchestration in self.orchestrations.values():
+            await asyncio.to_thread(orchestration.load)
+        self.watch.start()
+        self.erasable.start()
+
+    def __enter__(self) -> None:
+        """Count a request as in progress inside the block."""
+        self._in_progress += 1
+        self._idle.clear()
+
+    def __exit__(self, *exception: object) -> None:
+        self._in_progress -= 1
+        if not self._in_progress:
+            self._idle.set()
+
+    async def close(self) -> None:
+        """Wait for the requests in progress, then close everything."""
+        await self._idle.wait()
+        self.watch.close()
+        self.erasable.close()
+        for orchestration in self.orchestrations.values():
+            orchestration.close()
+        await self.models.close()
+        await self.metrics.close()
+        await self.shared.close()
+        await asyncio.get_running_loop().run_in_executor(None, self.controller.close)
+
+    def pool_state(self, *, forced: bool) -> PoolState | None:
+        """Return the present state of the pool; without what cannot be called now where the candidate is given."""
+        pool, now = self.components.pool, time.monotonic()
+        if forced:
+            return self.models.tracker.state(pool)
+        if now >= self._state_until:
+            self._state, self._state_until = self.models.present_state(pool, None), now + _STATE_S
+        return self._state
+
+    def others(self, names: Sequence[str]) -> Collection[str]:
+        """Return the names of all other candidates of the pool."""
+        return () if len(names) == len(self._names) else self._names.difference(names)
+
+    def with_cache(self, query: Query, candidate: str) -> Query:
+        """Return a query whose prompt a candidate has in its cache."""
+        return attrs.evolve(query, cached_on=candidate) if candidate in self.upstreams else query
+
+    async def use(self, admission: Admission, name: str, max_cost_usd: float) -> None:
+        """Reserve what a call takes of the candidate's own limits.
+
+        Raises:
+            ProviderError: It is over its limits.
+        """
+        if self.settings.access.models:
+            try:
+                await admission.use(name, max_cost_usd)
+            except Refused as error:
+                raise ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s) from error
+
+
+def is_local(store: Store) -> bool:
+    """Return whether only processes of this machine can open a log."""
+    return store.url.partition(":")[0] in ("sqlite", "memory")
+
+
+def _models(components: ServedComponents) -> ModelClient:
+    if components.models is None:
+        raise PoolError("these components call no models; make them from a pool whose candidates have endpoints")
+    return components.models

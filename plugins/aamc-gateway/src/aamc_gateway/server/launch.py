@@ -1,0 +1,148 @@
+"""What ``aamc serve`` serves: from the command's options to settings, components and a gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from aamc_gateway.arena.concurrent_file import arena_of_file
+from aamc_gateway.server import modes
+from aamc_gateway.server.gateway import Gateway
+from aamc_gateway.server.settings import GatewaySettings
+from aamc_sdk.config import ServingSettings, configure, load_yaml
+from aamc_sdk.errors import ConfigError, PoolError, one_of
+from aamc_sdk.plugins import Plugins, get_plugin_manager
+from aamc_sdk.routing import find_pool, pool_from
+from aamc_sdk.serving import ServedComponents, components_from_file, load_checkpoints, make_components
+from aamc_sdk.types import Pool
+
+if TYPE_CHECKING:
+    from aamc_gateway.observe.metrics import Metrics
+
+ROUTER = "thompson"
+"""The router where none is named: it learns from feedback which candidate is worth its price."""
+TRIAL_STORE = "memory:"
+STORE = "sqlite:aamc-gateway.db"
+"""The log where none is named, unless the gateway is only tried."""
+_TRIAL_POOL = {
+    "candidates": [
+        {
+            "name": f"echo-{size}",
+            "prices": {"input": price, "output": 4 * price},
+            "abilities": ["tools", "vision", "json"],
+            "endpoint": {"provider": "echo"},
+        }
+        for size, price in (("small", 0.1), ("large", 2.0))
+    ]
+}
+
+
+@attrs.frozen(kw_only=True)
+class Launch:
+    """The options of ``aamc serve``.
+
+    Attributes:
+        host: The address to listen on; that of the configuration when None.
+        port: The port; that of the configuration when None.
+        workers: Number of worker processes; that of the configuration when None.
+        run: A run's folder; None for none.
+        router: A router's name, or the folder of a trained one; None for none.
+        config: A configuration file; None for none.
+        pool: A pool's name or file; None for that of the run or configuration.
+        estimator: An estimator's name, or the folder of a trained one; None for that of the run or configuration.
+        store: The URL of the log; None for the run's own, else ``sqlite:aamc-gateway.db``.
+    """
+
+    host: str | None = None
+    port: int | None = None
+    workers: int | None = None
+    run: str | None = None
+    router: str | None = None
+    config: str | None = None
+    pool: str | None = None
+    estimator: str | None = None
+    store: str | None = None
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether nothing is named, so that the gateway serves the provider ``echo``."""
+        return self.run is None and self.router is None and self.pool is None and (self.config is None or not _names_components(self.config))
+
+    def settings(self) -> GatewaySettings:
+        """Return the settings: the options, and the section ``gateway`` of the configuration file.
+
+        Raises:
+            ConfigError: A setting is unknown or wrong, or the workers cannot share the log.
+        """
+        section: Any = {} if self.config is None else load_yaml(Path(self.config)).get("gateway", {})
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"{self.config}: gateway must be keys and values such as {{port: 8000}}, not {section!r:.80}")
+        if self.config is not None and "router" not in load_yaml(Path(self.config)):
+            section = arena_of_file(self.config, section)
+        given = {name: value for name in ("host", "port", "workers") if (value := getattr(self, name)) is not None}
+        settings = configure(GatewaySettings, {**section, **given}, where="gateway")
+        if settings.workers > 1 and self._store() == TRIAL_STORE:
+            raise ConfigError(
+                "several workers cannot share a log in memory: give one in a file or on a server, such as --store sqlite:aamc-gateway.db"
+            )
+        return settings
+
+    def components(self, plugins: Plugins) -> ServedComponents:
+        """Return the components to serve with.
+
+        Raises:
+            ConfigError: They cannot be served.
+        """
+        store = self._store()
+        if self.run is not None or (self.router is not None and "/" in self.router):
+            components = load_checkpoints(self.run or "", plugins, router=self.router, estimator=self.estimator, store=store)
+            return components if self.pool is None else _with_pool(components, find_pool(self.pool, plugins))
+        given = {name: value for name in ("router", "pool", "estimator") if (value := getattr(self, name)) is not None}
+        if self.is_trial:
+            given["pool"] = _TRIAL_POOL
+        if self.config is not None:
+            return components_from_file(self.config, plugins, store=store or STORE, changes=given, defaults={"router": ROUTER})
+        settings = ServingSettings.of({"router": ROUTER, **given})
+        pool = pool_from(_TRIAL_POOL, "the trial pool") if self.is_trial else find_pool(self.pool or "default", plugins)
+        return make_components(settings, plugins, pool=pool, store=store or STORE)
+
+    def gateway(self, metrics: Metrics | None = None) -> Gateway:
+        """Return a gateway that is not started yet.
+
+        Args:
+            metrics: The metrics of the worker; new ones when None.
+
+        Raises:
+            AamcError: Something that the options name cannot be used.
+        """
+        settings = self.settings()
+        gateway = Gateway(self.components(get_plugin_manager()), settings, metrics=metrics)
+        gateway.handlers, gateway.own_models = modes.handlers(gateway), modes.own_models(gateway)
+        return gateway
+
+    def _store(self) -> str | None:
+        return TRIAL_STORE if self.store is None and self.is_trial else self.store
+
+
+def _names_components(config: str) -> bool:
+    """Return whether a configuration file names a router or a pool, or is another system's."""
+    content = load_yaml(Path(config))
+    return bool(set(content) - {"gateway"})
+
+
+def _with_pool(components: ServedComponents, pool: Pool) -> ServedComponents:
+    """Return the components of a run with the endpoints and prices of a pool.
+
+    Raises:
+        PoolError: The pool lacks a candidate of the run.
+    """
+    known = {candidate.name: candidate for candidate in pool}
+    if lacking := [name for name in components.pool.names if name not in known]:
+        components.store.close()
+        raise PoolError(
+            f"the pool has no {one_of(lacking)}, which the run chooses among; add {'it' if len(lacking) == 1 else 'them'} to the pool file"
+        )
+    return attrs.evolve(components, pool=Pool([known[name] for name in components.pool.names]))

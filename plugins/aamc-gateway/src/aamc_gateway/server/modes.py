@@ -1,0 +1,26 @@
+"""How requests are answered, by their mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aamc_gateway.arena.serving import serve_arena, serve_route
+from aamc_gateway.forwarding.serving import serve
+from aamc_gateway.orchestrations.serving import serve_orchestrator
+from aamc_gateway.requests.routing_arguments import ARENA, PREFIX
+
+if TYPE_CHECKING:
+    from aamc_gateway.requests.ask import Mode
+    from aamc_gateway.server.gateway import Gateway
+    from aamc_gateway.server.interfaces import Handler
+
+
+def handlers(gateway: Gateway) -> dict[Mode, Handler]:
+    """Return what answers requests, by their mode; other packages add theirs here, one line each."""
+    return {"route": serve_route, "model": serve, "arena": serve_arena, "orchestrator": serve_orchestrator}
+
+
+def own_models(gateway: Gateway) -> tuple[str, ...]:
+    """Return the gateway's own models beside ``aamc/auto``."""
+    arena = (ARENA,) if len(gateway.upstreams) > 1 else ()
+    return (*arena, *(PREFIX + name for name in gateway.orchestrations))

@@ -1,0 +1,131 @@
+"""APIs that pass through to a named model: batches, files, images and audio, and what belongs to stored responses."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote
+
+import orjson
+
+from aamc_gateway.forwarding.failures import unserved
+from aamc_gateway.forwarding.serving import serve
+from aamc_gateway.forwarding.upstreams import FORM_MODEL
+from aamc_gateway.forwarding.whole_answers import send_reply
+from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.bodies import header, read_body
+from aamc_gateway.requests.reading import OWN_PREFIX, unknown_header
+from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
+from aamc_sdk.errors import ProviderError, nearest
+from aamc_sdk.types import Query
+
+if TYPE_CHECKING:
+    from aamc_gateway.server.gateway import Gateway
+
+PASSED = (
+    ("/v1/batches", ("GET", "POST")),
+    ("/v1/batches/{rest:path}", ("GET", "POST")),
+    ("/v1/messages/batches", ("GET", "POST")),
+    ("/v1/messages/batches/{rest:path}", ("GET", "POST", "DELETE")),
+    ("/v1/files", ("GET", "POST")),
+    ("/v1/files/{rest:path}", ("GET", "DELETE")),
+    ("/v1/uploads", ("POST",)),
+    ("/v1/uploads/{rest:path}", ("POST",)),
+    ("/v1/images/{rest:path}", ("POST",)),
+    ("/v1/audio/{rest:path}", ("POST",)),
+    ("/v1/moderations", ("POST",)),
+    ("/v1/responses/{rest:path}", ("GET", "POST", "DELETE")),
+)
+"""The paths that pass through, with their methods."""
+_SAFE = re.compile(r"/v1(?:/[A-Za-z0-9_.~-]+)+")
+_FREE = re.compile(r"/v1/(files|uploads|moderations|responses|(messages/)?batches/)")
+"""Requests without a price."""
+_BATCH = re.compile(r"/v1/(messages/)?batches")
+"""Requests whose cost shows later."""
+_MODEL_HEADER = b"x-aamc-model"
+_KEPT = (b"content-type", b"accept", b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key")
+
+
+async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
+    """Send a request to the model that it names, in its body, in the header ``x-aamc-model`` or by ``?model=``, and return the answer.
+
+    Raises:
+        Refused: It names no model, or one that is unknown, or has an unknown header of the gateway.
+    """
+    if unknown := next((key for key, _ in scope["headers"] if key.startswith(OWN_PREFIX) and key != _MODEL_HEADER), None):
+        raise unknown_header(unknown, [_MODEL_HEADER])
+    raw = await read_body(scope, receive, gateway.settings.limits)
+    name = _model(scope, raw)
+    if name is None:
+        message = "the request must name a model: in its body, in the header x-aamc-model, or by ?model="
+        raise Refused(message, status=400, kind="request")
+    if name not in gateway.upstreams:
+        raise Refused(
+            f"there is no model {name!r:.200}{nearest(name, gateway.upstreams)}; GET /v1/models lists them", status=404, kind="model_not_found"
+        )
+    caller: Caller = scope["caller"]
+    caller.check_model(name)
+    ask = Ask(
+        dialect="messages" if scope["path"].startswith("/v1/messages") else "chat",
+        api=_api(scope),
+        body={},
+        raw=raw,
+        method=scope["method"],
+        body_bytes=len(raw),
+        caller=caller,
+        mode="model",
+        model=name,
+        query=Query("", user=caller.user, tenant=caller.tenant),
+        scope=f"{caller.tenant or ''}/{caller.key_id}/",
+        priced="nothing" if _FREE.match(scope["path"]) else "unknown" if _BATCH.fullmatch(scope["path"]) else "tokens",
+        headers={key.decode("ascii"): value.decode("latin-1") for key, value in scope["headers"] if key in _KEPT},
+    )
+    if ask.method == "POST":
+        await serve(gateway, ask, scope, receive, send)
+    else:
+        await _look_up(gateway, ask, send)
+
+
+async def _look_up(gateway: Gateway, ask: Ask, send: Send) -> None:
+    """Answer a request that costs nothing, without a decision: applications ask again and again whether a batch is done."""
+    upstream = gateway.upstreams[ask.model]
+    if ask.model in gateway.upstreams.incapable(ask.api):
+        raise Refused(f"the provider of {ask.model!r} has no such API", status=400, kind="request")
+    admission = await gateway.access.admit(ask.caller, max_cost_usd=0.0, least_cost_usd=0.0, tokens=0, user=ask.query.user)
+    try:
+        reply = await upstream.wire.send(upstream.candidate, upstream.prepare(ask).request)
+    except ProviderError as error:
+        raise unserved([(error, True)]) from error
+    finally:
+        admission.settle(0.0, 0)
+    await send_reply(send, reply)
+
+
+def _api(scope: Scope) -> str:
+    """Return the path below the base URL, with the query but for ``model``.
+
+    Raises:
+        Refused: The path has other characters than ids have, or parts that lead elsewhere.
+    """
+    path: str = scope["path"]
+    if not _SAFE.fullmatch(path) or "/." in path:
+        raise Refused(f"the path {path!r:.100} cannot be passed on; it may have letters, digits and . _ ~ - only", status=400, kind="request")
+    pairs = [(key, value) for key, values in parse_qs(scope["query_string"].decode("latin-1")).items() for value in values if key != "model"]
+    query = "&".join(f"{quote(key)}={quote(value)}" for key, value in pairs)
+    return path.removeprefix("/v1") + (f"?{query}" if query else "")
+
+
+def _model(scope: Scope, raw: bytes) -> str | None:
+    found = header(scope["headers"], _MODEL_HEADER)
+    if found is None and scope["query_string"]:
+        found = next(iter(parse_qs(scope["query_string"].decode("latin-1")).get("model", ())), None)
+    if found is None and raw[:1] == b"{":
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return None
+        named = body.get("model")
+        found = named if isinstance(named, str) else None
+    if found is None and (match := FORM_MODEL.search(raw)) is not None:
+        found = match[2].decode(errors="replace").strip()
+    return found

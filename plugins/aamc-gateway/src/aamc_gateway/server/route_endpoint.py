@@ -1,0 +1,86 @@
+"""``POST /v1/route``: decides and explains, and calls no model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from aamc_gateway.forwarding.exchange import Exchange
+from aamc_gateway.forwarding.served_requests import Ended
+from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
+from aamc_gateway.requests.routing_arguments import ARENA, ROUTE
+from aamc_gateway.server.http_answers import send_json
+from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
+from aamc_sdk.storage import plain
+
+if TYPE_CHECKING:
+    from aamc_gateway.server.gateway import Gateway
+
+
+async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
+    """Answer with the document of ``aamc route --json``, and with what was classified.
+
+    The body is ``{"text": "..."}``, or the body of any request to a model in one of the dialects; the arguments of routing are given as there.
+    """
+    limits = gateway.settings.limits
+    raw = await read_body(scope, receive, limits)
+    ask = await interpret(raw, lambda: _ask(gateway, scope, parse_object(raw, limits.nesting), raw))
+    exchange = Exchange(gateway, ask, scope["route"])
+    with Ended(gateway, exchange, scope):
+        await exchange.decide()
+        decision = await exchange.commit()
+        explanation = await asyncio.to_thread(gateway.controller.explain, decision.id)
+        document = explanation.to_dict() | {"classified": _classified(ask)}
+        exchange.served.cost_usd = float(decision.notes.get("spent_usd") or 0.0)
+        exchange.end(200)
+    await send_json(send, plain(document), headers=exchange.headers(None, None))
+
+
+def _ask(gateway: Gateway, scope: Scope, body: MutableMapping[str, Any], raw: bytes) -> Ask:
+    """Return the request that would be answered.
+
+    Raises:
+        Refused: It has no text, or names a model, so that nothing is decided.
+    """
+    dialect = _dialect(scope, body)
+    body.setdefault("model", ROUTE)
+    ask = gateway.reader.read(dialect, dialect, scope["headers"], body, raw, scope["caller"])
+    if ask.model not in (ROUTE, ARENA):
+        raise Refused(f"the model {ask.model!r:.200} is named, so nothing is decided; leave model out, or give {ROUTE!r}", status=400, kind="request")
+    return attrs.evolve(ask, mode="route", stream=False)
+
+
+def _dialect(scope: Scope, body: MutableMapping[str, Any]) -> str:
+    """Return the dialect of a body; ``text`` becomes a chat.
+
+    Raises:
+        Refused: It is of none.
+    """
+    if "messages" in body:
+        return "messages" if "system" in body or header(scope["headers"], b"anthropic-version") else "chat"
+    if "input" in body:
+        return "responses"
+    if "prompt" in body:
+        return "completions"
+    text = body.pop("text", None)
+    if not isinstance(text, str):
+        raise Refused(
+            'the body must have text, or messages, input or prompt as a request to a model, such as {"text": "Hello"}', status=400, kind="request"
+        )
+    body["messages"] = [{"role": "user", "content": text}]
+    return "chat"
+
+
+def _classified(ask: Ask) -> dict[str, Any]:
+    query = ask.query
+    return {
+        "text": query.text,
+        "turns": [{"role": turn.role, "content": turn.content} for turn in query.turns],
+        "needs": sorted(query.needs),
+        "prompt_tokens": query.prompt_tokens,
+        "side_request": ask.side_request,
+    }

@@ -1,0 +1,73 @@
+"""The routes of the gateway."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from aamc_gateway.arena import endpoints as arena
+from aamc_gateway.dashboard import admin_endpoints, pages, sign_in
+from aamc_gateway.feedback.endpoints import feedback
+from aamc_gateway.observe import endpoints as observation
+from aamc_gateway.server import model_endpoints
+from aamc_gateway.server.interfaces import Endpoint
+from aamc_gateway.server.model_endpoints import ask_endpoint
+from aamc_gateway.server.pass_through import PASSED, pass_through
+from aamc_gateway.server.route_endpoint import explain_route
+
+RouteScope = Literal["user", "admin", "public"]
+
+
+@attrs.frozen
+class Route:
+    """A path and its endpoint.
+
+    Attributes:
+        path: The path; ``{name}`` stands for a part, ``{name:path}`` for the rest.
+        methods: The methods that it answers.
+        endpoint: Answers the requests.
+        scope: Who may call it: holders of a key, of an admin key, or anyone.
+    """
+
+    path: str
+    methods: tuple[str, ...]
+    endpoint: Endpoint
+    scope: RouteScope = "user"
+
+
+def all_routes() -> list[Route]:
+    """Return the routes; other packages add theirs here, one line each."""
+    return [
+        Route("/v1/chat/completions", ("POST",), ask_endpoint("chat", "chat")),
+        Route("/v1/messages", ("POST",), ask_endpoint("messages", "messages")),
+        Route("/v1/messages/count_tokens", ("POST",), model_endpoints.count_tokens),
+        Route("/v1/responses", ("POST",), ask_endpoint("responses", "responses")),
+        Route("/v1/completions", ("POST",), ask_endpoint("completions", "completions")),
+        Route("/v1/embeddings", ("POST",), ask_endpoint("chat", "embeddings")),
+        Route("/v1/models", ("GET",), model_endpoints.models),
+        Route("/v1/models/{name:path}", ("GET",), model_endpoints.model),
+        *(Route(path, methods, pass_through) for path, methods in PASSED),
+        Route("/v1/route", ("POST",), explain_route),
+        Route("/v1/feedback", ("POST",), feedback),
+        Route("/v1/arena/{id}", ("GET",), arena.match),
+        Route("/v1/arena/{id}/vote", ("POST",), arena.vote),
+        Route("/", ("GET",), pages.root, "public"),
+        Route("/dashboard", ("GET",), pages.index, "public"),
+        Route("/dashboard/static/{name}", ("GET",), pages.static_file, "public"),
+        Route("/dashboard/session", ("GET",), sign_in.session, "public"),
+        Route("/dashboard/login", ("POST",), sign_in.login, "public"),
+        Route("/dashboard/logout", ("POST",), sign_in.logout, "public"),
+        # An admin's cookie opens these too, so they check it themselves.
+        Route("/admin/overview", ("GET",), admin_endpoints.overview_figures, "public"),
+        Route("/admin/decisions", ("GET",), admin_endpoints.recent_decisions, "public"),
+        Route("/admin/decisions/{id}", ("GET",), admin_endpoints.decision_figures, "public"),
+        Route("/admin/posteriors", ("GET",), admin_endpoints.posterior_figures, "public"),
+        Route("/admin/trials", ("GET",), admin_endpoints.trial_figures, "public"),
+        Route("/admin/feedback", ("POST",), admin_endpoints.admin_feedback, "public"),
+        Route("/admin/arena", ("GET",), arena.next_match, "public"),
+        Route("/admin/arena/{id}/vote", ("POST",), arena.admin_vote, "public"),
+        Route("/metrics", ("GET",), observation.metrics, "public"),
+        Route("/healthz", ("GET",), observation.healthz, "public"),
+        Route("/readyz", ("GET",), observation.readyz, "public"),
+    ]

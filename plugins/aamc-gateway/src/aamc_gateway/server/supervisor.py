@@ -1,0 +1,209 @@
+"""Running the gateway: one worker in this process, or several that share a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Semaphore
+from pathlib import Path
+
+import click
+
+from aamc_gateway.observe import prepare_workers, worker_ended
+from aamc_gateway.server.launch import Launch
+from aamc_gateway.server.settings import GatewaySettings
+from aamc_gateway.server.worker import serve_worker
+from aamc_sdk.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+_RESTART_S = 1.0
+"""Time between two starts of a worker that ends."""
+
+
+def check_launch(launch: Launch) -> str:
+    """Return in words what would be served.
+
+    Raises:
+        AamcError: Something cannot be used, or the port is taken.
+    """
+    found = check_components(launch)
+    _bound(launch.settings()).close()
+    return f"OK: {found}"
+
+
+def check_components(launch: Launch) -> str:
+    """Return in words what would be served; the port may be taken.
+
+    Raises:
+        AamcError: Something cannot be used.
+    """
+
+    async def check() -> str:
+        gateway = launch.gateway()
+        try:
+            await gateway.start()
+            settings, components = gateway.settings, gateway.components
+            names, log = ", ".join(gateway.upstreams), components.store.name
+            kept = "the log is in memory and ends with the process" if log.startswith("memory") else f"the log is {log}"
+            return f"{_address(settings.host, settings.port)}, router {components.router_name}, candidates {names}; {kept}"
+        finally:
+            await gateway.close()
+
+    return asyncio.run(check())
+
+
+def run(launch: Launch) -> None:
+    """Serve until the process is asked to end.
+
+    Raises:
+        AamcError: Something cannot be used, or the port is taken.
+    """
+    settings = launch.settings()
+    listener = _listener(settings)
+    host, port = listener.getsockname()[:2]
+    address = _address(host, port)
+    if settings.workers == 1:
+        serve_worker(launch, listener, lambda: _announce(launch, address))
+        return
+    _run_workers(launch, settings, listener, address)
+
+
+def _announce(launch: Launch, address: str) -> None:
+    what = "the provider echo, which calls no model (name a pool with --pool)" if launch.is_trial else "the candidates of the pool"
+    click.echo(f"Serving {what} at {address}/v1; model aamc/auto lets the router choose.", err=True)
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _listener(settings: GatewaySettings) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        ConfigError: The address cannot be used.
+    """
+    listener = _bound(settings)
+    try:
+        listener.listen(2048)
+    except OSError as error:  # another process has begun to listen since
+        listener.close()
+        raise _refusal(settings, error) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _bound(settings: GatewaySettings) -> socket.socket:
+    """Return a socket with the address.
+
+    Raises:
+        ConfigError: The address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise _refusal(settings, error) from error
+    return listener
+
+
+def _refusal(settings: GatewaySettings, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another --port (0 for a free one)")
+
+
+def _work(launch: Launch, listener: socket.socket, ready: Semaphore) -> None:
+    """Serve in a worker process, and say when it does."""
+    serve_worker(launch, listener, ready.release)
+
+
+class _Workers:
+    """The worker processes of one gateway.
+
+    Args:
+        launch: What to serve.
+        count: Number of processes.
+        listener: The listening socket.
+        serving: Called once when that many have begun to serve.
+    """
+
+    def __init__(self, launch: Launch, count: int, listener: socket.socket, serving: Callable[[], None]) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._launch, self._listener, self._serving = launch, listener, serving
+        self._all: list[BaseProcess] = []
+        self._ready, self._waited_for = self._context.Semaphore(0), count
+        self.ending = False
+        for _ in range(count):
+            self._all.append(self._started())
+
+    def _started(self) -> BaseProcess:
+        process = self._context.Process(target=_work, args=(self._launch, self._listener, self._ready), name="aamc-serve")
+        process.start()
+        return process
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all workers."""
+        for process in self._all:
+            if process.pid is not None and process.is_alive():
+                os.kill(process.pid, number)
+
+    def watch(self) -> int:
+        """Start workers again that end by themselves, until all are asked to end; return the exit status.
+
+        Raises:
+            ConfigError: A worker ended before it had started.
+        """
+        while True:
+            alive = [process for process in self._all if process.is_alive()]
+            if self.ending and not alive:
+                return max((abs(process.exitcode or 0) for process in self._all), default=0)
+            for place, process in enumerate(self._all):
+                if not process.is_alive() and not self.ending:
+                    worker_ended(process.pid or 0)
+                    logger.error("a worker ended with status %s; another one starts", process.exitcode)
+                    self._all[place] = self._started()
+            self._pause()
+
+    def _pause(self) -> None:
+        """Wait until a worker serves, or it is time to look at them again."""
+        until = time.monotonic() + (_RESTART_S if not self.ending else 0.05)
+        while (left := until - time.monotonic()) > 0 and self._ready.acquire(timeout=left):
+            self._waited_for -= 1
+            if not self._waited_for:
+                self._serving()
+
+
+def _run_workers(launch: Launch, settings: GatewaySettings, listener: socket.socket, address: str) -> None:
+    check_components(launch)  # an error is reported once, before any worker starts
+    folder = Path(tempfile.mkdtemp(prefix="aamc-metrics-"))
+    prepare_workers(folder)
+    workers = _Workers(launch, settings.workers, listener, lambda: _announce(launch, address))
+
+    def end(number: int, frame: object) -> None:
+        workers.ending = True
+        workers.signal(signal.SIGTERM)
+
+    def reload(number: int, frame: object) -> None:
+        workers.signal(signal.SIGHUP)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, reload)
+    status = workers.watch()
+    listener.close()
+    shutil.rmtree(folder, ignore_errors=True)
+    if status:
+        sys.exit(1)

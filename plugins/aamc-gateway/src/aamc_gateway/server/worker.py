@@ -1,0 +1,192 @@
+"""A worker: uvicorn with uvloop and httptools, limits of headers, reload by SIGHUP, and a shutdown that lets answers end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from aamc_gateway.observe import Metrics, configure_logs
+from aamc_gateway.server.app import GatewayApp
+from aamc_gateway.server.gateway import Gateway
+from aamc_gateway.server.launch import Launch
+from aamc_gateway.server.settings import GatewaySettings, RequestLimits
+
+_KEEP_ALIVE_S = 75
+"""Time for which an idle connection is kept; longer than that of usual proxies."""
+_YOUNG_OBJECTS = 10_000
+"""New objects after which garbage is looked for: requests make few cycles, and each search takes longer than a request."""
+
+
+def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
+    """Return a protocol whose connections end when a request's headers are too large or too slow."""
+    at_most = int(limits.header_kb * 1e3)
+
+    class LimitedProtocol(HttpToolsProtocol):
+        _reading = False
+        _size = 0
+        _headers_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+            super().connection_made(transport)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            if self._awaits_headers():
+                self._size += len(data)
+            super().data_received(data)
+            if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
+                self._wait()
+            if self._reading and self._size > at_most and not self.transport.is_closing():
+                self._end()
+                self.send_400_response("The request's headers are too large.")
+
+        def _awaits_headers(self) -> bool:
+            return self._reading or self.cycle is None or self.cycle.response_complete
+
+        def on_message_begin(self) -> None:
+            self._reading = True
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._reading, self._size = False, 0
+            self._end()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._end()
+            super().connection_lost(exc)
+
+        def _wait(self) -> None:
+            self._headers_timer = self.loop.call_later(limits.header_s, self.transport.close)
+
+        def _end(self) -> None:
+            if self._headers_timer is not None:
+                self._headers_timer.cancel()
+                self._headers_timer = None
+
+    return LimitedProtocol
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, with the signals of :func:`serve_worker`."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve. An application that cannot start ends this, and not the process."""
+        with contextlib.suppress(SystemExit):
+            await super().serve(sockets)
+
+    def install_signal_handlers(self) -> None:
+        """Leave signals to :func:`serve_worker`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Leave signals to :func:`serve_worker`."""
+        yield
+
+
+def uvicorn_config(app: Any, settings: GatewaySettings) -> uvicorn.Config:
+    """Return uvicorn's configuration."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=limited_protocol(settings.limits),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.shutdown_s),
+        backlog=2048,
+    )
+
+
+def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], None] | None = None) -> None:
+    """Serve in this process until it is asked to end.
+
+    Args:
+        launch: What to serve.
+        listener: The listening socket.
+        started: Called when requests are served.
+
+    Raises:
+        AamcError: The gateway cannot start.
+    """
+    configure_logs(launch.settings().observe.logs)
+    metrics = Metrics()
+    first = launch.gateway(metrics)
+
+    async def make() -> Gateway:
+        nonlocal first
+        gateway, first = first, None  # type: ignore[assignment]  # only the first time
+        if gateway is None:
+            gateway = await asyncio.get_running_loop().run_in_executor(None, launch.gateway, metrics)
+        return gateway
+
+    gc.collect()
+    gc.freeze()  # what was made until here stays, and need not be searched for garbage
+    gc.set_threshold(_YOUNG_OBJECTS)
+    app = GatewayApp(make)
+    server = Server(uvicorn_config(app, first.settings))
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        reloads: set[asyncio.Task[None]] = set()
+
+        def reload() -> None:
+            task = loop.create_task(app.reload())
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, partial(_end, server, number))
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, reload)
+        serving = loop.create_task(server.serve([listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if server.started and started is not None:
+            started()
+        await serving
+
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) if hasattr(asyncio, "Runner") else _OldRunner() as loop_runner:
+        loop_runner.run(serve())
+    if app.failure is not None:
+        raise app.failure
+    if not server.started:
+        raise SystemExit(1)  # the log says why
+
+
+def _end(server: Server, number: int) -> None:
+    if server.should_exit and number == signal.SIGINT:
+        server.force_exit = True
+    server.should_exit = True
+
+
+class _OldRunner:
+    """``asyncio.Runner`` for Python 3.10."""
+
+    def __enter__(self) -> _OldRunner:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def run(self, work: Any) -> None:
+        """Run a coroutine on uvloop."""
+        import uvloop
+
+        uvloop.install()
+        asyncio.run(work)

@@ -1,0 +1,330 @@
+"""Who may call, and how much: the rules of one worker."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import Any
+
+import pytest
+from aamc_gateway.access import Access, AccessSettings, Caller, Limits, Refused, SharedState, open_shared
+from aamc_gateway.access import claims as claims_module
+from aamc_gateway.access.keys import add_key, revoke_key
+
+from aamc_sdk.config import configure
+from aamc_sdk.errors import ConfigError, StoreAwayError
+from aamc_sdk.interfaces import Store
+
+
+def run(store: Store, test: Any, **settings: Any) -> None:
+    async def whole() -> None:
+        shared = open_shared(store)
+        try:
+            await test(Access(AccessSettings(**settings), shared), shared)
+        finally:
+            await shared.close()
+
+    asyncio.run(whole())
+
+
+async def refused(work: Any) -> Refused:
+    with pytest.raises(Refused) as caught:
+        await work
+    return caught.value
+
+
+def bearer(key: str) -> list[tuple[bytes, bytes]]:
+    return [(b"host", b"example.org"), (b"authorization", f"Bearer {key}".encode())]
+
+
+def test_without_keys_this_machine_is_the_admin_and_others_are_refused(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        for headers in ([(b"host", b"127.0.0.1:8000")], [(b"host", b"[::1]:8000"), (b"origin", b"http://localhost:3000")], [(b"host", b"localhost")]):
+            assert (await access.caller(headers)).admin
+        foreign = ((b"host", b"evil.example"), (b"origin", b"https://evil.example"), (b"origin", b"null"), (b"x-forwarded-for", b"10.0.0.1"))
+        for header in foreign:
+            error = await refused(access.caller([(b"host", b"localhost"), header]))
+            assert error.status == 403
+            assert "make a key with" in str(error)
+
+    run(store, test)
+
+
+def test_listening_beyond_this_machine_needs_a_key(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        for host in ("127.0.0.1", "::1", "localhost"):
+            await access.check_listening(host)
+        for host in ("0.0.0.0", "::", "10.1.2.3", "example.org", ""):
+            with pytest.raises(ConfigError, match="make a key first"):
+                await access.check_listening(host)
+        await add_key(shared, name="ci")
+        await Access(AccessSettings(), shared).check_listening("0.0.0.0")
+
+    run(store, test)
+
+
+def test_each_header_of_the_clients_carries_a_key(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        key, secret = await add_key(shared, name="ci")
+        for headers in (
+            bearer(secret),
+            [(b"x-api-key", secret.encode())],
+            [(b"api-key", secret.encode())],
+            [(b"authorization", b"bearer " + secret.encode())],
+        ):
+            assert (await access.caller(headers)).key_id == key.id
+        assert (await refused(access.caller([]))).status == 401
+        assert (await refused(access.caller([(b"authorization", b"Basic YTpi")]))).kind == "authentication"
+
+    run(store, test)
+
+
+def test_revoked_and_expired_keys_are_refused_by_name_and_never_open_the_gateway(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        _, gone = await add_key(shared, name="gone")
+        await revoke_key(shared, "gone")
+        _, old = await add_key(shared, name="old", expires=time.time() - 1)
+        assert "the key 'gone' is revoked" in str(await refused(access.caller(bearer(gone))))
+        assert "the key 'old' is expired" in str(await refused(access.caller(bearer(old))))
+        assert (await refused(access.caller([(b"host", b"localhost")]))).status == 401
+
+    run(store, test)
+
+
+def test_no_refusal_repeats_the_key(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        _, secret = await add_key(shared, name="ci", expires=time.time() - 1)
+        for key in (secret, secret[:-1], "sk-proj-something-of-another-service"):
+            error = await refused(access.caller(bearer(key)))
+            assert key not in str(error)
+            assert key[-20:] not in repr(error)
+
+    run(store, test)
+
+
+def test_the_environment_gives_an_admin_key(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        caller = await access.caller(bearer("a" * 32))
+        assert caller.admin
+        caller.check_admin()
+        assert (await refused(access.caller(bearer("a" * 31)))).status == 401
+        assert (await refused(access.caller([(b"host", b"localhost")]))).status == 401
+
+    monkeypatch.setenv("AAMC_ADMIN_KEY", "a" * 32)
+    run(store, test)
+    monkeypatch.setenv("AAMC_ADMIN_KEY", "short")
+    with pytest.raises(ConfigError, match="at least 20 characters, not 5"):
+        run(store, test)
+
+
+def test_a_key_names_its_models() -> None:
+    caller = Caller(name="ci", models=frozenset({"cheap", "aamc/auto"}))
+    caller.check_model("cheap")
+    with pytest.raises(Refused, match=r"may not use the model 'cheep'; did you mean 'cheap'.*it may use aamc/auto, cheap"):
+        caller.check_model("cheep")
+    with pytest.raises(Refused, match="is no admin key"):
+        caller.check_admin()
+
+
+def test_a_request_without_limits_touches_no_shared_state() -> None:
+    class Untouched(SharedState):
+        async def apply(self, operation: Any) -> Any:
+            raise AssertionError
+
+        def submit(self, operation: Any) -> None:
+            raise AssertionError
+
+        async def close(self) -> None: ...
+
+    async def test() -> None:
+        access = Access(AccessSettings(), Untouched())
+        admission = await access.admit(Caller(), max_cost_usd=math.nan, tokens=10)
+        await admission.use("cheap", math.nan)
+        assert admission.fits(math.nan)
+        admission.settle(1.0, 5)
+
+    asyncio.run(test())
+
+
+def caller(**limits: Any) -> Caller:
+    return Caller(key_id="k", name="ci", tenant="acme", limits=Limits(**limits))
+
+
+def test_fifty_parallel_requests_on_a_budget_worth_ten_admit_ten(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        found = await asyncio.gather(*(access.admit(caller(usd_total=1.0), max_cost_usd=0.1) for _ in range(50)), return_exceptions=True)
+        admitted = [one for one in found if not isinstance(one, BaseException)]
+        assert len(admitted) == 10
+        errors = [one for one in found if isinstance(one, Refused)]
+        assert len(errors) == 40
+        assert (errors[0].status, errors[0].kind) == (402, "budget")
+        assert "the budget of the key 'ci' has 0 USD left of 1 USD in all" in str(errors[0])
+        for admission in admitted:
+            admission.settle(0.05)
+        again = await asyncio.gather(*(access.admit(caller(usd_total=1.0), max_cost_usd=0.1) for _ in range(50)), return_exceptions=True)
+        assert sum(not isinstance(one, BaseException) for one in again) == 5
+
+    run(store, test)
+
+
+def test_the_budget_of_a_day_is_renewed_and_says_when(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_800_000_000.0]  # 2027-01-15 08:00 UTC
+    monkeypatch.setattr("aamc_gateway.access.admission.time.time", lambda: now[0])
+
+    async def test(access: Access, shared: SharedState) -> None:
+        (await access.admit(caller(usd_per_day=1.0, usd_per_month=1.5), max_cost_usd=0.8)).settle(0.8)
+        error = await refused(access.admit(caller(usd_per_day=1.0, usd_per_month=1.5), max_cost_usd=0.8))
+        assert "0.2 USD left of 1 USD a day" in str(error)
+        assert "renewed at 2027-01-16 00:00 UTC" in str(error)
+        assert error.retry_after_s == pytest.approx(16 * 3600)
+        now[0] += 16 * 3600
+        error = await refused(access.admit(caller(usd_per_day=1.0, usd_per_month=1.5), max_cost_usd=0.8))
+        assert "0.7 USD left of 1.5 USD a month" in str(error)
+        assert "2027-02-01" in str(error)
+
+    run(store, test)
+
+
+def test_settling_twice_charges_once_and_an_unknown_cost_charges_what_was_held(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        admission = await access.admit(caller(usd_total=1.0), max_cost_usd=0.5)
+        admission.settle(math.nan)
+        admission.settle(0.5)
+        assert "0.5 USD left" in str(await refused(access.admit(caller(usd_total=1.0), max_cost_usd=0.6)))
+
+    run(store, test)
+
+
+def test_tenant_and_user_budgets_hold_over_all_keys(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        one, two = Caller(key_id="1", name="one", tenant="acme"), Caller(key_id="2", name="two", tenant="acme")
+        await access.admit(one, max_cost_usd=0.6)
+        assert "the budget of the tenant 'acme' has 0.4 USD left of 1 USD in all" in str(await refused(access.admit(two, max_cost_usd=0.6)))
+        other = Caller(key_id="3", name="three", tenant="other")
+        await access.admit(other, max_cost_usd=0.2, user="anna")
+        error = await refused(access.admit(other, max_cost_usd=0.2, user="anna"))
+        assert "the budget of this user has 0.1 USD left of 0.3 USD in all" in str(error)
+        assert "anna" not in str(error)
+        await access.admit(other, max_cost_usd=0.2, user="bert")
+
+    run(store, test, tenants={"acme": Limits(usd_total=1.0)}, users={"*": Limits(usd_total=0.3)})
+
+
+def test_the_users_of_two_tenants_are_not_the_same(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        for tenant in ("a", "b"):
+            await access.admit(Caller(key_id=tenant, tenant=tenant), max_cost_usd=0.3, user="anna")
+
+    run(store, test, users={"anna": Limits(usd_total=0.3)})
+
+
+def test_requests_and_tokens_a_minute_are_counted_over_a_sliding_minute(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_800_000_059.0]
+    monkeypatch.setattr("aamc_gateway.access.admission.time.time", lambda: now[0])
+
+    async def test(access: Access, shared: SharedState) -> None:
+        limited = caller(requests_per_minute=4, tokens_per_minute=1000)
+        for _ in range(4):
+            (await access.admit(limited, max_cost_usd=0.0, tokens=200)).settle(0.0, 100)
+        now[0] += 2  # the next minute by the clock
+        error = await refused(access.admit(limited, max_cost_usd=0.0, tokens=10))
+        assert (error.status, error.kind) == (429, "rate_limit")
+        assert error.retry_after_s is not None
+        assert 1 <= error.retry_after_s <= 60
+        now[0] += 60
+        await access.admit(limited, max_cost_usd=0.0, tokens=900)
+        assert "over its limit of 1000 tokens" in str(await refused(access.admit(limited, max_cost_usd=0.0, tokens=200)))
+        impossible = await refused(access.admit(limited, max_cost_usd=0.0, tokens=2000))
+        assert "may take 2000 tokens" in str(impossible)
+        assert impossible.kind == "request"
+
+    run(store, test)
+
+
+def test_parallel_requests_are_limited_until_they_end(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        limited = caller(parallel_requests=2)
+        first, _ = [await access.admit(limited, max_cost_usd=math.nan) for _ in range(2)]
+        assert "2 requests in progress" in str(await refused(access.admit(limited, max_cost_usd=math.nan)))
+        first.settle(math.nan)
+        await access.admit(limited, max_cost_usd=math.nan)
+
+    run(store, test)
+
+
+def test_an_unknown_cost_fits_no_budget(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        error = await refused(access.admit(caller(usd_total=1.0), max_cost_usd=math.nan))
+        assert "the cost of this request is unknown: name a model that has prices" in str(error)
+
+    run(store, test)
+
+
+def test_over_budget_cheaper_reserves_what_is_left(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        limited = caller(usd_total=1.0)
+        whole = await access.admit(limited, max_cost_usd=0.7, least_cost_usd=0.1)
+        assert whole.budget_usd == 0.7
+        rest = await access.admit(limited, max_cost_usd=0.7, least_cost_usd=0.1)
+        assert rest.budget_usd == pytest.approx(0.3)
+        assert rest.fits(0.3)
+        assert not rest.fits(0.31)
+        assert not rest.fits(math.nan)
+        assert (await refused(access.admit(limited, max_cost_usd=0.7, least_cost_usd=0.1))).kind == "budget"
+        rest.settle(0.05)
+        unpriced = await access.admit(limited, max_cost_usd=math.nan, least_cost_usd=0.1)
+        assert unpriced.budget_usd == pytest.approx(0.1)
+
+    run(store, test, over_budget="cheaper")
+
+
+def test_a_candidate_over_its_own_limits_is_refused_and_told_to_be_unavailable(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        admission = await access.admit(Caller(), max_cost_usd=1.0)
+        await admission.use("strong", 0.6)
+        second = await access.admit(Caller(), max_cost_usd=1.0)
+        assert "the budget of the model 'strong' has 0.4 USD left of 1 USD in all" in str(await refused(second.use("strong", 0.6)))
+        await second.use("cheap", 0.6)
+        await admission.use("cheap", 0.1, spent_usd=1.0)  # strong has failed, and its half answer was expensive
+        assert list(await access.full()) == ["strong"]
+
+    run(store, test, models={"strong": Limits(usd_total=1.0)})
+
+
+def test_a_shared_state_that_is_away_refuses_what_has_a_budget(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        async def away(operation: Any) -> Any:
+            raise StoreAwayError("the server is away")
+
+        monkeypatch.setattr(shared, "apply", away)
+        error = await refused(access.admit(caller(usd_total=1.0), max_cost_usd=0.1))
+        assert (error.status, error.kind) == (503, "unavailable")
+        assert "the server is away" not in str(error)  # where it is, is not for callers
+        await access.admit(caller(), max_cost_usd=0.1)
+
+    run(store, test)
+
+
+def test_the_calendar_knows_the_ends_of_months() -> None:
+    def end(when: float, period: str) -> float:
+        return claims_module._window(period, when)[1]
+
+    december = 1_798_700_000.0  # 2026-12-31 06:53 UTC
+    assert claims_module._window("month", december) == ("2026-12", 1_798_761_600.0)
+    assert end(december, "day") == 1_798_761_600.0
+    assert claims_module._window("total", december) == ("total", math.inf)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"tenants": {"acme": {"usd_per_dya": 1}}}, r"the limits of 'acme' has no option 'usd_per_dya'; did you mean 'usd_per_day'"),
+        ({"users": {"*": {"parallel_requests": 0}}}, "parallel_requests must be at least 1, not 0"),
+        ({"models": {"cheap": 3}}, "the limits of 'cheap': options must be keys and values, not 3"),
+        ({"over_budget": "cheap"}, "over_budget must be one of cheaper, refuse, not 'cheap'"),
+    ],
+)
+def test_a_wrong_limit_is_explained(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        configure(AccessSettings, given, where="access")

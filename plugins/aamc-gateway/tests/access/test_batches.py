@@ -1,0 +1,186 @@
+"""Operations on a thread: batches, and a backend that is away for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from aamc_gateway.access.shared import Claim, Granted
+from aamc_gateway.access.shared.backend import Backend
+from aamc_gateway.access.shared.batches import BatchedState
+from aamc_gateway.access.shared.memory_backend import MemoryBackend
+from aamc_gateway.access.shared.operations import Get, Operation, Read
+
+from aamc_sdk.errors import StoreAwayError, StoreError
+
+CLAIMS = [Claim("c", 1.0, 0.4, 0.4, math.inf)]
+
+
+class Wrapped(Backend):
+    """A backend that can be away, and can be made to wait."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryBackend()
+        self.batches: list[int] = []
+        self.is_away = self.loses_answers = False
+        self.refused = ""
+        self.go = threading.Event()
+        self.go.set()
+
+    def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
+        self.go.wait(30)
+        self.batches.append(len(operations))
+        if self.is_away:
+            raise StoreAwayError("the server is away")
+        if any(isinstance(operation, Get) and operation.key == self.refused for operation in operations):
+            raise ValueError("this key cannot be read")
+        found = self.inner.apply(operations)
+        if self.loses_answers:
+            raise StoreAwayError("the connection was lost before the answer")
+        return found
+
+    def renew(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def run(test: Any) -> None:
+    async def whole() -> None:
+        backend = Wrapped()
+        shared = BatchedState(backend, lease_s=0.3)  # what is owed is tried again every 0.05 s
+        try:
+            await test(shared, backend)
+        finally:
+            backend.go.set()
+            await shared.close()
+
+    asyncio.run(whole())
+
+
+async def used(shared: BatchedState, wanted: float) -> None:
+    """Wait until the counter has a value; while the backend counts as away, that cannot be read."""
+    while True:
+        try:
+            if (await shared.read(["c"]))[0] == pytest.approx(wanted):
+                return
+        except StoreAwayError:
+            pass
+        await asyncio.sleep(0.02)
+
+
+def test_what_comes_while_the_backend_works_is_one_batch() -> None:
+    async def test(shared: BatchedState, backend: Wrapped) -> None:
+        backend.go.clear()
+        first = asyncio.ensure_future(shared.get("a"))
+        await asyncio.sleep(0.05)
+        others = [asyncio.ensure_future(shared.get("b")) for _ in range(20)]
+        await asyncio.sleep(0)
+        backend.go.set()
+        await asyncio.gather(first, *others)
+        assert backend.batches == [1, 20]
+
+    run(test)
+
+
+def test_a_settlement_that_fails_is_applied_when_the_backend_is_back() -> None:
+    async def test(shared: BatchedState, backend: Wrapped) -> None:
+        token, found = await shared.reserve(CLAIMS)
+        assert found == Granted(math.inf)
+        backend.is_away = True
+        shared.settle(token, CLAIMS, [0.1])
+        with pytest.raises(StoreAwayError, match="the server is away"):
+            await shared.read(["c"])
+        backend.is_away = False
+        await asyncio.wait_for(used(shared, 0.1), 30)
+
+    run(test)
+
+
+def test_a_reservation_whose_answer_was_lost_is_given_back() -> None:
+    async def test(shared: BatchedState, backend: Wrapped) -> None:
+        backend.loses_answers = True
+        with pytest.raises(StoreAwayError, match="lost before the answer"):
+            await shared.reserve(CLAIMS)
+        assert backend.inner.apply([_read()]) == [[0.4]]
+        backend.loses_answers = False
+        await asyncio.wait_for(used(shared, 0.0), 30)
+
+    run(test)
+
+
+def test_a_settlement_whose_answer_was_lost_is_charged_once() -> None:
+    async def test(shared: BatchedState, backend: Wrapped) -> None:
+        token, _ = await shared.reserve(CLAIMS)
+        backend.loses_answers = True
+        shared.settle(token, CLAIMS, [0.1])
+        with pytest.raises(StoreAwayError):
+            await shared.read(["c"])
+        backend.loses_answers = False
+        await asyncio.wait_for(used(shared, 0.1), 30)
+
+    run(test)
+
+
+def test_an_operation_that_fails_does_not_fail_the_others_of_its_batch() -> None:
+    async def test(shared: BatchedState, backend: Wrapped) -> None:
+        token, _ = await shared.reserve(CLAIMS)
+        backend.refused = "bad"
+        backend.go.clear()
+        waiting = asyncio.ensure_future(shared.get("a"))
+        await asyncio.sleep(0.05)
+        shared.settle(token, CLAIMS, [0.1])
+        others = [asyncio.ensure_future(shared.get(key)) for key in ("bad", "good")]
+        await asyncio.sleep(0)
+        backend.go.set()
+        bad, good = await asyncio.gather(*others, return_exceptions=True)
+        assert isinstance(bad, ValueError)
+        assert good is None
+        await waiting
+        assert await shared.read(["c"]) == pytest.approx([0.1])
+
+    run(test)
+
+
+def test_while_the_backend_is_away_operations_fail_at_once() -> None:
+    async def test(shared: BatchedState, backend: Wrapped) -> None:
+        backend.is_away = True
+        for _ in range(50):
+            with pytest.raises(StoreAwayError):
+                await shared.get("a")
+        assert len(backend.batches) <= 5  # one try a second
+
+    run(test)
+
+
+def test_closing_applies_what_was_submitted_and_refuses_the_rest() -> None:
+    async def test(shared: BatchedState, backend: Wrapped) -> None:
+        token, _ = await shared.reserve(CLAIMS)
+        shared.settle(token, CLAIMS, [0.1])
+        await shared.close()
+        assert backend.inner.apply([_read()]) == [[0.1]]
+        with pytest.raises(StoreError, match="closed"):
+            await shared.get("a")
+
+    run(test)
+
+
+def test_no_client_of_a_server_is_imported_without_need() -> None:
+    code = """
+import sys
+from aamc_gateway.access import Access, AccessSettings, open_shared
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
+open_shared(open_store("memory:", get_plugin_manager()))
+assert not {"redis", "psycopg", "prometheus_client", "opentelemetry"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _read() -> Operation:
+    return Read(["c"])

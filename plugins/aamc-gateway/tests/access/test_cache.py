@@ -1,0 +1,164 @@
+"""The exact cache, through a real gateway and the official clients."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from aamc_gateway.testing import GatewayProcess, stub_candidate
+from aamc_models.testing import Script, StubServer
+from anthropic import Anthropic
+from openai import OpenAI
+
+MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[StubServer]:
+    with StubServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(stub: StubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    candidates = [stub_candidate("m", f"{stub.url}/v1"), stub_candidate("cut", f"{stub.url}/v1")]
+    with GatewayProcess(tmp_path_factory.mktemp("cache"), candidates, settings={"cache": {"enabled": True}}) as running:
+        yield running
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A number that makes the requests of a test its own."""
+    return hash(request.node.nodeid) % 2**31
+
+
+def ask(gateway: GatewayProcess, seed: int, path: str = "chat/completions", **fields: Any) -> httpx.Response:
+    body = {"model": "m", "messages": MESSAGES, "max_tokens": 50, "temperature": 0, "seed": seed, **fields}
+    return httpx.post(f"{gateway.url}/v1/{path}", json={name: value for name, value in body.items() if value is not None}, timeout=30)
+
+
+def repeated(gateway: GatewayProcess, seed: int, **fields: Any) -> httpx.Response:
+    """Ask until the answer has been kept, which happens just after it was sent."""
+    first = ask(gateway, seed, **fields)
+    assert first.status_code == 200
+    assert "x-aamc-cache" not in first.headers
+    end = time.monotonic() + 20
+    while (again := ask(gateway, seed, **fields)).headers.get("x-aamc-cache") != "hit":
+        assert time.monotonic() < end
+    return again
+
+
+def test_the_same_request_gets_the_same_answer_at_no_cost(gateway: GatewayProcess, seed: int, stub: StubServer) -> None:
+    first = ask(gateway, seed)
+    again = repeated(gateway, seed + 1)
+    assert again.json()["choices"] == first.json()["choices"]
+    assert again.headers["x-aamc-cost-usd"] == "0"
+    assert again.headers["x-aamc-model"] == "m"
+    calls = len(stub.requests)
+    assert ask(gateway, seed + 1, user="somebody else").headers["x-aamc-cache"] == "hit"
+    assert len(stub.requests) == calls
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"temperature": None},
+        {"temperature": 0.7},
+        {"n": 2},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]},
+        {"web_search_options": {"search_context_size": "low"}},
+    ],
+)
+def test_what_may_differ_or_acts_is_never_cached(gateway: GatewayProcess, seed: int, fields: dict[str, Any]) -> None:
+    for _ in range(3):
+        assert "x-aamc-cache" not in ask(gateway, seed, **fields).headers
+
+
+def test_another_request_has_another_answer(gateway: GatewayProcess, seed: int) -> None:
+    repeated(gateway, seed)
+    for fields in ({"max_tokens": 51}, {"model": "aamc/auto"}, {"stop": ["x"]}, {"messages": [*MESSAGES, *MESSAGES]}):
+        assert "x-aamc-cache" not in ask(gateway, seed, **fields).headers
+
+
+def openai_stream(gateway: GatewayProcess, seed: int, **fields: Any) -> tuple[str, list[Any], httpx.Headers]:
+    client = OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0)
+    options: dict[str, Any] = {"model": "m", "messages": MESSAGES, "max_tokens": 50, "temperature": 0, "seed": seed, "stream": True, **fields}
+    with client.chat.completions.with_streaming_response.create(**options) as response:
+        chunks = list(response.parse())
+        return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices), chunks, response.headers
+
+
+@pytest.mark.parametrize("usage", [False, True])
+def test_a_streamed_request_gets_a_whole_answer_as_a_stream(gateway: GatewayProcess, seed: int, usage: bool) -> None:
+    whole = repeated(gateway, seed).json()
+    options = {"stream_options": {"include_usage": True}} if usage else {}
+    text, chunks, headers = openai_stream(gateway, seed, **options)
+    assert headers["x-aamc-cache"] == "hit"
+    assert text == whole["choices"][0]["message"]["content"]
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
+    assert chunks[-1].aamc["cost_usd"] == 0
+    assert (chunks[-1].usage is not None) == usage
+
+
+def test_a_stream_is_kept_as_it_was(gateway: GatewayProcess, seed: int) -> None:
+    first, chunks, headers = openai_stream(gateway, seed)
+    assert "x-aamc-cache" not in headers
+    assert chunks[-1].aamc["cost_usd"] > 0
+    end = time.monotonic() + 20
+    while True:
+        text, again, headers = openai_stream(gateway, seed)
+        if headers.get("x-aamc-cache") == "hit":
+            break
+        assert time.monotonic() < end
+    assert text == first
+    assert len(again) == len(chunks)
+    assert again[-1].aamc == {"decision_id": None, "model": "m", "cost_usd": 0.0, "cost_source": "priced", "cache": "hit"}
+
+
+def test_anthropic_s_client_reads_a_cached_answer_as_a_stream(gateway: GatewayProcess, seed: int) -> None:
+    client = Anthropic(base_url=gateway.url, api_key="none", max_retries=0)
+    options: dict[str, Any] = {"model": "m", "messages": MESSAGES, "max_tokens": seed % 1000 + 1000, "extra_body": {"temperature": 0}}
+    whole = client.messages.create(**options)
+    end = time.monotonic() + 20
+    while client.messages.with_raw_response.create(**options).headers.get("x-aamc-cache") != "hit":
+        assert time.monotonic() < end
+    with client.messages.stream(**options) as stream:
+        final = stream.get_final_message()
+        assert stream.response.headers["x-aamc-cache"] == "hit"
+    assert final.content[0].text == whole.content[0].text  # type: ignore[union-attr]
+    assert final.stop_reason == "end_turn"
+    assert final.usage.output_tokens == whole.usage.output_tokens
+
+
+def test_the_responses_api_reads_a_cached_answer_as_a_stream(gateway: GatewayProcess, seed: int) -> None:
+    client = OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0)
+    options: dict[str, Any] = {"model": "m", "input": f"Hello {seed}", "temperature": 0}
+    whole = client.responses.create(**options)
+    end = time.monotonic() + 20
+    while client.responses.with_raw_response.create(**options).headers.get("x-aamc-cache") != "hit":
+        assert time.monotonic() < end
+    events = list(client.responses.create(**options, stream=True))
+    assert events[-1].type == "response.completed"
+    assert events[-1].response.output_text == whole.output_text
+
+
+def test_a_cut_answer_is_not_kept(gateway: GatewayProcess, seed: int, stub: StubServer) -> None:
+    stub.scripts["cut"] = Script(fault="cut")
+    body = {"model": "cut", "messages": MESSAGES, "max_tokens": 50, "temperature": 0, "seed": seed, "stream": True}
+    for _ in range(3):
+        answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=30)
+        assert "x-aamc-cache" not in answer.headers
+        assert '"error"' in answer.text
+
+
+def test_a_hit_is_counted(gateway: GatewayProcess, seed: int) -> None:
+    def hits() -> float:
+        text = httpx.get(f"{gateway.url}/metrics").text
+        return float(next(line for line in text.splitlines() if line.startswith("aamc_cache_hits_total")).split()[1])
+
+    before = hits()
+    repeated(gateway, seed)
+    assert hits() == before + 1

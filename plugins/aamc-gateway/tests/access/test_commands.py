@@ -1,0 +1,81 @@
+"""``aamc keys``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from aamc_sdk.cli import aamc, main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def keys(*arguments: str) -> str:
+    result = CliRunner().invoke(aamc, ["keys", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def listed() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(keys("list", "--json"))["keys"]
+    return found
+
+
+def test_a_key_is_shown_once(folder: Path) -> None:
+    secret = keys("add", "ci").strip()
+    assert secret.startswith("sk-aamc-")
+    assert (folder / "aamc-gateway.db.gateway").exists()
+    shown = keys("list") + keys("list", "--json")
+    assert secret not in shown
+    assert secret[-43:] not in shown
+    assert listed()[0]["id"] in secret
+
+
+def test_a_key_gets_what_the_options_say() -> None:
+    options = ["--tenant", "acme", "--user", "anna", "--models", "cheap,strong", "--usd-per-day", "2", "--requests-per-minute", "60"]
+    made = json.loads(keys("add", "ci", *options, "--expires", "30d", "--admin", "--json"))
+    assert made["admin"] is True
+    (found,) = listed()
+    assert (found["tenant"], found["user"], found["models"], found["state"]) == ("acme", "anna", ["cheap", "strong"], "active")
+    assert found["limits"]["usd_per_day"] == 2.0
+    assert found["limits"]["requests_per_minute"] == 60
+    assert found["expires"] - found["created"] == pytest.approx(30 * 86400, abs=60)
+    assert found["spent_usd"] == {"day": 0.0}
+
+
+def test_a_rotated_key_has_another_secret_and_the_same_id() -> None:
+    first = keys("add", "ci").strip()
+    second = keys("rotate", "ci", "--grace", "1h").strip()
+    assert first != second
+    assert first[:20] == second[:20]
+
+
+def test_a_revoked_key_is_listed_as_such() -> None:
+    keys("add", "ci")
+    assert json.loads(keys("revoke", "ci", "--json"))["state"] == "revoked"
+    assert [key["state"] for key in listed()] == ["revoked"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["add", "ci", "--store", "memory:"], 1, "keys are kept with a log that lasts"),
+        (["revoke", "nobody"], 1, "there is no active key of the name or id 'nobody'"),
+        (["add", "ci", "--expires", "soon"], 2, "'soon' is no duration such as 30m, 12h, 30d or 4w"),
+        (["add", "ci", "--usd-per-day", "-1"], 2, "-1"),
+        (["add", ""], 1, "the name of a key must not be empty"),
+    ],
+)
+def test_a_wrong_argument_is_explained(arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["keys", *arguments])
+    assert ended.value.code == status
+    assert message in capsys.readouterr().err

@@ -1,0 +1,178 @@
+"""Keys: their form, their hashes, and the ring from which a worker takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aamc_gateway.access import Limits, SharedState, open_shared
+from aamc_gateway.access import keys as keys_module
+from aamc_gateway.access.keys import KeyRing, add_key, digest_of, find_key, id_of, read_keys, revoke_key, rotate_key
+
+from aamc_sdk.errors import DataError, StoreAwayError
+from aamc_sdk.interfaces import Store
+
+every_backend = pytest.mark.parametrize("store_url", ["memory", "sqlite", "redis", "postgres"], indirect=True)
+
+
+def run(store: Store, test: Any) -> None:
+    async def whole() -> None:
+        shared = open_shared(store)
+        try:
+            await test(shared)
+        finally:
+            await shared.close()
+
+    asyncio.run(whole())
+
+
+@every_backend
+def test_a_key_is_found_by_its_secret_only(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        key, secret = await add_key(shared, name="ci", tenant="acme", limits=Limits(usd_per_day=2.0), models=("cheap",))
+        ring = KeyRing(shared, Limits())
+        found = await ring.find(secret)
+        assert found is not None
+        assert found[0] == key
+        assert (found[1].tenant, found[1].models, found[1].limits.usd_per_day) == ("acme", {"cheap"}, 2.0)
+        for wrong in (secret[:-1], secret + "x", secret.upper(), f"sk-aamc-{key.id}-", f"sk-aamc-{'0' * 12}-{secret[-43:]}", "", "sk-other", "\xe9"):
+            assert await ring.find(wrong) is None
+
+    run(store, test)
+
+
+def test_a_key_has_256_random_bits_and_a_public_id(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        secrets = [(await add_key(shared, name=f"k{number}"))[1] for number in range(20)]
+        assert all(re.fullmatch(r"sk-aamc-[0-9a-f]{12}-[\w-]{43}", secret) for secret in secrets)
+        assert len({secret[-43:] for secret in secrets}) == 20
+        assert [id_of(secret) for secret in secrets] == [key.id for key in await read_keys(shared)]
+
+    run(store, test)
+
+
+def test_only_the_hash_is_in_the_file(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        _, secret = await add_key(shared, name="ci")
+        _, second = await rotate_key(shared, "ci", 60)
+        await shared.close()
+        for file in Path(store.url.partition(":")[2]).parent.iterdir():
+            content = file.read_bytes()
+            assert not any(part.encode() in content for one in (secret, second) for part in (one, one[-43:]))
+        assert digest_of(second).hex().encode() in Path(store.url.partition(":")[2] + ".gateway").read_bytes()
+
+    run(store, test)
+
+
+def test_secrets_are_compared_in_constant_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return real(one, other)
+
+    real = hmac.compare_digest
+    monkeypatch.setattr(keys_module.hmac, "compare_digest", compare)
+
+    async def test(shared: SharedState) -> None:
+        _, secret = await add_key(shared, name="ci")
+        assert await KeyRing(shared, Limits()).find(secret[:-1]) is None
+        assert compared == [(hashlib.sha256(secret.encode()).digest(), hashlib.sha256(secret[:-1].encode()).digest())]
+
+    run(store, test)
+
+
+def test_a_rotated_key_keeps_its_id_and_its_old_secret_for_the_grace_only(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        key, first = await add_key(shared, name="ci")
+        rotated, second = await rotate_key(shared, "ci", 3600)
+        assert rotated.id == key.id
+        assert rotated.matches(digest_of(first), time.time())
+        assert rotated.matches(digest_of(second), time.time())
+        assert not rotated.matches(digest_of(first), time.time() + 3601)
+        at_once, third = await rotate_key(shared, key.id, 0)
+        assert [at_once.matches(digest_of(secret), time.time()) for secret in (first, second, third)] == [False, False, True]
+
+    run(store, test)
+
+
+def test_a_revoked_key_is_refused_by_other_workers_after_two_seconds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(keys_module.time, "monotonic", lambda: clock[0])
+
+    async def test(shared: SharedState) -> None:
+        _, secret = await add_key(shared, name="ci")
+        ring = KeyRing(shared, Limits())
+        await ring.find(secret)
+        await revoke_key(shared, "ci")
+        clock[0] += 2.1
+        found = await ring.find(secret)
+        assert found is not None
+        assert found[0].state(time.time()) == "revoked"
+
+    run(store, test)
+
+
+def test_an_unknown_key_is_read_once_in_two_seconds(store: Store) -> None:
+    class Counting(SharedState):
+        reads = 0
+
+        async def apply(self, operation: Any) -> Any:
+            self.reads += 1
+
+        def submit(self, operation: Any) -> None: ...
+
+        async def close(self) -> None: ...
+
+    async def test() -> None:
+        shared = Counting()
+        ring = KeyRing(shared, Limits())
+        for _ in range(5):
+            assert await ring.find(f"sk-aamc-{'0' * 12}-{'a' * 43}") is None
+        assert shared.reads == 1
+        for number in range(3000):
+            await ring.find(f"sk-aamc-{number:012}-{'a' * 43}")
+        assert len(ring._unknown) <= 1000
+
+    asyncio.run(test())
+
+
+def test_known_keys_stay_valid_while_the_shared_state_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(keys_module.time, "monotonic", lambda: clock[0])
+
+    async def test(shared: SharedState) -> None:
+        _, secret = await add_key(shared, name="ci")
+        _, other = await add_key(shared, name="other")
+        ring = KeyRing(shared, Limits())
+        await ring.find(secret)
+
+        async def away(key: str) -> bytes:
+            raise StoreAwayError("away")
+
+        monkeypatch.setattr(shared, "get", away)
+        clock[0] += 100
+        assert await ring.find(secret) is not None
+        with pytest.raises(StoreAwayError):
+            await ring.find(other)
+
+    run(store, test)
+
+
+def test_names_of_active_keys_are_unique(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        await add_key(shared, name="ci")
+        with pytest.raises(DataError, match="there is a key named 'ci'; choose another name"):
+            await add_key(shared, name="ci")
+        await revoke_key(shared, "ci")
+        await add_key(shared, name="ci")
+        with pytest.raises(DataError, match="no active key of the name or id 'cy'; did you mean 'ci'"):
+            await find_key(shared, "cy")
+
+    run(store, test)

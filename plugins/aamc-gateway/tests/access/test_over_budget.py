@@ -1,0 +1,40 @@
+"""Over budget, through a real gateway: refused, or routed to what still fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from aamc_gateway.testing import GatewayProcess, stub_candidate
+from aamc_models.testing import Script, StubServer
+from openai import APIStatusError, OpenAI
+
+
+@pytest.mark.parametrize("policy", ["refuse", "cheaper"])
+def test_a_request_beyond_the_budget_is_refused_or_goes_to_the_candidate_that_fits(policy: str, tmp_path: Path) -> None:
+    script = Script(output_tokens=10, prompt_tokens=10)
+    settings = {"access": {"over_budget": policy, "limits": {"usd_total": 0.5}}}
+    with StubServer({"cheap": script, "strong": script}) as stub:
+        candidates = [
+            stub_candidate(name, f"{stub.url}/v1", input_price=0.0, output_price=price) for name, price in (("cheap", 1e4), ("strong", 1e6))
+        ]
+        with GatewayProcess(tmp_path, candidates, settings=settings) as gateway:
+            client = OpenAI(base_url=f"{gateway.url}/v1", api_key="none")
+
+            def ask(model: str) -> str:
+                found = client.chat.completions.with_raw_response.create(model=model, messages=[{"role": "user", "content": "Hello"}], max_tokens=10)
+                return str(found.headers["x-aamc-model"])
+
+            if policy == "cheaper":  # an answer of cheap costs 0.1 USD, one of strong 10
+                assert [ask("aamc/auto") for _ in range(5)] == ["cheap"] * 5
+            for model in ("aamc/auto", "strong"):
+                with pytest.raises(APIStatusError, match=r"USD left of 0\.5 USD") as refused:
+                    ask(model)
+                assert refused.value.status_code == 402
+                assert refused.value.code == "insufficient_quota"
+                assert refused.value.response.headers["x-should-retry"] == "false"
+            assert stub.counts("strong").calls == 0
+            body = {"model": "strong", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]}
+            answer = httpx.post(f"{gateway.url}/v1/messages", json=body)
+            assert answer.json()["error"]["type"] == "billing_error"

@@ -1,0 +1,35 @@
+"""The router ``paced`` behind a real gateway: a day's budget is kept over requests and restarts, then refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+from aamc_gateway.testing import GatewayProcess, stub_candidate
+from aamc_models.testing import Script, StubServer
+
+PRICES = (("cheap", 1e4), ("strong", 1e5))
+"""USD per million tokens: an answer of ten tokens costs 0.1 or 1 USD, its expectation of ten tokens too."""
+BUDGET = 3.5
+
+
+def test_a_paced_gateway_keeps_the_day_over_a_restart_and_then_refuses(tmp_path: Path) -> None:
+    script = Script(output_tokens=10, prompt_tokens=0)
+    router = {"name": "paced", "router": {"name": "llm-only", "model": "strong"}, "usd_per_day": BUDGET}
+    spent, served = 0.0, []
+    with StubServer({"cheap": script, "strong": script}) as stub:
+        candidates = [stub_candidate(name, f"{stub.url}/v1", input_price=0.0, output_price=price) for name, price in PRICES]
+        for _ in range(2):
+            with GatewayProcess(tmp_path, candidates, router=router, settings={}) as gateway:
+                for _ in range(60):
+                    body = {"model": "aamc/auto", "max_tokens": 10, "messages": [{"role": "user", "content": "Hello"}]}
+                    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body)
+                    if answer.status_code != 200:
+                        break
+                    served.append(answer.headers["x-aamc-model"])
+                    spent += {"cheap": 0.1, "strong": 1.0}[served[-1]]
+        assert answer.status_code == 402
+        assert "wait for the next day (UTC)" in answer.text
+        assert float(answer.headers["retry-after"]) > 0
+    assert served[0] == "strong"
+    assert BUDGET - 1.0 <= spent <= BUDGET + 1.0

@@ -1,0 +1,190 @@
+"""The contract of shared state, on each of its backends."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aamc_gateway.access.shared import Claim, Exceeded, Granted, SharedState, open_shared
+from aamc_gateway.access.shared.open_state import backend_of
+from aamc_gateway.access.shared.operations import Reserve, Settle
+
+from aamc_sdk.interfaces import Store
+
+every_backend = pytest.mark.parametrize("store_url", ["memory", "sqlite", "redis", "postgres"], indirect=True)
+lasting_backend = pytest.mark.parametrize("store_url", ["sqlite", "redis", "postgres"], indirect=True)
+
+
+def run(store: Store, test: Any, **options: Any) -> None:
+    async def whole() -> None:
+        shared = open_shared(store, **options)
+        try:
+            await test(shared)
+        finally:
+            await shared.close()
+
+    asyncio.run(whole())
+
+
+def claim(limit: float, amount: float = 1.0, *, least: float | None = None, counter: str = "c", **fields: Any) -> Claim:
+    return Claim(counter, limit, amount, amount if least is None else least, math.inf, **fields)
+
+
+async def reserved(shared: SharedState, *claims: Claim) -> Granted | Exceeded:
+    return (await shared.reserve(claims))[1]
+
+
+@every_backend
+def test_a_value_is_kept_until_it_expires_or_is_removed(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        assert await shared.get("a") is None
+        await shared.put("a", b"\x00\xff", 60)
+        await shared.put("b", b"1")
+        await shared.put("c", b"gone", -1)
+        assert await shared.get("a") == b"\x00\xff"
+        assert await shared.get("b") == b"1"
+        assert await shared.get("c") is None
+        await shared.put("a", b"new")
+        assert await shared.get("a") == b"new"
+        await shared.delete("a")
+        assert await shared.get("a") is None
+
+    run(store, test)
+
+
+@every_backend
+def test_a_group_lists_its_values_and_drops_the_oldest_beyond_its_size(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        await shared.put("other", b"x", group="g2")
+        for number in range(12):
+            await shared.put(f"k{number}", bytes(10), 60, group="g", max_bytes=100)
+        kept = await shared.scan("g")
+        assert "k11" in kept
+        assert "k0" not in kept
+        assert 5 <= len(kept) <= 10
+        assert list(await shared.scan("g2")) == ["other"]
+        await shared.put("huge", bytes(101), 60, group="g", max_bytes=100)
+        assert await shared.get("huge") is None
+        assert len(await shared.scan("g")) == len(kept)
+
+    run(store, test)
+
+
+@every_backend
+def test_a_reservation_holds_its_amount_until_it_is_settled(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        claims = [claim(1.0, 0.6)]
+        token, first = await shared.reserve(claims)
+        assert isinstance(first, Granted)
+        found = await reserved(shared, claim(1.0, 0.5))
+        assert isinstance(found, Exceeded)
+        assert found.used == pytest.approx(0.6)
+        shared.settle(token, claims, [0.1])
+        assert await shared.read(["c", "unknown"]) == pytest.approx([0.1, 0.0])
+        assert isinstance(await reserved(shared, claim(1.0, 0.9)), Granted)
+
+    run(store, test)
+
+
+@every_backend
+def test_settling_twice_charges_once(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        claims = [claim(1.0, 0.6)]
+        token, _ = await shared.reserve(claims)
+        shared.settle(token, claims, [0.5])
+        shared.settle(token, claims, [0.5])
+        assert await shared.read(["c"]) == pytest.approx([0.5])
+
+    run(store, test)
+
+
+@every_backend
+def test_all_claims_are_held_or_none(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        found = await reserved(shared, claim(10, 1, counter="wide"), claim(0.5, 1, counter="narrow"))
+        assert found == Exceeded(1, 0.0)
+        assert await shared.read(["wide", "narrow"]) == [0.0, 0.0]
+
+    run(store, test)
+
+
+@every_backend
+def test_ten_times_a_tenth_fits_into_one_and_no_more(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        found = await asyncio.gather(*(reserved(shared, claim(1.0, 0.1)) for _ in range(50)))
+        assert sum(isinstance(one, Granted) for one in found) == 10
+
+    run(store, test)
+
+
+@every_backend
+def test_a_claim_with_a_least_amount_gets_what_is_left_of_all_its_counters(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        await reserved(shared, claim(1.0, 0.7, counter="day"))
+        both = (claim(1.0, 0.8, least=0.1, counter="day"), claim(5.0, 0.8, least=0.1, counter="month"), claim(9, 1, counter="requests"))
+        found = await reserved(shared, *both)
+        assert isinstance(found, Granted)
+        assert found.amount == pytest.approx(0.3)
+        assert await shared.read(["day", "month", "requests"]) == pytest.approx([1.0, 0.3, 1.0])
+        assert isinstance(await reserved(shared, *both), Exceeded)
+
+    run(store, test)
+
+
+@every_backend
+def test_the_window_before_counts_with_its_weight(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        for _ in range(4):
+            await reserved(shared, claim(10, 1, counter="12:00"))
+        taken = [await reserved(shared, claim(5, 1, counter="12:01", before="12:00", weight=0.5)) for _ in range(4)]
+        assert [type(one) for one in taken] == [Granted, Granted, Granted, Exceeded]
+
+    run(store, test)
+
+
+@every_backend
+def test_counting_stops_at_the_limit_of_a_window(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        assert [await shared.count("logins", 1, 2, 1e6) for _ in range(3)] == [True, True, False]
+
+    run(store, test)
+
+
+@lasting_backend
+def test_a_reservation_that_nobody_renews_is_given_back_and_charged_if_it_ends_later(store: Store) -> None:
+    """The second backend stands for a worker that is frozen: its lease ends at once, and no thread renews it."""
+
+    async def test(shared: SharedState) -> None:
+        frozen = backend_of(store, durable=False, lease_s=0.0)
+        claims = [claim(1.0, 0.9)]
+        assert frozen.apply([Reserve("t", claims)]) == [Granted(math.inf)]
+        assert isinstance(await reserved(shared, claim(1.0, 0.9)), Granted)
+        frozen.apply([Settle("t", claims, [0.25]), Settle("t", claims, [0.25])])
+        frozen.close()
+        assert await shared.read(["c"]) == pytest.approx([1.15])
+
+    run(store, test)
+
+
+@lasting_backend
+def test_a_caller_that_leaves_while_it_waits_holds_nothing(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        task = asyncio.ensure_future(shared.reserve([claim(1.0, 1.0)]))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert isinstance(await reserved(shared, claim(1.0, 1.0)), Granted)
+
+    run(store, test)
+
+
+def test_the_file_is_for_its_owner_only(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        file = Path(store.url.partition(":")[2] + ".gateway")
+        assert file.stat().st_mode & 0o077 == 0
+
+    run(store, test)

@@ -1,0 +1,120 @@
+"""Budgets hold against requests that come at the same time."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+from aamc_models.testing import Script, StubServer
+from faults.conftest import ask_all, chat
+
+PRICES = {"input_price": 0.0, "output_price": 10_000.0}
+"""A cent a token of the answer."""
+WORDS = "word " * 50
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one worker", "two workers"])
+def test_of_50_parallel_requests_on_a_budget_worth_10_at_most_10_are_admitted(serve: Any, stub: StubServer, options: list[str]) -> None:
+    stub.scripts["good"] = Script(output_tokens=100, prompt_tokens=10, first_ms=300)
+    settings = {"access": {"limits": {"usd_total": 10.0}}}
+    gateway = serve({"good": PRICES}, settings=settings, options=options)
+    answers = ask_all(gateway.url, [chat(max_tokens=100)] * 50)
+    statuses = Counter(status for status, _, _ in answers)
+    assert stub.counts("good").calls == statuses[200] <= 10
+    assert set(statuses) == {200, 402} or set(statuses) == {200, 429}
+    refused = next(json.loads(body) for status, _, body in answers if status != 200)
+    assert "budget" in refused["error"]["message"]
+    assert "10 USD" in refused["error"]["message"]
+
+
+def test_what_a_failed_request_reserved_is_free_again(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(fault="status", status=500, fault_calls=5, output_tokens=100, prompt_tokens=10)
+    gateway = serve({"good": {**PRICES, "breaker_failures": 1000}}, settings={"access": {"limits": {"usd_total": 1.5}}})
+    statuses = [ask_all(gateway.url, [chat(max_tokens=100)])[0][0] for _ in range(7)]
+    assert statuses[:5] == [statuses[0]] * 5
+    assert statuses[0] >= 500
+    assert statuses[5:] == [200, statuses[6]]
+    assert statuses[6] in (402, 429)
+
+
+def test_what_an_answer_did_not_use_is_free_again(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(output_tokens=10, prompt_tokens=10)
+    gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_total": 1.2}}})
+    assert [ask_all(gateway.url, [chat(max_tokens=100)])[0][0] for _ in range(2)] == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status"),
+    [
+        ("chat/completions", {"max_tokens": -100_000}, 400),
+        ("chat/completions", {"max_tokens": 1e6}, 400),
+        ("chat/completions", {"max_tokens": 1, "n": 100_000}, 400),
+        ("chat/completions", {"max_tokens": 1, "n": 1.5}, 400),
+        ("chat/completions", {"max_tokens": 1, "n": 128}, 402),
+        ("chat/completions", {"max_tokens": 1000, "max_completion_tokens": 1}, 402),
+        ("chat/completions", {"max_tokens": 1000, "max_output_tokens": 1}, 402),
+        ("completions", {"max_tokens": 1, "prompt": "hi", "best_of": 120}, 402),
+        ("completions", {"max_tokens": 1, "prompt": ["hi"] * 120}, 402),
+    ],
+)
+def test_no_field_makes_a_request_look_cheaper_than_it_may_be(serve: Any, stub: StubServer, path: str, fields: Any, status: int) -> None:
+    gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_total": 1.0}}})
+    found, _, body = ask_all(gateway.url, [chat(**fields)], path=path)[0]
+    assert (found, stub.counts("good").calls) == (status, 0), body
+
+
+def test_the_arena_reserves_only_for_candidates_that_can_be_called(serve: Any, stub: StubServer) -> None:
+    stub.scripts["broken"] = Script(fault="status", status=500)
+    models = {"broken": {**PRICES, "breaker_failures": 1, "breaker_rest_s": 600.0}, "good": PRICES, "other": PRICES}
+    gateway = serve(models, settings={"access": {"limits": {"usd_total": 2.5}}, "arena": {"candidates": None}})
+    assert ask_all(gateway.url, [chat("aamc/arena", max_tokens=100)])[0][0] == 402
+    assert ask_all(gateway.url, [chat("broken", max_tokens=100)])[0][0] == 502
+    assert ask_all(gateway.url, [chat("aamc/arena", max_tokens=100)])[0][0] == 200
+
+
+def test_the_arena_never_calls_several_candidates_on_a_budget_for_one(serve: Any, stub: StubServer) -> None:
+    settings = {"access": {"limits": {"usd_total": 1.5}, "over_budget": "cheaper"}, "arena": {"candidates": 2}}
+    gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
+    assert ask_all(gateway.url, [chat("aamc/arena", max_tokens=100)])[0][0] == 402
+    assert stub.counts("good").calls + stub.counts("other").calls == 0
+
+
+@pytest.mark.parametrize("ttl", ["1h", "\\u0031h"])
+def test_a_prompt_that_is_cached_for_an_hour_reserves_twice_its_price(serve: Any, stub: StubServer, ttl: str) -> None:
+    gateway = serve({"good": {"input_price": 10_000.0, "output_price": 0.0}}, settings={"access": {"limits": {"usd_total": 1.6}}})
+
+    def post(mark: str) -> int:
+        block = f'{{"type": "text", "text": "{WORDS}", "cache_control": {{"type": "ephemeral", "ttl": "{mark}"}}}}'
+        body = f'{{"model": "good", "max_tokens": 10, "messages": [{{"role": "user", "content": [{block}]}}]}}'
+        return httpx.post(f"{gateway.url}/v1/messages", content=body, headers={"content-type": "application/json"}).status_code
+
+    assert (post(ttl), stub.counts("good").calls) == (402, 0)
+    assert post("5m") == 200
+
+
+def test_images_of_unknown_cost_use_the_budget_up(serve: Any, stub: StubServer) -> None:
+    gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_total": 100.0}}})
+    answers = ask_all(gateway.url, [{"model": "good", "prompt": "a cat"}] * 5, path="images/generations")
+    assert Counter(status for status, _, _ in answers) == {200: 2, 402: 3}  # 4096 tokens at a cent each
+    assert not any("x-aamc-cost-usd" in headers for _, headers, _ in answers)
+
+
+def test_images_with_a_price_for_each_request_cost_that(serve: Any) -> None:
+    gateway = serve({"good": {"input_price": 0.0, "output_price": 0.0, "request_price": 1.0}}, settings={"access": {"limits": {"usd_total": 2.5}}})
+    answers = [ask_all(gateway.url, [{"model": "good", "prompt": "a cat"}], path="images/generations")[0] for _ in range(3)]
+    assert [(status, headers.get("x-aamc-cost-usd")) for status, headers, _ in answers] == [(200, "1"), (200, "1"), (402, None)]
+
+
+def test_files_cost_nothing_and_a_batch_fits_no_budget(serve: Any, stub: StubServer) -> None:
+    gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_total": 1.0}}})
+    headers = {"x-aamc-model": "good"}
+    for _ in range(3):
+        answer = httpx.post(f"{gateway.url}/v1/files", content=b"x" * 100_000, headers=headers)
+        assert (answer.status_code, answer.headers["x-aamc-cost-usd"]) == (200, "0")
+    calls = len(stub.requests)
+    answer = httpx.post(f"{gateway.url}/v1/batches", json={"input_file_id": "file-1"}, headers=headers)
+    assert (answer.status_code, len(stub.requests)) == (402, calls)
+    assert "unknown" in answer.json()["error"]["message"]

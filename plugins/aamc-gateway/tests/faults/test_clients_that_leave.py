@@ -1,0 +1,111 @@
+"""Clients that leave, read slowly or write slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+from aamc_models.testing import Script, StubServer
+from faults.conftest import ask_all, chat
+
+
+def connect(url: str) -> socket.socket:
+    host, _, port = url.removeprefix("http://").partition(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def head(body: bytes, path: str = "/v1/chat/completions") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "host: 127.0.0.1", "content-type: application/json", f"content-length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize("script", [Script(fault="hang"), Script(fault="hang_stream"), Script(fault="hang_content")], ids=lambda script: script.fault)
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_the_upstream_call_ends_within_a_second_of_the_client(serve: Any, stub: StubServer, script: Script, streamed: bool) -> None:
+    stub.scripts["good"] = script
+    gateway = serve({"good": {}})
+    body = json.dumps(chat(stream=streamed)).encode()
+    with connect(gateway.url) as client:
+        client.sendall(head(body) + body)
+        assert stub.wait(lambda now: now.active == 1)
+    assert stub.wait(lambda now: now.counts("good").cancelled == 1 and now.active == 0, 1.0)
+    assert gateway.ready()
+
+
+def test_many_clients_that_leave_lose_no_connection(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(pace_ms=200, chunks=50)
+    gateway = serve({"good": {}})
+    body = json.dumps(chat(stream=True)).encode()
+    clients = [connect(gateway.url) for _ in range(40)]
+    for client in clients:
+        client.sendall(head(body) + body)
+    assert stub.wait(lambda now: now.active == 40)
+    for client in clients:
+        client.close()
+    assert stub.wait(lambda now: now.active == 0 and now.connections == 0, 2.0)
+    stub.scripts["good"] = Script()
+    assert [status for status, _, _ in ask_all(gateway.url, [chat()] * 40)] == [200] * 40
+
+
+def test_a_slow_reader_holds_the_upstream_up_and_reads_all(serve: Any, stub: StubServer) -> None:
+    """The gateway must not take in an answer that nobody reads: 64 MB of it would show in its memory."""
+    text = "x" * 64_000_000
+    stub.scripts["good"] = Script(text=text, chunks=2000)
+    gateway = serve({"good": {}})
+    before = resident_mb(gateway.process.pid)
+
+    async def main() -> int:
+        async with (
+            aiohttp.ClientSession(read_bufsize=2**14) as session,
+            session.post(f"{gateway.url}/v1/chat/completions", json=chat(stream=True)) as answer,
+        ):
+            assert answer.status == 200
+            await answer.content.readany()
+            await asyncio.sleep(1.0)  # nobody reads: what the gateway takes in meanwhile is in its memory
+            held = resident_mb(gateway.process.pid)
+            assert held - before < 30, f"the gateway holds {held - before} MB of an answer that nobody reads"
+            return sum([len(part) async for part in answer.content.iter_any()])
+
+    assert asyncio.run(main()) > len(text) * 0.9
+
+
+def resident_mb(pid: int) -> float:
+    from pathlib import Path
+
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * 4096 / 1e6
+
+
+def test_a_slow_writer_is_served(serve: Any, stub: StubServer) -> None:
+    gateway = serve({"good": {}})
+    body = json.dumps(chat(text="slow " * 100)).encode()
+    with connect(gateway.url) as client:
+        message = head(body) + body
+        for at in range(0, len(message), 64):
+            client.sendall(message[at : at + 64])
+            time.sleep(0.005)
+        assert client.recv(2**16).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_never_ends_its_body_is_cut_off(serve: Any) -> None:
+    gateway = serve({"good": {}}, settings={"limits": {"read_s": 1.0}})
+    with connect(gateway.url) as client:
+        client.sendall(head(b"x" * 1000) + b"{")
+        answer = client.recv(2**16)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 408")
+    assert [status for status, _, _ in ask_all(gateway.url, [chat()])] == [200]
+
+
+def test_a_client_that_half_closes_still_reads_its_answer_or_is_dropped(serve: Any, stub: StubServer) -> None:
+    gateway = serve({"good": {}})
+    body = json.dumps(chat()).encode()
+    with connect(gateway.url) as client:
+        client.sendall(head(body) + body)
+        client.shutdown(socket.SHUT_WR)
+        answer = client.recv(2**16)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 200")
+    assert stub.wait(lambda now: now.active == 0)

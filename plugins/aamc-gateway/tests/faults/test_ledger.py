@@ -1,0 +1,114 @@
+"""What the log says that answers cost is what the stub bills, however the answer comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+from aamc_models.testing import Script, StubServer
+from faults.conftest import ask_all, chat, entries
+
+APIS = ["chat", "messages", "responses", "completions"]
+PATHS = {"chat": "chat/completions"}
+SCRIPTS = {
+    "plain": Script(prompt_tokens=1000, output_tokens=100),
+    "cached": Script(prompt_tokens=1000, output_tokens=100, cached_tokens=700, cache_write_tokens=200),
+    "reasoning": Script(prompt_tokens=1000, output_tokens=100, reasoning_tokens=60, thinking="Let me think."),
+    "always told": Script(prompt_tokens=1000, output_tokens=100, usage="always"),
+    "told in the last chunk with choices": Script(prompt_tokens=1000, output_tokens=100, usage="with_choices"),
+    "an own figure": Script(prompt_tokens=1000, output_tokens=100, reported_usd=0.0123),
+    "not told": Script(prompt_tokens=1000, output_tokens=100, usage="never"),
+}
+
+
+def body_of(api: str, model: str, **fields: Any) -> dict[str, Any]:
+    body = chat(model, **fields)
+    if api == "responses":
+        body["input"] = body.pop("messages")
+    if api == "completions":
+        body["prompt"] = body.pop("messages")[0]["content"]
+    if api == "messages":
+        body["max_tokens"] = 500
+    return body
+
+
+async def exchange(url: str, api: str, body: dict[str, Any]) -> bytes:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/v1/{PATHS.get(api, api)}", json=body) as answer:
+        content = await answer.read()
+        assert answer.status == 200, content
+        return content
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=list(SCRIPTS))
+def test_a_streamed_answer_costs_what_the_whole_one_does(serve: Any, stub: StubServer, script: Script, provider: str) -> None:
+    address = f"{stub.url}/v1" if provider == "openai" else stub.url
+    prices = {"input": 1.0, "output": 2.0, "cached_input": 0.1, "cache_write": 1.25}
+    stub.scripts["good"] = Script(**{**vars_of(script), "prices": prices})
+    apis = {"apis": ["chat", "responses", "completions", "embeddings"]} if provider == "openai" else {}
+    gateway = serve({"good": {"provider": provider, "base_url": address, "input_price": 1.0, "output_price": 2.0, **apis}})
+    for api in APIS:
+        for streamed in (False, True):
+            asyncio.run(exchange(gateway.url, api, body_of(api, "aamc/auto", stream=streamed)))
+    attempts = entries(gateway, "attempt")
+    costs = [attempt["cost_usd"] for attempt in attempts]
+    assert len(costs) == 2 * len(APIS)
+    assert costs[0::2] == pytest.approx(costs[1::2])
+    assert min(costs) > 0
+    if script.reported_usd == script.reported_usd:
+        assert costs == pytest.approx([script.reported_usd] * len(costs))
+    elif script.usage != "never":
+        assert sum(costs) == pytest.approx(stub.counts("good").cost_usd(prices))
+        assert {attempt["cost_source"] for attempt in attempts} == {"priced"}
+    else:
+        assert {attempt["cost_source"] for attempt in attempts} == {"estimated"}
+
+
+def vars_of(script: Script) -> dict[str, Any]:
+    import attrs
+
+    return attrs.asdict(script, recurse=False)
+
+
+def test_an_aborted_stream_is_billed_for_what_came(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(text="word " * 4000, chunks=100, pace_ms=20, output_tokens=4000, prompt_tokens=100)
+    gateway = serve({"good": {"input_price": 1.0, "output_price": 2.0}})
+
+    async def leave() -> None:
+        async with aiohttp.ClientSession() as session, session.post(f"{gateway.url}/v1/chat/completions", json=chat(stream=True)) as answer:
+            for _ in range(10):
+                await answer.content.readuntil(b"\n\n")
+
+    asyncio.run(leave())
+    assert stub.wait(lambda now: now.counts("good").cancelled == 1)
+    (attempt,) = entries(gateway, "attempt")
+    assert (attempt["status"], attempt["cost_source"]) == ("cancelled", "estimated")
+    billed = stub.counts("good")
+    assert 0 < attempt["output_tokens"] < 4000
+    assert attempt["cost_usd"] == pytest.approx((100 + 2 * billed.output_tokens) / 1e6, rel=1.0)
+
+
+def test_failed_attempts_and_fallbacks_are_all_in_the_log(serve: Any, stub: StubServer) -> None:
+    stub.scripts["broken"] = Script(fault="status", status=500, fault_calls=2)
+    gateway = serve({"broken": {}, "backup": {}})
+    ask_all(gateway.url, [chat()])
+    attempts = entries(gateway, "attempt")
+    assert [(attempt["candidate"], attempt["error"] is None) for attempt in attempts] == [("broken", False), ("backup", True)]
+
+
+def test_the_figures_that_a_client_sees_are_the_logs(serve: Any) -> None:
+    gateway = serve({"good": {}})
+    ((_, headers, _),) = ask_all(gateway.url, [chat()])
+    ((_, streamed_headers, content),) = ask_all(gateway.url, [chat(stream=True)])
+    assert headers["x-aamc-model"] == streamed_headers["x-aamc-model"] == "good"
+    assert float(headers["x-aamc-propensity"]) == 1.0
+    events = [json.loads(line[6:]) for line in content.decode().splitlines() if line.startswith("data: {")]
+    (told,) = [event["aamc"] for event in events if "aamc" in event]
+    attempts = {attempt["decision_id"]: attempt["cost_usd"] for attempt in entries(gateway, "attempt")}
+    assert float(headers["x-aamc-cost-usd"]) == pytest.approx(attempts[headers["x-aamc-decision-id"]])
+    assert told["cost_usd"] == pytest.approx(attempts[told["decision_id"]])
+    assert told["model"] == "good"
+    assert told["decision_id"] == streamed_headers["x-aamc-decision-id"]

@@ -1,0 +1,170 @@
+"""What can be seen of a real gateway, and what cannot: keys and prompts."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aamc_gateway.testing import GatewayProcess, stub_candidate
+from aamc_models.testing import Script, StubServer
+from click.testing import CliRunner
+from observe.collector import Collector
+from prometheus_client.parser import text_string_to_metric_families
+
+from aamc_sdk.cli import aamc
+
+ADMIN = "admin-key-of-the-environment-3f9a6c"
+UPSTREAM = "sk-upstream-8d7f6a5b4c3d2e1f0a9b8c7d"
+PROMPT = "My diary of the third of May"
+REQUEST = {"model": "aamc/auto", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 20}
+
+
+@pytest.fixture
+def stub() -> Iterator[StubServer]:
+    with StubServer() as running:
+        yield running
+
+
+def candidates(stub: StubServer, **fields: Any) -> list[dict[str, Any]]:
+    return [stub_candidate(name, f"{stub.url}/v1", api_key_env="UPSTREAM_KEY", **fields) for name in ("good", "bad")]
+
+
+def add_key(folder: Path, name: str) -> str:
+    store = f"sqlite:{folder / 'state.db'}"
+    result = CliRunner().invoke(aamc, ["keys", "add", name, "--tenant", "acme", "--store", store], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout.strip()
+
+
+def totals(gateway: GatewayProcess, key: str = "") -> dict[str, float]:
+    answer = httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {key}"} if key else {})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
+
+
+def wait_for(true: Any) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_keys_and_prompts_are_in_no_log_error_file_span_or_metric(stub: StubServer, tmp_path: Path) -> None:
+    stub.scripts["bad"] = Script(fault="status", status=401)
+    key = add_key(tmp_path, "ci")
+    with Collector() as collector:
+        tracing = {"enabled": True, "endpoint": collector.endpoint, "sample_ratio": 1.0}
+        settings = {"observe": {"logs": {"format": "json"}, "tracing": tracing}}
+        environment = {"AAMC_ADMIN_KEY": ADMIN, "UPSTREAM_KEY": UPSTREAM}
+        with GatewayProcess(tmp_path, candidates(stub), settings=settings, environment=environment) as gateway:
+            seen = []
+            for model in ("aamc/auto", "good", "bad", "unknown"):
+                for stream in (False, True):
+                    body = {**REQUEST, "model": model, "stream": stream}
+                    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}, timeout=60)
+                    seen.append(answer.text.replace(PROMPT, "") if answer.status_code == 200 else answer.text)
+            for wrong in (key[:-1] + "x", ADMIN[:-1], ""):
+                answer = httpx.post(f"{gateway.url}/v1/messages", json=REQUEST, headers={"x-api-key": wrong})
+                assert answer.status_code == 401
+                seen.append(answer.text)
+            assert httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {key}"}).status_code == 403
+            seen.append(httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {ADMIN}"}).text)
+        lines = [json.loads(line) for line in gateway.output.splitlines() if line.startswith("{")]
+        requests = [line for line in lines if line["logger"] == "aamc_gateway.requests"]
+        spans = b"".join(collector.raw)
+    for text in (*seen, gateway.output):
+        assert PROMPT not in text
+    assert PROMPT.encode() not in spans
+    for secret in (key, key[-30:], ADMIN, UPSTREAM):
+        assert not any(secret in text for text in (*seen, gateway.output))
+        assert secret.encode() not in spans
+        assert not any(secret.encode() in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert len(requests) >= 6
+    served = next(line for line in requests if line["model"] == "good" and line["status"] == 200)
+    assert re.fullmatch("[0-9a-f]{32}", served["decision_id"])
+    assert (served["tenant"], served["key_id"]) == ("acme", key[8:20])
+    assert served["ms"] > 0
+    assert served["cost_usd"] > 0
+    assert b"gen_ai.request.model" in spans
+
+
+def test_requests_of_the_arena_and_answers_from_the_cache_continue_the_client_s_trace(stub: StubServer, tmp_path: Path) -> None:
+    traces = {model: f"{number:032x}" for number, model in enumerate(("aamc/arena", "good", "good "), 1)}
+    with Collector() as collector:
+        settings = {"observe": {"tracing": {"enabled": True, "endpoint": collector.endpoint, "sample_ratio": 0.0}}, "cache": {"enabled": True}}
+        with GatewayProcess(tmp_path, candidates(stub), settings=settings) as gateway:
+            for model, trace in traces.items():
+                headers = {"traceparent": f"00-{trace}-{1:016x}-01"}
+                body = {**REQUEST, "model": model.strip(), "temperature": 0}
+                answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers)
+                assert answer.headers.get("x-aamc-cache") == ("hit" if model == "good " else None)
+        spans = b"".join(collector.raw)
+    assert [trace for trace in traces.values() if bytes.fromhex(trace) not in spans] == []
+
+
+def test_readyz_tells_that_no_candidate_can_be_called_and_healthz_that_the_process_lives(stub: StubServer, tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path, candidates(stub, retries=0, breaker_failures=1, breaker_rest_s=600.0)) as gateway:
+        assert httpx.get(f"{gateway.url}/readyz").json() == {"status": "ready", "problems": []}
+        for name in ("good", "bad"):
+            stub.scripts[name] = Script(fault="status", status=500)
+            httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": name})
+        answer = httpx.get(f"{gateway.url}/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["problems"] == ["no candidate can be called: the servers of all rest after failures"]
+        assert httpx.get(f"{gateway.url}/healthz").json() == {"status": "ok"}
+        assert totals(gateway)["aamc_breaker_open"] == 2
+
+
+def test_calls_beyond_an_endpoint_s_concurrency_are_its_queue(stub: StubServer, tmp_path: Path) -> None:
+    stub.scripts["good"] = Script(first_ms=60_000)
+    with GatewayProcess(tmp_path, candidates(stub, concurrency=2)) as gateway, ThreadPoolExecutor(3) as threads:
+        clients = [httpx.Client() for _ in range(3)]
+        for client in clients:
+            threads.submit(client.post, f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "good"}, timeout=60)
+        wait_for(lambda: totals(gateway)["aamc_calls_in_flight"] == 3)
+        found = totals(gateway)
+        assert (found["aamc_in_flight"], found["aamc_queue_depth"]) == (3, 1)
+        gateway.kill()  # the clients end with it
+
+
+def test_two_workers_add_up_what_they_served(stub: StubServer, tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path, candidates(stub), options=["--workers", "2"]) as gateway:
+        for _ in range(20):  # each on a connection of its own, so that both workers get some
+            assert httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "good"}).status_code == 200
+        wait_for(lambda: totals(gateway)["aamc_requests_total"] == 20)
+        found = totals(gateway)
+        assert found["aamc_calls_total"] == 20
+        assert found["aamc_in_flight"] == 0
+        assert found["aamc_cost_usd_total"] > 0
+
+
+def test_metrics_go_on_when_the_configuration_is_reloaded(stub: StubServer, tmp_path: Path) -> None:
+    import signal
+
+    with GatewayProcess(tmp_path, candidates(stub), settings={}) as gateway:
+        assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST).status_code == 200
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "was reloaded" in gateway.output)
+        assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST).status_code == 200
+        wait_for(lambda: totals(gateway)["aamc_requests_total"] == 2)
+
+
+def test_metrics_can_be_public_or_off(stub: StubServer, tmp_path: Path) -> None:
+    environment = {"AAMC_ADMIN_KEY": ADMIN}
+    with GatewayProcess(tmp_path, candidates(stub), settings={"observe": {"metrics_public": True}}, environment=environment) as gateway:
+        assert "aamc_in_flight" in totals(gateway)
+    with GatewayProcess(tmp_path, candidates(stub), settings={"observe": {"metrics": False}}, environment=environment) as gateway:
+        answer = httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {ADMIN}"})
+        assert answer.status_code == 404
+        assert "gateway.observe.metrics: true" in answer.text

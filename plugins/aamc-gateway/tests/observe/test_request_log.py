@@ -1,0 +1,85 @@
+"""Log lines: what is in them, and what must not be."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+
+import pytest
+from aamc_gateway.observe import Call, LogSettings, Served, configure_logs
+from aamc_gateway.observe.request_log import JsonFormatter, RequestLog, TextFormatter, redacted
+
+KEY = "sk-aamc-0123456789ab-AkICxP6U7_YSRkGcEmPwteamJN46W3ny8IvVOdcUFgc"
+
+
+def test_the_line_of_a_request_says_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
+    log = RequestLog()
+    served = Served(request_id="r1", route="/v1/messages", decision_id="d1", candidate="cheap", began=1_800_000_000.0, ended=1_800_000_000.25)
+    served.calls, served.cost_usd, served.key_id = [Call("cheap", 1.0)], 0.002, "k1"
+    log.served(served)
+    line = json.loads(capsys.readouterr().err)
+    assert line["time"] == "2027-01-15T08:00:00.250+00:00"
+    wanted = {"request_id": "r1", "decision_id": "d1", "model": "cheap", "status": 200, "cost_usd": 0.002, "ms": 250.0, "key_id": "k1", "calls": 1}
+    assert {name: line[name] for name in wanted} == wanted
+    served.cost_usd = math.nan
+    log.served(served)
+    assert json.loads(capsys.readouterr().err)["cost_usd"] is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"calling with {KEY} failed",
+        f"headers {{'authorization': 'Bearer {KEY}'}}",
+        "x-api-key: sk-ant-api03-abcdefghijklmnop-qrstuvwxyz",
+        "using sk-proj-abcdefghijklmnopqrstuvwxyz",
+        "redis://user:hunter2secret@host:6379/0 is away",
+        "Basic dXNlcjpodW50ZXIyc2VjcmV0",
+    ],
+)
+def test_keys_and_passwords_are_redacted(text: str) -> None:
+    found = redacted(text)
+    assert "[redacted]" in found
+    for secret in (KEY, KEY[-20:], "abcdefghijklmnop", "hunter2secret", "dXNlcjpodW50ZXIyc2VjcmV0"):
+        assert secret not in found
+
+
+def test_usual_lines_stay_as_they_are() -> None:
+    for text in ("the key 'ci' (0123456789ab) is revoked", "a request of /v1/chat/completions failed", "decision 9bfc7acb30d1df67a10ec8f8785b1944"):
+        assert redacted(text) == text
+
+
+def _record(prompt: str) -> logging.LogRecord:
+    try:
+        int(f"{prompt} with {KEY}")
+    except ValueError as error:
+        information = (type(error), error, error.__traceback__)
+    return logging.LogRecord("aamc", logging.ERROR, __file__, 1, "a request of %s failed", ("/v1/messages",), information)
+
+
+def test_json_lines_tell_an_error_s_type_and_places_without_its_message() -> None:
+    text = JsonFormatter().format(_record("my secret diary"))
+    line = json.loads(text)
+    assert (line["error"], line["level"], line["message"]) == ("ValueError", "error", "a request of /v1/messages failed")
+    assert line["trace"][-1].endswith(" _record")
+    assert "diary" not in text
+    assert KEY not in text
+
+
+def test_text_lines_hide_keys_in_tracebacks() -> None:
+    text = TextFormatter().format(_record("something"))
+    assert "ValueError" in text
+    assert KEY[-20:] not in text
+
+
+def test_all_logs_of_the_process_take_the_form(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    kept, level = list(root.handlers), root.level
+    try:
+        configure_logs(LogSettings(format="json"))
+        logging.getLogger("uvicorn.error").warning("%s", KEY)
+        line = json.loads(capsys.readouterr().err)
+        assert (line["logger"], line["message"]) == ("uvicorn.error", "sk-aamc[redacted]")
+    finally:
+        logging.basicConfig(handlers=kept, level=level, force=True)

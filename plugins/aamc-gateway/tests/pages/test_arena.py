@@ -1,0 +1,146 @@
+"""The arena: several candidates answer one request, one answer is served, and votes become feedback."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import aiohttp
+import pytest
+from aamc_models.testing import Script, StubServer
+from pages.conftest import ADMIN, MODELS, Serve, chat, http, logged
+
+ASK = {
+    "/v1/chat/completions": chat("aamc/arena"),
+    "/v1/messages": {**chat("aamc/arena"), "max_tokens": 100},
+    "/v1/responses": {"model": "aamc/arena", "input": "What is the capital of France?"},
+}
+
+
+def text_of(path: str, answer: dict) -> str:
+    if path == "/v1/messages":
+        return answer["content"][0]["text"]
+    return answer["output"][0]["content"][0]["text"] if path == "/v1/responses" else answer["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("path", list(ASK))
+def test_several_candidates_answer_and_one_answer_comes_in_the_dialect(serve: Serve, stub: StubServer, path):
+    gateway = serve({"arena": {"candidates": 3}})
+    found = http(gateway.url + path, ASK[path])
+    served = found.headers["x-aamc-model"]
+    assert (200, f"Answer of {served}.") == (found.status, text_of(path, found.json))
+    assert dict.fromkeys(MODELS, 1) == {name: stub.counts(name).calls for name in MODELS}
+    gateway.stop()
+    attempts = logged(gateway).attempts
+    assert (3, served) == (len(attempts), attempts[-1].candidate)
+    assert pytest.approx(sum(attempt.cost_usd for attempt in attempts)) == float(found.headers["x-aamc-cost-usd"])
+
+
+def test_a_streamed_answer_names_its_model_cost_and_vote_in_the_last_event(serve: Serve):
+    gateway = serve({"arena": {"candidates": 2}})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", stream=True))
+    last = found.events[-1]["aamc"]
+    text = "".join(choice["delta"].get("content") or "" for event in found.events for choice in event["choices"])
+    assert f"Answer of {last['model']}." == text
+    assert found.body.endswith(b"data: [DONE]\n\n")
+    assert last["cost_usd"] > 0
+    assert f"/v1/arena/{found.headers['x-aamc-decision-id']}" == last["vote"]
+
+
+def test_a_vote_is_blind_and_becomes_feedback_of_comparisons(serve: Serve):
+    gateway = serve({"arena": {"candidates": 3}})
+    vote = gateway.url + http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena")).headers["x-aamc-vote"]
+    match = http(vote).json
+    assert [answer["label"] for answer in match["answers"]] == ["A", "B", "C"]
+    assert all(set(answer) == {"label", "text"} for answer in match["answers"])
+    best = next(answer["label"] for answer in match["answers"] if answer["text"] == "Answer of small.")
+    first, again = (http(f"{vote}/vote", {"winner": best}) for _ in range(2))
+    assert (first.json["new"], again.json["new"]) == (2, 0)
+    assert next(answer["candidate"] for answer in first.json["answers"] if answer["label"] == best) == "small"
+    other = next(answer["label"] for answer in match["answers"] if answer["label"] != best)
+    assert http(f"{vote}/vote", {"winner": other}).status == 409
+    assert http(f"{vote}/vote", {"winner": "Z"}).status == 400
+    assert http(f"{gateway.url}/v1/arena/unknown").status == 404
+    gateway.stop()
+    assert {("small", "middle"), ("small", "large")} == {(feedback.candidate, feedback.over) for feedback in logged(gateway).feedback}
+
+
+def test_a_key_votes_only_on_what_it_asked(serve: Serve):
+    gateway = serve({"arena": {"candidates": 2}}, keys=True)
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"), authorization=f"Bearer {ADMIN}")
+    assert http(gateway.url + found.headers["x-aamc-vote"]).status == 401
+    assert http(gateway.url + found.headers["x-aamc-vote"], authorization=f"Bearer {ADMIN}").status == 200
+
+
+def test_a_failed_candidate_is_left_out_or_fails_the_request(serve: Serve, stub: StubServer):
+    stub.scripts["large"] = Script(fault="status", status=500)
+    gateway = serve({"arena": {"candidates": 3}})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
+    assert found.status == 200
+    assert len(http(gateway.url + found.headers["x-aamc-vote"]).json["answers"]) == 2
+
+
+def test_on_error_fail_fails_the_request(serve: Serve, stub: StubServer):
+    stub.scripts["large"] = Script(fault="status", status=500)
+    found = http(f"{serve({'arena': {'candidates': 3, 'on_error': 'fail'}}).url}/v1/chat/completions", chat("aamc/arena"))
+    assert (found.status, found.headers["x-should-retry"]) == (502, "false")
+
+
+def test_vote_returns_the_answer_that_most_candidates_gave(serve: Serve, stub: StubServer):
+    stub.scripts.update(small=Script(text="42"), middle=Script(text=" 42."), large=Script(text="41"))
+    gateway = serve({"arena": {"candidates": 3, "aggregate": "vote"}})
+    for _ in range(3):
+        found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
+        assert found.json["choices"][0]["message"]["content"].strip(" .") == "42"
+
+
+def test_a_judge_chooses_and_its_comparison_is_feedback(serve: Serve, stub: StubServer, candidates):
+    from aamc_gateway.testing import stub_candidate
+
+    stub.scripts["judge"] = Script(text="Reasons.\nA")  # in both orders the first: a tie
+    candidates.append(stub_candidate("judge", f"{stub.url}/v1", input_price=5.0))
+    gateway = serve({"arena": {"candidates": 2, "judge": "judge"}}, router={"name": "thompson"})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
+    assert found.status == 200
+    gateway.stop()
+    log = logged(gateway)
+    (feedback,) = log.feedback
+    assert (feedback.source, feedback.tie) == ("judge:judge", True)
+    assert pytest.approx(sum(attempt.cost_usd for attempt in log.attempts)) == float(found.headers["x-aamc-cost-usd"])
+
+
+def test_synthesize_writes_one_answer_from_all(serve: Serve, stub: StubServer, candidates):
+    stub.scripts["small"] = Script(text="The one answer.")
+    gateway = serve({"arena": {"candidates": 3, "aggregate": "synthesize", "synthesizer": "small"}})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
+    assert found.json["choices"][0]["message"]["content"] == "The one answer."
+    assert stub.counts("small").calls == 2
+
+
+def test_a_share_of_the_traffic_is_asked_of_several_but_not_with_tools(serve: Serve, stub: StubServer):
+    gateway = serve({"arena": {"candidates": 2, "share": 1.0}})
+    assert "x-aamc-vote" in http(f"{gateway.url}/v1/chat/completions", chat()).headers
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+    assert "x-aamc-vote" not in http(f"{gateway.url}/v1/chat/completions", chat(tools=tools)).headers
+    assert "x-aamc-vote" not in http(f"{gateway.url}/v1/chat/completions", chat(stream=True)).headers
+
+
+def test_a_client_that_leaves_ends_all_calls(serve: Serve, stub: StubServer):
+    for name in MODELS:
+        stub.scripts[name] = Script(fault="hang")
+    gateway = serve({"arena": {"candidates": 3}})
+
+    async def leave() -> None:
+        async with aiohttp.ClientSession() as session:
+            asking = asyncio.ensure_future(session.post(f"{gateway.url}/v1/chat/completions", json=chat("aamc/arena")))
+            await asyncio.to_thread(stub.wait, lambda stub: all(stub.counts(name).calls for name in MODELS))
+            asking.cancel()
+
+    began = time.monotonic()
+    asyncio.run(leave())
+    assert stub.wait(lambda stub: all(stub.counts(name).cancelled for name in MODELS))
+    assert time.monotonic() - began < 30
+
+
+def test_the_models_list_has_the_arena(serve: Serve):
+    assert "aamc/arena" in [model["id"] for model in http(f"{serve().url}/v1/models").json["data"]]

@@ -1,0 +1,197 @@
+"""The dashboard in Chromium: what it shows, who may see it, and whether everybody can use it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aamc_gateway.testing import GatewayProcess
+from pages.browser import CHROMIUM, Page, browse
+from pages.conftest import ADMIN, Serve, chat, http
+
+MISSING = "Chromium is missing; install it with: apt-get install chromium"
+pytestmark = pytest.mark.skipif(CHROMIUM is None and not os.environ.get("AAMC_REQUIRE_SERVICES"), reason=MISSING)
+PAGES = ("overview", "decisions", "learning", "arena", "trials")
+CONTRAST = """(() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const channel = (value) => { const share = value / 255; return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4; };
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const behind = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const found = rgb(getComputedStyle(each).backgroundColor);
+      if (found.length < 4 || found[3] > 0) return found;
+    }
+    return [255, 255, 255];
+  };
+  const low = [];
+  for (const element of document.querySelectorAll('body *')) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.getClientRects().length || element.closest('.skip')) continue;
+    const style = getComputedStyle(element), [a, b] = [light(rgb(element instanceof SVGElement ? style.fill : style.color)), light(behind(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) low.push(`${element.tagName} ${element.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return low;
+})()"""
+
+
+@pytest.fixture
+def gateway(serve: Serve) -> GatewayProcess:
+    """Return a gateway after some traffic, with feedback and matches of the arena."""
+    served = serve({"arena": {"candidates": 3}}, router={"name": "canary", "stable": "epsilon-greedy", "candidate": "thompson", "share": 0.5})
+    for n in range(12):
+        answer = http(f"{served.url}/v1/chat/completions", chat(text=f"Question {n} <b>bold</b>", stream=n % 2 == 0))
+        http(f"{served.url}/v1/feedback", {"decision_id": answer.headers["x-aamc-decision-id"], "quality": n % 2})
+    for n in range(2):
+        http(f"{served.url}/v1/chat/completions", chat("aamc/arena", f"Arena question {n}"))
+    return served
+
+
+def test_each_page_shows_its_figures_and_loads_nothing_from_elsewhere(gateway: GatewayProcess, tmp_path: Path):
+    async def look(page: Page) -> dict[str, str]:
+        texts = {}
+        for name in PAGES:
+            await page.open(f"{gateway.url}/dashboard#{name}")
+            await page.until(f"document.querySelector('main').dataset.page === '{name}'")
+            texts[name] = await page.run("document.querySelector('main').innerText")
+        assert page.problems == []
+        assert [url for url in page.requests if not url.startswith(f"{gateway.url}/")] == []
+        return texts
+
+    texts = browse(tmp_path / "profile", look)
+    for expected in ("Decisions\n14", "Saved", "always using large", "Wilson", "small", "p95"):
+        assert expected in texts["overview"]
+    assert "Question 11 <b>bold</b>" in texts["decisions"]  # as text, never as HTML
+    assert "Posterior quality" in texts["learning"]
+    assert "Answer A" in texts["arena"]
+    assert "A canary runs" in texts["trials"]
+
+
+def test_a_decision_is_explained_and_judged(gateway: GatewayProcess, tmp_path: Path):
+    async def look(page: Page) -> str:
+        await page.open(f"{gateway.url}/dashboard#decisions")
+        await page.until("document.querySelector('td button.link, th button.link')")
+        await page.run("document.querySelector('button.link').click()")
+        await page.until("[...document.querySelectorAll('h2')].some((each) => each.textContent.startsWith('Decision '))")
+        text = await page.run("document.querySelector('main').innerText")
+        await page.run("[...document.querySelectorAll('button')].find((each) => each.textContent.includes('Good')).click()")
+        await page.until("document.querySelector('#status').textContent.startsWith('Recorded')")
+        return str(text)
+
+    text = browse(tmp_path / "profile", look)
+    for expected in ("The candidates as the router saw them", "Calls", "Propensity"):
+        assert expected in text
+    recent = http(f"{gateway.url}/admin/decisions").json["decisions"]
+    assert [feedback["quality"] for decision in recent for feedback in decision["feedback"] if feedback["source"] == "implicit:dashboard"] == [1.0]
+
+
+def test_a_vote_by_keyboard_reveals_the_models(gateway: GatewayProcess, tmp_path: Path):
+    async def look(page: Page) -> str:
+        await page.open(f"{gateway.url}/dashboard#arena")
+        await page.until("document.querySelector('.answer')")
+        names = await page.run("document.querySelector('.answers').innerText")
+        assert not any(f"by {name}" in names for name in ("small", "middle", "large"))
+        for _ in range(30):
+            await page.press("Tab")
+            if await page.run("document.activeElement.textContent") == "A is best":
+                break
+        assert await page.run("document.activeElement.textContent") == "A is best"
+        await page.press("Enter")
+        await page.until("document.querySelector('main').innerText.includes('Your last vote')")
+        return str(await page.run("document.querySelector('main').innerText"))
+
+    text = browse(tmp_path / "profile", look)
+    assert "You chose answer A" in text
+    assert "share won" in text
+    assert http(f"{gateway.url}/admin/arena").json["waiting"] == 1
+
+
+def test_an_admin_key_is_needed_and_becomes_a_cookie_that_scripts_cannot_read(serve: Serve, tmp_path: Path):
+    gateway = serve(keys=True)
+    for path in ("/admin/overview", "/admin/decisions", "/admin/posteriors", "/admin/trials", "/admin/arena", "/admin/decisions/x"):
+        assert http(gateway.url + path).status == 401
+    assert http(f"{gateway.url}/admin/overview", authorization=f"Bearer {ADMIN}").status == 200
+
+    async def look(page: Page) -> None:
+        await page.open(f"{gateway.url}/dashboard")
+        sign_in = "(() => {{ document.querySelector('input').value = '{}'; document.querySelector('form').requestSubmit(); }})()"
+        await page.run(sign_in.format("wrong"))
+        await page.until("document.querySelector('.error').textContent")
+        await page.run(sign_in.format(ADMIN))
+        await page.until("document.querySelector('dl')")
+        assert await page.run("document.cookie") == ""
+        assert ADMIN not in await page.run("location.href")
+        assert not any(ADMIN in url for url in page.requests)
+        await page.run("document.querySelector('#logout').click()")
+        await page.until("document.querySelector('form')")
+        assert await page.run("fetch('/admin/overview').then((answer) => answer.status)") == 401
+
+    browse(tmp_path / "profile", look)
+
+
+def test_a_page_of_another_site_cannot_write_or_reach_a_gateway_without_keys(serve: Serve):
+    gateway = serve()
+    body = {"decision_id": "x", "quality": 1}
+    assert http(f"{gateway.url}/admin/feedback", body, origin="https://elsewhere.example").status == 403
+    assert http(f"{gateway.url}/admin/overview", host="elsewhere.example").status == 403
+    assert http(f"{gateway.url}/admin/feedback", body, origin=gateway.url).status == 202
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390], ids=["wide", "phone"])
+def test_every_page_is_legible_and_fits(gateway: GatewayProcess, tmp_path: Path, width: int, dark: bool):
+    async def look(page: Page) -> None:
+        await page.appearance(width=width, dark=dark)
+        for name in PAGES:
+            await page.open(f"{gateway.url}/dashboard#{name}")
+            await page.until(f"document.querySelector('main').dataset.page === '{name}'")
+            assert await page.run(CONTRAST) == [], name
+            assert await page.run("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than the window"
+
+    browse(tmp_path / "profile", look)
+
+
+def test_every_control_and_chart_has_a_name(gateway: GatewayProcess, tmp_path: Path):
+    async def look(page: Page) -> None:
+        for name in PAGES:
+            await page.open(f"{gateway.url}/dashboard#{name}")
+            await page.until(f"document.querySelector('main').dataset.page === '{name}'")
+            nodes = (await page.send("Accessibility.getFullAXTree"))["nodes"]
+            named = {"button", "link", "combobox", "textbox", "image", "img", "table", "region", "DisclosureTriangle", "navigation"}
+            shown = [node for node in nodes if not node.get("ignored") and node["role"]["value"] in named]
+            assert [node["role"]["value"] for node in shown if not node.get("name", {}).get("value")] == [], name
+            charts = "[...document.querySelectorAll('svg.chart')].every((each) => each.closest('section').querySelector('table'))"
+            assert await page.run(charts), f"a chart of {name} has no table"
+
+    browse(tmp_path / "profile", look)
+
+
+def test_the_files_are_part_of_the_package_and_have_a_strict_policy(serve: Serve):
+    gateway = serve()
+    for path in ("/dashboard", "/dashboard/static/dashboard.js", "/dashboard/static/dashboard.css"):
+        found = http(gateway.url + path)
+        assert found.status == 200
+        assert "default-src 'none'" in found.headers["content-security-policy"]
+        assert not any(word in found.headers["content-security-policy"] for word in ("unsafe", "*", "http"))
+    assert http(f"{gateway.url}/dashboard/static/../pages.py").status == 404
+    assert http(f"{gateway.url}/admin/overview?period=week").status == 400
+    assert http(f"{gateway.url}/admin/decisions/unknown").status == 404
+
+
+def test_a_revoked_key_ends_its_session(serve: Serve):
+    gateway = serve(keys=True)
+    command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "keys"]
+    store = ["--store", "sqlite:state.db?store_text=true"]
+
+    def keys(*arguments: str) -> str:
+        return subprocess.run([*command, *arguments, *store], cwd=gateway.folder, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    signed_in = http(f"{gateway.url}/dashboard/login", {"key": keys("add", "ops", "--admin").strip()})
+    cookie = signed_in.headers["set-cookie"]
+    assert all(word in cookie for word in ("HttpOnly", "SameSite=Strict"))
+    assert http(f"{gateway.url}/admin/overview", cookie=cookie.partition(";")[0]).status == 200
+    keys("revoke", "ops")
+    assert http(f"{gateway.url}/admin/overview", cookie=cookie.partition(";")[0]).status == 401

@@ -1,0 +1,65 @@
+"""Orchestrators as models: ``aamc/NAME``, in each dialect, streamed and not."""
+
+from __future__ import annotations
+
+import pytest
+from pages.conftest import Serve, chat, http, logged
+
+TASK = "What is 12 * (3 + 4)?"
+TEAM = {"orchestrators": {"puppeteer": {"agents": ["calculator", "calculator"]}}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", chat("aamc/puppeteer", TASK)),
+        ("/v1/messages", {**chat("aamc/puppeteer", TASK), "max_tokens": 100}),
+        ("/v1/responses", {"model": "aamc/puppeteer", "input": TASK}),
+    ],
+)
+def test_an_orchestrator_answers_in_the_dialect_whole_and_streamed(serve: Serve, path, body):
+    gateway = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}})
+    whole = http(gateway.url + path, body)
+    assert (whole.status, whole.headers["x-aamc-model"]) == (200, "aamc/puppeteer")
+    assert b"84" in whole.body
+    assert float(whole.headers["x-aamc-cost-usd"]) > 0
+    streamed = http(gateway.url + path, {**body, "stream": True})
+    assert b"84" in streamed.body
+    assert streamed.events[-1]["aamc"]["cost_usd"] > 0
+    assert "aamc/puppeteer" in [model["id"] for model in http(f"{gateway.url}/v1/models").json["data"]]
+
+
+@pytest.mark.parametrize("how", ["reasoning", "content", "none"])
+def test_steps_before_the_last_are_shown_as_the_settings_say(serve: Serve, how):
+    file = {"orchestrators": {"puppeteer": {"agents": ["calculator", "retriever"], "show_steps": how}}}
+    found = http(f"{serve(file).url}/v1/chat/completions", chat("aamc/puppeteer", TASK, stream=True))
+    deltas = [choice["delta"] for event in found.events for choice in event["choices"]]
+    reasoning, content = ("".join(delta.get(name) or "" for delta in deltas) for name in ("reasoning_content", "content"))
+    assert (how == "reasoning") == ("84" in reasoning)
+    assert (how == "content") == content.startswith("84\n\n")
+
+
+def test_an_orchestrator_that_is_not_configured_is_not_served(serve: Serve):
+    found = http(f"{serve().url}/v1/chat/completions", chat("aamc/puppeteer", TASK))
+    assert found.status == 404
+
+
+def test_an_orchestrator_without_an_answer_is_an_error(serve: Serve):
+    gateway = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}})
+    assert http(f"{gateway.url}/v1/chat/completions", {"model": "aamc/puppeteer", "messages": []}).status == 400
+    unknown = http(f"{gateway.url}/v1/embeddings", {"model": "aamc/puppeteer", "input": "x"})
+    assert unknown.status == 400
+
+
+def test_an_orchestrator_without_a_policy_is_in_the_log_with_its_cost_and_can_be_judged(serve: Serve):
+    gateway = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"], "steps": 1}}})
+    found = http(f"{gateway.url}/v1/chat/completions", {**chat("aamc/puppeteer", TASK), "user": "anna"})
+    decision = found.headers["x-aamc-decision-id"]
+    assert http(f"{gateway.url}/v1/feedback", {"decision_id": decision, "quality": 1.0}).json["waits"] is False
+    assert http(f"{gateway.url}/readyz").status == 200
+    gateway.stop()
+    log = logged(gateway)
+    assert [(made.id, made.candidate) for made in log.decisions] == [(decision, "aamc/puppeteer")]
+    assert [(query.text, query.user) for query in log.queries] == [("", None)]
+    assert [attempt.cost_usd for attempt in log.attempts] == [float(found.headers["x-aamc-cost-usd"])]
+    assert [feedback.quality for feedback in log.feedback] == [1.0]

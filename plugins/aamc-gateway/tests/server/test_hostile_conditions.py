@@ -1,0 +1,107 @@
+"""A clock that is set, a key that expires in mid-stream, an arena of one, an orchestrator that does not end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from aamc_gateway.access import SharedState
+from aamc_gateway.access.keys import add_key
+from aamc_gateway.orchestrations.orchestration import Orchestration
+from aamc_gateway.orchestrations.settings import OrchestratorSettings
+from aamc_models.testing import Script, StubServer
+from prometheus_client.parser import text_string_to_metric_families
+
+from aamc_sdk.errors import ProviderError
+from aamc_sdk.interfaces import Step
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.types import Query
+
+
+@pytest.mark.parametrize("shift_s", [-40 * 86400.0, -90.0, 90.0, 40 * 86400.0])
+def test_a_clock_that_is_set_refuses_nobody_and_loses_no_budget(serve: Any, monkeypatch: pytest.MonkeyPatch, shift_s: float) -> None:
+    limits = {"usd_per_day": 100.0, "usd_total": 100.0, "tokens_per_minute": 1_000_000, "parallel_requests": 1}
+    running = serve({"access": {"limits": limits}}, good=Script())
+    real = time.time
+    for shift in (0.0, shift_s, 0.0):
+        monkeypatch.setattr(time, "time", lambda shift=shift: real() + shift)
+        assert [running.chat(stream=stream).status for stream in (False, True)] == [200, 200]
+    samples = [sample for family in text_string_to_metric_families(running.gateway.metrics.text().decode()) for sample in family.samples]
+    assert all(sample.value >= 0 for sample in samples if sample.name.endswith(("_sum", "_total", "aamc_in_flight")))
+
+
+def test_a_stream_goes_on_when_its_key_expires(serve: Any, stub: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = serve(good=Script(chunks=12, pace_ms=200))
+    real = time.time
+
+    def key(shared: SharedState, **fields: Any) -> str:
+        return asyncio.run_coroutine_threadsafe(add_key(shared, **fields), running.loop).result(30)[1]
+
+    headers = {"authorization": f"Bearer {key(running.gateway.shared, name='short', expires=real() + 600)}"}
+    with ThreadPoolExecutor(1) as threads:
+        streamed = threads.submit(running.chat, stream=True, headers=headers)
+        while not stub.counts("good").calls and not streamed.done():
+            time.sleep(0.01)
+        monkeypatch.setattr(time, "time", lambda: real() + 1200)
+        answer = streamed.result(60)
+    assert (answer.status, "cost_usd" in answer.events[-1]["aamc"]) == (200, True)
+    refused = running.chat(headers=headers)
+    assert (refused.status, "expired" in refused.json["error"]["message"]) == (401, True)
+    assert stub.counts("good").calls == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_arena_of_one_answer_offers_no_vote(serve: Any, stream: bool) -> None:
+    running = serve(good=Script(), broken=Script(fault="status", status=500))
+    answer = running.chat(model="aamc/arena", stream=stream)
+    assert (answer.status, answer.headers.get("x-aamc-vote")) == (200, None)
+    assert not stream or "vote" not in answer.events[-1]["aamc"]
+
+
+def test_a_pool_of_one_answers_for_the_arena(serve: Any) -> None:
+    answer = serve(good=Script()).chat(model="aamc/arena")
+    assert (answer.status, answer.headers["x-aamc-model"]) == (200, "good")
+
+
+class Endless:
+    """An orchestrator that looks at no budget."""
+
+    def __init__(self, wait: Callable[[], Any], cost_usd: float = 0.0) -> None:
+        self._wait, self._cost_usd = wait, cost_usd
+
+    async def run(self, task: Query, budget: Any) -> AsyncIterator[Step]:
+        while True:
+            waited = self._wait()
+            if waited is not None:
+                await waited
+            yield Step(decision=None, content="again", cost_usd=self._cost_usd)
+
+
+def steps(orchestrator: Endless, **settings: Any) -> int:
+    orchestration = Orchestration("endless", OrchestratorSettings(**settings), get_plugin_manager())
+    orchestration._orchestrator = orchestrator  # type: ignore[assignment]  # it has what the work needs of one
+
+    async def log(session: Any) -> None:
+        pass
+
+    async def count() -> int:
+        return len([step async for step in orchestration.run(Query("Loop"), None, log) if isinstance(step, Step)])
+
+    return asyncio.run(count())
+
+
+def test_an_orchestrator_that_loops_is_ended_one_step_beyond_its_budget() -> None:
+    assert steps(Endless(lambda: None), steps=7) == 8
+    assert steps(Endless(lambda: None, cost_usd=0.4), steps=1000, budget_usd=1.0) == 4
+    assert 1 <= steps(Endless(lambda: time.sleep(0.01)), steps=10**9, seconds=0.2) < 1000
+
+
+def test_an_orchestrator_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_gateway.orchestrations.orchestration._STOP_S", 0.1)
+    for hang in (lambda: asyncio.sleep(3600), lambda: time.sleep(2)):
+        with pytest.raises(ProviderError, match=r"took longer than its 0\.2 s"):
+            steps(Endless(hang), seconds=0.2)

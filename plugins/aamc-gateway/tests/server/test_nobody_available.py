@@ -1,0 +1,72 @@
+"""A request that no candidate can answer now is a 503 that says when to come again; one that none can ever answer is a 400."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aamc_models.testing import Script
+
+BREAKER = {"breaker_failures": 1, "breaker_rest_s": 100.0}
+ONE_A_MINUTE = {"requests_per_minute": 1}
+
+
+def refusal(gateway: Any) -> Any:
+    """Ask until the router knows the state of the pool, which is looked at every 10 ms."""
+    for _ in range(20):
+        answer = gateway.chat()
+        if answer.status == 503:
+            break
+    return answer
+
+
+def test_candidates_over_the_gateway_s_limits(serve: Callable[..., Any]) -> None:
+    gateway = serve({"access": {"models": {"good": ONE_A_MINUTE, "other": ONE_A_MINUTE}}}, good=Script(), other=Script())
+    statuses = []
+    while 503 not in statuses and len(statuses) < 6:  # a minute may end between two requests
+        refused = gateway.chat()
+        statuses.append(refused.status)
+        gateway.gateway.access._full = (-1e9, {})
+    assert statuses[-1] == 503
+    assert 1 <= int(refused.headers["retry-after"]) <= 121
+    assert "x-should-retry" not in refused.headers
+    assert "good" in refused.json["error"]["message"]
+
+
+@pytest.mark.parametrize("limits", [{"requests_per_minute": 1}, {"tokens_per_minute": 1}])
+def test_candidates_over_the_limits_of_their_endpoints(serve: Callable[..., Any], limits: dict[str, int]) -> None:
+    barred = {"access": {"models": {"other": {"usd_total": 0}}}}
+    gateway = serve(barred, {"good": limits}, good=Script(), other=Script())
+    assert gateway.chat().status == 200
+    refused = refusal(gateway)
+    assert refused.status == 503
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+
+
+def test_candidates_whose_servers_rest(serve: Callable[..., Any]) -> None:
+    barred = {"access": {"models": {"other": {"usd_total": 0}}}}
+    gateway = serve(barred, {"good": BREAKER}, good=Script(fault="status", status=500), other=Script())
+    assert gateway.chat().status == 502
+    refused = refusal(gateway)
+    assert refused.status == 503
+    assert 1 <= int(refused.headers["retry-after"]) <= 100
+
+
+def test_all_servers_rest(serve: Callable[..., Any]) -> None:
+    gateway = serve(None, {"good": BREAKER}, good=Script(fault="status", status=500))
+    assert gateway.chat().status == 502
+    refused = refusal(gateway)
+    assert (refused.status, 1 <= int(refused.headers["retry-after"]) <= 100) == (503, True)
+
+
+def test_a_budget_that_is_never_renewed_gives_no_time(serve: Callable[..., Any]) -> None:
+    gateway = serve({"access": {"models": {"good": {"usd_total": 0}}}}, good=Script())
+    refused = gateway.chat()
+    assert (refused.status, refused.headers.get("retry-after")) == (503, None)
+
+
+def test_what_no_candidate_can_do_stays_a_request_to_change(serve: Callable[..., Any]) -> None:
+    gateway = serve(None, {"good": {"context_window": 100, **BREAKER}}, good=Script())
+    refused = gateway.chat("word " * 1000)
+    assert (refused.status, refused.headers.get("retry-after")) == (400, None)

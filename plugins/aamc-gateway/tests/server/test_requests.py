@@ -1,0 +1,145 @@
+"""Requests: routing by model name, header and body; what is logged and told."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from aamc_gateway.access import Caller
+from aamc_models.testing import Script, StubServer
+
+
+def test_a_routed_answer_says_what_happened_and_is_in_the_log(serve: Any) -> None:
+    running = serve(good=Script(prompt_tokens=100, output_tokens=10))
+    answer = running.chat()
+    log = running.log()
+    (decision,), (attempt,) = log.decisions, log.attempts
+    assert answer.status == 200
+    assert answer.headers["x-aamc-decision-id"] == decision.id == attempt.decision_id
+    assert (answer.headers["x-aamc-model"], answer.headers["x-aamc-propensity"]) == ("good", "1")
+    assert float(answer.headers["x-aamc-cost-usd"]) == pytest.approx((100 * 1 + 10 * 2) / 1e6)
+    assert attempt.cost_usd == pytest.approx(float(answer.headers["x-aamc-cost-usd"]))
+    assert (attempt.cost_source, attempt.prompt_tokens, attempt.output_tokens) == ("priced", 100, 10)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_concrete_name_goes_straight_to_its_model(serve: Any, stream: bool) -> None:
+    running = serve(one=Script(), two=Script())
+    for name in ("one", "two"):
+        assert running.chat(model=name, stream=stream).headers["x-aamc-model"] == name
+
+
+@pytest.mark.parametrize(
+    ("model", "headers", "body", "weights"),
+    [
+        ("aamc/auto?preference=0.7,0.2,0.1", {}, {}, (0.7, 0.2, 0.1)),
+        ("aamc/auto?preference=0.7,0.2,0.1", {"x_aamc_preference": "0.5,0.5,0"}, {}, (0.5, 0.5, 0.0)),
+        ("aamc/auto", {"x_aamc_preference": "0.5,0.5,0"}, {"preference": [1, 0, 0]}, (1.0, 0.0, 0.0)),
+        ("aamc/auto", {}, {"preference": {"cost": 1}}, (0.0, 1.0, 0.0)),
+    ],
+)
+def test_a_preference_comes_with_the_name_the_header_or_the_body(serve: Any, model: str, headers: Any, body: Any, weights: Any) -> None:
+    running = serve(good=Script())
+    assert running.chat(model=model, headers=headers, **({"aamc": body} if body else {})).status == 200
+    (decision,) = running.log().decisions
+    assert (decision.preference.quality, decision.preference.cost, decision.preference.latency) == pytest.approx(weights)
+
+
+def test_the_gateways_own_fields_do_not_reach_the_model_and_unknown_ones_do(serve: Any, stub: StubServer) -> None:
+    serve(good=Script()).chat(aamc={"user": "anna", "session": "s1"}, own_field={"a": 1})
+    (received,) = stub.requests
+    assert "aamc" not in received.body
+    assert received.body["own_field"] == {"a": 1}
+    assert received.body["model"] == "good"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{", "not valid JSON"),
+        (b"[]", "must be a JSON object"),
+        (b'{"model": "god", "messages": [{"role": "user", "content": "hi"}]}', "did you mean 'good'"),
+        (b'{"model": "aamc/auto", "aamc": {"preferense": 1}, "messages": [{"role": "user", "content": "hi"}]}', "did you mean 'preference'"),
+        (b'{"model": "aamc/auto", "aamc": {"quality_floor": 2}, "messages": [{"role": "user", "content": "hi"}]}', "from 0 to 1"),
+        (b'{"model": "aamc/auto"}', "no messages"),
+        (b'{"model": "aamc/auto", "messages": ' + b"[" * 300 + b"]" * 300 + b"}", "nested deeper"),
+    ],
+)
+def test_a_bad_request_says_what_is_wrong(serve: Any, body: bytes, message: str) -> None:
+    answer = serve(good=Script()).ask("/v1/chat/completions", body)
+    assert 400 <= answer.status < 500
+    assert message in answer.json["error"]["message"]
+    assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("name", ["x-aamc-preferense", "X-AAMC-Quality-Floor"])
+def test_a_header_of_the_gateway_that_it_does_not_know_is_refused(serve: Any, stub: StubServer, name: str) -> None:
+    running = serve(good=Script())
+    for path, body in {
+        "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
+        "/v1/images/generations": {"prompt": "a cat"},
+    }.items():
+        answer = running.ask(path, {"model": "good", **body}, **{name: "0.5"})
+        message = answer.json["error"]["message"]
+        assert (answer.status, name.lower() in message, "(there are" in message or "(there is" in message) == (400, True, True)
+    assert running.chat(headers={"x-aamc-preference": "1,0,0", "x-aamc-session": "s"}).status == 200
+    assert stub.counts("good").calls == 1
+
+
+def test_what_is_classified_is_the_last_human_message_and_two_before(serve: Any) -> None:
+    running = serve(good=Script())
+    said = [("system", "S"), *((role, f"{role} {n}") for n in range(4) for role in ("user", "assistant")), ("user", "last")]
+    body = {"model": "aamc/auto", "messages": [{"role": role, "content": content} for role, content in said]}
+    query = running.gateway.reader.read("chat", "chat", [], body, b"{}", Caller()).query
+    assert [query.text, *(turn.content for turn in query.turns)] == ["last", "user 2", "user 3"]
+
+
+def test_the_ability_that_a_request_needs_is_asked_only_where_candidates_declare_it(serve: Any) -> None:
+    running = serve(plain=Script(), able=Script(), fields={"able": {"abilities": ["tools"]}})
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    assert {running.chat(tools=tools).headers["x-aamc-model"] for _ in range(6)} == {"able"}
+
+
+def test_models_are_listed_in_the_form_of_both_dialects(serve: Any) -> None:
+    running = serve(one=Script())
+    entries = running.ask("/v1/models", method="GET").json["data"]
+    assert entries[0]["id"] == "aamc/auto"
+    assert {(entry["object"], entry["type"]) for entry in entries} == {("model", "model")}
+    assert running.ask("/v1/models/one", method="GET").json["owned_by"] == "openai"
+    assert running.ask("/v1/models/none", method="GET").status == 404
+
+
+def test_files_and_images_pass_through_to_the_named_model(serve: Any, stub: StubServer) -> None:
+    running = serve(one=Script())
+    assert running.ask("/v1/images/generations", {"model": "one", "prompt": "a cat"}, content_type="application/json").status == 200
+    form = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\none\r\n--x--\r\n'
+    assert running.ask("/v1/audio/transcriptions", form, content_type="multipart/form-data; boundary=x").status == 200
+    assert running.ask("/v1/files/file-1?model=one", method="GET").status == 200
+    assert [received.path for received in stub.requests][-1] == "/v1/files/file-1"
+    assert running.ask("/v1/files", b"", method="POST").status == 400
+    assert running.ask("/v1/files/%2e%2e/%2e%2e/admin?model=one", method="GET").status in (400, 404)
+
+
+def test_a_title_goes_to_the_cheapest(serve: Any) -> None:
+    cheap = {"input_price": 0.1, "output_price": 0.2}
+    running = serve(dear=Script(), cheap=Script(), fields={"cheap": cheap})
+    system = {"role": "system", "content": "Generate a concise title for this conversation. Answer with the title only."}
+    body = {"model": "aamc/auto", "messages": [system, {"role": "user", "content": "### Task:\nGenerate a concise, 3-5 word title for the chat."}]}
+    found = {running.ask("/v1/chat/completions", body).headers["x-aamc-model"] for _ in range(5)}
+    assert found == {"cheap"}
+
+
+def test_a_cost_that_nothing_tells_is_left_out(serve: Any, stub: StubServer) -> None:
+    running = serve(good=Script(usage="never"))
+    answer = running.chat()
+    (attempt,) = running.log().attempts
+    assert attempt.cost_source == "estimated"
+    assert not math.isnan(attempt.cost_usd)
+    assert float(answer.headers["x-aamc-cost-usd"]) == pytest.approx(attempt.cost_usd)
+
+
+def test_the_address_itself_leads_to_the_dashboard(serve: Any) -> None:
+    answer = serve(good=Script()).ask("/", method="GET")
+    assert (answer.status, answer.headers["location"]) == (307, "/dashboard")
+    assert b"/v1/models" in answer.body

@@ -1,0 +1,126 @@
+"""``aamc serve``: what it serves, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aamc_gateway.server.launch import Launch
+from aamc_gateway.testing import GatewayProcess
+from click.testing import CliRunner
+
+from aamc_sdk.cli.main import aamc
+from aamc_sdk.errors import AamcError
+
+from .conftest import running
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_without_anything_it_answers_with_echo(stream: bool) -> None:
+    with running(Launch()) as served:
+        answer = served.chat("Hello there", stream=stream)
+        assert answer.status == 200
+        text = (
+            "".join(event["choices"][0]["delta"].get("content", "") for event in answer.events)
+            if stream
+            else answer.json["choices"][0]["message"]["content"]
+        )
+        assert text == "Hello there"
+
+
+def test_check_says_what_would_be_served() -> None:
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0"])
+    assert result.exit_code == 0
+    served = "http://127.0.0.1:0, router thompson, candidates echo-small, echo-large"
+    assert result.output == f"OK: {served}; the log is in memory and ends with the process\n"
+
+
+def test_check_finds_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = CliRunner().invoke(aamc, ["serve", "--check", "--port", str(port)])
+    assert isinstance(result.exception, AamcError)
+    assert str(result.exception).startswith(f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port")
+
+
+BLOCKED = """
+import pathlib, sys, time
+if "--multiprocessing-fork" in sys.orig_argv:
+    pathlib.Path("spawned").touch()
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+"""
+
+
+def test_serving_is_said_once_the_workers_serve(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BLOCKED, encoding="utf-8")
+    echo = {"name": "echo", "prices": {"input": 1.0, "output": 2.0}, "endpoint": {"provider": "echo"}}
+    gateway = GatewayProcess(tmp_path, [echo], options=["--workers", "2"], environment={"PYTHONPATH": str(tmp_path)})
+    with ThreadPoolExecutor(1) as thread:
+        started = thread.submit(gateway.start)
+        wait_for(lambda: (tmp_path / "spawned").exists() or started.done())
+        assert "Serving" not in gateway.output
+        (tmp_path / "go").touch()
+        started.result()
+        wait_for(lambda: "Serving" in gateway.output)
+        assert gateway.output.count("Serving") == 1
+        assert gateway.stop() == 0
+
+
+def wait_for(true: Any) -> None:
+    until = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"router": "oracle"}, "evaluation only"),
+        ({"router": "knn"}, "requires training"),
+        ({"pool": "default"}, "no candidate of the pool has an endpoint"),
+        ({"workers": 2}, "several workers cannot share a log in memory"),
+        ({"host": "0.0.0.0"}, "without keys"),
+        ({"run": "runs/none"}, "there is no run"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(options: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(aamc, ["serve", "--check", *(part for name, value in options.items() for part in (f"--{name}", str(value)))])
+    assert isinstance(result.exception, AamcError)
+    assert message in str(result.exception)
+
+
+def test_an_address_that_needs_keys_is_refused_in_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "serve", "--host", "0.0.0.0", "--port", "0"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 2
+    assert found.stderr.splitlines()[-1].startswith("aamc: without keys the gateway listens on 127.0.0.1 only")
+    assert found.stderr.count("without keys") == 1
+    assert "Traceback" not in found.stderr
+
+
+def test_a_reload_serves_the_new_pool_and_drops_no_request(serve: Any, stub: Any) -> None:
+    import asyncio
+    import threading
+
+    from aamc_models.testing import Script
+
+    served = serve(good=Script(pace_ms=50, chunks=20))
+    answers: list[Any] = []
+    client = threading.Thread(target=lambda: answers.append(served.chat(stream=True)))
+    client.start()
+    assert stub.wait(lambda now: now.active == 1)
+    old = served.gateway
+    asyncio.run_coroutine_threadsafe(served.app.reload(), served.loop).result(30)
+    assert served.gateway is not old
+    assert served.chat(model="good").status == 200
+    client.join(30)
+    assert answers[0].events[-1]["aamc"]["model"] == "good"

@@ -1,0 +1,72 @@
+"""Conversations: what ties them to a candidate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
+from aamc_models.testing import Script
+
+TOOLS = [{"name": "weather", "description": "Weather.", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]
+
+
+@pytest.mark.parametrize(
+    ("user_id", "expected"),
+    [
+        ("user_1_account_2_session_3", ("user_1_account_2", "3")),
+        ('{"device_id": "d", "account_uuid": "a", "session_id": "s"}', ("a", "s")),
+        ("anna", ("anna", None)),
+        (7, (None, None)),
+    ],
+)
+def test_coding_agents_name_the_session_in_the_metadata(user_id: Any, expected: Any) -> None:
+    assert session_in_metadata({"metadata": {"user_id": user_id}}) == expected
+
+
+def test_a_conversation_without_an_id_is_known_by_its_begin() -> None:
+    assert hashed_session(None, "hi", "S" * 1000 + "Monday") == hashed_session(None, "hi", "S" * 1000 + "Tuesday")
+    assert hashed_session(None, "hi", "S") != hashed_session("anna", "hi", "S")
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_tool_loop_stays_on_its_model_with_thinking(serve: Any, attempt: int) -> None:
+    script = Script(thinking="Let me see.", strict=True)
+    running = serve(one=script, two=script, fields={name: {"provider": "anthropic"} for name in ("one", "two")})
+    asked = {"model": "aamc/auto", "max_tokens": 100, "tools": TOOLS, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    messages: list[Any] = [{"role": "user", "content": f"Weather in Paris? {attempt}"}]
+    first = running.ask("/v1/messages", {**asked, "messages": messages})
+    call = next(block for block in first.json["content"] if block["type"] == "tool_use")
+    result = {"type": "tool_result", "tool_use_id": call["id"], "content": "sunny"}
+    messages += [{"role": "assistant", "content": first.json["content"]}, {"role": "user", "content": [result]}]
+    second = running.ask("/v1/messages", {**asked, "messages": messages})
+    assert (first.status, second.status) == (200, 200)
+    assert second.headers["x-aamc-model"] == first.headers["x-aamc-model"]
+
+
+def test_thinking_is_taken_out_when_another_model_is_named(serve: Any) -> None:
+    script = Script(thinking="Let me see.", strict=True)
+    running = serve(one=script, two=script, fields={name: {"provider": "anthropic"} for name in ("one", "two")})
+    messages: list[Any] = [{"role": "user", "content": "hi"}]
+    first = running.ask("/v1/messages", {"model": "one", "max_tokens": 100, "messages": messages})
+    messages += [{"role": "assistant", "content": first.json["content"]}, {"role": "user", "content": "and now?"}]
+    assert running.ask("/v1/messages", {"model": "two", "max_tokens": 100, "messages": messages}).status == 200
+
+
+def test_an_unknown_earlier_answer_is_refused_where_it_may_lie_anywhere(serve: Any) -> None:
+    apis = {"apis": ["chat", "responses"]}
+    running = serve(one=Script(), two=Script(), fields={"one": apis, "two": apis})
+    answer = running.ask("/v1/responses", {"model": "aamc/auto", "input": "go on", "previous_response_id": "resp_unknown"})
+    assert answer.status == 400
+    assert "whole conversation" in answer.json["error"]["message"]
+
+
+def test_a_known_earlier_answer_stays_at_its_server(serve: Any) -> None:
+    apis = {"apis": ["chat", "responses"]}
+    running = serve(one=Script(strict=True), two=Script(strict=True), fields={"one": apis, "two": apis})
+    for stream in (False, True):
+        first = running.ask("/v1/responses", {"model": "aamc/auto", "input": "hi", "stream": stream})
+        known = first.events[-1]["response"]["id"] if stream else first.json["id"]
+        served = first.events[-1]["aamc"]["model"] if stream else first.headers["x-aamc-model"]
+        second = running.ask("/v1/responses", {"model": "aamc/auto", "input": "go on", "previous_response_id": known})
+        assert (second.status, second.headers["x-aamc-model"]) == (200, served)

@@ -1,0 +1,79 @@
+"""Streams: fallback before content, errors after it, keep-alive, usage, and the closing object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aamc_models.testing import Script, StubServer
+
+PATHS = {"chat/completions": "messages", "messages": "messages", "responses": "input", "completions": "prompt"}
+
+
+def streamed(running: Any, path: str, **fields: Any) -> Any:
+    said = "hi" if PATHS[path] == "prompt" else [{"role": "user", "content": "hi"}]
+    return running.ask(f"/v1/{path}", {"model": "aamc/auto", "stream": True, "max_tokens": 100, PATHS[path]: said, **fields})
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_last_event_has_the_aamc_object_and_the_cost_is_that_of_the_whole_answer(serve: Any, path: str) -> None:
+    running = serve(good=Script(prompt_tokens=50, output_tokens=20, cached_tokens=10))
+    events = streamed(running, path).events
+    whole = streamed(running, path, stream=False)
+    assert ["aamc" in event for event in events] == [False] * (len(events) - 1) + [True]
+    assert events[-1]["aamc"]["cost_usd"] == pytest.approx(float(whole.headers["x-aamc-cost-usd"]))
+    assert events[-1]["aamc"]["model"] == "good"
+
+
+def test_usage_is_hidden_from_clients_that_did_not_ask(serve: Any, stub: StubServer) -> None:
+    running = serve(good=Script())
+    assert not any("usage" in event for event in streamed(running, "chat/completions").events)
+    asked = streamed(running, "chat/completions", stream_options={"include_usage": True}).events
+    assert asked[-1]["usage"]["completion_tokens"] == 16
+    assert all(received.body["stream_options"] == {"include_usage": True} for received in stub.requests)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_stream_of_another_dialect_has_the_closing_object_and_no_unasked_usage(serve: Any, asked: bool) -> None:
+    running = serve(fields={"good": {"provider": "anthropic"}}, good=Script())
+    events = streamed(running, "chat/completions", **({"stream_options": {"include_usage": True}} if asked else {})).events
+    assert events[-1]["aamc"]["model"] == "good"
+    assert [event["usage"]["completion_tokens"] for event in events if event.get("usage")] == ([16] if asked else [])
+
+
+@pytest.mark.parametrize("fault", ["refuse", "status", "html", "error_event", "empty"])
+@pytest.mark.parametrize("path", ["chat/completions", "messages", "responses"])
+def test_an_error_before_content_falls_back(serve: Any, fault: str, path: str) -> None:
+    running = serve(broken=Script(fault=fault), good=Script())
+    for _ in range(4):
+        events = streamed(running, path).events
+        assert events[-1]["aamc"]["model"] == "good"
+    assert {attempt.candidate for attempt in running.log().attempts} >= {"good"}
+
+
+@pytest.mark.parametrize(("path", "told"), [("chat/completions", "error"), ("messages", "error"), ("responses", "error")])
+@pytest.mark.parametrize("fault", ["cut", "half", "late_error"])
+def test_a_stream_that_breaks_ends_in_an_error_event(serve: Any, path: str, told: str, fault: str) -> None:
+    running = serve(broken=Script(fault=fault))
+    events = streamed(running, path).events
+    assert told in events[-1]
+    assert events[-1][told]["message"]
+    (attempt,) = running.log().attempts
+    assert (attempt.status, attempt.cost_source) == ("error", "estimated")
+
+
+def test_a_silent_stream_is_kept_alive_and_the_closing_object_names_its_model(serve: Any) -> None:
+    running = serve({"streams": {"keep_alive_s": 0.05}}, good=Script(first_ms=300))
+    answer = streamed(running, "chat/completions")
+    assert answer.body.startswith(b": keep-alive\n\n")
+    assert "x-aamc-model" not in answer.headers
+    assert "x-aamc-decision-id" in answer.headers
+    assert answer.events[-1]["aamc"]["model"] == "good"
+
+
+def test_when_all_have_failed_the_error_says_so_and_is_not_retried(serve: Any) -> None:
+    running = serve(one=Script(fault="status", status=500), two=Script(fault="status", status=429, retry_after_s=7))
+    answer = streamed(running, "chat/completions")
+    assert (answer.status, answer.headers["retry-after"], answer.headers["x-should-retry"]) == (429, "7", "false")
+    assert answer.headers["x-aamc-decision-id"]
+    assert sorted(attempt.candidate for attempt in running.log().attempts) == ["one", "two"]

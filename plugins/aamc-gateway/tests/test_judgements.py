@@ -1,0 +1,104 @@
+"""``POST /v1/feedback``: what it takes, refuses and repeats."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+from aamc_gateway.access import Caller, Refused
+from aamc_gateway.feedback import judgements
+from aamc_gateway.feedback.judgements import add_judgement
+
+from aamc_sdk import MetaController
+from aamc_sdk.errors import DataError
+from aamc_sdk.types import ModelSpec, Pool, Prices
+
+ANYONE = Caller()
+
+
+@pytest.fixture
+def controller():
+    pool = Pool([ModelSpec("small", prices=Prices(1.0, 2.0)), ModelSpec("large", prices=Prices(10.0, 20.0))])
+    with MetaController.build(router="thompson", pool=pool) as made:
+        yield made
+
+
+def test_the_same_judgement_counts_once(controller):
+    body = {"decision_id": controller.route("hello").id, "quality": 1}
+    first, second = (add_judgement(controller, body, ANYONE) for _ in range(2))
+    assert {"schema": 1, "id": f"{body['decision_id']}/explicit", "decision_id": body["decision_id"], "new": True, "waits": False} == first
+    assert {**first, "new": False} == second
+
+
+def test_another_judgement_of_the_same_source_needs_a_revision(controller):
+    body = {"decision_id": controller.route("hello").id, "quality": 1}
+    add_judgement(controller, body, ANYONE)
+    with pytest.raises(Refused, match="revision above 0") as refused:
+        add_judgement(controller, {**body, "quality": 0}, ANYONE)
+    assert refused.value.status == 409
+    assert add_judgement(controller, {**body, "quality": 0, "revision": 1}, ANYONE)["new"]
+
+
+def test_feedback_on_an_unknown_decision_waits_for_it(controller):
+    found = add_judgement(controller, {"decision_id": "later", "quality": 0.5}, ANYONE)
+    assert (found["new"], found["waits"]) == (True, True)
+    assert controller.health()["pending_feedback"] == 1
+
+
+def test_thumbs_are_labelled_as_inferred_and_the_last_click_counts(controller, monkeypatch):
+    decision = controller.route("hello")
+    clock = itertools.count(time.time_ns(), 1_000_000)
+    monkeypatch.setattr(judgements.time, "time_ns", lambda: next(clock))
+    for thumbs in ("up", "down", "up"):
+        found = add_judgement(controller, {"decision_id": decision.id, "thumbs": thumbs}, ANYONE)
+        assert f"{decision.id}/implicit:thumbs" == found["id"]
+    outcomes = controller.store.outcomes()
+    assert outcomes.quality.tolist() == [1.0]
+
+
+def test_the_source_of_thumbs_is_labelled_too(controller):
+    found = add_judgement(controller, {"decision_id": controller.route("hello").id, "thumbs": "up", "source": "chat"}, ANYONE)
+    assert found["id"].endswith("/implicit:chat")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ([], "must be a JSON object"),
+        ({"quality": 1}, "decision_id must be the id in the answer's header"),
+        ({"decision_id": 7, "quality": 1}, "not 7"),
+        ({"decision_id": "a"}, "must give quality"),
+        ({"decision_id": "a", "quality": 2}, "quality must be a number from 0 to 1, not 2"),
+        ({"decision_id": "a", "quality": "good"}, "not 'good'"),
+        ({"decision_id": "a", "quality": True, "over": "x"}, "both"),
+        ({"decision_id": "a", "qualty": 1}, "did you mean 'quality'"),
+        ({"decision_id": "a", "thumbs": "sideways"}, "thumbs must be up or down"),
+        ({"decision_id": "a", "thumbs": "up", "quality": 1}, "not several"),
+        ({"decision_id": "a", "quality": 1, "revision": -1}, "revision"),
+        ({"decision_id": "a", "quality": 1, "source": 5}, "source"),
+    ],
+)
+def test_wrong_feedback_is_refused_with_what_is_wrong(controller, body, message):
+    with pytest.raises(DataError, match=message):
+        add_judgement(controller, body, ANYONE)
+
+
+def test_a_candidate_that_the_decision_did_not_have_is_refused(controller):
+    with pytest.raises(Refused, match="had no candidate 'smal'; did you mean 'small'"):
+        add_judgement(controller, {"decision_id": controller.route("hello").id, "quality": 1, "candidate": "smal"}, ANYONE)
+
+
+def test_a_weight_needs_an_admin_key(controller):
+    body = {"decision_id": controller.route("hello").id, "quality": 1, "weight": 2}
+    with pytest.raises(Refused, match="admin key") as refused:
+        add_judgement(controller, body, ANYONE)
+    assert refused.value.status == 403
+    assert add_judgement(controller, body, Caller(admin=True))["new"]
+
+
+def test_a_tenants_key_judges_only_its_own_decisions(controller):
+    body = {"decision_id": controller.route("hello", tenant="acme").id, "quality": 1}
+    with pytest.raises(Refused, match="another tenant"):
+        add_judgement(controller, body, Caller(tenant="other"))
+    assert add_judgement(controller, body, Caller(tenant="acme"))["new"]

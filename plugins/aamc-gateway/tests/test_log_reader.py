@@ -1,0 +1,211 @@
+"""The dashboard's figures: each entry of the log counts once, whenever it comes."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+from aamc_gateway.dashboard.ledger_sums import percentiles
+from aamc_gateway.dashboard.log_reader import LogReader
+from aamc_gateway.dashboard.overview import overview, prices_of
+
+from aamc_sdk import MetaController
+from aamc_sdk.types import ModelSpec, Pool, Prices
+
+
+@pytest.fixture
+def pool():
+    return Pool([ModelSpec("small", prices=Prices(1.0, 2.0)), ModelSpec("large", prices=Prices(10.0, 20.0, cached_input=1.0))])
+
+
+@pytest.fixture
+def controller(pool):
+    with MetaController.build(router="thompson", pool=pool) as made:
+        yield made
+
+
+def call(controller, decision, candidate=None, **figures):
+    answered = {"cost_usd": 0.003, "latency_ms": 100.0, "prompt_tokens": 1000, "output_tokens": 1000}
+    controller.attempt(decision.id, candidate=candidate or decision.candidate, **{**answered, **figures})
+
+
+def candidates(document):
+    return {each["name"]: each for each in document["candidates"]}
+
+
+def test_an_empty_log_has_no_figures(controller, pool):
+    reader = LogReader(controller.store)
+    reader.read()
+    document = overview(reader, pool, "day")
+    assert (document["decisions"], document["candidates"], document["cost"]["saved_usd"]) == (0, [], None)
+
+
+def test_the_saving_is_net_of_failed_calls_and_against_the_same_tokens(controller, pool):
+    decision = controller.route("hello", unavailable=["large"])
+    call(controller, decision, status="error", error="broken", cost_usd=0.001)
+    call(controller, decision)
+    reader = LogReader(controller.store)
+    reader.read()
+    cost = overview(reader, pool, "day", "large")["cost"]
+    assert pytest.approx((0.004, 0.001, 0.03)) == (cost["total_usd"], cost["routing_usd"], cost["baseline_usd"])
+    assert pytest.approx(0.03 - 0.004) == cost["saved_usd"]
+
+
+def test_cached_tokens_are_compared_at_the_price_of_cached_tokens(controller, pool):
+    call(controller, controller.route("hello", unavailable=["large"]), cached_tokens=1000)
+    reader = LogReader(controller.store)
+    reader.read()
+    assert pytest.approx(0.001 + 0.02) == overview(reader, pool, "hour", "large")["cost"]["baseline_usd"]
+
+
+def test_answers_of_unknown_cost_are_left_out_of_both_sides_of_the_saving(controller, pool):
+    call(controller, controller.route("hello", unavailable=["large"]), cost_usd=None)
+    reader = LogReader(controller.store)
+    reader.read()
+    cost = overview(reader, pool, "day", "large")["cost"]
+    assert (cost["unknown"], cost["compared"], cost["saved_usd"]) == (1, 0, None)
+
+
+def test_a_later_answer_takes_the_place_of_the_one_before(controller, pool):
+    decision = controller.route("hello", unavailable=["large"])
+    call(controller, decision)
+    reader = LogReader(controller.store)
+    reader.read()
+    call(controller, decision, "large", cost_usd=0.03)
+    reader.read()
+    document = overview(reader, pool, "day", "large")
+    assert (candidates(document)["small"]["answers"], candidates(document)["large"]["answers"]) == (0, 1)
+    assert pytest.approx((0.033, 0.003)) == (document["cost"]["total_usd"], document["cost"]["routing_usd"])
+    assert document["fell_back"] == 1
+
+
+def test_what_comes_after_a_look_is_added_and_nothing_counts_twice(controller, pool):
+    reader = LogReader(controller.store)
+    for n in range(5):
+        call(controller, controller.route(f"hello {n}"))
+        reader.read()
+        reader.read()
+    document = overview(reader, pool, "day")
+    assert (document["decisions"], sum(each["answers"] for each in document["candidates"])) == (5, 5)
+    assert sum(sum(part["answers"].values()) for part in document["parts"]) == 5
+
+
+def test_a_revision_replaces_the_judgement_before_it_even_in_one_look(controller, pool):
+    decisions = [controller.route("hello", unavailable=["large"]) for _ in range(2)]
+    reader = LogReader(controller.store)
+    for decision in decisions:
+        controller.feedback(decision.id, quality=1.0)
+    reader.read()
+    controller.feedback(decisions[0].id, quality=0.0, revision=1)
+    controller.feedback(decisions[0].id, quality=0.5, revision=2)
+    reader.read()
+    quality = candidates(overview(reader, pool, "day"))["small"]["quality"]
+    assert (2, pytest.approx(0.75)) == (quality["n"], quality["mean"])
+
+
+def test_inferred_feedback_is_kept_apart(controller, pool):
+    decision = controller.route("hello", unavailable=["large"])
+    controller.feedback(decision.id, quality=0.0, source="implicit:thumbs")
+    reader = LogReader(controller.store)
+    reader.read()
+    shown = candidates(overview(reader, pool, "day"))["small"]
+    assert (shown["quality"], shown["implicit_quality"]["mean"]) == (None, 0.0)
+
+
+def test_comparisons_count_for_both_sides(controller, pool):
+    decision = controller.route("hello")
+    controller.feedback(decision.id, candidate="small", over="large", source="a")
+    controller.feedback(decision.id, candidate="small", over="large", tie=True, source="b")
+    reader = LogReader(controller.store)
+    reader.read()
+    shown = candidates(overview(reader, pool, "day"))
+    assert (shown["small"]["wins"], shown["large"]["wins"], shown["large"]["comparisons"]) == (1.5, 0.5, 2)
+
+
+def test_a_period_leaves_out_what_is_older(controller, pool):
+    controller.route("hello")
+    reader = LogReader(controller.store)
+    reader.read()
+    later = time.time() + 2 * 3600
+    counts = {period: overview(reader, pool, period, now=later)["decisions"] for period in ("hour", "day", "all")}
+    assert counts == {"hour": 0, "day": 1, "all": 1}
+
+
+def test_the_first_look_reads_the_newest_entries_only(controller, pool):
+    for n in range(50):
+        controller.route(f"hello {n}")
+    reader = LogReader(controller.store, max_entries=10)
+    reader.read()
+    document = overview(reader, pool, "all")
+    assert (document["decisions"], document["is_whole"]) == (10, False)
+
+
+def test_a_forgotten_user_starts_the_figures_again_without_counting_twice(controller, pool):
+    controller.route("hello", user="anna")
+    reader = LogReader(controller.store)
+    reader.read()
+    controller.forget("anna")
+    controller.route("hello again")
+    reader.read()
+    assert overview(reader, pool, "all")["decisions"] == 2
+    assert len(reader.recent(10)) == 2
+
+
+def test_the_newest_decisions_come_with_their_calls_and_feedback(controller, pool):
+    for n in range(3):
+        decision = controller.route(f"hello {n}")
+        call(controller, decision)
+    controller.feedback(decision.id, quality=1.0)
+    controller.feedback(decision.id, quality=0.0, revision=1)
+    reader = LogReader(controller.store)
+    reader.read()
+    newest = reader.recent(2)
+    assert [decision.id, 1, [0.0]] == [newest[0].id, len(newest[0].calls), [each["quality"] for each in newest[0].feedback]]
+    assert newest[0].text == ""  # the log keeps no prompts by default
+
+
+def test_the_baseline_is_the_most_expensive_model_until_qualities_are_known(controller, pool):
+    reader = LogReader(controller.store)
+    cost = overview(reader, pool, "day")["cost"]
+    assert cost["baseline"] == "large"
+    assert "most expensive" in cost["baseline_why"]
+
+
+def test_percentiles_are_exact_to_the_width_of_a_bin():
+    from collections import Counter
+
+    from aamc_gateway.dashboard.ledger_sums import latency_bin
+
+    bins = Counter(latency_bin(value) for value in range(1, 1001))
+    found = percentiles(bins, (0.5, 0.95, 0.99))
+    for expected, value in zip((500, 950, 990), found, strict=True):
+        assert abs(math.log(value / expected)) < 0.03
+    assert percentiles({}, (0.5,)) == [None]
+
+
+def test_a_long_log_is_read_in_parts(controller, pool):
+    for _ in range(3):
+        controller.route_batch([f"hello {n}" for n in range(500)])
+    reader = LogReader(controller.store)
+    left = [reader.read(0.0)]
+    while left[-1]:
+        left.append(reader.read(0.0))
+    assert left[:2] == [500, 0]
+    assert overview(reader, pool, "all")["decisions"] == 1500
+
+
+@pytest.mark.parametrize(("cached", "written"), [(0, 0), (0, 600), (300, 700), (0, 1000)])
+def test_tokens_written_to_a_cache_are_compared_at_that_price(cached, written):
+    own = Prices(1.0, 2.0, cached_input=0.1, cache_write=1.25)
+    other = Prices(10.0, 20.0, cached_input=1.0, cache_write=12.5)
+    pool = Pool([ModelSpec("small", prices=own), ModelSpec("large", prices=other)])
+    with MetaController.build(router="thompson", pool=pool) as controller:
+        for _ in range(3):
+            cost_usd = own.cost_usd(1000, 1000, cached, written)
+            decision = controller.route("hello", unavailable=["large"])
+            call(controller, decision, cost_usd=cost_usd, cost_source="priced", cached_tokens=cached)
+        reader = LogReader(controller.store, prices_of(pool))
+        reader.read()
+        expected = 3 * other.cost_usd(1000, 1000, cached, written)
+        assert pytest.approx(expected) == overview(reader, pool, "hour", "large")["cost"]["baseline_usd"]
