@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from aamc_bandit.arena import Arena, CandidateAnswer, JudgeVerdict, ModelJudge, NoAnswerError, ScoreJudge
 
-from aamc_sdk import MetaController
-from aamc_sdk.errors import ConfigError, DataError, StoreError, UnknownDecisionError
+from aamc_sdk import MetaController, ModelSpec, Pool, Prices
+from aamc_sdk.errors import ConfigError, DataError, PoolError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import AgentOutput, OnlineRouter, Services
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.routing import LinearReward
@@ -331,3 +331,32 @@ def test_scores_within_the_margin_are_a_tie() -> None:
 def test_options_that_cannot_be_used_are_refused(controller, options, message) -> None:
     with pytest.raises(ConfigError, match=message):
         Arena(controller, Models(), None, options)
+
+
+def test_without_a_call_candidates_and_judge_are_called_by_their_endpoints() -> None:
+    prices = Prices(1.0, 1.0)
+    words = ("one", "two words", "these three words")
+    models = [ModelSpec(f"m{len(text.split())}", prices=prices, endpoint={"provider": "echo", "reply": text}) for text in words]
+    unpriced = ModelSpec("unpriced", endpoint={"provider": "echo", "reply": "no price"})
+    judge = ModelSpec("judge", prices=prices, endpoint={"provider": "echo", "reply": "B"})
+    with MetaController.build(router="random", pool=Pool([*models, unpriced])) as controller:
+        match = asyncio.run(Arena(controller, judge=ModelJudge.of(controller.models, judge)).play("Sort"))
+    assert {answer.content for answer in match.answers} == {*words, "no price"}
+    assert {answer.candidate for answer in match.answers if math.isnan(answer.cost_usd)} == {"unpriced"}
+    assert len(match.comparisons) == 6
+    assert all(comparison.tie for comparison in match.comparisons)  # a judge that always says B is not believed
+    assert match.judging_usd > 0
+
+
+def test_a_call_whose_cost_is_unknown_is_not_free(controller) -> None:
+    async def role(candidate: Any, prompt: str) -> AgentOutput:
+        return AgentOutput("8", cost=0.0, metadata={"cost_known": False})
+
+    match = asyncio.run(Arena(controller, role).play("Sort"))
+    assert all(math.isnan(answer.cost_usd) for answer in match.answers)
+    assert all(math.isnan(attempt.cost_usd) for attempt in controller.store.experience().attempts)
+
+
+def test_without_a_call_or_a_client_for_models_it_says_so(controller) -> None:
+    with pytest.raises(PoolError, match="give the arena a call"):
+        Arena(controller)

@@ -21,7 +21,7 @@ def run(program: str, folder: Path) -> str:
     return ended.stdout
 
 
-@pytest.mark.parametrize("page", ["arena", "vllm-semantic-router"])
+@pytest.mark.parametrize("page", ["arena", "budgets", "vllm-semantic-router"])
 def test_the_pages_programs_print_what_it_shows(page: str, tmp_path: Path) -> None:
     text = (GUIDES / f"{page}.md").read_text(encoding="utf-8")
     programs = re.findall(r"```python\n(.*?)```\n.*?```text\n(.*?)```", text, flags=re.DOTALL)

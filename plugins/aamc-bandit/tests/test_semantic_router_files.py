@@ -370,13 +370,39 @@ def test_the_other_meaning_of_cost_weight_is_reported(file, caplog) -> None:
         assert "cost_weight" not in reported(caplog)
 
 
+ASKS = {"enable_llm_routing": True, "router_r1_server_url": "http://router-r1:8080", "cost_weight": 0.5, "cost_reward_alpha": 0.2}
+
+
+def test_asking_a_model_is_the_router_that_asks_with_the_algorithm_as_its_fallback(file, caplog) -> None:
+    path = file({"decisions": [{**TECHNICAL, "algorithm": {"type": "rl_driven", "rl_driven": ASKS | {"max_aggregation_rounds": 2}}}]})
+    name, options = options_of(path)
+    fallback = options.pop("fallback_options")
+    assert (name, options) == (
+        "router-r1",
+        {
+            "enable_llm_routing": True,
+            "router_r1_server_url": "http://router-r1:8080",
+            "cost_reward_alpha": 0.2,
+            "llm_routing_fallback": "thompson",
+        },
+    )
+    assert fallback == {"blend": "linear", "discount": 1.0, "shared_sessions": True, "failure_quality": None, "cost_weight": 0.5}
+    assert "max_aggregation_rounds" in reported(caplog)
+    assert "router_r1_server_url" not in reported(caplog)
+
+
+def test_the_fallback_of_a_model_may_be_an_error(file) -> None:
+    section = ASKS | {"llm_routing_fallback": "error"}
+    path = file({"decisions": [{**TECHNICAL, "algorithm": {"type": "rl_driven", "rl_driven": section}}]})
+    assert options_of(path)[1]["fallback_options"] == {}
+    assert options_of(path)[1]["llm_routing_fallback"] == "error"
+
+
 def test_asking_a_model_never_becomes_thompson_sampling(file) -> None:
-    path = file({"decisions": [{**TECHNICAL, "algorithm": {"type": "rl_driven", "rl_driven": {"enable_llm_routing": True}}}]})
-    with pytest.raises(ConfigError, match=r"config\.yaml: .*enable_llm_routing: true asks a model to choose.* set it to false"):
-        MetaController.from_file(path)
     with pytest.raises(ConfigError, match="enable_llm_routing"):
         MetaController.build(router={"name": "epsilon-greedy", "enable_llm_routing": True})
-    assert options_of(path, router="router-r1") == ("router-r1", {})
+    path = file({"decisions": [{**TECHNICAL, "algorithm": {"type": "rl_driven", "rl_driven": ASKS}}]})
+    assert options_of(path, router="ridge") == ("ridge", {})
 
 
 def test_a_price_of_prompts_alone_counts_in_the_published_blend(file, caplog) -> None:

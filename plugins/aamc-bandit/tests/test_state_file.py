@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from aamc_bandit.thompson.state_file import add_ratings
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import OutputError, StoreAwayError
-from aamc_sdk.log import SqliteStore
+from aamc_sdk.log import SqliteStore, open_store
+from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving.pseudonyms import pseudonym
 
 INTERVAL = "24h"
@@ -363,6 +366,62 @@ def test_who_came_with_the_file_can_be_forgotten(serve, path, tmp_path) -> None:
     assert evidence(late)["levels"]["user"] == evidence(late)["levels"]["session"] == {}
     late.close()
     assert "ann" not in path.read_text()
+
+
+def test_a_router_finds_its_snapshot_again_after_a_user_of_its_file_was_forgotten(serve, path, tmp_path) -> None:
+    path.write_text(json.dumps(their_file("ann", "anns-session")))
+    log = f"sqlite:{tmp_path / 'log.db'}"
+    controller = serve(log)
+    judge(controller, 2, user="bob", session="t")
+    controller.forget("ann")
+    controller.learner.flush()
+    known = evidence(controller)
+    controller.close()
+    for _ in range(2):
+        late = serve(log)
+        assert evidence(late) == known
+        late.close()
+        assert late.store.health()["snapshots"] == 1  # of one name
+
+
+def test_a_canary_finds_its_snapshot_again_after_a_user_of_its_file_was_forgotten(pool, path, tmp_path) -> None:
+    path.write_text(json.dumps(their_file("ann", "anns-session")))
+    stable = {"name": "thompson", "storage_path": str(path), "auto_save_interval": INTERVAL}
+    router = {"name": "canary", "stable": stable, "candidate": "epsilon-greedy", "share": 0.2}
+    for _ in range(3):
+        with MetaController.build(router=router, pool=pool, store=f"sqlite:{tmp_path / 'log.db'}", seed=1) as controller:
+            judge(controller, user="bob", session="t")
+            controller.forget("ann")
+            controller.learner.flush()
+    with closing(open_store(f"sqlite:{tmp_path / 'log.db'}", get_plugin_manager())) as store:
+        assert store.health()["snapshots"] == 1
+
+
+@pytest.mark.parametrize("days_away", [0, 5])
+def test_a_log_that_dropped_its_first_decisions_is_the_same_log(serve, path, tmp_path, monkeypatch, days_away) -> None:
+    day, now = 24 * 3600.0, [20_000.5 * 24 * 3600]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    monkeypatch.setattr(ClockReading, "now", lambda: ClockReading(now[0], now[0]))
+    log = f"sqlite:{tmp_path / 'log.db'}?retention={{days: 2}}"
+    first = serve(log)
+    judge(first, 2)
+    now[0] += day
+    judge(first, 3)
+    first.close()
+    now[0] += 2.5 * day
+    second = serve(log)
+    judge(second)
+    assert second.store.retain() == 2
+    known = evidence(second)
+    second.close()
+    now[0] += days_away * day
+    if days_away:
+        with closing(open_store(log, get_plugin_manager())) as store:
+            store.retain()
+            known_to_the_log = len(store.experience().decisions)
+        assert known_to_the_log == 1
+    third = serve(log)
+    assert (evidence(third), cell(third, "user", "user/123", "small").wins) == (known, 6)
 
 
 def test_users_of_another_systems_file_are_known_by_their_pseudonyms(pool, path) -> None:

@@ -107,7 +107,7 @@ class OutcomeLedger:
 
     def outcomes(self, experience: Experience) -> Iterator[Outcome]:
         """Yield what each entry adds and takes back, in log order; a later revision takes the place of the earlier one."""
-        rows = {decision.id: row for row, decision in enumerate(experience.decisions)}
+        rows = experience.rows
         for entry in experience.entries:
             row = rows.get(entry.decision_id)
             if row is None:

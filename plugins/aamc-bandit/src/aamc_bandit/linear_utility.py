@@ -1,10 +1,11 @@
 """Utility as a linear function of quality: utility = weight x quality + shift.
 
-With a preference, the reward gives weight and shift. Without one, cheap candidates win ties and near-ties:
+With a preference, the reward gives weight and shift. Without one, cheap candidates win ties and near-ties, and a conversation rather stays with
+the candidate that holds its prompt cache:
 
-    utility = quality + 0.2 x cost_weight x (1 - cost / maximum cost of the row)
+    utility = quality + cost_weight x (0.2 x (1 - cost / maximum cost of the row) + saving of the cache / maximum cost of the row)
 
-The second term is at most 0.04 by default.
+By default the second term is at most 0.04 and the third at most 0.2. Both are bounded, so a candidate that is better by more always wins.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.routing import cache_savings
 from aamc_sdk.types import Floats, RoutingRequest
 
 DEFAULT_COST_WEIGHT = 0.2
@@ -30,7 +32,11 @@ def linear_utility(request: RoutingRequest, reward: Reward, cost_weight: float) 
         cost_weight: The weight of cost in requests without a preference; 0 ignores cost.
     """
     if not request.preference_given:
-        return np.ones(request.mask.shape), NEAR_TIE * cost_weight * _cheapness(request.expected.cost_usd)
+        cost_usd, savings = request.expected.cost_usd, cache_savings(request.queries, request.pool) if cost_weight else None
+        shift = NEAR_TIE * _cheapness(cost_usd)
+        if savings is not None:
+            shift = shift + _share(np.nan_to_num(savings, nan=0.0), cost_usd + savings)
+        return np.ones(request.mask.shape), cost_weight * shift
     worst, best = (
         reward.scalar(attrs.evolve(request.expected, quality=np.full(request.mask.shape, quality)), request.preferences) for quality in (0.0, 1.0)
     )
@@ -38,7 +44,16 @@ def linear_utility(request: RoutingRequest, reward: Reward, cost_weight: float) 
 
 
 def _cheapness(cost_usd: Floats) -> Floats:
-    """Return 1 - cost / maximum cost of the row, ``[B, M]``; 0 where the cost is unknown."""
-    known = np.nan_to_num(cost_usd, nan=0.0)
-    maximum = known.max(axis=1, keepdims=True, initial=0.0)
-    return np.where(np.isnan(cost_usd) | (maximum <= 0), 0.0, 1.0 - known / np.where(maximum > 0, maximum, 1.0))
+    """Return 1 - cost / maximum cost of the row, ``[B, M]``; 0 where the cost is unknown or all are 0."""
+    return np.where(np.isnan(cost_usd) | ~(_maximum(cost_usd) > 0), 0.0, 1.0 - _share(np.nan_to_num(cost_usd, nan=0.0), cost_usd))
+
+
+def _share(amount_usd: Floats, cost_usd: Floats) -> Floats:
+    """Return amounts ``[B, M]`` divided by the maximum cost of the row; 0 where no cost is above 0."""
+    maximum = _maximum(cost_usd)
+    return np.asarray(np.where(maximum > 0, amount_usd, 0.0) / np.where(maximum > 0, maximum, 1.0))
+
+
+def _maximum(cost_usd: Floats) -> Floats:
+    """Return the maximum known cost of each row, ``[B, 1]``."""
+    return np.asarray(np.nan_to_num(cost_usd, nan=0.0).max(axis=1, keepdims=True, initial=0.0))

@@ -2,7 +2,7 @@
 
 from aamc_bandit.arena.answer_arena import Arena, ArenaOptions, NoAnswerError
 from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict, ModelJudge, ScoreJudge
-from aamc_bandit.arena.match import AnswerComparison, CandidateAnswer, Match
+from aamc_bandit.arena.match import AnswerComparison, CandidateAnswer, Match, draw_entrants
 
 __all__ = [
     "AnswerComparison",
@@ -15,4 +15,5 @@ __all__ = [
     "ModelJudge",
     "NoAnswerError",
     "ScoreJudge",
+    "draw_entrants",
 ]

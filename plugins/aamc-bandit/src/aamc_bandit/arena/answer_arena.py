@@ -7,7 +7,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,12 +15,12 @@ import attrs
 
 from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict, checked_verdict
 from aamc_bandit.arena.match import AnswerComparison, CandidateAnswer, Match, checked_output, draw_entrants, known_sum
+from aamc_bandit.arena.model_calls import Call, calls_by_endpoint
 from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
 from aamc_sdk.errors import AamcError, DataError, nearest, one_of
-from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.routing import uniform
-from aamc_sdk.types import Candidate, Decision, Query
+from aamc_sdk.types import Decision, Query
 
 logger = logging.getLogger(__name__)
 
@@ -48,24 +48,25 @@ class Arena:
 
     Args:
         controller: Provides the candidates and the router that learns.
-        call: Calls a candidate with a prompt and returns its answer.
+        call: Calls a candidate with a prompt and returns its answer; None to call the candidates by their endpoints.
         judge: Compares answers; None where users vote, see :meth:`vote`.
         options: The fields of :class:`ArenaOptions`.
 
     Raises:
         ConfigError: An option is unknown or invalid.
+        PoolError: There is neither a call nor a client for models.
     """
 
     def __init__(
         self,
         controller: MetaController,
-        call: Callable[[Candidate, str], Awaitable[AgentOutput]],
+        call: Call | None = None,
         judge: AnswerJudge | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self.options = configure(ArenaOptions, options or {}, where="arena")
         self._controller = controller
-        self._call = call
+        self._call = call or calls_by_endpoint(controller.models)
         self._judge = judge
 
     async def play(self, query: str | Query, preference: Any = None, **route_options: Any) -> Match:
@@ -93,6 +94,11 @@ class Arena:
             failed=tuple(answer for answer in answers if answer.error is not None),
         )
         self._check(match)
+        return match if self._judge is None else await self._judged(match, self._judge, limit)
+
+    async def judge(self, match: Match) -> Match:
+        """Return a match with the judge's comparisons, which are then in the log; the same match without a judge."""
+        limit = asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
         return match if self._judge is None else await self._judged(match, self._judge, limit)
 
     async def vote(self, decision_id: str, winner: str, over: str | Sequence[str], *, tie: bool = False, source: str = "vote") -> int:

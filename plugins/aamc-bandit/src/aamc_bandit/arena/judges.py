@@ -7,14 +7,16 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
 
 from aamc_bandit.arena.match import CandidateAnswer, check_cost, checked_output, known_sum
+from aamc_bandit.arena.model_calls import calls_by_endpoint
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import AgentOutput
-from aamc_sdk.types import Query
+from aamc_sdk.interfaces import AgentOutput, ModelCaller
+from aamc_sdk.types import Candidate, Query
 
 logger = logging.getLogger(__name__)
 PROMPT = """Two assistants answered the same request. Decide which answer helps more: correct first, then complete, then clear.
@@ -121,6 +123,21 @@ class ModelJudge:
         self.source = source
         self._call = call
         self._prompt = prompt
+
+    @classmethod
+    def of(cls, models: ModelCaller | None, candidate: Candidate, source: str = "", prompt: str = PROMPT) -> ModelJudge:
+        """Return a judge that asks a candidate by its endpoint.
+
+        Args:
+            models: The client for calling models, such as a controller's ``models``.
+            candidate: The judging model.
+            source: The source of its feedback (default: ``judge:`` and the candidate's name).
+            prompt: The prompt.
+
+        Raises:
+            PoolError: There is no client.
+        """
+        return cls(partial(calls_by_endpoint(models), candidate), source or f"judge:{candidate.name}", prompt)
 
     async def compare(self, query: Query, first: CandidateAnswer, second: CandidateAnswer) -> JudgeVerdict:
         """Compare two answers."""

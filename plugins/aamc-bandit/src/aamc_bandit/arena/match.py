@@ -76,7 +76,7 @@ class Match:
 
 
 def checked_output(output: object) -> AgentOutput:
-    """Return the result of a call to a model, if it is valid.
+    """Return the result of a call to a model, if it is valid; the cost of a model without prices, which a role marks as unknown, is NaN.
 
     Raises:
         TypeError: It is not an :class:`aamc_sdk.interfaces.AgentOutput`, or its content is not a text.
@@ -85,7 +85,7 @@ def checked_output(output: object) -> AgentOutput:
     if not isinstance(output, AgentOutput) or not isinstance(output.content, str):
         raise TypeError(f"a call must return an AgentOutput with a text, not {output!r:.80}")
     check_cost(output.cost)
-    return output
+    return attrs.evolve(output, cost=math.nan) if output.metadata.get("cost_known") is False else output
 
 
 def check_cost(cost: object) -> None:

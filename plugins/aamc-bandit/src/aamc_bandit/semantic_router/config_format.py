@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, NOT_OF_A_CANDIDATE, read_candidates
-from aamc_bandit.semantic_router.translation import IgnoredKey, Translation, is_semantic_router, section_keys, translate
-from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, load_yaml
+from aamc_bandit.semantic_router.translation import IgnoredKey, Translation, is_semantic_router, learner, section_keys, translate
+from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, load_yaml
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
 
 logger = logging.getLogger(__name__)
 _POOL_OF_DATA = "an experiment takes its candidates from its data or --pool; MetaController.from_file takes them from the file"
-_NO_CALLS = "deciding calls no model; aamc_bandit.arena.Arena takes this option"
+_NO_CALLS = "deciding calls no model; aamc serve and aamc_bandit.arena.Arena take this option"
+_OF_ARENA = "%s: %s: aamc serve and aamc_bandit.arena.Arena take these options; deciding alone calls no model"
 _NO_MODELS = "%s names no models, so the candidates are those of the built-in pool; add modelRefs, or our key pool: NAME|FILE"
 _NO_EXPERIMENT = "it configures an experiment, and this is a controller"
 _OWN_KEYS = (*SERVING_KEYS, *EXPERIMENT_KEYS)
@@ -49,12 +50,14 @@ class SemanticRouterFormat(ConfigFormat):
                 raise ConfigError(f"{path}: decisions[{translation.decision}] names no models; add modelRefs, or our key pool: NAME|FILE")
             logger.warning(_NO_MODELS, path)
         router = dict(translation.router)
-        if router["blend"] == "published":
-            router |= {"prompt_prices": {name: price for name, (_, price) in prompt_prices.items()}} if prompt_prices else {}
+        if learner(router).get("blend") == "published":
+            learner(router).update({"prompt_prices": {name: price for name, (_, price) in prompt_prices.items()}} if prompt_prices else {})
         else:
             ignored += [key for key, _ in prompt_prices.values()]
         experiment = [IgnoredKey(key, _NO_EXPERIMENT) for key in content if key in EXPERIMENT_KEYS]
-        _warn(path, (*translation.ignored, *(IgnoredKey(key, NOT_OF_A_CANDIDATE) for key in ignored), *_arena_keys(translation), *experiment))
+        _warn(path, (*translation.ignored, *(IgnoredKey(key, NOT_OF_A_CANDIDATE) for key in ignored), *experiment))
+        if translation.arena:
+            logger.warning(_OF_ARENA, path, ", ".join(key.path for key in _arena_keys(translation)))
         _report_differences(path, translation)
         own = {key: content[key] for key in SERVING_KEYS if content.get(key) is not None}
         return ForeignSettings(own | {"router": router}, None if "pool" in own else pool)
@@ -80,7 +83,7 @@ def _translate(path: Path, content: Mapping[str, Any], decision: str | None) -> 
     if "router" in content:
         raise ConfigError(f"{path} has both a router and the algorithm of another one; keep one of them")
     try:
-        return translate({key: value for key, value in content.items() if key not in _OWN_KEYS}, decision)
+        return translate({key: value for key, value in content.items() if key not in (*_OWN_KEYS, *SERVER_KEYS)}, decision)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from aamc_bandit.semantic_router.served_endpoints import REFERENCES, SECTION, read_endpoints
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Pool
 
-MODEL_SECTIONS = ("model_config", "backend_models", "providers", "modelCards")
+MODEL_SECTIONS = ("model_config", "backend_models", "providers", "modelCards", SECTION)
 """The sections that describe models, in the file's several versions."""
-NOT_OF_A_CANDIDATE = "a candidate is a name with a description, abilities, prices of prompt and answer both, and a context window"
+NOT_OF_A_CANDIDATE = "a candidate is a name with a description, abilities, prices of prompt and answer both, a context window and its servers"
 _MODEL_KEYS = {"backend_models": "model_config", "providers": "models"}
 """The only key of a section that describes models."""
 _PRICES = {"prompt_per_1m": "input", "completion_per_1m": "output", "cached_input_per_1m": "cached_input"}
@@ -38,11 +39,16 @@ def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str
     names = [reference["model"] for reference in references] or [name for _, name, _ in descriptions]
     entries: dict[str, dict[str, Any]] = {name: {"name": name} for name in names}
     prompt_prices: PromptPrices = {}
+    endpoints = read_endpoints(content)
+    for name in entries.keys() & endpoints.keys():
+        entries[name]["endpoint"] = endpoints[name]
     ignored = [f"modelRefs[{reference['model']}].{key}" for reference in references for key in reference if key != "model"]
-    ignored += [f"{path}.{key}" for path, used in _MODEL_KEYS.items() for key in _mapping(content, path) if key != used]
+    ignored += [f"{path}.{key}" for path, used in _MODEL_KEYS.items() for key in _mapping(content, path) if key not in (used, SECTION)]
     for path, name, figures in descriptions:
         if name in entries:
-            ignored += [f"{path}[{name}].{key}" for key in figures if key not in (*_FIELDS, "name", "pricing")]
+            ignored += [
+                f"{path}[{name}].{key}" for key in figures if key not in (*_FIELDS, *(REFERENCES if name in endpoints else ()), "name", "pricing")
+            ]
             entries[name] |= {ours: figures[theirs] for theirs, ours in _FIELDS.items() if figures.get(theirs) is not None}
             prices, ignored_prices = _prices(figures.get("pricing"), f"{path}[{name}].pricing")
             key = f"{path}[{name}].pricing.prompt_per_1m"

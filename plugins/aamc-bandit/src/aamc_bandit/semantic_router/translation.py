@@ -35,8 +35,15 @@ ROUTER_R1 = {
 """Keys of ``rl_driven`` for Router-R1, which asks a model to choose, and the reasons why they have no effect on a bandit."""
 LLM_ROUTING = (
     "enable_llm_routing: true asks a model to choose, and this router decides from feedback alone; "
-    "set it to false, or name a router that asks a model by --router, from a plugin"
+    "set it to false, or take the router router-r1, as a configuration file of vLLM Semantic Router with this key does"
 )
+LLM_ROUTER = "router-r1"
+"""The router that asks a model, of aamc-router-r1; the algorithm's own router is its fallback."""
+OF_LLM_ROUTER = (
+    *("enable_llm_routing", "router_r1_server_url", "llm_routing_fallback", "router_model_path"),
+    *("use_router_r1_rewards", "cost_reward_alpha", "format_reward_penalty"),
+)
+"""Keys of ``rl_driven`` that are options of ``router-r1``."""
 AS_UPSTREAM = {"blend": "linear", "discount": 1.0, "shared_sessions": True, "failure_quality": None}
 """Our options whose defaults differ from the algorithm of vLLM Semantic Router: evidence never ages, sessions are known by their ids
 alone, and failed calls teach nothing."""
@@ -108,14 +115,14 @@ def translate(content: Mapping[str, Any], decision: str | None = None) -> Transl
     _check_keys(chosen["algorithm"])
     router, arena = _router(chosen["algorithm"], kind)
     scores = category_scores(content)
-    router |= {"category_scores": scores} if scores else {}
+    learner(router).update({"category_scores": scores} if scores else {})
     others = [other["name"] for other in decisions if other is not chosen]
     return Translation(
         router=router,
         arena=arena,
         decision=name,
         models=_models(chosen),
-        differences=tuple(_differences(router)),
+        differences=tuple(_differences(learner(router))),
         ignored=(
             *_ignored_in_algorithm(chosen["algorithm"], kind, f"decisions[{name}].algorithm" if name else "algorithm"),
             *_ignored_in_decision(chosen),
@@ -167,14 +174,33 @@ def _router(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], di
     options = _renamed_options(section) if kind == "thompson" else section
     options.pop("model_cost_per_token", None)  # the only ignored key that is not an option of ours
     name = "epsilon-greedy" if options.get("use_thompson_sampling") is False else "thompson"
+    if kind == "rl_driven" and options.get("enable_llm_routing") is True:
+        return _llm_router(name, options), None
     return {"name": name, **AS_UPSTREAM, **options}, None
+
+
+def _llm_router(learner_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the router that asks a model, with the algorithm's own router as its fallback; a null key has its default."""
+    own = {key: options[key] for key in OF_LLM_ROUTER if options.get(key) is not None}
+    fallback = own.get("llm_routing_fallback", "thompson")
+    if fallback == "thompson":
+        own["llm_routing_fallback"] = learner_name
+    rest = {key: value for key, value in options.items() if key not in (*OF_LLM_ROUTER, *ROUTER_R1)}
+    return {"name": LLM_ROUTER, **own, "fallback_options": {**AS_UPSTREAM, **rest} if fallback == "thompson" else {}}
+
+
+def learner(router: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the router that learns from feedback: those of the router, or of the fallback of one that asks a model."""
+    options: dict[str, Any] = router["fallback_options"] if router["name"] == LLM_ROUTER else router
+    return options
 
 
 def _differences(router: Mapping[str, Any]) -> Iterator[str]:
     """Yield the ways in which a router's decisions differ from those of vLLM Semantic Router."""
     weight = router.get("cost_weight", DEFAULT_COST_WEIGHT)
     aware = router.get("cost_awareness", True) is not False and weight != 0
-    if aware and router["blend"] != "published" and router["name"] == "thompson" and isinstance(weight, int | float):
+    draws = bool(router) and router.get("use_thompson_sampling") is not False
+    if aware and draws and router["blend"] != "published" and isinstance(weight, int | float):
         yield (
             f"cost_weight {weight:g} adds at most {NEAR_TIE * weight:g} to the quality of the cheapest candidate, and only to requests without a "
             f"preference; vLLM Semantic Router multiplies its samples by {1 + weight:g}, as blend: published in the section does"
@@ -246,8 +272,10 @@ def _models(decision: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 
 
 def _ignored_in_algorithm(algorithm: Mapping[str, Any], kind: str, where: str) -> Iterator[IgnoredKey]:
-    for key in _section(algorithm, kind):
-        if kind == "rl_driven" and key in ROUTER_R1:
+    section = _section(algorithm, kind)
+    asks = section.get("enable_llm_routing") is True
+    for key in section:
+        if kind == "rl_driven" and key in ROUTER_R1 and not (asks and key in OF_LLM_ROUTER):
             yield IgnoredKey(f"{where}.{kind}.{key}", f"it belongs to Router-R1: {ROUTER_R1[key]}")
     for key in algorithm:
         if key in (*LEARNING, *OTHERS) and key != kind:

@@ -184,6 +184,10 @@ class Thompson(OnlineRouter):
         if self.config.storage_path:
             self._state = StateFile(Path(self.config.storage_path), self.evidence, log, self.config.auto_save_interval, user_id)
 
+    def origin(self) -> bytes | None:
+        """Return what identifies the evidence that the state file gave; None without a state file."""
+        return None if self._state is None else self._state.origin.encode()
+
     def prepare_replay(self, log: Store) -> None:
         """Drop the users that the log has forgotten, and record the starting state."""
         self.evidence.drop_users(log.forgotten)
@@ -193,15 +197,15 @@ class Thompson(OnlineRouter):
 
     def learn(self, experience: Experience) -> None:
         """Count feedback and failed calls, in log order."""
-        keys = self._evidence_keys(experience.queries, experience.estimates)
         self.evidence.selections += experience.made
         for outcome in self._ledger.outcomes(experience):
+            (keys,) = self._evidence_keys([experience.queries[outcome.row]], experience.estimates_of(outcome.row))
             weighted = [WeightedOutcome.of_quality(name, quality, outcome.weight) for name, quality in outcome.qualities]
             if outcome.added:
-                self.evidence.add(keys[outcome.row], weighted, implicit=outcome.implicit, time=outcome.time)
-                self._watch(keys[outcome.row].category, [name for name, _ in outcome.qualities])
+                self.evidence.add(keys, weighted, implicit=outcome.implicit, time=outcome.time)
+                self._watch(keys.category, [name for name, _ in outcome.qualities])
             else:
-                self.evidence.remove(keys[outcome.row], weighted, implicit=outcome.implicit)
+                self.evidence.remove(keys, weighted, implicit=outcome.implicit)
 
     def _watch(self, category: str | None, names: Sequence[str]) -> None:
         """Raise an alarm where a candidate's recent quality leaves its interval, and end it where it is back."""
@@ -300,7 +304,11 @@ class Thompson(OnlineRouter):
         if request.preference_given:
             return (*key, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
         explores = self.config.cost_awareness and not self.config.use_thompson_sampling
-        return (*key, expected.cost_usd[here].tobytes()) if self._cost_weight or explores else key
+        if not self._cost_weight and not explores:
+            return key
+        query = request.queries[row]
+        cache = () if query.cached_on is None else (query.cached_on, query.expected_prompt_tokens)
+        return (*key, expected.cost_usd[here].tobytes(), *cache)
 
     def _utility(self, request: RoutingRequest) -> tuple[Floats, Floats]:
         """Return weight and shift of the utility as a linear function of quality, ``[B, M]`` each."""

@@ -1,13 +1,14 @@
 """The JSON state file that ``storage_path`` names: a copy of the evidence, beside the log that it is learned from.
 
-Nothing counts twice. The file stores the starting evidence (that before the first entry of the log) and identifies the log by
-its first decision. With the same log, the router restores the starting evidence and replays the log. With another log, or a
-file of vLLM Semantic Router, it starts from all evidence in the file. A file that went on to another log and then meets an
-earlier one again is kept aside, since its evidence already contains that log.
+Nothing counts twice. The file stores the starting evidence (that before the first entry of the log) and identifies the log by its first decision
+when it was new, or by its newest one, since retention drops the oldest. With the same log, the router restores the starting evidence and replays
+the log. With another log, or a file of vLLM Semantic Router, it starts from all evidence in the file. A file that went on to another log and then
+meets an earlier one again is kept aside, since its evidence already contains that log.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import sys
@@ -24,11 +25,13 @@ from aamc_bandit.semantic_router.ratings import USER, EntityRatings, is_ratings,
 from aamc_bandit.thompson.autosave import AutoSave
 from aamc_bandit.thompson.beta_evidence import NO_EVIDENCE, BetaEvidence, CandidateEvidence
 from aamc_bandit.thompson.durations import auto_save_seconds
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, StoreAwayError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 
 logger = logging.getLogger(__name__)
 KIND, SCHEMA = "aamc-bandit", 1
+LAST_ENTRIES = 100
+"""Entries of the log among which its newest decision is looked for."""
 
 
 class StateFile:
@@ -42,6 +45,9 @@ class StateFile:
         log: The log that the router learns from.
         interval: The time between two saves, in Go's notation.
         user_id: Maps a user id of vLLM Semantic Router's file to the id used in requests and the log.
+
+    Attributes:
+        origin: A digest of the starting evidence, with the users who have been forgotten since.
     """
 
     def __init__(self, path: Path, evidence: BetaEvidence, log: Store, interval: str, user_id: Callable[[str], str]) -> None:
@@ -50,10 +56,13 @@ class StateFile:
         self._log = log
         self._user_id = user_id
         self._log_id: str | None = None
+        self._newest: str | None = None
+        self.origin = ""
         self._earlier: list[str] = []
         self._start: EncodedJson | None = None
         seconds = auto_save_seconds(interval)
         writable = self._restore()
+        self.origin = self.origin or hashlib.sha256("".join(json_pieces(self._evidence.json_pairs())).encode()).hexdigest()
         self._saved = self._version
         self._saving = AutoSave(self.save, seconds) if writable else None
 
@@ -65,7 +74,8 @@ class StateFile:
             start.restore(json.loads(self._start))
         start.drop_users(self._log.forgotten)
         self._start = EncodedJson("".join(json_pieces(start.json_pairs())))
-        self._log_id = first_decision(self._log)
+        if self._log_id is None or not self._log.experience(0, 1).start:  # else retention has dropped the first decision
+            self._log_id = first_decision(self._log)
 
     def save(self) -> None:
         """Write the state if it has changed, the starting evidence is recorded and the log is identified.
@@ -79,7 +89,9 @@ class StateFile:
         self._log_id = self._log_id or first_decision(self._log)
         if version == self._saved or self._start is None or self._log_id is None:
             return
-        header = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), "log": self._log_id, "earlier": self._earlier}
+        self._newest = newest_decision(self._log) or self._newest
+        log = {"log": self._log_id, "newest": self._newest, "earlier": self._earlier, "origin": self.origin}
+        header = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), **log}
         write_json_pieces(self._path, iter((header | {"began_with": self._start, "learned": self._evidence.json_pairs()}).items()))
         self._saved = version
 
@@ -120,12 +132,15 @@ class StateFile:
         if content.get("schema") != SCHEMA:
             raise CheckpointError(f"its schema is {content.get('schema')!r}, not {SCHEMA}: another version wrote it")
         last, earlier, current = content.get("log"), content.get("earlier", []), self._identify_log()
-        state: Any = content.get("began_with" if last == current else "learned")
+        is_same = last == current or (current is not None and self._has(content.get("newest")))
+        state: Any = content.get("began_with" if is_same else "learned")
         if not isinstance(state, Mapping) or not isinstance(last, str) or not isinstance(earlier, list):
             raise CheckpointError("it is incomplete")
-        if current in earlier:
+        if not is_same and current in earlier:
             raise CheckpointError("it went on to another log after it learned this one, so this log's entries would count twice")
-        self._earlier = earlier if last == current else [*earlier, last]
+        self._earlier = earlier if is_same else [*earlier, last]
+        if is_same:
+            self._log_id, self.origin = last, str(content.get("origin", ""))
         if self._evidence.entities("global") and self._evidence.to_json() != content.get("began_with"):
             logger.warning(
                 "%s replaces the evidence that the router was trained on, or loaded; to keep that evidence, move the file away", self._path
@@ -142,6 +157,13 @@ class StateFile:
             self._log.pending()  # raises where the store is away, as reading the experience does not
             found = first_decision(self._log)
         return found
+
+    def _has(self, decision_id: object) -> bool:
+        """Return whether the log has a decision."""
+        try:
+            return isinstance(decision_id, str) and self._log.record(decision_id) is not None
+        except UnknownDecisionError:
+            return False
 
     def _renamed_users(self, ratings: Sequence[EntityRatings]) -> list[EntityRatings]:
         return [attrs.evolve(group, entity=self._user_id(group.entity)) if group.level == USER else group for group in ratings]
@@ -162,6 +184,15 @@ def first_decision(log: Store) -> str | None:
     """Return the id of a log's first decision, which identifies the log; None if the log is empty or away."""
     decisions = log.experience(0, 1).decisions
     return decisions[0].id if decisions else None
+
+
+def newest_decision(log: Store) -> str | None:
+    """Return the id of a log's newest decision that has an entry among the last ones; None if there is none, or the log is away."""
+    try:
+        decisions = log.experience(max(0, log.position() - LAST_ENTRIES), LAST_ENTRIES).decisions
+    except StoreAwayError:
+        return None
+    return decisions[-1].id if decisions else None
 
 
 def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], updated: float) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
 from aamc_sdk.cli import JSON, RUN, SINCE, STORE, UNTIL, check_range, plugins_of
@@ -30,6 +29,7 @@ def canary(ctx: click.Context, run: Path, store: str | None, since: float | None
     Example: aamc canary --store sqlite:state.db
     """
     from aamc_bandit.trials.trial_log import continue_trials, read_trials
+    from aamc_bandit.trials.trial_statistics import trial_document
     from aamc_sdk.cli import write_json_line
     from aamc_sdk.errors import DataError
     from aamc_sdk.log import open_store
@@ -46,15 +46,7 @@ def canary(ctx: click.Context, run: Path, store: str | None, since: float | None
     found = read.trials
     if not found:
         raise DataError(f"{url} has no decision of a trial; serve with the router canary or shadow first")
-    rows = [
-        {
-            **attrs.asdict(trial, filter=attrs.filters.exclude("judgements")),
-            "judged": len(trial.judgements) + sum(trial.left_out.values()),
-            "compared": len(trial.judgements),
-            **trial.verdict(),
-        }
-        for trial in found
-    ]
+    rows = [trial_document(trial) for trial in found]
     if as_json:
         counts = {"position": read.position, "missing_up_to": read.start, "entries_read": read.entries}
         write_json_line({"schema": 1, "log": url, **counts, "trials": rows})

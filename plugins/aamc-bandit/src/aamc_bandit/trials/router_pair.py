@@ -20,12 +20,13 @@ from typing import Any, TypeVar
 
 import attrs
 
-from aamc_sdk.config import option, unstructure
-from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_bandit.inner_router import InnerRouter, check_router_option, router_label
+from aamc_sdk.config import option
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.routing import choice_probabilities
-from aamc_sdk.serving import find_checkpoint, part_name, state_of
-from aamc_sdk.storage import COMPONENT, read_json, to_json, write_json
+from aamc_sdk.serving import state_of
+from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.types import Experience, Floats, RoutingRequest, Scores
 
 T = TypeVar("T")
@@ -47,27 +48,7 @@ class RouterPairOptions:
 
     def __attrs_post_init__(self) -> None:
         for role in ROLES:
-            given = getattr(self, role)
-            name = given.get("name") if isinstance(given, Mapping) else given
-            if not isinstance(name, str) or not name:
-                raise ConfigError(f"{role} must be a router's name, a checkpoint's folder, or options with a name, not {given!r}")
-
-
-@attrs.frozen(eq=False)
-class PairedRouter:
-    """A router of a pair.
-
-    Attributes:
-        name: Its component's name.
-        router: The router.
-        trained: Whether it was loaded from a checkpoint.
-        version: A digest of its options and its state before it served, which tells a retrained router from an earlier one.
-    """
-
-    name: str
-    router: Router
-    trained: bool
-    version: str
+            check_router_option(role, getattr(self, role))
 
 
 class EitherRequires:
@@ -76,14 +57,9 @@ class EitherRequires:
     def __get__(self, pair: RouterPair | None, owner: type[RouterPair]) -> Requirements:
         if pair is None:
             return Requirements()
-        both = [paired.router.requires for paired in pair.paired]
-        return Requirements(
-            estimator=any(each.estimator for each in both),
-            text=any(each.text for each in both),
-            history=any(each.history for each in both),
-            training=any(paired.router.requires.training and not paired.trained for paired in pair.paired),
-            cheap_rescoring=all(each.cheap_rescoring for each in both),
-        )
+        both = [paired.requires for paired in pair.paired]
+        either = {field.name: any(getattr(each, field.name) for each in both) for field in attrs.fields(Requirements)}
+        return Requirements(**{**either, "cheap_rescoring": all(each.cheap_rescoring for each in both)})
 
 
 class RouterPair(OnlineRouter):
@@ -95,7 +71,7 @@ class RouterPair(OnlineRouter):
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
-        self._made: dict[str, PairedRouter] = {}
+        self._made: dict[str, InnerRouter] = {}
         self._making = threading.Lock()
         self._serves = False
 
@@ -140,6 +116,15 @@ class RouterPair(OnlineRouter):
         for router in self._online():
             router.attach(log, user_id)
 
+    def origin(self) -> bytes | None:
+        """Return what identifies the initial states of both routers; None where the states do."""
+        routers = {role: paired.router for role, paired in self._routers().items()}
+        known = {role: router.origin() for role, router in routers.items() if isinstance(router, OnlineRouter)}
+        if not any(known.values()):
+            return None
+        initial = [hashlib.sha256(known.get(role) or state_of(router)).hexdigest() for role, router in routers.items()]
+        return to_json([initial, self.described(), self.trial_state()]).encode()
+
     def prepare_replay(self, log: Store) -> None:
         """Prepare both routers to replay the log from the start."""
         for router in self._online():
@@ -169,8 +154,7 @@ class RouterPair(OnlineRouter):
             else:
                 with self._contained("failed to save its state"):
                     paired.router.save(folder / role)
-            schema = getattr(paired.router, "state_schema", None)  # part of the pair's state: another one makes it another state
-            described[role] = {"name": paired.name, "options": unstructure(paired.router.config), "schema": schema, "version": paired.version}
+            described[role] = paired.description()
         write_json(folder / ROUTERS, described | self.trial_state())
 
     def load(self, folder: Path) -> None:
@@ -181,10 +165,7 @@ class RouterPair(OnlineRouter):
         """
         described = read_json(folder / ROUTERS)
         with self._making:
-            try:
-                made = self._made or {role: self._remake(described[role]) for role in ROLES}
-            except (KeyError, TypeError, ConfigError) as error:
-                raise CheckpointError(f"{folder / ROUTERS} cannot be used ({error!r}); train again") from error
+            made = self._made or {role: InnerRouter.described_by(described.get(role, {}), self.services) for role in ROLES}
             for role, paired in made.items():
                 paired.router.load(folder / role)
             self._made = made
@@ -223,15 +204,14 @@ class RouterPair(OnlineRouter):
 
     def label(self, role: str) -> str:
         """Return a router's label in decisions: its checkpoint folder or its name."""
-        given = getattr(self.config, role)
-        return str(given if isinstance(given, str) else given["name"])
+        return router_label(getattr(self.config, role))
 
     def described(self) -> dict[str, dict[str, str]]:
         """Return the label and version of each router by role, as decisions note them."""
         return {role: {"router": self.label(role), "version": paired.version} for role, paired in self._routers().items()}
 
     @property
-    def paired(self) -> tuple[PairedRouter, ...]:
+    def paired(self) -> tuple[InnerRouter, ...]:
         """The stable router and the candidate."""
         return tuple(self._routers()[role] for role in ROLES)
 
@@ -239,34 +219,12 @@ class RouterPair(OnlineRouter):
         """Return the routers that learn while they serve."""
         return [paired.router for paired in self.paired if isinstance(paired.router, OnlineRouter)]
 
-    def _routers(self) -> dict[str, PairedRouter]:
+    def _routers(self) -> dict[str, InnerRouter]:
         """Return both routers by role. They are made at the first call, so that ``load`` may replace the options."""
         with self._making:
             if not self._made:
-                self._made = {role: self._from_option(getattr(self.config, role)) for role in ROLES}
+                self._made = {role: InnerRouter.of(getattr(self.config, role), self.services) for role in ROLES}
             return self._made
-
-    def _from_option(self, given: str | Mapping[str, Any]) -> PairedRouter:
-        if not isinstance(given, str):
-            name = given["name"]
-            return _versioned(name, self._make(name, {key: value for key, value in given.items() if key != "name"}), trained=False)
-        folder = find_checkpoint(given, "router")
-        if folder is None:
-            return _versioned(given, self._make(given, {}), trained=False)
-        name = part_name(given, "router")
-        router = self._make(name, read_json(folder / COMPONENT).get("config") or {})
-        router.load(folder)
-        return _versioned(name, router, trained=True)
-
-    def _remake(self, described: Mapping[str, Any]) -> PairedRouter:
-        """Return a router that :meth:`save` described, without its state."""
-        return PairedRouter(described["name"], self._make(described["name"], described["options"]), True, described.get("version", ""))
-
-    def _make(self, name: str, options: Mapping[str, Any]) -> Router:
-        router: Router = self.services.make("router", name, options)
-        if router.privileged:
-            raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
-        return router
 
     @contextmanager
     def _contained(self, what: str) -> Iterator[None]:
@@ -275,11 +233,6 @@ class RouterPair(OnlineRouter):
             yield
         except (Exception, SystemExit) as error:
             self.candidate_failed(f"{what}: {error!r}")
-
-
-def _versioned(name: str, router: Router, *, trained: bool) -> PairedRouter:
-    described = hashlib.sha256(to_json([name, unstructure(router.config)]).encode() + state_of(router))
-    return PairedRouter(name, router, trained, described.hexdigest()[:12])
 
 
 def _on_own_thread(work: Callable[[], T]) -> Future[T]:

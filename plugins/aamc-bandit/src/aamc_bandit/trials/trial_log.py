@@ -169,9 +169,12 @@ class TrialLog:
 
     def _content(self, row: Row | None) -> _Content | None:
         """Return what a decision of a trial was made from; None for other decisions."""
-        if row is None or not ('"canary"' in row.content or '"shadow"' in row.content) or not is_within(row.time, self.since, self.until):
+        if row is None or not is_within(row.time, self.since, self.until):
             return None
-        content = decoded(_CONTENT, row.content, row.name)
+        text = row.content
+        if '"canary"' not in text and '"shadow"' not in text:
+            return None
+        content = decoded(_CONTENT, text, row.name)
         return None if content.decision.notes == _NO_NOTES else content
 
     def _ends(self, decision_id: str) -> int:

@@ -127,6 +127,13 @@ class Trial:
         return {**figures, "difference": float(differences.mean()), "ci95": [low, high], "verdict": verdict, "why": why}
 
 
+def trial_document(trial: Trial) -> dict[str, Any]:
+    """Return a trial with its verdict, as ``aamc canary --json`` prints it."""
+    fields = attrs.asdict(trial, filter=attrs.filters.exclude("judgements"))
+    judged = len(trial.judgements) + sum(trial.left_out.values())
+    return {**fields, "judged": judged, "compared": len(trial.judgements), **trial.verdict()}
+
+
 def betting_terms(judgements: list[Judgement]) -> tuple[Floats, Floats, Floats]:
     """Return g, d, and the lower bound of both, ``[n]`` each."""
     quality, stable, candidate, bounds = np.array(judgements, dtype=np.float64).reshape(-1, 4).T

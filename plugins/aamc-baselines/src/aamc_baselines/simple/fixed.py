@@ -6,6 +6,8 @@ next in that order.
 
 from __future__ import annotations
 
+import abc
+
 import attrs
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +55,21 @@ def descending_utility(order: NDArray[np.intp]) -> Floats:
     return utility
 
 
-def _for_all(order: NDArray[np.intp], rows: int) -> Scores:
-    return Scores(np.tile(descending_utility(order), (rows, 1)))
+class _OrderedRouter(MeansRouter):
+    """A router that takes the first allowed candidate of an order, which is computed once a pool."""
+
+    _ordered: tuple[Pool, TrainingMeans, Floats] | None = None
+
+    @abc.abstractmethod
+    def order(self, pool: Pool) -> NDArray[np.intp]:
+        """Return the candidates ``[M]``, the best choice first."""
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Prefer the first of the order."""
+        known, pool = self._ordered, request.pool
+        if known is None or known[0] is not pool or known[1] is not self.means:
+            known = self._ordered = pool, self.means, descending_utility(self.order(pool))
+        return Scores(np.tile(known[2], (len(request), 1)))
 
 
 @attrs.frozen(kw_only=True)
@@ -64,16 +79,16 @@ class LargeOptions:
     model: str = option("LLM-XLarge", "Candidate to choose if the pool has it.")
 
 
-class LlmOnly(MeansRouter):
+class LlmOnly(_OrderedRouter):
     """Always the named large model, else the most expensive at equal token counts; the better one among equals."""
 
     Config = LargeOptions
     uses_preference = False
     uses_estimates = False
 
-    def score(self, request: RoutingRequest) -> Scores:
-        """Prefer the largest."""
-        return _for_all(largest_first(request.pool, self.means, self.config.model), len(request))
+    def order(self, pool: Pool) -> NDArray[np.intp]:
+        """Return the largest first."""
+        return largest_first(pool, self.means, self.config.model)
 
 
 @attrs.frozen(kw_only=True)
@@ -84,17 +99,17 @@ class SmallOptions:
     share: float = option(0.8, "Otherwise the cheapest candidate with at least this share of the best mean training quality.", at_least=0, at_most=1)
 
 
-class SlmOnly(MeansRouter):
+class SlmOnly(_OrderedRouter):
     """Always the named small model, else the cheapest with a mean training quality near the best."""
 
     Config = SmallOptions
     uses_preference = False
     uses_estimates = False
 
-    def score(self, request: RoutingRequest) -> Scores:
-        """Prefer the cheapest candidate of sufficient quality.
+    def order(self, pool: Pool) -> NDArray[np.intp]:
+        """Return the cheapest candidate of sufficient quality first.
 
         Raises:
             EstimatesError: The pool lacks the named model, and the router was not trained.
         """
-        return _for_all(sufficient_first(request.pool, self.means, self.config.model, self.config.share), len(request))
+        return sufficient_first(pool, self.means, self.config.model, self.config.share)

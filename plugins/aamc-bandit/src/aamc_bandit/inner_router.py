@@ -1,0 +1,104 @@
+"""A router inside another one, named by an option: a component's name, a checkpoint's folder, or options with a name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from aamc_sdk.config import unstructure
+from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.interfaces import Requirements, Router, Services
+from aamc_sdk.serving import find_checkpoint, part_name, state_of
+from aamc_sdk.storage import COMPONENT, read_json, to_json
+
+
+def check_router_option(option: str, given: Any) -> None:
+    """Check an option that names a router.
+
+    Raises:
+        ConfigError: It is neither a text nor a mapping with a name.
+    """
+    name = given.get("name") if isinstance(given, Mapping) else given
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{option} must be a router's name, a checkpoint's folder, or options with a name, not {given!r}")
+
+
+def router_label(given: str | Mapping[str, Any]) -> str:
+    """Return the label in decisions of the router that an option names: its checkpoint folder or its name."""
+    return str(given if isinstance(given, str) else given["name"])
+
+
+@attrs.frozen(eq=False)
+class InnerRouter:
+    """A router inside another one.
+
+    Attributes:
+        name: Its component's name.
+        router: The router.
+        trained: Whether it was loaded from a checkpoint.
+        version: A digest of its options and its state before it served, which tells a retrained router from an earlier one. A router that still
+            needs training has no state.
+    """
+
+    name: str
+    router: Router
+    trained: bool
+    version: str
+
+    @property
+    def requires(self) -> Requirements:
+        """The router's requirements; one from a checkpoint is not trained again."""
+        own = self.router.requires
+        return attrs.evolve(own, outcomes=False, comparisons=False, training=False) if self.trained else own
+
+    @classmethod
+    def of(cls, given: str | Mapping[str, Any], services: Services) -> InnerRouter:
+        """Make the router that an option names.
+
+        Raises:
+            ConfigError: It is unknown, its options are wrong, or it needs outcomes in advance.
+        """
+        if not isinstance(given, str):
+            options = {key: value for key, value in given.items() if key != "name"}
+            return cls._versioned(given["name"], _make(given["name"], options, services), trained=False)
+        folder = find_checkpoint(given, "router")
+        if folder is None:
+            return cls._versioned(given, _make(given, {}, services), trained=False)
+        name = part_name(given, "router")
+        router = _make(name, read_json(folder / COMPONENT).get("config") or {}, services)
+        router.load(folder)
+        return cls._versioned(name, router, trained=True)
+
+    @classmethod
+    def described_by(cls, described: Mapping[str, Any], services: Services) -> InnerRouter:
+        """Make a router that :meth:`description` described, without its state.
+
+        Raises:
+            CheckpointError: The description is damaged.
+        """
+        try:
+            name, options = described["name"], described["options"]
+            return cls(name, _make(name, options, services), True, described.get("version", ""))
+        except (KeyError, TypeError, ConfigError) as error:
+            raise CheckpointError(f"the description of a router cannot be used ({error!r}); train again") from error
+
+    def description(self) -> dict[str, Any]:
+        """Return its name, options and version in JSON's types, and the schema of its state: another one makes it another state."""
+        schema = getattr(self.router, "state_schema", None)
+        return {"name": self.name, "options": unstructure(self.router.config), "schema": schema, "version": self.version}
+
+    @classmethod
+    def _versioned(cls, name: str, router: Router, *, trained: bool) -> InnerRouter:
+        state = state_of(router) if trained or not router.requires.training else b""
+        described = hashlib.sha256(to_json([name, unstructure(router.config)]).encode() + state)
+        return cls(name, router, trained, described.hexdigest()[:12])
+
+
+def _make(name: str, options: Mapping[str, Any], services: Services) -> Router:
+    router: Router = services.make("router", name, options)
+    if router.privileged:
+        raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another router")
+    return router

@@ -1,0 +1,1 @@
+"""``paced``: a router that keeps budgets and a service level, whatever router it wraps."""

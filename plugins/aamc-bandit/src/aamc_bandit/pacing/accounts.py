@@ -1,0 +1,147 @@
+"""Accounts: how much of a limit a tenant has used, and the target of its next request.
+
+A :class:`WindowAccount` limits the sum over a calendar window (a day or a minute of UTC), a :class:`MeanAccount` the mean over all requests. Both
+are charged with what a decision is expected to use, and corrected when its calls report what they did use, however late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+
+@attrs.define
+class WindowAccount:
+    """A budget for each calendar window.
+
+    The target is the rest of the budget, divided by the requests expected in the rest of the window: their expected number less those that came,
+    but at least half of what the rest of the time would have at an even rate. Without an expected number, the rate is a mean with exponential
+    weights over about the last window.
+
+    Attributes:
+        limit: The budget of a window.
+        seconds: The window's length.
+        expected: Number of requests that are expected in a window; None if unknown.
+        window: The number of the present window since the epoch.
+        used: The amount used in it.
+        requests: The number of requests in it.
+        count: Requests so far, each weighted by exp(-age / window).
+        began: Time of the first request, NaN before it.
+        last: Time of the last request.
+    """
+
+    limit: float
+    seconds: float
+    expected: float | None = None
+    window: int = -1
+    used: float = 0.0
+    requests: int = 0
+    count: float = 0.0
+    began: float = math.nan
+    last: float = math.nan
+
+    def add_request(self, now: float) -> None:
+        """Count a request."""
+        if math.isnan(self.began):
+            self.began = self.last = now
+        now = max(now, self.last)
+        self.count = 1 + self.count * math.exp((self.last - now) / self.seconds)
+        self.last = now
+        self._turn(now)
+        self.requests += 1
+
+    def charge(self, amount: float, time: float) -> None:
+        """Charge an amount, negative for a refund, to the window of a time; a window that is over keeps what it was charged."""
+        self._turn(time)
+        if math.floor(time / self.seconds) == self.window:
+            self.used += amount
+
+    def allowance(self, now: float) -> float:
+        """Return the maximum that a request may use."""
+        return self.limit - self._used(now)
+
+    def target(self, now: float) -> float:
+        """Return the amount that the next request should use on average."""
+        return max(0.0, self.allowance(now)) / max(1.0, self._requests_to_come(now))
+
+    def _requests_to_come(self, now: float) -> float:
+        left = self.seconds - now % self.seconds
+        if self.expected is not None:
+            came = 0 if self._is_over(now) else self.requests
+            even = self.expected * left / self.seconds
+            return max(self.expected - came, even / 2)
+        if math.isnan(self.began):
+            return 0.0
+        aged = self.count * math.exp(min(0.0, self.last - now) / self.seconds)
+        time = self.seconds * -math.expm1(min(0.0, self.began - now) / self.seconds)  # the integral of the weights
+        return left * aged / max(time, 1e-3)
+
+    def _used(self, now: float) -> float:
+        return 0.0 if self._is_over(now) else self.used
+
+    def _is_over(self, now: float) -> bool:
+        return math.floor(now / self.seconds) > self.window
+
+    def _turn(self, now: float) -> None:
+        if self._is_over(now):
+            self.window, self.used, self.requests = math.floor(now / self.seconds), 0.0, 0
+
+
+@attrs.define
+class MeanAccount:
+    """A limit on the mean over requests.
+
+    The target is the limit plus the balance (what earlier requests used below the limit, or above it) divided by ``horizon``.
+
+    Attributes:
+        limit: The maximum mean.
+        horizon: Number of requests over which the balance is used up.
+        hard: Whether a request may use only what the balance holds, so that the mean never exceeds the limit by what was expected.
+        requests: Number of requests.
+        balance: Requests times limit minus what they used.
+    """
+
+    limit: float
+    horizon: int
+    hard: bool = True
+    requests: int = 0
+    balance: float = 0.0
+
+    def add_request(self, now: float) -> None:
+        """Count a request."""
+        self.requests += 1
+        self._change(self.limit)
+
+    def charge(self, amount: float, time: float) -> None:
+        """Charge an amount, negative for a refund."""
+        self._change(-amount)
+
+    def allowance(self, now: float) -> float:
+        """Return the maximum that a request may use; infinity before the first one, as in an evaluation, which learns nothing."""
+        return self.balance + self.limit if self.hard and self.requests else math.inf
+
+    def target(self, now: float) -> float:
+        """Return the amount that the next request should use on average."""
+        return max(0.0, self.limit + self.balance / self.horizon)
+
+    def _change(self, amount: float) -> None:
+        most = self.limit * self.horizon
+        self.balance = max(min(self.balance + amount, most), -math.inf if self.hard else -most)
+
+
+Account = WindowAccount | MeanAccount
+
+
+def numbers_of(account: Account) -> dict[str, Any]:
+    """Return the learned numbers of an account, in JSON's types."""
+    settings = ("limit", "seconds", "expected", "horizon", "hard")
+    return {name: None if value != value else value for name, value in attrs.asdict(account).items() if name not in settings}
+
+
+def set_numbers(account: Account, numbers: Mapping[str, Any]) -> None:
+    """Set the learned numbers of an account, as :func:`numbers_of` returned them."""
+    for name in numbers_of(account):
+        setattr(account, name, math.nan if numbers[name] is None else numbers[name])

@@ -1,0 +1,94 @@
+"""Checks that some candidate keeps the limits; errors give the attainable value."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from aamc_bandit.pacing.accounts import MeanAccount
+from aamc_bandit.pacing.options import PacedOptions
+from aamc_bandit.pacing.recent_requests import without_unknown
+from aamc_bandit.pacing.resources import LATE_SHARE, LateCalls, LimitedResource
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.routing import build_request
+from aamc_sdk.types import Floats, Pool, Preference, Query, RoutingRequest
+
+UNITS = {"usd_per_day": "USD", "usd_per_1k": "USD per 1,000 requests", "tokens_per_minute": "tokens"}
+TYPICAL_QUERY = Query("", prompt_tokens=256, output_tokens=256)
+logger = logging.getLogger(__name__)
+
+
+def typical_request(pool: Pool) -> RoutingRequest:
+    """Return a request of 256 tokens and an answer of 256 tokens, for limits that no data is known for."""
+    return build_request([TYPICAL_QUERY], pool, Preference().array)
+
+
+def default_limit(request: RoutingRequest) -> dict[str, float]:
+    """Return the limit of a router without any: the mean cost of the candidates, which ``random`` would spend.
+
+    Raises:
+        ConfigError: No cost is known.
+    """
+    costs = request.expected.cost_usd[np.isfinite(request.expected.cost_usd)]
+    if not costs.size or not costs.mean() > 0:
+        raise ConfigError("paced has no limit, and no candidate has a price to take one from; give usd_per_day, usd_per_1k or another limit")
+    return {"usd_per_1k": 1000 * float(costs.mean())}
+
+
+def check_attainable(resources: Sequence[LimitedResource], request: RoutingRequest, config: PacedOptions) -> None:
+    """Check that some candidate keeps each limit on the rows of a request.
+
+    Raises:
+        ConfigError: None does; the message says what is attainable.
+    """
+    for resource in resources:
+        use = resource.use(resource.figures(request), request.pool.names)
+        if not np.isfinite(use).any():
+            raise ConfigError(f"{resource.name} cannot be kept: no candidate has a price; give prices in the pool")
+        if isinstance(resource, LateCalls):
+            _check_latency(resource, request)
+            continue
+        minimum = float(_minimum(use, request).mean())
+        account = resource.account(config)
+        if minimum <= (account.limit if isinstance(account, MeanAccount) else resource.limit):
+            continue
+        scale = 1000 if isinstance(account, MeanAccount) else 1
+        raise ConfigError(
+            f"{resource.name} {resource.limit:g} is below what the cheapest candidates take, {scale * minimum:.3g} {UNITS[resource.name]}"
+            f"{'' if scale > 1 else ' for one request'}; give a limit above that, or add a cheaper candidate"
+        )
+
+
+def _check_latency(resource: LateCalls, request: RoutingRequest) -> None:
+    figures = resource.figures(request)
+    if np.isnan(figures).all():
+        raise ConfigError("p95_ms cannot be kept: no candidate has a latency; give latencies in the pool")
+    late = float(_minimum(resource.use(figures, request.pool.names), request).mean())
+    if late <= LATE_SHARE:
+        return
+    attainable = attainable_p95(resource, request)
+    message = (
+        f"p95_ms {resource.limit:g} cannot be met: with the quickest candidates {late:.0%} of calls take longer; attainable is {attainable:.0f} ms"
+    )
+    if resource.limit < float(_minimum(figures, request).mean()):
+        raise ConfigError(f"{message}; raise p95_ms, or add a quicker candidate")
+    logger.warning("%s by what is known now", message)
+
+
+def attainable_p95(resource: LateCalls, request: RoutingRequest) -> float:
+    """Return the latency in ms that 5% of calls exceed where each request goes to its quickest candidate."""
+    figures = resource.figures(request)
+    low, high = 0.0, 100 * float(np.nanmax(figures))
+    for _ in range(40):
+        middle = (low + high) / 2
+        late = _minimum(resource.late(figures, request.pool.names, middle), request).mean()
+        low, high = (low, middle) if late <= LATE_SHARE else (middle, high)
+    return high if math.isfinite(high) else math.nan
+
+
+def _minimum(use: Floats, request: RoutingRequest) -> Floats:
+    """Return the minimum use of an allowed candidate, ``[B]``."""
+    return np.asarray(np.where(request.mask, without_unknown(use, request.mask), np.inf).min(axis=1))

@@ -1,0 +1,141 @@
+"""The state of ``paced``: each tenant's accounts, the learned corrections of the candidates' use, and the recent requests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from aamc_bandit.pacing.accounts import Account, numbers_of, set_numbers
+from aamc_bandit.pacing.notes import noted, row_of
+from aamc_bandit.pacing.options import PACED, PacedOptions
+from aamc_bandit.pacing.recent_requests import RecentRequests, Row
+from aamc_bandit.pacing.resources import resources_of
+from aamc_sdk.types import Attempt, Decision, Floats
+
+MAX_TENANTS = 100_000
+"""Maximum number of tenants with accounts; the one with the oldest last request goes first."""
+Accounts = dict[str, Account]
+"""A tenant's account of each limit, by the limit's name."""
+
+
+class PacingLedger:
+    """The state that is learned from the log. Not thread-safe.
+
+    Args:
+        config: The router's options.
+        limits: The limits, by name.
+
+    Attributes:
+        limits: The limits, by name.
+        resources: The resource of each limit, with all that was learned.
+        recent: The recent requests.
+    """
+
+    def __init__(self, config: PacedOptions, limits: Mapping[str, float]) -> None:
+        self._config, self.limits = config, dict(limits)
+        self.resources = resources_of(limits)
+        self.recent = RecentRequests(config.window, self.resources)
+        self._tenants: dict[str, Accounts] = {}
+        self._new_rows: list[Row] = []
+        self._changed: set[str] = set()
+
+    def accounts(self, tenant: str) -> Accounts:
+        """Return a tenant's accounts; new ones of an unknown tenant, which are not kept."""
+        return self._tenants.get(tenant) or {resource.name: resource.account(self._config) for resource in self.resources}
+
+    def each(self, tenants: Sequence[str], read: Callable[[Account], float]) -> Floats:
+        """Return a number of the account of each limit and of each of B tenants, ``[K, B]``."""
+        known = {tenant: [read(account) for account in self.accounts(tenant).values()] for tenant in set(tenants)}
+        return np.array([known[tenant] for tenant in tenants]).reshape(len(tenants), len(self.resources)).T
+
+    def add_decision(self, decision: Decision, tenant: str) -> None:
+        """Charge a decision's expected use; decisions of other routers only count as requests."""
+        accounts, note = self._kept(tenant), decision.notes.get(PACED)
+        own = note if note is not None and note["limits"].keys() == self.limits.keys() else None
+        for resource in self.resources:
+            account = accounts[resource.name]
+            account.add_request(decision.time)
+            spent = float(decision.notes.get("spent_usd", 0.0)) if resource.name.startswith("usd") else 0.0
+            account.charge(spent + (0.0 if own is None else resource.charged(noted(own, resource.name, "use", decision.candidate))), decision.time)
+        if own is not None:
+            self.add_row(row_of(own))
+
+    def add_call(self, call: Attempt, decision: Decision, tenant: str) -> None:
+        """Correct a decision's charge by the reported use of a call. The first call replaces the expected use; later calls add to it."""
+        accounts, note = self._kept(tenant), decision.notes.get(PACED)
+        own = note if note is not None and note["limits"].keys() == self.limits.keys() else None
+        name = call.candidate or decision.candidate
+        for resource in self.resources:
+            figure = noted(own, resource.name, "expected", name)
+            used = resource.reported(call, figure)
+            resource.learn(name, figure, call)
+            if math.isnan(used):  # the expectation stands for what is not reported
+                used = resource.charged(noted(own, resource.name, "use", name))
+                if not call.n:
+                    continue
+            expected = 0.0 if call.n or own is None else resource.charged(noted(own, resource.name, "use", decision.candidate))
+            accounts[resource.name].charge(used - expected, decision.time)
+
+    def add_row(self, row: Row) -> None:
+        """Add a request to the recent ones."""
+        self.recent.add(row)
+        self._new_rows.append(row)
+
+    def drop_tenants(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
+        """Drop the tenants that were forgotten; ``forgotten`` returns those of some names, which are tenant, the character NUL and user."""
+        dropped = set(forgotten([f"{tenant}\0" for tenant in self._tenants])) if self._tenants else set()
+        self._tenants = {tenant: accounts for tenant, accounts in self._tenants.items() if f"{tenant}\0" not in dropped}
+
+    def plain(self) -> dict[str, Any]:
+        """Return the state in JSON's types."""
+        return {**self._numbers(self._tenants), "recent": self.recent.plain()}
+
+    def set(self, saved: Mapping[str, Any]) -> None:
+        """Continue from a state of :meth:`plain`."""
+        self._tenants = {}
+        self._set_numbers(saved)
+        self.recent.set(saved["recent"])
+        self._new_rows, self._changed = [], set()
+
+    def delta(self) -> dict[str, Any]:
+        """Return the changes since the last call, or since :meth:`set` or :meth:`apply_delta`, in JSON's types."""
+        changed = self._numbers(tenant for tenant in self._tenants if tenant in self._changed)
+        delta = {**changed, "rows": self._new_rows, "planned": self.recent.plain()["learned"]}
+        self._new_rows, self._changed = [], set()
+        return delta
+
+    def apply_delta(self, delta: Mapping[str, Any]) -> None:
+        """Take over the changes of another ledger in the same state."""
+        for row in delta["rows"]:
+            self.recent.add(row)
+        self.recent.plan(delta["planned"])
+        self._set_numbers(delta)
+        self._new_rows, self._changed = [], set()
+
+    def _numbers(self, tenants: Iterable[str]) -> dict[str, Any]:
+        accounts = {tenant: {name: numbers_of(account) for name, account in self._tenants[tenant].items()} for tenant in tenants}
+        return {"tenants": accounts, "learned": {resource.name: dict(resource.learned) for resource in self.resources}}
+
+    def _set_numbers(self, saved: Mapping[str, Any]) -> None:
+        for tenant, numbers in saved["tenants"].items():
+            accounts = {resource.name: resource.account(self._config) for resource in self.resources}
+            for name, account in accounts.items():
+                set_numbers(account, numbers[name])
+            self._keep(tenant, accounts)
+        for resource in self.resources:
+            resource.learned = {name: list(numbers) for name, numbers in saved["learned"].get(resource.name, {}).items()}
+
+    def _kept(self, tenant: str) -> Accounts:
+        accounts = self.accounts(tenant)
+        self._keep(tenant, accounts)
+        self._changed.add(tenant)
+        return accounts
+
+    def _keep(self, tenant: str, accounts: Accounts) -> None:
+        self._tenants.pop(tenant, None)  # the last of the order
+        self._tenants[tenant] = accounts
+        if len(self._tenants) > MAX_TENANTS:
+            del self._tenants[next(iter(self._tenants))]

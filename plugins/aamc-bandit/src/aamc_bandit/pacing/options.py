@@ -1,0 +1,44 @@
+"""The options of ``paced``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import attrs
+
+from aamc_bandit.inner_router import check_router_option, router_label
+from aamc_sdk.config import option
+from aamc_sdk.errors import ConfigError
+
+PACED = "paced"
+PACED_TWICE = "paced cannot wrap paced; give all limits to one, such as usd_per_day together with p95_ms"
+LIMITS = ("usd_per_day", "usd_per_1k", "tokens_per_minute", "p95_ms")
+REFUSE, CHEAPEST = "refuse", "cheapest"
+"""The values of ``over_budget``."""
+
+
+@attrs.frozen(kw_only=True)
+class PacedOptions:
+    """Options of ``paced``. Without any limit, the limit is the mean cost of the pool's candidates."""
+
+    router: Any = option("linear-thompson", "the wrapped router: its name, a checkpoint folder, or options with a name")  # noqa: RUF009  # a text
+    usd_per_day: float | None = option(None, "maximum USD that each tenant's requests cost a day (UTC)", above=0)
+    usd_per_1k: float | None = option(None, "maximum mean cost of each tenant's requests, in USD per 1,000 of them", above=0)
+    tokens_per_minute: float | None = option(None, "maximum tokens of prompts and answers of each tenant a minute", above=0)
+    p95_ms: float | None = option(None, "latency in ms that at most 5% of each tenant's calls exceed", above=0)
+    requests_per_day: float | None = option(
+        None, "expected requests of a tenant a day; needed in evaluations, which know no times; None: from the traffic", above=0
+    )
+    over_budget: str = option(
+        REFUSE, "what happens to a request when nothing fits the rest of a day's or minute's budget", choices=(REFUSE, CHEAPEST)
+    )
+    window: int = option(512, "number of recent requests from which the multipliers are computed", at_least=16, at_most=4096)
+    horizon: int = option(100, "requests over which a difference from usd_per_1k or p95_ms is made up for", at_least=1)
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __attrs_post_init__(self) -> None:
+        check_router_option("router", self.router)
+        if router_label(self.router) == PACED:
+            raise ConfigError(PACED_TWICE)

@@ -1,0 +1,280 @@
+"""``paced``: the best quality that a budget buys, whatever router decides.
+
+The router wraps another one and keeps limits for each tenant: USD a day, USD per 1,000 requests, tokens a minute, and a latency that at most 5% of
+the calls exceed. Each limit has a multiplier, the price at which the wrapped router's choices use what the limit allows
+(:mod:`aamc_bandit.pacing.multipliers`):
+
+- where the wrapped router takes the maximum utility, the decision is the maximum of utility minus price;
+- where it samples (``thompson``, ``canary``), its draw stays or is exchanged at these prices;
+- where it has no utilities (``random``) or the same for all queries (``llm-only``), requests are divided between its choice and candidates that use
+  less, at random, in the shares that keep the limit.
+
+The probabilities that result are those of the draw, so propensities are exact as far as the wrapped router knows its own.
+
+A decision is charged with what it is expected to use (:mod:`aamc_bandit.pacing.accounts`), and its calls correct that when they are reported.
+All of this is learned from the log, so restarts and replicas agree, and nothing is lost or counted twice. A decision counts once the log's
+learner has read it: requests at the same moment may together exceed a limit by what they use.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_bandit.inner_router import InnerRouter
+from aamc_bandit.pacing.attainable import check_attainable, default_limit, typical_request
+from aamc_bandit.pacing.ledger import PacingLedger
+from aamc_bandit.pacing.multipliers import WrappedChoices, mixed_choices
+from aamc_bandit.pacing.notes import decision_notes, row_of
+from aamc_bandit.pacing.options import CHEAPEST, LIMITS, PACED, PACED_TWICE, PacedOptions
+from aamc_bandit.pacing.recent_requests import without_unknown
+from aamc_bandit.pacing.resources import DAY_S, MINUTE_S, LimitedResource, learn_table
+from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError
+from aamc_sdk.interfaces import OnlineRouter, Requirements, Services, Store, Training
+from aamc_sdk.routing import choice_probabilities
+from aamc_sdk.storage import read_json, to_json, write_json
+from aamc_sdk.types import ROUNDING, Experience, Floats, RoutingRequest, Scores
+
+STATE, INNER = "paced.json", "router"
+
+
+class InnerRequires:
+    """The requirements of the wrapped router; none on the class, which does not know it."""
+
+    def __get__(self, paced: Paced | None, owner: type[Paced]) -> Requirements:
+        return Requirements() if paced is None else attrs.evolve(paced.inner.requires, cheap_rescoring=False)
+
+
+class Paced(OnlineRouter):
+    """A router that keeps limits. Thread-safe.
+
+    Attributes:
+        clock: Returns the present time in seconds since the epoch; simulations replace it.
+    """
+
+    Config = PacedOptions
+    requires = InnerRequires()
+    snapshots = True
+    learns_calls = True
+    config: PacedOptions
+
+    def __init__(self, config: PacedOptions, services: Services) -> None:
+        super().__init__(config, services)
+        self.clock: Callable[[], float] = time.time
+        self._limits = {name: limit for name in LIMITS if (limit := getattr(config, name)) is not None}
+        self._lock, self._making = threading.Lock(), threading.Lock()
+        self._made: InnerRouter | None = None
+        self._state: PacingLedger | None = None
+
+    @property
+    def samples(self) -> bool:
+        """Whether decisions are drawn: always."""
+        return True
+
+    @property
+    def inner(self) -> InnerRouter:
+        """The wrapped router, made at the first call, so that ``load`` may replace the options."""
+        with self._making:
+            if self._made is None:
+                made = InnerRouter.of(self.config.router, self.services)
+                if isinstance(made.router, Paced):
+                    raise ConfigError(PACED_TWICE)
+                self._made = made
+            return self._made
+
+    @property
+    def ledger(self) -> PacingLedger:
+        """The learned state. Without any limit, the first call takes one from the pool's prices."""
+        if self._state is None:
+            self._state = PacingLedger(self.config, self._limits or default_limit(typical_request(self.services.pool)))
+        return self._state
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return the wrapped router's scores at the prices of the limits.
+
+        Raises:
+            LimitError: Nothing fits the rest of a day's or minute's budget.
+            NoCandidateError: No allowed candidate's cost is known.
+        """
+        router, now = self.inner.router, self.clock()
+        scores = router.score(request)
+        tenants = [tenant_of(query.tenant) for query in request.queries]
+        with self._lock:
+            ledger = self.ledger
+            resources, curves = ledger.recent.planned, ledger.recent.curves()
+            allowed = ledger.each(tenants, lambda account: account.allowance(now))
+            targets = ledger.each(tenants, lambda account: account.target(now))
+        figures = [resource.figures(request) for resource in resources]
+        known = [resource.use(figure, request.pool.names) for resource, figure in zip(resources, figures, strict=True)]
+        mask = self._affordable(request, resources, known, allowed)
+        uses = [without_unknown(use, request.mask) for use in known]
+        free = (0.0, 0.0, 1.0)
+        mixtures = np.array([[curves[k].mixture(target) if curves else free for target in row] for k, row in enumerate(targets)])
+        choices = WrappedChoices(scores.utility, choice_probabilities(scores, request, router.samples), mask)
+        prices, probabilities = mixed_choices(choices, uses, mixtures.reshape(len(uses), len(request), 3))
+        own = decision_notes(request.pool.names, choices, resources, figures, known, prices, targets)
+        notes = [{**(scores.notes[row] if scores.notes else {}), PACED: note} for row, note in enumerate(own)]
+        utility = scores.utility - sum((price[:, None] * use for price, use in zip(prices, uses, strict=True)), np.zeros(mask.shape))
+        known_draw = scores.propensity_known or not router.samples
+        return attrs.evolve(scores, utility=utility, probabilities=probabilities, propensity_known=known_draw, notes=notes)
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Train the wrapped router, and compute the multipliers on training rows.
+
+        Returns:
+            The wrapped router's metrics, and ``limits``: each limit with its multiplier and its target a request.
+
+        Raises:
+            ConfigError: No candidate keeps a limit on these rows; the message says what is attainable.
+        """
+        metrics = {} if self.inner.trained else dict(self.inner.router.train(training))
+        request, outcomes = training.request, training.dataset.outcomes
+        if request is None or not len(request):
+            return metrics
+        self._state = ledger = PacingLedger(self.config, self._limits or default_limit(request))
+        rows = np.unique(np.linspace(0, len(request) - 1, self.config.window).astype(np.intp))
+        sampled = request.take(rows)
+        if outcomes is not None:
+            learn_table(ledger.resources, sampled, outcomes.cost_usd[rows], outcomes.latency_ms[rows])
+        check_attainable(ledger.resources, sampled, self.config)
+        notes = [note[PACED] for note in self.score(sampled).notes]
+        with self._lock:
+            for note in notes:
+                ledger.add_row(row_of(note))
+            curves, targets = ledger.recent.curves(), ledger.recent.arrays()[2]
+            solved = zip(ledger.resources, curves, targets, strict=True)
+            found = {one.name: {"limit": one.limit, "multiplier": curve.mean_price(target), "target": target} for one, curve, target in solved}
+            return metrics | {"limits": found}
+
+    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+        """Prepare both routers to serve.
+
+        Raises:
+            ConfigError: No candidate of the pool keeps a limit; the message says what is attainable.
+        """
+        if not self.ledger.recent.curves():
+            check_attainable(self.ledger.resources, typical_request(self.services.pool), self.config)
+        if isinstance(self.inner.router, OnlineRouter):
+            self.inner.router.attach(log, user_id)
+
+    def origin(self) -> bytes | None:
+        """Return the identifier of the wrapped router's initial state."""
+        router = self.inner.router
+        return router.origin() if isinstance(router, OnlineRouter) else None
+
+    def prepare_replay(self, log: Store) -> None:
+        """Drop the tenants that the log has forgotten."""
+        if isinstance(self.inner.router, OnlineRouter):
+            self.inner.router.prepare_replay(log)
+        with self._lock:
+            self.ledger.drop_tenants(log.forgotten)
+
+    def learn(self, experience: Experience) -> None:
+        """Charge decisions and correct the charges by their calls; let the wrapped router learn."""
+        if isinstance(self.inner.router, OnlineRouter):
+            self.inner.router.learn(experience)
+        decisions, tenants = experience.decisions, [tenant_of(query.tenant) for query in experience.queries]
+        rows = experience.rows
+        with self._lock:
+            for row in range(len(decisions) - experience.made, len(decisions)):
+                self.ledger.add_decision(decisions[row], tenants[row])
+            for call in experience.attempts:
+                if (row := rows.get(call.decision_id, -1)) >= 0:
+                    self.ledger.add_call(call, decisions[row], tenants[row])
+
+    def close(self) -> None:
+        """Close the wrapped router."""
+        self.inner.router.close()
+
+    def save(self, folder: Path) -> None:
+        """Write the learned state and the wrapped router."""
+        (folder / INNER).mkdir(exist_ok=True)  # an interrupted save may have made it
+        self.inner.router.save(folder / INNER)
+        with self._lock:
+            write_json(folder / STATE, {"router": self.inner.description(), "limits": self.ledger.limits, **self.ledger.plain()})
+
+    def load(self, folder: Path) -> None:
+        """Read a folder that :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: It cannot be used.
+        """
+        saved = read_json(folder / STATE)
+        with self._making:
+            inner = self._made or InnerRouter.described_by(saved.get("router", {}), self.services)
+            inner.router.load(folder / INNER)
+            self._made = inner
+        try:
+            ledger = PacingLedger(self.config, self._limits or saved["limits"])
+            ledger.set(saved)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder / STATE} cannot be used ({error!r}); train again") from error
+        with self._lock:
+            self._state = ledger
+
+    def changes(self) -> bytes | None:
+        """Return the changes of both routers; None if the wrapped one can only save its whole state."""
+        router = self.inner.router
+        inner = router.changes() if isinstance(router, OnlineRouter) else b""
+        if inner is None:
+            return None
+        with self._lock:
+            return to_json({"router": base64.b64encode(inner).decode(), "ledger": self.ledger.delta()}).encode()
+
+    def apply_changes(self, changes: bytes) -> None:
+        """Take over another router's changes."""
+        try:
+            delta = json.loads(changes)
+            if isinstance(self.inner.router, OnlineRouter):
+                self.inner.router.apply_changes(base64.b64decode(delta["router"], validate=True))
+            with self._lock:
+                self.ledger.apply_delta(delta["ledger"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the changes of a paced router are damaged ({error!r}); load its whole state") from error
+
+    def _affordable(
+        self, request: RoutingRequest, resources: Sequence[LimitedResource], uses: Sequence[Floats], allowed: Floats
+    ) -> NDArray[np.bool_]:
+        """Return whether each candidate may be chosen, ``[B, M]``: those within the rest of the budget, else the one with the minimum use."""
+        mask = request.mask
+        for k, resource in enumerate(resources):
+            if not resource.hard:
+                continue
+            fits = mask & (np.nan_to_num(uses[k], nan=np.inf) <= allowed[k][:, None] + ROUNDING * resource.limit)
+            for row in np.flatnonzero(~fits.any(axis=1) & mask.any(axis=1)).tolist():
+                if resource.refuses and self.config.over_budget != CHEAPEST:
+                    raise spent_error(request, resource, row, float(allowed[k, row]), self.clock())
+                least = np.where(mask[row], np.nan_to_num(uses[k][row], nan=np.inf), np.inf)
+                if np.isinf(least).all():
+                    raise NoCandidateError(f"{resource.name} cannot be kept: no allowed candidate has a price; give prices in the pool")
+                fits[row, least.argmin()] = True
+            mask = fits
+        return mask
+
+
+def tenant_of(tenant: str | None) -> str:
+    """Return the name of a tenant's accounts; requests without a tenant share one."""
+    return tenant or ""
+
+
+def spent_error(request: RoutingRequest, resource: LimitedResource, row: int, left: float, now: float) -> LimitError:
+    """Return the error for a request beyond the rest of a window's budget."""
+    tenant = request.queries[row].tenant
+    who = "this router's requests" if tenant is None else f"tenant {tenant!r}"
+    daily = resource.name == "usd_per_day"
+    seconds = DAY_S if daily else MINUTE_S
+    return LimitError(
+        f"{who} may use {max(0.0, left):.3g} more of {resource.name} {resource.limit:g}, and no allowed candidate fits that; "
+        f"wait for the next {'day' if daily else 'minute'} (UTC), raise the limit, or set over_budget: cheapest",
+        kind="budget" if daily else "rate_limit",
+        retry_after_s=seconds - now % seconds,
+    )

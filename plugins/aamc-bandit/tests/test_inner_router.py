@@ -1,0 +1,57 @@
+"""A router inside another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import numpy as np
+from aamc_bandit.inner_router import InnerRouter
+from aamc_bandit.pacing.options import PacedOptions
+from aamc_bandit.pacing.router import Paced
+from aamc_bandit.trials.canary import Canary, CanaryOptions
+
+from aamc_sdk.errors import PluginError
+from aamc_sdk.interfaces import Requirements, Router, Services
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.testing import POOL
+from aamc_sdk.types import RoutingRequest, Scores
+
+
+class NeedsTraining(Router):
+    """A router without any state before its training."""
+
+    requires = Requirements(outcomes=True, comparisons=True, training=True, cheap_rescoring=True)
+
+    def score(self, request: RoutingRequest) -> Scores:
+        return Scores(np.zeros(request.mask.shape))
+
+    def save(self, folder: Path) -> None:
+        raise PluginError("not trained")
+
+
+class NeedsNothing(Router):
+    """A router that always works."""
+
+    def score(self, request: RoutingRequest) -> Scores:
+        return Scores(np.zeros(request.mask.shape))
+
+
+def services_of(*routers: type[Router]) -> Services:
+    made = Services(pool=POOL, reward=LinearReward(), make=lambda kind, name, options: {each.__name__: each for each in routers}[name](None, made))
+    return made
+
+
+def test_a_router_that_cannot_be_saved_before_its_training_can_be_wrapped() -> None:
+    services = services_of(NeedsTraining)
+    inner = InnerRouter.of("NeedsTraining", services)
+    assert (inner.name, inner.trained) == ("NeedsTraining", False)
+    assert inner.version == InnerRouter.of({"name": "NeedsTraining"}, services).version
+
+
+def test_a_wrapping_router_needs_the_data_that_the_wrapped_one_needs() -> None:
+    services, options = services_of(NeedsTraining, NeedsNothing), CanaryOptions(stable="NeedsNothing", candidate="NeedsTraining")
+    needed = Requirements(outcomes=True, comparisons=True, training=True)
+    assert Paced(PacedOptions(router="NeedsTraining"), services).requires == needed
+    assert Canary(options, services).requires == needed
+    assert attrs.evolve(InnerRouter.of("NeedsTraining", services), trained=True).requires == Requirements(cheap_rescoring=True)

@@ -1,0 +1,251 @@
+"""``paced``: budgets and a service level in service, delayed costs, restarts and replicas, and wrong options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from aamc_bandit import plugin
+from aamc_bandit.pacing.router import Paced
+from aamc_baselines import plugin as baselines
+
+from aamc_sdk import MetaController, builtin
+from aamc_sdk.errors import ConfigError, LimitError, UnknownComponentError
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.routing import choice_probabilities, expected_cost
+from aamc_sdk.serving import state_of
+from aamc_sdk.storage import save_part
+from aamc_sdk.testing import POOL, Subject, assert_conforms, make_dataset, make_request
+from aamc_sdk.types import Attempt, Decision, Experience, Latency, ModelSpec, Pool, Preference, Prices, Query
+
+CHEAP, MIDDLE, STRONG = "cheap", "middle", "strong"
+DAY = 86400.0
+
+
+def candidate(name: str, price: float, latency_ms: float = 500.0) -> ModelSpec:
+    return ModelSpec(name, prices=Prices(input=price, output=price), latency=Latency(network_ms=latency_ms / 2, service_ms=latency_ms / 2))
+
+
+POOL_OF_THREE = Pool([candidate(CHEAP, 1.0, 300.0), candidate(MIDDLE, 5.0, 700.0), candidate(STRONG, 20.0, 1500.0)])
+QUERY = Query("question", prompt_tokens=500, output_tokens=500)
+COSTS = dict(zip(POOL_OF_THREE.names, expected_cost([QUERY], POOL_OF_THREE)[0].tolist(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return Plugins({"core": builtin, "bandit": plugin, "baselines": baselines}, discover=False)
+
+
+class Clock:
+    """A clock that tests set; decisions get its time."""
+
+    def __init__(self, now: float = 20000 * DAY) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("time.time", clock)
+    return clock
+
+
+def served(plugins: Plugins, options: dict[str, Any], store: str = "memory:", pool: Pool = POOL_OF_THREE) -> MetaController:
+    options = {"router": {"name": "llm-only", "model": STRONG}, **options}
+    return MetaController.build(router={"name": "paced", **options}, pool=pool, store=store, plugins=plugins)
+
+
+def drive(controller: MetaController, clock: Clock, requests: int, seconds: float, ratio: float = 1.0, tenant: str | None = None) -> list[Decision]:
+    """Route requests at equal intervals, and report calls that cost ``ratio`` of what was expected."""
+    assert controller.learner is not None
+    decisions = []
+    for _ in range(requests):
+        decisions.append(controller.route(QUERY, tenant=tenant))
+        controller.attempt(decisions[-1].id, cost_usd=ratio * COSTS[decisions[-1].candidate], latency_ms=100.0)
+        controller.learner.flush()
+        clock.now += seconds
+    return decisions
+
+
+def spent(decisions: list[Decision]) -> float:
+    return round(sum(COSTS[decision.candidate] for decision in decisions), 9)  # the error of a sum depends on the version of Python
+
+
+@pytest.mark.parametrize("options", [{}, {"router": "thompson"}, {"router": "random", "usd_per_1k": 3.0}, {"router": "greedy", "p95_ms": 9000.0}])
+def test_it_conforms(plugins, options):
+    assert_conforms("router", "paced", plugins, options)
+
+
+def test_the_day_is_paced_and_its_budget_never_exceeded(plugins, clock):
+    budget = 400 * (0.75 * COSTS[CHEAP] + 0.25 * COSTS[STRONG])
+    with served(plugins, {"usd_per_day": budget, "requests_per_day": 400.0}) as controller:
+        decisions = drive(controller, clock, 400, DAY / 400)
+    assert 0.97 * budget <= spent(decisions) <= round(budget, 9)
+    halves = spent(decisions[:200]), spent(decisions[200:])
+    assert halves[0] == pytest.approx(budget / 2, rel=0.25)
+
+
+def test_without_a_limit_that_binds_the_wrapped_router_decides(plugins, clock):
+    with served(plugins, {"usd_per_day": 1000.0}) as controller:
+        assert {decision.candidate for decision in drive(controller, clock, 20, 60.0)} == {STRONG}
+
+
+def test_a_mean_is_never_exceeded(plugins, clock):
+    limit = 2 * COSTS[CHEAP]
+    with served(plugins, {"usd_per_1k": 1000 * limit}) as controller:
+        costs = [COSTS[decision.candidate] for decision in drive(controller, clock, 300, 1.0)]
+    mean = np.cumsum(costs) / np.arange(1, 301)
+    assert (mean[1:] <= limit * (1 + 1e-9)).all() or mean[0] > limit
+    assert 0.9 * limit <= mean[-1] <= limit
+
+
+def test_each_tenant_has_its_own_budget(plugins, clock):
+    budget = 10 * COSTS[STRONG]
+    with served(plugins, {"usd_per_day": budget}) as controller:
+        drive(controller, clock, 100, 1.0, tenant="a")
+        with pytest.raises(LimitError, match="tenant 'a' may use"):
+            drive(controller, clock, 200, 1.0, tenant="a")
+        assert drive(controller, clock, 1, 1.0, tenant="b")[0].candidate == STRONG
+
+
+def test_a_spent_budget_refuses_or_takes_the_cheapest_until_the_next_day(plugins, clock):
+    budget = 1.5 * COSTS[CHEAP]
+    with served(plugins, {"usd_per_day": budget}) as controller:
+        drive(controller, clock, 1, 1.0)
+        with pytest.raises(LimitError, match="wait for the next day"):
+            controller.route(QUERY)
+        clock.now += DAY
+        drive(controller, clock, 1, 1.0)
+    with served(plugins, {"usd_per_day": budget, "over_budget": "cheapest"}) as controller:
+        assert {decision.candidate for decision in drive(controller, clock, 20, 1.0)} == {CHEAP}
+
+
+def test_calls_correct_the_charge_late_twice_and_never(plugins, clock):
+    with served(plugins, {"usd_per_day": 1.0}) as controller:
+        router = controller.router
+        assert isinstance(router, Paced)
+        assert controller.learner is not None
+        late, never, fallback = (controller.route(QUERY) for _ in range(3))
+        controller.learner.flush()
+        used = lambda: router.ledger.accounts("")["usd_per_day"].used  # noqa: E731
+        assert used() == pytest.approx(sum(COSTS[each.candidate] for each in (late, never, fallback)))
+        controller.attempt(fallback.id, n=0, error="down")
+        controller.attempt(fallback.id, n=1, candidate=CHEAP, cost_usd=0.002)
+        clock.now += 3600
+        controller.attempt(late.id, cost_usd=0.123)
+        controller.learner.flush()
+        assert used() == pytest.approx(0.123 + COSTS[never.candidate] + 0.002)
+
+
+def test_a_price_that_rose_is_learned(plugins, clock):
+    limit = 2 * COSTS[CHEAP]
+    with served(plugins, {"usd_per_1k": 1000 * limit}) as controller:
+        decisions = drive(controller, clock, 400, 1.0, ratio=1.6)
+    assert 1.6 * spent(decisions[100:]) / 300 == pytest.approx(limit, rel=0.1)
+
+
+def test_a_restart_and_a_replay_continue_from_the_same_state(plugins, clock, tmp_path):
+    options, store = {"usd_per_day": 300 * COSTS[MIDDLE]}, f"sqlite:{tmp_path / 'log.db'}"
+    with served(plugins, options, store) as controller:
+        drive(controller, clock, 150, 60.0, tenant="a")
+        request = controller._decider.request([attrs.evolve(QUERY, tenant="a")], None, None, None)
+        state, scores = state_of(controller.router), controller.router.score(request)
+    with served(plugins, options, store) as controller:
+        assert state_of(controller.router) == state
+        np.testing.assert_array_equal(controller.router.score(request).probabilities, scores.probabilities)
+
+
+def test_changes_make_a_replica_equal_to_the_bit(plugins, clock):
+    leader, replica = (Subject("router", "paced", plugins, {"router": "thompson", "usd_per_1k": 2.0, "p95_ms": 900.0}).make() for _ in range(2))
+    replica.apply_changes(leader.changes())
+    request, rng = make_request(make_dataset(40)), np.random.default_rng(0)
+    for row in range(len(request)):
+        one = request.take(np.array([row]))
+        scores = leader.score(one)
+        chosen = rng.choice(len(POOL), p=choice_probabilities(scores, one, True)[0])
+        decision = Decision(str(row), POOL.names[chosen], 1.0, Preference(), notes=scores.notes[0], time=clock())
+        call = Attempt(decision.id, n=0, candidate=decision.candidate, cost_usd=0.01, latency_ms=900.0)
+        leader.learn(Experience(row, one.queries, one.estimates, (decision,), (call,), made=1))
+        if row % 7 == 0:
+            replica.apply_changes(leader.changes())
+    replica.apply_changes(leader.changes())
+    assert state_of(leader) == state_of(replica)
+    np.testing.assert_array_equal(leader.score(request).probabilities, replica.score(request).probabilities)
+
+
+def test_propensities_are_those_of_the_draw(plugins, clock):
+    options = {"usd_per_1k": 1000 * 4 * COSTS[CHEAP]}
+    with served(plugins, options) as controller:
+        drive(controller, clock, 200, 1.0)
+        decisions = [controller.route(QUERY, decision_id=f"d{n}") for n in range(20)]
+    assert all(decision.propensity == pytest.approx(decision.probabilities[decision.candidate]) for decision in decisions)
+    assert all(sum(decision.probabilities.values()) == pytest.approx(1.0) for decision in decisions)
+
+
+def test_a_service_level_is_kept_though_the_strong_candidate_turns_slow(plugins, clock):
+    rng = np.random.default_rng(0)
+    late = []
+    with served(plugins, {"p95_ms": 2500.0}) as controller:
+        for _ in range(400):
+            decision = controller.route(QUERY)
+            slow = decision.candidate == STRONG and rng.random() < 0.5
+            controller.attempt(decision.id, latency_ms=5000.0 if slow else 400.0)
+            controller.learner.flush()
+            late.append(slow)
+            clock.now += 1.0
+    assert np.mean(late[100:]) <= 0.06
+
+
+def test_tokens_a_minute_are_kept(plugins, clock):
+    with served(plugins, {"tokens_per_minute": 5000.0}) as controller:
+        for _ in range(5):
+            controller.route(QUERY)
+            controller.learner.flush()
+        with pytest.raises(LimitError, match="tokens_per_minute 5000"):
+            controller.route(QUERY)
+        clock.now += 60
+        controller.route(QUERY)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"usd_per_day": 0.0}, "usd_per_day must be above 0, not 0.0"),
+        ({"usd_per_day": 1e-6}, "usd_per_day 1e-06 is below what the cheapest candidates take, 0.000512 USD for one request"),
+        ({"usd_per_1k": 0.1}, "usd_per_1k 0.1 is below what the cheapest candidates take, 0.512 USD per 1,000 requests"),
+        ({"tokens_per_minute": 100.0}, "tokens_per_minute 100 is below"),
+        ({"p95_ms": 100.0}, "p95_ms 100 cannot be met: .* attainable is 5[0-9]+ ms"),
+        ({"router": "paced"}, "paced cannot wrap paced"),
+        ({"router": {"name": "paced"}}, "paced cannot wrap paced"),
+        ({"router": 3}, "router must be a router's name"),
+        ({"router": "oracle"}, "for evaluation only"),
+    ],
+)
+def test_wrong_options_are_refused(plugins, options, message):
+    with pytest.raises(ConfigError, match=message):
+        served(plugins, options)
+
+
+def test_an_unknown_wrapped_router_is_refused(plugins):
+    with pytest.raises(UnknownComponentError, match=r"thomson.*did you mean 'thompson'"):
+        served(plugins, {"router": "thomson"})
+
+
+def test_without_prices_no_budget_can_be_kept(plugins):
+    with pytest.raises(ConfigError, match="no candidate has a price"):
+        served(plugins, {"usd_per_day": 3.0}, pool=Pool([ModelSpec("a"), ModelSpec("b")]))
+    with pytest.raises(ConfigError, match="paced has no limit"):
+        served(plugins, {}, pool=Pool([ModelSpec("a"), ModelSpec("b")]))
+
+
+def test_a_checkpoint_of_paced_cannot_be_wrapped(plugins, tmp_path: Path):
+    subject = Subject("router", "paced", plugins, {"router": "random", "usd_per_1k": 2.0})
+    save_part(tmp_path / "router", "router", "paced", subject.make(), plugins, {})
+    with pytest.raises(ConfigError, match="paced cannot wrap paced"):
+        served(plugins, {"router": str(tmp_path / "router")})

@@ -1,0 +1,51 @@
+"""The lost prompt cache is a cost of a switch, and never a lock."""
+
+from __future__ import annotations
+
+import pytest
+
+from aamc_sdk import MetaController, Query
+from aamc_sdk.types import ModelSpec, Pool, Prices
+
+ROUTERS = ("thompson", "epsilon-greedy", "linear-thompson")
+PRICES = Prices(5.0, 10.0, cached_input=0.5)
+POOL = Pool([ModelSpec("good", prices=PRICES), ModelSpec("other", prices=PRICES)])
+
+
+def probability(controller: MetaController, cached_on: str | None, preference: tuple[float, float, float] | None, tokens: int = 100_000) -> float:
+    """Return the probability of ``good``."""
+    decision = controller.route(Query("Go on.", prompt_tokens=tokens, cached_on=cached_on), preference)
+    assert decision.propensity is not None
+    return decision.propensity if decision.candidate == "good" else 1 - decision.propensity
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+@pytest.mark.parametrize("preference", [None, (0.2, 0.7, 0.1)], ids=["no preference", "cost"])
+def test_a_long_conversation_rather_stays_with_its_candidate(router: str, preference: tuple[float, float, float] | None) -> None:
+    with MetaController.build(router=router, pool=POOL, store="memory:", seed=0) as controller:
+        assert probability(controller, None, preference) == pytest.approx(0.5)
+        stays = probability(controller, "good", preference)
+        assert stays > 0.65
+        assert probability(controller, "other", preference) == pytest.approx(1 - stays)
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_a_short_conversation_loses_little_cache(router: str) -> None:
+    with MetaController.build(router=router, pool=POOL, store="memory:", seed=0) as controller:
+        assert probability(controller, "good", None, 100) <= probability(controller, "good", None)
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_a_cache_does_not_block_a_needed_upgrade(router: str) -> None:
+    with MetaController.build(router=router, pool=POOL, store="memory:", seed=0) as controller:
+        for _ in range(60):
+            decision = controller.route("Hello")
+            for name in ("good", "other"):
+                controller.feedback(decision.id, candidate=name, quality=float(name == "other"), source=f"judge of {name}")
+        controller.learner.flush()
+        assert probability(controller, "good", None) < 0.2
+
+
+def test_without_cost_awareness_a_cache_has_no_weight() -> None:
+    with MetaController.build(router={"name": "thompson", "cost_awareness": False}, pool=POOL, store="memory:", seed=0) as controller:
+        assert probability(controller, "good", None) == pytest.approx(0.5)
