@@ -21,7 +21,7 @@ from aamc_sdk.cli import main
 from aamc_sdk.config import Choice
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import NoProgress
-from aamc_sdk.storage import plain, read_json
+from aamc_sdk.storage import plain, read_arrays, read_json
 from aamc_sdk.types import Dataset, Labels, Query
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -59,7 +59,7 @@ def noise(folder: Path) -> dict[tuple[str, str], Any]:
 def test_every_noise_and_router_has_a_row(measured: Path) -> None:
     assert list(noise(measured)) == [(kind, router) for kind in ("none", "estimates", "typos") for router in ROUTERS]
     assert {path.name for path in (measured / "figures").iterdir()} == {"noise.png", "noise.svg", "shift.png", "shift.svg"}
-    for table in ("lost", "noise", "shift"):
+    for table in ("lost", "unchanged", "noise", "shift"):
         assert "nan" not in (measured / f"{table}.md").read_text()
 
 
@@ -74,6 +74,16 @@ def test_a_router_that_trusts_estimates_loses_by_their_noise(measured: Path) -> 
     assert found["lost"]["ci95"][0] > 0
     assert found["lost"]["best"]
     assert found["lost"]["value"] == pytest.approx(noise(measured)["none", "greedy"]["mean_reward"]["value"] - found["mean_reward"]["value"])
+
+
+def test_choices_stay_the_same_without_noise_and_for_those_who_do_not_look(measured: Path) -> None:
+    found = noise(measured)
+    for key in [("none", "greedy"), ("typos", "best-single"), ("estimates", "oracle")]:
+        assert found[key]["unchanged"] == {"value": 1.0, "ci95": [1.0, 1.0]}
+    flipped = found["estimates", "greedy"]["unchanged"]
+    assert 0 < flipped["ci95"][0] <= flipped["value"] <= flipped["ci95"][1] < 1
+    clean, noisy = (read_arrays(measured / "jobs" / key / "choices.npz") for key in ("none", "estimates-0.9"))
+    assert flipped["value"] == pytest.approx(1 - np.mean(clean["chosen"][0] != noisy["chosen"][0]))
 
 
 def test_every_noise_meets_the_same_queries(measured: Path) -> None:

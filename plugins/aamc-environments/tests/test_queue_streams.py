@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
-from aamc_environments.queue import QueueOptions
 from aamc_environments.queue_env import standalone
+from aamc_environments.queue_options import QueueOptions
 from aamc_environments.queue_streams import Arrivals
 
 from aamc_sdk import Latency, ModelSpec, Pool, Prices

@@ -18,11 +18,11 @@ from aamc_ppo.ppo import (
     utility,
     value_loss,
 )
-from aamc_ppo.rollout import draw_actions, mean_pair
+from aamc_ppo.rollout import CONTEXT, draw_actions, pool_pairs
 
 
 def column(*numbers):
-    return np.array(numbers, dtype=float)[:, None, None]
+    return np.array(numbers, dtype=float)[:, None]
 
 
 def test_gae_follows_its_recursion():
@@ -30,12 +30,12 @@ def test_gae_follows_its_recursion():
     third = 3 + 0.9 * 2 - 1.5
     second = 2 + 0.9 * 1.5 - 1 + 0.45 * third
     first = 1 + 0.9 * 1 - 0.5 + 0.45 * second
-    assert advantages[:, 0, 0] == pytest.approx([first, second, third])
+    assert advantages[:, 0] == pytest.approx([first, second, third])
 
 
 def test_gae_with_lambda_one_is_the_discounted_return_minus_the_value():
-    rewards, seen = np.random.default_rng(0).random((2, 6, 4, 3))
-    next_values = np.concatenate((seen[1:], np.ones((1, 4, 3))))
+    rewards, seen = np.random.default_rng(0).random((2, 6, 4))
+    next_values = np.concatenate((seen[1:], np.ones((1, 4))))
     advantages = gae(rewards, seen, next_values, np.zeros((6, 4), bool), gamma=0.9, gae_lambda=1.0)
     returns = sum(0.9**t * rewards[t] for t in range(6)) + 0.9**6
     assert advantages[0] == pytest.approx(returns - seen[0])
@@ -44,7 +44,7 @@ def test_gae_with_lambda_one_is_the_discounted_return_minus_the_value():
 def test_a_truncation_ends_the_sum_but_keeps_the_final_observations_value():
     truncated = np.array([[True], [False]])
     advantages = gae(column(1, 100), column(0, 0), column(10, 0), truncated, gamma=0.5, gae_lambda=1.0)
-    assert advantages[:, 0, 0] == pytest.approx([1 + 0.5 * 10, 100])
+    assert advantages[:, 0] == pytest.approx([1 + 0.5 * 10, 100])
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,9 @@ def test_the_surrogate_rewards_no_ratio_beyond_the_clip(ratio, advantage, loss):
 
 
 def test_a_value_that_moved_too_far_is_charged_for_where_it_came_from():
-    value, old, target = (torch.tensor([[number]]) for number in (1.0, 0.0, 1.0))
+    value, old, target = (torch.tensor([number]) for number in (1.0, 0.0, 1.0))
     assert float(value_loss(value, old, target, value_clip=0.2)) == pytest.approx(0.5 * 0.8**2)
     assert float(value_loss(value, old, target, value_clip=0.0)) == 0.0
-
-
-def test_the_value_loss_sums_over_objectives():
-    zero, one = torch.zeros(4, 3), torch.ones(4, 3)
-    assert float(value_loss(zero, zero, one, 0.2)) == pytest.approx(1.5)
 
 
 def test_entropy_of_even_odds_is_the_logarithm_of_their_number():
@@ -77,10 +72,10 @@ def test_the_divergence_is_that_of_the_distributions_on_average():
 
 
 def test_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant_one():
-    target = torch.tensor([[1.0], [2.0], [3.0]])
+    target = torch.tensor([1.0, 2.0, 3.0])
     assert explained_variance(target, target) == 1
-    assert explained_variance(torch.zeros(3, 1), target) == 0
-    assert explained_variance(target, torch.ones(3, 1)) == 0
+    assert explained_variance(torch.zeros(3), target) == 0
+    assert explained_variance(target, torch.ones(3)) == 0
 
 
 def parts(rows=6, candidates=4, seed=0, dtype=np.float32):
@@ -92,7 +87,7 @@ def parts(rows=6, candidates=4, seed=0, dtype=np.float32):
     weights = rng.dirichlet(np.ones(3), rows)
     mask = np.ones((rows, candidates), bool)
     mask[0, 1] = False
-    shapes = ((rows, 6), (rows, 5, candidates), (candidates, 39))
+    shapes = ((rows, 6 + CONTEXT), (rows, 6, candidates), (candidates, 39))
     query, pair, candidate = (rng.random(shape).astype(dtype) for shape in shapes)
     return p, query, weights.astype(dtype), pair, candidate, mask
 
@@ -103,7 +98,7 @@ def test_torch_and_numpy_compute_the_same(masked):
     mask |= not masked
     utilities = utility(p, query, weights, pair, embed_candidates(p, candidate))
     log_p = log_softmax(utilities, mask)
-    means = mean_pair(np.exp(log_p), pair)
+    means = pool_pairs(np.exp(log_p), pair)
     t = {name: torch.as_tensor(array) for name, array in p.items()}
     query, weights, pair, candidate, mask = map(torch.as_tensor, (query, weights, pair, candidate, mask))
     same = log_softmax(utility(t, query, weights, pair, embed_candidates(t, candidate, torch), torch), mask, torch)
@@ -162,8 +157,26 @@ def test_reordered_candidates_get_reordered_utilities_and_the_same_value():
     reordered = utility(p, query, weights, pair[:, :, order], embed_candidates(p, candidate[order]))
     assert reordered == pytest.approx(utilities[:, order], abs=1e-5)
     log_p, log_p_reordered = log_softmax(utilities, mask), log_softmax(reordered, mask[:, order])
-    means, means_reordered = mean_pair(np.exp(log_p), pair), mean_pair(np.exp(log_p_reordered), pair[:, :, order])
+    means, means_reordered = pool_pairs(np.exp(log_p), pair), pool_pairs(np.exp(log_p_reordered), pair[:, :, order])
     assert critic_values(p, query, weights, means) == pytest.approx(critic_values(p, query, weights, means_reordered), abs=1e-5)
+
+
+def test_the_first_value_is_what_the_policy_expects_of_the_present_step():
+    config = PPOConfig(hidden=8, gamma=0.9)
+    pooled = np.random.default_rng(0).random((4, 12)).astype(np.float32)
+    weights = np.tile(np.float32([0.5, 0.3, 0.2]), (4, 1))
+    value = critic_values(initial_critic(config, 0, np.random.default_rng(0)), np.ones((4, 4 + CONTEXT), np.float32), weights, pooled)
+    assert value == pytest.approx(0.1 * pooled[:, :3] @ [0.5, 0.3, 0.2], abs=1e-6)
+
+
+def test_a_long_wait_that_the_preference_ignores_does_not_change_the_value():
+    p, query, _, _, _, _ = parts()
+    p["critic_skip"][:] = 0
+    weights = np.tile(np.float32([0.7, 0.3, 0.0]), (len(query), 1))
+    pooled = np.random.default_rng(1).random((len(query), 12)).astype(np.float32)
+    waiting = pooled.copy()
+    waiting[:, [2, 8]] = -100  # mean quickness, weighted by the policy and unweighted
+    assert critic_values(p, query, weights, waiting) == pytest.approx(critic_values(p, query, weights, pooled))
 
 
 def test_weighing_an_objective_more_never_lowers_what_is_chosen_of_it():

@@ -4,9 +4,9 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_ppo.rollout import PolicyInputs, Rollout, draw_preferences, known_rewards, play
+from aamc_ppo.rollout import CONTEXT, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
 from aamc_ppo.router import PPORouter
-from aamc_ppo.training import choose_trust, scale_correction
+from aamc_ppo.trust import TRUST_FACTORS, choose_trust, paired_gain, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import NoProgress
@@ -14,7 +14,7 @@ from aamc_sdk.routing import encode_candidates
 from aamc_sdk.storage.training_checkpoint import CHECKPOINT
 
 QUICK = {"total_timesteps": 60_000, "n_streams": 128, "n_steps": 2048, "minibatch": 1024, "temperature": 20.0, "entropy_bonus": 0.01}
-TINY = {"total_timesteps": 1536, "n_streams": 16, "n_steps": 256, "minibatch": 64, "epochs": 2, "checkpoint_every": 512}
+TINY = {"validation_steps": 2048, "total_timesteps": 1536, "n_streams": 16, "n_steps": 256, "minibatch": 64, "epochs": 2, "checkpoint_every": 512}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -156,12 +156,45 @@ def test_rollouts_are_whole_steps_of_all_streams(bandit):
         bandit(0).router(0, n_streams=100, n_steps=256)
 
 
-@pytest.mark.parametrize("strategy", ["dirichlet", "uniform", "fixed", "corners"])
+@pytest.mark.parametrize("strategy", ["mixed", "dirichlet", "uniform", "fixed", "corners"])
 def test_drawn_preferences_lie_on_the_simplex(strategy):
     drawn = draw_preferences(strategy, np.array([0.5, 0.3, 0.2]), 1000, np.random.default_rng(0))
     assert drawn.shape == (1000, 3)
     assert drawn.sum(axis=1) == pytest.approx(1)
     assert (drawn >= 0).all()
+
+
+def test_dirichlet_preferences_cover_the_simplex_evenly():
+    drawn = draw_preferences("dirichlet", np.ones(3), 256, np.random.default_rng(0))
+    for column in drawn.T:
+        shares = np.histogram(column, 1 - np.sqrt(np.linspace(1, 0, 9)))[0]  # eight parts of equal probability
+        assert (abs(shares - 32) <= 5).all()
+
+
+def test_half_of_mixed_preferences_are_for_quality():
+    drawn = draw_preferences("mixed", np.ones(3), 2000, np.random.default_rng(0))
+    rest = 1 - drawn[1::2, 0]
+    assert rest.min() >= 0.01 - 1e-9
+    assert np.median(rest) == pytest.approx(0.1, rel=0.05)  # log-uniform from 0.01 to 1
+    assert drawn[::2].mean(axis=0) == pytest.approx(np.full(3, 1 / 3), abs=0.01)
+
+
+def test_luck_is_what_a_query_offers_more_than_the_mean_by_the_streams_own_choices():
+    inputs = PolicyInputs(np.zeros((3, 2, 1)), np.zeros((3, 2, 3)), np.zeros((3, 2, 6, 2)), np.ones((3, 2, 2), bool))
+    rollout = Rollout.empty(2, PolicyInputs(*(part[0] for part in inputs)))
+    rollout.inputs.pair[:] = 0
+    rollout.inputs.pair[:, :, 0] = quality = np.random.default_rng(0).random((3, 2, 2), dtype=np.float32)
+    rollout.action[:] = [[0, 1], [0, 0]]  # the first stream always chose candidate 0, the second both alike
+    above = quality - quality.mean(axis=(0, 1))
+    expected = np.stack((above[:, 0, 0], above[:, 1].mean(axis=1)), axis=1)
+    assert rollout.luck(rollout.inputs.pair[:, :, 0]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_state_of_the_pool_is_among_a_querys_features():
+    pair = np.random.default_rng(0).random((4, 6, 3), dtype=np.float32)
+    found = with_state(np.ones((4, 2), np.float32), pair)
+    assert found.shape == (4, 2 + CONTEXT)
+    assert found[:, 2:] == pytest.approx(pair[:, STATE].mean(axis=2))
 
 
 def test_strategies_spread_preferences_differently():
@@ -178,7 +211,7 @@ def test_observations_come_apart_as_they_were_put_together(bandit):
     features = encode(env.request(np.array([0, 3]), np.array([0.2, 0.3, 0.5])), env.reward)
     inputs = PolicyInputs.of(features.flat(), len(env.pool), env.reward)
     for part, expected in (
-        (inputs.query, features.query),
+        (inputs.query, with_state(features.query, features.pair.swapaxes(1, 2))),
         (inputs.weights, features.preference),
         (inputs.pair, features.pair.swapaxes(1, 2)),
         (inputs.mask, features.mask),
@@ -197,7 +230,7 @@ class Truncating:
         return np.full((2, WIDTH), self.t, np.float32), None, None, truncated, info
 
 
-WIDTH = 6 + 3 + 5 * 2
+WIDTH = 6 + 3 + 6 * 2
 """Of an observation with six query features and two candidates."""
 
 
@@ -215,10 +248,10 @@ def test_a_rollout_holds_the_steps_and_the_final_observations_of_truncated_strea
     assert rollout.reward[:, 1, 0].tolist() == [1, 2, 3]
     assert rollout.truncated.tolist() == [[False, False], [True, False], [False, False]]
     assert rollout.log_probability == pytest.approx(np.log(0.5))
-    ((step, (final, mean_pair)),) = rollout.final.items()
+    ((step, (final, pooled)),) = rollout.final.items()
     assert step == 1
     assert final.query[:, 0].tolist() == [100, 2]  # the other stream keeps its present observation
-    assert mean_pair[:, 0].tolist() == [100, 2]
+    assert pooled[:, 0].tolist() == [100, 2]
 
 
 def test_the_trust_is_high_only_where_the_correction_helps(bandit):
@@ -226,21 +259,91 @@ def test_the_trust_is_high_only_where_the_correction_helps(bandit):
     router = env.router(0, **QUICK)
     router.train(env.training())
 
-    def streams():
-        made = env.vector(512, "validation", preferences=np.tile([0.8, 0.1, 0.1], (512, 1)))
+    def streams(n):
+        made = env.vector(n, "validation", preferences=np.tile([0.8, 0.1, 0.1], (n, 1)))
         return made, made.reset(seed=1)[0]
 
-    def earned(policy):
-        return choose_trust(policy, streams, encode_candidates(env.pool), env.reward, steps=20)[1]
+    def trust(policy):
+        return choose_trust(policy, streams, encode_candidates(env.pool), env.reward, steps=80)
 
-    helpful, harmful = earned(router._policy), earned(scale_correction(router._policy, -1.0))
-    assert helpful["1"] > helpful["0"] + 0.02
-    assert max(harmful, key=harmful.get) == "0"
+    helpful, harmful = trust(router._policy), trust(scale_correction(router._policy, -1.0))
+    assert helpful.factor > 0
+    assert 0 < helpful.ci95[0] < helpful.gain < helpful.ci95[1]
+    assert helpful.reward["1"] > helpful.reward["0"] + 0.02
+    assert (harmful.factor, harmful.gain, harmful.ci95) == (0, 0, (0, 0))
+
+
+def test_gains_that_differ_between_preferences_alone_have_no_error():
+    gain, error = paired_gain(np.array([0.0, 0.4, 0.0, 0.4]))
+    assert (gain, error) == (pytest.approx(0.2), 0)
+
+
+def test_the_error_of_a_gain_is_that_of_streams_with_the_same_preference():
+    chance = np.random.default_rng(0).normal(size=(2000, 2, 64))
+    spread = (chance + np.linspace(0, 10, 64)).reshape(2000, 128)  # gains of variance 1 around those of 64 preferences
+    found = np.array([paired_gain(gain) for gain in spread])
+    assert found[:, 0].std() == pytest.approx(128**-0.5, rel=0.05)
+    assert found[:, 1].mean() == pytest.approx(128**-0.5, rel=0.05)
 
 
 def test_with_validation_rows_the_trust_is_chosen_and_reported(bandit):
     env = bandit(0, bias=0.0)
     router = env.router(0, **TINY, learning_rate=0.5, gradient_clip=100.0)  # wild enough to spoil the plug-in rule
     metrics = router.train(env.training(validation=env.dataset("validation")))
-    assert set(metrics["reward_by_trust"]) == {"0", "0.25", "0.5", "0.75", "1"}
-    assert env.way_to_optimum(router) > 0.99
+    assert list(metrics["reward_by_trust"]) == [f"{factor:g}" for factor in TRUST_FACTORS]
+    assert metrics["trust"] == {"factor": 0, "gain": 0, "ci95": [0, 0]}
+    assert env.way_to_optimum(router) == pytest.approx(1)
+
+
+class Listening(NoProgress):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+@pytest.mark.parametrize(
+    ("bias", "learned"), [(0.0, "learned nothing beyond the plug-in rule"), (None, "over the plug-in rule on validation streams")]
+)
+def test_a_training_says_whether_it_learned_anything(bandit, bias, learned):
+    env, progress = bandit(0, bias=bias), Listening()
+    env.router(0, **{**QUICK, "validation_steps": 8192}).train(env.training(validation=env.dataset("validation"), progress=progress))
+    assert [learned in line for line in progress.lines] == [True]
+
+
+def test_the_trust_factor_is_kept_in_the_checkpoint(bandit, tmp_path):
+    env = bandit(0)
+    router = env.router(0, **{**QUICK, "validation_steps": 8192})
+    metrics = router.train(env.training(validation=env.dataset("validation")))
+    router.save(tmp_path)
+    loaded = env.router(0, **QUICK)
+    loaded.load(tmp_path)
+    assert loaded.trust == metrics["trust"]
+    assert loaded.trust["factor"] > 0
+
+
+def test_a_resumed_training_keeps_the_adapted_rate(bandit, tmp_path):
+    env = bandit(0, bias=0.2)
+    wild = {"learning_rate": 0.05, "kl_limit": 0.001}  # each rollout undoes a step, so the rate is not 1
+    router = env.router(5, **{**TINY, **wild})
+    with pytest.raises(KeyboardInterrupt):
+        router.train(env.training(folder=tmp_path, progress=Interrupting(3)))
+    resumed = env.router(5, **{**TINY, **wild})
+    metrics = resumed.train(env.training(folder=tmp_path, resume=True))
+    assert metrics["curve"][1]["rate"] < 1
+    assert same(resumed._policy, trained(env, env.training(), **wild))
+
+
+def test_a_step_that_takes_the_policy_too_far_is_undone(bandit):
+    env = bandit(0, bias=0.2)
+    start = env.router(5, **TINY)._initial()
+    router = env.router(5, **{**TINY, "kl_limit": 1e-12, "total_timesteps": 256})
+    router.train(env.training())
+    first = trained(env, env.training(), kl_limit=0, total_timesteps=256)
+    assert set(start) == set(router._policy)
+    moved, free = (max(np.abs(policy[name] - router._initial()[name]).max() for name in start) for policy in (router._policy, first))
+    assert moved == 0
+    assert free > 0

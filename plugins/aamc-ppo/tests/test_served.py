@@ -4,6 +4,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_ppo.ppo import initial_policy, utility
+from aamc_ppo.rollout import with_state
 from aamc_ppo.router import PPOConfig, PPORouter
 from aamc_ppo.served import ServedPolicy
 from hypothesis import given
@@ -35,7 +36,8 @@ def scaled(cost, latency):
 def by_features(parameters, request, reward):
     features = encode(request, reward, CATEGORIES)
     embedded = ServedPolicy.of(parameters, request.pool, None).embedded
-    return utility(parameters, features.query, reward.weights(features.preference), features.pair.swapaxes(1, 2), embedded)
+    pair = features.pair.swapaxes(1, 2)
+    return utility(parameters, with_state(features.query, pair), reward.weights(features.preference), pair, embedded)
 
 
 def by_folding(parameters, request, reward):

@@ -18,10 +18,11 @@ from aamc_bench.options import (
     ROUTERS,
     SEED,
     SEEDS,
+    WORKERS,
     Numbers,
     benchmark_options,
 )
-from aamc_sdk.cli import JSON, OUT, RESUME
+from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME
 from aamc_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -124,6 +125,13 @@ def robustness(**given: Any) -> None:
 @SEEDS
 @click.option("--streams", type=click.IntRange(min=1, max=MAXIMUM_EPISODES), help="Streams of each seed (default: 2).")
 @click.option("--steps", type=click.IntRange(min=1, max=MAXIMUM), help="Decisions of a stream, at most one for each row (default: 800).")
+@click.option("--traffic", metavar="A,B,...", help="Traffic of the budgets, of stationary, drift and bursty, or none (default: all).")
+@click.option(
+    "--budgets",
+    type=Numbers(float, minimum=0, maximum=1),
+    metavar="0.05,0.25,...",
+    help="Budgets of a day, from 0, the cheapest candidate on each request, to 1, the best one (default: 0.25).",
+)
 @benchmark_options
 def bandit(**given: Any) -> None:
     """Measure the cost of learning online in scenarios of service.
@@ -131,11 +139,40 @@ def bandit(**given: Any) -> None:
     Routers without training outcomes decide held-out rows one by one and learn from feedback. Regret is the sum of the differences
     to each query's best reward. The best fixed candidate and random choices are measured too.
 
+    Under a day's budget, the router paced is compared with ParetoBandit where that is installed (pip install paretobandit).
+
     Example: aamc bench bandit --dataset llmrouter:data/llmrouter --scenarios stationary,drift --seeds 0,1,2
     """
     from aamc_bench.bandit.benchmark import BanditBenchmark
 
     BanditBenchmark().run(**given)
+
+
+@click.command("control", short_help="Measure what planning ahead gains under load, limits and budgets.")
+@click.option("--scenario", "scenarios", metavar="A,B,...", help="Scenarios of environment queue (default: all but default).")
+@click.option("--pool", metavar="NAME|FILE", help="Model pool (default: each scenario's own).")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Option, such as environment.load=1.5; repeatable.")
+@PREFERENCE
+@SEEDS
+@click.option("--steps", type=click.IntRange(min=1), help="Training decisions of ppo (default: the preset's).")
+@click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Preset of ppo (default: full).")
+@click.option("--sb3", is_flag=True, help="Also train Stable-Baselines3's PPO, where it is installed.")
+@WORKERS
+@OUT
+@RESUME
+@JSON
+def control(**given: Any) -> None:
+    """Measure what planning ahead gains under load, limits and budgets.
+
+    Router ppo is trained with true expectations and random preferences, then measured at one preference beside random choices, greedy on
+    estimates, greedy on true expectations, and the reference policy that is computed for the scenario.
+
+    Example: aamc bench control --scenario scarce-server --set environment.load=2 --preference 0.98,0,0.02 --seeds 0,1,2
+    """
+    from aamc_bench.control.benchmark import ControlBenchmark
+
+    given["sb3"] = given["sb3"] or None
+    ControlBenchmark().run(**given)
 
 
 @click.command("speed", short_help="Measure the speed of all parts beside other programs (needs a checkout).")

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import numpy as np
 
-from aamc_environments.environment import StreamEnvironment, StreamOptions, estimates_from_labels
-from aamc_environments.events import Event, Schedule
+from aamc_environments.environment import StreamEnvironment, estimates_from_labels
+from aamc_environments.events import Schedule
+from aamc_environments.queue_options import QueueOptions
+from aamc_environments.queue_resources import check_pool, make_resource
 from aamc_environments.queue_streams import Arrivals, MeanLatencies, QueueStreams, TrueOutcomes
 from aamc_environments.single_queue_stream import SingleQueueStream
 from aamc_environments.streams import StreamSetup
 from aamc_environments.world import read_world
-from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest, Services, option
+from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest, Services
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import build_request
 from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, AnswerLengths, sigmoid
 
 
-@attrs.frozen(kw_only=True)
-class QueueOptions(StreamOptions):
-    """Options of environment ``queue``."""
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {"service_by_length": False}}
-
-    world: Any = option("default", "categories and skills of the candidates: default, a YAML file, or the content of one")  # noqa: RUF009  # an attrs field
-    load: float = option(0.6, "utilisation of the slowest candidate if it served every query", above=0.0)
-    arrival_rate: float | None = option(None, "queries per second and stream; none: from load", above=0.0)
-    burst: float = option(1.0, "arrival rate within bursts as a multiple of the rate between them; 1: no bursts", at_least=1.0)
-    burst_share: float = option(0.2, "share of queries within bursts", at_least=0.0, at_most=0.9)
-    burst_length: float = option(20.0, "mean number of queries in a burst", at_least=1.0)
-    service_by_length: bool = option(True, "service time grows with the world's answer length, which estimators then learn")
-    events: list[Event] = option([], "changes of the pool: a list of {at, candidate, kind, ...}")  # noqa: RUF009  # an attrs field
-
-
 class QueueEnvironment(StreamEnvironment):
-    """A simulated pool of models under load; each candidate is a queue with one server in each stream.
+    """A simulated pool of models under load; each candidate is a queue with one server in each stream, unless the scenario says otherwise.
 
     Queries must be labelled with complexity, category and tool use.
     """
@@ -52,6 +38,7 @@ class QueueEnvironment(StreamEnvironment):
         self._skills = self._world.skills(services.pool)
         self._latencies = MeanLatencies.of(services.pool)
         self._schedule = Schedule(config.events, services.pool)
+        check_pool(config.scenario, services.pool)
 
     @classmethod
     def category_shares(cls, config: Any) -> Mapping[str, float]:
@@ -89,8 +76,17 @@ class QueueEnvironment(StreamEnvironment):
     def arrivals(self, split: str) -> Arrivals:
         """Return the arrival process of a split: ``load`` is relative to its mean service times, so lengths of answers do not change it."""
         slowest_ms = self._latencies.service_ms.max() * self._truths[split].longer.mean()
-        rate = self.config.arrival_rate or 1000 * self.config.load / slowest_ms
-        return Arrivals(per_second=rate, burst=self.config.burst, share=self.config.burst_share, length=self.config.burst_length)
+        config = self.config
+        rate = config.arrival_rate or self._default_rate(slowest_ms)
+        burst, warning = config.present_burst, config.present_warning
+        return Arrivals(per_second=rate, burst=burst, share=config.burst_share, length=config.burst_length, warning=warning)
+
+    def _default_rate(self, slowest_ms: float) -> float:
+        config = self.config
+        if config.scenario == "rate-limit":
+            return 1.0
+        servers = config.slots if config.scenario == "batching" else 1
+        return float(1000 * servers * config.present_load / slowest_ms)
 
     def _true(self, name: str, dataset: Dataset) -> TrueOutcomes:
         labels = dataset.labels
@@ -117,4 +113,6 @@ class QueueEnvironment(StreamEnvironment):
 
     def _make_streams(self, split: str, setup: StreamSetup) -> QueueStreams:
         streams = SingleQueueStream if len(setup.streams) == 1 else QueueStreams
-        return streams(setup, self._truths[split], self.arrivals(split), self._schedule)
+        truth, arrivals = self._truths[split], self.arrivals(split)
+        resource = make_resource(self.config, self.services.pool, truth, arrivals.per_second)
+        return streams(setup, truth, arrivals, self._schedule, resource)

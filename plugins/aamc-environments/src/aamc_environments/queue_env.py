@@ -11,7 +11,8 @@ import gymnasium
 import numpy as np
 
 from aamc_environments.query_sampler import sample_queries
-from aamc_environments.queue import QueueEnvironment, QueueOptions
+from aamc_environments.queue import QueueEnvironment
+from aamc_environments.queue_options import QueueOptions
 from aamc_environments.single_queue_stream import SingleQueueStream
 from aamc_environments.streams import OBSERVATION_BOUND, Streams
 from aamc_environments.world import read_world

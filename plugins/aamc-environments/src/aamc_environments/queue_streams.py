@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_environments.events import Conditions, Schedule
+from aamc_environments.resources import DailyBudget, Resource, StepCalls, StepView
 from aamc_environments.streams import StepDraws, Streams, StreamSetup
 from aamc_sdk import ModelSpec, Outcomes, Pool, RoutingRequest
 from aamc_sdk.errors import PoolError
-from aamc_sdk.routing import expected_cost, token_counts
+from aamc_sdk.routing import Array32, expected_cost, token_counts
 from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, Floats, sigmoid
 
 _NOTHING = np.array(0, dtype=np.float32)
 """No backlog."""
+CALM, ANNOUNCED, BURST = range(3)
+"""Phases of arrivals."""
 
 
 @attrs.frozen(eq=False)
@@ -57,6 +60,7 @@ class TrueOutcomes:
         log_odds: Log-odds of success, ``[Q, M]``.
         prompt_usd: USD of the prompt, ``[Q, M]``.
         answer_usd: USD of an answer of mean length, ``[Q, M]``.
+        prompt_tokens: The length of the prompt, ``[Q]``.
         output_tokens: The mean length of an answer, ``[Q]``.
         longer: The factor on the mean service times, ``[Q]``.
     """
@@ -64,6 +68,7 @@ class TrueOutcomes:
     log_odds: Floats
     prompt_usd: Floats
     answer_usd: Floats
+    prompt_tokens: Floats
     output_tokens: Floats
     longer: Floats
 
@@ -75,12 +80,12 @@ class TrueOutcomes:
         if ``service_by_length``.
         """
         prices = np.array([c.prices.output for c in request.pool if isinstance(c, ModelSpec) and c.prices is not None]) / 1e6
-        assumed = token_counts(request.queries)[:, 1]
+        prompt_tokens, assumed = token_counts(request.queries).T
         own = np.array([query.output_tokens is not None for query in request.queries])
         prompt = expected_cost(request.queries, request.pool) - np.outer(assumed, prices)
         tokens = np.where(own, assumed, output_tokens)
         longer = np.where(own | service_by_length, tokens / DEFAULT_OUTPUT_TOKENS, 1.0)
-        return cls(log_odds, prompt, np.outer(tokens, prices), tokens, longer)
+        return cls(log_odds, prompt, np.outer(tokens, prices), prompt_tokens, tokens, longer)
 
     def under(self, drift: Floats, price: Floats) -> Floats:
         """Return chance of success, USD of the prompt, and of an answer of mean length, ``[3, Q, M]``.
@@ -101,12 +106,14 @@ class Arrivals:
         burst: Arrival rate within bursts as a multiple of the rate between them; 1 for a Poisson process.
         share: Share of queries within bursts.
         length: Mean number of queries in a burst.
+        warning: Mean number of queries between the announcement of a burst and its beginning; 0 for none.
     """
 
     per_second: float
     burst: float = 1.0
     share: float = 0.2
     length: float = 20.0
+    warning: float = 0.0
 
     @property
     def calm_gap_ms(self) -> float:
@@ -115,9 +122,24 @@ class Arrivals:
 
     def change(self, bursting: NDArray[np.bool_], uniforms: Floats) -> NDArray[np.bool_]:
         """Return whether each stream ``[n]`` is in a burst at its next query."""
+        return np.asarray(self.next_phase(np.where(bursting, BURST, CALM), uniforms) == BURST)
+
+    @property
+    def transitions(self) -> Floats:
+        """Chances that a query of one phase (calm, announced, burst) is followed by one of another, ``[3, 3]``."""
         leave = 1 / self.length
-        enter = leave * self.share / (1 - self.share)
-        return bursting ^ (uniforms < np.where(bursting, leave, enter))
+        calm = max((1 - self.share) / max(self.share, 1e-12) * self.length - self.warning, 1.0)  # mean queries of a calm phase
+        rows = [[1 - 1 / calm, 0.0, 1 / calm], [0.0, 1.0, 0.0], [leave, 0.0, 1 - leave]]
+        if self.warning:
+            rows[CALM] = [1 - 1 / calm, 1 / calm, 0.0]
+            rows[ANNOUNCED] = [0.0, 1 - 1 / max(self.warning, 1.0), 1 / max(self.warning, 1.0)]
+        return np.array(rows)
+
+    def next_phase(self, phase: NDArray[np.intp], uniforms: Floats) -> NDArray[np.intp]:
+        """Return the phase of each stream ``[n]`` at its next query: it moves on, or stays."""
+        stays = self.transitions[phase, phase]
+        after = ANNOUNCED if self.warning else BURST
+        return np.where(uniforms < 1 - stays, np.choose(phase, (after, BURST, CALM)), phase)
 
 
 class QueueStreams(Streams):
@@ -128,31 +150,70 @@ class QueueStreams(Streams):
         truth: The true expectations of the split's rows.
         arrivals: The arrival process.
         schedule: The events.
+        resource: What calls share in place of queues; None for one first-come-first-served server a candidate.
     """
 
-    def __init__(self, setup: StreamSetup, truth: TrueOutcomes, arrivals: Arrivals, schedule: Schedule) -> None:
+    def __init__(self, setup: StreamSetup, truth: TrueOutcomes, arrivals: Arrivals, schedule: Schedule, resource: Resource | None = None) -> None:
         self._latencies = MeanLatencies.of(setup.request.pool)
         self._truth = truth
-        self._arrivals = arrivals
+        self.arrivals = arrivals
         self._calm_gap_ms = arrivals.calm_gap_ms
         self._schedule = schedule
+        self.resource = resource
         self._requests = [_visible_request(setup.request, conditions) for conditions in schedule.conditions]
         self._phase_and_drift: tuple[float, ...] = ()
         self._queues = np.arange(len(setup.streams)) * len(setup.request.pool)
         super().__init__(attrs.evolve(setup, request=self._requests[0]))
 
+    @property
+    def day(self) -> int | None:
+        """Queries of a budget's day; None without a budget."""
+        return self.resource.queries if isinstance(self.resource, DailyBudget) else None
+
+    def observation(self) -> Array32:
+        """Return the observations of the present queries, ``[n, width]``."""
+        return self._observe()
+
+    @property
+    def service_ms(self) -> Floats:
+        """The candidates' mean service times, ``[M]``."""
+        return self._latencies.service_ms
+
+    @property
+    def service_factors(self) -> Floats:
+        """The factors of the rows on the mean service times, ``[Q]``."""
+        return self._truth.longer
+
+    @property
+    def backlog_ms(self) -> Floats:
+        """The work before each candidate in milliseconds, ``[n, M]``."""
+        return self._backlog_ms
+
+    @property
+    def idle_outcomes(self) -> Outcomes:
+        """The true expectations of all rows in an idle pool, ``[Q, M]``."""
+        chance, prompt_usd, answer_usd = self._tables
+        return Outcomes(chance, prompt_usd + answer_usd, self._latencies.network_ms + self._truth.longer[:, None] * self._latencies.service_ms)
+
     def _begin(self) -> None:
         self._backlog_ms = np.zeros((self.num_envs, len(self.visible.pool)), dtype=np.float32)
-        self._bursting = np.zeros(self.num_envs, dtype=bool)
+        self.phase = np.zeros(self.num_envs, dtype=np.intp)
+        if self.resource is not None:
+            self.resource.begin(self.setup.streams)
 
     def _prepare(self, chances: StepDraws) -> None:
         if self.clock == 0 or self._schedule.changes(self.clock):
             self._follow_schedule()
         self._draws = chances
         gap_ms = chances.gap * self._calm_gap_ms
-        if self._arrivals.burst != 1:
-            self._bursting = self._arrivals.change(self._bursting, chances.burst)
-            gap_ms = np.where(self._bursting, gap_ms / self._arrivals.burst, gap_ms)
+        if self.arrivals.burst != 1:
+            self.phase = self.arrivals.next_phase(self.phase, chances.burst)
+            gap_ms = np.where(self.phase == BURST, gap_ms / self.arrivals.burst, gap_ms)
+        if self.resource is not None:
+            self.view = self.resource.arrive(np.atleast_1d(gap_ms), self.row, np.atleast_1d(chances.burst))
+            return
+        if self.arrivals.warning:
+            self.view = StepView(pressure=np.repeat(self.phase[:, None] / BURST, len(self.visible.pool), axis=1))
         backlog_ms = self._backlog_ms.T
         backlog_ms -= np.asarray(gap_ms, dtype=np.float32)
         np.maximum(self._backlog_ms, _NOTHING, out=self._backlog_ms)
@@ -167,13 +228,16 @@ class QueueStreams(Streams):
         self._tables = self._truth.under(drift, self._schedule.conditions[phase].price)
         self._flat_tables = self._tables.reshape(3, -1)
 
-    def _wait(self) -> Floats:
-        return self._backlog_ms
+    def _wait(self) -> Floats | None:
+        return self._backlog_ms if self.resource is None else self.view.wait_ms
 
     def _hindsight(self) -> Outcomes:
         chance, prompt_usd, answer_usd = self._tables.take(self.row, axis=1)
         service_ms = self._truth.longer.take(self.row)[:, None] * self._latencies.service_ms
-        return Outcomes(chance, prompt_usd + answer_usd, self._latencies.network_ms + service_ms + self._backlog_ms)
+        cost_usd, wait_ms = prompt_usd + answer_usd, self._wait()
+        if self.view.added_usd is not None:
+            cost_usd = cost_usd + self.view.added_usd
+        return Outcomes(chance, cost_usd, self._latencies.network_ms + service_ms + (0.0 if wait_ms is None else wait_ms))
 
     def counterfactual_quality(self) -> Floats:
         """Return the quality that each candidate would have for the present queries, with the random numbers of this step, ``[n, M]``.
@@ -181,11 +245,13 @@ class QueueStreams(Streams):
         It is NaN for a candidate that is not allowed.
         """
         would_succeed = np.reshape(self._draws.success, (-1, 1)) < self._tables[0].take(self.row, axis=0)
-        return np.where(self.visible.mask[self.row], would_succeed, np.nan)
+        return np.where(self._mask, would_succeed, np.nan)
 
     def _serve(self, actions: NDArray[np.intp], cells: NDArray[np.intp], allowed: NDArray[np.bool_]) -> Outcomes:
         chance, prompt_usd, answer_usd = self._flat_tables.take(cells, axis=1)
         service_ms = self._draws.service * self._latencies.service_ms.take(actions) * self._truth.longer.take(self.row)
+        if self.resource is not None:
+            return self._serve_by(self.resource, actions, allowed, chance, service_ms, prompt_usd + answer_usd * (0.5 + self._draws.length))
         queues = self._queues + actions
         backlog_ms = self._backlog_ms.reshape(-1)
         wait_ms = backlog_ms.take(queues)
@@ -195,6 +261,18 @@ class QueueStreams(Streams):
             cost_usd=prompt_usd + answer_usd * (0.5 + self._draws.length),
             latency_ms=wait_ms + service_ms + self._latencies.network_ms.take(actions),
         )
+
+    def _serve_by(
+        self, resource: Resource, actions: NDArray[np.intp], allowed: NDArray[np.bool_], chance: Floats, service_ms: Floats, cost_usd: Floats
+    ) -> Outcomes:
+        streams, view = np.arange(self.num_envs), self.view
+        wait_ms: Floats | float = 0.0 if view.wait_ms is None else view.wait_ms[streams, actions]
+        if self.view.added_usd is not None:
+            cost_usd = cost_usd + self.view.added_usd[streams, actions]
+        tokens = self._truth.prompt_tokens.take(self.row) + self._truth.output_tokens.take(self.row) * (0.5 + self._draws.length)
+        resource.serve(StepCalls(actions, allowed, service_ms, tokens, cost_usd))
+        quality = np.asarray(self._draws.success < chance, dtype=np.float64)
+        return Outcomes(quality, cost_usd, wait_ms + service_ms + self._latencies.network_ms.take(actions))
 
 
 def _visible_request(request: RoutingRequest, conditions: Conditions) -> RoutingRequest:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aamc_environments.events import Schedule
 from aamc_environments.queue_streams import Arrivals, QueueStreams, TrueOutcomes
+from aamc_environments.resources import Resource
 from aamc_environments.streams import StepDraws, StreamSetup
 from aamc_sdk import Outcomes, Reward
 from aamc_sdk.routing import Array32, LinearReward, Scale
@@ -39,8 +40,8 @@ def _scaled(scale: Scale) -> Callable[[float], float]:
 class SingleQueueStream(QueueStreams):
     """One stream whose candidates are queues; see :class:`QueueStreams`."""
 
-    def __init__(self, setup: StreamSetup, truth: TrueOutcomes, arrivals: Arrivals, schedule: Schedule) -> None:
-        super().__init__(setup, truth, arrivals, schedule)
+    def __init__(self, setup: StreamSetup, truth: TrueOutcomes, arrivals: Arrivals, schedule: Schedule, resource: Resource | None = None) -> None:
+        super().__init__(setup, truth, arrivals, schedule, resource)
         self._objectives = objectives_function(setup.reward)
 
     def advance(self, action: int) -> tuple[float, dict[str, Any]]:
@@ -51,7 +52,7 @@ class SingleQueueStream(QueueStreams):
         """
         candidates, row = self._backlog_ms.shape[1], self.row.item()
         cell = row * candidates + action
-        if not (0 <= action < candidates and self._allowed.item(cell)):
+        if self.resource is not None or not (0 <= action < candidates and self._allowed.item(cell)):
             rewards, infos = super()._advance(self._checked(np.array([action])))
             return rewards.item(), {key: values[0] for key, values in infos.items()}
         quality, cost_usd, latency_ms = self._outcome(action, cell)
@@ -63,6 +64,8 @@ class SingleQueueStream(QueueStreams):
 
     def observe(self) -> Array32:
         """Return the observation of the present query, ``[width]``."""
+        if self.resource is not None or self.arrivals.warning:
+            return np.asarray(self._observe()[0])
         return self.observer.observe(self.row[0], self.setup.preferences.present[0], self._backlog_ms[0])
 
     def _outcome(self, action: int, cell: int) -> tuple[float, float, float]:

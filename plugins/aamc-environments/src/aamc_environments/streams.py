@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from aamc_environments.common_random_numbers import QUERIES, CommonRandomNumbers, Steps
 from aamc_environments.observer import Observer
 from aamc_environments.preferences import PreferenceSource
+from aamc_environments.resources import StepView
 from aamc_sdk import Outcomes, Reward, RoutingRequest
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import Array32
@@ -50,6 +51,9 @@ class StreamSetup:
     horizon: int | None
 
 
+_NO_CHANGE = StepView()
+
+
 class StepDraws(NamedTuple):
     """A step's random numbers, ``[n]`` each: standard exponentials of the gap before the query and of its service, then uniforms.
 
@@ -70,6 +74,8 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         DataError: The setup has no row to draw queries from.
     """
 
+    view: StepView = _NO_CHANGE
+    """The state of the pool at the present step, waits of queues apart."""
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
 
     def __init__(self, setup: StreamSetup) -> None:
@@ -142,13 +148,20 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         wait = self._wait()
         waits = np.zeros(request.mask.shape) if wait is None else wait.astype(np.float64)
         expected = attrs.evolve(request.expected, latency_ms=request.expected.latency_ms + waits)
-        return attrs.evolve(request, expected=expected, wait_ms=waits, hindsight=self._hindsight())
+        request = attrs.evolve(request, expected=expected, wait_ms=waits, hindsight=self._hindsight())
+        return request if self.view is _NO_CHANGE else _changed(request, self.view)
 
     def _show(self, request: RoutingRequest) -> None:
         """Set all rows as routers see them until the next event."""
         self.visible = request
         self.observer = Observer(request, self.setup.reward)
         self._allowed = request.mask.ravel()
+
+    @property
+    def _mask(self) -> NDArray[np.bool_]:
+        """Whether candidates are allowed for the present queries, ``[n, M]``."""
+        mask = self.visible.mask[self.row]
+        return np.asarray(mask if self.view.allowed is None else mask & self.view.allowed)
 
     def _start(self) -> None:
         self.clock = 0
@@ -169,7 +182,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         return list(map(StepDraws, *exponentials.swapaxes(0, 1), *uniforms.swapaxes(0, 1)))
 
     def _observe(self) -> Array32:
-        return self.observer.observe(self.row, self.setup.preferences.present, self._wait())
+        return self.observer.observe(self.row, self.setup.preferences.present, self._wait(), self.view)
 
     def _checked(self, actions: NDArray[Any]) -> NDArray[np.intp]:
         actions = np.asarray(actions, dtype=np.intp)
@@ -181,10 +194,12 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
     def _answer(self, actions: NDArray[np.intp]) -> tuple[Outcomes, NDArray[np.bool_]]:
         cells = self.row * len(self.visible.pool) + actions
         allowed = self._allowed.take(cells)
+        if self.view.allowed is not None:
+            allowed &= self.view.allowed[np.arange(self.num_envs), actions]
         outcomes = self._serve(actions, cells, allowed)
         masked = ~allowed
         if masked.any():
-            _penalise(outcomes, masked, self._hindsight(), self.visible.mask[self.row])
+            _penalise(outcomes, masked, self._hindsight(), self._mask)
         return outcomes, masked
 
     @abc.abstractmethod
@@ -212,6 +227,19 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
             cells: Their places in a flattened ``[Q, M]`` table, ``[n]``.
             allowed: Whether they are allowed, ``[n]``.
         """
+
+
+def _changed(request: RoutingRequest, view: StepView) -> RoutingRequest:
+    """Return a request under a view; waits are in it already."""
+    expected, mask, why, queries = request.expected, request.mask, dict(request.masked_why), request.queries
+    if view.added_usd is not None:
+        expected = attrs.evolve(expected, cost_usd=expected.cost_usd + view.added_usd)
+    if view.allowed is not None:
+        mask, why["over budget"] = mask & view.allowed, ~view.allowed
+    if view.context_tokens is not None:
+        tokens = view.context_tokens.astype(int).tolist()
+        queries = [attrs.evolve(query, prompt_tokens=query.expected_prompt_tokens + more) for query, more in zip(queries, tokens, strict=True)]
+    return attrs.evolve(request, queries=queries, expected=expected, mask=mask, masked_why=why, pressure=view.pressure)
 
 
 def _penalise(outcomes: Outcomes, masked: NDArray[np.bool_], hindsight: Outcomes, mask: NDArray[np.bool_]) -> None:

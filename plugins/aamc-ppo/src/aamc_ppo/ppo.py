@@ -1,16 +1,16 @@
-"""Router ``ppo`` from top to bottom: options, policy and critic, advantages and losses, update, training loop.
+"""Router ``ppo`` from top to bottom: options, policy and critic, advantages and losses, update.
 
-Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of a vector reward: returns and values are kept per objective, and the
-preference weighs advantages instead of rewards, so one policy and one critic serve all preferences. docs/reference/ppo.md numbers the equations.
+Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347) of the reward that each stream's preference makes of the objectives. Policy
+and critic are linear in the preference's weights, so one of each serves all preferences. docs/reference/ppo.md numbers the equations.
 
-Shapes: B decisions, M candidates, Q query features, E embedding width, F = 5 pair features, K = 3 objectives, T steps of n streams.
+Shapes: B decisions, M candidates, Q query features, E embedding width, F = 6 pair features, K = 3 objectives, T steps of n streams.
 Formulas take numpy arrays (rollouts, decisions) or torch tensors (updates); ``xp`` is the module of their arrays. torch is imported where a
 training begins, so options and decisions load without it.
 """
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,12 +20,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyFunction, PolicyInputs, Rollout, draw_preferences, play
+from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyFunction, PolicyInputs, Rollout
 from aamc_sdk import Preference, option
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import Environment, Reward, RoutingStreams, Services, Training
-from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Array32, encode_candidates
-from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
+from aamc_sdk.interfaces import Reward
+from aamc_sdk.routing import CANDIDATE_NUMBERS, QUERY_NUMBERS, WORD_BUCKETS, Array32
 from aamc_sdk.types import Floats
 
 if TYPE_CHECKING:
@@ -40,32 +39,32 @@ class PPOConfig:
     """Options of router ``ppo``; a step is one decision."""
 
     total_timesteps: int = option(1_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
-    n_streams: int = option(512, "environment streams played in parallel", at_least=1)
-    n_steps: int = option(16_384, "decisions per rollout over all streams; a multiple of n_streams", at_least=1)
-    validation_steps: int = option(32_768, "validation decisions that choose the trust factor; 0: keep the trained policy", at_least=0)
+    n_streams: int = option(256, "environment streams played in parallel", at_least=1)
+    n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=1)
+    validation_steps: int = option(131_072, "validation decisions per trust factor, half of them warm-up; 0: keep the trained policy", at_least=0)
     epochs: int = option(3, "passes over each rollout", at_least=1)
-    minibatch: int = option(4096, "decisions per gradient step", at_least=1)
+    minibatch: int = option(2048, "decisions per gradient step", at_least=1)
     learning_rate: float = option(1e-3, "initial step size of Adam", above=0)
     learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
-    gamma: float = option(0.0, "discount per step; 0 where decisions hardly affect later ones", at_least=0, at_most=0.9999)
+    gamma: float = option(0.98, "discount per step; 0: a decision is judged by its own reward alone", at_least=0, at_most=0.9999)
     gae_lambda: float = option(0.95, "advantage estimation; 0: trust the critic, 1: trust the rewards", at_least=0, at_most=1)
     clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
-    value_clip: float = option(0.2, "clip range of a value's change per update, in reward per step; 0: no clipping", at_least=0)
+    value_clip: float = option(0.0, "clip range of a value's change per update, in reward per step; 0: no clipping", at_least=0)
     value_weight: float = option(0.5, "weight of the critic's loss", at_least=0)
-    entropy_bonus: float = option(0.02, "weight of the entropy, in reward per nat; 1 / temperature preserves a correct plug-in rule", at_least=0)
-    kl_stop: float = option(0.05, "KL divergence that ends an update's epochs, in nats; 0: never", at_least=0)
+    entropy_bonus: float = option(0.05, "weight of the entropy, in reward per nat; 1 / temperature preserves a correct plug-in rule", at_least=0)
+    kl_limit: float = option(0.05, "KL divergence above which a step of the policy is undone, in nats; falls with the step size; 0: none", at_least=0)
     normalise_advantages: bool = option(True, "scale each rollout's advantages to mean 0 and standard deviation 1")
-    gradient_clip: float = option(0.5, "maximum norm of a gradient", above=0)
-    preference_sampling: str = option("dirichlet", "distribution of the streams' preferences", choices=PREFERENCE_SAMPLING)
+    gradient_clip: float = option(0.5, "maximum norm of the policy's and of the critic's gradient", above=0)
+    preference_sampling: str = option("mixed", "distribution of the streams' preferences", choices=PREFERENCE_SAMPLING)
     preference: str = option("0.9,0.08,0.02", "weights (quality, cost, latency) under preference_sampling fixed")
     hidden: int = option(64, "width of the hidden layers", at_least=1)
     embedding: int = option(16, "width of a candidate's embedding", at_least=1)
-    temperature: float = option(50.0, "initial factor from utility to log probability, in nats per unit of reward", above=0)
+    temperature: float = option(20.0, "initial factor from utility to log probability, in nats per unit of reward", above=0)
     checkpoint_every: int = option(100_000, "decisions between checkpoints; each draws new streams and preferences", at_least=1)
     sample: bool = option(False, "draw decisions from the policy instead of taking the candidate of maximum utility")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"total_timesteps": 300_000},
+        "quick": {"total_timesteps": 600_000},
         "full": {},
         "paper": {"n_streams": 8, "n_steps": 2048, "minibatch": 64, "epochs": 10, "learning_rate": 3e-4, "gamma": 0.99},
     }
@@ -84,7 +83,7 @@ CANDIDATE_WIDTH = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
 
 def initial_policy(config: PPOConfig, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
     """Return the parameters of a policy that equals the plug-in rule, the maximum expected reward."""
-    query_width = len(QUERY_NUMBERS) + categories
+    query_width = len(QUERY_NUMBERS) + categories + CONTEXT
     return {
         "candidate_w1": _uniform(rng, CANDIDATE_WIDTH, config.hidden),
         "candidate_b1": np.zeros((1, config.hidden), np.float32),
@@ -104,13 +103,14 @@ def plug_in_bias(embedding: int) -> Array32:
 
 
 def initial_critic(config: PPOConfig, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
-    """Return the parameters of a critic that equals the policy's expected reward."""
-    inputs = len(QUERY_NUMBERS) + categories + OBJECTIVES + PAIR_WIDTH
+    """Return the parameters of a critic that equals (1 - gamma) times what the policy expects of the present step."""
+    inputs = len(QUERY_NUMBERS) + categories + CONTEXT + OBJECTIVES + 2 * PAIR_WIDTH
     return {
         "critic_w1": _uniform(rng, inputs, config.hidden),
         "critic_b1": np.zeros((1, config.hidden), np.float32),
         "critic_w2": np.zeros((config.hidden, OBJECTIVES), np.float32),
         "critic_b2": np.zeros((1, OBJECTIVES), np.float32),
+        "critic_skip": np.eye(2 * PAIR_WIDTH, OBJECTIVES, dtype=np.float32) * (1 - config.gamma),
     }
 
 
@@ -175,14 +175,20 @@ def log_softmax(logits: Any, mask: Any | None, xp: Any = np) -> Any:
     return shifted - xp.log(xp.exp(shifted).sum(1))[:, None]
 
 
-def critic_values(p: Parameters, query: Any, weights: Any, mean_pair: Any, xp: Any = np) -> Any:
-    """Return the critic's values of the objectives, ``[B, K]``, in reward per step.
+def critic_values(p: Parameters, query: Any, weights: Any, pooled: Any, xp: Any = np) -> Any:
+    """Return the critic's values ``[B]``, in reward per step.
 
-    The first K pair features are expected objectives, so the network learns only the difference from what the policy expects.
-    Means over candidates are the same in any order of them.
+        V(s) = sum_k w_k (S pooled + network(query, w, w pooled))_k       (5)
+
+    ``pooled`` ``[B, 2 F]`` holds the means of the pair features over candidates, weighted by the policy and unweighted: the former alone hide a
+    backlog that the policy avoids. Its first K numbers are what the policy expects of this step, which is a share 1 - gamma of the value at the
+    start. The network reads objectives times their weights, so a stream that ignores long waits has inputs of the same size as any other.
     """
-    inputs = xp.concatenate((query, weights, mean_pair), 1)
-    return mean_pair[:, :OBJECTIVES] + xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"]
+    weighted = pooled.reshape(len(pooled), 2, PAIR_WIDTH)
+    weighted = xp.concatenate((weighted[:, :, :OBJECTIVES] * weights[:, None], weighted[:, :, OBJECTIVES:]), 2).reshape(pooled.shape)
+    inputs = xp.concatenate((query, weights, weighted), 1)
+    values = pooled @ p["critic_skip"] + xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"]
+    return (weights * values).sum(1)
 
 
 def policy_function(p: Parameters, candidates: Array32, reward: Reward) -> PolicyFunction:
@@ -201,16 +207,16 @@ def policy_function(p: Parameters, candidates: Array32, reward: Reward) -> Polic
 
 
 def gae(rewards: Floats, values: Floats, next_values: Floats, truncated: NDArray[np.bool_], gamma: float, gae_lambda: float) -> Array32:
-    """Return generalised advantages of each objective, ``[T, n, K]`` (Schulman et al. 2016, arXiv:1506.02438).
+    """Return generalised advantages ``[T, n]`` (Schulman et al. 2016, arXiv:1506.02438).
 
-        delta_t = r_t + gamma V(s_{t+1}) - V(s_t)                                   (5)
-        A_t     = delta_t + gamma lambda (1 - truncated_t) A_{t+1}                  (6)
+        delta_t = r_t + gamma V(s_{t+1}) - V(s_t)                                   (6)
+        A_t     = delta_t + gamma lambda (1 - truncated_t) A_{t+1}                  (7)
 
-    Rewards, V(s_t) and V(s_{t+1}) are ``[T, n, K]``, ``truncated`` is ``[T, n]``. Streams never terminate: after a truncation V(s_{t+1}) is the
+    Rewards, V(s_t), V(s_{t+1}) and ``truncated`` are ``[T, n]``. Streams never terminate: after a truncation V(s_{t+1}) is the
     value of the final observation. A ``gae_lambda`` of 0 trusts the critic, 1 the rewards.
     """
     delta = rewards + gamma * next_values - values
-    decay = gamma * gae_lambda * ~truncated[:, :, None]
+    decay = gamma * gae_lambda * ~truncated
     advantages = np.empty_like(delta)
     advantage = np.zeros_like(delta[0])
     for t in reversed(range(len(delta))):
@@ -228,13 +234,13 @@ def clipped_surrogate(log_ratio: Tensor, advantage: Tensor, clip_epsilon: float)
 def value_loss(value: Tensor, old_value: Tensor, target: Tensor, value_clip: float) -> Tensor:
     """Return the critic's loss; a ``value_clip`` of 0 does not clip.
 
-    1/2 mean(sum_k max((V - R)^2, (V_old + clip(V - V_old, -epsilon_V, epsilon_V) - R)^2))      (9)
+    1/2 mean(max((V - R)^2, (V_old + clip(V - V_old, -epsilon_V, epsilon_V) - R)^2))      (9)
     """
     squared = (value - target) ** 2
     if value_clip:
         clipped = old_value + (value - old_value).clip(-value_clip, value_clip)
         squared = squared.maximum((clipped - target) ** 2)
-    return 0.5 * squared.sum(1).mean()
+    return 0.5 * squared.mean()
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:
@@ -249,8 +255,8 @@ def kl_from_old(log_ratio: Tensor) -> Tensor:
 
 def explained_variance(value: Tensor, target: Tensor) -> float:
     """Return the share of the targets' variance that the critic explains, at most 1; 0 for constant targets."""
-    variance = float(target.var(0).sum())
-    return 1 - float((target - value).var(0).sum()) / variance if variance > 0 else 0.0
+    variance = float(target.var())
+    return 1 - float((target - value).var()) / variance if variance > 0 else 0.0
 
 
 # ---------------------------------------------------------------- update
@@ -275,20 +281,32 @@ class PPO:
         rng = np.random.default_rng(seed)
         policy = initial_policy(config, categories, rng)
         critic = initial_critic(config, categories, rng)
-        self._policy_names = tuple(policy)
         self.parameters = {name: self._tensor(array).requires_grad_() for name, array in {**policy, **critic}.items()}
-        self._adam = torch.optim.Adam(self.parameters.values(), lr=config.learning_rate, eps=1e-5)
+        self._policy = {name: self.parameters[name] for name in policy}
+        self._critic = {name: self.parameters[name] for name in critic}
+        self._adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
+        self.rate = 1.0
         self._candidates = self._tensor(candidates)
         self._shuffled: dict[str, Tensor] = {}
 
     def policy(self) -> dict[str, Array32]:
         """Return the policy's present parameters as numpy arrays; updates may change them."""
-        return {name: self.parameters[name].detach().cpu().numpy() for name in self._policy_names}
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self._policy.items()}
 
-    def update(self, rollout: Rollout, learning_rate: float, rng: np.random.Generator) -> dict[str, float]:
-        """Improve policy and critic on a rollout; return the means of the gradient steps' figures."""
-        for group in self._adam.param_groups:
-            group["lr"] = learning_rate
+    def update(self, rollout: Rollout, remaining: float, rng: np.random.Generator) -> dict[str, float]:
+        """Improve policy and critic on a rollout; return the means of the gradient steps' figures.
+
+        A step that takes the policy further than ``kl_limit`` from the one that played is undone, and the policy rests until the next rollout. Its
+        step size is then halved; after an update without such a step it grows by half, at most to ``learning_rate``.
+
+        Args:
+            rollout: What the policy played.
+            remaining: Factor of step size and limit, which falls from 1 to 0 as the schedule says.
+            rng: The random generator of the order of minibatches.
+        """
+        config = self._config
+        limit = config.kl_limit * remaining if config.kl_limit else math.inf
+        self._set_rates(remaining)
         batch = self._batch(rollout)
         scale = 1.0
         if self._config.normalise_advantages:
@@ -296,47 +314,67 @@ class PPO:
             scale = float(batch["advantage"].std()) + 1e-8
         minibatches = self._minibatches(batch, rng)
         figures: list[dict[str, float]] = []
-        for _ in range(self._config.epochs):
-            figures += [self._gradient_step(minibatches[number], scale) for number in rng.permutation(len(minibatches))]
-            if self._config.kl_stop and figures[-1]["kl"] > self._config.kl_stop:
-                break
+        learning, before = True, self._copy()
+        for _ in range(config.epochs):
+            for number in rng.permutation(len(minibatches)):
+                step = self._gradient_step(minibatches[number], scale, limit, before if learning else None)
+                if learning:
+                    learning = step["kl"] <= limit
+                figures.append(step)
+        self.rate = float(np.float32(min(self.rate * 1.5, 1.0) if learning else self.rate / 2))  # 32 bits, as in checkpoints
         means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
-        return means | {"explained_variance": explained_variance(batch["value"], batch["target"])}
+        return means | {"rate": self.rate, "explained_variance": explained_variance(batch["value"], batch["target"])}
+
+    def _set_rates(self, remaining: float) -> None:
+        policy, critic = self._adam.param_groups
+        policy["lr"], critic["lr"] = self._config.learning_rate * remaining * self.rate, self._config.learning_rate * remaining
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self._policy.items()}
 
     def _batch(self, rollout: Rollout) -> dict[str, Tensor]:
         """Return the decisions of a rollout as rows ``[B, ...]``, with advantages and the critic's targets.
 
+        Later steps count with their expected rewards, which vary less than the realised ones; the present step with its realised reward.
         The critic works in reward per step, so that its scale does not change with the discount; ``horizon`` turns that into a return.
         """
         config, inputs, horizon = self._config, rollout.inputs, 1 / (1 - self._config.gamma)
-        values = self._values(inputs, rollout.mean_pair)
+        pooled = rollout.pooled.copy()
+        pooled[..., 0] -= rollout.luck(inputs.pair[:, :, 0])
+        values = self._values(inputs, pooled)
         value, next_value = values[:-1], values[1:].copy()
-        for t, (final, mean_pair) in rollout.final.items():
-            next_value[t, rollout.truncated[t]] = self._values(final, mean_pair)[rollout.truncated[t]]
-        advantage = gae(rollout.reward, horizon * value, horizon * next_value, rollout.truncated, config.gamma, config.gae_lambda)
-        arrays = {
+        for t, (final, final_pooled) in rollout.final.items():
+            ends = final_pooled.copy()
+            ends[:, 0] -= rollout.luck(final.pair[:, 0])
+            next_value[t, rollout.truncated[t]] = self._values(final, ends)[rollout.truncated[t]]
+        weights = inputs.weights[:-1]
+        expected = (weights * pooled[:-1, :, :OBJECTIVES]).sum(axis=2)
+        advantage = gae(expected, horizon * value, horizon * next_value, rollout.truncated, config.gamma, config.gae_lambda)
+        target = value + advantage / horizon
+        advantage += (weights * (rollout.reward - rollout.pooled[:-1, :, :OBJECTIVES])).sum(axis=2)
+        arrays: dict[str, Any] = {
             "query": inputs.query[:-1],
-            "weights": inputs.weights[:-1],
+            "weights": weights,
             "pair": inputs.pair[:-1],
-            "mean_pair": rollout.mean_pair[:-1],
+            "pooled": pooled[:-1],
             "action": rollout.action,
             "old_log_p": rollout.log_probability,
-            "advantage": (inputs.weights[:-1] * advantage).sum(axis=2),  # (7): the preference weighs the objectives' advantages
+            "advantage": advantage,
             "value": value,
-            "target": value + advantage / horizon,
+            "target": target,
         }
         if not inputs.mask[:-1].all():  # checked once, not in every gradient step
             arrays["mask"] = inputs.mask[:-1]
         return {name: self._tensor(array.reshape(-1, *array.shape[2:])) for name, array in arrays.items()}
 
-    def _values(self, inputs: PolicyInputs, mean_pair: Array32) -> Array32:
-        """Return the critic's values ``[..., K]``."""
+    def _values(self, inputs: PolicyInputs, pooled: Array32) -> Array32:
+        """Return the critic's values ``[...]``."""
         import torch
 
         critic = {name: tensor.detach() for name, tensor in self.parameters.items()}
-        query, weights, means = (self._tensor(array.reshape(-1, array.shape[-1])) for array in (inputs.query, inputs.weights, mean_pair))
+        query, weights, means = (self._tensor(array.reshape(-1, array.shape[-1])) for array in (inputs.query, inputs.weights, pooled))
         values: Array32 = critic_values(critic, query, weights, means, torch).cpu().numpy()
-        return values.reshape(inputs.weights.shape)
+        return values.reshape(inputs.weights.shape[:-1])
 
     def _minibatches(self, batch: Mapping[str, Tensor], rng: np.random.Generator) -> list[dict[str, Tensor]]:
         """Return shuffled minibatches, in the memory of the last update's: fresh memory costs more time than filling it."""
@@ -351,12 +389,14 @@ class PPO:
         starts = range(0, size, self._config.minibatch)
         return [{name: self._shuffled[name][start : start + self._config.minibatch] for name in batch} for start in starts]
 
-    def _gradient_step(self, batch: Mapping[str, Tensor], scale: float) -> dict[str, float]:
+    def _gradient_step(self, batch: Mapping[str, Tensor], scale: float, limit: float, before: dict[str, Tensor] | None) -> dict[str, float]:
         """Take one step on a minibatch, and return its figures.
 
             L = (L_policy - c_e H) / sigma + c_v L_value        (12)
 
         Normalised advantages are divided by their standard deviation sigma (``scale``), and so is the entropy bonus, which is in the same unit.
+        If the policy is already beyond ``limit``, its last step is undone instead: it goes back to ``before``, which is otherwise set to the
+        policy as it is now. None lets the policy rest.
         """
         import torch
 
@@ -365,27 +405,37 @@ class PPO:
         logits = utility(p, batch["query"], batch["weights"], batch["pair"], embedded, torch, p["log_temperature"].exp())
         log_p = log_softmax(logits, batch.get("mask"), torch)
         log_ratio = log_p.gather(1, batch["action"][:, None])[:, 0] - batch["old_log_p"]
+        kl = kl_from_old(log_ratio.detach()).item()
         policy_loss = clipped_surrogate(log_ratio, batch["advantage"], config.clip_epsilon)
-        value = critic_values(p, batch["query"], batch["weights"], batch["mean_pair"], torch)
+        value = critic_values(p, batch["query"], batch["weights"], batch["pooled"], torch)
         critic_loss = value_loss(value, batch["value"], batch["target"], config.value_clip)
         mean_entropy = entropy(log_p)
         loss = (policy_loss - config.entropy_bonus * mean_entropy) / scale + config.value_weight * critic_loss
         self._adam.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(p.values(), config.gradient_clip)
+        if before is None or not kl <= limit:  # NaN too
+            for name, tensor in self._policy.items():
+                tensor.grad = None
+                if before is not None:
+                    tensor.detach().copy_(before[name])
+        else:
+            before |= self._copy()
+            torch.nn.utils.clip_grad_norm_(self._policy.values(), config.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(self._critic.values(), config.gradient_clip)
         self._adam.step()
         log_ratio = log_ratio.detach()
         return {
             "policy_loss": policy_loss.item(),
             "value_loss": critic_loss.item(),
             "entropy": mean_entropy.item(),
-            "kl": kl_from_old(log_ratio).item(),
+            "kl": kl,
             "clip_fraction": ((log_ratio.exp() - 1).abs() > config.clip_epsilon).float().mean().item(),
         }
 
     def state(self) -> dict[str, Array32]:
-        """Return parameters and Adam's moments, all that the next update depends on, as arrays by name."""
+        """Return parameters, Adam's moments and the policy's rate, all that the next update depends on, as arrays by name."""
         state = {f"parameter/{name}": tensor.detach().cpu().numpy() for name, tensor in self.parameters.items()}
+        state["rate"] = np.array(self.rate, np.float32)
         for name, tensor in self.parameters.items():
             state |= {f"adam/{name}/{moment}": value.cpu().numpy() for moment, value in self._adam.state[tensor].items()}
         return state
@@ -397,95 +447,10 @@ class PPO:
             CheckpointError: An array of the checkpoint ``path`` is missing or has another shape.
         """
         try:
+            self.rate = float(state["rate"])
             for name, tensor in self.parameters.items():
                 tensor.detach().copy_(self._tensor(state[f"parameter/{name}"]))
                 moments = {moment: self._tensor(state[f"adam/{name}/{moment}"]) for moment in ("step", "exp_avg", "exp_avg_sq")}
                 self._adam.state[tensor] = moments | {"step": moments["step"].cpu()}
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"{path} is damaged ({error}); delete it and train again") from error
-
-
-# ---------------------------------------------------------------- training loop
-
-
-class TrainingLoop:
-    """Rollouts and updates in turn, in segments of ``checkpoint_every`` decisions.
-
-    A segment begins with new streams at new preferences, whose random numbers follow from the seed and the number of rollouts done. So a
-    checkpoint between segments need not hold the environment, and an interrupted training ends with the same bits as an uninterrupted one.
-    """
-
-    def __init__(self, config: PPOConfig, services: Services, training: Training, env: Environment, device: torch.device) -> None:
-        self._config, self._services, self._training, self._env = config, services, training, env
-        self.rollouts = -(-config.total_timesteps // config.n_steps)
-        self._done = 0
-        self.curve: list[dict[str, float]] = []
-        streams, observations = self.streams("train", 0)
-        request = streams.request()
-        self.categories = tuple(request.estimates.category_names)
-        self.candidates = encode_candidates(request.pool)
-        self._ppo = PPO(config, len(self.categories), self.candidates, device, services.seed)
-        inputs = PolicyInputs.of(observations, len(self.candidates), services.reward)
-        self._rollout = Rollout.empty(config.n_steps // config.n_streams, inputs)
-
-    def run(self) -> dict[str, Array32]:
-        """Train to the end, with a checkpoint after each segment, and return the policy.
-
-        Raises:
-            CheckpointError: The training is to be resumed, and its checkpoint is damaged or of other options, seed, pool or categories.
-        """
-        if self._training.resume:
-            self._restore()
-        self._training.progress.start("ppo", self.rollouts * self._config.n_steps)
-        self._training.progress.advance(self.steps)
-        per_segment = max(1, self._config.checkpoint_every // self._config.n_steps)
-        while self._done < self.rollouts:
-            self._run_segment(min(per_segment, self.rollouts - self._done))
-            save_training_checkpoint(self._training.folder, self._ppo.state(), self._done, self.curve, self._made_for())
-        return {name: array.copy() for name, array in self._ppo.policy().items()}
-
-    def _run_segment(self, rollouts: int) -> None:
-        config, rollout = self._config, self._rollout
-        streams, observations = self.streams("train", self._done)
-        for _ in range(rollouts):
-            started = time.perf_counter()
-            rng = self._generator(self._done, "rollout")
-            policy = policy_function(self._ppo.policy(), self.candidates, self._services.reward)
-            observations = play(policy, streams, observations, rollout, rng)
-            remaining = 1 - self._done / self.rollouts if config.learning_rate_schedule == "linear" else 1.0
-            figures = self._ppo.update(rollout, config.learning_rate * remaining, rng)
-            self._done += 1
-            mean_reward = float((rollout.inputs.weights[:-1] * rollout.reward).sum(axis=2).mean())
-            self.curve.append({"step": self.steps, "return": mean_reward, **figures})
-            speed = config.n_steps / (time.perf_counter() - started)
-            self._training.progress.advance(config.n_steps, **{"return": mean_reward, "steps_per_s": speed})
-
-    @property
-    def steps(self) -> int:
-        """Decisions made so far."""
-        return self._done * self._config.n_steps
-
-    def streams(self, split: str, rollout: int) -> tuple[RoutingStreams, Array32]:
-        """Return new streams and their first observations, with random numbers that follow from the split and the rollout's number."""
-        config = self._config
-        rng = self._generator(rollout, split)
-        preferences = draw_preferences(config.preference_sampling, Preference.parse(config.preference).array, config.n_streams, rng)
-        seed = int(rng.integers(2**31))
-        request = self._training.request if split == "train" else self._training.validation_request
-        streams = self._env.vector(config.n_streams, split, request=request, seed=seed, preferences=preferences)
-        observations, _ = streams.reset(seed=seed)
-        return streams, observations
-
-    def _generator(self, rollout: int, purpose: str) -> np.random.Generator:
-        return np.random.default_rng((self._services.seed, rollout, *purpose.encode()))
-
-    def _made_for(self) -> dict[str, Any]:
-        """Return the settings that a resumed training must share with its checkpoint, in JSON's types."""
-        pool = list(self._services.pool.names)
-        return {"options": attrs.asdict(self._config), "seed": self._services.seed, "pool": pool, "categories": list(self.categories)}
-
-    def _restore(self) -> None:
-        found = load_training_checkpoint(self._training.folder, self._made_for())
-        if found is not None:
-            self._ppo.restore(found.arrays, found.path)
-            self._done, self.curve = found.done, found.curve

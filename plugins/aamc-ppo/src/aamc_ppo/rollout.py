@@ -18,11 +18,19 @@ OBJECTIVES = 3
 """K: quality, cheapness, quickness."""
 PAIR_WIDTH = len(PAIR_FEATURES)
 """F."""
-PREFERENCE_SAMPLING = ("dirichlet", "uniform", "fixed", "corners")
+STATE = slice(PAIR_FEATURES.index("log_wait"), PAIR_FEATURES.index("pressure") + 1)
+"""The pair features that tell the pool's state; all are 0 in an idle pool."""
+CONTEXT = STATE.stop - STATE.start
+"""Features of the pool's state among those of a query."""
+R2 = (0.7548776662466927, 0.5698402909980532)
+"""Step of the sequence of points that covers a square evenly (Roberts 2018): 1 / g and 1 / g^2 with g^3 = g + 1."""
+LEAST = 0.01
+"""Smallest weight of cost and latency together among preferences for quality."""
+PREFERENCE_SAMPLING = ("mixed", "dirichlet", "uniform", "fixed", "corners")
 
 
 class PolicyInputs(NamedTuple):
-    """Observations in parts: query ``[B, Q]``, weights ``[B, K]``, pair ``[B, F, M]``, mask ``[B, M]``."""
+    """Observations in parts: query with the pool's state ``[B, Q]``, weights ``[B, K]``, pair ``[B, F, M]``, mask ``[B, M]``."""
 
     query: Array32
     weights: Array32
@@ -31,10 +39,15 @@ class PolicyInputs(NamedTuple):
 
     @classmethod
     def of(cls, observations: Array32, candidates: int, reward: Reward) -> PolicyInputs:
-        """Split flat observations ``[B, Q + 3 + 5 M]`` (see :meth:`aamc_sdk.routing.features.Features.flat`)."""
+        """Split flat observations ``[B, Q + 3 + 6 M]`` (see :meth:`aamc_sdk.routing.features.Features.flat`)."""
         query, preference, pair = np.split(observations, (-OBJECTIVES - PAIR_WIDTH * candidates, -PAIR_WIDTH * candidates), axis=1)
         pair = pair.reshape(len(pair), candidates, PAIR_WIDTH).swapaxes(1, 2)
-        return cls(query, reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)
+        return cls(with_state(query, pair), reward.weights(preference.astype(np.float64)).astype(np.float32), pair, pair[:, -1] > 0)
+
+
+def with_state(query: Array32, pair: Array32) -> Array32:
+    """Return features of queries with the mean state of the candidates, ``[B, Q]``, from pair features ``[B, F, M]``."""
+    return np.concatenate((query, pair[:, STATE].mean(axis=2)), axis=1, dtype=np.float32)
 
 
 PolicyFunction = Callable[[Array32], tuple[PolicyInputs, Array32]]
@@ -47,16 +60,16 @@ class Rollout:
 
     Attributes:
         inputs: The policy's inputs before each step and after the last, each part ``[T + 1, n, ...]``.
-        mean_pair: The policy's means of pair features there, ``[T + 1, n, F]``.
+        pooled: The means of pair features over candidates there, see :func:`pool_pairs`, ``[T + 1, n, 2 F]``.
         action: ``[T, n]``.
         log_probability: Log probability of the action, ``[T, n]``.
         reward: ``[T, n, K]``.
         truncated: Whether a stream was truncated after the step, ``[T, n]``.
-        final: For each step with a truncation, inputs and mean pair features at the final observations, ``[n, ...]``.
+        final: For each step with a truncation, inputs and pooled pair features at the final observations, ``[n, ...]``.
     """
 
     inputs: PolicyInputs
-    mean_pair: Array32
+    pooled: Array32
     action: NDArray[np.int64]
     log_probability: Array32
     reward: Array32
@@ -69,13 +82,23 @@ class Rollout:
         n = len(first.query)
         return cls(
             inputs=PolicyInputs(*(np.empty((steps + 1, *part.shape), part.dtype) for part in first)),
-            mean_pair=np.empty((steps + 1, n, PAIR_WIDTH), np.float32),
+            pooled=np.empty((steps + 1, n, 2 * PAIR_WIDTH), np.float32),
             action=np.empty((steps, n), np.int64),
             log_probability=np.empty((steps, n), np.float32),
             reward=np.empty((steps, n, OBJECTIVES), np.float32),
             truncated=np.empty((steps, n), bool),
             final={},
         )
+
+    def luck(self, quality: Array32) -> Array32:
+        """Return what the present query offers each stream more than the mean query, ``[..., n]``, from expected quality ``[..., n, M]``.
+
+        Each stream's candidates count by how often it chose them. No action changes the queries, so the difference may be subtracted from later
+        rewards: the same gradient with less variance (input-driven baselines, Mao et al. 2019, arXiv:1807.02264).
+        """
+        mean = self.inputs.pair[:, :, 0].mean(axis=(0, 1))
+        share = (self.action[:, :, None] == np.arange(len(mean))).mean(axis=0, dtype=np.float32)
+        return np.asarray(((quality - mean) * share).sum(axis=-1))
 
 
 def play(policy: PolicyFunction, streams: RoutingStreams, observations: Array32, rollout: Rollout, rng: np.random.Generator) -> Array32:
@@ -91,7 +114,7 @@ def play(policy: PolicyFunction, streams: RoutingStreams, observations: Array32,
         probabilities = np.exp(log_p)
         for buffer, part in zip(rollout.inputs, inputs, strict=True):
             buffer[t] = part
-        rollout.mean_pair[t] = mean_pair(probabilities, inputs.pair)
+        rollout.pooled[t] = pool_pairs(probabilities, inputs.pair)
         if t == steps:
             break
         action = draw_actions(probabilities, rng)
@@ -102,7 +125,7 @@ def play(policy: PolicyFunction, streams: RoutingStreams, observations: Array32,
         rollout.truncated[t] = truncated
         if truncated.any():
             final, log_p = policy(final_observations(observations, info))
-            rollout.final[t] = final, mean_pair(np.exp(log_p), final.pair)
+            rollout.final[t] = final, pool_pairs(np.exp(log_p), final.pair)
     return observations
 
 
@@ -113,10 +136,11 @@ def final_observations(observations: Array32, info: Mapping[str, Any]) -> Array3
     return final
 
 
-def mean_pair(probabilities: Floats, pair: Array32) -> Array32:
-    """Return the mean ``[B, F]`` of pair features ``[B, F, M]`` under probabilities ``[B, M]``."""
+def pool_pairs(probabilities: Floats, pair: Array32) -> Array32:
+    """Return the means ``[B, 2 F]`` of pair features ``[B, F, M]`` under probabilities ``[B, M]``, then over all candidates alike."""
     with np.errstate(invalid="ignore"):  # OpenBLAS may raise it of finite numbers, for lanes that a narrow matrix leaves unused
-        return np.asarray((pair @ probabilities[:, :, None])[:, :, 0], dtype=np.float32)
+        weighted = (pair @ probabilities[:, :, None])[:, :, 0]
+    return np.concatenate((weighted, pair.mean(axis=2)), axis=1, dtype=np.float32)
 
 
 def draw_actions(probabilities: Floats, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -130,14 +154,19 @@ def draw_preferences(strategy: str, fixed: Floats, n: int, rng: np.random.Genera
     """Return a preference for each of n streams, ``[n, 3]``.
 
     Args:
-        strategy: ``dirichlet``: every preference equally likely. ``uniform``: three uniform weights, rescaled, so
+        strategy: ``mixed``: every other preference as under ``dirichlet``, the others for quality, with 1 minus its weight log-uniform from
+            ``LEAST`` to 1: qualities differ by much less than prices and waits, so most random preferences never choose an expensive candidate.
+            ``dirichlet``: every preference equally likely, and the drawn ones evenly spread. ``uniform``: three uniform weights, rescaled, so
             balanced ones are likelier. ``corners``: one objective alone. ``fixed``: always ``fixed``.
         fixed: The preference of strategy ``fixed``, ``[3]``.
         n: The number of streams.
         rng: The random generator.
     """
-    if strategy == "dirichlet":
-        return rng.dirichlet(np.ones(OBJECTIVES), n)
+    if strategy in ("dirichlet", "mixed"):
+        first, second = (rng.random((2, 1)) + np.outer(R2, np.arange(n))) % 1
+        even = 1 - np.sqrt(first)  # the distribution of one weight of three
+        first = np.where(np.arange(n) % 2, 1 - LEAST**first, even) if strategy == "mixed" else even
+        return np.stack((first, (1 - first) * second, (1 - first) * (1 - second)), axis=1)
     if strategy == "uniform":
         drawn = 1 - rng.random((n, OBJECTIVES))  # in (0, 1], so never all zero
         return np.asarray(drawn / drawn.sum(axis=1, keepdims=True))

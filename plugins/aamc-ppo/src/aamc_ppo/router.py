@@ -32,6 +32,8 @@ class PPORouter(Router):
         self._categories: tuple[str, ...] = ()
         self._policy = self._initial()
         self._served: ServedPolicy | None = None
+        self.trust: Mapping[str, Any] | None = None
+        """The chosen trust factor with its gain over the plug-in rule, see :class:`aamc_ppo.trust.Trust`; None without a choice."""
 
     def _initial(self) -> dict[str, Array32]:
         return initial_policy(self.config, len(self._categories), np.random.default_rng(self.services.seed))
@@ -63,12 +65,13 @@ class PPORouter(Router):
         from aamc_ppo.training import train
 
         self._policy, self._categories, metrics = train(self.config, self.services, training)
+        self.trust = metrics["trust"]
         return metrics
 
     def save(self, folder: Path) -> None:
-        """Write the policy and the query categories that it knows."""
+        """Write the policy, the query categories that it knows, and its trust factor."""
         write_arrays(folder / "policy.npz", self._policy)
-        write_json(folder / "policy.json", {"categories": self._categories})
+        write_json(folder / "policy.json", {"categories": self._categories, "trust": self.trust})
 
     def load(self, folder: Path) -> None:
         """Read a saved policy.
@@ -78,7 +81,7 @@ class PPORouter(Router):
         """
         arrays, saved = read_arrays(folder / "policy.npz"), read_json(folder / "policy.json")
         try:
-            self._categories = tuple(map(str, saved["categories"]))
+            self._categories, self.trust = tuple(map(str, saved["categories"])), saved.get("trust")
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / 'policy.json'} names no categories ({error!r}); train again") from error
         check_shapes(arrays, self._initial(), folder / "policy.npz")

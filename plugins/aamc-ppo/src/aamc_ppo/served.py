@@ -3,10 +3,10 @@
 The folded policy is the same function as :func:`aamc_ppo.ppo.utility`, with the reward's slopes s and offsets o folded into the query
 tower's last layer. With expected outcomes x (quality, cost, latency), cheapness and the like are s_j x_j + o_j, so equation (3) becomes
 
-    V_k(b, m) = <q_bk, c_m> + (a_bk5 + sum_j a_bkj o_j) + sum_j a_bkj s_j x_bmj
+    V_k(b, m) = <q_bk, c_m> + (a_bk6 + sum_j a_bkj o_j) + sum_j a_bkj s_j x_bmj
 
 which has the form of (3) again: the second term is the factor of one more number of the embeddings, which is 1, and the pair features are
-the outcomes themselves. It holds where no candidate has a queue and all figures are known.
+the outcomes themselves. It holds where the pool is idle, so that no candidate has a wait or pressure, and all figures are known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aamc_ppo.ppo import Parameters, combined_factors, embed_candidates, utility
-from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH
+from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, with_state
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import PAIR_FEATURES, Array32, encode, encode_candidates, encode_queries, encode_query
 from aamc_sdk.types import Floats, Pool, RoutingRequest
@@ -49,7 +49,7 @@ class FoldedPolicy:
         fold = _fold(embedded.shape[1], slopes, offsets)
         layers = np.concatenate((p["query_w2"], p["query_b2"])).reshape(-1, OBJECTIVES, len(fold)) @ fold
         *w2, b2 = layers.reshape(len(layers), -1).astype(np.float32)
-        tower = {"query_w1": p["query_w1"], "query_b1": p["query_b1"], "query_w2": np.array(w2), "query_b2": b2[None]}
+        tower = {"query_w1": p["query_w1"][:-CONTEXT], "query_b1": p["query_b1"], "query_w2": np.array(w2), "query_b2": b2[None]}
         return cls(tower, np.concatenate((embedded.T, np.ones((1, len(embedded)), np.float32))).T)
 
     def utilities(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32 | None:
@@ -61,9 +61,9 @@ class FoldedPolicy:
             categories: The categories that the policy was trained with.
 
         Returns:
-            None if there is no row, a candidate has a queue, or an expected outcome is unknown; for a single row also if its estimates are.
+            None if there is no row, a candidate has a wait or pressure, or an expected outcome is unknown; for one row also if its estimates are.
         """
-        if not len(request) or request.has_waits or _lacks_figures(request):
+        if not len(request) or request.has_waits or request.pressure is not None or _lacks_figures(request):
             return None
         weights = reward.weights(request.preferences.astype(np.float32))
         utilities = self._many(request, weights, categories) if len(request) > 1 else self._one(request, weights, categories)
@@ -129,7 +129,7 @@ class ServedPolicy:
     def _of_features(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32:
         features = encode(request, reward, categories)
         weights, pair = reward.weights(features.preference), features.pair.swapaxes(1, 2)
-        return np.asarray(utility(self.parameters, features.query, weights, pair, self.embedded))
+        return np.asarray(utility(self.parameters, with_state(features.query, pair), weights, pair, self.embedded))
 
 
 def _lacks_figures(request: RoutingRequest) -> bool:
@@ -141,7 +141,7 @@ def _lacks_figures(request: RoutingRequest) -> bool:
 
 
 def _fold(width: int, slopes: Floats, offsets: Floats) -> npt.NDArray[np.float64]:
-    """Return the matrix ``[E + 5, E + 4]`` from factors of embedding and pair features to those of embedding, 1 and outcomes."""
+    """Return the matrix ``[E + 6, E + 4]`` from factors of embedding and pair features to those of embedding, 1 and outcomes."""
     figures = slice(width, width + OBJECTIVES)
     fold = np.zeros((width + PAIR_WIDTH, width + 1 + OBJECTIVES))
     fold[:width, :width] = np.eye(width)

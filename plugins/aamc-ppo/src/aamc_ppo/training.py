@@ -1,26 +1,25 @@
-"""A training of router ``ppo`` as the SDK asks for it: device, threads, the loop of :mod:`aamc_ppo.ppo`, and the choice of the trust factor.
-
-A trained policy is the plug-in rule plus a learned correction. Where the plug-in rule is nearly right, the noise of training can outweigh
-the little that there was to learn. So the correction is multiplied by the trust factor that earns most on validation rows, of a few from 0
-(the plug-in rule) to 1 (the policy as trained). All factors meet the same random numbers.
-"""
+"""A training of router ``ppo`` as the SDK asks for it: device, threads, the loop of rollouts and updates, and the choice of the trust factor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 
-from aamc_ppo.ppo import Parameters, PPOConfig, TrainingLoop, embed_candidates, plug_in_bias, utility
-from aamc_ppo.rollout import PolicyInputs, known_rewards
+from aamc_ppo.ppo import PPO, PPOConfig, policy_function
+from aamc_ppo.rollout import PolicyInputs, Rollout, draw_preferences, play
+from aamc_ppo.trust import VALIDATION_STREAMS, choose_trust, scale_correction
+from aamc_sdk import Preference, RoutingRequest
 from aamc_sdk.errors import AamcError, ConfigError
-from aamc_sdk.interfaces import Reward, RoutingStreams, Services, Training
-from aamc_sdk.routing import Array32
-
-TRUST_FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0)
+from aamc_sdk.interfaces import Environment, RoutingStreams, Services, Training
+from aamc_sdk.routing import Array32, encode_candidates
+from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
+from aamc_sdk.types import Floats
 
 
 def train(config: PPOConfig, services: Services, training: Training) -> tuple[dict[str, Array32], tuple[str, ...], dict[str, Any]]:
@@ -36,11 +35,14 @@ def train(config: PPOConfig, services: Services, training: Training) -> tuple[di
     with one_thread():
         loop = TrainingLoop(config, services, training, training.env, choose_device(services.device))
         policy = loop.run()
-        earned: dict[str, float] = {}
-        steps = config.validation_steps // config.n_streams
+        metrics = {"steps": loop.steps, "curve": loop.curve, "reward_by_trust": {}, "trust": None}
+        steps = -(-config.validation_steps // VALIDATION_STREAMS)
         if training.validation is not None and steps:
-            policy, earned = choose_trust(policy, lambda: loop.streams("validation", loop.rollouts), loop.candidates, services.reward, steps)
-    return policy, loop.categories, {"steps": loop.steps, "curve": loop.curve, "reward_by_trust": earned}
+            trust = choose_trust(policy, loop.validation_streams, loop.candidates, services.reward, steps)
+            policy = scale_correction(policy, trust.factor)
+            metrics |= {"reward_by_trust": trust.reward, "trust": {"factor": trust.factor, "gain": trust.gain, "ci95": list(trust.ci95)}}
+            training.progress.say(str(trust))
+    return policy, loop.categories, metrics
 
 
 @contextmanager
@@ -67,38 +69,92 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def choose_trust(
-    policy: Mapping[str, Array32], streams: Callable[[], tuple[RoutingStreams, Array32]], candidates: Array32, reward: Reward, steps: int
-) -> tuple[dict[str, Array32], dict[str, float]]:
-    """Return the policy at the best trust factor, and the mean reward of each factor by its text.
+class TrainingLoop:
+    """Rollouts and updates in turn, in segments of ``checkpoint_every`` decisions.
 
-    Args:
-        policy: The trained policy.
-        streams: Makes the same streams each time, with their first observations.
-        candidates: The candidates' features, ``[M, 39]``.
-        reward: Turns preferences into weights.
-        steps: Steps to play in each stream.
+    A segment begins with new streams at new preferences, whose random numbers follow from the seed and the number of rollouts done. So a
+    checkpoint between segments need not hold the environment, and an interrupted training ends with the same bits as an uninterrupted one.
     """
-    earned = {trust: greedy_reward(scale_correction(policy, trust), *streams(), candidates, reward, steps) for trust in TRUST_FACTORS}
-    best = max(earned, key=earned.__getitem__)
-    return scale_correction(policy, best), {f"{trust:g}": mean for trust, mean in earned.items()}
 
+    def __init__(self, config: PPOConfig, services: Services, training: Training, env: Environment, device: torch.device) -> None:
+        self._config, self._services, self._training, self._env = config, services, training, env
+        self.rollouts = -(-config.total_timesteps // config.n_steps)
+        self._done = 0
+        self.curve: list[dict[str, float]] = []
+        streams, observations = self.streams(0)
+        request = streams.request()
+        self.categories = tuple(request.estimates.category_names)
+        self.candidates = encode_candidates(request.pool)
+        self._ppo = PPO(config, len(self.categories), self.candidates, device, services.seed)
+        inputs = PolicyInputs.of(observations, len(self.candidates), services.reward)
+        self._rollout = Rollout.empty(config.n_steps // config.n_streams, inputs)
 
-def scale_correction(policy: Mapping[str, Array32], trust: float) -> dict[str, Array32]:
-    """Return the policy with its learned correction multiplied by ``trust``."""
-    start = plug_in_bias(policy["candidate_w2"].shape[1])
-    w2, b2 = np.float32(trust) * policy["query_w2"], start + np.float32(trust) * (policy["query_b2"] - start)
-    return {**policy, "query_w2": w2, "query_b2": b2}
+    def run(self) -> dict[str, Array32]:
+        """Train to the end, with a checkpoint after each segment, and return the policy.
 
+        Raises:
+            CheckpointError: The training is to be resumed, and its checkpoint is damaged or of other options, seed, pool or categories.
+        """
+        if self._training.resume:
+            self._restore()
+        self._training.progress.start("ppo", self.rollouts * self._config.n_steps)
+        self._training.progress.advance(self.steps)
+        per_segment = max(1, self._config.checkpoint_every // self._config.n_steps)
+        while self._done < self.rollouts:
+            self._run_segment(min(per_segment, self.rollouts - self._done))
+            save_training_checkpoint(self._training.folder, self._ppo.state(), self._done, self.curve, self._made_for())
+        return {name: array.copy() for name, array in self._ppo.policy().items()}
 
-def greedy_reward(policy: Parameters, streams: RoutingStreams, observations: Array32, candidates: Array32, reward: Reward, steps: int) -> float:
-    """Return the mean scalar reward of the candidates of maximum utility."""
-    embedded = embed_candidates(policy, candidates)
-    total = 0.0
-    for _ in range(steps):
-        inputs = PolicyInputs.of(observations, len(candidates), reward)
-        utilities = utility(policy, inputs.query, inputs.weights, inputs.pair, embedded)
-        action = np.where(inputs.mask, utilities, -np.inf).argmax(axis=1)
-        observations, _, _, _, info = streams.step(action)
-        total += float((inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1).mean())
-    return total / steps
+    def _run_segment(self, rollouts: int) -> None:
+        config, rollout = self._config, self._rollout
+        streams, observations = self.streams(self._done)
+        for _ in range(rollouts):
+            started = time.perf_counter()
+            rng = self._generator(self._done, "rollout")
+            policy = policy_function(self._ppo.policy(), self.candidates, self._services.reward)
+            observations = play(policy, streams, observations, rollout, rng)
+            remaining = 1 - self._done / self.rollouts if config.learning_rate_schedule == "linear" else 1.0
+            figures = self._ppo.update(rollout, remaining, rng)
+            self._done += 1
+            mean_reward = float((rollout.inputs.weights[:-1] * rollout.reward).sum(axis=2).mean())
+            self.curve.append({"step": self.steps, "return": mean_reward, **figures})
+            speed = config.n_steps / (time.perf_counter() - started)
+            self._training.progress.advance(config.n_steps, **{"return": mean_reward, "steps_per_s": speed})
+
+    @property
+    def steps(self) -> int:
+        """Decisions made so far."""
+        return self._done * self._config.n_steps
+
+    def streams(self, rollout: int) -> tuple[RoutingStreams, Array32]:
+        """Return new training streams and their first observations, with random numbers that follow from the rollout's number."""
+        rng = self._generator(rollout, "train")
+        return self._start("train", self._training.request, self._preferences(self._config.n_streams, rng), rng)
+
+    def validation_streams(self, n: int) -> tuple[RoutingStreams, Array32]:
+        """Return n validation streams, the same ones each time, and their first observations; two streams have the same preference."""
+        rng = self._generator(self.rollouts, "validation")
+        return self._start("validation", self._training.validation_request, np.tile(self._preferences(n // 2, rng), (2, 1)), rng)
+
+    def _preferences(self, n: int, rng: np.random.Generator) -> Floats:
+        return draw_preferences(self._config.preference_sampling, Preference.parse(self._config.preference).array, n, rng)
+
+    def _start(self, split: str, request: RoutingRequest | None, preferences: Floats, rng: np.random.Generator) -> tuple[RoutingStreams, Array32]:
+        seed = int(rng.integers(2**31))
+        streams = self._env.vector(len(preferences), split, request=request, seed=seed, preferences=preferences)
+        observations, _ = streams.reset(seed=seed)
+        return streams, observations
+
+    def _generator(self, rollout: int, purpose: str) -> np.random.Generator:
+        return np.random.default_rng((self._services.seed, rollout, *purpose.encode()))
+
+    def _made_for(self) -> dict[str, Any]:
+        """Return the settings that a resumed training must share with its checkpoint, in JSON's types."""
+        pool = list(self._services.pool.names)
+        return {"options": attrs.asdict(self._config), "seed": self._services.seed, "pool": pool, "categories": list(self.categories)}
+
+    def _restore(self) -> None:
+        found = load_training_checkpoint(self._training.folder, self._made_for())
+        if found is not None:
+            self._ppo.restore(found.arrays, found.path)
+            self._done, self.curve = found.done, found.curve

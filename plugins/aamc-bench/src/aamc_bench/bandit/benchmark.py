@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import attrs
 from aamc_report.tables import Record, Table
 from matplotlib.figure import Figure
 
-from aamc_bench.bandit import table
+from aamc_bench.bandit import budget_table, table
+from aamc_bench.bandit.budgets import FILE as BUDGETS_FILE
+from aamc_bench.bandit.budgets import OWN_ROUTERS, UNPACED
 from aamc_bench.bandit.job import BEST_FIXED, FILE
+from aamc_bench.bandit.pareto_bandit import NAME as PARETO
 from aamc_bench.bandit.replay_data import KNOWLEDGE, LABELS
 from aamc_bench.bandit.scenarios import SCENARIOS
 from aamc_bench.bandit.statistics import PUBLISHED, UNIFORM, StreamResults
-from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels
-from aamc_bench.grid import JOBS
+from aamc_bench.bandit.traffic import TRAFFIC
+from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels, settings_on
+from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.training import installed, settings_of
 from aamc_sdk.cli import split_names
 from aamc_sdk.config import Choice
@@ -34,9 +39,10 @@ LEARNERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """The measured routers by their names here: the component and its options."""
 ESTIMATOR = "lexical"
+BUDGETS, NONE = budget_table.BUDGETS, "none"
 SIZES: Mapping[str, Mapping[str, Any]] = {
-    "quick": {"seeds": [0, 1, 2], "streams": 2, "steps": 800},
-    "full": {"seeds": list(range(10)), "streams": 4, "steps": 1_000_000},
+    "quick": {"seeds": [0, 1, 2], "streams": 2, "steps": 800, "budgets": [0.25], "budget_streams": 1},
+    "full": {"seeds": list(range(10)), "streams": 4, "steps": 1_000_000, "budgets": [0.05, 0.25, 0.5], "budget_streams": 4},
 }
 """The sizes of the presets; ``full`` has every row once in each stream."""
 
@@ -56,13 +62,15 @@ class BanditBenchmark(DatasetsBenchmark):
         seeds: Sequence[int] | None = None,
         streams: int | None = None,
         steps: int | None = None,
+        traffic: str | None = None,
+        budgets: Sequence[float] | None = None,
         assignments: Sequence[str] = (),
         **given: Any,
     ) -> dict[str, Any]:
         """Return the datasets, seeds, streams and scenarios, and the settings of all runs.
 
         Raises:
-            ConfigError: There is no such router, scenario or kind of estimates.
+            ConfigError: There is no such router, scenario, traffic or kind of estimates.
         """
         names = _installed() if routers is None else _known("router", split_names(routers), LEARNERS)
         measured = self.measured(datasets)
@@ -72,14 +80,15 @@ class BanditBenchmark(DatasetsBenchmark):
         settings = settings_of(components, assignments, SEVERAL_RUNS, dataset=measured[0], **given)
         assert settings.routers is not None
         choices = {name: _choice(name, settings.routers[LEARNERS[name][0]]) for name in names}
-        kinds = list(KNOWLEDGE) if estimates is None else _known("kind of estimates", split_names(estimates), KNOWLEDGE)
+        kinds = _chosen("kind of estimates", estimates, KNOWLEDGE, "--estimates")
         return {
             "datasets": measured,
             "seeds": list(seeds or size["seeds"]),
             "streams": streams or size["streams"],
             "steps": steps or size["steps"],
-            "scenarios": list(SCENARIOS) if scenarios is None else _known("scenario", split_names(scenarios), SCENARIOS),
+            "scenarios": _chosen("scenario", scenarios, SCENARIOS, "--scenarios"),
             "estimates": kinds if settings.estimator is not None else [LABELS],
+            **_budget_options(traffic, list(budgets or size["budgets"]), size["budget_streams"] if streams is None else streams),
             "settings": attrs.evolve(settings, router=choices[names[0]], routers=choices).plain(),
         }
 
@@ -87,6 +96,27 @@ class BanditBenchmark(DatasetsBenchmark):
         """Return one for each kind of estimates."""
         shared = {key: options[key] for key in ("scenarios", "streams", "steps")}
         return {knowledge: {"knowledge": knowledge, **shared} for knowledge in options["estimates"]}
+
+    def jobs(self, options: Mapping[str, Any]) -> list[GridJob]:
+        """Return the jobs of the scenarios, and one of the budgets for each dataset and seed."""
+        found = super().jobs(options)
+        if not options["traffic"]:
+            return found
+        shared = {key: options[key] for key in ("traffic", "budgets", "steps")}
+        arguments = {**shared, "knowledge": options["estimates"][0], "routers": options["paced"], "streams": options["budget_streams"]}
+        for number, dataset in enumerate(options["datasets"], start=1):
+            for seed in options["seeds"]:
+                key = job_key(number, dataset, seed, BUDGETS)
+                found.append(GridJob(key, "aamc_bench.bandit.budgets:measure", {"settings": settings_on(options, dataset, seed), **arguments}))
+        return found
+
+    def remarks(self, document: Mapping[str, Any]) -> Sequence[str]:
+        """Say whether ParetoBandit is missing."""
+        return (
+            ()
+            if not document["budgets"] or PARETO in document["paced"]
+            else ("without paretobandit, which is not installed: pip install paretobandit",)
+        )
 
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Return ``datasets``, a record for each scenario and router, and the ``curves`` of their regret."""
@@ -105,18 +135,24 @@ class BanditBenchmark(DatasetsBenchmark):
                 for position, scenario in enumerate(options["scenarios"]):
                     records += [{**place, "scenario": scenario, **record} for record in found.records(position, routers)]
                     curves += [{**place, "scenario": scenario, **curve} for curve in found.curves(position, routers)]
-        return {"datasets": about, "records": records, "curves": curves}
+        found_budgets: list[Record] = []
+        for number, dataset in enumerate(options["datasets"], start=1):
+            paced_keys = [key for seed in options["seeds"] if (key := job_key(number, dataset, seed, BUDGETS)) in results]
+            files = [read_arrays(folder / JOBS / key / BUDGETS_FILE) for key in paced_keys]
+            found_budgets += budget_table.records(options, {"dataset": names[dataset]}, files)
+        return {"datasets": about, "records": records, "curves": curves, "budgets": found_budgets, "paced": options["paced"]}
 
     def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
         """Return the table of regret."""
-        return table.tables_of(document)
+        return table.tables_of(document) | budget_table.tables_of(document)
 
     def console_tables(self, tables: Mapping[str, Table]) -> Mapping[str, Table]:
         """Return a table for each dataset and kind of estimates."""
-        return {
+        regret = {
             f"{dataset} {estimates}": attrs.evolve(part, caption=f"Cumulative regret while learning: {dataset}, estimator trained on {estimates}")
             for (dataset, estimates), part in tables["regret"].divided(2).items()
         }
+        return regret | {name: part for name, part in tables.items() if name == BUDGETS}
 
     def figures(self, document: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]]:
         """Return a figure of the curves of each dataset and kind of estimates."""
@@ -136,11 +172,23 @@ def _installed() -> list[str]:
     return names
 
 
+def _budget_options(traffic: str | None, budgets: list[float], streams: int) -> dict[str, Any]:
+    """Return what the job of the budgets needs; no traffic without ``paced``, or where none is asked for."""
+    offered = "paced" in get_plugin_manager().names("router")
+    names = [] if traffic == NONE or not offered else _chosen("traffic", traffic, TRAFFIC, "--traffic")
+    rivals = [PARETO] if find_spec("pareto_bandit") is not None else []
+    return {"traffic": names, "budgets": budgets, "budget_streams": streams, "paced": [*OWN_ROUTERS, *rivals, UNPACED]}
+
+
 def _known(kind: str, names: Sequence[str], known: Mapping[str, Any] | Sequence[str]) -> list[str]:
     for name in names:
         if name not in known:
             raise ConfigError(f"there is no {kind} {name!r}{nearest(name, list(known))} (there are: {one_of(list(known))})")
     return list(names)
+
+
+def _chosen(kind: str, names: str | None, known: Mapping[str, Any] | Sequence[str], option: str) -> list[str]:
+    return list(known) if names is None else _known(kind, split_names(names, option, ",".join(known)), known)
 
 
 def _choice(name: str, router: Choice) -> Choice:

@@ -31,6 +31,7 @@ class ReplayData:
         best: The column of the candidate with the highest mean reward in the training rows.
         training: The routers' training data: the training rows' estimates without outcomes.
         services: The routers' services.
+        known_outcomes: The training rows' outcomes, if the estimator has seen them.
     """
 
     request: RoutingRequest
@@ -39,6 +40,7 @@ class ReplayData:
     best: int
     training: Training
     services: Services
+    known_outcomes: Outcomes | None = None
 
     def reward(self, outcomes: Outcomes) -> Floats:
         """Return the reward of outcomes ``[B, M]`` at the request's preference, ``[B, M]``."""
@@ -81,6 +83,7 @@ def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progr
         best=best,
         training=Training(dataset=without_outcomes, request=trainer.request(estimator, without_outcomes)),
         services=world.services,
+        known_outcomes=train.outcomes if knowledge == OUTCOMES else None,
     )
 
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.robustness import figures, table
-from aamc_bench.robustness.noise import CLEAN, ESTIMATES, SAMPLE
+from aamc_bench.robustness.noise import CHOICES, CLEAN, ESTIMATES, SAMPLE
 from aamc_bench.robustness.shift import AWAY, HOME, categories_of, check_trained_here
 from aamc_bench.robustness.text_noise import KINDS
 from aamc_bench.samples import Sample
@@ -25,6 +25,7 @@ from aamc_bench.training import installed, settings_of, try_to_begin
 from aamc_sdk.cli import split_names
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, nearest, one_of
 from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.storage import read_arrays
 
 ROUTERS = ("ppo", "greedy", "knn", "ensemble", "supervised", "best-single", "oracle")
 """The default routers, as far as they are installed."""
@@ -115,10 +116,12 @@ class RobustnessBenchmark(Benchmark):
         place = folder / JOBS
         noise: list[Record] = []
         if CLEAN in results:
-            clean = Sample.load(place / CLEAN / SAMPLE)
+            clean, choices = Sample.load(place / CLEAN / SAMPLE), read_arrays(place / CLEAN / CHOICES)
             for kind, level in noises(options):
                 if (key := _key(kind, level)) in results:
-                    noise += table.noise_records({"noise": kind, "level": level}, clean, Sample.load(place / key / SAMPLE))
+                    noisy = Sample.load(place / key / SAMPLE)
+                    same = table.unchanged_choices(choices, read_arrays(place / key / CHOICES), clean.figures["mean_reward"].shape[1] - 1, seed=0)
+                    noise += table.noise_records({"noise": kind, "level": level}, clean, noisy, same)
         shift: list[Record] = []
         for key, found in results.items():
             if key.startswith(SHIFT) and found is not None:

@@ -8,21 +8,22 @@ from pathlib import Path
 import attrs
 import numpy as np
 from aamc_environments.noise import add_noise
-from aamc_experiments.evaluation import Comparison
+from aamc_experiments.evaluation import HEADLINE, Comparison
 from numpy.typing import NDArray
 
 from aamc_bench.robustness.text_noise import disturb
 from aamc_bench.robustness.trained_run import TrainedRun
 from aamc_bench.samples import Sample
 from aamc_sdk.interfaces import Progress
+from aamc_sdk.storage import write_arrays
 from aamc_sdk.types import Dataset, Query
 
 CLEAN, ESTIMATES = "none", "estimates"
-SAMPLE = "sample.npz"
+SAMPLE, CHOICES = "sample.npz", "choices.npz"
 
 
 def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], kind: str, level: float, episodes: int) -> None:
-    """Measure a run's routers under one kind and level of noise, and save the sample in the job's folder.
+    """Measure a run's routers under one kind and level of noise, and save the sample and the choices in the job's folder.
 
     An episode is a stream of the simulator; on a table it is as many test rows, drawn at random. Episodes have the same queries and
     random events under every noise, so that differences are paired.
@@ -47,7 +48,9 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
         request = add_noise(request, level, np.random.default_rng(seed))
     comparison = trained.play(request, progress, attrs.evolve(settings, evaluation=attrs.evolve(how, streams=episodes)))
     folder.mkdir(exist_ok=True)
-    Sample.of(_by_question(comparison, rows), world.services.reward, how, seed).save(folder / SAMPLE)
+    by_question = _by_question(comparison, rows)
+    Sample.of(by_question, world.services.reward, how, seed).save(folder / SAMPLE)
+    write_arrays(folder / CHOICES, {"chosen": by_question.chosen[:, HEADLINE], "unit": by_question.stream})
 
 
 def _rows(test: Dataset, episodes: int, steps: int, seed: int) -> NDArray[np.intp]:

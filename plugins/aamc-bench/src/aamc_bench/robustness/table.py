@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from aamc_experiments.evaluation import Resampling
 from aamc_report.formats import fixed, per_thousand, percent
 from aamc_report.tables import Column, Record, Table
 
@@ -12,6 +14,7 @@ from aamc_bench.benchmark import distinct
 from aamc_bench.robustness.noise import CLEAN
 from aamc_bench.robustness.shift import AWAY, HOME
 from aamc_bench.samples import Sample, figure
+from aamc_sdk.types import Floats
 
 METRICS = (
     Column("reward", key="mean_reward", write=fixed(3)),
@@ -19,10 +22,12 @@ METRICS = (
     Column("success", key="success_rate", write=percent),
     Column("USD / 1k", key="mean_cost_usd", write=per_thousand),
 )
+UNCHANGED = Column("same choice", key="unchanged", write=percent)
 LOST = Column("reward lost", key="lost", write=fixed(4))
 NOTE = (
     "95% intervals of the bootstrap over streams of the simulator, or over the questions of a table. "
     "reward lost: the reward without noise minus that with it, on the same queries; bold if its interval excludes zero. "
+    "same choice: the share of queries for which the router chose the same candidate as without noise, RouterArena's robustness score. "
     "A level is the standard deviation of the error of estimates, or the share of words (typos, case) or of texts (padding, prefix). "
     "Noise on estimates does not change embeddings: routers that read only these, such as knn, ridge and ensemble, lose 0 by construction."
 )
@@ -32,12 +37,28 @@ SHIFT_NOTE = (
 )
 
 
-def noise_records(names: Mapping[str, Any], clean: Sample, noisy: Sample) -> list[Record]:
-    """Return a record for each router under one noise."""
+def noise_records(names: Mapping[str, Any], clean: Sample, noisy: Sample, unchanged: Floats) -> list[Record]:
+    """Return a record for each router under one noise, with its shares of unchanged choices of :func:`unchanged_choices`."""
     return [
-        {**names, "router": router, **{metric.key: figure(noisy.figures[metric.key][r]) for metric in METRICS}, "lost": _lost(clean, noisy, r)}
+        {
+            **names,
+            "router": router,
+            **{metric.key: figure(noisy.figures[metric.key][r]) for metric in METRICS},
+            "lost": _lost(clean, noisy, r),
+            "unchanged": figure(unchanged[r]),
+        }
         for r, router in enumerate(noisy.routers.tolist())
     ]
+
+
+def unchanged_choices(clean: Mapping[str, Any], noisy: Mapping[str, Any], resamples: int, seed: int) -> Floats:
+    """Return the share of queries for which each router chose the same candidate with noise as without, and B resamples of it, ``[R, 1 + B]``.
+
+    That is the robustness score of RouterArena (arXiv 2510.00202): 1 minus the ratio of flipped choices.
+    """
+    same, unit = (clean["chosen"] == noisy["chosen"]).astype(np.float64).T, clean["unit"]
+    both = Resampling.once(unit), Resampling.bootstrap(unit, resamples, seed)
+    return np.concatenate([resampling.means(same) for resampling in both]).T
 
 
 def shift_records(names: Mapping[str, Any], home: Sample, away: Sample) -> list[Record]:
@@ -64,11 +85,13 @@ def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
     """Return the tables of losses, of noise and of shift that have rows."""
     records = document["noise"]
     by_router = [Column(router, key=router, write=LOST.write) for router in distinct(records, "router")]
+    same = [Column(router, key=router, write=UNCHANGED.write) for router in distinct(records, "router")]
     both = [Column(f"{metric.title}, {name}", key=f"{metric.key}_{name}", write=metric.write) for metric in METRICS for name in (HOME, AWAY)]
     title = "Routers on categories that they were not trained on"
     found = {
-        "lost": Table.of_records("Reward lost to noise", ("noise", "level"), by_router, _by_noise(records), NOTE),
-        "noise": Table.of_records("Routers under noise", ("noise", "level", "router"), [*METRICS, LOST], records, NOTE),
+        "lost": Table.of_records("Reward lost to noise", ("noise", "level"), by_router, _by_noise(records, LOST.key), NOTE),
+        "unchanged": Table.of_records("Choices unchanged by noise", ("noise", "level"), same, _by_noise(records, UNCHANGED.key), NOTE),
+        "noise": Table.of_records("Routers under noise", ("noise", "level", "router"), [*METRICS, LOST, UNCHANGED], records, NOTE),
         "shift": Table.of_records(title, ("held_out", "router"), [*both, LOST], document["shift"], SHIFT_NOTE),
     }
     return {name: table for name, table in found.items() if table.rows}
@@ -82,11 +105,11 @@ def console_tables(tables: Mapping[str, Table]) -> dict[str, Table]:
     return shown
 
 
-def _by_noise(records: Sequence[Record]) -> list[Record]:
-    """Return a record for each noise with each router's loss."""
+def _by_noise(records: Sequence[Record], key: str) -> list[Record]:
+    """Return a record for each noise with one figure of each router."""
     rows: dict[tuple[str, float], dict[str, Any]] = {}
     for record in records:
         if record["noise"] != CLEAN:
             names = {name: record[name] for name in ("noise", "level")}
-            rows.setdefault((record["noise"], record["level"]), dict(names))[record["router"]] = record["lost"]
+            rows.setdefault((record["noise"], record["level"]), dict(names))[record["router"]] = record[key]
     return list(rows.values())

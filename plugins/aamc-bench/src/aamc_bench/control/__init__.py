@@ -1,0 +1,1 @@
+"""PPO and the reference policies in worlds where a decision costs later queries something."""

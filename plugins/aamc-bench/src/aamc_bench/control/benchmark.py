@@ -1,0 +1,195 @@
+"""``aamc bench control``: the share of the gain from planning ahead that PPO reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aamc_environments.reference import reference_rule
+from aamc_environments.relative_values import NotConvergedError
+from aamc_environments.scenarios import SCENARIOS
+from aamc_report.formats import fixed, whole
+from aamc_report.tables import Column, Table
+
+from aamc_bench.benchmark import Benchmark, Stage
+from aamc_bench.control.policies import REWARDS_FILE, ScenarioWorld
+from aamc_bench.grid import JOBS, GridJob
+from aamc_sdk import Preference
+from aamc_sdk.cli import split_names
+from aamc_sdk.config import configure, set_option
+from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.routing import find_pool, pool_to
+from aamc_sdk.storage import plain, read_arrays
+from aamc_sdk.types import Floats
+
+GREEDY, REFERENCE = "greedy-truth", "reference"
+COLUMNS = (
+    Column("mean reward", key="reward", write=fixed(4)),
+    Column("gap closed, %", key="closed", write=fixed(1, factor=100)),
+    Column("warm-up", key="warm_up", write=whole),
+    Column("steps", key="steps", write=whole),
+)
+NOTE = (
+    "mean reward: true expected reward at the scenario's preference. gap closed: share of the way from greedy-truth (0) to reference (100). "
+    "All policies but greedy see true expectations; greedy's quality has an error of .1. The same streams for all, after a warm-up in which greedy's "
+    "rewards settle; warm-up and steps of each stream. 95% intervals over seeds (Student), or over streams if there is one seed. No gap is "
+    "closed where the interval of the gap includes 0 or less."
+)
+
+
+class ControlBenchmark(Benchmark):
+    """``aamc bench control``."""
+
+    command = "bench control"
+    _lengths: Mapping[str, Mapping[str, int]]
+
+    def options(
+        self,
+        scenarios: str | None = None,
+        pool: str | None = None,
+        assignments: Sequence[str] = (),
+        preference: str | None = None,
+        seeds: Sequence[int] | None = None,
+        steps: int | None = None,
+        preset: str | None = None,
+        sb3: bool | None = None,
+        **given: Any,
+    ) -> dict[str, Any]:
+        """Return the pool, the environment and the preference of each scenario, the seeds, and the router's options.
+
+        Raises:
+            ConfigError: There is no such scenario, or an option is wrong.
+        """
+        chosen: dict[str, Any] = {}
+        for assignment in assignments:
+            set_option(chosen, assignment)
+        if unknown := sorted(chosen.keys() - {"environment", "router"}):
+            raise ConfigError(f"--set {unknown[0]}...: only options of environment and router can be set, such as environment.load=1.5")
+        if "scenario" in chosen.get("environment", {}):
+            raise ConfigError("environment.scenario is chosen by --scenario here; leave it out of --set")
+        router = {**chosen.get("router", {}), **({} if steps is None else {"total_timesteps": steps})}
+        names = [name for name in SCENARIOS if name != "default"] if scenarios is None else _known(scenarios)
+        plugins = get_plugin_manager()
+        configure(plugins.load("router", "ppo").Config, router, preset=preset or "full", where="router")
+        found = None if pool is None else pool_to(find_pool(pool, plugins))
+        return {
+            "scenarios": {
+                name: {
+                    "pool": pool_to(SCENARIOS[name].pool) if found is None else found,
+                    "environment": {"world": SCENARIOS[name].world, **chosen.get("environment", {}), "scenario": name},
+                    "preference": preference or SCENARIOS[name].preference,
+                }
+                for name in names
+            },
+            "seeds": list(seeds or range(5)),
+            "router": router,
+            "preset": preset or "full",
+            "sb3": bool(sb3),
+        }
+
+    def checked_options(self, **given: Any) -> dict[str, Any]:
+        """Return the options after a check that each scenario can be built and has a reference policy."""
+        options = plain(self.options(**given))
+        for name, scenario in options["scenarios"].items():
+            weights = Preference.parse(scenario["preference"]).array
+            world = ScenarioWorld.of(pool_of(scenario), scenario["environment"], options["seeds"][0])
+            try:
+                reference_rule(world.streams(1, weights, 0), weights)
+            except NotConvergedError as error:
+                raise NotConvergedError(f"scenario {name}: {error}") from error
+        return dict(options)
+
+    def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
+        """Yield the one stage: a job for each scenario and seed."""
+        shared = {key: options[key] for key in ("router", "preset", "sb3")}
+        yield Stage(
+            [
+                GridJob(f"{name}-seed{seed}", "aamc_bench.control.job:measure", {**scenario, **shared, "seed": seed})
+                for name, scenario in options["scenarios"].items()
+                for seed in options["seeds"]
+            ]
+        )
+
+    def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return mean rewards and closed gaps of the scenarios that have results."""
+        found = []
+        for name in options["scenarios"]:
+            keys = [key for seed in options["seeds"] if (key := f"{name}-seed{seed}") in results]
+            if keys:
+                rewards = [read_arrays(folder / JOBS / key / REWARDS_FILE) for key in keys]
+                found.append({"name": name, **summary(rewards)})
+        return {"scenarios": found}
+
+    def document(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return the JSON document, without options and lengths of streams, which the table has."""
+        longest = sorted(results.items(), key=lambda item: item[1]["warm_up"])
+        self._lengths = {key.rpartition("-seed")[0]: result for key, result in longest}
+        return {"schema": 1, **self.content(options, results, folder)}
+
+    def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
+        """Return the table."""
+        records = [
+            {
+                "scenario": scenario["name"],
+                "policy": name,
+                "reward": {"value": mean["mean_reward"], "ci95": mean["ci95"]},
+                "closed": None if scenario["gap_closed"] is None else _cell(scenario["gap_closed"][name]),
+                **{key: {"value": self._lengths[scenario["name"]][key]} for key in ("warm_up", "steps")},
+            }
+            for scenario in document["scenarios"]
+            for name, mean in scenario["policies"].items()
+        ]
+        return {"control": Table.of_records("Control: planning ahead", ("scenario", "policy"), COLUMNS, records, NOTE)}
+
+
+def pool_of(scenario: Mapping[str, Any]) -> Any:
+    """Return a scenario's pool from the options of the benchmark."""
+    return find_pool(scenario["pool"], get_plugin_manager())
+
+
+def summary(rewards: Sequence[Mapping[str, Floats]]) -> dict[str, Any]:
+    """Return ``policies`` and ``gap_closed`` from the streams' mean rewards ``[n]`` by policy, for each seed."""
+    names = list(rewards[0])
+    policies = {}
+    for name in names:
+        mean, low, high = interval([found[name] for found in rewards])
+        policies[name] = {"mean_reward": mean, "ci95": [low, high]}
+    _, low, _ = interval([found[REFERENCE] - found[GREEDY] for found in rewards])
+    if low <= 0:  # the interval includes 0, or the reference is no better than greedy, so there is nothing to close
+        return {"policies": policies, "gap_closed": None}
+    closed = {}
+    for name in names:
+        mean, low, high = interval([_linearised(found[name] - found[GREEDY], found[REFERENCE] - found[GREEDY]) for found in rewards])
+        closed[name] = {"mean": mean, "ci95": [low, high]}
+    return {"policies": policies, "gap_closed": closed}
+
+
+def interval(values: Sequence[Floats]) -> tuple[float, float, float]:
+    """Return mean and 95% interval: Student's over seeds, or over the streams ``[n]`` of the only one."""
+    from scipy.stats import t  # type: ignore[import-untyped]  # scipy ships no types
+
+    units = np.array([value.mean() for value in values]) if len(values) > 1 else values[0]
+    error = float(t.ppf(0.975, len(units) - 1) * units.std(ddof=1) / np.sqrt(len(units)))
+    mean = float(units.mean())
+    return mean, mean - error, mean + error
+
+
+def _linearised(gain: Floats, gap: Floats) -> Floats:
+    """Return values ``[n]`` whose mean is mean(gain) / mean(gap), and whose spread gives the ratio's error (delta method)."""
+    ratio = gain.mean() / gap.mean()
+    return np.asarray(ratio + (gain - ratio * gap) / gap.mean())
+
+
+def _cell(closed: Mapping[str, Any]) -> dict[str, Any]:
+    return {"value": closed["mean"], "ci95": closed["ci95"]}
+
+
+def _known(scenarios: str) -> list[str]:
+    names = split_names(scenarios, "--scenario", "scarce-server,forecast")
+    for name in names:
+        if name not in SCENARIOS:
+            raise ConfigError(f"there is no scenario {name!r}{nearest(name, SCENARIOS)} (there are: {one_of(SCENARIOS)})")
+    return names

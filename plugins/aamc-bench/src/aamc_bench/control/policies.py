@@ -1,0 +1,100 @@
+"""One scenario and seed: the world, the measured policies, and their rewards on the same streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from aamc_environments.query_sampler import sample_queries
+from aamc_environments.queue import QueueEnvironment
+from aamc_environments.queue_options import QueueOptions
+from aamc_environments.queue_streams import QueueStreams
+from aamc_environments.reference import Rule
+from aamc_environments.world import read_world
+
+from aamc_sdk import Pool, Services
+from aamc_sdk.config import configure
+from aamc_sdk.errors import PluginError
+from aamc_sdk.routing import LinearReward
+from aamc_sdk.types import Floats
+
+REWARDS_FILE = "rewards.npz"
+QUERIES = {"train": 8000, "validation": 1000, "test": 4000}
+"""Queries of the splits."""
+ESTIMATE_ERROR = 0.1
+"""Standard deviation of the error of ``greedy``'s estimates, unless option noise of the environment is set."""
+
+
+@attrs.frozen
+class ScenarioWorld:
+    """A scenario's environment, with queries of its own distribution and the reward fitted to them."""
+
+    environment: QueueEnvironment
+    services: Services
+
+    @classmethod
+    def of(cls, pool: Pool, options: Mapping[str, Any], seed: int) -> ScenarioWorld:
+        """Build the environment.
+
+        Raises:
+            ConfigError: An option is wrong.
+            PoolError: The pool lacks candidates that the scenario needs.
+        """
+        reward = LinearReward()
+        services = Services(pool=pool, reward=reward, make=_nothing, seed=seed)
+        config = configure(QueueOptions, options, where="environment")
+        environment = QueueEnvironment(config, services)
+        world = read_world(config.world)
+        environment.prepare({name: sample_queries(world, size, 3 * seed + number) for number, (name, size) in enumerate(QUERIES.items())})
+        outcomes = environment.dataset("train").outcomes
+        assert outcomes is not None  # the simulator samples them
+        reward.fit(outcomes)
+        return cls(environment, services)
+
+    def streams(self, n: int, preference: Floats, seed: int, noise: float = 0.0) -> QueueStreams:
+        """Return n test streams of one preference; the same ones for the same seed, with estimates of this error."""
+        config = attrs.evolve(self.environment.config, noise=noise)
+        environment = QueueEnvironment(config, self.services)
+        environment.prepare({"test": self.environment.dataset("test")})
+        streams = environment.vector(n, "test", seed=seed, preferences=np.tile(preference, (n, 1)))
+        assert isinstance(streams, QueueStreams)
+        streams.reset(seed=seed)
+        return streams
+
+
+def mean_rewards(streams: QueueStreams, rule: Rule, warm_up: int, steps: int) -> Floats:
+    """Return each stream's mean true expected reward under a rule, after ``warm_up`` further steps, ``[n]``."""
+    total, rows = np.zeros(streams.num_envs), np.arange(streams.num_envs)
+    for step in range(warm_up + steps):
+        request = streams.request()
+        assert request.hindsight is not None
+        actions = np.where(request.mask, rule(streams), -np.inf).argmax(axis=1)
+        if step >= warm_up:
+            total += streams.setup.reward.scalar(request.hindsight, request.preferences)[rows, actions]
+        streams.step(actions)
+    return total / steps
+
+
+def random_rule(seed: int) -> Rule:
+    """Return uniform choices."""
+    generator = np.random.default_rng((seed, 1))
+    return lambda streams: generator.random((streams.num_envs, len(streams.visible.pool)))
+
+
+def greedy_rule(streams: QueueStreams) -> Floats:
+    """Return the expected rewards, of estimates as they are in the streams."""
+    request = streams.request()
+    return streams.setup.reward.scalar(request.expected, request.preferences)
+
+
+def greedy_truth_rule(streams: QueueStreams) -> Floats:
+    """Return the true expected rewards."""
+    request = streams.request()
+    assert request.hindsight is not None
+    return streams.setup.reward.scalar(request.hindsight, request.preferences)
+
+
+def _nothing(kind: str, name: str, options: Any) -> Any:
+    raise PluginError(f"the benchmark of control cannot make other components, such as {kind} {name!r}")

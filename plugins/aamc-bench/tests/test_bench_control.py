@@ -1,0 +1,140 @@
+"""``aamc bench control``: its document, its errors, and the scarce server as a regression test of PPO."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from aamc_bench.control import job
+from aamc_bench.control.benchmark import ControlBenchmark, interval, summary
+from aamc_bench.control.policies import ScenarioWorld, greedy_truth_rule, mean_rewards
+from aamc_environments.reference import reference_rule
+from aamc_environments.relative_values import NotConvergedError
+from aamc_environments.scenarios import SCENARIOS
+from aamc_ppo.router import PPOConfig, PPORouter
+
+from aamc_sdk import Preference, Training
+from aamc_sdk.errors import AamcError, ConfigError, OutputError
+from aamc_sdk.routing import pool_to
+from aamc_sdk.storage import write_text
+
+POLICIES = ["random", "greedy", "greedy-truth", "reference", "ppo"]
+SMALL: dict[str, Any] = {"steps": 512, "seeds": [0, 1], "assignments": ["router.n_streams=16", "router.n_steps=256", "router.validation_steps=0"]}
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "STREAMS", 16)
+    monkeypatch.setattr(job, "STEPS", 100)
+    monkeypatch.setattr(job, "MAX_BLOCKS", 2)
+
+
+@pytest.mark.usefixtures("in_process", "short")
+def test_the_document_is_the_contract_and_the_table_has_the_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ControlBenchmark().run(out=tmp_path / "there", resume=None, as_json=True, scenarios="scarce-server,default", **SMALL)
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == ["schema", "scenarios"]
+    assert [scenario["name"] for scenario in document["scenarios"]] == ["scarce-server", "default"]
+    for scenario in document["scenarios"]:
+        assert list(scenario) == ["name", "policies", "gap_closed"]
+        assert list(scenario["policies"]) == POLICIES
+        for found in scenario["policies"].values():
+            assert found["ci95"][0] <= found["mean_reward"] <= found["ci95"][1]
+    closed, none = (scenario["gap_closed"] for scenario in document["scenarios"])
+    assert none is None  # the reference is greedy there
+    assert closed is None or (closed["reference"]["mean"], closed["greedy-truth"]["mean"]) == (1.0, 0.0)
+    ControlBenchmark().run(out=None, resume=tmp_path / "there", as_json=False)  # nothing is measured again
+    assert "200" in capsys.readouterr().out.split("warm-up")[1]
+
+
+@pytest.mark.usefixtures("in_process", "short")
+def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    measured: list[int] = []
+    whole = job.measure
+
+    def measure(*args: Any, **options: Any) -> Any:
+        measured.append(options["seed"])
+        if measured == [0, 1]:
+            raise KeyboardInterrupt
+        return whole(*args, **options)
+
+    monkeypatch.setattr(job, "measure", measure)
+    with pytest.raises(AamcError, match="resume it with"):
+        ControlBenchmark().run(out=tmp_path / "there", resume=None, as_json=True, scenarios="scarce-server", **SMALL)
+    ControlBenchmark().run(out=None, resume=tmp_path / "there", as_json=True)
+    assert measured == [0, 1, 1]
+    assert len(json.loads(capsys.readouterr().out)["scenarios"]) == 1
+    with pytest.raises(OutputError, match="other options"):
+        ControlBenchmark().run(out=tmp_path / "there", resume=None, as_json=True, scenarios="forecast", **SMALL)
+
+
+def test_what_is_given_overrides_the_scenarios(tmp_path: Path) -> None:
+    write_text(tmp_path / "pool.yaml", json.dumps(pool_to(SCENARIOS["daily-budget"].pool)))
+    given = {"pool": str(tmp_path / "pool.yaml"), "preference": "0.8,0.1,0.1", "assignments": ["environment.load=2.5"]}
+    options = ControlBenchmark().options(scenarios="scarce-server", **given)
+    (scenario,) = options["scenarios"].values()
+    assert [candidate["name"] for candidate in scenario["pool"]["candidates"]] == ["SLM-Small", "LLM-Large", "LLM-XLarge"]
+    assert scenario["environment"]["load"] == 2.5
+    assert scenario["preference"] == "0.8,0.1,0.1"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scenarios": "scarce-sever"}, "did you mean 'scarce-server'"),
+        ({"assignments": ["environment.scenario=batching"], "scenarios": "scarce-server"}, "chosen by --scenario"),
+        ({"assignments": ["estimator.x=1"]}, "only options of environment and router"),
+        ({"assignments": ["router.gama=1"]}, "gama"),
+        ({"assignments": ["environment.budget_usd=0"], "scenarios": "daily-budget"}, "budget_usd must be more than"),
+    ],
+)
+def test_bad_options_are_refused_before_the_first_job(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ControlBenchmark().checked_options(**given)
+
+
+def test_an_empty_list_of_scenarios_names_its_own_option() -> None:
+    with pytest.raises(click.UsageError, match="--scenario must be names such as scarce-server,forecast"):
+        ControlBenchmark().options(scenarios=",")
+
+
+def test_a_reference_that_does_not_converge_names_its_scenario() -> None:
+    with pytest.raises(NotConvergedError, match=r"^scenario scarce-server: .* does not converge"):
+        ControlBenchmark().checked_options(scenarios="prompt-cache,scarce-server", assignments=["environment.load=50"], seeds=[3])
+
+
+def test_shares_of_the_gap_and_their_intervals_by_hand() -> None:
+    base = {"random": 0.0, "greedy": 0.4, "greedy-truth": 0.5, "reference": 0.7, "ppo": 0.68}
+    rewards = [{name: np.full(4, value) + seed for name, value in base.items()} for seed in (0.0, 0.01)]
+    found = summary(rewards)
+    assert found["gap_closed"]["ppo"]["mean"] == pytest.approx(0.9)
+    assert found["gap_closed"]["ppo"]["ci95"] == pytest.approx([0.9, 0.9])
+    assert found["policies"]["ppo"]["mean_reward"] == pytest.approx(0.685)
+    equal = [{name: np.arange(4.0) % 2 for name in base}]
+    assert summary(equal)["gap_closed"] is None
+    assert summary([{**found, "reference": found["greedy-truth"] - 0.1} for found in rewards])["gap_closed"] is None
+
+
+def test_intervals_are_over_seeds_or_over_the_streams_of_one() -> None:
+    mean, low, high = interval([np.array([0.0, 2.0]), np.array([3.0, 3.0])])
+    assert (mean, high - mean) == pytest.approx((2.0, 12.7062 * 1.0), rel=1e-4)  # Student's t with one degree of freedom
+    assert low == pytest.approx(2 * mean - high)
+    assert interval([np.array([1.0, 3.0])])[0] == 2.0
+
+
+def test_ppo_beats_greedy_on_the_scarce_server() -> None:
+    """Without a preference of its own in training: at 150,000 decisions, of the default million, most of the gap is closed."""
+    named = SCENARIOS["scarce-server"]
+    world, weights = ScenarioWorld.of(named.pool, {"scenario": "scarce-server", "world": named.world}, 0), Preference.parse(named.preference).array
+    router = PPORouter(PPOConfig(total_timesteps=150_000, validation_steps=32_768), world.services)
+    environment = world.environment
+    router.train(Training(dataset=environment.dataset("train"), validation=environment.dataset("validation"), env=environment))
+    streams = world.streams(48, weights, 7)
+    greedy = mean_rewards(world.streams(48, weights, 7), greedy_truth_rule, 200, 250)
+    reference = mean_rewards(streams, reference_rule(streams, weights), 200, 250)
+    ppo = mean_rewards(world.streams(48, weights, 7), lambda streams: router.score(streams.request()).utility, 200, 250)
+    assert (ppo - greedy).mean() > 0.5 * (reference - greedy).mean()

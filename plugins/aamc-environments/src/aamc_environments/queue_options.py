@@ -1,0 +1,61 @@
+"""The options of environment ``queue``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import attrs
+
+from aamc_environments.environment import StreamOptions
+from aamc_environments.events import Event
+from aamc_environments.scenarios import SCENARIOS
+from aamc_sdk import option
+
+
+@attrs.frozen(kw_only=True)
+class QueueOptions(StreamOptions):
+    """Options of environment ``queue``."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {"service_by_length": False}}
+
+    world: Any = option("default", "categories and skills of the candidates: default, a YAML file, or the content of one")  # noqa: RUF009  # an attrs field
+    scenario: str = option("default", "shared resource of the calls, and the defaults of load and bursts", choices=tuple(SCENARIOS))
+    load: float | None = option(
+        None,
+        "demand if the scarce candidates served every query, relative to what they can serve: utilisation of the slowest candidate, in scenario "
+        "rate-limit of the limit, in daily-budget of the budget by the most expensive candidate; none: the scenario's, default 0.6",
+        above=0.0,
+    )
+    arrival_rate: float | None = option(None, "queries per second and stream; none: from load", above=0.0)
+    burst: float | None = option(
+        None, "arrival rate within bursts as a multiple of the rate between them; 1: no bursts; none: the scenario's, default 1", at_least=1.0
+    )
+    burst_share: float = option(0.2, "share of queries within bursts", at_least=0.0, at_most=0.9)
+    burst_length: float = option(20.0, "mean number of queries in a burst", at_least=1.0)
+    warning: float | None = option(
+        None, "mean number of queries between a burst's announcement and its beginning; 0: none; none: the scenario's, default 0", at_least=0.0
+    )
+    slots: int = option(4, "scenario batching: calls that each candidate serves at a time", at_least=1)
+    tokens_per_minute: float | None = option(None, "scenario rate-limit: tokens a minute of a stream; none: from load", above=0.0)
+    budget_usd: float | None = option(None, "scenario daily-budget: USD a day of a stream; none: from load", at_least=0.0)
+    day: int = option(100, "scenario daily-budget: queries a day", at_least=1)
+    session_turns: float = option(8.0, "scenario prompt-cache: mean number of a session's turns", at_least=1.0)
+    turn_tokens: float = option(1500.0, "scenario prompt-cache: tokens that each turn adds to the prompt", at_least=0.0)
+    service_by_length: bool = option(True, "service time grows with the world's answer length, which estimators then learn")
+    events: list[Event] = option([], "changes of the pool: a list of {at, candidate, kind, ...}")  # noqa: RUF009  # an attrs field
+
+    @property
+    def present_load(self) -> float:
+        """The load, or the scenario's."""
+        return SCENARIOS[self.scenario].load if self.load is None else self.load
+
+    @property
+    def present_burst(self) -> float:
+        """The factor of bursts, or the scenario's."""
+        return SCENARIOS[self.scenario].burst if self.burst is None else self.burst
+
+    @property
+    def present_warning(self) -> float:
+        """The length of warnings, or the scenario's."""
+        return SCENARIOS[self.scenario].warning if self.warning is None else self.warning

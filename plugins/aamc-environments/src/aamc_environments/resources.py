@@ -1,0 +1,209 @@
+"""Resources that calls share over time: slots of a batch, a token limit, a day's budget, the prompt cache of a session.
+
+A resource keeps the state of n streams. Its view at a step is what it adds to the rows: waits, costs, pressure, and which candidates it forbids.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_sdk.types import Floats
+
+MAX_PRESSURE = 4.0
+"""Pressure of a budget that is used up."""
+MAX_TURNS = 32
+"""Maximum number of turns of a session."""
+
+
+class StepView(NamedTuple):
+    """The state of the pool at a step, as it changes the present rows; None for no change.
+
+    ``wait_ms``, ``added_usd``, ``pressure`` and ``allowed`` are ``[n, M]``; ``context_tokens``, those of earlier turns, are ``[n]``.
+    """
+
+    wait_ms: Floats | None = None
+    added_usd: Floats | None = None
+    pressure: Floats | None = None
+    allowed: NDArray[np.bool_] | None = None
+    context_tokens: Floats | None = None
+
+
+class StepCalls(NamedTuple):
+    """The calls of n streams at a step: candidates, whether they were allowed, service in ms, tokens, and USD, ``[n]`` each."""
+
+    actions: NDArray[np.intp]
+    allowed: NDArray[np.bool_]
+    service_ms: Floats
+    tokens: Floats
+    cost_usd: Floats
+
+
+class Resource(abc.ABC):
+    """The state of a shared resource in n streams."""
+
+    @abc.abstractmethod
+    def begin(self, streams: NDArray[np.intp]) -> None:
+        """Restart the streams of these numbers."""
+
+    @abc.abstractmethod
+    def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
+        """Let time pass until the next queries, and return the state of the pool for them.
+
+        Args:
+            gap_ms: Time since the last queries, ``[n]``.
+            rows: The queries' rows, ``[n]``.
+            uniforms: A random number each, ``[n]``.
+        """
+
+    @abc.abstractmethod
+    def serve(self, call: StepCalls) -> None:
+        """Deduct the use of the calls."""
+
+
+class Slots(Resource):
+    """Each candidate serves up to c calls at a time, first come first served (M/M/c where all answers are equally long).
+
+    Args:
+        service_ms: Mean service times, ``[M]``.
+        slots: Calls that a candidate serves at a time, c.
+    """
+
+    def __init__(self, service_ms: Floats, slots: int) -> None:
+        self._service_ms, self.slots = np.maximum(service_ms, 1e-9), slots
+
+    def begin(self, streams: NDArray[np.intp]) -> None:
+        """Empty all slots."""
+        self._work_ms = np.zeros((len(streams), len(self._service_ms), self.slots))
+
+    def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
+        """Work off; the pressure is the logarithm of 1 + the outstanding work in services a slot."""
+        self._work_ms = np.maximum(self._work_ms - np.reshape(gap_ms, (-1, 1, 1)), 0.0)
+        return StepView(wait_ms=self._work_ms.min(axis=2), pressure=np.log1p(self.outstanding / self.slots))
+
+    @property
+    def outstanding(self) -> Floats:
+        """Outstanding work in mean services, ``[n, M]``."""
+        return np.asarray(self._work_ms.sum(axis=2) / self._service_ms)
+
+    def serve(self, call: StepCalls) -> None:
+        """Give each call to its candidate's slot that is free first."""
+        streams = np.arange(len(call.actions))
+        slot = self._work_ms[streams, call.actions].argmin(axis=1)
+        self._work_ms[streams, call.actions, slot] += call.service_ms * call.allowed
+
+
+class TokenLimit(Resource):
+    """Tokens a minute that some candidates share: a token bucket that holds a minute's tokens (GCRA of ITU-T I.371).
+
+    A call without enough tokens gets status 429 with the time to retry after, and waits that long.
+
+    Args:
+        per_minute: Refill, in tokens a minute; also the bucket's size.
+        limited: The candidates that share it, ``[M]``.
+        tokens: The mean tokens of a call, ``[Q]``.
+    """
+
+    def __init__(self, per_minute: float, limited: NDArray[np.bool_], tokens: Floats) -> None:
+        self.per_minute, self.limited, self.tokens = per_minute, limited, tokens
+        self.per_ms, self._mean_tokens = per_minute / 60_000, float(tokens.mean())
+
+    def begin(self, streams: NDArray[np.intp]) -> None:
+        """Fill the buckets."""
+        self.used = np.zeros(len(streams))
+
+    def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
+        """Refill; the pressure is 1 over the square root of 1 + the calls that the bucket still holds."""
+        self.used = np.maximum(self.used - gap_ms * self.per_ms, 0.0)
+        retry_after_ms = np.maximum(self.used + self.tokens[rows] - self.per_minute, 0.0) / self.per_ms
+        calls_left = np.maximum(self.per_minute - self.used, 0.0) / self._mean_tokens
+        pressure = (1 + calls_left) ** -0.5  # the last few calls matter, not whether 50 or 60 are left
+        return StepView(wait_ms=np.outer(retry_after_ms, self.limited), pressure=np.outer(pressure, self.limited))
+
+    def serve(self, call: StepCalls) -> None:
+        """Take the tokens."""
+        self.used += call.tokens * (self.limited[call.actions] & call.allowed)
+
+
+class DailyBudget(Resource):
+    """USD for the queries of a day. Candidates that the rest of the day could not afford beside the cheapest one are forbidden.
+
+    Streams begin at different times of the day, with the budget's share spent that belongs to it.
+
+    Args:
+        budget_usd: USD a day.
+        queries: Queries a day.
+        cost_usd: The mean cost of each candidate, ``[Q, M]``.
+    """
+
+    def __init__(self, budget_usd: float, queries: int, cost_usd: Floats) -> None:
+        self.budget_usd, self.queries, self._cost_usd = budget_usd, queries, cost_usd
+        means = cost_usd.mean(axis=0)
+        self.cheapest, self.reserve_usd = int(means.argmin()), float(means.min())
+
+    def begin(self, streams: NDArray[np.intp]) -> None:
+        """Spread the streams over the day."""
+        self._elapsed = (streams * 0.6180339887498949 % 1 * self.queries).astype(int)
+        self._spent_usd = self.budget_usd * self._elapsed / self.queries
+
+    @property
+    def free_usd(self) -> Floats:
+        """Remaining USD per query of the day, less the cost of the cheapest candidate, ``[n]``."""
+        left = self.queries - self._elapsed
+        return np.asarray(np.maximum((self.budget_usd - self._spent_usd) / left - self.reserve_usd, 0.0))
+
+    def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
+        """Begin a new day where the old one is over; the pressure is the planned ``free_usd`` over the present one."""
+        over = self._elapsed == self.queries
+        self._elapsed[over], self._spent_usd[over] = 0, 0.0
+        left = self.queries - self._elapsed
+        affordable = self.budget_usd - self._spent_usd - self.reserve_usd * (left - 1)
+        allowed = self._cost_usd[rows] <= affordable[:, None]
+        allowed[:, self.cheapest] = True
+        planned = self.budget_usd / self.queries - self.reserve_usd
+        pressure = np.minimum(planned / np.maximum(self.free_usd, planned / MAX_PRESSURE), MAX_PRESSURE)
+        return StepView(pressure=np.repeat(pressure[:, None], allowed.shape[1], axis=1), allowed=allowed)
+
+    def serve(self, call: StepCalls) -> None:
+        """Spend."""
+        self._spent_usd += call.cost_usd * call.allowed
+        self._elapsed += 1
+
+
+class PromptCache(Resource):
+    """Sessions whose earlier turns are sent again with each query; the candidate that served the last turn reads them at its cached price.
+
+    Args:
+        full_usd: USD per token of prompt, ``[M]``.
+        cached_usd: USD per cached token, ``[M]``.
+        turn_tokens: Tokens that a turn adds to the context.
+        mean_turns: Mean number of a session's turns; none has more than ``MAX_TURNS``.
+    """
+
+    def __init__(self, full_usd: Floats, cached_usd: Floats, turn_tokens: float, mean_turns: float) -> None:
+        self.full_usd, self.cached_usd, self.turn_tokens = full_usd, cached_usd, turn_tokens
+        self.goes_on = 1 - 1 / mean_turns
+
+    def begin(self, streams: NDArray[np.intp]) -> None:
+        """Begin a session in each stream."""
+        self.turn = np.zeros(len(streams), dtype=int)
+        self.cached_on = np.full(len(streams), -1)
+
+    def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
+        """Go on with the session, or begin a new one."""
+        over = (uniforms >= self.goes_on) | (self.turn >= MAX_TURNS)
+        self.turn[over], self.cached_on[over] = 0, -1
+        return StepView(added_usd=self.added_usd(self.turn, self.cached_on), context_tokens=self.turn * self.turn_tokens)
+
+    def added_usd(self, turn: NDArray[np.intp], cached_on: NDArray[np.intp]) -> Floats:
+        """Return the cost of the earlier turns, ``[n, M]``."""
+        price = np.where(cached_on[:, None] == np.arange(len(self.full_usd)), self.cached_usd, self.full_usd)
+        return np.asarray((turn * self.turn_tokens)[:, None] * price)
+
+    def serve(self, call: StepCalls) -> None:
+        """Move the cache to the candidates that served."""
+        self.cached_on = np.where(call.allowed, call.actions, self.cached_on)
+        self.turn += 1

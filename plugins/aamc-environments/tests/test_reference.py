@@ -1,0 +1,108 @@
+"""Reference policies: beside exact solutions, and never below greedy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aamc_environments import relative_values
+from aamc_environments.queue_env import standalone
+from aamc_environments.queue_streams import QueueStreams
+from aamc_environments.reference import reference_rule
+from aamc_environments.relative_values import NotConvergedError, SharedResource, solve
+from aamc_environments.scenarios import SCENARIOS
+
+from aamc_sdk import Preference
+from aamc_sdk.types import Floats
+
+
+def server(use: float, per_service: float, load: float) -> SharedResource:
+    """A server of mean service 1 with arrivals of rate ``load``."""
+    return SharedResource(
+        use=np.full(8, use),
+        size=np.ones(8),
+        loss=lambda work, size: per_service * work,
+        drain=np.ones_like,
+        gaps=np.array([1 / load]),
+        transitions=np.ones((1, 1)),
+    )
+
+
+def simulated_threshold(threshold: float, use: float, per_service: float, load: float, other: float) -> float:
+    """Return the mean reward of a threshold on the backlog (Lindley's recursion)."""
+    generator = np.random.default_rng(0)
+    gaps, services = generator.exponential(1 / load, (2000, 512)), generator.exponential(1.0, (2000, 512))
+    backlog, total = np.zeros(512), 0.0
+    for step in range(2000):
+        backlog = np.maximum(backlog - gaps[step], 0.0)
+        uses = backlog < threshold
+        if step >= 500:
+            total += np.where(uses, use - per_service * backlog, other).mean()
+        backlog += services[step] * uses
+    return total / 1500
+
+
+@pytest.mark.parametrize("load", [0.7, 2.0])
+def test_the_gain_is_that_of_the_best_threshold(load):
+    use, per_service, other = 0.9, 0.05, 0.55
+    solved = solve(server(use, per_service, load), np.full(8, other), limit=14.0)
+    best = max(simulated_threshold(threshold, use, per_service, load, other) for threshold in np.arange(0.5, 7.1, 0.25))
+    assert solved.gain == pytest.approx(best, abs=0.004)
+    naor = (use - other) / per_service
+    at_naor = solved.cost_of_use(np.zeros(1, dtype=int), np.array([0.5 * naor]), np.ones(1))
+    assert at_naor > 0.02  # greedy, which uses the server up to this wait, costs later queries something
+
+
+def test_a_server_that_no_one_wants_costs_nothing_else():
+    solved = solve(server(0.5, 0.05, 1.0), np.full(8, 0.6), limit=5.0)
+    assert solved.gain == pytest.approx(0.6)
+    assert solved.price == pytest.approx(np.zeros(8), abs=1e-9)
+
+
+def test_an_iteration_that_does_not_end_is_an_error(monkeypatch):
+    monkeypatch.setattr(relative_values, "MAX_ITERATIONS", 1)
+    with pytest.raises(NotConvergedError, match="does not converge in 1 iterations"):
+        solve(server(0.9, 0.05, 2.0), np.full(8, 0.55), limit=14.0)
+
+
+def mean_reward(streams: QueueStreams, rule, warm_up: int, steps: int) -> Floats:
+    total, rows = np.zeros(streams.num_envs), np.arange(streams.num_envs)
+    for step in range(warm_up + steps):
+        request = streams.request()
+        actions = np.where(request.mask, rule(streams), -np.inf).argmax(axis=1)
+        if step >= warm_up:
+            total += streams.setup.reward.scalar(request.hindsight, request.preferences)[rows, actions]
+        streams.step(actions)
+    return total / steps
+
+
+def greedy(streams: QueueStreams) -> Floats:
+    request = streams.request()
+    return streams.setup.reward.scalar(request.hindsight, request.preferences)
+
+
+def played_elsewhere(environment) -> QueueStreams:
+    streams = environment.vector(1, "train")
+    streams.reset(seed=5)
+    return streams
+
+
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
+def test_the_reference_is_above_greedy_and_below_the_idle_pool(scenario):
+    named = SCENARIOS[scenario]
+    environment = standalone(pool=named.pool, queries=500, scenario=scenario, world=named.world)
+    weights = Preference.parse(named.preference).array
+
+    def played(rule_of) -> Floats:
+        streams = environment.vector(64, "train", preferences=np.tile(weights, (64, 1)))
+        assert isinstance(streams, QueueStreams)
+        streams.reset(seed=1)
+        return mean_reward(streams, rule_of(streams), 150, 100)
+
+    rule = reference_rule(played_elsewhere(environment), weights)  # computed for other streams than those that it decides for
+    reference, plain = played(lambda streams: rule), played(lambda streams: greedy)
+    gain = reference - plain
+    assert gain.mean() > (-1e-4 if scenario == "default" else 2 * gain.std() / 8)
+    streams = environment.vector(2, "train")
+    streams.reset()
+    idle = streams.setup.reward.scalar(streams.idle_outcomes, np.tile(weights, (500, 1)))  # type: ignore[attr-defined]
+    assert reference.mean() < idle.max(axis=1).mean() + 0.01

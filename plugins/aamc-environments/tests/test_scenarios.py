@@ -1,0 +1,176 @@
+"""What calls share in the scenarios of environment queue, by hand and by conservation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from aamc_environments.queue_env import QueueEnv, standalone
+from aamc_environments.queue_streams import ANNOUNCED, BURST, CALM, Arrivals, QueueStreams
+from aamc_environments.resources import DailyBudget, PromptCache, Slots, StepCalls, TokenLimit
+from aamc_environments.scenarios import SCENARIOS, TWO_MODELS
+
+from aamc_sdk import Latency, ModelSpec, Pool, Prices
+from aamc_sdk.errors import ConfigError, PoolError
+from aamc_sdk.routing import PAIR_FEATURES
+
+NO_TIME, ROW, HALF = np.zeros(1), np.zeros(1, dtype=int), np.full(1, 0.5)
+
+
+def call(action: int, service_ms: float = 0.0, tokens: float = 0.0, cost_usd: float = 0.0) -> StepCalls:
+    return StepCalls(np.array([action]), np.array([True]), *(np.array([value]) for value in (service_ms, tokens, cost_usd)))
+
+
+def streams_of(scenario: str, n: int = 64, **options: Any) -> QueueStreams:
+    named = SCENARIOS[scenario]
+    streams = standalone(pool=named.pool, queries=300, scenario=scenario, world=named.world, **options).vector(n, "train")
+    assert isinstance(streams, QueueStreams)
+    streams.reset(seed=0)
+    return streams
+
+
+def test_a_call_waits_for_the_slot_that_is_free_first():
+    slots = Slots(np.array([100.0]), slots=2)
+    slots.begin(ROW)
+    for service_ms in (50.0, 30.0, 40.0):
+        slots.serve(call(0, service_ms=service_ms))
+    view = slots.arrive(np.array([10.0]), ROW, HALF)
+    assert view.wait_ms is not None
+    assert view.wait_ms.tolist() == [[40.0]]  # slots are busy for 40 and 60 ms
+    assert slots.outstanding.tolist() == [[1.0]]
+
+
+def test_one_slot_is_the_queue_of_one_server():
+    ours, queues = streams_of("batching", slots=1, load=0.9), streams_of("scarce-server", load=0.9)
+    for _ in range(50):
+        assert ours.request().wait_ms == pytest.approx(queues.request().wait_ms, rel=1e-4, abs=1e-2)
+        for streams in (ours, queues):
+            streams.step(np.zeros(64, dtype=int))
+
+
+def test_a_call_beyond_the_token_limit_retries_when_its_tokens_are_there():
+    limit = TokenLimit(600.0, np.array([True, False]), tokens=np.array([300.0]))
+    limit.begin(ROW)
+    for _ in range(2):
+        assert limit.arrive(NO_TIME, ROW, HALF).wait_ms.tolist() == [[0.0, 0.0]]
+        limit.serve(call(0, tokens=300.0))
+    view = limit.arrive(np.array([10_000.0]), ROW, HALF)  # 10 s refill 100 tokens; 200 are missing
+    assert view.wait_ms.tolist() == [[20_000.0, 0.0]]
+    assert view.pressure == pytest.approx(np.array([[1 / (1 + 100 / 300) ** 0.5, 0.0]]))
+    limit.serve(call(1, tokens=300.0))
+    assert limit.used.tolist() == [500.0]  # the other candidate takes none
+
+
+def test_a_day_costs_no_more_than_its_budget_and_a_call():
+    streams = streams_of("daily-budget", day=20)
+    budget = streams.resource
+    assert isinstance(budget, DailyBudget)
+    expensive = int(streams.idle_outcomes.cost_usd.mean(axis=0).argmax())
+    spent, days = np.zeros(64), np.zeros(64)
+    for _ in range(200):
+        actions = np.where(streams.request().mask[:, expensive], expensive, budget.cheapest)
+        _, _, _, _, info = streams.step(actions)
+        spent += info["cost_usd"]
+        days += 1 / 20
+    assert (spent / days).max() <= 1.15 * budget.budget_usd  # answers are longer than expected now and then
+    assert (spent / days).mean() >= 0.8 * budget.budget_usd  # and the money is used
+    assert streams.request().mask[:, budget.cheapest].all()
+
+
+def test_pressure_of_a_budget_is_the_planned_over_the_remaining_free_money():
+    budget = DailyBudget(10.0, 10, np.array([[0.5, 4.0]]))
+    budget.begin(ROW)
+    assert budget.arrive(NO_TIME, ROW, HALF).pressure.tolist() == [[1.0, 1.0]]
+    budget.serve(call(1, cost_usd=4.0))  # leaves 6 for 9 queries, of which 4.5 for the cheapest
+    assert budget.arrive(NO_TIME, ROW, HALF).pressure == pytest.approx(np.full((1, 2), 0.5 / (6 / 9 - 0.5)))
+    budget.serve(call(1, cost_usd=4.0))
+    assert budget.arrive(NO_TIME, ROW, HALF).allowed.tolist() == [[True, False]]
+
+
+def test_a_switch_reads_the_whole_session_at_the_full_price():
+    cache = PromptCache(np.array([1.0, 2.0]), np.array([0.25, 2.0]), turn_tokens=100.0, mean_turns=10.0)
+    cache.begin(ROW)
+    assert cache.arrive(NO_TIME, ROW, HALF).added_usd.tolist() == [[0.0, 0.0]]
+    cache.serve(call(0))
+    assert cache.arrive(NO_TIME, ROW, HALF).added_usd.tolist() == [[25.0, 200.0]]
+    cache.serve(call(1))
+    assert cache.arrive(NO_TIME, ROW, HALF).added_usd.tolist() == [[200.0, 400.0]]
+    assert cache.arrive(NO_TIME, ROW, np.ones(1)).added_usd.tolist() == [[0.0, 0.0]]  # a new session
+
+
+def test_bursts_are_announced_and_have_their_share_of_queries():
+    arrivals = Arrivals(per_second=1.0, burst=5.0, share=0.2, length=20.0, warning=5.0)
+    generator, phase, seen = np.random.default_rng(0), np.zeros(2000, dtype=int), []
+    for _ in range(600):
+        after = arrivals.next_phase(phase, generator.random(2000))
+        assert not ((phase == CALM) & (after == BURST)).any()
+        phase = after
+        seen.append(phase)
+    shares = [(np.array(seen[200:]) == number).mean() for number in (CALM, ANNOUNCED, BURST)]
+    assert shares == pytest.approx([0.75, 0.05, 0.2], abs=0.01)
+    assert arrivals.transitions.sum(axis=1).tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("scenario", ["forecast", "rate-limit", "daily-budget", "batching", "prompt-cache"])
+def test_observations_are_the_features_of_the_request(scenario):
+    from aamc_sdk.routing import encode
+
+    streams = streams_of(scenario, n=16, load=3.0)
+    generator = np.random.default_rng(0)
+    for _ in range(40):
+        streams.step(generator.integers(len(streams.visible.pool), size=16))
+    request = streams.request()
+    expected = encode(request, streams.setup.reward).flat()
+    assert streams.observation() == pytest.approx(expected, rel=1e-3, abs=2e-3)
+    pressure = expected[:, PAIR_FEATURES.index("pressure") - len(PAIR_FEATURES) * len(request.pool) :: len(PAIR_FEATURES)]
+    assert pressure.any() == (scenario != "prompt-cache")
+
+
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
+def test_a_single_stream_is_the_first_of_many(scenario):
+    named = SCENARIOS[scenario]
+    options: dict[str, Any] = {"pool": named.pool, "queries": 300, "scenario": scenario, "world": named.world, "load": 2.0}
+    env, many = QueueEnv(**options), streams_of(scenario, n=3, load=2.0)
+    observation, _ = env.reset(seed=0)
+    observations, _ = many.reset(seed=0)
+    for step in range(60):
+        assert observation == pytest.approx(observations[0], rel=1e-5, abs=1e-5)
+        observation, reward, *_ = env.step(np.int64(step % 2))
+        observations, rewards, *_ = many.step(np.full(3, step % 2))
+        assert reward == pytest.approx(rewards[0])
+
+
+def test_a_scenario_needs_candidates_to_choose_from():
+    alone = Pool([next(iter(TWO_MODELS))])
+    with pytest.raises(PoolError, match="at least two candidates"):
+        standalone(pool=alone, scenario="scarce-server", world=SCENARIOS["scarce-server"].world)
+
+
+def test_a_prompt_cache_needs_a_cached_price():
+    named = SCENARIOS["scarce-server"]
+    with pytest.raises(PoolError, match="cached input"):
+        standalone(pool=named.pool, scenario="prompt-cache", world=named.world).vector(2, "train")
+
+
+@pytest.mark.parametrize("budget", [0.0, 1e-9])
+def test_a_budget_below_the_cheapest_candidate_is_refused(budget):
+    with pytest.raises(ConfigError, match=r"budget_usd must be more than .* SLM-Small"):
+        streams_of("daily-budget", budget_usd=budget)
+
+
+def test_a_limit_below_one_call_is_refused():
+    with pytest.raises(ConfigError, match="tokens_per_minute must hold the longest call"):
+        streams_of("rate-limit", tokens_per_minute=1.0)
+
+
+def test_the_token_limit_binds_all_candidates_but_the_cheapest():
+    resource = streams_of("rate-limit").resource
+    assert isinstance(resource, TokenLimit)
+    assert resource.limited.tolist() == [False, True, True]
+
+
+def test_pools_of_one_price_have_no_free_lunch():
+    twins = Pool(ModelSpec(name, prices=Prices(1, 2, cached_input=0.5), latency=Latency(10, 100)) for name in ("strong", "weak"))
+    streams = standalone(pool=twins, scenario="prompt-cache", world=SCENARIOS["scarce-server"].world).vector(2, "train")
+    assert isinstance(streams.resource, PromptCache)  # type: ignore[attr-defined]  # the streams of environment queue

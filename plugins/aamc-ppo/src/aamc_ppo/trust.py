@@ -1,0 +1,113 @@
+"""The choice of the trust factor.
+
+A trained policy is the plug-in rule plus a learned correction. Where the plug-in rule is nearly right, the noise of training can outweigh
+the little that there was to learn. So the correction is multiplied by the trust factor that earns most on validation rows, of a few from 0
+(the plug-in rule) to 1 (the policy as trained), if the interval of its gain over the plug-in rule lies above 0. All factors meet the same
+random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+import numpy as np
+
+from aamc_ppo.ppo import Parameters, embed_candidates, plug_in_bias, utility
+from aamc_ppo.rollout import PolicyInputs, known_rewards
+from aamc_sdk.interfaces import Reward, RoutingStreams
+from aamc_sdk.routing import Array32
+from aamc_sdk.types import Floats
+
+TRUST_FACTORS = (0.0, 0.5, 1.0)
+VALIDATION_STREAMS = 256
+"""Streams that a trust factor is measured on: two for each preference."""
+NORMAL_QUANTILE = 1.96
+"""Standard errors on each side of a mean in its 95% interval."""
+
+
+@attrs.frozen(kw_only=True)
+class Trust:
+    """The choice of the trust factor.
+
+    Attributes:
+        factor: The chosen factor: 0 is the plug-in rule, 1 the policy as trained.
+        gain: Mean reward of the chosen factor minus that of the plug-in rule.
+        ci95: The 95% interval of the gain; (0, 0) for factor 0.
+        reward: The mean reward of each factor, by its text.
+    """
+
+    factor: float
+    gain: float
+    ci95: tuple[float, float]
+    reward: dict[str, float]
+
+    def __str__(self) -> str:
+        if self.factor == 0:
+            return "ppo learned nothing beyond the plug-in rule that validation streams confirm: it decides by the plug-in rule (trust factor 0)"
+        low, high = self.ci95
+        gain = f"{self.gain:.4f} (95% interval {low:.4f} to {high:.4f})"
+        return f"ppo gains {gain} over the plug-in rule on validation streams, at trust factor {self.factor:g}"
+
+
+def choose_trust(
+    policy: Mapping[str, Array32],
+    streams: Callable[[int], tuple[RoutingStreams, Array32]],
+    candidates: Array32,
+    reward: Reward,
+    steps: int,
+) -> Trust:
+    """Return the trust factor of maximum mean reward whose gain over the plug-in rule has a 95% interval above 0; else factor 0.
+
+    Args:
+        policy: The trained policy.
+        streams: Makes n streams with their first observations, the same ones each time, with the preferences of their first half repeated
+            in the second.
+        candidates: The candidates' features, ``[M, 39]``.
+        reward: Turns preferences into weights.
+        steps: Steps to play in each stream. The first half warms up: queues start empty.
+    """
+    rewards = {}
+    for factor in TRUST_FACTORS:
+        scaled = scale_correction(policy, factor)
+        rewards[factor] = greedy_rewards(scaled, *streams(VALIDATION_STREAMS), candidates, reward, steps // 2, steps)
+    means = {f"{factor:g}": float(earned.mean()) for factor, earned in rewards.items()}
+    best = Trust(factor=0.0, gain=0.0, ci95=(0.0, 0.0), reward=means)
+    for factor, earned in rewards.items():
+        gain, error = paired_gain(earned - rewards[0.0])
+        if gain > best.gain and gain > NORMAL_QUANTILE * error:
+            best = Trust(factor=factor, gain=gain, ci95=(gain - NORMAL_QUANTILE * error, gain + NORMAL_QUANTILE * error), reward=means)
+    return best
+
+
+def paired_gain(gain: Floats) -> tuple[float, float]:
+    """Return the mean gain and its standard error, from gains of streams ``[n]`` whose preferences in the first and second half are the same.
+
+    Preferences are spread evenly instead of drawn, so how gains differ between them is no error. Two streams of one preference differ by chance
+    alone: half their squared difference is an unbiased estimate of a stream's variance.
+    """
+    first, second = gain.reshape(2, -1)
+    return float(gain.mean()), float(np.sqrt(((first - second) ** 2).sum()) / len(gain))
+
+
+def scale_correction(policy: Mapping[str, Array32], trust: float) -> dict[str, Array32]:
+    """Return the policy with its learned correction multiplied by ``trust``."""
+    start = plug_in_bias(policy["candidate_w2"].shape[1])
+    w2, b2 = np.float32(trust) * policy["query_w2"], start + np.float32(trust) * (policy["query_b2"] - start)
+    return {**policy, "query_w2": w2, "query_b2": b2}
+
+
+def greedy_rewards(
+    policy: Parameters, streams: RoutingStreams, observations: Array32, candidates: Array32, reward: Reward, warm_up: int, steps: int
+) -> Floats:
+    """Return each stream's mean scalar reward ``[n]`` of the candidates of maximum utility, after ``warm_up`` of ``steps`` steps."""
+    embedded = embed_candidates(policy, candidates)
+    total = np.zeros(len(observations))
+    for t in range(steps):
+        inputs = PolicyInputs.of(observations, len(candidates), reward)
+        utilities = utility(policy, inputs.query, inputs.weights, inputs.pair, embedded)
+        action = np.where(inputs.mask, utilities, -np.inf).argmax(axis=1)
+        observations, _, _, _, info = streams.step(action)
+        if t >= warm_up:
+            total += (inputs.weights * known_rewards(info["vector_reward"], inputs.weights)).sum(axis=1)
+    return total / (steps - warm_up)
