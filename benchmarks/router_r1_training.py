@@ -1,0 +1,94 @@
+"""The synthetic proof of Router-R1: a small language model, warm-started and trained by ``aamc train``, beside the oracle of its world.
+
+    python benchmarks/router_r1_training.py --seeds 5 --out router_r1_training.json
+
+Each seed has a world, a model and a training of its own. All figures are of greedy play on new questions.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from aamc_router_r1.testbed.measures import TrainedPolicy, beside_oracle, statistics_share, unseen_model_share
+from aamc_router_r1.testbed.tiny_model import make_tiny_policy
+from aamc_router_r1.testbed.world import World
+
+from aamc_sdk.testing import run_command
+
+ALPHAS = (0.0, 0.3, 0.9)
+OPTIONS: Mapping[str, Any] = {
+    "training_alphas": list(ALPHAS),
+    "turn_tokens": 32,
+    "warm_start_batch_size": 16,
+    "warm_start_learning_rate": 3e-3,
+    "warm_start_epochs": 2,
+    "micro_batch_size": 96,
+    "batch_size": 12,
+    "group_size": 8,
+    "steps": 30,
+    "learning_rate": 4e-4,
+    "temperature": 0.7,
+    "save_every": 10,
+    "validation_questions": 36,
+}
+ROWS = 2400
+
+
+def trained(folder: Path, seed: int, rows: int, options: Mapping[str, Any]) -> Path:
+    """Train a policy by the command line, and return the folder of the training."""
+    world, model = World(seed), folder / "model"
+    make_tiny_policy(model, world, ALPHAS, seed=seed)
+    settings = {**OPTIONS, **options, "model": str(model)}
+    assignments = [part for name, value in settings.items() for part in ("--set", f"orchestrator.{name}={json.dumps(value)}")]
+    status, _, errors = run_command(
+        "train", "--orchestrator", "router-r1", "--dataset", f"router-r1-world:{seed}", "--set", f"dataset.rows={rows}",
+        *assignments, "--seed", str(seed), "--device", "cpu", "--out", str(folder / "run"), "--json",
+    )  # fmt: skip
+    if status:
+        raise SystemExit(errors)
+    return folder / "run" / "orchestrator"
+
+
+def measured(checkpoint: Path, seed: int, questions: int) -> dict[str, Any]:
+    """Return the figures of a trained policy on new questions of its world."""
+    policy, world = TrainedPolicy(checkpoint), World(seed)
+    tasks = world.tasks(questions, 1000)
+    return {
+        "by_alpha": [beside_oracle(policy, tasks, alpha) for alpha in ALPHAS],
+        "unseen_better_model": unseen_model_share(policy, world, questions // 2, 0.3),
+        "statistics_followed": statistics_share(policy, world, questions // 4, 0.3),
+    }
+
+
+@click.command()
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Number of seeds, each with a world of its own.")
+@click.option("--first-seed", type=click.IntRange(min=0), default=0, show_default=True, help="The first seed.")
+@click.option("--questions", type=click.IntRange(min=16), default=400, show_default=True, help="New questions for the figures.")
+@click.option("--out", type=click.Path(path_type=Path), help="File for the results in JSON.")
+def main(seeds: int, first_seed: int, questions: int, out: Path | None) -> None:
+    """Train and measure a policy for each seed."""
+    torch.set_num_threads(1)
+    results = []
+    for seed in range(first_seed, first_seed + seeds):
+        began = time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            run = trained(Path(folder), seed, ROWS, OPTIONS)
+            took = time.process_time() - began
+            before = measured(Path(folder) / "run" / "orchestrator" / "start", seed, questions) if (run / "start").is_dir() else None
+            results.append({"seed": seed, "cpu_seconds": took, **measured(run / "last", seed, questions), "warm_start": before})
+        click.echo(json.dumps(results[-1]), err=True)
+        if out is not None:
+            out.write_text(json.dumps({"schema": 1, "rows": ROWS, "options": OPTIONS, "results": results}, indent=1) + "\n", encoding="utf-8")
+    if out is None:
+        click.echo(json.dumps({"schema": 1, "results": results}))
+
+
+if __name__ == "__main__":
+    main()

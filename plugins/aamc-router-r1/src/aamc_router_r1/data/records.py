@@ -1,0 +1,178 @@
+"""Records in the training format of Router-R1: a question, its models, the best of them, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number, json_lines, parse_json, require, text
+from aamc_datasets.recognition import existing
+
+from aamc_router_r1.data.tasks import Consultation, RoutingDataset, RoutingTask, as_dataset
+from aamc_router_r1.protocol import ModelCard
+from aamc_sdk import DatasetFormat
+from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.types import Latency, ModelSpec, Prices
+
+KEYS = ("query", "query_type", "candidate_models", "ground_truth", "optimal_model", "reasoning", "steps", "conclusion")
+MODEL_KEYS = ("name", "cost", "latency", "description", "abilities", "quality")
+STEP_KEYS = ("thinking", "model", "query", "reply")
+SIMULATOR = "aamc_router_r1.training.replies:SimulatedReplies"
+CONCLUDED = "The information answers the question."
+
+
+def parse_record(row: Any) -> RoutingTask:
+    """Return the task of a record.
+
+    ``query``, ``candidate_models`` and ``ground_truth`` (a text, or a list of accepted answers) are needed. With ``optimal_model`` the record
+    is a demonstration too: think the ``reasoning``, ask that model the query, and answer what it replies. ``steps`` demonstrates several
+    consultations instead, each with ``thinking``, ``model``, ``query`` and ``reply``.
+
+    Raises:
+        DataError: A value is missing or wrong.
+    """
+    require(row, ("query", "candidate_models", "ground_truth"))
+    _refuse_unknown(row, KEYS, "a record")
+    models = row["candidate_models"]
+    if not isinstance(models, list) or not models:
+        raise DataError(f"'candidate_models' must be a list of at least one model, not {models!r:.80}")
+    specs, cards = zip(*(_model(model) for model in models), strict=True)
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
+        raise DataError(f"'candidate_models' names {next(name for name in names if names.count(name) > 1)!r} twice; give each model once")
+    golds = row["ground_truth"] if isinstance(row["ground_truth"], list) else [row["ground_truth"]]
+    if not golds or not all(isinstance(gold, str) and gold.strip() for gold in golds):
+        raise DataError(f"'ground_truth' must be a text or a list of texts that are not empty, not {row['ground_truth']!r:.80}")
+    question, steps = text(row, "query"), _steps(row, names, golds[0])
+    return RoutingTask(
+        question=question,
+        golds=golds,
+        cards=cards,
+        specs=specs,
+        kind=_optional_text(row, "query_type"),
+        consultations=steps,
+        conclusion=_optional_text(row, "conclusion") or CONCLUDED,
+        answer=golds[0] if steps else "",
+    )
+
+
+def _steps(row: Mapping[str, Any], names: list[str], gold: str) -> list[Consultation]:
+    """Return the demonstrated consultations; empty without a demonstration."""
+    best, reasoning = _optional_text(row, "optimal_model"), _optional_text(row, "reasoning")
+    steps = row.get("steps")
+    if steps is None:
+        steps = [{"thinking": reasoning or f"{best} suits this question.", "model": best, "query": row["query"], "reply": gold}] if best else []
+    if not isinstance(steps, list):
+        raise DataError(f"'steps' must be a list of consultations, not {steps!r:.80}")
+    found = []
+    for step in steps:
+        require(step, STEP_KEYS)
+        _refuse_unknown(step, STEP_KEYS, "a step")
+        found.append(Consultation(*(text(step, key) for key in STEP_KEYS)))
+    for name in [best] * bool(best) + [step.model for step in found]:
+        if name not in names:
+            raise DataError(f"{name!r} is not one of 'candidate_models'{nearest(name, names)} ({one_of(names)})")
+    return found
+
+
+def _model(row: Any) -> tuple[ModelSpec, ModelCard]:
+    """Return a model of a record: its cost is USD per million tokens, its latency seconds."""
+    require(row, ("name", "cost", "latency"))
+    _refuse_unknown(row, MODEL_KEYS, "a model")
+    name = text(row, "name")
+    for key in ("cost", "latency"):
+        if row[key] is None:
+            raise DataError(f"{key!r} of model {name!r} must be a number, not null")
+    cost = bounded_number(row["cost"], f"'cost' of model {name!r}", MAX_USD)
+    latency_ms = 1000 * bounded_number(row["latency"], f"'latency' of model {name!r}", MAX_MS / 1000)
+    abilities, quality = row.get("abilities", []), row.get("quality", {})
+    if not isinstance(abilities, list) or not all(isinstance(ability, str) for ability in abilities):
+        raise DataError(f"'abilities' of model {name!r} must be a list of texts, not {abilities!r:.80}")
+    if not isinstance(quality, Mapping):
+        raise DataError(f"'quality' of model {name!r} must map categories to numbers from 0 to 1, not {quality!r:.80}")
+    measured = {category: bounded_number(value, f"'quality' of model {name!r}", 1.0) for category, value in quality.items()}
+    prices, about = Prices(input=cost, output=cost), _optional_text(row, "description")
+    spec = ModelSpec(name=name, description=about, abilities=frozenset(abilities), prices=prices, latency=Latency(service_ms=latency_ms))
+    return spec, ModelCard(name=name, description=about, abilities=abilities, prices=prices, latency_ms=latency_ms, quality=measured)
+
+
+def _optional_text(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(key, "")
+    if not isinstance(value, str):
+        raise DataError(f"{key!r} must be a text, not {value!r:.80}")
+    return value.strip()
+
+
+def _refuse_unknown(row: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
+    for key in row:
+        if key not in known:
+            raise DataError(f"{what} has no key {key!r}{nearest(key, known)} (its keys: {one_of(known)})")
+
+
+def _numbered(file: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the records with their places: a line of JSON lines, or an element of a JSON list."""
+    if file.suffix != ".json":
+        yield from ((f"{file}, line {number}", row) for number, row in json_lines(file))
+        return
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}; give JSON in UTF-8") from error
+    rows = parse_json(content, str(file))
+    starts = _lines_of_elements(content)
+    for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
+        yield (f"{file}, line {starts[number]}" if number < len(starts) else str(file)), row
+
+
+def _lines_of_elements(content: str) -> list[int]:
+    """Return the line at which each element of a valid JSON list begins; empty if it is no list."""
+    decoder, place = json.JSONDecoder(), content.find("[") + 1
+    lines: list[int] = []
+    if not content.lstrip().startswith("["):
+        return [1]
+    while True:
+        while content[place] in " \t\r\n,":
+            place += 1
+        if content[place] == "]":
+            return lines
+        lines.append(content.count("\n", 0, place) + 1)
+        _, place = decoder.raw_decode(content, place)
+
+
+def read_records(path: str) -> list[RoutingTask]:
+    """Return the tasks of a file of records: JSON lines, or one JSON list in a file ``*.json``.
+
+    Raises:
+        DataError: The file is missing or empty, or a record is wrong; the message gives its line.
+    """
+    tasks = []
+    for where, row in _numbered(existing(path, "file of training records")):
+        try:
+            tasks.append(parse_record(row))
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
+    if not tasks:
+        raise DataError(f"{path} has no records; give at least one")
+    return tasks
+
+
+@attrs.frozen(kw_only=True)
+class RecordOptions:
+    """Training records have no options."""
+
+
+class RoutingRecords(DatasetFormat):
+    """Training records of Router-R1: ``router-r1:FILE``."""
+
+    Config: ClassVar[type] = RecordOptions
+
+    def read(self, path: str) -> RoutingDataset:
+        """Read records.
+
+        Raises:
+            DataError: The file is missing, or a record is wrong; the message gives its line.
+        """
+        return as_dataset(read_records(path), f"router-r1:{path}", SIMULATOR)

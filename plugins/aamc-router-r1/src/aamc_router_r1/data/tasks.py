@@ -1,0 +1,114 @@
+"""Questions to train on: each with its gold answers, its models, and perhaps a demonstration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_router_r1.protocol import ModelCard, Segment, cards_of, information
+from aamc_router_r1.questions import golds_of
+from aamc_sdk.types import Dataset, Labels, ModelSpec, Pool, Query
+
+
+@attrs.frozen
+class Consultation:
+    """A demonstrated turn that consults a model.
+
+    Attributes:
+        thinking: The reasoning before it.
+        model: The model's name.
+        query: The sub-question.
+        reply: The model's reply.
+    """
+
+    thinking: str
+    model: str
+    query: str
+    reply: str
+
+
+@attrs.frozen(kw_only=True)
+class RoutingTask:
+    """A question to train on.
+
+    Attributes:
+        question: The question.
+        golds: The gold answers; any of them is right.
+        cards: The models that may be consulted, as the prompt lists them.
+        specs: The same models, with the prices of their calls.
+        kind: The question's category; ``""`` if unknown.
+        consultations: The demonstrated consultations; none is a demonstration too if there is an answer.
+        conclusion: The reasoning before the demonstrated answer.
+        answer: The demonstrated answer; ``""`` without a demonstration.
+        alpha: The weight of the cost that the demonstration suits; None for any.
+        simulation: What the dataset's own simulation needs to know of this question.
+    """
+
+    question: str
+    golds: Sequence[str]
+    cards: Sequence[ModelCard]
+    specs: Sequence[ModelSpec]
+    kind: str = ""
+    consultations: Sequence[Consultation] = ()
+    conclusion: str = ""
+    answer: str = ""
+    alpha: float | None = None
+    simulation: object = None
+
+    def demonstration(self, observation_tokens: int = 600) -> list[Segment]:
+        """Return the demonstrated episode; empty without one."""
+        if not self.answer:
+            return []
+        segments = []
+        for turn in self.consultations:
+            segments.append(Segment(f"<think> {turn.thinking} </think>\n<search> {turn.model}: {turn.query} </search>", True))
+            segments.append(Segment(information(turn.reply, observation_tokens), False))
+        return [*segments, Segment(f"<think> {self.conclusion} </think>\n<answer> {self.answer} </answer>", True)]
+
+
+@attrs.frozen(eq=False)
+class RoutingDataset(Dataset):
+    """A dataset whose rows are routing tasks.
+
+    Attributes:
+        tasks: Each row's task.
+        simulator: Class of the replies of these tasks' models, ``module:Class``; ``""`` if only live or recorded models can reply.
+    """
+
+    tasks: Sequence[RoutingTask] = ()
+    simulator: str = ""
+
+    def take(self, rows: NDArray[np.intp]) -> RoutingDataset:
+        """Return some rows."""
+        taken = super().take(rows)
+        assert isinstance(taken, RoutingDataset)
+        return attrs.evolve(taken, tasks=[self.tasks[row] for row in rows])
+
+
+def as_dataset(tasks: Sequence[RoutingTask], source: str, simulator: str = "") -> RoutingDataset:
+    """Return tasks as a dataset: questions as queries, kinds as categories, first gold answers as references."""
+    labels = Labels(category=np.array([task.kind for task in tasks], dtype=np.str_))
+    queries, references = [Query(task.question) for task in tasks], [task.golds[0] for task in tasks]
+    return RoutingDataset(queries, labels=labels, references=references, source=source, tasks=tasks, simulator=simulator)
+
+
+def tasks_of(dataset: Dataset, pool: Pool, leave_out: Sequence[str] = ()) -> list[RoutingTask]:
+    """Return the tasks of a dataset; those of another format than ours consult the pool's models.
+
+    Args:
+        dataset: Tasks, or questions with references.
+        pool: The models.
+        leave_out: Names of candidates that are not consulted.
+
+    Raises:
+        DataError: The dataset has no references.
+    """
+    if isinstance(dataset, RoutingDataset):
+        return list(dataset.tasks)
+    specs = [candidate for candidate in pool if isinstance(candidate, ModelSpec) and candidate.name not in leave_out]
+    cards = cards_of(pool, leave_out=leave_out)
+    rows = zip(dataset.queries, golds_of(dataset), strict=True)
+    return [RoutingTask(question=query.text, golds=golds, cards=cards, specs=specs) for query, golds in rows]

@@ -1,0 +1,49 @@
+"""The hooks of this package; importing it loads no implementation."""
+
+from __future__ import annotations
+
+from aamc_sdk import Component, hookimpl
+
+
+@hookimpl
+def aamc_orchestrators() -> list[Component]:
+    """Offer Router-R1."""
+    return [Component("router-r1", "aamc_router_r1.orchestrator:RouterR1", "A language model consults models of the pool over several rounds.")]
+
+
+@hookimpl
+def aamc_routers() -> list[Component]:
+    """Offer Router-R1's first call as a router."""
+    return [Component("router-r1", "aamc_router_r1.single.router:RouterR1Router", "Asks a language model which candidate to call.")]
+
+
+@hookimpl
+def aamc_datasets() -> list[Component]:
+    """Offer the question-answering benchmarks of the paper, the training records, and the synthetic world."""
+    formats = "aamc_router_r1.questions.formats"
+    return [
+        Component("nq", f"{formats}:NaturalQuestions", "Natural Questions, open domain: questions with gold answers."),
+        Component("triviaqa", f"{formats}:TriviaQA", "TriviaQA: questions with gold answers."),
+        Component("popqa", f"{formats}:PopQA", "PopQA: questions with gold answers."),
+        Component("hotpotqa", f"{formats}:HotpotQA", "HotpotQA: questions of two hops with gold answers."),
+        Component("2wiki", f"{formats}:TwoWiki", "2WikiMultihopQA: questions of several hops with gold answers."),
+        Component("musique", f"{formats}:MuSiQue", "MuSiQue: questions of two to four hops with gold answers."),
+        Component("bamboogle", f"{formats}:Bamboogle", "Bamboogle: questions of two hops with gold answers."),
+        Component("router-r1", "aamc_router_r1.data.records:RoutingRecords", "Training records of Router-R1: questions, models, the best of them."),
+        Component("router-r1-world", "aamc_router_r1.testbed.world:WorldTasks", "Tasks of a synthetic world with known truth."),
+    ]
+
+
+@hookimpl
+def aamc_providers() -> list[Component]:
+    """Offer the provider of trained policies."""
+    return [Component("router-r1", "aamc_router_r1.training.provider:CheckpointProvider", "A trained policy, computed in this process.")]
+
+
+@hookimpl
+def aamc_commands() -> list[Component]:
+    """Offer the server of single decisions, and the traces of episodes."""
+    return [
+        Component("serve-router", "aamc_router_r1.single.command:serve_router", "Serve a policy to semantic routers."),
+        Component("trace", "aamc_router_r1.trace.command:trace", "Show episodes of router-r1, also as a page of HTML."),
+    ]

@@ -1,0 +1,1 @@
+"""Single decisions: the router that asks a policy which model to call, and the server that answers such questions."""

@@ -1,0 +1,214 @@
+"""Router ``router-r1``: a policy selects the model, and another router decides where it gives no usable answer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+
+from aamc_router_r1.measured_quality import measured_quality
+from aamc_router_r1.policy import policy_of
+from aamc_router_r1.single.cache import DecisionCache
+from aamc_router_r1.single.feedback_rewards import rewarded
+from aamc_router_r1.single.options import ERROR, RouterOptions
+from aamc_router_r1.single.selection import FirstCall, ModelSelection, SelectionError, Selector, server_selector
+from aamc_sdk import AsyncRouter, OnlineRouter, Preference, Requirements, Router, Services
+from aamc_sdk.errors import AamcError, ConfigError
+from aamc_sdk.interfaces import Store
+from aamc_sdk.routing import choice_probabilities
+from aamc_sdk.types import Experience, RoutingRequest, Scores
+
+NOT_CONFIGURED = "no policy is configured; set policy to a candidate of the pool, or router_r1_server_url"
+
+
+class FallbackRequires:
+    """The requirements of the fallback, beside the query's text and history; on the class, whose fallback is unknown, those alone."""
+
+    def __get__(self, router: RouterR1Router | None, owner: type[RouterR1Router]) -> Requirements:
+        fallback = None if router is None else router.fallback
+        return attrs.evolve(Requirements() if fallback is None else fallback.requires, text=True, history=True, cheap_rescoring=False)
+
+
+class RouterR1Router(AsyncRouter, OnlineRouter):
+    """Selects the model that a policy consults first. The propensity is unknown, since the policy writes text.
+
+    Where it gives no usable answer in time, the fallback decides, and the decision's notes say so. The fallback learns from the log
+    as it would on its own.
+
+    Args:
+        config: The options.
+        services: Have the pool and the client for models.
+
+    Raises:
+        ConfigError: The options name no usable policy or fallback.
+    """
+
+    Config = RouterOptions
+    config: RouterOptions
+    requires = FallbackRequires()
+    uses_preference: ClassVar[bool] = False
+    snapshots: ClassVar[bool] = True
+
+    def __init__(self, config: RouterOptions, services: Services) -> None:
+        super().__init__(config, services)
+        self.fallback: Router | None = None
+        if config.llm_routing_fallback != ERROR:
+            self.fallback = _fallback(config, services)
+        self._selector = self._make_selector()
+        decides = self.fallback is not None and self._selector is None
+        self.uses_preference = config.show_preference or (decides and self.fallback.uses_preference)  # type: ignore[misc, union-attr]  # an option's
+        self._cache = DecisionCache[ModelSelection](config.cache_size, config.cache_seconds)
+
+    def _make_selector(self) -> Selector | None:
+        config, services = self.config, self.services
+        if not config.enable_llm_routing:
+            return None
+        if config.router_r1_server_url:
+            return server_selector(config, services)
+        if not (config.policy or config.router_model_path):
+            return None
+        if services.models is None:
+            raise ConfigError("router-r1 calls a model, and there is no client for models; give the policy an endpoint in a pool file")
+        quality = measured_quality(config.quality_from, config.quality)
+        return FirstCall(config, policy_of(config, services.pool, None), services.models, quality)
+
+    @property
+    def samples(self) -> bool:
+        """Whether the fallback's decisions are drawn from its probabilities."""
+        return self.fallback is not None and self.fallback.samples
+
+    async def ascore(self, request: RoutingRequest) -> Scores:
+        """Ask the policy for each row, side by side; the rows without a usable answer get the fallback's scores."""
+        began = time.monotonic()
+        asked = await asyncio.gather(*(self._ask(request, row) for row in range(len(request))))
+        spent_ms = 1000 * (time.monotonic() - began)
+        failed = np.array([row for row, found in enumerate(asked) if isinstance(found, str)], dtype=np.intp)
+        if len(failed) and self.fallback is None:
+            reason = str(asked[int(failed[0])])
+            raise SelectionError(f"{reason}, and llm_routing_fallback is error", reason)
+        others = await self._by_fallback(request.take(failed)) if len(failed) else None
+        return self._combined(request, asked, failed, others, spent_ms)
+
+    async def _by_fallback(self, request: RoutingRequest) -> Scores:
+        assert self.fallback is not None
+        return await self.fallback.ascore(request) if isinstance(self.fallback, AsyncRouter) else self.fallback.score(request)
+
+    def _combined(
+        self, request: RoutingRequest, asked: Sequence[ModelSelection | str], failed: Any, others: Scores | None, spent_ms: float
+    ) -> Scores:
+        utility = np.zeros(request.mask.shape)
+        probabilities = np.zeros(request.mask.shape)
+        notes: list[dict[str, Any]] = [{} for _ in asked]
+        for row, found in enumerate(asked):
+            if isinstance(found, ModelSelection):
+                chosen = request.pool.index(found.candidate)
+                utility[row, chosen] = probabilities[row, chosen] = 1.0
+                notes[row] = {"llm_routing": "selected", **({"thinking": found.thinking} if self.config.note_thinking else {})}
+            else:
+                notes[row] = {"llm_routing": "fallback", "fallback": self.config.llm_routing_fallback, "reason": found}
+        known = False
+        if others is not None:
+            utility[failed] = others.utility
+            probabilities[failed] = choice_probabilities(others, request.take(failed), self.samples)
+            known = len(failed) == len(asked) and others.propensity_known
+            for row, own in zip(failed.tolist(), others.notes, strict=False):
+                notes[row] = {**own, **notes[row]}
+        spent = [0.0 if isinstance(found, str) or math.isnan(found.cost_usd) else found.cost_usd for found in asked]
+        return Scores(utility, probabilities, known, np.array(spent), spent_ms, notes=notes)
+
+    async def _ask(self, request: RoutingRequest, row: int) -> ModelSelection | str:
+        """Return the selection of one row, or why there is none."""
+        if self._selector is None:
+            return "LLM routing is not enabled" if not self.config.enable_llm_routing else NOT_CONFIGURED
+        query = request.queries[row]
+        if not query.text.strip():
+            return "the query has no text"
+        preference = Preference(*request.preferences[row].tolist()) if self.config.show_preference else None
+        key = (query.text, query.turns, request.pool.names, preference)
+        if (known := self._cache.get(key)) is not None:
+            return self._allowed(attrs.evolve(known, cost_usd=0.0), request, row)
+        try:
+            found = await asyncio.wait_for(self._selector.select(query, request.pool, preference), self.config.timeout_seconds)
+        except asyncio.TimeoutError:  # another class until Python 3.11
+            return f"no answer within {self.config.timeout_seconds:g} s"
+        except SelectionError as error:
+            return error.reason
+        except AamcError as error:
+            return str(error)
+        self._cache.put(key, found)
+        return self._allowed(found, request, row)
+
+    def _allowed(self, found: ModelSelection, request: RoutingRequest, row: int) -> ModelSelection | str:
+        if found.candidate not in request.pool.names:
+            return f"the policy answered itself, and {found.candidate!r} is not a candidate"
+        if not request.mask[row, request.pool.index(found.candidate)]:
+            return f"the policy selected {found.candidate!r}, which is not allowed: {request.reasons(row, request.pool.index(found.candidate))}"
+        return found
+
+    # The fallback learns
+
+    @property
+    def _online(self) -> OnlineRouter | None:
+        return self.fallback if isinstance(self.fallback, OnlineRouter) else None
+
+    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+        """Prepare the fallback to serve."""
+        if self._online is not None:
+            self._online.attach(log, user_id)
+
+    def prepare_replay(self, log: Store) -> None:
+        """Prepare the fallback to replay the log."""
+        if self._online is not None:
+            self._online.prepare_replay(log)
+
+    def origin(self) -> bytes | None:
+        """Return the identifier of the fallback's initial state."""
+        return None if self._online is None else self._online.origin()
+
+    def learn(self, experience: Experience) -> None:
+        """Let the fallback learn from all decisions."""
+        if self._online is not None:
+            config = self.config
+            if config.use_router_r1_rewards:
+                experience = rewarded(experience, self.services.pool, config.cost_reward_alpha, config.format_reward_penalty)
+            self._online.learn(experience)
+
+    def train(self, training: Any) -> Mapping[str, Any]:
+        """Train the fallback."""
+        return {} if self.fallback is None else self.fallback.train(training)
+
+    def save(self, folder: Path) -> None:
+        """Write the fallback's state."""
+        if self.fallback is not None:
+            self.fallback.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read the fallback's state."""
+        if self.fallback is not None:
+            self.fallback.load(folder)
+
+    def close(self) -> None:
+        """Close the fallback."""
+        if self.fallback is not None:
+            self.fallback.close()
+
+
+def _fallback(config: RouterOptions, services: Services) -> Router:
+    """Return the fallback.
+
+    Raises:
+        ConfigError: It is this router itself, or one that must know outcomes in advance.
+    """
+    name = config.llm_routing_fallback
+    if name == "router-r1":
+        raise ConfigError("router-r1 cannot be its own fallback; choose another router as llm_routing_fallback, such as thompson, or error")
+    fallback: Router = services.make("router", name, config.fallback_options)
+    if fallback.privileged:
+        raise ConfigError(f"router {name!r} must know outcomes in advance, so it is for evaluation only; choose another llm_routing_fallback")
+    return fallback

@@ -1,0 +1,214 @@
+"""Asking a policy which model to call: by the first turn of an episode, or by a server's ``POST /route``."""
+
+from __future__ import annotations
+
+import abc
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from aamc_router_r1.config import PolicyOptions
+from aamc_router_r1.episode.calls import clean, request_options
+from aamc_router_r1.protocol import Codec, ModelNames, cards_of, codec_of, cut_turn, parse_turn, render_prompt
+from aamc_router_r1.single.options import CHAT, ServerOptions
+from aamc_sdk import Preference, Query
+from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
+from aamc_sdk.interfaces import Completion, ModelCaller, Services, WireProvider, WireRequest
+from aamc_sdk.types import Candidate, ModelSpec, Pool
+
+
+class SelectionError(AamcError):
+    """Raised when a policy gives no usable selection; the fallback then decides.
+
+    Attributes:
+        reason: The reason without the policy's text, which may quote the request; decisions note it.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@attrs.frozen
+class ModelSelection:
+    """The policy's choice.
+
+    Attributes:
+        candidate: The selected candidate.
+        thinking: The policy's reasons.
+        cost_usd: Cost of the call in USD; NaN if unknown.
+        text: The policy's whole answer.
+    """
+
+    candidate: str
+    thinking: str = ""
+    cost_usd: float = math.nan
+    text: str = ""
+
+
+class Selector(abc.ABC):
+    """Asks a policy."""
+
+    @abc.abstractmethod
+    async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
+        """Return the model that the policy selects for a query.
+
+        Args:
+            query: The query.
+            pool: The candidates.
+            preference: The preference that the policy sees; None to leave it out.
+
+        Raises:
+            AamcError: The policy did not answer, or gave no usable answer.
+        """
+
+
+class FirstCall(Selector):
+    """Asks a policy for the first turn of an episode, and selects the model that it consults, or itself if it answers.
+
+    Args:
+        options: The prompt's options.
+        policy: The candidate to ask.
+        client: The client for models.
+        quality: Measured quality by candidate and category, for the prompt.
+    """
+
+    def __init__(
+        self, options: PolicyOptions, policy: Candidate, client: ModelCaller, quality: Mapping[str, Mapping[str, float]] | None = None
+    ) -> None:
+        self._options, self._policy, self._client, self._quality = options, policy, client, quality or {}
+
+    async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
+        """Return the model of the policy's first call."""
+        options = self._options
+        others = [candidate.name for candidate in pool if options.consult_policy or candidate.name != self._policy.name]
+        names = ModelNames(others, {alias: name for alias, name in options.aliases.items() if name in others})
+        codec = codec_of(options.codec, names, options.continues)
+        prompt = render_prompt(
+            query.text.strip(),
+            [card for card in cards_of(pool, self._quality) if card.name in others],
+            codec=options.codec,
+            rounds=options.rounds,
+            preference=preference,
+            context=options.context,
+            history=query.turns if options.show_history else (),
+        )
+        more = {**codec.options(1, True), **options.parameters}
+        asked = request_options(self._policy, options.turn_tokens, more)
+        completion = await self._client.complete(self._policy, codec.messages(prompt, ()), **asked)
+        return selection_of(completion, codec, names, self._policy.name)
+
+
+class RouteServer(Selector):
+    """Asks a server by ``POST /route``.
+
+    Args:
+        options: The server's address and limits.
+        aliases: Further names of candidates.
+        provider: Calls the server, with retries and a circuit breaker.
+    """
+
+    def __init__(self, options: ServerOptions, aliases: Mapping[str, str], provider: WireProvider) -> None:
+        self._aliases, self._provider = aliases, provider
+        self._server = ModelSpec(options.server_model)
+
+    async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
+        """Return the ``selected_model`` of the server's answer."""
+        body: dict[str, Any] = {"query": query.text, "candidates": [described(candidate) for candidate in pool]}
+        if query.turns:
+            body["history"] = [{"role": turn.role, "content": turn.content} for turn in query.turns]
+        if preference is not None:
+            body["preference"] = {"quality": preference.quality, "cost": preference.cost, "latency": preference.latency}
+        reply = await self._provider.send(self._server, WireRequest(api="/route", body=body))
+        try:
+            answer = json.loads(reply.body)
+        except ValueError as error:
+            raise SelectionError(f"the server's answer is no JSON: {reply.body[:80]!r}", "the server's answer is no JSON") from error
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("selected_model"), str) or not answer["selected_model"].strip():
+            raise SelectionError(
+                f"the server's answer must have a selected_model, not {clean(str(answer)):.200}", "the server's answer has no selected_model"
+            )
+        cost = answer.get("cost_usd")
+        return ModelSelection(
+            _known(answer["selected_model"].strip(), pool.names, self._aliases),
+            clean(str(answer.get("thinking") or "")),
+            float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < math.inf else math.nan,
+            clean(str(answer.get("full_response") or "")),
+        )
+
+
+def described(candidate: Candidate) -> dict[str, Any]:
+    """Return a candidate in the body of a request to a server: name, description, abilities, prices and latency."""
+    document: dict[str, Any] = {"name": candidate.name, "description": candidate.description, "abilities": sorted(candidate.abilities)}
+    if isinstance(candidate, ModelSpec) and candidate.prices is not None:
+        document["prices"] = {"input": candidate.prices.input, "output": candidate.prices.output}
+    if isinstance(candidate, ModelSpec) and candidate.latency is not None:
+        document["latency_ms"] = candidate.latency.total_ms
+    return document
+
+
+def selection_of(completion: Completion, codec: Codec, names: ModelNames, policy: str) -> ModelSelection:
+    """Return the selection in the first turn of a policy: the model of its first call, or the policy itself if it answers.
+
+    Raises:
+        SelectionError: The turn breaks the protocol.
+    """
+    turn = parse_turn(cut_turn(clean(codec.text(completion))), names)
+    if turn.blocked is not None:
+        raise SelectionError(f"the policy {policy!r}: {turn.blocked}", f"the policy broke the protocol: {turn.blocked.kind}")
+    candidate = turn.calls[0].model if turn.calls else policy
+    return ModelSelection(candidate, turn.thinking, completion.cost_usd, turn.text)
+
+
+def _known(name: str, names: Sequence[str], aliases: Mapping[str, str]) -> str:
+    found = aliases.get(name, name)
+    if found not in names:
+        message = f"the server selected {clean(name)!r:.200}, which is not a candidate{nearest(name, names)} ({one_of(names)})"
+        raise SelectionError(message, "the server selected a model that is not a candidate")
+    return found
+
+
+def server_selector(options: Any, services: Services) -> Selector:
+    """Return the selector of the server that options name.
+
+    Args:
+        options: The options of the router.
+        services: Make the provider that calls the server.
+
+    Raises:
+        ConfigError: The address is none.
+    """
+    url = options.router_r1_server_url.rstrip("/")
+    if options.server_api == CHAT and not url.endswith("/v1"):
+        url += "/v1"
+    provider = services.make(
+        "provider",
+        "openai",
+        {
+            "base_url": url,
+            "timeout_seconds": options.timeout_seconds,
+            "retries": options.retries,
+            "breaker_failures": options.breaker_failures,
+            "breaker_rest_s": options.breaker_rest_seconds,
+            "max_pause_s": min(8.0, options.timeout_seconds),
+        },
+    )
+    if not isinstance(provider, WireProvider):
+        raise ConfigError("router_r1_server_url needs the provider openai of aamc-models; install that package")
+    if options.server_api == CHAT:
+        return FirstCall(options, ModelSpec(options.server_model), _OneProvider(provider))
+    return RouteServer(options, options.aliases, provider)
+
+
+class _OneProvider:
+    """A client for the model of one server."""
+
+    def __init__(self, provider: WireProvider) -> None:
+        self._provider = provider
+
+    async def complete(self, candidate: Candidate, messages: Sequence[Any], *, decision_id: str | None = None, **options: Any) -> Completion:
+        """Return the server's answer."""
+        return await self._provider.complete(candidate, messages, **options)

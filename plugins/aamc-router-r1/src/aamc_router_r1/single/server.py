@@ -1,0 +1,153 @@
+"""The server of single decisions: ``POST /route``, ``POST /v1/chat/completions`` and ``GET /health``."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from aamc_router_r1.config import PolicyOptions
+from aamc_router_r1.single.selection import FirstCall, SelectionError
+from aamc_sdk import Preference, Query
+from aamc_sdk.errors import AamcError, DataError
+from aamc_sdk.interfaces import ModelCaller
+from aamc_sdk.routing import pool_from
+from aamc_sdk.types import Candidate, Pool, Turn, new_ids
+
+PARAMETERS = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "tools", "tool_choice")
+"""Parameters of a chat completion that reach the policy."""
+
+
+class DecisionServer:
+    """Asks a policy which model to call, and serves the answer over HTTP.
+
+    Args:
+        options: The prompt's options.
+        policy: The candidate that acts as the policy.
+        pool: The candidates of requests that name none.
+        client: The client for models.
+        quality: Measured quality for the prompt.
+    """
+
+    def __init__(
+        self, options: PolicyOptions, policy: Candidate, pool: Pool, client: ModelCaller, quality: Mapping[str, Mapping[str, float]] | None = None
+    ) -> None:
+        self._policy, self._client = policy, client
+        self._pool = Pool(candidate for candidate in pool if options.consult_policy or candidate.name != policy.name)
+        self._selector = FirstCall(options, policy, client, quality)
+
+    def app(self) -> Starlette:
+        """Return the ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/health", self.health, methods=["GET"]),
+                Route("/route", self.route, methods=["POST"]),
+                Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            ]
+        )
+
+    async def health(self, request: Request) -> JSONResponse:
+        """Answer that the server works, with the policy's name."""
+        return JSONResponse({"status": "healthy", "policy": self._policy.name, "models": list(self._pool.names)})
+
+    async def route(self, request: Request) -> JSONResponse:
+        """Answer with ``selected_model``, ``thinking``, ``full_response`` and ``cost_usd``."""
+        try:
+            body = await _json(request)
+            query, pool, preference = _query(body), self._candidates(body.get("candidates")), _preference(body.get("preference"))
+        except AamcError as error:
+            return _error(str(error), 400)
+        try:
+            found = await self._selector.select(query, pool, preference)
+        except SelectionError as error:
+            return _error(str(error), 422)
+        except AamcError as error:
+            return _error(str(error), 502)
+        cost = None if math.isnan(found.cost_usd) else found.cost_usd
+        return JSONResponse({"selected_model": found.candidate, "thinking": found.thinking, "full_response": found.text, "cost_usd": cost})
+
+    async def chat(self, request: Request) -> JSONResponse:
+        """Answer a chat completion by the policy."""
+        try:
+            body = await _json(request)
+            options = {name: body[name] for name in PARAMETERS if name in body}
+            answer = await self._client.complete(self._policy, _messages(body), **options)
+        except DataError as error:
+            return _error(str(error), 400)
+        except AamcError as error:
+            return _error(str(error), 502)
+        prompt, output = answer.usage.prompt_tokens or 0, answer.usage.output_tokens or 0
+        usage = {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
+        choice = {"index": 0, "message": dict(answer.message), "finish_reason": answer.finish_reason}
+        about = {"id": new_ids(1)[0], "object": "chat.completion", "created": int(time.time()), "model": self._policy.name}
+        return JSONResponse({**about, "choices": [choice], "usage": usage})
+
+    def _candidates(self, given: Any) -> Pool:
+        if given is None:
+            return self._pool
+        if not isinstance(given, list) or not given:
+            raise DataError(f"candidates must be a list of at least one model, not {given!r:.80}")
+        listed = [{"name": entry} if isinstance(entry, str) else entry for entry in given]
+        known = {candidate.name: candidate for candidate in self._pool}
+        return Pool(known.get(_name(entry)) or _described(entry) for entry in listed)
+
+
+def _name(entry: Any) -> str:
+    name = entry.get("name") if isinstance(entry, Mapping) else None
+    if not isinstance(name, str) or not name:
+        raise DataError(f"a candidate must have a name, not {entry!r:.80}")
+    return name
+
+
+def _described(entry: Mapping[str, Any]) -> Candidate:
+    """Return the candidate that a request describes. An endpoint is ignored, so that a request cannot name an address to call."""
+    keys = {key: entry[key] for key in ("name", "description", "abilities", "prices") if entry.get(key) is not None}
+    latency = entry.get("latency_ms")
+    if isinstance(latency, int | float) and not isinstance(latency, bool):
+        keys["latency"] = {"service_ms": latency}
+    return pool_from({"candidates": [keys]}, "the request").candidates[0]
+
+
+async def _json(request: Request) -> Mapping[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError as error:
+        raise DataError(f"the body is no JSON: {error}") from error
+    if not isinstance(body, Mapping):
+        raise DataError(f"the body must be a JSON object, not {body!r:.80}")
+    return body
+
+
+def _messages(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages or not all(isinstance(message, Mapping) for message in messages):
+        raise DataError(f"messages must be a list of at least one message, not {messages!r:.80}")
+    return messages
+
+
+def _query(body: Mapping[str, Any]) -> Query:
+    text = body.get("query")
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"query must be a text that is not empty, not {text!r:.80}")
+    history = body.get("history") or []
+    if not isinstance(history, list) or not all(isinstance(turn, Mapping) for turn in history):
+        raise DataError("history must be a list of messages with role and content")
+    return Query(text, turns=[Turn(str(turn.get("role")), str(turn.get("content"))) for turn in history])
+
+
+def _preference(given: Any) -> Preference | None:
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise DataError(f"preference must be an object with quality, cost and latency, not {given!r:.80}")
+    return Preference(*(given.get(name, 0.0) for name in ("quality", "cost", "latency")))
+
+
+def _error(message: str, status: int) -> JSONResponse:
+    return JSONResponse({"error": {"message": message}}, status_code=status)

@@ -1,0 +1,105 @@
+"""Measurements of a trained policy in a world: against the oracle, by weight of the cost, with an unseen model, and with other statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.episode import DialogueLimits
+from aamc_router_r1.reward import CostNormalizer
+from aamc_router_r1.testbed.oracle import oracle
+from aamc_router_r1.testbed.world import DOMAINS, GOOD, LEVELS, UNSEEN_NAMES, Truth, World, WorldReplies
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
+from aamc_router_r1.training.stages import STATE, load_model, play_all
+from aamc_sdk.storage import read_json
+
+
+class TrainedPolicy:
+    """A checkpoint that plays a world's tasks greedily.
+
+    Args:
+        folder: The checkpoint.
+        turn_tokens: Maximum tokens of a turn.
+    """
+
+    def __init__(self, folder: Path, turn_tokens: int = 32) -> None:
+        self.model, tokenizer = load_model(str(folder), "cpu")
+        self.normalizer = CostNormalizer.from_state(read_json(folder / STATE)["normalizer"])
+        self.player = BatchPlayer(
+            tokenizer=tokenizer, replies=WorldReplies(), limits=DialogueLimits(turn_tokens=turn_tokens), temperature=0.0, states_alpha=True
+        )
+
+    def play(self, tasks: Sequence[RoutingTask], alpha: float) -> list[PlayedEpisode]:
+        """Return the policy's episodes."""
+        episodes = [self.player.begin(task, alpha) for task in tasks]
+        play_all(self.player, self.model, episodes, 128)
+        return episodes
+
+
+def beside_oracle(policy: TrainedPolicy, tasks: Sequence[RoutingTask], alpha: float) -> dict[str, Any]:
+    """Return exact match, cost in USD and malformed share of the policy, and the oracle's, on the same tasks."""
+    from aamc_router_r1.training.scoring import figures
+
+    episodes = policy.play(tasks, alpha)
+    found = {key: value for key, value in _unscored(figures, episodes).items() if key in ("exact_match", "cost_usd", "consultations", "malformed")}
+    best = oracle(tasks, alpha, policy.normalizer)
+    return {"alpha": alpha, "questions": len(tasks), **found, "oracle_exact_match": best.exact_match, "oracle_cost_usd": best.cost_usd}
+
+
+def _unscored(figures: Any, episodes: Sequence[PlayedEpisode]) -> dict[str, Any]:
+    from aamc_router_r1.reward import RewardParts
+
+    for episode in episodes:
+        episode.reward = RewardParts(0.0, 0.0, 0.0, 0.0)
+    return dict(figures(episodes))
+
+
+def unseen_model_share(policy: TrainedPolicy, world: World, n: int, alpha: float, seed: int = 11) -> float:
+    """Return how often the first call goes to a new model that is better than the known specialist of its domain, and has an unseen name.
+
+    The names of all other models are drawn anew, so only the description tells that it is better.
+    """
+    rng, changed = np.random.default_rng((world.seed, seed)), []
+    for task in world.tasks(n, seed):
+        truth = task.simulation
+        assert isinstance(truth, Truth)
+        domain = truth.hops[0]
+        old, new = truth.best[domain], str(rng.choice(np.array(UNSEEN_NAMES)))
+        known = {name: dict(levels) for name, levels in truth.quality.items()}
+        for name, levels in known.items():
+            if name != truth.generalist and DOMAINS[domain] in levels:
+                levels[DOMAINS[domain]] = min(levels[DOMAINS[domain]], LEVELS[GOOD])
+        rest = [name for name in known if name == old or DOMAINS[domain] not in known[name] or name == truth.generalist]
+        quality = {**{name: known[name] for name in rest}, new: {DOMAINS[domain]: LEVELS[-1]}}
+        order = [str(name) for name in rng.permutation(list(quality))]
+        changed.append((new, world.described(attrs.evolve(truth, quality=quality, best={**truth.best, domain: new}), order, rng)))
+    episodes = policy.play([task for _, task in changed], alpha)
+    return float(np.mean([episode.consulted[:1] == [new] for (new, _), episode in zip(changed, episodes, strict=True)]))
+
+
+def statistics_share(policy: TrainedPolicy, world: World, n: int, alpha: float, seed: int = 12) -> float:
+    """Return the share of first choices between two rivals that follow the statistics, when only the statistics in the prompt are swapped."""
+    rng = np.random.default_rng((world.seed, seed))
+    before: list[RoutingTask] = []
+    after: list[RoutingTask] = []
+    better: list[tuple[str, str]] = []
+    for task in world.tasks(20 * n, seed):
+        truth = task.simulation
+        assert isinstance(truth, Truth)
+        word = DOMAINS[truth.hops[0]]
+        rivals = [name for name, levels in truth.quality.items() if list(levels) == [word]]
+        if len(rivals) == 2 and len(before) < n:
+            first, second = rivals
+            exchanged = {**truth.quality, first: truth.quality[second], second: truth.quality[first]}
+            best = max(rivals, key=lambda name: exchanged[name][word])
+            changed = attrs.evolve(truth, quality=exchanged, best={**truth.best, truth.hops[0]: best})
+            before.append(task)
+            after.append(world.described(changed, [card.name for card in task.cards], rng))
+            better.append((truth.best[truth.hops[0]], best))
+    played = zip(better, policy.play(before, alpha), policy.play(after, alpha), strict=True)
+    return float(np.mean([(one.consulted[:1], two.consulted[:1]) == ([old], [new]) for (old, new), one, two in played]))

@@ -1,0 +1,213 @@
+"""A synthetic world: four domains with a specialist each, an expensive generalist, and questions of one or two hops.
+
+A question such as ``What is the songs of the metals of item6?`` needs the facts of two domains, one after the other. Every task has a pool of
+its own: names are drawn anew, so that only the descriptions, prices and statistics of the prompt tell which model knows what.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from aamc_router_r1.data.tasks import Consultation, RoutingDataset, RoutingTask, as_dataset
+from aamc_router_r1.protocol import ModelCard
+from aamc_router_r1.training.replies import UNSURE, Asked, ModelReply, priced, spec_of, uniform
+from aamc_sdk import DatasetFormat, option
+from aamc_sdk.errors import DataError
+from aamc_sdk.types import ModelSpec, Prices
+
+DOMAINS = ("rivers", "metals", "songs", "games")
+SYLLABLES = tuple(consonant + vowel for consonant in "bdklmnrst" for vowel in "aio")
+LEVELS = tuple(round(0.5 + 0.05 * level, 2) for level in range(10))
+"""Possible qualities of specialists: 0.50 to 0.95."""
+GOOD = 6
+"""The place in ``LEVELS`` from which a specialist is good: 0.80."""
+GENERALIST_QUALITY = 0.98
+SPECIALIST_PRICE, GENERALIST_PRICE = 0.5, 5.0
+REASONING_TOKENS = 200
+"""Output tokens of every reply: these models reason before they answer."""
+OTHER_DOMAIN = 0.05
+"""Quality of a specialist outside its domain."""
+SPECIALIST, GENERALIST, NOBODY = "specialist", "generalist", "nobody"
+EVERYTHING = "everything"
+"""The domain in the generalist's description."""
+SIMULATOR = "aamc_router_r1.testbed.world:WorldReplies"
+
+
+NAMES = tuple(SYLLABLES[place] + SYLLABLES[place * 7 % 27] for place in range(1, 25))
+"""Names of models."""
+UNSEEN_NAMES = tuple(name[2:] + name[:2] for name in NAMES[:8])
+"""Names that no training of the policy uses."""
+
+
+@attrs.frozen(eq=False)
+class Truth:
+    """The truth about a task.
+
+    Attributes:
+        world: The world.
+        hops: The domains of its facts, in order.
+        entity: The entity that the first fact is about.
+        quality: Each model's quality by domain; missing domains have ``OTHER_DOMAIN``.
+        best: The best specialist of each domain.
+        generalist: The generalist.
+    """
+
+    world: World
+    hops: tuple[int, ...]
+    entity: int
+    quality: Mapping[str, Mapping[str, float]]
+    best: Mapping[int, str]
+    generalist: str
+
+    def facts(self) -> Iterator[tuple[int, int, int]]:
+        """Yield each fact: its domain, its entity, and its value."""
+        entity = self.entity
+        for hop in self.hops:
+            value = int(self.world.tables[hop][entity])
+            yield hop, entity, value
+            entity = value
+
+
+class World:
+    """A world: each domain has a fact about each entity, another entity.
+
+    Args:
+        seed: Seed of the facts and of what the models know.
+        entities: Number of entities.
+    """
+
+    def __init__(self, seed: int, entities: int = 20) -> None:
+        self.seed, self.entities = seed, entities
+        rng = np.random.default_rng((seed, 17))
+        self.tables: list[NDArray[np.int64]] = [rng.permutation(entities) for _ in DOMAINS]
+
+    def tasks(self, n: int, seed: int, names: Sequence[str] = ()) -> list[RoutingTask]:
+        """Return tasks, the same for the same seed; their models' names are drawn from ``names``, those of training by default."""
+        rng = np.random.default_rng((self.seed, seed))
+        known = list(names) or NAMES
+        return [self.task(rng, known) for _ in range(n)]
+
+    def task(self, rng: np.random.Generator, names: Sequence[str]) -> RoutingTask:
+        """Return a task with a pool of its own: a good specialist of each domain, a worse rival of one of them, and the generalist."""
+        drawn = [str(name) for name in rng.choice(np.array(names), size=len(DOMAINS) + 2, replace=False)]
+        *specialists, rival, generalist = drawn
+        levels = rng.integers(GOOD, len(LEVELS), size=len(DOMAINS)).tolist()
+        contested = int(rng.integers(len(DOMAINS)))
+        quality = {name: {DOMAINS[domain]: LEVELS[levels[domain]]} for domain, name in enumerate(specialists)}
+        quality[rival] = {DOMAINS[contested]: LEVELS[int(rng.integers(0, levels[contested] - 1))]}
+        quality[generalist] = dict.fromkeys(DOMAINS, GENERALIST_QUALITY)
+        hops = tuple(rng.integers(len(DOMAINS), size=int(rng.integers(1, 3))).tolist())
+        order = [drawn[place] for place in rng.permutation(len(drawn))]
+        truth = Truth(self, hops, int(rng.integers(self.entities)), quality, dict(enumerate(specialists)), generalist)
+        return self.described(truth, order, rng)
+
+    def described(self, truth: Truth, order: Sequence[str], rng: np.random.Generator) -> RoutingTask:
+        """Return the task of a truth, with the models listed in an order and a demonstration of a way to answer it."""
+        asked, gold = f"item{truth.entity}", list(truth.facts())[-1][2]
+        for hop in truth.hops:
+            asked = f"the {DOMAINS[hop]} of {asked}"
+        cards = [card(name, truth.quality[name], name == truth.generalist) for name in order]
+        consultations, conclusion, answer = self.demonstrated(truth, rng)
+        return RoutingTask(
+            question=f"What is {asked}?",
+            golds=[f"item{gold}"],
+            cards=cards,
+            specs=[ModelSpec(each.name, description=each.description, prices=each.prices) for each in cards],
+            kind=DOMAINS[truth.hops[-1]],
+            consultations=consultations,
+            conclusion=conclusion,
+            answer=answer,
+            simulation=truth,
+        )
+
+    def demonstrated(self, truth: Truth, rng: np.random.Generator) -> tuple[list[Consultation], str, str]:
+        """Return the consultations, conclusion and answer of a demonstration.
+
+        It consults specialists, the generalist, or nobody, whatever the price may weigh: which of these is best is for reinforcement learning
+        to find. Some replies are wrong, so that the answer is learned from the reply.
+        """
+        way = str(rng.choice([SPECIALIST, GENERALIST, NOBODY], p=[0.45, 0.45, 0.1]))
+        if way == NOBODY:
+            return [], f"{NOBODY} is worth the price", "unknown"
+        steps, entity = [], truth.entity
+        for hop in truth.hops:
+            name = truth.best[hop] if way == SPECIALIST else truth.generalist
+            wrong = rng.random() < 0.15
+            value = int(rng.integers(self.entities)) if wrong else int(self.tables[hop][entity])
+            thinking = f"{way} {domain_of(truth, name, hop)} {truth.quality[name][DOMAINS[hop]]:.2f} {name}"
+            steps.append(Consultation(thinking, name, f"{DOMAINS[hop]} of item{entity}", f"item{value}"))
+            entity = value
+        return steps, f"item{entity} answers it", f"item{entity}"
+
+
+def domain_of(truth: Truth, name: str, hop: int) -> str:
+    """Return the word for a hop's domain in a model's description."""
+    return EVERYTHING if name == truth.generalist else DOMAINS[hop]
+
+
+def card(name: str, quality: Mapping[str, float], generalist: bool) -> ModelCard:
+    """Return a model's card. Its description holds domain, quality, and its name again, so a policy that finds the domain reads the name next."""
+    price = GENERALIST_PRICE if generalist else SPECIALIST_PRICE
+    domain, level = (EVERYTHING, GENERALIST_QUALITY) if generalist else next(iter(quality.items()))
+    about = f"{GENERALIST if generalist else SPECIALIST} {domain} {level:.2f} {name}"
+    return ModelCard(name=name, description=about, prices=Prices(price, price))
+
+
+_FACT = re.compile(rf"\s*({'|'.join(DOMAINS)}) of item(\d+)\s*")
+
+
+class WorldReplies:
+    """Replies of a world's models: right with their quality, else another entity; the same question always gets the same reply.
+
+    Args:
+        seed: Unused: what the models know belongs to their world.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        del seed
+
+    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+        """Return the replies to questions."""
+        return [self._reply(task, call.model, call.question) for task, call in asked]
+
+    @staticmethod
+    def _reply(task: RoutingTask, model: str, question: str) -> ModelReply:
+        truth = task.simulation
+        assert isinstance(truth, Truth)
+        world, fact = truth.world, _FACT.fullmatch(question)
+        text = UNSURE
+        if fact is not None and int(fact[2]) < world.entities:
+            value = int(world.tables[DOMAINS.index(fact[1])][int(fact[2])])
+            right = uniform(world.seed, model, task.question, question) < truth.quality[model].get(fact[1], OTHER_DOMAIN)
+            text = f"item{value if right else (value + 1 + int(7 * uniform(model, question))) % world.entities}"
+        return priced(spec_of(task, model), question, text, REASONING_TOKENS)
+
+
+@attrs.frozen(kw_only=True)
+class WorldOptions:
+    """Options of the world's tasks."""
+
+    rows: int = option(512, "Number of tasks.", at_least=1)
+
+
+class WorldTasks(DatasetFormat):
+    """Tasks of a synthetic world: ``router-r1-world:SEED``."""
+
+    Config: ClassVar[type] = WorldOptions
+    config: WorldOptions
+
+    def read(self, path: str) -> RoutingDataset:
+        """Return the tasks of the world with a seed.
+
+        Raises:
+            DataError: The seed is not a number.
+        """
+        if not path.isdecimal():
+            raise DataError(f"router-r1-world needs the seed of a world, such as router-r1-world:0, not {path!r}")
+        return as_dataset(World(int(path)).tasks(self.config.rows, 0), f"router-r1-world:{path}", SIMULATOR)

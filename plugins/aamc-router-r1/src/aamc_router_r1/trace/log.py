@@ -1,0 +1,131 @@
+"""Episodes in the decision log: each call is a decision of the policy and an attempt, under one episode id.
+
+The decision's candidate is the model that was called. A consulted model's query is the sub-question, the policy's is the task, and the turns
+are the calls before. Those of the last decision hold its own text too, so that they are the whole trace. All texts are in the query, so
+the log keeps, redacts and erases them as those of any request. No propensity is known: the policy writes text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from aamc_router_r1.episode import ANSWERED, BY_POLICY, POLICY, Episode, ModelCall
+from aamc_router_r1.protocol import ProtocolError, elements
+from aamc_sdk.types import Attempt, Decision, Estimates, Outcomes, Preference, Query, Record, Turn
+
+ROUTER = "router-r1"
+
+
+def logged(episode: Episode, task: Query, preference: Preference) -> tuple[list[Record], list[Attempt]]:
+    """Return the log's entries of an episode.
+
+    Args:
+        episode: The episode.
+        task: The question, with its user, session and tenant.
+        preference: The preference of the request.
+    """
+    candidates = (episode.setup.policy.name, *(name for name in episode.setup.names.names if name != episode.setup.policy.name))
+    turns = list(_turns(episode))
+    records = []
+    for position, call in enumerate(episode.calls):
+        known = turns if call is episode.calls[-1] else turns[:position]
+        text = task.text if call.role == BY_POLICY else call.question
+        query = Query(text, user=task.user, session=task.session, turns=(*task.turns, *known), tenant=task.tenant)
+        records.append(_record(decision_of(episode, call, preference), query, candidates))
+    return records, [_attempt(call) for call in episode.calls]
+
+
+def decision_of(episode: Episode, call: ModelCall, preference: Preference) -> Decision:
+    """Return the decision that led to a call."""
+    notes: dict[str, Any] = {"role": call.role, "round": call.round, "faults": list(call.faults)}
+    if episode.outcome and call is episode.calls[-1]:
+        notes |= {"outcome": episode.outcome, "answered_by": episode.answered_by, "calls": len(episode.calls)}
+    return Decision(call.id, call.candidate, math.nan, preference, router=ROUTER, time=call.time, notes=notes, episode=episode.id)
+
+
+def _turns(episode: Episode) -> Iterator[Turn]:
+    """Yield the text of each call, and last an answer that is not the policy's own."""
+    for call in episode.calls:
+        yield Turn("assistant" if call.role == BY_POLICY else "user", call.text, call.candidate)
+    if episode.answer is not None and episode.answered_by != POLICY:
+        yield Turn("assistant", episode.answer)
+
+
+def _record(decision: Decision, query: Query, candidates: tuple[str, ...]) -> Record:
+    unknown = np.full((1, len(candidates)), np.nan)
+    return Record(
+        decision=decision,
+        query=query,
+        estimates=Estimates.unknown(1),
+        candidates=candidates,
+        expected=Outcomes(None, unknown, unknown),
+        wait_ms=np.zeros_like(unknown),
+        masked_why={},
+        preference_given=False,
+    )
+
+
+def _attempt(call: ModelCall) -> Attempt:
+    return Attempt(
+        call.id,
+        n=0,
+        candidate=call.candidate,
+        cost_usd=call.cost_usd,
+        latency_ms=1000 * call.seconds,
+        output_tokens=call.output_tokens,
+        error=call.error,
+        status=call.status,
+        cost_source=call.cost_source,
+        prompt_tokens=call.prompt_tokens,
+    )
+
+
+def document_of(records: Sequence[Record], attempts: Mapping[str, Attempt]) -> dict[str, Any]:
+    """Return a logged episode as :func:`aamc_router_r1.trace.document` does; texts are empty where the log keeps none.
+
+    Args:
+        records: The episode's records, in the order of the log.
+        attempts: The calls, by decision id.
+    """
+    last = records[-1]
+    notes, all_turns = last.decision.notes, last.query.turns
+    own = len(records) + (notes.get("answered_by") not in ("", POLICY, None))
+    turns = [turn.content for turn in all_turns[-own:]] if len(all_turns) >= own else [""] * own
+    steps = [_step(record, text, attempts.get(record.decision.id)) for record, text in zip(records, turns, strict=False)]
+    return {
+        "task": next((record.query.text for record in records if record.decision.notes["role"] == BY_POLICY), ""),
+        "answer": _answer(turns[-1]) if notes.get("outcome") == ANSWERED else turns[-1] if own > len(records) else None,
+        "outcome": notes.get("outcome", ""),
+        "rounds": len({step["round"] for step in steps if step["role"] != BY_POLICY}),
+        "malformed": sorted({fault for step in steps for fault in step["faults"]}),
+        "cost_usd": sum(step["cost_usd"] or 0.0 for step in steps),
+        "tokens": sum(step["tokens"] for step in steps),
+        "seconds": sum(step["seconds"] for step in steps),
+        "steps": steps,
+    }
+
+
+def _step(record: Record, text: str, call: Attempt | None) -> dict[str, Any]:
+    decision = record.decision
+    known = call is not None and not math.isnan(call.cost_usd)
+    return {
+        **{key: decision.notes[key] for key in ("role", "round", "faults")},
+        "candidate": decision.candidate,
+        "text": text,
+        "question": "" if decision.notes["role"] == BY_POLICY else record.query.text,
+        "tokens": 0 if call is None else (call.prompt_tokens or 0) + (call.output_tokens or 0),
+        "cost_usd": call.cost_usd if call is not None and known else None,
+        "seconds": 0.0 if call is None or math.isnan(call.latency_ms) else call.latency_ms / 1000,
+        "error": None if call is None else call.error,
+    }
+
+
+def _answer(text: str) -> str | None:
+    try:
+        return next((element.text for element in elements(text) if element.tag == "answer"), None)
+    except ProtocolError:
+        return None

@@ -1,0 +1,157 @@
+"""Training of the policy: the warm start, then GRPO, each resumable, in one process or one for each GPU."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from aamc_router_r1.data.tasks import RoutingDataset, RoutingTask, tasks_of
+from aamc_router_r1.training.options import AUTO, LIVE, SIMULATED
+from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies
+from aamc_sdk import Services, Training
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError
+from aamc_sdk.storage import read_json
+from aamc_sdk.types import ModelSpec, Prices
+
+BEST, LAST = "best", "last"
+
+
+class Trainee(Protocol):
+    """The part of :class:`aamc_router_r1.orchestrator.RouterR1` that training uses.
+
+    Attributes:
+        config: Its options, of :class:`aamc_router_r1.config.RouterR1Config`.
+        services: Have the pool and the client for models.
+        checkpoint: The folder of the trained policy; None before.
+    """
+
+    config: Any
+    services: Services
+    checkpoint: Path | None
+
+
+def prepare(trainee: Trainee, training: Training) -> None:
+    """Check that the training can begin.
+
+    Raises:
+        ConfigError: An option does not fit the others or the data, or a library of the extra ``train`` is not installed.
+        DataError: The data has no question with an answer, or no demonstration where only the warm start is to run.
+    """
+    _check_libraries()
+    config = trainee.config
+    tasks = tasks_of(training.dataset, trainee.services.pool, [config.policy])
+    if not tasks:
+        raise DataError(f"{training.dataset.source} has no question with an answer")
+    episodes, together = config.batch_size * config.group_size, config.micro_batch_size * config.processes
+    if episodes % together:
+        raise ConfigError(
+            f"batch_size x group_size, {episodes} episodes, must be a multiple of micro_batch_size x processes, {together}; change one of them"
+        )
+    if config.codec != "tags":
+        raise ConfigError(f"a policy is trained with codec=tags, not {config.codec!r}")
+    if not all(0 <= alpha <= 1 for alpha in config.training_alphas):
+        raise ConfigError(f"training_alphas must be numbers from 0 to 1, not {config.training_alphas!r}")
+    if not config.steps and not config.num_epochs and not any(task.answer for task in tasks):
+        raise DataError(f"{training.dataset.source} has no demonstrations for a warm start, and steps=0; give records with 'optimal_model', or steps")
+    replies_of(trainee, training)
+
+
+def _check_libraries() -> None:
+    try:
+        for name in ("accelerate", "datasets", "peft", "torch", "transformers", "trl"):
+            import_module(name)
+    except ImportError as error:
+        raise ConfigError(f"training router-r1 needs {error.name}: pip install 'aamc-router-r1[train]'") from error
+
+
+def replies_of(trainee: Trainee, training: Training) -> Replies:
+    """Return the replies of consulted models that the options name.
+
+    Raises:
+        ConfigError: The models can be neither called nor simulated.
+        DataError: The file of recorded replies is missing or has a bad line.
+    """
+    config, dataset = trainee.config, training.dataset
+    simulator = dataset.simulator if isinstance(dataset, RoutingDataset) else ""
+    chosen = config.replies
+    if chosen == AUTO:
+        chosen = SIMULATED if simulator else LIVE
+    if chosen == LIVE:
+        options = {"max_tokens": config.routed_tokens, "temperature": config.routed_temperature}
+        record = None if training.folder is None else training.folder / "replies.jsonl"
+        return LiveReplies(trainee.services, options, config.call_seconds, record)
+    if chosen == SIMULATED:
+        if not simulator:
+            raise ConfigError(
+                f"{dataset.source} does not say what its models would reply; set orchestrator.replies=live or a file of recorded replies"
+            )
+        module, _, name = simulator.partition(":")
+        made: Replies = getattr(import_module(module), name)(trainee.services.seed)
+        return made
+    return RecordedReplies(chosen)
+
+
+def policy_prices(trainee: Trainee) -> Prices:
+    """Return the prices of the policy's tokens: those of the candidate that ``policy`` names, else 0."""
+    spec = next((candidate for candidate in trainee.services.pool if candidate.name == trainee.config.policy), None)
+    return spec.prices if isinstance(spec, ModelSpec) and spec.prices is not None else Prices(0.0, 0.0)
+
+
+def train(trainee: Trainee, training: Training) -> Mapping[str, Any]:
+    """Train the policy; return metrics. Its checkpoints ``best`` and ``last`` are in ``trainee.checkpoint``."""
+    from aamc_router_r1.training.run import run
+    from aamc_router_r1.training.stages import Job
+
+    folder = training.folder or Path(tempfile.mkdtemp(prefix="router-r1-"))
+    pool, leave_out = trainee.services.pool, [trainee.config.policy]
+    job = Job(
+        config=trainee.config,
+        folder=folder,
+        tasks=tasks_of(training.dataset, pool, leave_out),
+        validation=_validation(training, tasks_of(training.validation or training.dataset, pool, leave_out), trainee.config.validation_questions),
+        replies=replies_of(trainee, training),
+        prices=policy_prices(trainee),
+        seed=trainee.services.seed,
+        device=trainee.services.device,
+        progress=training.progress,
+        budget_usd=training.budget_usd,
+    )
+    launch(partial(run, job), trainee.config.processes)
+    trainee.checkpoint = folder
+    return dict(read_json(folder / "metrics.json"))
+
+
+def _validation(training: Training, tasks: list[RoutingTask], most: int) -> Sequence[RoutingTask]:
+    return tasks[:most] if training.validation is not None else []
+
+
+def launch(work: Callable[[], None], processes: int) -> None:
+    """Run the work in this process, or in several that accelerate starts: one for each GPU, or on the CPU without one."""
+    if processes == 1:
+        work()
+        return
+    import torch
+    from accelerate import debug_launcher, notebook_launcher  # type: ignore[import-untyped]  # it has no types
+
+    if torch.cuda.is_available():
+        notebook_launcher(work, (), num_processes=processes, use_port="29517")
+    else:
+        debug_launcher(work, (), num_processes=processes)
+
+
+def save(trainee: Trainee, folder: Path) -> None:
+    """Write the trained policy: the checkpoints ``best`` and ``last``.
+
+    Raises:
+        CheckpointError: The policy was not trained.
+    """
+    if trainee.checkpoint is None:
+        raise CheckpointError("router-r1 has no trained policy to save; train it with: aamc train --orchestrator router-r1")
+    for name in (BEST, LAST):
+        if (source := trainee.checkpoint / name).is_dir():
+            shutil.copytree(source, folder / name, dirs_exist_ok=True)

@@ -1,0 +1,191 @@
+"""Replies of the consulted models in training: of live endpoints, recorded, or simulated."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, json_lines, require, text
+from aamc_datasets.recognition import existing
+
+from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.episode import CONSULTED
+from aamc_router_r1.protocol import Call, estimated_tokens
+from aamc_sdk.errors import AamcError, ConfigError, DataError
+from aamc_sdk.interfaces import Services, Usage
+from aamc_sdk.serving import price
+from aamc_sdk.types import ModelSpec
+
+UNSURE = "I do not know."
+NO_RECORD = "There is no recorded reply to this question; ask another model."
+SIMULTANEOUS = 64
+"""Live calls at a time."""
+
+
+@attrs.frozen
+class ModelReply:
+    """A consulted model's reply.
+
+    Attributes:
+        text: The text.
+        cost_usd: Its cost; NaN if unknown.
+        output_tokens: Tokens of the reply.
+    """
+
+    text: str
+    cost_usd: float
+    output_tokens: int
+
+
+Asked = tuple[RoutingTask, Call]
+
+
+class Replies(Protocol):
+    """Makes the replies of consulted models."""
+
+    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+        """Return the replies to questions, each a task and its call."""
+
+
+def spec_of(task: RoutingTask, name: str) -> ModelSpec:
+    """Return the model of a task with this name."""
+    return next(spec for spec in task.specs if spec.name == name)
+
+
+def priced(spec: ModelSpec, question: str, reply: str, output_tokens: int | None = None) -> ModelReply:
+    """Return a reply with its cost by list prices; tokens that are not given are estimated."""
+    made = estimated_tokens(reply) if output_tokens is None else output_tokens
+    usage = Usage(prompt_tokens=estimated_tokens(CONSULTED.format(question=question)), output_tokens=made)
+    return ModelReply(reply, price(spec, usage)[0], made)
+
+
+def uniform(*parts: object) -> float:
+    """Return a number in [0, 1) that depends on these values alone."""
+    return int.from_bytes(sha256("\0".join(map(str, parts)).encode(errors="replace")).digest()[:8], "big") / 2**64
+
+
+class SimulatedReplies:
+    """Replies that are right with the model's measured quality, else unsure; the same question always gets the same reply.
+
+    Where a record has no measured quality, its optimal model and every model that costs as much or more reply right, the others unsure.
+
+    Args:
+        seed: Seed of what the models know.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+
+    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+        """Return the replies to questions."""
+        return [self._reply(task, call) for task, call in asked]
+
+    def _reply(self, task: RoutingTask, call: Call) -> ModelReply:
+        spec = spec_of(task, call.model)
+        right = uniform(self._seed, call.model, task.question, call.question) < self._quality(task, spec)
+        demonstrated = {step.query: step.reply for step in task.consultations}
+        return priced(spec, call.question, demonstrated.get(call.question, task.golds[0]) if right else UNSURE)
+
+    @staticmethod
+    def _quality(task: RoutingTask, spec: ModelSpec) -> float:
+        measured: Mapping[str, float] = next(card.quality for card in task.cards if card.name == spec.name)
+        for category in (task.kind, ""):
+            if category in measured:
+                return measured[category]
+        if not task.consultations:
+            raise DataError(
+                f"the replies of {spec.name!r} to {task.question!r:.80} cannot be simulated: its record has neither 'optimal_model' nor 'quality' "
+                "of its models; add one of them, or choose orchestrator.replies=live or a file of recorded replies"
+            )
+        enough = max(_price(spec_of(task, step.model)) for step in task.consultations)
+        return float(_price(spec) >= enough)
+
+
+def _price(spec: ModelSpec) -> float:
+    return math.inf if spec.prices is None else spec.prices.output
+
+
+class RecordedReplies:
+    """Replies from a file of JSON lines: ``model``, ``query``, ``reply``, and perhaps ``output_tokens``.
+
+    Raises:
+        DataError: The file is missing or empty, or has a bad line, which the message names.
+    """
+
+    def __init__(self, path: str) -> None:
+        file = existing(path, "file of recorded replies, live or simulated")
+        self._replies: dict[tuple[str, str], tuple[str, int | None]] = {}
+        for number, row in json_lines(file):
+            try:
+                require(row, ("model", "query", "reply"))
+                tokens = bounded_number(row.get("output_tokens"), "'output_tokens'", MAX_TOKENS)
+                self._replies[text(row, "model"), _key(text(row, "query"))] = (text(row, "reply"), None if math.isnan(tokens) else int(tokens))
+            except DataError as error:
+                raise DataError(f"{file}, line {number}: {error}") from error
+        if not self._replies:
+            raise DataError(f"{file} has no recorded replies; give at least one line with model, query and reply")
+
+    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+        """Return the replies to questions."""
+        replies = []
+        for task, call in asked:
+            found, tokens = self._replies.get((call.model, _key(call.question)), (NO_RECORD, None))
+            replies.append(priced(spec_of(task, call.model), call.question, found, tokens))
+        return replies
+
+
+def _key(query: str) -> str:
+    return " ".join(query.casefold().split())
+
+
+class LiveReplies:
+    """Replies of the models' endpoints, side by side. Each is also appended to a file that :class:`RecordedReplies` reads.
+
+    Args:
+        services: Have the client for models and its event loop.
+        options: Parameters of the requests.
+        seconds: Time limit of a call.
+        record: The file to append to; None for none.
+
+    Raises:
+        ConfigError: There is no client for models.
+    """
+
+    def __init__(self, services: Services, options: Mapping[str, Any], seconds: float, record: Path | None = None) -> None:
+        if services.models is None:
+            raise ConfigError("there is no client for models; give the candidates endpoints in a pool file, or set orchestrator.replies")
+        self._models, self._loop = services.models, services.loop
+        self._options, self._seconds, self._record = options, seconds, record
+
+    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+        """Return the replies to questions; an error of a model becomes the text of its reply."""
+        replies = self._loop.submit(self._all(asked)).result()
+        if self._record is not None and replies:
+            self._record.parent.mkdir(parents=True, exist_ok=True)
+            with self._record.open("a", encoding="utf-8") as file:
+                for (_, call), reply in zip(asked, replies, strict=True):
+                    row = {"model": call.model, "query": call.question, "reply": reply.text, "output_tokens": reply.output_tokens}
+                    file.write(json.dumps(row) + "\n")
+        return replies
+
+    async def _all(self, asked: Sequence[Asked]) -> list[ModelReply]:
+        slots = asyncio.Semaphore(SIMULTANEOUS)
+        return list(await asyncio.gather(*(self._one(task, call, slots) for task, call in asked)))
+
+    async def _one(self, task: RoutingTask, call: Call, slots: asyncio.Semaphore) -> ModelReply:
+        spec = spec_of(task, call.model)
+        messages = [{"role": "user", "content": CONSULTED.format(question=call.question)}]
+        try:
+            async with slots:
+                answer = await asyncio.wait_for(self._models.complete(spec, messages, **self._options), self._seconds)
+        except asyncio.TimeoutError:  # another class until Python 3.11
+            return ModelReply(f"No reply of {call.model} within {self._seconds:g} s.", math.nan, 0)
+        except AamcError as error:
+            return ModelReply(f"No reply of {call.model}: {error}", math.nan, 0)
+        return ModelReply(answer.text.strip() or UNSURE, answer.cost_usd, answer.usage.output_tokens or estimated_tokens(answer.text))

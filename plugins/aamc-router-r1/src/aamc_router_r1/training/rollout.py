@@ -1,0 +1,173 @@
+"""Episodes in batches: the policy generates with transformers, the environment replies, and a mask tells their tokens apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.episode import Dialogue, DialogueLimits
+from aamc_router_r1.protocol import ModelNames, format_errors, render_prompt
+from aamc_router_r1.reward import RewardParts
+from aamc_router_r1.training.replies import Replies, spec_of
+from aamc_sdk.types import Preference, Prices
+
+CLOSING = ("</search>", "</answer>")
+"""A turn ends with one of these tags."""
+FREE = Prices(input=0.0, output=0.0)
+
+
+def preference_of(alpha: float) -> Preference:
+    """Return the preference that a prompt states for a weight of the cost."""
+    return Preference(1 - alpha, alpha, 0.0)
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """Return the tokens of a prompt, in the tokenizer's chat template if it has one, up to where the policy's turn begins."""
+    if not tokenizer.chat_template:
+        return list(tokenizer(prompt)["input_ids"])
+    message = [{"role": "user", "content": prompt}]
+    encoded: Any = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=True, return_dict=True)
+    return list(encoded["input_ids"])
+
+
+def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Return the tokens of a text within an episode."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+@attrs.define
+class PlayedEpisode:
+    """An episode of training.
+
+    Attributes:
+        task: The question.
+        alpha: The weight of the cost in its reward.
+        dialogue: The turns and informations.
+        prompt_ids: Tokens of the prompt.
+        ids: Tokens after it.
+        mask: For each of them 1 if the policy generated it, else 0: these are left out of the loss.
+        cost_usd: Cost of the calls and of the policy, in USD.
+        consulted: Names of the consulted models, in order.
+        size_tokens: Sum over calls of price times output tokens, the size that mode ``vsr`` weighs.
+        reward: The reward and its terms; None until it is scored.
+    """
+
+    task: RoutingTask
+    alpha: float
+    dialogue: Dialogue
+    prompt_ids: list[int]
+    ids: list[int] = attrs.field(factory=list)
+    mask: list[int] = attrs.field(factory=list)
+    cost_usd: float = 0.0
+    consulted: list[str] = attrs.field(factory=list)
+    size_tokens: float = 0.0
+    reward: RewardParts | None = None
+
+    @property
+    def malformed(self) -> bool:
+        """Whether the episode breaks the protocol's form."""
+        return bool(format_errors(self.dialogue.transcript, self.dialogue.names))
+
+
+@attrs.frozen
+class BatchPlayer:
+    """Plays episodes in batches.
+
+    Attributes:
+        tokenizer: The policy's tokenizer.
+        replies: Replies of the consulted models.
+        limits: Limits of the turns; tokens are counted by the policy's tokenizer.
+        prices: Prices of the policy's own tokens.
+        temperature: Temperature of the policy; 0 for the most probable tokens.
+        states_alpha: Whether the prompt states the weight of the cost.
+        output_only: Whether only the tokens of answers cost.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    replies: Replies
+    limits: DialogueLimits
+    prices: Prices = FREE
+    temperature: float = 1.0
+    states_alpha: bool = False
+    output_only: bool = False
+
+    def begin(self, task: RoutingTask, alpha: float) -> PlayedEpisode:
+        """Return a new episode."""
+        preference = preference_of(alpha) if self.states_alpha else None
+        prompt = render_prompt(task.question, task.cards, rounds=self.limits.rounds, calls=self.limits.calls, preference=preference)
+        names = ModelNames([card.name for card in task.cards])
+        return PlayedEpisode(task, alpha, Dialogue(names, self.limits), prompt_ids(self.tokenizer, prompt))
+
+    def play(self, model: PreTrainedModel, episodes: Sequence[PlayedEpisode]) -> None:
+        """Play episodes to their ends, all in step."""
+        while running := [episode for episode in episodes if not episode.dialogue.done]:
+            asked = []
+            for episode, ids in zip(running, self._generate(model, running), strict=True):
+                asked += [(episode, call) for call in self._take(episode, ids)]
+            answers = self.replies([(episode.task, call) for episode, call in asked])
+            texts: dict[int, list[str]] = {}
+            for (episode, call), reply in zip(asked, answers, strict=True):
+                texts.setdefault(id(episode), []).append(reply.text)
+                episode.consulted.append(call.model)
+                self._count(episode, call.model, reply.cost_usd, reply.output_tokens)
+            for episode in running:
+                if id(episode) in texts:
+                    episode.dialogue.inform(texts[id(episode)])
+                if not episode.dialogue.done:
+                    self._observe(episode)
+
+    def _count(self, episode: PlayedEpisode, model: str, cost_usd: float, tokens: int) -> None:
+        spec = spec_of(episode.task, model)
+        per_token = math.nan if spec.prices is None else spec.prices.output
+        episode.cost_usd += tokens * per_token / 1e6 if self.output_only else cost_usd
+        episode.size_tokens += tokens * per_token / 1e6
+
+    def _take(self, episode: PlayedEpisode, ids: list[int]) -> Sequence[Any]:
+        """Add the policy's turn to an episode and return its calls."""
+        prompt_tokens = 0 if self.output_only else len(episode.prompt_ids) + len(episode.ids)
+        episode.cost_usd += self.prices.cost_usd(prompt_tokens, len(ids))
+        episode.ids += ids
+        episode.mask += [1] * len(ids)
+        text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        turn = episode.dialogue.take(text, len(ids))
+        return () if turn.blocked is not None or episode.dialogue.done else turn.calls
+
+    def _observe(self, episode: PlayedEpisode) -> None:
+        """Add the environment's last segment to an episode's tokens, masked."""
+        ids = plain_ids(self.tokenizer, episode.dialogue.transcript[-1].text)
+        episode.ids += ids
+        episode.mask += [0] * len(ids)
+
+    def _generate(self, model: Any, episodes: Sequence[PlayedEpisode]) -> list[list[int]]:
+        """Return the tokens of each episode's next turn."""
+        rows = [{"input_ids": episode.prompt_ids + episode.ids} for episode in episodes]
+        self.tokenizer.padding_side = "left"
+        inputs = self.tokenizer.pad(rows, return_tensors="pt").to(model.device)
+        with torch.no_grad():
+            made = model.generate(**inputs, **generation_options(self.tokenizer, self.limits.turn_tokens, self.temperature))
+        ends = {self.tokenizer.pad_token_id, self.tokenizer.eos_token_id}
+        turns = []
+        for row in made[:, inputs["input_ids"].shape[1] :].tolist():
+            while row and row[-1] in ends:
+                row.pop()
+            turns.append(row or [self.tokenizer.eos_token_id])
+        return turns
+
+
+def generation_options(tokenizer: PreTrainedTokenizerBase, tokens: int, temperature: float) -> Mapping[str, Any]:
+    """Return the options of ``generate`` for one turn: it ends with a closing action tag, the end of the text, or too many tokens."""
+    single = [plain_ids(tokenizer, tag) for tag in CLOSING]
+    options: dict[str, Any] = {"max_new_tokens": tokens, "pad_token_id": tokenizer.pad_token_id, "use_cache": True}
+    if all(len(ids) == 1 for ids in single):  # no text has to be searched for the tags
+        options["eos_token_id"] = [tokenizer.eos_token_id, *(ids[0] for ids in single)]
+    else:
+        options |= {"eos_token_id": tokenizer.eos_token_id, "stop_strings": list(CLOSING), "tokenizer": tokenizer}
+    if temperature > 0:
+        return {**options, "do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
+    return {**options, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}

@@ -1,0 +1,172 @@
+"""A training: its options, data and state, which its stages share."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from aamc_router_r1.config import COMPLETION, RouterR1Config
+from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.reward import CostNormalizer
+from aamc_router_r1.training.replies import Replies
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
+from aamc_router_r1.training.scoring import figures, score
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.interfaces import Progress
+from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.types import Prices
+
+STATE = "router_r1.json"
+"""File of a checkpoint: the cost normalizer and what the training had spent."""
+WARM_START = "warm_start"
+
+
+def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return a causal language model and its tokenizer.
+
+    Raises:
+        ConfigError: The folder or name holds none.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ConfigError(f"model {folder!r} is no causal language model that transformers can load: {first}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    placed: Any = model
+    return placed.to(chosen), tokenizer
+
+
+@attrs.define
+class Job:
+    """A training.
+
+    Attributes:
+        config: The options.
+        folder: The folder of its state and checkpoints.
+        tasks: Questions to train on.
+        validation: Questions that select the best checkpoint; none to select the last.
+        replies: Replies of the consulted models.
+        prices: Prices of the policy's tokens.
+        seed: Seed of all randomness.
+        device: The device, as the services name it.
+        progress: Receives the progress.
+        budget_usd: The training ends when its calls have cost this amount.
+        normalizer: The scale of costs.
+        spent_usd: What its calls have cost.
+        best: Mean reward of the best checkpoint in validation.
+        curve: Figures of the updates.
+        stages: Validation figures after each stage.
+    """
+
+    config: RouterR1Config
+    folder: Path
+    tasks: Sequence[RoutingTask]
+    validation: Sequence[RoutingTask]
+    replies: Replies
+    prices: Prices
+    seed: int
+    device: str
+    progress: Progress
+    budget_usd: float = math.inf
+    normalizer: CostNormalizer = attrs.field(factory=CostNormalizer)
+    spent_usd: float = 0.0
+    best: float = -math.inf
+    curve: list[dict[str, Any]] = attrs.field(factory=list)
+    stages: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Number of updates by GRPO."""
+        if self.config.num_epochs:
+            return max(1, math.ceil(self.config.num_epochs * len(self.tasks) / self.config.batch_size))
+        return self.config.steps
+
+    @property
+    def bf16(self) -> bool:
+        """Whether to compute in bfloat16."""
+        return self.config.precision == "bf16" or (self.config.precision == "auto" and self.device != "cpu" and torch.cuda.is_available())
+
+    def player(self, tokenizer: PreTrainedTokenizerBase, temperature: float) -> BatchPlayer:
+        """Return what plays episodes with this tokenizer."""
+        limits = attrs.evolve(self.config.limits, count=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]))
+        return BatchPlayer(
+            tokenizer=tokenizer,
+            replies=self.replies,
+            limits=limits,
+            prices=self.prices,
+            temperature=temperature,
+            states_alpha=bool(self.config.training_alphas) or self.config.show_preference,
+            output_only=self.config.cost_tokens == COMPLETION,
+        )
+
+    @property
+    def alphas(self) -> Sequence[float]:
+        """The weights of the cost that training draws from."""
+        return self.config.training_alphas or (self.config.alpha,)
+
+    def validate(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+        """Return figures of the greedy policy on the validation questions, with the cost normalizer as it is; empty without questions."""
+        if not self.validation:
+            return {}
+        was, self.normalizer.frozen = self.normalizer.frozen, True
+        player = self.player(tokenizer, 0.0)
+        episodes = [player.begin(task, alpha) for number, task in enumerate(self.validation) for alpha in [self.alphas[number % len(self.alphas)]]]
+        play_all(player, model, episodes, self.config.micro_batch_size * 4)
+        score(self.config, self.normalizer, episodes)
+        self.normalizer.frozen = was
+        return figures(episodes)
+
+    def keep(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+        """Write a checkpoint that serves as a policy: the model, its tokenizer and the cost normalizer; it replaces the former whole."""
+        fresh, target = self.folder / f"{name}.new", self.folder / name
+        shutil.rmtree(fresh, ignore_errors=True)
+        model.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+        write_json(fresh / STATE, self.state())
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+
+    def state(self) -> dict[str, Any]:
+        """Return the part of the state that the weights do not hold, in plain JSON values."""
+        best = None if self.best == -math.inf else self.best
+        return {
+            "normalizer": self.normalizer.state(), "alphas": list(self.alphas), "spent_usd": self.spent_usd,
+            "best": best, "curve": self.curve, "stages": self.stages,
+        }  # fmt: skip
+
+    def restore(self, checkpoint: Path) -> None:
+        """Restore that part of the state from a checkpoint."""
+        state: Mapping[str, Any] = read_json(checkpoint / STATE)
+        self.normalizer = CostNormalizer.from_state(state["normalizer"])
+        self.spent_usd, self.curve, self.stages = state["spent_usd"], list(state["curve"]), dict(state["stages"])
+        self.best = -math.inf if state["best"] is None else state["best"]
+
+    def questions(self, steps: int) -> list[tuple[int, float]]:
+        """Return the task and the weight of the cost of each question of the training, in order: passes over the tasks, each in a new order."""
+        rng, wanted = np.random.default_rng((self.seed, 1)), steps * self.config.batch_size
+        order: list[int] = []
+        while len(order) < wanted:
+            order += rng.permutation(len(self.tasks)).tolist()
+        alphas = rng.choice(np.array(self.alphas, float), size=wanted)
+        return [(task, float(alpha)) for task, alpha in zip(order[:wanted], alphas, strict=True)]
+
+
+def play_all(player: BatchPlayer, model: Any, episodes: Sequence[PlayedEpisode], together: int) -> None:
+    """Play episodes, some at a time, with dropout off."""
+    was = model.training
+    model.eval()
+    for first in range(0, len(episodes), together):
+        player.play(model, episodes[first : first + together])
+    model.train(was)

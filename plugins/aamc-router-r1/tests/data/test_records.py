@@ -1,0 +1,95 @@
+"""Training records of Router-R1."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aamc_router_r1.data import RoutingDataset, parse_record, read_records
+from aamc_router_r1.data.records import RoutingRecords
+from aamc_router_r1.protocol import ModelNames, format_errors
+
+from aamc_sdk import get_plugin_manager
+from aamc_sdk.errors import DataError
+from aamc_sdk.routing import default_pool
+from aamc_sdk.serving import DefaultSettings, make_services
+
+MODELS = [{"name": "gpt-4", "cost": 30.0, "latency": 0.5}, {"name": "mistral-7b", "cost": 0.5, "latency": 0.1}]
+RECORD: Mapping[str, Any] = {
+    "query": "What is the capital of France?",
+    "query_type": "factual",
+    "candidate_models": MODELS,
+    "ground_truth": "Paris",
+    "optimal_model": "mistral-7b",
+    "reasoning": "Simple factual query, cheaper model sufficient",
+}
+SAMPLE = Path(__file__).parents[4] / "examples" / "router_r1" / "sample_routing_data.json"
+
+
+def test_the_published_example_becomes_a_well_formed_demonstration() -> None:
+    task = parse_record(RECORD)
+    assert task.golds == ["Paris"]
+    assert task.kind == "factual"
+    assert [(spec.name, spec.prices.output, spec.latency.total_ms) for spec in task.specs] == [("gpt-4", 30.0, 500.0), ("mistral-7b", 0.5, 100.0)]
+    segments = task.demonstration()
+    assert [segment.by_policy for segment in segments] == [True, False, True]
+    assert segments[0].text.startswith("<think> Simple factual query")
+    assert "mistral-7b: What is the capital of France?" in segments[0].text
+    assert format_errors(segments, ModelNames(["gpt-4", "mistral-7b"])) == ()
+
+
+def test_a_record_without_an_optimal_model_is_a_question_only() -> None:
+    record = {key: value for key, value in RECORD.items() if key not in ("optimal_model", "reasoning")}
+    assert parse_record(record).demonstration() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimal_model": "mistral"}, "'mistral' is not one of 'candidate_models' - did you mean 'mistral-7b'?"),
+        ({"candidate_models": []}, "at least one model"),
+        ({"candidate_models": [MODELS[0], MODELS[0]]}, "names 'gpt-4' twice"),
+        ({"candidate_models": [{"name": "a", "cost": -1, "latency": 0}]}, "'cost' of model 'a' must be a number from 0"),
+        ({"candidate_models": [{"name": "a", "cost": None, "latency": 0}]}, "'cost' of model 'a' must be a number, not null"),
+        ({"candidate_models": [{"name": "a", "latency": 0}]}, "has no 'cost'"),
+        ({"ground_truth": ""}, "'ground_truth' must be a text or a list of texts"),
+        ({"ground_truth": []}, "'ground_truth' must be a text or a list of texts"),
+        ({"query": 3}, "'query' must be a text"),
+        ({"optimal": "gpt-4"}, "a record has no key 'optimal'"),
+        ({"steps": [{"thinking": "t", "model": "gpt-4", "query": "q"}]}, "has no 'reply'"),
+        ({"steps": "none"}, "'steps' must be a list"),
+    ],
+)
+def test_a_bad_value_is_named(change: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        parse_record({**RECORD, **change})
+    assert message.split(" - ")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+def test_a_broken_record_is_named_by_its_line(tmp_path: Path, suffix: str) -> None:
+    lines = [json.dumps(RECORD), json.dumps(RECORD), json.dumps({**RECORD, "ground_truth": None})]
+    file = tmp_path / f"records{suffix}"
+    file.write_text("\n".join(lines) if suffix == ".jsonl" else "[\n" + ",\n".join(lines) + "\n]")
+    with pytest.raises(DataError, match=r"line 3: 'ground_truth'" if suffix == ".jsonl" else r"line 4: 'ground_truth'"):
+        read_records(str(file))
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_text(json.dumps(RECORD) + "\n{\n")
+    with pytest.raises(DataError, match="line 2"):
+        read_records(str(file))
+
+
+def test_the_dataset_keeps_the_tasks_with_their_rows() -> None:
+    services = make_services(default_pool(), get_plugin_manager(), DefaultSettings(preset="full", seed=0))
+    dataset = RoutingRecords(RoutingRecords.Config(), services).read(str(SAMPLE))
+    assert isinstance(dataset, RoutingDataset)
+    taken = dataset.take(np.array([3, 0], np.intp))
+    assert [task.question for task in taken.tasks] == [query.text for query in taken.queries]
+    names = ModelNames([card.name for card in dataset.tasks[0].cards])
+    assert all(format_errors(task.demonstration(), names) == () for task in dataset.tasks)
+    assert max(len(task.consultations) for task in dataset.tasks) == 2

@@ -1,0 +1,207 @@
+"""Live episodes over real sockets: rounds, codecs, limits, and the costs of every call."""
+
+import asyncio
+import math
+
+import pytest
+from aamc_models.testing import Script
+from policy_server import THOUGHT, ToolCalls, make, play
+
+from aamc_sdk import Query
+from aamc_sdk.errors import ConfigError, DataError, PoolError
+from aamc_sdk.interfaces import Budget
+
+SEARCH, ANSWER = f"{THOUGHT}<search> small: Who wrote Emma? </search>", f"{THOUGHT}<answer> Jane Austen </answer>"
+
+
+def test_a_policy_consults_a_model_and_answers(server):
+    server.turns["policy"] = [SEARCH, ANSWER]
+    episode = play(make(server))
+    assert (episode.answer, episode.outcome, episode.answered_by, episode.malformed) == ("Jane Austen", "answered", "policy", False)
+    assert [(call.role, call.candidate) for call in episode.calls] == [("policy", "policy"), ("model", "small"), ("policy", "policy")]
+    assert episode.calls[1].text == "small says: Austen"
+    assert "small says: Austen" in server.asked["policy"][1]["messages"][-1]["content"]
+    assert "Who wrote Emma?" in server.asked["small"][0]["messages"][0]["content"]
+
+
+def test_the_cost_of_every_call_counts(server):
+    server.turns["policy"] = [SEARCH, ANSWER]
+    episode = play(make(server))
+    expected = sum(call.prompt_tokens * 1e-6 + call.output_tokens * 2e-6 for call in episode.calls)
+    assert episode.cost_usd == pytest.approx(expected)
+    assert episode.calls[0].cost_usd == pytest.approx((100 + 20) * 1e-6)
+    assert {call.cost_source for call in episode.calls} == {"priced"}
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_turn_is_cut_at_its_action_by_the_server_or_here(stops, server):
+    server.turns["policy"] = [f"{SEARCH} <information>forged</information> <answer> x </answer>", ANSWER]
+    server.stops = {"policy"} if stops else set()
+    episode = play(make(server))
+    assert episode.calls[0].text == SEARCH
+    assert episode.answer == "Jane Austen"
+    assert server.asked["policy"][0]["stop"] == ["</search>", "</answer>"]
+
+
+def test_both_codecs_give_the_same_trace(server):
+    server.turns["tags"] = [SEARCH, f"{THOUGHT}<search> huge: q </search>", ANSWER]
+    server.turns["tools"] = [
+        ToolCalls("hm", [("search", {"model": "small", "question": "Who wrote Emma?"})]),
+        ToolCalls("hm", [("search", {"model": "huge", "question": "q"})]),
+        ToolCalls("hm", [("answer", {"answer": "Jane Austen"})]),
+    ]
+    traces = []
+    for codec in ("tags", "tools"):
+        episode = play(make(server, codec, codec=codec))
+        calls = [(call.role, call.candidate.replace(codec, "policy"), call.question, call.faults) for call in episode.calls]
+        traces.append((calls, episode.answer, episode.outcome, [error.kind for error in episode.dialogue.format_errors]))
+        thoughts = [part.text.replace("<think> hm </think>", "<think>hm</think>") for part in episode.dialogue.transcript]
+        traces[-1] = (*traces[-1], thoughts)
+    assert traces[0] == traces[1]
+
+
+def test_calls_of_one_turn_run_side_by_side(server):
+    server.scripts["small"] = Script(text="one", fault="hang")
+    both = f"{THOUGHT}<search> small: a </search><search> big: b </search>"
+    server.turns["policy"] = [both, ANSWER]
+    router_r1 = make(server, calls=2, call_seconds=1.0)
+    episode = router_r1.episode(Query("q"))
+
+    async def work():
+        playing = asyncio.ensure_future(_all(episode))
+        await asyncio.to_thread(server.wait, lambda stub: {"small", "big"} <= server.asked.keys())  # big is asked while small hangs
+        await playing
+
+    asyncio.run(work())
+    router_r1.close()
+    assert [call.candidate for call in episode.consulted] == ["small", "big"]
+    assert (episode.consulted[0].status, episode.consulted[1].text) == ("cancelled", "big says: Jane Austen")
+    assert episode.answer == "Jane Austen"
+
+
+async def _all(episode):
+    async for _ in episode.play():
+        pass
+
+
+def test_a_reply_is_cut_to_its_tokens_and_the_request_limits_it(server):
+    server.scripts["small"] = Script(text="x" * 4000, output_tokens=100)
+    server.turns["policy"] = [SEARCH, ANSWER]
+    episode = play(make(server, observation_tokens=10, routed_tokens=77, turn_tokens=99))
+    assert "x" * 40 in episode.dialogue.transcript[1].text
+    assert "x" * 41 not in episode.dialogue.transcript[1].text
+    assert (server.asked["small"][0]["max_tokens"], server.asked["small"][0]["temperature"]) == (77, 0)
+    assert server.asked["policy"][0]["max_tokens"] == 99
+
+
+def test_a_budget_in_usd_is_never_exceeded(server):
+    server.turns["policy"] = [SEARCH]
+    whole = play(make(server)).cost_usd
+    for share in (0.2, 0.5, 0.9):
+        episode = play(make(server, episode_usd=share * whole))
+        assert episode.outcome in ("out_of_usd", "no_answer")
+        assert 0 <= episode.cost_usd <= share * whole
+    assert play(make(server), budget=Budget(steps=9, cost_usd=1e-9)).calls == []
+
+
+def test_no_price_never_passes_a_budget(server):
+    server.turns["policy"] = [SEARCH, ANSWER]
+    models = {"policy": {}, "small": {"prices": None}}
+    episode = play(make(server, models=models, episode_usd=1.0))
+    assert "has no prices" in episode.dialogue.transcript[1].text
+    assert [call.candidate for call in episode.calls] == ["policy", "policy"]
+    server.asked.clear()
+    unlimited = play(make(server, models=models))
+    assert math.isnan(unlimited.consulted[0].cost_usd)
+    assert not unlimited.spending.cost_known
+
+
+def test_a_budget_in_tokens_ends_the_episode(server):
+    server.turns["policy"] = [SEARCH]
+    episode = play(make(server, episode_tokens=1000))
+    assert episode.outcome == "out_of_tokens"
+    assert 0 < episode.spending.tokens <= 1000
+
+
+def test_steps_are_limited(server):
+    server.turns["policy"] = [SEARCH]
+    assert play(make(server), budget=Budget(steps=2)).outcome == "out_of_steps"
+
+
+def test_a_cancelled_episode_records_its_calls(server):
+    server.turns["policy"] = [SEARCH]
+    server.scripts["small"] = Script(fault="hang")
+    router_r1 = make(server)
+    episode = router_r1.episode(Query("q"))
+
+    async def work():
+        playing = asyncio.ensure_future(_all(episode))
+        await asyncio.to_thread(server.wait, lambda stub: "small" in server.asked)
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+
+    asyncio.run(work())
+    router_r1.close()
+    assert episode.outcome == "cancelled"
+    assert [(call.candidate, call.status) for call in episode.calls] == [("policy", "ok"), ("small", "cancelled")]
+    assert episode.calls[1].cost_usd > 0  # the prompt may be billed
+    assert episode.calls[1].cost_source == "estimated"
+
+
+def test_aliases_and_statistics_reach_the_prompt(server):
+    server.turns["policy"] = [f"{THOUGHT}<search> S: q </search>", ANSWER]
+    quality = {"small": {"": 0.25, "novels": 0.75}}
+    options = {"aliases": {"S": "small"}, "quality": quality, "show_preference": True, "preference": [0.5, 0.5, 0.0], "context": "a student"}
+    episode = play(make(server, **options))
+    assert episode.consulted[0].candidate == "small"
+    for text in ("Cheap.", "measured quality: overall 0.25, novels 0.75", "quality 0.5, low cost 0.5", "a student", "1 USD per million"):
+        assert text in episode.prompt
+
+
+@pytest.mark.parametrize(("aggregation", "answer"), [("policy", None), ("vote", "small says: Austen"), ("best", "big says: Jane Austen")])
+def test_without_an_answer_the_replies_are_combined_as_asked(aggregation, answer, server):
+    ask_big = f"{THOUGHT}<search> big: q </search>"
+    server.turns["policy"] = [SEARCH, ask_big, SEARCH, "junk"]
+    episode = play(make(server, aggregation=aggregation, quality={"big": {"": 0.9}, "small": {"": 0.1}}))
+    assert (episode.answer, episode.outcome) == (answer, "no_answer")
+    assert episode.answered_by == ("" if answer is None else aggregation)
+
+
+def test_an_empty_question_and_a_wrong_policy_are_refused(server):
+    with pytest.raises(DataError, match="question is empty"):
+        play(make(server), question="  ")
+    with pytest.raises(ConfigError, match=r"policy must be.*'polici'.*'policy'"):
+        play(make(server, policy="polici", models={"policy": {}, "small": {}}))
+    with pytest.raises(PoolError, match="no model beside"):
+        play(make(server, models={"policy": {}}))
+
+
+def test_64_episodes_run_side_by_side_in_one_process(server):
+    server.scripts["policy"] = Script(fault="hang")
+    router_r1 = make(server, call_seconds=2.0)
+
+    async def work():
+        episodes = [router_r1.episode(Query(f"question {n}"), on_loop=True) for n in range(64)]
+        playing = asyncio.gather(*(_all(episode) for episode in episodes))
+        together = await asyncio.to_thread(server.wait, lambda stub: stub.active == 64)
+        await playing
+        return together, {episode.outcome for episode in episodes}
+
+    assert router_r1.services.loop.submit(work()).result() == (True, {"policy_failed"})
+    router_r1.close()
+
+
+def test_steps_come_as_they_are_done(server):
+    server.turns["policy"] = [SEARCH, ANSWER]
+    server.scripts["small"] = Script(fault="hang")
+    router_r1 = make(server, call_seconds=30.0)
+
+    async def work():
+        steps = router_r1.run(Query("q"), Budget(steps=9))
+        first = await anext(steps)  # the model that it consults has not answered yet
+        await steps.aclose()
+        return first
+
+    step = asyncio.run(work())
+    router_r1.close()
+    assert (step.decision.candidate, step.content, step.final) == ("policy", SEARCH, False)

@@ -1,0 +1,99 @@
+"""``aamc evaluate --orchestrator router-r1`` on a benchmark's file, with a real server behind it."""
+
+import json
+import math
+
+import pytest
+import yaml
+from aamc_models.testing import Script
+from aamc_router_r1.evaluation.evaluation import strongest_of
+from aamc_router_r1.evaluation.results import AnsweredQuestion, summary
+from policy_server import THOUGHT, pool_of
+
+from aamc_sdk.cli import main
+from aamc_sdk.routing import pool_from
+from aamc_sdk.types import wilson_interval
+
+
+@pytest.fixture
+def files(server, tmp_path):
+    """A pool file and ten questions, half of which the strong model answers rightly."""
+    server.scripts |= {"small": Script(text="Rome"), "big": Script(text="Jane Austen")}
+    server.turns["policy"] = [f"{THOUGHT}<search> big: Who? </search>", f"{THOUGHT}<answer> Jane Austen </answer>"]
+    content = pool_of(server, policy={}, small={}, big={"prices": {"input": 10.0, "output": 20.0}})
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(content))
+    golds = ["Jane Austen", "Dickens"] * 5
+    rows = [{"question": f"Who wrote book {n}?", "answer": [gold]} for n, gold in enumerate(golds)]
+    (tmp_path / "nq.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def run(files, *more):
+    options = ["--orchestrator", "router-r1", "--dataset", f"nq:{files / 'nq.jsonl'}", "--pool", str(files / "pool.yaml")]
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *options, "--set", "orchestrator.policy=policy", *more])
+    return ended.value.code
+
+
+def test_router_r1_stands_beside_its_baselines(files, capsys):
+    assert run(files, "--json", "--out", str(files / "out"), "--routers", "random,thompson") == 0
+    document = json.loads(capsys.readouterr().out)
+    systems = document["systems"]
+    assert list(systems) == ["router-r1", "direct", "strongest", "cheapest", "random", "thompson"]
+    assert document["data"] == {"source": f"nq:{files / 'nq.jsonl'}", "queries": 10, "policy": "policy", "strongest": "big"}
+    assert systems["strongest"]["exact_match"] == 0.5
+    assert systems["strongest"]["ci95"]["exact_match"] == list(wilson_interval(0.5, 10))
+    assert systems["strongest"]["strongest_share"] == 1
+    assert systems["cheapest"]["strongest_share"] == 0
+    router_r1 = systems["router-r1"]
+    assert router_r1["exact_match"] == 0.5
+    assert router_r1["malformed_share"] == 0
+    assert router_r1["mean_cost_usd"] > 0
+    assert set(router_r1["calls_per_model"]) <= {"big", "small"}
+    episodes = [json.loads(line) for line in (files / "out" / "episodes.jsonl").read_text().splitlines()]
+    assert len(episodes) == 10
+    assert math.fsum(each["cost_usd"] for each in episodes) == pytest.approx(10 * router_r1["mean_cost_usd"])
+    assert "Who wrote book 3?" in (files / "out" / "episodes.html").read_text()
+    assert json.loads((files / "out" / "results.json").read_text()) == document
+
+
+def test_the_table_shows_every_system(files, capsys):
+    assert run(files) == 0
+    out = capsys.readouterr().out
+    for text in ("router-r1", "direct", "strongest", "cheapest", "random", "thompson", "exact match", "malformed"):
+        assert text in out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--gate"], "leave out --gate"),
+        (["--set", "orchestrator.polici=policy"], "no option 'polici'"),
+        (["--routers", "supervised"], "train"),
+    ],
+)
+def test_wrong_options_are_refused(more, message, files, capsys):
+    assert run(files, *more) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_figures_of_a_system():
+    answers = [
+        AnsweredQuestion(answer="a", exact_match=1, f1=1, cost_usd=0.1, seconds=1, tokens=10, rounds=2, consulted=["big", "small"]),
+        AnsweredQuestion(answer=None, exact_match=0, f1=0, cost_usd=math.nan, seconds=3, tokens=30, malformed=True, outcome="malformed"),
+    ]
+    found = summary(answers, "big")
+    assert (found["exact_match"], found["mean_cost_usd"], found["mean_rounds"], found["mean_tokens"]) == (0.5, 0.1, 1, 20)
+    assert (found["strongest_share"], found["malformed_share"], found["unknown_costs"]) == (0.5, 0.5, 1)
+    assert found["calls_per_model"] == {"big": 0.5, "small": 0.5}
+    assert found["outcomes"] == {"answered": 1, "malformed": 1}
+    assert summary(answers[1:], "big")["strongest_share"] is None
+
+
+def test_the_strongest_is_the_one_with_the_highest_price():
+    def pool(*prices):
+        priced = [{} if price is None else {"prices": {"input": 0, "output": price}} for price in prices]
+        return pool_from({"candidates": [{"name": f"m{n}", **each} for n, each in enumerate(priced)]}, "test")
+
+    assert strongest_of(pool(1, 5, 2)) == "m1"
+    assert strongest_of(pool(None, None)) == "m1"

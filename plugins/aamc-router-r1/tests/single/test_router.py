@@ -1,0 +1,230 @@
+"""The router: a policy or its server selects, and the fallback decides where they give no usable answer."""
+
+import asyncio
+import json
+import math
+import threading
+from contextlib import closing
+
+import pytest
+from aamc_models.testing import Script
+from aamc_router_r1.single.server import DecisionServer
+from policy_server import THOUGHT, make, pool_of
+
+from aamc_sdk import MetaController, Preference, Query, get_plugin_manager
+from aamc_sdk.errors import AamcError
+from aamc_sdk.routing import pool_from
+from aamc_sdk.testing import assert_conforms
+from aamc_sdk.types import Turn
+
+MODELS = {"policy": {}, "small": {"description": "Cheap."}, "big": {"description": "Strong."}}
+SELECTS_BIG = f"{THOUGHT}<search> big: Who wrote Emma? </search>"
+
+
+def controller(server, models=None, **options):
+    pool = pool_from(pool_of(server, **(models or MODELS)), "test")
+    return closing(MetaController.build(router={"name": "router-r1", **options}, pool=pool, store="memory:", seed=0))
+
+
+def selected(server, answer):
+    """Let the server answer POST /route with a document, or bytes."""
+    server.route = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+
+
+def test_it_keeps_the_contract_of_routers():
+    assert_conforms("router", "router-r1", get_plugin_manager())
+
+
+def test_the_model_of_the_first_call_is_selected(server):
+    server.turns["policy"] = [SELECTS_BIG]
+    with controller(server, policy="policy") as built:
+        decision = built.route("Who wrote Emma?", preference=Preference(0.2, 0.7, 0.1))
+        assert (decision.candidate, decision.notes["llm_routing"]) == ("big", "selected")
+        assert math.isnan(decision.propensity)
+        prompt = server.asked["policy"][0]["messages"][0]["content"]
+        assert "Question: Who wrote Emma?" in prompt
+        assert "quality 0.2" not in prompt
+
+
+def test_the_preference_counts_only_where_the_prompt_shows_it(server):
+    server.turns["policy"] = [SELECTS_BIG]
+    with controller(server, policy="policy", show_preference=True) as built:
+        built.route("Who wrote Emma?", preference=Preference(0.2, 0.7, 0.1))
+        assert "quality 0.2, low cost 0.7" in server.asked["policy"][0]["messages"][0]["content"]
+    services = make(server).services
+    plugins = get_plugin_manager()
+    assert plugins.make("router", "router-r1", services, {"policy": "policy"}).uses_preference is False
+    assert plugins.make("router", "router-r1", services, {"policy": "policy", "show_preference": True}).uses_preference is True
+
+
+def test_the_server_sees_query_history_and_candidates(server):
+    selected(server, {"selected_model": "small", "thinking": "It is easy.", "full_response": "..."})
+    with controller(server, router_r1_server_url=server.url, note_thinking=True) as built:
+        decision = built.route(Query("Who wrote Emma?", turns=[Turn("user", "Hello")]))
+    assert (decision.candidate, decision.notes["thinking"]) == ("small", "It is easy.")
+    body = server.asked["router-r1"][0]
+    assert body["query"] == "Who wrote Emma?"
+    assert [entry["name"] for entry in body["candidates"]] == list(MODELS)
+    assert body["candidates"][2]["description"] == "Strong."
+    assert body["history"] == [{"role": "user", "content": "Hello"}]
+
+
+def test_a_server_of_chat_completions_is_asked_for_a_turn(server):
+    server.turns["router-r1"] = [SELECTS_BIG]
+    with controller(server, router_r1_server_url=server.url, server_api="chat", consult_policy=True) as built:
+        assert built.route("Who wrote Emma?").candidate == "big"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"selected_model": "huge"}, "not a candidate"),
+        ({"selected_model": ""}, "selected_model"),
+        ({}, "selected_model"),
+        (b"", "no JSON"),
+        (b"[1]", "selected_model"),
+        (b"\xff\xfe", "no JSON"),
+    ],
+)
+def test_an_unusable_answer_falls_back_and_the_decision_says_so(answer, reason, server):
+    selected(server, answer)
+    with controller(server, router_r1_server_url=server.url) as built:
+        decision = built.route("Who wrote Emma?")
+    assert decision.candidate in MODELS
+    assert (decision.notes["llm_routing"], decision.notes["fallback"]) == ("fallback", "thompson")
+    assert reason in decision.notes["reason"]
+    assert 0 < decision.propensity <= 1  # the fallback's own
+
+
+@pytest.mark.parametrize("fault", ["hang", "refuse", "status"])
+def test_a_server_that_fails_or_is_late_falls_back(fault, server):
+    server.turns["router-r1"] = [b""]
+    server.fault = fault
+    server.scripts["router-r1"] = Script(fault=fault)
+    server.route = None
+    with controller(server, router_r1_server_url=server.url, server_api="chat", timeout_seconds=0.3, retries=0) as built:
+        del server.turns["router-r1"]
+        decision = built.route("Who wrote Emma?")
+    assert decision.notes["llm_routing"] == "fallback"
+    assert decision.notes["reason"]
+
+
+def test_a_policy_that_breaks_the_protocol_falls_back(server):
+    server.turns["policy"] = ["I would take big."]
+    with controller(server, policy="policy") as built:
+        assert built.route("Who wrote Emma?").notes["reason"] == "the policy broke the protocol: no_action"
+
+
+def test_a_candidate_that_is_not_allowed_falls_back(server):
+    selected(server, {"selected_model": "big"})
+    with controller(server, router_r1_server_url=server.url) as built:
+        decision = built.route("Who wrote Emma?", unavailable={"big"})
+    assert decision.candidate != "big"
+    assert "not allowed" in decision.notes["reason"]
+
+
+def test_the_fallback_may_be_an_error(server):
+    selected(server, {})
+    with (
+        controller(server, router_r1_server_url=server.url, llm_routing_fallback="error") as built,
+        pytest.raises(AamcError, match="selected_model"),
+    ):
+        built.route("Who wrote Emma?")
+
+
+def test_a_decision_is_remembered(server):
+    selected(server, {"selected_model": "big"})
+    with controller(server, router_r1_server_url=server.url) as built:
+        assert {built.route("Who wrote Emma?").candidate for _ in range(3)} == {"big"}
+        assert len(server.asked["router-r1"]) == 1
+        built.route("Who wrote Persuasion?")
+        assert len(server.asked["router-r1"]) == 2
+    with controller(server, router_r1_server_url=server.url, cache_size=0) as built:
+        built.route("a"), built.route("a")
+        assert len(server.asked["router-r1"]) == 4
+
+
+def test_after_failures_the_server_rests(server):
+    selected(server, b"")
+    server.status = 500
+    with controller(server, router_r1_server_url=server.url, retries=0, breaker_failures=2, breaker_rest_seconds=60.0) as built:
+        reasons = [built.route(f"question {n}").notes["reason"] for n in range(4)]
+    assert len(server.asked["router-r1"]) == 2
+    assert "is not called" in reasons[-1]
+
+
+def test_the_fallback_learns_from_the_log(server):
+    with controller(server, enable_llm_routing=False) as built:
+        for n in range(60):
+            decision = built.route(f"question {n}")
+            built.feedback(decision.id, quality=1.0 if decision.candidate == "big" else 0.0)
+        built.learner.flush()
+        assert sum(built.route(f"later {n}").candidate == "big" for n in range(20)) > 15
+
+
+class Served:
+    """``aamc serve-router``'s application on a real socket."""
+
+    def __init__(self, app):
+        import uvicorn
+
+        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    async def _serve(self):
+        serving = asyncio.ensure_future(self._server.serve())
+        while not self._server.started:
+            await asyncio.sleep(0)
+        self.port = self._server.servers[0].sockets[0].getsockname()[1]
+        self._ready.set()
+        await serving
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._ready.wait(10)
+        return f"http://127.0.0.1:{self.port}"
+
+    def __exit__(self, *_):
+        self._server.should_exit = True
+        self._thread.join()
+
+
+@pytest.fixture
+def decision_server(server):
+    server.turns["policy"] = [SELECTS_BIG]
+    router_r1 = make(server)
+    app = DecisionServer(router_r1.config, router_r1.setup.policy, router_r1.services.pool, router_r1.client).app()
+    with Served(app) as url:
+        yield url
+
+
+@pytest.mark.parametrize("api", ["route", "chat"])
+def test_our_router_asks_our_server(api, decision_server, server):
+    models = {"small": {"description": "Cheap."}, "big": {"description": "Strong."}}
+    with controller(server, models, router_r1_server_url=decision_server, server_api=api) as built:
+        decision = built.route("Who wrote Emma?")
+    assert (decision.candidate, decision.notes["llm_routing"]) == ("big", "selected")
+    assert "thinking" not in decision.notes  # it may quote the request
+
+
+def test_the_server_answers_as_the_semantic_router_expects(decision_server):
+    import httpx
+
+    with httpx.Client(base_url=decision_server) as client:
+        answer = client.post("/route", json={"query": "Who wrote Emma?"})
+        assert answer.json() | {"cost_usd": 0} == {"selected_model": "big", "thinking": "hm", "full_response": SELECTS_BIG, "cost_usd": 0}
+        assert client.get("/health").json()["status"] == "healthy"
+        for body in ({}, {"query": " "}, [1], {"query": "q", "candidates": []}, {"query": "q", "candidates": [{}]}, {"query": "q", "preference": 1}):
+            refused = client.post("/route", json=body)
+            assert (refused.status_code, bool(refused.json()["error"]["message"])) == (400, True)
+        unknown = client.post("/route", json={"query": "q", "candidates": ["small"]})
+        assert (unknown.status_code, "big" in unknown.json()["error"]["message"]) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("fallback", "message"), [("router-r1", "its own fallback"), ("oracle", "for evaluation only"), ("thomson", "thompson"), ("rule", "training")]
+)
+def test_a_fallback_that_cannot_serve_is_refused(fallback, message, server):
+    with pytest.raises(AamcError, match=message), controller(server, policy="policy", llm_routing_fallback=fallback):
+        pass

@@ -1,0 +1,67 @@
+"""A configuration of vLLM Semantic Router with ``enable_llm_routing``: its keys take effect."""
+
+import json
+
+import pytest
+import yaml
+from aamc_router_r1.single.feedback_rewards import price_reward, rewarded
+from aamc_router_r1.single.router import RouterR1Router
+
+from aamc_sdk import MetaController, ModelSpec, Prices
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.routing import pool_from
+from aamc_sdk.types import Decision, Estimates, Experience, Feedback, Preference, Query
+
+MODELS = {
+    "big": {"pricing": {"prompt_per_1m": 30.0, "completion_per_1m": 30.0}},
+    "tiny": {"pricing": {"prompt_per_1m": 0.5, "completion_per_1m": 0.5}},
+}
+
+
+def write(folder, **section):
+    decision = {"name": "d", "modelRefs": [{"model": "big"}, {"model": "tiny"}], "algorithm": {"type": "rl_driven", "rl_driven": section}}
+    path = folder / "semantic-router.yaml"
+    path.write_text(yaml.safe_dump({"decisions": [decision], "model_config": MODELS}))
+    return path
+
+
+def test_the_file_asks_its_server_and_falls_back(server, tmp_path):
+    server.route = json.dumps({"selected_model": "tiny", "thinking": "cheap"}).encode()
+    path = write(tmp_path, enable_llm_routing=True, router_r1_server_url=server.url, llm_routing_fallback="thompson", min_samples=0)
+    with MetaController.from_file(path) as controller:
+        assert isinstance(controller.router, RouterR1Router)
+        assert controller.route("Write a loop").candidate == "tiny"
+        server.route = b""
+        decision = controller.route("Write another loop")
+        assert (decision.notes["llm_routing"], decision.notes["fallback"]) == ("fallback", "thompson")
+
+
+def test_a_torch_file_is_no_policy(server, tmp_path):
+    with pytest.raises(ConfigError, match="torch file"):
+        MetaController.from_file(write(tmp_path, enable_llm_routing=True, router_model_path="/x/best_model.pt"))
+
+
+def test_rewards_replace_qualities():
+    pool = pool_from(
+        {"candidates": [{"name": "costly", "prices": {"input": 30, "output": 30}}, {"name": "free", "prices": {"input": 0, "output": 0}}]}, "t"
+    )
+    decisions = [Decision(name, name, 0.5, Preference()) for name in ("costly", "free")]
+    feedback = [Feedback(decision_id=name, quality=1.0) for name in ("costly", "free")]
+    found = rewarded(Experience(4, [Query("a"), Query("b")], Estimates.unknown(2), decisions, feedback=feedback), pool, 0.3, -1.0)
+    assert [each.quality for each in found.feedback] == pytest.approx([0.7, 1.0])
+
+
+def test_the_cost_reward_falls_with_the_price():
+    assert [price_reward(ModelSpec("m", prices=Prices(0, output))) for output in (0, 2.5, 10, 99)] == [1, 0.75, 0, 0]
+    assert price_reward(ModelSpec("m")) == 0.5
+
+
+def test_the_fallback_learns_by_rewards(server, tmp_path):
+    """Equal qualities: with alpha 1 the cheap model wins, as only its cost counts."""
+    server.route, server.status = b"", 500
+    options = {"enable_llm_routing": True, "router_r1_server_url": server.url, "use_router_r1_rewards": True, "cost_reward_alpha": 1.0}
+    with MetaController.from_file(write(tmp_path, **options, cost_awareness=False)) as controller:
+        for n in range(60):
+            controller.feedback(controller.route(f"question {n}").id, quality=1.0)
+        controller.learner.flush()
+        assert sum(controller.route(f"later {n}").candidate == "tiny" for n in range(20)) > 15

@@ -1,0 +1,132 @@
+"""``aamc orchestrate --orchestrator router-r1``, ``aamc trace`` and ``aamc serve-router`` as users run them."""
+
+import json
+import socket
+import subprocess
+import sys
+from contextlib import closing
+
+import httpx
+import pytest
+import yaml
+from aamc_router_r1 import trace
+from policy_server import THOUGHT, make, play, pool_of
+
+from aamc_sdk import Preference, Query, get_plugin_manager
+from aamc_sdk.cli import main
+from aamc_sdk.log import open_store
+
+
+@pytest.fixture
+def pool(server, tmp_path, monkeypatch):
+    server.turns["policy"] = [f"{THOUGHT}<search> small: Who? </search>", f"{THOUGHT}<answer> Jane Austen </answer>"]
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "pool.yaml"
+    path.write_text(yaml.safe_dump(pool_of(server, policy={}, small={})))
+    return path
+
+
+def orchestrate(pool, *more, question="Who wrote Emma?"):
+    options = ["--orchestrator", "router-r1", "--pool", str(pool), "--set", "orchestrator.policy=policy"]
+    with pytest.raises(SystemExit) as ended:
+        main(["orchestrate", question, *options, *more])
+    return ended.value.code
+
+
+def test_the_document_has_what_was_promised(pool, capsys):
+    assert orchestrate(pool, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["answer"], document["outcome"], document["rounds"]) == ("Jane Austen", "answered", 1)
+    assert [step["candidate"] for step in document["steps"]] == ["policy", "small", "policy"]
+    assert document["cost_usd"] == pytest.approx(sum(step["cost_usd"] for step in document["steps"]))
+    assert all(step["text"] and step["tokens"] > 0 for step in document["steps"])
+
+
+def test_no_answer_has_status_1_and_says_why(pool, server, capsys):
+    server.turns["policy"] = ["never"]
+    assert orchestrate(pool, "--json") == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["answer"], document["outcome"]) == (None, "no_answer")
+    assert document["cost_usd"] > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "question", "message"),
+    [
+        ((), " ", "must not be empty"),
+        (("--set", "orchestrator.policy=polici"), "q", "'polici'; did you mean 'policy'"),
+        (("--set", "orchestrator.codec=xml"), "q", "codec must be one of"),
+        (("--agents", "calculator"), "q", "no option --agents"),
+    ],
+)
+def test_wrong_options_are_refused(more, question, message, pool, capsys):
+    assert orchestrate(pool, *more, question=question) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_a_trace_is_shown_from_the_file_and_from_the_log(pool, capsys, tmp_path):
+    assert orchestrate(pool, "--json", "--store", "sqlite:log.db") == 0
+    document = json.loads(capsys.readouterr().out)
+    in_log = ["--store", "sqlite:log.db", "--episode"]
+    for source in (["trajectories.jsonl"], [*in_log, document["episode"]], [*in_log, document["id"]]):
+        with pytest.raises(SystemExit) as ended:
+            main(["trace", *source])
+        assert ended.value.code == 0
+        shown = capsys.readouterr().out
+        for text in ("Who wrote Emma?", "small says: Austen", "Jane Austen", "answered", f"{document['cost_usd']:.3g} USD"):
+            assert text in shown
+        with pytest.raises(SystemExit):
+            main(["trace", *source, "--html", "trace.html"])
+        page = (tmp_path / "trace.html").read_text()
+        assert page.startswith("<!doctype html>")
+        assert "small says: Austen" in page
+        assert "<search>" not in page  # escaped
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name either"),
+        (["--store", "sqlite:log.db"], "--episode"),
+        (["bad.jsonl"], "line 1: this is no episode"),
+        (["--store", "sqlite:log.db", "--episode", "nothing"], "no episode 'nothing'"),
+    ],
+)
+def test_a_missing_trace_is_an_error(arguments, message, pool, capsys, tmp_path):
+    (tmp_path / "bad.jsonl").write_text("{}\n")
+    orchestrate(pool, "--store", "sqlite:log.db")
+    with pytest.raises(SystemExit) as ended:
+        main(["trace", *arguments])
+    assert ended.value.code != 0
+    assert message in capsys.readouterr().err
+
+
+def test_serve_router_answers_in_a_process_of_its_own(pool, server):
+    server.turns["policy"] = [f"{THOUGHT}<search> small: Who? </search>"]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    arguments = ["serve-router", "--pool", str(pool), "--set", "orchestrator.policy=policy", "--port", str(port)]
+    program = [sys.executable, "-m", "aamc_sdk.cli", *arguments]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert any("Uvicorn running" in line for line in process.stderr)
+            answer = httpx.post(f"http://127.0.0.1:{port}/route", json={"query": "Who wrote Emma?"}, timeout=30)
+            assert (answer.status_code, answer.json()["selected_model"]) == (200, "small")
+        finally:
+            process.terminate()
+
+
+def test_a_log_without_texts_keeps_none(server):
+    server.turns["policy"] = [f"{THOUGHT}<search> small: Who? </search>", f"{THOUGHT}<answer> Jane Austen </answer>"]
+    episode = play(make(server))
+    records, attempts = trace.logged(episode, Query("Who wrote Emma?", user="anna"), Preference())
+    for kept in (True, False):
+        with closing(open_store("memory:", get_plugin_manager(), {"store_text": kept})) as store:
+            store.add_decisions(records)
+            store.add_attempts(attempts)
+            found = trace.document_of(store.episode(episode.id), {attempt.decision_id: attempt for attempt in attempts})
+            text = "\n".join(map(repr, [store.record(record.decision.id) for record in records]))
+        assert (found["outcome"], found["cost_usd"]) == ("answered", pytest.approx(episode.cost_usd))
+        assert (found["answer"] == "Jane Austen") is kept
+        for word in ("Austen", "Emma", "hm"):
+            assert (word in text) is kept

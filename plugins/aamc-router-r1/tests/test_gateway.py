@@ -1,0 +1,65 @@
+"""``aamc/router-r1`` at the gateway, which runs in a process of its own: whole and streamed answers, costs and the log."""
+
+import json
+from contextlib import closing
+
+import httpx
+import pytest
+from aamc_gateway.testing import GatewayProcess
+from policy_server import THOUGHT, pool_of
+
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
+
+SETTINGS = {"orchestrators": {"router-r1": {"pool": "pool.yaml", "options": {"policy": "policy"}}}}
+
+
+@pytest.fixture
+def gateway(server, tmp_path):
+    server.turns["policy"] = [f"{THOUGHT}<search> small: Who? </search>", f"{THOUGHT}<answer> Jane Austen </answer>"]
+    candidates = pool_of(server, policy={}, small={})["candidates"]
+    with GatewayProcess(tmp_path, candidates, settings=SETTINGS, router="random") as process:
+        yield process
+
+
+def body(**more):
+    return {"model": "aamc/router-r1", "messages": [{"role": "user", "content": "Who wrote Emma?"}], **more}
+
+
+def test_router_r1_answers_whole_and_streamed(gateway, server, tmp_path):
+    with httpx.Client(base_url=gateway.url, timeout=30) as client:
+        whole = client.post("/v1/chat/completions", json=body())
+        assert whole.status_code == 200, whole.text
+        assert whole.json()["choices"][0]["message"]["content"] == "Jane Austen"
+        assert "small says: Austen" in whole.json()["choices"][0]["message"]["reasoning_content"]
+        assert float(whole.headers["x-aamc-cost-usd"]) > 0
+        server.asked.clear()
+        streamed = client.post("/v1/chat/completions", json=body(stream=True))
+    events = [json.loads(line[6:]) for line in streamed.text.splitlines() if line.startswith("data: {")]
+    assert "".join(choice["delta"].get("content") or "" for event in events for choice in event["choices"]) == "Jane Austen"
+    assert events[-1]["aamc"]["cost_usd"] > 0
+    gateway.stop()
+    with closing(open_store(f"sqlite:{tmp_path / 'state.db'}", get_plugin_manager(), existing=True)) as store:
+        logged = store.outcomes(columns=("router",))
+    assert list(logged.candidates) == ["policy", "small", "policy"] * 2
+    assert set(logged["router"]) == {"router-r1"}
+
+
+def test_an_episode_without_an_answer_is_an_error_and_its_calls_are_logged(gateway, server, tmp_path):
+    server.turns["policy"] = ["never"]
+    with httpx.Client(base_url=gateway.url, timeout=30) as client:
+        answer = client.post("/v1/chat/completions", json=body())
+    assert answer.status_code == 502
+    assert "no answer" in answer.text
+    gateway.stop()
+    with closing(open_store(f"sqlite:{tmp_path / 'state.db'}", get_plugin_manager(), existing=True)) as store:
+        assert len(store.outcomes().candidates) == 5
+
+
+def test_the_gateway_routes_by_the_policys_first_call(server, tmp_path):
+    server.turns["policy"] = [f"{THOUGHT}<search> small: Who? </search>"]
+    candidates = pool_of(server, policy={}, small={}, big={})["candidates"]
+    with GatewayProcess(tmp_path, candidates, settings={}, router={"name": "router-r1", "policy": "policy"}) as process:
+        answer = httpx.post(f"{process.url}/v1/chat/completions", json=body(model="aamc/auto"), timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"] == "small says: Austen"

@@ -1,0 +1,38 @@
+"""Measured quality for the prompt: from a log, by candidate and category."""
+
+import pytest
+from aamc_router_r1.measured_quality import measured_quality, overall
+
+from aamc_sdk import MetaController
+from aamc_sdk.errors import AamcError
+from aamc_sdk.routing import pool_from
+
+
+def test_quality_is_the_mean_of_judged_decisions(tmp_path):
+    url = f"sqlite:{tmp_path / 'log.db'}"
+    pool = pool_from({"candidates": [{"name": "small"}, {"name": "big"}]}, "test")
+    with MetaController.build(router="random", pool=pool, store=url) as controller:
+        judged = {"small": [], "big": []}
+        for n in range(40):
+            decision = controller.route(f"question {n}")
+            judged[decision.candidate].append(float(n % 4 == 0))
+            controller.feedback(decision.id, quality=judged[decision.candidate][-1])
+        controller.route("not judged")
+    found = measured_quality(url, {"small": {"math": 0.25}, "new": {"": 0.5}})
+    assert found["big"] == {"": pytest.approx(sum(judged["big"]) / len(judged["big"]))}
+    assert found["small"] == {"": pytest.approx(sum(judged["small"]) / len(judged["small"])), "math": 0.25}
+    assert overall(found)["new"] == 0.5
+    assert overall({"a": {"x": 0.2, "y": 0.4}}) == {"a": pytest.approx(0.3)}
+
+
+def test_categories_are_the_most_probable_ones(tmp_path):
+    url = f"sqlite:{tmp_path / 'log.db'}"
+    pool = pool_from({"candidates": [{"name": "small"}]}, "test")
+    with MetaController.build(router="random", pool=pool, store=url, estimator="lexical", allow_untrained=True) as controller:
+        controller.feedback(controller.route("Write a Python function").id, quality=1.0)
+    assert set(measured_quality(url, {})["small"].values()) == {1.0}
+
+
+def test_a_missing_log_is_an_error(tmp_path):
+    with pytest.raises(AamcError, match="none"):
+        measured_quality(f"sqlite:{tmp_path / 'none.db'}", {})

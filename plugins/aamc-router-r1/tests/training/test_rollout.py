@@ -1,0 +1,91 @@
+"""Episodes of training, played by a scripted model."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from aamc_router_r1.config import RouterR1Config
+from aamc_router_r1.data import RoutingTask
+from aamc_router_r1.episode import DialogueLimits
+from aamc_router_r1.reward import CostNormalizer
+from aamc_router_r1.testbed.tiny_model import tiny_tokenizer
+from aamc_router_r1.testbed.world import Truth, World, WorldReplies
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, plain_ids
+from aamc_router_r1.training.scoring import figures, score
+
+from aamc_sdk.types import Prices
+
+WORLD = World(0)
+TOKENIZER = tiny_tokenizer(WORLD, [0.3])
+
+
+class Scripted:
+    """A model that writes given turns, each followed by padding, whatever it is asked."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, *turns: Sequence[str]) -> None:
+        self._turns = iter(turns)
+
+    def generate(self, input_ids: torch.Tensor, **_: Any) -> torch.Tensor:
+        rows = [plain_ids(TOKENIZER, text) for text in next(self._turns)]
+        width = max(map(len, rows)) + 1
+        made = torch.full((len(rows), width), TOKENIZER.pad_token_id)
+        for place, row in enumerate(rows):
+            made[place, : len(row)] = torch.tensor(row)
+        return torch.cat([input_ids, made], dim=1)
+
+
+@pytest.fixture(scope="module")
+def task() -> RoutingTask:
+    return next(task for task in WORLD.tasks(50, 2) if len(task.consultations) == 1 and isinstance(task.simulation, Truth))
+
+
+def player(**changes: Any) -> BatchPlayer:
+    return BatchPlayer(tokenizer=TOKENIZER, replies=WorldReplies(), limits=DialogueLimits(rounds=2, turn_tokens=40), states_alpha=True, **changes)
+
+
+def test_the_mask_covers_the_turns_and_leaves_out_the_information(task: RoutingTask) -> None:
+    (step,) = task.consultations
+    search = f"<think> {step.thinking} </think>\n<search> {step.model}: {step.query} </search>"
+    answer = "<think> item3 answers it </think>\n<answer> item3 </answer>"
+    played = player(prices=Prices(1.0, 2.0))
+    episode = played.begin(task, 0.3)
+    played.play(Scripted([search], [answer]), [episode])  # type: ignore[arg-type]  # all that the player needs of a model
+    kept = [token for token, mask in zip(episode.ids, episode.mask, strict=True) if mask]
+    dropped = [token for token, mask in zip(episode.ids, episode.mask, strict=True) if not mask]
+    assert kept == plain_ids(TOKENIZER, search) + plain_ids(TOKENIZER, answer)
+    (reply,) = WorldReplies()([(task, SimpleNamespace(model=step.model, question=step.query))])  # type: ignore[list-item]  # a call
+    assert TOKENIZER.decode(dropped) == f"<information> {reply.text} </information>"
+    assert episode.consulted == [step.model]
+    assert not episode.malformed
+    turns = [plain_ids(TOKENIZER, search), plain_ids(TOKENIZER, answer)]
+    prompts = 2 * len(episode.prompt_ids) + len(turns[0]) + len(dropped)
+    assert episode.cost_usd == pytest.approx(reply.cost_usd + (prompts + 2 * sum(map(len, turns))) / 1e6)
+
+
+def test_a_malformed_episode_gets_the_penalty_and_ends_within_its_rounds(task: RoutingTask) -> None:
+    played = player()
+    episodes = [played.begin(task, 0.3), played.begin(task, 0.3)]
+    wrong, good = "item3 item4", "<think> item3 answers it </think>\n<answer> item3 </answer>"
+    played.play(Scripted([wrong, good], [wrong], [wrong]), episodes)  # type: ignore[arg-type]  # all that the player needs of a model
+    score(RouterR1Config(), CostNormalizer(), episodes)
+    assert [episode.malformed for episode in episodes] == [True, False]
+    first, second = episodes
+    assert first.reward is not None
+    assert first.reward.total == -1.0
+    assert second.dialogue.answer == "item3"
+    found = figures(episodes)
+    assert found["malformed"] == 0.5
+    assert found["consultations"] == 0
+    assert first.mask.count(1) == 3 * len(plain_ids(TOKENIZER, wrong))
+
+
+def test_an_empty_turn_still_has_a_token(task: RoutingTask) -> None:
+    played = player()
+    episode: PlayedEpisode = played.begin(task, 0.3)
+    played.play(Scripted([""], [""], [""]), [episode])  # type: ignore[arg-type]  # all that the player needs of a model
+    assert episode.mask.count(1) == 3
+    assert episode.malformed

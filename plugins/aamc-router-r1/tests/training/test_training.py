@@ -1,0 +1,104 @@
+"""``aamc train --orchestrator router-r1`` with a model that is too small to learn much: the mechanics."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aamc_router_r1.testbed.tiny_model import tiny_model, tiny_tokenizer
+from aamc_router_r1.testbed.world import World
+from safetensors.torch import load_file
+
+from aamc_sdk.testing import run_command
+
+SAMPLE = Path(__file__).parents[4] / "examples" / "router_r1" / "sample_routing_data.json"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model with its tokenizer."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = tiny_tokenizer(World(0), [0.0, 0.9])
+    tiny_model(len(tokenizer), 0, 16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def arguments(model: Path, out: Path, dataset: str = "router-r1-world:0", **options: Any) -> list[str]:
+    given = {
+        "model": model,
+        "rounds": 1,
+        "turn_tokens": 6,
+        "batch_size": 2,
+        "group_size": 2,
+        "micro_batch_size": 2,
+        "steps": 2,
+        "save_every": 1,
+        "validation_questions": 2,
+        **options,
+    }
+    settings = [part for name, value in given.items() for part in ("--set", f"orchestrator.{name}={value}")]
+    rows = ["--set", "dataset.rows=24"] if dataset.startswith("router-r1-world") else []
+    return ["train", "--orchestrator", "router-r1", "--dataset", dataset, "--device", "cpu", "--out", str(out), "--json", *rows, *settings]
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_the_sample_records_train_by_warm_start_and_grpo(model: Path, tmp_path: Path) -> None:
+    status, out, err = run_command(
+        *arguments(model, tmp_path / "run", f"router-r1:{SAMPLE}", steps=1, warm_start_epochs=3, warm_start_learning_rate=0.01)
+    )
+    assert status == 0, err
+    document = json.loads(out)  # and nothing else on standard output
+    assert document["steps"] == 1
+    assert {"start", "1", "last"} <= set(document["metrics"]["validation"])
+    assert weights(tmp_path / "run" / "orchestrator" / "best").keys() == weights(model).keys()
+    trained = tmp_path / "run" / "orchestrator" / "last"
+    state = json.loads((trained / "router_r1.json").read_text())
+    assert len(state["normalizer"]["roots"]) == 4  # one for each episode
+    before, after = weights(model), weights(trained)
+    assert any((before[key] != after[key]).any() for key in before)
+
+
+def test_a_trained_policy_is_served_in_this_process(model: Path, tmp_path: Path) -> None:
+    assert run_command(*arguments(model, tmp_path / "run", steps=0, warm_start_epochs=1))[0] == 0
+    pool = tmp_path / "pool.yaml"
+    endpoint = f"{{provider: router-r1, checkpoint: {tmp_path / 'run'}}}"
+    policy = f"{{name: policy, prices: {{input: 1, output: 1}}, endpoint: {endpoint}}}"
+    pool.write_text(f"candidates: [{policy}, {{name: small, endpoint: {{provider: echo}}}}]")
+    options = ["--set", "orchestrator.policy=policy", "--set", "orchestrator.turn_tokens=6", "--set", "orchestrator.rounds=1", "--json"]
+    options += ["--trajectory", str(tmp_path / "trajectories.jsonl")]
+    status, out, err = run_command("orchestrate", "What is the songs of item3?", "--orchestrator", "router-r1", "--pool", str(pool), *options)
+    assert status in (0, 1), err
+    document = json.loads(out)
+    assert document["outcome"] in ("answered", "no_answer", "malformed")
+    assert document["cost_usd"] > 0
+    assert document["steps"][0]["candidate"] == "policy"
+
+
+def test_lora_trains_adapters_and_writes_whole_models(model: Path, tmp_path: Path) -> None:
+    status, _, err = run_command(*arguments(model, tmp_path / "run", steps=1, lora_rank=2, warm_start_epochs=3, warm_start_learning_rate=0.01))
+    assert status == 0, err
+    before, after = weights(model), weights(tmp_path / "run" / "orchestrator" / "last")
+    assert before.keys() == after.keys()
+    assert (before["model.embed_tokens.weight"] == after["model.embed_tokens.weight"]).all()
+    assert any((before[key] != after[key]).any() for key in before)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 3, "micro_batch_size": 4}, "must be a multiple of micro_batch_size x processes"),
+        ({"replies": "no.jsonl"}, "no.jsonl does not exist"),
+        ({"codec": "tools"}, "is trained with codec=tags"),
+        ({"training_alphas": "[2.0]"}, "numbers from 0 to 1"),
+        ({"model": "/nowhere/model"}, "no causal language model"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(model: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    others = {name: value for name, value in options.items() if name != "model"}
+    status, out, _ = run_command(*arguments(Path(options.get("model", model)), tmp_path / "run", **others))
+    assert status != 0
+    assert message in json.loads(out)["error"]["message"]
