@@ -1,0 +1,1 @@
+"""The graph part: a heterogeneous graph transformer over a user's rated turns."""

@@ -1,0 +1,130 @@
+"""The graph network: two layers of a heterogeneous graph transformer, and cross-attention of a candidate over user and query.
+
+    h^0 = W_type feature;  h^l = LayerNorm(h^(l-1) + dropout(HGT(h^(l-1))))                                             (1)
+    u = h^L_user + aggregated h^L of the user's sessions                                                              (2)
+    g(u, q, m) = w . relu([attention(W x_m; W u, W q), W x_m])                                                         (3)
+
+w starts at zero, so an untrained network adds nothing.
+
+Papers: Hu et al. 2020, "Heterogeneous Graph Transformer" (arXiv 2003.01332); GMTRouter (arXiv 2511.08590).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from aamc_gmtrouter.graph.user_graph import EDGES, NODES, UserGraph, user_graph
+from aamc_gmtrouter.history import UserHistory
+from aamc_gmtrouter.options import GMTRouterConfig
+from aamc_sdk.types import Floats
+
+with warnings.catch_warnings():  # PyTorch Geometric 2.8 uses torch.jit at import, which torch 2.13 deprecates
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from torch_geometric.nn import HGTConv  # type: ignore[import-untyped]  # ships no types
+
+
+class GraphNetwork(nn.Module):
+    """The network of equations (1) to (3).
+
+    Args:
+        config: The options.
+        dimensions: Width of reduced embeddings, d.
+    """
+
+    def __init__(self, config: GMTRouterConfig, dimensions: int) -> None:
+        super().__init__()
+        hidden, self.config, self.dimensions = config.hidden, config, dimensions
+        self.inputs = nn.ModuleDict({name: nn.Linear(dimensions + (name == "response"), hidden) for name in NODES})
+        self.layers = nn.ModuleList(HGTConv(hidden, hidden, (list(NODES), list(EDGES)), heads=config.heads) for _ in range(config.layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(config.layers))
+        self.dropout = nn.Dropout(config.dropout)
+        self.query, self.candidate = nn.Linear(dimensions, hidden), nn.Linear(dimensions, hidden)
+        self.attention = nn.MultiheadAttention(hidden, config.heads, batch_first=True)
+        self.output = nn.Linear(2 * hidden, 1, bias=False)
+        nn.init.zeros_(self.output.weight)
+
+    def users(self, graph: UserGraph) -> Tensor:
+        """Return the state of each user, equation (2), ``[U, hidden]``."""
+        device = self.output.weight.device
+        h = {name: self.inputs[name](_tensor(found, device)) for name, found in graph.features.items()}
+        edges = {kind: torch.from_numpy(found).to(device) for kind, found in graph.edges.items() if found.size}
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            out = layer(h, edges)
+            h = {name: norm(state + self.dropout(out[name])) if out.get(name) is not None else norm(state) for name, state in h.items()}
+        found: Tensor = h["user"] + self._aggregated(h["session"], graph)
+        return found
+
+    def _aggregated(self, sessions: Tensor, graph: UserGraph) -> Tensor:
+        """Return the mean or the last of each user's session states; zeros without sessions."""
+        users = len(graph.last_session)
+        found = sessions.new_zeros((users, sessions.shape[1]))
+        if not len(sessions):
+            return found
+        owner = torch.from_numpy(graph.session_user).to(sessions.device)
+        if self.config.aggregation == "last":
+            last = torch.from_numpy(graph.last_session).to(sessions.device)
+            known = last >= 0
+            return found.index_copy(0, known.nonzero()[:, 0], sessions[last[known]])
+        counts = found.new_zeros(users).index_add(0, owner, found.new_ones(len(owner)))
+        return found.index_add(0, owner, sessions) / counts.clamp(min=1)[:, None]
+
+    def forward(self, users: Tensor, queries: Tensor, candidates: Tensor) -> Tensor:
+        """Return the scores g ``[B, M]`` of candidates ``[B, M, d]`` for user states ``[B, hidden]`` and queries ``[B, d]``."""
+        context = torch.stack((users, self.query(queries)), dim=1)
+        target = self.candidate(candidates)
+        attended, _ = self.attention(target, context, context, need_weights=False)
+        found: Tensor = self.output(self.dropout(torch.relu(torch.cat((attended, target), dim=2))))
+        return found[:, :, 0]
+
+
+def _tensor(values: Floats, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
+
+
+class ServedNetwork:
+    """A trained network for one user at a time.
+
+    Args:
+        config: The options.
+        dimensions: Width of reduced embeddings, d.
+        parameters: The trained parameters by name.
+    """
+
+    def __init__(self, config: GMTRouterConfig, dimensions: int, parameters: Mapping[str, NDArray[np.float32]]) -> None:
+        self._network = GraphNetwork(config, dimensions)
+        self._network.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in parameters.items()})
+        self._network.eval()
+
+    @torch.no_grad()
+    def user_state(self, history: UserHistory, traits: Mapping[str, Floats]) -> Tensor:
+        """Return the state of a user from their own turns, ``[1, hidden]``."""
+        config, d = self._network.config, self._network.dimensions
+        return self._network.users(user_graph([history], traits, d, config.record_per_user, multi_turn=config.multi_turn))
+
+    @torch.no_grad()
+    def scores(self, state: Tensor, query: Floats, candidates: Floats) -> Floats:
+        """Return the scores ``[M]`` of candidates ``[M, d]`` for a query ``[d]``."""
+        device = state.device
+        found = self._network(state, _tensor(query, device)[None], _tensor(candidates, device)[None])
+        return np.asarray(found[0].double().numpy())
+
+
+def parameters_of(network: GraphNetwork) -> dict[str, NDArray[np.float32]]:
+    """Return a network's parameters as arrays."""
+    return {name: values.detach().cpu().numpy().copy() for name, values in network.state_dict().items()}
+
+
+def check_parameters(config: GMTRouterConfig, dimensions: int, parameters: Mapping[str, NDArray[np.float32]]) -> Sequence[str]:
+    """Return the names of parameters that are missing, unexpected or of another shape."""
+    expected = GraphNetwork(config, dimensions).state_dict()
+    return [
+        name
+        for name in sorted({*expected, *parameters})
+        if name not in expected or name not in parameters or tuple(expected[name].shape) != parameters[name].shape
+    ]

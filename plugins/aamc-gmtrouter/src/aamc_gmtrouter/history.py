@@ -1,0 +1,176 @@
+"""Judgements of users: comparisons of two answers, or ratings of one.
+
+A router sees feedback as an :class:`aamc_sdk.types.Experience`: from dataset ``interactions``, from a log, or while it serves. A comparison is
+a judgement of its own; a rating is one too, on the side of its candidate if above a half, against it if below, and none at exactly a half.
+Judgements of one decision, or of one episode, belong to one turn.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import attrs
+import numpy as np
+
+from aamc_sdk.types import Experience, Feedback, Floats, Query
+
+NEUTRAL = 0.5
+"""The rating that says neither good nor bad."""
+PREFERRED = "preferred"
+"""Role of a turn that names a model which the user prefers in general."""
+CONTEXT = "system"
+"""Role of the turn that describes the user or the application."""
+MAX_USERS = 100_000
+"""Maximum number of users with a history; the one that judged longest ago goes first."""
+
+
+@attrs.frozen(eq=False)
+class UserJudgement:
+    """A user's judgement on one or two answers to a turn.
+
+    Attributes:
+        feedback: The id of the feedback.
+        turn: The turn: the decision's episode, else the decision.
+        session: The conversation; None for none.
+        better: The candidate that won; the rated candidate of a rating.
+        worse: The candidate that lost; None for a rating, which compares with an average candidate.
+        sign: 1, or -1 for a rating below a half.
+        query: The query's embedding ``[D]``; None if unknown.
+    """
+
+    feedback: str
+    turn: str
+    session: str | None
+    better: str
+    worse: str | None
+    sign: float
+    query: Floats | None
+
+
+@attrs.frozen(eq=False)
+class UserHistory:
+    """The judgements of one user, oldest first, and the user's own description.
+
+    Attributes:
+        judgements: The judgements.
+        context: The text that describes the user; empty for none.
+        preferred: Names of models that the user prefers in general.
+    """
+
+    judgements: tuple[UserJudgement, ...] = ()
+    context: str = ""
+    preferred: tuple[str, ...] = ()
+
+    def revised(self, replaced: Collection[str], new: Iterable[UserJudgement], limit: int) -> UserHistory:
+        """Return the history with new judgements in place of those of replaced feedback; of more than ``limit`` turns, the last ones are kept."""
+        kept = (each for each in self.judgements if each.feedback not in replaced)
+        return attrs.evolve(self, judgements=last_turns((*kept, *new), limit))
+
+    @property
+    def turns(self) -> list[str]:
+        """The judged turns, oldest first."""
+        return list(dict.fromkeys(each.turn for each in self.judgements))
+
+
+def last_turns(judgements: Sequence[UserJudgement], limit: int) -> tuple[UserJudgement, ...]:
+    """Return the judgements of the last ``limit`` turns."""
+    turns = list(dict.fromkeys(each.turn for each in judgements))
+    if len(turns) <= limit:
+        return tuple(judgements)
+    kept = set(turns[-limit:])
+    return tuple(each for each in judgements if each.turn in kept)
+
+
+def user_key(query: Query) -> str | None:
+    """Return the key of a query's user; users of several tenants may share a name. None without a user."""
+    if query.user is None:
+        return None
+    return query.user if query.tenant is None else f"{query.tenant}\0{query.user}"
+
+
+def described(query: Query) -> tuple[str, tuple[str, ...]]:
+    """Return the context that a query's turns give, and the models that they name as preferred."""
+    context = next((turn.content for turn in query.turns if turn.role == CONTEXT), "")
+    return context, tuple(turn.model for turn in query.turns if turn.role == PREFERRED and turn.model is not None)
+
+
+@attrs.define(eq=False)
+class HistoryChange:
+    """The change of a user's history by feedback.
+
+    Attributes:
+        replaced: Ids of the feedback; earlier judgements of the same ids no longer count.
+        judgements: The new judgements, by id of the feedback; ties and neutral ratings are none.
+        query: The query of the latest judgement; None without one.
+    """
+
+    replaced: set[str] = attrs.field(factory=set)
+    judgements: dict[str, UserJudgement] = attrs.field(factory=dict)
+    query: Query | None = None
+
+
+def history_changes(experience: Experience) -> dict[str, HistoryChange]:
+    """Return the change of each user's history, by :func:`user_key`; feedback without a user or a decision changes none."""
+    rows, found = experience.rows, dict[str, HistoryChange]()
+    for feedback in experience.feedback:
+        row = rows.get(feedback.decision_id)
+        if row is None or (key := user_key(experience.queries[row])) is None:
+            continue
+        change = found.setdefault(key, HistoryChange())
+        change.replaced.add(feedback.id)
+        change.judgements.pop(feedback.id, None)
+        if (judgement := _judgement(experience, row, feedback)) is not None:
+            change.judgements[feedback.id], change.query = judgement, experience.queries[row]
+    return found
+
+
+def keep_history(users: dict[str, UserHistory], key: str, history: UserHistory) -> list[str]:
+    """Set a user's history as the latest one, and return the users that were dropped: of more than ``MAX_USERS``, the first ones."""
+    users.pop(key, None)
+    users[key] = history
+    dropped = list(itertools.islice(users, max(0, len(users) - MAX_USERS)))
+    for name in dropped:
+        del users[name]
+    return dropped
+
+
+def _judgement(experience: Experience, row: int, feedback: Feedback) -> UserJudgement | None:
+    decision, query, embedding = experience.decisions[row], experience.queries[row], experience.estimates.embedding
+    if feedback.average_weight <= 0 or feedback.tie or feedback.quality == NEUTRAL:
+        return None
+    known = embedding is not None and bool(np.isfinite(embedding[row]).all())
+    return UserJudgement(
+        feedback=feedback.id,
+        turn=decision.episode or decision.id,
+        session=query.session,
+        better=feedback.candidate or decision.candidate,
+        worse=feedback.over,
+        sign=1.0 if feedback.quality is None or feedback.quality > NEUTRAL else -1.0,
+        query=np.asarray(embedding[row], dtype=np.float64) if known and embedding is not None else None,
+    )
+
+
+def histories(experience: Experience, limit: int) -> dict[str, UserHistory]:
+    """Return the history of each user with a judgement; of more than ``limit`` turns the last ones."""
+    return {
+        key: UserHistory(last_turns(list(change.judgements.values()), limit), *described(change.query))
+        for key, change in history_changes(experience).items()
+        if change.query is not None and change.judgements
+    }
+
+
+def absolute(items: Iterable[UserJudgement]) -> list[UserJudgement]:
+    """Return judgements as labels of single answers: a comparison becomes a positive one and a negative one."""
+    labels: list[UserJudgement] = []
+    for each in items:
+        labels.append(attrs.evolve(each, worse=None))
+        if each.worse is not None:
+            labels.append(attrs.evolve(each, better=each.worse, worse=None, sign=-each.sign))
+    return labels
+
+
+def names_in(items: Mapping[str, UserHistory]) -> list[str]:
+    """Return the names of all judged models, sorted."""
+    judged = {name for history in items.values() for each in history.judgements for name in (each.better, each.worse) if name is not None}
+    return sorted(judged | {name for history in items.values() for name in history.preferred})

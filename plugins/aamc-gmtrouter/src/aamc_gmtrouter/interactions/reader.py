@@ -1,0 +1,196 @@
+"""Reads interactions into decisions with feedback, divided by user.
+
+A row is an answer: a decision whose episode is the user's turn. Answers of one user to one query belong to one turn, as long as no other query
+comes between them. The ratings of a turn become comparisons of all pairs of its answers (ties are skipped); a turn with a single answer keeps
+its rating.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations, groupby, pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+from aamc_datasets.json_rows import json_lines
+
+from aamc_gmtrouter.history import CONTEXT, PREFERRED
+from aamc_gmtrouter.interactions.rows import RatedAnswer, UserProfile, answer_line, is_answer_line, user_line
+from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, Turn, option
+from aamc_sdk.errors import ConfigError, DataError, quantity
+from aamc_sdk.types import Estimates
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class InteractionsOptions:
+    """Options of ``interactions``."""
+
+    minimum_rating: float | None = option(None, "lowest rating of the scale (default: 0; the file's lowest if lines name judges)")
+    maximum_rating: float | None = option(None, "highest rating of the scale (default: 1; the file's highest if lines name judges)")
+    max_turns: int = option(1000, "maximum number of turns of a user; the latest are kept, with a warning", at_least=1)
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __attrs_post_init__(self) -> None:
+        low, high = self.minimum_rating, self.maximum_rating
+        if low is not None and high is not None and not low < high:
+            raise ConfigError(f"minimum_rating must be below maximum_rating, not {low:g} and {high:g}")
+
+
+class Interactions(DatasetFormat):
+    """Rated answers of users, for personal routers; there are no outcomes."""
+
+    Config = InteractionsOptions
+    config: InteractionsOptions
+
+    def read(self, path: str) -> Dataset:
+        """Read a file, or all ``.jsonl`` files of a folder as one, since users rather than files divide the data.
+
+        Raises:
+            DataError: A file is missing or has an invalid line; the message gives the line.
+        """
+        profiles: dict[str, UserProfile] = {}
+        answers: dict[str, list[RatedAnswer]] = {}
+        for file in _files(path):
+            scaled = self._scaled(file, _read_file(file, profiles))
+            for answer in scaled:
+                answers.setdefault(answer.user, []).append(answer)
+        if lacking := sorted(set(profiles) - set(answers)):
+            logger.warning("%s of %s without any interaction, such as %r: left out", quantity(len(lacking), "user"), path, lacking[0])
+        if not answers:
+            raise DataError(f"{path} has no interaction; give at least one rated answer")
+        rows = _Rows(str(path))
+        for user, own in answers.items():
+            rows.add(user, profiles.get(user, UserProfile()), self._turns(user, own))
+        return rows.dataset()
+
+    def _scaled(self, file: Path, answers: list[RatedAnswer]) -> list[RatedAnswer]:
+        """Return ratings from 0 to 1."""
+        numbers = [answer.rating for answer in answers if not answer.in_words]
+        judged = any(answer.judged and not answer.in_words for answer in answers)
+        low, high = (min(numbers), max(numbers)) if judged else (0.0, 1.0)
+        low = low if self.config.minimum_rating is None else self.config.minimum_rating
+        high = high if self.config.maximum_rating is None else self.config.maximum_rating
+        for answer in answers:
+            if not answer.in_words and not low <= answer.rating <= high:
+                advice = "give the scale with --set dataset.minimum_rating=... and dataset.maximum_rating=..."
+                raise DataError(f"{file}, line {answer.line}: a rating must be a number from {low:g} to {high:g}, not {answer.rating:g}; {advice}")
+        width = high - low or 1.0
+        return [answer if answer.in_words else attrs.evolve(answer, rating=(answer.rating - low) / width) for answer in answers]
+
+    def _turns(self, user: str, answers: Sequence[RatedAnswer]) -> list[list[RatedAnswer]]:
+        """Return a user's turns in time order, at most ``max_turns``."""
+        ordered = _in_time_order(user, answers)
+        by_session = sorted(ordered, key=_first_places(ordered)) if any(answer.session for answer in ordered) else ordered
+        turns = [
+            list(group) for _, group in groupby(by_session, key=lambda answer: (answer.session, answer.query, answer.earlier and len(answer.earlier)))
+        ]
+        if len(turns) > self.config.max_turns:
+            logger.warning("user %r has %d turns; the latest %d are used (option max_turns)", user, len(turns), self.config.max_turns)
+        return turns[-self.config.max_turns :]
+
+
+def _files(path: str) -> list[Path]:
+    if not path:
+        raise ConfigError("no path was given; name a .jsonl file after the format's colon, such as interactions:history.jsonl")
+    location = Path(path).expanduser()
+    if not location.exists():
+        raise DataError(f"{path} does not exist; name a .jsonl file with interactions, or a folder of such files")
+    files = sorted(location.glob("*.jsonl")) if location.is_dir() else [location]
+    if not files:
+        raise DataError(f"{path} has no .jsonl file, as format interactions reads")
+    return files
+
+
+def _read_file(file: Path, profiles: dict[str, UserProfile]) -> list[RatedAnswer]:
+    """Return a file's rated answers, and add its users' profiles."""
+    answers: list[RatedAnswer] = []
+    for line, row in json_lines(file):
+        try:
+            if is_answer_line(row):
+                answers += answer_line(row, line)
+                continue
+            user, profile, own = user_line(row, line)
+        except DataError as error:
+            raise DataError(f"{file}, line {line}: {error}") from error
+        before = profiles.get(user, UserProfile())
+        profiles[user] = UserProfile(profile.context or before.context, profile.preferred or before.preferred)
+        answers += own
+    return answers
+
+
+def _in_time_order(user: str, answers: Sequence[RatedAnswer]) -> list[RatedAnswer]:
+    """Return answers in time order; equal times keep the file's order, and a missing time is that of the answer before."""
+    missing, now, timed = 0, 0.0, list[RatedAnswer]()
+    for answer in answers:
+        missing += math.isnan(answer.time)
+        now = now if math.isnan(answer.time) else answer.time
+        timed.append(attrs.evolve(answer, time=now))
+    if 0 < missing < len(answers):
+        logger.warning("user %r: %s without a timestamp, placed after the one before in the file", user, quantity(missing, "interaction"))
+    backwards = sum(later.time < earlier.time for earlier, later in pairwise(timed))
+    if backwards:
+        logger.warning("user %r: timestamps go backwards %s; the interactions are sorted by time", user, quantity(backwards, "time"))
+    return sorted(timed, key=lambda answer: answer.time)
+
+
+def _first_places(answers: Sequence[RatedAnswer]) -> Any:
+    """Return a sort key that brings answers of one session and exchange together, in order of the session's first answer."""
+    first: dict[str, int] = {}
+    for place, answer in enumerate(answers):
+        first.setdefault(answer.session, place)
+    return lambda answer: (first[answer.session], len(answer.earlier)) if answer.session else (first[""], 0)
+
+
+class _Rows:
+    """Collects decisions and feedback."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._queries: list[Query] = []
+        self._decisions: list[Decision] = []
+        self._feedback: list[Feedback] = []
+        self._users: list[str] = []
+
+    def add(self, user: str, profile: UserProfile, turns: Iterable[Sequence[RatedAnswer]]) -> None:
+        about = [Turn(CONTEXT, profile.context)] if profile.context else []
+        about += [Turn(PREFERRED, "", model=name) for name in profile.preferred]
+        for number, answers in enumerate(turns):
+            turn = f"{user}/{number}"
+            for place, answer in enumerate(answers):
+                earlier = [
+                    Turn(role, text, model=answer.model if role == "assistant" else None)
+                    for pair in answer.earlier
+                    for role, text in zip(("user", "assistant"), pair, strict=True)
+                ]
+                self._queries.append(Query(answer.query, user=user, session=answer.session or None, turns=[*about, *earlier]))
+                self._decisions.append(Decision(f"{turn}/{place}", answer.model, math.nan, Preference(), time=answer.time, episode=turn))
+                self._users.append(user)
+            self._feedback += _feedback(turn, answers)
+
+    def dataset(self) -> Dataset:
+        names = sorted(
+            {decision.candidate for decision in self._decisions} | {turn.model for query in self._queries for turn in query.turns if turn.model}
+        )
+        experience = Experience(
+            len(self._decisions) + len(self._feedback), self._queries, Estimates.unknown(len(self._queries)), self._decisions, feedback=self._feedback
+        )
+        pool = Pool(ModelSpec(name) for name in names)
+        return Dataset(self._queries, pool=pool, experience=experience, source=self._source, groups=self._users)
+
+
+def _feedback(turn: str, answers: Sequence[RatedAnswer]) -> list[Feedback]:
+    """Return the comparisons of a turn's answers, or the rating of its only one."""
+    if len({answer.model for answer in answers}) == 1:
+        return [Feedback(decision_id=f"{turn}/{n}", quality=answer.rating, time=answer.time) for n, answer in enumerate(answers)]
+    found = []
+    for (i, one), (j, other) in combinations(enumerate(answers), 2):
+        if one.rating != other.rating and one.model != other.model:
+            (better, won), (worse, _) = ((one, i), (other, j)) if one.rating > other.rating else ((other, j), (one, i))
+            found.append(Feedback(id=f"{turn}/{i}-{j}", decision_id=f"{turn}/{won}", over=worse.model, time=better.time))
+    return found

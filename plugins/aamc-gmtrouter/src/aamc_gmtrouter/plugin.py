@@ -1,0 +1,24 @@
+"""The components of aamc-gmtrouter."""
+
+from __future__ import annotations
+
+from aamc_sdk import Component, hookimpl
+
+
+@hookimpl
+def aamc_routers() -> list[Component]:
+    """Offer the personal router and simple routers to compare it with."""
+    return [
+        Component("gmtrouter", "aamc_gmtrouter.router:GMTRouter", "Predicts from a graph of a user's rated turns which model they will prefer."),
+        Component("bradley-terry", "aamc_gmtrouter.baselines:BradleyTerry", "The model that all users together prefer."),
+        Component("user-elo", "aamc_gmtrouter.baselines:UserElo", "A user's own Elo ratings, shrunk toward those of all users."),
+        Component("user-ridge", "aamc_gmtrouter.baselines:UserRidge", "Ridge regression over models, of a user's own judgements alone."),
+    ]
+
+
+@hookimpl
+def aamc_datasets() -> list[Component]:
+    """Offer the format of users' rated answers."""
+    return [
+        Component("interactions", "aamc_gmtrouter.interactions:Interactions", "Users' queries, the models that answered, and ratings of the answers.")
+    ]

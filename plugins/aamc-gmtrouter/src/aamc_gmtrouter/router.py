@@ -1,0 +1,384 @@
+"""Router ``gmtrouter``: predicts from a user's few rated turns which model they will prefer next.
+
+The utility of a candidate is the preference model's (:mod:`aamc_gmtrouter.taste.model`) plus, where it helps users it was not trained on, the
+graph network's (:mod:`aamc_gmtrouter.graph.network`). A user's vector comes from their own judgements alone; it is computed once for each new
+judgement and kept. Torch is imported for training, and for serving only where the graph network is used.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from scipy.special import ndtr  # type: ignore[import-untyped]  # scipy ships no types
+
+from aamc_gmtrouter.embedding import Reduction, hashed_words
+from aamc_gmtrouter.history import (
+    NEUTRAL,
+    HistoryChange,
+    UserHistory,
+    UserJudgement,
+    absolute,
+    described,
+    histories,
+    history_changes,
+    keep_history,
+    names_in,
+    user_key,
+)
+from aamc_gmtrouter.options import GMTRouterConfig
+from aamc_gmtrouter.taste import PreferenceModel, UserVector
+from aamc_gmtrouter.taste.model import Embed
+from aamc_gmtrouter.taste.population import Population
+from aamc_gmtrouter.user_store import packed, unpacked
+from aamc_sdk import Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
+from aamc_sdk.errors import CheckpointError, DataError, PluginError, one_of
+from aamc_sdk.interfaces import Reward
+from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.types import Floats
+
+logger = logging.getLogger(__name__)
+MODEL, STATE, USERS, BEST, LAST = "model.npz", "gmtrouter.json", "users.json", "best.npz", "last.npz"
+SLOPE = 0.25
+"""Quality per unit of preference utility near a half: that of the logistic function. It sets the weight of taste against cost and latency."""
+SHOWN_TURNS = 3
+"""Maximum number of past turns that a decision's note names."""
+
+
+@attrs.frozen(eq=False)
+class _Known:
+    """A user's vector and graph state, and the history that they were computed from."""
+
+    history: UserHistory
+    vector: UserVector
+    state: Any = None
+
+
+class GMTRouter(OnlineRouter):
+    """Personal routing from a graph of rated turns. Thread-safe: several threads may score while one learns."""
+
+    Config = GMTRouterConfig
+    requires = Requirements(text=True, history=True, training=True)
+    snapshots = True
+    config: GMTRouterConfig
+
+    def __init__(self, config: GMTRouterConfig, services: Services) -> None:
+        super().__init__(config, services)
+        self._lock = threading.Lock()
+        self._model: PreferenceModel | None = None
+        self._graphs: dict[str, Mapping[str, Any]] = {}
+        self._network: Any = None
+        self._hashes = False
+        self._embed: Embed | None = None
+        self._users: dict[str, UserHistory] = {}
+        self._known: dict[str, _Known] = {}
+        self._changed: set[str] = set()
+        self._all_changed = True
+
+    # Scoring
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Score the candidates for each request's user; each row's scores are the same in any batch."""
+        model = self._trained()
+        embed = self._embedder(request)
+        model.learn_descriptions(request.pool, embed)
+        features, embedding = model.features(request.pool.names), self._query_embeddings(request, embed)
+        utility, notes = np.empty(request.mask.shape), []
+        for row, query in enumerate(request.queries):
+            known = self._user(query, embed, model)
+            reduced = model.query(None if embedding is None else embedding[row])
+            utility[row] = model.utility(known.vector, reduced, features)
+            if known.state is not None:
+                utility[row] += self._network.scores(known.state, reduced, features.x)
+            notes.append(_notes(model, known, features.names, utility[row], request.mask[row]))
+        weight, shift = _preference_weights(request, self.services.reward)
+        expected = ndtr(utility - utility.mean(axis=1, keepdims=True))
+        return Scores(shift + weight * (NEUTRAL + SLOPE * utility), expected_quality=expected, notes=notes)
+
+    def _trained(self) -> PreferenceModel:
+        if self._model is None:
+            raise PluginError("gmtrouter is not trained; train it with: aamc train --router gmtrouter --dataset interactions:FILE --pool FILE")
+        return self._model
+
+    def _embedder(self, request: RoutingRequest) -> Embed:
+        """Return a function that embeds texts as in training; descriptions and contexts need it, and queries without an embedding."""
+        if self._hashes:
+            return hashed_words
+        if (estimator := request.embed) is not None:
+            self._embed = _required(estimator)
+        if self._embed is None:
+            return lambda texts: np.full((len(texts), self._trained().reduction.width), np.nan)
+        return self._embed
+
+    def _query_embeddings(self, request: RoutingRequest, embed: Embed) -> Floats | None:
+        found = request.estimates.embedding
+        if not self._hashes and found is not None and np.isfinite(found).all():
+            return found
+        return np.asarray(embed([query.text for query in request.queries]), dtype=np.float64)
+
+    def _user(self, query: Query, embed: Embed, model: PreferenceModel) -> _Known:
+        """Return the user's vector at hand, or compute it: from their history, or without a user from the request's rated turns."""
+        key = user_key(query)
+        history = self._users.get(key, UserHistory()) if key is not None else UserHistory(_rated_turns(query, embed, model))
+        context, preferred = self._described(query)
+        if (context, preferred) != ("", ()) and (context, preferred) != (history.context, history.preferred):
+            history = attrs.evolve(history, context=context or history.context, preferred=preferred or history.preferred)
+        known = self._known.get(key or "")
+        if known is not None and known.history is history:
+            return known
+        model.learn_contexts([history.context], embed)
+        known = self._computed(model, history)
+        if key is not None and self._users.get(key) is history:
+            with self._lock:
+                self._known[key] = known
+        return known
+
+    def _computed(self, model: PreferenceModel, history: UserHistory) -> _Known:
+        network = self._network
+        state = None if network is None or not history.judgements else network.user_state(history, model.traits)
+        return _Known(history, model.user_vector(history, model.context(history.context)), state)
+
+    def _described(self, query: Query) -> tuple[str, tuple[str, ...]]:
+        context, preferred = described(query)
+        return context if self.config.use_context else "", preferred if self.config.use_preferred else ()
+
+    # Training
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Fit the preference model and the graph network to users' judgements; see the modules ``taste`` and ``graph``.
+
+        Raises:
+            DataError: The data has no judgement of a user, or judges a model that the pool lacks.
+        """
+        self._hashes = training.request is None or training.request.embed is None or _width(training.request.embed) is None
+        embed = hashed_words if self._hashes or training.request is None or training.request.embed is None else _required(training.request.embed)
+        users, held_out = self._histories(training.dataset, embed), self._histories(training.validation, embed)
+        if not users:
+            raise DataError(
+                f"{training.dataset.source} has no rated answer of a user; gmtrouter learns from interactions:FILE or log:URL with feedback"
+            )
+        self._check_models({**users, **held_out}, training.dataset.source)
+        pool = self.services.pool
+        descriptions = {candidate.name: candidate.description or candidate.name for candidate in pool}
+        model, figures = PreferenceModel.fitted(users, descriptions, embed, self.config.dimensions)
+        model.learn_contexts([history.context for history in held_out.values()], embed)
+        reduced = {name: model.reduced(history) for name, history in users.items()}
+        later = [model.reduced(history) for history in held_out.values()]
+        metrics: dict[str, Any] = {**figures, "users": len(users), "judgements": sum(len(history.judgements) for history in users.values())}
+        self._graphs = {}
+        if self.config.graph:
+            metrics |= self._train_graph(model, list(reduced.values()), later, training)
+        with self._lock:
+            self._model, self._users, self._known, self._all_changed = model, reduced, {}, True
+        self._load_network()
+        return {**metrics, "embeddings": "hashed words" if self._hashes else "estimator", "steps": self.config.steps if self.config.graph else 0}
+
+    def _train_graph(self, model: PreferenceModel, users: list[UserHistory], held_out: list[UserHistory], training: Training) -> Mapping[str, Any]:
+        import torch
+
+        from aamc_gmtrouter.graph.training import train_graph
+
+        wanted = self.services.device
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+        trained = train_graph(self.config, model, users, held_out, self.services.seed, device, training.progress)
+        self._graphs = {BEST: trained.best, LAST: trained.last} | ({"used": {}} if trained.used else {})
+        return trained.figures
+
+    def _histories(self, dataset: Any, embed: Embed) -> dict[str, UserHistory]:
+        """Return the users' histories of a dataset, with embedded queries."""
+        experience = None if dataset is None else dataset.experience
+        if experience is None or not experience.decisions:
+            return {}
+        found = histories(_embedded(experience, embed, self._hashes), self.config.history)
+        return {name: self._counted(history) for name, history in found.items()}
+
+    def _counted(self, history: UserHistory) -> UserHistory:
+        """Return the history as the options let it count."""
+        items = history.judgements if self.config.objective == "pairwise" else tuple(absolute(history.judgements))
+        context, preferred = history.context if self.config.use_context else "", history.preferred if self.config.use_preferred else ()
+        return UserHistory(items, context, preferred)
+
+    def _check_models(self, users: Mapping[str, UserHistory], source: str) -> None:
+        if unknown := [name for name in names_in(users) if name not in self.services.pool.names]:
+            known = one_of(self.services.pool.names)
+            raise DataError(f"{source} names the models {one_of(unknown)}, which the pool lacks (it has: {known}); describe them in the --pool FILE")
+
+    # Learning
+
+    def learn(self, experience: Experience) -> None:
+        """Add judgements to their users' histories; a later revision replaces the earlier one, and equal ids count once."""
+        model = self._trained()
+        embedded = _embedded(experience, self._embed if not self._hashes else hashed_words, self._hashes)
+        for key, change in history_changes(embedded).items():
+            self._update(key, change, model)
+
+    def _update(self, key: str, change: HistoryChange, model: PreferenceModel) -> None:
+        before, new = self._users.get(key, UserHistory()), [model.reduced_judgement(each) for each in change.judgements.values()]
+        context, preferred = ("", ()) if change.query is None else self._described(change.query)
+        items = new if self.config.objective == "pairwise" else absolute(new)
+        history = before.revised(change.replaced, items, self.config.history)
+        history = attrs.evolve(history, context=context or before.context, preferred=preferred or before.preferred)
+        if self._embed is not None or self._hashes:
+            model.learn_contexts([history.context], self._embed or hashed_words)
+        known = self._computed(model, history)
+        with self._lock:
+            self._keep(key, history)
+            self._known[key] = known
+            self._changed.add(key)
+
+    def _keep(self, key: str, history: UserHistory) -> None:
+        for name in (key, *keep_history(self._users, key, history)):
+            self._known.pop(name, None)
+
+    def prepare_replay(self, log: Store) -> None:
+        """Remove the histories, vectors and contexts of users that the log has forgotten."""
+        forgotten = set(log.forgotten(set(self._users)))
+        with self._lock:
+            self._users = {key: history for key, history in self._users.items() if key not in forgotten}
+            self._known = {key: known for key, known in self._known.items() if key not in forgotten}
+            self._all_changed = self._all_changed or bool(forgotten)
+            if forgotten and self._model is not None:
+                self._model.keep_contexts(history.context for history in self._users.values())
+
+    def changes(self) -> bytes | None:
+        """Return the histories of users who judged since the last call; None where the whole state changed."""
+        whole, changed = self._all_changed, self._changed
+        self._all_changed, self._changed = False, set()
+        if whole:
+            return None
+        return json.dumps({key: packed(self._users[key]) for key in sorted(changed) if key in self._users}).encode()
+
+    def apply_changes(self, changes: bytes) -> None:
+        """Take over the histories of another router's :meth:`changes`.
+
+        Raises:
+            CheckpointError: They are damaged.
+        """
+        try:
+            found = {str(key): unpacked(document) for key, document in json.loads(changes).items()}
+        except (AttributeError, ValueError) as error:
+            raise CheckpointError(f"the changes of gmtrouter are damaged ({error!r}); load its whole state") from error
+        with self._lock:
+            for key, history in found.items():
+                self._keep(key, history)
+
+    # State
+
+    def save(self, folder: Path) -> None:
+        """Write the preference model, the graph network's best and last checkpoints, and the users' histories."""
+        model = self._trained()
+        with self._lock:
+            users = dict(self._users)
+        contexts = model.contexts(history.context for history in users.values())
+        arrays = {f"reduction_{name}": values for name, values in attrs.asdict(model.reduction).items()}
+        arrays |= {f"population_{name}": values for name, values in attrs.asdict(model.population).items()}
+        arrays |= {
+            "traits": np.stack(list(model.traits.values())),
+            "contexts": np.array(list(contexts.values())).reshape(len(contexts), model.dimensions),
+        }
+        write_arrays(folder / MODEL, arrays)
+        names = {"names": list(model.names), "traits": list(model.traits), "contexts": list(contexts)}
+        write_json(folder / STATE, {**names, "hashed_words": self._hashes, "graph_used": "used" in self._graphs})
+        write_json(folder / USERS, {key: packed(history) for key, history in users.items()})
+        for name in (BEST, LAST):
+            if name in self._graphs:
+                write_arrays(folder / name, dict(self._graphs[name]))
+
+    def load(self, folder: Path) -> None:
+        """Read a folder that :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: A file is missing or damaged, or of other options.
+        """
+        arrays, state, users = read_arrays(folder / MODEL), read_json(folder / STATE), read_json(folder / USERS)
+        try:
+            reduction = Reduction(*(arrays[f"reduction_{field.name}"] for field in attrs.fields(Reduction)))
+            population = Population(*(arrays[f"population_{field.name}"] for field in attrs.fields(Population)))
+            model = PreferenceModel(reduction, state["names"], population, dict(zip(state["traits"], arrays["traits"], strict=True)))
+            model.set_contexts(dict(zip(state["contexts"], arrays["contexts"], strict=True)))
+            hashes, used = bool(state["hashed_words"]), bool(state["graph_used"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder} holds a damaged state of gmtrouter ({error!r}); train again") from error
+        graphs: dict[str, Mapping[str, Any]] = {name: read_arrays(folder / name) for name in (BEST, LAST) if (folder / name).exists()}
+        if used and BEST not in graphs:
+            raise CheckpointError(f"{folder / BEST} is missing; train again")
+        with self._lock:
+            self._model, self._graphs, self._hashes = model, graphs | ({"used": {}} if used else {}), hashes
+            self._users, self._known = {str(key): unpacked(document) for key, document in users.items()}, {}
+            self._changed, self._all_changed = set(), False
+        self._load_network(folder)
+
+    def _load_network(self, folder: Path | None = None) -> None:
+        self._network = None
+        if "used" in self._graphs and self._model is not None:
+            from aamc_gmtrouter.graph.network import ServedNetwork, check_parameters
+
+            if wrong := check_parameters(self.config, self._model.dimensions, self._graphs[BEST]):
+                raise CheckpointError(f"{folder} holds a graph network of other options ({one_of(wrong[:3])}); train again")
+            self._network = ServedNetwork(self.config, self._model.dimensions, self._graphs[BEST])
+
+
+def _required(estimator: Any) -> Embed:
+    """Return an estimator's ``embed`` as a function that always returns embeddings."""
+
+    def embed(texts: Sequence[str]) -> Floats:
+        found = estimator(list(texts))
+        if found is None or len(found) != len(texts):
+            raise DataError("the estimator returned no embedding for a text; gmtrouter was trained with an estimator that embeds texts")
+        return np.asarray(found, dtype=np.float64)
+
+    return embed
+
+
+def _width(estimator: Any) -> int | None:
+    """Return the width of an estimator's embeddings; None if it has none."""
+    found = estimator(["a"]) if estimator is not None else None
+    return None if found is None else int(found.shape[1])
+
+
+def _embedded(experience: Experience, embed: Embed | None, hashes: bool) -> Experience:
+    """Return an experience with an embedding of each query: as it was logged, else of its text; NaN without both."""
+    kept = experience.estimates.embedding
+    texts = [query.text for query in experience.queries]
+    if not texts or (kept is not None and not hashes) or embed is None or not any(texts):
+        return experience
+    found = np.asarray(embed([text or " " for text in texts]), dtype=np.float64)
+    found[[not text for text in texts]] = np.nan
+    return attrs.evolve(experience, estimates=attrs.evolve(experience.estimates, embedding=found))
+
+
+def _rated_turns(query: Query, embed: Embed, model: PreferenceModel) -> tuple[UserJudgement, ...]:
+    """Return the ratings that a request without a user carries in its earlier turns."""
+    found, asked = [], ""
+    for place, turn in enumerate(query.turns):
+        asked = turn.content if turn.role == "user" else asked
+        if turn.model is not None and turn.rating is not None and turn.rating != NEUTRAL:
+            reduced = model.query(np.asarray(embed([asked]), dtype=np.float64)[0] if asked else None)
+            found.append(UserJudgement(f"turn {place}", f"turn {place}", None, turn.model, None, 1.0 if turn.rating > NEUTRAL else -1.0, reduced))
+    return tuple(found)
+
+
+def _notes(model: PreferenceModel, known: _Known, names: Sequence[str], utility: Floats, mask: Any) -> dict[str, Any]:
+    """Return the number of the user's judged turns, and the past turns that moved the first candidate most against the second."""
+    order = [m for m in np.argsort(-utility, kind="stable") if mask[m]]
+    notes: dict[str, Any] = {"judged_turns": len(known.history.turns)}
+    if len(order) > 1 and known.vector.judgements:
+        moved = model.influence(known.vector, model.features(names), int(order[0]), int(order[1]))
+        first = sorted(moved.items(), key=lambda item: -abs(item[1]))[:SHOWN_TURNS]
+        notes["past_turns"] = {turn: round(share, 4) for turn, share in first}
+        shown = ", ".join(f"{turn} ({share:+.3f})" for turn, share in first)
+        notes["why"] = f"Between {names[order[0]]} and {names[order[1]]}, these past turns of the user moved the utility most: {shown}."
+    return notes
+
+
+def _preference_weights(request: RoutingRequest, reward: Reward) -> tuple[Floats, Floats]:
+    """Return the weight of quality ``[B, 1]`` and the part of cost and latency ``[B, M]``; an unknown one counts as the maximum, so it adds 0."""
+    weights = reward.weights(request.preferences)
+    vector = np.nan_to_num(reward.vector(request.expected), posinf=0.0, neginf=0.0)
+    return weights[:, :1], np.asarray((vector[..., 1:] * weights[:, None, 1:]).sum(axis=2))

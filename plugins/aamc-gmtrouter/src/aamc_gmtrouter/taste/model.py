@@ -1,0 +1,244 @@
+"""The preference model: a population's weights, the models' embeddings, and the vectors of users.
+
+A user's vector comes from their own judgements alone:
+
+    direction_u = b + C'c_u + v_2 mean of x_j, j in P_u, + l_x sum over i of alpha_i (x_better - x_worse)_i             (1)
+    own_u(m)    = v_1 [m in P_u] + l_m sum over i of alpha_i ([m = better] - [m = worse])_i                            (2)
+    utility(m)  = x_m . (direction_u + A'q) + p_m + own_u(m)                                                           (3)
+
+alpha is that of :mod:`aamc_gmtrouter.taste.ep`. The sums are over past judgements, so each one's share in a utility is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import attrs
+import numpy as np
+
+from aamc_gmtrouter.embedding import Reduction
+from aamc_gmtrouter.history import UserHistory, UserJudgement
+from aamc_gmtrouter.taste.ep import infer
+from aamc_gmtrouter.taste.population import Observations, Population, fit_population, kernels
+from aamc_sdk.types import Floats, Pool
+
+Embed = Callable[[Sequence[str]], Floats]
+MAX_JUDGEMENTS = 128
+"""Maximum number of a user's judgements that count, the last ones: the cost of an update grows with its third power."""
+MAX_CONTEXTS = 10_000
+"""Maximum number of contexts whose embeddings are kept, the latest."""
+FIT_USERS, FIT_JUDGEMENTS = 500, 64
+"""Maximum number of users, and of judgements of each, that the population is fitted to."""
+
+
+@attrs.frozen(eq=False)
+class ModelFeatures:
+    """The candidates of a pool as the preference model sees them.
+
+    Attributes:
+        names: Their names, M of them.
+        x: Reduced embeddings of their descriptions, ``[M, d]``.
+        popularity: p, ``[M]``; 0 for a model without training data.
+    """
+
+    names: tuple[str, ...]
+    x: Floats
+    popularity: Floats
+
+
+@attrs.frozen(eq=False)
+class UserVector:
+    """The vector of a user, equations (1) and (2).
+
+    Attributes:
+        direction: ``[d]``.
+        own: own_u by model name.
+        shares: Weight alpha of each judgement that counts.
+        judgements: These judgements, oldest first.
+    """
+
+    direction: Floats
+    own: Mapping[str, float]
+    shares: Floats
+    judgements: tuple[UserJudgement, ...]
+
+
+class PreferenceModel:
+    """Scores models for users by equation (3).
+
+    Args:
+        reduction: Reduces embeddings.
+        names: The models with a popularity of their own, in the order of the population's weights.
+        population: The fitted weights.
+        traits: Reduced embedding of each known model, by name.
+    """
+
+    def __init__(self, reduction: Reduction, names: Sequence[str], population: Population, traits: Mapping[str, Floats]) -> None:
+        self.reduction = reduction
+        self.names = tuple(names)
+        self.population = population
+        self.traits = dict(traits)
+        self._contexts: dict[str, Floats] = {}
+
+    @classmethod
+    def fitted(
+        cls, histories: Mapping[str, UserHistory], descriptions: Mapping[str, str], embed: Embed, dimensions: int
+    ) -> tuple[PreferenceModel, dict[str, float]]:
+        """Fit the population to users.
+
+        Args:
+            histories: The training users' histories.
+            descriptions: Description of each model, by name.
+            embed: Returns embeddings ``[N, D]`` of texts.
+            dimensions: Maximum width of reduced embeddings, d.
+
+        Returns:
+            The model and figures of the fit.
+        """
+        names = sorted(descriptions)
+        queries = [each.query for history in histories.values() for each in history.judgements if each.query is not None]
+        contexts = sorted({history.context for history in histories.values() if history.context})
+        rows = {"description": np.asarray(embed([descriptions[name] for name in names]), dtype=np.float64)}
+        if queries:
+            rows["query"] = np.stack(queries)
+        if contexts:
+            rows["context"] = np.asarray(embed(contexts), dtype=np.float64)
+        reduction = Reduction.fitted(rows, dimensions)
+        traits = reduction("description", rows["description"], len(names))
+        model = cls(reduction, names, Population.initial(traits.shape[1], len(names)), dict(zip(names, traits, strict=True)))
+        model.learn_contexts(contexts, embed)
+        kept = [model.reduced(history) for history in list(histories.values())[:FIT_USERS]]
+        seen = model.observations(kept, [model.context(history.context) for history in kept], FIT_JUDGEMENTS)
+        model.population, figures = fit_population(seen)
+        return model, figures
+
+    @property
+    def dimensions(self) -> int:
+        """Width of reduced embeddings, d."""
+        return int(self.reduction.basis.shape[1])
+
+    def learn_descriptions(self, pool: Pool, embed: Embed) -> None:
+        """Embed the descriptions of candidates that are not known yet."""
+        new = [candidate for candidate in pool if candidate.name not in self.traits]
+        if new:
+            embedded = np.asarray(embed([candidate.description or candidate.name for candidate in new]), dtype=np.float64)
+            self.traits |= dict(zip([candidate.name for candidate in new], self.reduction("description", embedded, len(new)), strict=True))
+
+    def learn_contexts(self, contexts: Sequence[str], embed: Embed) -> None:
+        """Embed contexts that are not known yet."""
+        if new := [text for text in dict.fromkeys(contexts) if text and text not in self._contexts]:
+            embedded = np.asarray(embed(new), dtype=np.float64)
+            self._contexts |= dict(zip(new, self.reduction("context", embedded, len(new)), strict=True))
+            for text in list(self._contexts)[: max(0, len(self._contexts) - MAX_CONTEXTS)]:
+                del self._contexts[text]
+
+    def contexts(self, wanted: Iterable[str]) -> dict[str, Floats]:
+        """Return the reduced embedding of each known context among the wanted ones."""
+        named = set(wanted)
+        return {text: embedding for text, embedding in dict(self._contexts).items() if text in named}
+
+    def keep_contexts(self, kept: Iterable[str]) -> None:
+        """Forget all other contexts."""
+        self._contexts = self.contexts(kept)
+
+    def set_contexts(self, contexts: Mapping[str, Floats]) -> None:
+        """Set the reduced embeddings of known contexts."""
+        self._contexts = dict(contexts)
+
+    def context(self, text: str) -> Floats | None:
+        """Return the reduced embedding of a context, ``[d]``; None for one that was not learned."""
+        return self._contexts.get(text)
+
+    def reduced(self, history: UserHistory) -> UserHistory:
+        """Return a history whose queries are reduced embeddings ``[d]``, as all other methods expect."""
+        return attrs.evolve(history, judgements=tuple(map(self.reduced_judgement, history.judgements)))
+
+    def reduced_judgement(self, judgement: UserJudgement) -> UserJudgement:
+        """Return a judgement whose query is a reduced embedding."""
+        return judgement if judgement.query is None else attrs.evolve(judgement, query=self.query(judgement.query))
+
+    def margin(self, user: UserVector, judgement: UserJudgement) -> float:
+        """Return the predicted utility of the answer that a judgement prefers above the other one."""
+        names = (judgement.better, judgement.worse)
+        query = np.zeros(self.dimensions) if judgement.query is None else judgement.query
+        utility = self.utility(user, query, self.features([name for name in names if name is not None]))
+        rating = float(self.population.rating[0]) if judgement.worse is None else -float(utility[1])
+        return judgement.sign * (float(utility[0]) + rating)
+
+    def features(self, names: Sequence[str]) -> ModelFeatures:
+        """Return the features of models; zeros for an unknown one, which is then an average model."""
+        popularity = dict(zip(self.names, self.population.identity.tolist(), strict=True))
+        return ModelFeatures(tuple(names), np.stack([self.trait(name) for name in names]), np.array([popularity.get(name, 0.0) for name in names]))
+
+    def trait(self, name: str | None) -> Floats:
+        """Return the reduced embedding of a model, ``[d]``; zeros, those of an average model, for an unknown one or None."""
+        return np.zeros(self.dimensions) if name is None else self.traits.get(name, np.zeros(self.dimensions))
+
+    def query(self, embedding: Floats | None) -> Floats:
+        """Return the reduced embedding of one query, ``[d]``; zeros without one."""
+        return np.asarray(self.reduction("query", None if embedding is None else embedding[None], 1)[0])
+
+    def user_vector(self, history: UserHistory, context: Floats | None = None) -> UserVector:
+        """Return the vector of a user.
+
+        Args:
+            history: The user's history.
+            context: Reduced embedding of the context, ``[d]``; None for none.
+        """
+        weights, counted = self.population, history.judgements[-MAX_JUDGEMENTS:]
+        c = np.zeros(self.dimensions) if context is None else context
+        direction = weights.description + c @ weights.context + weights.preferred[1] * self._mean_trait(history.preferred)
+        own = {name: float(weights.preferred[0]) for name in history.preferred}
+        if not counted:
+            return UserVector(np.asarray(direction), own, np.empty(0), ())
+        seen = self.observations([history], [context], MAX_JUDGEMENTS)
+        first, second = kernels(seen)
+        alpha = infer(weights.kernel[0] * first + weights.kernel[1] * second, weights.offset(seen), seen.y).alpha[0]
+        for each, share in zip(counted, (weights.kernel[1] * alpha).tolist(), strict=True):
+            own[each.better] = own.get(each.better, 0.0) + share
+            if each.worse is not None:
+                own[each.worse] = own.get(each.worse, 0.0) - share
+        return UserVector(np.asarray(direction + weights.kernel[0] * alpha @ seen.description[0]), own, alpha, counted)
+
+    def utility(self, user: UserVector, query: Floats, features: ModelFeatures) -> Floats:
+        """Return the utility of each model, equation (3), ``[M]``."""
+        own = np.array([user.own.get(name, 0.0) for name in features.names])
+        return np.asarray(features.x @ (user.direction + query @ self.population.query) + features.popularity + own)
+
+    def influence(self, user: UserVector, features: ModelFeatures, chosen: int, other: int) -> dict[str, float]:
+        """Return how far each past turn moves the utility of one candidate above another's, by turn."""
+        difference, found = features.x[chosen] - features.x[other], dict[str, float]()
+        names = features.names[chosen], features.names[other]
+        for each, share in zip(user.judgements, user.shares.tolist(), strict=True):
+            delta = self.trait(each.better) - self.trait(each.worse)
+            matches = sum(sign * ((each.better == name) - (each.worse == name)) for name, sign in zip(names, (1, -1), strict=True))
+            found[each.turn] = found.get(each.turn, 0.0) + share * float(
+                self.population.kernel[0] * delta @ difference + self.population.kernel[1] * matches
+            )
+        return found
+
+    def observations(self, histories: Sequence[UserHistory], contexts: Sequence[Floats | None], limit: int) -> Observations:
+        """Return users' last ``limit`` judgements in arrays."""
+        d, position = self.dimensions, {name: m for m, name in enumerate(self._column_names(histories))}
+        shape = (len(histories), max([min(len(history.judgements), limit) for history in histories], default=0))
+        description, query, identity = np.zeros((*shape, d)), np.zeros((*shape, d)), np.zeros((*shape, len(position)))
+        preferred, rating, y, context = np.zeros((*shape, 2)), np.zeros(shape), np.zeros(shape), np.zeros((len(histories), d))
+        for u, (history, known) in enumerate(zip(histories, contexts, strict=True)):
+            context[u] = 0.0 if known is None else known
+            liked = self._mean_trait(history.preferred)
+            for n, each in enumerate(history.judgements[-limit:]):
+                description[u, n] = self.trait(each.better) - self.trait(each.worse)
+                identity[u, n, position[each.better]] = 1.0
+                if each.worse is not None:
+                    identity[u, n, position[each.worse]] = -1.0
+                preferred[u, n] = (each.better in history.preferred) - (each.worse in history.preferred), liked @ description[u, n]
+                query[u, n], rating[u, n], y[u, n] = 0.0 if each.query is None else each.query, float(each.worse is None), each.sign
+        return Observations(description, identity, query, context, preferred, rating, y)
+
+    def _column_names(self, histories: Sequence[UserHistory]) -> list[str]:
+        """Return the models with weights, then others that the histories name: these only matter within a user."""
+        judged = {name for history in histories for each in history.judgements for name in (each.better, each.worse) if name is not None}
+        return [*self.names, *sorted(judged - set(self.names))]
+
+    def _mean_trait(self, names: Sequence[str]) -> Floats:
+        return np.mean([self.trait(name) for name in names], axis=0) if names else np.zeros(self.dimensions)

@@ -1,0 +1,265 @@
+"""The population's part of the utility, fitted to many users by empirical Bayes.
+
+    mu(u, q, m) = b . x_m + p_m + q' A x_m + c_u' C x_m + v_1 [m in P_u] + v_2 mean of x_j, j in P_u, . x_m              (1)
+    tau_u(m)   ~ Gaussian process with kernel l_x <x_m, x_n> + l_m [m = n]                                              (2)
+
+x_m, q and c_u are reduced embeddings of description, query and context; P_u are the user's preferred models. A = a I + A' and
+C = c I + C': description and text share a space, so the identity is a natural guess. Weights have normal priors with a variance per group
+(b, p, a, A', c, C', v, s); the evidence of :mod:`aamc_gmtrouter.taste.ep` is maximised by L-BFGS, and the variances by one EM step between
+rounds. A' and C' have many weights, so their variance is the one with the highest evidence on users that were held out. s is the tendency to
+rate an average answer as good; it applies to ratings only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize  # type: ignore[import-untyped]  # scipy ships no types
+
+from aamc_gmtrouter.taste.ep import infer
+from aamc_sdk.types import Floats
+
+ROUNDS, STEPS = 3, 40
+"""Rounds of EM, and steps of L-BFGS in each."""
+MIN_VARIANCE, MAX_VARIANCE = 1e-4, 1e2
+MATRIX_VARIANCES = (1e-4, 1e-3, 1e-2, 1e-1)
+"""Variances of A' and C' that are tried; the first all but leaves them out."""
+FEW_USERS = 8
+"""Number of users below which none is held out, and the second variance is taken."""
+MAX_LOG_KERNEL = 5.0
+"""Bound of the logarithms of l_x and l_m, on both sides."""
+MATRICES = ("query", "context")
+"""The groups of A' and C'."""
+_CURVATURE = 0.35
+"""Typical second derivative of a probit factor, for the variances of weights."""
+
+
+@attrs.frozen(eq=False)
+class Observations:
+    """Judgements of U users in arrays, padded to n each; d numbers per embedding, M models.
+
+    Attributes:
+        description: x of the better minus x of the worse model, ``[U, n, d]``; of a rating x alone.
+        identity: The same of one-hot vectors of models, ``[U, n, M]``.
+        query: ``[U, n, d]``.
+        context: ``[U, d]``.
+        preferred: [better in P] - [worse in P], and mean of P's x times ``description``, ``[U, n, 2]``.
+        rating: Whether it is a rating, ``[U, n]``.
+        y: 1 or -1; 0 for padding, ``[U, n]``.
+    """
+
+    description: Floats
+    identity: Floats
+    query: Floats
+    context: Floats
+    preferred: Floats
+    rating: Floats
+    y: Floats
+
+    def of_users(self, chosen: NDArray[np.bool_]) -> Observations:
+        """Return the judgements of some users."""
+        return Observations(*(getattr(self, field.name)[chosen] for field in attrs.fields(Observations)))
+
+
+@attrs.frozen(eq=False)
+class Population:
+    """The fitted weights of equations (1) and (2).
+
+    Attributes:
+        description: b, ``[d]``.
+        identity: p, ``[M]``.
+        query: A, ``[d, d]``.
+        context: C, ``[d, d]``.
+        preferred: v, ``[2]``.
+        rating: s, ``[1]``.
+        kernel: l_x and l_m, ``[2]``.
+    """
+
+    description: Floats
+    identity: Floats
+    query: Floats
+    context: Floats
+    preferred: Floats
+    rating: Floats
+    kernel: Floats
+
+    @classmethod
+    def initial(cls, dimensions: int, models: int) -> Population:
+        """Return the weights before any data: no common taste."""
+        square = (dimensions, dimensions)
+        zeros = [np.zeros(shape) for shape in (dimensions, models, square, square, 2, 1)]
+        return cls(*[*zeros, np.array([1.0, 0.1])])
+
+    def offset(self, seen: Observations) -> Floats:
+        """Return mu of better minus worse, ``[U, n]``."""
+        direction = self.description + seen.query @ self.query + (seen.context @ self.context)[:, None, :]
+        found = (
+            (direction * seen.description).sum(axis=2) + seen.identity[..., : len(self.identity)] @ self.identity + seen.preferred @ self.preferred
+        )
+        return np.asarray(found + self.rating[0] * seen.rating)
+
+
+def kernels(seen: Observations) -> tuple[Floats, Floats]:
+    """Return the two kernels of equation (2) between each user's own observations, ``[U, n, n]`` each."""
+    first = seen.description @ seen.description.swapaxes(1, 2)
+    return first, seen.identity @ seen.identity.swapaxes(1, 2)
+
+
+def fit_population(seen: Observations) -> tuple[Population, dict[str, float]]:
+    """Return the weights of the maximum evidence, and figures of the fit."""
+    chosen = _matrix_variance(seen)
+    population = _fit(seen, chosen, ROUNDS)
+    figures = {"taste_variance": float(population.kernel[0]), "model_variance": float(population.kernel[1]), "matrix_variance": chosen}
+    return population, {"evidence": evidence(population, seen), **figures}
+
+
+def evidence(population: Population, seen: Observations) -> float:
+    """Return the mean logarithm of the evidence per judgement."""
+    found = infer(_kernel(kernels(seen), population.kernel), population.offset(seen), seen.y).evidence.sum()
+    return float(found) / max(float((seen.y != 0).sum()), 1.0)
+
+
+def _matrix_variance(seen: Observations) -> float:
+    """Return the variance of A' and C' with the highest evidence on every fourth user."""
+    users = len(seen.y)
+    if users < FEW_USERS:
+        return MATRIX_VARIANCES[1]
+    held = np.arange(users) % 4 == 3
+    rest, out = seen.of_users(~held), seen.of_users(held)
+    return max(MATRIX_VARIANCES, key=lambda variance: evidence(_fit(rest, variance, 1), out))
+
+
+def _fit(seen: Observations, matrix_variance: float, rounds: int) -> Population:
+    """Return the weights of the maximum evidence."""
+    layout = _Layout.of(seen, matrix_variance)
+    variances, point = layout.first_variances(), layout.start()
+    for remaining in reversed(range(rounds)):
+        objective = _NegativeEvidence(seen, layout, variances)
+        point = minimize(objective, point, method="L-BFGS-B", jac=True, bounds=layout.bounds(), options={"maxiter": STEPS, "ftol": 1e-6}).x
+        if remaining:
+            variances = layout.updated_variances(seen, point)
+    return layout.population(point)
+
+
+def _kernel(both: tuple[Floats, Floats], weights: Floats) -> Floats:
+    return np.asarray(weights[0] * both[0] + weights[1] * both[1])
+
+
+class _NegativeEvidence:
+    """Returns minus the penalised evidence and its derivatives; each call starts from the sites of the call before.
+
+    Args:
+        seen: The judgements.
+        layout: The places of the weights.
+        variances: The variance of each weight.
+    """
+
+    def __init__(self, seen: Observations, layout: _Layout, variances: Floats) -> None:
+        self._seen, self._layout, self._variances = seen, layout, variances
+        self._kernels = kernels(seen)
+        self._sites: tuple[Floats, Floats] | None = None
+
+    def __call__(self, point: Floats) -> tuple[float, Floats]:
+        population = self._layout.population(point)
+        posterior = infer(_kernel(self._kernels, population.kernel), population.offset(self._seen), self._seen.y, self._sites)
+        self._sites = posterior.precision, posterior.shift
+        weights, logs = point[:-2], point[-2:]  # a weak normal prior of the logarithms, with standard deviation 2
+        slope = self._layout.slopes(self._seen, posterior.slope) - weights / self._variances
+        by_kernel = [weight * posterior.kernel_slope(kernel) for weight, kernel in zip(population.kernel, self._kernels, strict=True)]
+        value = posterior.evidence.sum() - 0.5 * (weights**2 / self._variances).sum() - 0.125 * (logs**2).sum()
+        return -float(value), -np.concatenate((slope, np.array(by_kernel) - 0.25 * logs))
+
+
+@attrs.frozen
+class _Layout:
+    """The places of the weights in one vector: b, p, a, A', c, C', v, s, log l_x, log l_m; groups without data are left out."""
+
+    d: int
+    models: int
+    uses: Mapping[str, bool]
+    matrix_variance: float
+
+    @classmethod
+    def of(cls, seen: Observations, matrix_variance: float) -> _Layout:
+        uses = {
+            "query": bool(seen.query.any()),
+            "context": bool(seen.context.any()),
+            "preferred": bool(seen.preferred.any()),
+            "rating": bool(seen.rating.any()),
+        }
+        return cls(seen.description.shape[2], seen.identity.shape[2], uses, matrix_variance)
+
+    def groups(self) -> list[tuple[str, int]]:
+        """Return the names and sizes of the groups."""
+        sizes = [("description", self.d), ("identity", self.models)]
+        for name in MATRICES:
+            sizes += [(f"{name}_scale", 1), (name, self.d**2)] if self.uses[name] else []
+        return sizes + [(name, size) for name, size in (("preferred", 2), ("rating", 1)) if self.uses[name]]
+
+    def places(self) -> dict[str, slice]:
+        """Return the place of each group."""
+        ends = np.cumsum([0, *(size for _, size in self.groups())]).tolist()
+        return {name: slice(start, end) for (name, _), start, end in zip(self.groups(), ends, ends[1:], strict=False)}
+
+    def start(self) -> Floats:
+        return np.concatenate((np.zeros(sum(size for _, size in self.groups())), np.log([1.0, 0.1])))
+
+    def bounds(self) -> list[tuple[float | None, float | None]]:
+        weights = sum(size for _, size in self.groups())
+        return [(None, None)] * weights + [(-MAX_LOG_KERNEL, MAX_LOG_KERNEL)] * 2
+
+    def first_variances(self) -> Floats:
+        own = dict.fromkeys(("query_scale", "context_scale", "preferred", "rating"), 10.0) | dict.fromkeys(MATRICES, self.matrix_variance)
+        return np.concatenate([np.full(size, own.get(name, 0.1)) for name, size in self.groups()])
+
+    def population(self, point: Floats) -> Population:
+        """Return the weights of a vector."""
+        found = {name: point[place] for name, place in self.places().items()}
+        identity, missing = np.eye(self.d), np.zeros((self.d, self.d))
+
+        def matrix(name: str) -> Floats:
+            return missing if name not in found else found[f"{name}_scale"][0] * identity + found[name].reshape(self.d, self.d)
+
+        preferred, rating = found.get("preferred", np.zeros(2)), found.get("rating", np.zeros(1))
+        return Population(found["description"], found["identity"], matrix("query"), matrix("context"), preferred, rating, np.exp(point[-2:]))
+
+    def slopes(self, seen: Observations, slope: Floats) -> Floats:
+        """Return the derivatives by the weights, given those by the offsets ``[U, n]``."""
+        return self._collected(seen, slope, seen.description, seen.identity, seen.query, seen.context, seen.preferred)
+
+    def updated_variances(self, seen: Observations, point: Floats) -> Floats:
+        """Return the mean of each group's squared weights and of their posterior variances, by the diagonal of the curvature."""
+        population = self.population(point)
+        spread = np.einsum("uii->ui", _kernel(kernels(seen), population.kernel))
+        curvature = np.where(seen.y != 0, _CURVATURE / (1 + 0.5 * spread), 0.0)
+        squares = [array**2 for array in (seen.description, seen.identity, seen.query, seen.context, seen.preferred)]
+        information = self._collected(seen, curvature, *squares)
+        before = np.empty(len(point) - 2)
+        for name, place in self.places().items():
+            group = point[place]
+            if name in MATRICES:
+                before[place] = self.matrix_variance
+                continue
+            variance = float(np.mean(group**2))
+            for _ in range(20):
+                variance = float(np.clip(np.mean(group**2 + 1 / (information[place] + 1 / max(variance, MIN_VARIANCE))), MIN_VARIANCE, MAX_VARIANCE))
+            before[place] = variance
+        return before
+
+    def _collected(self, seen: Observations, weight: Floats, x: Floats, one: Floats, q: Floats, c: Floats, p: Floats) -> Floats:
+        """Return the sum over observations of weight times each weight's feature, given the factors of the features."""
+        parts = [np.einsum("un,und->d", weight, x), np.einsum("un,unm->m", weight, one)]
+        if self.uses["query"]:
+            by_query: NDArray[np.float64] = np.einsum("un,unq,und->qd", weight, q, x, optimize=True)
+            parts += [np.array([np.trace(by_query)]), by_query.ravel()]
+        if self.uses["context"]:
+            by_context: NDArray[np.float64] = np.einsum("uq,ud->qd", c, np.einsum("un,und->ud", weight, x))
+            parts += [np.array([np.trace(by_context)]), by_context.ravel()]
+        if self.uses["preferred"]:
+            parts.append(np.einsum("un,unk->k", weight, p))
+        if self.uses["rating"]:
+            parts.append(np.array([(weight * seen.rating).sum()]))
+        return np.concatenate(parts)

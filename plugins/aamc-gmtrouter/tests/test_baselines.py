@@ -1,0 +1,74 @@
+"""The simple routers."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+from aamc_gmtrouter.baselines import BradleyTerry, UserBaselineConfig, UserElo, UserRidge
+
+from aamc_sdk import Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, Services
+from aamc_sdk.interfaces import Training
+from aamc_sdk.routing import LinearReward, build_request
+from aamc_sdk.serving import restore, state_of
+from aamc_sdk.types import Dataset, Estimates, Floats
+
+POOL = Pool([ModelSpec("a"), ModelSpec("b"), ModelSpec("c")])
+SERVICES = Services(pool=POOL, reward=LinearReward(), make=lambda *_: None)
+
+
+def experience(user: str, *pairs: tuple[str, str]) -> Experience:
+    queries = [Query("q", user=user) for _ in pairs]
+    decisions = [Decision(f"{user}-{n}", better, 1.0, Preference()) for n, (better, _) in enumerate(pairs)]
+    feedback = [Feedback(decision_id=f"{user}-{n}", over=worse) for n, (_, worse) in enumerate(pairs)]
+    return Experience(len(pairs), queries, Estimates.unknown(len(pairs)), decisions, feedback=feedback)
+
+
+def scores(router: object, user: str) -> Floats:
+    found: Floats = router.score(build_request([Query("q", user=user)], POOL, np.array([1.0, 0, 0]))).utility[0]  # type: ignore[attr-defined]  # a router
+    return found
+
+
+def test_user_ridge_is_the_closed_form_of_own_judgements() -> None:
+    router = UserRidge(UserBaselineConfig(), SERVICES)
+    router.learn(experience("ann", ("a", "b")))
+    assert scores(router, "ann") == pytest.approx([1 / 3, -1 / 3, 0])  # (A'A + I)^-1 A'y
+    assert not scores(router, "bob").any()
+
+
+def test_a_revision_that_makes_a_rating_neutral_takes_it_back() -> None:
+    router = UserRidge(UserBaselineConfig(), SERVICES)
+    rated = experience("ann", ("a", "b"))
+    router.learn(attrs.evolve(rated, feedback=[Feedback(id="f", decision_id="ann-0", quality=1.0)]))
+    assert scores(router, "ann").any()
+    router.learn(attrs.evolve(rated, feedback=[Feedback(id="f", decision_id="ann-0", quality=0.5, revision=1)]))
+    assert not scores(router, "ann").any()
+
+
+def test_the_users_who_judged_longest_ago_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_gmtrouter.history.MAX_USERS", 2)
+    router = UserRidge(UserBaselineConfig(), SERVICES)
+    for user in ("ann", "ben", "ann", "cho"):
+        router.learn(experience(user, ("a", "b")))
+    assert [scores(router, user).any() for user in ("ann", "ben", "cho")] == [True, False, True]
+
+
+def test_user_elo_moves_from_all_users_toward_the_user() -> None:
+    router = UserElo(UserBaselineConfig(shrinkage=1.0), SERVICES)
+    router.train(Training(dataset=Dataset([Query("q")], experience=experience("x", ("a", "b"), ("a", "b")))))
+    common = scores(router, "ann")
+    assert common[0] > 0 > common[1]
+    router.learn(experience("ann", *[("b", "a")] * 9))
+    assert scores(router, "ann")[1] > scores(router, "ann")[0]
+
+
+def test_bradley_terry_is_the_same_for_all_users_and_survives_saving() -> None:
+    router = BradleyTerry(UserBaselineConfig(), SERVICES)
+    router.train(Training(dataset=Dataset([Query("q")], experience=experience("x", ("a", "b"), ("b", "c")))))
+    found = scores(router, "ann")
+    router.learn(experience("ann", ("c", "a")))
+    assert (scores(router, "ann") == found).all()
+    copy = BradleyTerry(UserBaselineConfig(), SERVICES)
+    restore(copy, state_of(router))
+    assert (scores(copy, "ann") == found).all()
+    assert found[0] > found[1] > found[2]

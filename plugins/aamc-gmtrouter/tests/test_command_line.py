@@ -1,0 +1,80 @@
+"""``aamc train`` and ``aamc evaluate`` with users' interactions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aamc_gmtrouter.testbed import TasteWorld, WorldSettings
+from click.testing import CliRunner
+
+from aamc_sdk.cli import aamc
+from aamc_sdk.errors import DataError
+
+POOL = "candidates:\n" + "\n".join(f"  - {{name: model-{m}, description: trait {m}}}" for m in range(4))
+
+
+def invoke(*arguments: str) -> Any:
+    result = CliRunner().invoke(aamc, [*arguments, "--json"])
+    return json.loads(result.stdout), result
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    world = TasteWorld.drawn(0, WorldSettings(models=4, users=40, comparisons=22))
+    for name, users in (("train", world.training_users), ("unseen", world.unseen_users)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(world.document(user)) for user in users))
+    (tmp_path / "pool.yaml").write_text(POOL)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_trained_router_is_evaluated_beside_its_baselines(folder: Path) -> None:
+    trained, _ = invoke(
+        "train",
+        "--router",
+        "gmtrouter",
+        "--dataset",
+        "interactions:train.jsonl",
+        "--pool",
+        "pool.yaml",
+        "--set",
+        "router.graph=false",
+        "--out",
+        "run",
+    )
+    assert trained["metrics"]["users"] == 14  # 70% of 20
+    found, result = invoke("evaluate", "run", "--dataset", "interactions:unseen.jsonl", "--out", "evaluation")
+    assert result.exit_code == 0
+    assert {"gmtrouter", "bradley-terry", "user-elo", "user-ridge", "thompson"} <= set(found["routers"])
+    for row in found["routers"].values():
+        assert list(row["by_support"]) == ["0", "1", "3", "10"]
+        for cell in (row, *row["by_support"].values()):
+            low, high = cell["ci95"]["preference_auc"]
+            assert 0 <= low <= cell["preference_auc"] <= high <= 1
+            assert 0 <= cell["preference_accuracy"] <= 1
+    own = found["routers"]["gmtrouter"]["by_support"]
+    assert own["10"]["preference_auc"] > own["0"]["preference_auc"]
+    assert {"metrics.json", "choices.npz", "run.yaml"} <= {path.name for path in (folder / "evaluation").iterdir()}
+    tested, _ = invoke("evaluate", "run")
+    assert tested["data"]["users"] == 4
+    shown = CliRunner().invoke(aamc, ["evaluate", "run", "--dataset", "interactions:unseen.jsonl", "--routers", "gmtrouter"])
+    assert "after 10" in shown.stdout
+
+
+def test_a_model_that_the_pool_lacks_is_an_error(folder: Path) -> None:
+    (folder / "pool.yaml").write_text("candidates:\n  - {name: model-0}\n  - {name: model-1}")
+    result = CliRunner().invoke(
+        aamc, ["train", "--router", "gmtrouter", "--dataset", "interactions:train.jsonl", "--pool", "pool.yaml", "--out", "run"]
+    )
+    assert isinstance(result.exception, DataError)
+    assert "names the models model-2" in str(result.exception)
+
+
+def test_too_few_users_are_an_error(folder: Path) -> None:
+    lines = (folder / "train.jsonl").read_text().splitlines()[:2]
+    (folder / "train.jsonl").write_text("\n".join(lines))
+    result = CliRunner().invoke(aamc, ["train", "--router", "gmtrouter", "--dataset", "interactions:train.jsonl", "--out", "run"])
+    assert "2 groups of rows, such as users, and 3 are needed" in str(result.exception)

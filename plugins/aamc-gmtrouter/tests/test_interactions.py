@@ -1,0 +1,123 @@
+"""Dataset format ``interactions``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aamc_gmtrouter.interactions import Interactions, InteractionsOptions
+
+from aamc_sdk import Dataset
+from aamc_sdk.errors import ConfigError, DataError
+
+
+def item(query: str, model: str, feedback: Any, **more: Any) -> dict[str, Any]:
+    return {"query": query, "model_used": model, "user_feedback": feedback, **more}
+
+
+def read(folder: Path, *lines: Any, **options: Any) -> Dataset:
+    path = folder / "history.jsonl"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
+    return Interactions(InteractionsOptions(**options), None).read(str(path))  # type: ignore[arg-type]  # needs no services
+
+
+def user(*items: dict[str, Any], name: str = "ann", **more: Any) -> dict[str, Any]:
+    return {"user_id": name, "interactions": list(items), **more}
+
+
+def comparisons(dataset: Dataset) -> list[tuple[str, str]]:
+    assert dataset.experience is not None
+    chosen = {decision.id: decision.candidate for decision in dataset.experience.decisions}
+    return [(chosen[each.decision_id], each.over) for each in dataset.experience.feedback if each.over is not None]
+
+
+def test_answers_to_one_query_become_comparisons_and_ties_none(tmp_path: Path) -> None:
+    dataset = read(tmp_path, user(item("q", "a", "positive"), item("q", "b", "negative"), item("q", "c", "positive")))
+    assert comparisons(dataset) == [("a", "b"), ("c", "b")]
+
+
+def test_a_lone_answer_keeps_its_rating(tmp_path: Path) -> None:
+    experience = read(tmp_path, user(item("q", "a", "positive"), item("r", "b", 0.25))).experience
+    assert experience is not None
+    assert [each.quality for each in experience.feedback] == [1.0, 0.25]
+
+
+def test_published_lines_are_read_with_ratings_scaled_by_the_file(tmp_path: Path) -> None:
+    def line(model: str, *ratings: float) -> dict[str, Any]:
+        exchanges = [{"query": f"q{n}", "response": "r", "rating": rating, "query_emb": [0.1]} for n, rating in enumerate(ratings)]
+        return {"judge": "j", "model": model, "question_id": 81, "turn": 2, "model_emb": [1], "conversation": exchanges}
+
+    dataset = read(tmp_path, line("a", 10, 4), line("b", 1, 7))
+    assert comparisons(dataset) == [("a", "b"), ("b", "a")]
+    assert [len(query.turns) for query in dataset.queries] == [0, 0, 2, 2]  # the second exchange follows the first
+    assert set(dataset.groups or ()) == {"j"}
+
+
+def test_context_and_preferred_models_come_with_every_query(tmp_path: Path) -> None:
+    dataset = read(tmp_path, user(item("q", "a", "positive"), context="developer", preferred_models=["b"]))
+    turns = dataset.queries[0].turns
+    assert [(turn.role, turn.content, turn.model) for turn in turns] == [("system", "developer", None), ("preferred", "", "b")]
+    assert dataset.pool is not None
+    assert set(dataset.pool.names) == {"a", "b"}
+
+
+def test_timestamps_that_go_backwards_or_are_missing_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        dataset = read(
+            tmp_path,
+            user(item("late", "a", 1, timestamp=9), item("early", "a", 1, timestamp=3), item("none", "a", 1), item("same", "a", 1, timestamp=3)),
+        )
+    assert [query.text for query in dataset.queries] == ["early", "none", "same", "late"]
+    assert "go backwards 1 time" in caplog.text
+    assert "1 interaction without a timestamp" in caplog.text
+
+
+def test_a_long_history_keeps_its_latest_turns_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = read(tmp_path, user(*(item(f"q{n}", "a", 1, timestamp=n) for n in range(20))), max_turns=5)
+    assert [query.text for query in dataset.queries] == [f"q{n}" for n in range(15, 20)]
+    assert "has 20 turns; the latest 5 are used" in caplog.text
+
+
+def test_a_user_without_interactions_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert set(read(tmp_path, user(name="empty"), user(item("你好", "a", "positive"))).groups or ()) == {"ann"}
+    assert "1 user" in caplog.text
+    with pytest.raises(DataError, match="no interaction"):
+        read(tmp_path, user(name="empty"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2 is not valid JSON"),
+        ({"interactions": []}, "line 2: has no 'user_id'"),
+        ({"user_id": "", "interactions": []}, "line 2: 'user_id' must be a name"),
+        ({"user_id": "x"}, "line 2: 'interactions' of user 'x' must be a list"),
+        (user(item("q", "a", "great")), "line 2: interaction 1: 'user_feedback' must be a finite number or one of"),
+        (user(item("q", "a", 3)), "line 2: a rating must be a number from 0 to 1, not 3"),
+        (user(item("q", "a", True)), "line 2: interaction 1: 'user_feedback'"),
+        (user(item(" ", "a", 1)), "line 2: interaction 1: 'query' must be a text"),
+        (user(item("q", "a", 1, timestamp=-1)), "line 2: interaction 1: 'timestamp' must be seconds"),
+        (user(item("q", "a", 1), preferred_models="a"), "line 2: 'preferred_models' must be a list"),
+        ({"judge": "j", "model": "a", "question_id": 1, "conversation": []}, "line 2: 'conversation' must be a list"),
+        ({"judge": "j", "model": "a", "question_id": 1, "conversation": [{"query": "q"}]}, "line 2: exchange 1: has no 'rating'"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, user(item("q", "a", "positive")), line)
+
+
+def test_a_scale_that_is_given_counts(tmp_path: Path) -> None:
+    assert comparisons(read(tmp_path, user(item("q", "a", 5), item("q", "b", 2)), minimum_rating=1.0, maximum_rating=5.0)) == [("a", "b")]
+    with pytest.raises(ConfigError, match="minimum_rating must be below"):
+        InteractionsOptions(minimum_rating=2.0, maximum_rating=1.0)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    reader = Interactions(InteractionsOptions(), None)  # type: ignore[arg-type]  # needs no services
+    for path, error in (("", ConfigError), (str(tmp_path / "none.jsonl"), DataError), (str(tmp_path), DataError)):
+        with pytest.raises(error):
+            reader.read(path)

@@ -1,0 +1,243 @@
+"""The router: leaks, service, learning, forgetting and saved state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import attrs
+import numpy as np
+import pytest
+from aamc_gmtrouter.options import GMTRouterConfig
+from aamc_gmtrouter.router import GMTRouter
+from aamc_gmtrouter.testbed import TasteWorld, VectorEstimator, WorldSettings, WorldTrial
+
+from aamc_sdk import Decision, Experience, Feedback, MetaController, ModelSpec, Pool, Preference, Query, Training, Turn
+from aamc_sdk.errors import ConfigError, DataError, PluginError
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.routing import LinearReward, build_request
+from aamc_sdk.serving import ServedComponents, restore, state_of
+from aamc_sdk.types import Estimates, Floats, Prices
+
+QUALITY = np.array([1.0, 0.0, 0.0])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[WorldTrial, bytes]:
+    world = TasteWorld.drawn(0, WorldSettings(users=24, comparisons=16))
+    trial = WorldTrial(world, tmp_path_factory.mktemp("world"), GMTRouterConfig(graph=False))
+    return trial, state_of(trial.router)
+
+
+@pytest.fixture
+def trial(trained: tuple[WorldTrial, bytes]) -> WorldTrial:
+    trial, state = trained
+    restore(trial.router, state)
+    return trial
+
+
+@pytest.fixture
+def controller(trial: WorldTrial) -> Iterator[MetaController]:
+    parts = ServedComponents(
+        pool=trial.pool,
+        reward=trial.services.reward,
+        router=trial.router,
+        store=open_store("memory:", get_plugin_manager()),
+        estimator=trial.estimator,
+        preference=Preference(1.0, 0.0, 0.0),
+        preference_given=True,
+    )
+    with MetaController(parts) as made:
+        yield made
+
+
+def scores(trial: WorldTrial, *queries: Query, pool: Pool | None = None) -> Floats:
+    return trial.router.score(build_request(queries, pool or trial.pool, QUALITY, estimator=trial.estimator)).utility
+
+
+def support(trial: WorldTrial, user: int, turns: int, name: str = "new") -> Experience:
+    """Return the first turns of a user of the world, under another name."""
+    experience = trial.dataset([user]).experience
+    assert experience is not None
+    rows = np.arange(2 * turns)
+    taken = experience.take(rows)
+    return attrs.evolve(taken, queries=[attrs.evolve(query, user=name) for query in taken.queries], estimates=trial.estimator.estimate(taken.queries))
+
+
+def test_scores_are_bit_identical_when_later_ratings_are_altered_or_removed(trial: WorldTrial) -> None:
+    state, user = state_of(trial.router), trial.world.unseen_users[0]
+    asked = Query("query 3 12", user="new")
+    trial.router.learn(support(trial, user, 5))
+    before = scores(trial, asked)
+    later = support(trial, user, 9)
+    altered = attrs.evolve(later, feedback=later.feedback[:5])
+    restore(trial.router, state)
+    trial.router.learn(altered)
+    assert (scores(trial, asked) == before).all()
+    trial.router.learn(attrs.evolve(support(trial, trial.world.unseen_users[1], 9, "other")))
+    assert (scores(trial, asked, Query("query 1 1", user="other"))[:1] == before).all()  # other users, and the rest of the batch
+
+
+def test_a_new_user_starts_from_the_common_prior_and_three_ratings_move_it(trial: WorldTrial) -> None:
+    asked = "query 3 12"
+    nobody, new = scores(trial, Query(asked)), scores(trial, Query(asked, user="new"))
+    assert (nobody == new).all()
+    moved = []
+    for turns in (1, 3):
+        trial.router.learn(support(trial, trial.world.unseen_users[0], turns))
+        moved.append(np.abs(scores(trial, Query(asked, user="new")) - nobody).max())
+    assert 0 < moved[0] < moved[1]
+
+
+def test_the_first_model_and_the_first_user_are_nobody_special(trial: WorldTrial) -> None:
+    trial.router.learn(support(trial, trial.world.unseen_users[0], 5))
+    asked, turned = Query("query 3 12", user="new"), Pool(reversed(list(trial.pool)))
+    assert scores(trial, asked, pool=turned)[0, ::-1] == pytest.approx(scores(trial, asked)[0], abs=1e-12)
+
+
+def test_a_new_model_joins_by_its_description(trial: WorldTrial) -> None:
+    trial.router.learn(support(trial, trial.world.unseen_users[0], 10))
+    wide = Pool([*trial.pool, ModelSpec("twin", "trait 2"), ModelSpec("unknown", "no such text")])
+    found = scores(trial, Query("query 3 12", user="new"), pool=wide)[0]
+    assert abs(found[8] - found[2]) < abs(found - found[2]).max() / 2
+
+
+def test_the_tenth_rating_of_a_new_user_changes_their_next_decision(controller: MetaController) -> None:
+    assert controller.learner is not None
+    chosen = []
+    for _ in range(11):
+        decision = controller.route("query 3 12", user="new")
+        chosen.append(decision.candidate)
+        controller.feedback(decision.id, quality=0.0)
+        controller.learner.flush()
+    assert chosen[10] != chosen[9]
+    why = controller.explain(decision.id).why
+    assert "past turns of the user moved the utility most" in why
+
+
+def test_a_forgotten_user_is_gone_with_what_they_taught(controller: MetaController, trial: WorldTrial) -> None:
+    assert controller.learner is not None
+    before = scores(trial, Query("query 3 12", user="ann"))
+    decision = controller.route("query 3 12", user="ann")
+    controller.feedback(decision.id, quality=0.0)
+    controller.learner.flush()
+    assert (scores(trial, Query("query 3 12", user="ann")) != before).any()
+    controller.store.forget("ann")
+    controller.learner.flush()
+    assert (scores(trial, Query("query 3 12", user="ann")) == before).all()
+    assert b"ann" not in state_of(trial.router)
+
+
+def test_the_state_holds_no_context_but_that_of_known_users(trial: WorldTrial) -> None:
+    ann, ben = (Query("query 3 12", user=user, turns=[Turn("system", f"the secret of {user}")]) for user in ("ann", "ben"))
+    scores(trial, ann, ben)
+    decision, feedback = Decision("d", "model-1", 1.0, Preference()), Feedback(decision_id="d", quality=1.0)
+    trial.router.learn(Experience(1, [ann], trial.estimator.estimate([ann]), [decision], feedback=[feedback]))
+    state = state_of(trial.router)
+    assert (b"secret of ann" in state, b"secret of ben" in state) == (True, False)  # ben never judged
+    log = open_store("memory:", get_plugin_manager())
+    log.forget("ann")
+    trial.router.prepare_replay(log)
+    assert b"secret" not in state_of(trial.router)
+
+
+def test_a_later_revision_replaces_a_rating(trial: WorldTrial) -> None:
+    decision = Decision("d", "model-1", 1.0, Preference())
+    first = Feedback(decision_id="d", quality=1.0)
+    query = Query("query 1 1", user="ann")
+
+    def experience(feedback: Feedback) -> Experience:
+        return Experience(1, [query], trial.estimator.estimate([query]), [decision], feedback=[feedback])
+
+    before = scores(trial, query)
+    trial.router.learn(experience(first))
+    trial.router.learn(experience(attrs.evolve(first, quality=0.5, revision=1)))  # neutral: as if never rated
+    assert (scores(trial, query) == before).all()
+
+
+def test_rated_turns_of_a_request_without_a_user_count(trial: WorldTrial) -> None:
+    turns = [Turn("user", "query 1 1"), Turn("assistant", "no", model="model-4", rating=0.0)]
+    plain, rated = scores(trial, Query("query 3 12")), scores(trial, Query("query 3 12", turns=turns))
+    assert rated[0, 4] - plain[0, 4] < (rated - plain)[0].mean()
+
+
+def test_saved_state_and_changes_give_the_same_scores(trial: WorldTrial) -> None:
+    copy = GMTRouter(trial.router.config, trial.services)
+    restore(copy, state_of(trial.router))
+    trial.router.changes()
+    trial.router.learn(support(trial, trial.world.unseen_users[0], 4))
+    changes = trial.router.changes()
+    assert changes is not None
+    copy.apply_changes(changes)
+    request = build_request([Query("query 3 12", user="new")], trial.pool, QUALITY, estimator=trial.estimator)
+    assert (copy.score(request).utility == trial.router.score(request).utility).all()
+    assert state_of(copy) == state_of(trial.router)
+
+
+def test_a_log_without_texts_teaches_by_its_kept_embeddings(trial: WorldTrial) -> None:
+    full = support(trial, trial.world.unseen_users[0], 4)
+    trial.router.learn(full)
+    with_text = scores(trial, Query("query 3 12", user="new"))
+    silent = attrs.evolve(full, queries=[attrs.evolve(query, text="", user="silent") for query in full.queries])
+    trial.router.learn(silent)
+    assert (scores(trial, Query("query 3 12", user="silent")) == with_text).all()
+
+
+def test_data_that_cannot_be_used_is_an_error(trial: WorldTrial) -> None:
+    with pytest.raises(PluginError, match="not trained"):
+        GMTRouter(GMTRouterConfig(), trial.services).score(build_request([Query("a")], trial.pool, QUALITY))
+    few = trial.dataset(trial.world.training_users)
+    small = GMTRouter(GMTRouterConfig(), attrs.evolve(trial.services, pool=Pool([ModelSpec("model-0")])))
+    with pytest.raises(DataError, match="names the models model-1"):
+        small.train(Training(dataset=few))
+    with pytest.raises(DataError, match="no rated answer of a user"):
+        trial.router.train(Training(dataset=attrs.evolve(few, experience=Experience(0, [], Estimates.unknown(0), []))))
+    with pytest.raises(ConfigError, match="multiple of heads"):
+        GMTRouterConfig(hidden=30)
+
+
+def test_context_reveals_taste_only_if_it_is_the_users_own(trial: WorldTrial) -> None:
+    world, dataset = trial.world, trial.dataset(trial.world.training_users)
+    vectors = {f"taste {u}": taste for u, taste in enumerate(world.tastes)}
+    estimator = VectorEstimator({**world.embeddings(), **vectors}, trial.services)
+
+    def about(query: Query, user: int) -> Query:
+        return attrs.evolve(query, turns=[Turn("system", f"taste {user}")])
+
+    queries = [about(query, int(str(query.user).removeprefix("user-"))) for query in dataset.queries]
+    assert dataset.experience is not None
+    told = attrs.evolve(dataset, queries=queries, experience=attrs.evolve(dataset.experience, queries=queries))
+    trial.router.train(Training(dataset=told, request=build_request(queries, trial.pool, QUALITY, estimator=estimator)))
+    users = world.unseen_users
+
+    def right(context_of: Callable[[int], int]) -> float:
+        asked = [about(Query(f"query {u} {n}", user=f"user-{u}"), context_of(u)) for u in users for n in range(16)]
+        request = build_request(asked, trial.pool, QUALITY, estimator=estimator)
+        found = trial.router.score(request).utility.reshape(len(users), 16, -1)
+        pairs, won = world.pairs[users], np.where(world.first_won[users], 1, -1)
+        margin = np.take_along_axis(found, pairs, axis=2)
+        return float(((margin[..., 0] - margin[..., 1]) * won > 0).mean())
+
+    assert right(lambda user: user) > 0.6
+    assert right(world.opposite) < 0.4
+
+
+def test_taste_decides_where_costs_are_unknown_and_gives_way_to_large_differences_of_cost(trial: WorldTrial) -> None:
+    trial.router.learn(support(trial, trial.world.unseen_users[0], 10))
+    query = Query("query 3 12", user="new")
+    alone = scores(trial, query)[0]
+    unpriced = trial.router.score(build_request([query], trial.pool, Preference().array, estimator=trial.estimator)).utility[0]
+    assert (unpriced.argsort() == alone.argsort()).all()
+    prices = {candidate.name: 0.0 if m == alone.argmin() else 100.0 for m, candidate in enumerate(trial.pool)}
+    priced = Pool(ModelSpec(each.name, each.description, prices=Prices(prices[each.name], prices[each.name])) for each in trial.pool)
+    reward = LinearReward()
+    reward.fit(build_request([query], priced, QUALITY).expected)
+    router = GMTRouter(trial.router.config, attrs.evolve(trial.services, reward=reward))
+    restore(router, state_of(trial.router))
+    cheap = router.score(build_request([query], priced, np.array([0.01, 0.99, 0.0]), estimator=trial.estimator)).utility[0]
+    assert cheap.argmax() == alone.argmin()
+
+
+def test_propensities_are_those_of_a_choice_without_a_draw(controller: MetaController) -> None:
+    assert math.isclose(controller.route("query 3 12", user="new").propensity, 1.0)
