@@ -10,7 +10,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import assert_conforms
 
 FORMATS = {"synthetic", "outcomes", "llmrouter", "routellm", "routerarena", "routerbench", "embedllm", "arena", "log"}
-COMMANDS = {"data generate", "data inspect", "data convert"}
+COMMANDS = {"data generate", "data inspect", "data convert", "data fetch"}
 
 
 @pytest.mark.parametrize(("kind", "names"), [("dataset", FORMATS), ("command", COMMANDS)])

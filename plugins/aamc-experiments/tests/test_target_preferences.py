@@ -104,6 +104,32 @@ def test_a_share_of_no_strong_calls_avoids_the_strongest_candidate(run, plugins)
     assert calibrated(run, plugins, "strong-share", 0.0).figures["strong_share"] == 0
 
 
+def test_a_service_level_is_kept_with_the_best_quality(run, plugins) -> None:
+    anything = calibrated(run, plugins, "p95-ms", 1e9)
+    with pytest.raises(DataError, match=r"no preference meets --p95-ms 0 .* 95th percentile of latency at least (\d+) ms") as missed:
+        calibrated(run, plugins, "p95-ms", 0.0)
+    attainable = float(str(missed.value).split("latency at least ")[1].split(" ms")[0])
+    middle = (attainable + anything.figures["p95_ms"]) / 2 + 1
+    quick = calibrated(run, plugins, "p95-ms", middle)
+    assert attainable - 1 <= quick.figures["p95_ms"] <= middle < anything.figures["p95_ms"] + 1
+    assert quick.figures["relative_quality"] <= anything.figures["relative_quality"]
+    assert quick.preference.cost == 0 < quick.preference.latency
+    low, high = quick.ci95["p95_ms"]
+    assert low <= quick.figures["p95_ms"] <= high
+
+
+def test_without_latencies_there_is_no_service_level(run, plugins, monkeypatch) -> None:
+    compare = Measurement.compare
+    monkeypatch.setattr(Measurement, "compare", lambda self: without_latency(compare(self)))
+    with pytest.raises(DataError, match="--p95-ms needs the latency of each call"):
+        calibrated(run, plugins, "p95-ms", 1000.0)
+
+
+def without_latency(comparison):
+    """Return the comparison as if no latency were known."""
+    return attrs.evolve(comparison, latency_ms=np.full_like(comparison.latency_ms, np.nan))
+
+
 def test_each_figure_lies_in_its_interval(run, plugins) -> None:
     found = calibrated(run, plugins, "quality-floor", 0.8)
     for name, value in found.figures.items():
@@ -147,6 +173,7 @@ def test_a_target_out_of_reach_says_what_was_reached(run, plugins) -> None:
         ("quality-floor", 97.0, "a share of the best single candidate's quality, at least 0 and at most 2"),
         ("strong-share", 1.5, "a share from 0 to 1"),
         ("budget-usd-per-1k", float("nan"), "USD of at least 0"),
+        ("p95-ms", -1.0, "milliseconds of at least 0"),
     ],
 )
 def test_a_target_that_cannot_be_is_refused(kind, value, wanted) -> None:
@@ -220,7 +247,7 @@ def test_training_rows_are_decided_with_the_lengths_expected_out_of_fold(plugins
     seen = []
     monkeypatch.setattr(target_preferences, "estimated_request", lambda *given, **known: seen.append(known) or estimated_request(*given, **known))
 
-    calibrate(run, plugins, NoProgress(), Target("quality", 0.5, 0.0))
+    calibrate(run, plugins, NoProgress(), Target("strong-share", 0.5, 0.0))
 
     assert [len(known) for known in seen] == [0, 2]
     assert np.array_equal(seen[1]["lengths"].tokens, lengths.tokens)

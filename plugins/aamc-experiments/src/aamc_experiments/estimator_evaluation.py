@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aamc_experiments.evaluation import BINS, Figures, Resampling, area_under_roc, bin_of, forecast_errors, intervals, point_estimates
 from aamc_experiments.leak_guard import checkpoint_fingerprints, leave_out_trained_rows
-from aamc_experiments.measurement import EvaluationRequest, evaluation_settings, make_evaluation_setup, predicted_categories
+from aamc_experiments.measurement import EvaluationRequest, evaluation_rows, evaluation_settings, make_evaluation_setup, predicted_categories
 from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.plugins import Plugins
@@ -123,7 +123,7 @@ def evaluate_estimator(run: RunFolder, name: str, request: EvaluationRequest, pl
     if request.out is not None:
         RunFolder(request.out).refuse_to_overwrite()
     settings, folder = evaluation_settings(run, request, plugins), estimator_checkpoint(name, run)
-    setup = make_evaluation_setup(run, settings, plugins, request)
+    setup = make_evaluation_setup(run, settings, plugins, evaluation_rows(run, settings, plugins, request))
     estimator: Estimator = load_part(folder, "estimator", plugins, setup.services)
     strict, own = settings.evaluation.strict, run.fingerprints[0]
     others = [] if folder.resolve() == run.folder / "estimator" else checkpoint_fingerprints([folder], strict)

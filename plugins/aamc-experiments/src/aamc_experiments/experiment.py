@@ -15,6 +15,7 @@ from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, chec
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
 from aamc_experiments.measurement import Measurement, estimated_request
 from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, write_out_of_fold
+from aamc_experiments.personal_evaluation import PERSONAL_BASELINES, PersonalMeasurement
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
@@ -69,6 +70,7 @@ class Experiment:
         self.run = RunFolder(folder)
         self.progress = progress
         self.router_name = part_name(settings.router.name, "router")
+        self._personal = False  # known when the data is read
 
     def compared(self) -> dict[str, Choice]:
         """Return all routers to train, the run's own first."""
@@ -80,8 +82,9 @@ class Experiment:
         return {self.router_name: self.settings.router, **{name: choice for name, choice in others.items() if name != self.router_name}}
 
     def _baselines(self) -> dict[str, Choice]:
-        """Return all installed baselines, without an estimator only those that need none."""
-        installed = [name for name in COMPARED if name in self.plugins.names("router")]
+        """Return all installed baselines that fit the data, without an estimator only those that need none."""
+        fitting = PERSONAL_BASELINES if self._personal else COMPARED
+        installed = [name for name in fitting if name in self.plugins.names("router")]
         return {name: Choice(name) for name in installed if self.settings.estimator or not self.plugins.load("router", name).requires.estimator}
 
     def trainable(self, setup: ExperimentSetup) -> dict[str, Choice]:
@@ -156,7 +159,8 @@ class Experiment:
         self._check_parts()
         fingerprints = checkpoint_fingerprints(self._checkpoints(), self.settings.evaluation.strict)
         setup = self.make_setup(fingerprints)
-        if self.goal is Goal.COMPARISON:
+        self._personal = setup.splits["train"].groups is not None
+        if self.goal is Goal.COMPARISON and setup.splits["test"].groups is None:
             setup.check_outcomes("test")
         choices, train = self.trainable(setup), setup.splits["train"]
         for name, why in self._unfit(train).items():
@@ -285,6 +289,10 @@ class Experiment:
 
     def compare(self, setup: ExperimentSetup, routers: Mapping[str, Router], requests: Mapping[str, RoutingRequest]) -> dict[str, Any]:
         """Measure the routers on the test split, write the results, and return the metrics."""
+        if (test := setup.splits["test"]).groups is not None:
+            pool, estimator = setup.services.pool, self.estimator(setup)
+            personal = PersonalMeasurement(routers=routers, dataset=test, pool=pool, estimator=estimator, split=setup.tested, dropped=setup.dropped)
+            return personal.write_metrics(self.run.folder)
         measurement = Measurement(
             setup=setup,
             routers=routers,

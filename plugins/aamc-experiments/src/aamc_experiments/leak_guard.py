@@ -10,11 +10,11 @@ from textwrap import shorten
 import attrs
 import numpy as np
 
-from aamc_experiments.data import Readers, TrainingFingerprint, check_unchanged, read_splits, read_whole
+from aamc_experiments.data import Readers, TrainingFingerprint, check_unchanged, read_splits, read_whole, row_names
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_sdk.errors import DataError
-from aamc_sdk.types import Dataset, question
+from aamc_sdk.types import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerp
     Raises:
         DataError: All rows are training rows, or ``strict`` is set and some are.
     """
-    questions = [question(query) for query in rows.queries]
+    questions = row_names(rows)
     trained = np.zeros(len(rows), dtype=bool)
     for fingerprint in fingerprints:
         trained |= fingerprint.contains(questions)
@@ -96,7 +96,7 @@ def fingerprint_of(splits: Mapping[str, Dataset]) -> TrainingFingerprint:
 
 
 def _trained_questions(splits: Mapping[str, Dataset]) -> list[str]:
-    return [question(query) for name in ("train", "validation") for query in splits[name].queries]
+    return [row for name in ("train", "validation") for row in row_names(splits[name])]
 
 
 def other_fingerprints(fingerprints: Iterable[TrainingFingerprint], splits: Mapping[str, Dataset]) -> list[TrainingFingerprint]:

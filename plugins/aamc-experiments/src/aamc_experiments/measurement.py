@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.data import about_split, check_same_candidates, check_unchanged, fit_to_pool
+from aamc_experiments.data import about_split, check_same_candidates, check_unchanged, fit_to_pool, read_splits
 from aamc_experiments.evaluation import (
     HEADLINE,
     Comparison,
@@ -23,16 +24,19 @@ from aamc_experiments.evaluation import (
     metrics,
     promotion,
 )
-from aamc_experiments.leak_guard import read_evaluation_rows
+from aamc_experiments.leak_guard import EvaluationRows, read_evaluation_rows
+from aamc_experiments.personal_evaluation import PERSONAL_BASELINES, PersonalMeasurement
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
-from aamc_experiments.setup import ExperimentSetup, check_outcomes, dataset_readers, make_environment
-from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Router
+from aamc_experiments.setup import ExperimentSetup, check_known_models, check_outcomes, dataset_readers, make_environment
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError
+from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Router, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
-from aamc_sdk.types import AnswerLengths, Estimates, Floats, Pool, Preference, Query, RoutingRequest
+from aamc_sdk.types import AnswerLengths, Dataset, Estimates, Floats, Pool, Preference, Query, RoutingRequest
+
+logger = logging.getLogger(__name__)
 
 
 def estimated_request(
@@ -167,6 +171,7 @@ class EvaluationRequest:
         strict: Whether rows that a part was trained on are an error; else they are left out.
         out: The folder for ``run.yaml``, ``metrics.json`` and ``decisions.npz``; None to write nothing.
         gate: Whether to decide on the promotion of the run's own router, which must be among the names.
+        baselines: Whether to add baselines to the names, for users' comparisons; they are trained on the run's training rows.
     """
 
     names: Sequence[str]
@@ -176,6 +181,7 @@ class EvaluationRequest:
     strict: bool = False
     out: Path | None = None
     gate: bool = False
+    baselines: bool = False
 
 
 def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, progress: Progress | None = None) -> dict[str, Any]:
@@ -191,7 +197,11 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     if request.out is not None:
         RunFolder(request.out).refuse_to_overwrite()
     settings = evaluation_settings(run, request, plugins)
-    setup = make_evaluation_setup(run, settings, plugins, request)
+    part_services = run.services(plugins)
+    found = evaluation_rows(run, settings, plugins, request)
+    if found.rows.groups is not None:
+        return _evaluate_users(run, request, found, settings, plugins)
+    setup = make_evaluation_setup(run, settings, plugins, found)
     part_services, test = setup.services, setup.splits["test"]
     typical = run.candidate_means
     measurement = Measurement(
@@ -203,16 +213,57 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
         progress=progress or NoProgress(),
     )
     if request.out is not None:
-        details = {
-            "router": run.router_name,
-            "goal": Goal.EVALUATION.value,
-            "evaluates": str(run.folder),
-            "source": test.source,
-            "cost_note": test.cost_note,
-            "splits": {"test": about_split(test)},
-        }
-        RunFolder(request.out).begin(settings, run.pool, part_services.reward, details)
+        _begin(run, request.out, settings, part_services, test)
     return measurement.write_metrics(request.out, run.router_name if request.gate else None)
+
+
+def _begin(run: RunFolder, out: Path, settings: Settings, part_services: Services, test: Dataset) -> None:
+    details = {
+        "router": run.router_name,
+        "goal": Goal.EVALUATION.value,
+        "evaluates": str(run.folder),
+        "source": test.source,
+        "cost_note": test.cost_note,
+        "splits": {"test": about_split(test)},
+    }
+    RunFolder(out).begin(settings, run.pool, part_services.reward, details)
+
+
+def _evaluate_users(run: RunFolder, request: EvaluationRequest, found: EvaluationRows, settings: Settings, plugins: Plugins) -> dict[str, Any]:
+    """Measure a run's routers and baselines on users' comparisons."""
+    if request.gate:
+        raise ConfigError(f"the gate decides by measured outcomes, and {found.rows.source} holds comparisons; leave out --gate")
+    part_services = run.services(plugins)
+    check_known_models(found.rows, run.pool)
+    estimator = run.estimator(plugins, part_services)
+    routers = {name: run.router(plugins, part_services, name) for name in request.names}
+    if request.baselines:
+        routers |= _trained_baselines(run, set(routers), estimator, part_services, plugins)
+    if request.out is not None:
+        _begin(run, request.out, settings, part_services, found.rows)
+    measurement = PersonalMeasurement(
+        routers=routers, dataset=found.rows, pool=run.pool, estimator=estimator, split=found.split, dropped=found.dropped
+    )
+    return measurement.write_metrics(request.out)
+
+
+def _trained_baselines(
+    run: RunFolder, present: Collection[str], estimator: Estimator | None, part_services: Services, plugins: Plugins
+) -> dict[str, Router]:
+    """Return the baselines of users' comparisons, trained on the run's training rows."""
+    try:
+        train = read_splits(run.settings, dataset_readers(run.settings, plugins, part_services))["train"]
+    except DataError as error:
+        logger.warning("the training data of %s cannot be read again (%s); baselines start untrained", run.folder, error)
+        train = None
+    found: dict[str, Router] = {}
+    for name in PERSONAL_BASELINES:
+        if name in plugins.names("router") and name not in present:
+            found[name] = part_services.make("router", name, {})
+            if train is not None:
+                request = build_request(train.queries, run.pool, run.settings.preference.array, estimator=estimator)
+                found[name].train(Training(dataset=train, request=request))
+    return found
 
 
 def _check_request(run: RunFolder, request: EvaluationRequest) -> None:
@@ -234,17 +285,22 @@ def evaluation_settings(run: RunFolder, request: EvaluationRequest, plugins: Plu
     return attrs.evolve(settings, preference=request.preference, evaluation=options).with_absolute_paths(plugins.names("model_pool"))
 
 
-def make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, request: EvaluationRequest) -> ExperimentSetup:
+def evaluation_rows(run: RunFolder, settings: Settings, plugins: Plugins, request: EvaluationRequest) -> EvaluationRows:
+    """Return the rows of a request, without those that a part of the run was trained on."""
+    readers = dataset_readers(settings, plugins, run.services(plugins))
+    return read_evaluation_rows(run, settings, readers, settings.dataset if request.source else None, request.split)
+
+
+def make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, found: EvaluationRows) -> ExperimentSetup:
     """Return a setup whose test rows are those to evaluate a run on.
 
     Args:
         run: The run.
         settings: The settings of the evaluation, see :func:`evaluation_settings`.
         plugins: The plugins that offer components.
-        request: The request.
+        found: The rows.
     """
-    part_services, source = run.services(plugins), settings.dataset if request.source else None
-    found = read_evaluation_rows(run, settings, dataset_readers(settings, plugins, part_services), source, request.split)
+    part_services = run.services(plugins)
     check_outcomes(found.rows, f"the rows of {found.rows.source}", "--dataset")
     check_same_candidates(found.rows, run.pool)
     env = make_environment(settings, found.rows, plugins, part_services)

@@ -11,7 +11,7 @@ from aamc_experiments.leak_guard import leave_out_trained_rows, other_fingerprin
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import configure
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
@@ -65,6 +65,18 @@ def check_outcomes(rows: Dataset, name: str, option: str) -> None:
         raise DataError(f"{why}; name measured outcomes of the same candidates with {option} FORMAT:PATH")
 
 
+def check_known_models(rows: Dataset, pool: Pool) -> None:
+    """Check that users' rows name only models of the pool.
+
+    Raises:
+        DataError: They name another one.
+    """
+    unknown = [] if rows.groups is None or rows.pool is None else [name for name in rows.pool.names if name not in pool.names]
+    if unknown:
+        advice = "describe them in the --pool FILE, or leave their rows out"
+        raise DataError(f"{rows.source} names the models {one_of(unknown)}, which the pool lacks (it has: {one_of(pool.names)}); {advice}")
+
+
 def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[TrainingFingerprint] = ()) -> ExperimentSetup:
     """Read the data, and make the pool, the reward and the environment that settings name.
 
@@ -84,6 +96,8 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
     pool = choose_pool(settings, test if train.only_compared and test.outcomes is not None else train, named)
     if not test.only_compared:
         check_same_candidates(test, train.pool or pool)
+    for rows in (train, test):
+        check_known_models(rows, pool)
     reward = plugins.make("reward", settings.reward.name, make_services(pool, plugins, settings), settings.reward.options)
     part_services = make_services(pool, plugins, settings, reward)
     env = make_environment(settings, train, plugins, part_services)

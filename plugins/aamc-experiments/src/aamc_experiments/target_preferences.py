@@ -1,7 +1,7 @@
 """Target preferences: the preference at which a run's router meets a target on the validation rows.
 
-The router decides those rows at preferences from quality alone to cost alone. The best preference that meets the target is
-kept under a name, which requests can use.
+The router decides those rows at preferences from quality alone to cost alone, or to latency alone for a target of latency. The best
+preference that meets the target is kept under a name, which requests can use.
 
 A preference that just meets a target on some rows misses it on others half of the time. So the target must be met with
 confidence: on that share of bootstrap resamples of the rows. A router without training of its own, such as ``greedy``, decides
@@ -35,10 +35,17 @@ VALUES = {
     "quality-floor": "a share of the best single candidate's quality, at least 0 and at most 2 (0.97 for 97%)",
     "budget-usd-per-1k": "USD of at least 0",
     "strong-share": "a share from 0 to 1",
+    "p95-ms": "milliseconds of at least 0",
 }
 """The valid values of each kind of target."""
+WITHOUT_LATENCY = "--p95-ms needs the latency of each call, which this run's data does not have; give another target"
+"""The error of a service level on data without latencies."""
 POINTS = 61
-"""The number of cost weights between quality alone and cost alone."""
+"""The number of weights of cost or latency between quality alone and cost or latency alone."""
+P95 = "p95-ms"
+"""The kind of a target of latency."""
+FIGURES = {"quality-floor": "relative_quality", "budget-usd-per-1k": "usd_per_1k", "strong-share": "strong_share", P95: "p95_ms"}
+"""The figure that each kind of target limits."""
 CONFIDENCE = 0.95
 """The default share of resamples on which a target must be met."""
 MAXIMUM = {"quality-floor": 2.0, "strong-share": 1.0}
@@ -56,7 +63,8 @@ class Target:
     Attributes:
         kind: ``"quality-floor"``: the minimum quality, as a share of the best single candidate's.
             ``"budget-usd-per-1k"``: the maximum cost in USD per 1,000 queries. ``"strong-share"``: the maximum share of
-            calls to the candidate with the best mean training quality.
+            calls to the candidate with the best mean training quality. ``"p95-ms"``: the maximum of the latency in milliseconds that 5% of
+            the queries exceed.
         value: The minimum or maximum.
         confidence: The share of resamples on which the target must be met.
 
@@ -81,9 +89,13 @@ class Target:
 
     def met(self, figures: Mapping[str, Floats]) -> NDArray[np.bool_]:
         """Return where figures ``[...]`` meet the target."""
-        if self.kind == "quality-floor":
-            return np.asarray(figures["relative_quality"] >= self.value)
-        return np.asarray(figures["usd_per_1k" if self.kind == "budget-usd-per-1k" else "strong_share"] <= self.value)
+        figure = figures[FIGURES[self.kind]]
+        return np.asarray(figure >= self.value if self.kind == "quality-floor" else figure <= self.value)
+
+    @property
+    def ray(self) -> Floats:
+        """The preferences among which it is met, ``[63, 3]``."""
+        return quality_latency_ray() if self.kind == P95 else quality_cost_ray()
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +108,7 @@ class Calibration:
         preference: The preference.
         rows: The number of rows that it was measured on.
         confidence: The share of resamples on which it met the target.
-        figures: ``relative_quality``, ``usd_per_1k`` and ``strong_share`` at the preference.
+        figures: ``relative_quality``, ``usd_per_1k`` and ``strong_share`` at the preference, and ``p95_ms`` for a target of latency.
         ci95: The interval of each figure; None if not known.
     """
 
@@ -125,14 +137,19 @@ def quality_cost_ray() -> Floats:
     return np.vstack((inner, (0.0, 1.0, 0.0)))
 
 
+def quality_latency_ray() -> Floats:
+    """Return the preferences (1, 0, x) / (1 + x) from quality alone to latency alone, ``[63, 3]``."""
+    return quality_cost_ray()[:, [0, 2, 1]]
+
+
 def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Target) -> Calibration:
     """Find the preference at which a run's router meets a target on the validation rows, or misses it by the least.
 
     Raises:
-        DataError: No preference meets the target, every candidate's quality is 0, or the rows changed since the run.
+        DataError: No preference meets the target, every candidate's quality is 0, the rows changed since the run, or they have no latencies.
         CheckpointError: The run is damaged.
     """
-    rows = _DecidedRows.of(run, plugins, progress)
+    rows = _DecidedRows.of(run, plugins, progress, target)
     figures = rows.figures(Resampling.once(rows.unit))
     if np.isnan(figures["relative_quality"]).any():
         raise DataError(f"every candidate's quality is 0 on the {len(rows.quality)} rows to calibrate on, so none is the best to compare with")
@@ -142,7 +159,7 @@ def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Targ
     return Calibration(
         target=target,
         router=run.router_name,
-        preference=Preference(*quality_cost_ray()[point]),
+        preference=Preference(*target.ray[point]),
         rows=len(rows.quality),
         confidence=float(confidence[point]),
         figures={name: float(values[0, point]) for name, values in figures.items()},
@@ -178,6 +195,7 @@ class _DecidedRows:
         quality: The qualities, ``[Q, P]``.
         cost_usd: The costs in USD, ``[Q, P]``.
         strong: 1 for a call of the strongest candidate, else 0, ``[Q, P]``.
+        latency_ms: The latencies in ms, ``[Q, P]``; None unless the target is one of latency.
         singles: The quality of each constant policy, ``[Q, M]``.
         unit: The unit of resampling, ``[Q]``.
     """
@@ -187,15 +205,18 @@ class _DecidedRows:
     strong: Floats
     singles: Floats
     unit: NDArray[np.integer[Any]]
+    latency_ms: Floats | None = None
 
     @classmethod
-    def of(cls, run: RunFolder, plugins: Plugins, progress: Progress) -> _DecidedRows:
+    def of(cls, run: RunFolder, plugins: Plugins, progress: Progress, target: Target) -> _DecidedRows:
         """Let a run's router decide the rows that are new to it."""
         setup, part_services = make_setup(run.settings, plugins), run.services(plugins)
         check_unchanged({name: setup.splits[name] for name in ("train", "validation")}, run.content["splits"], run.folder)
         estimator, router = run.estimator(plugins, part_services), run.router(plugins, part_services)
         out_of_fold = read_out_of_fold(run.folder / "estimator", setup)
         train = setup.splits["train"].outcomes
+        if target.kind == P95 and train is not None and not train.latency_known:
+            raise DataError(WITHOUT_LATENCY)
         known = train is not None and train.complete.any()
         only_estimates = router.requires.estimator and not router.requires.training
         train_is_new = only_estimates and setup.env.stationary and known
@@ -211,10 +232,10 @@ class _DecidedRows:
                 candidate_means=means,
                 settings=run.settings,
                 split=split,
-                preferences=quality_cost_ray(),
+                preferences=target.ray,
                 progress=progress,
             )
-            return cls._read(measurement.compare())
+            return cls._read(measurement.compare(), target)
 
         validation = decide("validation")
         if out_of_fold is None or not train_is_new:
@@ -222,11 +243,14 @@ class _DecidedRows:
         return validation.joined_with(decide("train", out_of_fold))
 
     @classmethod
-    def _read(cls, comparison: Comparison) -> _DecidedRows:
+    def _read(cls, comparison: Comparison, target: Target) -> _DecidedRows:
         outcomes = comparison.realised(0)
+        latency_ms = outcomes.latency_ms.T if target.kind == P95 else None
+        if latency_ms is not None and np.isnan(latency_ms).any():
+            raise DataError(WITHOUT_LATENCY)
         strong = comparison.chosen[0] == int(np.nanargmax(comparison.candidate_means[:, 0]))
         table = comparison.quality if comparison.is_table else np.tile(comparison.candidate_means[:, 0], (len(comparison.queries), 1))
-        return cls(outcomes.known_quality.T, outcomes.cost_usd.T, strong.T.astype(np.float64), table, comparison.stream)
+        return cls(outcomes.known_quality.T, outcomes.cost_usd.T, strong.T.astype(np.float64), table, comparison.stream, latency_ms)
 
     def joined_with(self, other: _DecidedRows) -> _DecidedRows:
         """Return the rows of both, as separate units."""
@@ -236,16 +260,21 @@ class _DecidedRows:
             strong=np.concatenate((self.strong, other.strong)),
             singles=np.concatenate((self.singles, other.singles)),
             unit=np.concatenate((self.unit, other.unit + self.unit.max() + 1)),
+            latency_ms=None if self.latency_ms is None or other.latency_ms is None else np.concatenate((self.latency_ms, other.latency_ms)),
         )
 
     def figures(self, resampling: Resampling) -> dict[str, Floats]:
         """Return each figure on B resamples at P preferences, ``[B, P]``; relative quality is NaN if every candidate's quality is 0."""
         quality, best = resampling.means(self.quality), resampling.means(self.singles).max(axis=1, keepdims=True)
-        return {
+        found = {
             "relative_quality": np.divide(quality, best, out=np.full_like(quality, np.nan), where=best > 0),
             "usd_per_1k": 1000 * resampling.means(self.cost_usd),
             "strong_share": resampling.means(self.strong),
         }
+        if self.latency_ms is not None:
+            p95_ms = np.stack([resampling.percentile(column, 0.95) for column in self.latency_ms.T], axis=1)
+            found["p95_ms"] = np.where(np.isnan(quality), np.nan, p95_ms)  # a single unit has no resamples
+        return found
 
 
 def _best_point(target: Target, figures: Mapping[str, Floats], confidence: Floats) -> int:
@@ -257,6 +286,7 @@ def _best_point(target: Target, figures: Mapping[str, Floats], confidence: Float
     met = np.flatnonzero(target.met(figures))
     if not met.size:
         reached = f"relative quality is at most {quality.max():.3f}, cost at least {cost.min():.3g} USD per 1,000 queries"
+        reached += f", the 95th percentile of latency at least {figures['p95_ms'].min():.0f} ms" if target.kind == P95 else ""
         raise DataError(f"no preference meets --{target.kind} {target.value:g} on the validation rows: {reached}; give a target within reach")
     points = met[confidence[met] >= target.confidence]
     if not points.size:

@@ -57,7 +57,7 @@ def typical_outcomes(dataset: Dataset, pool: Pool) -> Outcomes:
         pool: The M candidates.
 
     Returns:
-        Outcomes ``[N, M]``.
+        Outcomes ``[N, M]``; costs of unpriced candidates are unknown for rows with groups, such as those of users.
 
     Raises:
         DataError: The rows have neither outcomes nor comparisons, or a candidate without outcomes has no prices.
@@ -68,7 +68,7 @@ def typical_outcomes(dataset: Dataset, pool: Pool) -> Outcomes:
         raise DataError("the training rows have neither outcomes nor comparisons; use an environment or a dataset that provides them")
     strength = bradley_terry(votes(dataset.experience))
     cost_usd = expected_cost(dataset.queries, pool)
-    if not np.isfinite(cost_usd).all():
+    if dataset.groups is None and not np.isfinite(cost_usd).all():
         unpriced = [name for name, cost in zip(pool.names, cost_usd.T, strict=True) if np.isnan(cost).any()]
         shown = one_of(unpriced[:SHOWN]) + (f" and {len(unpriced) - SHOWN} more" if len(unpriced) > SHOWN else "")
         raise DataError(f"comparisons hold no costs, and there is no price for {shown}; give candidates and their prices with --pool FILE")

@@ -39,6 +39,7 @@ def read_results(folder: Path) -> Results:
         headline=headline if headline in routers else next(iter(routers)),
         decisions=decisions,
         curves=_read_curves(run.folder),
+        limits=_read_limits(run.folder),
         configuration=(run.folder / "run.yaml").read_text(encoding="utf-8"),
         paired=_read_paired(content.get("comparisons") or []),
         gate=None if content.get("gate") is None else _read_gate(content["gate"]),
@@ -134,3 +135,14 @@ def _read_curve(path: Path) -> Sequence[Mapping[str, float]]:
     if not isinstance(curve, list) or not all(isinstance(point, Mapping) for point in curve):
         raise CheckpointError(f"{path} is damaged: its 'curve' must be a list of points; train again")
     return curve
+
+
+def _read_limits(folder: Path) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    """Return the limits that routers reported to keep, by router and by the limit's name; a damaged entry counts as none."""
+    found = {}
+    for path in sorted(folder.glob("routers/*/training.json")):
+        content = read_json(path)
+        limits = content.get("limits") if isinstance(content, Mapping) else None
+        if isinstance(limits, Mapping) and all(isinstance(limit, Mapping) for limit in limits.values()):
+            found[path.parent.name] = limits
+    return found

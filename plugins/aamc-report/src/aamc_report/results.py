@@ -62,6 +62,7 @@ class Results:
         headline: The router that the run is about.
         decisions: The content of ``decisions.npz``.
         curves: The learning curve of each part that has one.
+        limits: The limits that routers keep, by router and name, each with ``limit``, ``multiplier`` and ``target``.
         configuration: The text of ``run.yaml``.
         paired: The tests of the comparison's first router against each other one.
         gate: The promotion gate's results; None if the run has none.
@@ -73,6 +74,7 @@ class Results:
     headline: str
     decisions: Comparison
     curves: Mapping[str, Sequence[Mapping[str, float]]]
+    limits: Mapping[str, Mapping[str, Mapping[str, float]]] = attrs.field(factory=dict, kw_only=True)
     configuration: str
     paired: Sequence[PairedTest] = ()
     gate: Gate | None = None

@@ -15,6 +15,7 @@ from aamc_sdk.cli import JSON, plugins_of
 @click.option("--quality-floor", type=float, metavar="F", help="Minimum quality, as a share of the best single candidate's.")
 @click.option("--budget-usd-per-1k", type=float, metavar="B", help="Maximum cost in USD per 1,000 queries.")
 @click.option("--strong-share", type=float, metavar="S", help="Maximum share of calls to the strongest candidate.")
+@click.option("--p95-ms", type=float, metavar="X", help="Maximum latency in ms that 5% of the queries may exceed.")
 @click.option(
     "--confidence", type=float, metavar="P", help="Share of bootstrap resamples that must meet the target (default: 0.95); 0 ignores resamples."
 )
@@ -37,7 +38,7 @@ def calibrate(
 
     given = [(kind.replace("_", "-"), value) for kind, value in targets.items() if value is not None]
     if len(given) != 1:
-        raise click.UsageError("give one target: --quality-floor, --budget-usd-per-1k or --strong-share")
+        raise click.UsageError("give one target: --quality-floor, --budget-usd-per-1k, --strong-share or --p95-ms")
     kind, value = given[0]
     target = Target(kind, value, CONFIDENCE if confidence is None else confidence)
     check_name(name or target.name)

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from aamc_experiments.commands.options import CONFIG, SET, settings_from_options
+from aamc_experiments.commands.orchestrator_evaluation import evaluate_orchestrator
 from aamc_experiments.run_folder import Goal, RunFolder, estimator_checkpoint
 from aamc_sdk.cli import JSON, PREFERENCE, SINCE, UNTIL, Folder, check_range, plugins_of, split_names
 from aamc_sdk.errors import ConfigError, slash_hint
@@ -26,6 +27,8 @@ BASELINE_OPTIONS = ("configs", "assignments", "n_episodes")
 """Options of a comparison with baselines, which is an experiment of its own."""
 COMPARISON_OPTIONS = ("dataset", "split", "strict", "out", "gate", "router", *BASELINE_OPTIONS)
 """Options without effect on a log."""
+NOT_OF_ORCHESTRATORS = (*("router", "estimator", "split", "strict", "logs", "since", "until", "failure_quality", "n_episodes", "preference", "gate"),)
+"""Options without a meaning for orchestrators."""
 ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
 """Options without effect on an estimator alone."""
 
@@ -40,6 +43,8 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
     flag_value="",
     help="Trained estimator (default: the run's own): with --router for it, with --logs to estimate texts again, else to score it alone.",
 )
+@click.option("--orchestrator", metavar="NAME", help="Orchestrator to evaluate on --dataset, trained in RUN or with --set orchestrator.KEY=VALUE.")
+@click.option("--pool", metavar="NAME|FILE", help="With --orchestrator: models that it calls (default: as trained).")
 @click.option("--dataset", metavar="FORMAT:PATH", help="Data to evaluate on (default: the run's own rows).")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Split of the run's own rows (default: test).")
 @click.option("--strict", is_flag=True, help="Fail if a part was trained on a row, instead of leaving such rows out.")
@@ -71,8 +76,15 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     With --logs, estimate the results from logged decisions, their probabilities and their feedback, with 95% intervals; --since and --until
     choose the decisions. If RUN is not given and runs/latest is missing or has other candidates than the log, no run is used.
 
+    With --orchestrator, play tasks with right answers, beside baselines and --routers, such as router-r1 on question-answering benchmarks.
+
     Example: aamc evaluate runs/latest --dataset outcomes:mine/
     """
+    if options["orchestrator"] is not None:
+        _refuse(ctx, NOT_OF_ORCHESTRATORS, "--orchestrator evaluates an orchestrator on tasks")
+        evaluate_orchestrator(ctx, options, options["run"] if _given(ctx, "run") else None, as_json)
+        return
+    _refuse(ctx, ("pool",), "--pool belongs to --orchestrator")
     if options["logs"] is not None:
         _refuse(ctx, COMPARISON_OPTIONS, "--logs takes its decisions from a log")
         _evaluate_log(ctx, options["logs"], options, as_json)
@@ -122,6 +134,7 @@ def _request(options: Mapping[str, Any], names: Sequence[str], preference: Prefe
         strict=options["strict"],
         out=options["out"],
         gate=options["gate"],
+        baselines=options["routers"] is None,
     )
 
 
@@ -137,7 +150,7 @@ def _evaluate_run(ctx: click.Context, options: Mapping[str, Any], as_json: bool)
         names = run.router_names if routers is None else split_names(routers)
         request = _request(options, names, run.preference(options["preference"]))
         metrics = evaluate_run(run, request, plugins_of(ctx), shown)
-        if out is not None:
+        if out is not None and (out / "decisions.npz").exists():
             plugins_of(ctx).notify("aamc_run_finished", folder=out)
     show_metrics(metrics, run.router_name, as_json)
     if request.gate:
@@ -156,9 +169,13 @@ def _compare_with_baselines(ctx: click.Context, options: Mapping[str, Any], as_j
     with progress() as shown, TemporaryDirectory() as folder:
         experiment = Experiment(settings, plugins_of(ctx), out or Path(folder) / "evaluation", shown)
         metrics = experiment.complete()
-        if out is not None:
+        if out is not None and (out / "decisions.npz").exists():
             plugins_of(ctx).notify("aamc_run_finished", folder=out)
-        if options["n_episodes"] is not None and Comparison.load(experiment.run.folder / "decisions.npz").is_table:
+        if (
+            options["n_episodes"] is not None
+            and (experiment.run.folder / "decisions.npz").exists()
+            and Comparison.load(experiment.run.folder / "decisions.npz").is_table
+        ):
             click.echo("--n-episodes is without effect: the outcomes are those of a table, not of a simulator", err=True)
     show_metrics(metrics, experiment.router_name, as_json)
 

@@ -39,7 +39,8 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
             metrics = complete(experiment, "run")
             is_latest = point_latest(folder)
             with profile.stage("report") if profile else nullcontext():
-                plugins_of(ctx).notify("aamc_run_finished", folder=folder)
+                if (folder / "decisions.npz").exists():  # not of users' comparisons
+                    plugins_of(ctx).notify("aamc_run_finished", folder=folder)
     show_metrics(metrics, experiment.router_name, as_json)
     if profile:
         show_profile(profile.write(folder))

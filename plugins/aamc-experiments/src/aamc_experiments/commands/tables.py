@@ -44,12 +44,28 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
         write_json_line(metrics)
         return
     data = metrics["data"]
+    if "pairs" in data:
+        show_choices(metrics, router)
+        return
     weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
     counts = f"{quantity(data['queries'], 'query', 'queries')}, {quantity(len(data['models']), 'candidate')}"
     title = f"{data['source']}: {counts}, preference {weights}"
     table = _router_table(title, [heading for _, heading, _, _ in COLUMNS], _notes(data))
     for name, row in metrics["routers"].items():
         cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
+        table.add_row(name, *cells, style="bold" if name == router else None)
+    print_table(table)
+
+
+def show_choices(metrics: Mapping[str, Any], router: str) -> None:
+    """Print how well routers predict users' comparisons: by number of support turns, with the 95% interval below each figure."""
+    data, rows = metrics["data"], metrics["routers"]
+    title = f"{data['source']}: {quantity(data['users'], 'user')}, {quantity(data['pairs'], 'predicted pair')}; area under the ROC curve"
+    sizes = list(next(iter(rows.values()))["by_support"])
+    table = _router_table(title, ["accuracy", "AUC", *(f"after {size}" for size in sizes)], _notes(data))
+    for name, row in rows.items():
+        cells = [_cell(row, "preference_accuracy", 1, ".3f"), _cell(row, "preference_auc", 1, ".3f")]
+        cells += [_cell(row["by_support"][size], "preference_auc", 1, ".3f") for size in sizes]
         table.add_row(name, *cells, style="bold" if name == router else None)
     print_table(table)
 

@@ -10,6 +10,7 @@ from aamc_experiments.data.splits import (
     fit_to_pool,
     read_splits,
     read_whole,
+    row_names,
     split_hash,
     split_rows,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "fit_to_pool",
     "read_splits",
     "read_whole",
+    "row_names",
     "split_hash",
     "split_rows",
 ]

@@ -30,7 +30,7 @@ LARGE_GROUP = 0.1
 
 
 def read_splits(settings: Settings, readers: Readers) -> dict[str, Dataset]:
-    """Read the training, validation and test rows; no question or near-duplicate is in two of them.
+    """Read the training, validation and test rows; no question or near-duplicate, or no group of a dataset with groups, is in two of them.
 
     Without a test dataset, a hash of seed and question divides the rows 70/10/20, near-duplicates together. With one,
     it divides them 90/10 into training and validation, and rows with questions of the test dataset are left out.
@@ -68,12 +68,14 @@ class Groups:
 
     @classmethod
     def of(cls, *datasets: Dataset | None) -> Groups:
-        """Group the questions of all datasets together."""
-        return cls(group_names(question(query) for dataset in datasets if dataset is not None for query in dataset.queries))
+        """Group the questions of all datasets together; a dataset with groups of its own keeps these."""
+        given = [dataset for dataset in datasets if dataset is not None]
+        own = {name: name for dataset in given if dataset.groups is not None for name in row_names(dataset)}
+        return cls(own | group_names(name for dataset in given if dataset.groups is None for name in row_names(dataset)))
 
     def names(self, dataset: Dataset) -> list[str]:
         """Return the name of each row's group, ``[Q]``."""
-        return [self.by_question[question(query)] for query in dataset.queries]
+        return [self.by_question[name] for name in row_names(dataset)]
 
     def without(self, split: Dataset, held_out: Dataset, name: str) -> Dataset:
         """Return the rows of a split whose groups have no held-out row; warn of the others."""
@@ -84,6 +86,14 @@ class Groups:
         left_out = len(split) - len(rows)
         logger.warning("%d of %s left out: held-out questions or near-duplicates of them", left_out, quantity(len(split), f"{name} row"))
         return split.take(rows)
+
+
+def row_names(dataset: Dataset) -> list[str]:
+    """Return what tells whether two rows may be in different splits, ``[Q]``: the question, or a hash of the row's group."""
+    if dataset.groups is None:
+        return [question(query) for query in dataset.queries]
+    hashes = {group: text_hash(f"group {group}") for group in set(dataset.groups)}
+    return [hashes[group] for group in dataset.groups]
 
 
 def read_whole(source: Source, readers: Readers) -> Dataset:
@@ -112,6 +122,9 @@ def _divide(read: Dataset | dict[str, Dataset], groups: Groups, seed: int, whole
     if not isinstance(read, Dataset):
         return {name: read[name] for name in SPLITS}
     names = groups.names(read)
+    if read.groups is not None:
+        rows = split_groups(names, seed, test=0.0 if whole_test else 0.2)
+        return {name: read.take(rows[name]) for name in SPLITS}
     example, size = Counter(names).most_common(1)[0]
     if size > max(1, len(names) * LARGE_GROUP):
         logger.warning("%d of %d rows are near-duplicates of %r and stay in one split", size, len(names), shorten(example, 80))
@@ -214,3 +227,21 @@ def split_rows(groups: Sequence[str], seed: int, validation: float = 0.1, test: 
             advice = "give more, or name a --test-dataset" if test else "give more"
             raise DataError(f"the {name} split is empty: {few} are too few to divide; {advice}")
     return {name: np.flatnonzero(rows) for name, rows in members.items()}
+
+
+def split_groups(groups: Sequence[str], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
+    """Divide rows by whole groups, such as users, in the order of a hash of the seed and the group; a positive share gets at least one group.
+
+    Raises:
+        DataError: There are fewer groups than splits.
+    """
+    ordered = sorted(set(groups), key=lambda group: hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass")).digest())
+    held = {name: max(1, round(share * len(ordered))) if share > 0 else 0 for name, share in (("test", test), ("validation", validation))}
+    if sum(held.values()) >= len(ordered):
+        needed = sum(held.values()) + 1
+        raise DataError(
+            f"the data has {quantity(len(ordered), 'group', 'groups')} of rows, such as users, and {needed} are needed; give more of them"
+        )
+    first, second = held["test"], held["test"] + held["validation"]
+    members = {"train": set(ordered[second:]), "validation": set(ordered[first:second]), "test": set(ordered[:first])}
+    return {name: np.array([row for row, group in enumerate(groups) if group in chosen], dtype=np.intp) for name, chosen in members.items()}

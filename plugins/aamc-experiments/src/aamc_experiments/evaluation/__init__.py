@@ -33,6 +33,7 @@ from aamc_experiments.evaluation.promotion import promotion
 from aamc_experiments.evaluation.reliability import BINS, bin_of, forecast_errors, forecasts
 from aamc_experiments.evaluation.roc import area_under_roc
 from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, statistics
+from aamc_experiments.evaluation.user_choices import choice_auc, choice_figures
 
 __all__ = [
     "BINS",
@@ -51,6 +52,8 @@ __all__ = [
     "area_under_roc",
     "arena_score",
     "bin_of",
+    "choice_auc",
+    "choice_figures",
     "compare_streams",
     "compare_table",
     "constant_routers",

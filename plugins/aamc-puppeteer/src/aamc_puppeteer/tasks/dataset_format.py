@@ -56,7 +56,7 @@ class VerifierOptions:
     """The verifier of a suite's tasks."""
 
     verifier: str = option("", "Verifier instead of the suite's own: exact, numeric, choice, coverage, unit-tests, complete-program or judge.")
-    judge: Mapping[str, Any] = option({}, "Options of the judge model, such as base_url, model and prices.")
+    judge: Mapping[str, Any] = option({}, "Options of the judge model, such as endpoint, model and prices.")
     unconfined: bool = option(False, "Run unit tests also where the kernel does not confine programs: only programs that you trust.")
 
 

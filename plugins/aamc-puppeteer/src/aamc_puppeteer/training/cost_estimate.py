@@ -45,7 +45,7 @@ class CostEstimate:
         if self.unpriced and math.isfinite(budget_usd):
             raise ConfigError(
                 f"a budget of {budget_usd:g} USD cannot be kept: the model of agent {self.unpriced[0]!r} has no prices; "
-                f"set agent_options.{self.unpriced[0]}.input_usd_per_million and output_usd_per_million"
+                f"set agent_options.{self.unpriced[0]}.prices, such as {{input: 1, output: 2}}"
             )
 
     def in_words(self, budget_usd: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import attrs
 import numpy as np
@@ -60,6 +62,18 @@ GATE_COLUMNS = (
     Column("Quality gap", "", "Mean quality minus that of the best constant choice at the router's cost.", "quality_gap", fixed(4)),
     Column("Reward gap", "", "Mean reward minus that of the best single candidate.", "reward_gap", fixed(4)),
     Column("Way to the oracle", "", "Share of the way in reward from the best single candidate to the oracle.", "oracle_share", percent),
+)
+LIMITS: Mapping[str, tuple[str, str, float]] = {
+    "usd_per_1k": (f"cost, {PER_THOUSAND}", "mean_cost_usd", 1000.0),
+    "usd_per_day": (f"cost at the expected traffic, {PER_THOUSAND}", "mean_cost_usd", 1000.0),
+    "p95_ms": ("p95 latency, ms", "p95_latency_ms", 1.0),
+}
+"""The limits that a run measures: what the table calls each, its metric, and the metric's factor."""
+LIMIT_COLUMNS = (
+    Column("Limit", "", "The maximum that the router was given, or its share of a request."),
+    Column("Measured", "", "The figure on these queries."),
+    Column("Kept", "", "Whether the figure is within the limit; in brackets where the interval reaches beyond it."),
+    Column("Multiplier", "", "The price in utility of one unit of what is limited."),
 )
 PANELS: tuple[tuple[str, str, Format], ...] = (
     ("success_rate", "Success rate", percent),
@@ -131,6 +145,32 @@ def gate_tables(results: Results) -> list[Table]:
     return [Table(caption, ["Router"], GATE_COLUMNS, rows)]
 
 
+def limit_tables(results: Results) -> list[Table]:
+    """Return a row for each limit that a router keeps and the run measures; nothing without limits."""
+    rows = []
+    for router, limits in results.limits.items():
+        for name, limit in limits.items():
+            if name not in LIMITS or router not in results.routers:
+                continue
+            title, metric, factor = LIMITS[name]
+            allowed = number(limit.get("limit")) if name != "usd_per_day" else 1000 * number(limit.get("target"))
+            measured, (low, high) = factor * results.value(router, metric), results.interval(router, metric)
+            bounds = factor * low, factor * high
+            kept = Cell(float(measured <= allowed), partial(_kept, beyond=bounds[1] > allowed))
+            cells = [Cell(allowed, _four), Cell(measured, _four, bounds), kept, Cell(number(limit.get("multiplier")), _four)]
+            rows.append(TableRow([f"{router}: {title}"], cells, router == results.headline))
+    return [Table("Budgets and service levels. In small type: 95% intervals.", ["Router"], LIMIT_COLUMNS, rows)] if rows else []
+
+
+def _four(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "\u2013"
+
+
+def _kept(value: float, beyond: bool) -> str:
+    word = "yes" if value else "no"
+    return f"({word})" if value and beyond else word
+
+
 def section(results: Results) -> Section:
     """Return the first section: the comparison, the gate, and notes on the data."""
     caption = "Every router answered the same queries. In small type: 95% intervals. Click a heading to sort by its column."
@@ -142,7 +182,7 @@ def section(results: Results) -> Section:
         notes.append(f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome.")
     if dropped:
         notes.append(f"Left out: {quantity(dropped, 'query', 'queries')} that were trained on, near-duplicates included.")
-    tables = [comparison_table(entries(results), caption), *gate_tables(results)]
+    tables = [comparison_table(entries(results), caption), *limit_tables(results), *gate_tables(results)]
     lead = [few_queries_note(results.queries), "" if results.gate is None else f"{results.gate.why}."]
     return Section(name="comparison", title="Comparison", lead=" ".join(filter(None, lead)), tables=tables, notes=notes)
 

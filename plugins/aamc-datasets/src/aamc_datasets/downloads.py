@@ -1,0 +1,178 @@
+"""Downloads of public question-answering datasets, with checksums and resumption."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import attrs
+
+from aamc_sdk.errors import CheckpointError, DataError, OutputError, nearest, one_of
+from aamc_sdk.storage import read_json, write_json
+
+HOST = "https://huggingface.co/datasets/RUC-NLPIR/FlashRAG_datasets/resolve/main"
+"""FlashRAG's rows of the datasets (arXiv 2405.13576), which Router-R1 was trained on: ``question`` and ``golden_answers``."""
+CHECKSUMS = "checksums.json"
+SECONDS = 60.0
+"""Time limit of each answer of the server."""
+_ATTEMPTS, _PIECE = 3, 1 << 20
+
+FILES: Mapping[str, tuple[str, Sequence[str]]] = {
+    "nq": ("nq", ("train", "dev", "test")),
+    "hotpotqa": ("hotpotqa", ("train", "dev")),
+    "triviaqa": ("triviaqa", ("train", "dev", "test")),
+    "popqa": ("popqa", ("test",)),
+    "2wiki": ("2wikimultihopqa", ("train", "dev")),
+    "musique": ("musique", ("train", "dev")),
+    "bamboogle": ("bamboogle", ("test",)),
+}
+"""The folder of each dataset on the server, and its splits, each a file of JSON lines."""
+
+
+@attrs.frozen
+class Fetched:
+    """A downloaded file.
+
+    Attributes:
+        file: The file.
+        sha256: Its checksum.
+        bytes: Its size.
+        new: Whether it was downloaded now.
+    """
+
+    file: Path
+    sha256: str
+    bytes: int
+    new: bool
+
+
+def fetch(names: Sequence[str], folder: Path, *, splits: Sequence[str] = (), host: str = HOST) -> list[Fetched]:
+    """Download datasets into ``folder/NAME/SPLIT.jsonl``; files that are there and whole stay.
+
+    A checksum is recorded in ``checksums.json`` when a file is first downloaded; later it must be the same. An interrupted download goes on
+    where it stopped.
+
+    Args:
+        names: Names in ``FILES``.
+        folder: The folder to write.
+        splits: The splits to download; all of them by default.
+        host: Base address of the files.
+
+    Raises:
+        DataError: A name or split is unknown, the server does not send a file, or a file differs from its recorded checksum.
+        OutputError: The folder cannot be written.
+    """
+    for name in names:
+        if name not in FILES:
+            raise DataError(f"there is no dataset {name!r} to fetch{nearest(name, FILES)} (there are: {one_of(FILES)})")
+    known = {split for name in names for split in FILES[name][1]}
+    for split in splits:
+        if split not in known:
+            raise DataError(f"{one_of(names)} has no split {split!r}{nearest(split, known)} (there are: {one_of(sorted(known))})")
+    if not host.startswith(("http://", "https://")):
+        raise DataError(f"the address of a host must begin with https:// or http://, not {host!r}")
+    recorded = _recorded(folder)
+    fetched = []
+    for name in names:
+        remote, offered = FILES[name]
+        for split in offered:
+            if splits and split not in splits:
+                continue
+            found = _one(f"{host.rstrip('/')}/{remote}/{split}.jsonl", folder / name / f"{split}.jsonl", recorded.get(f"{name}/{split}.jsonl"))
+            fetched.append(found)
+            recorded[f"{name}/{split}.jsonl"] = {"sha256": found.sha256, "bytes": found.bytes}
+            write_json(folder / CHECKSUMS, {"schema": 1, "files": recorded})
+    return fetched
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    if not (folder / CHECKSUMS).is_file():
+        return {}
+    try:
+        return dict(read_json(folder / CHECKSUMS)["files"])
+    except (CheckpointError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{folder / CHECKSUMS} is damaged; remove it to record the checksums again") from error
+
+
+def _one(url: str, file: Path, recorded: Mapping[str, Any] | None) -> Fetched:
+    """Return a file, downloaded unless it is there."""
+    new = not file.is_file()
+    if new:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _download(url, file.with_suffix(".part"))
+        except OSError as error:
+            raise OutputError(f"cannot write {file}: {error.strerror or error}") from error
+    arrived = file.with_suffix(".part") if new else file
+    checksum = _checksum(arrived)
+    if recorded is not None and recorded.get("sha256") != checksum:
+        where = f"{url} has changed since it was first fetched" if new else f"{file} has changed since it was fetched"
+        raise DataError(
+            f"{where}: its SHA-256 is {checksum}, not {recorded.get('sha256')}; remove {arrived} and its line in {CHECKSUMS} to accept it"
+        )
+    if new:
+        arrived.replace(file)
+        _tag(arrived).unlink(missing_ok=True)
+    return Fetched(file, checksum, file.stat().st_size, new)
+
+
+def _checksum(file: Path) -> str:
+    digest = sha256()
+    with file.open("rb") as content:
+        while piece := content.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _tag(part: Path) -> Path:
+    """Return the file that keeps the server's version of a partial download."""
+    return part.with_suffix(".etag")
+
+
+def _download(url: str, part: Path) -> None:
+    """Download into a partial file, from where it stops; try again when the connection breaks."""
+    failure: Exception | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            _receive(url, part)
+        except HTTPError as error:
+            if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not part.is_file():
+                raise DataError(
+                    f"{url} cannot be fetched: the server answers {error.code} {error.reason}; check the address, or name another --host"
+                ) from error
+            error.close()
+            part.unlink()  # it is no beginning of the server's file
+            failure = error
+        except (URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
+            failure = error
+        else:
+            return
+    reason = getattr(failure, "reason", None) or failure
+    raise DataError(f"{url} cannot be fetched: {reason}; run the same command again to go on where it stopped") from failure
+
+
+def _receive(url: str, part: Path) -> None:
+    have, tag = (part.stat().st_size if part.is_file() else 0), _tag(part)
+    request = Request(url, headers={"User-Agent": "aamc-datasets"})  # noqa: S310  # fetch allows http and https only
+    if have and tag.is_file():  # only of the same version of the file
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", tag.read_text(encoding="utf-8"))
+    with urlopen(request, timeout=SECONDS) as answer:  # noqa: S310  # as above
+        resumed = answer.status == http.client.PARTIAL_CONTENT
+        if not resumed:
+            have = 0
+            tag.unlink(missing_ok=True)
+            if etag := answer.headers.get("ETag"):
+                tag.write_text(etag, encoding="utf-8")
+        length = answer.headers.get("Content-Length")
+        with part.open("ab" if resumed else "wb") as file:
+            while piece := answer.read(_PIECE):
+                file.write(piece)
+    size = part.stat().st_size
+    if length is not None and size != have + int(length):
+        raise ConnectionError(f"the connection broke after {size:,} of {have + int(length):,} bytes")

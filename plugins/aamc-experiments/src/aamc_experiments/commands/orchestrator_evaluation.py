@@ -1,0 +1,53 @@
+"""``aamc evaluate --orchestrator``: an orchestrator on tasks with right answers, beside baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aamc_sdk.cli import plugins_of, print_table, progress, split_names, write_json_line
+from aamc_sdk.errors import ConfigError
+
+
+def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder: Path | None, as_json: bool) -> None:
+    """Evaluate an orchestrator and show the results.
+
+    Args:
+        ctx: The command's context.
+        options: The options of ``aamc evaluate``.
+        folder: The folder of a trained orchestrator; None for the newest, else an untrained one.
+        as_json: Whether to print JSON.
+
+    Raises:
+        ConfigError: The orchestrator has no evaluation of its own, or an option is wrong.
+    """
+    from aamc_experiments.settings import Source
+    from aamc_sdk.interfaces import EvaluatedOrchestrator
+    from aamc_sdk.serving import SessionOrchestrator, TeamOptions, WorkOptions, find_orchestrator
+    from aamc_sdk.storage import locked
+
+    if options["dataset"] is None:
+        raise click.UsageError("--orchestrator is evaluated on tasks: name them with --dataset FORMAT:PATH, such as nq:test.jsonl")
+    own = WorkOptions.of(options["configs"], options["assignments"], "aamc evaluate --orchestrator").orchestrator
+    plugins, out = plugins_of(ctx), options["out"]
+    part, _ = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
+    if not isinstance(part, EvaluatedOrchestrator):
+        raise ConfigError(f"orchestrator {options['orchestrator']!r} has no evaluation of its own; aamc train measures it on its test tasks")
+    source = Source.of(options["dataset"], "--dataset")
+    read = plugins.make("dataset", source.name, part.services, source.options).read(source.path)
+    dataset = read["test"] if isinstance(read, Mapping) else read
+    routers = None if options["routers"] is None else split_names(options["routers"])
+    try:
+        with progress() as shown, nullcontext() if out is None else locked(out):
+            document = part.evaluate(dataset, routers, out, shown)
+    finally:
+        if isinstance(part, SessionOrchestrator):
+            part.close()
+    if as_json:
+        write_json_line(document)
+    else:
+        print_table(part.table(document))

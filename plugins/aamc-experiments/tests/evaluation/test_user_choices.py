@@ -1,0 +1,33 @@
+"""Figures of predicted choices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aamc_experiments.evaluation.user_choices import choice_accuracy, choice_auc, choice_figures
+
+
+def test_the_area_counts_each_pair_in_both_orders() -> None:
+    margin = np.array([2.0, 1.0, -0.5, 0.0])
+    both = [(one > other) + 0.5 * (one == other) for one in margin for other in -margin]
+    assert choice_auc(margin) == pytest.approx(np.mean(both))
+    assert choice_accuracy(margin) == pytest.approx(2.5 / 4)
+
+
+def test_certain_and_ignorant_scores() -> None:
+    assert choice_auc(np.ones(5)) == 1.0
+    assert choice_auc(-np.ones(5)) == 0.0
+    assert choice_auc(np.zeros(5)) == 0.5
+
+
+def test_intervals_cover_the_truth_of_dependent_pairs() -> None:
+    draw, covered = np.random.default_rng(0), 0
+    for _ in range(100):
+        margin = 0.5 + draw.normal(size=(40, 1)) + draw.normal(size=(40, 10))
+        low, high = choice_figures(margin.ravel(), np.repeat(np.arange(40), 10))["ci95"]["preference_accuracy"]
+        covered += low <= 0.638 <= high  # Phi(0.5 / sqrt(2))
+    assert covered >= 88
+
+
+def test_no_pair_has_no_figure() -> None:
+    assert choice_figures(np.empty(0), np.empty(0, dtype=np.intp))["preference_auc"] is None
