@@ -32,10 +32,20 @@ CONFIGS = {
         [("environment", "queue"), ("reward", "linear")],
         "The queueing simulator at its defaults, with its pool, categories and performance matrix: aamc run --config configs/sim.yaml",
     ),
+    "gmtrouter_config.yaml": (
+        "paper",
+        [("router", "gmtrouter")],
+        "The personal graph router at its authors' values: aamc train --config configs/gmtrouter_config.yaml --dataset interactions:FILE --pool FILE",
+    ),
     "run.yaml": (
         "full",
         [("router", "ppo"), ("estimator", "tce"), ("environment", "queue"), ("dataset", "synthetic")],
         "The main job in full: aamc run --config configs/run.yaml",
+    ),
+    "router_r1_config.yaml": (
+        "",
+        [("orchestrator", "router-r1")],
+        "Router-R1 at its paper's values: aamc train --config configs/router_r1_config.yaml --dataset router-r1:FILE --pool FILE",
     ),
 }
 """File name: preset, the components whose every option is listed, and what it is for."""

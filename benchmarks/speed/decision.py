@@ -74,10 +74,11 @@ def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
     settings = ServingSettings.of({"router": router})
     components = make_components(settings, get_plugin_manager(), pool=pool_of(size), allow_untrained=True)
     with MetaController(attrs.evolve(components, estimator=Instant(size))) as controller:
-        request = controller._request_of([QUERY], None, RouteArguments())  # only a part of route is measured
+        decisions, arguments = controller._decisions, RouteArguments()  # only a part of route is measured
+        request = decisions.request([QUERY], None, arguments)
         works = {
             "plain": (plain_network(size), CALLS, 1),
-            "decide": (lambda: controller._log(request, controller.router.score(request), None, None), CALLS, 1),
+            "decide": (lambda: decisions.log(request, controller.router.score(request), None, arguments), CALLS, 1),
             "route": (lambda: controller.route(QUERY), CALLS, 1),
             "batch": (lambda: controller.route_batch([QUERY] * BATCH), 3, BATCH),
         }
@@ -88,8 +89,8 @@ def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
 def plain_network(candidates: int) -> Callable[[], Any]:
     """Return the forward pass of a two-tower network on prepared arrays, with its argmax."""
     rng = np.random.default_rng(0)
-    query, first, second = (rng.random(shape, dtype=np.float32) for shape in ((1, 15), (15, 64), (64, 21)))
-    pair, embedded = rng.random((1, candidates, 5), dtype=np.float32), rng.random((candidates, 16), dtype=np.float32)
+    query, first, second = (rng.random(shape, dtype=np.float32) for shape in ((1, 15), (15, 64), (64, 22)))
+    pair, embedded = rng.random((1, candidates, 6), dtype=np.float32), rng.random((candidates, 16), dtype=np.float32)
 
     def forward() -> Any:
         head = np.tanh(query @ first) @ second

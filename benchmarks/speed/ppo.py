@@ -79,9 +79,9 @@ def operations(config: PPOConfig, query: int, candidates: int) -> float:
         query: Query features Q.
         candidates: M.
     """
-    heads = 3 * (config.embedding + 5)
-    first = query * config.hidden + (query + 8) * config.hidden  # into both hidden layers: nothing to go back to
-    weighing, load = heads, 5 * candidates  # weights and pair features are given, so one way back
+    heads = 3 * (config.embedding + PAIR_WIDTH)
+    first = query * config.hidden + (query + 3 + 2 * PAIR_WIDTH) * config.hidden  # into both hidden layers: nothing to go back to
+    weighing, load = heads, PAIR_WIDTH * candidates  # weights and pair features are given, so one way back
     others = config.hidden * heads + 3 * config.hidden + config.embedding * candidates  # out of the hidden layers, and equation (3)
     forward = first + weighing + load + others
     back = first + weighing + load + 2 * others
