@@ -10,12 +10,11 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.entity_names import user_key
 from aamc_bandit.feedback_outcomes import DAY_SECONDS, OutcomeLedger, OutcomeOptions
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, Pool, Preference, Query
+from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, Pool, Preference, Query, tenant_user
 
 ROUTERS = ["thompson", "epsilon-greedy", "linear-thompson"]
 
@@ -166,7 +165,7 @@ def test_batches_of_any_size_count_alike(router: str, pool: Pool) -> None:
 
 
 def test_users_of_two_tenants_have_limits_of_their_own() -> None:
-    assert user_key("ann", "acme") != user_key("ann", "globex")
+    assert tenant_user("ann", "acme") != tenant_user("ann", "globex")
     ledger = OutcomeLedger(OutcomeOptions(max_user_weight=1))
     batches = [attrs.evolve(experience(judged(tenant)), queries=[Query("?", user="ann", tenant=tenant)]) for tenant in ("acme", "globex")]
     assert [outcome.weight for batch in batches for outcome in ledger.outcomes(batch)] == [1.0, 1.0]

@@ -13,7 +13,7 @@ from aamc_bandit.pacing.notes import noted, row_of
 from aamc_bandit.pacing.options import PACED, PacedOptions
 from aamc_bandit.pacing.recent_requests import RecentRequests, Row
 from aamc_bandit.pacing.resources import resources_of
-from aamc_sdk.types import Attempt, Decision, Floats
+from aamc_sdk.types import Attempt, Decision, Floats, tenant_user
 
 MAX_TENANTS = 100_000
 """Maximum number of tenants with accounts; the one with the oldest last request goes first."""
@@ -85,9 +85,9 @@ class PacingLedger:
         self._new_rows.append(row)
 
     def drop_tenants(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
-        """Drop the tenants that were forgotten; ``forgotten`` returns those of some names, which are tenant, the character NUL and user."""
-        dropped = set(forgotten([f"{tenant}\0" for tenant in self._tenants])) if self._tenants else set()
-        self._tenants = {tenant: accounts for tenant, accounts in self._tenants.items() if f"{tenant}\0" not in dropped}
+        """Drop the tenants that were forgotten; ``forgotten`` returns those of some names, by :func:`aamc_sdk.types.tenant_user`."""
+        dropped = set(forgotten([tenant_user("", tenant) for tenant in self._tenants])) if self._tenants else set()
+        self._tenants = {tenant: accounts for tenant, accounts in self._tenants.items() if tenant_user("", tenant) not in dropped}
 
     def plain(self) -> dict[str, Any]:
         """Return the state in JSON's types."""
