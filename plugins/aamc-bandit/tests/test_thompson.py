@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from aamc_sdk import MetaController, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Services, Training
+from aamc_sdk.log import open_store
 from aamc_sdk.routing import LinearReward, build_request, decide, expected_cost, expected_latency
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import (
@@ -547,3 +549,13 @@ def test_forgetting_a_user_leaves_the_sessions_of_others() -> None:
     router.evidence.drop_users(lambda users: {user for user in users if own_id(user) == "ann"})  # as a store: in all tenants
     assert list(router.evidence.entities("user")) == [tenant_user("bob", "acme")]
     assert list(router.evidence.entities("session")) == [session_key("1", "bob", "acme"), session_key("1")]
+
+
+def test_forgetting_a_tenant_drops_its_sessions_without_a_user() -> None:
+    router = make()
+    for tenant in ("acme", "globex", None):
+        router.evidence.add(EvidenceKeys(None, None, session_key("1", None, tenant)), [], implicit=False, time=0.0)
+    with closing(open_store("memory:", get_plugin_manager())) as store:
+        store.forget(None, "acme")
+        router.evidence.drop_users(store.forgotten)
+    assert list(router.evidence.entities("session")) == [session_key("1", None, "globex"), session_key("1")]

@@ -19,6 +19,6 @@ def own_id(name: str) -> str:
 
 
 def session_user(name: str) -> str:
-    """Return the user that a session's name names, as :func:`aamc_sdk.types.tenant_user` does; ``""`` where it names none."""
+    """Return the user that a session's name names, by :func:`aamc_sdk.types.tenant_user`; of a session without a user the tenant's user ``""``."""
     tenant, _, user = name.rpartition(SEPARATOR)[0].rpartition(SEPARATOR)
-    return tenant_user(user, tenant or None) if user else ""
+    return tenant_user(user, tenant or None)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from aamc_bandit.entity_names import own_id
 from aamc_bandit.json_stream import write_json_pieces
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_sdk.config import option
@@ -102,8 +101,8 @@ class OutcomeLedger:
         Args:
             forgotten: Returns those of some users that were forgotten.
         """
-        if dropped := set(forgotten({own_id(name) for name in self._users})):
-            self._users = RecentEntries(MAX_USERS, ((name, counted) for name, counted in self._users.items() if own_id(name) not in dropped))
+        if dropped := set(forgotten(set(self._users))):
+            self._users = RecentEntries(MAX_USERS, ((name, counted) for name, counted in self._users.items() if name not in dropped))
 
     def outcomes(self, experience: Experience) -> Iterator[Outcome]:
         """Yield what each entry adds and takes back, in log order; a later revision takes the place of the earlier one."""
