@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 import click
 
 from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME
+from aamc_sdk.errors import ConfigError, nearest, one_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,6 +68,19 @@ class Seeds(Numbers):
         for seed in seeds:
             check_seed(int(seed))
         return seeds
+
+
+def known_names(kind: str, names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return names after a check.
+
+    Raises:
+        ConfigError: One is unknown; the message calls it a ``kind``.
+    """
+    found = list(names)
+    for name in found:
+        if name not in known:
+            raise ConfigError(f"there is no {kind} {name!r}{nearest(name, known)} (there are: {one_of(known)})")
+    return found
 
 
 WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Jobs at a time (default: one for each core).")
