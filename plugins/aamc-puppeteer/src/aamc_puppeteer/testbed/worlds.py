@@ -15,7 +15,7 @@ import numpy as np
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task, Verdict
 
-from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.interfaces import Agent, AgentOutput
@@ -25,7 +25,7 @@ from aamc_sdk.types import Candidate
 if TYPE_CHECKING:
     from aamc_puppeteer.orchestrator import Puppeteer
 
-_RULE = RewardRule(cost_weight=0.1, step_factor=0.1)
+_RULE = EpisodeReward(cost_weight=0.1, step_factor=0.1)
 _STATE = "state"
 """Metadata key of the state in which an output left the task, for the world's other agents."""
 
@@ -98,7 +98,7 @@ class AgentWorld:
     agents: tuple[WorldAgent, ...] = attrs.field()
     kinds: tuple[Kind, ...] = attrs.field()
     steps: int = 8
-    rule: RewardRule = _RULE
+    rule: EpisodeReward = _RULE
 
     def __attrs_post_init__(self) -> None:
         names = {agent.name for agent in self.agents}
