@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aamc_bandit.pacing.accounts import Account, numbers_of, set_numbers
-from aamc_bandit.pacing.notes import noted, row_of
+from aamc_bandit.pacing.notes import Note, noted, row_of
 from aamc_bandit.pacing.options import PACED, PacedOptions
 from aamc_bandit.pacing.recent_requests import RecentRequests, Row
 from aamc_bandit.pacing.resources import resources_of
@@ -53,8 +53,7 @@ class PacingLedger:
 
     def add_decision(self, decision: Decision, tenant: str) -> None:
         """Charge a decision's expected use; decisions of other routers only count as requests."""
-        accounts, note = self._kept(tenant), decision.notes.get(PACED)
-        own = note if note is not None and note["limits"].keys() == self.limits.keys() else None
+        accounts, own = self._kept(tenant), self._note_of(decision)
         for resource in self.resources:
             account = accounts[resource.name]
             account.add_request(decision.time)
@@ -65,8 +64,7 @@ class PacingLedger:
 
     def add_call(self, call: Attempt, decision: Decision, tenant: str) -> None:
         """Correct a decision's charge by the reported use of a call. The first call replaces the expected use; later calls add to it."""
-        accounts, note = self._kept(tenant), decision.notes.get(PACED)
-        own = note if note is not None and note["limits"].keys() == self.limits.keys() else None
+        accounts, own = self._kept(tenant), self._note_of(decision)
         name = call.candidate or decision.candidate
         for resource in self.resources:
             figure = noted(own, resource.name, "expected", name)
@@ -78,6 +76,11 @@ class PacingLedger:
                     continue
             expected = 0.0 if call.n or own is None else resource.charged(noted(own, resource.name, "use", decision.candidate))
             accounts[resource.name].charge(used - expected, decision.time)
+
+    def _note_of(self, decision: Decision) -> Note | None:
+        """Return what a router with the same limits noted on a decision; None for another router's."""
+        note: Note | None = decision.notes.get(PACED)
+        return note if note is not None and note["limits"].keys() == self.limits.keys() else None
 
     def add_row(self, row: Row) -> None:
         """Add a request to the recent ones."""
