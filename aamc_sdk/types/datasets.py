@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import attrs
 import numpy as np
@@ -181,6 +181,7 @@ class Dataset:
     def take(self: DatasetT, rows: NDArray[np.intp]) -> DatasetT:
         """Return some rows, with the experience on their questions or of their groups only: one split holds nothing of another."""
         queries = [self.queries[row] for row in rows]
+        own: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows] for name in self.row_fields}
         experience = self.experience
         if experience is not None:
             experience = experience.about(queries) if self.groups is None else experience.take(rows)
@@ -192,7 +193,7 @@ class Dataset:
             references=None if self.references is None else [self.references[row] for row in rows],
             experience=experience,
             groups=None if self.groups is None else [self.groups[row] for row in rows],
-            **{name: [getattr(self, name)[row] for row in rows] for name in self.row_fields},
+            **own,
         )
 
     @property
