@@ -38,11 +38,15 @@ class First(Router):
         return Scores(np.tile(-np.arange(len(request.pool), dtype=float), (len(request), 1)))
 
 
-class Sleepy(First):
-    """Blocks its thread for a while."""
+class Blocking(First):
+    """Blocks its thread until the test ends that."""
+
+    began, ended = threading.Event(), threading.Event()
 
     def score(self, request: Any) -> Scores:
-        time.sleep(0.3)
+        self.began.set()
+        if not self.ended.wait(30):
+            raise TimeoutError("nobody ended the wait")
         return super().score(request)
 
 
@@ -73,7 +77,7 @@ class Seeing(First):
 class Parts:
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        kinds = (First, Sleepy, Asking, Learned, Seeing, Crashing, CrashingLater)
+        kinds = (First, Blocking, Asking, Learned, Seeing, Crashing, CrashingLater)
         return [Component(kind.__name__.lower(), f"{__name__}:{kind.__name__}", kind.__name__) for kind in kinds]
 
 
@@ -139,16 +143,15 @@ def test_attempts_can_be_recorded_from_an_event_loop(controller: MetaController)
 
 
 def test_a_router_that_blocks_does_not_block_the_event_loop() -> None:
-    async def work(controller: MetaController) -> float:
-        task, longest, last = asyncio.create_task(controller.aroute("Hi")), 0.0, time.monotonic()
-        while not task.done():
-            await asyncio.sleep(0.005)
-            longest, last = max(longest, time.monotonic() - last), time.monotonic()
-        await task
-        return longest
+    async def work(controller: MetaController) -> str:
+        task = asyncio.create_task(controller.aroute("Hi"))
+        while not Blocking.began.is_set():
+            await asyncio.sleep(0.001)
+        Blocking.ended.set()  # the score waits for the event loop here
+        return (await task).candidate
 
-    with build("sleepy") as controller:
-        assert asyncio.run(work(controller)) < 0.2  # the score itself takes 0.3 s
+    with build("blocking") as controller:
+        assert asyncio.run(work(controller)) == "small"
 
 
 def test_a_router_with_only_ascore_works_from_route_and_its_unknown_propensity_is_nan() -> None:

@@ -134,10 +134,9 @@ async def _stream(
     if models is None:
         raise PoolError("none of the candidates can be called; add endpoints to the pool file")
     decision = await controller.aroute(text, preference, state=models.present_state(controller.pool, None))
-    others = sorted((name for name in decision.utilities if name != decision.candidate), key=lambda name: -decision.utilities[name])
     errors = []
     try:
-        for name in (decision.candidate, *others):
+        for name in decision.fallback_order:
             shown: list[str] = []
             try:
                 return await _streamed_answer(models, controller.pool.candidates[controller.pool.index(name)], decision.id, text, options, shown)

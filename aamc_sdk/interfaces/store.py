@@ -190,7 +190,7 @@ class Store(abc.ABC):
     def forgotten(self, users: Collection[str]) -> Collection[str]:
         """Return which of some users were forgotten, so that records kept elsewhere can be erased too; none if the store does not know.
 
-        A tenant's user may be named by tenant, the character NUL and user.
+        Users may be named by :func:`aamc_sdk.types.tenant_user`, and a whole tenant by its user ``""``.
         """
         return ()
 

@@ -9,9 +9,7 @@ from collections.abc import Container, Iterable, Mapping
 import attrs
 
 from aamc_sdk.log.rows import DECISION, Row, columns_of, query_from, redacted_query, with_query
-
-SEPARATOR = "\0"
-"""Separates tenant and user in the name of a tenant's user; no id contains it."""
+from aamc_sdk.types import SEPARATOR, tenant_user
 
 
 def erased(row: Row) -> Row:
@@ -40,7 +38,7 @@ class Erasure:
     @property
     def digest(self) -> str:
         """The digest that stays, see :func:`user_digest`."""
-        return user_digest(self.user or "" if self.tenant is None else f"{self.tenant}{SEPARATOR}{self.user or ''}")
+        return user_digest(tenant_user(self.user or "", self.tenant))
 
     def covers(self, row: Row) -> bool:
         """Return whether a decision is one of these."""
@@ -89,7 +87,7 @@ def is_forgotten(name: str, forgotten: Container[str]) -> bool:
     """Return whether a user was forgotten.
 
     Args:
-        name: The user's id, or tenant and user separated by ``SEPARATOR``.
+        name: The user's id, or its name by :func:`aamc_sdk.types.tenant_user`.
         forgotten: The digests of those who were forgotten.
     """
     tenant, separator, user = name.rpartition(SEPARATOR)

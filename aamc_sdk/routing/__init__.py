@@ -13,6 +13,7 @@ from aamc_sdk.routing.features import (
     encode_pairs,
     encode_queries,
     encode_query,
+    hash_terms,
 )
 from aamc_sdk.routing.pools import default_pool, find_pool, pool_from, pool_to, read_pool
 from aamc_sdk.routing.requests import (
@@ -53,6 +54,7 @@ __all__ = [
     "expected_cost",
     "expected_latency",
     "find_pool",
+    "hash_terms",
     "pool_from",
     "pool_to",
     "read_pool",

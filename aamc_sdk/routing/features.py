@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -135,11 +137,17 @@ def _describe(candidate: Candidate) -> Floats:
 
 
 def _hash_words(candidate: Candidate) -> Floats:
-    """Return the signed feature hashing (Weinberger et al. 2009) of abilities and description (name if empty), of unit length."""
-    buckets = np.zeros(WORD_BUCKETS)
+    """Return the hashed abilities and words of the description (name if empty), of unit length."""
     words = re.findall(r"\w+", (candidate.description or candidate.name).lower())
-    for word in [*words, *(f"ability:{ability}" for ability in sorted(candidate.abilities))]:
-        code = zlib.crc32(word.encode())
-        buckets[code % WORD_BUCKETS] += 1 if code & 0x80000000 else -1
+    buckets = hash_terms(Counter([*words, *(f"ability:{ability}" for ability in candidate.abilities)]), WORD_BUCKETS)
     length = float(np.linalg.norm(buckets))
     return buckets / length if length else buckets
+
+
+def hash_terms(weights: Mapping[str, float], width: int, dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
+    """Return terms' weights by signed feature hashing (Weinberger et al. 2009, arXiv:0902.2206), ``[width]``."""
+    hashed = np.zeros(width, dtype)
+    for term, weight in weights.items():
+        code = zlib.crc32(term.encode(errors="surrogatepass"))
+        hashed[code % width] += weight if code & 0x80000000 else -weight
+    return hashed

@@ -238,9 +238,8 @@ class ModelClient:
         Raises:
             ProviderError: Every allowed candidate failed.
         """
-        others = sorted((name for name in decision.utilities if name != decision.candidate), key=lambda name: -decision.utilities[name])
         errors = []
-        for name in (decision.candidate, *others):
+        for name in decision.fallback_order:
             try:
                 return await self.complete(pool.candidates[pool.index(name)], messages, decision_id=decision.id, **options)
             except ProviderError as error:

@@ -14,7 +14,7 @@ from aamc_sdk.storage.files import (
     write_json,
     write_text,
 )
-from aamc_sdk.storage.folders import locked, make_folder, point_latest
+from aamc_sdk.storage.folders import locked, make_folder
 from aamc_sdk.storage.training_checkpoint import load_training_checkpoint, save_training_checkpoint
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "locked",
     "make_folder",
     "plain",
-    "point_latest",
     "read_arrays",
     "read_bytes",
     "read_json",

@@ -1,4 +1,4 @@
-"""Output folders: created, locked against other processes, and linked as the latest run."""
+"""Output folders: created, and locked against other processes."""
 
 from __future__ import annotations
 
@@ -63,24 +63,3 @@ def _lock(folder: Path) -> Iterator[None]:
         if not acquired:
             raise OutputError(f"another process is writing {folder}; wait for it, or choose another folder with --out")
         yield
-
-
-def point_latest(folder: Path, runs: Path = Path("runs")) -> bool:
-    """Link ``runs/latest`` to a run's folder; return whether it was linked.
-
-    A run elsewhere does not take the place of an existing one: it may be a trial.
-
-    Raises:
-        OutputError: The link cannot be created.
-    """
-    make_folder(runs)
-    link, temporary = runs / "latest", runs / f".latest.{os.getpid()}"
-    if link.exists() and runs.resolve() not in folder.resolve().parents and folder.resolve() != link.resolve():
-        return False
-    try:
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(os.path.relpath(folder, runs))
-        temporary.replace(link)
-    except OSError as error:
-        raise OutputError(f"cannot link {link} to the newest run: {error.strerror or error}; move it away") from error
-    return True

@@ -13,7 +13,7 @@ from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn
 from aamc_sdk.types.records import Aggregate, Partition, Record, Records, Snapshot, StateDelta, fingerprint_of, request_fingerprint
-from aamc_sdk.types.texts import as_names, check_name, check_text
+from aamc_sdk.types.texts import SEPARATOR, as_names, check_name, check_text, tenant_user
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
@@ -22,6 +22,7 @@ __all__ = [
     "FIGURES",
     "OUTCOME_COLUMNS",
     "ROUNDING",
+    "SEPARATOR",
     "STATUSES",
     "Aggregate",
     "AnswerLengths",
@@ -69,6 +70,7 @@ __all__ = [
     "read_only",
     "request_fingerprint",
     "sigmoid",
+    "tenant_user",
     "text_hash",
     "votes",
     "wilson_interval",

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import attrs
 import numpy as np
@@ -18,6 +18,8 @@ from aamc_sdk.types.decisions import Attempt, Decision, Feedback
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
 from aamc_sdk.types.records import Record
+
+DatasetT = TypeVar("DatasetT", bound="Dataset")
 
 
 @attrs.frozen(eq=False)
@@ -159,8 +161,10 @@ class Dataset:
         cost_note: The origin of the costs, where they were not measured.
         groups: What each row belongs to, such as its user: the rows of one group stay in one split. A row is then a decision of the
             experience. None: rows with equal or similar questions stay together.
+        row_fields: Names of the fields that a subclass adds with one value a row.
     """
 
+    row_fields: ClassVar[tuple[str, ...]] = ()
     queries: Sequence[Query]
     pool: Pool | None = None
     outcomes: Outcomes | None = None
@@ -174,9 +178,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.queries)
 
-    def take(self, rows: NDArray[np.intp]) -> Dataset:
+    def take(self: DatasetT, rows: NDArray[np.intp]) -> DatasetT:
         """Return some rows, with the experience on their questions or of their groups only: one split holds nothing of another."""
         queries = [self.queries[row] for row in rows]
+        own: dict[str, Any] = {name: [getattr(self, name)[row] for row in rows] for name in self.row_fields}
         experience = self.experience
         if experience is not None:
             experience = experience.about(queries) if self.groups is None else experience.take(rows)
@@ -188,6 +193,7 @@ class Dataset:
             references=None if self.references is None else [self.references[row] for row in rows],
             experience=experience,
             groups=None if self.groups is None else [self.groups[row] for row in rows],
+            **own,
         )
 
     @property

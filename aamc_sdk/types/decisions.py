@@ -70,6 +70,12 @@ class Decision:
     utilities: Mapping[str, float] = attrs.field(factory=dict, kw_only=True)
     episode: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)
 
+    @property
+    def fallback_order(self) -> list[str]:
+        """The chosen candidate, then the other allowed ones by descending utility: the order of calls while they fail."""
+        others = (name for name in self.utilities if name != self.candidate)
+        return [self.candidate, *sorted(others, key=lambda name: -self.utilities[name])]
+
 
 STATUSES = ("ok", "error", "cancelled")
 """How a call may have ended."""

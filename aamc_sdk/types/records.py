@@ -48,6 +48,21 @@ class Record:
     pressure: Floats | None = None
     fingerprint: str = ""
 
+    @classmethod
+    def of_step(cls, decision: Decision, query: Query, candidates: Sequence[str]) -> Record:
+        """Return the record of an orchestrator's decision, which was made without estimates or expected outcomes."""
+        unknown = np.full((1, len(candidates)), np.nan)
+        return cls(
+            decision=decision,
+            query=query,
+            estimates=Estimates.unknown(1),
+            candidates=tuple(candidates),
+            expected=Outcomes(None, unknown, unknown),
+            wait_ms=np.zeros_like(unknown),
+            masked_why={},
+            preference_given=False,
+        )
+
 
 def request_fingerprint(record: Record) -> str:
     """Return the digest that tells two requests under one decision id apart.

@@ -1,10 +1,13 @@
-"""Checks of texts and names, so that every store can keep them."""
+"""Checks of texts and names, so that every store can keep them, and the names of users of several tenants."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from aamc_sdk.errors import DataError
+
+SEPARATOR = "\0"
+"""Separates tenant and user in :func:`tenant_user`; no name contains it."""
 
 
 def check_text(value: object, what: str) -> None:
@@ -39,8 +42,13 @@ def check_name(value: object, what: str) -> None:
     check_text(value, what)
     if not value:
         raise DataError(f"{what} must not be empty")
-    if "\0" in str(value):
+    if SEPARATOR in str(value):
         raise DataError(f"{what} must not contain a NUL character, and {value!r:.80} does")
+
+
+def tenant_user(user: str, tenant: str | None = None) -> str:
+    """Return a user's name that is unique among tenants: of a tenant's user the tenant, NUL and the user; of others the user alone."""
+    return user if tenant is None else f"{tenant}{SEPARATOR}{user}"
 
 
 def as_names(values: object) -> frozenset[str] | None:

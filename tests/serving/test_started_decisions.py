@@ -16,6 +16,7 @@ import pytest
 from aamc_sdk import Attempt, MetaController
 from aamc_sdk.errors import DataError, NoCandidateError, StoreAwayError, StoreError
 from aamc_sdk.routing.quality_floor import above_floor
+from aamc_sdk.serving import commit_queue
 from aamc_sdk.serving.commit_queue import CommitQueue
 from aamc_sdk.types import Latency, ModelSpec, Pool, Prices, Query, Scores
 
@@ -136,10 +137,25 @@ class SlowStore:
         return [record.decision for record in records]
 
 
+class HeldClock:
+    """A clock whose sleeps last until the test ends the first of them; it notes how long each was to be."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self) -> None:
+        self.sleeps, self.begun, self.ended = list[float](), threading.Event(), threading.Event()
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.begun.set()
+        self.ended.wait(10)
+
+
 def test_decisions_share_a_write_while_several_come_at_once_and_one_alone_does_not_wait(
     controller: MetaController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aamc_sdk.serving.commit_queue.TOGETHER_S", 1.0)
+    clock = HeldClock()
+    monkeypatch.setattr(commit_queue, "time", clock)
     store: Any = SlowStore()
     queue = CommitQueue(store, lambda decisions: None, lambda: None)
 
@@ -151,13 +167,14 @@ def test_decisions_share_a_write_while_several_come_at_once_and_one_alone_does_n
         store.goes_on.set()
         await asyncio.gather(first, *behind)
         gathered = [queue.add_decision(record)]
-        await asyncio.sleep(0.05)
-        await asyncio.gather(*gathered, queue.add_decision(record))
+        await asyncio.to_thread(clock.begun.wait, 10)
+        gathered.append(queue.add_decision(record))
+        clock.ended.set()
+        await asyncio.gather(*gathered)
         await queue.add_decision(record)
-        began = time.monotonic()
         await queue.add_decision(record)
-        assert time.monotonic() - began < 0.9
 
     asyncio.run(main())
     queue.close()
     assert store.sizes == [1, 2, 2, 1, 1]
+    assert clock.sleeps == [commit_queue.TOGETHER_S] * 2  # not before the first, which came alone, nor before the last, after one that was alone

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from aamc_sdk.errors import OutputError
-from aamc_sdk.storage import locked, point_latest
+from aamc_sdk.storage import locked
 
 
 def test_two_processes_cannot_write_one_folder(tmp_path) -> None:
@@ -49,24 +49,3 @@ def test_a_folder_that_cannot_be_locked_is_an_error(tmp_path, monkeypatch) -> No
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(OutputError, match=r"cannot lock .*Operation not supported"), locked(tmp_path / "run"):
         pytest.fail("it is not held")
-
-
-def test_a_run_elsewhere_does_not_take_the_place_of_the_latest(tmp_path) -> None:
-    runs = tmp_path / "runs"
-    for name in ("runs/one", "scratch", "other"):
-        (tmp_path / name).mkdir(parents=True)
-    assert point_latest(tmp_path / "scratch", runs)  # there is no other
-    assert point_latest(tmp_path / "scratch", runs)  # again
-    assert not point_latest(tmp_path / "other", runs)
-    assert (runs / "latest").resolve() == tmp_path / "scratch"
-    assert point_latest(runs / "one", runs)
-    assert not point_latest(tmp_path / "scratch", runs)
-    assert (runs / "latest").resolve() == runs / "one"
-
-
-def test_latest_names_the_newest_run(tmp_path) -> None:
-    runs = tmp_path / "runs"
-    for name in ("a", "b"):
-        (runs / name).mkdir(parents=True)
-        point_latest(runs / name, runs)
-        assert (runs / "latest").resolve() == runs / name

@@ -503,3 +503,13 @@ def test_of_a_users_decisions_the_first_judged_one_counts_by_the_mixture(plugins
     assert trial.judgements[0].stable == pytest.approx((chosen == LARGE) / mixture)
     assert trial.judgements[0].candidate == pytest.approx(0.25 / mixture)
     assert later.left_out == {"user_counted": 1, "user_forgotten": 1}
+
+
+def test_users_of_two_tenants_are_two_users(plugins) -> None:
+    with serve(plugins, share=0.5, by_user=True) as controller:
+        decisions = [controller.route("Hi", user="ann", tenant=f"tenant {number}") for number in range(40)]
+        for decision in decisions:
+            controller.feedback(decision.id, quality=1.0)
+        (trial,) = read_trials(controller.store).trials
+    assert len(trial.judgements) == 40
+    assert {decision.notes["canary"]["role"] for decision in decisions} == {"stable", "candidate"}

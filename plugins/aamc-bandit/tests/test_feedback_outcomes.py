@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.entity_names import user_key
 from aamc_bandit.feedback_outcomes import DAY_SECONDS, OutcomeLedger, OutcomeOptions
 
-from aamc_sdk import MetaController
+from aamc_sdk import MetaController, get_plugin_manager
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, Pool, Preference, Query
+from aamc_sdk.log import open_store
+from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, Pool, Preference, Query, tenant_user
 
 ROUTERS = ["thompson", "epsilon-greedy", "linear-thompson"]
 
@@ -166,7 +167,20 @@ def test_batches_of_any_size_count_alike(router: str, pool: Pool) -> None:
 
 
 def test_users_of_two_tenants_have_limits_of_their_own() -> None:
-    assert user_key("ann", "acme") != user_key("ann", "globex")
+    assert tenant_user("ann", "acme") != tenant_user("ann", "globex")
     ledger = OutcomeLedger(OutcomeOptions(max_user_weight=1))
     batches = [attrs.evolve(experience(judged(tenant)), queries=[Query("?", user="ann", tenant=tenant)]) for tenant in ("acme", "globex")]
     assert [outcome.weight for batch in batches for outcome in ledger.outcomes(batch)] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("forgotten", [("ann", "acme"), (None, "acme")])
+def test_a_forgotten_user_of_a_tenant_is_dropped(forgotten: tuple[str | None, str]) -> None:
+    ledger = OutcomeLedger(OutcomeOptions(max_user_weight=1))
+    batches = {tenant: attrs.evolve(experience(judged(tenant)), queries=[Query("?", user="ann", tenant=tenant)]) for tenant in ("acme", "globex")}
+    again = {tenant: attrs.evolve(experience(judged(f"{tenant}2")), queries=batch.queries) for tenant, batch in batches.items()}
+    for batch in batches.values():
+        list(ledger.outcomes(batch))
+    with closing(open_store("memory:", get_plugin_manager())) as store:
+        store.forget(*forgotten)
+        ledger.drop_users(store.forgotten)
+    assert {tenant: [outcome.weight for outcome in ledger.outcomes(batch)] for tenant, batch in again.items()} == {"acme": [1.0], "globex": []}

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.entity_names import own_id, session_key, user_key
+from aamc_bandit.entity_names import own_id, session_key
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, EvidenceKeys
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
 from aamc_bandit.thompson.options import BLENDS
@@ -25,9 +26,24 @@ from aamc_sdk import MetaController, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Services, Training
+from aamc_sdk.log import open_store
 from aamc_sdk.routing import LinearReward, build_request, decide, expected_cost, expected_latency
 from aamc_sdk.testing import assert_conforms
-from aamc_sdk.types import Dataset, Decision, Estimates, Experience, Feedback, ModelSpec, Outcomes, Pool, Preference, Prices, Query, RoutingRequest
+from aamc_sdk.types import (
+    Dataset,
+    Decision,
+    Estimates,
+    Experience,
+    Feedback,
+    ModelSpec,
+    Outcomes,
+    Pool,
+    Preference,
+    Prices,
+    Query,
+    RoutingRequest,
+    tenant_user,
+)
 
 QUALITY_ONLY = np.array([1.0, 0.0, 0.0])
 NAMES = ("chat", "code")
@@ -511,8 +527,8 @@ def test_a_user_of_another_tenant_is_another_user() -> None:
     feedback = Feedback(decision_id="d", candidate="middle", quality=1.0)
     asked = [Query("?", user="ann", tenant="acme")]
     router.learn(Experience(1, asked, Estimates.unknown(1), [Decision("d", "middle", 0.3, Preference())], (), [feedback], made=1))
-    assert counts(router, "user", user_key("ann", "acme"))[1] == [1, 0]
-    assert counts(router, "user", user_key("ann", "globex")) == counts(router, "user", "ann") == [[0, 0]] * 3
+    assert counts(router, "user", tenant_user("ann", "acme"))[1] == [1, 0]
+    assert counts(router, "user", tenant_user("ann", "globex")) == counts(router, "user", "ann") == [[0, 0]] * 3
 
 
 def test_shared_sessions_count_for_whoever_names_them() -> None:
@@ -529,7 +545,17 @@ def test_forgetting_a_user_leaves_the_sessions_of_others() -> None:
     router = make()
     for user, tenant in (("ann", "acme"), ("bob", "acme"), ("ann", None), (None, None)):
         key = session_key("1", user, tenant)
-        router.evidence.add(EvidenceKeys(None, user and user_key(user, tenant), key), [], implicit=False, time=0.0)
+        router.evidence.add(EvidenceKeys(None, user and tenant_user(user, tenant), key), [], implicit=False, time=0.0)
     router.evidence.drop_users(lambda users: {user for user in users if own_id(user) == "ann"})  # as a store: in all tenants
-    assert list(router.evidence.entities("user")) == [user_key("bob", "acme")]
+    assert list(router.evidence.entities("user")) == [tenant_user("bob", "acme")]
     assert list(router.evidence.entities("session")) == [session_key("1", "bob", "acme"), session_key("1")]
+
+
+def test_forgetting_a_tenant_drops_its_sessions_without_a_user() -> None:
+    router = make()
+    for tenant in ("acme", "globex", None):
+        router.evidence.add(EvidenceKeys(None, None, session_key("1", None, tenant)), [], implicit=False, time=0.0)
+    with closing(open_store("memory:", get_plugin_manager())) as store:
+        store.forget(None, "acme")
+        router.evidence.drop_users(store.forgotten)
+    assert list(router.evidence.entities("session")) == [session_key("1", None, "globex"), session_key("1")]

@@ -79,6 +79,12 @@ def test_options_name_what_they_do_not_know() -> None:
     assert BanditBenchmark().options(traffic="none")["traffic"] == []
 
 
+def test_a_budget_without_any_room_is_refused_at_once(aamc) -> None:
+    status, _, err = aamc("bench", "bandit", "--budgets", "0.3,0")
+    assert status == 2
+    assert "'0.3,0' must be numbers from 0 to 1 but not 0" in err
+
+
 def test_the_command_has_a_record_for_each_traffic_budget_and_router(aamc, outcomes: str, tmp_path: Path) -> None:
     short = ("--seeds", "0,1", "--streams", "1", "--steps", "30", "--routers", "uniform", "--scenarios", "stationary", "--estimates", "labels")
     budgets = ("--traffic", "stationary,bursty", "--budgets", "0.3", "--set", "estimator.folds=2", "--set", "evaluation.resamples=50")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from aamc_bench.control import job
 from aamc_bench.control.benchmark import ControlBenchmark, interval, summary
-from aamc_bench.control.policies import ScenarioWorld, greedy_truth_rule, mean_rewards
-from aamc_environments.reference import reference_rule
+from aamc_bench.control.policies import ScenarioWorld, greedy_truth_rule
+from aamc_environments.reference import mean_rewards, reference_rule
 from aamc_environments.relative_values import NotConvergedError
 from aamc_environments.scenarios import SCENARIOS
 from aamc_ppo.router import PPOConfig, PPORouter

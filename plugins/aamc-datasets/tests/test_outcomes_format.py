@@ -135,6 +135,14 @@ def test_a_bad_row_is_refused_with_its_line(write: Write, reader: OutcomesFormat
     assert "\n" not in str(error.value)
 
 
+def test_a_line_in_another_encoding_is_named(write: Write, reader: OutcomesFormat, tmp_path: Path) -> None:
+    write("pool.yaml", POOL)
+    good = line(small={"quality": 1}).encode()
+    (tmp_path / "outcomes.jsonl").write_bytes(b"\xef\xbb\xbf" + good + good.replace(b'"q"', "caf\u00e9".encode("latin-1").join([b'"'] * 2)))
+    with pytest.raises(DataError, match=r"line 2 is not UTF-8 \(invalid continuation byte at byte 15\); give JSON lines in UTF-8"):
+        reader.read(str(tmp_path / "outcomes.jsonl"))
+
+
 def test_no_price_and_no_cost_names_the_candidate_and_the_line(write: Write, reader: OutcomesFormat, tmp_path: Path) -> None:
     write("outcomes.jsonl", line(m={"quality": 1, "cost_usd": 1}) + line(m={"quality": 1}))
     for _ in ("without a pool", "with a pool that has no price"):

@@ -7,7 +7,7 @@ import pytest
 from aamc_environments import relative_values
 from aamc_environments.queue_env import standalone
 from aamc_environments.queue_streams import QueueStreams
-from aamc_environments.reference import reference_rule
+from aamc_environments.reference import mean_rewards, reference_rule
 from aamc_environments.relative_values import NotConvergedError, SharedResource, solve
 from aamc_environments.scenarios import SCENARIOS
 
@@ -64,17 +64,6 @@ def test_an_iteration_that_does_not_end_is_an_error(monkeypatch):
         solve(server(0.9, 0.05, 2.0), np.full(8, 0.55), limit=14.0)
 
 
-def mean_reward(streams: QueueStreams, rule, warm_up: int, steps: int) -> Floats:
-    total, rows = np.zeros(streams.num_envs), np.arange(streams.num_envs)
-    for step in range(warm_up + steps):
-        request = streams.request()
-        actions = np.where(request.mask, rule(streams), -np.inf).argmax(axis=1)
-        if step >= warm_up:
-            total += streams.setup.reward.scalar(request.hindsight, request.preferences)[rows, actions]
-        streams.step(actions)
-    return total / steps
-
-
 def greedy(streams: QueueStreams) -> Floats:
     request = streams.request()
     return streams.setup.reward.scalar(request.hindsight, request.preferences)
@@ -96,7 +85,7 @@ def test_the_reference_is_above_greedy_and_below_the_idle_pool(scenario):
         streams = environment.vector(64, "train", preferences=np.tile(weights, (64, 1)))
         assert isinstance(streams, QueueStreams)
         streams.reset(seed=1)
-        return mean_reward(streams, rule_of(streams), 150, 100)
+        return mean_rewards(streams, rule_of(streams), 150, 100)
 
     rule = reference_rule(played_elsewhere(environment), weights)  # computed for other streams than those that it decides for
     reference, plain = played(lambda streams: rule), played(lambda streams: greedy)

@@ -413,6 +413,26 @@ def test_a_router_that_the_user_named_and_the_data_cannot_train_is_an_error(expe
     assert not (tmp_path / "run").exists()
 
 
+class OfRouterInside:
+    """The requirements of a router that wraps another one: none on its class."""
+
+    def __init__(self, requires: Requirements) -> None:
+        self.requires = requires
+
+    def __get__(self, router: TinyRouter | None, owner: type[TinyRouter]) -> Requirements:
+        return Requirements() if router is None else self.requires
+
+
+def test_what_a_wrapped_router_requires_reaches_the_run(experiment, one_outcome_a_row, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(TinyRouter, "requires", OfRouterInside(Requirements(comparisons=True)))
+    with pytest.raises(DataError, match=r"^favourite learns which candidate did best in a row"):
+        experiment(routers=[], **one_outcome_a_row).complete()
+    monkeypatch.setattr(TinyRouter, "requires", OfRouterInside(Requirements(estimator=True)))
+    with pytest.raises(EstimatesError, match="'favourite' needs an estimator"):
+        experiment(routers=[], **one_outcome_a_row).complete()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_an_error(experiment, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="--out"):

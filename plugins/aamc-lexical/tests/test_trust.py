@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.experts import ClusterExpert
-from aamc_lexical.quality.trust import FAMILIAR, MIN_TRUST, STANDARD_ERRORS, STRANGE, HeldOutPredictions, Trust, level_and_contrast
+from aamc_lexical.quality.trust import FAMILIAR, MIN_TRUST, STANDARD_ERRORS, STRANGE, DistanceTrust, HeldOutPredictions, level_and_contrast
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 NAN = np.nan
-SOMEWHAT = Trust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 0.8], [0.5, 0.4], [MIN_TRUST, MIN_TRUST]]))
+SOMEWHAT = DistanceTrust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 0.8], [0.5, 0.4], [MIN_TRUST, MIN_TRUST]]))
 
 
 def evidence(rows: int, holds: float, noise: float, seed: int = 0, distance: float = 1.0, observed: float = 1.0) -> HeldOutPredictions:
@@ -65,7 +65,7 @@ def test_no_deviation_at_all_is_no_error(shape: tuple[int, int]):
 
 def test_trust_falls_from_near_to_far_and_ends_as_far_again():
     near, far = evidence(2000, holds=1.0, noise=0.1, distance=1.0), evidence(2000, holds=0.5, noise=0.1, distance=3.0)
-    trust = Trust.fit(near, far)
+    trust = DistanceTrust.fit(near, far)
     assert trust.slopes[0] == pytest.approx([1.0, 1.0], abs=0.1)
     assert trust.slopes[1] == pytest.approx([0.5, 0.5], abs=0.1)
     assert trust.slopes[2].tolist() == [MIN_TRUST, MIN_TRUST]
@@ -73,13 +73,13 @@ def test_trust_falls_from_near_to_far_and_ends_as_far_again():
 
 
 def test_groups_that_fare_better_by_luck_are_not_trusted_more():
-    trust = Trust.fit(evidence(500, holds=0.3, noise=0.1), evidence(500, holds=1.0, noise=0.1, distance=3.0))
+    trust = DistanceTrust.fit(evidence(500, holds=0.3, noise=0.1), evidence(500, holds=1.0, noise=0.1, distance=3.0))
     assert (trust.slopes[1] <= trust.slopes[0]).all()
 
 
 def test_trust_of_familiar_questions_falls_to_its_minimum_between_two_quantiles():
     near = evidence(2000, holds=1.0, noise=0.1)
-    trust = Trust.of_familiar(near)
+    trust = DistanceTrust.of_familiar(near)
     assert trust.distances == pytest.approx(np.quantile(near.distance, (FAMILIAR, STRANGE)))
     assert trust.slopes == pytest.approx(np.array([[1.0, 1.0], [MIN_TRUST, MIN_TRUST]]), abs=0.1)
     familiar, strange = trust(np.array([[0.9, 0.1]] * 2), np.full((2, 2), 0.5), np.array([0.0, 9.0]))
@@ -89,7 +89,7 @@ def test_trust_of_familiar_questions_falls_to_its_minimum_between_two_quantiles(
 
 def test_without_distances_all_questions_are_near():
     near = evidence(500, holds=0.8, noise=0.1)
-    shrunken = Trust.fit(near, None)(near.prediction, near.means, np.zeros(500))
+    shrunken = DistanceTrust.fit(near, None)(near.prediction, near.means, np.zeros(500))
     slopes = near.certain_slopes()
     level, contrast = level_and_contrast(near.prediction - near.means)
     assert shrunken == pytest.approx(near.means + slopes[0] * level + slopes[1] * contrast)
@@ -97,7 +97,7 @@ def test_without_distances_all_questions_are_near():
 
 @given(arrays(float, (4, 3), elements=st.floats(0, 1)), arrays(float, 3, elements=st.floats(0, 1)))
 def test_what_is_trusted_wholly_stays_as_it_is(prediction: np.ndarray, means: np.ndarray):
-    whole = Trust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 1.0], [0.5, 0.5], [MIN_TRUST, MIN_TRUST]]))
+    whole = DistanceTrust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 1.0], [0.5, 0.5], [MIN_TRUST, MIN_TRUST]]))
     assert whole(prediction, np.tile(means, (4, 1)), np.zeros(4)) == pytest.approx(prediction)
 
 

@@ -49,6 +49,13 @@ def test_prompts_that_cannot_be_used_are_named(tmp_path: Path, name: str, conten
         read_prompts(write(tmp_path, name, content))
 
 
+@pytest.mark.parametrize(("name", "first"), [("a.jsonl", b'{"prompt": "One?"}\n'), ("a.csv", b"prompt\r\n"), ("a.txt", b"One?\n")])
+def test_a_line_in_another_encoding_is_named(tmp_path: Path, name: str, first: bytes) -> None:
+    (tmp_path / name).write_bytes(first + "Caf\u00e9?\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"line 2 is not UTF-8 \(invalid continuation byte at byte 4\)"):
+        read_prompts(tmp_path / name)
+
+
 def test_parallel_work_cannot_reserve_more_than_the_budget() -> None:
     async def work(budget: Budget) -> float:
         reservation = await budget.reserve(1.0)

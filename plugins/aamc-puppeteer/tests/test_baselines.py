@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from aamc_agents.tasks import Task
 from aamc_puppeteer.episodes.executor import Executor
-from aamc_puppeteer.episodes.rewards import RewardRule
+from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_puppeteer.tasks.verifiers import Numeric
 from aamc_puppeteer.testbed import TOOLS, best_pipeline, by_chance, cheapest_route, in_order, load_suite, play
 
-RULE = RewardRule(cost_weight=10.0, discount=1.0)
+RULE = EpisodeReward(cost_weight=10.0, discount=1.0)
 SUM = Task(id="t", text="What is 2 + 2?", verifier=Numeric(), reference="4")
 
 

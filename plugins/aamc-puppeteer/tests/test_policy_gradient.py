@@ -8,7 +8,7 @@ import pytest
 import torch
 from aamc_agents.state import TaskState
 from aamc_puppeteer.episodes.player import Visibility
-from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.policy.encoder import Encoder, StateFeatures
 from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
@@ -67,7 +67,7 @@ def _worth(world: AgentWorld, kind: Kind, state: TaskState) -> float:
     return world.rule.failure + (world.rule.success - world.rule.failure) * chance
 
 
-RULE = RewardRule(discount=0.8, cost_weight=0.5)
+RULE = EpisodeReward(discount=0.8, cost_weight=0.5)
 WORLD = AgentWorld(
     agents=(WorldAgent(name="a", description="Plans.", cost=0.1), WorldAgent(name="b", description="Solves.", cost=0.3)),
     kinds=(

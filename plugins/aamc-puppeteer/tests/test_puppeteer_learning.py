@@ -13,7 +13,7 @@ import pytest
 from aamc_agents.state import TaskState
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.player import Visibility
-from aamc_puppeteer.episodes.rewards import RewardRule
+from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 from aamc_puppeteer.training.job import as_batch
@@ -58,7 +58,7 @@ def test_the_sampled_policy_nears_the_optimum_with_fewer_steps(puppeteer_of: Cal
 
 
 def test_a_puppeteer_with_a_worlds_options_is_paid_as_the_world_says() -> None:
-    rule = RewardRule(name="log", success=2.0, failure=-1.0, cost_weight=0.3, discount=0.9, step_factor=0.5, step_scale=3.0)
+    rule = EpisodeReward(name="log", success=2.0, failure=-1.0, cost_weight=0.3, discount=0.9, step_factor=0.5, step_scale=3.0)
     config = configure(PuppeteerConfig, attrs.evolve(SPECIALISTS, rule=rule).options, where="puppeteer")
     assert (config.rule, config.max_steps) == (rule, 4)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from aamc_agents.tasks import Task
-from aamc_puppeteer.episodes import Executor, RewardRule, Stop
+from aamc_puppeteer.episodes import EpisodeReward, Executor, Stop
 from aamc_puppeteer.tasks import Numeric
 from aamc_puppeteer.testbed import in_order, play
 from aamc_puppeteer.testbed.dataset_format import GeneratedSuites, SuiteOptions
@@ -25,7 +25,7 @@ def test_roles_and_tools_solve_a_task_together_with_models_that_a_router_chose(s
     team = {name: make_agent(name, router="random", pool=str(file)) for name in ("reasoner", "concluder")}
     executor = Executor({**team, "calculator": make_agent("calculator")}, timeout=20.0, max_characters=10_000)
     task = Task(id="t", text="Twelve bags hold three red pears and four green ones each. How many?", verifier=Numeric(), reference="84")
-    (trajectory,) = play([task], in_order(("reasoner", "calculator", "concluder", "reasoner")), executor, RewardRule(), steps=8)
+    (trajectory,) = play([task], in_order(("reasoner", "calculator", "concluder", "reasoner")), executor, EpisodeReward(), steps=8)
     executor.close()
     assert (trajectory.stop, trajectory.succeeded) == (Stop.ANSWERED, True)
     assert [activation.cost for activation in trajectory.state.history] == pytest.approx([140e-6, 0.001, 140e-6])

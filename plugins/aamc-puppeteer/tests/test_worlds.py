@@ -6,7 +6,7 @@ import attrs
 import pytest
 from aamc_agents.state import TaskState
 from aamc_puppeteer.config import PuppeteerConfig
-from aamc_puppeteer.episodes.rewards import RewardRule
+from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
 
@@ -60,7 +60,7 @@ def test_a_world_of_several_turns_that_may_fail_is_learned() -> None:
 def test_what_episodes_earn_is_discounted_and_counted_alike() -> None:
     ended = Trajectory(state=TaskState(task=OFFICE.tasks(1)[0], steps_left=5), stop=Stop.STOPPED)
     earned = [attrs.evolve(ended, rewards=rewards) for rewards in ((-0.1, 1.0), (-0.3, 0.0, 0.0))]
-    rule = RewardRule(cost_weight=0.1, discount=0.5)
+    rule = EpisodeReward(cost_weight=0.1, discount=0.5)
     world = attrs.evolve(OFFICE, rule=rule)
     assert world.share_of_optimum(earned) == pytest.approx((0.4 - 0.3) / 2 / world.optimum)
 
@@ -71,7 +71,7 @@ def test_its_puppeteer_is_paid_as_its_optimum_is() -> None:
 
 
 def test_a_rule_and_the_options_have_the_same_defaults() -> None:
-    assert PuppeteerConfig().rule == RewardRule()
+    assert PuppeteerConfig().rule == EpisodeReward()
 
 
 def test_tasks_of_a_kind_differ_in_their_numbers() -> None:

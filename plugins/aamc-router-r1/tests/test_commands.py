@@ -12,7 +12,7 @@ import yaml
 from aamc_router_r1 import trace
 from policy_server import THOUGHT, make, play, pool_of
 
-from aamc_sdk import Preference, Query, get_plugin_manager
+from aamc_sdk import Attempt, Feedback, Preference, Query, get_plugin_manager
 from aamc_sdk.cli import main
 from aamc_sdk.log import open_store
 
@@ -67,6 +67,8 @@ def test_wrong_options_are_refused(more, question, message, pool, capsys):
 def test_a_trace_is_shown_from_the_file_and_from_the_log(pool, capsys, tmp_path):
     assert orchestrate(pool, "--json", "--store", "sqlite:log.db") == 0
     document = json.loads(capsys.readouterr().out)
+    with closing(open_store("sqlite:log.db", get_plugin_manager())) as store:  # what a judge reports is no call of the episode
+        store.add_feedback([(Feedback(decision_id=document["id"], quality=1.0), Attempt(document["id"], cost_usd=5.0))])
     in_log = ["--store", "sqlite:log.db", "--episode"]
     for source in (["trajectories.jsonl"], [*in_log, document["episode"]], [*in_log, document["id"]]):
         with pytest.raises(SystemExit) as ended:

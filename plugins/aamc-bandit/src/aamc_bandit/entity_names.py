@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-SEPARATOR = "\0"
-"""Separates the parts of a name; no id contains it."""
-
-
-def user_key(user: str, tenant: str | None = None) -> str:
-    """Return the name of a tenant's user; without a tenant, the user's id."""
-    return user if tenant is None else f"{tenant}{SEPARATOR}{user}"
+from aamc_sdk.types import SEPARATOR, tenant_user
 
 
 def session_key(session: str, user: str | None = None, tenant: str | None = None) -> str:
@@ -25,6 +19,6 @@ def own_id(name: str) -> str:
 
 
 def session_user(name: str) -> str:
-    """Return the user that a session's name names, as :func:`user_key` does; ``""`` where it names none."""
+    """Return the user that a session's name names, by :func:`aamc_sdk.types.tenant_user`; of a session without a user the tenant's user ``""``."""
     tenant, _, user = name.rpartition(SEPARATOR)[0].rpartition(SEPARATOR)
-    return user_key(user, tenant or None) if user else ""
+    return tenant_user(user, tenant or None)

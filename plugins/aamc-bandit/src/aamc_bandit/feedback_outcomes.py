@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from aamc_bandit.entity_names import own_id, user_key
 from aamc_bandit.json_stream import write_json_pieces
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_json
-from aamc_sdk.types import Attempt, Experience, Feedback, Query
+from aamc_sdk.types import Attempt, Experience, Feedback, Query, tenant_user
 
 logger = logging.getLogger(__name__)
 TIE = 0.5
@@ -102,8 +101,8 @@ class OutcomeLedger:
         Args:
             forgotten: Returns those of some users that were forgotten.
         """
-        if dropped := set(forgotten({own_id(name) for name in self._users})):
-            self._users = RecentEntries(MAX_USERS, ((name, counted) for name, counted in self._users.items() if own_id(name) not in dropped))
+        if dropped := set(forgotten(set(self._users))):
+            self._users = RecentEntries(MAX_USERS, ((name, counted) for name, counted in self._users.items() if name not in dropped))
 
     def outcomes(self, experience: Experience) -> Iterator[Outcome]:
         """Yield what each entry adds and takes back, in log order; a later revision takes the place of the earlier one."""
@@ -173,7 +172,7 @@ class OutcomeLedger:
         """Return the part of a weight within the user's limit of that day, and count it; feedback without a user has no such limit."""
         if query.user is None:
             return weight
-        name, day = user_key(query.user, query.tenant), int(time // DAY_SECONDS)
+        name, day = tenant_user(query.user, query.tenant), int(time // DAY_SECONDS)
         last, total = self._users.get(name, (day, 0.0))
         day, total = max(day, last), total if day <= last else 0.0  # feedback that is dated back counts as that of the latest day
         if total + weight > self._options.max_user_weight:

@@ -37,7 +37,7 @@ def leaderboard(evidence: BetaEvidence, level: str = "global", name: str = GLOBA
     Args:
         evidence: The evidence of a router ``thompson`` or ``epsilon-greedy``.
         level: ``"global"``, ``"category"``, ``"user"`` or ``"session"``.
-        name: The category; the user or session, by :func:`aamc_bandit.thompson.user_key` or :func:`aamc_bandit.thompson.session_key`;
+        name: The category; the user or session, by :func:`aamc_sdk.types.tenant_user` or :func:`aamc_bandit.thompson.session_key`;
             empty at the global level.
         prior: Alpha and beta without any evidence.
     """

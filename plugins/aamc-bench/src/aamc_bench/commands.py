@@ -128,9 +128,9 @@ def robustness(**given: Any) -> None:
 @click.option("--traffic", metavar="A,B,...", help="Traffic of the budgets, of stationary, drift and bursty, or none (default: all).")
 @click.option(
     "--budgets",
-    type=Numbers(float, minimum=0, maximum=1),
+    type=Numbers(float, minimum=0, maximum=1, minimum_open=True),
     metavar="0.05,0.25,...",
-    help="Budgets of a day, from 0, the cheapest candidate on each request, to 1, the best one (default: 0.25).",
+    help="Budgets of a day, above 0, the cheapest candidate on each request, up to 1, the best one (default: 0.25).",
 )
 @benchmark_options
 def bandit(**given: Any) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 import click
 
 from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME
+from aamc_sdk.errors import ConfigError, nearest, one_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,12 +26,13 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
         number: ``int`` or ``float``.
         minimum: The minimum.
         maximum: The maximum.
+        minimum_open: Whether the minimum itself is excluded.
     """
 
     name = "numbers"
 
-    def __init__(self, number: type[int] | type[float], minimum: float = 0, maximum: float = float("inf")) -> None:
-        self._number = number
+    def __init__(self, number: type[int] | type[float], minimum: float = 0, maximum: float = float("inf"), *, minimum_open: bool = False) -> None:
+        self._number, self._minimum_open = number, minimum_open
         self._minimum, self._maximum = minimum, maximum
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
@@ -42,8 +44,10 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
         except ValueError:
             numbers = []
         kind = "whole numbers" if self._number is int else "numbers"
-        if not numbers or not all(self._minimum <= number <= self._maximum for number in numbers):
+        excluded = [self._minimum] if self._minimum_open else []
+        if not numbers or not all(self._minimum <= number <= self._maximum and number not in excluded for number in numbers):
             bounds = f"from {self._minimum:,} to {self._maximum:,}" if self._maximum < float("inf") else f"of at least {self._minimum:,}"
+            bounds += f" but not {self._minimum:,}" if excluded else ""
             self.fail(f"{value!r} must be {kind} {bounds}, separated by commas", param, ctx)
         if len(set(numbers)) < len(numbers):
             self.fail(f"{value!r} has a number twice; give each once", param, ctx)
@@ -64,6 +68,19 @@ class Seeds(Numbers):
         for seed in seeds:
             check_seed(int(seed))
         return seeds
+
+
+def known_names(kind: str, names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return names after a check.
+
+    Raises:
+        ConfigError: One is unknown; the message calls it a ``kind``.
+    """
+    found = list(names)
+    for name in found:
+        if name not in known:
+            raise ConfigError(f"there is no {kind} {name!r}{nearest(name, known)} (there are: {one_of(known)})")
+    return found
 
 
 WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Jobs at a time (default: one for each core).")

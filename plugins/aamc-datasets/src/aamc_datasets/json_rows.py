@@ -30,15 +30,19 @@ def json_lines(file: Path) -> Iterator[tuple[int, Any]]:
     """Yield JSON lines with their line numbers, lazily; empty lines are skipped.
 
     Raises:
-        DataError: The file cannot be read, or a line is not JSON; the message gives the line.
+        DataError: The file cannot be read, or a line is not JSON in UTF-8; the message gives the line.
     """
+    number = 0
     try:
-        with file.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
+        with file.open("rb") as lines:
+            for number, content in enumerate(lines, start=1):
+                line = content.decode("utf-8-sig" if number == 1 else "utf-8")
                 if line.strip():
                     yield number, parse_json(line, f"{file}, line {number}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}; give JSON lines in UTF-8") from error
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror or error}; give JSON lines in UTF-8") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}, line {number} is not UTF-8 ({error.reason} at byte {error.start + 1}); give JSON lines in UTF-8") from error
 
 
 def parse_lines(file: Path, parse: Callable[[Any], T]) -> list[T]:

@@ -54,6 +54,19 @@ def reference_rule(streams: QueueStreams, preference: Floats) -> Rule:
     return _priced_rule(streams, rewards, preference)
 
 
+def mean_rewards(streams: QueueStreams, rule: Rule, warm_up: int, steps: int) -> Floats:
+    """Return each stream's mean true expected reward under a rule, after ``warm_up`` further steps, ``[n]``."""
+    total, rows = np.zeros(streams.num_envs), np.arange(streams.num_envs)
+    for step in range(warm_up + steps):
+        request = streams.request()
+        assert request.hindsight is not None
+        actions = np.where(request.mask, rule(streams), -np.inf).argmax(axis=1)
+        if step >= warm_up:
+            total += streams.setup.reward.scalar(request.hindsight, request.preferences)[rows, actions]
+        streams.step(actions)
+    return total / steps
+
+
 def true_rewards(streams: QueueStreams, preference: Floats) -> Floats:
     """Return the expected rewards of all rows in an idle pool, ``[Q, M]``."""
     outcomes = streams.idle_outcomes

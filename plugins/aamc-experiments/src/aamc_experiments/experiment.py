@@ -22,7 +22,7 @@ from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import DataError, EstimatesError, PluginError, one_of
-from aamc_sdk.interfaces import Environment, Estimator, Progress, Router, Training
+from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, Router, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import find_checkpoint, part_name
 from aamc_sdk.storage import RESUME, component_of, is_complete, load_part, locked, read_json, save_part
@@ -71,6 +71,7 @@ class Experiment:
         self.progress = progress
         self.router_name = part_name(settings.router.name, "router")
         self._personal = False  # known when the data is read
+        self._left_out: dict[str, str] | None = None  # likewise
 
     def compared(self) -> dict[str, Choice]:
         """Return all routers to train, the run's own first."""
@@ -93,20 +94,34 @@ class Experiment:
         Raises:
             DataError: The settings name a router that these rows cannot train.
         """
-        train = setup.splits["train"]
-        unfit = self._unfit(train)
+        unfit = self._unfit(setup)
         for name in (self.router_name, *(self.settings.routers or ())):
             if name in unfit:
-                raise DataError(f"{name} {unfit[name]}; use one that these rows can train: {one_of(self._fit(train))}")
+                raise DataError(f"{name} {unfit[name]}; use one that these rows can train: {one_of(self._fit(setup.splits['train']))}")
         return {name: choice for name, choice in self.compared().items() if name not in unfit}
 
-    def _unfit(self, train: Dataset) -> dict[str, str]:
-        """Return the routers of :meth:`compared` that training rows cannot train, with the reasons."""
-        found = {}
-        for name, choice in self.compared().items():
-            if find_checkpoint(choice.name, "router") is None and (why := _why_unfit(self.plugins.load("router", choice.name), train)):
-                found[name] = why
-        return found
+    def _unfit(self, setup: ExperimentSetup) -> dict[str, str]:
+        """Return the routers of :meth:`compared` that the training rows cannot train, with the reasons.
+
+        Raises:
+            EstimatesError: A router needs an estimator, and none is named.
+        """
+        if self._left_out is None:
+            self._left_out = {}
+            for name, choice in self.compared().items():
+                if find_checkpoint(choice.name, "router") is None:
+                    requires = self._requirements(choice, setup)
+                    self._check_estimator(name, requires)
+                    if why := _why_unfit(requires, setup.splits["train"]):
+                        self._left_out[name] = why
+        return self._left_out
+
+    def _requirements(self, choice: Choice, setup: ExperimentSetup) -> Requirements:
+        """Return what a router requires with its options, which may name a router inside it."""
+        try:
+            return self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset).requires  # type: ignore[no-any-return]
+        except Exception:  # its training reports whatever is wrong
+            return self.plugins.load("router", choice.name).requires  # type: ignore[no-any-return]
 
     def _fit(self, train: Dataset) -> list[str]:
         """Return the installed routers that these training rows can train."""
@@ -115,7 +130,7 @@ class Experiment:
             with suppress(PluginError):  # a router that cannot be loaded cannot be recommended
                 router = self.plugins.load("router", name)
                 lacks_estimator = router.requires.estimator and self.settings.estimator is None
-                if router.requires.training and not lacks_estimator and not _why_unfit(router, train):
+                if router.requires.training and not lacks_estimator and not _why_unfit(router.requires, train):
                     found.append(name)
         return found
 
@@ -163,7 +178,7 @@ class Experiment:
         if self.goal is Goal.COMPARISON and setup.splits["test"].groups is None:
             setup.check_outcomes("test")
         choices, train = self.trainable(setup), setup.splits["train"]
-        for name, why in self._unfit(train).items():
+        for name, why in self._unfit(setup).items():
             self.progress.say(f"{name} is left out: it {why}")
         if self.settings.estimator is None and self._sees_only_estimates():
             known = one_of(self.plugins.names("estimator"))
@@ -213,15 +228,15 @@ class Experiment:
         for kind, choice in self._named():
             self._config(kind, choice)
             if kind == "router":
-                self._check_estimator(choice)
+                name = part_name(choice.name, "router")
+                self._check_estimator(name, self.plugins.load("router", name).requires)
             if check_device and find_checkpoint(choice.name, kind) is None:  # a trained part may serve without the device
                 part_class = self.plugins.load(kind, choice.name)
                 if isinstance(part_class, DeviceCheck):
                     part_class.check_device(self.settings.device)
 
-    def _check_estimator(self, choice: Choice) -> None:
-        name = part_name(choice.name, "router")
-        if self.settings.estimator is None and self.plugins.load("router", name).requires.estimator:
+    def _check_estimator(self, name: str, requires: Requirements) -> None:
+        if self.settings.estimator is None and requires.estimator:
             raise EstimatesError(f"router {name!r} needs an estimator, and none is named; add --estimator tce, or leave that router out")
 
     def _config(self, kind: str, choice: Choice) -> Any:
@@ -316,12 +331,12 @@ class Experiment:
         )
 
 
-def _why_unfit(router: type[Router], train: Dataset) -> str:
-    """Return the reason why training rows cannot train a router; an empty text if they can."""
+def _why_unfit(requires: Requirements, train: Dataset) -> str:
+    """Return the reason why training rows cannot train a router with these requirements; an empty text if they can."""
     if train.only_compared:
-        return f"learns from outcomes, and {train.source} holds comparisons alone" if router.requires.outcomes else ""
+        return f"learns from outcomes, and {train.source} holds comparisons alone" if requires.outcomes else ""
     known = None if train.outcomes is None else train.outcomes.known
-    if router.requires.comparisons and known is not None and (known.sum(axis=1) < min(2, known.shape[1])).all():
+    if requires.comparisons and known is not None and (known.sum(axis=1) < min(2, known.shape[1])).all():
         return f"learns which candidate did best in a row, and the training rows of {train.source} have one outcome each"
     return ""
 

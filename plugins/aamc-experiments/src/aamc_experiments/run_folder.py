@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -155,6 +156,27 @@ def estimator_checkpoint(name: str, run: Run | None) -> Path:
     if name not in ("", trained := component_of(own, "estimator")["name"]):
         raise CheckpointError(f"{run.folder} holds the estimator {trained!r}, not {name!r}{slash_hint(name) or f'; {advice}'}")
     return own
+
+
+def point_latest(folder: Path, runs: Path = Path("runs")) -> bool:
+    """Link ``runs/latest`` to a run's folder; return whether it was linked.
+
+    A run elsewhere does not take the place of an existing one: it may be a trial.
+
+    Raises:
+        OutputError: The link cannot be created.
+    """
+    make_folder(runs)
+    link, temporary = runs / "latest", runs / f".latest.{os.getpid()}"
+    if link.exists() and runs.resolve() not in folder.resolve().parents and folder.resolve() != link.resolve():
+        return False
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.relpath(folder, runs))
+        temporary.replace(link)
+    except OSError as error:
+        raise OutputError(f"cannot link {link} to the newest run: {error.strerror or error}; move it away") from error
+    return True
 
 
 def _versions() -> dict[str, str]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from aamc_experiments.data import check_unchanged
 from aamc_experiments.evaluation import Comparison, Resampling, known_interval
+from aamc_experiments.evaluation.decisions import from_quality_to_cost
 from aamc_experiments.measurement import Measurement, estimated_request
 from aamc_experiments.out_of_fold import OutOfFold, read_out_of_fold
 from aamc_experiments.run_folder import RunFolder
@@ -132,9 +133,7 @@ class Calibration:
 
 def quality_cost_ray() -> Floats:
     """Return the preferences (1, x, 0) / (1 + x) from quality alone to cost alone, ``[63, 3]``."""
-    ratios = np.concatenate(([0.0], np.geomspace(0.001, 100, POINTS)))
-    inner = np.column_stack((np.ones(POINTS + 1), ratios, np.zeros(POINTS + 1))) / (1 + ratios)[:, None]
-    return np.vstack((inner, (0.0, 1.0, 0.0)))
+    return from_quality_to_cost(0.001, 100, POINTS)
 
 
 def quality_latency_ray() -> Floats:

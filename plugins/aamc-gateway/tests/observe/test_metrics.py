@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aamc_gateway.observe import Call, Metrics, Served
+from aamc_gateway.observe import Metrics, SeenCall, Served
 from prometheus_client.parser import text_string_to_metric_families
 
 from aamc_sdk.interfaces import Usage
@@ -33,7 +33,7 @@ def served(**fields: object) -> Served:
         "candidate": "cheap",
         "began": 100.0,
         "ended": 100.3,
-        "calls": [Call("strong", 100.0, 100.1, error_kind="server"), Call("cheap", 100.1, 100.3)],
+        "calls": [SeenCall("strong", 100.0, 100.1, error_kind="server"), SeenCall("cheap", 100.1, 100.3)],
         "cost_usd": 0.02,
         "saved_usd": -0.01,
         "first_token_ms": 120.0,

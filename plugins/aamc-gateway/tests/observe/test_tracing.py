@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aamc_gateway.observe import Call, Observer, ObserveSettings, Served, TracingSettings
+from aamc_gateway.observe import Observer, ObserveSettings, SeenCall, Served, TracingSettings
 from observe.collector import Collector, attributes
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
@@ -26,8 +26,8 @@ def collector() -> Iterator[Collector]:
 
 def served(**fields: Any) -> Served:
     calls = [
-        Call("strong", 100.01, 100.1, provider="anthropic", upstream_model="claude", error_kind="server", status=529),
-        Call("cheap", 100.1, 100.3, provider="openai", upstream_model="gpt"),
+        SeenCall("strong", 100.01, 100.1, provider="anthropic", upstream_model="claude", error_kind="server", status=529),
+        SeenCall("cheap", 100.1, 100.3, provider="openai", upstream_model="gpt"),
     ]
     known: dict[str, Any] = {"route": "/v1/chat/completions", "dialect": "chat", "candidate": "cheap", "decision_id": "d1", "calls": calls}
     times = {"began": 100.0, "ended": 100.31, "decision_began": 100.0, "decision_ended": 100.01, "first_token_ms": 120.0}

@@ -9,12 +9,13 @@ weight; it is the identity where the embeddings have at most d numbers. Each kin
 from __future__ import annotations
 
 import re
-import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
 
+from aamc_sdk.routing import hash_terms
 from aamc_sdk.types import Floats
 
 KINDS = ("description", "query", "context")
@@ -24,16 +25,15 @@ _MIN_LENGTH = 1e-9
 
 
 def hashed_words(texts: Sequence[str]) -> Floats:
-    """Return signed feature hashing (Weinberger et al. 2009) of words and of character trigrams, ``[N, 64]``, each of length one or zero."""
-    vectors = np.zeros((len(texts), HASHED_WIDTH))
-    for row, text in enumerate(texts):
-        words: list[str] = re.findall(r"\w+", text.lower())
-        parts = [*words, *(f"#{word[start : start + 3]}" for word in words for start in range(len(word) - 2))]
-        for part in parts:
-            code = zlib.crc32(part.encode(errors="surrogatepass"))
-            vectors[row, code % HASHED_WIDTH] += 1 if code & 0x80000000 else -1
+    """Return hashed words and character trigrams, ``[N, 64]``, each of length one or zero."""
+    vectors = np.array([hash_terms(_parts(text), HASHED_WIDTH) for text in texts]).reshape(-1, HASHED_WIDTH)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(length > 0, length, 1.0))
+
+
+def _parts(text: str) -> Counter[str]:
+    words: list[str] = re.findall(r"\w+", text.lower())
+    return Counter([*words, *(f"#{word[start : start + 3]}" for word in words for start in range(len(word) - 2))])
 
 
 @attrs.frozen(eq=False)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import attrs
 import numpy as np
 
-from aamc_sdk.types import Experience, Feedback, Floats, Query
+from aamc_sdk.types import Experience, Feedback, Floats, Query, tenant_user
 
 NEUTRAL = 0.5
 """The rating that says neither good nor bad."""
@@ -84,9 +84,7 @@ def last_turns(judgements: Sequence[UserJudgement], limit: int) -> tuple[UserJud
 
 def user_key(query: Query) -> str | None:
     """Return the key of a query's user; users of several tenants may share a name. None without a user."""
-    if query.user is None:
-        return None
-    return query.user if query.tenant is None else f"{query.tenant}\0{query.user}"
+    return None if query.user is None else tenant_user(query.user, query.tenant)
 
 
 def described(query: Query) -> tuple[str, tuple[str, ...]]:

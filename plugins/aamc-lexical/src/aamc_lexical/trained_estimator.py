@@ -20,7 +20,7 @@ from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
 from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, HeadExpert, NeighbourExpert, RidgeExpert
-from aamc_lexical.quality.trust import Trust
+from aamc_lexical.quality.trust import DistanceTrust
 from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_arrays, read_bytes, read_json, under, write_arrays, write_bytes, write_json
@@ -197,7 +197,7 @@ class TrainedEstimator:
 
 def _blend(names: Mapping[str, Any], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
     experts = {kind: _expert(kind, arrays, heads) for kind in names["experts"]}
-    return Blend(experts, arrays["weights"], arrays["means"], Trust(**under("trust/", arrays)), names.get("measured_by", ClusterExpert.kind))
+    return Blend(experts, arrays["weights"], arrays["means"], DistanceTrust(**under("trust/", arrays)), names.get("measured_by", ClusterExpert.kind))
 
 
 def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from aamc_puppeteer.episodes.rewards import REWARDS, RewardRule
+from aamc_puppeteer.episodes.rewards import REWARDS, EpisodeReward
 from aamc_sdk import option
 
 DEFAULT_AGENTS = ("calculator", "file-reader", "python", "retriever")
@@ -15,7 +15,7 @@ TRIALS = "for trials also checker, extractor, parser, reviser, strings and table
 AGENT_TIMEOUT, MAX_CHARACTERS = 300.0, 20_000
 """The timeout is longer than all attempts of a role's call of its model."""
 JOINS = ("vote", "judge")
-_RULE = RewardRule()
+_RULE = EpisodeReward()
 
 
 @attrs.frozen(kw_only=True)
@@ -39,9 +39,9 @@ class EpisodeOptions:
     step_scale: float = option(_RULE.step_scale, "phi of reward 'log', number of steps after which the cost grows slowly", above=0)
 
     @property
-    def rule(self) -> RewardRule:
+    def rule(self) -> EpisodeReward:
         """The reward rule of these options."""
-        return RewardRule(
+        return EpisodeReward(
             name=self.reward,
             success=self.success_reward,
             failure=self.failure_reward,

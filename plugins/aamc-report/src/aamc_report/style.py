@@ -108,11 +108,16 @@ def name_rows(axes: Axes, routers: Sequence[str], headline: str) -> None:
     """Name the rows of a figure from the top down, a router each, the headline in bold."""
     axes.set_yticks(np.arange(len(routers)), [short(router) for router in routers])
     axes.set_ylim(len(routers) - 0.4, -0.6)
+    without_ticks(axes)
+    for label, router in zip(axes.get_yticklabels(), routers, strict=True):
+        label.set_fontweight("bold" if router == headline else "normal")
+
+
+def without_ticks(axes: Axes) -> None:
+    """Show rows by their names alone, without ticks, lines and an axis."""
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
-    for label, router in zip(axes.get_yticklabels(), routers, strict=True):
-        label.set_fontweight("bold" if router == headline else "normal")
 
 
 def without_scale(axes: Axes, end: float) -> None:

@@ -8,6 +8,6 @@ use of processor time and memory within the limits, and a program can read Pytho
 code of an attacker in a virtual machine.
 """
 
-from aamc_agents.sandbox.runner import Limits, Ran, check_confined, code_in, machine_fences, run_python
+from aamc_agents.sandbox.runner import Limits, Ran, check_confined, code_in, machine_fences, run_python, run_tests
 
-__all__ = ["Limits", "Ran", "check_confined", "code_in", "machine_fences", "run_python"]
+__all__ = ["Limits", "Ran", "check_confined", "code_in", "machine_fences", "run_python", "run_tests"]

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import re
+import secrets
 import signal
 import sys
 import tempfile
@@ -111,6 +112,18 @@ async def run_python(programs: Sequence[str], limits: Limits, files: Mapping[str
         return await _run(programs, limits, folder)
     finally:
         remove(folder)
+
+
+async def run_tests(program: str, tests: str, limits: Limits, files: Mapping[str, str] | None = None) -> str:
+    """Run a program, then its tests, which fail by an error, as :func:`run_python` does; return why they fail, ``""`` if they pass.
+
+    A program that ends the process before its tests does not pass. One can find the tests in its own process if it searches for them.
+    """
+    end = secrets.token_hex(16)
+    ran = await run_python([program, tests, f"print('\\n{end}')"], limits, files)
+    if ran.error is not None:
+        return ran.error
+    return "" if ran.printed.splitlines()[-1:] == [end] else "the program ended before its tests"
 
 
 def _check_plain(name: str) -> None:

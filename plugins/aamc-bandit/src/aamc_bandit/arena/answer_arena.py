@@ -15,7 +15,7 @@ import attrs
 
 from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict, checked_verdict
 from aamc_bandit.arena.match import AnswerComparison, CandidateAnswer, Match, checked_output, draw_entrants, known_sum
-from aamc_bandit.arena.model_calls import Call, calls_by_endpoint
+from aamc_bandit.arena.model_calls import CallModel, calls_by_endpoint
 from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
 from aamc_sdk.errors import AamcError, DataError, nearest, one_of
@@ -60,7 +60,7 @@ class Arena:
     def __init__(
         self,
         controller: MetaController,
-        call: Call | None = None,
+        call: CallModel | None = None,
         judge: AnswerJudge | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:

@@ -8,10 +8,10 @@ from aamc_sdk.errors import PoolError
 from aamc_sdk.interfaces import AgentOutput, ModelCaller
 from aamc_sdk.types import Candidate
 
-Call = Callable[[Candidate, str], Awaitable[AgentOutput]]
+CallModel = Callable[[Candidate, str], Awaitable[AgentOutput]]
 
 
-def calls_by_endpoint(models: ModelCaller | None) -> Call:
+def calls_by_endpoint(models: ModelCaller | None) -> CallModel:
     """Return a function that calls a candidate with a prompt; parameters, headers and time limits are the endpoint's.
 
     Args:

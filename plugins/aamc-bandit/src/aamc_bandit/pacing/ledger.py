@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from aamc_bandit.pacing.accounts import Account, numbers_of, set_numbers
-from aamc_bandit.pacing.notes import noted, row_of
+from aamc_bandit.pacing.notes import Note, noted, row_of
 from aamc_bandit.pacing.options import PACED, PacedOptions
 from aamc_bandit.pacing.recent_requests import RecentRequests, Row
 from aamc_bandit.pacing.resources import resources_of
-from aamc_sdk.types import Attempt, Decision, Floats
+from aamc_sdk.types import Attempt, Decision, Floats, tenant_user
 
 MAX_TENANTS = 100_000
 """Maximum number of tenants with accounts; the one with the oldest last request goes first."""
@@ -53,8 +53,7 @@ class PacingLedger:
 
     def add_decision(self, decision: Decision, tenant: str) -> None:
         """Charge a decision's expected use; decisions of other routers only count as requests."""
-        accounts, note = self._kept(tenant), decision.notes.get(PACED)
-        own = note if note is not None and note["limits"].keys() == self.limits.keys() else None
+        accounts, own = self._kept(tenant), self._note_of(decision)
         for resource in self.resources:
             account = accounts[resource.name]
             account.add_request(decision.time)
@@ -65,8 +64,7 @@ class PacingLedger:
 
     def add_call(self, call: Attempt, decision: Decision, tenant: str) -> None:
         """Correct a decision's charge by the reported use of a call. The first call replaces the expected use; later calls add to it."""
-        accounts, note = self._kept(tenant), decision.notes.get(PACED)
-        own = note if note is not None and note["limits"].keys() == self.limits.keys() else None
+        accounts, own = self._kept(tenant), self._note_of(decision)
         name = call.candidate or decision.candidate
         for resource in self.resources:
             figure = noted(own, resource.name, "expected", name)
@@ -79,15 +77,20 @@ class PacingLedger:
             expected = 0.0 if call.n or own is None else resource.charged(noted(own, resource.name, "use", decision.candidate))
             accounts[resource.name].charge(used - expected, decision.time)
 
+    def _note_of(self, decision: Decision) -> Note | None:
+        """Return what a router with the same limits noted on a decision; None for another router's."""
+        note: Note | None = decision.notes.get(PACED)
+        return note if note is not None and note["limits"].keys() == self.limits.keys() else None
+
     def add_row(self, row: Row) -> None:
         """Add a request to the recent ones."""
         self.recent.add(row)
         self._new_rows.append(row)
 
     def drop_tenants(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
-        """Drop the tenants that were forgotten; ``forgotten`` returns those of some names, which are tenant, the character NUL and user."""
-        dropped = set(forgotten([f"{tenant}\0" for tenant in self._tenants])) if self._tenants else set()
-        self._tenants = {tenant: accounts for tenant, accounts in self._tenants.items() if f"{tenant}\0" not in dropped}
+        """Drop the tenants that were forgotten; ``forgotten`` returns those of some names, by :func:`aamc_sdk.types.tenant_user`."""
+        dropped = set(forgotten([tenant_user("", tenant) for tenant in self._tenants])) if self._tenants else set()
+        self._tenants = {tenant: accounts for tenant, accounts in self._tenants.items() if tenant_user("", tenant) not in dropped}
 
     def plain(self) -> dict[str, Any]:
         """Return the state in JSON's types."""

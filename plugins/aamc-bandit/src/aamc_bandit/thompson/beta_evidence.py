@@ -15,13 +15,13 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from aamc_bandit.entity_names import SEPARATOR, own_id, session_user
+from aamc_bandit.entity_names import own_id, session_user
 from aamc_bandit.feedback_outcomes import TIE
 from aamc_bandit.json_stream import write_json_pieces
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_bytes
-from aamc_sdk.types import Floats
+from aamc_sdk.types import SEPARATOR, Floats
 
 LEVELS = ("global", "category", "user", "session")
 """The levels of evidence. The entities of a level are its categories, users or sessions; the global level has one entity."""

@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.entity_names import session_key, user_key
+from aamc_bandit.entity_names import session_key
 from aamc_bandit.feedback_outcomes import OutcomeLedger
 from aamc_bandit.linear_utility import linear_utility
 from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
@@ -45,7 +45,7 @@ from aamc_bandit.thompson.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOpti
 from aamc_bandit.thompson.state_file import StateFile, add_ratings
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
-from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores, read_only
+from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores, read_only, tenant_user
 
 logger = logging.getLogger(__name__)
 
@@ -274,7 +274,7 @@ class Thompson(OnlineRouter):
         return [EvidenceKeys(category, self._user_of(query), self._session_of(query)) for category, query in zip(categories, queries, strict=True)]
 
     def _user_of(self, query: Query) -> str | None:
-        return None if query.user is None or not self.config.enable_personalization else user_key(query.user, query.tenant)
+        return None if query.user is None or not self.config.enable_personalization else tenant_user(query.user, query.tenant)
 
     def _session_of(self, query: Query) -> str | None:
         if query.session is None or self.config.shared_sessions:

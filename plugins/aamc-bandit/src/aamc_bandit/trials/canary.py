@@ -31,7 +31,7 @@ from aamc_bandit.trials.router_pair import RouterPair, RouterPairOptions, possib
 from aamc_sdk.config import option
 from aamc_sdk.interfaces import Services, Store
 from aamc_sdk.routing import choice_probabilities, uniform
-from aamc_sdk.types import Decision, Experience, Floats, RoutingRequest, Scores
+from aamc_sdk.types import Decision, Experience, Floats, Query, RoutingRequest, Scores, tenant_user
 
 NOTE = "canary"
 FORGIVEN = 0.01
@@ -108,7 +108,7 @@ class Canary(RouterPair):
             with self._counting:
                 self._failures = max(0.0, self._failures - FORGIVEN * len(request))
         share, pair = self.share, self.described()
-        roles = [self._role(query.user, share) for query in request.queries]
+        roles = [self._role(query, share) for query in request.queries]
         weights = np.array([share if role is None else float(role == "candidate") for role in roles])[:, None]
         notes = [
             {
@@ -168,10 +168,11 @@ class Canary(RouterPair):
             notes=[{**(stable.notes[row] if stable.notes else {}), **note} for row, note in enumerate(notes)],
         )
 
-    def _role(self, user: str | None, share: float) -> str | None:
-        """Return the router that a user is assigned to; None for none. A larger share keeps the users that the candidate has."""
-        if not self.config.by_user or user is None:
+    def _role(self, query: Query, share: float) -> str | None:
+        """Return the router that a query's user is assigned to; None for none. A larger share keeps the users that the candidate has."""
+        if not self.config.by_user or query.user is None:
             return None
+        user = tenant_user(query.user, query.tenant)
         return "candidate" if uniform(self.services.seed, f"{NOTE}/{self._routers()['candidate'].version}/{user}") < share else "stable"
 
     def _count_failure(self, why: str) -> None:

@@ -21,7 +21,7 @@ from aamc_bandit.trials import canary, shadow
 from aamc_bandit.trials.trial_statistics import MIN_BOUND, Judgement, Trial
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, is_within, read_batches, user_digest
-from aamc_sdk.types import Snapshot
+from aamc_sdk.types import Snapshot, tenant_user
 
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
@@ -65,6 +65,7 @@ class _Call(msgspec.Struct, gc=False):
 
 class _Query(msgspec.Struct, gc=False):
     user: str | None = None
+    tenant: str | None = None
 
 
 class _Content(msgspec.Struct, gc=False):
@@ -218,7 +219,7 @@ class TrialLog:
             trial.ended = note.ended
             return
         if note.role is not None:  # users were assigned to the routers
-            digest = None if content.query.user is None else user_digest(content.query.user)
+            digest = None if content.query.user is None else user_digest(tenant_user(content.query.user, content.query.tenant))
             if digest is None or digest in users:
                 trial.left_out["user_forgotten" if digest is None else "user_counted"] += 1
                 return

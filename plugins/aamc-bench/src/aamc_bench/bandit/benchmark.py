@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from aamc_bench.bandit.statistics import PUBLISHED, UNIFORM, StreamResults
 from aamc_bench.bandit.traffic import TRAFFIC
 from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels, settings_on
 from aamc_bench.grid import JOBS, GridJob
+from aamc_bench.options import known_names
 from aamc_bench.training import installed, settings_of
 from aamc_sdk.cli import split_names
 from aamc_sdk.config import Choice
-from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.storage import read_arrays
 
@@ -72,7 +73,7 @@ class BanditBenchmark(DatasetsBenchmark):
         Raises:
             ConfigError: There is no such router, scenario, traffic or kind of estimates.
         """
-        names = _installed() if routers is None else _known("router", split_names(routers), LEARNERS)
+        names = _installed() if routers is None else known_names("router", split_names(routers), LEARNERS)
         measured = self.measured(datasets)
         size = SIZES["quick" if given.get("preset") in (None, "quick") else "full"]
         components = list(dict.fromkeys(LEARNERS[name][0] for name in names))
@@ -180,15 +181,8 @@ def _budget_options(traffic: str | None, budgets: list[float], streams: int) -> 
     return {"traffic": names, "budgets": budgets, "budget_streams": streams, "paced": [*OWN_ROUTERS, *rivals, UNPACED]}
 
 
-def _known(kind: str, names: Sequence[str], known: Mapping[str, Any] | Sequence[str]) -> list[str]:
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"there is no {kind} {name!r}{nearest(name, list(known))} (there are: {one_of(list(known))})")
-    return list(names)
-
-
-def _chosen(kind: str, names: str | None, known: Mapping[str, Any] | Sequence[str], option: str) -> list[str]:
-    return list(known) if names is None else _known(kind, split_names(names, option, ",".join(known)), known)
+def _chosen(kind: str, names: str | None, known: Collection[str], option: str) -> list[str]:
+    return list(known) if names is None else known_names(kind, split_names(names, option, ",".join(known)), known)
 
 
 def _choice(name: str, router: Choice) -> Choice:

@@ -16,10 +16,11 @@ from aamc_report.tables import Column, Table
 from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.control.policies import REWARDS_FILE, ScenarioWorld
 from aamc_bench.grid import JOBS, GridJob
+from aamc_bench.options import known_names
 from aamc_sdk import Preference
 from aamc_sdk.cli import split_names
 from aamc_sdk.config import configure, set_option
-from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_to
 from aamc_sdk.storage import plain, read_arrays
@@ -71,7 +72,10 @@ class ControlBenchmark(Benchmark):
         if "scenario" in chosen.get("environment", {}):
             raise ConfigError("environment.scenario is chosen by --scenario here; leave it out of --set")
         router = {**chosen.get("router", {}), **({} if steps is None else {"total_timesteps": steps})}
-        names = [name for name in SCENARIOS if name != "default"] if scenarios is None else _known(scenarios)
+        if scenarios is None:
+            names = [name for name in SCENARIOS if name != "default"]
+        else:
+            names = known_names("scenario", split_names(scenarios, "--scenario", "scarce-server,forecast"), SCENARIOS)
         plugins = get_plugin_manager()
         configure(plugins.load("router", "ppo").Config, router, preset=preset or "full", where="router")
         found = None if pool is None else pool_to(find_pool(pool, plugins))
@@ -185,11 +189,3 @@ def _linearised(gain: Floats, gap: Floats) -> Floats:
 
 def _cell(closed: Mapping[str, Any]) -> dict[str, Any]:
     return {"value": closed["mean"], "ci95": closed["ci95"]}
-
-
-def _known(scenarios: str) -> list[str]:
-    names = split_names(scenarios, "--scenario", "scarce-server,forecast")
-    for name in names:
-        if name not in SCENARIOS:
-            raise ConfigError(f"there is no scenario {name!r}{nearest(name, SCENARIOS)} (there are: {one_of(SCENARIOS)})")
-    return names

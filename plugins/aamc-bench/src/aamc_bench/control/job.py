@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_environments.reference import Rule, reference_rule
+from aamc_environments.reference import Rule, mean_rewards, reference_rule
 from aamc_ppo.router import PPOConfig, PPORouter
 
-from aamc_bench.control.policies import ESTIMATE_ERROR, REWARDS_FILE, ScenarioWorld, greedy_rule, greedy_truth_rule, mean_rewards, random_rule
+from aamc_bench.control.policies import ESTIMATE_ERROR, REWARDS_FILE, ScenarioWorld, greedy_rule, greedy_truth_rule, random_rule
 from aamc_sdk import Preference, Training
 from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Progress

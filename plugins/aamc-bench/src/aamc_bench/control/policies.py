@@ -64,19 +64,6 @@ class ScenarioWorld:
         return streams
 
 
-def mean_rewards(streams: QueueStreams, rule: Rule, warm_up: int, steps: int) -> Floats:
-    """Return each stream's mean true expected reward under a rule, after ``warm_up`` further steps, ``[n]``."""
-    total, rows = np.zeros(streams.num_envs), np.arange(streams.num_envs)
-    for step in range(warm_up + steps):
-        request = streams.request()
-        assert request.hindsight is not None
-        actions = np.where(request.mask, rule(streams), -np.inf).argmax(axis=1)
-        if step >= warm_up:
-            total += streams.setup.reward.scalar(request.hindsight, request.preferences)[rows, actions]
-        streams.step(actions)
-    return total / steps
-
-
 def random_rule(seed: int) -> Rule:
     """Return uniform choices."""
     generator = np.random.default_rng((seed, 1))

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.grid import JOBS, GridJob
+from aamc_bench.options import known_names
 from aamc_bench.robustness import figures, table
 from aamc_bench.robustness.noise import CHOICES, CLEAN, ESTIMATES, SAMPLE
 from aamc_bench.robustness.shift import AWAY, HOME, categories_of, check_trained_here
@@ -23,7 +24,7 @@ from aamc_bench.robustness.text_noise import KINDS
 from aamc_bench.samples import Sample
 from aamc_bench.training import installed, settings_of, try_to_begin
 from aamc_sdk.cli import split_names
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, nearest, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, one_of
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.storage import read_arrays
 
@@ -62,10 +63,7 @@ class RobustnessBenchmark(Benchmark):
             ConfigError: A kind of noise is unknown, a run is given with training options, or shift cannot train it again.
             CheckpointError: There is no such run, or it does not hold one of the routers.
         """
-        chosen = list(ALL) if kinds is None else split_names(kinds, "--kinds", f"{ESTIMATES},{SHIFT}")
-        for kind in chosen:
-            if kind not in ALL:
-                raise ConfigError(f"no kind of noise is named {kind!r}{nearest(kind, ALL)} (there are: {one_of(ALL)})")
+        chosen = list(ALL) if kinds is None else known_names("kind of noise", split_names(kinds, "--kinds", f"{ESTIMATES},{SHIFT}"), ALL)
         options = {"kinds": chosen, "levels": list(noise_levels or LEVELS), "episodes": n_episodes or EPISODES, "groups": groups or GROUPS}
         named = None if routers is None else split_names(routers)
         if run is not None:

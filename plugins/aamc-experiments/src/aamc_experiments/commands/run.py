@@ -27,9 +27,8 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
     """
     from aamc_experiments.commands.tables import show_metrics, show_profile
     from aamc_experiments.profile import Profile, ProfiledExperiment
-    from aamc_experiments.run_folder import Goal
+    from aamc_experiments.run_folder import Goal, point_latest
     from aamc_sdk.cli import progress
-    from aamc_sdk.storage import point_latest
 
     with progress() as shown:
         profile = Profile(shown) if profiled else None

@@ -10,7 +10,7 @@ import click
 
 from aamc_experiments.commands.job import complete, open_experiment, split_options
 from aamc_experiments.commands.options import experiment_options, new_folder, settings_from_options
-from aamc_experiments.run_folder import Goal, RunFolder
+from aamc_experiments.run_folder import Goal, RunFolder, point_latest
 from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
     """
     from aamc_sdk.cli import progress, write_json_line
     from aamc_sdk.config import NO_ESTIMATOR
-    from aamc_sdk.storage import point_latest
 
     estimator = options.get("estimator") not in (None, NO_ESTIMATOR)
     if options.get("resume") is None and not (options.get("router") or options.get("configs") or estimator or names_orchestrator(options)):

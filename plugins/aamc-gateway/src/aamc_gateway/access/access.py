@@ -18,6 +18,7 @@ from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of
 from aamc_gateway.access.refusals import Refused
 from aamc_gateway.access.settings import CHEAPER
 from aamc_sdk.errors import ConfigError, StoreAwayError
+from aamc_sdk.types import tenant_user
 
 if TYPE_CHECKING:
     from aamc_gateway.access.settings import AccessSettings, Limits
@@ -145,8 +146,8 @@ class Access:
         if limits is not None and caller.tenant is not None:
             found.append(Holder("tenant", caller.tenant, f"the tenant {caller.tenant!r}", limits))
         limits = _named(settings.users, user)
-        if limits is not None:
-            found.append(Holder("user", f"{caller.tenant or ''}\0{user}", "this user", limits))
+        if limits is not None and user is not None:
+            found.append(Holder("user", tenant_user(user, caller.tenant or ""), "this user", limits))
         return found
 
     async def _has_keys(self) -> bool:

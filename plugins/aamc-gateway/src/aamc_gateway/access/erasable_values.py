@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from aamc_sdk.errors import AamcError, UnknownDecisionError
+from aamc_sdk.types import tenant_user
 
 if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
@@ -64,7 +65,7 @@ class ErasableValues:
         return len(gone)
 
     def _forgotten(self, entries: dict[str, tuple[str, str | None, str | None]]) -> list[str]:
-        users = {name: user or "" if tenant is None else f"{tenant}\0{user or ''}" for name, (_, user, tenant) in entries.items()}
+        users = {name: tenant_user(user or "", tenant) for name, (_, user, tenant) in entries.items()}
         forgotten = set(self._store.forgotten(set(users.values())))
         return [name for name, user in users.items() if user in forgotten and self._is_erased(*entries[name])]
 

@@ -16,7 +16,7 @@ from aamc_gateway.arena.settings import SYNTHESIZE, ArenaSettings
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
-from aamc_gateway.observe.outcomes import Call as SeenCall
+from aamc_gateway.observe.outcomes import SeenCall
 from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, ProviderError

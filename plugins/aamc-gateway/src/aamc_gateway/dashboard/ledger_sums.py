@@ -59,7 +59,7 @@ class Tokens(NamedTuple):
     written: int = 0
 
 
-class Answer(NamedTuple):
+class CountedAnswer(NamedTuple):
     """A successful call: its cost in USD (NaN if unknown), and its tokens (None if unknown)."""
 
     cost_usd: float
@@ -119,7 +119,7 @@ class CandidateSums:
     explicit: Judgements = attrs.field(factory=Judgements)
     implicit: Judgements = attrs.field(factory=Judgements)
 
-    def add_answer(self, answer: Answer, sign: int = 1) -> None:
+    def add_answer(self, answer: CountedAnswer, sign: int = 1) -> None:
         """Add an answer that was served, or with sign -1 take it away."""
         self.answers += sign
         if not math.isnan(answer.cost_usd):
@@ -132,7 +132,7 @@ class CandidateSums:
             self.written_tokens += sign * answer.tokens.written
             self.output_tokens += sign * answer.tokens.output
 
-    def replace_answer(self, answer: Answer) -> None:
+    def replace_answer(self, answer: CountedAnswer) -> None:
         """Turn a served answer into one that was not, since a later call served."""
         self.add_answer(answer, -1)
         if not math.isnan(answer.cost_usd):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import attrs
 import msgspec
 
-from aamc_gateway.dashboard.ledger_sums import Answer, CandidateSums, PeriodSums, Tokens, latency_bin, written_tokens
+from aamc_gateway.dashboard.ledger_sums import CandidateSums, CountedAnswer, PeriodSums, Tokens, latency_bin, written_tokens
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, LedgerStore, Row, columns_of, decoded, read_batches
 from aamc_sdk.types import Feedback, Prices
@@ -73,7 +73,7 @@ class _Served(NamedTuple):
     """The answer that a decision has so far: its candidate, and what was added to the sums."""
 
     candidate: str
-    answer: Answer
+    answer: CountedAnswer
     has_fallen_back: bool
 
 
@@ -247,7 +247,7 @@ class LogReader:
         cost_usd = math.nan if columns["cost_usd"] is None else columns["cost_usd"]
         if tokens is not None and columns.get("cost_source") == "priced":
             tokens = tokens._replace(written=written_tokens(self._prices.get(row.candidate), cost_usd, tokens))
-        answer = Answer(cost_usd, tokens)
+        answer = CountedAnswer(cost_usd, tokens)
         before = self._open.pop(row.decision_id, None)
         has_fallen_back = row.candidate != decision.candidate
         for period, sums in zip(periods, called, strict=True):

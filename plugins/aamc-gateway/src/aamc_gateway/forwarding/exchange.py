@@ -12,7 +12,7 @@ from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable
 from aamc_gateway.forwarding.origins import Origin, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
-from aamc_gateway.observe.outcomes import Call as SeenCall
+from aamc_gateway.observe.outcomes import SeenCall
 from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import NoCandidateError, ProviderError

@@ -12,17 +12,17 @@ from aamc_sdk.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from aamc_gateway.observe.metrics import Metrics, worker_ended
     from aamc_gateway.observe.observer import Observer
-    from aamc_gateway.observe.outcomes import Call, Served
+    from aamc_gateway.observe.outcomes import SeenCall, Served
     from aamc_gateway.observe.request_log import configure_logs
     from aamc_gateway.observe.settings import LogSettings, ObserveSettings, TracingSettings
     from aamc_gateway.observe.workers import prepare_workers
 
 __all__ = [
-    "Call",
     "LogSettings",
     "Metrics",
     "ObserveSettings",
     "Observer",
+    "SeenCall",
     "Served",
     "TracingSettings",
     "configure_logs",

@@ -10,7 +10,7 @@ from aamc_sdk.interfaces import Usage
 
 
 @attrs.define
-class Call:
+class SeenCall:
     """One call of a candidate for a request.
 
     Attributes:
@@ -79,7 +79,7 @@ class Served:
     decision_began: float = math.nan
     decision_ended: float = math.nan
     first_token_ms: float = math.nan
-    calls: list[Call] = attrs.field(factory=list)
+    calls: list[SeenCall] = attrs.field(factory=list)
     cost_usd: float = math.nan
     cost_source: str = ""
     saved_usd: float = math.nan

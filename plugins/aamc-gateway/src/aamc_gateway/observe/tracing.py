@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer, set_span_in_context
 
-from aamc_gateway.observe.outcomes import Call, Served
+from aamc_gateway.observe.outcomes import SeenCall, Served
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -78,7 +78,7 @@ class Tracing:
         """Export what is left; it may wait for the collector for seconds."""
         self._provider.shutdown()
 
-    def _call(self, call: Call, served: Served, context: Any) -> None:
+    def _call(self, call: SeenCall, served: Served, context: Any) -> None:
         operation = _OPERATIONS.get(served.dialect, served.dialect or "chat")
         model = call.upstream_model or call.candidate
         attributes: dict[str, Any] = {"gen_ai.operation.name": operation, "gen_ai.provider.name": call.provider, "gen_ai.request.model": model}

@@ -6,10 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 
-import numpy as np
-
 from aamc_sdk.serving import Session
-from aamc_sdk.types import Attempt, Decision, Estimates, Outcomes, Preference, Query, Record, new_ids
+from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
 
 
 def entries_of(session: Session, name: str, tenant: str | None, preference: Preference, began: float) -> tuple[Sequence[Record], Sequence[Attempt]]:
@@ -29,16 +27,6 @@ def entries_of(session: Session, name: str, tenant: str | None, preference: Pref
     if records or not session.count:
         return records, attempts
     decision = Decision(new_ids(1)[0], name, math.nan, preference, router=name, time=time.time(), notes={"steps": session.count})
-    unknown = np.full((1, 1), np.nan)
-    record = Record(
-        decision=decision,
-        query=Query("", tenant=tenant),
-        estimates=Estimates.unknown(1),
-        candidates=(name,),
-        expected=Outcomes(None, unknown, unknown),
-        wait_ms=np.zeros_like(unknown),
-        masked_why={},
-        preference_given=False,
-    )
+    record = Record.of_step(decision, Query("", tenant=tenant), [name])
     latency_ms = max(0.0, 1000 * (time.time() - began))
     return [record], [Attempt(decision.id, n=0, cost_usd=session.cost_usd, latency_ms=latency_ms, cost_source="reported")]

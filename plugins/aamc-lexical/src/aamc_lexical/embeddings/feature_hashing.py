@@ -6,7 +6,6 @@ terms' weights (Weinberger et al. 2009, "Feature Hashing for Large Scale Multita
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.embeddings.lexicon import TermExtractor, character_terms, read_text, word_terms
+from aamc_sdk.routing import hash_terms
 
 
 def hashed_embedding(texts: Sequence[str], config: LexicalConfig) -> NDArray[np.float32]:
@@ -30,8 +30,5 @@ def fingerprint(config: LexicalConfig) -> str:
 
 
 def _of_view(view: TermExtractor, text: str, dimensions: int) -> NDArray[np.float64]:
-    embedding = np.zeros(dimensions)
-    for term, count in Counter(view.terms(text)).items():
-        place = zlib.crc32(term.encode())
-        embedding[place % dimensions] += (1 + np.log(count)) * (1 if place >> 31 else -1)
+    embedding = hash_terms({term: 1 + np.log(count) for term, count in Counter(view.terms(text)).items()}, dimensions)
     return np.asarray(embedding / max(float(np.linalg.norm(embedding)), 1e-12))

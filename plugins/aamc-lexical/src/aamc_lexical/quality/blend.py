@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aamc_lexical.quality.experts import ClusterExpert, Expert, NeighbourExpert
 from aamc_lexical.quality.stacking import stacking_weights
-from aamc_lexical.quality.trust import Trust, level_and_contrast
+from aamc_lexical.quality.trust import DistanceTrust, level_and_contrast
 from aamc_sdk.types import Floats
 
 PARTS = ("level", "contrast")
@@ -38,7 +38,7 @@ class Blend:
     experts: Mapping[str, Expert]
     weights: Floats
     means: Floats
-    trust: Trust
+    trust: DistanceTrust
     measured_by: str = ClusterExpert.kind
 
     def __call__(self, embedding: Floats) -> Floats:

@@ -70,7 +70,7 @@ class HeldOutPredictions:
 
 
 @attrs.frozen(eq=False)
-class Trust:
+class DistanceTrust:
     """The slopes of level and contrast by distance.
 
     Attributes:
@@ -82,7 +82,7 @@ class Trust:
     slopes: Floats
 
     @classmethod
-    def fit(cls, near: HeldOutPredictions, far: HeldOutPredictions | None) -> Trust:
+    def fit(cls, near: HeldOutPredictions, far: HeldOutPredictions | None) -> DistanceTrust:
         """Measure the slopes.
 
         Args:
@@ -97,7 +97,7 @@ class Trust:
         return cls(np.array((begin, end, 2 * end - begin)), np.stack((slopes, np.minimum(far.certain_slopes(), slopes), np.full(2, MIN_TRUST))))
 
     @classmethod
-    def of_familiar(cls, near: HeldOutPredictions) -> Trust:
+    def of_familiar(cls, near: HeldOutPredictions) -> DistanceTrust:
         """Measure the slopes near, and let them fall to their minimum where fewer than one in ten held-out questions is.
 
         Args:

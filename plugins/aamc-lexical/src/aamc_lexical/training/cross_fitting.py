@@ -16,7 +16,7 @@ from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
 from aamc_lexical.quality.experts import ClusterExpert, Expert, NeighbourExpert, RidgeExpert, candidate_means
 from aamc_lexical.quality.folds import fold_of, merge_questions
-from aamc_lexical.quality.trust import HeldOutPredictions, Trust
+from aamc_lexical.quality.trust import DistanceTrust, HeldOutPredictions
 from aamc_lexical.trained_estimator import TrainedEstimator
 from aamc_lexical.training.training_rows import Rows, TrainingRows
 from aamc_sdk.types import Floats, Pool
@@ -100,7 +100,7 @@ def with_quality(
         group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
         grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group", measured_by)
         far = grouped.held_out(blended(grouped.predictions, weights), quality)
-    trust = Trust.of_familiar(near) if measured_by == NeighbourExpert.kind else Trust.fit(near, far)
+    trust = DistanceTrust.of_familiar(near) if measured_by == NeighbourExpert.kind else DistanceTrust.fit(near, far)
     blend = Blend(fitted.experts, weights, candidate_means(quality), trust, measured_by)
     rest = np.setdiff1d(np.arange(len(targets)), rows)
     held_out = np.empty(targets.quality.shape)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,24 @@ def read_prompts(path: Path, *, prompt_field: str | None = None, answer_field: s
     if path.suffix not in SUFFIXES:
         raise DataError(f"prompts must be in a file that ends in {one_of(SUFFIXES)}, not {path.name!r}")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list({".jsonl": _json_lines, ".csv": _csv_rows, ".txt": _lines}[path.suffix](file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with path.open("rb") as file:
+            content = io.StringIO("".join(_decoded(file)), newline="")
+        rows = list({".jsonl": _json_lines, ".csv": _csv_rows, ".txt": _lines}[path.suffix](content))
+    except (OSError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give a file in UTF-8") from error
     except DataError as error:
         raise DataError(f"{path}, {error}") from error
     if not rows:
         raise DataError(f"{path} has no prompts; give at least one line")
     return [_prompt(row, f"{path}, line {number}", prompt_field, answer_field) for number, row in rows]
+
+
+def _decoded(file: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(file, start=1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"line {number} is not UTF-8 ({error.reason} at byte {error.start + 1}); give a file in UTF-8") from error
 
 
 def _json_lines(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:

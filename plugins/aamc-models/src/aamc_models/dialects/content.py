@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import orjson
 
-from aamc_models.dialects.fields import JSON, mapping, optional_text, text, to_json
+from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json
 
 T = TypeVar("T")
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*?;base64,")
@@ -51,6 +51,27 @@ def lookup(table: Mapping[str, T], value: object) -> T | None:
 def chosen(body: JSON, *names: str) -> dict[str, Any]:
     """Return those of the fields that are not null."""
     return {name: body[name] for name in names if body.get(name) is not None}
+
+
+def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Return one text of chat as a string, which every server understands; other parts as they are."""
+    if not parts:
+        return ""
+    return str(parts[0]["text"]) if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
+
+
+def functions_of(body: JSON, dropped: Dropped) -> Iterator[tuple[str, dict[str, Any], JSON]]:
+    """Yield the place and the function of each tool of a chat request, with the tool; ``functions`` are how old clients name them.
+
+    Raises:
+        DataError: A field has a wrong type.
+    """
+    for field, tool in objects(body.get("tools"), "tools"):
+        if tool.get("type", "function") != "function":
+            dropped.add(f"tools.{text(tool['type'], f'{field}.type'):.40}")
+        else:
+            yield f"{field}.function", mapping(tool.get("function"), f"{field}.function"), tool
+    yield from ((field, function, {}) for field, function in objects(body.get("functions"), "functions"))
 
 
 def base64_of(url: str) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aamc_agents.tasks import Verdict
 
-from aamc_puppeteer.episodes.rewards import RewardRule
+from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.episodes.trajectory import Stop
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class RewardConfig:
     total_cost: bool = False
 
     @property
-    def rule(self) -> RewardRule:
+    def rule(self) -> EpisodeReward:
         """The same weights as a reward rule of the puppeteer."""
-        return RewardRule(
+        return EpisodeReward(
             name="total" if self.total_cost else "step",
             success=self.task_success_bonus,
             failure=self.task_failure_penalty,

@@ -11,7 +11,7 @@ from aamc_agents.tasks import Task, Verdict
 from numpy.typing import NDArray
 
 from aamc_puppeteer.episodes.executor import Executor
-from aamc_puppeteer.episodes.rewards import RewardRule
+from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from aamc_puppeteer.policy.encoder import Encoder, StateFeatures
 from aamc_sdk.interfaces import Budget
@@ -93,7 +93,7 @@ class Running:
         self.stop = Stop.STOPPED
         self.costs.append(0.0)
 
-    def finished(self, verdict: Verdict | None, rule: RewardRule) -> Trajectory:
+    def finished(self, verdict: Verdict | None, rule: EpisodeReward) -> Trajectory:
         """Return the finished episode."""
         assert self.stop is not None
         rewards = rule.rewards(self.costs, rule.outcome(verdict is not None and verdict.correct))
@@ -123,7 +123,7 @@ def begin(number: int, task: Task, steps: int, luck: int) -> Running:
     return episode
 
 
-def play_out(episodes: Sequence[Running], choose: ChooseAgents, executor: Executor, rule: RewardRule) -> list[Trajectory]:
+def play_out(episodes: Sequence[Running], choose: ChooseAgents, executor: Executor, rule: EpisodeReward) -> list[Trajectory]:
     """Play episodes to their ends, all side by side.
 
     Args:
@@ -156,7 +156,7 @@ class Player:
         rule: The reward of an episode.
     """
 
-    def __init__(self, encoder: Encoder, executor: Executor, names: Sequence[str], rule: RewardRule) -> None:
+    def __init__(self, encoder: Encoder, executor: Executor, names: Sequence[str], rule: EpisodeReward) -> None:
         self._encoder = encoder
         self.executor = executor
         self._names = tuple(names)

@@ -25,7 +25,7 @@ REWARDS = ("step", "total", "log")
 
 
 @attrs.frozen(kw_only=True)
-class RewardRule:
+class EpisodeReward:
     """The reward of an episode. The defaults suit costs in USD.
 
     Attributes:

@@ -7,7 +7,6 @@ B states, M agents, D width of the estimator's embedding, W = 64 width of a text
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -16,7 +15,7 @@ import attrs
 import numpy as np
 from aamc_agents.state import Activation, Fault, TaskState
 
-from aamc_sdk.routing import Array32
+from aamc_sdk.routing import Array32, hash_terms
 from aamc_sdk.types import Candidate, read_only
 
 WORDS = 64
@@ -67,15 +66,11 @@ class StateFeatures:
 
 @lru_cache(maxsize=65_536)
 def hashed_words(text: str, buckets: int = WORDS) -> Array32:
-    """Return the signed feature hashing of a text's words, ``[W]`` (Weinberger et al. 2009, arXiv:0902.2206)."""
+    """Return a text's hashed words, ``[W]``."""
     tokens = _TOKEN.findall(text[:_MAX_CHARACTERS].lower())
     counts = Counter(tokens)
     counts.update("<number>" for token in tokens if token.isdecimal())
-    vector = np.zeros(buckets, np.float32)
-    for token, count in counts.items():
-        code = zlib.crc32(token.encode(errors="replace"))
-        vector[code % buckets] += (1 + np.log(count)) * (1 if code & 0x80000000 else -1)
-    return _scaled(vector)
+    return _scaled(hash_terms({token: 1 + np.log(count) for token, count in counts.items()}, buckets, np.float32))
 
 
 def described(agent: Candidate) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import attrs
-import numpy as np
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.episodes.trajectory import STOP
 from aamc_sdk.interfaces import AgentOutput
-from aamc_sdk.types import Attempt, Decision, Estimates, Outcomes, Query, Record, Turn
+from aamc_sdk.types import Attempt, Decision, Query, Record, Turn
 
 
 def logged(decisions: Sequence[Decision], state: TaskState, names: Iterable[str]) -> tuple[list[Record], list[Attempt]]:
@@ -39,17 +38,8 @@ def logged(decisions: Sequence[Decision], state: TaskState, names: Iterable[str]
 def _record(decision: Decision, state: TaskState, candidates: tuple[str, ...]) -> Record:
     faults = [turn.fault and turn.fault.value for turn in state.history]
     notes = {"steps_left": state.steps_left, "costs": [turn.cost for turn in state.history], "faults": faults}
-    unknown = np.full((1, len(candidates)), np.nan)
-    return Record(
-        decision=attrs.evolve(decision, notes={**decision.notes, **notes}),
-        query=Query(state.task.text, turns=[Turn("assistant", "" if turn.output is None else turn.text, turn.agent) for turn in state.history]),
-        estimates=Estimates.unknown(1),
-        candidates=candidates,
-        expected=Outcomes(None, unknown, unknown),
-        wait_ms=np.zeros_like(unknown),
-        masked_why={},
-        preference_given=False,
-    )
+    turns = [Turn("assistant", "" if turn.output is None else turn.text, turn.agent) for turn in state.history]
+    return Record.of_step(attrs.evolve(decision, notes={**decision.notes, **notes}), Query(state.task.text, turns=turns), candidates)
 
 
 def state_of(record: Record) -> TaskState:

@@ -10,7 +10,6 @@ import numpy as np
 from aamc_agents.models import ChatModel, ModelConfig
 from aamc_agents.sandbox import Limits, check_confined
 from aamc_agents.tasks import Task, Verifier
-from numpy.typing import NDArray
 
 from aamc_puppeteer.tasks.published import PUBLISHED, read_published
 from aamc_puppeteer.tasks.verifiers import JUDGE, Judge, UnitTests, named
@@ -31,14 +30,9 @@ class TaskDataset(Dataset):
         agents: Names of the agents that the tasks are made for; empty if they are for any agents.
     """
 
+    row_fields = ("tasks",)
     tasks: Sequence[Task] = ()
     agents: tuple[str, ...] = ()
-
-    def take(self, rows: NDArray[np.intp]) -> TaskDataset:
-        """Return some rows."""
-        taken = super().take(rows)
-        assert isinstance(taken, TaskDataset)
-        return attrs.evolve(taken, tasks=[self.tasks[row] for row in rows])
 
 
 def as_dataset(tasks: Sequence[Task], source: str, agents: tuple[str, ...] = ()) -> TaskDataset:

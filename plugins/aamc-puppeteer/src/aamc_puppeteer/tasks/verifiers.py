@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import math
 import re
-import secrets
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
-from aamc_agents.sandbox import Limits, code_in, run_python
+from aamc_agents.sandbox import Limits, code_in, run_tests
 from aamc_agents.tasks import Task, Verdict, Verifier
 
 from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
@@ -117,8 +116,7 @@ class Coverage:
 class UnitTests:
     """The answer's program passes the reference's tests, statements that raise on an error.
 
-    Both run in one sandboxed process (:mod:`aamc_agents.sandbox`). A program that ends the process early does not pass. A program
-    can find the tests in its own process if it searches for them.
+    Both run in one sandboxed process, see :func:`aamc_agents.sandbox.run_tests`.
 
     Attributes:
         limits: Limits of the program and the tests.
@@ -128,10 +126,8 @@ class UnitTests:
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
         """Run the program, then the tests."""
-        passed = secrets.token_hex(16)
-        ran = await run_python([code_in(answer), _reference(task), f"print({passed!r})"], self.limits, task.files)
-        correct = ran.error is None and ran.printed.rstrip().endswith(passed)
-        return Verdict(correct, "" if correct else ran.error or "the program ended before its tests")
+        fault = await run_tests(code_in(answer), _reference(task), self.limits, task.files)
+        return Verdict(not fault, fault)
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ import numpy as np
 from aamc_agents.state import TaskState
 from aamc_agents.tasks import Task
 
-from aamc_puppeteer.episodes import Executor, RewardRule, Running, Trajectory, begin
+from aamc_puppeteer.episodes import EpisodeReward, Executor, Running, Trajectory, begin
 from aamc_puppeteer.episodes.player import play_out
 
 Choose = Callable[[TaskState], str | None]
@@ -30,7 +30,7 @@ def by_chance(agents: Sequence[str], rng: np.random.Generator) -> Choose:
     return choose
 
 
-def play(tasks: Sequence[Task], choose: Choose, executor: Executor, rule: RewardRule, steps: int) -> list[Trajectory]:
+def play(tasks: Sequence[Task], choose: Choose, executor: Executor, rule: EpisodeReward, steps: int) -> list[Trajectory]:
     """Play an episode of each task, all side by side.
 
     Args:
@@ -48,7 +48,7 @@ def play(tasks: Sequence[Task], choose: Choose, executor: Executor, rule: Reward
 
 
 def best_pipeline(
-    tasks: Sequence[Task], parts: Collection[tuple[str, ...]], executor: Executor, rule: RewardRule, steps: int
+    tasks: Sequence[Task], parts: Collection[tuple[str, ...]], executor: Executor, rule: EpisodeReward, steps: int
 ) -> tuple[tuple[str, ...], float]:
     """Return a fixed order of agents and its mean reward; parts are appended greedily, each time the one with the highest reward.
 

@@ -15,8 +15,8 @@ import numpy as np
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task, Verdict
 
-from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
-from aamc_puppeteer.episodes.trajectory import STOP, Trajectory
+from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
+from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.interfaces import Agent, AgentOutput
 from aamc_sdk.routing import uniform
@@ -25,7 +25,7 @@ from aamc_sdk.types import Candidate
 if TYPE_CHECKING:
     from aamc_puppeteer.orchestrator import Puppeteer
 
-_RULE = RewardRule(cost_weight=0.1, step_factor=0.1)
+_RULE = EpisodeReward(cost_weight=0.1, step_factor=0.1)
 _STATE = "state"
 """Metadata key of the state in which an output left the task, for the world's other agents."""
 
@@ -98,7 +98,7 @@ class AgentWorld:
     agents: tuple[WorldAgent, ...] = attrs.field()
     kinds: tuple[Kind, ...] = attrs.field()
     steps: int = 8
-    rule: RewardRule = _RULE
+    rule: EpisodeReward = _RULE
 
     def __attrs_post_init__(self) -> None:
         names = {agent.name for agent in self.agents}
@@ -174,34 +174,28 @@ class AgentWorld:
     @property
     def optimum(self) -> float:
         """The maximum expected discounted reward of an episode, by dynamic programming over states and steps left."""
-        values = [self._solve(kind)[kind.start, self.steps][0] for kind in self.kinds]
+        values = [self._solve(kind)[kind.start, self.steps] for kind in self.kinds]
         return sum(values) / len(values)
 
     def share_of_optimum(self, trajectories: Sequence[Trajectory]) -> float:
         """Return the mean discounted reward of episodes over the optimum; kinds must be equally frequent."""
         return float(np.mean([discounted_returns(trajectory.rewards, self.rule.discount)[0] for trajectory in trajectories])) / self.optimum
 
-    def best_actions(self, kind: str) -> Mapping[tuple[str, int], str]:
-        """Return the best action of a kind, by state and steps left: an agent's name or ``STOP``."""
-        solved = self._solve(next(each for each in self.kinds if each.name == kind))
-        return {place: action for place, (_, action) in solved.items()}
-
-    def _solve(self, kind: Kind) -> Mapping[tuple[str, int], tuple[float, str]]:
-        """Return the value and the best action of each state and number of steps left, by Bellman's equation."""
+    def _solve(self, kind: Kind) -> Mapping[tuple[str, int], float]:
+        """Return the value of each state and number of steps left, by Bellman's equation."""
         rule = self.rule
         states = kind.states
         worth = {state: rule.failure + (rule.success - rule.failure) * kind.solved.get(state, 0.0) for state in states}
-        solved: dict[tuple[str, int], tuple[float, str]] = {}
+        solved: dict[tuple[str, int], float] = {}
         for left in range(self.steps + 1):
             number = self.steps - left + 1
             for state in states:
-                options = {STOP: worth[state] - (rule.charge(number, 0.0) if left else 0.0)}
+                options = [worth[state] - (rule.charge(number, 0.0) if left else 0.0)]  # of stopping
                 for agent in self.agents if left else ():
-                    later = {then: worth[then] if left == 1 else rule.discount * solved[then, left - 1][0] for then in states}
+                    later = {then: worth[then] if left == 1 else rule.discount * solved[then, left - 1] for then in states}
                     expected = sum(chance * later[then] for then, chance in kind.next_states(state, agent.name).items())
-                    options[agent.name] = expected - rule.charge(number, agent.cost)
-                best = max(options, key=lambda action: options[action])
-                solved[state, left] = (options[best], best)
+                    options.append(expected - rule.charge(number, agent.cost))
+                solved[state, left] = max(options)
         return solved
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.player import Visibility
-from aamc_puppeteer.episodes.rewards import RewardRule, discounted_returns
+from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.episodes.trajectory import STOP
 from aamc_puppeteer.policy.encoder import Encoder
 from aamc_puppeteer.serving.decision_log import state_of
@@ -54,7 +54,7 @@ class LoggedEpisodes:
         return self.batch.take(rows, count)
 
 
-def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[str], rule: RewardRule) -> LoggedEpisodes:
+def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[str], rule: EpisodeReward) -> LoggedEpisodes:
     """Return the episodes of a log that have feedback.
 
     Args:
@@ -66,23 +66,16 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
     Raises:
         DataError: No episode can be used; the message says why.
     """
-    records: dict[str, list[Record]] = {}
-    for record in experience.records:
-        if record.decision.episode is not None and "steps_left" in record.decision.notes:
-            records.setdefault(record.decision.episode, []).append(record)
-    if not records:
-        raise DataError("the log has no episode of a puppeteer; serve tasks with: aamc orchestrate TASK")
-    if not any(record.query.text for episode in records.values() for record in episode):
-        raise DataError("the log keeps no texts, and the policy needs them; serve with the store's option store_text=true, as aamc orchestrate does")
+    episodes = _served_episodes(experience)
     outcomes = LoggedOutcomes.of([experience], failure_quality=None)  # a failed turn does not judge its episode
     quality = dict(zip(outcomes.decision_ids, outcomes.quality.tolist(), strict=True))
     costs: dict[str, float] = {}
     for attempt in experience.attempts:
         costs[attempt.decision_id] = costs.get(attempt.decision_id, 0.0) + np.nan_to_num(attempt.cost_usd)
-    kept = [(episode, judged[-1]) for episode in records.values() if (judged := _judged(episode, quality)) and _usable(episode, names)]
+    kept = [(episode, judged[-1]) for episode in episodes if (judged := _judged(episode, quality)) and _usable(episode, names)]
     if not kept:
         raise DataError(
-            f"none of the log's {len(records)} episodes has feedback with a quality, known propensities and agents that are present; "
+            f"none of the log's {len(episodes)} episodes has feedback with a quality, known propensities and agents that are present; "
             "record feedback with: aamc feedback add ID --quality Q"
         )
     returns = []
@@ -104,8 +97,25 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
         ),
         episode=np.array([number for number, (episode, _) in enumerate(kept) for _ in episode], np.intp),
         quality=[judgement for _, judgement in kept],
-        left_out=len(records) - len(kept),
+        left_out=len(episodes) - len(kept),
     )
+
+
+def _served_episodes(experience: Experience) -> list[list[Record]]:
+    """Return the decisions of each served episode.
+
+    Raises:
+        DataError: There is none, or the log keeps no texts.
+    """
+    found: dict[str, list[Record]] = {}
+    for record in experience.records:
+        if record.decision.episode is not None and "steps_left" in record.decision.notes:
+            found.setdefault(record.decision.episode, []).append(record)
+    if not found:
+        raise DataError("the log has no episode of a puppeteer; serve tasks with: aamc orchestrate TASK")
+    if not any(record.query.text for episode in found.values() for record in episode):
+        raise DataError("the log keeps no texts, and the policy needs them; serve with the store's option store_text=true, as aamc orchestrate does")
+    return list(found.values())
 
 
 def learn_logged(

@@ -18,7 +18,7 @@ from aamc_report.results import Results
 from aamc_report.sections.failures import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, Cause, Rows, headline_causes
 from aamc_report.sections.groups import Group, groups, omission_note
 from aamc_report.sections.models import REST, most_chosen
-from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short
+from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short, without_ticks
 from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
@@ -113,9 +113,7 @@ def _stacked(causes: Mapping[Cause, Rows], groups: Sequence[Group]) -> Iterator[
 def _finish(axes: Axes) -> None:
     axes.set_xlabel("share that failed")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="y", visible=False)
-    axes.spines["left"].set_visible(False)
+    without_ticks(axes)
     axes.set_xlim(0, max(axes.get_xlim()[1], 0.1))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=7.5, handlelength=1, handleheight=1)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from aamc_router_r1.protocol import ModelCard, Segment, cards_of, information
 from aamc_router_r1.questions import golds_of
@@ -78,14 +77,9 @@ class RoutingDataset(Dataset):
         simulator: Class of the replies of these tasks' models, ``module:Class``; ``""`` if only live or recorded models can reply.
     """
 
+    row_fields = ("tasks",)
     tasks: Sequence[RoutingTask] = ()
     simulator: str = ""
-
-    def take(self, rows: NDArray[np.intp]) -> RoutingDataset:
-        """Return some rows."""
-        taken = super().take(rows)
-        assert isinstance(taken, RoutingDataset)
-        return attrs.evolve(taken, tasks=[self.tasks[row] for row in rows])
 
 
 def as_dataset(tasks: Sequence[RoutingTask], source: str, simulator: str = "") -> RoutingDataset:

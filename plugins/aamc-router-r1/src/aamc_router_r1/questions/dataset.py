@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
-import numpy as np
-from numpy.typing import NDArray
 
 from aamc_sdk import Dataset
 from aamc_sdk.errors import DataError
@@ -20,13 +18,8 @@ class QuestionDataset(Dataset):
         golds: The gold answers of each question, Q tuples of at least one.
     """
 
+    row_fields = ("golds",)
     golds: Sequence[tuple[str, ...]] = attrs.field(default=(), kw_only=True)
-
-    def take(self, rows: NDArray[np.intp]) -> QuestionDataset:
-        """Return some rows."""
-        taken = super().take(rows)
-        assert isinstance(taken, QuestionDataset)  # evolve keeps the class
-        return attrs.evolve(taken, golds=[self.golds[row] for row in rows])
 
 
 def golds_of(dataset: Dataset) -> Sequence[tuple[str, ...]]:

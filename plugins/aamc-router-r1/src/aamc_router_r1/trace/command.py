@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aamc_sdk.cli import InputFile, console, plugins_of
 from aamc_sdk.errors import DataError, OutputError
+
+if TYPE_CHECKING:
+    from aamc_sdk.interfaces import Store
+    from aamc_sdk.types import Attempt
 
 
 @click.command()
@@ -79,10 +83,22 @@ def _of_log(ctx: click.Context, url: str, episode: str) -> Mapping[str, Any]:
             except UnknownDecisionError as error:
                 raise DataError(f"the log {url} has no episode {episode!r}; give the id that aamc orchestrate printed") from error
             records = store.episode(named) if named is not None else []
-        attempts = {attempt.decision_id: attempt for attempt in store.experience(limit=2**31).attempts}
+        attempts = _calls_of(store, {record.decision.id for record in records})
     if not records or records[0].decision.router != "router-r1":
         raise DataError(f"{episode!r} of the log {url} is no episode of router-r1; give the id that aamc orchestrate printed")
     return document_of(records, attempts)
+
+
+def _calls_of(store: Store, decisions: Collection[str]) -> Mapping[str, Attempt]:
+    """Return the first attempt of each decision; the log is read until all are found."""
+    found: dict[str, Attempt] = {}
+    position = 0
+    while len(found) < len(decisions) and (batch := store.experience(position)).position > position:
+        for attempt in batch.attempts:
+            if attempt.decision_id in decisions:
+                found.setdefault(attempt.decision_id, attempt)
+        position = batch.position
+    return found
 
 
 def _show(episodes: Sequence[Mapping[str, Any]]) -> None:

@@ -11,11 +11,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from aamc_router_r1.episode import ANSWERED, BY_POLICY, POLICY, Episode, ModelCall
 from aamc_router_r1.protocol import ProtocolError, elements
-from aamc_sdk.types import Attempt, Decision, Estimates, Outcomes, Preference, Query, Record, Turn
+from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, Turn
 
 ROUTER = "router-r1"
 
@@ -35,7 +33,7 @@ def logged(episode: Episode, task: Query, preference: Preference) -> tuple[list[
         known = turns if call is episode.calls[-1] else turns[:position]
         text = task.text if call.role == BY_POLICY else call.question
         query = Query(text, user=task.user, session=task.session, turns=(*task.turns, *known), tenant=task.tenant)
-        records.append(_record(decision_of(episode, call, preference), query, candidates))
+        records.append(Record.of_step(decision_of(episode, call, preference), query, candidates))
     return records, [_attempt(call) for call in episode.calls]
 
 
@@ -53,20 +51,6 @@ def _turns(episode: Episode) -> Iterator[Turn]:
         yield Turn("assistant" if call.role == BY_POLICY else "user", call.text, call.candidate)
     if episode.answer is not None and episode.answered_by != POLICY:
         yield Turn("assistant", episode.answer)
-
-
-def _record(decision: Decision, query: Query, candidates: tuple[str, ...]) -> Record:
-    unknown = np.full((1, len(candidates)), np.nan)
-    return Record(
-        decision=decision,
-        query=query,
-        estimates=Estimates.unknown(1),
-        candidates=candidates,
-        expected=Outcomes(None, unknown, unknown),
-        wait_ms=np.zeros_like(unknown),
-        masked_why={},
-        preference_given=False,
-    )
 
 
 def _attempt(call: ModelCall) -> Attempt:

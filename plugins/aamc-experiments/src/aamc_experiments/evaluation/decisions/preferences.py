@@ -21,8 +21,13 @@ LATTICE_STEPS = 5
 
 def sweep() -> Floats:
     """Return (1, x, 0) / (1 + x) for x = 0 and 19 values evenly spaced in logarithm from 0.003 to 10, then (0, 1, 0): ``[21, 3]``."""
-    ratios = np.concatenate(([0.0], np.geomspace(0.003, 10, 19)))
-    inner = np.column_stack((np.ones(20), ratios, np.zeros(20))) / (1 + ratios)[:, None]
+    return from_quality_to_cost(0.003, 10, 19)
+
+
+def from_quality_to_cost(low: float, high: float, count: int) -> Floats:
+    """Return (1, x, 0) / (1 + x) for x = 0 and values evenly spaced in logarithm between two bounds, then (0, 1, 0): ``[count + 2, 3]``."""
+    ratios = np.concatenate(([0.0], np.geomspace(low, high, count)))
+    inner = np.column_stack((np.ones(count + 1), ratios, np.zeros(count + 1))) / (1 + ratios)[:, None]
     return np.vstack((inner, (0.0, 1.0, 0.0)))
 
 

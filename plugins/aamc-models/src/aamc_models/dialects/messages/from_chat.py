@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from aamc_models.dialects.content import Dropped, arguments_of, base64_of, chosen, image_url, is_set, lookup, safe_id
+from aamc_models.dialects.content import Dropped, arguments_of, base64_of, chosen, functions_of, image_url, is_set, lookup, safe_id
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
 from aamc_models.dialects.messages.reasoning_room import add_thinking
 
@@ -199,13 +199,7 @@ def _block(part: JSON, field: str, dropped: Dropped) -> dict[str, Any] | None:
 
 
 def _tools(body: JSON, messages: list[dict[str, Any]], dropped: Dropped) -> dict[str, Any]:
-    tools = []
-    for field, tool in objects(body.get("tools"), "tools"):
-        if tool.get("type", "function") != "function":
-            dropped.add(f"tools.{text(tool['type'], f'{field}.type'):.40}")
-            continue
-        tools.append({**_tool(mapping(tool.get("function"), f"{field}.function"), f"{field}.function"), **chosen(tool, "cache_control")})
-    tools.extend(_tool(function, field) for field, function in objects(body.get("functions"), "functions"))
+    tools = [{**_tool(function, field), **chosen(tool, "cache_control")} for field, function, tool in functions_of(body, dropped)]
     if not tools:
         return _tools_of_history(messages)
     choice = _tool_choice(body, tools, dropped)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, lookup, safe_id, signed_text, text_of
+from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, lookup, plain_content, safe_id, signed_text, text_of
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
 from aamc_models.dialects.reasoning import effort_of
 
@@ -78,7 +78,7 @@ def _user(message: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
             rest.extend(images)
         else:
             rest.extend(_part(block, place, dropped))
-    return [*results, {"role": "user", "content": _plain(rest)}] if rest or not results else results
+    return [*results, {"role": "user", "content": plain_content(rest)}] if rest or not results else results
 
 
 def _tool_result(block: JSON, field: str, dropped: Dropped) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -91,7 +91,7 @@ def _tool_result(block: JSON, field: str, dropped: Dropped) -> tuple[dict[str, A
     result = {
         "role": "tool",
         "tool_call_id": safe_id(text(block.get("tool_use_id"), f"{field}.tool_use_id")),
-        "content": content if isinstance(content, str) else _plain(texts),
+        "content": content if isinstance(content, str) else plain_content(texts),
     }
     if block.get("cache_control") is not None:
         result["cache_control"] = block["cache_control"]
@@ -135,14 +135,7 @@ def tool_call(block: JSON, field: str) -> dict[str, Any]:
 
 
 def _content(content: object, field: str, dropped: Dropped) -> str | list[dict[str, Any]]:
-    return content if isinstance(content, str) else _plain(_parts(content, field, dropped))
-
-
-def _plain(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Return one text as a string, which every server understands; other parts as they are."""
-    if not parts:
-        return ""
-    return str(parts[0]["text"]) if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
+    return content if isinstance(content, str) else plain_content(_parts(content, field, dropped))
 
 
 def _parts(content: object, field: str, dropped: Dropped) -> list[dict[str, Any]]:

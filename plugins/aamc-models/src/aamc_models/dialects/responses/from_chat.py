@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import Dropped, arguments_text, chosen, image_url, is_set, text_of
+from aamc_models.dialects.content import Dropped, arguments_text, chosen, functions_of, image_url, is_set, text_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, whole_number, wrong
 from aamc_models.dialects.responses.items import call_item, reasoning_item
 
@@ -133,15 +133,6 @@ def _parts(content: object, field: str, dropped: Dropped) -> list[dict[str, Any]
 
 
 def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    functions = []
-    for field, tool in objects(body.get("tools"), "tools"):
-        if tool.get("type", "function") != "function":
-            dropped.add(f"tools.{text(tool['type'], f'{field}.type'):.40}")
-            continue
-        functions.append((f"{field}.function", mapping(tool.get("function"), f"{field}.function")))
-    functions.extend(objects(body.get("functions"), "functions"))
-    if not functions:
-        return {}
     tools = [
         {
             "type": "function",
@@ -150,8 +141,10 @@ def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
             "parameters": function.get("parameters"),
             "strict": function.get("strict") is True,
         }
-        for field, function in functions
+        for field, function, _ in functions_of(body, dropped)
     ]
+    if not tools:
+        return {}
     choice = body.get("tool_choice", body.get("function_call"))
     if choice is None:
         return {"tools": tools}

@@ -157,8 +157,7 @@ class ResponsesWriter:
         return event_of({"type": kind, "sequence_number": self._number - 1, **fields}, kind)
 
     def _response(self, status: str) -> dict[str, Any]:
-        output = [{name: value for name, value in item.items() if not name.startswith("_")} for item in self._items]
-        return response_object(f"resp_{self._base}", self._model, self._created, output, status)
+        return response_object(f"resp_{self._base}", self._model, self._created, [_public(item) for item in self._items], status)
 
     def _start(self, chunk: JSON) -> list[bytes]:
         self._begun = True
@@ -181,13 +180,13 @@ class ResponsesWriter:
         if piece:
             events += self._thought(piece)
         for _, block in objects(delta.get("thinking_blocks"), "delta.thinking_blocks"):
-            secret = reasoning_item(block, "").get("encrypted_content")
-            if not secret:
+            item = reasoning_item(block, "")
+            if not item.get("encrypted_content"):
                 continue
             if self._open is None or self._open["type"] != "reasoning":
-                events += self._thought(reasoning_item(block, "")["summary"][0]["text"] if reasoning_item(block, "")["summary"] else "")
+                events += self._thought(item["summary"][0]["text"] if item["summary"] else "")
             if self._open is not None:
-                self._open["encrypted_content"] = secret
+                self._open["encrypted_content"] = item["encrypted_content"]
             events += self._close()
         return events
 

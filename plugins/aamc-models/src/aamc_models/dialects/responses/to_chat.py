@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set
+from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, plain_content
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, to_json, whole_number, wrong
 from aamc_sdk.errors import DataError
 
@@ -148,13 +148,7 @@ def _message(item: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
     parts = [part for place, entry in objects(content, f"{field}.content") for part in _part(entry, place, dropped)]
     if role == "assistant":
         return {"role": role, "content": "".join(str(part.get("text", "")) for part in parts)}
-    return {"role": role, "content": _plain(parts)}
-
-
-def _plain(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    if not parts:
-        return ""
-    return str(parts[0]["text"]) if len(parts) == 1 and parts[0]["type"] == "text" else parts
+    return {"role": role, "content": plain_content(parts)}
 
 
 def _part(part: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
@@ -180,7 +174,7 @@ def _result(item: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
     if isinstance(output, str):
         return [{"role": "tool", "tool_call_id": identity, "content": output}]
     parts = [part for place, entry in objects(output, f"{field}.output") for part in _part(entry, place, dropped)]
-    result = {"role": "tool", "tool_call_id": identity, "content": _plain([part for part in parts if part["type"] == "text"])}
+    result = {"role": "tool", "tool_call_id": identity, "content": plain_content([part for part in parts if part["type"] == "text"])}
     rest = [part for part in parts if part["type"] != "text"]
     return [result, {"role": "user", "content": rest}] if rest else [result]
 

@@ -1,0 +1,24 @@
+"""The link ``runs/latest``."""
+
+from aamc_experiments.run_folder import point_latest
+
+
+def test_a_run_elsewhere_does_not_take_the_place_of_the_latest(tmp_path) -> None:
+    runs = tmp_path / "runs"
+    for name in ("runs/one", "scratch", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    assert point_latest(tmp_path / "scratch", runs)  # there is no other
+    assert point_latest(tmp_path / "scratch", runs)  # again
+    assert not point_latest(tmp_path / "other", runs)
+    assert (runs / "latest").resolve() == tmp_path / "scratch"
+    assert point_latest(runs / "one", runs)
+    assert not point_latest(tmp_path / "scratch", runs)
+    assert (runs / "latest").resolve() == runs / "one"
+
+
+def test_latest_names_the_newest_run(tmp_path) -> None:
+    runs = tmp_path / "runs"
+    for name in ("a", "b"):
+        (runs / name).mkdir(parents=True)
+        point_latest(runs / name, runs)
+        assert (runs / "latest").resolve() == runs / name
