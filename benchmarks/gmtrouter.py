@@ -46,7 +46,9 @@ def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: 
     above, near, opposite, shuffled, used, seconds = [], [], [], [], 0, ([], [])
     for seed in range(worlds):
         began = time.process_time()
-        trial = WorldTrial(TasteWorld.drawn(seed, WorldSettings(**settings)), folder, GMTRouterConfig(graph=seed < with_graph))
+        trial = WorldTrial(
+            TasteWorld.drawn(seed, WorldSettings(**settings)), folder, GMTRouterConfig(model="combined" if seed < with_graph else "preference")
+        )
         seconds[seed < with_graph].append(time.process_time() - began)
         areas, users = trial.areas(), trial.world.unseen_users
         areas["posterior"] = trial.posterior_areas()
@@ -78,7 +80,7 @@ def profile_areas(worlds: int, folder: Path) -> dict[str, Any]:
     for seed in range(worlds):
         world = TasteWorld.drawn(seed, WorldSettings(profiles=True))
         for name, (context, preferred) in kinds.items():
-            options = GMTRouterConfig(graph=False, use_context=context, use_preferred=preferred)
+            options = GMTRouterConfig(model="preference", use_context=context, use_preferred=preferred)
             found[name].append(WorldTrial(world, folder, options).areas()["gmtrouter"])
     return {name: cells(rows) for name, rows in found.items()}
 
@@ -90,7 +92,7 @@ def cells(rows: list[list[float]]) -> dict[str, dict[str, float]]:
 
 def speed(folder: Path) -> dict[str, float]:
     """Return milliseconds of processor time of a score over 10 models, of an update, and of a pass over the graphs of all users."""
-    config = GMTRouterConfig(graph=False)
+    config = GMTRouterConfig(model="preference")
     trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(models=10)), folder, config)
     model = trial.router._trained()  # the parts are timed one by one
     network = ServedNetwork(config, model.dimensions, parameters_of(GraphNetwork(config, model.dimensions)))
@@ -100,19 +102,19 @@ def speed(folder: Path) -> dict[str, float]:
         model.features(trial.pool.names),
         np.ones(model.dimensions),
         model.user_vector(full),
-        network.user_state(full, model.traits),
+        network.user_state(full, model),
     )
 
     def update_all() -> None:
         for history in histories:
-            network.user_state(history, model.traits)
+            network.user_state(history, model)
             model.user_vector(history)
 
     ten = UserHistory(full.judgements[:10])
     parts: dict[str, Callable[[], object]] = {
         "score_ms": lambda: model.utility(vector, query, features) + network.scores(state, query, features.x),
-        "update_10_turns_ms": lambda: (network.user_state(ten, model.traits), model.user_vector(ten)),
-        "update_30_turns_ms": lambda: (network.user_state(full, model.traits), model.user_vector(full)),
+        "update_10_turns_ms": lambda: (network.user_state(ten, model), model.user_vector(ten)),
+        "update_30_turns_ms": lambda: (network.user_state(full, model), model.user_vector(full)),
         "all_users_ms": update_all,
     }
     return {name: median_ms(part, 3 if name == "all_users_ms" else 30) for name, part in parts.items()} | {"users": float(len(histories))}

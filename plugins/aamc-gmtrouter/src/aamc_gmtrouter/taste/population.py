@@ -87,11 +87,10 @@ class Population:
     kernel: Floats
 
     @classmethod
-    def initial(cls, dimensions: int, models: int) -> Population:
-        """Return the weights before any data: no common taste."""
+    def empty(cls, dimensions: int, models: int) -> Population:
+        """Return weights of zero: neither a common taste nor one of a user."""
         square = (dimensions, dimensions)
-        zeros = [np.zeros(shape) for shape in (dimensions, models, square, square, 2, 1)]
-        return cls(*[*zeros, np.array([1.0, 0.1])])
+        return cls(*(np.zeros(shape) for shape in (dimensions, models, square, square, 2, 1, 2)))
 
     def offset(self, seen: Observations) -> Floats:
         """Return mu of better minus worse, ``[U, n]``."""
