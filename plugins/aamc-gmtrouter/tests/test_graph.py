@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import numpy as np
 from aamc_gmtrouter.embedding import Reduction
 from aamc_gmtrouter.graph.network import GraphNetwork, ServedNetwork, parameters_of
@@ -60,6 +61,24 @@ def test_a_users_state_does_not_depend_on_other_users() -> None:
     together = network.users(user_graph([mine, other], MODEL, 10, multi_turn=True))[0].detach().numpy()
     alone = network.users(user_graph([mine], MODEL, 10, multi_turn=True))[0].detach().numpy()
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_a_user_without_a_turn_has_the_same_state_alone_and_beside_others() -> None:
+    network = GraphNetwork(GMTRouterConfig(), 2).eval()
+    alone, together = (
+        network.users(user_graph(each, MODEL, 10, multi_turn=True))[0] for each in ([history()], [history(), history(("t", "s", "a"))])
+    )
+    np.testing.assert_allclose(alone.detach().numpy(), together.detach().numpy(), atol=1e-6)
+
+
+def test_a_context_is_the_users_feature_and_preferred_models_are_edges() -> None:
+    model = PreferenceModel(MODEL.reduction, MODEL.names, MODEL.population, TRAITS)
+    model.set_contexts({"a developer": np.array([3.0, 4.0])})
+    known = attrs.evolve(history(("t", "s", "a")), context="a developer", preferred=("b",))
+    graph = user_graph([history(), known], model, 10, multi_turn=True)
+    assert graph.features["user"].tolist() == [[0, 0], [3, 4]]
+    assert graph.edges["user", "prefers", "model"].T.tolist() == [[1, 0]]
+    assert graph.features["model"].tolist() == [[0, 1], [1, 0]]  # b is the node of its own answer too
 
 
 def test_an_untrained_network_adds_nothing() -> None:

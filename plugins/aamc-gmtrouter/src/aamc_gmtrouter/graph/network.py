@@ -54,10 +54,10 @@ class GraphNetwork(nn.Module):
         """Return the state of each user, equation (2), ``[U, hidden]``."""
         device = self.output.weight.device
         h = {name: self.inputs[name](tensor(found, device)) for name, found in graph.features.items()}
-        edges = {kind: torch.from_numpy(found).to(device) for kind, found in graph.edges.items() if found.size}
+        edges = {kind: torch.from_numpy(found).to(device) for kind, found in graph.edges.items()}
         for layer, norm in zip(self.layers, self.norms, strict=True):
             out = layer(h, edges)
-            h = {name: norm(state + self.dropout(out[name])) if out.get(name) is not None else norm(state) for name, state in h.items()}
+            h = {name: norm(state + self.dropout(out[name])) for name, state in h.items()}
         found: Tensor = h["user"] + self._aggregated(h["session"], graph)
         return found
 

@@ -138,6 +138,6 @@ class _Graph:
         d = self._model.dimensions
         features = {kind: np.stack(found) if found else np.zeros((0, d + (kind == "response"))) for kind, found in self._rows.items()}
         forward = {kind: np.array(list(found), dtype=np.int64).reshape(-1, 2).T for kind, found in self._links.items()}
-        edges = forward | {back: forward[kind][::-1] for kind, back in REVERSED.items()}
-        contiguous = {kind: np.ascontiguousarray(edges[kind]) for kind in EDGES}
-        return UserGraph(features, contiguous, np.array(self._session_user, dtype=np.int64), np.array(self._last_session, dtype=np.int64))
+        edges = forward | {back: forward[kind][[1, 0]] for kind, back in REVERSED.items()}
+        ordered = {kind: edges[kind] for kind in EDGES}
+        return UserGraph(features, ordered, np.array(self._session_user, dtype=np.int64), np.array(self._last_session, dtype=np.int64))
