@@ -1,8 +1,8 @@
 """Router ``gmtrouter``: predicts from a user's few rated turns which model they will prefer next.
 
 The utility of a candidate is the preference model's (:mod:`aamc_gmtrouter.taste.model`) plus, where it helps users it was not trained on, the
-graph network's (:mod:`aamc_gmtrouter.graph.network`). A user's vector comes from their own judgements alone; it is computed once for each new
-judgement and kept. Torch is imported for training, and for serving only where the graph network is used.
+graph network's (:mod:`aamc_gmtrouter.graph.network`); option ``model`` leaves one of them out. A user's vector comes from their own judgements
+alone; it is computed once for each new judgement and kept. Torch is imported for training, and for serving only where the graph network is used.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class GMTRouter(OnlineRouter):
         return np.asarray(embed([query.text for query in request.queries]), dtype=np.float64)
 
     def _user(self, query: Query, embed: Embed, model: PreferenceModel) -> _Known:
-        """Return the user's vector at hand, or compute it: from their history, or without a user from the request's rated turns."""
+        """Return the user's vector: the kept one, or a new one from their history; without a user, from the request's rated turns."""
         key = user_key(query)
         rated = _rated_turns(query, embed, model) if key is None else ()
         history = UserHistory(rated) if rated else self._users.get(key or "", NOBODY)
@@ -195,15 +195,15 @@ class GMTRouter(OnlineRouter):
         if experience is None or not experience.decisions:
             return {}
         found = histories(self._embedded(experience, embed), self.config.history)
-        return {name: self._counted(history) for name, history in found.items()}
+        return {name: self._as_configured(history) for name, history in found.items()}
 
     def _embedded(self, experience: Experience, embed: Embed | None) -> Experience:
         """Return an experience with an embedding of each query: as it was logged, else of its text; NaN without both."""
         logged = experience.estimates.embedding is not None and not self._hashes
         return experience if logged else with_embeddings(experience, embed)
 
-    def _counted(self, history: UserHistory) -> UserHistory:
-        """Return the history as the options let it count."""
+    def _as_configured(self, history: UserHistory) -> UserHistory:
+        """Return a history without the parts that the options switch off."""
         items = history.judgements if self.config.objective == "pairwise" else tuple(absolute(history.judgements))
         context, preferred = history.context if self.config.use_context else "", history.preferred if self.config.use_preferred else ()
         return UserHistory(items, context, preferred)
