@@ -1,9 +1,9 @@
 """Training of the graph network, on top of the preference model or alone.
 
-In each step every user's history is cut at a random turn: up to ``record_per_user`` turns before the cut are visible, pairs after it are
-predicted. The loss of a pair is softplus(-(s1 - s2)), where s is the preference model's utility given the visible turns plus the network's
-score. On top of the preference model, the network is used only if its best checkpoint lowers the loss of held-out users by more than 1.645
-standard errors.
+In each step every user's history is cut after a random number of turns, at most ``record_per_user``. Turns before the cut are visible, pairs
+after it are predicted. The loss of a pair is softplus(-(s1 - s2)), where s is the preference model's utility given the visible turns plus the
+network's score. On top of the preference model, the network is used only if its best checkpoint lowers the loss of held-out users by more than
+1.645 standard errors.
 
 A step's random draws depend on the seed and the step's number alone, so a checkpoint holds no generator's state, and a training that was
 interrupted ends like one that was not.
@@ -35,8 +35,8 @@ USERS_PER_STEP = 64
 """Maximum number of users in a step."""
 HELD_OUT_SHARE, MIN_HELD_OUT = 0.2, 10
 """Share of training users held out where fewer validation users than this are given."""
-HELD_OUT_CUTS = (0.25, 0.5)
-"""Shares of a held-out user's turns that are visible."""
+HELD_OUT_TURNS = (1, 3, 10)
+"""Numbers of a held-out user's turns that are visible; at most half of them."""
 PATIENCE = 5
 """Validations without a lower loss after which training ends."""
 SIGNIFICANT = 1.645
@@ -128,7 +128,8 @@ class GraphTraining:
         draw = np.random.default_rng((self._services.seed, self._step))
         torch.manual_seed(int(draw.integers(2**31)))  # of dropout
         chosen = [self._users[place] for place in draw.permutation(len(self._users))[:USERS_PER_STEP]]
-        batch = PredictionBatch.cut(self._model, chosen, lambda turns: int(draw.integers(0, turns)), self._limits)
+        most = self._config.record_per_user
+        batch = PredictionBatch.cut(self._model, chosen, lambda turns: int(draw.integers(min(turns, most + 1))), self._limits)
         if batch is None:
             return
         self._network.train()
@@ -146,11 +147,11 @@ class GraphTraining:
             self._best, self._best_losses, self._waited = parameters_of(self._network), losses, 0
 
     def _held_out_batches(self) -> list[PredictionBatch]:
-        """Return the fixed batches of held-out users, one for each share of visible turns."""
+        """Return the fixed batches of held-out users, one for each number of visible turns."""
         limits = attrs.evolve(self._limits, prediction_count=_ALL_PAIRS)
         found = [
-            PredictionBatch.cut(self._model, self._held_out, lambda turns, share=share: int(turns * share), limits)  # type: ignore[misc]  # a default
-            for share in HELD_OUT_CUTS
+            PredictionBatch.cut(self._model, self._held_out, lambda turns, visible=visible: min(visible, turns // 2), limits)  # type: ignore[misc]  # a default
+            for visible in HELD_OUT_TURNS
         ]
         return [batch for batch in found if batch is not None]
 
