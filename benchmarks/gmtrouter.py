@@ -32,6 +32,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "20 users": {"users": 40},
 }
 
+STRUCTURED: dict[str, dict[str, Any]] = {"4 groups, 160 users": {"groups": 4, "users": 160}, "2 topics, 160 users": {"topics": 2, "users": 160}}
+
 
 def interval(values: list[float]) -> dict[str, float]:
     """Return the mean of values and the ends of its 95% interval."""
@@ -71,6 +73,24 @@ def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: 
     }
     checks |= {name: float(np.mean(found)) for name, found in zip(("cpu_seconds", "cpu_seconds_with_graph"), seconds, strict=True) if found}
     return {**named, **differences, **checks}
+
+
+def structured_areas(worlds: int, folder: Path) -> dict[str, Any]:
+    """Return areas in worlds with groups and topics, of the preference model, the graph network alone, per-user ridge and the posterior."""
+    parts = {"preference": GMTRouterConfig(model="preference"), "graph": GMTRouterConfig(model="graph", steps=400, learning_rate=3e-3)}
+    found: dict[str, Any] = {}
+    for kind, settings in STRUCTURED.items():
+        rows: dict[str, list[list[float]]] = {name: [] for name in (*parts, "user-ridge", "posterior")}
+        for seed in range(worlds):
+            world = TasteWorld.drawn(seed, WorldSettings(**settings))
+            trials = {name: WorldTrial(world, folder, options) for name, options in parts.items()}
+            areas = {name: trial.areas() for name, trial in trials.items()}
+            for name, own in areas.items():
+                rows[name].append(own["gmtrouter"])
+            rows["user-ridge"].append(areas["graph"]["user-ridge"])
+            rows["posterior"].append(trials["graph"].posterior_areas(300))
+        found[kind] = {name: cells(own) for name, own in rows.items()}
+    return found
 
 
 def profile_areas(worlds: int, folder: Path) -> dict[str, Any]:
@@ -144,6 +164,7 @@ def main() -> None:
         found: dict[str, Any] = {key: world_areas(settings, arguments.worlds, arguments.graph_worlds, folder) for key, settings in SETTINGS.items()}
         found |= {key: world_areas(settings, arguments.other_worlds, 0, folder) for key, settings in OTHERS.items()}
         found["profiles"] = profile_areas(arguments.other_worlds, folder)
+        found["structured"] = structured_areas(arguments.other_worlds, folder)
         found["speed"] = speed(folder)
     text = json.dumps({"schema": 1, "worlds": arguments.worlds, "results": found}, indent=1)
     if arguments.out:

@@ -98,7 +98,7 @@ def test_training_lowers_the_loss_where_the_preference_model_is_weak(tmp_path: P
     assert found.figures["graph_gain"] > 0.01
 
 
-def test_a_router_with_a_graph_network_saves_both_checkpoints_and_scores_the_same(tmp_path: Path) -> None:
+def test_a_router_with_the_network_alone_saves_both_checkpoints_and_scores_the_same(tmp_path: Path) -> None:
     options = GMTRouterConfig(model="graph", steps=2, evaluate_every=1)
     trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=16, comparisons=8)), tmp_path, options)
     copy = GMTRouter(trial.router.config, trial.services)
@@ -107,5 +107,8 @@ def test_a_router_with_a_graph_network_saves_both_checkpoints_and_scores_the_sam
     folder.mkdir()
     trial.router.save(folder)
     assert {"best.npz", "last.npz"} <= {path.name for path in folder.iterdir()}
-    request = build_request([Query("query 1 1", user="user-0")], trial.pool, np.array([1.0, 0.0, 0.0]), estimator=trial.estimator)
-    assert (copy.score(request).utility == trial.router.score(request).utility).all()
+    asked = [Query("query 1 1", user=user) for user in ("user-0", "nobody")]
+    request = build_request(asked, trial.pool, np.array([1.0, 0.0, 0.0]), estimator=trial.estimator)
+    found = trial.router.score(request)
+    assert (copy.score(request).utility == found.utility).all()
+    assert [sorted(notes) for notes in found.notes] == [["judged_turns"], ["judged_turns"]]  # the network names no past turns
