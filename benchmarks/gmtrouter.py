@@ -1,6 +1,6 @@
 """The router ``gmtrouter`` in worlds of known truth, beside per-user ridge and the exact posterior, and its speed.
 
-Run it with ``python benchmarks/gmtrouter.py --worlds 12 --out results.json``; about five minutes on one core.
+Run it with ``python benchmarks/gmtrouter.py --worlds 12 --out results.json``; about fifteen minutes on one core.
 Intervals are 95% t-intervals over worlds.
 """
 
@@ -32,6 +32,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "20 users": {"users": 40},
 }
 
+STRUCTURED: dict[str, dict[str, Any]] = {"4 groups, 160 users": {"groups": 4, "users": 160}, "2 topics, 160 users": {"topics": 2, "users": 160}}
+
 
 def interval(values: list[float]) -> dict[str, float]:
     """Return the mean of values and the ends of its 95% interval."""
@@ -46,7 +48,9 @@ def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: 
     above, near, opposite, shuffled, used, seconds = [], [], [], [], 0, ([], [])
     for seed in range(worlds):
         began = time.process_time()
-        trial = WorldTrial(TasteWorld.drawn(seed, WorldSettings(**settings)), folder, GMTRouterConfig(graph=seed < with_graph))
+        trial = WorldTrial(
+            TasteWorld.drawn(seed, WorldSettings(**settings)), folder, GMTRouterConfig(model="combined" if seed < with_graph else "preference")
+        )
         seconds[seed < with_graph].append(time.process_time() - began)
         areas, users = trial.areas(), trial.world.unseen_users
         areas["posterior"] = trial.posterior_areas()
@@ -71,6 +75,24 @@ def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: 
     return {**named, **differences, **checks}
 
 
+def structured_areas(worlds: int, folder: Path) -> dict[str, Any]:
+    """Return areas in worlds with groups and topics, of the preference model, the graph network alone, per-user ridge and the posterior."""
+    parts = {"preference": GMTRouterConfig(model="preference"), "graph": GMTRouterConfig(model="graph", steps=400, learning_rate=3e-3)}
+    found: dict[str, Any] = {}
+    for kind, settings in STRUCTURED.items():
+        rows: dict[str, list[list[float]]] = {name: [] for name in (*parts, "user-ridge", "posterior")}
+        for seed in range(worlds):
+            world = TasteWorld.drawn(seed, WorldSettings(**settings))
+            trials = {name: WorldTrial(world, folder, options) for name, options in parts.items()}
+            areas = {name: trial.areas() for name, trial in trials.items()}
+            for name, own in areas.items():
+                rows[name].append(own["gmtrouter"])
+            rows["user-ridge"].append(areas["graph"]["user-ridge"])
+            rows["posterior"].append(trials["graph"].posterior_areas(300))
+        found[kind] = {name: cells(own) for name, own in rows.items()}
+    return found
+
+
 def profile_areas(worlds: int, folder: Path) -> dict[str, Any]:
     """Return areas at w = 0 with and without the users' contexts and preferred models."""
     kinds = {"neither": (False, False), "context": (True, False), "preferred": (False, True), "both": (True, True)}
@@ -78,7 +100,7 @@ def profile_areas(worlds: int, folder: Path) -> dict[str, Any]:
     for seed in range(worlds):
         world = TasteWorld.drawn(seed, WorldSettings(profiles=True))
         for name, (context, preferred) in kinds.items():
-            options = GMTRouterConfig(graph=False, use_context=context, use_preferred=preferred)
+            options = GMTRouterConfig(model="preference", use_context=context, use_preferred=preferred)
             found[name].append(WorldTrial(world, folder, options).areas()["gmtrouter"])
     return {name: cells(rows) for name, rows in found.items()}
 
@@ -90,7 +112,7 @@ def cells(rows: list[list[float]]) -> dict[str, dict[str, float]]:
 
 def speed(folder: Path) -> dict[str, float]:
     """Return milliseconds of processor time of a score over 10 models, of an update, and of a pass over the graphs of all users."""
-    config = GMTRouterConfig(graph=False)
+    config = GMTRouterConfig(model="preference")
     trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(models=10)), folder, config)
     model = trial.router._trained()  # the parts are timed one by one
     network = ServedNetwork(config, model.dimensions, parameters_of(GraphNetwork(config, model.dimensions)))
@@ -100,19 +122,19 @@ def speed(folder: Path) -> dict[str, float]:
         model.features(trial.pool.names),
         np.ones(model.dimensions),
         model.user_vector(full),
-        network.user_state(full, model.traits),
+        network.user_state(full, model),
     )
 
     def update_all() -> None:
         for history in histories:
-            network.user_state(history, model.traits)
+            network.user_state(history, model)
             model.user_vector(history)
 
     ten = UserHistory(full.judgements[:10])
     parts: dict[str, Callable[[], object]] = {
         "score_ms": lambda: model.utility(vector, query, features) + network.scores(state, query, features.x),
-        "update_10_turns_ms": lambda: (network.user_state(ten, model.traits), model.user_vector(ten)),
-        "update_30_turns_ms": lambda: (network.user_state(full, model.traits), model.user_vector(full)),
+        "update_10_turns_ms": lambda: (network.user_state(ten, model), model.user_vector(ten)),
+        "update_30_turns_ms": lambda: (network.user_state(full, model), model.user_vector(full)),
         "all_users_ms": update_all,
     }
     return {name: median_ms(part, 3 if name == "all_users_ms" else 30) for name, part in parts.items()} | {"users": float(len(histories))}
@@ -142,6 +164,7 @@ def main() -> None:
         found: dict[str, Any] = {key: world_areas(settings, arguments.worlds, arguments.graph_worlds, folder) for key, settings in SETTINGS.items()}
         found |= {key: world_areas(settings, arguments.other_worlds, 0, folder) for key, settings in OTHERS.items()}
         found["profiles"] = profile_areas(arguments.other_worlds, folder)
+        found["structured"] = structured_areas(arguments.other_worlds, folder)
         found["speed"] = speed(folder)
     text = json.dumps({"schema": 1, "worlds": arguments.worlds, "results": found}, indent=1)
     if arguments.out:

@@ -16,6 +16,6 @@ def make_trial(tmp_path: Path) -> Callable[..., WorldTrial]:
 
     def make(seed: int = 0, options: GMTRouterConfig | None = None, **settings: float) -> WorldTrial:
         world = TasteWorld.drawn(seed, WorldSettings(**settings))  # type: ignore[arg-type]  # plain numbers
-        return WorldTrial(world, tmp_path, options or GMTRouterConfig(graph=False))
+        return WorldTrial(world, tmp_path, options or GMTRouterConfig(model="preference"))
 
     return make

@@ -41,7 +41,7 @@ def test_a_trained_router_is_evaluated_beside_its_baselines(folder: Path) -> Non
         "--pool",
         "pool.yaml",
         "--set",
-        "router.graph=false",
+        "router.model=preference",
         "--out",
         "run",
     )

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import numpy as np
+from aamc_gmtrouter.embedding import Reduction
 from aamc_gmtrouter.graph.network import GraphNetwork, ServedNetwork, parameters_of
-from aamc_gmtrouter.graph.training import train_graph
+from aamc_gmtrouter.graph.training import GraphTraining
 from aamc_gmtrouter.graph.user_graph import EDGES, user_graph
 from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
+from aamc_gmtrouter.taste import PreferenceModel
+from aamc_gmtrouter.taste.population import Population
 from aamc_gmtrouter.testbed import TasteWorld, WorldSettings, WorldTrial
 
-from aamc_sdk.interfaces import NoProgress
+from aamc_sdk import Training
+from aamc_sdk.routing import build_request
 from aamc_sdk.serving import restore, state_of
 from aamc_sdk.types import Query
 
 TRAITS = {"a": np.array([1.0, 0.0]), "b": np.array([0.0, 1.0])}
+MODEL = PreferenceModel(Reduction(np.zeros((3, 2)), np.ones(3), np.eye(2)), list(TRAITS), Population.empty(2, 2), TRAITS)
 
 
 def history(*turns: tuple[str, str, str]) -> UserHistory:
@@ -28,7 +34,7 @@ def history(*turns: tuple[str, str, str]) -> UserHistory:
 
 
 def test_sessions_and_queries_lead_only_to_later_ones_of_the_same_user() -> None:
-    graph = user_graph([history(("t1", "s", "a"), ("t2", "s", "b"), ("t3", "r", "a")), history(("t4", "s", "a"))], TRAITS, 2, 10, multi_turn=True)
+    graph = user_graph([history(("t1", "s", "a"), ("t2", "s", "b"), ("t3", "r", "a")), history(("t4", "s", "a"))], MODEL, 10, multi_turn=True)
     assert graph.edges[("session", "next", "session")].T.tolist() == [[0, 1]]
     assert graph.edges[("query", "next", "query")].T.tolist() == [[0, 1], [1, 2]]
     assert {name: len(found) for name, found in graph.features.items()} == {"user": 2, "session": 3, "query": 4, "response": 8, "model": 4}
@@ -37,14 +43,14 @@ def test_sessions_and_queries_lead_only_to_later_ones_of_the_same_user() -> None
 
 
 def test_responses_carry_the_rating_and_users_and_sessions_nothing() -> None:
-    graph = user_graph([history(("t1", "s", "a"))], TRAITS, 2, 10, multi_turn=True)
+    graph = user_graph([history(("t1", "s", "a"))], MODEL, 10, multi_turn=True)
     assert graph.features["response"].tolist() == [[1, 1, 0], [-1, 0, -1]]
     assert not graph.features["user"].any()
     assert not graph.features["session"].any()
 
 
 def test_the_graph_holds_the_latest_turns_alone() -> None:
-    graph = user_graph([history(*((f"t{n}", f"s{n}", "a") for n in range(9)))], TRAITS, 2, 3, multi_turn=False)
+    graph = user_graph([history(*((f"t{n}", f"s{n}", "a") for n in range(9)))], MODEL, 3, multi_turn=False)
     assert len(graph.features["query"]) == 3
     assert not graph.edges[("session", "next", "session")].size
 
@@ -52,48 +58,57 @@ def test_the_graph_holds_the_latest_turns_alone() -> None:
 def test_a_users_state_does_not_depend_on_other_users() -> None:
     network = GraphNetwork(GMTRouterConfig(), 2).eval()
     mine, other = history(("t1", "s", "a"), ("t2", "s", "b")), history(("t3", "s", "b"))
-    together = network.users(user_graph([mine, other], TRAITS, 2, 10, multi_turn=True))[0].detach().numpy()
-    alone = network.users(user_graph([mine], TRAITS, 2, 10, multi_turn=True))[0].detach().numpy()
+    together = network.users(user_graph([mine, other], MODEL, 10, multi_turn=True))[0].detach().numpy()
+    alone = network.users(user_graph([mine], MODEL, 10, multi_turn=True))[0].detach().numpy()
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_a_user_without_a_turn_has_the_same_state_alone_and_beside_others() -> None:
+    network = GraphNetwork(GMTRouterConfig(), 2).eval()
+    alone, together = (
+        network.users(user_graph(each, MODEL, 10, multi_turn=True))[0] for each in ([history()], [history(), history(("t", "s", "a"))])
+    )
+    np.testing.assert_allclose(alone.detach().numpy(), together.detach().numpy(), atol=1e-6)
+
+
+def test_a_context_is_the_users_feature_and_preferred_models_are_edges() -> None:
+    model = PreferenceModel(MODEL.reduction, MODEL.names, MODEL.population, TRAITS)
+    model.set_contexts({"a developer": np.array([3.0, 4.0])})
+    known = attrs.evolve(history(("t", "s", "a")), context="a developer", preferred=("b",))
+    graph = user_graph([history(), known], model, 10, multi_turn=True)
+    assert graph.features["user"].tolist() == [[0, 0], [3, 4]]
+    assert graph.edges["user", "prefers", "model"].T.tolist() == [[1, 0]]
+    assert graph.features["model"].tolist() == [[0, 1], [1, 0]]  # b is the node of its own answer too
 
 
 def test_an_untrained_network_adds_nothing() -> None:
     config = GMTRouterConfig()
     served = ServedNetwork(config, 2, parameters_of(GraphNetwork(config, 2)))
-    assert served.scores(served.user_state(history(("t1", "s", "a")), TRAITS), np.ones(2), np.eye(2)).tolist() == [0.0, 0.0]
-
-
-def cyclic_users(count: int, draw: np.random.Generator) -> list[UserHistory]:
-    """Return users who always prefer "a" in turns of one kind of session and "b" in the next: no fixed taste explains it."""
-    users = []
-    for _ in range(count):
-        first = int(draw.integers(2))
-        users.append(history(*((f"t{n}", f"s{n}", "ab"[first]) for n in range(8))))
-    return users
+    assert served.scores(served.user_state(history(("t1", "s", "a")), MODEL), np.ones(2), np.eye(2)).tolist() == [0.0, 0.0]
 
 
 def test_training_lowers_the_loss_where_the_preference_model_is_weak(tmp_path: Path) -> None:
-    trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=24, comparisons=12)), tmp_path, GMTRouterConfig(graph=False))
+    trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=24, comparisons=12)), tmp_path, GMTRouterConfig(model="preference"))
     model = trial.router._trained()
     model.population.kernel[:] = 1e-6  # a model that learns nothing from ratings, so that the network has to
     users = list(trial.router._users.values())
     config = GMTRouterConfig(steps=60, learning_rate=3e-3, evaluate_every=20)
-    found = train_graph(config, model, users, users, 0, "cpu", NoProgress())
+    found = GraphTraining(config, model, users, users, trial.services, Training(dataset=trial.dataset([0]))).run()
     assert found.used
     assert found.figures["graph_gain"] > 0.01
 
 
-def test_a_router_with_a_graph_network_saves_both_checkpoints_and_scores_the_same(tmp_path: Path) -> None:
-    trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=16, comparisons=8)), tmp_path, GMTRouterConfig(steps=2, evaluate_every=1))
-    trial.router._graphs["used"] = {}
-    trial.router._load_network()
+def test_a_router_with_the_network_alone_saves_both_checkpoints_and_scores_the_same(tmp_path: Path) -> None:
+    options = GMTRouterConfig(model="graph", steps=2, evaluate_every=1)
+    trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=16, comparisons=8)), tmp_path, options)
     copy = GMTRouter(trial.router.config, trial.services)
     restore(copy, state_of(trial.router))
     folder = tmp_path / "saved"
     folder.mkdir()
     trial.router.save(folder)
     assert {"best.npz", "last.npz"} <= {path.name for path in folder.iterdir()}
-    from aamc_sdk.routing import build_request
-
-    request = build_request([Query("query 1 1", user="user-0")], trial.pool, np.array([1.0, 0.0, 0.0]), estimator=trial.estimator)
-    assert (copy.score(request).utility == trial.router.score(request).utility).all()
+    asked = [Query("query 1 1", user=user) for user in ("user-0", "nobody")]
+    request = build_request(asked, trial.pool, np.array([1.0, 0.0, 0.0]), estimator=trial.estimator)
+    found = trial.router.score(request)
+    assert (copy.score(request).utility == found.utility).all()
+    assert [sorted(notes) for notes in found.notes] == [["judged_turns"], ["judged_turns"]]  # the network names no past turns

@@ -41,6 +41,6 @@ def test_ratings_of_others_do_not_help_and_those_of_the_opposite_user_mislead(ma
 
 def test_a_context_and_preferred_models_help_before_the_first_rating(make_trial: MakeTrial) -> None:
     told = make_trial(0, users=40, comparisons=20, profiles=True)
-    untold = make_trial(0, GMTRouterConfig(graph=False, use_context=False, use_preferred=False), users=40, comparisons=20, profiles=True)
+    untold = make_trial(0, GMTRouterConfig(model="preference", use_context=False, use_preferred=False), users=40, comparisons=20, profiles=True)
     assert told.areas()["gmtrouter"][0] > 0.7
     assert 0.4 < untold.areas()["gmtrouter"][0] < 0.6

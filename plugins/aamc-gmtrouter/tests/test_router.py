@@ -26,7 +26,7 @@ QUALITY = np.array([1.0, 0.0, 0.0])
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[WorldTrial, bytes]:
     world = TasteWorld.drawn(0, WorldSettings(users=24, comparisons=16))
-    trial = WorldTrial(world, tmp_path_factory.mktemp("world"), GMTRouterConfig(graph=False))
+    trial = WorldTrial(world, tmp_path_factory.mktemp("world"), GMTRouterConfig(model="preference"))
     return trial, state_of(trial.router)
 
 

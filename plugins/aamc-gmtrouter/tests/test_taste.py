@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from aamc_gmtrouter.embedding import Reduction, hashed_words
@@ -52,7 +53,9 @@ def test_padding_changes_nothing() -> None:
 def model() -> PreferenceModel:
     """Return a model of three candidates in the plane, without a common taste."""
     traits = {"a": np.array([1.0, 0.0]), "b": np.array([-1.0, 0.0]), "c": np.array([0.0, 1.0])}
-    return PreferenceModel(Reduction(np.zeros((3, 2)), np.ones(3), np.eye(2)), list(traits), Population.initial(2, 3), traits)
+    return PreferenceModel(
+        Reduction(np.zeros((3, 2)), np.ones(3), np.eye(2)), list(traits), attrs.evolve(Population.empty(2, 3), kernel=np.array([1.0, 0.1])), traits
+    )
 
 
 def judgement(better: str, worse: str | None, turn: str, sign: float = 1.0) -> UserJudgement:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import abc
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -71,9 +72,9 @@ class UserBaseline(OnlineRouter):
         """Return the score of each model in the judgements of all users."""
         return {}
 
+    @abc.abstractmethod
     def own(self, items: tuple[UserJudgement, ...], names: tuple[str, ...]) -> Floats:
         """Return scores ``[M]`` for a user with these judgements."""
-        raise NotImplementedError
 
     def common(self, names: Iterable[str]) -> Floats:
         """Return the scores that all users share, ``[M]``."""

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import numpy as np
 
+from aamc_sdk.errors import DataError
 from aamc_sdk.routing import hash_terms
-from aamc_sdk.types import Floats
+from aamc_sdk.types import Experience, Floats
 
+Embed = Callable[[Sequence[str]], Floats]
 KINDS = ("description", "query", "context")
 HASHED_WIDTH = 64
 """Width of the embeddings that replace an estimator's where there is none."""
@@ -79,3 +81,25 @@ class Reduction:
         centred = np.asarray(embedding, dtype=np.float64) - self.centres[k]
         reduced = np.stack([row @ self.basis for row in centred]) if rows else np.empty((0, self.basis.shape[1]))
         return np.asarray(np.nan_to_num(self.scales[k] * reduced))
+
+
+def required(estimator: Callable[[Sequence[str]], Floats | None]) -> Embed:
+    """Return an estimator's ``embed`` as a function that raises :class:`DataError` where the estimator returns no embeddings."""
+
+    def embed(texts: Sequence[str]) -> Floats:
+        found = estimator(list(texts))
+        if found is None or len(found) != len(texts):
+            raise DataError("the estimator returned no embedding for a text; gmtrouter was trained with an estimator that embeds texts")
+        return np.asarray(found, dtype=np.float64)
+
+    return embed
+
+
+def with_embeddings(experience: Experience, embed: Embed | None) -> Experience:
+    """Return an experience with an embedding of each query's text; NaN for an empty one, and unchanged without ``embed`` or without texts."""
+    texts = [query.text for query in experience.queries]
+    if embed is None or not any(texts):
+        return experience
+    found = np.asarray(embed([text or " " for text in texts]), dtype=np.float64)
+    found[[not text for text in texts]] = np.nan
+    return attrs.evolve(experience, estimates=attrs.evolve(experience.estimates, embedding=found))

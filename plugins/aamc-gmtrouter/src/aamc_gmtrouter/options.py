@@ -15,6 +15,12 @@ from aamc_sdk.errors import ConfigError
 class GMTRouterConfig:
     """Options of ``gmtrouter``."""
 
+    model: str = option(
+        "combined",
+        "combined: the preference model, plus the graph network where it improves users it was not trained on; preference: the first alone; "
+        "graph: the network alone, the published method",
+        choices=("combined", "preference", "graph"),
+    )
     objective: str = option(
         "pairwise", "pairwise: compare the answers of a turn; absolute: compare each answer with an average model", choices=("pairwise", "absolute")
     )
@@ -26,7 +32,6 @@ class GMTRouterConfig:
     use_context: bool = option(True, "use the text that describes the user (a leading system turn) as the user's first feature")
     use_preferred: bool = option(True, "use the models that a user prefers in general as weak evidence")
     dimensions: int = option(32, "maximum width of reduced embeddings", at_least=1)
-    graph: bool = option(True, "train the graph network; it is used only where it improves users it was not trained on")
     steps: int = option(200, "training steps of the graph network", at_least=0)
     learning_rate: float = option(5e-4, "step size of Adam for the graph network", above=0)
     hidden: int = option(32, "width of the graph network; a multiple of heads", at_least=1)

@@ -1,8 +1,8 @@
 """Router ``gmtrouter``: predicts from a user's few rated turns which model they will prefer next.
 
 The utility of a candidate is the preference model's (:mod:`aamc_gmtrouter.taste.model`) plus, where it helps users it was not trained on, the
-graph network's (:mod:`aamc_gmtrouter.graph.network`). A user's vector comes from their own judgements alone; it is computed once for each new
-judgement and kept. Torch is imported for training, and for serving only where the graph network is used.
+graph network's (:mod:`aamc_gmtrouter.graph.network`); option ``model`` leaves one of them out. A user's vector comes from their own judgements
+alone; it is computed once for each new judgement and kept. Torch is imported for training, and for serving only where the graph network is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 from scipy.special import ndtr  # type: ignore[import-untyped]  # scipy ships no types
 
-from aamc_gmtrouter.embedding import Reduction, hashed_words
+from aamc_gmtrouter.embedding import Embed, hashed_words, required, with_embeddings
 from aamc_gmtrouter.history import (
     NEUTRAL,
     HistoryChange,
@@ -32,10 +32,9 @@ from aamc_gmtrouter.history import (
     names_in,
     user_key,
 )
+from aamc_gmtrouter.model_files import read_model, write_model
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.taste import PreferenceModel, UserVector
-from aamc_gmtrouter.taste.model import Embed
-from aamc_gmtrouter.taste.population import Population
 from aamc_gmtrouter.user_store import packed, unpacked
 from aamc_sdk import Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
 from aamc_sdk.errors import CheckpointError, DataError, PluginError, one_of
@@ -44,7 +43,9 @@ from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Floats
 
 logger = logging.getLogger(__name__)
-MODEL, STATE, USERS, BEST, LAST = "model.npz", "gmtrouter.json", "users.json", "best.npz", "last.npz"
+USERS, BEST, LAST = "users.json", "best.npz", "last.npz"
+NOBODY = UserHistory()
+"""The history of a user whom the router does not know; their vector is kept under the empty name."""
 SLOPE = 0.25
 """Quality per unit of preference utility near a half: that of the logistic function. It sets the weight of taste against cost and latency."""
 SHOWN_TURNS = 3
@@ -72,7 +73,7 @@ class GMTRouter(OnlineRouter):
         super().__init__(config, services)
         self._lock = threading.Lock()
         self._model: PreferenceModel | None = None
-        self._graphs: dict[str, Mapping[str, Any]] = {}
+        self._checkpoints: dict[str, Mapping[str, Any]] = {}
         self._network: Any = None
         self._hashes = False
         self._embed: Embed | None = None
@@ -108,13 +109,9 @@ class GMTRouter(OnlineRouter):
 
     def _embedder(self, request: RoutingRequest) -> Embed:
         """Return a function that embeds texts as in training; descriptions and contexts need it, and queries without an embedding."""
-        if self._hashes:
-            return hashed_words
-        if (estimator := request.embed) is not None:
-            self._embed = _required(estimator)
-        if self._embed is None:
-            return lambda texts: np.full((len(texts), self._trained().reduction.width), np.nan)
-        return self._embed
+        if not self._hashes and request.embed is not None:
+            self._embed = required(request.embed)
+        return self._embed or (lambda texts: np.full((len(texts), self._trained().reduction.width), np.nan))
 
     def _query_embeddings(self, request: RoutingRequest, embed: Embed) -> Floats | None:
         found = request.estimates.embedding
@@ -123,25 +120,26 @@ class GMTRouter(OnlineRouter):
         return np.asarray(embed([query.text for query in request.queries]), dtype=np.float64)
 
     def _user(self, query: Query, embed: Embed, model: PreferenceModel) -> _Known:
-        """Return the user's vector at hand, or compute it: from their history, or without a user from the request's rated turns."""
+        """Return the user's vector: the kept one, or a new one from their history; without a user, from the request's rated turns."""
         key = user_key(query)
-        history = self._users.get(key, UserHistory()) if key is not None else UserHistory(_rated_turns(query, embed, model))
+        rated = _rated_turns(query, embed, model) if key is None else ()
+        history = UserHistory(rated) if rated else self._users.get(key or "", NOBODY)
         context, preferred = self._described(query)
         if (context, preferred) != ("", ()) and (context, preferred) != (history.context, history.preferred):
             history = attrs.evolve(history, context=context or history.context, preferred=preferred or history.preferred)
-        known = self._known.get(key or "")
+        place = "" if history is NOBODY else key or ""
+        known = self._known.get(place)
         if known is not None and known.history is history:
             return known
         model.learn_contexts([history.context], embed)
         known = self._computed(model, history)
-        if key is not None and self._users.get(key) is history:
+        if history is self._users.get(place, NOBODY):
             with self._lock:
-                self._known[key] = known
+                self._known[place] = known
         return known
 
     def _computed(self, model: PreferenceModel, history: UserHistory) -> _Known:
-        network = self._network
-        state = None if network is None or not history.judgements else network.user_state(history, model.traits)
+        state = None if self._network is None else self._network.user_state(history, model)
         return _Known(history, model.user_vector(history, model.context(history.context)), state)
 
     def _described(self, query: Query) -> tuple[str, tuple[str, ...]]:
@@ -156,50 +154,56 @@ class GMTRouter(OnlineRouter):
         Raises:
             DataError: The data has no judgement of a user, or judges a model that the pool lacks.
         """
-        self._hashes = training.request is None or training.request.embed is None or _width(training.request.embed) is None
-        embed = hashed_words if self._hashes or training.request is None or training.request.embed is None else _required(training.request.embed)
+        estimator = None if training.request is None else training.request.embed
+        self._hashes = estimator is None or estimator(["a"]) is None
+        embed = self._embed = hashed_words if estimator is None or self._hashes else required(estimator)
         users, held_out = self._histories(training.dataset, embed), self._histories(training.validation, embed)
         if not users:
             raise DataError(
                 f"{training.dataset.source} has no rated answer of a user; gmtrouter learns from interactions:FILE or log:URL with feedback"
             )
         self._check_models({**users, **held_out}, training.dataset.source)
-        pool = self.services.pool
-        descriptions = {candidate.name: candidate.description or candidate.name for candidate in pool}
-        model, figures = PreferenceModel.fitted(users, descriptions, embed, self.config.dimensions)
+        descriptions = {candidate.name: candidate.description or candidate.name for candidate in self.services.pool}
+        model = PreferenceModel.unfitted(users, descriptions, embed, self.config.dimensions)
         model.learn_contexts([history.context for history in held_out.values()], embed)
-        reduced = {name: model.reduced(history) for name, history in users.items()}
-        later = [model.reduced(history) for history in held_out.values()]
-        metrics: dict[str, Any] = {**figures, "users": len(users), "judgements": sum(len(history.judgements) for history in users.values())}
-        self._graphs = {}
-        if self.config.graph:
-            metrics |= self._train_graph(model, list(reduced.values()), later, training)
+        reduced, later = ({name: model.reduced(history) for name, history in found.items()} for found in (users, held_out))
+        metrics: dict[str, Any] = {"users": len(users), "judgements": sum(len(history.judgements) for history in users.values())}
+        if self.config.model != "graph":
+            metrics |= model.fit(list(reduced.values()))
+        network, self._checkpoints = None, {}
+        if self.config.model != "preference":
+            network, figures = self._trained_network(model, list(reduced.values()), list(later.values()), training)
+            metrics |= figures
         with self._lock:
-            self._model, self._users, self._known, self._all_changed = model, reduced, {}, True
-        self._load_network()
-        return {**metrics, "embeddings": "hashed words" if self._hashes else "estimator", "steps": self.config.steps if self.config.graph else 0}
+            self._model, self._network, self._users, self._known, self._all_changed = model, network, reduced, {}, True
+        return {**metrics, "embeddings": "hashed words" if self._hashes else "estimator"}
 
-    def _train_graph(self, model: PreferenceModel, users: list[UserHistory], held_out: list[UserHistory], training: Training) -> Mapping[str, Any]:
-        import torch
+    def _trained_network(
+        self, model: PreferenceModel, users: list[UserHistory], held_out: list[UserHistory], training: Training
+    ) -> tuple[Any, Mapping[str, Any]]:
+        """Return the trained graph network, None if it does not serve, and figures of its training."""
+        from aamc_gmtrouter.graph.network import ServedNetwork
+        from aamc_gmtrouter.graph.training import GraphTraining
 
-        from aamc_gmtrouter.graph.training import train_graph
-
-        wanted = self.services.device
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
-        trained = train_graph(self.config, model, users, held_out, self.services.seed, device, training.progress)
-        self._graphs = {BEST: trained.best, LAST: trained.last} | ({"used": {}} if trained.used else {})
-        return trained.figures
+        trained = GraphTraining(self.config, model, users, held_out, self.services, training).run()
+        self._checkpoints = {BEST: trained.best, LAST: trained.last}
+        return ServedNetwork(self.config, model.dimensions, trained.best) if trained.used else None, trained.figures
 
     def _histories(self, dataset: Any, embed: Embed) -> dict[str, UserHistory]:
         """Return the users' histories of a dataset, with embedded queries."""
         experience = None if dataset is None else dataset.experience
         if experience is None or not experience.decisions:
             return {}
-        found = histories(_embedded(experience, embed, self._hashes), self.config.history)
-        return {name: self._counted(history) for name, history in found.items()}
+        found = histories(self._embedded(experience, embed), self.config.history)
+        return {name: self._as_configured(history) for name, history in found.items()}
 
-    def _counted(self, history: UserHistory) -> UserHistory:
-        """Return the history as the options let it count."""
+    def _embedded(self, experience: Experience, embed: Embed | None) -> Experience:
+        """Return an experience with an embedding of each query: as it was logged, else of its text; NaN without both."""
+        logged = experience.estimates.embedding is not None and not self._hashes
+        return experience if logged else with_embeddings(experience, embed)
+
+    def _as_configured(self, history: UserHistory) -> UserHistory:
+        """Return a history without the parts that the options switch off."""
         items = history.judgements if self.config.objective == "pairwise" else tuple(absolute(history.judgements))
         context, preferred = history.context if self.config.use_context else "", history.preferred if self.config.use_preferred else ()
         return UserHistory(items, context, preferred)
@@ -214,8 +218,7 @@ class GMTRouter(OnlineRouter):
     def learn(self, experience: Experience) -> None:
         """Add judgements to their users' histories; a later revision replaces the earlier one, and equal ids count once."""
         model = self._trained()
-        embedded = _embedded(experience, self._embed if not self._hashes else hashed_words, self._hashes)
-        for key, change in history_changes(embedded).items():
+        for key, change in history_changes(self._embedded(experience, self._embed)).items():
             self._update(key, change, model)
 
     def _update(self, key: str, change: HistoryChange, model: PreferenceModel) -> None:
@@ -224,8 +227,8 @@ class GMTRouter(OnlineRouter):
         items = new if self.config.objective == "pairwise" else absolute(new)
         history = before.revised(change.replaced, items, self.config.history)
         history = attrs.evolve(history, context=context or before.context, preferred=preferred or before.preferred)
-        if self._embed is not None or self._hashes:
-            model.learn_contexts([history.context], self._embed or hashed_words)
+        if self._embed is not None:
+            model.learn_contexts([history.context], self._embed)
         known = self._computed(model, history)
         with self._lock:
             self._keep(key, history)
@@ -272,23 +275,13 @@ class GMTRouter(OnlineRouter):
 
     def save(self, folder: Path) -> None:
         """Write the preference model, the graph network's best and last checkpoints, and the users' histories."""
-        model = self._trained()
         with self._lock:
             users = dict(self._users)
-        contexts = model.contexts(history.context for history in users.values())
-        arrays = {f"reduction_{name}": values for name, values in attrs.asdict(model.reduction).items()}
-        arrays |= {f"population_{name}": values for name, values in attrs.asdict(model.population).items()}
-        arrays |= {
-            "traits": np.stack(list(model.traits.values())),
-            "contexts": np.array(list(contexts.values())).reshape(len(contexts), model.dimensions),
-        }
-        write_arrays(folder / MODEL, arrays)
-        names = {"names": list(model.names), "traits": list(model.traits), "contexts": list(contexts)}
-        write_json(folder / STATE, {**names, "hashed_words": self._hashes, "graph_used": "used" in self._graphs})
+        flags = {"hashed_words": self._hashes, "graph_used": self._network is not None}
+        write_model(folder, self._trained(), [history.context for history in users.values()], flags)
         write_json(folder / USERS, {key: packed(history) for key, history in users.items()})
-        for name in (BEST, LAST):
-            if name in self._graphs:
-                write_arrays(folder / name, dict(self._graphs[name]))
+        for name, parameters in self._checkpoints.items():
+            write_arrays(folder / name, dict(parameters))
 
     def load(self, folder: Path) -> None:
         """Read a folder that :meth:`save` wrote.
@@ -296,61 +289,23 @@ class GMTRouter(OnlineRouter):
         Raises:
             CheckpointError: A file is missing or damaged, or of other options.
         """
-        arrays, state, users = read_arrays(folder / MODEL), read_json(folder / STATE), read_json(folder / USERS)
-        try:
-            reduction = Reduction(*(arrays[f"reduction_{field.name}"] for field in attrs.fields(Reduction)))
-            population = Population(*(arrays[f"population_{field.name}"] for field in attrs.fields(Population)))
-            model = PreferenceModel(reduction, state["names"], population, dict(zip(state["traits"], arrays["traits"], strict=True)))
-            model.set_contexts(dict(zip(state["contexts"], arrays["contexts"], strict=True)))
-            hashes, used = bool(state["hashed_words"]), bool(state["graph_used"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder} holds a damaged state of gmtrouter ({error!r}); train again") from error
-        graphs: dict[str, Mapping[str, Any]] = {name: read_arrays(folder / name) for name in (BEST, LAST) if (folder / name).exists()}
-        if used and BEST not in graphs:
-            raise CheckpointError(f"{folder / BEST} is missing; train again")
+        model, flags = read_model(folder)
+        users = {str(key): unpacked(document) for key, document in read_json(folder / USERS).items()}
+        checkpoints: dict[str, Mapping[str, Any]] = {name: read_arrays(folder / name) for name in (BEST, LAST) if (folder / name).exists()}
+        network = self._served_network(model, checkpoints, folder) if flags["graph_used"] else None
         with self._lock:
-            self._model, self._graphs, self._hashes = model, graphs | ({"used": {}} if used else {}), hashes
-            self._users, self._known = {str(key): unpacked(document) for key, document in users.items()}, {}
-            self._changed, self._all_changed = set(), False
-        self._load_network(folder)
+            self._model, self._network, self._checkpoints, self._hashes = model, network, checkpoints, flags["hashed_words"]
+            self._embed = hashed_words if self._hashes else self._embed
+            self._users, self._known, self._changed, self._all_changed = users, {}, set(), False
 
-    def _load_network(self, folder: Path | None = None) -> None:
-        self._network = None
-        if "used" in self._graphs and self._model is not None:
-            from aamc_gmtrouter.graph.network import ServedNetwork, check_parameters
+    def _served_network(self, model: PreferenceModel, checkpoints: Mapping[str, Mapping[str, Any]], folder: Path) -> Any:
+        from aamc_gmtrouter.graph.network import ServedNetwork, check_parameters
 
-            if wrong := check_parameters(self.config, self._model.dimensions, self._graphs[BEST]):
-                raise CheckpointError(f"{folder} holds a graph network of other options ({one_of(wrong[:3])}); train again")
-            self._network = ServedNetwork(self.config, self._model.dimensions, self._graphs[BEST])
-
-
-def _required(estimator: Any) -> Embed:
-    """Return an estimator's ``embed`` as a function that always returns embeddings."""
-
-    def embed(texts: Sequence[str]) -> Floats:
-        found = estimator(list(texts))
-        if found is None or len(found) != len(texts):
-            raise DataError("the estimator returned no embedding for a text; gmtrouter was trained with an estimator that embeds texts")
-        return np.asarray(found, dtype=np.float64)
-
-    return embed
-
-
-def _width(estimator: Any) -> int | None:
-    """Return the width of an estimator's embeddings; None if it has none."""
-    found = estimator(["a"]) if estimator is not None else None
-    return None if found is None else int(found.shape[1])
-
-
-def _embedded(experience: Experience, embed: Embed | None, hashes: bool) -> Experience:
-    """Return an experience with an embedding of each query: as it was logged, else of its text; NaN without both."""
-    kept = experience.estimates.embedding
-    texts = [query.text for query in experience.queries]
-    if not texts or (kept is not None and not hashes) or embed is None or not any(texts):
-        return experience
-    found = np.asarray(embed([text or " " for text in texts]), dtype=np.float64)
-    found[[not text for text in texts]] = np.nan
-    return attrs.evolve(experience, estimates=attrs.evolve(experience.estimates, embedding=found))
+        if BEST not in checkpoints:
+            raise CheckpointError(f"{folder / BEST} is missing; train again")
+        if wrong := check_parameters(self.config, model.dimensions, checkpoints[BEST]):
+            raise CheckpointError(f"{folder} holds a graph network of other options ({one_of(wrong[:3])}); train again")
+        return ServedNetwork(self.config, model.dimensions, checkpoints[BEST])
 
 
 def _rated_turns(query: Query, embed: Embed, model: PreferenceModel) -> tuple[UserJudgement, ...]:

@@ -2,6 +2,9 @@
 
 The utility of model m for user u and query q is (t_u + w q) . x_m / sqrt(d), with t, q and x standard normal in R^d. Users come in pairs of
 opposite taste. A comparison is of two random models on a random query; the first wins with probability sigmoid(difference / temperature).
+
+Two variants are beyond a Gaussian process over linear tastes: a taste for each of two topics, which the sign of the query's first number tells,
+and groups of users with the same taste.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 from aamc_experiments.evaluation import choice_auc
 from aamc_experiments.personal_evaluation import PersonalMeasurement
 from numpy.typing import NDArray
+from scipy.special import softmax  # type: ignore[import-untyped]  # scipy ships no types
 
 from aamc_gmtrouter.baselines import UserBaselineConfig, UserRidge
 from aamc_gmtrouter.interactions import Interactions, InteractionsOptions
@@ -37,6 +41,8 @@ class WorldSettings:
         users: Number of users; half of the pairs train.
         comparisons: Comparisons of each user.
         temperature: Divides the difference of utilities.
+        topics: 1, or 2: a user then has a taste for each.
+        groups: Number of different tastes, an even one; 0 for one of each user.
         profiles: Whether users have a context, whose vector is their taste plus standard normal noise, and their two best models as preferred.
     """
 
@@ -46,6 +52,8 @@ class WorldSettings:
     users: int = 80
     comparisons: int = 30
     temperature: float = 0.2
+    topics: int = 1
+    groups: int = 0
     profiles: bool = False
 
 
@@ -56,7 +64,7 @@ class TasteWorld:
     Attributes:
         settings: Its size.
         traits: x, ``[M, d]``.
-        tastes: t, ``[U, d]``; user u and user u + U / 2 are opposite.
+        tastes: t, ``[U, topics d]``; user u and user u + U / 2 are opposite.
         queries: q, ``[U, n, d]``.
         pairs: The compared models, ``[U, n, 2]``.
         first_won: ``[U, n]``.
@@ -73,12 +81,22 @@ class TasteWorld:
     def drawn(cls, seed: int, settings: WorldSettings) -> TasteWorld:
         """Return the world of a seed."""
         draw, d, users, n = np.random.default_rng(seed), settings.dimensions, settings.users, settings.comparisons
-        traits, half = draw.normal(size=(settings.models, d)), draw.normal(size=(users // 2, d))
+        traits, half = draw.normal(size=(settings.models, d)), draw.normal(size=(users // 2, settings.topics * d))
+        if settings.groups:
+            half = half[np.arange(users // 2) % (settings.groups // 2)]
         tastes, queries = np.concatenate((half, -half)), draw.normal(size=(users, n, d))
         pairs = draw.random((users, n, settings.models)).argsort(axis=2)[:, :, :2]
-        utility = tastes[:, None] + settings.query_weight * queries
-        difference = (utility * (traits[pairs[:, :, 0]] - traits[pairs[:, :, 1]])).sum(axis=2) / np.sqrt(d)
-        return cls(settings, traits, tastes, queries, pairs, draw.random((users, n)) < sigmoid(difference / settings.temperature))
+        world = cls(settings, traits, tastes, queries, pairs, np.zeros((users, n), dtype=bool))
+        by_taste, by_query = world.differences()
+        probability = sigmoid((np.einsum("und,ud->un", by_taste, tastes) + by_query) / settings.temperature)
+        return attrs.evolve(world, first_won=draw.random((users, n)) < probability)
+
+    def differences(self) -> tuple[Floats, Floats]:
+        """Return the difference of each comparison's utilities per unit of taste, ``[U, n, topics d]``, and what the query adds, ``[U, n]``."""
+        difference = (self.traits[self.pairs[..., 0]] - self.traits[self.pairs[..., 1]]) / np.sqrt(self.settings.dimensions)
+        topic = (self.queries[..., 0] > 0) * (self.settings.topics - 1)
+        by_topic = [np.where((topic == k)[..., None], difference, 0.0) for k in range(self.settings.topics)]
+        return np.concatenate(by_topic, axis=2), self.settings.query_weight * (self.queries * difference).sum(axis=2)
 
     @property
     def training_users(self) -> list[int]:
@@ -129,19 +147,24 @@ class TasteWorld:
         return line
 
     def posterior_scores(self, users: Sequence[int], support: int, tested: slice, steps: int = 600, seed: int = 0) -> Floats:
-        """Return the posterior mean difference of utilities of each tested comparison, ``[len(users), tested]``, by elliptical slice sampling.
+        """Return the posterior mean difference of utilities of each tested comparison, ``[len(users), tested]``.
 
-        Knows traits, prior, temperature and w. Paper: Murray, Adams and MacKay 2010, "Elliptical slice sampling".
+        Knows traits, prior, temperature and w. A normal prior's mean is by elliptical slice sampling (Murray, Adams and MacKay 2010), that of
+        groups is exact.
         """
-        difference = (self.traits[self.pairs[..., 0]] - self.traits[self.pairs[..., 1]])[list(users)] / np.sqrt(self.settings.dimensions)
-        known = self.settings.query_weight * (self.queries[list(users)] * difference).sum(axis=2)
+        difference, known = (array[list(users)] for array in self.differences())
         sign = np.where(self.first_won[list(users)], 1.0, -1.0)[:, :support]
 
         def likelihood(taste: Floats) -> Floats:
             margin = np.einsum("und,ud->un", difference[:, :support], taste) + known[:, :support]
             return np.asarray(-np.logaddexp(0, -sign * margin / self.settings.temperature).sum(axis=1))
 
-        mean = _elliptical_slice_mean(likelihood, (len(users), self.settings.dimensions), steps, np.random.default_rng(seed))
+        if self.settings.groups:
+            tastes = np.unique(self.tastes, axis=0)
+            weight = softmax(np.stack([likelihood(np.tile(taste, (len(users), 1))) for taste in tastes], axis=1), axis=1)
+            mean = weight @ tastes
+        else:
+            mean = _elliptical_slice_mean(likelihood, (len(users), self.tastes.shape[1]), steps, np.random.default_rng(seed))
         return np.asarray((np.einsum("und,ud->un", difference, mean) + known)[:, tested])
 
 

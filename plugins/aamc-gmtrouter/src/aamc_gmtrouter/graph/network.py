@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from aamc_gmtrouter.graph.user_graph import EDGES, NODES, UserGraph, user_graph
 from aamc_gmtrouter.history import UserHistory
 from aamc_gmtrouter.options import GMTRouterConfig
+from aamc_gmtrouter.taste.model import PreferenceModel
 from aamc_sdk.types import Floats
 
 with warnings.catch_warnings():  # PyTorch Geometric 2.8 uses torch.jit at import, which torch 2.13 deprecates
@@ -39,7 +40,7 @@ class GraphNetwork(nn.Module):
 
     def __init__(self, config: GMTRouterConfig, dimensions: int) -> None:
         super().__init__()
-        hidden, self.config, self.dimensions = config.hidden, config, dimensions
+        hidden, self.config = config.hidden, config
         self.inputs = nn.ModuleDict({name: nn.Linear(dimensions + (name == "response"), hidden) for name in NODES})
         self.layers = nn.ModuleList(HGTConv(hidden, hidden, (list(NODES), list(EDGES)), heads=config.heads) for _ in range(config.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(config.layers))
@@ -52,11 +53,11 @@ class GraphNetwork(nn.Module):
     def users(self, graph: UserGraph) -> Tensor:
         """Return the state of each user, equation (2), ``[U, hidden]``."""
         device = self.output.weight.device
-        h = {name: self.inputs[name](_tensor(found, device)) for name, found in graph.features.items()}
-        edges = {kind: torch.from_numpy(found).to(device) for kind, found in graph.edges.items() if found.size}
+        h = {name: self.inputs[name](tensor(found, device)) for name, found in graph.features.items()}
+        edges = {kind: torch.from_numpy(found).to(device) for kind, found in graph.edges.items()}
         for layer, norm in zip(self.layers, self.norms, strict=True):
             out = layer(h, edges)
-            h = {name: norm(state + self.dropout(out[name])) if out.get(name) is not None else norm(state) for name, state in h.items()}
+            h = {name: norm(state + self.dropout(out[name])) for name, state in h.items()}
         found: Tensor = h["user"] + self._aggregated(h["session"], graph)
         return found
 
@@ -83,7 +84,8 @@ class GraphNetwork(nn.Module):
         return found[:, :, 0]
 
 
-def _tensor(values: Floats, device: torch.device) -> Tensor:
+def tensor(values: Floats, device: torch.device) -> Tensor:
+    """Return values on a device, in single precision."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
 
 
@@ -102,16 +104,16 @@ class ServedNetwork:
         self._network.eval()
 
     @torch.no_grad()
-    def user_state(self, history: UserHistory, traits: Mapping[str, Floats]) -> Tensor:
+    def user_state(self, history: UserHistory, model: PreferenceModel) -> Tensor:
         """Return the state of a user from their own turns, ``[1, hidden]``."""
-        config, d = self._network.config, self._network.dimensions
-        return self._network.users(user_graph([history], traits, d, config.record_per_user, multi_turn=config.multi_turn))
+        config = self._network.config
+        return self._network.users(user_graph([history], model, config.record_per_user, multi_turn=config.multi_turn))
 
     @torch.no_grad()
     def scores(self, state: Tensor, query: Floats, candidates: Floats) -> Floats:
         """Return the scores ``[M]`` of candidates ``[M, d]`` for a query ``[d]``."""
         device = state.device
-        found = self._network(state, _tensor(query, device)[None], _tensor(candidates, device)[None])
+        found = self._network(state, tensor(query, device)[None], tensor(candidates, device)[None])
         return np.asarray(found[0].double().numpy())
 
 

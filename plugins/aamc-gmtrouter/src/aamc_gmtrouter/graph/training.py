@@ -1,38 +1,47 @@
-"""Training of the graph network on top of the preference model.
+"""Training of the graph network, on top of the preference model or alone.
 
-In each step every user's history is cut at a random turn: up to ``record_per_user`` turns before the cut are visible, pairs after it are
-predicted. The loss of a pair is softplus(-(s1 - s2)), where s is the preference model's utility given the visible turns plus the network's
-score. The network is used only if its best checkpoint lowers the loss of held-out users by more than 1.645 standard errors.
+In each step every user's history is cut after a random number of turns, at most ``record_per_user``. Turns before the cut are visible, pairs
+after it are predicted. The loss of a pair is softplus(-(s1 - s2)), where s is the preference model's utility given the visible turns plus the
+network's score. On top of the preference model, the network is used only if its best checkpoint lowers the loss of held-out users by more than
+1.645 standard errors.
+
+A step's random draws depend on the seed and the step's number alone, so a checkpoint holds no generator's state, and a training that was
+interrupted ends like one that was not.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from aamc_gmtrouter.graph.network import GraphNetwork, _tensor, parameters_of
-from aamc_gmtrouter.graph.user_graph import user_graph
-from aamc_gmtrouter.history import UserHistory, last_turns
+from aamc_gmtrouter.graph.batch import BatchLimits, PredictionBatch
+from aamc_gmtrouter.graph.network import GraphNetwork, parameters_of
+from aamc_gmtrouter.history import UserHistory
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.taste.model import PreferenceModel
-from aamc_sdk.interfaces import Progress
+from aamc_sdk import Services, Training
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.types import Floats
 
 USERS_PER_STEP = 64
 """Maximum number of users in a step."""
 HELD_OUT_SHARE, MIN_HELD_OUT = 0.2, 10
 """Share of training users held out where fewer validation users than this are given."""
+HELD_OUT_TURNS = (1, 3, 10)
+"""Numbers of a held-out user's turns that are visible; at most half of them."""
 PATIENCE = 5
 """Validations without a lower loss after which training ends."""
 SIGNIFICANT = 1.645
 """Standard errors by which the loss of held-out users must fall."""
+_ALL_PAIRS = 10**9
 
 
 @attrs.frozen(eq=False)
@@ -42,7 +51,7 @@ class TrainedGraph:
     Attributes:
         best: Parameters with the lowest held-out loss.
         last: Parameters of the last step.
-        used: Whether the best ones improve held-out users.
+        used: Whether the best ones serve.
         figures: Losses, gain and curve.
     """
 
@@ -52,80 +61,156 @@ class TrainedGraph:
     figures: Mapping[str, Any]
 
 
-@attrs.frozen(eq=False)
-class _Batch:
-    """Visible histories of users, and the pairs to predict: margins of the preference model ``[N]``, candidates ``[N, 2, d]``, queries ``[N, d]``."""
+class GraphTraining:
+    """One training of the network.
 
-    visible: list[UserHistory]
-    user: NDArray[np.int64]
-    margin: Floats
-    candidates: Floats
-    query: Floats
+    Args:
+        config: The options.
+        model: The preference model.
+        users: Reduced histories of training users.
+        validation: Reduced histories of validation users.
+        services: The pool, seed and device.
+        training: The folder of the checkpoints, whether to resume, and the progress.
+    """
+
+    def __init__(
+        self,
+        config: GMTRouterConfig,
+        model: PreferenceModel,
+        users: Sequence[UserHistory],
+        validation: Sequence[UserHistory],
+        services: Services,
+        training: Training,
+    ) -> None:
+        self._config, self._model, self._services, self._training = config, model, services, training
+        self._users, self._held_out = _held_out(users, validation, np.random.default_rng(services.seed))
+        self._limits = BatchLimits(config.record_per_user, config.prediction_count, config.multi_turn)
+        torch.manual_seed(services.seed)
+        self._network = GraphNetwork(config, model.dimensions).to(_device(services.device))
+        self._optimiser = torch.optim.Adam(self._network.parameters(), lr=config.learning_rate)
+        self._fixed = self._held_out_batches()
+        self._step, self._waited = 0, 0
+        self._best, self._best_losses = parameters_of(self._network), self._losses()
+        self._first_losses, self._curve = self._best_losses, [self._point(self._best_losses)]
+
+    def run(self) -> TrainedGraph:
+        """Train to the end, with a checkpoint after each validation.
+
+        Raises:
+            CheckpointError: The training is to be resumed, and its checkpoint is damaged or of other options, seed or users.
+        """
+        config, progress = self._config, self._training.progress
+        if self._training.resume and (found := load_training_checkpoint(self._training.folder, self._made_for())) is not None:
+            self._restore(found.arrays, found.path)
+            self._step, self._curve = found.done, found.curve
+        progress.start("training the graph network", config.steps)
+        progress.advance(self._step)
+        while self._step < config.steps and self._waited < PATIENCE:
+            self._update()
+            if self._step % config.evaluate_every == 0 or self._step == config.steps:
+                self._validate()
+                save_training_checkpoint(self._training.folder, self._state(), self._step, self._curve, self._made_for())
+            progress.advance(1)
+        return self._trained()
+
+    def _trained(self) -> TrainedGraph:
+        """Return both checkpoints, and whether the fall of the held-out users' losses is significant."""
+        gain = self._first_losses - self._best_losses
+        mean = float(gain.mean()) if len(gain) else 0.0
+        error = float(np.std(gain, ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else math.inf
+        used = self._config.model == "graph" or (len(gain) >= MIN_HELD_OUT // 2 and mean > SIGNIFICANT * error)
+        figures = {"graph_gain": mean, "graph_gain_error": error if math.isfinite(error) else None, "held_out_users": len(gain)}
+        return TrainedGraph(self._best, parameters_of(self._network), used, {"graph_used": used, **figures, "curve": self._curve})
+
+    def _update(self) -> None:
+        """Take one step down the loss of a batch."""
+        self._step += 1
+        draw = np.random.default_rng((self._services.seed, self._step))
+        torch.manual_seed(int(draw.integers(2**31)))  # of dropout
+        chosen = [self._users[place] for place in draw.permutation(len(self._users))[:USERS_PER_STEP]]
+        most = self._config.record_per_user
+        batch = PredictionBatch.cut(self._model, chosen, lambda turns: int(draw.integers(min(turns, most + 1))), self._limits)
+        if batch is None:
+            return
+        self._network.train()
+        loss = torch.nn.functional.softplus(-batch.margins(self._network)).mean()
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch ships no types for it
+        self._optimiser.step()
+
+    def _validate(self) -> None:
+        """Measure the held-out loss, and keep the parameters with the lowest one."""
+        losses = self._losses()
+        self._curve.append(self._point(losses))
+        self._waited += 1
+        if len(losses) and losses.mean() < self._best_losses.mean():
+            self._best, self._best_losses, self._waited = parameters_of(self._network), losses, 0
+
+    def _held_out_batches(self) -> list[PredictionBatch]:
+        """Return the fixed batches of held-out users, one for each number of visible turns."""
+        limits = attrs.evolve(self._limits, prediction_count=_ALL_PAIRS)
+        found = [
+            PredictionBatch.cut(self._model, self._held_out, lambda turns, visible=visible: min(visible, turns // 2), limits)  # type: ignore[misc]  # a default
+            for visible in HELD_OUT_TURNS
+        ]
+        return [batch for batch in found if batch is not None]
+
+    @torch.no_grad()
+    def _losses(self) -> Floats:
+        """Return the mean loss of each held-out user with predicted pairs."""
+        self._network.eval()
+        total, pairs = np.zeros(len(self._held_out)), np.zeros(len(self._held_out))
+        for batch in self._fixed:
+            loss = torch.nn.functional.softplus(-batch.margins(self._network)).double().cpu().numpy()
+            np.add.at(total, batch.user, loss)
+            np.add.at(pairs, batch.user, 1)
+        known = pairs > 0
+        return np.asarray(total[known] / pairs[known])
+
+    def _point(self, losses: Floats) -> dict[str, float]:
+        """Return a point of the curve; the loss is NaN without held-out pairs."""
+        return {"step": self._step, "loss": float(np.mean(losses)) if len(losses) else math.nan}
+
+    # Checkpoints
+
+    def _made_for(self) -> dict[str, Any]:
+        """Return the settings that a resumed training must share with its checkpoint, in JSON's types."""
+        return {
+            "options": attrs.asdict(self._config),
+            "seed": self._services.seed,
+            "pool": list(self._services.pool.names),
+            "users": len(self._users),
+        }
+
+    def _state(self) -> dict[str, NDArray[Any]]:
+        """Return parameters, the best ones, Adam's moments, and the state of early stopping."""
+        arrays: dict[str, NDArray[Any]] = {f"network/{name}": values for name, values in parameters_of(self._network).items()}
+        arrays |= {f"best/{name}": values for name, values in self._best.items()}
+        for place, moments in self._optimiser.state_dict()["state"].items():
+            arrays |= {f"adam/{place}/{name}": values.detach().cpu().numpy() for name, values in moments.items()}
+        return {**arrays, "best_losses": self._best_losses, "waited": np.array(self._waited)}
+
+    def _restore(self, arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+        """Set what :meth:`_state` returned."""
+        parts: dict[str, dict[str, NDArray[Any]]] = {"network": {}, "best": {}, "adam": {}}
+        try:
+            for key, values in arrays.items():
+                part, _, name = key.partition("/")
+                if name:
+                    parts[part][name] = values
+            self._network.load_state_dict({name: torch.from_numpy(values) for name, values in parts["network"].items()})
+            moments: dict[int, dict[str, torch.Tensor]] = {}
+            for key, values in parts["adam"].items():
+                place, _, name = key.partition("/")
+                moments.setdefault(int(place), {})[name] = torch.from_numpy(values)
+            self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": moments})
+            self._best, self._best_losses, self._waited = parts["best"], arrays["best_losses"], int(arrays["waited"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged ({error!r}); delete it and train again") from error
 
 
-def train_graph(
-    config: GMTRouterConfig,
-    model: PreferenceModel,
-    users: Sequence[UserHistory],
-    validation: Sequence[UserHistory],
-    seed: int,
-    device: str,
-    progress: Progress,
-) -> TrainedGraph:
-    """Train the network on users' reduced histories; see the module."""
-    torch.manual_seed(seed)
-    draw = np.random.default_rng(seed)
-    users, held_out = _held_out(users, validation, draw)
-    network = GraphNetwork(config, model.dimensions).to(device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-    cuts = [_batch(config, model, held_out, lambda turns, share=share: int(turns * share), 10**9) for share in (0.25, 0.5)]
-    fixed = [batch for batch in cuts if batch is not None]
-    before = _losses(network, config, model, fixed, len(held_out))
-    best, best_losses, curve = parameters_of(network), before, [_point(0, before)]
-    waited = 0
-    progress.start("training the graph network", config.steps)
-    for step in range(1, config.steps + 1):
-        chosen = [users[place] for place in draw.permutation(len(users))[:USERS_PER_STEP]]
-        batch = _batch(config, model, chosen, lambda turns: int(draw.integers(0, turns)), config.prediction_count)
-        if batch is not None:
-            _update(network, optimiser, config, model, batch)
-        if step % config.evaluate_every == 0 or step == config.steps:
-            losses = _losses(network, config, model, fixed, len(held_out))
-            curve.append(_point(step, losses))
-            waited += 1
-            if len(losses) and losses.mean() < best_losses.mean():
-                best, best_losses, waited = parameters_of(network), losses, 0
-            if waited >= PATIENCE:
-                break
-        progress.advance(1)
-    figures = {**_gain_figures(before - best_losses), "curve": curve}
-    return TrainedGraph(best, parameters_of(network), bool(figures["graph_used"]), figures)
-
-
-def _update(network: GraphNetwork, optimiser: torch.optim.Optimizer, config: GMTRouterConfig, model: PreferenceModel, batch: _Batch) -> None:
-    """Take one step down the loss of a batch."""
-    network.train()
-    loss = torch.nn.functional.softplus(-_margins(network, config, model, batch)).mean()
-    optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]  # torch ships no types for it
-    optimiser.step()
-
-
-def _point(step: int, losses: Floats) -> dict[str, float]:
-    """Return a point of the curve; the loss is NaN without held-out pairs."""
-    return {"step": step, "loss": float(np.mean(losses)) if len(losses) else math.nan}
-
-
-def _gain_figures(gain: Floats) -> dict[str, Any]:
-    """Return whether the network is used, by the fall of each held-out user's loss, with its mean and standard error."""
-    error = float(np.std(gain, ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else math.inf
-    mean = float(gain.mean()) if len(gain) else 0.0
-    return {
-        "graph_used": len(gain) >= MIN_HELD_OUT // 2 and mean > SIGNIFICANT * error,
-        "graph_gain": mean,
-        "graph_gain_error": error if math.isfinite(error) else None,
-        "held_out_users": len(gain),
-    }
+def _device(wanted: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
 def _held_out(
@@ -138,46 +223,3 @@ def _held_out(
         held += [rest[place] for place in order[:count]]
         rest = [rest[place] for place in order[count:]]
     return rest, held
-
-
-def _batch(config: GMTRouterConfig, model: PreferenceModel, users: Sequence[UserHistory], cut_of: Any, count: int) -> _Batch | None:
-    """Cut each history and collect the pairs after the cut, at most ``count`` in all; None without any."""
-    visible, owners, later = [], [], []
-    each_count = max(1, count // max(len(users), 1))
-    for user, history in enumerate(users):
-        turns = history.turns
-        cut = set(turns[: cut_of(max(len(turns), 1))])
-        seen = [each for each in history.judgements if each.turn in cut]
-        visible.append(attrs.evolve(history, judgements=last_turns(seen, config.record_per_user)))
-        predicted = [each for each in history.judgements if each.turn not in cut][:each_count]
-        later += predicted
-        owners += [user] * len(predicted)
-    if not later:
-        return None
-    vectors = [model.user_vector(history, model.context(history.context)) for history in visible]
-    names = [(each.better, each.worse) if each.sign > 0 else (each.worse, each.better) for each in later]
-    candidates = np.stack([[model.trait(name) for name in pair] for pair in names])
-    query = np.stack([np.zeros(model.dimensions) if each.query is None else each.query for each in later])
-    margin = np.array([model.margin(vectors[user], each) for user, each in zip(owners, later, strict=True)])
-    return _Batch(visible, np.array(owners), margin, candidates, query)
-
-
-def _margins(network: GraphNetwork, config: GMTRouterConfig, model: PreferenceModel, batch: _Batch) -> Tensor:
-    device = network.output.weight.device
-    states = network.users(user_graph(batch.visible, model.traits, model.dimensions, config.record_per_user, multi_turn=config.multi_turn))
-    scores = network(states[torch.from_numpy(batch.user).to(device)], _tensor(batch.query, device), _tensor(batch.candidates, device))
-    margins: Tensor = _tensor(batch.margin, device) + scores[:, 0] - scores[:, 1]
-    return margins
-
-
-@torch.no_grad()
-def _losses(network: GraphNetwork, config: GMTRouterConfig, model: PreferenceModel, batches: Sequence[_Batch], users: int) -> Floats:
-    """Return the mean loss of each user with predicted pairs."""
-    network.eval()
-    total, pairs = np.zeros(users), np.zeros(users)
-    for batch in batches:
-        loss = torch.nn.functional.softplus(-_margins(network, config, model, batch)).double().cpu().numpy()
-        np.add.at(total, batch.user, loss)
-        np.add.at(pairs, batch.user, 1)
-    known = pairs > 0
-    return np.asarray(total[known] / pairs[known])

@@ -2,14 +2,15 @@
 
 | node | feature |
 |---|---|
-| user, session | zero, so that any number of new ones can join |
+| user | reduced embedding of the context; zero without one, so that any number of new users can join |
+| session | zero |
 | query | reduced embedding of the turn's text |
 | model | reduced embedding of the description |
 | response | the rating, 1 or -1, and the rating times the model's embedding |
 
-Edges run in both directions between user and session, session and query, query and response, response and model; a session and a query have an
-edge to the next one of the same user, and none to an earlier one. The graph of a prediction is built from earlier turns alone, so no edge comes
-from the future. Users share no node: a user's state depends on nobody else.
+Edges run in both directions between user and session, session and query, query and response, response and model, user and preferred model; a
+session and a query have an edge to the next one of the same user, and none to an earlier one. The graph of a prediction is built from earlier
+turns alone, so no edge comes from the future. Users share no node: a user's state depends on nobody else.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_gmtrouter.history import UserHistory, last_turns
+from aamc_gmtrouter.history import UserHistory, UserJudgement, last_turns
+from aamc_gmtrouter.taste.model import PreferenceModel
 from aamc_sdk.types import Floats
 
-NODES = ("user", "session", "query", "response", "model")
-EDGES = (
-    ("user", "owns", "session"),
-    ("session", "owned_by", "user"),
-    ("session", "includes", "query"),
-    ("query", "part_of", "session"),
-    ("query", "answered_by", "response"),
-    ("response", "answers", "query"),
-    ("response", "generated_by", "model"),
-    ("model", "generates", "response"),
-    ("session", "next", "session"),
-    ("query", "next", "query"),
-)
 Edge = tuple[str, str, str]
+NODES = ("user", "session", "query", "response", "model")
+REVERSED: dict[Edge, Edge] = {
+    ("user", "owns", "session"): ("session", "owned_by", "user"),
+    ("session", "includes", "query"): ("query", "part_of", "session"),
+    ("query", "answered_by", "response"): ("response", "answers", "query"),
+    ("response", "generated_by", "model"): ("model", "generates", "response"),
+    ("user", "prefers", "model"): ("model", "preferred_by", "user"),
+}
+"""The edges that run in both directions, with the name of the way back."""
+NEXT = {kind: (kind, "next", kind) for kind in ("session", "query")}
+"""The edges that lead forward in time alone."""
+EDGES = (*REVERSED, *REVERSED.values(), *NEXT.values())
 
 
 @attrs.frozen(eq=False)
@@ -56,56 +57,87 @@ class UserGraph:
     last_session: NDArray[np.int64]
 
 
-def user_graph(
-    histories: Sequence[UserHistory], traits: Mapping[str, Floats], dimensions: int, record_per_user: int, *, multi_turn: bool
-) -> UserGraph:
+def user_graph(histories: Sequence[UserHistory], model: PreferenceModel, record_per_user: int, *, multi_turn: bool) -> UserGraph:
     """Return the graph of users' last turns.
 
     Args:
         histories: Reduced histories.
-        traits: Reduced embedding of each model, by name.
-        dimensions: d.
+        model: Gives the reduced embeddings of models and contexts.
         record_per_user: Maximum number of turns of a user.
         multi_turn: Whether sessions and queries have an edge to the next one.
     """
-    rows: dict[str, list[Floats]] = {name: [] for name in NODES}
-    links: dict[str, list[tuple[int, int]]] = {"us": [], "sq": [], "qr": [], "rm": [], "ss": [], "qq": []}
-    session_user, last_session, zero = [], [], np.zeros(dimensions)
-    for user, history in enumerate(histories):
-        rows["user"].append(zero)
-        sessions, queries, models = dict[str, int](), dict[str, int](), dict[str, int]()
-        for each in last_turns(history.judgements, record_per_user):
-            name = each.session or each.turn
-            if name not in sessions:
-                if multi_turn and sessions:
-                    links["ss"].append((len(rows["session"]) - 1, len(rows["session"])))
-                sessions[name] = len(rows["session"])
-                rows["session"].append(zero)
-                session_user.append(user)
-                links["us"].append((user, sessions[name]))
-            if each.turn not in queries:
-                if multi_turn and queries:
-                    links["qq"].append((len(rows["query"]) - 1, len(rows["query"])))
-                queries[each.turn] = len(rows["query"])
-                rows["query"].append(zero if each.query is None else each.query)
-                links["sq"].append((sessions[name], queries[each.turn]))
-            for model, rating in ((each.better, each.sign), (each.worse, -each.sign)):
-                if model is None:
-                    continue
-                trait = traits.get(model, zero)
-                if model not in models:
-                    models[model] = len(rows["model"])
-                    rows["model"].append(trait)
-                links["qr"].append((queries[each.turn], len(rows["response"])))
-                links["rm"].append((len(rows["response"]), models[model]))
-                rows["response"].append(np.concatenate(([rating], rating * trait)))
-        last_session.append(len(rows["session"]) - 1 if sessions else -1)
-    widths = {name: dimensions + (name == "response") for name in NODES}
-    features = {name: np.stack(found) if found else np.zeros((0, widths[name])) for name, found in rows.items()}
-    return UserGraph(features, _edges(links), np.array(session_user, dtype=np.int64), np.array(last_session, dtype=np.int64))
+    graph = _Graph(model, multi_turn)
+    for history in histories:
+        graph.add_user(history, last_turns(history.judgements, record_per_user))
+    return graph.arrays()
 
 
-def _edges(links: Mapping[str, list[tuple[int, int]]]) -> dict[Edge, NDArray[np.int64]]:
-    arrays = {name: np.array(found, dtype=np.int64).reshape(-1, 2).T for name, found in links.items()}
-    both = [arrays["us"], arrays["us"][::-1], arrays["sq"], arrays["sq"][::-1], arrays["qr"], arrays["qr"][::-1], arrays["rm"], arrays["rm"][::-1]]
-    return dict(zip(EDGES, [np.ascontiguousarray(each) for each in (*both, arrays["ss"], arrays["qq"])], strict=True))
+class _Graph:
+    """Collects nodes and edges, one user after the other.
+
+    Args:
+        model: Gives the reduced embeddings of models and contexts.
+        multi_turn: Whether sessions and queries have an edge to the next one.
+    """
+
+    def __init__(self, model: PreferenceModel, multi_turn: bool) -> None:
+        self._model, self._multi_turn, self._zero = model, multi_turn, np.zeros(model.dimensions)
+        self._rows: dict[str, list[Floats]] = {kind: [] for kind in NODES}
+        self._links: dict[Edge, dict[tuple[int, int], None]] = {kind: {} for kind in (*REVERSED, *NEXT.values())}
+        self._places: dict[tuple[str, str], int] = {}
+        self._latest: dict[str, int] = {}
+        self._session_user: list[int] = []
+        self._last_session: list[int] = []
+
+    def add_user(self, history: UserHistory, judgements: Sequence[UserJudgement]) -> None:
+        """Add a user with these judgements."""
+        self._places, self._latest = {}, {}
+        context = self._model.context(history.context)
+        user = self._node("user", "", self._zero if context is None else context)
+        for name in history.preferred:
+            self._link(("user", "prefers", "model"), user, self._node("model", name, self._model.trait(name)))
+        for each in judgements:
+            self._add(user, each)
+        self._session_user += [user] * (len(self._rows["session"]) - len(self._session_user))
+        self._last_session.append(self._latest.get("session", -1))
+
+    def _add(self, user: int, each: UserJudgement) -> None:
+        """Add the rated answers of a judgement, and the session and the query that are not in the graph yet."""
+        session = self._following("session", each.session or each.turn, self._zero)
+        query = self._following("query", each.turn, self._zero if each.query is None else each.query)
+        self._link(("user", "owns", "session"), user, session)
+        self._link(("session", "includes", "query"), session, query)
+        for name, rating in ((each.better, each.sign), (each.worse, -each.sign)):
+            if name is not None:
+                trait = self._model.trait(name)
+                response = self._node("response", str(len(self._rows["response"])), np.concatenate(([rating], rating * trait)))
+                self._link(("query", "answered_by", "response"), query, response)
+                self._link(("response", "generated_by", "model"), response, self._node("model", name, trait))
+
+    def _node(self, kind: str, name: str, feature: Floats) -> int:
+        """Return the place of a node of the current user; a new one is added."""
+        if (kind, name) not in self._places:
+            self._places[kind, name] = len(self._rows[kind])
+            self._rows[kind].append(feature)
+        return self._places[kind, name]
+
+    def _following(self, kind: str, name: str, feature: Floats) -> int:
+        """Return the place of a session or a query; a new one follows the user's latest."""
+        place, latest = self._node(kind, name, feature), self._latest.get(kind)
+        if latest is not None and place > latest and self._multi_turn:
+            self._link(NEXT[kind], latest, place)
+        self._latest[kind] = place if latest is None else max(place, latest)
+        return place
+
+    def _link(self, kind: Edge, source: int, target: int) -> None:
+        """Add an edge, once."""
+        self._links[kind][source, target] = None
+
+    def arrays(self) -> UserGraph:
+        """Return what was collected."""
+        d = self._model.dimensions
+        features = {kind: np.stack(found) if found else np.zeros((0, d + (kind == "response"))) for kind, found in self._rows.items()}
+        forward = {kind: np.array(list(found), dtype=np.int64).reshape(-1, 2).T for kind, found in self._links.items()}
+        edges = forward | {back: forward[kind][[1, 0]] for kind, back in REVERSED.items()}
+        ordered = {kind: edges[kind] for kind in EDGES}
+        return UserGraph(features, ordered, np.array(self._session_user, dtype=np.int64), np.array(self._last_session, dtype=np.int64))

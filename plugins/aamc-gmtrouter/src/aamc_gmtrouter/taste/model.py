@@ -11,18 +11,17 @@ alpha is that of :mod:`aamc_gmtrouter.taste.ep`. The sums are over past judgemen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 import numpy as np
 
-from aamc_gmtrouter.embedding import Reduction
+from aamc_gmtrouter.embedding import Embed, Reduction
 from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.taste.ep import infer
 from aamc_gmtrouter.taste.population import Observations, Population, fit_population, kernels
 from aamc_sdk.types import Floats, Pool
 
-Embed = Callable[[Sequence[str]], Floats]
 MAX_JUDGEMENTS = 128
 """Maximum number of a user's judgements that count, the last ones: the cost of an update grows with its third power."""
 MAX_CONTEXTS = 10_000
@@ -81,19 +80,14 @@ class PreferenceModel:
         self._contexts: dict[str, Floats] = {}
 
     @classmethod
-    def fitted(
-        cls, histories: Mapping[str, UserHistory], descriptions: Mapping[str, str], embed: Embed, dimensions: int
-    ) -> tuple[PreferenceModel, dict[str, float]]:
-        """Fit the population to users.
+    def unfitted(cls, histories: Mapping[str, UserHistory], descriptions: Mapping[str, str], embed: Embed, dimensions: int) -> PreferenceModel:
+        """Return a model without weights, in which every candidate has the utility 0.
 
         Args:
             histories: The training users' histories.
             descriptions: Description of each model, by name.
             embed: Returns embeddings ``[N, D]`` of texts.
             dimensions: Maximum width of reduced embeddings, d.
-
-        Returns:
-            The model and figures of the fit.
         """
         names = sorted(descriptions)
         queries = [each.query for history in histories.values() for each in history.judgements if each.query is not None]
@@ -105,12 +99,16 @@ class PreferenceModel:
             rows["context"] = np.asarray(embed(contexts), dtype=np.float64)
         reduction = Reduction.fitted(rows, dimensions)
         traits = reduction("description", rows["description"], len(names))
-        model = cls(reduction, names, Population.initial(traits.shape[1], len(names)), dict(zip(names, traits, strict=True)))
+        model = cls(reduction, names, Population.empty(traits.shape[1], len(names)), dict(zip(names, traits, strict=True)))
         model.learn_contexts(contexts, embed)
-        kept = [model.reduced(history) for history in list(histories.values())[:FIT_USERS]]
-        seen = model.observations(kept, [model.context(history.context) for history in kept], FIT_JUDGEMENTS)
-        model.population, figures = fit_population(seen)
-        return model, figures
+        return model
+
+    def fit(self, histories: Sequence[UserHistory]) -> dict[str, float]:
+        """Fit the population to users' reduced histories, and return figures of the fit."""
+        kept = histories[:FIT_USERS]
+        seen = self.observations(kept, [self.context(history.context) for history in kept], FIT_JUDGEMENTS)
+        self.population, figures = fit_population(seen)
+        return figures
 
     @property
     def dimensions(self) -> int:
@@ -189,7 +187,7 @@ class PreferenceModel:
         c = np.zeros(self.dimensions) if context is None else context
         direction = weights.description + c @ weights.context + weights.preferred[1] * self._mean_trait(history.preferred)
         own = {name: float(weights.preferred[0]) for name in history.preferred}
-        if not counted:
+        if not counted or not weights.kernel.any():
             return UserVector(np.asarray(direction), own, np.empty(0), ())
         seen = self.observations([history], [context], MAX_JUDGEMENTS)
         first, second = kernels(seen)

@@ -87,11 +87,10 @@ class Population:
     kernel: Floats
 
     @classmethod
-    def initial(cls, dimensions: int, models: int) -> Population:
-        """Return the weights before any data: no common taste."""
+    def empty(cls, dimensions: int, models: int) -> Population:
+        """Return weights of zero: neither a common taste nor one of a user."""
         square = (dimensions, dimensions)
-        zeros = [np.zeros(shape) for shape in (dimensions, models, square, square, 2, 1)]
-        return cls(*[*zeros, np.array([1.0, 0.1])])
+        return cls(*(np.zeros(shape) for shape in (dimensions, models, square, square, 2, 1, 2)))
 
     def offset(self, seen: Observations) -> Floats:
         """Return mu of better minus worse, ``[U, n]``."""
@@ -167,7 +166,7 @@ class _NegativeEvidence:
         posterior = infer(_kernel(self._kernels, population.kernel), population.offset(self._seen), self._seen.y, self._sites)
         self._sites = posterior.precision, posterior.shift
         weights, logs = point[:-2], point[-2:]  # a weak normal prior of the logarithms, with standard deviation 2
-        slope = self._layout.slopes(self._seen, posterior.slope) - weights / self._variances
+        slope = self._layout.collected(self._seen, posterior.slope) - weights / self._variances
         by_kernel = [weight * posterior.kernel_slope(kernel) for weight, kernel in zip(population.kernel, self._kernels, strict=True)]
         value = posterior.evidence.sum() - 0.5 * (weights**2 / self._variances).sum() - 0.125 * (logs**2).sum()
         return -float(value), -np.concatenate((slope, np.array(by_kernel) - 0.25 * logs))
@@ -226,17 +225,13 @@ class _Layout:
         preferred, rating = found.get("preferred", np.zeros(2)), found.get("rating", np.zeros(1))
         return Population(found["description"], found["identity"], matrix("query"), matrix("context"), preferred, rating, np.exp(point[-2:]))
 
-    def slopes(self, seen: Observations, slope: Floats) -> Floats:
-        """Return the derivatives by the weights, given those by the offsets ``[U, n]``."""
-        return self._collected(seen, slope, seen.description, seen.identity, seen.query, seen.context, seen.preferred)
-
     def updated_variances(self, seen: Observations, point: Floats) -> Floats:
         """Return the mean of each group's squared weights and of their posterior variances, by the diagonal of the curvature."""
         population = self.population(point)
         spread = np.einsum("uii->ui", _kernel(kernels(seen), population.kernel))
         curvature = np.where(seen.y != 0, _CURVATURE / (1 + 0.5 * spread), 0.0)
-        squares = [array**2 for array in (seen.description, seen.identity, seen.query, seen.context, seen.preferred)]
-        information = self._collected(seen, curvature, *squares)
+        squared = Observations(*(getattr(seen, field.name) ** 2 for field in attrs.fields(Observations)))
+        information = self.collected(squared, curvature)
         before = np.empty(len(point) - 2)
         for name, place in self.places().items():
             group = point[place]
@@ -249,9 +244,13 @@ class _Layout:
             before[place] = variance
         return before
 
-    def _collected(self, seen: Observations, weight: Floats, x: Floats, one: Floats, q: Floats, c: Floats, p: Floats) -> Floats:
-        """Return the sum over observations of weight times each weight's feature, given the factors of the features."""
-        parts = [np.einsum("un,und->d", weight, x), np.einsum("un,unm->m", weight, one)]
+    def collected(self, seen: Observations, weight: Floats) -> Floats:
+        """Return the sum over observations of ``weight`` ``[U, n]`` times the feature of each population weight.
+
+        With the derivatives by the offsets as ``weight`` these are the derivatives by the population's weights.
+        """
+        x, q, c = seen.description, seen.query, seen.context
+        parts = [np.einsum("un,und->d", weight, x), np.einsum("un,unm->m", weight, seen.identity)]
         if self.uses["query"]:
             by_query: NDArray[np.float64] = np.einsum("un,unq,und->qd", weight, q, x, optimize=True)
             parts += [np.array([np.trace(by_query)]), by_query.ravel()]
@@ -259,7 +258,7 @@ class _Layout:
             by_context: NDArray[np.float64] = np.einsum("uq,ud->qd", c, np.einsum("un,und->ud", weight, x))
             parts += [np.array([np.trace(by_context)]), by_context.ravel()]
         if self.uses["preferred"]:
-            parts.append(np.einsum("un,unk->k", weight, p))
+            parts.append(np.einsum("un,unk->k", weight, seen.preferred))
         if self.uses["rating"]:
             parts.append(np.array([(weight * seen.rating).sum()]))
         return np.concatenate(parts)
