@@ -23,12 +23,13 @@ _NUMBERS = (float, int, np.floating, np.integer)
 
 def check_text_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a valid text."""
-    check_text(value, field_label(instance, attribute))
+    if not (type(value) is str and value.isascii()):  # the common case, checked quickly, as in the functions below
+        check_text(value, field_label(instance, attribute))
 
 
 def check_name_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a valid name."""
-    if not (type(value) is str and value and value.isprintable()):  # the common case, checked quickly
+    if not (type(value) is str and value and value.isprintable()):
         check_name(value, field_label(instance, attribute))
 
 
@@ -56,6 +57,8 @@ def is_figure(value: object) -> bool:
 
 def check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a number from 0 to ``MAX_FIGURE``, or NaN for unknown."""
+    if type(value) is float and not (value < 0 or value > MAX_FIGURE):
+        return
     if not is_amount(value) or value > MAX_FIGURE:  # type: ignore[operator]  # a number
         raise DataError(f"{field_label(instance, attribute)} must be a number from 0 to {MAX_FIGURE:g}, or NaN if unknown, not {value!r}")
 
@@ -99,13 +102,13 @@ def names_field(values: Iterable[str]) -> frozenset[str]:
 
 def check_name_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a valid name, or None."""
-    if value is not None:
+    if value is not None and not (type(value) is str and value and value.isprintable()):
         check_name_field(instance, attribute, value)
 
 
 def check_count_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a count of tokens or calls, or None."""
-    if value is not None:
+    if value is not None and not (type(value) is int and 0 <= value <= MAX_COUNT):
         check_count(instance, attribute, value)
 
 
