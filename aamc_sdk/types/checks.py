@@ -82,10 +82,21 @@ def plain_count(value: int | None) -> int | None:
     return int(value) if isinstance(value, np.integer) else value
 
 
+def checked_count(name: str, value: Any) -> int:
+    """Return a count of tokens or calls as Python's own integer.
+
+    Raises:
+        DataError: It is no whole number in the allowed range.
+    """
+    count = plain_count(value)
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_COUNT:
+        raise DataError(f"{name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
+    return count
+
+
 def check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a count of tokens or calls."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
-        raise DataError(f"{attribute.name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
+    checked_count(attribute.name, value)
 
 
 def names_field(values: Iterable[str]) -> frozenset[str]:

@@ -207,8 +207,7 @@ async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
 
 
 def _plain(response: aiohttp.ClientResponse) -> dict[str, str]:
-    lowered = {name.lower(): value for name, value in response.headers.items()}
-    return {name: value for name, value in lowered.items() if name not in _HOP_HEADERS}
+    return {lowered: value for name, value in response.headers.items() if (lowered := name.lower()) not in _HOP_HEADERS}
 
 
 def _shown(body: bytes) -> str:
