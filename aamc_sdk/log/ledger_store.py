@@ -35,7 +35,7 @@ from aamc_sdk.log.rows import (
     redacted,
 )
 from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback, drop_pending
-from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Partition, Record
+from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Partition, Record, new_ids
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -96,7 +96,9 @@ class LedgerStore(Store):
 
     def add_attempts(self, attempts: Sequence[Attempt]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""
-        return self._append_attempts([attempt_row(attempt) for attempt in attempts])
+        ids = new_ids(len(attempts))  # at once: each call of the system lets other threads take the interpreter
+        rows = [attempt_row(attempt, call_id=own if attempt.n is None else None) for attempt, own in zip(attempts, ids, strict=True)]
+        return self._append_attempts(rows)
 
     def add_feedback(self, feedback: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Append feedback in order, up to the first that is refused; return which of it is new."""

@@ -21,6 +21,8 @@ LEVEL = 3
 """The level of compression: a higher one takes longer, and saves less than a tenth more."""
 POOR = 0.3
 """The share of its size that a decision may keep before it becomes a template itself."""
+MIN_WINDOW_BITS = 12
+"""The least size of the window, as a power of 2. The largest takes 256 KB for each entry, whose clearing takes longer than the compression."""
 MAX_TEMPLATES = 255
 MAX_ALIKE = 8
 """Templates of decisions of one router among the same candidates."""
@@ -90,7 +92,9 @@ class Templates:
             raise StoreError(f"an entry of the log is damaged (template {number} of {len(self)}, {error}): restore a copy of the log") from error
 
     def _deflated(self, content: bytes, number: int) -> bytes:
-        packing = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_DEFAULT_STRATEGY, self._contents[number - 1])
+        template = self._contents[number - 1]
+        bits = min(max(MIN_WINDOW_BITS, (len(template) + len(content)).bit_length()), zlib.MAX_WBITS)
+        packing = zlib.compressobj(LEVEL, zlib.DEFLATED, -bits, bits - 7, zlib.Z_DEFAULT_STRATEGY, template)
         return bytes([number]) + packing.compress(content) + packing.flush()
 
 

@@ -176,7 +176,8 @@ def _decision_columns(tenant: str | None, user: str | None, episode: str | None,
 
 def _attempt_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of an attempt from its fields, of which those of later versions may be missing."""
-    found = {name: fields.get(name) for name in KIND_COLUMNS[ATTEMPT]}
+    names = KIND_COLUMNS[ATTEMPT]
+    found: dict[str, Any] = dict(zip(names, map(fields.get, names), strict=True))
     found["attempt"] = fields["n"]
     found["status"] = fields.get("status") or _default_status(fields)
     found["cost_source"] = fields.get("cost_source", _default_cost_source(fields)) or None
@@ -328,9 +329,12 @@ def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: st
     """
     if attempt.n is None and feedback_id is None and call_id is None:
         (call_id,) = new_ids(1)
-    fields = _fields(attempt) | {name: _known(getattr(attempt, name)) for name in _FIGURES}
-    kept = {name: value for name, value in fields.items() if name not in _LATER_FIELDS[Attempt] or value is not None}
-    for name, default in (("status", _default_status(fields)), ("cost_source", _default_cost_source(fields))):
+    kept = _fields(attempt)
+    for name in _FIGURES:
+        kept[name] = _known(kept[name])
+    if kept["first_token_ms"] is None:
+        del kept["first_token_ms"]
+    for name, default in (("status", _default_status(kept)), ("cost_source", _default_cost_source(kept))):
         if kept[name] == default:
             del kept[name]
     own = str(attempt.n)

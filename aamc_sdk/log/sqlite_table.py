@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
@@ -244,12 +245,12 @@ class Table:
         return [self.row(found) for found in self._connection.execute(query, values).fetchall()]
 
     def row(self, found: Sequence[Any]) -> Row:
-        """Return a row from its columns; fingerprints and contents of earlier versions are texts."""
+        """Return a row from its columns; fingerprints and contents of earlier versions are texts. Most contents are never read."""
         kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint = found
         if isinstance(fingerprint, bytes):
             fingerprint = fingerprint.hex()
-        text = content if isinstance(content, str) else self._templates_for(content).unpack(content)
-        return Row(kind, entry_id, decision_id, candidate, text, when, embedding, revision, fingerprint or "")
+        row = Row(kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint or "")
+        return row if isinstance(content, str) else row.unpacked_by(partial(self._templates_for(content).unpack, content))
 
     def _templates_for(self, content: bytes) -> Templates:
         """Return the templates, with the one that a content needs."""

@@ -19,6 +19,7 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Candidate, Decision, E
 MakeProvider = Callable[[Endpoint], Provider]
 Record = Callable[[Attempt], Awaitable[object]]
 _NOTHING_KNOWN = PoolState()
+_NO_USAGE = Usage()
 
 
 class Call:
@@ -36,7 +37,7 @@ class Call:
         self._tracker = tracker
         self._candidate, self._decision_id, self._record = candidate, decision_id, record
         self._began = 0.0
-        self.usage = Usage()
+        self.usage = _NO_USAGE
         self.cost_usd = self.latency_ms = self.first_token_ms = math.nan
         self.cost_source = ""
 

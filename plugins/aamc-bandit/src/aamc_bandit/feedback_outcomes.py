@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,7 +125,7 @@ class OutcomeLedger:
         counted = self._counted(attempt.decision_id)
         if attempt.status == "ok":
             yield from self._without_failure(row, counted, name)
-            counted[_failure_id(name)] = Counted(_FAILURE, 0.0, (name,))  # a failure that is reported later counts for nothing
+            counted[_failure_id(name)] = _never_failed(name)  # a failure that is reported later counts for nothing
         elif not any(name in each.candidates for each in counted.values()):
             counted[_failure_id(name)] = Counted(_FAILURE, weight, (name,))
             yield Outcome(row, [(name, quality)], weight)
@@ -231,6 +232,12 @@ def _day_and_weight(counted: Sequence[Any]) -> tuple[int, float]:
     return int(day), float(weight)
 
 
+@lru_cache(1024)  # most decisions hold one, and share it
+def _never_failed(candidate: str) -> Counted:
+    return Counted(_FAILURE, 0.0, (candidate,))
+
+
+@lru_cache(1024)
 def _failure_id(candidate: str) -> str:
     return f"{_FAILURE}/{candidate}"
 

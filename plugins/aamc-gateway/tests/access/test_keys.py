@@ -47,6 +47,25 @@ def test_a_key_is_found_by_its_secret_only(store: Store) -> None:
     run(store, test)
 
 
+def test_a_key_that_has_not_changed_is_interpreted_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_module, "FRESH_S", -1.0)
+    read: list[bytes] = []
+    interpret = keys_module.Key.from_bytes
+    monkeypatch.setattr(keys_module.Key, "from_bytes", lambda value: read.append(value) or interpret(value))
+
+    async def test(shared: SharedState) -> None:
+        key, secret = await add_key(shared, name="ci")
+        ring = KeyRing(shared, Limits())
+        assert await ring.find(secret) == await ring.find(secret)
+        assert len(read) == 1
+        await revoke_key(shared, key.id)
+        found = await ring.find(secret)
+        assert found is not None
+        assert found[0].revoked is not None
+
+    run(store, test)
+
+
 def test_a_key_has_256_random_bits_and_a_public_id(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         secrets = [(await add_key(shared, name=f"k{number}"))[1] for number in range(20)]

@@ -8,8 +8,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aamc_gateway.forwarding.ledger import Ledger
 from aamc_models.testing import Script, StubServer
 from faults.conftest import ask_all, chat, entries
+
+from aamc_sdk.interfaces import Usage
 
 APIS = ["chat", "messages", "responses", "completions"]
 PATHS = {"chat": "chat/completions"}
@@ -112,3 +115,16 @@ def test_the_figures_that_a_client_sees_are_the_logs(serve: Any) -> None:
     assert told["cost_usd"] == pytest.approx(attempts[told["decision_id"]])
     assert told["model"] == "good"
     assert told["decision_id"] == streamed_headers["x-aamc-decision-id"]
+
+
+def test_the_first_64_answers_and_every_16th_later_one_are_measured() -> None:
+    ledger, measured = Ledger(), []
+    for number in range(1, 101):
+
+        def text_bytes(number: int = number) -> int:
+            measured.append(number)
+            return 40
+
+        usage = Usage(prompt_tokens=5, output_tokens=10)
+        assert ledger.usage("good", {"messages": []}, text_bytes, usage, finished=True) == (usage, False)
+    assert measured == [*range(1, 65), 80, 96]

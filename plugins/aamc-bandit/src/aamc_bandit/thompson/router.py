@@ -50,7 +50,7 @@ from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Query,
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "evidence.json"
-CACHED_SCORES = 4096
+CACHED_SCORES = 1024
 """Maximum number of scores cached until the evidence changes."""
 SCORE_OUTCOMES = 10
 """Number of outcomes in its category that a score known beforehand counts as."""
@@ -112,6 +112,7 @@ class Thompson(OnlineRouter):
         self._strengths = ((config.category_strength, config.category_most), *personal)
         self.drifting: dict[tuple[str, str], Drift] = {}
         self._scores: dict[tuple[Any, ...], Scores] = {}
+        self._scores_version: int | tuple[int, int] = -1
         self._state: StateFile | None = None
         if config.category_scores:
             scored = add_ratings(self.evidence.to_json(), _category_ratings(config.category_scores), 0.0)
@@ -123,9 +124,9 @@ class Thompson(OnlineRouter):
 
     def score(self, request: RoutingRequest) -> Scores:
         """Score by the posteriors; equal rows are computed once until the evidence changes."""
-        cache = self._scores
+        cache, version = self._scores, self._evidence_version
         entities = self._evidence_keys(request.queries, request.estimates)
-        keys = [(self._evidence_version, *self._entities_key(each), *self._request_key(request, row)) for row, each in enumerate(entities)]
+        keys = [(version, *self._entities_key(each), *self._request_key(request, row)) for row, each in enumerate(entities)]
         scores = {key: found for key in keys if (found := cache.get(key)) is not None}
         if len(scores) < len(keys):
             weight, shift = self._utility(request)
@@ -134,8 +135,9 @@ class Thompson(OnlineRouter):
                     belief, samples = self.belief(entities[row], request.pool)
                     explored = self._exploration(request, row) if not self.config.use_thompson_sampling else None
                     scores[key] = self._score_row(belief, samples, weight[row], shift[row], request.mask[row], explored)
-                    if len(cache) >= CACHED_SCORES:
+                    if len(cache) >= CACHED_SCORES or version != self._scores_version:  # scores by earlier evidence are never asked for again
                         cache.clear()
+                        self._scores_version = version
                     cache[key] = scores[key]
         return _concatenated([scores[key] for key in keys], request.mask.shape)
 

@@ -16,7 +16,7 @@ from aamc_gateway.access.callers import Caller
 from aamc_gateway.access.claims import PARALLEL, Demand, Holder, claims_of
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of
 from aamc_gateway.access.refusals import Refused
-from aamc_gateway.access.settings import CHEAPER
+from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
 
@@ -91,6 +91,10 @@ class Access:
         if state != "active":
             raise Refused(f"the key {found[0].name!r} is {state}; {_MISSING}", status=401, kind="authentication")
         return found[1]
+
+    def is_limited(self, caller: Caller, user: str | None) -> bool:
+        """Return whether a request of a caller for a user has a budget or another limit."""
+        return any(holder.limits != NO_LIMITS for holder in self._holders(caller, caller.user or user))
 
     async def admit(
         self, caller: Caller, *, max_cost_usd: float, least_cost_usd: float | None = None, tokens: int = 0, user: str | None = None

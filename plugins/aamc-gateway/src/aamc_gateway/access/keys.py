@@ -12,7 +12,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -183,6 +183,15 @@ async def revoke_key(shared: SharedState, which: str) -> Key:
     return key
 
 
+class _Known(NamedTuple):
+    """A key that was read, with its caller, what was read, and when."""
+
+    key: Key
+    caller: Caller
+    value: bytes
+    read: float
+
+
 class KeyRing:
     """The keys that a worker has read lately.
 
@@ -193,7 +202,7 @@ class KeyRing:
 
     def __init__(self, shared: SharedState, default: Limits) -> None:
         self._shared, self._default = shared, default
-        self._known: dict[str, tuple[Key, Caller, float]] = {}
+        self._known: dict[str, _Known] = {}
         self._unknown: dict[str, float] = {}
 
     async def find(self, key: str) -> tuple[Key, Caller] | None:
@@ -204,13 +213,13 @@ class KeyRing:
         """
         key_id = id_of(key)
         found = self._known.get(key_id)
-        if found is None or time.monotonic() > found[2] + FRESH_S:
+        if found is None or time.monotonic() > found.read + FRESH_S:
             found = await self._read(key_id, found) if key_id else None
-        if found is None or not found[0].matches(digest_of(key), time.time()):
+        if found is None or not found.key.matches(digest_of(key), time.time()):
             return None
-        return found[0], found[1]
+        return found.key, found.caller
 
-    async def _read(self, key_id: str, known: tuple[Key, Caller, float] | None) -> tuple[Key, Caller, float] | None:
+    async def _read(self, key_id: str, known: _Known | None) -> _Known | None:
         """Read a key; while the shared state is away, what was read before stays valid."""
         now = time.monotonic()
         if now < self._unknown.get(key_id, -FRESH_S) + FRESH_S:
@@ -227,6 +236,10 @@ class KeyRing:
             self._unknown[key_id] = now
             self._known.pop(key_id, None)
             return None
-        key = Key.from_bytes(value)
-        self._known[key_id] = key, key.caller(self._default), now
-        return self._known[key_id]
+        if known is not None and value == known.value:  # most are; interpreting one takes longer than a request
+            found = known._replace(read=now)
+        else:
+            key = Key.from_bytes(value)
+            found = _Known(key, key.caller(self._default), value, now)
+        self._known[key_id] = found
+        return found

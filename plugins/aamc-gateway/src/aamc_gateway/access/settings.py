@@ -25,6 +25,9 @@ class Limits:
     parallel_requests: int | None = option(None, "Requests at the same time.", at_least=1)
 
 
+NO_LIMITS = Limits()
+
+
 def _limits(given: Mapping[str, Any]) -> Mapping[str, Limits]:
     """Return limits by name.
 

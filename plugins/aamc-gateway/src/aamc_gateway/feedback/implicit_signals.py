@@ -27,6 +27,8 @@ _ESCALATION = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _WORD = re.compile(r"\w+")
+_NO_WORDS = frozenset[int]()
+"""An empty set takes 216 bytes, for each conversation that is remembered."""
 MAX_TEXT = 4000
 """Characters of a prompt that are compared."""
 
@@ -64,8 +66,9 @@ class ImplicitSignals:
         before = self._last.get(ask.session)
         if ask.retry_count > 0 or (before is not None and before.decision_id == decision.id):
             return None
-        text = _normal(ask.query.text)
-        current = _Last(decision.id, hash(text), _words(text) if self._settings.rephrasing else frozenset(), now)
+        compares = self._settings.rephrasing
+        text = _normal(ask.query.text) if compares or before is not None else ""
+        current = _Last(decision.id, hash(text), _words(text) if compares else _NO_WORDS, now)
         self._last[ask.session] = current
         self._last.move_to_end(ask.session)
         while len(self._last) > self._settings.sessions:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved
-from aamc_gateway.forwarding.origins import Origin, find_origin
+from aamc_gateway.forwarding.origins import UNKNOWN, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
 from aamc_gateway.observe.outcomes import SeenCall
@@ -49,9 +50,9 @@ class Exchange:
         self.record: Record | None = None
         self._committed: asyncio.Future[Decision] | None = None
         self._admission: Admission | None = None
-        self._origin = Origin()
+        self._origin = UNKNOWN
         self._failures: list[tuple[ProviderError, bool]] = []
-        self._max_costs: dict[str, float] = {}
+        self._names: Sequence[str] = ()
         self._allowed: Sequence[str] = ()
         self._full: Mapping[str, float] = {}
         self._spent_usd = 0.0
@@ -75,7 +76,8 @@ class Exchange:
                     raise unavailable(gateway, self._full)
                 names = [name for name in names if name not in full]
             names = self.participants(names)
-        await self._admit(names)
+        self._names = names
+        await self._admit()
         admission = self._admission
         assert admission is not None
         self._allowed = names
@@ -97,25 +99,35 @@ class Exchange:
         if gateway.log_watch.is_suspect:  # no candidate is paid for an answer that may not be given
             await self.commit()
 
-    async def _admit(self, names: Sequence[str]) -> None:
-        ask, upstreams = self.ask, self.gateway.upstreams
-        prompt = ask.query.prompt_tokens or ask.body_bytes // CHARACTERS_PER_TOKEN
-        output = (ask.max_tokens or self.gateway.settings.limits.output_tokens) * ask.answers
-        if ask.priced == "tokens":
-            costs = {name: upstreams[name].max_cost_usd(prompt, output, hour=ask.caches_for_an_hour) for name in names}
-        else:
-            prompt = output = 0
-            costs = dict.fromkeys(names, 0.0 if ask.priced == "nothing" else math.nan)
-        self._max_costs = costs
-        if ask.mode == "model":
-            costs = {ask.model: costs.get(ask.model, math.nan)}
-        self._admission = await self.gateway.access.admit(
+    async def _admit(self) -> None:
+        ask, access = self.ask, self.gateway.access
+        costs: Mapping[str, float] = {}
+        if access.is_limited(ask.caller, ask.query.user):
+            costs = {ask.model: self._max_costs.get(ask.model, math.nan)} if ask.mode == "model" else self._max_costs
+        self._admission = await access.admit(
             ask.caller,
             max_cost_usd=self.max_cost_usd(costs),
             least_cost_usd=self.least_cost_usd(costs),
-            tokens=prompt + output,
+            tokens=sum(self._max_tokens),
             user=ask.query.user,
         )
+
+    @property
+    def _max_tokens(self) -> tuple[int, int]:
+        """The tokens of the prompt, and the maximum of the answers; 0 where they cost nothing."""
+        ask = self.ask
+        if ask.priced != "tokens":
+            return 0, 0
+        output = (ask.max_tokens or self.gateway.settings.limits.output_tokens) * ask.answers
+        return ask.query.prompt_tokens or ask.body_bytes // CHARACTERS_PER_TOKEN, output
+
+    @cached_property
+    def _max_costs(self) -> Mapping[str, float]:
+        """The maximum cost of the answers of each candidate, in USD; most requests have no limit that asks for it."""
+        ask, upstreams = self.ask, self.gateway.upstreams
+        if ask.priced != "tokens":
+            return dict.fromkeys(self._names, 0.0 if ask.priced == "nothing" else math.nan)
+        return {name: upstreams[name].max_cost_usd(*self._max_tokens, hour=ask.caches_for_an_hour) for name in self._names}
 
     def max_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return the maximum cost of the request, by the maximum cost of an answer of each candidate."""
@@ -203,7 +215,8 @@ class Exchange:
         """
         assert self._admission is not None
         assert self.decision is not None
-        await self.gateway.use(self._admission, upstream.name, self._max_costs.get(upstream.name, math.nan))
+        if self.gateway.settings.access.models:
+            await self.gateway.use(self._admission, upstream.name, self._max_costs.get(upstream.name, math.nan))
         self.served.calls.append(SeenCall(upstream.name, time.time(), provider=upstream.provider_name))
         return self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
 
@@ -211,13 +224,23 @@ class Exchange:
         self.gateway.controller.add_attempt(attempt)
 
     def bill(
-        self, call: Call, upstream: Upstream, prepared: Prepared, reported: Usage | None, cost_usd: float, text_bytes: int, *, finished: bool
+        self,
+        call: Call,
+        upstream: Upstream,
+        prepared: Prepared,
+        reported: Usage | None,
+        cost_usd: float,
+        text_bytes: Callable[[], int],
+        *,
+        finished: bool,
     ) -> None:
-        """Set usage and cost of a call: as reported, else estimated; nothing where nothing came."""
-        if not finished and not text_bytes and (reported is None or reported.prompt_tokens is None):
+        """Set usage and cost of a call: as reported, else estimated from the bytes that came; nothing where nothing came."""
+        if not finished and not text_bytes() and (reported is None or reported.prompt_tokens is None):
             return
         body = prepared.request.body
-        usage, estimated = self.gateway.ledger.usage(upstream.name, body if isinstance(body, dict) else {}, text_bytes, reported, finished=finished)
+        usage, estimated = self.gateway.ledger.usage(
+            upstream.name, body if isinstance(body, dict) else {}, text_bytes, reported or Usage(), finished=finished
+        )
         call.usage = usage
         if finished and not math.isnan(cost_usd):
             call.cost_usd = cost_usd

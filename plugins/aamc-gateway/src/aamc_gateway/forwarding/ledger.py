@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -15,6 +15,8 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN
 _PROMPT_FIELDS = ("messages", "input", "prompt", "system", "instructions", "tools")
 _LEARNED_BYTES = 200_000
 """Maximum size of a prompt that the ratio is learned from: measuring a larger one takes long."""
+_LEARNED_FIRST, _LEARNED_LATER = 64, 16
+"""The first answers of a candidate are all learned from, and later one in so many: measuring texts takes longer than the rest of a bill."""
 _DECAY = 0.98
 _PRIOR_TOKENS = 200.0
 _OPAQUE = 4000
@@ -42,34 +44,36 @@ class Ledger:
     def __init__(self) -> None:
         self._prompts: dict[str, Ratio] = {}
         self._answers: dict[str, Ratio] = {}
+        self._counted: dict[str, int] = {}
 
-    def usage(self, candidate: str, body: Mapping[str, Any], text_bytes: int, reported: Usage | None, *, finished: bool) -> tuple[Usage, bool]:
+    def usage(self, candidate: str, body: Mapping[str, Any], text_bytes: Callable[[], int], reported: Usage, *, finished: bool) -> tuple[Usage, bool]:
         """Return the tokens of a call, and whether they are estimated.
 
         Args:
             candidate: The candidate's name.
             body: The request.
-            text_bytes: Bytes of the answer's text, reasoning and tool arguments that came.
-            reported: The tokens that the server has reported so far; None for none.
+            text_bytes: Returns the bytes of the answer's text, reasoning and tool arguments that came.
+            reported: The tokens that the server has reported so far.
             finished: Whether the answer has come to its end: before it, reported tokens of the answer are no final figure.
         """
-        reported = reported or Usage()
         if reported.prompt_tokens is not None and reported.output_tokens is not None and finished:
-            self._learn(candidate, body, text_bytes, reported)
+            count = self._counted[candidate] = self._counted.get(candidate, 0) + 1
+            if count <= _LEARNED_FIRST or count % _LEARNED_LATER == 0:
+                self._learn(candidate, body, text_bytes, reported)
             return reported, False
         prompt, output = reported.prompt_tokens, reported.output_tokens
         if prompt is None:
             prompt = self._prompts.setdefault(candidate, Ratio()).tokens(prompt_bytes(body))
         if output is None or not finished:
-            output = max(output or 0, self._answers.setdefault(candidate, Ratio()).tokens(text_bytes))
+            output = max(output or 0, self._answers.setdefault(candidate, Ratio()).tokens(text_bytes()))
         return attrs.evolve(reported, prompt_tokens=prompt, output_tokens=output), True
 
-    def _learn(self, candidate: str, body: Mapping[str, Any], text_bytes: int, usage: Usage) -> None:
+    def _learn(self, candidate: str, body: Mapping[str, Any], text_bytes: Callable[[], int], usage: Usage) -> None:
         prompt, output = usage.prompt_tokens or 0, usage.output_tokens or 0
         if prompt and prompt * CHARACTERS_PER_TOKEN < _LEARNED_BYTES:
             self._prompts.setdefault(candidate, Ratio()).learn(prompt_bytes(body), prompt)
-        if output and text_bytes:
-            self._answers.setdefault(candidate, Ratio()).learn(text_bytes, output)
+        if output and (text := text_bytes()):
+            self._answers.setdefault(candidate, Ratio()).learn(text, output)
 
 
 def prompt_bytes(body: Mapping[str, Any]) -> int:

@@ -38,6 +38,9 @@ class Origin:
     mixed: bool = False
 
 
+UNKNOWN = Origin()
+
+
 async def find_origin(gateway: Gateway, ask: Ask, names: Collection[str]) -> Origin:
     """Return where a conversation comes from.
 
@@ -60,7 +63,7 @@ async def find_origin(gateway: Gateway, ask: Ask, names: Collection[str]) -> Ori
         answered = None  # the pool has changed since
     if answered is None:
         if not fixed:
-            return Origin()
+            return UNKNOWN
         native = [name for name in names if ask.api in gateway.upstreams[name].apis]
         if ask.mode != "model" and len(native) != 1:
             raise Refused(

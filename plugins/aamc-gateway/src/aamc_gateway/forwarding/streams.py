@@ -104,7 +104,7 @@ class StreamedAnswer:
                     raise
                 finally:
                     monitor = relay.monitor
-                    exchange.bill(call, upstream, prepared, monitor.usage, monitor.cost_usd, monitor.text_bytes, finished=monitor.finished)
+                    exchange.bill(call, upstream, prepared, monitor.usage, monitor.cost_usd, lambda: monitor.text_bytes, finished=monitor.finished)
         except ProviderError as error:
             exchange.charge(call, upstream, error, own_dialect=own)
             if self._flowing:

@@ -40,7 +40,7 @@ class Wire(Protocol):
         """Send a request and yield the server-sent events."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # without slots, construction takes a third less time
 class Prepared:
     """A request to a candidate.
 

@@ -89,18 +89,16 @@ def bill_reply(exchange: Exchange, call: Call, upstream: Upstream, prepared: Pre
     dialect = prepared.dialect
     if dialect in DIALECTS:
         answer = answer_of(reply)
-        usage = usage_of(dialect, answer)
-        counted = usage.prompt_tokens is not None and usage.output_tokens is not None
-        text = (
-            0
-            if counted and usage.output_tokens == 0
-            else answer_bytes(answer if dialect in ("chat", "completions") else answer_to_chat(dialect, answer))
-        )
-        exchange.bill(call, upstream, prepared, usage, reported_cost(dialect, answer, reply.headers), text, finished=True)
+
+        def text_bytes() -> int:
+            return answer_bytes(answer if dialect in ("chat", "completions") else answer_to_chat(dialect, answer))
+
+        cost_usd = reported_cost(dialect, answer, reply.headers)
+        exchange.bill(call, upstream, prepared, usage_of(dialect, answer), cost_usd, text_bytes, finished=True)
     elif dialect == "embeddings":
         usage = usage_of("completions", answer_of(reply, required=False))
         counted_usage = Usage(prompt_tokens=usage.prompt_tokens, output_tokens=0)
-        exchange.bill(call, upstream, prepared, counted_usage, reported_cost("completions", {}, reply.headers), 0, finished=True)
+        exchange.bill(call, upstream, prepared, counted_usage, reported_cost("completions", {}, reply.headers), lambda: 0, finished=True)
     elif prepared.request.api.startswith("/"):
         _bill_passed(call, reply, exchange.ask.priced, upstream)
 

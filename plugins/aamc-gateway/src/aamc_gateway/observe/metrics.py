@@ -1,13 +1,16 @@
 """Prometheus metrics.
 
-A child of each metric is bound once for its labels, so a request costs a few microseconds. With several workers, prometheus_client adds up files
-that each of them maps into memory, see :func:`prepare_workers`.
+A child of each metric is bound once for its labels. What a request counts is summed up first, and added to counters and gauges when they are read:
+each addition takes a microsecond and more, and a request has a dozen. With several workers, prometheus_client adds up files that each of them maps
+into memory, see :func:`prepare_workers`, so there it is added at once.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import threading
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -71,6 +74,8 @@ class Metrics:
         self.cache_hits = Counter("aamc_cache_hits", "Answers from the exact cache.", **made)
         live: Any = {**made, "multiprocess_mode": "livesum"}
         self.in_flight = Gauge("aamc_in_flight", "Requests in progress.", **live)
+        self._sums: defaultdict[Counter | Gauge, float] = defaultdict(float)
+        self._lock = threading.Lock()
         self._candidates: dict[str, _CandidateMetrics] = {}
         self._requests: dict[tuple[str, str, int], Any] = {}
         self._latencies: dict[str, Any] = {}
@@ -78,25 +83,39 @@ class Metrics:
 
     def started(self, route: str) -> None:
         """Count a request as in flight; :meth:`served` must follow."""
-        self.in_flight.inc()
+        with self._lock:
+            self._sums[self.in_flight] += 1
+        if self._registry is None:
+            self.flush()
 
     def served(self, served: Served) -> None:
         """Record a request that has ended: status, latency, cost, tokens and calls."""
-        self.in_flight.dec()
         route, candidate = served.route, served.candidate
         labels = (route, candidate, served.status)
         requests = self._requests.get(labels)
         if requests is None:
             requests = self._requests[labels] = self.requests.labels(route, candidate, str(served.status))
             self._latencies.setdefault(route, self.latency.labels(route))
-        requests.inc()
         self._latencies[route].observe(max(0.0, served.ended - served.began))
-        for call in served.calls:
-            self._called(call.candidate, call.error_kind or "ok", call.ended - call.began)
-        if served.cached:
-            self.cache_hits.inc()
-        if candidate:
-            self._answered(self._of(candidate), served)
+        with self._lock:
+            sums = self._sums
+            sums[self.in_flight] -= 1
+            sums[requests] += 1
+            for call in served.calls:
+                self._called(sums, call.candidate, call.error_kind or "ok", call.ended - call.began)
+            if served.cached:
+                sums[self.cache_hits] += 1
+            if candidate:
+                self._answered(sums, self._of(candidate), served)
+        if self._registry is None:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add the sums to counters and gauges."""
+        with self._lock:
+            for child, amount in self._sums.items():
+                child.inc(amount)
+            self._sums.clear()
 
     def decided(self, seconds: float) -> None:
         """Record the time of a decision."""
@@ -121,6 +140,7 @@ class Metrics:
             health: Plain numbers by name, see :meth:`aamc_sdk.MetaController.health`; a name's end ``_s`` or ``_ms`` is its unit.
             present: What is true of candidates in this worker now, by the names in ``PRESENT`` and by candidate.
         """
+        self.flush()
         registry = self._registry
         if registry is None:
             registry = CollectorRegistry()
@@ -135,13 +155,13 @@ class Metrics:
             found = self._candidates[candidate] = _CandidateMetrics(self, candidate)
         return found
 
-    def _answered(self, metrics: _CandidateMetrics, served: Served) -> None:
+    def _answered(self, sums: defaultdict[Counter | Gauge, float], metrics: _CandidateMetrics, served: Served) -> None:
         if math.isnan(served.cost_usd):
-            metrics.unknown_cost.inc()
+            sums[metrics.unknown_cost] += 1
         else:
-            metrics.cost.inc(max(0.0, served.cost_usd))
+            sums[metrics.cost] += max(0.0, served.cost_usd)
         if not math.isnan(served.saved_usd):
-            metrics.saved.inc(served.saved_usd)
+            sums[metrics.saved] += served.saved_usd
         if not math.isnan(served.first_token_ms):
             metrics.first_token.observe(served.first_token_ms / 1000)
         usage = served.usage
@@ -154,13 +174,13 @@ class Metrics:
         )
         for child, tokens in counted:
             if tokens:
-                child.inc(tokens)
+                sums[child] += tokens
 
-    def _called(self, candidate: str, result: str, seconds: float) -> None:
+    def _called(self, sums: defaultdict[Counter | Gauge, float], candidate: str, result: str, seconds: float) -> None:
         children = self._calls.get((candidate, result))
         if children is None:
             children = self._calls[candidate, result] = self.calls.labels(candidate, result), self.call_latency.labels(candidate)
-        children[0].inc()
+        sums[children[0]] += 1
         if seconds >= 0:  # not NaN
             children[1].observe(seconds)
 

@@ -41,7 +41,7 @@ _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _COUNTS = ("n", "best_of")
 """The fields that ask for several answers."""
 _MAX_ANSWERS = 128
-_LIMITED = (*((name, 0, math.inf) for name in _OUTPUT_LIMITS), *((name, 1, _MAX_ANSWERS) for name in _COUNTS))
+_LIMITED = {**dict.fromkeys(_OUTPUT_LIMITS, (0, math.inf)), **dict.fromkeys(_COUNTS, (1, _MAX_ANSWERS))}
 """Fields with numbers, with the least and the most of each: others would make the reserved cost too small."""
 
 
@@ -219,8 +219,8 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     names = _REQUIRED.get(api, ())
     if names and body.get(names[0]) is None and all(body.get(name) is None for name in names[1:]):
         raise Refused(f"the request has no {names[0]}; add it", status=400, kind="request")
-    for field, least, most in _LIMITED:
-        value = body.get(field)
+    for field in [name for name in body if name in _LIMITED]:
+        value, (least, most) = body[field], _LIMITED[field]
         if value is not None and not (type(value) is int and least <= value <= most):
             limits = f"at least {least}" if most == math.inf else f"{least} to {most}"
             raise Refused(f"{field} must be an integer of {limits}, not {value!r:.80}", status=400, kind="request")
