@@ -63,7 +63,7 @@ def test_expensive_ways_are_demonstrated_less_where_the_cost_weighs_more() -> No
         shown = [task for task in WORLD.tasks(900, 6) if task.alpha == alpha]
         shares.append(sum(any(step.model == truth_of(task).generalist for step in task.consultations) for task in shown) / len(shown))
     assert shares == sorted(shares, reverse=True)
-    assert shares[-1] > 0.1
+    assert shares[-1] > 0.02
 
 
 def test_models_reply_right_as_often_as_their_quality_says() -> None:

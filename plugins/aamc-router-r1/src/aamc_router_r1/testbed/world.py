@@ -153,7 +153,7 @@ class World:
         generalist more often where the cost weighs less: so the weight is read, and the best way is for reinforcement learning to find. Some
         replies are wrong, so that the answer is learned from the reply.
         """
-        way = str(rng.choice([SPECIALIST, GENERALIST, NOBODY], p=[0.3 + 0.25 * alpha, 0.6 - 0.5 * alpha, 0.1 + 0.25 * alpha]))
+        way = str(rng.choice([SPECIALIST, GENERALIST, NOBODY], p=[0.3 + 0.4 * alpha, 0.6 - 0.7 * alpha, 0.1 + 0.3 * alpha]))
         if way == NOBODY:
             return [], f"{stated(alpha, len(truth.hops))} {NOBODY} is worth the price", "unknown"
         steps, entity = [], truth.entity
