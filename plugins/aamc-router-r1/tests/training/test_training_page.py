@@ -17,24 +17,7 @@ from aamc_sdk.testing import run_command
 
 ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "how-to" / "train-router-r1.md").read_text(encoding="utf-8")
-TITLES = [
-    "ivanhoe",
-    "dracula",
-    "walden",
-    "middlemarch",
-    "ulysses",
-    "candide",
-    "faust",
-    "hamlet",
-    "utopia",
-    "kim",
-    "nostromo",
-    "vathek",
-    "germinal",
-    "nana",
-    "emile",
-    "herzog",
-]
+TITLES = ["ivanhoe", "dracula", "walden", "ulysses", "candide", "faust", "hamlet", "utopia", "kim", "nostromo", "vathek", "germinal", "herzog"]
 QUESTIONS = {"nq": [("who wrote emma", "Jane Austen"), *((f"who wrote {title}", "someone else") for title in TITLES)], "hotpotqa": [("when", "1815")]}
 POOL = """
 candidates:
@@ -86,7 +69,7 @@ def test_the_cheapest_right_model_is_demonstrated(folder: Path) -> None:
     (folder / "outcomes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = [f"{name}:data/questions/{name}/train.jsonl" for name in QUESTIONS]
     prepared = prepare(*files, "--pool", "pool.yaml", "--out", "records.jsonl", "--outcomes", "outcomes:outcomes.jsonl")
-    assert "wrote 18 records to records.jsonl, 2 with an optimal model" in prepared.stderr
+    assert "wrote 15 records to records.jsonl, 2 with an optimal model" in prepared.stderr
     shown = {task.question: [step.model for step in task.consultations] for task in read_records("records.jsonl") if task.consultations}
     assert shown == {"who wrote emma": ["small"], "who wrote ivanhoe": ["large"]}
     again = prepare(*files, "--pool", "pool.yaml", "--out", "one.jsonl", "--rows", "1")
