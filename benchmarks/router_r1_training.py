@@ -32,12 +32,12 @@ OPTIONS: Mapping[str, Any] = {
     "micro_batch_size": 64,
     "batch_size": 8,
     "group_size": 8,
-    "steps": 30,
-    "learning_rate": 3e-4,
+    "steps": 36,
+    "learning_rate": 4e-4,
     "kl": 0.02,
     "temperature": 0.9,
-    "save_every": 10,
-    "validation_questions": 72,
+    "save_every": 18,
+    "validation_questions": 36,
 }
 ROWS = 13_000
 
@@ -82,7 +82,7 @@ def main(seeds: int, first_seed: int, questions: int, out: Path | None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             run = trained(Path(folder), seed, ROWS, OPTIONS)
             took = time.process_time() - began
-            results.append({"seed": seed, "cpu_seconds": took, **measured(run / "best", seed, questions)})
+            results.append({"seed": seed, "cpu_seconds": took, **measured(run / "last", seed, questions)})
         click.echo(json.dumps(results[-1]), err=True)
         if out is not None:
             out.write_text(json.dumps({"schema": 1, "rows": ROWS, "options": OPTIONS, "results": results}, indent=1) + "\n", encoding="utf-8")
