@@ -54,7 +54,8 @@ ROUNDS = 2
 
 def draw_names(rng: np.random.Generator, n: int, names: Sequence[str] = NAMES, taken: Sequence[str] = ()) -> list[str]:
     """Return random names that share no syllable with each other or with those that are taken."""
-    used, drawn = {part for name in taken for part in (name[:2], name[2:])}, []
+    used = {part for name in taken for part in (name[:2], name[2:])}
+    drawn: list[str] = []
     for place in rng.permutation(len(names)):
         parts = {names[place][:2], names[place][2:]}
         if len(drawn) < n and not parts & used:
