@@ -18,33 +18,34 @@ import click
 import torch
 from aamc_router_r1.testbed.measures import TrainedPolicy, beside_oracle, statistics_share, unseen_model_share
 from aamc_router_r1.testbed.tiny_model import make_tiny_policy
-from aamc_router_r1.testbed.world import World
+from aamc_router_r1.testbed.world import ALPHAS, ROUNDS, World
 
 from aamc_sdk.testing import run_command
 
-ALPHAS = (0.0, 0.3, 0.9)
 OPTIONS: Mapping[str, Any] = {
     "training_alphas": list(ALPHAS),
-    "turn_tokens": 32,
+    "rounds": ROUNDS,
+    "turn_tokens": 24,
     "warm_start_batch_size": 16,
     "warm_start_learning_rate": 3e-3,
-    "warm_start_epochs": 2,
-    "micro_batch_size": 96,
-    "batch_size": 12,
+    "warm_start_epochs": 1,
+    "micro_batch_size": 64,
+    "batch_size": 8,
     "group_size": 8,
-    "steps": 30,
+    "steps": 36,
     "learning_rate": 4e-4,
-    "temperature": 0.7,
-    "save_every": 10,
+    "kl": 0.02,
+    "temperature": 0.9,
+    "save_every": 18,
     "validation_questions": 36,
 }
-ROWS = 2400
+ROWS = 13_000
 
 
 def trained(folder: Path, seed: int, rows: int, options: Mapping[str, Any]) -> Path:
     """Train a policy by the command line, and return the folder of the training."""
     world, model = World(seed), folder / "model"
-    make_tiny_policy(model, world, ALPHAS, seed=seed)
+    make_tiny_policy(model, world, seed=seed)
     settings = {**OPTIONS, **options, "model": str(model)}
     assignments = [part for name, value in settings.items() for part in ("--set", f"orchestrator.{name}={json.dumps(value)}")]
     status, _, errors = run_command(
@@ -81,8 +82,7 @@ def main(seeds: int, first_seed: int, questions: int, out: Path | None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             run = trained(Path(folder), seed, ROWS, OPTIONS)
             took = time.process_time() - began
-            before = measured(Path(folder) / "run" / "orchestrator" / "start", seed, questions) if (run / "start").is_dir() else None
-            results.append({"seed": seed, "cpu_seconds": took, **measured(run / "last", seed, questions), "warm_start": before})
+            results.append({"seed": seed, "cpu_seconds": took, **measured(run / "last", seed, questions)})
         click.echo(json.dumps(results[-1]), err=True)
         if out is not None:
             out.write_text(json.dumps({"schema": 1, "rows": ROWS, "options": OPTIONS, "results": results}, indent=1) + "\n", encoding="utf-8")

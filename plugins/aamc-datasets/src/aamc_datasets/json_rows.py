@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,12 +51,26 @@ def parse_lines(file: Path, parse: Callable[[Any], T]) -> list[T]:
     Raises:
         DataError: There is no line, or ``parse`` refuses one; the message gives the line.
     """
+    return parse_rows(file, ((f"{file}, line {number}", row) for number, row in json_lines(file)), parse)
+
+
+def parse_rows(file: Path, rows: Iterable[tuple[str, Any]], parse: Callable[[Any], T]) -> list[T]:
+    """Parse each row of a file with a function.
+
+    Args:
+        file: The file.
+        rows: Its rows, each with its place for error messages.
+        parse: The function.
+
+    Raises:
+        DataError: There is no row, or ``parse`` refuses one; the message gives its place.
+    """
     parsed = []
-    for number, line in json_lines(file):
+    for where, row in rows:
         try:
-            parsed.append(parse(line))
+            parsed.append(parse(row))
         except DataError as error:
-            raise DataError(f"{file}, line {number}: {error}") from error
+            raise DataError(f"{where}: {error}") from error
     if not parsed:
         raise DataError(f"{file} is empty; give at least one line")
     return parsed

@@ -6,6 +6,7 @@ import math
 import threading
 from contextlib import closing
 
+import httpx
 import pytest
 from aamc_models.testing import Script
 from aamc_router_r1.single.server import DecisionServer
@@ -209,8 +210,6 @@ def test_our_router_asks_our_server(api, decision_server, server):
 
 
 def test_the_server_answers_as_the_semantic_router_expects(decision_server):
-    import httpx
-
     with httpx.Client(base_url=decision_server) as client:
         answer = client.post("/route", json={"query": "Who wrote Emma?"})
         assert answer.json() | {"cost_usd": 0} == {"selected_model": "big", "thinking": "hm", "full_response": SELECTS_BIG, "cost_usd": 0}
@@ -220,6 +219,36 @@ def test_the_server_answers_as_the_semantic_router_expects(decision_server):
             assert (refused.status_code, bool(refused.json()["error"]["message"])) == (400, True)
         unknown = client.post("/route", json={"query": "q", "candidates": ["small"]})
         assert (unknown.status_code, "big" in unknown.json()["error"]["message"]) == (422, True)
+
+
+def test_the_policys_own_answer_selects_no_candidate(decision_server, server):
+    server.turns["policy"] = [f"{THOUGHT}<answer> Jane Austen </answer>"]
+    answer = httpx.post(f"{decision_server}/route", json={"query": "Who wrote Emma?"})
+    assert answer.status_code == 422
+    assert "the policy 'policy' answered the query itself" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ({"prices": {"input": -1, "output": 1}}, "price input must be USD from 0"),
+        ({"prices": -1}, "prices of 'small' must be an object"),
+        ({"cost": -1}, "'cost' of 'small' must be a number from 0"),
+        ({"latency": "fast"}, "'latency' of 'small' must be a number from 0"),
+        ({"latency_ms": -1}, "'latency_ms' of 'small' must be a number from 0"),
+    ],
+)
+def test_wrong_figures_of_a_candidate_are_refused(described, message, decision_server):
+    answer = httpx.post(f"{decision_server}/route", json={"query": "Who wrote Emma?", "candidates": [{"name": "small", **described}]})
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]["message"]
+
+
+def test_a_candidate_may_be_described_as_in_training_records(decision_server, server):
+    candidates = [{"name": "big", "cost": 30.0, "latency": 0.5}, {"name": "new", "cost": 2.0, "latency": 0.5}]
+    assert httpx.post(f"{decision_server}/route", json={"query": "q", "candidates": candidates}).json()["selected_model"] == "big"
+    prompt = server.asked["policy"][0]["messages"][0]["content"]
+    assert "new: no description\n  price: 2 USD per million prompt tokens, 2 USD per million answer tokens\n  latency: 0.5 s" in prompt
 
 
 @pytest.mark.parametrize(

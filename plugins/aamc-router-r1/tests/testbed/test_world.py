@@ -7,7 +7,7 @@ import pytest
 from aamc_router_r1.protocol import Call, ModelNames, format_errors
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.testbed.oracle import best_plan, oracle
-from aamc_router_r1.testbed.world import DOMAINS, OTHER_DOMAIN, REASONING_TOKENS, UNSEEN_NAMES, Truth, World, WorldReplies
+from aamc_router_r1.testbed.world import ALPHAS, DOMAINS, NAMES, OTHER_DOMAIN, REASONING_TOKENS, UNSEEN_NAMES, Truth, World, WorldReplies
 from aamc_router_r1.training.replies import UNSURE, priced, spec_of
 
 WORLD = World(3)
@@ -41,8 +41,29 @@ def test_every_demonstration_is_well_formed() -> None:
         assert format_errors(task.demonstration(), ModelNames([card.name for card in task.cards])) == ()
 
 
-def test_training_never_uses_an_unseen_name() -> None:
-    assert not {card.name for task in TASKS for card in task.cards} & set(UNSEEN_NAMES)
+def test_training_never_uses_an_unseen_name_but_all_its_syllables() -> None:
+    names = {card.name for task in TASKS for card in task.cards}
+    assert names <= set(NAMES)
+    assert not set(NAMES) & set(UNSEEN_NAMES)
+    assert {name[:2] for name in UNSEEN_NAMES} <= {name[:2] for name in names}
+    assert {name[2:] for name in UNSEEN_NAMES} <= {name[2:] for name in names}
+
+
+def test_pools_differ_in_size_and_order_and_their_names_share_no_syllable() -> None:
+    assert {len(task.cards) for task in TASKS} == {5, 6, 7}
+    assert len({[card.name for card in task.cards].index(truth_of(task).generalist) for task in TASKS}) == 7
+    for task in TASKS:
+        syllables = [part for card in task.cards for part in (card.name[:2], card.name[2:])]
+        assert len(set(syllables)) == len(syllables)
+
+
+def test_expensive_ways_are_demonstrated_less_where_the_cost_weighs_more() -> None:
+    shares = []
+    for alpha in ALPHAS:
+        shown = [task for task in WORLD.tasks(900, 6) if task.alpha == alpha]
+        shares.append(sum(any(step.model == truth_of(task).generalist for step in task.consultations) for task in shown) / len(shown))
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] > 0.02
 
 
 def test_models_reply_right_as_often_as_their_quality_says() -> None:

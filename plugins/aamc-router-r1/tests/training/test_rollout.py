@@ -18,7 +18,7 @@ from aamc_router_r1.training.scoring import figures, score
 from aamc_sdk.types import Prices
 
 WORLD = World(0)
-TOKENIZER = tiny_tokenizer(WORLD, [0.3])
+TOKENIZER = tiny_tokenizer(WORLD)
 
 
 class Scripted:

@@ -1,12 +1,18 @@
 """``aamc train --orchestrator router-r1`` with a model that is too small to learn much: the mechanics."""
 
 import json
+import math
+import signal
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from aamc_router_r1.testbed.tiny_model import tiny_model, tiny_tokenizer
 from aamc_router_r1.testbed.world import World
+from aamc_router_r1.training.grpo import Select
 from safetensors.torch import load_file
 
 from aamc_sdk.testing import run_command
@@ -18,7 +24,7 @@ SAMPLE = Path(__file__).parents[4] / "examples" / "router_r1" / "sample_routing_
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model with its tokenizer."""
     folder = tmp_path_factory.mktemp("model")
-    tokenizer = tiny_tokenizer(World(0), [0.0, 0.9])
+    tokenizer = tiny_tokenizer(World(0))
     tiny_model(len(tokenizer), 0, 16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -78,8 +84,64 @@ def test_a_trained_policy_is_served_in_this_process(model: Path, tmp_path: Path)
     assert document["steps"][0]["candidate"] == "policy"
 
 
-def test_lora_trains_adapters_and_writes_whole_models(model: Path, tmp_path: Path) -> None:
-    status, _, err = run_command(*arguments(model, tmp_path / "run", steps=1, lora_rank=2, warm_start_epochs=3, warm_start_learning_rate=0.01))
+KILLED = """
+import os, signal, sys
+from aamc_router_r1.training.checkpoints import Follow
+from aamc_sdk.cli import main
+
+def die(self, args, state, control, **_):
+    if self._title == sys.argv[1] and state.global_step == 2:  # the trainer has written its files, and ours are missing
+        os.kill(os.getpid(), signal.SIGKILL)
+    saved(self, args, state, control)
+
+saved, Follow.on_save = Follow.on_save, die
+main(sys.argv[2:])
+"""
+
+
+TWO_STAGES = {"warm_start_epochs": 1.0, "warm_start_batch_size": 6, "steps": 3}
+
+
+@pytest.fixture(scope="module")
+def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Weights after a training that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert run_command(*arguments(model, out, **TWO_STAGES))[0] == 0
+    return weights(out / "orchestrator" / "last")
+
+
+@pytest.mark.parametrize("stage", ["router-r1 warm start", "router-r1"])
+def test_a_killed_training_resumes_to_the_same_policy(stage: str, model: Path, whole: dict[str, Any], tmp_path: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, stage, *arguments(model, tmp_path / "run", **TWO_STAGES)], capture_output=True, text=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not list((tmp_path / "run").rglob("last"))
+    status, _, err = run_command("train", "--resume", str(tmp_path / "run"), "--json")
+    assert status == 0, err
+    curve = json.loads((tmp_path / "run" / "orchestrator" / "training.json").read_text())["curve"]
+    assert [update["step"] for update in curve] == [1, 2, 3]
+    resumed = weights(tmp_path / "run" / "orchestrator" / "last")
+    assert all((resumed[key] == whole[key]).all() for key in whole)
+
+
+@pytest.mark.parametrize(("alphas", "kept"), [((0.0,), [0.9]), ((0.0, 0.3), [0.5, 0.6])])
+def test_the_start_is_the_best_only_if_the_cost_has_no_weight(alphas: tuple[float, ...], kept: list[float]) -> None:
+    rewards, found = iter([0.9, 0.5, 0.4, 0.6]), []
+    job = SimpleNamespace(alphas=alphas, best=-math.inf, stages={}, spent_usd=0.0, budget_usd=math.inf, validate=lambda *_: {"reward": next(rewards)})
+    job.keep = lambda *_: found.append(job.best)
+    trainer = SimpleNamespace(model=None, accelerator=SimpleNamespace(unwrap_model=lambda model: model))
+    select = Select(cast("Any", job), trainer, cast("Any", None))
+    for step in range(4):
+        state = SimpleNamespace(is_world_process_zero=True, global_step=step, max_steps=3)
+        (select.on_step_end if step else select.on_train_begin)(SimpleNamespace(save_steps=1), state, None)
+    assert found == kept
+
+
+def test_lora_trains_adapters_in_bf16_and_writes_whole_models(model: Path, tmp_path: Path) -> None:
+    status, _, err = run_command(
+        *arguments(model, tmp_path / "run", steps=1, lora_rank=2, precision="bf16", warm_start_epochs=3, warm_start_learning_rate=0.01)
+    )
     assert status == 0, err
     before, after = weights(model), weights(tmp_path / "run" / "orchestrator" / "last")
     assert before.keys() == after.keys()

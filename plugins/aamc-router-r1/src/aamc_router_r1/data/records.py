@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
-from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number, json_lines, parse_json, require, text
+from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number, json_lines, parse_json, parse_rows, require, text
 from aamc_datasets.recognition import existing
 
 from aamc_router_r1.data.tasks import Consultation, RoutingDataset, RoutingTask, as_dataset
@@ -148,15 +148,8 @@ def read_records(path: str) -> list[RoutingTask]:
     Raises:
         DataError: The file is missing or empty, or a record is wrong; the message gives its line.
     """
-    tasks = []
-    for where, row in _numbered(existing(path, "file of training records")):
-        try:
-            tasks.append(parse_record(row))
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from error
-    if not tasks:
-        raise DataError(f"{path} has no records; give at least one")
-    return tasks
+    file = existing(path, "file of training records")
+    return parse_rows(file, _numbered(file), parse_record)
 
 
 @attrs.frozen(kw_only=True)

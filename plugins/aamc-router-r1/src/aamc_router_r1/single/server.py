@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -69,6 +70,10 @@ class DecisionServer:
             return _error(str(error), 422)
         except AamcError as error:
             return _error(str(error), 502)
+        if found.candidate not in pool.names:
+            return _error(
+                f"the policy {found.candidate!r} answered the query itself, and it is not a candidate; use another router for this query", 422
+            )
         cost = None if math.isnan(found.cost_usd) else found.cost_usd
         return JSONResponse({"selected_model": found.candidate, "thinking": found.thinking, "full_response": found.text, "cost_usd": cost})
 
@@ -95,22 +100,28 @@ class DecisionServer:
             raise DataError(f"candidates must be a list of at least one model, not {given!r:.80}")
         listed = [{"name": entry} if isinstance(entry, str) else entry for entry in given]
         known = {candidate.name: candidate for candidate in self._pool}
-        return Pool(known.get(_name(entry)) or _described(entry) for entry in listed)
+        return Pool(known.get(spec.name, spec) for spec in map(_described, listed))
 
 
-def _name(entry: Any) -> str:
+def _described(entry: Any) -> Candidate:
+    """Return the candidate that a request describes; ``cost`` and ``latency`` are those of training records.
+
+    An endpoint is ignored, so that a request cannot name an address to call.
+    """
     name = entry.get("name") if isinstance(entry, Mapping) else None
     if not isinstance(name, str) or not name:
         raise DataError(f"a candidate must have a name, not {entry!r:.80}")
-    return name
-
-
-def _described(entry: Mapping[str, Any]) -> Candidate:
-    """Return the candidate that a request describes. An endpoint is ignored, so that a request cannot name an address to call."""
     keys = {key: entry[key] for key in ("name", "description", "abilities", "prices") if entry.get(key) is not None}
-    latency = entry.get("latency_ms")
-    if isinstance(latency, int | float) and not isinstance(latency, bool):
-        keys["latency"] = {"service_ms": latency}
+    if not isinstance(keys.get("prices", {}), Mapping):
+        raise DataError(f"prices of {name!r} must be an object with input and output, not {keys['prices']!r:.80}")
+    cost, latency_ms, latency_s = (entry.get(key) for key in ("cost", "latency_ms", "latency"))
+    if cost is not None and "prices" not in keys:
+        usd = bounded_number(cost, f"'cost' of {name!r}", MAX_USD)
+        keys["prices"] = {"input": usd, "output": usd}
+    if latency_ms is not None:
+        keys["latency"] = {"service_ms": bounded_number(latency_ms, f"'latency_ms' of {name!r}", MAX_MS)}
+    elif latency_s is not None:
+        keys["latency"] = {"service_ms": 1000 * bounded_number(latency_s, f"'latency' of {name!r}", MAX_MS / 1000)}
     return pool_from({"candidates": [keys]}, "the request").candidates[0]
 
 

@@ -13,7 +13,7 @@ from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.episode import DialogueLimits
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.testbed.oracle import oracle
-from aamc_router_r1.testbed.world import DOMAINS, GOOD, LEVELS, UNSEEN_NAMES, Truth, World, WorldReplies
+from aamc_router_r1.testbed.world import DOMAINS, GOOD, LEVELS, ROUNDS, UNSEEN_NAMES, Truth, World, WorldReplies, draw_names
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
 from aamc_router_r1.training.stages import STATE, load_model, play_all
 from aamc_sdk.storage import read_json
@@ -27,11 +27,15 @@ class TrainedPolicy:
         turn_tokens: Maximum tokens of a turn.
     """
 
-    def __init__(self, folder: Path, turn_tokens: int = 32) -> None:
+    def __init__(self, folder: Path, turn_tokens: int = 24) -> None:
         self.model, tokenizer = load_model(str(folder), "cpu")
         self.normalizer = CostNormalizer.from_state(read_json(folder / STATE)["normalizer"])
         self.player = BatchPlayer(
-            tokenizer=tokenizer, replies=WorldReplies(), limits=DialogueLimits(turn_tokens=turn_tokens), temperature=0.0, states_alpha=True
+            tokenizer=tokenizer,
+            replies=WorldReplies(),
+            limits=DialogueLimits(rounds=ROUNDS, turn_tokens=turn_tokens),
+            temperature=0.0,
+            states_alpha=True,
         )
 
     def play(self, tasks: Sequence[RoutingTask], alpha: float) -> list[PlayedEpisode]:
@@ -69,7 +73,7 @@ def unseen_model_share(policy: TrainedPolicy, world: World, n: int, alpha: float
         truth = task.simulation
         assert isinstance(truth, Truth)
         domain = truth.hops[0]
-        old, new = truth.best[domain], str(rng.choice(np.array(UNSEEN_NAMES)))
+        old, (new,) = truth.best[domain], draw_names(rng, 1, UNSEEN_NAMES, taken=list(truth.quality))
         known = {name: dict(levels) for name, levels in truth.quality.items()}
         for name, levels in known.items():
             if name != truth.generalist and DOMAINS[domain] in levels:

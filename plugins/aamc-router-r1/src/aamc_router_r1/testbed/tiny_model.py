@@ -6,7 +6,6 @@ It is an LFM2 (short convolutions and attention), which learns to look words up 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
 from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.protocol import render_prompt
-from aamc_router_r1.testbed.world import DOMAINS, GENERALIST_QUALITY, LEVELS, NAMES, UNSEEN_NAMES, World
+from aamc_router_r1.testbed.world import ALPHAS, DOMAINS, GENERALIST_QUALITY, LEVELS, ROUNDS, SYLLABLES, World
 from aamc_router_r1.training.replies import UNSURE
 from aamc_router_r1.training.rollout import preference_of
 
@@ -26,19 +25,20 @@ TAGS = (CONSULT, *tuple(f"<{slash}{tag}>" for tag in ("think", "search", "inform
 _WORD = re.compile(r"\d+\.\d+|\w+|[^\w\s]")
 
 
-def tiny_tokenizer(world: World, alphas: Sequence[float]) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of the world's words. The fixed phrases of the prompt are one token each."""
+def tiny_tokenizer(world: World) -> PreTrainedTokenizerFast:
+    """Return a tokenizer of the world's words. The fixed phrases of the prompt are one token each, a model's name is two: its syllables."""
     tasks = world.tasks(64, 1)
-    prompts = [prompt_of(task, alphas[number % len(alphas)]) for number, task in enumerate(tasks)]
-    names = [*NAMES, *UNSEEN_NAMES]
+    prompts = [prompt_of(task, ALPHAS[number % len(ALPHAS)]) for number, task in enumerate(tasks)]
+    name = f"(?:{'|'.join(SYLLABLES)}){{2}}"
     words = [*(f"item{entity}" for entity in range(world.entities)), *DOMAINS, *(f"{level:.2f}" for level in (*LEVELS, GENERALIST_QUALITY))]
-    variable = re.compile(rf"\b(?:{'|'.join(sorted([*words, *names], key=len, reverse=True))}|\d+\.\d+|\d+)\b")
-    phrases = sorted({run.strip() for prompt in prompts for run in variable.split(prompt) if len(run.split()) > 2}, key=len, reverse=True)
+    variable = re.compile(rf"\b(?:{'|'.join(sorted(words, key=len, reverse=True))}|{name}|\d+\.\d+|\d+)\b")
+    phrases = sorted({run.strip() for prompt in prompts for run in variable.split(prompt) if len(run.split()) > 3}, key=len, reverse=True)
     rest = " ".join([*prompts, UNSURE, *(segment.text for task in tasks for segment in task.demonstration())])
     for fixed in (*phrases, *TAGS):
         rest = rest.replace(fixed, " ")
-    vocabulary = [PAD, END, UNKNOWN, *sorted({*words, *names, *_WORD.findall(rest)})]
-    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(vocabulary)}, unk_token=UNKNOWN))
+    others = {word for word in _WORD.findall(rest) if not re.fullmatch(name, word)}
+    vocabulary = [PAD, END, UNKNOWN, *sorted({*words, *others, *SYLLABLES, *(f"##{syllable}" for syllable in SYLLABLES)})]
+    tokenizer = Tokenizer(models.WordPiece({word: place for place, word in enumerate(vocabulary)}, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(_WORD.pattern), "isolated")])
     tokenizer.decoder = decoders.WordPiece(cleanup=False)
     tokenizer.add_tokens([AddedToken(fixed, normalized=False) for fixed in (*TAGS, *phrases)])
@@ -48,7 +48,7 @@ def tiny_tokenizer(world: World, alphas: Sequence[float]) -> PreTrainedTokenizer
 
 def prompt_of(task: RoutingTask, alpha: float) -> str:
     """Return the prompt of a task that states a weight of the cost, as training renders it."""
-    return render_prompt(task.question, task.cards, preference=preference_of(alpha))
+    return render_prompt(task.question, task.cards, rounds=ROUNDS, preference=preference_of(alpha))
 
 
 def tiny_model(vocabulary: int, seed: int, width: int = 64) -> Lfm2ForCausalLM:
@@ -111,8 +111,8 @@ def give_induction_heads(model: Lfm2ForCausalLM, width: int) -> None:
         heads.k_layernorm.weight.fill_(2.0)
 
 
-def make_tiny_policy(folder: Path, world: World, alphas: Sequence[float], *, seed: int = 0, width: int = 64) -> None:
+def make_tiny_policy(folder: Path, world: World, *, seed: int = 0, width: int = 64) -> None:
     """Write a small language model and its tokenizer to a folder, ready for ``orchestrator.model``."""
-    tokenizer = tiny_tokenizer(world, alphas)
+    tokenizer = tiny_tokenizer(world)
     tiny_model(len(tokenizer), seed, width).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -1,7 +1,7 @@
 """A synthetic world: four domains with a specialist each, an expensive generalist, and questions of one or two hops.
 
 A question such as ``What is the songs of the metals of item6?`` needs the facts of two domains, one after the other. Every task has a pool of
-its own: names are drawn anew, so that only the descriptions, prices and statistics of the prompt tell which model knows what.
+its own: size, names and qualities are drawn anew, so that only the descriptions, prices and statistics of the prompt tell which model knows what.
 """
 
 from __future__ import annotations
@@ -39,10 +39,29 @@ EVERYTHING = "everything"
 SIMULATOR = "aamc_router_r1.testbed.world:WorldReplies"
 
 
-NAMES = tuple(SYLLABLES[place] + SYLLABLES[place * 7 % 27] for place in range(1, 25))
-"""Names of models."""
-UNSEEN_NAMES = tuple(name[2:] + name[:2] for name in NAMES[:8])
-"""Names that no training of the policy uses."""
+_PAIRS = tuple((first, second) for first in range(len(SYLLABLES)) for second in range(len(SYLLABLES)) if first != second)
+NAMES = tuple(SYLLABLES[first] + SYLLABLES[second] for first, second in _PAIRS if (first + second) % 5)
+"""Names of models: two syllables each."""
+UNSEEN_NAMES = tuple(SYLLABLES[first] + SYLLABLES[second] for first, second in _PAIRS if (first + second) % 5 == 0)
+"""Names that no training of the policy uses; each of their syllables is part of other names."""
+ALPHAS = (0.0, 0.3, 0.75)
+"""Weights of the cost, for which different ways are best: the generalist; the specialists; the specialist for one hop, nobody for two."""
+COUNTS = ("none", "one", "two")
+"""Words for the number of hops left."""
+ROUNDS = 2
+"""Routing rounds that a question needs at most."""
+
+
+def draw_names(rng: np.random.Generator, n: int, names: Sequence[str] = NAMES, taken: Sequence[str] = ()) -> list[str]:
+    """Return random names that share no syllable with each other or with those that are taken."""
+    used = {part for name in taken for part in (name[:2], name[2:])}
+    drawn: list[str] = []
+    for place in rng.permutation(len(names)):
+        parts = {names[place][:2], names[place][2:]}
+        if len(drawn) < n and not parts & used:
+            drawn.append(names[place])
+            used |= parts
+    return drawn
 
 
 @attrs.frozen(eq=False)
@@ -90,17 +109,17 @@ class World:
     def tasks(self, n: int, seed: int, names: Sequence[str] = ()) -> list[RoutingTask]:
         """Return tasks, the same for the same seed; their models' names are drawn from ``names``, those of training by default."""
         rng = np.random.default_rng((self.seed, seed))
-        known = list(names) or NAMES
-        return [self.task(rng, known) for _ in range(n)]
+        return [self.task(rng, names or NAMES) for _ in range(n)]
 
     def task(self, rng: np.random.Generator, names: Sequence[str]) -> RoutingTask:
-        """Return a task with a pool of its own: a good specialist of each domain, a worse rival of one of them, and the generalist."""
-        drawn = [str(name) for name in rng.choice(np.array(names), size=len(DOMAINS) + 2, replace=False)]
-        *specialists, rival, generalist = drawn
+        """Return a task with a pool of its own: a good specialist of each domain, worse rivals of up to two of them, and the generalist."""
+        contested = rng.permutation(len(DOMAINS))[: rng.integers(3)].tolist()
+        drawn = draw_names(rng, len(DOMAINS) + len(contested) + 1, names)
+        specialists, rivals, generalist = drawn[: len(DOMAINS)], drawn[len(DOMAINS) : -1], drawn[-1]
         levels = rng.integers(GOOD, len(LEVELS), size=len(DOMAINS)).tolist()
-        contested = int(rng.integers(len(DOMAINS)))
         quality = {name: {DOMAINS[domain]: LEVELS[levels[domain]]} for domain, name in enumerate(specialists)}
-        quality[rival] = {DOMAINS[contested]: LEVELS[int(rng.integers(0, levels[contested] - 1))]}
+        for name, domain in zip(rivals, contested, strict=True):
+            quality[name] = {DOMAINS[domain]: LEVELS[int(rng.integers(0, levels[domain] - 1))]}
         quality[generalist] = dict.fromkeys(DOMAINS, GENERALIST_QUALITY)
         hops = tuple(rng.integers(len(DOMAINS), size=int(rng.integers(1, 3))).tolist())
         order = [drawn[place] for place in rng.permutation(len(drawn))]
@@ -113,7 +132,8 @@ class World:
         for hop in truth.hops:
             asked = f"the {DOMAINS[hop]} of {asked}"
         cards = [card(name, truth.quality[name], name == truth.generalist) for name in order]
-        consultations, conclusion, answer = self.demonstrated(truth, rng)
+        alpha = float(rng.choice(ALPHAS))
+        consultations, conclusion, answer = self.demonstrated(truth, alpha, rng)
         return RoutingTask(
             question=f"What is {asked}?",
             golds=[f"item{gold}"],
@@ -123,27 +143,35 @@ class World:
             consultations=consultations,
             conclusion=conclusion,
             answer=answer,
+            alpha=alpha,
             simulation=truth,
         )
 
-    def demonstrated(self, truth: Truth, rng: np.random.Generator) -> tuple[list[Consultation], str, str]:
+    def demonstrated(self, truth: Truth, alpha: float, rng: np.random.Generator) -> tuple[list[Consultation], str, str]:
         """Return the consultations, conclusion and answer of a demonstration.
 
-        It consults specialists, the generalist, or nobody, whatever the price may weigh: which of these is best is for reinforcement learning
-        to find. Some replies are wrong, so that the answer is learned from the reply.
+        It states the number of hops left and the weight of the cost, then consults specialists, the generalist, or nobody at random, the
+        generalist more often where the cost weighs less: so the weight is read, and the best way is for reinforcement learning to find. Some
+        replies are wrong, so that the answer is learned from the reply.
         """
-        way = str(rng.choice([SPECIALIST, GENERALIST, NOBODY], p=[0.45, 0.45, 0.1]))
+        way = str(rng.choice([SPECIALIST, GENERALIST, NOBODY], p=[0.3 + 0.4 * alpha, 0.6 - 0.7 * alpha, 0.1 + 0.3 * alpha]))
         if way == NOBODY:
-            return [], f"{NOBODY} is worth the price", "unknown"
+            return [], f"{stated(alpha, len(truth.hops))} {NOBODY} is worth the price", "unknown"
         steps, entity = [], truth.entity
-        for hop in truth.hops:
+        for place, hop in enumerate(truth.hops):
             name = truth.best[hop] if way == SPECIALIST else truth.generalist
             wrong = rng.random() < 0.15
             value = int(rng.integers(self.entities)) if wrong else int(self.tables[hop][entity])
-            thinking = f"{way} {domain_of(truth, name, hop)} {truth.quality[name][DOMAINS[hop]]:.2f} {name}"
+            about = f"{way} {domain_of(truth, name, hop)} {truth.quality[name][DOMAINS[hop]]:.2f} {name}"
+            thinking = f"{stated(alpha, len(truth.hops) - place)} {about}"
             steps.append(Consultation(thinking, name, f"{DOMAINS[hop]} of item{entity}", f"item{value}"))
             entity = value
         return steps, f"item{entity} answers it", f"item{entity}"
+
+
+def stated(alpha: float, hops: int) -> str:
+    """Return the beginning of a demonstrated thought: the number of hops left and the weight of the cost."""
+    return f"{COUNTS[hops]} left, low cost {alpha:g}"
 
 
 def domain_of(truth: Truth, name: str, hop: int) -> str:

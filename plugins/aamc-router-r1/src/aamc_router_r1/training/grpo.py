@@ -21,6 +21,8 @@ from aamc_router_r1.training.stages import Job, load_model, play_all
 from aamc_router_r1.training.warm_start import shared_arguments
 
 REWARD = "episode_reward"
+START = "start"
+"""The stage before the first update."""
 
 
 def train_grpo(job: Job, start: str, steps: int) -> None:
@@ -144,7 +146,7 @@ class Select(Follow):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Validate the policy that the training starts from."""
         if state.is_world_process_zero and not state.global_step:
-            self._validate("start")
+            self._validate(START)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Validate where a checkpoint is due, and stop if the budget is spent."""
@@ -162,6 +164,8 @@ class Select(Follow):
         found = job.validate(policy, self._tokenizer)
         if found:
             job.stages[stage] = found
+        if stage == START and any(job.alphas):
+            return  # no cost has a scale yet, so this reward cannot be compared with later ones
         if found and found["reward"] > job.best:
             job.best = found["reward"]
             job.keep(policy, self._tokenizer, "best")
