@@ -20,8 +20,8 @@ import numpy as np
 from aamc_bandit.trials import canary, shadow
 from aamc_bandit.trials.trial_statistics import MIN_BOUND, Judgement, Trial
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, is_within, read_batches, user_digest
-from aamc_sdk.types import Snapshot
+from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, read_batches, user_digest
+from aamc_sdk.types import Snapshot, is_within
 
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
