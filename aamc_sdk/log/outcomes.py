@@ -146,6 +146,7 @@ class _Fields(dict[str, Sequence[Any]]):
         self._decisions = decisions or _Decisions((), (), (), ())
 
     def __missing__(self, name: str) -> Sequence[Any]:
+        found: Sequence[Any]
         if name in _DECODED:
             found = list(map(_DECODED[name], self._decisions.contents))
         elif name in _WITHIN:

@@ -100,10 +100,11 @@ class LoggedOutcomes:
             records = batch.records if join.needs_fields else [None] * len(batch.decisions)
             pairs = zip(batch.decisions, records, strict=True)
             made = [pair for pair in pairs if pair[0].id not in join and is_within(pair[0].time, since, until)]
-            columns_made = ([getattr(decision, name) for decision, _ in made] for name in ("id", "candidate", "propensity"))
-            join.add_decisions(*columns_made, [DecisionFields.of(record) for _, record in made if record is not None])
+            ids, candidates, propensity = ([getattr(decision, name) for decision, _ in made] for name in ("id", "candidate", "propensity"))
+            join.add_decisions(ids, candidates, propensity, [DecisionFields.of(record) for _, record in made if record is not None])
             join.add_attempts(*([getattr(each, name) for each in batch.attempts] for name in ("decision_id", "candidate", "status", *FIGURES)))
-            join.add_feedback(*([getattr(each, name) for each in batch.feedback] for name in ("decision_id", "id", "candidate")), batch.feedback)
+            about, ids, judged = ([getattr(each, name) for each in batch.feedback] for name in ("decision_id", "id", "candidate"))
+            join.add_feedback(about, ids, judged, batch.feedback)
         return join.outcomes(failure_quality)
 
 
@@ -162,7 +163,8 @@ class _Judgements(NamedTuple):
         which = self.chosen & ~self.compares & (self.implicit == implicit)
         weighed = np.bincount(self.row[which], self.quality[which] * self.weight[which], minlength=size)
         total = np.bincount(self.row[which], self.weight[which], minlength=size)
-        return np.divide(weighed, total, out=np.full(size, np.nan), where=total > 0)
+        means: Floats = np.divide(weighed, total, out=np.full(size, np.nan), where=total > 0)
+        return means
 
 
 class OutcomeJoin:
@@ -186,9 +188,7 @@ class OutcomeJoin:
         """Whether a column was asked for that needs more of a decision than its id, candidate and propensity."""
         return bool(self._columns.asked)
 
-    def add_decisions(
-        self, ids: Sequence[str], candidates: Sequence[str], propensity: Sequence[float | None], decisions: Sequence[Any] | Any = ()
-    ) -> None:
+    def add_decisions(self, ids: Sequence[str], candidates: Sequence[str], propensity: Sequence[float | None], decisions: Any = ()) -> None:
         """Add new decisions, with what their columns are read from where they were asked for."""
         self._rows.update(zip(ids, itertools.count(len(self._candidates)), strict=False))
         self._candidates += candidates
@@ -198,9 +198,9 @@ class OutcomeJoin:
 
     def add_attempts(self, decision_ids: Sequence[str], candidates: Sequence[str], status: Sequence[str], *figures: Sequence[float | None]) -> None:
         """Add calls with their ``FIGURES``; a later known figure of the chosen candidate takes the place of an earlier one."""
-        rows, candidates, status, *figures = self._known(decision_ids, candidates, status, *figures)
+        rows, candidates, status, *known = self._known(decision_ids, candidates, status, *figures)
         ends = np.fromiter((_STATUS.get(each, 0) for each in status), np.int8, len(rows))
-        self._calls.append(_Calls(*self._about(rows, candidates), ends, *(np.array(each, dtype=np.float64) for each in figures)))
+        self._calls.append(_Calls(*self._about(rows, candidates), ends, *(np.array(each, dtype=np.float64) for each in known)))
 
     def add_feedback(self, decision_ids: Sequence[str], ids: Sequence[str], candidates: Sequence[str | None], feedback: Sequence[Any]) -> None:
         """Add feedback, or anything with the attributes ``quality``, ``over``, ``weight``, ``confidence`` and ``source``.
@@ -228,7 +228,7 @@ class OutcomeJoin:
         calls = _Calls(*map(np.concatenate, zip(*self._calls, strict=True)))
         judgements = _Judgements(*map(np.concatenate, zip(*self._judgements, strict=True)))
         latest = np.fromiter(self._latest.values(), np.intp, len(self._latest))
-        judgements = _Judgements(*(values[latest] for values in judgements))
+        judgements = _Judgements._make(values[latest] for values in judgements)
         size = len(self._rows)
         explicit = judgements.means(size, implicit=False)
         quality = np.where(np.isnan(explicit), judgements.means(size, implicit=True), explicit)

@@ -166,7 +166,7 @@ class OutcomeColumns:
     def __init__(
         self,
         asked: Iterable[str],
-        read: Callable[[Sequence[Any]], Mapping[str, Sequence[Any]]] = FieldsOfRecords,
+        read: Callable[[Any], Mapping[str, Sequence[Any]]] = FieldsOfRecords,
         make_query: Callable[[Any], Query] | None = None,
     ) -> None:
         self.asked = checked_columns(asked)

@@ -174,7 +174,7 @@ class TrialLog:
 
     def _decisions(self, rows: Iterable[Row]) -> dict[str, tuple[_Content, Sequence[_Noted]]]:
         """Return what the decisions of trials were made from, by id, with their notes."""
-        found = {}
+        found: dict[str, tuple[_Content, Sequence[_Noted]]] = {}
         for row in rows:
             text = row.content
             if ('"canary"' in text or '"shadow"' in text) and is_within(row.time, self.since, self.until):
