@@ -1,9 +1,13 @@
 """The processor time that reading a log takes: for off-policy estimates, for figures alone, and for the report on a canary.
 
-The log has a decision of a canary for each request, with a call and feedback. With ``--before``, the same is measured with the source tree of
-an earlier version, on a log that it wrote itself; the ratio is of seconds for each decision. Prints JSON lines.
+The log has a decision of a canary for each request, with a call and feedback. Beside the reading, ``bare`` is a plain reader of the same SQLite
+file: it selects the entries, decompresses and decodes their contents by msgspec into dictionaries, and keeps nothing. All take turns, since a busy
+machine's processor time varies. With ``--store``, the log is on a server, and there is no bare reader; the server's processor time is not counted.
+With ``--before``, the same is measured with the source tree of an earlier version, on a log that it wrote itself; the ratio is of seconds for each
+decision. Prints JSON lines.
 
     python benchmarks/log_reading.py --decisions 100000
+    python benchmarks/log_reading.py --store redis://localhost:6379/0?prefix=reading
     git worktree add /tmp/before db18fdc && python benchmarks/log_reading.py --decisions 20000 --before /tmp/before
 """
 
@@ -13,14 +17,18 @@ import argparse
 import importlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from aamc_experiments.off_policy.logged_decisions import read_log
 
@@ -31,6 +39,8 @@ from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.types import Attempt, Feedback
 
 REQUESTS = 1000
+BARE = """SELECT content, kind, decision_id, id, candidate, time, propensity, status, cost_usd, latency_ms, output_tokens
+    FROM entries WHERE position > 0 ORDER BY position"""
 ROUTER = {"name": "canary", "stable": "thompson", "candidate": "epsilon-greedy", "share": 0.2}
 
 
@@ -56,26 +66,34 @@ def report(store: Store) -> Any:
     return module.read_trials(store)
 
 
-def seconds(read: Callable[[Store], Any], url: str) -> float:
-    """Return the processor time of one reading; the least of three."""
-    times = []
-    for _ in range(3):
-        store = open_store(url, get_plugin_manager(), existing=True)
-        begun = time.process_time()
-        read(store)
-        times.append(time.process_time() - begun)
-        store.close()
-    return min(times)
+def read_bare(path: Path) -> None:
+    """Read a log's entries in a SQLite file, and decode their contents."""
+    with closing(sqlite3.connect(path)) as connection:
+        templates = [content for (content,) in connection.execute("SELECT content FROM templates ORDER BY number")]
+        for content, *_ in connection.execute(BARE):
+            number, packed = content[0], content[1:]
+            msgspec.json.decode(zlib.decompressobj(-zlib.MAX_WBITS, templates[number - 1]).decompress(packed) if number else packed)
 
 
-def measure(decisions: int) -> dict[str, float]:
-    """Write a log and return the seconds of each reading."""
+def seconds(read: Callable[[], Any]) -> float:
+    """Return the processor time of one reading."""
+    begun = time.process_time()
+    read()
+    return time.process_time() - begun
+
+
+def measure(decisions: int, url: str | None = None) -> dict[str, float]:
+    """Write a log and return the seconds of each reading, the least of three."""
     with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:{Path(folder) / 'log.db'}"
-        write(url, decisions)
-        size = (Path(folder) / "log.db").stat().st_size
-        read = {"estimates": read_log, "figures": lambda store: store.outcomes(), "canary": report}
-        return {**{name: seconds(function, url) for name, function in read.items()}, "bytes_per_decision": size / decisions}
+        path = Path(folder) / "log.db"
+        write(url or f"sqlite:{path}", decisions)
+        with closing(open_store(url or f"sqlite:{path}", get_plugin_manager(), existing=True)) as store:
+            read = {"estimates": lambda: read_log(store), "figures": store.outcomes, "canary": lambda: report(store)}
+            if url is None:
+                read["bare"] = lambda: read_bare(path)
+            times = [[seconds(each) for each in read.values()] for _ in range(3)]
+            found = dict(zip(read, map(min, zip(*times, strict=True)), strict=True))
+            return {**found, "bytes_per_decision": store.health().get("size_bytes", 0.0) / decisions}
 
 
 def measured_before(source: Path, decisions: int) -> dict[str, float]:
@@ -93,8 +111,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Processor time of reading a log.")
     parser.add_argument("--decisions", type=int, default=100_000, help="decisions in the log")
     parser.add_argument("--before", type=Path, help="source tree of an earlier version, to compare with")
+    parser.add_argument("--store", help="an empty log to measure instead of a file, such as redis://localhost:6379/0")
     options = parser.parse_args()
-    now = measure(options.decisions)
+    now = measure(options.decisions, options.store)
     print(json.dumps({"decisions": options.decisions, "seconds": now}), flush=True)
     if options.before is not None:
         before = measured_before(options.before, options.decisions)

@@ -6,8 +6,10 @@ Each decision gets feedback. ``threads``: 32 threads log one decision at a time.
 writes the rows that the store wrote, in groups of the same sizes, into tables and indexes of the same kind; it checks and encodes nothing. For
 PostgreSQL it does so by ``INSERT`` (``executemany`` of psycopg, in a pipeline) and by ``COPY``; for Redis by ``HSET`` and ``XADD`` for each entry,
 in pipelines of redis-py (``MULTI`` and ``EXEC``), and the memory of a decision with its feedback is told. Store and bare client take turns; the
-figures are medians over the rounds, in entries a second, and ``ratio`` is the store's figure divided by the bare client's. A bare client that
-writes all in large transactions is faster than any store that answers each caller, so ratios of one workload only are comparable.
+figures are medians over the rounds, in entries a second, and ``ratio`` is the store's figure divided by the bare client's. The processor time of an
+entry is that of this process and the server together, in microseconds, and ``cpu_ratio`` is the bare client's divided by the store's: on a busy
+machine it varies less. A bare client that writes all in large transactions is faster than any store that answers each caller, so ratios of one
+workload only are comparable.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import statistics
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import psycopg
@@ -40,17 +45,72 @@ WORKLOADS = {"threads": (32, 1), "batches": (1, 500)}
 _KEPT = ("partition", "position", "kind", "id", "decision_id", "candidate", "packed", "time", "embedding", "revision", "digest", *COLUMNS)
 
 
+class Speed(NamedTuple):
+    """Entries a second, and the processor time of one in microseconds: of this process and the server."""
+
+    per_second: float
+    cpu_us: float
+
+
+class Watch:
+    """Measures wall-clock and processor time from its making on.
+
+    Args:
+        server_cpu: Returns the processor time of the server in seconds.
+    """
+
+    def __init__(self, server_cpu: Callable[[], float]) -> None:
+        self._server_cpu = server_cpu
+        self._cpu = time.process_time() + server_cpu()
+        self._begun = time.perf_counter()
+
+    def speed(self, entries: int) -> Speed:
+        """Return the speed at which entries were written."""
+        seconds = time.perf_counter() - self._begun
+        return Speed(entries / seconds, 1e6 * (time.process_time() + self._server_cpu() - self._cpu) / entries)
+
+
+def redis_cpu(client: Any) -> float:
+    """Return the processor time of a Redis server in seconds."""
+    used = client.info("cpu")
+    return float(used["used_cpu_user"] + used["used_cpu_sys"])
+
+
+def postgres_cpu(postmaster: int) -> float:
+    """Return the processor time of a PostgreSQL server on this machine, given its process, and of its children, ended or not, in seconds."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            fields = path.read_text(encoding="utf-8").rpartition(")")[2].split()
+            if int(path.parent.name) == postmaster:
+                ticks += sum(map(int, fields[11:15]))
+            elif int(fields[1]) == postmaster:
+                ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def compared(store: Sequence[Speed], bare: Sequence[Speed]) -> dict[str, float]:
+    """Return the bare client's figures, and the ratios of the store's to them."""
+    pairs = list(zip(store, bare, strict=True))
+    return {
+        "per_second": round(statistics.median(each.per_second for each in bare)),
+        "cpu_us": round(statistics.median(each.cpu_us for each in bare), 1),
+        "ratio": round(statistics.median(mine.per_second / other.per_second for mine, other in pairs), 2),
+        "cpu_ratio": round(statistics.median(other.cpu_us / mine.cpu_us for mine, other in pairs), 2),
+    }
+
+
 @attrs.frozen
 class Measured:
     """What a store did.
 
     Attributes:
-        per_second: Entries a second.
+        speed: Its speed.
         groups: The number of entries in each of its transactions.
         kept: What the bare client has to write, one item an entry, in log order.
     """
 
-    per_second: float
+    speed: Speed
     groups: Sequence[int]
     kept: Sequence[Any] = ()
 
@@ -68,7 +128,9 @@ def decided(count: int) -> list[Record]:
     return records
 
 
-def measure(url: str, records: Sequence[Record], threads: int, at_once: int, keep: Callable[[Store], Sequence[Any]]) -> Measured:
+def measure(
+    url: str, records: Sequence[Record], threads: int, at_once: int, keep: Callable[[Store], Sequence[Any]], server_cpu: Callable[[], float]
+) -> Measured:
     """Log decisions with feedback in a new log, which is deleted afterwards.
 
     Args:
@@ -77,6 +139,7 @@ def measure(url: str, records: Sequence[Record], threads: int, at_once: int, kee
         threads: Number of threads.
         at_once: Decisions that each thread logs at once.
         keep: Returns what a bare client has to write, from the log.
+        server_cpu: Returns the processor time of the server in seconds.
     """
     with tempfile.TemporaryDirectory() as folder:
         options = {"prefix": f"bench_{uuid.uuid4().hex[:12]}", "spool": str(Path(folder) / "spool.db"), "timeout_s": 30.0}
@@ -92,11 +155,11 @@ def measure(url: str, records: Sequence[Record], threads: int, at_once: int, kee
         renamed = [
             attrs.evolve(each, decision=attrs.evolve(each.decision, id=name)) for each, name in zip(records, new_ids(len(records)), strict=True)
         ]
-        seconds = in_threads(threads, lambda number: log_all(store, renamed[number::threads], at_once))
+        speed = in_threads(threads, lambda number: log_all(store, renamed[number::threads], at_once), server_cpu, 2 * len(records))
         kept = keep(store)
         store.drop()
         store.close()
-    return Measured(2 * len(records) / seconds, groups, kept)
+    return Measured(speed, groups, kept)
 
 
 def log_all(store: Store, records: Sequence[Record], at_once: int) -> None:
@@ -107,17 +170,17 @@ def log_all(store: Store, records: Sequence[Record], at_once: int) -> None:
         store.add_feedback([(Feedback(decision_id=each.decision.id, quality=0.5, time=1.0), None) for each in batch])
 
 
-def in_threads(count: int, work: Callable[[int], None]) -> float:
-    """Return the seconds that threads take together, without the collection of what was made before."""
+def in_threads(count: int, work: Callable[[int], None], server_cpu: Callable[[], float], entries: int) -> Speed:
+    """Return the speed of threads together, without the collection of what was made before."""
     gc.collect()
     gc.freeze()
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
-    begun = time.perf_counter()
+    watch = Watch(server_cpu)
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return time.perf_counter() - begun
+    return watch.speed(entries)
 
 
 def kept_in_postgres(store: Any) -> Sequence[Any]:
@@ -126,8 +189,8 @@ def kept_in_postgres(store: Any) -> Sequence[Any]:
         return connection.execute(store._tables.query("SELECT " + ", ".join(_KEPT) + " FROM {entries} ORDER BY position")).fetchall()
 
 
-def bare_postgres(url: str, measured: Measured, how: str) -> float:
-    """Write rows by ``insert`` or ``copy`` into equal tables, in the same groups; return entries a second."""
+def bare_postgres(url: str, measured: Measured, how: str, server_cpu: Callable[[], float]) -> Speed:
+    """Write rows by ``insert`` or ``copy`` into equal tables, in the same groups."""
     tables = Tables(f"bare_{uuid.uuid4().hex[:12]}")
     names = ", ".join(_KEPT)
     insert = tables.query("INSERT INTO {entries} (" + names + ") VALUES (" + ", ".join(["%s"] * len(_KEPT)) + ")")
@@ -135,7 +198,7 @@ def bare_postgres(url: str, measured: Measured, how: str) -> float:
     with psycopg.connect(url, autocommit=True) as connection:
         tables.make(connection)
         tables.make_child(connection, 0)
-        begun, start = time.perf_counter(), 0
+        watch, start = Watch(server_cpu), 0
         for size in measured.groups:
             rows = measured.kept[start : start + size]
             start += size
@@ -146,31 +209,34 @@ def bare_postgres(url: str, measured: Measured, how: str) -> float:
                 with connection.cursor().copy(copy_in) as copy:
                     for row in rows:
                         copy.write_row(row)
-        seconds = time.perf_counter() - begun
+        speed = watch.speed(len(measured.kept))
         tables.drop(connection)
-    return len(measured.kept) / seconds
+    return speed
 
 
 def postgres(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]:
     """Measure the store and the bare client in turns."""
     figures: dict[str, Any] = {}
-    for name, (threads, at_once) in WORKLOADS.items():
-        store, bare = [], {"insert": [], "copy": []}
-        groups = 0.0
-        for _ in range(rounds):
-            measured = measure(url, records, threads, at_once, kept_in_postgres)
-            store.append(measured.per_second)
-            groups = statistics.mean(measured.groups)
-            for how, found in bare.items():
-                found.append(bare_postgres(url, measured, how))
-        per_second = statistics.median(store)
-        figures[name] = {"store": round(per_second), "group": round(groups, 1)}
-        for how, found in bare.items():
-            figures[name][f"bare_{how}"] = round(statistics.median(found))
-            figures[name][f"ratio_{how}"] = round(statistics.median(mine / other for mine, other in zip(store, found, strict=True)), 2)
     with psycopg.connect(url) as connection:
         settings = {name: connection.execute(f"SHOW {name}").fetchone()[0] for name in ("server_version", "fsync", "synchronous_commit")}  # type: ignore[index]
+        (postmaster,) = connection.execute("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int").fetchone()  # type: ignore[misc]
+    server_cpu = partial(postgres_cpu, postmaster)
+    for name, (threads, at_once) in WORKLOADS.items():
+        store, bare, groups = list[Speed](), {"insert": list[Speed](), "copy": list[Speed]()}, 0.0
+        for _ in range(rounds):
+            measured = measure(url, records, threads, at_once, kept_in_postgres, server_cpu)
+            store.append(measured.speed)
+            groups = statistics.mean(measured.groups)
+            for how, found in bare.items():
+                found.append(bare_postgres(url, measured, how, server_cpu))
+        figures[name] = {**of_store(store, groups), **{how: compared(store, found) for how, found in bare.items()}}
     return {"settings": settings, **figures}
+
+
+def of_store(store: Sequence[Speed], groups: float) -> dict[str, float]:
+    """Return the store's figures."""
+    per_second, cpu_us = (statistics.median(figure) for figure in zip(*store, strict=True))
+    return {"per_second": round(per_second), "cpu_us": round(cpu_us, 1), "group": round(groups, 1)}
 
 
 def kept_in_redis(store: Any) -> Sequence[Any]:
@@ -188,11 +254,11 @@ def kept_in_redis(store: Any) -> Sequence[Any]:
     return [(key, field, value, place) for (key, field, place), value in zip(kept, values, strict=True)]
 
 
-def bare_redis(url: str, measured: Measured) -> float:
-    """Write hashes and a stream in the same groups; return entries a second."""
+def bare_redis(url: str, measured: Measured) -> Speed:
+    """Write hashes and a stream in the same groups."""
     prefix = f"bare_{uuid.uuid4().hex[:12]}:".encode()
     with redis.Redis.from_url(url) as client:
-        begun, start = time.perf_counter(), 0
+        watch, start = Watch(partial(redis_cpu, client)), 0
         for size in measured.groups:
             with client.pipeline() as pipeline:
                 for key, field, value, place in measured.kept[start : start + size]:
@@ -200,9 +266,9 @@ def bare_redis(url: str, measured: Measured) -> float:
                     pipeline.xadd(prefix + b"stream", {"e": place})
                 pipeline.execute()
             start += size
-        seconds = time.perf_counter() - begun
+        speed = watch.speed(len(measured.kept))
         client.delete(prefix + b"stream", *{prefix + key for key, *_ in measured.kept})
-    return len(measured.kept) / seconds
+    return speed
 
 
 def on_redis(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]:
@@ -217,18 +283,13 @@ def on_redis(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]
             return kept_in_redis(store)
 
         for name, (threads, at_once) in WORKLOADS.items():
-            store, bare, groups = [], [], 0.0
+            store, bare, groups = list[Speed](), list[Speed](), 0.0
             for _ in range(rounds):
-                measured = measure(url, records, threads, at_once, keep)
-                store.append(measured.per_second)
+                measured = measure(url, records, threads, at_once, keep, partial(redis_cpu, client))
+                store.append(measured.speed)
                 groups = statistics.mean(measured.groups)
                 bare.append(bare_redis(url, measured))
-            figures[name] = {
-                "store": round(statistics.median(store)),
-                "group": round(groups, 1),
-                "bare": round(statistics.median(bare)),
-                "ratio": round(statistics.median(mine / other for mine, other in zip(store, bare, strict=True)), 2),
-            }
+            figures[name] = {**of_store(store, groups), "bare": compared(store, bare)}
         settings = {name: client.config_get(name)[name] for name in ("appendonly", "appendfsync")}
     return {"settings": settings, "bytes_of_a_decision_with_feedback": round(statistics.median(memory)), **figures}
 

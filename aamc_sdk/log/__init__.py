@@ -12,7 +12,7 @@ from aamc_sdk.log.learned_states import continues, covers, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.outcomes import RowOutcomes, decoded, is_within
+from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, decoded, logged_entry
 from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.reading import read_batches
 from aamc_sdk.log.retention import ClockReading, begins_partition, covered_position, oldest_goes, renewed_since
@@ -51,6 +51,7 @@ __all__ = [
     "GroupCommit",
     "Ledger",
     "LedgerStore",
+    "LoggedEntry",
     "MemoryStore",
     "Retention",
     "Row",
@@ -85,9 +86,9 @@ __all__ = [
     "export_files",
     "fingerprint_bytes",
     "followed",
-    "is_within",
     "leading_on",
     "line_of",
+    "logged_entry",
     "oldest_goes",
     "oldest_key",
     "open_store",

@@ -1,13 +1,15 @@
 """Group commit: writes of many threads share one transaction, since making a transaction durable takes most of the time.
 
-While one group is being committed the next one gathers: a single writer waits for one commit, a thousand writers for two at most.
+While one group is being committed the next one gathers: a single writer waits for one commit, a thousand writers for two at most. The thread that
+commits leads; then it hands over to the first thread whose write came meanwhile. The others of its group go on at once, and bring their next writes
+before that group is committed.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -22,8 +24,23 @@ MAX_PER_GROUP = 1024
 """Writes in one transaction; bounds how long the first of them waits."""
 
 _Waiting = tuple[Write[Any], "Future[Any]"]
-_Item = tuple[Any, "Future[Any]"]
-"""A write or a job with its future."""
+
+
+class _Item:
+    """A write or a job that waits.
+
+    Attributes:
+        work: The write or the job.
+        future: Its result.
+        signal: Set when the result is known, or when its thread is to lead.
+        abandoned: Whether its thread does not wait any more, and so cannot lead.
+    """
+
+    def __init__(self, work: Any) -> None:
+        self.work = work
+        self.future: Future[Any] = Future()
+        self.signal = threading.Event()
+        self.abandoned = False
 
 
 def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
@@ -63,15 +80,15 @@ class GroupCommit:
         self._sync = sync
         self._sync_s = sync_s
         self._timer: threading.Timer | None = None
-        self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._queue: deque[_Item] = deque()
         self._lock = ProcessLock("the decision log")
-        self._turn = threading.Lock()
-        self._closed = False
+        self._led = False
+        self._ending: _Item | None = None
 
     @property
     def queued(self) -> int:
         """The number of writes that wait for their turn."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     @property
     def forked(self) -> bool:
@@ -97,41 +114,83 @@ class GroupCommit:
         return self._done(job)
 
     def _done(self, work: Write[T] | Callable[[], T]) -> T:
-        future: Future[T] = Future()
+        item = _Item(work)
         with self._lock:
-            if self._closed:
+            if self._ending is not None:
                 raise StoreError("the decision log is closed")
-            self._queue.put((work, future))
-        while not future.done():
-            with self._turn:
-                if not future.done():  # nobody has done it meanwhile
-                    self._run_group()
-        return future.result()
+            leads = self._enqueue(item)
+        self._wait(item, leads)
+        result: T = item.future.result()
+        return result
+
+    def _enqueue(self, item: _Item) -> bool:
+        """Add work to the queue, under the lock; return whether its thread leads, since no other does."""
+        self._queue.append(item)
+        leads, self._led = not self._led, True
+        return leads
+
+    def _wait(self, item: _Item, leads: bool) -> None:
+        """Return when work is done, of which this thread leads the group if no other does."""
+        try:
+            if not leads:
+                item.signal.wait()
+        except BaseException:  # such as KeyboardInterrupt
+            with self._lock:
+                item.abandoned = True
+            if item.signal.is_set() and not item.future.done():
+                self._lead()
+            raise
+        if not item.future.done():
+            self._lead()
+
+    def _lead(self) -> None:
+        """Do the work that waits, and hand over."""
+        try:
+            self._run_group()
+        finally:
+            with self._lock:
+                following = next((item for item in self._queue if not item.abandoned), None)
+                self._led = following is not None
+                if following is not None:
+                    following.signal.set()
 
     def close(self) -> None:
         """Finish the writes, then stop; closing twice, or in a forked child, does nothing."""
         if self.forked:
             return
         with self._lock:
-            closed, self._closed = self._closed, True
-        with self._turn:
-            if not closed:
-                while not self._queue.empty():
-                    self._run_group()
-                if self._timer is not None:
-                    self._timer.cancel()
-                self._finish()
+            ending, leads = self._ending, False
+            if ending is None:
+                self._ending = _Item(self._end)
+                leads = self._enqueue(self._ending)
+        if ending is not None:
+            ending.future.exception()  # waits
+        else:
+            assert self._ending is not None
+            self._wait(self._ending, leads)
+            self._ending.future.result()
+
+    def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._finish()
 
     def _run_group(self) -> None:
         """Commit the writes that wait, then call the functions among them."""
-        group: list[_Item] = []
-        while len(group) < MAX_PER_GROUP and not self._queue.empty():
-            group.append(self._queue.get())
-        if writes := [(work, future) for work, future in group if isinstance(work, Write)]:
-            self._commit_group(writes)
-        for work, future in group:
-            if not isinstance(work, Write):
-                _call(work, future)
+        with self._lock:
+            group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_PER_GROUP))]
+        writes = [item for item in group if isinstance(item.work, Write)]
+        if writes:
+            self._commit_group([(item.work, item.future) for item in writes])
+            for item in writes:
+                item.signal.set()
+            self._sync_later()
+        for item in group:
+            if not isinstance(item.work, Write):
+                _call(item.work, item.future)
+                item.signal.set()
+
+    def _sync_later(self) -> None:
         if self._sync is not None and self._timer is None:
             self._timer = threading.Timer(self._sync_s, self._sync_now)
             self._timer.daemon = True

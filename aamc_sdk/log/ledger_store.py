@@ -21,7 +21,7 @@ from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.export_format import Export
 from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.outcomes import RowOutcomes, is_within
+from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
 from aamc_sdk.log.rows import (
     ATTEMPT,
@@ -268,10 +268,8 @@ class LedgerStore(Store):
 
     def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays, without building an object for each entry."""
-        found = RowOutcomes(columns)
-        for _, row in self.placed():
-            if row.kind != DECISION or is_within(row.time, since, until):
-                found.add_row(row)
+        found = RowOutcomes(columns, since, until)
+        found.add_entries(logged_entry(row) for _, row in self.placed())
         return found.outcomes()
 
     def placed(self, after: int = 0) -> Iterator[tuple[int, Row]]:

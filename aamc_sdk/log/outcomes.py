@@ -1,20 +1,26 @@
-"""Logged outcomes from rows: contents are decoded by msgspec, without building and validating an object for each entry."""
+"""Logged outcomes from entries: contents are decoded by msgspec, without building and validating an object for each of them."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log.rows import ATTEMPT, DECISION, Row, query_from
-from aamc_sdk.types import OutcomeColumns, OutcomeJoin, Query
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, query_from
+from aamc_sdk.types import FIGURES, OutcomeColumns, OutcomeJoin, Query, is_within
 
 T = TypeVar("T")
+LoggedEntry = Sequence[Any]
+"""An entry's kind, decision's id, own id, candidate, time, propensity, content as the store keeps it, embedding, and a call's status, cost, latency
+and output tokens. What is not asked for may be None; without a status, a call is read from its content."""
+BATCH = 500
+"""Entries that are joined at once: few enough for the processor's cache."""
 _Numbers = list[float | None]
 
 
@@ -52,14 +58,6 @@ class _Query(msgspec.Struct, gc=False):
     tenant: str | None = None
 
 
-class _Draw(msgspec.Struct, gc=False):
-    propensity: float | None
-
-
-class _Drawn(msgspec.Struct, gc=False):
-    decision: _Draw
-
-
 class _Content(msgspec.Struct, gc=False):
     """A decision's content; what other decisions are likely to have too is decoded once for all of them."""
 
@@ -95,7 +93,7 @@ class _Call(msgspec.Struct, gc=False):
 
 
 _CALL = msgspec.json.Decoder(_Call)
-_CONTENT, _DRAWN = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Drawn)
+_CONTENT = msgspec.json.Decoder(_Content)
 _JUDGEMENT = msgspec.json.Decoder(Judgement)
 _DECODED = {
     "candidate": attrgetter("decision.candidate"),
@@ -131,76 +129,107 @@ _WITHIN = {
 """The fields of :class:`DecisionFields` that are within these parts."""
 
 
-_Kept = tuple[str, float, _Content, bytes | None]
-"""A decision's id, time, content and embedding."""
+class _Decisions(NamedTuple):
+    """Some decisions as the log has them: their ids, times, parsed contents and embeddings."""
+
+    ids: Sequence[str]
+    times: Sequence[float]
+    contents: Sequence[_Content]
+    embeddings: Sequence[bytes | None]
 
 
 class _Fields(dict[str, Sequence[Any]]):
     """The fields of some decisions (see :class:`DecisionFields`), by name, each read when it is first asked for."""
 
-    def __init__(self, kept: Sequence[_Kept]) -> None:
+    def __init__(self, decisions: _Decisions | tuple[()]) -> None:
         super().__init__()
-        self._ids = [decision_id for decision_id, _, _, _ in kept]
-        self._contents = [content for _, _, content, _ in kept]
-        self._kept = kept
+        self._decisions = decisions or _Decisions((), (), (), ())
 
     def __missing__(self, name: str) -> Sequence[Any]:
+        found: Sequence[Any]
         if name in _DECODED:
-            found = list(map(_DECODED[name], self._contents))
+            found = list(map(_DECODED[name], self._decisions.contents))
         elif name in _WITHIN:
             part, attribute = _WITHIN[name]
             found = list(map(attrgetter(attribute), self[part]))
         elif name in _PARTS:
             found = self._part(*_PARTS[name])
         elif name == "embedding":
-            found = [None if embedding is None else np.frombuffer(embedding, "<f4") for _, _, _, embedding in self._kept]
+            found = [None if embedding is None else np.frombuffer(embedding, "<f4") for embedding in self._decisions.embeddings]
         else:
-            found = [time for _, time, _, _ in self._kept]
+            found = self._decisions.times
         self[name] = found
         return found
 
     def _part(self, place: Callable[[_Content], msgspec.Raw], decoder: msgspec.json.Decoder[Any]) -> list[Any]:
         """Return a part of each content; equal ones are decoded once."""
-        texts = list(map(bytes, map(place, self._contents)))
+        raws = list(map(place, self._decisions.contents))
+        if raws and raws.count(raws[0]) == len(raws):
+            return [decoded(decoder, bytes(raws[0]), self._decisions.ids[0])] * len(raws)
+        texts = list(map(bytes, raws))
         try:
             known = {text: decoder.decode(text) for text in set(texts)}
         except msgspec.MsgspecError:
-            known = {text: decoded(decoder, text, name) for text, name in zip(texts, self._ids, strict=True)}
+            known = {text: decoded(decoder, text, name) for text, name in zip(texts, self._decisions.ids, strict=True)}
         return list(map(known.__getitem__, texts))
 
 
+def logged_entry(row: Row) -> LoggedEntry:
+    """Return a row as :class:`RowOutcomes` takes it."""
+    propensity = columns_of(row)["propensity"] if row.kind == DECISION else None
+    return (row.kind, row.decision_id, row.id, row.candidate, row.time, propensity, row.content, row.embedding, None, None, None, None)
+
+
 class RowOutcomes(OutcomeJoin):
-    """Joins rows of a log, whole or by their columns."""
+    """Joins the entries of a log, a batch of columns at a time.
 
-    def __init__(self, columns: Iterable[str] = ()) -> None:
+    Args:
+        columns: The columns that are asked for.
+        since: Time of the first decisions to join, in seconds since the epoch; None for all.
+        until: Time before which decisions are joined; None for all.
+    """
+
+    def __init__(self, columns: Iterable[str] = (), since: float | None = None, until: float | None = None) -> None:
         super().__init__(OutcomeColumns(columns, _Fields, _query))
+        self._range = since, until
 
-    def add_row(self, row: Row) -> None:
-        """Add an entry."""
-        if row.kind == DECISION:
-            propensity = decoded(_DRAWN, row.content, row.id).decision.propensity if row.columns is None else row.columns["propensity"]
-            self.add_decision_content(row.id, row.candidate, row.time, propensity, row.content, row.embedding)
-        elif row.kind == ATTEMPT:
-            self.add_attempt_content(row.decision_id, row.id, row.candidate, row.content)
-        else:
-            self.add_feedback_content(row.decision_id, row.id, row.candidate, row.content)
+    def add_entries(self, entries: Iterable[LoggedEntry], unpack: Callable[[Sequence[Any]], Sequence[str | bytes]] = list) -> None:
+        """Add entries in log order.
 
-    def add_decision_content(
-        self, decision_id: str, candidate: str, time: float, propensity: float | None, content: str | bytes, embedding: bytes | None
-    ) -> None:
-        """Add a decision; its content is read only if a column needs it."""
-        kept = (decision_id, time, decoded(_CONTENT, content, decision_id), embedding) if self.needs_fields else None
-        self.add_decision(decision_id, candidate, propensity, kept)
+        Args:
+            entries: The entries.
+            unpack: Returns contents as JSON.
+        """
+        following = iter(entries)
+        while batch := list(itertools.islice(following, BATCH)):
+            of_kind: dict[str, list[LoggedEntry]] = {DECISION: [], ATTEMPT: [], FEEDBACK: []}
+            for entry in batch:
+                of_kind[entry[0]].append(entry)
+            for kind, add in ((DECISION, self._add_decisions), (ATTEMPT, self._add_attempts), (FEEDBACK, self._add_feedback)):
+                if of_kind[kind]:
+                    add(zip(*of_kind[kind], strict=True), unpack)
 
-    def add_attempt_content(self, decision_id: str, attempt_id: str, candidate: str, content: str | bytes) -> None:
-        """Add an attempt."""
-        call = decoded(_CALL, content, attempt_id)
-        status = call.status or ("ok" if call.error is None else "error")
-        self.add_attempt(decision_id, candidate, status, call.cost_usd, call.latency_ms, call.output_tokens)
+    def _add_decisions(self, columns: Iterable[Sequence[Any]], unpack: Callable[[Sequence[Any]], Sequence[str | bytes]]) -> None:
+        _, _, ids, candidates, times, propensity, packed, embeddings, *_ = columns
+        since, until = self._range
+        if (since is not None and min(times) < since) or (until is not None and max(times) >= until):
+            within = [is_within(time, since, until) for time in times]
+            given = (ids, candidates, times, propensity, packed, embeddings)
+            ids, candidates, times, propensity, packed, embeddings = (list(itertools.compress(each, within)) for each in given)
+        contents = _all_decoded(_CONTENT, unpack(packed), ids) if self.needs_fields else ()
+        self.add_decisions(ids, candidates, propensity, _Decisions(ids, times, contents, embeddings))
 
-    def add_feedback_content(self, decision_id: str, feedback_id: str, candidate: str, content: str | bytes) -> None:
-        """Add feedback."""
-        self.add_feedback(decision_id, feedback_id, candidate, decoded(_JUDGEMENT, content, feedback_id))
+    def _add_attempts(self, columns: Iterable[Sequence[Any]], unpack: Callable[[Sequence[Any]], Sequence[str | bytes]]) -> None:
+        _, decision_ids, ids, candidates, _, _, packed, _, status, *figures = columns
+        if None in status:
+            calls = _all_decoded(_CALL, unpack(packed), ids)
+            status = [call.status or ("ok" if call.error is None else "error") for call in calls]
+            figures = [[getattr(call, name) for call in calls] for name in FIGURES]
+        self.add_attempts(decision_ids, candidates, status, *figures)
+
+    def _add_feedback(self, columns: Iterable[Sequence[Any]], unpack: Callable[[Sequence[Any]], Sequence[str | bytes]]) -> None:
+        _, decision_ids, ids, candidates, _, _, packed, *_ = columns
+        self.add_feedback(decision_ids, ids, candidates, _all_decoded(_JUDGEMENT, unpack(packed), ids))
 
 
 def _query(kept: _Query) -> Query:
@@ -219,6 +248,14 @@ def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -
         return _converted(decoder, content, name)
 
 
+def _all_decoded(decoder: msgspec.json.Decoder[T], contents: Sequence[str | bytes], names: Sequence[str]) -> list[T]:
+    """Return what a decoder reads from each content, see :func:`decoded`."""
+    try:
+        return list(map(decoder.decode, contents))
+    except (msgspec.MsgspecError, UnicodeEncodeError):
+        return [decoded(decoder, content, name) for content, name in zip(contents, names, strict=True)]
+
+
 def _converted(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -> T:
     """Return the same of a content with half of a surrogate pair, which msgspec refuses."""
     try:
@@ -232,8 +269,3 @@ def _converted(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str
 
 def _raw(value: Any) -> msgspec.Raw:
     return msgspec.Raw(json.dumps(value).encode())
-
-
-def is_within(time: float, since: float | None, until: float | None) -> bool:
-    """Return whether a time is at ``since`` or later and before ``until``."""
-    return (since is None or time >= since) and (until is None or time < until)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -70,26 +70,34 @@ class Templates:
         Raises:
             StoreError: It is damaged, or its template is missing.
         """
-        if isinstance(packed, str):
-            return packed
+        return self.unpack_texts([packed])[0]
+
+    def unpack_texts(self, packed: Sequence[bytes | str]) -> list[str]:
+        """Return several contents, see :meth:`unpack`."""
         try:
-            return self.unpack_bytes(packed).decode()
+            return [each if isinstance(each, str) else each.decode() for each in self.unpack_all(packed)]
         except UnicodeDecodeError as error:
             raise StoreError(f"an entry of the log is damaged ({error}): restore a copy of the log") from error
 
-    def unpack_bytes(self, packed: bytes) -> bytes:
-        """Return a content in UTF-8.
+    def unpack_all(self, packed: Sequence[bytes | str]) -> list[bytes | str]:
+        """Return contents in UTF-8; text, as earlier versions kept it, is returned as it is.
 
         Raises:
-            StoreError: It is damaged, or its template is missing.
+            StoreError: One is damaged, or its template is missing.
         """
-        number = packed[0] if packed else len(self) + 1
+        templates, number = self._contents, 0
+        unpacked: list[bytes | str] = []
         try:
-            if number == _PLAIN:
-                return packed[1:]
-            return zlib.decompressobj(-zlib.MAX_WBITS, self._contents[number - 1]).decompress(packed[1:])
+            for each in packed:
+                if isinstance(each, str):
+                    unpacked.append(each)
+                elif (number := each[0]) == _PLAIN:
+                    unpacked.append(each[1:])
+                else:
+                    unpacked.append(zlib.decompressobj(-zlib.MAX_WBITS, templates[number - 1]).decompress(each[1:]))
         except (IndexError, zlib.error) as error:
             raise StoreError(f"an entry of the log is damaged (template {number} of {len(self)}, {error}): restore a copy of the log") from error
+        return unpacked
 
     def _deflated(self, content: bytes, number: int) -> bytes:
         template = self._contents[number - 1]

@@ -145,7 +145,7 @@ class SqliteStore(LedgerStore):
 
     def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
-        found = RowOutcomes(columns)
+        found = RowOutcomes(columns, since, until)
         with self._reading() as table:
             table.add_outcomes(found, since, until)
         return found.outcomes()

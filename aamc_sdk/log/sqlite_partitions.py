@@ -101,6 +101,6 @@ class Partitions:
         self._connection.executemany("REPLACE INTO aggregates VALUES (?, ?)", aggregate_texts(kept, new).items())
 
     def _leaving(self, names: str) -> Iterator[Row]:
-        for *found, tenant, propensity in self._connection.execute(_LEAVING, (names,)).fetchall():
-            row = self._table.row(found)
+        found = self._connection.execute(_LEAVING, (names,)).fetchall()
+        for row, (*_, tenant, propensity) in zip(self._table.made([each[:-2] for each in found]), found, strict=True):
             yield attrs.evolve(row, columns={"tenant": tenant, "propensity": propensity}) if row.kind == DECISION else row

@@ -9,7 +9,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
@@ -108,7 +107,8 @@ class Table:
     def rows(self, after: int, limit: int) -> list[tuple[int, Row]]:
         """Return at most ``limit`` entries after a position, with their positions."""
         query = f"SELECT position, {_FULL_ROW} FROM entries WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608  # constants
-        return [(position, self.row(found)) for position, *found in self._connection.execute(query, (after, limit)).fetchall()]
+        found = self._connection.execute(query, (after, limit)).fetchall()
+        return list(zip([each[0] for each in found], self.made([each[1:] for each in found]), strict=True))
 
     def add_outcomes(self, found: RowOutcomes, since: float | None, until: float | None) -> None:
         """Add the decisions between two times, and the attempts and feedback since the first of them; contents are read only where asked for."""
@@ -116,19 +116,7 @@ class Table:
         (first,) = (0,) if since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
         asked = {"decisions": found.needs_fields, "first": first, "since": bounds[0], "until": bounds[1]}
         self._known.read_templates(self._connection)  # the contents of this state of the file need no later ones
-        unpack = self._known.templates.unpack_bytes
-        for kind, decision_id, own_id, candidate, made, propensity, content, embedding, status, cost, latency, tokens in self._connection.execute(
-            _OUTCOMES, asked
-        ):
-            if kind == ATTEMPT:
-                found.add_attempt(decision_id, candidate, status, cost, latency, tokens)
-            elif kind == FEEDBACK:
-                found.add_feedback_content(decision_id, own_id, candidate, unpack(content) if isinstance(content, bytes) else content)
-            elif content is None:
-                found.add_decision(own_id, candidate, propensity)
-            else:
-                text = unpack(content) if isinstance(content, bytes) else content  # which earlier versions kept
-                found.add_decision_content(own_id, candidate, made, propensity, text, embedding)
+        found.add_entries(self._connection.execute(_OUTCOMES, asked), self._known.templates.unpack_all)
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position with the entries that belong to them."""
@@ -222,7 +210,7 @@ class Table:
         query = f"SELECT position, {_FULL_ROW} FROM entries WHERE {which} LIMIT :limit"  # noqa: S608  # constants
         values = {"user": erasure.user, "tenant": erasure.tenant, "after": after, "limit": limit}
         found = self._connection.execute(query, values).fetchall()
-        self._erase_rows([self.row(values) for _, *values in found], erasure, limit)
+        self._erase_rows(self.made([each[1:] for each in found]), erasure, limit)
         return len(found), found[-1][0] if found else after
 
     def _erase_rows(self, rows: Sequence[Row], erasure: Erasure, limit: int) -> None:
@@ -242,22 +230,18 @@ class Table:
         return dict(self._connection.execute("SELECT who, max(time) FROM erasures WHERE who IS NOT NULL GROUP BY who").fetchall())
 
     def _rows(self, query: str, *values: object) -> list[Row]:
-        return [self.row(found) for found in self._connection.execute(query, values).fetchall()]
+        return self.made(self._connection.execute(query, values).fetchall())
 
-    def row(self, found: Sequence[Any]) -> Row:
-        """Return a row from its columns; fingerprints and contents of earlier versions are texts. Most contents are never read."""
-        kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint = found
-        if isinstance(fingerprint, bytes):
-            fingerprint = fingerprint.hex()
-        row = Row(kind, entry_id, decision_id, candidate, content, when, embedding, revision, fingerprint or "")
-        return row if isinstance(content, str) else row.unpacked_by(partial(self._templates_for(content).unpack, content))
-
-    def _templates_for(self, content: bytes) -> Templates:
-        """Return the templates, with the one that a content needs."""
-        number = content[0] if content else 0
-        if number and number > len(self._known.templates):  # attempts and feedback need none
+    def made(self, found: Sequence[Sequence[Any]]) -> list[Row]:
+        """Return rows from their columns; fingerprints and contents of earlier versions are texts."""
+        packed = [each[4] for each in found]
+        if max((each[0] for each in packed if each and isinstance(each, bytes)), default=0) > len(self._known.templates):
             self._known.read_templates(self._connection)
-        return self._known.templates
+        texts = self._known.templates.unpack_texts(packed)
+        return [
+            Row(kind, name, decision_id, candidate, text, when, embedding, revision, mark.hex() if isinstance(mark, bytes) else mark or "")
+            for (kind, name, decision_id, candidate, _, when, embedding, revision, mark), text in zip(found, texts, strict=True)
+        ]
 
     def _values(self, position: int | None, row: Row) -> tuple[Any, ...]:
         kept = fingerprint_bytes(row.fingerprint) or row.fingerprint or None

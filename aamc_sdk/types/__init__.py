@@ -6,7 +6,7 @@ from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
-from aamc_sdk.types.logged_outcomes import LoggedOutcomes, OutcomeJoin
+from aamc_sdk.types.logged_outcomes import LoggedOutcomes, OutcomeJoin, is_within
 from aamc_sdk.types.outcome_columns import FIGURES, OUTCOME_COLUMNS, DecisionFields, OutcomeColumns, Queries, checked_columns
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
@@ -65,6 +65,7 @@ __all__ = [
     "check_text",
     "checked_columns",
     "fingerprint_of",
+    "is_within",
     "new_ids",
     "question",
     "read_only",

@@ -185,7 +185,7 @@ class Feedback:
     @property
     def average_weight(self) -> float:
         """Its weight in averages and comparisons: weight times confidence, at most ``MAX_AVERAGE_WEIGHT``, so that no one judgement decides all."""
-        return average_weight(self.weight, self.confidence)
+        return min(self.weight * self.confidence, MAX_AVERAGE_WEIGHT)
 
     @property
     def implicit(self) -> bool:
@@ -211,11 +211,6 @@ class Feedback:
             raise DataError(f"time must be seconds since the epoch, not {self.time!r}")
         if self.over is not None and self.over == self.candidate:
             raise DataError(f"a candidate cannot beat itself: {self.over!r} is winner and loser")
-
-
-def average_weight(weight: float, confidence: float) -> float:
-    """Return :attr:`Feedback.average_weight` of feedback with that weight and confidence."""
-    return min(weight * confidence, MAX_AVERAGE_WEIGHT)
 
 
 def is_implicit(source: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import itertools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from aamc_sdk.errors import DataError
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.datasets import Experience
-from aamc_sdk.types.decisions import average_weight, is_implicit
-from aamc_sdk.types.outcome_columns import CHUNK, FIGURES, DecisionFields, OutcomeColumns
+from aamc_sdk.types.decisions import MAX_AVERAGE_WEIGHT, is_implicit
+from aamc_sdk.types.outcome_columns import FIGURES, DecisionFields, OutcomeColumns
 
 
 @attrs.frozen(eq=False)
@@ -97,20 +98,23 @@ class LoggedOutcomes:
         join = OutcomeJoin(OutcomeColumns(columns))
         for batch in batches:
             records = batch.records if join.needs_fields else [None] * len(batch.decisions)
-            for decision, record in zip(batch.decisions, records, strict=True):
-                if (since is None or decision.time >= since) and (until is None or decision.time < until):
-                    fields = None if record is None else DecisionFields.of(record)
-                    join.add_decision(decision.id, decision.candidate, decision.propensity, fields)
-            for attempt in batch.attempts:
-                join.add_attempt(attempt.decision_id, attempt.candidate, attempt.status, *(getattr(attempt, name) for name in FIGURES))
-            for feedback in batch.feedback:
-                join.add_feedback(feedback.decision_id, feedback.id, feedback.candidate, feedback)
+            pairs = zip(batch.decisions, records, strict=True)
+            made = [pair for pair in pairs if pair[0].id not in join and is_within(pair[0].time, since, until)]
+            ids, candidates, propensity = ([getattr(decision, name) for decision, _ in made] for name in ("id", "candidate", "propensity"))
+            join.add_decisions(ids, candidates, propensity, [DecisionFields.of(record) for _, record in made if record is not None])
+            join.add_attempts(*([getattr(each, name) for each in batch.attempts] for name in ("decision_id", "candidate", "status", *FIGURES)))
+            about, ids, judged = ([getattr(each, name) for each in batch.feedback] for name in ("decision_id", "id", "candidate"))
+            join.add_feedback(about, ids, judged, batch.feedback)
         return join.outcomes(failure_quality)
+
+
+def is_within(time: float, since: float | None, until: float | None) -> bool:
+    """Return whether a time is at ``since`` or later and before ``until``."""
+    return (since is None or time >= since) and (until is None or time < until)
 
 
 _FAILED, _ANSWERED = 1, 2
 _STATUS = {"error": _FAILED, "ok": _ANSWERED}
-_Call = tuple[int, bool, str, "float | None", "float | None", "float | None"]
 
 
 class _Calls(NamedTuple):
@@ -144,6 +148,25 @@ class _Calls(NamedTuple):
         return found
 
 
+class _Judgements(NamedTuple):
+    """Feedback in the order of the log, F pieces: the decisions' rows, and what it says of the chosen candidate."""
+
+    row: NDArray[np.intp]
+    chosen: NDArray[np.bool_]
+    compares: NDArray[np.bool_]
+    implicit: NDArray[np.bool_]
+    quality: Floats
+    weight: Floats
+
+    def means(self, size: int, implicit: bool) -> Floats:
+        """Return the mean quality of each decision by explicit or by implicit feedback, ``[size]``; NaN where there is none."""
+        which = self.chosen & ~self.compares & (self.implicit == implicit)
+        weighed = np.bincount(self.row[which], self.quality[which] * self.weight[which], minlength=size)
+        total = np.bincount(self.row[which], self.weight[which], minlength=size)
+        means: Floats = np.divide(weighed, total, out=np.full(size, np.nan), where=total > 0)
+        return means
+
+
 class OutcomeJoin:
     """Joins decisions with the attempts and the feedback that come after them in the log. Entries on other decisions are left out."""
 
@@ -151,57 +174,73 @@ class OutcomeJoin:
         self._columns = columns
         self._rows: dict[str, int] = {}
         self._candidates: list[str] = []
-        self._propensity: list[float] = []
-        self._calls: list[_Call] = []
-        self._joined_calls: list[_Calls] = []
-        self._feedback: dict[str, tuple[int, str | None, Any]] = {}
+        self._propensity: list[Floats] = [np.zeros(0)]
+        self._calls: list[_Calls] = []
+        self._judgements: list[_Judgements] = []
+        self._latest: dict[str, int] = {}  # the place of the latest revision of feedback, by id
+        self._judged = 0
+
+    def __contains__(self, decision_id: str) -> bool:
+        return decision_id in self._rows
 
     @property
     def needs_fields(self) -> bool:
         """Whether a column was asked for that needs more of a decision than its id, candidate and propensity."""
         return bool(self._columns.asked)
 
-    def add_decision(self, decision_id: str, candidate: str, propensity: float | None, decision: Any = None) -> None:
-        """Add a decision, with what its columns are read from where they were asked for; a known one counts once."""
-        if decision_id in self._rows:
-            return
-        self._rows[decision_id] = len(self._candidates)
-        self._candidates.append(candidate)
-        self._propensity.append(math.nan if propensity is None else propensity)
-        if decision is not None:
-            self._columns.add(decision)
+    def add_decisions(self, ids: Sequence[str], candidates: Sequence[str], propensity: Sequence[float | None], decisions: Any = ()) -> None:
+        """Add new decisions, with what their columns are read from where they were asked for."""
+        self._rows.update(zip(ids, itertools.count(len(self._candidates)), strict=False))
+        self._candidates += candidates
+        self._propensity.append(np.array(propensity, dtype=np.float64))  # None becomes NaN
+        if self.needs_fields:
+            self._columns.add(decisions)
 
-    def add_attempt(
-        self, decision_id: str, candidate: str, status: str, cost_usd: float | None, latency_ms: float | None, output_tokens: float | None
-    ) -> None:
-        """Add a call; a later known figure of the chosen candidate takes the place of an earlier one."""
-        row = self._rows.get(decision_id)
-        if row is not None:
-            self._calls.append((row, candidate == self._candidates[row], status, cost_usd, latency_ms, output_tokens))
-            if len(self._calls) == CHUNK:
-                self._join_calls()
+    def add_attempts(self, decision_ids: Sequence[str], candidates: Sequence[str], status: Sequence[str], *figures: Sequence[float | None]) -> None:
+        """Add calls with their ``FIGURES``; a later known figure of the chosen candidate takes the place of an earlier one."""
+        rows, candidates, status, *known = self._known(decision_ids, candidates, status, *figures)
+        ends = np.fromiter((_STATUS.get(each, 0) for each in status), np.int8, len(rows))
+        self._calls.append(_Calls(*self._about(rows, candidates), ends, *(np.array(each, dtype=np.float64) for each in known)))
 
-    def add_feedback(self, decision_id: str, feedback_id: str, candidate: str | None, feedback: Any) -> None:
+    def add_feedback(self, decision_ids: Sequence[str], ids: Sequence[str], candidates: Sequence[str | None], feedback: Sequence[Any]) -> None:
         """Add feedback, or anything with the attributes ``quality``, ``over``, ``weight``, ``confidence`` and ``source``.
 
         A later revision takes the place of an earlier one.
         """
-        row = self._rows.get(decision_id)
-        if row is not None:
-            self._feedback[feedback_id] = row, candidate, feedback
+        rows, ids, candidates, feedback = self._known(decision_ids, ids, candidates, feedback)
+        implicit = {source: is_implicit(source) for source in {each.source for each in feedback}}
+        self._latest.update(zip(ids, itertools.count(self._judged), strict=False))
+        self._judged += len(rows)
+        self._judgements.append(
+            _Judgements(
+                *self._about(rows, candidates),
+                np.array([each.over is not None for each in feedback], dtype=bool),
+                np.array([implicit[each.source] for each in feedback], dtype=bool),
+                np.array([each.quality for each in feedback], dtype=np.float64),
+                np.minimum([each.weight * each.confidence for each in feedback], MAX_AVERAGE_WEIGHT),
+            )
+        )
 
     def outcomes(self, failure_quality: float | None = 0.0) -> LoggedOutcomes:
         """Return the joined outcomes; a failed call without feedback has the quality ``failure_quality``, None for unknown."""
-        self._join_calls()
-        calls = _Calls(*map(np.concatenate, zip(*self._joined_calls, strict=True)))
-        (quality, compared), size = self._judgements(), len(self._rows)
+        self.add_attempts(*[()] * (3 + len(FIGURES)))  # so that there is something to join
+        self.add_feedback((), (), (), ())
+        calls = _Calls(*map(np.concatenate, zip(*self._calls, strict=True)))
+        judgements = _Judgements(*map(np.concatenate, zip(*self._judgements, strict=True)))
+        latest = np.fromiter(self._latest.values(), np.intp, len(self._latest))
+        judgements = _Judgements._make(values[latest] for values in judgements)
+        size = len(self._rows)
+        explicit = judgements.means(size, implicit=False)
+        quality = np.where(np.isnan(explicit), judgements.means(size, implicit=True), explicit)
         judged, failed = ~np.isnan(quality), calls.flags(size, (calls.status == _FAILED) & calls.chosen, (calls.status == _ANSWERED) & calls.chosen)
         if failure_quality is not None:
             quality[failed & ~judged] = failure_quality
+        compared = np.zeros(size, dtype=bool)
+        compared[judgements.row[judgements.compares]] = True
         return LoggedOutcomes(
             list(self._rows),
             self._candidates,
-            np.array(self._propensity, dtype=np.float64),
+            np.concatenate(self._propensity),
             quality,
             calls.latest(size, calls.cost_usd),
             calls.latest(size, calls.latency_ms),
@@ -213,28 +252,15 @@ class OutcomeJoin:
             **self._columns.finished(),
         )
 
-    def _join_calls(self) -> None:
-        """Turn the calls that were added into arrays."""
-        calls, self._calls = self._calls, []
-        rows, chosen, status, *figures = zip(*calls, strict=True) if calls else ((),) * 6
-        numbers = np.fromiter((_STATUS.get(each, 0) for each in status), np.int8, len(calls))
-        arrays = (np.array(each, dtype=np.float64) for each in figures)  # None becomes NaN
-        self._joined_calls.append(_Calls(np.array(rows, dtype=np.intp), np.array(chosen, dtype=bool), numbers, *arrays))
+    def _known(self, decision_ids: Sequence[str], *columns: Sequence[Any]) -> list[Any]:
+        """Return the rows of the decisions, and the columns, of the entries whose decision is known."""
+        rows = list(map(self._rows.get, decision_ids))
+        if None not in rows:
+            return [rows, *columns]
+        known = [row is not None for row in rows]
+        return [list(itertools.compress(column, known)) for column in (rows, *columns)]
 
-    def _judgements(self) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return each decision's mean quality, and whether feedback compares its candidates."""
-        size, compared = len(self._rows), np.zeros(len(self._rows), dtype=bool)
-        compared[[row for row, _, feedback in self._feedback.values() if feedback.over is not None]] = True
-        chosen = self._candidates
-        given = [(row, each) for row, candidate, each in self._feedback.values() if each.over is None and candidate == chosen[row]]
-        rows, feedback = np.array([row for row, _ in given], dtype=np.intp), [each for _, each in given]
-        weights = np.array([average_weight(each.weight, each.confidence) for each in feedback], dtype=np.float64)
-        qualities = np.array([each.quality for each in feedback], dtype=np.float64)
-        implicit = np.array([is_implicit(each.source) for each in feedback], dtype=bool)
-        means = []
-        for which in (~implicit, implicit):
-            weighed = np.bincount(rows[which], qualities[which] * weights[which], minlength=size)
-            total = np.bincount(rows[which], weights[which], minlength=size)
-            means.append(np.divide(weighed, total, out=np.full(size, np.nan), where=total > 0))
-        explicit, inferred = means
-        return np.where(np.isnan(explicit), inferred, explicit), compared
+    def _about(self, rows: Sequence[int], candidates: Sequence[str | None]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return the rows of decisions as an array, and whether each candidate is the chosen one."""
+        chosen = map(operator.eq, candidates, map(self._candidates.__getitem__, rows))
+        return np.array(rows, dtype=np.intp), np.fromiter(chosen, bool, len(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -43,8 +43,6 @@ FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 """The figures of a call that logged outcomes have."""
 ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
 """The columns that logged outcomes have without being asked."""
-CHUNK = 500
-"""Decisions whose fields are kept before they become arrays: few enough for the processor's cache."""
 
 
 class DecisionFields(NamedTuple):
@@ -168,7 +166,7 @@ class OutcomeColumns:
     def __init__(
         self,
         asked: Iterable[str],
-        read: Callable[[Sequence[Any]], Mapping[str, Sequence[Any]]] = FieldsOfRecords,
+        read: Callable[[Any], Mapping[str, Sequence[Any]]] = FieldsOfRecords,
         make_query: Callable[[Any], Query] | None = None,
     ) -> None:
         self.asked = checked_columns(asked)
@@ -178,32 +176,11 @@ class OutcomeColumns:
         self._category_names: dict[str, int] = {}
         self._pools: dict[tuple[str, ...], int] = {}
         self._pool: list[int] = []
-        self._waiting: list[Any] = []
         self._parts: dict[str, list[Any]] = {name: [] for name in self.asked}
 
-    def add(self, decision: Any) -> None:
-        """Add the next decision."""
-        self._waiting.append(decision)
-        if len(self._waiting) == CHUNK:
-            self._flush()
-
-    def finished(self) -> dict[str, Any]:
-        """Return the arguments that logged outcomes take: names, pools and columns."""
-        self._flush()
-        return {
-            "names": tuple(self._names),
-            "category_names": tuple(self._category_names),
-            "pools": tuple(self._pools),
-            "pool": np.array(self._pool, dtype=np.intp),
-            "columns": {name: self._joined(name, parts) for name, parts in self._parts.items()},
-        }
-
-    def _flush(self) -> None:
-        """Turn the waiting fields into arrays."""
-        waiting, self._waiting = self._waiting, []
-        if not self.asked:
-            return
-        fields = self._read(waiting)
+    def add(self, decisions: Any) -> None:
+        """Add the next decisions: as many as fit into the processor's cache, since they are read several times."""
+        fields = self._read(decisions)
         numbers = [self._pools.setdefault(names, len(self._pools)) for names in fields["candidates"]]
         self._pool += numbers
         for names in self._pools:
@@ -212,6 +189,18 @@ class OutcomeColumns:
         pool = np.array(numbers, dtype=np.intp)
         for name, parts in self._parts.items():
             parts.append(self._part(name, fields, pool))
+
+    def finished(self) -> dict[str, Any]:
+        """Return the arguments that logged outcomes take: names, pools and columns."""
+        if self.asked:
+            self.add(())  # so that there is something to join
+        return {
+            "names": tuple(self._names),
+            "category_names": tuple(self._category_names),
+            "pools": tuple(self._pools),
+            "pool": np.array(self._pool, dtype=np.intp),
+            "columns": {name: self._joined(name, parts) for name, parts in self._parts.items()},
+        }
 
     def _part(self, name: str, fields: Mapping[str, Sequence[Any]], pool: NDArray[np.intp]) -> Any:
         """Return a column of some decisions, from their fields by name."""
@@ -223,7 +212,7 @@ class OutcomeColumns:
             return self._spread(fields[name], pool)
         if name == "probabilities":
             given = (fields[each] for each in ("propensity", "probabilities", "candidate", "candidates"))
-            chances = self._spread([_chances(*each) for each in zip(*given, strict=True)], pool)
+            chances = self._spread(list(map(_chances, *given)), pool)
             known = ~np.isnan(chances).all(axis=1)
             chances[known] = np.nan_to_num(chances[known])
             return chances
@@ -291,14 +280,14 @@ def _widened(part: NDArray[Any], width: int, missing: float) -> NDArray[Any]:
     return part if part.shape[1] == width else np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=missing)
 
 
-def _chances(propensity: float | None, probabilities: Mapping[str, float], candidate: str, candidates: tuple[str, ...]) -> Sequence[float] | None:
+def _chances(propensity: float | None, probabilities: Mapping[str, float], candidate: str, candidates: tuple[str, ...]) -> Collection[float] | None:
     """Return the probability of each candidate; None where it is not known."""
     if propensity is None or math.isnan(propensity):
         return None
     if not probabilities:
         return [float(name == candidate) for name in candidates] if propensity == 1 else None
     if tuple(probabilities) == candidates:  # as most routers give them
-        return list(probabilities.values())
+        return probabilities.values()
     return [probabilities.get(name, 0.0) for name in candidates]
 
 

@@ -46,7 +46,7 @@ def test_writes_that_come_while_one_is_committed_share_the_next_commit() -> None
     threads += [threading.Thread(target=commits.group.run, args=(Write(lambda ledger: None, []),)) for _ in range(40)]
     for thread in threads[1:]:
         thread.start()
-    while commits.group._queue.qsize() < 40:
+    while commits.group.queued < 40:
         pass
     release.set()
     for thread in threads:
@@ -54,6 +54,68 @@ def test_writes_that_come_while_one_is_committed_share_the_next_commit() -> None
     commits.group.close()
     assert commits.sizes == [1, 40]
     assert commits.finished
+
+
+def test_a_writer_whose_group_is_committed_does_not_wait_for_the_next_one() -> None:
+    commits = Commits()
+    busy, release = [threading.Event() for _ in range(3)], [threading.Event() for _ in range(3)]
+
+    def held(number: int) -> Write[None]:
+        def hold(ledger: object) -> None:
+            busy[number].set()
+            release[number].wait(60)
+
+        return Write(hold, [])
+
+    def start(write: Write[None]) -> threading.Thread:
+        thread = threading.Thread(target=commits.group.run, args=(write,))
+        thread.start()
+        return thread
+
+    first = start(held(0))
+    busy[0].wait(60)
+    second = [start(held(1)), *(start(Write(lambda ledger: None, [])) for _ in range(10))]
+    while commits.group.queued < 11:
+        pass
+    release[0].set()
+    busy[1].wait(60)
+    third = [start(held(2)), *(start(Write(lambda ledger: None, [])) for _ in range(10))]
+    while commits.group.queued < 11:
+        pass
+    release[1].set()
+    busy[2].wait(60)  # the third group is being committed
+    for thread in (first, *second):
+        thread.join(60)
+        assert not thread.is_alive()
+    release[2].set()
+    for thread in third:
+        thread.join(60)
+    commits.group.close()
+    assert commits.sizes == [1, 11, 11]
+
+
+def test_a_writer_that_is_interrupted_hands_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits, busy, release = Commits(), threading.Event(), threading.Event()
+
+    def hold(ledger: object) -> None:
+        busy.set()
+        release.wait(60)
+
+    def interrupt(signal: threading.Event) -> None:
+        release.set()
+        first.join(60)  # which makes the interrupted thread the next to lead
+        raise KeyboardInterrupt
+
+    first = threading.Thread(target=commits.group.run, args=(Write(hold, []),))
+    first.start()
+    busy.wait(60)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Event, "wait", lambda signal, timeout=None: interrupt(signal) if timeout is None else None)
+        with pytest.raises(KeyboardInterrupt):
+            commits.group.run(Write(lambda ledger: 1, []))
+    assert commits.group.run(Write(lambda ledger: 2, [])) == 2
+    commits.group.close()
+    assert commits.sizes == [1, 1, 1]
 
 
 def test_a_refused_write_leaves_the_others_of_its_group() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import open_store
+from aamc_sdk.log import open_store, outcomes
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import (
     OUTCOME_COLUMNS,
@@ -28,7 +28,6 @@ from aamc_sdk.types import (
     Preference,
     Query,
     Record,
-    outcome_columns,
 )
 
 PLUGINS = Plugins()
@@ -109,7 +108,7 @@ def test_each_column_is_that_of_the_decisions_records(store: Store) -> None:
 
 
 def test_a_store_without_rows_gives_the_same_columns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcome_columns, "CHUNK", 2)  # so that later decisions bring candidates that earlier arrays do not have
+    monkeypatch.setattr(outcomes, "BATCH", 4)  # so that later decisions bring candidates that earlier arrays do not have
     store.add_decisions([record("d"), record("u", propensity=math.nan), other("e"), other("f"), record("g")])
     ours = store.outcomes(columns=OUTCOME_COLUMNS)
     theirs = LoggedOutcomes.of([store.experience()], columns=OUTCOME_COLUMNS)

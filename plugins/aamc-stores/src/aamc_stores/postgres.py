@@ -88,7 +88,7 @@ class PostgresStore(SharedStore):
 
     def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays, from columns; contents are read only where a column needs them."""
-        found = RowOutcomes(columns)
+        found = RowOutcomes(columns, since, until)
         with self._reading(bounded=False) as connection:
             self._entries.add_outcomes(connection, found, since, until)
         return found.outcomes()

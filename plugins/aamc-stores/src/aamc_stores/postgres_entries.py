@@ -13,9 +13,7 @@ import psycopg
 from psycopg.sql import Literal
 
 from aamc_sdk.log import (
-    ATTEMPT,
     DECISION,
-    FEEDBACK,
     Batch,
     Erasure,
     Excerpt,
@@ -57,8 +55,7 @@ _ABOUT = """
 """
 _OUTCOMES = """
     SELECT kind, decision_id, id, candidate, time, propensity,
-        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(decisions)s) THEN json END,
-        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(decisions)s) THEN packed END,
+        CASE WHEN kind = 'feedback' OR (kind = 'decision' AND %(decisions)s) THEN coalesce(packed, '\\x00' || convert_to(json, 'UTF8')) END,
         CASE WHEN %(decisions)s THEN embedding END, status, cost_usd, latency_ms, output_tokens
     FROM {entries} WHERE (kind != 'decision' OR (time >= %(since)s AND time < %(until)s)) AND position >= (
         SELECT coalesce(min(position), 0) FROM {entries} WHERE kind = 'decision' AND time >= %(since)s AND time < %(until)s)
@@ -296,16 +293,8 @@ class Entries:
         with connection.cursor("aamc_outcomes") as cursor:
             cursor.itersize = _READ_AT_ONCE
             cursor.execute(self._tables.query(_OUTCOMES), asked)
-            for kind, decision_id, own_id, candidate, made, propensity, json, packed, embedding, *call in cursor:
-                if kind == ATTEMPT:
-                    found.add_attempt(decision_id, candidate, *call)
-                elif kind == FEEDBACK:
-                    found.add_feedback_content(decision_id, own_id, candidate, self._templates.unpack(packed or json))
-                elif not found.needs_fields:
-                    found.add_decision(own_id, candidate, propensity)
-                else:
-                    content = json if packed is None else self._unpacked(connection, packed)
-                    found.add_decision_content(own_id, candidate, made, propensity, content, embedding)
+            self._read_templates(connection)  # the contents of this state of the log need no later ones
+            found.add_entries(cursor, self._templates.unpack_all)
 
     def rows_after(self, connection: psycopg.Connection, after: int, limit: int) -> list[Row]:
         """Return at most ``limit`` entries after a position."""
@@ -350,6 +339,10 @@ class Entries:
 
     def _unpacked(self, connection: psycopg.Connection, packed: bytes) -> str:
         if packed[:1] > bytes([min(len(self._templates), 255)]):
-            with self._templates_lock:
-                self._templates.extend(self._templates_after(connection, len(self._templates)))
+            self._read_templates(connection)
         return self._templates.unpack(packed)
+
+    def _read_templates(self, connection: psycopg.Connection) -> None:
+        """Read the templates that the log has beyond the known ones."""
+        with self._templates_lock:
+            self._templates.extend(self._templates_after(connection, len(self._templates)))

@@ -156,10 +156,10 @@ def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embed
     return StoredEntry(row, number_of(value), pending)
 
 
-def outcome_from(value: bytes) -> tuple[str, bytes, float, float | None]:
-    """Return candidate, compressed content, time and, for a decision, propensity of the entry that a value of this version holds."""
+def outcome_from(value: bytes) -> tuple[str, float, float | None, bytes]:
+    """Return candidate, time, a decision's propensity and compressed content of the entry that a value of this version holds."""
     _, candidate, content, made, *more = _decoder.decode(memoryview(value)[_NUMBER_BYTES:])
-    return candidate, content, made, more[1] if more else None
+    return candidate, made, more[1] if more else None, content
 
 
 def old_entry(kind: str, name: str, value: bytes, embedding: bytes | None = None) -> StoredEntry:

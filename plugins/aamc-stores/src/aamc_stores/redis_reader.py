@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, RowOutcomes, followed, is_within, replaced_rows, revised_ids
+from aamc_sdk.log import DECISION, FEEDBACK, Batch, LoggedEntry, Row, RowOutcomes, followed, logged_entry, replaced_rows, revised_ids
 from aamc_sdk.types import LoggedOutcomes
 from aamc_stores.redis_arguments import packed
 from aamc_stores.redis_group import LoadedExcerpt
@@ -53,36 +53,21 @@ class RedisReader:
 
     def outcomes(self, since: float | None, until: float | None, columns: Collection[str]) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays; contents are read only where a column needs them."""
-        found = RowOutcomes(columns)
-        for position, kept, value, embeddings in self._values(0, "e" if "embedding" in columns else "0"):
+        found = RowOutcomes(columns, since, until)
+        found.add_entries(self._logged("e" if "embedding" in columns else "0"), self.templates.unpack_all)
+        return found.outcomes()
+
+    def _logged(self, decisions: str) -> Iterator[LoggedEntry]:
+        """Yield the log's entries for outcomes, without making rows of those of this version: a log has many."""
+        for position, kept, value, embeddings in self._values(0, decisions):
             decision_id, nul, field = kept.decode().partition("\0")
             if not nul or value[:1] == b"[":  # version 2
                 row = self._row(position, kept, value, embeddings)
-                if row is not None and (row.kind != DECISION or is_within(row.time, since, until)):
-                    found.add_row(row)
+                if row is not None:
+                    yield logged_entry(row)
             elif number_of(value) == position:
-                self._add_outcome(found, decision_id, field, value, embeddings.get(decision_id), (since, until))
-        return found.outcomes()
-
-    def _add_outcome(
-        self,
-        found: RowOutcomes,
-        decision_id: str,
-        field: str,
-        value: bytes,
-        embedding: bytes | None,
-        between: tuple[float | None, float | None],
-    ) -> None:
-        """Add the entry that a field of a decision's hash holds, without making a row of it: a log has many."""
-        kind, name, _ = named(decision_id, field)
-        candidate, content, made, propensity = outcome_from(value)
-        if kind == ATTEMPT:
-            found.add_attempt_content(decision_id, name, candidate, self.templates.unpack_bytes(content))
-        elif kind == FEEDBACK:
-            found.add_feedback_content(decision_id, name, candidate, self.templates.unpack_bytes(content))
-        elif is_within(made, *between):
-            text = self.templates.unpack_bytes(content) if found.needs_fields else b""
-            found.add_decision_content(decision_id, candidate, made, propensity, text, embedding)
+                kind, name, _ = named(decision_id, field)
+                yield kind, decision_id, name, *outcome_from(value), embeddings.get(decision_id), None, None, None, None
 
     def placed(self, after: int, brief: bool = False) -> Iterator[tuple[int, StoredEntry]]:
         """Yield the entries after a position with their positions; embeddings with the whole decisions only."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Sequence
 
 from aamc_sdk.log import Row, Templates
 from aamc_stores.redis_arguments import binary
@@ -43,9 +44,9 @@ class LogTemplates:
         """Return a content from its compressed form."""
         return self._templates.unpack(packed)
 
-    def unpack_bytes(self, packed: bytes) -> bytes:
-        """Return a content in UTF-8."""
-        return self._templates.unpack_bytes(packed)
+    def unpack_all(self, packed: Sequence[bytes | str]) -> list[bytes | str]:
+        """Return contents in UTF-8."""
+        return self._templates.unpack_all(packed)
 
     def pack(self, row: Row, ops: list[Op]) -> bytes:
         """Return a compressed content; a new template is added to the commands that are to be committed with it."""

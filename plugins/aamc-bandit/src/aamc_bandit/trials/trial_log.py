@@ -11,7 +11,8 @@ import logging
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import attrs
 import msgspec
@@ -20,8 +21,8 @@ import numpy as np
 from aamc_bandit.trials import canary, shadow
 from aamc_bandit.trials.trial_statistics import MIN_BOUND, Judgement, Trial
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, is_within, read_batches, user_digest
-from aamc_sdk.types import Snapshot, tenant_user
+from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, read_batches, user_digest
+from aamc_sdk.types import Snapshot, is_within, tenant_user
 
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
@@ -80,7 +81,15 @@ class _Feedback(msgspec.Struct, gc=False):
 
 
 _CONTENT, _CALL, _FEEDBACK = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Call), msgspec.json.Decoder(_Feedback)
-_NO_NOTES = _Notes()
+
+
+class _Noted(NamedTuple):
+    """A decision's note of a kind, with its trial and the digests of the trial's users."""
+
+    kind: str
+    note: _Note
+    trial: Trial
+    users: set[str]
 
 
 class _SavedTrial(msgspec.Struct):
@@ -154,81 +163,51 @@ class TrialLog:
         return True
 
     def _read_batch(self, batch: Batch) -> None:
-        rows = {row.id: row for row in batch.decisions}
-        contents = dict[str, _Content | None]()
+        decisions = self._decisions(batch.decisions)
         for row in batch.rows:
-            name = row.decision_id
-            if name not in contents:
-                contents[name] = self._content(rows.get(name))
-            content = contents[name]
-            if content is None:
+            found = decisions.get(row.decision_id)
+            if found is None:
                 continue
             if row.kind == DECISION:
-                self._count_served(name, content)
+                _count_served(row.id, *found)
             else:
-                self._add_entry(row, content)
+                self._add_entry(row, *found)
 
-    def _content(self, row: Row | None) -> _Content | None:
-        """Return what a decision of a trial was made from; None for other decisions."""
-        if row is None or not is_within(row.time, self.since, self.until):
-            return None
-        text = row.content
-        if '"canary"' not in text and '"shadow"' not in text:
-            return None
-        content = decoded(_CONTENT, text, row.name)
-        return None if content.decision.notes == _NO_NOTES else content
+    def _decisions(self, rows: Iterable[Row]) -> dict[str, tuple[_Content, Sequence[_Noted]]]:
+        """Return what the decisions of trials were made from, by id, with their notes."""
+        found: dict[str, tuple[_Content, Sequence[_Noted]]] = {}
+        for row in rows:
+            text = row.content
+            if ('"canary"' in text or '"shadow"' in text) and is_within(row.time, self.since, self.until):
+                content = decoded(_CONTENT, text, row.id)
+                noted = [_Noted(kind, note, *self._trial(kind, note)) for kind, note in _notes(content.decision)]
+                if noted:
+                    found[row.id] = content, noted
+        return found
 
     def _ends(self, decision_id: str) -> int:
         """Return how calls of a decision's candidate ended, and whether it was judged, as bits."""
         known = self._seen.get(decision_id)
         return self._seen.get(_digest(decision_id), 0) if known is None and self._restored else known or 0
 
-    def _add_entry(self, row: Row, content: _Content) -> None:
+    def _add_entry(self, row: Row, content: _Content, noted: Sequence[_Noted]) -> None:
         """Add an attempt or feedback."""
         decision, ends = content.decision, self._ends(row.decision_id)
         if ends & _JUDGED:
             return
         if row.kind == ATTEMPT:
             if row.candidate == decision.candidate:
-                call = decoded(_CALL, row.content, row.name)
+                call = decoded(_CALL, row.content, row.id)
                 self._seen[row.decision_id] = ends | _ENDS.get(call.status or ("ok" if call.error is None else "error"), 0)
             return
-        feedback = decoded(_FEEDBACK, row.content, row.name)
+        feedback = decoded(_FEEDBACK, row.content, row.id)
         if feedback.quality is None or not feedback.weight * feedback.confidence > 0:
             return
         self._seen[row.decision_id] = _JUDGED
         has_failed = ends == _FAILED and row.candidate != decision.candidate and self.failure_quality is not None
         judged, quality = (decision.candidate, self.failure_quality) if has_failed else (row.candidate, feedback.quality)
-        for kind, note in _notes(decision):
-            self._judge(kind, note, content, judged, quality or 0.0)
-
-    def _count_served(self, decision_id: str, content: _Content) -> None:
-        decision = content.decision
-        role = "stable" if decision.notes.canary is None else _served_by(decision.notes.canary, decision_id, decision.candidate)
-        for kind, note in _notes(decision):
-            trial = self._trial(kind, note)[0]
-            if note.ended is None:
-                trial.served[role] += 1
-            else:
-                trial.ended = note.ended
-
-    def _judge(self, kind: str, note: _Note, content: _Content, judged: str, quality: float) -> None:
-        """Add the first judgement of a decision to a trial."""
-        trial, users = self._trial(kind, note)
-        if note.ended is not None:
-            trial.ended = note.ended
-            return
-        if note.role is not None:  # users were assigned to the routers
-            digest = None if content.query.user is None else user_digest(tenant_user(content.query.user, content.query.tenant))
-            if digest is None or digest in users:
-                trial.left_out["user_forgotten" if digest is None else "user_counted"] += 1
-                return
-            users.add(digest)
-        compared = _compared(kind, note, content.decision, judged, quality)
-        if isinstance(compared, str):
-            trial.left_out[compared] += 1
-        else:
-            trial.add(compared, _known_bound(kind, note))
+        for each in noted:
+            _judge(each, content, judged, quality or 0.0)
 
     def _trial(self, kind: str, note: _Note) -> tuple[Trial, set[str]]:
         """Return the trial of a note, and the digests of its users."""
@@ -342,6 +321,36 @@ def _notes(decision: _Decision) -> Iterator[tuple[str, _Note]]:
         yield shadow.NOTE, decision.notes.shadow
 
 
+def _count_served(decision_id: str, content: _Content, noted: Sequence[_Noted]) -> None:
+    """Count a decision for the router that served it."""
+    decision = content.decision
+    role = "stable" if decision.notes.canary is None else _served_by(decision.notes.canary, decision_id, decision.candidate)
+    for each in noted:
+        if each.note.ended is None:
+            each.trial.served[role] += 1
+        else:
+            each.trial.ended = each.note.ended
+
+
+def _judge(noted: _Noted, content: _Content, judged: str, quality: float) -> None:
+    """Add the first judgement of a decision to a trial."""
+    kind, note, trial, users = noted
+    if note.ended is not None:
+        trial.ended = note.ended
+        return
+    if note.role is not None:  # users were assigned to the routers
+        digest = None if content.query.user is None else user_digest(tenant_user(content.query.user, content.query.tenant))
+        if digest is None or digest in users:
+            trial.left_out["user_forgotten" if digest is None else "user_counted"] += 1
+            return
+        users.add(digest)
+    compared = _compared(kind, note, content.decision, judged, quality)
+    if isinstance(compared, str):
+        trial.left_out[compared] += 1
+    else:
+        trial.add(compared, _known_bound(kind, note))
+
+
 def _served_by(note: _Note, decision_id: str, candidate: str) -> str:
     """Return the router that served a canary's decision, see :func:`aamc_bandit.trials.canary.served_by`."""
     if note.ended is not None or note.candidate.error is not None:
@@ -370,17 +379,19 @@ def _compared(kind: str, note: _Note, decision: _Decision, judged: str, quality:
     drawn = _mixture(note) if note.role is not None else decision.probabilities or {decision.candidate: 1.0}
     possible = drawn if min(drawn.values()) > 0 else {name: probability for name, probability in drawn.items() if probability > 0}
     stable = (note.stable.probabilities or {}) if kind == canary.NOTE else possible
-    if not (stable.keys() <= possible.keys() and candidate.keys() <= possible.keys()):
+    news, olds = _aligned(candidate, [*possible]), _aligned(stable, [*possible])
+    if news is None or olds is None:
         return "no_overlap"
-    sides = [_values(side, possible) for side in (candidate, stable)]
-    bound = max([abs((new - old) / probability) for new, old, probability in zip(*sides, possible.values(), strict=True)])
+    bound = max([abs((new - old) / probability) for new, old, probability in zip(news, olds, possible.values(), strict=True)])
     chosen = possible[decision.candidate]
     return Judgement(quality, stable.get(decision.candidate, 0.0) / chosen, candidate.get(decision.candidate, 0.0) / chosen, bound)
 
 
-def _values(side: dict[str, float], names: Mapping[str, float]) -> Iterable[float]:
-    """Return probabilities in the order of names; 0 for names without one."""
-    return side.values() if [*side] == [*names] else [side.get(name, 0.0) for name in names]
+def _aligned(side: dict[str, float], names: Sequence[str]) -> Iterable[float] | None:
+    """Return probabilities in the order of names, 0 for names without one; None where others have one."""
+    if [*side] == names:
+        return side.values()
+    return [side.get(name, 0.0) for name in names] if side.keys() <= set(names) else None
 
 
 def _mixture(note: _Note) -> dict[str, float]:

@@ -158,9 +158,9 @@ def _taken(logged: LoggedOutcomes, rows: NDArray[np.intp], candidates: Sequence[
         if name in _PER_CANDIDATE:
             taken[name] = values[rows] if places.tolist() == list(range(len(logged.names))) else values[np.ix_(rows, places)]
         elif isinstance(values, Queries):
-            taken[name] = values.take(rows)
+            taken[name] = values.take(rows.tolist())
         else:
-            taken[name] = [values[row] for row in rows] if isinstance(values, list) else None if values is None else values[rows]
+            taken[name] = [values[row] for row in rows.tolist()] if isinstance(values, list) else None if values is None else values[rows]
     return taken
 
 
