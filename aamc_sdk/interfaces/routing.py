@@ -81,12 +81,15 @@ class Router(Part):
         privileged: Whether it receives hindsight; such a router is a reference for evaluation and is never served.
         uses_preference: Whether its scores depend on the preference.
         uses_estimates: Whether its scores depend on the estimates of queries, or on the quality that the estimator expects.
+        trust: The validated gain over router ``greedy`` of a policy that training starts as it: ``factor`` (0: decides like it), ``gain`` and
+            ``ci95`` in mean reward; None without such a validation.
     """
 
     requires: ClassVar[Requirements] = Requirements()
     privileged: ClassVar[bool] = False
     uses_preference: ClassVar[bool] = True
     uses_estimates: ClassVar[bool] = True
+    trust: Mapping[str, Any] | None = None
 
     @property
     def samples(self) -> bool:

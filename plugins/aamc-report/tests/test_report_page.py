@@ -128,6 +128,15 @@ def test_few_queries_carry_a_warning(make_run: Any) -> None:
     assert section(few).lead.startswith("Only 120 queries: differences may be chance.")
 
 
+def test_the_notes_give_the_gain_over_the_starting_rule_and_the_warm_up(make_run: Any) -> None:
+    results = read_results(make_run())
+    trust = {"factor": 1.0, "gain": 0.0015, "ci95": [0.0011, 0.002]}
+    routers = {**results.routers, "ppo": {**results.routers["ppo"], "trust": trust}}
+    notes = " ".join(section(attrs.evolve(results, routers=routers, data={**results.data, "warm_up": 48, "steps": 64})).notes)
+    assert "ppo gains 0.0015 (0.0011 to 0.0020) of mean reward over its starting rule, greedy" in notes
+    assert "Each stream: 48 queries of warm-up, then 64 that count." in notes
+
+
 def test_the_page_is_well_formed_and_its_ids_are_unique_and_found(text: str) -> None:
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))

@@ -120,7 +120,7 @@ class Measurement:
             assert dataset.outcomes is not None
             return compare_table(compared, dataset.outcomes)
         options = self.settings.evaluation
-        return compare_streams(compared, self.setup.env, self.split, streams=options.streams, steps=options.steps)
+        return compare_streams(compared, self.setup.env, self.split, streams=options.streams, steps=options.steps, warm_up=options.warm_up)
 
     def write_metrics(self, folder: Path | None, gated: str | None = None) -> dict[str, Any]:
         """Compare the routers, write ``decisions.npz`` and ``metrics.json``, and return the metrics.
@@ -137,6 +137,11 @@ class Measurement:
         comparison, seed = self.compare(), self.settings.seed
         result = metrics(comparison, reward, options, source=rows.source, cost_note=rows.cost_note, seed=seed)
         result["data"] |= {"split": self.setup.tested, "dropped": self.setup.dropped}
+        if not comparison.is_table:
+            result["data"] |= {"warm_up": options.warm_up, "steps": options.steps}
+        for name, router in self.routers.items():
+            if router.trust is not None:
+                result["routers"][name]["trust"] = dict(router.trust)
         if (errors := length_errors(self.request, rows)) is not None:
             result["data"]["answer_lengths"] = errors
         if gated is not None:

@@ -69,7 +69,8 @@ class Evaluation:
     alpha: float | None = option(None, "weight of a USD in efficiency (default: 0.5 / mean cost of llm-only)", at_least=0)
     beta: float | None = option(None, "weight of a millisecond in efficiency (default: 0.5 / mean latency of llm-only)", at_least=0)
     streams: int = option(64, "parallel streams of queries, in environments whose outcomes depend on earlier choices", at_least=1)
-    steps: int = option(48, "queries in each stream", at_least=1)
+    steps: int = option(48, "queries in each stream that count", at_least=1)
+    warm_up: int = option(48, "queries in each stream before those that count: queues start empty", at_least=0)
     resamples: int = option(1000, "bootstrap resamples for each interval", at_least=10)
     strict: bool = option(False, "refuse test rows that a checkpoint was trained on and published scores outside 0 to 1, instead of mending them")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval
+from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval, trust_note
 from aamc_experiments.evaluation.bootstrap import BLOCK
 
 
@@ -57,3 +57,9 @@ def test_one_unit_alone_has_no_interval() -> None:
     figures = resampling.means(np.arange(3.0)[:, None])[:, 0], resampling.percentile(np.arange(3.0), 0.95)
     assert [(known_interval(figure), open_interval(figure)) for figure in figures] == [(None, None)] * 2
     assert known_interval(Resampling.bootstrap(np.array([0, 1, 1]), 20, 0).means(np.arange(3.0)[:, None])[:, 0]) is not None
+
+
+def test_a_trust_note_says_the_validated_gain_or_that_there_is_none() -> None:
+    found = trust_note("ppo", {"factor": 0.5, "gain": 0.0015, "ci95": [0.0011, 0.002]})
+    assert found == "ppo gains 0.0015 (0.0011 to 0.0020) of mean reward over its starting rule, greedy, in validation."
+    assert "nothing beyond its starting rule" in trust_note("ppo", {"factor": 0.0, "gain": 0.0, "ci95": [0.0, 0.0]})

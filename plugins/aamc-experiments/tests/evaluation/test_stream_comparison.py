@@ -65,7 +65,7 @@ class Lines:
         return Line(self.table, streams, preferences, seed)
 
 
-def play(table: Any, routers: dict[str, Any], **changes: Any) -> tuple[Comparison, Lines]:
+def play(table: Any, routers: dict[str, Any], warm_up: int = 0, **changes: Any) -> tuple[Comparison, Lines]:
     env = Lines(table)
     arguments: dict[str, Any] = {
         "reward": table.reward,
@@ -75,7 +75,7 @@ def play(table: Any, routers: dict[str, Any], **changes: Any) -> tuple[Compariso
         "candidate_means": table.means,
     }
     compared = ComparisonRequest(routers=routers, request=table.request, **(arguments | changes))
-    return compare_streams(compared, env, "test", streams=STREAMS, steps=STEPS), env  # type: ignore[arg-type]  # all that is used of one
+    return compare_streams(compared, env, "test", streams=STREAMS, steps=STEPS, warm_up=warm_up), env  # type: ignore[arg-type]  # all that is used of one
 
 
 def test_every_router_and_preference_meets_the_same_queries(table: Any, routers: Any) -> None:
@@ -91,6 +91,11 @@ def test_every_router_and_preference_meets_the_same_queries(table: Any, routers:
 def test_a_decision_changes_what_comes_after_it(table: Any, routers: Any) -> None:
     comparison, _ = play(table, {"always": routers.Always(routers.options, table.services)})
     assert comparison.latency_ms[0, 0, comparison.stream == 0].tolist() == [100, 150, 200, 250, 300]
+
+
+def test_the_warm_up_is_played_and_does_not_count(table: Any, routers: Any) -> None:
+    comparison, _ = play(table, {"always": routers.Always(routers.options, table.services)}, warm_up=2)
+    assert comparison.latency_ms[0, 0, comparison.stream == 0].tolist() == [200, 250, 300, 350, 400]
 
 
 def test_what_ignores_the_preference_and_does_not_draw_is_played_once(table: Any, routers: Any) -> None:

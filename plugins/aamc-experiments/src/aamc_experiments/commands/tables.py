@@ -50,7 +50,7 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
     weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
     counts = f"{quantity(data['queries'], 'query', 'queries')}, {quantity(len(data['models']), 'candidate')}"
     title = f"{data['source']}: {counts}, preference {weights}"
-    table = _router_table(title, [heading for _, heading, _, _ in COLUMNS], _notes(data))
+    table = _router_table(title, [heading for _, heading, _, _ in COLUMNS], [*_notes(data), *_trust_notes(metrics["routers"])])
     for name, row in metrics["routers"].items():
         cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
         table.add_row(name, *cells, style="bold" if name == router else None)
@@ -89,12 +89,20 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
 
     if few := few_queries_note(data["queries"]):
         yield few
+    if "warm_up" in data:
+        yield f"Each stream: {quantity(data['warm_up'], 'query', 'queries')} of warm-up, then {data['steps']} that count."
     if data.get("cost_note"):
         yield f"Costs: {data['cost_note']}."
     if data.get("split") in ("train", "validation"):
         yield f"These are the run's {data['split']} rows, which it was trained on: the results do not carry over to other questions."
     if data.get("dropped"):
         yield f"Left out: {quantity(data['dropped'], 'row')} that the run was trained on, near-duplicates included."
+
+
+def _trust_notes(rows: Mapping[str, Any]) -> list[str]:
+    from aamc_experiments.evaluation import trust_note
+
+    return [trust_note(name, row["trust"]) for name, row in rows.items() if "trust" in row]
 
 
 def _cell(row: Mapping[str, Any], key: str, factor: float, form: str) -> str | Text:

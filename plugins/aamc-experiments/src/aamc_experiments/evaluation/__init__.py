@@ -10,6 +10,7 @@ from aamc_experiments.evaluation.bootstrap import (
     known_interval,
     open_interval,
     point_estimates,
+    trust_note,
 )
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
 from aamc_experiments.evaluation.decisions import (
@@ -79,4 +80,5 @@ __all__ = [
     "sparsity",
     "statistics",
     "sweep",
+    "trust_note",
 ]

@@ -128,6 +128,14 @@ def intervals(figures: Figures) -> dict[str, list[float] | None]:
     return {name: known_interval(figure) for name, figure in figures.items()}
 
 
+def trust_note(name: str, trust: Mapping[str, Any]) -> str:
+    """Return the gain of a trained policy over router ``greedy``, which its training starts as, in a sentence; see ``Router.trust``."""
+    if not trust["factor"]:
+        return f"{name} learned nothing beyond its starting rule, greedy, that validation confirms, and decides like it."
+    low, high = trust["ci95"]
+    return f"{name} gains {trust['gain']:.4f} ({low:.4f} to {high:.4f}) of mean reward over its starting rule, greedy, in validation."
+
+
 def few_queries_note(queries: int) -> str:
     """Return a warning for a result from few queries; empty for enough of them."""
     if queries >= ENOUGH_QUERIES:

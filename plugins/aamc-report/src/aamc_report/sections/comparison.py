@@ -8,7 +8,7 @@ from functools import partial
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import few_queries_note
+from aamc_experiments.evaluation import few_queries_note, trust_note
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -177,6 +177,9 @@ def section(results: Results) -> Section:
     missing = max(int(number(metrics.get("missing") or 0)) for metrics in results.routers.values())
     dropped = int(number(results.data.get("dropped") or 0))
     notes = [f"Costs: {results.data['cost_note']}"] if results.data.get("cost_note") else []
+    notes += [trust_note(router, row["trust"]) for router, row in results.routers.items() if row.get("trust")]
+    if "warm_up" in results.data:
+        notes.append(f"Each stream: {quantity(results.data['warm_up'], 'query', 'queries')} of warm-up, then {results.data['steps']} that count.")
     notes += _constant_routers(results)
     if missing:
         notes.append(f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome.")

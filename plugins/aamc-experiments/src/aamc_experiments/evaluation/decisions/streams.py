@@ -19,7 +19,7 @@ from aamc_sdk.types import Floats
 UNPLAYED = -1
 
 
-def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *, streams: int = 64, steps: int = 48) -> Comparison:
+def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *, streams: int = 64, steps: int = 48, warm_up: int = 0) -> Comparison:
     """Compare routers in an environment whose outcomes depend on earlier decisions.
 
     Every router plays each preference in ``streams`` streams of ``steps`` queries. Streams of one number have the same
@@ -30,14 +30,15 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
         env: The environment.
         split: The split whose queries are played.
         streams: The streams for each preference.
-        steps: The queries in each stream.
+        steps: The queries in each stream that count.
+        warm_up: The queries in each stream before them.
 
     Raises:
         PreferenceError: The headline preference weighs only latency, which is not known.
         PluginError: The environment gave two routers different queries.
     """
     points, progress = compared.points(), compared.progress
-    progress.start("Comparing", len(compared.routers) * steps)
+    progress.start("Comparing", len(compared.routers) * (warm_up + steps))
     played_rows = np.full((steps, streams), UNPLAYED, dtype=np.intp)
     decisions, found = {}, list[Floats]()
     for name, router in compared.routers.items():
@@ -52,7 +53,7 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
             preferences=np.repeat(played_points, streams, axis=0),
         )
         decided = RouterDecisions.empty(len(played_points), played_rows.size, len(compared.request.pool), streams=True)
-        found = _play_streams(router, vector, decided, played_rows, compared.seed, progress)
+        found = _play_streams(router, vector, decided, played_rows, compared.seed, warm_up, progress)
         decisions[name] = decided
         vector.close()
     # any router's will do: it depends on the queries and random numbers alone
@@ -61,9 +62,9 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
 
 
 def _play_streams(
-    router: Router, vector: RoutingStreams, decided: RouterDecisions, played_rows: Integers, seed: int, progress: Progress
+    router: Router, vector: RoutingStreams, decided: RouterDecisions, played_rows: Integers, seed: int, warm_up: int, progress: Progress
 ) -> list[Floats]:
-    """Play all streams to their end; record the decisions, and the row of each query in ``played_rows [steps, streams]``.
+    """Play all streams to their end; after the warm-up, record decisions, and the row of each query in ``played_rows [steps, streams]``.
 
     Returns:
         The quality that each candidate would have had, ``[streams, M]`` a step; empty if the streams do not tell it.
@@ -78,16 +79,19 @@ def _play_streams(
     counterfactual: list[Floats] = []
     counterfactual_quality = getattr(vector, "counterfactual_quality", None)
     vector.reset(seed=seed)
-    for step in range(steps):
+    for step in range(-warm_up, steps):
         now = slice(step * streams, (step + 1) * streams)
         request = vector.request()
-        if counterfactual_quality is not None:
+        if counterfactual_quality is not None and step >= 0:
             counterfactual.append(counterfactual_quality()[:streams])
         request = visible(router, request, request.hindsight)
         scores = router.score(request)
         ids = decision_ids(seed, point, np.tile(np.arange(now.start, now.stop), points)) if router.samples else ()
         chosen = draw(scores, request, router.samples, seed, ids).chosen
         info = vector.step(chosen)[4]
+        progress.advance(1)
+        if step < 0:
+            continue
         decided.record_scores(now, scores, request, quality_alone)
         decided.chosen[:, now] = chosen.reshape(points, streams)
         for array, spent in ((decided.spent_usd, scores.spent_usd), (decided.spent_ms, scores.spent_ms)):
@@ -95,7 +99,6 @@ def _play_streams(
         for name, array in recorded.items():
             array[:, now] = info[name].reshape(points, streams)
         _record_rows(played_rows[step], info["row"][:streams])
-        progress.advance(1)
     return counterfactual
 
 
