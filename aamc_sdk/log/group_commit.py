@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 MAX_PER_GROUP = 1024
 """Writes in one transaction; bounds how long the first of them waits."""
 
+_INTERRUPTS = (KeyboardInterrupt, SystemExit)
+"""What a signal's handler raises in the thread that commits, which may be any writer's."""
+
 _Waiting = tuple[Write[Any], "Future[Any]"]
 
 
@@ -81,9 +84,11 @@ class GroupCommit:
         self._sync_s = sync_s
         self._timer: threading.Timer | None = None
         self._queue: deque[_Item] = deque()
-        self._lock = ProcessLock("the decision log")
-        self._led = False
-        self._ending: _Item | None = None
+        self._process = ProcessLock("the decision log")
+        self._lock = threading.Lock()  # not the lock of the process: an interrupt within its Python code would leave it locked
+        self._leader: _Item | None = None
+        self._closed = False
+        self._ended = False
 
     @property
     def queued(self) -> int:
@@ -93,7 +98,7 @@ class GroupCommit:
     @property
     def forked(self) -> bool:
         """Whether this process is a fork of the one that opened the log."""
-        return self._lock.forked
+        return self._process.forked
 
     def run(self, write: Write[T]) -> T:
         """Commit a write and return its result once that is durable.
@@ -113,82 +118,86 @@ class GroupCommit:
         """
         return self._done(job)
 
-    def _done(self, work: Write[T] | Callable[[], T]) -> T:
+    def _done(self, work: Write[T] | Callable[[], T], *, closes: bool = False) -> T:
+        self._process.check()
         item = _Item(work)
-        with self._lock:
-            if self._ending is not None:
-                raise StoreError("the decision log is closed")
-            leads = self._enqueue(item)
-        self._wait(item, leads)
+        try:
+            leads = self._enqueue(item, closes)
+            while not item.future.done():
+                if leads:
+                    self._run_group()
+                else:
+                    item.signal.wait()
+                    leads = not item.future.done() and self._leads(item)
+            if self._leader is item:
+                self._hand_over(item)
+        except BaseException:  # such as KeyboardInterrupt: the others must not wait for this thread
+            item.abandoned = True
+            self._hand_over(item)
+            raise
         result: T = item.future.result()
         return result
 
-    def _enqueue(self, item: _Item) -> bool:
-        """Add work to the queue, under the lock; return whether its thread leads, since no other does."""
-        self._queue.append(item)
-        leads, self._led = not self._led, True
-        return leads
+    def _enqueue(self, item: _Item, closes: bool) -> bool:
+        """Add work to the queue; return whether its thread leads, since no other does."""
+        with self._lock:
+            if self._closed and not closes:
+                raise StoreError("the decision log is closed")
+            self._closed = closes
+            self._queue.append(item)
+            if self._leader is None:
+                self._leader = item
+            return self._leader is item
 
-    def _wait(self, item: _Item, leads: bool) -> None:
-        """Return when work is done, of which this thread leads the group if no other does."""
-        try:
-            if not leads:
-                item.signal.wait()
-        except BaseException:  # such as KeyboardInterrupt
-            with self._lock:
-                item.abandoned = True
-            if item.signal.is_set() and not item.future.done():
-                self._lead()
-            raise
-        if not item.future.done():
-            self._lead()
+    def _leads(self, item: _Item) -> bool:
+        with self._lock:
+            return self._leader is item
 
-    def _lead(self) -> None:
-        """Do the work that waits, and hand over."""
-        try:
-            self._run_group()
-        finally:
-            with self._lock:
-                following = next((item for item in self._queue if not item.abandoned), None)
-                self._led = following is not None
-                if following is not None:
-                    following.signal.set()
+    def _hand_over(self, item: _Item) -> None:
+        """Let the next thread lead, if an item's thread does; an interrupted call can be repeated."""
+        with self._lock:
+            if self._leader is not item:
+                return
+            following = next((each for each in self._queue if not each.abandoned), None)
+            if following is not None:
+                following.signal.set()
+            self._leader = following
 
     def close(self) -> None:
         """Finish the writes, then stop; closing twice, or in a forked child, does nothing."""
-        if self.forked:
-            return
-        with self._lock:
-            ending, leads = self._ending, False
-            if ending is None:
-                self._ending = _Item(self._end)
-                leads = self._enqueue(self._ending)
-        if ending is not None:
-            ending.future.exception()  # waits
-        else:
-            assert self._ending is not None
-            self._wait(self._ending, leads)
-            self._ending.future.result()
+        if not self.forked:
+            self._done(self._end, closes=True)
 
     def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
         if self._timer is not None:
             self._timer.cancel()
         self._finish()
 
     def _run_group(self) -> None:
-        """Commit the writes that wait, then call the functions among them."""
+        """Commit the writes that wait, then call the functions among them. What an interrupt leaves undone waits again."""
         with self._lock:
             group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_PER_GROUP))]
-        writes = [item for item in group if isinstance(item.work, Write)]
-        if writes:
-            self._commit_group([(item.work, item.future) for item in writes])
-            for item in writes:
-                item.signal.set()
-            self._sync_later()
-        for item in group:
-            if not isinstance(item.work, Write):
-                _call(item.work, item.future)
-                item.signal.set()
+        try:
+            writes = [item for item in group if isinstance(item.work, Write)]
+            if writes:
+                self._commit_group([(item.work, item.future) for item in writes])
+                for item in writes:
+                    item.signal.set()
+                self._sync_later()
+            for item in group:
+                if not isinstance(item.work, Write):
+                    _call(item.work, item.future)
+                    item.signal.set()
+        except BaseException:
+            with self._lock:
+                self._queue.extendleft(item for item in reversed(group) if not item.future.done())
+            for item in group:
+                if item.future.done():
+                    item.signal.set()
+            raise
 
     def _sync_later(self) -> None:
         if self._sync is not None and self._timer is None:
@@ -207,6 +216,8 @@ class GroupCommit:
     def _commit_group(self, group: list[_Waiting]) -> None:
         try:
             results = self._commit([write for write, _ in group])
+        except _INTERRUPTS:  # of this thread, and no fault of a write
+            raise
         except BaseException as error:  # raised in each waiting caller, whatever it is
             if len(group) > 1 and not isinstance(error, StoreAwayError):
                 self._commit_halves(group)
@@ -230,5 +241,7 @@ class GroupCommit:
 def _call(job: Callable[[], Any], future: Future[Any]) -> None:
     try:
         future.set_result(job())
+    except _INTERRUPTS:
+        raise
     except BaseException as error:  # raised in the waiting caller, whatever it is
         future.set_exception(error)

@@ -115,7 +115,96 @@ def test_a_writer_that_is_interrupted_hands_over(monkeypatch: pytest.MonkeyPatch
             commits.group.run(Write(lambda ledger: 1, []))
     assert commits.group.run(Write(lambda ledger: 2, [])) == 2
     commits.group.close()
-    assert commits.sizes == [1, 1, 1]
+    assert commits.sizes == [1, 2]
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_of_the_thread_that_commits_is_raised_there_and_the_other_writers_are_committed(interrupt: type[BaseException]) -> None:
+    commits, busy, release, results = Commits(), threading.Event(), threading.Event(), list[int]()
+    interrupts = iter([False, True])
+    commit = commits.commit
+
+    def interrupted(writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        if next(interrupts, False):
+            raise interrupt
+        return commit(writes)
+
+    def hold(ledger: object) -> int:
+        busy.set()
+        release.wait(60)
+        return 0
+
+    raised = list[BaseException]()
+
+    def lead() -> None:
+        try:
+            commits.group.run(Write(lambda ledger: 1, []))
+        except BaseException as error:
+            raised.append(error)
+
+    commits.group = GroupCommit(interrupted, commits.finish)
+    threads = [threading.Thread(target=lambda: results.append(commits.group.run(Write(hold, []))))]
+    threads[0].start()
+    busy.wait(60)
+    threads.append(threading.Thread(target=lead))
+    threads[1].start()
+    while commits.group.queued < 1:
+        pass
+    threads += [threading.Thread(target=lambda n=n: results.append(commits.group.run(Write(lambda ledger: n, [])))) for n in (2, 3)]
+    for thread in threads[2:]:
+        thread.start()
+    while commits.group.queued < 3:
+        pass
+    release.set()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    commits.group.close()
+    assert [type(error) for error in raised] == [interrupt]
+    assert sorted(results) == [0, 2, 3]
+    assert commits.sizes == [1, 3]
+
+
+def test_a_log_whose_closing_was_interrupted_can_be_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits, busy, release = Commits(), threading.Event(), threading.Event()
+
+    def hold(ledger: object) -> None:
+        busy.set()
+        release.wait(60)
+
+    def interrupt(signal: threading.Event) -> None:
+        raise KeyboardInterrupt
+
+    first = threading.Thread(target=commits.group.run, args=(Write(hold, []),))
+    first.start()
+    busy.wait(60)
+    with monkeypatch.context() as patched:
+        wait = threading.Event.wait
+        patched.setattr(threading.Event, "wait", lambda signal, timeout=None: interrupt(signal) if timeout is None else wait(signal, timeout))
+        with pytest.raises(KeyboardInterrupt):
+            commits.group.close()
+    release.set()
+    first.join(60)
+    again = threading.Thread(target=commits.group.close, daemon=True)
+    again.start()
+    again.join(5)
+    assert not again.is_alive()
+    assert commits.finished
+
+
+def test_an_interrupt_before_a_thread_leads_leaves_the_lead_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = Commits()
+
+    def interrupt(group: GroupCommit) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GroupCommit, "_run_group", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            commits.group.run(Write(lambda ledger: 1, []))
+    assert commits.group.run(Write(lambda ledger: 2, [])) == 2
+    commits.group.close()
+    assert commits.sizes == [2]
 
 
 def test_a_refused_write_leaves_the_others_of_its_group() -> None:
