@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -32,25 +33,31 @@ class Commits:
         self.finished = True
 
 
+def wait_for_queue(commits: Commits, writes: int) -> None:
+    end = time.monotonic() + 60
+    while commits.group.queued < writes:
+        assert time.monotonic() < end, f"{commits.group.queued} of {writes} writes wait"
+        time.sleep(0.001)
+
+
 def test_writes_that_come_while_one_is_committed_share_the_next_commit() -> None:
     commits = Commits()
     busy, release = threading.Event(), threading.Event()
 
     def hold(ledger: object) -> None:
         busy.set()
-        release.wait(10)
+        release.wait(60)
 
     threads = [threading.Thread(target=commits.group.run, args=(Write(hold, []),))]
     threads[0].start()
-    busy.wait(10)
+    busy.wait(60)
     threads += [threading.Thread(target=commits.group.run, args=(Write(lambda ledger: None, []),)) for _ in range(40)]
     for thread in threads[1:]:
         thread.start()
-    while commits.group.queued < 40:
-        pass
+    wait_for_queue(commits, 40)
     release.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     commits.group.close()
     assert commits.sizes == [1, 40]
     assert commits.finished
@@ -75,13 +82,11 @@ def test_a_writer_whose_group_is_committed_does_not_wait_for_the_next_one() -> N
     first = start(held(0))
     busy[0].wait(60)
     second = [start(held(1)), *(start(Write(lambda ledger: None, [])) for _ in range(10))]
-    while commits.group.queued < 11:
-        pass
+    wait_for_queue(commits, 11)
     release[0].set()
     busy[1].wait(60)
     third = [start(held(2)), *(start(Write(lambda ledger: None, [])) for _ in range(10))]
-    while commits.group.queued < 11:
-        pass
+    wait_for_queue(commits, 11)
     release[1].set()
     busy[2].wait(60)  # the third group is being committed
     for thread in (first, *second):
@@ -148,13 +153,11 @@ def test_an_interrupt_of_the_thread_that_commits_is_raised_there_and_the_other_w
     busy.wait(60)
     threads.append(threading.Thread(target=lead))
     threads[1].start()
-    while commits.group.queued < 1:
-        pass
+    wait_for_queue(commits, 1)
     threads += [threading.Thread(target=lambda n=n: results.append(commits.group.run(Write(lambda ledger: n, [])))) for n in (2, 3)]
     for thread in threads[2:]:
         thread.start()
-    while commits.group.queued < 3:
-        pass
+    wait_for_queue(commits, 3)
     release.set()
     for thread in threads:
         thread.join(60)
