@@ -113,9 +113,9 @@ class Metrics:
     def flush(self) -> None:
         """Add the sums to counters and gauges."""
         with self._lock:
-            for child, amount in self._sums.items():
+            while self._sums:
+                child, amount = self._sums.popitem()
                 child.inc(amount)
-            self._sums.clear()
 
     def decided(self, seconds: float) -> None:
         """Record the time of a decision."""
