@@ -211,6 +211,8 @@ def _first_cause(error: BaseException) -> str:
     while isinstance(inner, cattrs.BaseValidationError):
         inner = inner.exceptions[0]
         names += [note.name for note in getattr(inner, "__notes__", []) if isinstance(note, cattrs.AttributeValidationNote)]
+    if isinstance(inner, KeyError) and names and inner.args == (names[-1],):  # cattrs looks a required option up
+        return f"{'.'.join(names)} is missing; give it"
     text = str(inner)
     return text if isinstance(inner, ConfigError) and names and text.startswith(names[-1]) else ": ".join([".".join(names), text]) if names else text
 

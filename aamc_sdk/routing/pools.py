@@ -97,7 +97,7 @@ def find_pool(name: str | Path | Mapping[str, Any], plugins: Plugins) -> Pool:
     """Return a pool by the name of a component, or from a YAML file or the content of one.
 
     Raises:
-        PoolError: The file cannot be used, or the name is not a string.
+        PoolError: The file cannot be used, or the name is a folder or not a string.
         UnknownComponentError: There is neither a component nor a file of that name.
     """
     if isinstance(name, Path):
@@ -108,6 +108,8 @@ def find_pool(name: str | Path | Mapping[str, Any], plugins: Plugins) -> Pool:
         raise PoolError(f"a pool must be an aamc_sdk.Pool, a component's name or a YAML file, not {name!r:.80}")
     if name not in plugins.names("model_pool") and (name.endswith((".yaml", ".yml")) or Path(name).is_file()):
         return read_pool(Path(name))
+    if name not in plugins.names("model_pool") and Path(name).is_dir():
+        raise PoolError(f"{name} is a folder; name a pool file in it, such as {Path(name, 'pool.yaml')}")
     pool = plugins.load("model_pool", name)()
     if not isinstance(pool, Pool):
         raise PoolError(f"model pool {name!r} must return an aamc_sdk.Pool, not {type(pool).__name__}")

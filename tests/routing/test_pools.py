@@ -42,7 +42,7 @@ def test_a_pool_survives_being_written_and_read(tmp_path):
         ({"candidates": [{"name": "a", "price": 1}]}, "no option 'price'; did you mean 'prices'?"),
         ({"candidates": [{"name": "a", "prices": {"input": -1, "output": 1}}]}, "price input must be USD from 0"),
         ({"candidates": [{"name": "a", "prices": {"input": "1", "output": 1}}]}, "prices of a: input: must be a number"),
-        ({"candidates": [{"name": "a", "prices": {"input": 1}}]}, "prices of a"),
+        ({"candidates": [{"name": "a", "prices": {"input": 1}}]}, "prices of a: output is missing"),
         ({"candidates": [{"name": "a", "prices": 3}]}, "pool.yaml, candidate 1 (a)"),
         ({"candidates": [{"name": "a", "latency": {"service": 1}}]}, "did you mean 'service_ms'?"),
         ({"candidates": [{"name": "a", "abilities": "code"}]}, "abilities must be a list"),
@@ -88,6 +88,8 @@ def test_a_pool_is_found_by_name_or_file(tmp_path):
         find_pool("defualt", plugins)
     with pytest.raises(PoolError, match="cannot read"):
         find_pool("missing.yaml", plugins)
+    with pytest.raises(PoolError, match=r"is a folder; name a pool file in it, such as .*pool\.yaml"):
+        find_pool(str(tmp_path), plugins)
 
 
 def test_a_function_that_returns_no_pool_is_an_error(monkeypatch):

@@ -67,6 +67,14 @@ def test_each_candidate_is_called_once_and_errors_say_what_to_mend(stub: StubSer
     assert stub.counts("good").calls == 2
 
 
+def test_an_error_too_long_for_the_table_ends_in_dots(tmp_path: Path) -> None:
+    path = tmp_path / "pool.yaml"
+    path.write_text("candidates: [{name: mistyped, endpoint: {provider: openai, timeout_s: 3}}]")
+    status, out, err = run_command("models", "check", "--pool", str(path))
+    assert status == 1, err
+    assert "...; correct the pool file" in " ".join(out.split())
+
+
 def test_a_pool_whose_models_all_answer_is_fine(stub: StubServer, tmp_path: Path) -> None:
     path = tmp_path / "pool.yaml"
     path.write_text(f"candidates: [{{name: good, prices: {{input: 1, output: 2}}, endpoint: {{provider: openai, base_url: '{stub.url}/v1'}}}}]")

@@ -40,7 +40,8 @@ def test_prompts_are_read_from_json_lines_csv_and_text(tmp_path: Path) -> None:
         ("a.jsonl", "[1]", "line 1 must be an object such as"),
         ("a.jsonl", '{"prompt": ""}', "'prompt' must be a text that is not empty"),
         ("a.jsonl", '{"prompt": "\\ud800"}', "lone surrogates"),
-        ("a.jsonl", '{"prompt": "a", "answer": {"b": 1}}', "the answer must be a text, a number, or a list of them"),
+        ("a.jsonl", '{"prompt": "a", "answer": {"b": 1}}', "the answer must be a text, a finite number, or a list of them"),
+        ("a.jsonl", '{"prompt": "a", "answer": NaN}', "the answer must be a text, a finite number, or a list of them, not nan"),
         ("a.jsonl", '{"promt": "a"}', "has no prompt \\(it has: promt\\)"),
     ],
 )

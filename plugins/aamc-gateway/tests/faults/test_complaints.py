@@ -6,6 +6,8 @@ import asyncio
 import itertools
 import json
 import random
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import aiohttp
@@ -188,6 +190,33 @@ def test_a_cut_stream_does_not_look_finished(serve: Any, stub: StubServer, fault
     assert "error" in json.loads(last[6:])
     for finish in (b"message_stop", b'"finish_reason":"', b"response.completed", b"[DONE]"):
         assert finish not in content
+
+
+def test_a_stream_with_its_last_event_but_no_finish_does_not_look_finished(serve: Any) -> None:
+    """Clients stop reading at ``[DONE]``, so an error after it would not be seen."""
+
+    class Unfinished(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            chunk = {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Par"}, "finish_reason": None}]}
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\ndata: [DONE]\n\n")
+
+        def log_message(self, *args: Any) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Unfinished) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        gateway = serve({"broken": {"base_url": f"http://127.0.0.1:{server.server_port}/v1"}})
+        ((status, _, content),) = ask_all(gateway.url, [chat(stream=True)])
+        server.shutdown()
+    assert status == 200
+    *_, last = [line for line in content.decode().splitlines() if line.startswith("data: ")]
+    assert "its stream ended before the answer did" in json.loads(last[6:])["error"]["message"]
+    assert b"Par" in content
+    assert b"[DONE]" not in content
 
 
 def test_a_conversation_does_not_bounce_between_models(serve: Any, stub: StubServer) -> None:

@@ -98,6 +98,8 @@ class Relay:
                 held += out
                 self._done = seen.done
                 return
+            if seen.done:
+                break  # clients read nothing after the last event, so it must not come before the error
             if self._flowing:
                 if held:
                     out, self._held = [*held, *out], []

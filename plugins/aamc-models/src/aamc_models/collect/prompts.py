@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,8 @@ def _prompt(row: Mapping[str, Any], location: str, prompt_field: str | None, ans
 
 def _texts(value: Any, what: str) -> tuple[str, ...]:
     values = value if isinstance(value, list | tuple) else (value,)
-    if not all(isinstance(item, str | int | float) and not isinstance(item, bool) for item in values):
-        raise DataError(f"{what} must be a text, a number, or a list of them, not {value!r:.80}")
+    if not all(isinstance(item, str) or (type(item) in (int, float) and math.isfinite(item)) for item in values):
+        raise DataError(f"{what} must be a text, a finite number, or a list of them, not {value!r:.80}")
     return tuple(str(item) for item in values)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import textwrap
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,7 +199,7 @@ def _show(found: Sequence[Checked]) -> None:
     table.add_column("to mend")
     for row in found:
         tokens = "-" if row.output_tokens is None else f"{row.prompt_tokens or 0}+{row.output_tokens}"
-        mend = "; ".join(filter(None, (" ".join((row.error or "").split())[:_SHOWN], row.advice)))
+        mend = "; ".join(filter(None, (textwrap.shorten(row.error or "", _SHOWN, placeholder=" ..."), row.advice)))
         figures = (_number(row.latency_ms, "{:,.0f}"), _number(row.first_token_ms, "{:,.0f}"), tokens, _number(row.cost_usd, "{:.2g}"))
         table.add_row(row.candidate, "ok" if row.ok else "ERROR", *figures, mend, style=None if row.ok else "bold")
     print_table(table)
