@@ -39,7 +39,7 @@ OPTIONS: Mapping[str, Any] = {
     "save_every": 18,
     "validation_questions": 36,
 }
-ROWS = 13_000
+ROWS = 19_000
 
 
 def trained(folder: Path, seed: int, rows: int, options: Mapping[str, Any]) -> Path:

@@ -57,8 +57,10 @@ def draw_names(rng: np.random.Generator, n: int, names: Sequence[str] = NAMES, t
     used = {part for name in taken for part in (name[:2], name[2:])}
     drawn: list[str] = []
     for place in rng.permutation(len(names)):
+        if len(drawn) == n:
+            break
         parts = {names[place][:2], names[place][2:]}
-        if len(drawn) < n and not parts & used:
+        if not parts & used:
             drawn.append(names[place])
             used |= parts
     return drawn
