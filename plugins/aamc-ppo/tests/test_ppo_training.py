@@ -6,7 +6,7 @@ import pytest
 import torch
 from aamc_ppo.rollout import CONTEXT, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
 from aamc_ppo.router import PPORouter
-from aamc_ppo.trust import TRUST_FACTORS, choose_trust, paired_gain, scale_correction
+from aamc_ppo.trust import TRUST_FACTORS, choose_trust, compare_factors, paired_gain, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import NoProgress
@@ -271,6 +271,14 @@ def test_the_trust_is_high_only_where_the_correction_helps(bandit):
     assert 0 < helpful.ci95[0] < helpful.gain < helpful.ci95[1]
     assert helpful.reward["1"] > helpful.reward["0"] + 0.02
     assert (harmful.factor, harmful.gain, harmful.ci95) == (0, 0, (0, 0))
+
+
+@pytest.mark.parametrize(("half", "whole", "expected"), [(0.11, 0.1, 1.0), (0.2, 0.1, 0.5), (0.2, 0.0, 0.5), (0.0, 0.1, 1.0), (0.01, -0.1, 0.0)])
+def test_less_than_the_whole_correction_is_trusted_only_where_it_is_clearly_better(half, whole, expected):
+    chance = np.random.default_rng(0).normal(0, 0.1, size=(3, 256))  # a mean gain has a standard error of .009
+    found = compare_factors(dict(zip((0.0, 0.5, 1.0), chance + np.array([[0.0], [half], [whole]]), strict=True)))
+    assert found.factor == expected
+    assert found.gain == pytest.approx(found.reward[f"{expected:g}"] - found.reward["0"])
 
 
 def test_gains_that_differ_between_preferences_alone_have_no_error():

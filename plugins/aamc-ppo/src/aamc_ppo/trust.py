@@ -1,9 +1,9 @@
 """The choice of the trust factor.
 
 A trained policy is the plug-in rule plus a learned correction. Where the plug-in rule is nearly right, the noise of training can outweigh
-the little that there was to learn. So the correction is multiplied by the trust factor that earns most on validation rows, of a few from 0
-(the plug-in rule) to 1 (the policy as trained), if the interval of its gain over the plug-in rule lies above 0. All factors meet the same
-random numbers.
+the little that there was to learn. So the correction is multiplied by a trust factor, of a few from 0 (the plug-in rule) to 1 (the policy as
+trained): the largest one whose gain over the plug-in rule on validation rows has an interval above 0, or a smaller one whose gain over that one
+has. All factors meet the same random numbers.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def choose_trust(
     reward: Reward,
     steps: int,
 ) -> Trust:
-    """Return the trust factor of maximum mean reward whose gain over the plug-in rule has a 95% interval above 0; else factor 0.
+    """Return the trust factor by the rewards of validation streams, see :func:`compare_factors`.
 
     Args:
         policy: The trained policy.
@@ -71,13 +71,27 @@ def choose_trust(
     for factor in TRUST_FACTORS:
         scaled = scale_correction(policy, factor)
         rewards[factor] = greedy_rewards(scaled, *streams(VALIDATION_STREAMS), candidates, reward, steps // 2, steps)
+    return compare_factors(rewards)
+
+
+def compare_factors(rewards: Mapping[float, Floats]) -> Trust:
+    """Return the largest factor whose gain over the plug-in rule is significant, or a smaller one that is significantly better than it.
+
+    Args:
+        rewards: Mean rewards of the same streams ``[n]`` at each of ``TRUST_FACTORS``; equal preferences in the first and second half.
+    """
+    chosen, gain, error = 0.0, 0.0, 0.0
+    for factor in sorted(rewards, reverse=True):
+        above_rule = paired_gain(rewards[factor] - rewards[0.0])
+        if _is_significant(*above_rule) and (chosen == 0 or _is_significant(*paired_gain(rewards[factor] - rewards[chosen]))):
+            chosen, (gain, error) = factor, above_rule
+    margin = NORMAL_QUANTILE * error
     means = {f"{factor:g}": float(earned.mean()) for factor, earned in rewards.items()}
-    best = Trust(factor=0.0, gain=0.0, ci95=(0.0, 0.0), reward=means)
-    for factor, earned in rewards.items():
-        gain, error = paired_gain(earned - rewards[0.0])
-        if gain > best.gain and gain > NORMAL_QUANTILE * error:
-            best = Trust(factor=factor, gain=gain, ci95=(gain - NORMAL_QUANTILE * error, gain + NORMAL_QUANTILE * error), reward=means)
-    return best
+    return Trust(factor=chosen, gain=gain, ci95=(gain - margin, gain + margin), reward=means)
+
+
+def _is_significant(gain: float, error: float) -> bool:
+    return gain > NORMAL_QUANTILE * error
 
 
 def paired_gain(gain: Floats) -> tuple[float, float]:
