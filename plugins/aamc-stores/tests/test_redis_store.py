@@ -583,6 +583,24 @@ def test_a_log_of_version_2_goes_on_where_an_interrupted_move_ended(log, server,
         store.drop()
 
 
+def test_a_process_whose_move_another_one_finished_opens_the_log(log, server, monkeypatch):
+    prefix, names = f"t{uuid.uuid4().hex[:16]}", [f"d{n}" for n in range(30)]
+    write_version_2(server, prefix, names)
+    size = redis_migration._size
+
+    def overtaken(*args):
+        monkeypatch.setattr(redis_migration, "_size", size)
+        log(prefix=prefix)
+        return size(*args)
+
+    monkeypatch.setattr(redis_migration, "_size", overtaken)
+    store = log(prefix=prefix)
+    try:
+        assert everything(store)[0] == names
+    finally:
+        store.drop()
+
+
 def test_two_processes_move_a_log_of_version_2(log, server):
     prefix, names = f"t{uuid.uuid4().hex[:16]}", [f"d{n}" for n in range(30)]
     write_version_2(server, prefix, names)

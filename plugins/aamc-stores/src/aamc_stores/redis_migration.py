@@ -7,6 +7,8 @@ import time
 import uuid
 from typing import Any
 
+import redis
+
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import decode
 from aamc_stores.redis_arguments import binary
@@ -39,26 +41,39 @@ def migrate(server: RedisServer) -> None:
     with server.explained():
         client, key = server.client, server.key("version")
         client.setnx(key, VERSION)
-        version = int(client.get(key) or VERSION)
+        version = _version(server)
         if version > VERSION:
             raise StoreError(
                 f"the log {server.name} has version {version}, newer than {VERSION}, the newest that this program knows; update aamc-stores"
             )
         if version == VERSION:
             return
-        if version == 1:
-            _rename(server)
-        places = int(client.llen(server.key("log")))
-        begun = time.monotonic()
-        if places > _SECONDS_WITHOUT_WORD * _PER_SECOND:
-            logger.warning(
-                "the log %s of version %d is migrated, which takes about %.0f s for %d entries", server.name, version, places / _PER_SECOND, places
-            )
-        while int(server.run(MOVE, server.key(""), str(MOVED_AT_ONCE))) > 0:
-            pass
-        _finish(server)
-        if places > _SECONDS_WITHOUT_WORD * _PER_SECOND:
-            logger.warning("the log %s was migrated in %.1f s", server.name, time.monotonic() - begun)
+        try:
+            _move(server, version)
+        except redis.ResponseError:  # the list is gone if another process has finished meanwhile
+            if _version(server) != VERSION:
+                raise
+
+
+def _version(server: RedisServer) -> int:
+    return int(server.client.get(server.key("version")) or VERSION)
+
+
+def _move(server: RedisServer, version: int) -> None:
+    """Move the places of a log of this earlier version to the stream."""
+    if version == 1:
+        _rename(server)
+    places = int(server.client.llen(server.key("log")))
+    begun = time.monotonic()
+    if places > _SECONDS_WITHOUT_WORD * _PER_SECOND:
+        logger.warning(
+            "the log %s of version %d is migrated, which takes about %.0f s for %d entries", server.name, version, places / _PER_SECOND, places
+        )
+    while int(server.run(MOVE, server.key(""), str(MOVED_AT_ONCE))) > 0:
+        pass
+    _finish(server)
+    if places > _SECONDS_WITHOUT_WORD * _PER_SECOND:
+        logger.warning("the log %s was migrated in %.1f s", server.name, time.monotonic() - begun)
 
 
 def _rename(server: RedisServer) -> None:
