@@ -104,6 +104,14 @@ def test_half_a_json_is_a_typed_error(upstream, provider) -> None:
     assert failed(sent, provider(base_url=server.url, retries=0)).kind == "protocol"
 
 
+@pytest.mark.parametrize("choices", ["x", None, {}])
+def test_an_answer_without_choices_is_a_typed_error_not_an_empty_text(upstream, provider, choices) -> None:
+    server = upstream(reply({"choices": choices, "usage": []}))
+    with pytest.raises(ProviderError, match="model 'small' answered without choices: its server sent") as caught:
+        asyncio.run(provider(base_url=server.url, retries=0).complete(CANDIDATE, [{"role": "user", "content": "6 x 7?"}]))
+    assert caught.value.kind == "protocol"
+
+
 def test_where_nobody_listens_is_a_typed_error(provider) -> None:
     error = failed(sent, provider(base_url="http://127.0.0.1:9/v1", retries=0))
     assert error.kind == "connection"

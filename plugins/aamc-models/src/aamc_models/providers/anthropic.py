@@ -62,7 +62,7 @@ class Anthropic(HttpProvider):
         """
         options.pop("stream", None)
         reply = await self.send(candidate, WireRequest(api="messages", body=self._body(messages, options)))
-        return completion(answer_to_chat("messages", reply.answer or {}), reply.headers)
+        return completion(candidate, answer_to_chat("messages", reply.answer or {}), reply.headers)
 
     async def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
         """Yield the answer piece by piece.

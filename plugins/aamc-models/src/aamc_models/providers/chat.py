@@ -23,11 +23,11 @@ class ChatProvider(WireProvider):
         """Return the answer; its text is empty if the first choice has none.
 
         Raises:
-            ProviderError: No attempt was answered.
+            ProviderError: No attempt was answered, or the answer has no list of choices.
         """
         options.pop("stream", None)
         reply = await self.send(candidate, WireRequest(api="chat", body={**options, "messages": list(messages)}))
-        return completion(reply.answer or {}, reply.headers)
+        return completion(candidate, reply.answer or {}, reply.headers)
 
     async def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
         """Yield the answer piece by piece.
@@ -41,9 +41,16 @@ class ChatProvider(WireProvider):
                 yield chunk
 
 
-def completion(answer: Mapping[str, Any], headers: Mapping[str, str]) -> Completion:
-    """Return the completion in a server's answer; its text is empty if the first choice has none."""
+def completion(candidate: Candidate, answer: Mapping[str, Any], headers: Mapping[str, str]) -> Completion:
+    """Return the completion in a server's answer; its text is empty if the first choice has none.
+
+    Raises:
+        ProviderError: The answer has no list of choices.
+    """
     choice = _first(answer.get("choices"))
+    if not isinstance(answer.get("choices"), list):
+        why = f"model {candidate.name!r} answered without choices: its server sent {dict(answer)!r:.120}; check the endpoint's base_url"
+        raise ProviderError(why, kind="protocol")
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
     if not isinstance(message.get("content"), str):
