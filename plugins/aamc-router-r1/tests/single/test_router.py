@@ -156,9 +156,10 @@ def test_after_failures_the_server_rests(server):
 
 def test_the_fallback_learns_from_the_log(server):
     with controller(server, enable_llm_routing=False) as built:
-        for n in range(60):
+        for n in range(20):
             decision = built.route(f"question {n}")
-            built.feedback(decision.id, quality=1.0 if decision.candidate == "big" else 0.0)
+            for name in built.pool.names:
+                built.feedback(decision.id, candidate=name, quality=float(name == "big"), source=f"judge of {name}")
         built.learner.flush()
         assert sum(built.route(f"later {n}").candidate == "big" for n in range(20)) > 15
 

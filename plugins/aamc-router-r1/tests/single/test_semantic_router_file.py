@@ -62,6 +62,8 @@ def test_the_fallback_learns_by_rewards(server, tmp_path):
     options = {"enable_llm_routing": True, "router_r1_server_url": server.url, "use_router_r1_rewards": True, "cost_reward_alpha": 1.0}
     with MetaController.from_file(write(tmp_path, **options, cost_awareness=False)) as controller:
         for n in range(60):
-            controller.feedback(controller.route(f"question {n}").id, quality=1.0)
+            decision = controller.route(f"question {n}")
+            for name in controller.pool.names:
+                controller.feedback(decision.id, candidate=name, quality=1.0, source=f"judge of {name}")
         controller.learner.flush()
         assert sum(controller.route(f"later {n}").candidate == "tiny" for n in range(20)) > 15
