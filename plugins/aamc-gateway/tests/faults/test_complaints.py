@@ -245,7 +245,7 @@ def test_a_conversation_does_not_bounce_between_models(serve: Any, stub: StubSer
 
     talks = asyncio.run(main())
     switches = sum(a != b for models in talks for a, b in itertools.pairwise(models))
-    assert switches <= 12, f"{switches} switches in 60 further turns: {talks}"
+    assert switches <= 18, f"{switches} switches in 60 further turns, of which a coin makes 30: {talks}"
     assert len({models[0] for models in talks}) == 2, "all conversations go to one model"
 
 
