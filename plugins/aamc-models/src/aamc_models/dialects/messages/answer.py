@@ -6,10 +6,10 @@ from typing import Any
 
 from aamc_models.dialects import finish_reasons
 from aamc_models.dialects.chat.answer import chat_answer, first_choice, reasoning_of
-from aamc_models.dialects.content import chosen, identity, is_set, signed_text, text_of
-from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text
+from aamc_models.dialects.content import chosen, identity, is_set, text_of
+from aamc_models.dialects.fields import JSON, mapping, objects, optional_text
 from aamc_models.dialects.messages.from_chat import tool_use
-from aamc_models.dialects.messages.to_chat import tool_call
+from aamc_models.dialects.messages.to_chat import AssistantBlocks
 from aamc_models.dialects.token_usage import usage_object, usage_of
 
 
@@ -19,23 +19,9 @@ def answer_to_chat(answer: JSON) -> dict[str, Any]:
     Raises:
         DataError: A field has a wrong type.
     """
-    texts: list[str] = []
-    calls: list[dict[str, Any]] = []
-    thinking: list[dict[str, Any]] = []
-    for field, block in objects(answer.get("content"), "content"):
-        kind = block.get("type")
-        if kind == "text":
-            texts.append(text(block.get("text"), f"{field}.text"))
-        elif kind == "tool_use":
-            calls.append(tool_call(block, field))
-        elif kind in ("thinking", "redacted_thinking"):
-            thinking.append(dict(block))
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
-    if thinking:
-        message["reasoning_content"] = "".join(signed_text(block, "content") for block in thinking)
-        message["thinking_blocks"] = thinking
-    if calls:
-        message["tool_calls"] = calls
+    blocks = AssistantBlocks.of(answer.get("content"), "content")
+    said = "".join(blocks.texts) if blocks.texts or not blocks.calls else None
+    message = {"role": "assistant", "content": said, **blocks.fields("content")}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reasons.from_messages(answer.get("stop_reason"))}
     if is_set(answer.get("stop_sequence")):
         choice["stop_reason"] = answer["stop_sequence"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, lookup, plain_content, safe_id, signed_text, text_of
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
@@ -102,26 +102,54 @@ def _assistant(message: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
     content = message.get("content")
     if isinstance(content, str):
         return {"role": "assistant", "content": content}
-    texts: list[str] = []
-    calls: list[dict[str, Any]] = []
-    thinking: list[dict[str, Any]] = []
-    for place, block in objects(content, f"{field}.content"):
-        kind = block.get("type")
-        if kind == "text":
-            texts.append(text(block.get("text"), f"{place}.text"))
-        elif kind == "tool_use":
-            calls.append(tool_call(block, place))
-        elif kind in ("thinking", "redacted_thinking"):
-            thinking.append(dict(block))
-        else:
-            dropped.add(f"content.{text(kind, f'{place}.type'):.40}")
-    chat: dict[str, Any] = {"role": "assistant", "content": "".join(texts) or None}
-    if calls:
-        chat["tool_calls"] = calls
-    if thinking:
-        chat["reasoning_content"] = "".join(signed_text(block, f"{field}.content") for block in thinking)
-        chat["thinking_blocks"] = thinking
-    return chat if calls or chat["content"] is not None else {**chat, "content": ""}
+    blocks = AssistantBlocks.of(content, f"{field}.content")
+    for place, kind in blocks.others:
+        dropped.add(f"content.{text(kind, f'{place}.type'):.40}")
+    chat: dict[str, Any] = {"role": "assistant", "content": "".join(blocks.texts) or None, **blocks.fields(f"{field}.content")}
+    return chat if blocks.calls or chat["content"] is not None else {**chat, "content": ""}
+
+
+class AssistantBlocks(NamedTuple):
+    """What an assistant said, by kinds of blocks; ``others`` has the place and kind of each block that chat does not know."""
+
+    texts: list[str]
+    calls: list[dict[str, Any]]
+    thinking: list[dict[str, Any]]
+    others: list[tuple[str, object]]
+
+    @classmethod
+    def of(cls, content: object, field: str) -> AssistantBlocks:
+        """Read the blocks.
+
+        Raises:
+            DataError: A field has a wrong type.
+        """
+        found = cls([], [], [], [])
+        for place, block in objects(content, field):
+            kind = block.get("type")
+            if kind == "text":
+                found.texts.append(text(block.get("text"), f"{place}.text"))
+            elif kind == "tool_use":
+                found.calls.append(tool_call(block, place))
+            elif kind in ("thinking", "redacted_thinking"):
+                found.thinking.append(dict(block))
+            else:
+                found.others.append((place, kind))
+        return found
+
+    def fields(self, field: str) -> dict[str, Any]:
+        """Return the fields of a chat message for thinking and calls.
+
+        Raises:
+            DataError: A thought is no text.
+        """
+        found: dict[str, Any] = {}
+        if self.thinking:
+            found["reasoning_content"] = "".join(signed_text(block, field) for block in self.thinking)
+            found["thinking_blocks"] = self.thinking
+        if self.calls:
+            found["tool_calls"] = self.calls
+        return found
 
 
 def tool_call(block: JSON, field: str) -> dict[str, Any]:
