@@ -6,24 +6,11 @@ from typing import Any
 
 from aamc_models.dialects.content import Dropped, arguments_text, chosen, functions_of, image_url, is_set, text_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, whole_number, wrong
-from aamc_models.dialects.responses.items import call_item, reasoning_item
+from aamc_models.dialects.responses.items import SAME, call_item, reasoning_item
 
 MINIMUM_TOKENS = 16
 """OpenAI accepts no smaller limit of the answer here."""
-_SAME = (
-    "model",
-    "stream",
-    "temperature",
-    "top_p",
-    "parallel_tool_calls",
-    "user",
-    "safety_identifier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "service_tier",
-    "metadata",
-    "top_logprobs",
-)
+_SAME = (*SAME, "metadata", "top_logprobs")
 _KNOWN = frozenset(
     (
         *_SAME,

@@ -7,6 +7,20 @@ from typing import Any
 from aamc_models.dialects.content import signed_text
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text
 
+SAME = (
+    "model",
+    "stream",
+    "temperature",
+    "top_p",
+    "parallel_tool_calls",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "service_tier",
+)
+"""Fields that requests have alike in chat and in responses."""
+
 
 def reasoning_item(block: JSON, identity: str) -> dict[str, Any]:
     """Return a block of thinking as a reasoning item: its signature is the encrypted content.

@@ -6,22 +6,11 @@ from typing import Any
 
 from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, plain_content
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, to_json, whole_number, wrong
+from aamc_models.dialects.responses.items import SAME
 from aamc_sdk.errors import DataError
 
-_SAME = (
-    "model",
-    "stream",
-    "temperature",
-    "top_p",
-    "parallel_tool_calls",
-    "user",
-    "safety_identifier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "service_tier",
-)
 _KNOWN = frozenset(
-    (*_SAME, "input", "instructions", "max_output_tokens", "tools", "tool_choice", "text", "reasoning", "top_logprobs", "include", "stream_options")
+    (*SAME, "input", "instructions", "max_output_tokens", "tools", "tool_choice", "text", "reasoning", "top_logprobs", "include", "stream_options")
 )
 _STORED = {"previous_response_id": "the earlier conversation", "conversation": "the earlier conversation", "prompt": "the stored prompt"}
 _CARRIED = ("message.output_text.logprobs", "reasoning.encrypted_content")
@@ -36,7 +25,7 @@ def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
     for name, stored in _STORED.items():
         if is_set(body.get(name)):
             raise DataError(f"{name} cannot be used here: the model has no access to {stored}; send all of it as input")
-    chat: dict[str, Any] = {**chosen(body, *_SAME), "messages": _messages(body, dropped)}
+    chat: dict[str, Any] = {**chosen(body, *SAME), "messages": _messages(body, dropped)}
     if body.get("max_output_tokens") is not None:
         chat["max_tokens"] = whole_number(body["max_output_tokens"], "max_output_tokens")
     if body.get("stream") is True:
