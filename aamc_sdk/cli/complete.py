@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,11 +158,12 @@ async def _streamed_answer(
     from aamc_sdk.interfaces import Completion, Usage
 
     usage, finish_reason = Usage(), "stop"
-    async for chunk in models.stream(candidate, [{"role": "user", "content": text}], decision_id=decision_id, **options):
-        if chunk.content:
-            shown.append(chunk.content)
-            click.echo(printable(chunk.content), nl=False)
-        usage, finish_reason = chunk.usage or usage, chunk.finish_reason or finish_reason
+    async with aclosing(models.stream(candidate, [{"role": "user", "content": text}], decision_id=decision_id, **options)) as chunks:
+        async for chunk in chunks:
+            if chunk.content:
+                shown.append(chunk.content)
+                click.echo(printable(chunk.content), nl=False)
+            usage, finish_reason = chunk.usage or usage, chunk.finish_reason or finish_reason
     message = {"role": "assistant", "content": "".join(shown)}
     return Completion(message=message, usage=usage, finish_reason=finish_reason, candidate=candidate.name, decision_id=decision_id)
 

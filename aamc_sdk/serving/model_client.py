@@ -20,6 +20,7 @@ MakeProvider = Callable[[Endpoint], Provider]
 Record = Callable[[Attempt], Awaitable[object]]
 _NOTHING_KNOWN = PoolState()
 _NO_USAGE = Usage()
+_CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 
 
 class Call:
@@ -75,7 +76,7 @@ class Call:
             self.cost_usd, source = price(self._candidate, self.usage)
             self.cost_source = self.cost_source if source and self.cost_source else source
         outcome: dict[str, Any] = {}
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        if isinstance(error, _CANCELLED):
             outcome = {"status": "cancelled", "error": "the caller cancelled the call"}
         elif isinstance(error, Exception | SystemExit):
             outcome = {"status": "error", "error": str(error) or type(error).__name__}
@@ -179,7 +180,7 @@ class ModelClient:
                     came += len(chunk.content)
                     yield chunk
             except BaseException as error:
-                if call.usage.output_tokens is None and (came or isinstance(error, asyncio.CancelledError | GeneratorExit)):
+                if call.usage.output_tokens is None and (came or isinstance(error, _CANCELLED)):
                     call.estimate(sum(len(str(message.get("content") or "")) for message in messages), came)
                 raise
             finally:

@@ -77,3 +77,16 @@ def test_an_interruption_ends_the_call_at_the_server_and_is_logged(stub: StubSer
     (attempt,) = attempts(store)
     assert (attempt.status, attempt.cost_source) == ("cancelled", "estimated")
     assert not math.isnan(attempt.cost_usd)
+
+
+def test_a_closed_pipe_ends_the_call_at_the_server_and_is_logged(stub: StubServer, tmp_path: Path) -> None:
+    stub.default = Script(text="one two three four five six seven eight", chunks=8, pace_ms=500, output_tokens=8)
+    pool, store = write_pool(stub, tmp_path, "slow"), f"sqlite:{tmp_path / 'state.db'}"
+    command = [sys.executable, "-m", "aamc_sdk.cli", "complete", "Count", "--pool", str(pool), "--store", store, "--stream"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(3) == b"one"
+        process.stdout.close()
+        process.wait(20)
+    (attempt,) = attempts(store)
+    assert (attempt.status, attempt.cost_source) == ("cancelled", "estimated")

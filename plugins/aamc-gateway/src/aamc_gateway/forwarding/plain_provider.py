@@ -41,14 +41,19 @@ class PlainWire:
         """Yield the events of a streamed chat completion."""
         messages, options = _parts(candidate, request)
         head, first = chat_head(candidate.name, "chat.completion.chunk"), True
-        async for chunk in self._provider.stream(candidate, messages, **options):
-            delta: dict[str, Any] = {"content": chunk.content} if chunk.content or chunk.finish_reason is None else {}
-            if first:
-                delta, first = {"role": "assistant", **delta}, False
-            choice = {"index": 0, "delta": delta, "finish_reason": chunk.finish_reason}
-            yield event_of({**head, "choices": [choice]})
-            if chunk.usage is not None:
-                yield event_of({**head, "choices": [], "usage": _usage(chunk.usage)})
+        chunks = self._provider.stream(candidate, messages, **options)
+        try:
+            async for chunk in chunks:
+                delta: dict[str, Any] = {"content": chunk.content} if chunk.content or chunk.finish_reason is None else {}
+                if first:
+                    delta, first = {"role": "assistant", **delta}, False
+                choice = {"index": 0, "delta": delta, "finish_reason": chunk.finish_reason}
+                yield event_of({**head, "choices": [choice]})
+                if chunk.usage is not None:
+                    yield event_of({**head, "choices": [], "usage": _usage(chunk.usage)})
+        finally:
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         yield DONE
 
 
