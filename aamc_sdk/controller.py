@@ -30,7 +30,7 @@ from aamc_sdk.serving.close_guard import CloseGuard
 from aamc_sdk.serving.decider import Decider
 from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
-from aamc_sdk.serving.logged_decisions import LoggedDecisions
+from aamc_sdk.serving.logging_decider import LoggingDecider
 from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.plugin_events import PluginEvents
 from aamc_sdk.serving.pseudonyms import user_ids
@@ -88,7 +88,7 @@ class MetaController:
             self._workers = WorkerThreads(self._guard)
             self._loop = components.loop
             self._decider = Decider(components, self._user_id)
-            self._decisions = LoggedDecisions(self._decider, router, self._guard, self._events, self._workers)
+            self._decisions = LoggingDecider(self._decider, router, self._guard, self._events, self._workers)
             self._outcomes = ReportedOutcomes(store, self._guard, self._events)
             self._commits = self._outcomes.commits
             self._starts = DecisionStarter(self._decider, router, self._commits, self._workers.run)

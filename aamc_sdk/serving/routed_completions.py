@@ -11,7 +11,7 @@ from aamc_sdk.errors import DataError, PoolError
 from aamc_sdk.interfaces import Completion
 from aamc_sdk.routing.arguments import PreferenceLike, RouteArguments
 from aamc_sdk.serving.close_guard import CloseGuard
-from aamc_sdk.serving.logged_decisions import LoggedDecisions
+from aamc_sdk.serving.logging_decider import LoggingDecider
 from aamc_sdk.serving.model_client import ModelClient, conversation
 from aamc_sdk.serving.worker_threads import WorkerThreads
 from aamc_sdk.types import Pool, Query
@@ -28,7 +28,7 @@ class RoutedCompletions:
         workers: Run what would block an event loop.
     """
 
-    def __init__(self, models: ModelClient | None, pool: Pool, decisions: LoggedDecisions, calls: CloseGuard, workers: WorkerThreads) -> None:
+    def __init__(self, models: ModelClient | None, pool: Pool, decisions: LoggingDecider, calls: CloseGuard, workers: WorkerThreads) -> None:
         self._models, self._pool, self._decisions, self._calls, self._workers = models, pool, decisions, calls, workers
 
     async def complete(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_bandit.trials.trial_log import read_trials
-from aamc_bandit.trials.trial_statistics import Judgement, Trial, betting_terms
+from aamc_bandit.trials.trial_statistics import JudgedDecision, Trial, betting_terms
 from aamc_experiments.off_policy import LOG_WEALTH_BOUND, log_wealth
 
 from aamc_sdk.interfaces import Store
@@ -42,16 +42,17 @@ def judge(store: Store, name: str, quality: float = 1.0, **fields: Any) -> None:
     store.add_feedback([(Feedback(decision_id=name, quality=quality, **fields), None)])
 
 
-def simulated(seed: int, decisions: int, share: float, chances: tuple[float, float]) -> list[Judgement]:
+def simulated(seed: int, decisions: int, share: float, chances: tuple[float, float]) -> list[JudgedDecision]:
     """Return a trial of routers that never choose alike, whose candidates succeed with given chances."""
     generator = np.random.default_rng(seed)
     theirs = generator.random(decisions) < share
     quality = generator.random(decisions) < np.where(theirs, chances[1], chances[0])
     bound = max(1 / share, 1 / (1 - share))
-    return [Judgement(float(q), 0.0 if new else 1 / (1 - share), 1 / share if new else 0.0, bound) for q, new in zip(quality, theirs, strict=True)]
+    weights = [(0.0, 1 / share) if new else (1 / (1 - share), 0.0) for new in theirs]
+    return [JudgedDecision(float(q), *each, bound) for q, each in zip(quality, weights, strict=True)]
 
 
-def alarm(judgements: list[Judgement]) -> bool:
+def alarm(judgements: list[JudgedDecision]) -> bool:
     """Return whether a verdict stood at any time."""
     _, differences, low = betting_terms(judgements)
     return any(log_wealth(side * differences, low, 0.0).max() >= LOG_WEALTH_BOUND for side in (1.0, -1.0))
@@ -64,7 +65,7 @@ def test_a_judged_decision_by_hand(store) -> None:
     judge(store, "b", 0.4)
     (trial,) = read_trials(store).trials
     assert (trial.kind, trial.stable, trial.candidate) == ("canary", "old", "new")
-    assert trial.judgements == [Judgement(0.9, 0.0, 5.0, 5.0), Judgement(0.4, 1.25, 0.0, 5.0)]
+    assert trial.judgements == [JudgedDecision(0.9, 0.0, 5.0, 5.0), JudgedDecision(0.4, 1.25, 0.0, 5.0)]
     assert trial.served == {"stable": 1, "candidate": 1}
     gains, differences, low = betting_terms(trial.judgements)
     assert gains.tolist() == [5.0, -1.25]
@@ -79,7 +80,7 @@ def test_a_shadow_is_compared_by_the_serving_routers_probabilities(store) -> Non
         judge(store, name, quality)
     (trial,) = read_trials(store).trials
     assert trial.kind == "shadow"
-    assert trial.judgements == [Judgement(1.0, 1.0, 5.0, 4.0)]
+    assert trial.judgements == [JudgedDecision(1.0, 1.0, 5.0, 4.0)]
     assert trial.left_out == {"beyond_bound": 1}  # the first: nobody knew before it how much a decision can weigh
     assert trial.served == {"stable": 2}
 
@@ -144,7 +145,7 @@ def test_trials_of_other_routers_are_apart_and_other_decisions_are_none(store) -
 
 
 def test_routers_that_choose_alike_have_nothing_to_compare() -> None:
-    trial = Trial("canary", "old", "new", [Judgement(1.0, 1.0, 1.0, 0.0)] * 50)
+    trial = Trial("canary", "old", "new", [JudgedDecision(1.0, 1.0, 1.0, 0.0)] * 50)
     assert trial.verdict() == {
         "quality": {"stable": 1.0, "candidate": 1.0},
         "difference": None,

@@ -60,7 +60,7 @@ def test_far_from_all_groups_the_candidates_means_are_expected(learned):
 
 
 def test_groups_that_teach_nothing_about_each_other_are_not_trusted_far_away(learned):
-    near, far, _ = learned[0].learned.blend.trust.slopes
+    near, far, _ = learned[0].learned.blend.shrinkage.slopes
     assert near[1] > 0.9
     assert far[1] < 0.3
 

@@ -60,7 +60,7 @@ class EmbeddingEstimator(Estimator):
 
         Returns:
             Validation metrics (complexity MAE and RMSE, category accuracy and macro F1, tool-use accuracy and AUC, Brier score of
-            the quality), the blend's weights and trust, and the losses of each epoch.
+            the quality), the weights and slopes of the blend, and the losses of each epoch.
 
         Raises:
             AamcError: The embedding model cannot be loaded.

@@ -20,7 +20,7 @@ from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
 from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, HeadExpert, NeighbourExpert, RidgeExpert
-from aamc_lexical.quality.trust import DistanceTrust
+from aamc_lexical.quality.shrinkage import DistanceShrinkage
 from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_arrays, read_bytes, read_json, under, write_arrays, write_bytes, write_json
@@ -137,7 +137,7 @@ class TrainedEstimator:
         arrays: dict[str, Any] = {}
         if self.blend is not None and self.resemblance is not None:
             arrays = {"weights": self.blend.weights, "means": self.blend.means}
-            arrays |= {f"trust/{name}": array for name, array in _arrays(self.blend.trust).items()}
+            arrays |= {f"trust/{name}": array for name, array in _arrays(self.blend.shrinkage).items()}
             arrays |= {f"resemblance/{name}": array for name, array in _arrays(self.resemblance).items()}
             for kind, expert in self.blend.experts.items():
                 arrays |= {f"{kind}/{name}": array for name, array in _arrays(expert).items()}
@@ -197,7 +197,8 @@ class TrainedEstimator:
 
 def _blend(names: Mapping[str, Any], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
     experts = {kind: _expert(kind, arrays, heads) for kind in names["experts"]}
-    return Blend(experts, arrays["weights"], arrays["means"], DistanceTrust(**under("trust/", arrays)), names.get("measured_by", ClusterExpert.kind))
+    shrinkage = DistanceShrinkage(**under("trust/", arrays))
+    return Blend(experts, arrays["weights"], arrays["means"], shrinkage, names.get("measured_by", ClusterExpert.kind))
 
 
 def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:

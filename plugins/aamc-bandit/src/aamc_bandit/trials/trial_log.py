@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from aamc_bandit.trials import canary, shadow
-from aamc_bandit.trials.trial_statistics import MIN_BOUND, Judgement, Trial
+from aamc_bandit.trials.trial_statistics import MIN_BOUND, JudgedDecision, Trial
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, read_batches, user_digest
 from aamc_sdk.types import Snapshot, is_within, tenant_user
@@ -260,7 +260,7 @@ class TrialLog:
         self._restored = True
         for each in saved.trials:
             trial = Trial(each.kind, *each.labels, stable_version=each.versions[0], candidate_version=each.versions[1])
-            trial.judgements = [Judgement(*values) for values in np.frombuffer(each.judgements, "<f8").reshape(-1, 4).tolist()]
+            trial.judgements = [JudgedDecision(*values) for values in np.frombuffer(each.judgements, "<f8").reshape(-1, 4).tolist()]
             trial.served, trial.left_out = Counter(each.served), Counter(each.left_out)
             trial.bound, trial.ended = each.bound, each.ended
             key = (each.kind, *each.labels, *each.versions)
@@ -367,7 +367,7 @@ def _known_bound(kind: str, note: _Note) -> float:
     return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else MIN_BOUND
 
 
-def _compared(kind: str, note: _Note, decision: _Decision, judged: str, quality: float) -> Judgement | str:
+def _compared(kind: str, note: _Note, decision: _Decision, judged: str, quality: float) -> JudgedDecision | str:
     """Return a judged decision as a judgement, or the reason why it cannot be compared."""
     if judged != decision.candidate:
         return "fallback"
@@ -384,7 +384,7 @@ def _compared(kind: str, note: _Note, decision: _Decision, judged: str, quality:
         return "no_overlap"
     bound = max([abs((new - old) / probability) for new, old, probability in zip(news, olds, possible.values(), strict=True)])
     chosen = possible[decision.candidate]
-    return Judgement(quality, stable.get(decision.candidate, 0.0) / chosen, candidate.get(decision.candidate, 0.0) / chosen, bound)
+    return JudgedDecision(quality, stable.get(decision.candidate, 0.0) / chosen, candidate.get(decision.candidate, 0.0) / chosen, bound)
 
 
 def _aligned(side: dict[str, float], names: Sequence[str]) -> Iterable[float] | None:

@@ -47,7 +47,7 @@ MIN_BOUND = 1.0
 """The minimum bound of |g|; differences of qualities are at most 1."""
 
 
-class Judgement(NamedTuple):
+class JudgedDecision(NamedTuple):
     """A judged decision of a trial.
 
     Attributes:
@@ -83,7 +83,7 @@ class Trial:
     kind: str
     stable: str
     candidate: str
-    judgements: list[Judgement] = attrs.field(factory=list)
+    judgements: list[JudgedDecision] = attrs.field(factory=list)
     served: Counter[str] = attrs.field(factory=Counter)
     left_out: Counter[str] = attrs.field(factory=Counter)
     bound: float = MIN_BOUND
@@ -91,7 +91,7 @@ class Trial:
     stable_version: str = attrs.field(default="", kw_only=True)
     candidate_version: str = attrs.field(default="", kw_only=True)
 
-    def add(self, judgement: Judgement, known_bound: float = MIN_BOUND) -> None:
+    def add(self, judgement: JudgedDecision, known_bound: float = MIN_BOUND) -> None:
         """Add a judged decision, or leave it out if its |g| could have exceeded the bound known beforehand.
 
         Args:
@@ -134,7 +134,7 @@ def trial_document(trial: Trial) -> dict[str, Any]:
     return {**fields, "judged": judged, "compared": len(trial.judgements), **trial.verdict()}
 
 
-def betting_terms(judgements: list[Judgement]) -> tuple[Floats, Floats, Floats]:
+def betting_terms(judgements: list[JudgedDecision]) -> tuple[Floats, Floats, Floats]:
     """Return g, d, and the lower bound of both, ``[n]`` each."""
     quality, stable, candidate, bounds = np.array(judgements, dtype=np.float64).reshape(-1, 4).T
     gains = candidate - stable
@@ -142,7 +142,7 @@ def betting_terms(judgements: list[Judgement]) -> tuple[Floats, Floats, Floats]:
     return gains, (quality - before) * gains, -bounds
 
 
-def _weighted(judgements: list[Judgement], role: str) -> float | None:
+def _weighted(judgements: list[JudgedDecision], role: str) -> float | None:
     """Return a router's self-normalised mean quality, or None without any decision that it could have made."""
     weights = np.array([getattr(judgement, role) for judgement in judgements])
     quality = np.array([judgement.quality for judgement in judgements])

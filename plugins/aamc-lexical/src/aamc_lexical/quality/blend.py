@@ -3,7 +3,7 @@
 Experts fitted without a training row predict it. The weights are non-negative, sum to one, and minimise the squared error of the
 blended predictions. The level of a prediction, its mean over the candidates, and the contrast between candidates have separate
 weights: the level explains most of the variance but does not affect a choice. The candidates' means are an expert too: if nothing
-can be learned they get all the weight. :mod:`aamc_lexical.quality.trust` measures how reliable the blend is.
+can be learned they get all the weight. :mod:`aamc_lexical.quality.shrinkage` measures how reliable the blend is.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.quality.experts import ClusterExpert, Expert, NeighbourExpert
+from aamc_lexical.quality.shrinkage import DistanceShrinkage, level_and_contrast
 from aamc_lexical.quality.stacking import stacking_weights
-from aamc_lexical.quality.trust import DistanceTrust, level_and_contrast
 from aamc_sdk.types import Floats
 
 PARTS = ("level", "contrast")
@@ -31,14 +31,14 @@ class Blend:
         experts: The experts by kind.
         weights: Weights of the levels and of the contrasts, of each expert and of the candidates' means, ``[2, E + 1]``.
         means: The candidates' means, ``[M]``.
-        trust: Shrinks predictions towards the means.
+        shrinkage: Shrinks predictions towards the means.
         measured_by: The kind of the expert that measures how far a query is from the training rows.
     """
 
     experts: Mapping[str, Expert]
     weights: Floats
     means: Floats
-    trust: DistanceTrust
+    shrinkage: DistanceShrinkage
     measured_by: str = ClusterExpert.kind
 
     def __call__(self, embedding: Floats) -> Floats:
@@ -46,13 +46,13 @@ class Blend:
         means = np.tile(self.means, (len(embedding), 1))
         highest = self.weights.max(axis=0)[:-1]  # an expert without weight is not computed
         predictions = [expert(embedding) if weight > 0 else means for expert, weight in zip(self.experts.values(), highest, strict=True)]
-        return self.trust(blended(np.stack((*predictions, means)), self.weights), means, distance(self.experts.get(self.measured_by), embedding))
+        return self.shrinkage(blended(np.stack((*predictions, means)), self.weights), means, distance(self.experts.get(self.measured_by), embedding))
 
     def figures(self) -> dict[str, Any]:
-        """Return the weights of each part by expert, and the trust in it near, far and twice as far."""
+        """Return the weights of each part by expert, and its slopes near, far and twice as far."""
         names = (*self.experts, "mean")
         blend = {part: dict(zip(names, weights.tolist(), strict=True)) for part, weights in zip(PARTS, self.weights, strict=True)}
-        return {"blend": blend, "trust": dict(zip(PARTS, self.trust.slopes.T.tolist(), strict=True))}
+        return {"blend": blend, "trust": dict(zip(PARTS, self.shrinkage.slopes.T.tolist(), strict=True))}
 
 
 def blended(predictions: Floats, weights: Floats) -> Floats:

@@ -16,7 +16,7 @@ from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
 from aamc_lexical.quality.experts import ClusterExpert, Expert, NeighbourExpert, RidgeExpert, candidate_means
 from aamc_lexical.quality.folds import fold_of, merge_questions
-from aamc_lexical.quality.trust import DistanceTrust, HeldOutPredictions
+from aamc_lexical.quality.shrinkage import DistanceShrinkage, HeldOutPredictions
 from aamc_lexical.trained_estimator import TrainedEstimator
 from aamc_lexical.training.training_rows import Rows, TrainingRows
 from aamc_sdk.types import Floats, Pool
@@ -100,11 +100,11 @@ def with_quality(
         group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
         grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group", measured_by)
         far = grouped.held_out(blended(grouped.predictions, weights), quality)
-    trust = DistanceTrust.of_familiar(near) if measured_by == NeighbourExpert.kind else DistanceTrust.fit(near, far)
-    blend = Blend(fitted.experts, weights, candidate_means(quality), trust, measured_by)
+    shrinkage = DistanceShrinkage.of_familiar(near) if measured_by == NeighbourExpert.kind else DistanceShrinkage.fit(near, far)
+    blend = Blend(fitted.experts, weights, candidate_means(quality), shrinkage, measured_by)
     rest = np.setdiff1d(np.arange(len(targets)), rows)
     held_out = np.empty(targets.quality.shape)
-    held_out[rows] = blend.trust(near.prediction, near.means, near.distance)
+    held_out[rows] = blend.shrinkage(near.prediction, near.means, near.distance)
     held_out[rest] = blend(fitted.embed(rest))  # these rows were not fitted, so their predictions are out of sample
     assert pool is not None  # there are outcomes, so there are candidates
     known = pool.subset(targets.candidates)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.experts import ClusterExpert
-from aamc_lexical.quality.trust import FAMILIAR, MIN_TRUST, STANDARD_ERRORS, STRANGE, DistanceTrust, HeldOutPredictions, level_and_contrast
+from aamc_lexical.quality.shrinkage import FAMILIAR, MIN_SLOPE, STANDARD_ERRORS, STRANGE, DistanceShrinkage, HeldOutPredictions, level_and_contrast
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 NAN = np.nan
-SOMEWHAT = DistanceTrust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 0.8], [0.5, 0.4], [MIN_TRUST, MIN_TRUST]]))
+SOMEWHAT = DistanceShrinkage(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 0.8], [0.5, 0.4], [MIN_SLOPE, MIN_SLOPE]]))
 
 
 def evidence(rows: int, holds: float, noise: float, seed: int = 0, distance: float = 1.0, observed: float = 1.0) -> HeldOutPredictions:
@@ -34,7 +34,7 @@ def test_what_holds_is_trusted_wholly():
 
 def test_what_is_but_luck_is_hardly_trusted():
     slopes = np.array([evidence(200, holds=0.0, noise=0.4, seed=seed).certain_slopes() for seed in range(40)])
-    assert (slopes == MIN_TRUST).mean() > 0.9  # each is above the interval's lower end in 1 of 40
+    assert (slopes == MIN_SLOPE).mean() > 0.9  # each is above the interval's lower end in 1 of 40
 
 
 def test_the_same_share_is_trusted_more_when_more_was_seen():
@@ -60,36 +60,36 @@ def test_one_observed_candidate_a_question_is_enough():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (5, 1)])
 def test_no_deviation_at_all_is_no_error(shape: tuple[int, int]):
     half = np.full(shape, 0.5)
-    assert HeldOutPredictions(half, half, half, np.zeros(shape[0])).certain_slopes().tolist() == [MIN_TRUST, MIN_TRUST]
+    assert HeldOutPredictions(half, half, half, np.zeros(shape[0])).certain_slopes().tolist() == [MIN_SLOPE, MIN_SLOPE]
 
 
 def test_trust_falls_from_near_to_far_and_ends_as_far_again():
     near, far = evidence(2000, holds=1.0, noise=0.1, distance=1.0), evidence(2000, holds=0.5, noise=0.1, distance=3.0)
-    trust = DistanceTrust.fit(near, far)
-    assert trust.slopes[0] == pytest.approx([1.0, 1.0], abs=0.1)
-    assert trust.slopes[1] == pytest.approx([0.5, 0.5], abs=0.1)
-    assert trust.slopes[2].tolist() == [MIN_TRUST, MIN_TRUST]
-    assert trust.distances == pytest.approx([1.4, 3.0, 4.6], rel=0.05)
+    shrinkage = DistanceShrinkage.fit(near, far)
+    assert shrinkage.slopes[0] == pytest.approx([1.0, 1.0], abs=0.1)
+    assert shrinkage.slopes[1] == pytest.approx([0.5, 0.5], abs=0.1)
+    assert shrinkage.slopes[2].tolist() == [MIN_SLOPE, MIN_SLOPE]
+    assert shrinkage.distances == pytest.approx([1.4, 3.0, 4.6], rel=0.05)
 
 
 def test_groups_that_fare_better_by_luck_are_not_trusted_more():
-    trust = DistanceTrust.fit(evidence(500, holds=0.3, noise=0.1), evidence(500, holds=1.0, noise=0.1, distance=3.0))
-    assert (trust.slopes[1] <= trust.slopes[0]).all()
+    shrinkage = DistanceShrinkage.fit(evidence(500, holds=0.3, noise=0.1), evidence(500, holds=1.0, noise=0.1, distance=3.0))
+    assert (shrinkage.slopes[1] <= shrinkage.slopes[0]).all()
 
 
 def test_trust_of_familiar_questions_falls_to_its_minimum_between_two_quantiles():
     near = evidence(2000, holds=1.0, noise=0.1)
-    trust = DistanceTrust.of_familiar(near)
-    assert trust.distances == pytest.approx(np.quantile(near.distance, (FAMILIAR, STRANGE)))
-    assert trust.slopes == pytest.approx(np.array([[1.0, 1.0], [MIN_TRUST, MIN_TRUST]]), abs=0.1)
-    familiar, strange = trust(np.array([[0.9, 0.1]] * 2), np.full((2, 2), 0.5), np.array([0.0, 9.0]))
+    shrinkage = DistanceShrinkage.of_familiar(near)
+    assert shrinkage.distances == pytest.approx(np.quantile(near.distance, (FAMILIAR, STRANGE)))
+    assert shrinkage.slopes == pytest.approx(np.array([[1.0, 1.0], [MIN_SLOPE, MIN_SLOPE]]), abs=0.1)
+    familiar, strange = shrinkage(np.array([[0.9, 0.1]] * 2), np.full((2, 2), 0.5), np.array([0.0, 9.0]))
     assert familiar == pytest.approx([0.9, 0.1], abs=0.05)
     assert strange == pytest.approx([0.5, 0.5], abs=0.05)
 
 
 def test_without_distances_all_questions_are_near():
     near = evidence(500, holds=0.8, noise=0.1)
-    shrunken = DistanceTrust.fit(near, None)(near.prediction, near.means, np.zeros(500))
+    shrunken = DistanceShrinkage.fit(near, None)(near.prediction, near.means, np.zeros(500))
     slopes = near.certain_slopes()
     level, contrast = level_and_contrast(near.prediction - near.means)
     assert shrunken == pytest.approx(near.means + slopes[0] * level + slopes[1] * contrast)
@@ -97,7 +97,7 @@ def test_without_distances_all_questions_are_near():
 
 @given(arrays(float, (4, 3), elements=st.floats(0, 1)), arrays(float, 3, elements=st.floats(0, 1)))
 def test_what_is_trusted_wholly_stays_as_it_is(prediction: np.ndarray, means: np.ndarray):
-    whole = DistanceTrust(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 1.0], [0.5, 0.5], [MIN_TRUST, MIN_TRUST]]))
+    whole = DistanceShrinkage(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 1.0], [0.5, 0.5], [MIN_SLOPE, MIN_SLOPE]]))
     assert whole(prediction, np.tile(means, (4, 1)), np.zeros(4)) == pytest.approx(prediction)
 
 
@@ -119,4 +119,4 @@ def test_a_blend_says_the_means_far_from_its_clusters():
     blend = Blend({"clusters": ClusterExpert(centres, wild)}, np.array([[1.0, 0.0]] * 2), np.array([0.5, 0.5]), SOMEWHAT)
     near, far = blend(np.array([[0.5, 0.0], [100.0, 0.0]]))
     assert near == pytest.approx([0.5 + 0.8 * 0.4, 0.5 - 0.8 * 0.4])
-    assert far == pytest.approx([0.5 + MIN_TRUST * 0.4, 0.5 - MIN_TRUST * 0.4])
+    assert far == pytest.approx([0.5 + MIN_SLOPE * 0.4, 0.5 - MIN_SLOPE * 0.4])

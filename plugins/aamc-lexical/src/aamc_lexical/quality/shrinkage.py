@@ -27,12 +27,12 @@ from aamc_sdk.types import Floats
 
 STANDARD_ERRORS = 1.96
 """Standard errors between the estimate of a slope and the value used."""
-MIN_TRUST = 0.05
+MIN_SLOPE = 0.05
 """The minimum slope, above zero so that an unreliable prediction still ranks the candidates."""
 NEAR, FAR = 0.90, 0.99
 """Quantiles of the folds' distances: a question is near up to the first and far beyond the second."""
 FAMILIAR, STRANGE = 0.50, 0.90
-"""Quantiles of the folds' distances: questions up to the first are trusted as measured, and beyond the second hardly."""
+"""Quantiles of the folds' distances: up to the first, slopes are as measured; beyond the second, they are minimal."""
 
 
 def level_and_contrast(values: Floats) -> tuple[Floats, Floats]:
@@ -58,7 +58,7 @@ class HeldOutPredictions:
     distance: Floats
 
     def certain_slopes(self) -> Floats:
-        """Return the lower confidence bounds of the slopes of level and contrast, ``[2]``, from ``MIN_TRUST`` to 1."""
+        """Return the lower confidence bounds of the slopes of level and contrast, ``[2]``, from ``MIN_SLOPE`` to 1."""
         known = np.isfinite(self.quality)
         parts = np.where(known[..., None], np.stack(level_and_contrast(self.prediction - self.means), axis=-1), 0.0)
         target = np.where(known, self.quality - self.means, 0.0)
@@ -66,15 +66,15 @@ class HeldOutPredictions:
         slopes = inverse @ np.einsum("nmk,nm->k", parts, target)
         influence = np.einsum("nmk,nm->nk", parts, target - parts @ slopes) @ inverse  # the influence of each question on the slopes
         errors = np.linalg.norm(influence, axis=0)
-        return np.asarray(np.clip(slopes - STANDARD_ERRORS * errors, MIN_TRUST, 1.0))
+        return np.asarray(np.clip(slopes - STANDARD_ERRORS * errors, MIN_SLOPE, 1.0))
 
 
 @attrs.frozen(eq=False)
-class DistanceTrust:
+class DistanceShrinkage:
     """The slopes of level and contrast by distance.
 
     Attributes:
-        distances: Increasing distances, ``[K]``: the end of near, then that of held-out groups if they are measured, then the end of trust.
+        distances: Increasing distances, ``[K]``: the end of near, the distance of held-out groups if measured, and where slopes reach their minimum.
         slopes: The slopes of level and contrast at these distances, ``[K, 2]``; linear between them.
     """
 
@@ -82,7 +82,7 @@ class DistanceTrust:
     slopes: Floats
 
     @classmethod
-    def fit(cls, near: HeldOutPredictions, far: HeldOutPredictions | None) -> DistanceTrust:
+    def fit(cls, near: HeldOutPredictions, far: HeldOutPredictions | None) -> DistanceShrinkage:
         """Measure the slopes.
 
         Args:
@@ -94,16 +94,16 @@ class DistanceTrust:
             return cls(np.arange(3.0), np.tile(slopes, (3, 1)))
         begin, end = np.quantile(near.distance, (NEAR, FAR))
         end = max(end, float(np.median(far.distance)))
-        return cls(np.array((begin, end, 2 * end - begin)), np.stack((slopes, np.minimum(far.certain_slopes(), slopes), np.full(2, MIN_TRUST))))
+        return cls(np.array((begin, end, 2 * end - begin)), np.stack((slopes, np.minimum(far.certain_slopes(), slopes), np.full(2, MIN_SLOPE))))
 
     @classmethod
-    def of_familiar(cls, near: HeldOutPredictions) -> DistanceTrust:
+    def of_familiar(cls, near: HeldOutPredictions) -> DistanceShrinkage:
         """Measure the slopes near, and let them fall to their minimum where fewer than one in ten held-out questions is.
 
         Args:
             near: Predictions of random folds.
         """
-        return cls(np.quantile(near.distance, (FAMILIAR, STRANGE)), np.stack((near.certain_slopes(), np.full(2, MIN_TRUST))))
+        return cls(np.quantile(near.distance, (FAMILIAR, STRANGE)), np.stack((near.certain_slopes(), np.full(2, MIN_SLOPE))))
 
     def __call__(self, prediction: Floats, means: Floats, distance: Floats) -> Floats:
         """Return predictions ``[B, M]``, within 0 and 1, with level and contrast shrunken by their distance ``[B]``."""

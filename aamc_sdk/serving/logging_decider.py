@@ -15,7 +15,7 @@ from aamc_sdk.serving.worker_threads import WorkerThreads
 from aamc_sdk.types import Decision, Query, Record, Records, RoutingRequest, Scores
 
 
-class LoggedDecisions:
+class LoggingDecider:
     """Decides requests and logs the decisions. A request that was decided before gets the decision in the log.
 
     Args:
