@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE
+from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, text_argument
 from aamc_sdk.cli.output import printable
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ UNTRAINED_ROUTER = "thompson"
 
 
 @click.command()
-@click.argument("text")
+@text_argument("text")
 @RUN
 @click.option("--router", metavar="NAME|FOLDER", help="Router of the run, or the folder of a trained one; with --pool, an untrained router.")
 @click.option("--pool", metavar="NAME|FILE", help="Models to call: with --run, its candidates; else for an untrained router (default: thompson).")
@@ -52,8 +52,6 @@ def complete(
     """
     from aamc_sdk.controller import MetaController
 
-    if not text.strip():
-        raise click.UsageError(f"TEXT must not be empty, not {text!r}")
     if streamed and as_json:
         raise click.UsageError("--stream prints text and --json one document at the end; leave one of them out")
     options = _options(assignments)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import click
 
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, RUN, SINCE, STORE, UNTIL, InputFile, Number, check_range
+from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError, quantity
 
 if TYPE_CHECKING:
@@ -24,17 +25,20 @@ if TYPE_CHECKING:
 _LINES_AT_ONCE = 1000
 
 
-@contextmanager
-def _opened(ctx: click.Context, run: Path, url: str | None, *, existing: bool = True) -> Iterator[Store]:
+def _opened(ctx: click.Context, run: Path, url: str | None, *, existing: bool = True) -> closing[Store]:
     """Open the log that the options name."""
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import Run
 
-    store = open_store(url or Run.open(run).store_url, plugins_of(ctx), existing=existing)
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(open_store(url or Run.open(run).store_url, plugins_of(ctx), existing=existing))
+
+
+def _show(as_json: bool, document: Mapping[str, Any], sentence: str) -> None:
+    """Write the result of a command: one JSON document, or a sentence to standard error."""
+    if as_json:
+        write_json_line({"schema": 1, **document})
+    else:
+        click.echo(sentence, err=True)
 
 
 def _ledger(store: Store) -> LedgerStore:
@@ -73,7 +77,6 @@ def feedback() -> None:
 @click.pass_context
 def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, wait: bool, as_json: bool, **judgement: Any) -> None:
     """Record feedback on the decision ID."""
-    from aamc_sdk.cli.output import write_json_line
     from aamc_sdk.types import Feedback
 
     if (judgement["quality"] is None) == (judgement["over"] is None):
@@ -84,12 +87,10 @@ def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, w
     with _opened(ctx, run, store) as log:
         known = _is_known(log, decision_id, wait)
         (new,) = log.add_feedback([(given, None)])
-    if as_json:
-        write_json_line({"schema": 1, "id": given.id, "decision_id": decision_id, "new": new, "waits": not known})
-    elif not known:
-        click.echo(f"Recorded as {given.id}; pending until decision {decision_id} is in the log.", err=True)
-    else:
-        click.echo(f"Recorded as {given.id}." if new else f"{given.id} was in the log already; it counts once.", err=True)
+    sentence = f"Recorded as {given.id}." if new else f"{given.id} was in the log already; it counts once."
+    if not known:
+        sentence = f"Recorded as {given.id}; pending until decision {decision_id} is in the log."
+    _show(as_json, {"id": given.id, "decision_id": decision_id, "new": new, "waits": not known}, sentence)
 
 
 def _is_known(log: Store, decision_id: str, wait: bool) -> bool:
@@ -132,7 +133,6 @@ def export(
 
     Example: aamc feedback export --format parquet --since 2026-11-01 exported/
     """
-    from aamc_sdk.cli.output import write_json_line
     from aamc_sdk.log import Selection
 
     check_range(since, until)
@@ -144,11 +144,9 @@ def export(
             files, written = [target], _export_lines(_ledger(log), target, chosen)
         else:
             files, written = _export_files(ctx, _ledger(log), target, form, chosen)
-    if as_json:
-        write_json_line({"schema": 1, "entries": written, "files": [str(file) for file in files]})
-    else:
-        into = "" if form == "jsonl" else f" to {quantity(len(files), 'file')}"
-        click.echo(f"{quantity(written, 'entry', 'entries')} exported{into}.", err=True)
+    into = "" if form == "jsonl" else f" to {quantity(len(files), 'file')}"
+    document = {"entries": written, "files": [str(file) for file in files]}
+    _show(as_json, document, f"{quantity(written, 'entry', 'entries')} exported{into}.")
 
 
 def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> int:
@@ -187,7 +185,6 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
 
     Example: aamc feedback retain --store 'sqlite:state.db?retention={days: 30}'
     """
-    from aamc_sdk.cli.output import write_json_line
     from aamc_sdk.log import LedgerStore, Retention
 
     with _opened(ctx, run, store) as log:
@@ -199,10 +196,8 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
             click.echo(f"{log.name} has no limit, so nothing is dropped. {advice}", err=True)
             if not as_json:
                 return
-    if as_json:
-        write_json_line({"schema": 1, "decisions": decisions, "partitions_dropped": before - left, "partitions": left})
-    else:
-        click.echo(f"{quantity(decisions, 'decision')} and {quantity(before - left, 'partition')} dropped; {left} left.", err=True)
+    document = {"decisions": decisions, "partitions_dropped": before - left, "partitions": left}
+    _show(as_json, document, f"{quantity(decisions, 'decision')} and {quantity(before - left, 'partition')} dropped; {left} left.")
 
 
 @feedback.command()
@@ -213,8 +208,6 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
 def partitions(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
     """Show the log's partitions: which decisions they hold, since when, and how large they are."""
     import attrs
-
-    from aamc_sdk.cli.output import write_json_line
 
     with _opened(ctx, run, store) as log:
         found = log.partitions()
@@ -239,8 +232,6 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
     The first line that cannot be read or is refused ends the import, with its number in the error. The lines before it are in the log, and the
     whole file may be imported again.
     """
-    from aamc_sdk.cli.output import write_json_line
-
     lines = new = 0
     with _opened(ctx, run, store, existing=store is None) as log, click.open_file(str(file), "rb") as source:
         for entries, bad in _batches(source):
@@ -250,10 +241,7 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
                 raise StoreError(f"{file}, line {entries[len(found)][0]}: {refusal}") from refusal
             if bad is not None:
                 raise DataError(f"{file}, {bad}") from bad
-    if as_json:
-        write_json_line({"schema": 1, "lines": lines, "new": new})
-    else:
-        click.echo(f"{quantity(lines, 'entry', 'entries')} read, {new:,} of them new.", err=True)
+    _show(as_json, {"lines": lines, "new": new}, f"{quantity(lines, 'entry', 'entries')} read, {new:,} of them new.")
 
 
 def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]], DataError | None]]:
@@ -285,7 +273,6 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_fi
 
     Routers then learn the log again.
     """
-    from aamc_sdk.cli.output import write_json_line
     from aamc_sdk.serving.pseudonyms import pseudonym, read_key
 
     if user is None and tenant is None:
@@ -293,8 +280,5 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_fi
     log_user = user if user is None or user_key_file is None else pseudonym(user, read_key(user_key_file))
     with _opened(ctx, run, store) as log:
         decisions = log.forget(log_user) if tenant is None else log.forget(log_user, tenant)
-    if as_json:
-        write_json_line({"schema": 1, "user": log_user, "tenant": tenant, "decisions": decisions})
-    else:
-        hint = "" if decisions or user_key_file or user is None else " (if user ids are hashed, give the key's file with --user-key-file)"
-        click.echo(f"{quantity(decisions, 'decision')} erased{hint}.", err=True)
+    hint = "" if decisions or user_key_file or user is None else " (if user ids are hashed, give the key's file with --user-key-file)"
+    _show(as_json, {"user": log_user, "tenant": tenant, "decisions": decisions}, f"{quantity(decisions, 'decision')} erased{hint}.")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from aamc_sdk.errors import DataError
+
+C = TypeVar("C", bound=Callable[..., Any])
 
 
 class Folder(click.Path):
@@ -93,6 +96,17 @@ RESUME = click.option("--resume", type=Folder(path_type=Path), help="Resume an i
 """The option ``--resume``."""
 PREFERENCE = click.option("--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: 0.9,0.08,0.02).")
 """The option ``--preference``."""
+
+
+def _check_text(ctx: click.Context, argument: click.Parameter, text: str) -> str:
+    if not text.strip():  # an application's query may be empty, next to an image; on the command line it is a mistake
+        raise click.UsageError(f"{argument.human_readable_name} must not be empty, not {text!r}")
+    return text
+
+
+def text_argument(name: str) -> Callable[[C], C]:
+    """Return an argument whose text must not be blank."""
+    return click.argument(name, callback=_check_text)
 
 
 def split_names(names: str, option: str = "--routers", example: str = "greedy,oracle") -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names
+from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names, text_argument
 from aamc_sdk.cli.output import printable
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ TRAJECTORIES = "trajectories.jsonl"
 
 
 @click.command()
-@click.argument("task")
+@text_argument("task")
 @click.option("--orchestrator", "name", metavar="NAME", help="Orchestrator (default: the one trained last, else puppeteer).")
 @click.option("--run", type=Folder(path_type=Path), help="Folder of a trained orchestrator (default: the newest under runs/).")
 @click.option("--agents", metavar="A,B,...", help="Use only these agents; without a training, each once in this order (default: as trained).")
@@ -89,8 +89,6 @@ def orchestrate(
 def _query(text: str, files: Sequence[Path], documents: Path | None) -> TaskQuery:
     from aamc_sdk.serving import TaskQuery
 
-    if not text.strip():
-        raise click.UsageError(f"TASK must not be empty, not {text!r}")
     found = [] if documents is None else [line for line in _read(documents).splitlines() if line.strip()]
     return TaskQuery(text, files={path.name: _read(path) for path in files}, documents=tuple(found))
 

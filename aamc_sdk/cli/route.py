@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE
+from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, text_argument
 
 
 @click.command()
-@click.argument("text")
+@text_argument("text")
 @RUN
 @click.option("--router", metavar="NAME|FOLDER", help="Router of the run, or the folder of a trained one (default: the run's own).")
 @click.option("--estimator", metavar="FOLDER", help="Folder of a trained estimator (default: the run's own).")
@@ -28,8 +28,6 @@ def route(ctx: click.Context, /, text: str, run: Path, preference: str | None, a
     from aamc_sdk.controller import MetaController
     from aamc_sdk.serving import load_checkpoints
 
-    if not text.strip():  # an application's query may be empty, next to an image; on the command line it is a mistake
-        raise click.UsageError(f"TEXT must not be empty, not {text!r}")
     with MetaController(load_checkpoints(run, plugins_of(ctx), **named)) as controller:
         explanation = controller.route_explained(text, preference)
     show_explanation(explanation, as_json)

@@ -91,14 +91,10 @@ class Candidate:
     abilities: frozenset[str] = attrs.field(default=frozenset(), converter=names_field)
 
 
-def _check_prices(spec: ModelSpec, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not isinstance(value, Prices):
-        raise PoolError(f"the prices of {spec.name!r} must be aamc_sdk.Prices, not {value!r:.80}")
-
-
-def _check_unloaded(spec: ModelSpec, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not isinstance(value, Latency):
-        raise PoolError(f"the latency of {spec.name!r} must be aamc_sdk.types.Latency, not {value!r:.80}")
+def _check_figures(spec: ModelSpec, attribute: attrs.Attribute[Any], value: object) -> None:
+    kind = Prices if attribute.name == "prices" else Latency
+    if value is not None and not isinstance(value, kind):
+        raise PoolError(f"the {attribute.name} of {spec.name!r} must be aamc_sdk.{kind.__name__}, not {value!r:.80}")
 
 
 def _check_window(spec: ModelSpec, attribute: attrs.Attribute[Any], value: int | None) -> None:
@@ -161,8 +157,8 @@ class ModelSpec(Candidate):
         parameters: Parameters of every request to the model, such as ``reasoning_effort``.
     """
 
-    prices: Prices | None = attrs.field(default=None, validator=_check_prices)
-    latency: Latency | None = attrs.field(default=None, validator=_check_unloaded)
+    prices: Prices | None = attrs.field(default=None, validator=_check_figures)
+    latency: Latency | None = attrs.field(default=None, validator=_check_figures)
     context_window: int | None = attrs.field(default=None, converter=plain_count, validator=_check_window)
     endpoint: Endpoint | str | None = attrs.field(default=None, converter=_endpoint)
     parameters: Mapping[str, Any] = attrs.field(factory=dict, hash=False, kw_only=True)

@@ -209,31 +209,18 @@ class Records(Sequence[Record]):
         if isinstance(row, slice):
             return [self[number] for number in range(*row.indices(len(self)))]
         row = range(len(self))[row]
-        request, here = self.request, slice(row, row + 1)
-        if len(self) == 1 and request.all_allowed:  # a served request: nothing to cut out
-            return Record(
-                decision=self.decisions[0],
-                query=request.queries[0],
-                estimates=request.estimates,
-                candidates=request.pool.names,
-                expected=request.expected,
-                wait_ms=request.wait_ms,
-                in_flight=request.in_flight,
-                budget_usd=request.budget_usd,
-                pressure=request.pressure,
-                masked_why={},
-                preference_given=request.preference_given,
-            )
+        request, here, is_whole = self.request, slice(row, row + 1), len(self) == 1
+        names, in_flight, pressure = request.pool.names, request.in_flight, request.pressure
         return Record(
             decision=self.decisions[row],
             query=request.queries[row],
-            estimates=request.estimates.take(here),
-            candidates=request.pool.names,
-            expected=request.expected.take(here),
+            estimates=request.estimates if is_whole else request.estimates.take(here),
+            candidates=names,
+            expected=request.expected if is_whole else request.expected.take(here),
             wait_ms=request.wait_ms[here],
-            in_flight=None if request.in_flight is None else request.in_flight[here],
+            in_flight=None if in_flight is None else in_flight[here],
             budget_usd=request.budget_usd,
-            pressure=None if request.pressure is None else request.pressure[here],
-            masked_why={request.pool.names[m]: request.reasons(row, int(m)) for m in np.flatnonzero(~request.mask[row])},
+            pressure=None if pressure is None else pressure[here],
+            masked_why={} if request.all_allowed else {names[m]: request.reasons(row, int(m)) for m in np.flatnonzero(~request.mask[row])},
             preference_given=request.preference_given,
         )
