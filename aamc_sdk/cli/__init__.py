@@ -2,7 +2,7 @@
 
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.main import aamc, main
-from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME, RUN, SINCE, STORE, UNTIL, Folder, InputFile, Number, When, check_range, split_names
+from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME, RUN, SINCE, STORE, UNTIL, Folder, InputFile, Number, check_range, split_names
 from aamc_sdk.cli.output import INTERVALS, console, print_table, show_explanation, write_json_line
 from aamc_sdk.cli.progress import LineProgress, progress
 
@@ -20,7 +20,6 @@ __all__ = [
     "InputFile",
     "LineProgress",
     "Number",
-    "When",
     "aamc",
     "check_range",
     "console",

@@ -1,14 +1,12 @@
 """Options of components and configuration files."""
 
-from aamc_sdk.config.choices import DEVICES, NO_ESTIMATOR, PRESETS, Choice, check_seed
+from aamc_sdk.config.choices import NO_ESTIMATOR, Choice, check_seed
 from aamc_sdk.config.options import configure, load_yaml, option, parse_yaml, set_option, unstructure
 from aamc_sdk.config.serving_settings import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings, check_shared
 
 __all__ = [
-    "DEVICES",
     "EXPERIMENT_KEYS",
     "NO_ESTIMATOR",
-    "PRESETS",
     "SERVER_KEYS",
     "SERVING_KEYS",
     "Choice",

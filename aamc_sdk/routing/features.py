@@ -7,7 +7,6 @@ and order, and unseen candidates.
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
 from collections import Counter
@@ -91,16 +90,6 @@ def encode_queries(queries: Sequence[Query], estimates: Estimates, categories: S
     if np.count_nonzero(unknown):
         np.copyto(features, (*_UNKNOWN_QUERY, *[0.0] * len(names)), where=unknown)
     return features
-
-
-def encode_query(query: Query, estimates: Estimates, categories: Sequence[str]) -> list[float]:
-    """Return one query's features like :func:`encode_queries`, but NaN for unknowns, and as a list, which is faster than an array."""
-    (complexity,), (tool_use,), (probabilities,) = estimates.complexity.tolist(), estimates.tool_use.tolist(), estimates.aligned(categories).tolist()
-    return [complexity, tool_use, _log_tokens(query.expected_prompt_tokens), _log_tokens(query.expected_output_tokens), *probabilities]
-
-
-def _log_tokens(tokens: int) -> float:
-    return math.log1p(tokens) / 10
 
 
 def encode_pairs(expected: Outcomes, wait_ms: Floats, mask: NDArray[np.bool_], reward: Reward, pressure: Floats | None = None) -> Array32:

@@ -67,7 +67,7 @@ def build_request(
     rows, arrays = len(queries), pool.arrays
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, typical)
-    wait_ms = None if state is None or not state.wait_ms else _repeated(by_position(state.wait_ms, pool), rows)
+    wait_ms = None if state is None or not state.wait_ms else _repeated(_by_position(state.wait_ms, pool), rows)
     all_tokens = tokens[:, :1] + (tokens[:, 1:] if output is None else output) if arrays.has_windows else None
     forbidden = _forbidden_cells(queries, all_tokens, pool, state, cost_usd, budget_usd)
     if typical is not None and not arrays.complete:
@@ -82,14 +82,14 @@ def build_request(
         mask=~np.any(list(forbidden.values()), axis=0) if forbidden else _repeated(arrays.all_allowed, rows),
         masked_why=forbidden,
         preference_given=preference_given,
-        in_flight=None if state is None or not state.in_flight else _repeated(by_position(state.in_flight, pool), rows),
+        in_flight=None if state is None or not state.in_flight else _repeated(_by_position(state.in_flight, pool), rows),
         budget_usd=budget_usd,
-        pressure=None if state is None or not state.pressure else _repeated(by_position(state.pressure, pool), rows),
+        pressure=None if state is None or not state.pressure else _repeated(_by_position(state.pressure, pool), rows),
         embed=None if estimator is None else estimator.embed,
     )
 
 
-def by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
+def _by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
     """Return values by name as an array ``[M]`` in the pool's order, 0 for a candidate without one.
 
     Raises:
@@ -186,17 +186,17 @@ def _output_tokens(queries: Sequence[Query], tokens: Floats, lengths: AnswerLeng
     return np.where(np.array(given, dtype=bool)[:, None] | np.isnan(lengths.tokens), tokens[:, 1:], lengths.tokens)
 
 
-def expected_cost(queries: Sequence[Query], pool: Pool) -> Floats:
+def expected_cost(queries: Sequence[Query], pool: Pool, output_tokens: Floats | None = None) -> Floats:
     """Return the cost in USD ``[B, M]`` from prices and token counts, NaN without prices.
 
     The candidate that holds the conversation's prompt cache reads the prompt at its cached price, any other at the full
     price. So the cost of a switch includes the lost cache.
+
+    Args:
+        queries: B queries.
+        pool: M candidates.
+        output_tokens: Lengths of the answers ``[B, M]``; NaN, or None, where only the queries tell.
     """
-    return _cost(queries, token_counts(queries), pool)
-
-
-def cost_of_answers(queries: Sequence[Query], pool: Pool, output_tokens: Floats | None) -> Floats:
-    """Return :func:`expected_cost` with the lengths of answers ``[B, M]`` where these are known."""
     tokens = token_counts(queries)
     cost = _cost(queries, tokens, pool)
     if output_tokens is None:

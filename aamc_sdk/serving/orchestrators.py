@@ -19,22 +19,21 @@ DEFAULT = "puppeteer"
 """The orchestrator to use if none is named and none was trained."""
 
 
-def newest_orchestrator(runs: Path = Path("runs"), name: str | None = None) -> Path:
-    """Return the folder of the orchestrator trained last.
+def newest_orchestrator(name: str | None = None) -> Path:
+    """Return the folder of the orchestrator trained last, below ``runs/``.
 
     Args:
-        runs: The folder to search.
         name: The orchestrator's name; any when None.
 
     Raises:
         CheckpointError: There is none; the message has the command that trains one.
     """
-    found = [path for path in runs.glob(f"*/{ORCHESTRATOR}/{COMPONENT}") if not path.parents[1].is_symlink()]
+    found = [path for path in Path("runs").glob(f"*/{ORCHESTRATOR}/{COMPONENT}") if not path.parents[1].is_symlink()]
     if name is not None:
         found = [path for path in found if component_of(path.parent, ORCHESTRATOR)["name"] == name]
     if not found:
         how = f"train one with: aamc train --orchestrator {name or DEFAULT}"
-        raise CheckpointError(f"there is no trained orchestrator under {runs}; {how}, or name its folder with --run")
+        raise CheckpointError(f"there is no trained orchestrator under runs; {how}, or name its folder with --run")
     return max(found, key=lambda path: path.stat().st_mtime).parents[1]
 
 
@@ -95,7 +94,7 @@ def find_orchestrator(
     """
     if folder is None:
         try:
-            folder = newest_orchestrator(name=name)
+            folder = newest_orchestrator(name)
         except CheckpointError:
             return _untrained(name or DEFAULT, team, plugins, pool, options or {}), None
     elif name is not None and (trained := trained_name(folder)) != name:

@@ -7,7 +7,7 @@ from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, P
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes, OutcomeJoin, is_within
-from aamc_sdk.types.outcome_columns import FIGURES, OUTCOME_COLUMNS, DecisionFields, OutcomeColumns, Queries, checked_columns
+from aamc_sdk.types.outcome_columns import FIGURES, OUTCOME_COLUMNS, DecisionFields, OutcomeColumns, Queries
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
@@ -63,7 +63,6 @@ __all__ = [
     "as_names",
     "check_name",
     "check_text",
-    "checked_columns",
     "fingerprint_of",
     "is_within",
     "new_ids",

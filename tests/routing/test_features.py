@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk import Candidate, Latency, ModelSpec, Pool, Prices, Query
-from aamc_sdk.routing import CANDIDATE_NUMBERS, WORD_BUCKETS, encode, encode_candidates, encode_pairs, encode_queries, encode_query
+from aamc_sdk.routing import CANDIDATE_NUMBERS, WORD_BUCKETS, encode, encode_candidates, encode_pairs, encode_queries
 from aamc_sdk.routing.features import width
 from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
 from aamc_sdk.types import Estimates, Outcomes
@@ -37,13 +37,6 @@ def test_a_querys_features_by_hand():
 def test_what_is_not_known_of_a_query_has_a_neutral_value():
     row = encode_queries([Query("")], Estimates.unknown(1), ("code", "math"))[0]
     assert row == pytest.approx([0.5, 0.0, 0.0, np.log1p(256) / 10, 0.0, 0.0])
-
-
-@pytest.mark.parametrize("categories", [(), ("chat", "code", "math"), ("math", "verse")])
-def test_one_query_has_the_features_that_it_has_among_others(categories):
-    rows = encode_queries(DATASET.queries, REQUEST.estimates, categories)
-    for row, query in enumerate(DATASET.queries):
-        assert encode_query(query, REQUEST.estimates.take([row]), categories) == pytest.approx(rows[row])
 
 
 def test_categories_follow_the_order_that_the_policy_was_trained_with():

@@ -6,12 +6,12 @@ import pytest
 from aamc_ppo.ppo import initial_policy, utility
 from aamc_ppo.rollout import with_state
 from aamc_ppo.router import PPOConfig, PPORouter
-from aamc_ppo.served import ServedPolicy
+from aamc_ppo.served import ServedPolicy, query_features
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aamc_sdk import Services
-from aamc_sdk.routing import LinearReward, Scale, encode
+from aamc_sdk.routing import LinearReward, Scale, encode, encode_queries
 from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
 from aamc_sdk.testing.world import CATEGORIES
 
@@ -43,6 +43,13 @@ def by_features(parameters, request, reward):
 def by_folding(parameters, request, reward):
     folded = ServedPolicy.of(parameters, request.pool, reward.affine).folded
     return folded.utilities(request, reward, CATEGORIES)
+
+
+@pytest.mark.parametrize("categories", [(), ("chat", "code", "math"), ("math", "verse")])
+def test_one_query_has_the_features_that_it_has_among_others(categories):
+    rows = encode_queries(DATASET.queries, REQUEST.estimates, categories)
+    for row in range(len(REQUEST)):
+        assert query_features(REQUEST.take([row]), categories) == pytest.approx(rows[row])
 
 
 @given(

@@ -58,9 +58,9 @@ def say(make_agent: Make) -> Callable[..., str]:
     return say
 
 
-def seconds_on_a_long_text(say: Callable[..., str], agent: str, start: str, repeated: str, length: int = 20_000) -> float:
+def seconds_on_a_long_text(say: Callable[..., str], agent: str, start: str, repeated: str) -> float:
     """Return an agent's processor time for a long text: while a pattern searches, no timeout can stop it."""
-    said = (start + repeated * length)[:length]
+    said = (start + repeated * 20_000)[:20_000]
     began = time.process_time()
     with suppress(AgentError):
         say(agent, "?", said)

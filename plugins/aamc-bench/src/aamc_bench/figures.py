@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from aamc_report.render import to_png
+from aamc_report.results import bounds, number
 from aamc_report.style import Look, name_rows, new_figure, short, styled
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,9 +48,9 @@ def draw_lines(axes: Axes, x: Sequence[float], lines: Mapping[str, Mapping[float
 def _draw_line(axes: Axes, name: str, look: Look, figures: Mapping[float, Interval], place: Transform) -> None:
     width, front = (2.0, 3) if look.emphasised else (1.2, 2)
     style: dict[str, Any] = {"color": look.colour, "zorder": front}
-    values = [_number(figure.get("value")) for figure in figures.values()]
+    values = [number(figure.get("value")) for figure in figures.values()]
     (line,) = axes.plot(list(figures), values, marker=look.marker, markersize=3.5, linewidth=width, label=short(name), **style)
-    bars = np.array([(at, *_bounds(figure)) for at, figure in figures.items()])
+    bars = np.array([(at, *bounds(figure.get("ci95"))) for at, figure in figures.items()])
     intervals = axes.vlines(*bars[np.isfinite(bars).all(axis=1)].T, linewidth=0.9, **style)
     for drawn in (line, intervals):
         drawn.set_transform(place)  # after plotting, so that the axes' limits are those of the data
@@ -80,19 +81,10 @@ def save_figure(folder: Path, name: str, draw: Draw) -> None:
 
 
 def _draw_point(axes: Axes, row: float, figure: Interval, look: Look, filled: bool) -> None:
-    axes.plot(_bounds(figure), [row, row], color=look.colour, linewidth=1.6, solid_capstyle="butt")
+    axes.plot(bounds(figure.get("ci95")), [row, row], color=look.colour, linewidth=1.6, solid_capstyle="butt")
     inside = look.colour if filled else "white"
-    axes.plot([_number(figure.get("value"))], [row], color=look.colour, marker=look.marker, markersize=5, markerfacecolor=inside)
+    axes.plot([number(figure.get("value"))], [row], color=look.colour, marker=look.marker, markersize=5, markerfacecolor=inside)
 
 
 def _name_rows(axes: Axes, names: Mapping[str, Any], looks: Mapping[str, Look]) -> None:
     name_rows(axes, list(names), next((name for name in names if looks[name].emphasised), ""))
-
-
-def _bounds(figure: Interval) -> tuple[float, float]:
-    low, high = figure.get("ci95") or (None, None)
-    return _number(low), _number(high)
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)

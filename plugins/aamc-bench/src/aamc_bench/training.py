@@ -15,9 +15,10 @@ from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import ExperimentSetup
 
 from aamc_bench.failed_routers import TolerantExperiment
+from aamc_sdk.cli import split_names
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import NoProgress, Progress
-from aamc_sdk.plugins import Plugins, get_plugin_manager
+from aamc_sdk.plugins import get_plugin_manager
 
 ESTIMATOR = "tce"
 """The default estimator."""
@@ -68,10 +69,12 @@ def try_to_begin(settings: Mapping[str, Any]) -> ExperimentSetup:
         return Experiment(read_settings(settings), get_plugin_manager(), Path(folder), NoProgress()).begin()
 
 
-def installed(names: Sequence[str], plugins: Plugins) -> list[str]:
-    """Return the names that some plugin offers as a router."""
-    offered = set(plugins.names("router"))
-    return [name for name in names if name in offered]
+def chosen_routers(named: str | None, default: Sequence[str]) -> list[str]:
+    """Return the routers of ``--routers``, or those of the default that some plugin offers."""
+    if named is not None:
+        return split_names(named)
+    offered = set(get_plugin_manager().names("router"))
+    return [name for name in default if name in offered]
 
 
 def complete_run(folder: Path, progress: Progress, settings: Mapping[str, Any], kind: type[Experiment] = Experiment) -> dict[str, Any]:

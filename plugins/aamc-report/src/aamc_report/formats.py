@@ -23,20 +23,20 @@ def fixed(decimals: int, prefix: str = "", suffix: str = "", factor: float = 1.0
     return write
 
 
-def significant(digits: int, prefix: str = "", suffix: str = "", factor: float = 1.0) -> Format:
+def significant(digits: int, prefix: str = "", factor: float = 1.0) -> Format:
     """Return a format with a number of significant digits, without exponents."""
 
     def write(value: float) -> str:
         decimals = _decimals(abs(value) * factor, digits) if math.isfinite(value) and value else 0
-        return fixed(decimals, prefix, suffix, factor)(value)
+        return fixed(decimals, prefix, factor=factor)(value)
 
     return write
 
 
-def aligned(values: Iterable[float], digits: int = 2, prefix: str = "", factor: float = 1.0) -> Format:
-    """Return one format for a column: the smallest value other than 0 has ``digits`` significant digits."""
+def aligned(values: Iterable[float], factor: float = 1.0) -> Format:
+    """Return one format for a column: the smallest value other than 0 has two significant digits."""
     sizes = [abs(value) * factor for value in values if math.isfinite(value) and value != 0]
-    return fixed(_decimals(min(sizes), digits) if sizes else 0, prefix, factor=factor)
+    return fixed(_decimals(min(sizes), 2) if sizes else 0, factor=factor)
 
 
 def shortest(value: float, prefix: str = "") -> str:

@@ -23,7 +23,7 @@ from aamc_bench.bandit.traffic import TRAFFIC
 from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels, settings_on
 from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.options import known_names
-from aamc_bench.training import installed, settings_of
+from aamc_bench.training import chosen_routers, settings_of
 from aamc_sdk.cli import split_names
 from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError
@@ -166,7 +166,7 @@ def _installed() -> list[str]:
     Raises:
         ConfigError: None is installed.
     """
-    offered = set(installed([router for router, _ in LEARNERS.values()], get_plugin_manager()))
+    offered = set(chosen_routers(None, [router for router, _ in LEARNERS.values()]))
     names = [name for name, (router, _) in LEARNERS.items() if router in offered]
     if not names:
         raise ConfigError("there is no router to measure; install aamc-bandit")

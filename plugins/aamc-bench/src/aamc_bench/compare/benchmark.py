@@ -20,8 +20,7 @@ from aamc_bench.compare import table
 from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, labels
 from aamc_bench.grid import JOBS
 from aamc_bench.samples import Sample, resampling_seed
-from aamc_bench.training import complete_tolerantly, installed, settings_of
-from aamc_sdk.cli import split_names
+from aamc_bench.training import chosen_routers, complete_tolerantly, settings_of
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import get_plugin_manager
@@ -54,7 +53,7 @@ class CompareBenchmark(DatasetsBenchmark):
         """
         if len(set(datasets)) < len(datasets):
             raise ConfigError(f"--dataset has a dataset twice: {', '.join(datasets)}; give each once")
-        names = installed(ROUTERS, get_plugin_manager()) if routers is None else split_names(routers)
+        names = chosen_routers(routers, ROUTERS)
         measured = self.measured(datasets)
         settings = settings_of(names, assignments, SEVERAL_RUNS, dataset=measured[0], **given)
         return {"datasets": measured, "seeds": list(seeds or SEEDS), "settings": settings.plain()}

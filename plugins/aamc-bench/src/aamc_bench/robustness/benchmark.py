@@ -22,7 +22,7 @@ from aamc_bench.robustness.noise import CHOICES, CLEAN, ESTIMATES, SAMPLE
 from aamc_bench.robustness.shift import AWAY, HOME, categories_of, check_trained_here
 from aamc_bench.robustness.text_noise import KINDS
 from aamc_bench.samples import Sample
-from aamc_bench.training import installed, settings_of, try_to_begin
+from aamc_bench.training import chosen_routers, settings_of, try_to_begin
 from aamc_sdk.cli import split_names
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, one_of
 from aamc_sdk.plugins import get_plugin_manager
@@ -73,7 +73,7 @@ class RobustnessBenchmark(Benchmark):
             if SHIFT in chosen:
                 check_trained_here(RunFolder.open(run).settings, held)
             return options | {"run": str(run.resolve()), "routers": held, "settings": None}
-        names = named or installed(ROUTERS, get_plugin_manager())
+        names = chosen_routers(routers, ROUTERS)
         return options | {"run": None, "routers": names, "settings": settings_of(names, assignments, INSTEAD, **given).plain()}
 
     def checked_options(self, **given: Any) -> dict[str, Any]:

@@ -21,9 +21,7 @@ from aamc_bench.figures import draw_lines, panels
 from aamc_bench.grid import GridJob
 from aamc_bench.scalability.decision_time import BATCH
 from aamc_bench.scalability.training import CEILING, FLOOR
-from aamc_bench.training import installed, settings_of, try_to_begin
-from aamc_sdk.cli import split_names
-from aamc_sdk.plugins import get_plugin_manager
+from aamc_bench.training import chosen_routers, settings_of, try_to_begin
 
 ROUTERS = ("ppo", "greedy", "supervised", "knn", "ridge", "best-single")
 """The default routers, as far as they are installed; the yardsticks are always measured."""
@@ -71,7 +69,7 @@ class ScalabilityBenchmark(Benchmark):
         **given: Any,
     ) -> dict[str, Any]:
         """Return the pools' sizes, the number of timed decisions, and the settings of all runs."""
-        named = installed(ROUTERS, get_plugin_manager()) if routers is None else split_names(routers)
+        named = chosen_routers(routers, ROUTERS)
         measured = [*(name for name in named if name not in (FLOOR, CEILING)), FLOOR, CEILING]
         settings = settings_of(measured, assignments, **given)
         return {"model_counts": sorted(model_counts or MODEL_COUNTS), "n_queries": n_queries or N_QUERIES, "settings": settings.plain()}

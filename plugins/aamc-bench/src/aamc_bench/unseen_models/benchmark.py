@@ -23,10 +23,9 @@ from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels
 from aamc_bench.figures import draw_lines, panels
 from aamc_bench.grid import JOBS
 from aamc_bench.samples import Sample, figure, of_shared_routers, over_seeds
-from aamc_bench.training import installed, settings_of
+from aamc_bench.training import chosen_routers, settings_of
 from aamc_bench.unseen_models.job import DESCRIBED, FULL, WITHOUT
 from aamc_bench.unseen_models.newcomers import choose_newcomers
-from aamc_sdk.cli import split_names
 from aamc_sdk.plugins import get_plugin_manager
 
 ROUTERS = ("greedy", "ppo", "knn", "ridge", "best-single", "random", "oracle")
@@ -70,7 +69,7 @@ class UnseenModelsBenchmark(DatasetsBenchmark):
         **given: Any,
     ) -> dict[str, Any]:
         """Return the datasets, the seeds, the numbers of newcomers and of their outcomes, and the settings of all runs."""
-        names = installed(ROUTERS, get_plugin_manager()) if routers is None else split_names(routers)
+        names = chosen_routers(routers, ROUTERS)
         measured = self.measured(datasets)
         return {
             "datasets": measured,

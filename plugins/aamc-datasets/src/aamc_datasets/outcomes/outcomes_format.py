@@ -23,7 +23,7 @@ from aamc_datasets.recognition import single_file
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import DataError, PoolError, nearest, one_of
-from aamc_sdk.routing import cost_of_answers, pool_to, read_pool
+from aamc_sdk.routing import expected_cost, pool_to, read_pool
 from aamc_sdk.storage import to_json, write_text
 from aamc_sdk.types import Floats
 
@@ -102,7 +102,7 @@ def _table(rows: Sequence[OutcomeRow], pool: Pool) -> tuple[Outcomes, str]:
     unpriced = np.isfinite(quality) & np.isnan(cost)
     if not unpriced.any():
         return Outcomes(quality, cost, latency, output_tokens=lengths), ""
-    prices = cost_of_answers([row.query for row in rows], pool, lengths)
+    prices = expected_cost([row.query for row in rows], pool, lengths)
     unknown = np.argwhere(unpriced & np.isnan(prices))
     if len(unknown):
         number, name = unknown[0][0], pool.names[unknown[0][1]]

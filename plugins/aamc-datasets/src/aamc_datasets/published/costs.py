@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aamc_sdk import Candidate, ModelSpec, Outcomes, Pool, Prices, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of
-from aamc_sdk.routing import cost_of_answers
+from aamc_sdk.routing import expected_cost
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Floats
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class CostOptions:
             raise DataError(
                 f"candidate {unpriced[0]!r} has no price ({len(unpriced)} of {len(pool)} have none); give USD per million tokens: {example}"
             )
-        cost = cost_of_answers(queries, pool, output_tokens)
+        cost = expected_cost(queries, pool, output_tokens)
         if measured is not None:
             cost = np.where(by_price, cost, measured)
         known = np.isfinite(quality) & np.isfinite(cost)

@@ -130,8 +130,8 @@ def _open_section(content: dict[str, Any], keys: list[str]) -> None:
         content[section] = {"name": content.get(section) or getattr(ConfigKeys(), section, None) or ""}
 
 
-def new_folder(name: str, runs: Path = Path("runs")) -> Path:
-    """Return a path below ``runs`` that does not exist: the time, the last part of a name and, if needed, a number."""
+def new_folder(name: str) -> Path:
+    """Return a path below ``runs/`` that does not exist: the time, the last part of a name and, if needed, a number."""
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(name).name}"
     names = (stem if n == 1 else f"{stem}-{n}" for n in itertools.count(1))
-    return next(runs / name for name in names if not (runs / name).exists())
+    return next(Path("runs", name) for name in names if not Path("runs", name).exists())

@@ -25,6 +25,8 @@ Readers = Callable[[Source], DatasetFormat]
 """Makes the reader of a source, with the source's options."""
 SPLITS = ("train", "validation", "test")
 """The names of the splits."""
+VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
+"""Shares of the rows of a dataset that has no splits of its own."""
 LARGE_GROUP = 0.1
 """The share of all rows above which one group of near-duplicates makes the sizes of the splits uneven; that of the validation split."""
 
@@ -122,13 +124,11 @@ def _divide(read: Dataset | dict[str, Dataset], groups: Groups, seed: int, whole
     if not isinstance(read, Dataset):
         return {name: read[name] for name in SPLITS}
     names = groups.names(read)
-    if read.groups is not None:
-        rows = split_groups(names, seed, test=0.0 if whole_test else 0.2)
-        return {name: read.take(rows[name]) for name in SPLITS}
     example, size = Counter(names).most_common(1)[0]
-    if size > max(1, len(names) * LARGE_GROUP):
+    if read.groups is None and size > max(1, len(names) * LARGE_GROUP):
         logger.warning("%d of %d rows are near-duplicates of %r and stay in one split", size, len(names), shorten(example, 80))
-    rows = split_rows(names, seed, test=0.0 if whole_test else 0.2)
+    divide = split_rows if read.groups is None else split_groups
+    rows = divide(names, seed, test=0.0 if whole_test else TEST_SHARE)
     return {name: read.take(rows[name]) for name in SPLITS}
 
 
@@ -200,7 +200,7 @@ def split_hash(dataset: Dataset) -> str:
     return hashlib.sha256("".join(text_hash(query.text) for query in dataset.queries).encode()).hexdigest()
 
 
-def split_rows(groups: Sequence[str], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
+def split_rows(groups: Sequence[str], seed: int, test: float = TEST_SHARE) -> dict[str, NDArray[np.intp]]:
     """Divide rows into train, validation and test by a hash of the seed and each row's group.
 
     All rows of a group go to the same split, independent of their order. A split whose share is 0 gets no rows.
@@ -208,7 +208,6 @@ def split_rows(groups: Sequence[str], seed: int, validation: float = 0.1, test: 
     Args:
         groups: The name of each row's group, such as the first of its near-duplicates, ``[Q]``.
         seed: The seed of the division.
-        validation: The share of validation rows.
         test: The share of test rows.
 
     Returns:
@@ -219,8 +218,8 @@ def split_rows(groups: Sequence[str], seed: int, validation: float = 0.1, test: 
     """
     digests = [hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass")).digest()[:8] for group in groups]
     place = np.array([int.from_bytes(digest, "big") for digest in digests], dtype=np.float64) / 2.0**64
-    members = {"train": place >= test + validation, "validation": (place >= test) & (place < test + validation), "test": place < test}
-    shares = {"train": 1.0, "validation": validation, "test": test}
+    members = {"train": place >= test + VALIDATION_SHARE, "validation": (place >= test) & (place < test + VALIDATION_SHARE), "test": place < test}
+    shares = {"train": 1.0, "validation": VALIDATION_SHARE, "test": test}
     for name, rows in members.items():
         if shares[name] > 0 and not rows.any():
             few = f"{len(place)} rows with {len(set(digests))} different questions, near-duplicates counted once,"
@@ -229,14 +228,14 @@ def split_rows(groups: Sequence[str], seed: int, validation: float = 0.1, test: 
     return {name: np.flatnonzero(rows) for name, rows in members.items()}
 
 
-def split_groups(groups: Sequence[str], seed: int, validation: float = 0.1, test: float = 0.2) -> dict[str, NDArray[np.intp]]:
+def split_groups(groups: Sequence[str], seed: int, test: float = TEST_SHARE) -> dict[str, NDArray[np.intp]]:
     """Divide rows by whole groups, such as users, in the order of a hash of the seed and the group; a positive share gets at least one group.
 
     Raises:
         DataError: There are fewer groups than splits.
     """
     ordered = sorted(set(groups), key=lambda group: hashlib.sha256(f"{seed}/{group}".encode(errors="surrogatepass")).digest())
-    held = {name: max(1, round(share * len(ordered))) if share > 0 else 0 for name, share in (("test", test), ("validation", validation))}
+    held = {name: max(1, round(share * len(ordered))) if share > 0 else 0 for name, share in (("test", test), ("validation", VALIDATION_SHARE))}
     if sum(held.values()) >= len(ordered):
         needed = sum(held.values()) + 1
         raise DataError(

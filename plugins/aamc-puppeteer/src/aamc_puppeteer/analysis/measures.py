@@ -18,7 +18,7 @@ LEARNED = 0.9
 RESAMPLES = 1000
 
 
-def summarise(trajectories: Sequence[Trajectory], seed: int = 0) -> dict[str, Any]:
+def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     """Return the figures of episodes by name; means have a 95% interval under ``"ci95"``.
 
     ``success_rate`` is NaN if an episode has no verdict. ``cost_usd_per_success`` and ``tokens_per_success`` include failures,
@@ -36,7 +36,7 @@ def summarise(trajectories: Sequence[Trajectory], seed: int = 0) -> dict[str, An
         "utilisation": utilisation(trajectories),
         "stops": dict(Counter(trajectory.stop.value for trajectory in trajectories)),
         "faults": sum(activation.fault is not None for activation in activations),
-        "ci95": _intervals(_figures(Resampling.bootstrap(unit, RESAMPLES, seed).means(columns))),
+        "ci95": _intervals(_figures(Resampling.bootstrap(unit, RESAMPLES, seed=0).means(columns))),
     }
 
 
