@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from aamc_agents.state import Activation, TaskState
-from aamc_agents.tasks import Task, Verdict
+from aamc_agents.state import TaskState
+from aamc_agents.tasks import Task
 
 from aamc_puppeteer.analysis.measures import in_words, summarise
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
-from aamc_puppeteer.episodes.agent_pool import pool_of
 from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
 from aamc_puppeteer.episodes.player import Player, Running, Visibility, begin
 from aamc_puppeteer.episodes.trajectory import Trajectory
@@ -24,13 +23,13 @@ from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
 from aamc_puppeteer.serving.session import PuppeteerSession
 from aamc_puppeteer.serving.single_path import by_policy, in_fixed_order, solve, work_on
-from aamc_puppeteer.serving.team import Team
+from aamc_puppeteer.serving.team import Team, check_known
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
 from aamc_puppeteer.training.recording import Recording
 from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, nearest, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import Budget, NoProgress, Progress, Step
 from aamc_sdk.routing import Array32, default_pool
 from aamc_sdk.serving import DefaultSettings, TeamOptions, make_services
@@ -63,19 +62,12 @@ class Puppeteer(Team):
     default_dataset = "tasks:mixed"
 
     def __init__(self, config: PuppeteerConfig, services: Services, agents: Sequence[Agent] | None = None) -> None:
-        super().__init__(config, services)
         self._embedding: TextEmbedding | None = None
         self._learner: ReinforceLearner | None = None
         self._trained_names: frozenset[str] = frozenset()
         self._updates = 0
         self._recording: Recording | None = None
-        self._executor = Executor({}, config.agent_timeout, config.max_characters)
-        self._made: list[Agent] = []
-        if agents is None:
-            self._make_team(config.agents or DEFAULT_AGENTS, config.agent_options)
-        else:
-            self.use(agents)
-        self._any_team = agents is None and not config.agents
+        super().__init__(config, services, agents)
         if not self._any_team:
             self._check_options()
 
@@ -108,13 +100,7 @@ class Puppeteer(Team):
         Raises:
             PoolError: There is no agent, or two share a name.
         """
-        self.pool = pool_of(agents)
-        self.close()
-        self._made = []
-        self._any_team = False
-        self._agents = tuple(agents)
-        by_name = dict(zip(self.pool.names, agents, strict=True))
-        self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
+        super().use(agents)
         self._encoder: Encoder | None = None
         if self._learner is not None:
             self._fit_to_agents()
@@ -137,50 +123,8 @@ class Puppeteer(Team):
             raise ConfigError(f"--paths needs a policy that decides where to fork; {train}")
         return {"agents": tuple(team.agents), "agent_options": dict(team.agent_options)}
 
-    def set_team(self, team: TeamOptions) -> None:
-        """Replace agents, their options and the number of paths.
-
-        Raises:
-            ConfigError: An option is unknown or wrong, or of an agent that is not used.
-        """
-        if team.paths is not None:
-            self.config = attrs.evolve(self.config, paths=team.paths)
-        if team.agents is None and not team.agent_options:
-            return
-        names = team.agents or self.pool.names
-        _check_known(team.agent_options, names)
-        trained = self.config.agent_options
-        options = {name: {**trained.get(name, {}), **team.agent_options.get(name, {})} for name in names}
-        self._make_team(names, options)
-
-    def close(self) -> None:
-        """End the agents' threads, and close the agents that were made here from their names; both restart when needed."""
-        self._executor.close()
-        for agent in self._made:
-            close = getattr(agent, "close", None)
-            if close is not None:
-                close()
-
-    def check_agents(self) -> None:
-        """Check that every agent can work.
-
-        Raises:
-            ConfigError: One cannot; the message has its name and the reason.
-        """
-        for agent in self._agents:
-            try:
-                agent.check()
-            except AamcError as error:
-                raise ConfigError(f"agent {agent.spec.name!r} cannot work: {error}") from error
-
-    def _make_team(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
-        """Make agents by their names, and use them."""
-        agents: list[Agent] = [self.services.make("agent", name, options.get(name, {})) for name in names]
-        self.use(agents)
-        self._made = agents
-
     def _check_options(self) -> None:
-        _check_known(self.config.agent_options, self.pool.names)
+        check_known(self.config.agent_options, self.pool.names)
         check_judge(self.config, self.pool.names)
 
     # Learning
@@ -389,10 +333,6 @@ class Puppeteer(Team):
         async for step in fork(self, work, budget) if self.forks(budget) else self.steps(begin(0, work, budget.steps, 0), budget):
             yield step
 
-    def forks(self, budget: Budget) -> bool:
-        """Whether the work on a task with this budget has several paths."""
-        return self.config.paths > 1 and budget.steps > 1
-
     async def solve(self, task: Query | Task, budget: Budget) -> Trajectory:
         """Work on a task along one path and return the episode, with a verdict if the task has a verifier."""
         return await solve(self, as_task(task), budget)
@@ -411,14 +351,6 @@ class Puppeteer(Team):
         self.check_agents()
         choose = by_policy(self) if self._trained_names else in_fixed_order(self.pool.names)
         return PuppeteerSession(self, task, budget, choose)
-
-    def activate(self, turns: Sequence[tuple[str, TaskState]], seconds: float) -> list[Activation]:
-        """Run agents on states, side by side, for at most ``seconds`` or the option ``agent_timeout``."""
-        return self._executor.activate(turns, max(seconds, 0.0))
-
-    def verify(self, task: Task, answer: str | None) -> Verdict | None:
-        """Return the verdict on an answer; None if the task has no verifier."""
-        return self._executor.verify([(task, answer)])[0]
 
     def probabilities(self, states: Sequence[TaskState]) -> Array32:
         """Return the probability of each agent, and last of stopping, in each state, ``[B, M + 1]``."""
@@ -470,9 +402,3 @@ class Puppeteer(Team):
             raise CheckpointError(f"{folder / 'policy.npz'} does not fit ({error}); use its own configuration or train again") from error
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise CheckpointError(f"{folder / 'policy.npz'} is damaged: it has values that are not finite; train again")
-
-
-def _check_known(options: Mapping[str, Any], names: Sequence[str]) -> None:
-    for name in options:
-        if name not in names:
-            raise ConfigError(f"agent_options names {name!r}, which is not one of the agents ({one_of(names)}){nearest(name, names)}")

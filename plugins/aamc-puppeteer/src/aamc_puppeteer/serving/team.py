@@ -1,43 +1,124 @@
-"""The part of a puppeteer that serving needs: its policy, its agents and how they are run."""
+"""The agents of a puppeteer: made from their names or given, replaced, checked and run."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
+import attrs
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task, Verdict
 
-from aamc_puppeteer.config import PuppeteerConfig
+from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
+from aamc_puppeteer.episodes.agent_pool import pool_of
+from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.episodes.player import Running
-from aamc_sdk import Pool
+from aamc_sdk import Agent, Services
+from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.routing import Array32
-from aamc_sdk.serving import TeamOrchestrator
+from aamc_sdk.serving import TeamOptions, TeamOrchestrator
 
 
 class Team(TeamOrchestrator):
-    """Agents with the policy that chooses among them: the base of :class:`aamc_puppeteer.orchestrator.Puppeteer`."""
+    """Agents and how they are run: the base of :class:`aamc_puppeteer.orchestrator.Puppeteer`, which adds the policy that chooses among them.
+
+    Attributes:
+        pool: The agents as candidates.
+    """
 
     config: PuppeteerConfig
-    pool: Pool
+
+    def __init__(self, config: PuppeteerConfig, services: Services, agents: Sequence[Agent] | None = None) -> None:
+        super().__init__(config, services)
+        self._executor = Executor({}, config.agent_timeout, config.max_characters)
+        self._made: list[Agent] = []
+        if agents is None:
+            self._make_team(config.agents or DEFAULT_AGENTS, config.agent_options)
+        else:
+            self.use(agents)
+        self._any_team = agents is None and not config.agents
+
+    def use(self, agents: Sequence[Agent]) -> None:
+        """Replace the agents.
+
+        Raises:
+            PoolError: There is no agent, or two share a name.
+        """
+        self.pool = pool_of(agents)
+        self.close()
+        self._made = []
+        self._any_team = False
+        self._agents = tuple(agents)
+        by_name = dict(zip(self.pool.names, agents, strict=True))
+        self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
+
+    def set_team(self, team: TeamOptions) -> None:
+        """Replace agents, their options and the number of paths.
+
+        Raises:
+            ConfigError: An option is unknown or wrong, or of an agent that is not used.
+        """
+        if team.paths is not None:
+            self.config = attrs.evolve(self.config, paths=team.paths)
+        if team.agents is None and not team.agent_options:
+            return
+        names = team.agents or self.pool.names
+        check_known(team.agent_options, names)
+        trained = self.config.agent_options
+        options = {name: {**trained.get(name, {}), **team.agent_options.get(name, {})} for name in names}
+        self._make_team(names, options)
+
+    def close(self) -> None:
+        """End the agents' threads, and close the agents that were made here from their names; both restart when needed."""
+        self._executor.close()
+        for agent in self._made:
+            close = getattr(agent, "close", None)
+            if close is not None:
+                close()
+
+    def check_agents(self) -> None:
+        """Check that every agent can work.
+
+        Raises:
+            ConfigError: One cannot; the message has its name and the reason.
+        """
+        for agent in self._agents:
+            try:
+                agent.check()
+            except AamcError as error:
+                raise ConfigError(f"agent {agent.spec.name!r} cannot work: {error}") from error
+
+    def _make_team(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
+        """Make agents by their names, and use them."""
+        agents: list[Agent] = [self.services.make("agent", name, options.get(name, {})) for name in names]
+        self.use(agents)
+        self._made = agents
+
+    def activate(self, turns: Sequence[tuple[str, TaskState]], seconds: float) -> list[Activation]:
+        """Run agents on states, side by side, for at most ``seconds`` or the option ``agent_timeout``."""
+        return self._executor.activate(turns, max(seconds, 0.0))
+
+    def verify(self, task: Task, answer: str | None) -> Verdict | None:
+        """Return the verdict on an answer; None if the task has no verifier."""
+        return self._executor.verify([(task, answer)])[0]
+
+    def forks(self, budget: Budget) -> bool:
+        """Whether the work on a task with this budget has several paths."""
+        return self.config.paths > 1 and budget.steps > 1
 
     @abc.abstractmethod
     def probabilities(self, states: Sequence[TaskState]) -> Array32:
         """Return the probability of each agent, and of stopping, in each state, ``[B, M + 1]``."""
 
     @abc.abstractmethod
-    def activate(self, turns: Sequence[tuple[str, TaskState]], seconds: float) -> list[Activation]:
-        """Run agents side by side, each on its state."""
-
-    @abc.abstractmethod
-    def verify(self, task: Task, answer: str | None) -> Verdict | None:
-        """Return the verdict on an answer; None without a verifier."""
-
-    @abc.abstractmethod
     def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
         """Work on an episode along one path."""
 
-    @abc.abstractmethod
-    def forks(self, budget: Budget) -> bool:
-        """Return whether several paths run side by side."""
+
+def check_known(options: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raise a ConfigError where options name an agent that is not used."""
+    for name in options:
+        if name not in names:
+            raise ConfigError(f"agent_options names {name!r}, which is not one of the agents ({one_of(names)}){nearest(name, names)}")
