@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import ConfigError, PluginError, one_of
+from aamc_sdk.routing.arguments import check_floor
 from aamc_sdk.types import ByName, Decision, Floats, Pool, Preference, RoutingRequest, Scores
 
 _KEPT = "_distribution"
@@ -179,6 +180,24 @@ def _nan_hint(request: RoutingRequest) -> str:
             names = one_of([name for name, missing in zip(request.pool.names, unknown.any(axis=0), strict=True) if missing])
             return f"the preference weighs {figure}, which is unknown for {names}: give {given} in the pool, or a preference without it"
     return "the router may need a trained estimator (--estimator tce)"
+
+
+def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -> RoutingRequest:
+    """Return a request where candidates below a minimum quality are masked, by the router's own prediction if it has one, else by the estimator's.
+
+    Rows where no allowed candidate reaches it keep the best one; rows without any prediction stay as they are.
+
+    Raises:
+        DataError: The minimum is not a number from 0 to 1.
+    """
+    check_floor(quality_floor)
+    quality = request.expected.quality if scores.expected_quality is None else scores.expected_quality
+    if quality is None:
+        return request
+    known = np.where(request.mask & ~np.isnan(quality), quality, -np.inf)
+    best = known.max(axis=1, keepdims=True)
+    low = request.mask & (known < np.minimum(best, quality_floor))
+    return attrs.evolve(request, mask=request.mask & ~low, masked_why={**request.masked_why, f"expected quality below {quality_floor:g}": low})
 
 
 def decide(

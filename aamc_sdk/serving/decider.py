@@ -12,7 +12,7 @@ from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, UnknownDecis
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, weights_of
-from aamc_sdk.routing.quality_floor import above_floor
+from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.loading import ServedComponents
 from aamc_sdk.types import (
     Decision,

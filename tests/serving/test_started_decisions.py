@@ -15,7 +15,7 @@ import pytest
 
 from aamc_sdk import Attempt, MetaController
 from aamc_sdk.errors import DataError, NoCandidateError, StoreAwayError, StoreError
-from aamc_sdk.routing.quality_floor import above_floor
+from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving import commit_queue
 from aamc_sdk.serving.commit_queue import CommitQueue
 from aamc_sdk.types import Latency, ModelSpec, Pool, Prices, Query, Scores

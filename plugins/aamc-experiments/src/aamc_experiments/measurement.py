@@ -202,7 +202,6 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     if request.out is not None:
         RunFolder(request.out).refuse_to_overwrite()
     settings = evaluation_settings(run, request, plugins)
-    part_services = run.services(plugins)
     found = evaluation_rows(run, settings, plugins, request)
     if found.rows.groups is not None:
         return _evaluate_users(run, request, found, settings, plugins)

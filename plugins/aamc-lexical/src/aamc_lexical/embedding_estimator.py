@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from aamc_lexical.config import LearningConfig
+from aamc_lexical.text_length import with_length
 from aamc_sdk.errors import EstimatesError
 from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Services, Training
 from aamc_sdk.types import AnswerLengths, Estimates, Floats, Pool, Query, read_only
@@ -165,7 +166,7 @@ class EmbeddingEstimator(Estimator):
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
         learned = self._trained()
         texts = [query.text for query in queries]
-        embedding = learned.with_length(self._embed(texts, progress), texts)
+        embedding = with_length(self._embed(texts, progress), texts, learned.text_length)
         outputs = learned.heads(embedding)
         fingerprint = f"{self.name}:{learned.fingerprint}"
         return Estimates(outputs.complexity, outputs.categories, learned.category_names, outputs.tool_use, embedding, fingerprint)

@@ -53,3 +53,8 @@ class LengthFeature:
     def beside(self, embedding: Floats, texts: Sequence[str]) -> Floats:
         """Return embeddings ``[B, D]`` of texts with the feature as one more number, ``[B, D + 1]``."""
         return np.column_stack((embedding, self.values(texts).astype(embedding.dtype)))
+
+
+def with_length(embedding: Floats, texts: Sequence[str], length: LengthFeature | None) -> Floats:
+    """Return the embeddings of texts with their lengths beside them, if these are used."""
+    return embedding if length is None else length.beside(embedding, texts)

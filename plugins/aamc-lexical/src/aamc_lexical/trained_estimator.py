@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -101,10 +101,6 @@ class TrainedEstimator:
     def width(self) -> int:
         """The width of the embeddings for heads and experts."""
         return self.heads.width if self.lengths is None else len(self.lengths.center)
-
-    def with_length(self, embedding: Floats, texts: Sequence[str]) -> Floats:
-        """Return the embeddings ``[B, D]`` of texts with their lengths beside them, if they are used."""
-        return embedding if self.text_length is None else self.text_length.beside(embedding, texts)
 
     def weights(self, pool: Pool, embed_descriptions: Callable[[Pool], Floats]) -> Floats:
         """Return the weight of each known candidate's quality for each candidate of a pool, ``[M, K]``.

@@ -84,7 +84,7 @@ class Arena:
         decision = await self._controller.aroute(query, preference, **route_options)
         seed, entrants = self._controller.seed, await self._entrants(decision.id)
         query = query if isinstance(query, Query) else Query(query)
-        limit = asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
+        limit = self._limit()
         answers = await asyncio.gather(*(self._answer(name, query.text, limit) for name in entrants))
         await self._log_attempts(decision, answers)
         match = Match(
@@ -98,8 +98,11 @@ class Arena:
 
     async def judge(self, match: Match) -> Match:
         """Return a match with the judge's comparisons, which are then in the log; the same match without a judge."""
-        limit = asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
-        return match if self._judge is None else await self._judged(match, self._judge, limit)
+        return match if self._judge is None else await self._judged(match, self._judge, self._limit())
+
+    def _limit(self) -> Any:
+        """Return a context that admits as many calls at once as the options allow."""
+        return asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
 
     async def vote(self, decision_id: str, winner: str, over: str | Sequence[str], *, tie: bool = False, source: str = "vote") -> int:
         """Record a vote for one answer over others; return the number of new comparisons.

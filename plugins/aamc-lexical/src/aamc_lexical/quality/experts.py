@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.heads.head_weights import HeadWeights
+from aamc_lexical.heads.targets import Targets
 from aamc_lexical.quality.smoothing import known_outcomes, mean_cosine, near_count, nearest_rows, ridge_coefficients, shrunken_means, unit_rows
 from aamc_sdk.types import Floats
 
@@ -158,10 +159,10 @@ class CategoryExpert:
     heads: HeadWeights
 
     @classmethod
-    def fit(cls, category: NDArray[np.int64], quality: Floats, heads: HeadWeights, categories: int) -> CategoryExpert:
+    def fit(cls, targets: Targets, heads: HeadWeights) -> CategoryExpert:
         """Compute the means of each annotated category."""
-        membership = (category == np.arange(categories)[:, None]).astype(np.float64)
-        return cls(group_means(membership, quality), heads)
+        membership = (targets.category == np.arange(len(targets.category_names))[:, None]).astype(np.float64)
+        return cls(group_means(membership, targets.quality), heads)
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""

@@ -8,7 +8,7 @@ from aamc_lexical.config import LexicalConfig
 from aamc_lexical.embeddings.lexicon import Lexicon
 from aamc_lexical.heads.linear_heads import fit_heads
 from aamc_lexical.quality.experts import CategoryExpert, Expert, NeighbourExpert
-from aamc_lexical.text_length import LengthFeature
+from aamc_lexical.text_length import with_length
 from aamc_lexical.trained_estimator import TrainedEstimator
 from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, embed_descriptions, smoothing_experts, with_lengths, with_quality
 from aamc_lexical.training.training_rows import Rows, TrainingRows
@@ -19,8 +19,8 @@ def train_lexical(config: LexicalConfig, data: TrainingRows) -> tuple[TrainingRe
     targets, progress = data.targets, data.training.progress
     progress.start("words and quality", 2 + (config.folds if targets.candidates else 0))
     lexicon = Lexicon.fit([data.texts[row] for row in data.rows], config)
-    text_length = LengthFeature.fit([data.texts[row] for row in data.rows], config.max_characters)
-    embedding = lexicon(data.texts) if text_length is None else text_length.beside(lexicon(data.texts), data.texts)
+    text_length = data.text_length(config.max_characters)
+    embedding = with_length(lexicon(data.texts), data.texts, text_length)
     progress.advance()
 
     def fit(rows: Rows, _: str) -> FittedParts:
@@ -30,7 +30,7 @@ def train_lexical(config: LexicalConfig, data: TrainingRows) -> tuple[TrainingRe
         if targets.candidates:
             experts = smoothing_experts(config, own, known, data.seed)
             if targets.category_names:
-                experts[CategoryExpert.kind] = CategoryExpert.fit(known.category, known.quality, heads, len(targets.category_names))
+                experts[CategoryExpert.kind] = CategoryExpert.fit(known, heads)
         progress.advance()
         return FittedParts(heads, experts, lambda wanted: embedding[wanted])
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.targets import Targets
+from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Training
 from aamc_sdk.types import question
@@ -64,3 +65,7 @@ class TrainingRows:
             validation_targets=validation_targets if validation_targets is not None and validation_targets.head_sizes() else None,
             seed=seed,
         )
+
+    def text_length(self, characters: int) -> LengthFeature | None:
+        """Return the length of a text as a feature, from the rows to fit, where ``characters`` of a text are read."""
+        return LengthFeature.fit([self.texts[row] for row in self.rows], characters)

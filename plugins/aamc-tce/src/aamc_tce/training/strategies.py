@@ -13,7 +13,7 @@ from typing import Protocol
 import attrs
 from aamc_lexical.heads import HeadWeights, Targets
 from aamc_lexical.quality import CategoryExpert, Expert, HeadExpert
-from aamc_lexical.text_length import LengthFeature
+from aamc_lexical.text_length import LengthFeature, with_length
 from aamc_lexical.trained_estimator import Projection
 from aamc_lexical.training import FittedParts, Rows, TrainingRows, smoothing_experts
 
@@ -55,9 +55,8 @@ class FrozenEncoderTraining:
         embeddings = encoder.embed([*data.texts, *data.validation_texts], data.training.progress)
         self.projection: Projection | None = Projection.fit(embeddings[data.rows], config.dimensions)
         features: Floats = self.projection(embeddings)
-        self.text_length = _length_feature(config, data)
-        if self.text_length is not None:
-            features = self.text_length.beside(features, [*data.texts, *data.validation_texts])
+        self.text_length = data.text_length(config.max_length * CHARACTERS_PER_TOKEN)
+        features = with_length(features, [*data.texts, *data.validation_texts], self.text_length)
         self._features, held_out = features[: len(data.texts)], features[len(data.texts) :]
         self._validation = None if data.validation_targets is None else (held_out, data.validation_targets)
 
@@ -89,7 +88,7 @@ class FineTuning:
 
     def __init__(self, config: TCEConfig, data: TrainingRows, make_encoder: Callable[[], TorchEncoder]) -> None:
         self.config, self.training_rows, self._make_encoder = config, data, make_encoder
-        self.text_length = _length_feature(config, data)
+        self.text_length = data.text_length(config.max_length * CHARACTERS_PER_TOKEN)
         encoder = make_encoder()
         trainings = 1 + (config.folds if data.targets.candidates else 0)
         seconds = TIMES_FORWARD * trainings * config.epochs * encoder.seconds_for(encoder.tokenize(data.texts))
@@ -118,14 +117,9 @@ class FineTuning:
 
         def embed(wanted: Rows) -> Floats:
             texts = [data.texts[row] for row in wanted]
-            embeddings = encoder.embed(texts)
-            return embeddings if self.text_length is None else self.text_length.beside(embeddings, texts)
+            return with_length(encoder.embed(texts), texts, self.text_length)
 
         return EncodedParts(heads=heads, experts=experts, embed=embed, curve=curve, encoder=encoder)
-
-
-def _length_feature(config: TCEConfig, data: TrainingRows) -> LengthFeature | None:
-    return LengthFeature.fit([data.texts[row] for row in data.rows], config.max_length * CHARACTERS_PER_TOKEN)
 
 
 def checkpoint_folder(data: TrainingRows) -> Path | None:
@@ -138,5 +132,5 @@ def _head_experts(targets: Targets, heads: HeadWeights) -> dict[str, Expert]:
         return {}
     experts: dict[str, Expert] = {HeadExpert.kind: HeadExpert(heads)}
     if targets.category_names:
-        experts[CategoryExpert.kind] = CategoryExpert.fit(targets.category, targets.quality, heads, len(targets.category_names))
+        experts[CategoryExpert.kind] = CategoryExpert.fit(targets, heads)
     return experts
