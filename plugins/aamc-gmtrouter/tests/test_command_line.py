@@ -67,7 +67,8 @@ def test_a_trained_router_is_evaluated_beside_its_baselines(folder: Path) -> Non
 
 
 def test_scores_are_bit_identical_when_later_events_are_removed_or_altered(folder: Path) -> None:
-    invoke("train", *"--router gmtrouter --dataset interactions:train.jsonl --pool pool.yaml --set router.model=preference --out run".split())
+    options = ["--dataset", "interactions:train.jsonl", "--pool", "pool.yaml", "--set", "router.model=preference", "--out", "run"]
+    invoke("train", "--router", "gmtrouter", *options)
     users = [json.loads(line) for line in (folder / "unseen.jsonl").read_text().splitlines()]
     for user in users:
         user["interactions"] = user["interactions"][: 2 * 13]
