@@ -13,7 +13,8 @@ from aamc_sdk.types.texts import check_name
 
 
 def _check_price(prices: Prices, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None and not is_figure(value):
+    optional = value is None and attribute.default is None
+    if not optional and not is_figure(value):
         raise PoolError(f"price {attribute.name} must be USD from 0 to {MAX_FIGURE:g}, not {value!r}")
 
 

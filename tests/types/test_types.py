@@ -96,7 +96,7 @@ def test_a_text_is_no_set_of_needs():
     assert Query("", needs=["tools", "tools"]).needs == frozenset({"tools"})
 
 
-@pytest.mark.parametrize("price", [-0.1, math.nan, math.inf, "1", True])
+@pytest.mark.parametrize("price", [-0.1, math.nan, math.inf, "1", True, None])
 def test_prices_must_be_finite_and_not_negative(price):
     with pytest.raises(PoolError, match="price output"):
         Prices(1.0, price)

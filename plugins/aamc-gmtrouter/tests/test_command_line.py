@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from aamc_experiments.personal_evaluation import SUPPORT
 from aamc_gmtrouter.testbed import TasteWorld, WorldSettings
 from click.testing import CliRunner
 
@@ -62,6 +64,26 @@ def test_a_trained_router_is_evaluated_beside_its_baselines(folder: Path) -> Non
     assert tested["data"]["users"] == 4
     shown = CliRunner().invoke(aamc, ["evaluate", "run", "--dataset", "interactions:unseen.jsonl", "--routers", "gmtrouter"])
     assert "after 10" in shown.stdout
+
+
+def test_scores_are_bit_identical_when_later_events_are_removed_or_altered(folder: Path) -> None:
+    options = ["--dataset", "interactions:train.jsonl", "--pool", "pool.yaml", "--set", "router.model=preference", "--out", "run"]
+    invoke("train", "--router", "gmtrouter", *options)
+    users = [json.loads(line) for line in (folder / "unseen.jsonl").read_text().splitlines()]
+    for user in users:
+        user["interactions"] = user["interactions"][: 2 * 13]
+    (folder / "removed.jsonl").write_text("\n".join(map(json.dumps, users)))
+    for user in users:
+        for answer in user["interactions"][2 * 10 :]:
+            answer["user_feedback"] = "positive" if answer["user_feedback"] == "negative" else "negative"
+    (folder / "altered.jsonl").write_text("\n".join(map(json.dumps, users)))
+    margins = {}
+    for name in ("unseen", "removed", "altered"):
+        invoke("evaluate", "run", "--dataset", f"interactions:{name}.jsonl", "--routers", "gmtrouter", "--out", name)
+        with np.load(folder / name / "choices.npz") as found:
+            margins[name] = found["margin"][0].reshape(len(SUPPORT), len(users), -1)
+    assert np.array_equal(margins["unseen"][..., :3], margins["removed"])
+    assert np.array_equal(margins["removed"], -margins["altered"])
 
 
 def test_a_model_that_the_pool_lacks_is_an_error(folder: Path) -> None:

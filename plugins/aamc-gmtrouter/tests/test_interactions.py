@@ -97,6 +97,8 @@ def test_a_user_without_interactions_is_reported(tmp_path: Path, caplog: pytest.
         ({"user_id": "x"}, "line 2: 'interactions' of user 'x' must be a list"),
         (user(item("q", "a", "great")), "line 2: interaction 1: 'user_feedback' must be a finite number or one of"),
         (user(item("q", "a", 3)), "line 2: a rating must be a number from 0 to 1, not 3"),
+        (user(item("q", "a", 10**400)), "line 2: interaction 1: 'user_feedback' must be a finite number"),
+        (user(item("q", "a", 1, timestamp=10**400)), "line 2: interaction 1: 'timestamp' must be seconds"),
         (user(item("q", "a", True)), "line 2: interaction 1: 'user_feedback'"),
         (user(item(" ", "a", 1)), "line 2: interaction 1: 'query' must be a text"),
         (user(item("q", "a", 1, timestamp=-1)), "line 2: interaction 1: 'timestamp' must be seconds"),
@@ -114,6 +116,25 @@ def test_a_scale_that_is_given_counts(tmp_path: Path) -> None:
     assert comparisons(read(tmp_path, user(item("q", "a", 5), item("q", "b", 2)), minimum_rating=1.0, maximum_rating=5.0)) == [("a", "b")]
     with pytest.raises(ConfigError, match="minimum_rating must be below"):
         InteractionsOptions(minimum_rating=2.0, maximum_rating=1.0)
+
+
+def judged(rating: float) -> dict[str, Any]:
+    return {"judge": "j", "model": "a", "question_id": rating, "conversation": [{"query": f"q{rating}", "rating": rating}]}
+
+
+def test_the_files_of_a_folder_have_one_scale(tmp_path: Path) -> None:
+    for name, ratings in (("one", (1, 4)), ("two", (3, 10))):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(judged(rating)) for rating in ratings))
+    found = Interactions(InteractionsOptions(), None).read(str(tmp_path)).experience  # type: ignore[arg-type]  # needs no services
+    assert found is not None
+    assert [feedback.quality for feedback in found.feedback] == pytest.approx([0, 3 / 9, 2 / 9, 1])
+
+
+def test_equal_ratings_without_a_scale_are_neutral_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = read(tmp_path, judged(7)).experience
+    assert found is not None
+    assert [feedback.quality for feedback in found.feedback] == [0.5]
+    assert "all ratings are 7" in caplog.text
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name / f"{part}.jsonl").write_text("\n".join(json.dumps(own[row]) for row in some))
     (folder / "pool.yaml").write_text("candidates:\n" + "\n".join(f"  - {{name: {name}, description: The model {name}.}}" for name in MODELS))
     arguments = ["--dataset", f"interactions:{folder / 'mt_bench'}", "--pool", str(folder / "pool.yaml"), "--set", "router.model=preference"]
-    trained = CliRunner().invoke(aamc, ["train", "--router", "gmtrouter", *arguments, "--out", str(folder / "run")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # where runs/latest is linked
+        trained = CliRunner().invoke(aamc, ["train", "--router", "gmtrouter", *arguments, "--out", str(folder / "run")])
     assert trained.exit_code == 0, trained.output
     return folder
 

@@ -55,6 +55,24 @@ def test_of_a_text_unlike_all_training_texts_the_candidates_means_are_expected(t
     assert quality[1:] == pytest.approx(np.tile(means, (2, 1)), abs=0.03)
 
 
+def test_of_a_text_of_known_words_in_no_known_category_the_candidates_means_are_expected(trained):
+    estimates = trained.estimate([Query("sort python sum multiply poem river please"), Query("sort python list function please")])
+    blend = trained._learned.blend
+    unclear, clear = blend(estimates.embedding)
+    assert unclear == pytest.approx(blend.means)
+    assert clear[0] > blend.means[0] + 0.2
+
+
+def test_a_checkpoint_with_one_distance_loads(make_estimator, trained, data, pool, tmp_path):
+    trained.save(tmp_path)
+    arrays, names = read_arrays(tmp_path / "quality.npz"), read_json(tmp_path / "learned.json")
+    write_arrays(tmp_path / "quality.npz", arrays | {"trust/distances": arrays["trust/distances"][0]})
+    write_json(tmp_path / "learned.json", names | {"measured_by": "neighbours"})
+    loaded = make_estimator()
+    loaded.load(tmp_path)
+    assert loaded.quality(loaded.estimate(data[2].queries), pool).shape == (len(data[2]), len(pool))
+
+
 def test_it_passes_the_conformance_kit():
     assert_conforms("estimator", "lexical", Plugins())
 

@@ -115,7 +115,7 @@ def test_stacking_takes_the_mean_where_an_expert_only_adds_noise():
 
 
 def test_a_blend_stays_within_bounds():
-    shrinkage = DistanceShrinkage(np.arange(3.0), np.ones((3, 2)))
+    shrinkage = DistanceShrinkage(np.arange(3.0)[None], np.ones((3, 2)))
     blend = Blend({"wild": lambda embedding: np.full((len(embedding), 1), 5.0)}, np.array([[1.0, 0.0]] * 2), np.array([0.5]), shrinkage)
     assert blend(np.zeros((2, 3))).tolist() == [[1.0], [1.0]]
 

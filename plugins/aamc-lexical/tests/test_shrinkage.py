@@ -1,14 +1,15 @@
+import attrs
 import numpy as np
 import pytest
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.experts import ClusterExpert
-from aamc_lexical.quality.shrinkage import FAMILIAR, MIN_SLOPE, STANDARD_ERRORS, STRANGE, DistanceShrinkage, HeldOutPredictions, level_and_contrast
+from aamc_lexical.quality.shrinkage import FAMILIAR, MIN_SLOPE, STANDARD_ERRORS, DistanceShrinkage, HeldOutPredictions, level_and_contrast
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 NAN = np.nan
-SOMEWHAT = DistanceShrinkage(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 0.8], [0.5, 0.4], [MIN_SLOPE, MIN_SLOPE]]))
+SOMEWHAT = DistanceShrinkage(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 0.8], [0.5, 0.4], [MIN_SLOPE, MIN_SLOPE]]))
 
 
 def evidence(rows: int, holds: float, noise: float, seed: int = 0, distance: float = 1.0, observed: float = 1.0) -> HeldOutPredictions:
@@ -18,7 +19,7 @@ def evidence(rows: int, holds: float, noise: float, seed: int = 0, distance: flo
     deviation = 0.1 * generator.normal(size=(rows, 3))
     quality = means + holds * deviation + noise * generator.normal(size=(rows, 3))
     quality[generator.random((rows, 3)) >= observed] = NAN
-    return HeldOutPredictions(means + deviation, means, quality, distance * generator.uniform(0.5, 1.5, size=rows))
+    return HeldOutPredictions(means + deviation, means, quality, distance * generator.uniform(0.5, 1.5, size=(rows, 1)))
 
 
 def test_level_and_contrast_are_those_computed_by_hand():
@@ -60,7 +61,7 @@ def test_one_observed_candidate_a_question_is_enough():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (5, 1)])
 def test_no_deviation_at_all_is_no_error(shape: tuple[int, int]):
     half = np.full(shape, 0.5)
-    assert HeldOutPredictions(half, half, half, np.zeros(shape[0])).certain_slopes().tolist() == [MIN_SLOPE, MIN_SLOPE]
+    assert HeldOutPredictions(half, half, half, np.zeros((shape[0], 1))).certain_slopes().tolist() == [MIN_SLOPE, MIN_SLOPE]
 
 
 def test_trust_falls_from_near_to_far_and_ends_as_far_again():
@@ -69,7 +70,7 @@ def test_trust_falls_from_near_to_far_and_ends_as_far_again():
     assert shrinkage.slopes[0] == pytest.approx([1.0, 1.0], abs=0.1)
     assert shrinkage.slopes[1] == pytest.approx([0.5, 0.5], abs=0.1)
     assert shrinkage.slopes[2].tolist() == [MIN_SLOPE, MIN_SLOPE]
-    assert shrinkage.distances == pytest.approx([1.4, 3.0, 4.6], rel=0.05)
+    assert shrinkage.distances[0] == pytest.approx([1.4, 3.0, 4.6], rel=0.05)
 
 
 def test_groups_that_fare_better_by_luck_are_not_trusted_more():
@@ -77,19 +78,26 @@ def test_groups_that_fare_better_by_luck_are_not_trusted_more():
     assert (shrinkage.slopes[1] <= shrinkage.slopes[0]).all()
 
 
-def test_trust_of_familiar_questions_falls_to_its_minimum_between_two_quantiles():
+def test_trust_of_familiar_questions_falls_to_zero_between_two_quantiles_of_either_distance():
     near = evidence(2000, holds=1.0, noise=0.1)
-    shrinkage = DistanceShrinkage.of_familiar(near)
-    assert shrinkage.distances == pytest.approx(np.quantile(near.distance, (FAMILIAR, STRANGE)))
-    assert shrinkage.slopes == pytest.approx(np.array([[1.0, 1.0], [MIN_SLOPE, MIN_SLOPE]]), abs=0.1)
-    familiar, strange = shrinkage(np.array([[0.9, 0.1]] * 2), np.full((2, 2), 0.5), np.array([0.0, 9.0]))
+    near = attrs.evolve(near, distance=np.column_stack((near.distance, 10 * near.distance[::-1])))
+    shrinkage = DistanceShrinkage.of_familiar(near, list(FAMILIAR))
+    for ends, distance, quantiles in zip(shrinkage.distances, near.distance.T, FAMILIAR.values(), strict=True):
+        assert ends == pytest.approx(np.quantile(distance, quantiles))
+    assert shrinkage.slopes == pytest.approx(np.array([[1.0, 1.0], [0.0, 0.0]]), abs=0.1)
+    familiar, *strange = shrinkage(np.array([[0.9, 0.1]] * 3), np.full((3, 2), 0.5), np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 90.0]]))
     assert familiar == pytest.approx([0.9, 0.1], abs=0.05)
-    assert strange == pytest.approx([0.5, 0.5], abs=0.05)
+    assert np.array(strange).tolist() == [[0.5, 0.5]] * 2
+
+
+def test_a_distance_that_all_questions_share_leaves_trust_as_it_is():
+    shrinkage = DistanceShrinkage.of_familiar(attrs.evolve(evidence(2000, holds=1.0, noise=0.1), distance=np.zeros((2000, 1))), ["neighbours"])
+    assert shrinkage(np.array([[0.9, 0.1]]), np.full((1, 2), 0.5), np.zeros((1, 1)))[0] == pytest.approx([0.9, 0.1], abs=0.05)
 
 
 def test_without_distances_all_questions_are_near():
     near = evidence(500, holds=0.8, noise=0.1)
-    shrunken = DistanceShrinkage.fit(near, None)(near.prediction, near.means, np.zeros(500))
+    shrunken = DistanceShrinkage.fit(near, None)(near.prediction, near.means, np.zeros((500, 1)))
     slopes = near.certain_slopes()
     level, contrast = level_and_contrast(near.prediction - near.means)
     assert shrunken == pytest.approx(near.means + slopes[0] * level + slopes[1] * contrast)
@@ -97,19 +105,19 @@ def test_without_distances_all_questions_are_near():
 
 @given(arrays(float, (4, 3), elements=st.floats(0, 1)), arrays(float, 3, elements=st.floats(0, 1)))
 def test_what_is_trusted_wholly_stays_as_it_is(prediction: np.ndarray, means: np.ndarray):
-    whole = DistanceShrinkage(np.array([1.0, 2.0, 3.0]), np.array([[1.0, 1.0], [0.5, 0.5], [MIN_SLOPE, MIN_SLOPE]]))
-    assert whole(prediction, np.tile(means, (4, 1)), np.zeros(4)) == pytest.approx(prediction)
+    whole = DistanceShrinkage(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 1.0], [0.5, 0.5], [MIN_SLOPE, MIN_SLOPE]]))
+    assert whole(prediction, np.tile(means, (4, 1)), np.zeros((4, 1))) == pytest.approx(prediction)
 
 
 @given(arrays(float, (1, 3), elements=st.floats(0, 1)), arrays(float, 3, elements=st.floats(0, 1)), st.floats(0, 5), st.floats(0, 5))
 def test_the_farther_a_question_the_nearer_to_the_means(prediction: np.ndarray, means: np.ndarray, here: float, beyond: float):
-    gaps = [np.abs(level_and_contrast(SOMEWHAT(prediction, means[None], np.array([at])) - means)) for at in sorted((here, here + beyond))]
+    gaps = [np.abs(level_and_contrast(SOMEWHAT(prediction, means[None], np.array([[at]])) - means)) for at in sorted((here, here + beyond))]
     assert (gaps[1] <= gaps[0] + 1e-9).all()
 
 
 @given(arrays(float, (2, 2), elements=st.floats(0.3, 0.7)), arrays(float, 2, elements=st.floats(0.3, 0.7)), st.floats(0, 10))
 def test_questions_as_far_keep_their_order_by_the_gap_between_two_candidates(prediction: np.ndarray, means: np.ndarray, distance: float):
-    shrunken = SOMEWHAT(prediction, np.tile(means, (2, 1)), np.full(2, distance))
+    shrunken = SOMEWHAT(prediction, np.tile(means, (2, 1)), np.full((2, 1), distance))
     before, after = (np.diff(values[:, 1] - values[:, 0]).item() for values in (prediction, shrunken))
     assert before * after >= -1e-9
 

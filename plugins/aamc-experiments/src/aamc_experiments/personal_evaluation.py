@@ -2,7 +2,8 @@
 
 A user's first turns are support, their later turns are predicted. An online router learns the support of all users as it would learn feedback
 in service, starting from its trained state, separately for each number of support turns; then it scores the later turns' candidates. The
-predicted turns are the same for every number: those after the tenth, or after half of a shorter history.
+predicted turns are the same for every number: those after the tenth, or after half of a history of at most ten. So a turn's scores do not
+depend on what comes after it, nor on whether anything does.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class UserTurns:
         for row, (user, decision) in enumerate(zip(dataset.groups, dataset.experience.decisions, strict=True)):
             turns.setdefault(user, {}).setdefault(decision.episode or decision.id, []).append(row)
         rows = [list(own.values()) for own in turns.values()]
-        return cls(list(turns), rows, [min(max(SUPPORT), len(own) // 2) for own in rows])
+        most = max(SUPPORT)
+        return cls(list(turns), rows, [most if len(own) > most else len(own) // 2 for own in rows])
 
     def support_rows(self, size: int) -> NDArray[np.intp]:
         """Return the rows of each user's first ``size`` turns; a shorter history gives what it has before the predicted ones."""

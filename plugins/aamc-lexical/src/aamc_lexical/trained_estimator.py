@@ -143,7 +143,7 @@ class TrainedEstimator:
         names: dict[str, Any] = {"encoder": self.encoder, "category_names": self.category_names, "candidates": self.candidates}
         names |= {"answering": self.answering}
         if self.blend is not None:
-            names |= {"experts": list(self.blend.experts), "measured_by": self.blend.measured_by}
+            names |= {"experts": list(self.blend.experts), "measured_by": list(self.blend.measured_by)}
         write_json(folder / "learned.json", names)
 
     @classmethod
@@ -193,8 +193,10 @@ class TrainedEstimator:
 
 def _blend(names: Mapping[str, Any], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
     experts = {kind: _expert(kind, arrays, heads) for kind in names["experts"]}
-    shrinkage = DistanceShrinkage(**under("trust/", arrays))
-    return Blend(experts, arrays["weights"], arrays["means"], shrinkage, names.get("measured_by", ClusterExpert.kind))
+    measured_by = names.get("measured_by", ClusterExpert.kind)
+    if isinstance(measured_by, str):  # an earlier version had one distance
+        measured_by, arrays = [measured_by], {**arrays, "trust/distances": np.atleast_2d(arrays["trust/distances"])}
+    return Blend(experts, arrays["weights"], arrays["means"], DistanceShrinkage(**under("trust/", arrays)), measured_by)
 
 
 def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import attrs
 from aamc_datasets.json_rows import json_lines
 
-from aamc_gmtrouter.history import CONTEXT, PREFERRED
+from aamc_gmtrouter.history import CONTEXT, NEUTRAL, PREFERRED
 from aamc_gmtrouter.interactions.rows import RatedAnswer, UserProfile, answer_line, is_answer_line, user_line
 from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, Turn, option
 from aamc_sdk.errors import ConfigError, DataError, quantity
@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 class InteractionsOptions:
     """Options of ``interactions``."""
 
-    minimum_rating: float | None = option(None, "lowest rating of the scale (default: 0; the file's lowest if lines name judges)")
-    maximum_rating: float | None = option(None, "highest rating of the scale (default: 1; the file's highest if lines name judges)")
+    minimum_rating: float | None = option(None, "lowest rating of the scale (default: 0; the lowest of all files if lines name judges)")
+    maximum_rating: float | None = option(None, "highest rating of the scale (default: 1; the highest of all files if lines name judges)")
     max_turns: int = option(1000, "maximum number of turns of a user; the latest are kept, with a warning", at_least=1)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -56,10 +56,8 @@ class Interactions(DatasetFormat):
         """
         profiles: dict[str, UserProfile] = {}
         answers: dict[str, list[RatedAnswer]] = {}
-        for file in _files(path):
-            scaled = self._scaled(file, _read_file(file, profiles))
-            for answer in scaled:
-                answers.setdefault(answer.user, []).append(answer)
+        for answer in self._scaled(path, {file: _read_file(file, profiles) for file in _files(path)}):
+            answers.setdefault(answer.user, []).append(answer)
         if lacking := sorted(set(profiles) - set(answers)):
             logger.warning("%s of %s without any interaction, such as %r: left out", quantity(len(lacking), "user"), path, lacking[0])
         if not answers:
@@ -69,19 +67,25 @@ class Interactions(DatasetFormat):
             rows.add(user, profiles.get(user, UserProfile()), self._turns(user, own))
         return rows.dataset()
 
-    def _scaled(self, file: Path, answers: list[RatedAnswer]) -> list[RatedAnswer]:
-        """Return ratings from 0 to 1."""
-        numbers = [answer.rating for answer in answers if not answer.in_words]
-        judged = any(answer.judged and not answer.in_words for answer in answers)
-        low, high = (min(numbers), max(numbers)) if judged else (0.0, 1.0)
+    def _scaled(self, path: str, by_file: Mapping[Path, Sequence[RatedAnswer]]) -> list[RatedAnswer]:
+        """Return all files' answers with ratings from 0 to 1, on one scale."""
+        numbers = [(file, answer) for file, answers in by_file.items() for answer in answers if not answer.in_words]
+        ratings = [answer.rating for _, answer in numbers]
+        low, high = (min(ratings), max(ratings)) if any(answer.judged for _, answer in numbers) else (0.0, 1.0)
         low = low if self.config.minimum_rating is None else self.config.minimum_rating
         high = high if self.config.maximum_rating is None else self.config.maximum_rating
-        for answer in answers:
-            if not answer.in_words and not low <= answer.rating <= high:
-                advice = "give the scale with --set dataset.minimum_rating=... and dataset.maximum_rating=..."
+        advice = "give the scale with --set dataset.minimum_rating=... and dataset.maximum_rating=..."
+        for file, answer in numbers:
+            if not low <= answer.rating <= high:
                 raise DataError(f"{file}, line {answer.line}: a rating must be a number from {low:g} to {high:g}, not {answer.rating:g}; {advice}")
-        width = high - low or 1.0
-        return [answer if answer.in_words else attrs.evolve(answer, rating=(answer.rating - low) / width) for answer in answers]
+        if low == high:
+            logger.warning("all ratings are %g in %s, and count as neither good nor bad; %s", low, path, advice)
+
+        def scaled(rating: float) -> float:
+            return NEUTRAL if low == high else (rating - low) / (high - low)
+
+        answers = [answer for own in by_file.values() for answer in own]
+        return [answer if answer.in_words else attrs.evolve(answer, rating=scaled(answer.rating)) for answer in answers]
 
     def _turns(self, user: str, answers: Sequence[RatedAnswer]) -> list[list[RatedAnswer]]:
         """Return a user's turns in time order, at most ``max_turns``."""

@@ -8,6 +8,7 @@ Form 2, a line an answer (GMTRouter's published data): ``{"judge", "model", "que
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -126,7 +127,7 @@ def _rating(row: Mapping[str, Any], key: str) -> tuple[float, bool]:
     value = row.get(key)
     if isinstance(value, str) and value in WORDS:
         return WORDS[value], True
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise DataError(f"{key!r} must be a finite number or one of {one_of(WORDS)}, not {value!r:.80}")
     return float(value), False
 
@@ -135,6 +136,6 @@ def _time(row: Mapping[str, Any]) -> float:
     value = row.get("timestamp", row.get("tstamp"))
     if value is None:
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         raise DataError(f"'timestamp' must be seconds since the epoch, not {value!r:.80}; leave it out if it is unknown")
     return float(value)

@@ -8,14 +8,14 @@ can be learned they get all the weight. :mod:`aamc_lexical.quality.shrinkage` me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_lexical.quality.experts import ClusterExpert, Expert, NeighbourExpert
+from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, NeighbourExpert
 from aamc_lexical.quality.shrinkage import DistanceShrinkage, level_and_contrast
 from aamc_lexical.quality.stacking import stacking_weights
 from aamc_sdk.types import Floats
@@ -32,21 +32,21 @@ class Blend:
         weights: Weights of the levels and of the contrasts, of each expert and of the candidates' means, ``[2, E + 1]``.
         means: The candidates' means, ``[M]``.
         shrinkage: Shrinks predictions towards the means.
-        measured_by: The kind of the expert that measures how far a query is from the training rows.
+        measured_by: The kinds of the S experts that measure how far a query is from the training rows.
     """
 
     experts: Mapping[str, Expert]
     weights: Floats
     means: Floats
     shrinkage: DistanceShrinkage
-    measured_by: str = ClusterExpert.kind
+    measured_by: Sequence[str] = (ClusterExpert.kind,)
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``, within 0 and 1."""
         means = np.tile(self.means, (len(embedding), 1))
         highest = self.weights.max(axis=0)[:-1]  # an expert without weight is not computed
         predictions = [expert(embedding) if weight > 0 else means for expert, weight in zip(self.experts.values(), highest, strict=True)]
-        return self.shrinkage(blended(np.stack((*predictions, means)), self.weights), means, distance(self.experts.get(self.measured_by), embedding))
+        return self.shrinkage(blended(np.stack((*predictions, means)), self.weights), means, distances(self.experts, self.measured_by, embedding))
 
     def figures(self) -> dict[str, Any]:
         """Return the weights of each part by expert, and its slopes near, far and twice as far."""
@@ -76,9 +76,14 @@ def blended_by_others(predictions: Floats, quality: Floats, fold: NDArray[np.int
     return result
 
 
-def distance(expert: Expert | None, embedding: Floats) -> Floats:
-    """Return the distance of queries from the training rows by the expert that measures it, ``[B]``; 0 without one."""
-    return expert.distance(embedding) if isinstance(expert, ClusterExpert | NeighbourExpert) else np.zeros(len(embedding))
+def distances(experts: Mapping[str, Expert], measured_by: Sequence[str], embedding: Floats) -> Floats:
+    """Return the distances of queries from the training rows by S experts, ``[B, S]``; 0 where there is no such expert."""
+    measured = np.zeros((len(embedding), len(measured_by)))
+    for column, kind in zip(measured.T, measured_by, strict=True):
+        expert = experts.get(kind)
+        if isinstance(expert, ClusterExpert | NeighbourExpert | CategoryExpert):
+            column[:] = expert.distance(embedding)
+    return measured
 
 
 def blend_weights(predictions: Floats, quality: Floats) -> Floats:

@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol
 import attrs
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import entr  # type: ignore[import-untyped]  # scipy ships no types
 
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
@@ -167,6 +168,10 @@ class CategoryExpert:
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""
         return np.asarray(self.heads(embedding).categories @ self.means)
+
+    def distance(self, embedding: Floats) -> Floats:
+        """Return the entropy of each query's predicted category, ``[B]``."""
+        return np.asarray(entr(self.heads(embedding).categories).sum(axis=1))
 
 
 @attrs.frozen(eq=False)

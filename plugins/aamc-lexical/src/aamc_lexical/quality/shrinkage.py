@@ -11,14 +11,16 @@ near, with random folds, and far, with held-out groups of similar questions. In 
 the nearest cluster centre; at twice the far distance they reach their minimum.
 
 An embedding of words shows an unfamiliar text otherwise: few of its terms are known, so it lies near the centre of all texts and near the
-clusters. There the distance is one minus the mean cosine to the nearest training rows, and the slopes fall to their minimum between two
-quantiles of the folds' distances, since groups of similar questions do not stand for another subject.
+clusters. There two distances count: one minus the mean cosine to the nearest training rows, and the entropy of the predicted category. With
+either, the slopes fall to zero between two quantiles of the folds' distances, since groups of similar questions do not stand for another subject.
 
 Papers: Cox 1958, "Two Further Applications of a Model for Binary Regression" (the slope of outcomes on predictions);
 Copas 1983, "Regression, Prediction and Shrinkage"; Liang & Zeger 1986 (the errors).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
@@ -28,11 +30,12 @@ from aamc_sdk.types import Floats
 STANDARD_ERRORS = 1.96
 """Standard errors between the estimate of a slope and the value used."""
 MIN_SLOPE = 0.05
-"""The minimum slope, above zero so that an unreliable prediction still ranks the candidates."""
+"""The minimum slope of a measured one, above zero so that an unreliable prediction still ranks the candidates."""
 NEAR, FAR = 0.90, 0.99
 """Quantiles of the folds' distances: a question is near up to the first and far beyond the second."""
-FAMILIAR, STRANGE = 0.50, 0.90
-"""Quantiles of the folds' distances: up to the first, slopes are as measured; beyond the second, they are minimal."""
+FAMILIAR = {"neighbours": (0.70, 0.80), "categories": (0.80, 0.95)}
+"""Quantiles of the folds' distances by the expert that measures them: questions up to the first are trusted as measured, and beyond the second
+not at all. Cosines between training texts, whose words are all known, are lower than those of other texts, hence the earlier quantiles."""
 
 
 def level_and_contrast(values: Floats) -> tuple[Floats, Floats]:
@@ -49,7 +52,7 @@ class HeldOutPredictions:
         prediction: Predictions of the blend, ``[N, M]``.
         means: The candidates' means without the question's fold, ``[N, M]``.
         quality: The outcomes, ``[N, M]``, NaN where unknown.
-        distance: Distance from the nearest cluster of the other folds, ``[N]``.
+        distance: S distances from the rows of the other folds, ``[N, S]``.
     """
 
     prediction: Floats
@@ -71,11 +74,12 @@ class HeldOutPredictions:
 
 @attrs.frozen(eq=False)
 class DistanceShrinkage:
-    """The slopes of level and contrast by distance.
+    """The slopes of level and contrast by distance; of several distances, the one with the smallest slope counts.
 
     Attributes:
-        distances: Increasing distances, ``[K]``: the end of near, the distance of held-out groups if measured, and where slopes reach their minimum.
-        slopes: The slopes of level and contrast at these distances, ``[K, 2]``; linear between them.
+        distances: Increasing values of each distance, ``[S, K]``: the end of near, then that of held-out groups if they are measured, then the
+            end of trust.
+        slopes: The slopes of level and contrast at these values, ``[K, 2]``, decreasing; linear between them.
     """
 
     distances: Floats
@@ -91,22 +95,26 @@ class DistanceShrinkage:
         """
         slopes = near.certain_slopes()
         if far is None:
-            return cls(np.arange(3.0), np.tile(slopes, (3, 1)))
+            return cls(np.arange(3.0)[None], np.tile(slopes, (3, 1)))
         begin, end = np.quantile(near.distance, (NEAR, FAR))
         end = max(end, float(np.median(far.distance)))
-        return cls(np.array((begin, end, 2 * end - begin)), np.stack((slopes, np.minimum(far.certain_slopes(), slopes), np.full(2, MIN_SLOPE))))
+        return cls(np.array(((begin, end, 2 * end - begin),)), np.stack((slopes, np.minimum(far.certain_slopes(), slopes), np.full(2, MIN_SLOPE))))
 
     @classmethod
-    def of_familiar(cls, near: HeldOutPredictions) -> DistanceShrinkage:
-        """Measure the slopes near, and let them fall to their minimum where fewer than one in ten held-out questions is.
+    def of_familiar(cls, near: HeldOutPredictions, measured_by: Sequence[str]) -> DistanceShrinkage:
+        """Measure the slopes near, and let them fall to zero where few held-out questions are.
 
         Args:
             near: Predictions of random folds.
+            measured_by: The kinds of the experts that measure the distances.
         """
-        return cls(np.quantile(near.distance, (FAMILIAR, STRANGE)), np.stack((near.certain_slopes(), np.full(2, MIN_SLOPE))))
+        ends = np.array([np.quantile(distance, FAMILIAR[kind]) for distance, kind in zip(near.distance.T, measured_by, strict=True)])
+        ends[:, 1] = np.maximum(ends[:, 1], np.nextafter(ends[:, 0], np.inf))
+        return cls(ends, np.stack((near.certain_slopes(), np.zeros(2))))
 
     def __call__(self, prediction: Floats, means: Floats, distance: Floats) -> Floats:
-        """Return predictions ``[B, M]``, within 0 and 1, with level and contrast shrunken by their distance ``[B]``."""
+        """Return predictions ``[B, M]``, within 0 and 1, with level and contrast shrunken by their distances ``[B, S]``."""
         level, contrast = level_and_contrast(prediction - means)
-        counts = [np.interp(distance, self.distances, slopes)[:, None] for slopes in self.slopes.T]
+        by_distance = zip(distance.T, self.distances, strict=True)
+        counts = np.min([[np.interp(measured, ends, slopes) for slopes in self.slopes.T] for measured, ends in by_distance], axis=0)[..., None]
         return np.asarray(np.clip(means + counts[0] * level + counts[1] * contrast, 0.0, 1.0))

@@ -12,7 +12,7 @@ from aamc_lexical.answer_lengths import LengthModel, cross_validated, known_leng
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
-from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others, distance
+from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others, distances
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
 from aamc_lexical.quality.experts import ClusterExpert, Expert, NeighbourExpert, RidgeExpert, candidate_means
 from aamc_lexical.quality.folds import fold_of, merge_questions
@@ -76,7 +76,7 @@ def with_quality(
     folds: int,
     fit: FitRows,
     embed_descriptions: Callable[[Pool], Floats],
-    measured_by: str = ClusterExpert.kind,
+    measured_by: Sequence[str] = (ClusterExpert.kind,),
 ) -> TrainingResult:
     """Add the expected quality to a trained estimator.
 
@@ -87,7 +87,7 @@ def with_quality(
         folds: Number of folds.
         fit: Fits new parts to a set of rows.
         embed_descriptions: Returns the embedding of each candidate's description, ``[M, W]``; NaN without a description.
-        measured_by: The kind of the expert that measures how far a query is from the training rows.
+        measured_by: The kinds of the experts that measure how far a query is from the training rows.
     """
     rows, targets, pool = data.rows, data.targets, data.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
@@ -96,11 +96,11 @@ def with_quality(
     crossed = _cross_fit(data, fold, kinds, fit, "fold", measured_by)
     weights = blend_weights(crossed.predictions, quality)
     near, far = crossed.held_out(blended_by_others(crossed.predictions, quality, fold), quality), None
-    if measured_by == ClusterExpert.kind and measured_by in kinds:
+    if ClusterExpert.kind in measured_by and ClusterExpert.kind in kinds:
         group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
         grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group", measured_by)
         far = grouped.held_out(blended(grouped.predictions, weights), quality)
-    shrinkage = DistanceShrinkage.of_familiar(near) if measured_by == NeighbourExpert.kind else DistanceShrinkage.fit(near, far)
+    shrinkage = DistanceShrinkage.of_familiar(near, measured_by) if NeighbourExpert.kind in measured_by else DistanceShrinkage.fit(near, far)
     blend = Blend(fitted.experts, weights, candidate_means(quality), shrinkage, measured_by)
     rest = np.setdiff1d(np.arange(len(targets)), rows)
     held_out = np.empty(targets.quality.shape)
@@ -140,7 +140,7 @@ class _Crossed:
 
     Attributes:
         predictions: Predictions of each expert, then the candidates' means, ``[E + 1, N, M]``.
-        distance: Distance from the rows of the other folds, ``[N]``.
+        distance: S distances from the rows of the other folds, ``[N, S]``.
     """
 
     predictions: Floats
@@ -151,11 +151,11 @@ class _Crossed:
         return HeldOutPredictions(blend, self.predictions[-1], quality, self.distance)
 
 
-def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str, measured_by: str) -> _Crossed:
+def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str, measured_by: Sequence[str]) -> _Crossed:
     """Predict the rows of each fold with parts fitted to the other folds."""
     rows = data.rows
     quality = data.targets.quality[rows]
-    crossed = _Crossed(np.full((len(kinds) + 1, *quality.shape), 0.5), np.zeros(len(rows)))
+    crossed = _Crossed(np.full((len(kinds) + 1, *quality.shape), 0.5), np.zeros((len(rows), len(measured_by))))
     numbers = np.unique(fold)
     for number in numbers if len(numbers) > 1 else ():  # a single question leaves no rows to fit
         held, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
@@ -164,7 +164,7 @@ def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit
         for prediction, kind in zip(crossed.predictions, kinds, strict=False):
             prediction[held] = fitted.experts[kind](embedding)
         crossed.predictions[-1, held] = candidate_means(quality[others])
-        crossed.distance[held] = distance(fitted.experts.get(measured_by), embedding)
+        crossed.distance[held] = distances(fitted.experts, measured_by, embedding)
     return crossed
 
 

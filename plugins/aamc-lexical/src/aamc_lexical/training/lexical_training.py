@@ -39,5 +39,6 @@ def train_lexical(config: LexicalConfig, data: TrainingRows) -> tuple[TrainingRe
     result = TrainingResult(learned, fitted.curve)
     if targets.candidates:
         described = partial(embed_descriptions, embed=lexicon)
-        result = with_quality(learned, fitted, data, config.folds, fit, described, NeighbourExpert.kind)
+        measured_by = [kind for kind in (NeighbourExpert.kind, CategoryExpert.kind) if kind in fitted.experts]
+        result = with_quality(learned, fitted, data, config.folds, fit, described, measured_by)
     return with_lengths(result, data, config.folds, fitted.embed), lexicon
