@@ -2,7 +2,22 @@
 
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.main import aamc, main
-from aamc_sdk.cli.options import JSON, OUT, PREFERENCE, RESUME, RUN, SINCE, STORE, UNTIL, Folder, InputFile, Number, check_range, split_names
+from aamc_sdk.cli.options import (
+    JSON,
+    OUT,
+    PREFERENCE,
+    RESUME,
+    RUN,
+    SINCE,
+    STORE,
+    UNTIL,
+    Folder,
+    InputFile,
+    Number,
+    check_range,
+    request_parameters,
+    split_names,
+)
 from aamc_sdk.cli.output import INTERVALS, console, print_table, show_explanation, write_json_line
 from aamc_sdk.cli.progress import LineProgress, progress
 
@@ -27,6 +42,7 @@ __all__ = [
     "plugins_of",
     "print_table",
     "progress",
+    "request_parameters",
     "show_explanation",
     "split_names",
     "write_json_line",

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, text_argument
+from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, request_parameters, text_argument
 from aamc_sdk.cli.output import printable
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def complete(
 
     if streamed and as_json:
         raise click.UsageError("--stream prints text and --json one document at the end; leave one of them out")
-    options = _options(assignments)
+    options = request_parameters(assignments)
     has_run = ctx.get_parameter_source("run") is not ParameterSource.DEFAULT
     components = _components(plugins_of(ctx), has_run=has_run, **named)
     with MetaController(components) as controller:
@@ -69,24 +69,6 @@ def complete(
         return
     click.echo("" if streamed else printable(answer.text))
     _show_figures(answer.decision_id, attempts, _log_option(named) if named["pool"] is None or named["store"] else None)
-
-
-def _options(assignments: Sequence[str]) -> dict[str, Any]:
-    """Return the parameters of the request.
-
-    Raises:
-        ConfigError: An assignment has no ``=``.
-    """
-    from aamc_sdk.config import set_option
-    from aamc_sdk.errors import ConfigError
-
-    options: dict[str, Any] = {}
-    for assignment in assignments:
-        try:
-            set_option(options, assignment)
-        except ConfigError as error:
-            raise ConfigError(f"--option must be KEY=VALUE such as temperature=0, not {assignment!r}") from error
-    return options
 
 
 def _components(

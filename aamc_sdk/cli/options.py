@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -76,6 +77,34 @@ class When(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
         except ValueError:
             self.fail(f"{value!r} is no date or time such as 2026-11-21 or 2026-11-21T08:00, and no duration such as 12h or 7d", param, ctx)
         return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def request_parameters(assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters of a request to a model from ``KEY=VALUE``, whose values are YAML.
+
+    Raises:
+        ConfigError: An assignment has no ``=``, or its value cannot be sent as JSON.
+    """
+    from aamc_sdk.config import set_option
+
+    options: dict[str, Any] = {}
+    for assignment in assignments:
+        try:
+            set_option(options, assignment)
+        except ConfigError as error:
+            raise ConfigError(f"--option must be KEY=VALUE such as temperature=0, not {assignment!r}") from error
+        value = assignment.partition("=")[2].strip()
+        if value.lower().lstrip("+-") in ("nan", "inf", "infinity") or not _is_json(options):  # YAML reads these names as texts
+            raise ConfigError(f"--option {assignment}: {value!r} is no JSON value; give a number, text, true, false, null, list or mapping")
+    return options
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 RUN = click.option("--run", default="runs/latest", type=click.Path(path_type=Path), help="Folder of the run (default: runs/latest).")

@@ -114,12 +114,16 @@ def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
     assert "among which the run chooses; add them to the pool file" in err
 
 
+NO_PARAMETERS = ("nan", ".nan", "-inf", "[1, .inf]", "2026-11-21")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["  "], "TEXT must not be empty"),
         (["Hi", "--pool", "pool.yaml", "--stream", "--json"], "leave one of them out"),
         (["Hi", "--pool", "pool.yaml", "--option", "temperature"], "--option must be KEY=VALUE such as temperature=0, not 'temperature'"),
+        *((["Hi", "--pool", "pool.yaml", "--option", f"temperature={value}"], f"--option temperature={value}: ") for value in NO_PARAMETERS),
     ],
 )
 def test_wrong_usage_is_named(aamc: Aamc, arguments: list[str], message: str) -> None:

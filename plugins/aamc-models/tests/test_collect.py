@@ -174,6 +174,16 @@ def test_a_call_without_usage_counts_at_its_maximum(collect: Collect, stub: Stub
     assert document["costs"]["charged"] == pytest.approx(2 * (18 + 64 + 4096 * 2) / 1e6)
 
 
+def test_a_call_that_timed_out_is_told_to_be_of_unknown_cost(collect: Collect, stub: StubServer) -> None:
+    Path("models.yaml").write_text(Path("models.yaml").read_text().replace("retries: 0", "retries: 0, timeout_seconds: 0.2"))
+    stub.scripts["right"] = Script(fault="hang")
+    status, out, _ = collect("--judge", "numeric", "--candidates", "right", "--limit", "1", "--json")
+    document = json.loads(out)
+    assert status == 1
+    assert (document["cost_usd"], document["costs"]["unknown"]) == (0, 1)
+    assert document["costs"]["charged"] == pytest.approx((18 + 64 + 4096 * 2) / 1e6)
+
+
 def test_the_dry_run_estimates_and_calls_nothing(collect: Collect, stub: StubServer) -> None:
     status, out, err = collect("--judge", "numeric", *ASKED, "--dry-run", "--json")
     assert status == 0, err
@@ -338,6 +348,7 @@ def test_calls_at_once_are_limited_in_all_and_by_endpoint(collect: Collect, stub
         (["--judge", "exact", "--prompt-field", "task"], 1, "line 1 has no prompt (it has: answer, category, question)"),
         (["--judge", "exact", "--candidates", "right,nobody"], 1, "the pool has no candidate 'nobody'"),
         (["--judge", "exact", "--option", "temperature"], 2, "--option must be KEY=VALUE"),
+        (["--judge", "exact", "--option", "temperature=nan"], 2, "--option temperature=nan: 'nan' is no"),
     ],
 )
 def test_what_cannot_work_is_named_before_the_first_call(collect: Collect, stub: StubServer, arguments: list[str], status: int, message: str) -> None:

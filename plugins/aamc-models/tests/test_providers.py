@@ -3,6 +3,7 @@ import math
 
 import pytest
 from aamc_models.testing import Script, StubServer
+from misbehaving_server import DONE, event, events
 
 from aamc_sdk import MetaController, ModelSpec, Pool, Prices, get_plugin_manager
 from aamc_sdk.errors import ProviderError
@@ -72,6 +73,15 @@ def test_a_stream_without_an_end_is_an_error(calling) -> None:
         asyncio.run(collected())
     assert raised.value.kind == "protocol"
     assert "".join(came).startswith("In Paris.")
+
+
+def test_a_stream_that_is_done_without_a_finish_is_cut(upstream, provider) -> None:
+    async def collected() -> None:
+        async for _ in provider(base_url=upstream(events(event("In Par"), DONE)).url).stream(CANDIDATE, MESSAGES):
+            pass
+
+    with pytest.raises(ProviderError, match="without a finish_reason"):
+        asyncio.run(collected())
 
 
 def test_anthropic_takes_its_own_dialect_too(stub, provider) -> None:

@@ -282,11 +282,12 @@ def test_over_budget_cheaper_reserves_what_is_left(store: Store) -> None:
 def test_a_candidate_over_its_own_limits_is_refused_and_told_to_be_unavailable(store: Store) -> None:
     async def test(access: Access, shared: SharedState) -> None:
         admission = await access.admit(Caller(), max_cost_usd=1.0)
-        await admission.use("strong", 0.6)
+        held = await admission.use("strong", 0.6)
         second = await access.admit(Caller(), max_cost_usd=1.0)
         assert "the budget of the model 'strong' has 0.4 USD left of 1 USD in all" in str(await refused(second.use("strong", 0.6)))
         await second.use("cheap", 0.6)
-        await admission.use("cheap", 0.1, spent_usd=1.0)  # strong has failed, and its half answer was expensive
+        assert held is not None
+        held.settle(1.0, 0)  # strong has failed, and its half answer was expensive
         assert list(await access.full()) == ["strong"]
 
     run(store, test, models={"strong": Limits(usd_total=1.0)})

@@ -82,6 +82,15 @@ def test_the_arena_never_calls_several_candidates_on_a_budget_for_one(serve: Any
     assert stub.counts("good").calls + stub.counts("other").calls == 0
 
 
+def test_each_candidate_of_the_arena_is_charged_for_its_own_answer(serve: Any, stub: StubServer) -> None:
+    stub.scripts |= dict.fromkeys(("good", "other"), Script(output_tokens=100, prompt_tokens=10))
+    settings = {"access": {"models": {name: {"usd_total": 1.5} for name in ("good", "other")}}, "arena": {"candidates": 2}}
+    gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
+    assert ask_all(gateway.url, [chat("aamc/arena", max_tokens=100)])[0][0] == 200
+    assert [ask_all(gateway.url, [chat(name, max_tokens=100)])[0][0] for name in ("good", "other")] == [429, 429]
+    assert [ask_all(gateway.url, [chat(name, max_tokens=50)])[0][0] for name in ("good", "other")] == [200, 200]
+
+
 @pytest.mark.parametrize("ttl", ["1h", "\\u0031h"])
 def test_a_prompt_that_is_cached_for_an_hour_reserves_twice_its_price(serve: Any, stub: StubServer, ttl: str) -> None:
     gateway = serve({"good": {"input_price": 10_000.0, "output_price": 0.0}}, settings={"access": {"limits": {"usd_total": 1.6}}})

@@ -102,9 +102,8 @@ def test_an_address_that_needs_keys_is_refused_in_words(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "serve", "--host", "0.0.0.0", "--port", "0"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert found.returncode == 2
-    assert found.stderr.splitlines()[-1].startswith("aamc: without keys the gateway listens on 127.0.0.1 only")
-    assert found.stderr.count("without keys") == 1
-    assert "Traceback" not in found.stderr
+    assert found.stderr.startswith("aamc: without keys the gateway listens on 127.0.0.1 only")
+    assert found.stderr.count("\n") == 1
 
 
 def test_a_reload_serves_the_new_pool_and_drops_no_request(serve: Any, stub: Any) -> None:

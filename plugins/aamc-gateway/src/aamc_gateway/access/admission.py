@@ -26,6 +26,7 @@ class Reservation:
 
     def __init__(self, shared: SharedState, token: str, claims: Sequence[LimitedClaim], granted: float) -> None:
         self._shared, self._token, self._claims, self._granted = shared, token, claims, granted
+        self._settled = False
         self.budget_usd = min((self._held(one) for one in claims if one.unit == "usd"), default=math.inf)
 
     @classmethod
@@ -50,7 +51,10 @@ class Reservation:
         return cls(shared, token, claims, found.amount)
 
     def settle(self, cost_usd: float, tokens: int | None) -> None:
-        """Charge what the request has taken; NaN and None charge what is held."""
+        """Charge what was taken; NaN and None charge what is held. It does not wait, so that it cannot be cancelled; a second call does nothing."""
+        if self._settled:
+            return
+        self._settled = True
         charges = []
         for one in self._claims:
             if one.unit == PARALLEL:
@@ -81,43 +85,39 @@ class Admission:
     def __init__(self, shared: SharedState, reservation: Reservation | None, models: dict[str, Limits], tokens: float) -> None:
         self.budget_usd = math.inf if reservation is None else reservation.budget_usd
         self._shared, self._reservation, self._models, self._tokens = shared, reservation, models, tokens
-        self._model: Reservation | None = None
-        self._settled = False
+        self._calls: list[Reservation] = []
 
     def fits(self, max_cost_usd: float) -> bool:
         """Return whether an answer of that maximum cost in USD is within what is reserved; NaN, an unknown cost, fits no budget."""
         return self.budget_usd == math.inf or max_cost_usd <= self.budget_usd * (1 + 1e-9)
 
-    async def use(self, model: str, max_cost_usd: float, *, spent_usd: float = 0.0) -> None:
-        """Reserve what a candidate's own limits ask for; called before each candidate is called, and again after a fallback.
+    async def use(self, model: str, max_cost_usd: float) -> Reservation | None:
+        """Reserve what a call takes of the candidate's own limits; None if it has none. Settle it once the call has ended, else the request does.
 
         Args:
             model: The candidate.
             max_cost_usd: The maximum cost of its answer in USD, NaN if unknown.
-            spent_usd: What the candidate has cost that was called before and failed.
 
         Raises:
             Refused: The candidate is over its limits: take another one.
         """
-        if self._model is not None:
-            self._model.settle(spent_usd, 0)
-            self._model = None
         limits = self._models.get(model)
-        if limits is not None:
-            holder = Holder("model", model, f"the model {model!r}", limits)
-            tokens = min(self._tokens, limits.tokens_per_minute or math.inf)  # a larger request takes all of a minute
-            self._model = await Reservation.make(self._shared, [holder], Demand(max_cost_usd, max_cost_usd, tokens))
+        if limits is None:
+            return None
+        holder = Holder("model", model, f"the model {model!r}", limits)
+        tokens = min(self._tokens, limits.tokens_per_minute or math.inf)  # a larger request takes all of a minute
+        reservation = await Reservation.make(self._shared, [holder], Demand(max_cost_usd, max_cost_usd, tokens))
+        if reservation is not None:
+            self._calls.append(reservation)
+        return reservation
 
     def settle(self, cost_usd: float, tokens: int | None = None) -> None:
-        """Charge what the request has cost in place of what was reserved. It does not wait, so that it cannot be cancelled.
+        """Charge what the request has cost in place of what was reserved, and so for a call of it that has not been settled.
 
         Args:
             cost_usd: The cost of all attempts in USD; NaN if it is unknown, which charges what was reserved.
             tokens: Tokens of prompts and answers; None charges the estimate of the admission.
         """
-        if self._settled:
-            return
-        self._settled = True
-        for reservation in (self._reservation, self._model):
+        for reservation in (self._reservation, *self._calls):
             if reservation is not None:
                 reservation.settle(cost_usd, tokens)

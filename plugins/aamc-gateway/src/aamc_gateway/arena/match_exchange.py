@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from aamc_models.dialects import answer_to_chat
 
 from aamc_gateway.arena.settings import SYNTHESIZE, ArenaSettings
-from aamc_gateway.forwarding.exchange import Exchange
+from aamc_gateway.forwarding.exchange import Exchange, settle_call
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
 from aamc_gateway.observe.outcomes import SeenCall
@@ -21,6 +21,9 @@ from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Usage
+
+if TYPE_CHECKING:
+    from aamc_gateway.access.admission import Reservation
 
 
 @attrs.frozen(kw_only=True)
@@ -94,7 +97,6 @@ class MatchExchange(Exchange):
         upstream = self.gateway.upstreams[name]
         prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "")
         assert self.decision is not None
-        assert self._admission is not None
         async with self._limit:
             seen = SeenCall(name, time.time(), provider=upstream.provider_name)
             self.served.calls.append(seen)
@@ -106,9 +108,10 @@ class MatchExchange(Exchange):
 
             call = self.gateway.models.attempt(upstream.candidate, self.decision.id, record)
             error: ProviderError | None = None
+            held: Reservation | None = None
             answer: Mapping[str, Any] = {}
             try:
-                await self.gateway.use(self._admission, name, self._max_costs.get(name, math.nan))
+                held = await self.reserve(name)
                 async with call:
                     reply = await asyncio.wait_for(upstream.wire.send(upstream.candidate, prepared.request), self.settings.timeout_seconds)
                     bill_reply(self, call, upstream, prepared, reply)
@@ -118,6 +121,7 @@ class MatchExchange(Exchange):
             except AamcError as failed:
                 error = ProviderError(str(failed), kind="protocol")
             seen.ended = time.time()
+            settle_call(held, call, failed=error is not None)
             if error is not None:
                 seen.error_kind, seen.status = error.kind, error.status
                 self._failures.append((error, prepared.dialect == self.ask.api))

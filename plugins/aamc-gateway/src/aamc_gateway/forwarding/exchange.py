@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved
 from aamc_gateway.forwarding.origins import UNKNOWN, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
@@ -22,7 +23,7 @@ from aamc_sdk.serving import price
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
 
 if TYPE_CHECKING:
-    from aamc_gateway.access.admission import Admission
+    from aamc_gateway.access.admission import Admission, Reservation
     from aamc_gateway.server.gateway import Gateway
     from aamc_sdk.serving import Call
 
@@ -55,6 +56,7 @@ class Exchange:
         self._names: Sequence[str] = ()
         self._allowed: Sequence[str] = ()
         self._full: Mapping[str, float] = {}
+        self._held: Reservation | None = None
         self._spent_usd = 0.0
         self._ended = False
 
@@ -199,13 +201,13 @@ class Exchange:
         assert decision is not None
         if self.ask.mode == "model" or not self._origin.movable:
             return []
-        ranked = decision.utilities if len(decision.utilities) > 1 else self._by_cost()
-        return sorted((name for name in ranked if name != decision.candidate and name in self._allowed), key=lambda name: -ranked[name])
+        order = decision.fallback_order if len(decision.utilities) > 1 else self._by_cost()
+        return [name for name in order if name != decision.candidate and name in self._allowed]
 
-    def _by_cost(self) -> dict[str, float]:
-        """Return a rank of the candidates where the router has none: the expensive ones first, or the cheap ones for side requests."""
-        sign = -1.0 if self.ask.side_request else 1.0
-        return {name: sign * (0.0 if math.isnan(cost) else cost) for name, cost in self._max_costs.items()}
+    def _by_cost(self) -> list[str]:
+        """Return the order of the candidates where the router has none: the expensive ones first, or the cheap ones for side requests."""
+        costs = {name: 0.0 if math.isnan(cost) else cost for name, cost in self._max_costs.items()}
+        return sorted(costs, key=lambda name: costs[name], reverse=not self.ask.side_request)
 
     async def begin(self, upstream: Upstream) -> Call:
         """Return the block around a call of a candidate.
@@ -213,12 +215,24 @@ class Exchange:
         Raises:
             ProviderError: The candidate is over its own limits.
         """
-        assert self._admission is not None
         assert self.decision is not None
-        if self.gateway.settings.access.models:
-            await self.gateway.use(self._admission, upstream.name, self._max_costs.get(upstream.name, math.nan))
+        self._held = await self.reserve(upstream.name)
         self.served.calls.append(SeenCall(upstream.name, time.time(), provider=upstream.provider_name))
         return self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
+
+    async def reserve(self, name: str) -> Reservation | None:
+        """Reserve what a call takes of the candidate's own limits; None if it has none.
+
+        Raises:
+            ProviderError: It is over its limits.
+        """
+        assert self._admission is not None
+        if not self.gateway.settings.access.models:
+            return None
+        try:
+            return await self._admission.use(name, self._max_costs.get(name, math.nan))
+        except Refused as error:
+            raise ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s) from error
 
     async def _record(self, attempt: Attempt) -> None:
         self.gateway.controller.add_attempt(attempt)
@@ -253,6 +267,7 @@ class Exchange:
         seen.ended = time.time()
         if not math.isnan(call.cost_usd):
             self._spent_usd += call.cost_usd
+        settle_call(self._held, call, failed=error is not None)
         if error is not None:
             self.failed(upstream, error, own_dialect=own_dialect)
             seen.error_kind, seen.status = error.kind, error.status
@@ -332,3 +347,11 @@ class Exchange:
             counted = (usage.prompt_tokens or 0) + (usage.output_tokens or 0)
             self._admission.settle(served.cost_usd, counted or (0 if error_kind else None))
         self.gateway.metrics.served(served)
+
+
+def settle_call(held: Reservation | None, call: Call, *, failed: bool) -> None:
+    """Charge the candidate's own limits with a call that has ended; a failed one without a cost has taken nothing."""
+    if held is not None:
+        tokens = (call.usage.prompt_tokens or 0) + (call.usage.output_tokens or 0)
+        unknown = math.isnan(call.cost_usd)
+        held.settle(0.0 if failed and unknown else call.cost_usd, tokens or (0 if failed else None))

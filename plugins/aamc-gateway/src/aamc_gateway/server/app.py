@@ -111,8 +111,7 @@ class GatewayApp:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            self._gateway = await self._make()
-            await self._gateway.start()
+            await self.start()
         except Exception as error:
             if isinstance(error, AamcError):
                 self.failure = error
@@ -122,8 +121,19 @@ class GatewayApp:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await asyncio.gather(self._gateway.close(), *self._closing)
+        await asyncio.gather(self.gateway.close(), *self._closing)
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Make the gateway, on the event loop that serves it, unless it is made. A server's lifespan event calls it, too.
+
+        Raises:
+            AamcError: It cannot start.
+        """
+        if self._gateway is None:
+            gateway = await self._make()
+            await gateway.start()
+            self._gateway = gateway
 
     async def reload(self) -> None:
         """Replace the gateway by a new one; requests in progress end with the old one. An error leaves the old one in place."""

@@ -23,19 +23,18 @@ from aamc_gateway.requests.ask import Mode
 from aamc_gateway.requests.reading import RequestReader
 from aamc_gateway.requests.sessions import Sessions
 from aamc_gateway.server.client_watch import ClientWatch
-from aamc_gateway.server.interfaces import Handler, Refused
+from aamc_gateway.server.interfaces import Handler
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_gateway.server.shared_limits import with_endpoint_limits
 from aamc_sdk import MetaController
-from aamc_sdk.errors import PoolError, ProviderError
+from aamc_sdk.errors import PoolError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ModelClient, ServedComponents
 from aamc_sdk.types import PoolState, Query
 
 if TYPE_CHECKING:
-    from aamc_gateway.access.admission import Admission
     from aamc_gateway.observe.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -165,18 +164,6 @@ class Gateway:
     def with_cache(self, query: Query, candidate: str) -> Query:
         """Return a query whose prompt a candidate has in its cache."""
         return attrs.evolve(query, cached_on=candidate) if candidate in self.upstreams else query
-
-    async def use(self, admission: Admission, name: str, max_cost_usd: float) -> None:
-        """Reserve what a call takes of the candidate's own limits.
-
-        Raises:
-            ProviderError: It is over its limits.
-        """
-        if self.settings.access.models:
-            try:
-                await admission.use(name, max_cost_usd)
-            except Refused as error:
-                raise ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s) from error
 
 
 def is_local(store: Store) -> bool:

@@ -154,6 +154,7 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
             loop.add_signal_handler(number, partial(_end, server, number))
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, reload)
+        await app.start()  # before uvicorn, which would log an error of its own
         serving = loop.create_task(server.serve([listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
@@ -163,8 +164,6 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
 
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) if hasattr(asyncio, "Runner") else _OldRunner() as loop_runner:
         loop_runner.run(serve())
-    if app.failure is not None:
-        raise app.failure
     if not server.started:
         raise SystemExit(1)  # the log says why
 

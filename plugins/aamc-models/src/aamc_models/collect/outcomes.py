@@ -109,7 +109,7 @@ class Costs:
         answers: The answers.
         judge: The judge's verdicts.
         failed: Failed and cancelled calls of both.
-        unknown: Number of answers and verdicts whose cost is unknown.
+        unknown: Number of calls whose cost is unknown: answers and verdicts without usage, and failed calls that the server may bill.
         lost: Number of calls under way when the process was killed.
         charged: What counts against the budget: calls of unknown cost at their maximum.
     """
@@ -129,11 +129,12 @@ class Costs:
             chosen = (entry for entry in ledger.entries if kind in (None, entry.kind) and (entry.status == "ok") == ok)
             return sum(entry.cost_usd for entry in chosen if not math.isnan(entry.cost_usd))
 
+        ended = [entry for entry in ledger.entries if entry.status != LOST]
         return cls(
             answers=total(ANSWER, ok=True),
             judge=total(VERDICT, ok=True),
             failed=total(None, ok=False),
-            unknown=sum(math.isnan(entry.cost_usd) and entry.status == "ok" for entry in ledger.entries),
+            unknown=sum(math.isnan(entry.cost_usd) and (entry.status == "ok" or entry.charged_usd > 0) for entry in ended),
             lost=sum(entry.status == LOST for entry in ledger.entries),
             charged=sum(entry.charged_usd for entry in ledger.entries),
         )

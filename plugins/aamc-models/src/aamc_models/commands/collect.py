@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, InputFile, Number, plugins_of, print_table, progress, split_names, write_json_line
+from aamc_sdk.cli import JSON, InputFile, Number, plugins_of, print_table, progress, request_parameters, split_names, write_json_line
 
 if TYPE_CHECKING:
     from aamc_models.collect import Collection, Collector, Ledger, Prompt
@@ -86,8 +86,7 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
         PoolError: A model has no endpoint, or no prices.
     """
     from aamc_models.collect import Collection, make_judge
-    from aamc_sdk.config import set_option
-    from aamc_sdk.errors import ConfigError, PoolError, one_of
+    from aamc_sdk.errors import PoolError, one_of
     from aamc_sdk.routing import find_pool
     from aamc_sdk.serving import DefaultSettings, ModelClient, make_services
     from aamc_sdk.types import ModelSpec
@@ -106,11 +105,7 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
         raise PoolError(
             f"without prices the cost of {one_of(unpriced)} is unknown; add them with aamc models prices, or allow it with --allow-unknown-cost"
         )
-    options: dict[str, Any] = {}
-    for assignment in given["assignments"]:
-        if "=" not in assignment:
-            raise ConfigError(f"--option must be KEY=VALUE such as temperature=0, not {assignment!r}")
-        set_option(options, assignment)
+    options = request_parameters(given["assignments"])
     limits = {"max_tokens": given["max_tokens"], "concurrency": given["concurrency"], "budget_usd": given["budget_usd"]}
     judging = judging if isinstance(judging, ModelSpec) else None
     return Collection(pool=asked, judge=judge, judge_model=judging, options=options, **limits), models

@@ -73,7 +73,6 @@ async def chunks(candidate: Candidate, events: AsyncIterator[bytes]) -> AsyncIte
     async for event in events:
         piece = json_object(data_of(event))
         if piece is None:
-            finished = finished or b"[DONE]" in event
             continue
         error = error_in(piece)
         if error is not None:
@@ -89,7 +88,7 @@ async def chunks(candidate: Candidate, events: AsyncIterator[bytes]) -> AsyncIte
             cost_usd = math.nan if usage is None else reported_cost("chat", piece)
             yield Chunk(content=content if isinstance(content, str) else "", usage=usage, finish_reason=reason, cost_usd=cost_usd)
     if not finished:
-        raise ProviderError(f"model {candidate.name!r} cut its answer: the stream ended without a finish_reason or [DONE]", kind="protocol")
+        raise ProviderError(f"model {candidate.name!r} cut its answer: the stream ended without a finish_reason", kind="protocol")
 
 
 def _first(choices: object) -> Mapping[str, Any]:
