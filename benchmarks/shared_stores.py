@@ -5,7 +5,8 @@
 Each decision gets feedback. ``threads``: 32 threads log one decision at a time. ``batches``: one thread logs 500 at once. The bare client
 writes the rows that the store wrote, in groups of the same sizes, into tables and indexes of the same kind; it checks and encodes nothing. For
 PostgreSQL it does so by ``INSERT`` (``executemany`` of psycopg, in a pipeline) and by ``COPY``; for Redis by ``HSET`` and ``XADD`` for each entry,
-in pipelines of redis-py (``MULTI`` and ``EXEC``), and the memory of a decision with its feedback is told. Store and bare client take turns; the
+in pipelines of redis-py (``MULTI`` and ``EXEC``). ``bytes``: what a decision takes, alone and with feedback, in the tables and indexes of PostgreSQL,
+in the memory of Redis, and in its append-only file once that is rewritten. Store and bare client take turns; the
 figures are medians over the rounds, in entries a second, and ``ratio`` is the store's figure divided by the bare client's. The processor time of an
 entry is that of this process and the server together, in microseconds, and ``cpu_ratio`` is the bare client's divided by the store's: on a busy
 machine it varies less. A bare client that writes all in large transactions is faster than any store that answers each caller, so ratios of one
@@ -23,8 +24,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,9 +142,7 @@ def measure(
         keep: Returns what a bare client has to write, from the log.
         server_cpu: Returns the processor time of the server in seconds.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        options = {"prefix": f"bench_{uuid.uuid4().hex[:12]}", "spool": str(Path(folder) / "spool.db"), "timeout_s": 30.0}
-        store: Any = open_store(url, get_plugin_manager(), options)
+    with new_log(url) as store:
         groups: list[int] = []
         commit = store._writer._commit
 
@@ -156,10 +155,34 @@ def measure(
             attrs.evolve(each, decision=attrs.evolve(each.decision, id=name)) for each, name in zip(records, new_ids(len(records)), strict=True)
         ]
         speed = in_threads(threads, lambda number: log_all(store, renamed[number::threads], at_once), server_cpu, 2 * len(records))
-        kept = keep(store)
-        store.drop()
-        store.close()
-    return Measured(speed, groups, kept)
+        return Measured(speed, groups, keep(store))
+
+
+@contextmanager
+def new_log(url: str) -> Iterator[Any]:
+    """Open a new log, and delete it afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"prefix": f"bench_{uuid.uuid4().hex[:12]}", "spool": str(Path(folder) / "spool.db"), "timeout_s": 30.0}
+        with closing(open_store(url, get_plugin_manager(), options)) as store:
+            yield store
+            store.drop()  # type: ignore[attr-defined]  # of the stores on servers
+
+
+def bytes_of(url: str, records: Sequence[Record], used: Callable[[Any], float]) -> dict[str, int]:
+    """Return the bytes of a decision, and of one with feedback.
+
+    Args:
+        url: The server.
+        records: The decisions.
+        used: Returns the bytes that a store takes.
+    """
+    with new_log(url) as store:
+        empty = used(store)
+        for start in range(0, len(records), 500):
+            store.add_decisions(records[start : start + 500])
+        alone = used(store)
+        store.add_feedback([(Feedback(decision_id=each.decision.id, quality=0.5, time=1.0), None) for each in records])
+        return {name: round((size - empty) / len(records)) for name, size in (("decision", alone), ("with_feedback", used(store)))}
 
 
 def log_all(store: Store, records: Sequence[Record], at_once: int) -> None:
@@ -230,7 +253,7 @@ def postgres(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]
             for how, found in bare.items():
                 found.append(bare_postgres(url, measured, how, server_cpu))
         figures[name] = {**of_store(store, groups), **{how: compared(store, found) for how, found in bare.items()}}
-    return {"settings": settings, **figures}
+    return {"settings": settings, "bytes": bytes_of(url, records, lambda store: store.health()["size_bytes"]), **figures}
 
 
 def of_store(store: Sequence[Speed], groups: float) -> dict[str, float]:
@@ -275,23 +298,28 @@ def on_redis(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]
     """Measure the store and the bare client in turns."""
     figures: dict[str, Any] = {}
     with redis.Redis.from_url(url) as client:
-        empty = client.info("memory")["used_memory"]
-        memory: list[float] = []
-
-        def keep(store: Any) -> Sequence[Any]:
-            memory.append((client.info("memory")["used_memory"] - empty) / len(records))
-            return kept_in_redis(store)
-
+        sizes = {
+            "memory": bytes_of(url, records, lambda _: client.info("memory")["used_memory"]),
+            "disk": bytes_of(url, records, lambda _: rewritten(client)),
+        }
         for name, (threads, at_once) in WORKLOADS.items():
             store, bare, groups = list[Speed](), list[Speed](), 0.0
             for _ in range(rounds):
-                measured = measure(url, records, threads, at_once, keep, partial(redis_cpu, client))
+                measured = measure(url, records, threads, at_once, kept_in_redis, partial(redis_cpu, client))
                 store.append(measured.speed)
                 groups = statistics.mean(measured.groups)
                 bare.append(bare_redis(url, measured))
             figures[name] = {**of_store(store, groups), "bare": compared(store, bare)}
         settings = {name: client.config_get(name)[name] for name in ("appendonly", "appendfsync")}
-    return {"settings": settings, "bytes_of_a_decision_with_feedback": round(statistics.median(memory)), **figures}
+    return {"settings": settings, "bytes": sizes, **figures}
+
+
+def rewritten(client: Any) -> float:
+    """Rewrite the append-only file of a Redis server, and return its bytes."""
+    client.bgrewriteaof()
+    while (found := client.info("persistence"))["aof_rewrite_in_progress"] or found["aof_rewrite_scheduled"]:
+        time.sleep(0.05)
+    return float(found["aof_current_size"])
 
 
 def main() -> None:

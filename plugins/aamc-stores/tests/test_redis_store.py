@@ -13,6 +13,7 @@ import uuid
 from contextlib import suppress
 
 import attrs
+import msgspec
 import pytest
 import redis
 from aamc_stores import redis_migration, redis_retention, redis_states
@@ -120,6 +121,27 @@ def test_a_group_that_was_committed_and_not_applied_is_finished_by_the_next_read
     assert "journal" in keys(store)
     assert everything(log()) == (["d"], ["d/explicit"])
     assert "journal" not in keys(store)
+
+
+def test_a_journal_that_an_earlier_program_left_is_finished(log, monkeypatch):
+    store = log()
+    store.add_decisions(records("d"))
+    run_all = store._server._run_all
+    monkeypatch.setattr(store._server, "_run_all", lambda calls: run_all(calls[:1]))
+    store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+    journal = f"{store.config.prefix}:journal"
+    ops = msgspec.msgpack.decode(store._client.hget(journal, "ops"), type=list[list[msgspec.Raw]])
+    earlier = []
+    for kind, *values in ops:
+        if kind == msgspec.msgpack.encode(5):
+            _, field, value, write = values
+            key, place = f"{store.config.prefix}:decision:d", "d\0f/explicit"
+            earlier.append([1, 1, key, field, value, place, write])
+        else:
+            earlier.append([kind, *values])
+    store._client.hset(journal, "ops", msgspec.msgpack.encode(earlier))
+    assert everything(log()) == (["d"], ["d/explicit"])
+    assert store._client.hget(f"{store.config.prefix}:decision:d", "p")[:8] == (2).to_bytes(8, "big")
 
 
 def test_a_group_that_another_writer_overtook_is_computed_again(log, monkeypatch):

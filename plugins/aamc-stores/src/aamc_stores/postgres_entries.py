@@ -124,7 +124,7 @@ class Entries:
         """Return the statements that find the log's state and what a group of writes needs."""
         decisions = [name for write in writes for name in write.decisions]
         feedback = [name for write in writes for name in write.feedback]
-        names = [Literal(each).as_string(None) for each in (decisions, feedback)]
+        names = [Literal(_array(each)).as_string(None) for each in (decisions, feedback)]
         return f"{self._tables.query(_STATE)}; {self._tables.query('EXECUTE {about}')} ({', '.join(names)})"
 
     def commit(self, connection: psycopg.Connection, results: psycopg.Cursor[Any], writes: Sequence[Write[Any]]) -> list[Any]:
@@ -346,3 +346,9 @@ class Entries:
         """Read the templates that the log has beyond the known ones."""
         with self._templates_lock:
             self._templates.extend(self._templates_after(connection, len(self._templates)))
+
+
+def _array(texts: Sequence[str]) -> str:
+    """Return an array of texts as PostgreSQL reads it; psycopg takes 3 microseconds for each text."""
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return '{"' + '","'.join(quoted) + '"}' if texts else "{}"

@@ -21,13 +21,14 @@ from aamc_stores.redis_keys import (
     number_of,
     old_entry,
     old_field_of,
-    place_of,
     value_of,
     with_number,
 )
 from aamc_stores.redis_server import Check, Facts, Op, RedisServer, partition_value, write_id
 from aamc_stores.redis_templates import LogTemplates
 
+_KEYS_AT_ONCE = 1000
+"""Keys in one check: a script can pass some thousand arguments."""
 _DECISION_BYTES, _ENTRY_BYTES = 320, 100
 """What the server needs for a decision's key, and for each entry's field and place, beside the bytes of both, measured by MEMORY USAGE."""
 
@@ -60,11 +61,6 @@ class DecisionHash:
         return number_of(value) if value[:1] != b"[" else 0
 
     @property
-    def is_new(self) -> bool:
-        """Whether the server has no such hash."""
-        return self._count == 0
-
-    @property
     def decided(self) -> int | None:
         """The position of the decision; None where it is not in the log."""
         if WHOLE in self.fields:
@@ -93,10 +89,17 @@ class LoadedExcerpt:
         found: What the script EXCERPT returned.
         unpack: Returns a content from its compressed form.
         feedback: The ids of the feedback that is needed; None for all.
+
+    Attributes:
+        hashes: The decisions that the server has, by id.
+        pointers: The keys of feedback that the server has, by its id.
+        entries: The entries, in order.
+        waited: The ids of decisions that have pending entries.
     """
 
     def __init__(self, server: RedisServer, found: Sequence[Any], unpack: Unpack, feedback: Collection[str] | None = None) -> None:
         _, decisions, kept = found
+        self._server = server
         self.hashes = {each.id: each for each in (DecisionHash(server, values) for values in decisions)}
         self.feedback = feedback or ()
         self.pointers: dict[str, bytes] = {}
@@ -121,10 +124,22 @@ class LoadedExcerpt:
         """Return the entries that are placed, or those that are pending, in order."""
         return [entry.row for entry in self.entries if entry.pending is pending]
 
-    def checks(self, decisions: Iterable[str]) -> Iterator[Check]:
-        """Yield the checks that the hashes of some decisions are as they were."""
+    def checks(self, decisions: Iterable[str], feedback: Iterable[str] = ()) -> Iterator[Check]:
+        """Yield the checks that the hashes of decisions are as they were, and that nobody used the ids of feedback for others meanwhile."""
+        absent: list[str] = []
         for name in decisions:
-            yield self.hashes[name].check
+            if name in self.hashes:
+                yield self.hashes[name].check
+            else:
+                absent.append(self._server.key(f"decision:{name}"))
+        for name in feedback:
+            key = self._server.key(f"feedback:{name}")
+            if name in self.pointers:
+                yield binary(self.pointers[name]), "GET", key
+            else:
+                absent.append(key)
+        for start in range(0, len(absent), _KEYS_AT_ONCE):
+            yield "0", "EXISTS", *absent[start : start + _KEYS_AT_ONCE]
 
 
 class Group:
@@ -154,11 +169,11 @@ class Group:
             placed: Its placed rows, as they are kept.
             retention: The log's limits.
         """
-        template_check, before = self._templates.check, len(self.ops)
-        for offset, row in enumerate(placed, 1):
+        template_check = self._templates.check
+        for row in placed:
             if row.kind == DECISION:
                 self._decision(row)
-            self._place(offset, row)
+            self._place(row)
         order = 1 + max((entry.number for entry in self._loaded.entries), default=0)
         for number, row in enumerate(excerpt.held.values(), order):
             self._hold(number, row)
@@ -166,28 +181,25 @@ class Group:
             self._drop(row)
         touched = dict.fromkeys(row.decision_id for row in (*placed, *excerpt.held.values(), *excerpt.dropped))
         self._finish(excerpt, touched, {row.decision_id for row in placed})
-        if len(self.ops) == before:
+        if not self.ops:
             return
-        if any(op[0] == "HSET" and op[1] == template_check[2] for op in self.ops):
+        if self._templates.check != template_check:
             self.checks.append(template_check)
-        self.checks += self._loaded.checks(touched)
-        for row in (*placed, *excerpt.held.values()):
-            if row.kind == FEEDBACK and row.id in self._loaded.feedback:
-                self._check_id(row)
+        named = [row.id for row in (*placed, *excerpt.held.values()) if row.kind == FEEDBACK and row.id in self._loaded.feedback]
+        self.checks += self._loaded.checks(touched, named)
         self._begin_partition(placed, retention)
         if self.size:
             self.ops.append([3, str(self.partition)])
         if placed:
             self.ops.append([4, len(placed)])
 
-    def _place(self, offset: int, row: Row) -> None:
-        value, field = value_of(row, False, self._templates.pack(row, self.ops)), field_of(row)
-        place = place_of(row, field)
+    def _place(self, row: Row) -> None:
+        value, field, name = value_of(row, False, self._templates.pack(row, self.ops)), field_of(row), row.decision_id
         self._clear_old(row)
-        is_first = row.kind == DECISION and self._loaded.hashes[row.id].is_new
-        self.ops.append([1, offset, self._key(row), field, binary(value), place, *(() if is_first else (self._write,))])
+        is_first = row.kind == DECISION and name not in self._loaded.hashes
+        self.ops.append([5, name, field, binary(value)] if is_first else [5, name, field, binary(value), self._write])
         self._point(row)
-        self.size += _ENTRY_BYTES + len(value) + len(field) + len(place)
+        self.size += _ENTRY_BYTES + len(value) + 2 * len(field) + len(name)
 
     def _hold(self, number: int, row: Row) -> None:
         value = with_number(number, value_of(row, True, self._templates.pack(row, self.ops)))
@@ -216,12 +228,8 @@ class Group:
 
     def _point(self, row: Row) -> None:
         """Name the decision of feedback that cannot be found by its id."""
-        if row.kind == FEEDBACK and not is_default(row) and self._loaded.pointers.get(row.id, b"=")[:1] == b"=":
+        if row.kind == FEEDBACK and self._loaded.pointers.get(row.id, b"=")[:1] == b"=" and not is_default(row):
             self.ops.append(["SET", self._server.key(f"feedback:{row.id}"), f"={row.decision_id}"])
-
-    def _check_id(self, row: Row) -> None:
-        """Check that nobody has used the id of feedback for another decision meanwhile."""
-        self.checks.append((binary(self._loaded.pointers.get(row.id, b"")), "GET", self._server.key(f"feedback:{row.id}")))
 
     def _clear_old(self, row: Row) -> None:
         """Delete the key or field in which version 2 kept an entry that is written anew."""
@@ -235,13 +243,16 @@ class Group:
 
     def _finish(self, excerpt: Excerpt, touched: Iterable[str], placed: Collection[str]) -> None:
         """Note the write with decisions that got no place, and which decisions are not pending any more."""
+        waited = self._loaded.waited
         for name in touched:
-            loaded, pending = self._loaded.hashes[name], excerpt.pending(name)
+            if name in placed and name not in waited:
+                continue
+            key, loaded, pending = self._server.key(f"decision:{name}"), self._loaded.hashes.get(name), excerpt.pending(name)
             if not pending and not excerpt.history(name):
-                self.ops.append(["DEL", loaded.key])
+                self.ops.append(["DEL", key])
             elif name not in placed:
-                self.ops.append(["HSET", loaded.key, LATEST, binary(with_number(loaded.latest, self._write.encode()))])
-            if not pending and name in self._loaded.waited:
+                self.ops.append(["HSET", key, LATEST, binary(with_number(0 if loaded is None else loaded.latest, self._write.encode()))])
+            if not pending and name in waited:
                 self.ops.append(["SREM", self._server.key("pending"), name])
 
     def _begin_partition(self, placed: Sequence[Row], retention: Retention) -> None:
@@ -255,4 +266,4 @@ class Group:
         self.checks.append(("" if newest is None else str(newest.number), "GET", self._server.key("newest")))
 
     def _key(self, row: Row) -> str:
-        return self._loaded.hashes[row.decision_id].key
+        return self._server.key(f"decision:{row.decision_id}")

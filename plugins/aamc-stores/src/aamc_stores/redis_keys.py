@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -77,13 +78,8 @@ class Place:
         return self.write in ("", entry.write)
 
 
-def place_of(row: Row, field: str) -> str:
-    """Return the element of the stream that stands for an entry with its field; ids have no NUL."""
-    return f"{row.decision_id}\0{field}"
-
-
 def place_from(value: bytes) -> Place:
-    """Return the place that an element of the stream describes."""
+    """Return the place that an element of the stream describes: a decision's id, NUL and a field of its hash. Ids have no NUL."""
     decision_id, nul, field = value.decode().partition("\0")
     if not nul:  # version 2, whose JSON has no NUL
         return Place(*json.loads(value))
@@ -148,12 +144,12 @@ def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embed
         return old_entry(kind, name, value, embedding)
     pending, candidate, content, made, *more = _decoder.decode(value[_NUMBER_BYTES:])
     if kind != DECISION:
-        row = Row(kind, name, decision_id, candidate, unpack(content), made, None, revision)
+        row = Row(kind, name, decision_id, candidate, "", made, None, revision)
     else:
         fingerprint, propensity, tenant = more
         columns = {"propensity": propensity, "tenant": tenant} if brief else None
-        row = Row(kind, name, decision_id, candidate, "" if brief else unpack(content), made, embedding, 0, _fingerprint_from(fingerprint), columns)
-    return StoredEntry(row, number_of(value), pending)
+        row = Row(kind, name, decision_id, candidate, "", made, embedding, 0, _fingerprint_from(fingerprint), columns)
+    return StoredEntry(row if brief and kind == DECISION else row.unpacked_by(partial(unpack, content)), number_of(value), pending)
 
 
 def outcome_from(value: bytes) -> tuple[str, float, float | None, bytes]:

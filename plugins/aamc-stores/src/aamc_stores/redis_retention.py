@@ -101,7 +101,7 @@ class RedisRetention:
         ops.append(["XTRIM", self._server.key("stream"), "MINID", f"{last + 1}-0"])
         if whole:
             ops += [["HDEL", self._server.key(name), str(oldest.number)] for name in ("partitions", "sizes")]
-        checks = [self._states.check(facts), *loaded.checks(loaded.hashes)]
+        checks = [self._states.check(facts), *loaded.checks({place.decision_id for _, place in places})]
         return None if self._server.commit(checks, ops, always=True) is None else (len(going),)
 
     def drop_expired(self) -> None:
@@ -155,10 +155,10 @@ class RedisRetention:
                         if member:
                             yield ["SREM", self._server.key(f"{name}:{member}"), row.id]
             yield ["SREM", self._server.key("pending"), each.id]
-        names = {each.id for each in going}
+        staying = {each.id for each in loaded.hashes.values() if each.decided is not None} - {each.id for each in going}
         for _, place in places:  # version 2 kept no feedback with its decision; the decision may be gone since an earlier batch
             is_old = loaded.pointers.get(place.name, b"=")[:1] == b"["
-            if place.kind == FEEDBACK and is_old and (place.decision_id in names or loaded.hashes[place.decision_id].decided is None):
+            if place.kind == FEEDBACK and is_old and place.decision_id not in staying:
                 yield ["UNLINK", *self._feedback_keys(place.name)]
 
     def _feedback_keys(self, feedback_id: str) -> list[str]:

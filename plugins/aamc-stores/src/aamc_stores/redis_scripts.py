@@ -7,8 +7,9 @@ not at all, so the journal is; and its commands only set values, so it does no h
 writer finishes a journal that is left before it goes on. A group is acknowledged after both steps.
 
 A journal is a hash: a base position and a size in 8 bytes each, and a MessagePack array of commands: ``[name, argument, ...]`` is a command as it is;
-``[1, n, key, field, value, place, write]`` sets a field to the position base + n and a value, and appends the place to the stream; with a write, the
-field ``p`` too; ``[2, n, key, field, value]`` only sets the field; ``[3, number]`` sets a partition's size; ``[4, n]`` sets the log's last position.
+``[5, decision, field, value, write]`` sets a field of a decision's hash to the next position after base and a value, and appends the place to the
+stream; with a write, it sets the field ``p`` too (earlier programs: ``[1, n, key, field, value, place, write]``); ``[2, n, key, field, value]`` sets
+a field to the position base + n and a value; ``[3, number]`` sets a partition's size; ``[4, n]`` sets the log's last position.
 """
 
 from __future__ import annotations
@@ -18,21 +19,22 @@ local function apply()
     local journal = redis.call('HMGET', P .. 'journal', 'begin', 'ops')
     if not journal[2] then return end
     local base, size = struct.unpack('>I8I8', journal[1])
-    local stream = P .. 'stream'
+    local stream, decision, position = P .. 'stream', P .. 'decision:', base
     for _, op in ipairs(cmsgpack.unpack(journal[2])) do
         local kind = op[1]
-        if kind == 1 or kind == 2 then
-            local position = base + op[2]
+        if kind == 1 then kind, op = 5, {5, string.match(op[6], '^%Z+'), op[4], op[5], op[7]} end
+        if kind == 5 then
+            position = position + 1
             local number = struct.pack('>I8', position)
-            if op[7] then
-                redis.call('HSET', op[3], op[4], number .. op[5], 'p', number .. op[7])
+            if op[5] then
+                redis.call('HSET', decision .. op[2], op[3], number .. op[4], 'p', number .. op[5])
             else
-                redis.call('HSET', op[3], op[4], number .. op[5])
+                redis.call('HSET', decision .. op[2], op[3], number .. op[4])
             end
-            if kind == 1 then
-                local added = redis.pcall('XADD', stream, string.format('%.0f-0', position), 'e', op[6])
-                if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller') then error(added.err) end
-            end
+            local added = redis.pcall('XADD', stream, string.format('%.0f-0', position), 'e', op[2] .. '\0' .. op[3])
+            if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller') then error(added.err) end
+        elseif kind == 2 then
+            redis.call('HSET', op[3], op[4], struct.pack('>I8', base + op[2]) .. op[5])
         elseif kind == 3 then
             redis.call('HSET', P .. 'sizes', op[2], string.format('%.0f', size))
         elseif kind == 4 then
@@ -84,7 +86,9 @@ local function facts()
     num(newest and redis.call('HGET', P .. 'sizes', newest))
 end
 local function hash(id)
-    local found, place, size = redis.call('HGETALL', P .. 'decision:' .. id), later(), 2
+    local found = redis.call('HGETALL', P .. 'decision:' .. id)
+    if #found == 0 then return 0 end
+    local place, size = later(), 2
     bin(id)
     num(#found / 2)
     for i = 1, #found, 2 do
@@ -95,6 +99,7 @@ local function hash(id)
         end
     end
     list_at(place, size)
+    return 1
 end
 local function decision(owner)
     local kept = redis.call('HMGET', P .. 'decision:' .. owner, 'd', 'decision/' .. owner, 'e', 'embedding', 'position')
@@ -141,10 +146,10 @@ local asked = cmsgpack.unpack(ARGV[1])
 local there, old = {}, get('moved')
 list(3)
 facts()
-local decisions, size = later(), #asked[1]
+local decisions, size = later(), 0
 for _, id in ipairs(asked[1]) do
     there[id] = true
-    hash(id)
+    size = size + hash(id)
 end
 local kept = {}
 for i, id in ipairs(asked[2]) do
@@ -152,8 +157,7 @@ for i, id in ipairs(asked[2]) do
     local owner = kept[i] and string.sub(kept[i], 1, 1) == '=' and string.sub(kept[i], 2)
     if owner and not there[owner] then
         there[owner] = true
-        hash(owner)
-        size = size + 1
+        size = size + hash(owner)
     end
 end
 list_at(decisions, size)
@@ -172,7 +176,7 @@ list_at(feedback, found)
 return answer()
 """,
 )
-"""Returns facts on the log, the hashes of some decisions, and the keys of some feedback; nothing while a journal is there."""
+"""Returns facts on the log, and those of some decisions' hashes and of some feedback's keys that are there; nothing while a journal is there."""
 
 BATCH = _script(
     " flags=no-writes",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from aamc_sdk.log import Row, Templates
 from aamc_stores.redis_arguments import binary
+from aamc_stores.redis_keys import Unpack
 from aamc_stores.redis_server import Check, Facts, Op, RedisServer
 
 
@@ -40,9 +41,10 @@ class LogTemplates:
                 self._templates.extend(content for content in found if content is not None)  # None: the log is being dropped
             self._first = first
 
-    def unpack(self, packed: bytes) -> str:
-        """Return a content from its compressed form."""
-        return self._templates.unpack(packed)
+    @property
+    def unpack(self) -> Unpack:
+        """The function that returns a content from its compressed form; it keeps the templates that are known now."""
+        return self._templates.unpack
 
     def unpack_all(self, packed: Sequence[bytes | str]) -> list[bytes | str]:
         """Return contents in UTF-8."""
