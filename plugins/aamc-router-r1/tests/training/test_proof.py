@@ -39,8 +39,8 @@ def test_a_short_training_learns_to_choose_by_description_and_statistics(tmp_pat
     )
     assert status == 0, errors
     policy = TrainedPolicy(tmp_path / "run" / "orchestrator" / "last")
-    found = beside_oracle(policy, world.tasks(60, 1000), 0.75)  # demonstrations lean to specialists at this weight
+    found = beside_oracle(policy, world.tasks(60, 1000), 0.3)  # demonstrations lean most to specialists at this weight
     assert found["exact_match"] >= 0.4
     assert found["malformed"] <= 0.4
-    assert unseen_model_share(policy, world, 40, 0.75) >= 0.5
-    assert statistics_share(policy, world, 20, 0.75) >= 0.5
+    assert unseen_model_share(policy, world, 40, 0.3) >= 0.5
+    assert statistics_share(policy, world, 20, 0.3) >= 0.5
