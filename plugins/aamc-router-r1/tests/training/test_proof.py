@@ -33,7 +33,7 @@ def test_a_short_training_learns_to_choose_by_description_and_statistics(tmp_pat
     make_tiny_policy(tmp_path / "model", world, seed=1)
     settings = {**OPTIONS, "model": str(tmp_path / "model")}
     assignments = [part for name, value in settings.items() for part in ("--set", f"orchestrator.{name}={json.dumps(value)}")]
-    rows = ["--dataset", "router-r1-world:1", "--set", "dataset.rows=8000"]
+    rows = ["--dataset", "router-r1-world:1", "--set", "dataset.rows=10500"]
     status, _, errors = run_command(
         "train", "--orchestrator", "router-r1", *rows, *assignments, "--seed", "1", "--device", "cpu", "--out", str(tmp_path / "run"), "--json"
     )
