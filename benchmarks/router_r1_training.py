@@ -23,46 +23,47 @@ from aamc_router_r1.testbed.world import ALPHAS, ROUNDS, World
 from aamc_sdk.testing import run_command
 
 OPTIONS: Mapping[str, Any] = {
-    "training_alphas": list(ALPHAS),
+    "training_alphas": [0.0, 0.0, 0.3, 0.3, 0.75],  # at 0.75 nearly every group tells specialists from the generalist
     "rounds": ROUNDS,
     "turn_tokens": 24,
     "warm_start_batch_size": 16,
     "warm_start_learning_rate": 3e-3,
     "warm_start_epochs": 1,
-    "micro_batch_size": 64,
-    "batch_size": 8,
+    "micro_batch_size": 80,
+    "batch_size": 10,
     "group_size": 8,
-    "steps": 36,
-    "learning_rate": 4e-4,
-    "kl": 0.02,
-    "temperature": 0.9,
-    "save_every": 18,
+    "advantage_scale": "none",
+    "steps": 44,
+    "learning_rate": 1.5e-3,
+    "learning_rate_decay": True,
+    "kl": 0.01,
+    "save_every": 1000,
     "validation_questions": 36,
 }
-ROWS = 19_000
+ROWS = 24_000
+GRPO_ROWS = 1_500
 
 
-def trained(folder: Path, seed: int, rows: int, options: Mapping[str, Any]) -> Path:
-    """Train a policy by the command line, and return the folder of the training."""
-    world, model = World(seed), folder / "model"
-    make_tiny_policy(model, world, seed=seed)
+def trained(folder: Path, seed: int, model: Path, rows: int, **options: Any) -> Path:
+    """Train a policy from a model by the command line, and return its last checkpoint."""
     settings = {**OPTIONS, **options, "model": str(model)}
     assignments = [part for name, value in settings.items() for part in ("--set", f"orchestrator.{name}={json.dumps(value)}")]
     status, _, errors = run_command(
         "train", "--orchestrator", "router-r1", "--dataset", f"router-r1-world:{seed}", "--set", f"dataset.rows={rows}",
-        *assignments, "--seed", str(seed), "--device", "cpu", "--out", str(folder / "run"), "--json",
+        *assignments, "--seed", str(seed), "--device", "cpu", "--out", str(folder), "--json",
     )  # fmt: skip
     if status:
         raise SystemExit(errors)
-    return folder / "run" / "orchestrator"
+    return folder / "orchestrator" / "last"
 
 
-def measured(checkpoint: Path, seed: int, questions: int) -> dict[str, Any]:
-    """Return the figures of a trained policy on new questions of its world."""
-    policy, world = TrainedPolicy(checkpoint), World(seed)
+def measured(warm_start: Path, checkpoint: Path, seed: int, questions: int) -> dict[str, Any]:
+    """Return the figures of a trained policy, and of the warm start alone, on new questions of its world."""
+    policy, before, world = TrainedPolicy(checkpoint), TrainedPolicy(warm_start, scale=checkpoint), World(seed)
     tasks = world.tasks(questions, 1000)
     return {
         "by_alpha": [beside_oracle(policy, tasks, alpha) for alpha in ALPHAS],
+        "warm_start": [beside_oracle(before, tasks, alpha) for alpha in ALPHAS],
         "unseen_better_model": unseen_model_share(policy, world, questions // 2, 0.3),
         "statistics_followed": statistics_share(policy, world, questions // 4, 0.3),
     }
@@ -79,10 +80,13 @@ def main(seeds: int, first_seed: int, questions: int, out: Path | None) -> None:
     results = []
     for seed in range(first_seed, first_seed + seeds):
         began = time.process_time()
-        with tempfile.TemporaryDirectory() as folder:
-            run = trained(Path(folder), seed, ROWS, OPTIONS)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            make_tiny_policy(folder / "model", World(seed), seed=seed)
+            warm_start = trained(folder / "warm_start", seed, folder / "model", ROWS, steps=0)
+            last = trained(folder / "grpo", seed, warm_start, GRPO_ROWS, warm_start_epochs=0)
             took = time.process_time() - began
-            results.append({"seed": seed, "cpu_seconds": took, **measured(run / "last", seed, questions)})
+            results.append({"seed": seed, "cpu_seconds": took, **measured(warm_start, last, seed, questions)})
         click.echo(json.dumps(results[-1]), err=True)
         if out is not None:
             out.write_text(json.dumps({"schema": 1, "rows": ROWS, "options": OPTIONS, "results": results}, indent=1) + "\n", encoding="utf-8")

@@ -33,14 +33,14 @@ def test_a_short_training_learns_to_choose_by_description_and_statistics(tmp_pat
     make_tiny_policy(tmp_path / "model", world, seed=1)
     settings = {**OPTIONS, "model": str(tmp_path / "model")}
     assignments = [part for name, value in settings.items() for part in ("--set", f"orchestrator.{name}={json.dumps(value)}")]
-    rows = ["--dataset", "router-r1-world:1", "--set", "dataset.rows=8000"]
+    rows = ["--dataset", "router-r1-world:1", "--set", "dataset.rows=10500"]
     status, _, errors = run_command(
         "train", "--orchestrator", "router-r1", *rows, *assignments, "--seed", "1", "--device", "cpu", "--out", str(tmp_path / "run"), "--json"
     )
     assert status == 0, errors
     policy = TrainedPolicy(tmp_path / "run" / "orchestrator" / "last")
-    found = beside_oracle(policy, world.tasks(60, 1000), 0.75)  # demonstrations lean to specialists at this weight
+    found = beside_oracle(policy, world.tasks(60, 1000), 0.3)  # demonstrations lean most to specialists at this weight
     assert found["exact_match"] >= 0.4
     assert found["malformed"] <= 0.4
-    assert unseen_model_share(policy, world, 40, 0.75) >= 0.5
-    assert statistics_share(policy, world, 20, 0.75) >= 0.5
+    assert unseen_model_share(policy, world, 40, 0.3) >= 0.5
+    assert statistics_share(policy, world, 20, 0.3) >= 0.5

@@ -10,12 +10,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.testbed.tiny_model import tiny_model, tiny_tokenizer
 from aamc_router_r1.testbed.world import World
-from aamc_router_r1.training.grpo import Select
+from aamc_router_r1.training.grpo import Select, grpo_arguments
+from aamc_router_r1.training.stages import Job
 from safetensors.torch import load_file
 
 from aamc_sdk.testing import run_command
+from aamc_sdk.types import Prices
 
 SAMPLE = Path(__file__).parents[4] / "examples" / "router_r1" / "sample_routing_data.json"
 
@@ -123,6 +126,31 @@ def test_a_killed_training_resumes_to_the_same_policy(stage: str, model: Path, w
     assert [update["step"] for update in curve] == [1, 2, 3]
     resumed = weights(tmp_path / "run" / "orchestrator" / "last")
     assert all((resumed[key] == whole[key]).all() for key in whole)
+
+
+def job_of(tmp_path: Path, **options: Any) -> Job:
+    """Return a training that is not begun, of five tasks."""
+    config, tasks = RouterR1Config(**options), World(0).tasks(5, 0)
+    return Job(config, tmp_path, tasks, (), cast("Any", None), Prices(0.0, 0.0), 0, "cpu", cast("Any", None))
+
+
+def test_the_questions_share_the_weights_of_the_cost_equally(tmp_path: Path) -> None:
+    questions = job_of(tmp_path, batch_size=6, training_alphas=(0.0, 0.3, 0.75)).questions(4)
+    assert all(sorted(alpha for _, alpha in questions[first : first + 6]) == [0.0, 0.0, 0.3, 0.3, 0.75, 0.75] for first in (0, 6, 12, 18))
+    assert [sorted(task for task, _ in questions[first : first + 5]) for first in (0, 5, 10, 15)] == [[0, 1, 2, 3, 4]] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "argument", "value"),
+    [
+        ({}, "scale_rewards", "group"),
+        ({"advantage_scale": "none"}, "scale_rewards", "none"),
+        ({}, "lr_scheduler_type", "constant"),
+        ({"learning_rate_decay": True}, "lr_scheduler_type", "linear"),
+    ],
+)
+def test_options_reach_grpo(options: dict[str, Any], argument: str, value: str, tmp_path: Path) -> None:
+    assert grpo_arguments(job_of(tmp_path, **options), tmp_path, 1)[argument] == value
 
 
 @pytest.mark.parametrize(("alphas", "kept"), [((0.0,), [0.9]), ((0.0, 0.3), [0.5, 0.6])])

@@ -9,12 +9,14 @@ from typing import Any
 import attrs
 import numpy as np
 
+from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.episode import DialogueLimits
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.testbed.oracle import oracle
 from aamc_router_r1.testbed.world import DOMAINS, GOOD, LEVELS, ROUNDS, UNSEEN_NAMES, Truth, World, WorldReplies, draw_names
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
+from aamc_router_r1.training.scoring import figures, score
 from aamc_router_r1.training.stages import STATE, load_model, play_all
 from aamc_sdk.storage import read_json
 
@@ -25,11 +27,13 @@ class TrainedPolicy:
     Args:
         folder: The checkpoint.
         turn_tokens: Maximum tokens of a turn.
+        scale: The checkpoint whose cost normalizer counts, so that policies can be compared; its own when None.
     """
 
-    def __init__(self, folder: Path, turn_tokens: int = 24) -> None:
+    def __init__(self, folder: Path, turn_tokens: int = 24, scale: Path | None = None) -> None:
         self.model, tokenizer = load_model(str(folder), "cpu")
-        self.normalizer = CostNormalizer.from_state(read_json(folder / STATE)["normalizer"])
+        self.normalizer = CostNormalizer.from_state(read_json((scale or folder) / STATE)["normalizer"])
+        self.normalizer.frozen = True
         self.player = BatchPlayer(
             tokenizer=tokenizer,
             replies=WorldReplies(),
@@ -46,21 +50,12 @@ class TrainedPolicy:
 
 
 def beside_oracle(policy: TrainedPolicy, tasks: Sequence[RoutingTask], alpha: float) -> dict[str, Any]:
-    """Return exact match, cost in USD and malformed share of the policy, and the oracle's, on the same tasks."""
-    from aamc_router_r1.training.scoring import figures
-
+    """Return reward, exact match, cost in USD and malformed share of the policy, and the oracle's, on the same tasks."""
     episodes = policy.play(tasks, alpha)
-    found = {key: value for key, value in _unscored(figures, episodes).items() if key in ("exact_match", "cost_usd", "consultations", "malformed")}
+    score(RouterR1Config(), policy.normalizer, episodes)
+    found = {key: value for key, value in figures(episodes).items() if key not in ("episodes", "model_share")}
     best = oracle(tasks, alpha, policy.normalizer)
     return {"alpha": alpha, "questions": len(tasks), **found, "oracle_exact_match": best.exact_match, "oracle_cost_usd": best.cost_usd}
-
-
-def _unscored(figures: Any, episodes: Sequence[PlayedEpisode]) -> dict[str, Any]:
-    from aamc_router_r1.reward import RewardParts
-
-    for episode in episodes:
-        episode.reward = RewardParts(0.0, 0.0, 0.0, 0.0)
-    return dict(figures(episodes))
 
 
 def unseen_model_share(policy: TrainedPolicy, world: World, n: int, alpha: float, seed: int = 11) -> float:

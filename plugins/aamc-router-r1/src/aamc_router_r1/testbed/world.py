@@ -153,10 +153,11 @@ class World:
         """Return the consultations, conclusion and answer of a demonstration.
 
         It states the number of hops left and the weight of the cost, then consults specialists, the generalist, or nobody at random, the
-        generalist more often where the cost weighs less: so the weight is read, and the best way is for reinforcement learning to find. Some
-        replies are wrong, so that the answer is learned from the reply.
+        generalist more often where the cost weighs less: so the weight is read. Specialists are the most frequent at every weight, so a policy
+        that imitates consults them even where the cost has no weight, and the generalist is for reinforcement learning to find. Some replies
+        are wrong, so that the answer is learned from the reply.
         """
-        way = str(rng.choice([SPECIALIST, GENERALIST, NOBODY], p=[0.3 + 0.4 * alpha, 0.6 - 0.7 * alpha, 0.1 + 0.3 * alpha]))
+        way = str(rng.choice([SPECIALIST, GENERALIST, NOBODY], p=[0.5, 0.4 - 0.4 * alpha, 0.1 + 0.4 * alpha]))
         if way == NOBODY:
             return [], f"{stated(alpha, len(truth.hops))} {NOBODY} is worth the price", "unknown"
         steps, entity = [], truth.entity

@@ -67,11 +67,12 @@ def grpo_arguments(job: Job, folder: Path, steps: int) -> dict[str, Any]:
         **shared_arguments(job, folder),
         "max_steps": steps,
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "constant",
+        "lr_scheduler_type": "linear" if config.learning_rate_decay else "constant",
         "per_device_train_batch_size": config.micro_batch_size,
         "gradient_accumulation_steps": accumulated,
         "steps_per_generation": accumulated,
         "num_generations": config.group_size,
+        "scale_rewards": config.advantage_scale,
         "epsilon": config.clip,
         "beta": config.kl,
         "loss_type": "bnpo",  # the mean over the policy's tokens of a batch

@@ -8,6 +8,7 @@ from aamc_sdk import option
 
 AUTO = "auto"
 LIVE, SIMULATED = "live", "simulated"
+GROUP = "group"
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -27,7 +28,13 @@ class TrainingOptions:
     batch_size: int = option(64, "Questions of one update.", at_least=1)
     group_size: int = option(8, "Episodes of each question; an episode's advantage is its reward relative to its group.", at_least=2)
     micro_batch_size: int = option(8, "Episodes on each device at a time; gradients are accumulated over the rest.", at_least=1)
+    advantage_scale: str = option(
+        GROUP,
+        "Divisor of advantages: the standard deviation of the rewards of the group, as in GRPO, or of the update's batch, or none.",
+        choices=(GROUP, "batch", "none"),
+    )
     learning_rate: float = option(1e-6, "Learning rate of GRPO.", above=0)
+    learning_rate_decay: bool = option(False, "Whether GRPO's learning rate falls linearly to 0; it is constant otherwise.")
     clip: float = option(0.2, "Clipping range of the probability ratio.", above=0)
     kl: float = option(0.001, "Weight of the KL divergence from the policy after the warm start.", at_least=0)
     temperature: float = option(1.0, "Temperature of the episodes in training.", above=0)

@@ -154,13 +154,15 @@ class Job:
         self.best = -math.inf if state["best"] is None else state["best"]
 
     def questions(self, steps: int) -> list[tuple[int, float]]:
-        """Return the task and the weight of the cost of each question of the training, in order: passes over the tasks, each in a new order."""
+        """Return the task and the weight of the cost of each question of the training, in order: passes over both, each in a new order."""
         rng, wanted = np.random.default_rng((self.seed, 1)), steps * self.config.batch_size
         order: list[int] = []
+        alphas: list[float] = []
         while len(order) < wanted:
             order += rng.permutation(len(self.tasks)).tolist()
-        alphas = rng.choice(np.array(self.alphas, float), size=wanted)
-        return [(task, float(alpha)) for task, alpha in zip(order[:wanted], alphas, strict=True)]
+        while len(alphas) < wanted:
+            alphas += rng.permutation(self.alphas).tolist()
+        return list(zip(order[:wanted], alphas[:wanted], strict=True))
 
 
 def play_all(player: BatchPlayer, model: Any, episodes: Sequence[PlayedEpisode], together: int) -> None:
