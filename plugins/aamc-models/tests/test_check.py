@@ -46,7 +46,7 @@ def pool(stub: StubServer, tmp_path: Path) -> Path:
 
 
 def test_each_candidate_is_called_once_and_errors_say_what_to_mend(stub: StubServer, pool: Path) -> None:
-    status, out, err = run_command("models", "check", "--pool", str(pool), "--timeout", "1.5", "--json")
+    status, out, err = run_command("models", "check", "--pool", str(pool), "--timeout", "5", "--json")
     assert status == 1, err
     document = json.loads(out)
     assert (document["schema"], document["ok"]) == (1, False)

@@ -114,9 +114,9 @@ def test_a_reply_can_neither_answer_nor_name_a_model(text, server):
 def test_a_model_that_hangs_costs_its_time_limit_only(server):
     server.scripts["small"] = Script(fault="hang")
     server.turns["policy"] = [SEARCH, ANSWER]
-    episode = check(play(make(server, call_seconds=0.2)))
+    episode = check(play(make(server, call_seconds=3.0)))  # the policy must answer within it on a busy machine
     assert episode.consulted[0].status == "cancelled"
-    assert "no answer within 0.2 s" in episode.dialogue.transcript[1].text
+    assert "no answer within 3 s" in episode.dialogue.transcript[1].text
     assert episode.consulted[0].cost_usd > 0
     assert episode.answer == "Jane Austen"
 
