@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 import numpy as np
-from aamc_bandit.trials.trial_statistics import Judgement, betting_terms
+from aamc_bandit.trials.trial_statistics import JudgedDecision, betting_terms
 from aamc_experiments.off_policy import LOG_WEALTH_BOUND, log_wealth
 
 from aamc_sdk.types import Floats
@@ -33,7 +33,7 @@ AGREEMENT = 0.5
 """The share of decisions in which both routers choose the same candidate."""
 
 
-def stream(seed: int, feedback: int, share: float, difference: float, drift: bool = False) -> list[Judgement]:
+def stream(seed: int, feedback: int, share: float, difference: float, drift: bool = False) -> list[JudgedDecision]:
     """Return the decisions with feedback of one trial.
 
     Args:
@@ -53,12 +53,12 @@ def stream(seed: int, feedback: int, share: float, difference: float, drift: boo
     stable, candidate = np.where(by_candidate, 0.0, 1 / (1 - shares)), np.where(by_candidate, 1 / shares, 0.0)
     bounds = np.maximum.accumulate(np.maximum(1 / shares, 1 / (1 - shares)))
     return [
-        Judgement(q, 1.0, 1.0, b) if same else Judgement(q, s, c, b)
+        JudgedDecision(q, 1.0, 1.0, b) if same else JudgedDecision(q, s, c, b)
         for q, same, s, c, b in zip(quality.tolist(), alike.tolist(), stable.tolist(), candidate.tolist(), bounds.tolist(), strict=True)
     ]
 
 
-def first_verdict(judgements: list[Judgement]) -> int | None:
+def first_verdict(judgements: list[JudgedDecision]) -> int | None:
     """Return the number of feedbacks until the trial has a verdict, or None."""
     _, differences, low = betting_terms(judgements)
     found = [log_wealth(side * differences, low, 0.0) >= LOG_WEALTH_BOUND for side in (1.0, -1.0)]

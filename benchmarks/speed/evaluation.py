@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_bench.training import installed
+from aamc_bench.training import chosen_routers
 from aamc_experiments.evaluation import ComparisonRequest, Resampling, compare_table, metrics
 from aamc_experiments.settings import Evaluation
 
@@ -81,7 +81,7 @@ def make_routers(pool: Pool, reward: LinearReward) -> dict[str, Router]:
     assert dataset.outcomes is not None
     reward.fit(dataset.outcomes)
     services = Services(pool=pool, reward=reward, make=lambda *_: None)
-    routers = {name: plugins.make("router", name, services) for name in installed(ROUTERS, plugins)}
+    routers = {name: plugins.make("router", name, services) for name in chosen_routers(None, ROUTERS)}
     for router in routers.values():
         router.train(Training(dataset=dataset, request=request))
     return routers

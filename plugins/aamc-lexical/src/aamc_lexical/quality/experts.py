@@ -13,7 +13,6 @@ from typing import ClassVar, Protocol
 import attrs
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr  # type: ignore[import-untyped]  # scipy ships no types
 
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
@@ -171,7 +170,8 @@ class CategoryExpert:
 
     def distance(self, embedding: Floats) -> Floats:
         """Return the entropy of each query's predicted category, ``[B]``."""
-        return np.asarray(entr(self.heads(embedding).categories).sum(axis=1))
+        categories = self.heads(embedding).categories
+        return np.asarray(-(categories * np.log(np.maximum(categories, np.finfo(np.float64).tiny))).sum(axis=1))
 
 
 @attrs.frozen(eq=False)
