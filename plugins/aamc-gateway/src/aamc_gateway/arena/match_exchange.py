@@ -120,6 +120,9 @@ class MatchExchange(Exchange):
                 error = failed
             except AamcError as failed:
                 error = ProviderError(str(failed), kind="protocol")
+            except BaseException:  # the client has left
+                settle_call(held, call, failed=True)
+                raise
             seen.ended = time.time()
             settle_call(held, call, failed=error is not None)
             if error is not None:
