@@ -159,7 +159,7 @@ def test_a_cancelled_call_ends_at_the_server(upstream, provider, streams, script
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await asyncio.to_thread(server.left.wait, 1.0)
+        assert await asyncio.to_thread(server.left.wait, 10)
         assert calling.state().available
 
     asyncio.run(leave())
@@ -173,7 +173,7 @@ def test_a_closed_stream_ends_at_the_server(upstream, provider) -> None:
         stream = calling.events(CANDIDATE, CHAT)
         assert await anext(stream) == event("a")
         await stream.aclose()
-        assert await asyncio.to_thread(server.left.wait, 1.0)
+        assert await asyncio.to_thread(server.left.wait, 10)
 
     asyncio.run(leave())
 

