@@ -121,6 +121,7 @@ class MatchExchange(Exchange):
             except AamcError as failed:
                 error = ProviderError(str(failed), kind="protocol")
             except BaseException:  # the client has left
+                seen.ended, seen.error_kind = time.time(), "cancelled"
                 settle_call(held, call, failed=True)
                 raise
             seen.ended = time.time()

@@ -265,7 +265,7 @@ class Exchange:
         """Add the cost of a call that has ended, and its error to those of the request."""
         seen = self.served.calls[-1] if self.served.calls else SeenCall(upstream.name, time.time())
         seen.ended = time.time()
-        self.spend(call, failed=error is not None)
+        self._spend(call, failed=error is not None)
         if error is not None:
             self.failed(upstream, error, own_dialect=own_dialect)
             seen.error_kind, seen.status = error.kind, error.status
@@ -274,7 +274,12 @@ class Exchange:
         self.served.cost_usd = self._spent_usd if not math.isnan(call.cost_usd) else math.nan
         self.served.saved_usd = price(self.gateway.best.candidate, call.usage)[0] - self.served.cost_usd
 
-    def spend(self, call: Call, *, failed: bool) -> None:
+    def cancelled(self, call: Call) -> None:
+        """Note that a call was cancelled, such as by a client that left, and add the cost of what came."""
+        self.served.calls[-1].ended, self.served.calls[-1].error_kind = time.time(), "cancelled"
+        self._spend(call, failed=True)
+
+    def _spend(self, call: Call, *, failed: bool) -> None:
         """Add the cost of a call that has ended, as far as it is known, to that of the request, and charge the candidate's own limits."""
         if not math.isnan(call.cost_usd):
             self._spent_usd += call.cost_usd

@@ -111,7 +111,7 @@ class StreamedAnswer:
                 raise
             return False
         except BaseException:  # the client has left, or the log refused the decision
-            exchange.spend(call, failed=True)
+            exchange.cancelled(call)
             raise
         exchange.charge(call, upstream)
         exchange.served.finish_reason = relay.monitor.finish_reason or ""

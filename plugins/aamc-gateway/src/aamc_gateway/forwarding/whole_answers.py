@@ -78,7 +78,7 @@ async def first_answer(exchange: Exchange) -> tuple[Upstream, Prepared, WireRepl
             exchange.charge(call, upstream, error, own_dialect=own)
             continue
         except BaseException:  # such as the client that has left
-            exchange.spend(call, failed=True)
+            exchange.cancelled(call)
             raise
         exchange.charge(call, upstream)
         return upstream, prepared, reply
