@@ -118,7 +118,11 @@ def test_a_cancelled_candidate_of_the_arena_is_not_charged_for_the_others(serve:
     serves_soon(gateway.url, chat("other", max_tokens=100))
 
 
-@pytest.mark.parametrize("access", [{"limits": {"usd_total": 1.5}}, {"models": {"good": {"usd_total": 1.5}}}], ids=["all", "the model"])
+@pytest.mark.parametrize(
+    "access",
+    [{"limits": {"usd_total": 1.5}}, {"models": {"good": {"usd_total": 1.5}}}, {"limits": {"tokens_per_minute": 200}}],
+    ids=["all", "the model", "tokens"],
+)
 def test_a_client_that_leaves_a_stream_pays_for_what_came(serve: Any, stub: StubServer, access: Any) -> None:
     stub.scripts["good"] = Script(text="word " * 80, chunks=2, pace_ms=60_000, output_tokens=100, prompt_tokens=10)
     gateway = serve({"good": PRICES}, settings={"access": access})

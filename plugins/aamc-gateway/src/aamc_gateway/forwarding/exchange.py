@@ -58,6 +58,7 @@ class Exchange:
         self._full: Mapping[str, float] = {}
         self._held: Reservation | None = None
         self._spent_usd = 0.0
+        self._lost_tokens = 0
         self._ended = False
 
     async def decide(self) -> None:
@@ -283,6 +284,8 @@ class Exchange:
         """Add the cost of a call that has ended, as far as it is known, to that of the request, and charge the candidate's own limits."""
         if not math.isnan(call.cost_usd):
             self._spent_usd += call.cost_usd
+        if failed:
+            self._lost_tokens += _tokens(call.usage)
         settle_call(self._held, call, failed=failed)
 
     def failed(self, upstream: Upstream, error: ProviderError, *, own_dialect: bool) -> None:
@@ -348,19 +351,24 @@ class Exchange:
         if self._ended:
             return
         self._ended = True
-        served, usage = self.served, self.served.usage
+        served = self.served
         served.status, served.error_kind, served.ended = status, error_kind, time.time()
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self._spent_usd
         if self._admission is not None:
-            counted = (usage.prompt_tokens or 0) + (usage.output_tokens or 0)
-            self._admission.settle(served.cost_usd, counted or (0 if error_kind else None))
+            counted = _tokens(served.usage)
+            self._admission.settle(served.cost_usd, counted + self._lost_tokens if counted or error_kind else None)
         self.gateway.metrics.served(served)
 
 
 def settle_call(held: Reservation | None, call: Call, *, failed: bool) -> None:
     """Charge the candidate's own limits with a call that has ended; a failed one without a cost has taken nothing."""
     if held is not None:
-        tokens = (call.usage.prompt_tokens or 0) + (call.usage.output_tokens or 0)
+        tokens = _tokens(call.usage)
         unknown = math.isnan(call.cost_usd)
         held.settle(0.0 if failed and unknown else call.cost_usd, tokens or (0 if failed else None))
+
+
+def _tokens(usage: Usage) -> int:
+    """Return the known tokens of a call."""
+    return (usage.prompt_tokens or 0) + (usage.output_tokens or 0)
