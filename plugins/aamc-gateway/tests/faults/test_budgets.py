@@ -118,6 +118,14 @@ def test_a_cancelled_candidate_of_the_arena_is_not_charged_for_the_others(serve:
     serves_soon(gateway.url, chat("other", max_tokens=100))
 
 
+def test_the_tokens_of_all_candidates_of_the_arena_count(serve: Any, stub: StubServer) -> None:
+    stub.scripts |= dict.fromkeys(("good", "other"), Script(output_tokens=100, prompt_tokens=10))
+    settings = {"access": {"limits": {"tokens_per_minute": 250}}, "arena": {"candidates": 2}}
+    gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
+    asked = [chat("aamc/arena", max_tokens=100), chat("good", max_tokens=50)]
+    assert [ask_all(gateway.url, [body])[0][0] for body in asked] == [200, 429]
+
+
 @pytest.mark.parametrize(
     "access",
     [{"limits": {"usd_total": 1.5}}, {"models": {"good": {"usd_total": 1.5}}}, {"limits": {"tokens_per_minute": 200}}],

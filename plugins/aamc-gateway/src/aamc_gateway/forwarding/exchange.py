@@ -58,7 +58,7 @@ class Exchange:
         self._full: Mapping[str, float] = {}
         self._held: Reservation | None = None
         self._spent_usd = 0.0
-        self._lost_tokens = 0
+        self._other_tokens = 0  # of all calls but that of the answer
         self._ended = False
 
     async def decide(self) -> None:
@@ -285,7 +285,7 @@ class Exchange:
         if not math.isnan(call.cost_usd):
             self._spent_usd += call.cost_usd
         if failed:
-            self._lost_tokens += _tokens(call.usage)
+            self._other_tokens += tokens_of(call.usage)
         settle_call(self._held, call, failed=failed)
 
     def failed(self, upstream: Upstream, error: ProviderError, *, own_dialect: bool) -> None:
@@ -356,19 +356,19 @@ class Exchange:
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self._spent_usd
         if self._admission is not None:
-            counted = _tokens(served.usage)
-            self._admission.settle(served.cost_usd, counted + self._lost_tokens if counted or error_kind else None)
+            counted = tokens_of(served.usage)
+            self._admission.settle(served.cost_usd, counted + self._other_tokens if counted or error_kind else None)
         self.gateway.metrics.served(served)
 
 
 def settle_call(held: Reservation | None, call: Call, *, failed: bool) -> None:
     """Charge the candidate's own limits with a call that has ended; a failed one without a cost has taken nothing."""
     if held is not None:
-        tokens = _tokens(call.usage)
+        tokens = tokens_of(call.usage)
         unknown = math.isnan(call.cost_usd)
         held.settle(0.0 if failed and unknown else call.cost_usd, tokens or (0 if failed else None))
 
 
-def _tokens(usage: Usage) -> int:
+def tokens_of(usage: Usage) -> int:
     """Return the known tokens of a call."""
     return (usage.prompt_tokens or 0) + (usage.output_tokens or 0)
