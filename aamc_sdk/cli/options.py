@@ -95,7 +95,7 @@ def request_parameters(assignments: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--option must be KEY=VALUE such as temperature=0, not {assignment!r}") from error
         value = assignment.partition("=")[2].strip()
         if value.lower().lstrip("+-") in ("nan", "inf", "infinity") or not _is_json(options):  # YAML reads these names as texts
-            raise ConfigError(f"--option {assignment}: {value!r} is no JSON value; give a number, text, true, false, null, list or mapping")
+            raise ConfigError(f"--option {assignment}: {value!r} is not a JSON value; give a number, text, true, false, null, list or mapping")
     return options
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from aamc_bandit import plugin
 from aamc_bandit.pacing.router import Paced
+from aamc_bandit.thompson.router import Thompson
 from aamc_baselines import plugin as baselines
 
 from aamc_sdk import MetaController, builtin
@@ -177,6 +178,19 @@ def test_changes_make_a_replica_equal_to_the_bit(plugins, clock):
     replica.apply_changes(leader.changes())
     assert state_of(leader) == state_of(replica)
     np.testing.assert_array_equal(leader.score(request).probabilities, replica.score(request).probabilities)
+
+
+def test_around_a_router_without_changes_none_are_gathered(plugins, clock, monkeypatch):
+    monkeypatch.setattr(Thompson, "changes", lambda thompson: None)
+    paced = Subject("router", "paced", plugins, {"router": "thompson", "usd_per_1k": 2.0}).make()
+    assert paced.changes() is None
+    request = make_request(make_dataset(4))
+    for row, notes in enumerate(paced.score(request).notes):
+        decision = Decision(str(row), POOL.names[0], 1.0, Preference(), notes=notes, time=clock())
+        one = request.take(np.array([row]))
+        paced.learn(Experience(row, one.queries, one.estimates, (decision,), made=1))
+    assert paced.ledger.delta()["rows"] == []
+    assert len(paced.ledger.recent.plain()["rows"]) == 4
 
 
 def test_propensities_are_those_of_the_draw(plugins, clock):

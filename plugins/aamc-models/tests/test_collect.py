@@ -348,7 +348,7 @@ def test_calls_at_once_are_limited_in_all_and_by_endpoint(collect: Collect, stub
         (["--judge", "exact", "--prompt-field", "task"], 1, "line 1 has no prompt (it has: answer, category, question)"),
         (["--judge", "exact", "--candidates", "right,nobody"], 1, "the pool has no candidate 'nobody'"),
         (["--judge", "exact", "--option", "temperature"], 2, "--option must be KEY=VALUE"),
-        (["--judge", "exact", "--option", "temperature=nan"], 2, "--option temperature=nan: 'nan' is no"),
+        (["--judge", "exact", "--option", "temperature=nan"], 2, "--option temperature=nan: 'nan' is not a JSON value"),
     ],
 )
 def test_what_cannot_work_is_named_before_the_first_call(collect: Collect, stub: StubServer, arguments: list[str], status: int, message: str) -> None:

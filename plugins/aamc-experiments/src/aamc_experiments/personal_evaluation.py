@@ -2,8 +2,8 @@
 
 A user's first turns are support, their later turns are predicted. An online router learns the support of all users as it would learn feedback
 in service, starting from its trained state, separately for each number of support turns; then it scores the later turns' candidates. The
-predicted turns are the same for every number: those after the tenth, or after half of a history of at most ten. So a turn's scores do not
-depend on what comes after it, nor on whether anything does.
+predicted turns are the same for every number: those after the tenth, or after half of a history of at most ten. So where every user has more
+than ten turns, a turn's scores do not depend on what comes after it, nor on whether anything does.
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections import Counter
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 from aamc_models.testing import Script, StubServer
@@ -89,6 +92,53 @@ def test_each_candidate_of_the_arena_is_charged_for_its_own_answer(serve: Any, s
     assert ask_all(gateway.url, [chat("aamc/arena", max_tokens=100)])[0][0] == 200
     assert [ask_all(gateway.url, [chat(name, max_tokens=100)])[0][0] for name in ("good", "other")] == [429, 429]
     assert [ask_all(gateway.url, [chat(name, max_tokens=50)])[0][0] for name in ("good", "other")] == [200, 200]
+
+
+def serves_soon(url: str, body: Any) -> None:
+    """Ask until an earlier request's reservation is settled, so that the budget is enough."""
+    deadline = time.monotonic() + 30
+    while ask_all(url, [body])[0][0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_cancelled_candidate_of_the_arena_is_not_charged_for_the_others(serve: Any, stub: StubServer) -> None:
+    stub.scripts |= {"good": Script(output_tokens=100, prompt_tokens=10), "other": Script(fault="hang")}
+    settings = {"access": {"models": {"other": {"usd_total": 1.5}}}, "arena": {"candidates": 2}}
+    gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
+
+    async def leave() -> None:
+        async with aiohttp.ClientSession() as session:
+            asking = asyncio.ensure_future(session.post(f"{gateway.url}/v1/chat/completions", json=chat("aamc/arena", max_tokens=100)))
+            assert await asyncio.to_thread(stub.wait, lambda now: now.counts("good").calls == now.counts("other").calls == 1)
+            asking.cancel()
+
+    asyncio.run(leave())
+    stub.scripts["other"] = Script(output_tokens=10, prompt_tokens=10)
+    serves_soon(gateway.url, chat("other", max_tokens=100))
+
+
+def test_the_tokens_of_all_candidates_of_the_arena_count(serve: Any, stub: StubServer) -> None:
+    stub.scripts |= dict.fromkeys(("good", "other"), Script(output_tokens=100, prompt_tokens=10))
+    settings = {"access": {"limits": {"tokens_per_minute": 250}}, "arena": {"candidates": 2}}
+    gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
+    asked = [chat("aamc/arena", max_tokens=100), chat("good", max_tokens=50)]
+    assert [ask_all(gateway.url, [body])[0][0] for body in asked] == [200, 429]
+
+
+@pytest.mark.parametrize(
+    "access",
+    [{"limits": {"usd_total": 1.5}}, {"models": {"good": {"usd_total": 1.5}}}, {"limits": {"tokens_per_minute": 200}}],
+    ids=["all", "the model", "tokens"],
+)
+def test_a_client_that_leaves_a_stream_pays_for_what_came(serve: Any, stub: StubServer, access: Any) -> None:
+    stub.scripts["good"] = Script(text="word " * 80, chunks=2, pace_ms=60_000, output_tokens=100, prompt_tokens=10)
+    gateway = serve({"good": PRICES}, settings={"access": access})
+    with httpx.stream("POST", f"{gateway.url}/v1/chat/completions", json=chat(stream=True, max_tokens=100), timeout=60) as answer:
+        assert "word" in next(text for text in answer.iter_text() if "word" in text)
+    stub.scripts["good"] = Script(output_tokens=10, prompt_tokens=10)
+    serves_soon(gateway.url, chat(max_tokens=60))
+    assert ask_all(gateway.url, [chat(max_tokens=100)])[0][0] in (402, 429)
 
 
 @pytest.mark.parametrize("ttl", ["1h", "\\u0031h"])

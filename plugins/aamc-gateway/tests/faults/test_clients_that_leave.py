@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import aiohttp
+import httpx
 import pytest
 from aamc_models.testing import Script, StubServer
 from faults.conftest import ask_all, chat
@@ -26,7 +27,7 @@ def head(body: bytes, path: str = "/v1/chat/completions") -> bytes:
 
 @pytest.mark.parametrize("script", [Script(fault="hang"), Script(fault="hang_stream"), Script(fault="hang_content")], ids=lambda script: script.fault)
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-def test_the_upstream_call_ends_with_the_client(serve: Any, stub: StubServer, script: Script, streamed: bool) -> None:
+def test_the_upstream_call_ends_when_the_client_leaves(serve: Any, stub: StubServer, script: Script, streamed: bool) -> None:
     stub.scripts["good"] = script
     gateway = serve({"good": {}})
     body = json.dumps(chat(stream=streamed)).encode()
@@ -35,6 +36,11 @@ def test_the_upstream_call_ends_with_the_client(serve: Any, stub: StubServer, sc
         assert stub.wait(lambda now: now.active == 1)
     assert stub.wait(lambda now: now.counts("good").cancelled == 1 and now.active == 0)
     assert gateway.ready()
+    deadline = time.monotonic() + 30
+    while 'aamc_calls_total{model="good",result=' not in (metrics := httpx.get(f"{gateway.url}/metrics").text):  # counted when the request has ended
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert 'aamc_calls_total{model="good",result="cancelled"} 1.0' in metrics
 
 
 def test_many_clients_that_leave_lose_no_connection(serve: Any, stub: StubServer) -> None:

@@ -103,7 +103,7 @@ def running(launch: Launch) -> Iterator[Running]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     assert started.wait(30)
-    assert app.failure is None, app.failure
+    assert server.started, "the gateway cannot start; uvicorn's log says why"
     try:
         yield Running(listener.getsockname()[1], app, loop)
     finally:

@@ -31,7 +31,7 @@ local function apply()
             else
                 redis.call('HSET', decision .. op[2], op[3], number .. op[4])
             end
-            local added = redis.pcall('XADD', stream, string.format('%.0f-0', position), 'e', op[2] .. '\0' .. op[3])
+            local added = redis.pcall('XADD', stream, string.format('%.0f-0', position), 'e', op[2] .. '\\0' .. op[3])
             if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller') then error(added.err) end
         elseif kind == 2 then
             redis.call('HSET', op[3], op[4], struct.pack('>I8', base + op[2]) .. op[5])

@@ -74,6 +74,7 @@ class Paced(OnlineRouter):
         self._lock, self._making = threading.Lock(), threading.Lock()
         self._made: InnerRouter | None = None
         self._state: PacingLedger | None = None
+        self._gives_changes = True
 
     @property
     def samples(self) -> bool:
@@ -190,6 +191,8 @@ class Paced(OnlineRouter):
             for call in experience.attempts:
                 if (row := rows.get(call.decision_id, -1)) >= 0:
                     self.ledger.add_call(call, decisions[row], tenants[row])
+            if not self._gives_changes:
+                self.ledger.delta()  # nobody will ask for it
 
     def close(self) -> None:
         """Close the wrapped router."""
@@ -225,10 +228,10 @@ class Paced(OnlineRouter):
         """Return the changes of both routers; None if the wrapped one can only save its whole state."""
         router = self.inner.router
         inner = router.changes() if isinstance(router, OnlineRouter) else b""
-        if inner is None:
-            return None
+        self._gives_changes = inner is not None
         with self._lock:
-            return to_json({"router": base64.b64encode(inner).decode(), "ledger": self.ledger.delta()}).encode()
+            delta = self.ledger.delta()  # of a state that is saved as a whole, it is a part
+        return None if inner is None else to_json({"router": base64.b64encode(inner).decode(), "ledger": delta}).encode()
 
     def apply_changes(self, changes: bytes) -> None:
         """Take over another router's changes."""

@@ -58,6 +58,7 @@ class Exchange:
         self._full: Mapping[str, float] = {}
         self._held: Reservation | None = None
         self._spent_usd = 0.0
+        self._other_tokens = 0  # of all calls but that of the answer
         self._ended = False
 
     async def decide(self) -> None:
@@ -265,9 +266,7 @@ class Exchange:
         """Add the cost of a call that has ended, and its error to those of the request."""
         seen = self.served.calls[-1] if self.served.calls else SeenCall(upstream.name, time.time())
         seen.ended = time.time()
-        if not math.isnan(call.cost_usd):
-            self._spent_usd += call.cost_usd
-        settle_call(self._held, call, failed=error is not None)
+        self._spend(call, failed=error is not None)
         if error is not None:
             self.failed(upstream, error, own_dialect=own_dialect)
             seen.error_kind, seen.status = error.kind, error.status
@@ -275,6 +274,19 @@ class Exchange:
         self.served.candidate, self.served.usage, self.served.cost_source = upstream.name, call.usage, call.cost_source
         self.served.cost_usd = self._spent_usd if not math.isnan(call.cost_usd) else math.nan
         self.served.saved_usd = price(self.gateway.best.candidate, call.usage)[0] - self.served.cost_usd
+
+    def cancelled(self, call: Call) -> None:
+        """Note that a call was cancelled, such as by a client that left, and add the cost of what came."""
+        self.served.calls[-1].ended, self.served.calls[-1].error_kind = time.time(), "cancelled"
+        self._spend(call, failed=True)
+
+    def _spend(self, call: Call, *, failed: bool) -> None:
+        """Add the cost of a call that has ended, as far as it is known, to that of the request, and charge the candidate's own limits."""
+        if not math.isnan(call.cost_usd):
+            self._spent_usd += call.cost_usd
+        if failed:
+            self._other_tokens += tokens_of(call.usage)
+        settle_call(self._held, call, failed=failed)
 
     def failed(self, upstream: Upstream, error: ProviderError, *, own_dialect: bool) -> None:
         """Note that a candidate could not answer."""
@@ -339,19 +351,24 @@ class Exchange:
         if self._ended:
             return
         self._ended = True
-        served, usage = self.served, self.served.usage
+        served = self.served
         served.status, served.error_kind, served.ended = status, error_kind, time.time()
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self._spent_usd
         if self._admission is not None:
-            counted = (usage.prompt_tokens or 0) + (usage.output_tokens or 0)
-            self._admission.settle(served.cost_usd, counted or (0 if error_kind else None))
+            counted = tokens_of(served.usage)
+            self._admission.settle(served.cost_usd, counted + self._other_tokens if counted or error_kind else None)
         self.gateway.metrics.served(served)
 
 
 def settle_call(held: Reservation | None, call: Call, *, failed: bool) -> None:
     """Charge the candidate's own limits with a call that has ended; a failed one without a cost has taken nothing."""
     if held is not None:
-        tokens = (call.usage.prompt_tokens or 0) + (call.usage.output_tokens or 0)
+        tokens = tokens_of(call.usage)
         unknown = math.isnan(call.cost_usd)
         held.settle(0.0 if failed and unknown else call.cost_usd, tokens or (0 if failed else None))
+
+
+def tokens_of(usage: Usage) -> int:
+    """Return the known tokens of a call."""
+    return (usage.prompt_tokens or 0) + (usage.output_tokens or 0)

@@ -110,6 +110,9 @@ class StreamedAnswer:
             if self._flowing:
                 raise
             return False
+        except BaseException:  # the client has left, or the log refused the decision
+            exchange.cancelled(call)
+            raise
         exchange.charge(call, upstream)
         exchange.served.finish_reason = relay.monitor.finish_reason or ""
         await self.begin(upstream, prepared)

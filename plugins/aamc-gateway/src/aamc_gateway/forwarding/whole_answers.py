@@ -77,6 +77,9 @@ async def first_answer(exchange: Exchange) -> tuple[Upstream, Prepared, WireRepl
         except ProviderError as error:
             exchange.charge(call, upstream, error, own_dialect=own)
             continue
+        except BaseException:  # such as the client that has left
+            exchange.cancelled(call)
+            raise
         exchange.charge(call, upstream)
         return upstream, prepared, reply
     if wrong is not None and not exchange.served.calls:

@@ -19,7 +19,7 @@ class SeenCall:
         ended: When it ended.
         provider: The name of the endpoint's provider.
         upstream_model: The model's name on its server.
-        error_kind: Why it failed, see :class:`aamc_sdk.errors.ProviderError`; ``""`` if it did not.
+        error_kind: Why it failed, see :class:`aamc_sdk.errors.ProviderError`, or ``"cancelled"``; ``""`` if it did not.
         status: The HTTP status of the upstream's answer; None if unknown.
     """
 

@@ -26,15 +26,11 @@ class GatewayApp:
     Args:
         make: Makes the gateway, at the start and at each reload, on the event loop.
         routes: The routes.
-
-    Attributes:
-        failure: The error that kept the gateway from starting; None without one.
     """
 
     def __init__(self, make: MakeGateway, routes: Sequence[Route] | None = None) -> None:
         self._make = make
         self._gateway: Gateway | None = None
-        self.failure: AamcError | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[Any, Any, Route]] = []
@@ -113,11 +109,9 @@ class GatewayApp:
         try:
             await self.start()
         except Exception as error:
-            if isinstance(error, AamcError):
-                self.failure = error
-            else:
+            if not isinstance(error, AamcError):
                 logger.exception("the gateway cannot start")
-            await send({"type": "lifespan.startup.failed", "message": "" if self.failure else str(error)})  # the failure is raised later
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -131,9 +125,8 @@ class GatewayApp:
             AamcError: It cannot start.
         """
         if self._gateway is None:
-            gateway = await self._make()
-            await gateway.start()
-            self._gateway = gateway
+            self._gateway = await self._make()
+            await self._gateway.start()
 
     async def reload(self) -> None:
         """Replace the gateway by a new one; requests in progress end with the old one. An error leaves the old one in place."""

@@ -142,38 +142,37 @@ class _Workers:
     def __init__(self, launch: Launch, count: int, listener: socket.socket, serving: Callable[[], None]) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._launch, self._listener, self._serving = launch, listener, serving
-        self._all: list[BaseProcess] = []
-        self._ready, self._waited_for = self._context.Semaphore(0), count
+        self._all: dict[int, BaseProcess] = {}
+        self._ready, self._waited_for, self._count = self._context.Semaphore(0), count, count
         self.ending = False
-        for _ in range(count):
-            self._all.append(self._started())
 
-    def _started(self) -> BaseProcess:
+    def _start(self, place: int) -> None:
         process = self._context.Process(target=_work, args=(self._launch, self._listener, self._ready), name="aamc-serve")
+        self._all[place] = process
         process.start()
-        return process
+        if self.ending:  # the signal may have come before there was a process that it could be passed on to
+            process.terminate()
 
     def signal(self, number: int) -> None:
         """Send a signal to all workers."""
-        for process in self._all:
+        for process in self._all.values():
             if process.pid is not None and process.is_alive():
                 os.kill(process.pid, number)
 
     def watch(self) -> int:
-        """Start workers again that end by themselves, until all are asked to end; return the exit status.
-
-        Raises:
-            ConfigError: A worker ended before it had started.
-        """
+        """Start the workers, and again those that end by themselves, until all are asked to end; return the exit status."""
+        for place in range(self._count):
+            if not self.ending:
+                self._start(place)
         while True:
-            alive = [process for process in self._all if process.is_alive()]
+            alive = [process for process in self._all.values() if process.is_alive()]
             if self.ending and not alive:
-                return max((abs(process.exitcode or 0) for process in self._all), default=0)
-            for place, process in enumerate(self._all):
+                return max((abs(process.exitcode or 0) for process in self._all.values()), default=0)
+            for place, process in list(self._all.items()):
                 if not process.is_alive() and not self.ending:
                     worker_ended(process.pid or 0)
                     logger.error("a worker ended with status %s; another one starts", process.exitcode)
-                    self._all[place] = self._started()
+                    self._start(place)
             self._pause()
 
     def _pause(self) -> None:
