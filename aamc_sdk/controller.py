@@ -422,7 +422,12 @@ class MetaController:
             ProviderError: Every allowed candidate failed.
         """
         self._guard.check()
-        return self._loop.submit(self._completions.complete(query, preference, options, RouteArguments.of(arguments))).result()
+        work = self._loop.submit(self._completions.complete(query, preference, options, RouteArguments.of(arguments)))
+        try:
+            return work.result()
+        except KeyboardInterrupt:
+            work.cancel()  # else closing would wait for the model's answer
+            raise
 
     async def acomplete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
