@@ -422,12 +422,7 @@ class MetaController:
             ProviderError: Every allowed candidate failed.
         """
         self._guard.check()
-        work = self._loop.submit(self._completions.complete(query, preference, options, RouteArguments.of(arguments)))
-        try:
-            return work.result()
-        except KeyboardInterrupt:
-            work.cancel()  # else closing would wait for the model's answer
-            raise
+        return self._loop.run(self._completions.complete(query, preference, options, RouteArguments.of(arguments)))
 
     async def acomplete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
