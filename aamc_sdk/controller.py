@@ -422,7 +422,7 @@ class MetaController:
             ProviderError: Every allowed candidate failed.
         """
         self._guard.check()
-        return self._loop.submit(self._completions.complete(query, preference, options, RouteArguments.of(arguments))).result()
+        return self._loop.run(self._completions.complete(query, preference, options, RouteArguments.of(arguments)))
 
     async def acomplete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any

@@ -6,6 +6,7 @@ import asyncio
 import math
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -466,6 +467,22 @@ def test_a_cancelled_call_is_recorded() -> None:
     with build("first", slow) as controller:
         asyncio.run(asyncio.wait_for(work(controller), 30))
         assert [attempt.status for attempt in attempts(controller)] == ["cancelled"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows raises no KeyboardInterrupt in a wait")
+def test_an_interrupted_call_is_cancelled_and_recorded() -> None:
+    slow = Pool([ModelSpec("small", "?", endpoint={"provider": "echo", "delay_ms": 60_000.0})])
+    began = time.monotonic()
+    with build("first", slow) as controller:
+        interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            controller.complete("Hi")
+        while not attempts(controller):
+            assert time.monotonic() - began < 30
+            time.sleep(0.01)
+        assert [attempt.status for attempt in attempts(controller)] == ["cancelled"]
+    assert time.monotonic() - began < 30
 
 
 def test_feedback_on_an_unknown_decision_is_kept_and_named_in_a_warning(controller: MetaController, caplog: pytest.LogCaptureFixture) -> None:

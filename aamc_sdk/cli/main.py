@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -140,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as error:
         status = error.exit_code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_output()
         status = 1
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in given and not isinstance(error, (click.ClickException, click.Abort, KeyboardInterrupt)):
@@ -160,6 +161,9 @@ def _report(error: BaseException, *, as_json: bool) -> int:
         message = message or "interrupted"
     elif isinstance(error, (AamcError, OSError)):
         status = 2 if isinstance(error, WRONG_USAGE) else 1
+        if not isinstance(error, AamcError) and error.strerror:  # of standard output it has no file
+            message = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+            hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else ""
     else:
         message, hint = f"{type(error).__name__}: {error}", "a bug in the SDK or a plugin; aamc --debug ... shows the traceback"
     message = " ".join(message.split())
@@ -167,5 +171,13 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     if as_json:
         wrong, advice = (message, hint) if hint else split_advice(message)
         fields = {"type": type(error).__name__, "message": wrong, "hint": advice}
-        write_json_line(getattr(error, "document", None) or {"schema": 1, "error": fields})
+        try:
+            write_json_line(getattr(error, "document", None) or {"schema": 1, "error": fields})
+        except OSError:  # a full disk, or a reader that has gone away; the line above has said what is wrong
+            _abandon_output()
     return status
+
+
+def _abandon_output() -> None:
+    """Lead standard output nowhere, as flushing it at the end would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

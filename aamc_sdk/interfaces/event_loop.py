@@ -45,6 +45,19 @@ class EventLoopThread:
                 self._thread.start()
         return asyncio.run_coroutine_threadsafe(_contained(work), self._loop)
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and return its result; Ctrl-C cancels it.
+
+        Raises:
+            ForkedError: As for :meth:`submit`.
+        """
+        future = self.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()  # else closing would wait for it
+            raise
+
     def close(self) -> None:
         """Cancel the running coroutines and end the thread; closing twice does nothing."""
         with self._lock:

@@ -193,4 +193,4 @@ class AsyncRouter(Router):
 
     def score(self, request: RoutingRequest) -> Scores:
         """Score the candidates and wait for the result; not for use inside a coroutine on the event loop of the services."""
-        return self.services.loop.submit(self.ascore(request)).result()
+        return self.services.loop.run(self.ascore(request))

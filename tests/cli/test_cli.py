@@ -462,6 +462,25 @@ def test_an_unexpected_error_is_one_line_and_debug_shows_where(aamc, monkeypatch
     assert "Traceback" in aamc("--debug", *RUN)[2]
 
 
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["plugins"], "No space left on device (free some space, or write elsewhere)"),
+        (["plugins", "--json"], "No space left on device (free some space, or write elsewhere)"),
+        (["plugins", "nothing", "--json"], "No such command 'nothing'. (see aamc plugins --help)"),
+    ],
+)
+def test_output_to_a_full_disk_ends_in_one_line(arguments: list[str], error: str) -> None:
+    with FULL.open("wb") as full:
+        ended = subprocess.run([sys.executable, "-m", "aamc_sdk.cli", *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode > 0
+    assert ended.stderr == f"aamc: {error}\n"
+
+
 def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
     program = [sys.executable, "-m", "aamc_sdk.cli", "plugins"]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})

@@ -55,6 +55,23 @@ def test_an_expression_is_found_in_prose(text: str, expression: str) -> None:
     assert expression_in(text).strip() == expression
 
 
+@pytest.mark.parametrize("text", ["What is 12 * 3", "What is 12 * 3 and why", "12 * 3 in total", "12 * 3 is what"])
+def test_prose_that_python_could_read_is_searched_too(text: str) -> None:
+    assert expression_in(text) == "12 * 3"
+
+
+@pytest.mark.parametrize(
+    "text", ["What is 2 x 3 + 4?", "What is 2^3 + 4?", "What is 3 + 4 \u00d7 2?", "What is sqrt(9) + 1?", "What is 1,5 + 2?", "What is 2 + 3k?"]
+)
+def test_a_part_of_an_expression_is_not_taken_for_it(text: str) -> None:
+    with pytest.raises(ValueError, match="no expression"):
+        expression_in(text)
+
+
+def test_thousands_may_be_separated() -> None:
+    assert evaluate(expression_in("What is 1,200,000 + 50?")) == 1_200_050
+
+
 def test_a_program_is_not_searched_for_expressions() -> None:
     with pytest.raises(ValueError, match="no expression"):
         expression_in("total = 12\nprint(total + 3 * 8)")

@@ -152,7 +152,7 @@ def test_no_price_and_no_cost_names_the_candidate_and_the_line(write: Write, rea
 
 
 def test_rows_without_any_candidate_are_refused(write: Write, reader: OutcomesFormat) -> None:
-    with pytest.raises(DataError, match="at least one candidate"):
+    with pytest.raises(DataError, match="no row has an outcome; give the quality"):
         reader.read(str(write("outcomes.jsonl", line())))
 
 

@@ -242,6 +242,8 @@ def test_a_judge_without_a_verdict_leaves_the_quality_unknown(collect: Collect, 
     status, _, err = collect("--judge", "model:judge,best=right", *ASKED)
     assert status == 0, err
     assert [cell["quality"] for cell in rows()[0]["outcomes"].values()] == [1.0, None]
+    assert "1 quality is unknown, as the judge gave no verdict; raise --max-tokens" in err
+    assert "Wrote 1 row." in err
 
 
 @needs_sandbox

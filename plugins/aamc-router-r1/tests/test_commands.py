@@ -90,7 +90,7 @@ def test_a_trace_is_shown_from_the_file_and_from_the_log(pool, capsys, tmp_path)
     [
         ([], "name either"),
         (["--store", "sqlite:log.db"], "--episode"),
-        (["bad.jsonl"], "line 1: this is no episode"),
+        (["bad.jsonl"], "line 1: no episode of router-r1; give trajectories"),
         (["--store", "sqlite:log.db", "--episode", "nothing"], "no episode 'nothing'"),
     ],
 )

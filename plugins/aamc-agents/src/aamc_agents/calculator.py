@@ -6,7 +6,7 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from aamc_agents.state import TaskState
@@ -41,6 +41,11 @@ _FUNCTIONS: dict[str, Callable[..., Number]] = {
 _RUN = re.compile(r"[\d\s.()+*/%-]+")
 _NO_START, _NO_END = ".*/% \t\r\n", ".(+*/%- \t\r\n"
 """Characters that no expression starts or ends with. They are stripped after the search, as a pattern that excludes them takes quadratic time."""
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_MARGIN = 4
+"""Characters beside an expression that show whether it goes on there."""
+_GOES_ON_BEFORE = re.compile(r"(?:\w|[\d)]\s*[x\u00d7\u00b7\u00f7^]\s*|\d,)$")
+_GOES_ON_AFTER = re.compile(r"\w|\s*[x\u00d7\u00b7\u00f7^]\s*[\d(]|,\d")
 _OPERATION = re.compile(r"[\d)]\s*[+*/%-]")
 
 
@@ -66,7 +71,7 @@ def expression_in(text: str) -> str:
     """
     if _parses(text):
         return text
-    runs = [] if "=" in text else [run.lstrip(_NO_START).rstrip(_NO_END) for run in _RUN.findall(text)]
+    runs = [] if "=" in text else list(_runs(_THOUSANDS.sub("", text)))
     found = [run for run in runs if _OPERATION.search(run) and _parses(run)]
     if not found:
         raise ValueError("it has no expression")
@@ -74,12 +79,23 @@ def expression_in(text: str) -> str:
     return longest
 
 
+def _runs(text: str) -> Iterator[str]:
+    """Yield what may be expressions in prose; not a part of a larger one, such as ``3 + 4`` in ``2^3 + 4`` or ``(9) + 1`` in ``sqrt(9) + 1``."""
+    for run in _RUN.finditer(text):
+        found = run[0].lstrip(_NO_START).rstrip(_NO_END)
+        begin = run.end() - len(run[0].lstrip(_NO_START))
+        before, after = text[max(begin - _MARGIN, 0) : begin], text[begin + len(found) : begin + len(found) + _MARGIN]
+        if found and not _GOES_ON_BEFORE.search(before) and not _GOES_ON_AFTER.match(after):
+            yield found
+
+
 def _parses(text: str) -> bool:
+    """Return whether a text is an expression, and not prose that Python could read too, such as ``What is 3 * 4``."""
     try:
-        ast.parse(text.strip(), mode="eval")
+        whole = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):  # the parser raises these for deep nesting and null bytes
         return False
-    return True
+    return not isinstance(whole.body, ast.Compare | ast.BoolOp | ast.IfExp)
 
 
 def evaluate(expression: str) -> Number:

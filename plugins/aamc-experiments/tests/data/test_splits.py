@@ -109,7 +109,7 @@ def test_one_row_is_no_crowd(caplog) -> None:
 
 def test_rows_that_are_all_one_question_cannot_be_divided() -> None:
     crowd = Dataset([Query(ASKED[0] + " please" * n) for n in range(5)])
-    with pytest.raises(DataError, match="5 rows with 1 different questions, near-duplicates counted once, are too few"):
+    with pytest.raises(DataError, match="5 rows with 1 different question, near-duplicates counted once, are too few"):
         read_splits(read_settings({"dataset": "a"}), given(a=crowd))
 
 

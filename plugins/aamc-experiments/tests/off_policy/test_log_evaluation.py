@@ -326,6 +326,7 @@ def test_a_range_of_time_is_evaluated_and_the_next_one_named(aamc) -> None:
     assert whole["decisions"]["total"] == 400
     following = whole["range"]["next_since"]
     assert evaluate("--until", following)["logged"] == whole["logged"]
-    assert aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "uniform", "--since", following)[0] == 1  # nothing has come since
+    status, _, err = aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "uniform", "--since", following)
+    assert (status, "sqlite:log.db has no decision in that time; give an earlier --since" in err) == (1, True)
     assert aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "uniform", "--since", "1d", "--until", "2d")[0] == 2
     assert aamc("evaluate", "--since", "1d")[0] == 2

@@ -75,7 +75,17 @@ def test_a_revoked_key_is_listed_as_such() -> None:
     ],
 )
 def test_a_wrong_argument_is_explained(arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    keys("add", "first")
     with pytest.raises(SystemExit) as ended:
         main(["keys", *arguments])
     assert ended.value.code == status
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["revoke", "ci"], ["rotate", "ci"]])
+def test_a_log_that_does_not_exist_is_not_made(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["keys", *arguments, "--store", "sqlite:typo.db"])
+    assert ended.value.code == 1
+    assert "there is no store at typo.db" in capsys.readouterr().err
+    assert not list(folder.glob("typo.db*"))

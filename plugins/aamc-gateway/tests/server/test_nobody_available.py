@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from aamc_gateway.server.launch import Launch
 from aamc_models.testing import Script
+
+from .conftest import Running, running
 
 BREAKER = {"breaker_failures": 1, "breaker_rest_s": 100.0}
 ONE_A_MINUTE = {"requests_per_minute": 1}
@@ -70,3 +75,44 @@ def test_what_no_candidate_can_do_stays_a_request_to_change(serve: Callable[...,
     gateway = serve(None, {"good": {"context_window": 100, **BREAKER}}, good=Script())
     refused = gateway.chat("word " * 1000)
     assert (refused.status, refused.headers.get("retry-after")) == (400, None)
+
+
+def test_metrics_have_the_status_that_the_client_got(serve: Callable[..., Any]) -> None:
+    gateway = serve(None, {"good": {"context_window": 100}}, good=Script())
+    assert gateway.chat("word " * 1000).status == 400
+    assert gateway.ask("/v1/messages", {"model": "good", "max_tokens": 9, "tools": 5, "messages": [{"role": "user", "content": "x"}]}).status == 400
+    counted = [line for line in gateway.ask("/metrics", method="GET").body.decode().splitlines() if line.startswith("aamc_requests_total{")]
+    assert len(counted) == 2
+    assert all('status="400"' in line for line in counted), counted
+
+
+@pytest.fixture
+def echoing(tmp_path: Path) -> Iterator[Running]:
+    """A gateway with the candidate ``plain`` of the provider ``echo``, and ``other``, which has no endpoint."""
+    candidates = [{"name": "plain", "endpoint": {"provider": "echo"}}, {"name": "other", "abilities": ["tools"]}]
+    file = tmp_path / "serve.yaml"
+    file.write_text(yaml.safe_dump({"pool": {"candidates": candidates}}), encoding="utf-8")
+    with running(Launch(config=str(file), store=f"sqlite:{tmp_path / 'log.db'}")) as gateway:
+        yield gateway
+
+
+def test_a_candidate_without_an_endpoint_is_no_model(echoing: Running) -> None:
+    refused = echoing.chat(model="other")
+    assert (refused.status, refused.json["error"]["code"]) == (404, "model_not_found")
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    assert echoing.chat(tools=[tool]).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"model": "aamc/auto", "input": "x"}),
+        ("/v1/embeddings", {"model": "plain", "input": "x"}),
+        ("/v1/images/generations", {"model": "plain", "prompt": "x"}),
+    ],
+)
+def test_an_api_that_no_provider_has_is_refused_before_a_decision(echoing: Running, path: str, body: dict[str, str]) -> None:
+    refused = echoing.ask(path, body)
+    assert refused.status == 400
+    assert " no API '" in refused.json["error"]["message"]
+    assert len(echoing.log().decisions) == 0

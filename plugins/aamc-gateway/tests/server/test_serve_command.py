@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from aamc_gateway.server.launch import Launch
+from aamc_gateway.server.supervisor import _work
 from aamc_gateway.testing import GatewayProcess
 from click.testing import CliRunner
 
@@ -123,3 +125,13 @@ def test_a_reload_serves_the_new_pool_and_drops_no_request(serve: Any, stub: Any
     assert served.chat(model="good").status == 200
     client.join(30)
     assert answers[0].events[-1]["aamc"]["model"] == "good"
+
+
+def test_a_worker_that_cannot_start_again_says_so_in_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("gateway: {limitz: 3}", encoding="utf-8")
+    with socket.socket() as listener, pytest.raises(SystemExit) as ended:
+        _work(Launch(config=str(file)), listener, multiprocessing.Semaphore(0))
+    assert ended.value.code == 1
+    assert "a worker cannot start: gateway has no option 'limitz'" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -166,6 +166,19 @@ def test_arguments_that_are_nested_too_deeply_are_refused_by_name() -> None:
         convert_request("messages", "chat", {"messages": [{"role": "assistant", "content": [block]}]})
 
 
+@pytest.mark.parametrize(
+    ("dialect", "body", "error"),
+    [
+        ("chat", {"messages": [{"role": "user", "content": 5}]}, r"messages\[0\].content must be a string or a list, not 5"),
+        ("messages", {"system": 5, "messages": []}, "system must be a string or a list, not 5"),
+        ("responses", {"input": 5}, "input must be a string or a list, not 5"),
+    ],
+)
+def test_content_that_is_neither_text_nor_parts_is_named(dialect: str, body: dict[str, Any], error: str) -> None:
+    with pytest.raises(DataError, match=error):
+        conversation_of(dialect, body)
+
+
 @given(message=st.text(), status=st.integers(400, 599))
 def test_an_error_can_always_be_written(message: str, status: int) -> None:
     for dialect in DIALECTS:

@@ -65,6 +65,8 @@ def _pool(file: Path, rows: Sequence[OutcomeRow]) -> Pool:
     for row in rows:
         for name in row.outcomes:
             named.setdefault(name, row.location)
+    if not named:
+        raise DataError(f"{file}: no row has an outcome; give the quality of at least one candidate in 'outcomes'")
     beside = file.parent / POOL_FILE
     if not beside.is_file():
         try:

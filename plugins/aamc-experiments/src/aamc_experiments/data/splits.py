@@ -222,7 +222,8 @@ def split_rows(groups: Sequence[str], seed: int, test: float = TEST_SHARE) -> di
     shares = {"train": 1.0, "validation": VALIDATION_SHARE, "test": test}
     for name, rows in members.items():
         if shares[name] > 0 and not rows.any():
-            few = f"{len(place)} rows with {len(set(digests))} different questions, near-duplicates counted once,"
+            rows_with = f"{quantity(len(place), 'row')} with {quantity(len(set(digests)), 'different question')}"
+            few = f"{rows_with}, near-duplicates counted once,"
             advice = "give more, or name a --test-dataset" if test else "give more"
             raise DataError(f"the {name} split is empty: {few} are too few to divide; {advice}")
     return {name: np.flatnonzero(rows) for name, rows in members.items()}

@@ -82,6 +82,8 @@ def evaluate_log(
         log = read_log(store, failure_quality, since, until)
     finally:
         store.close()
+    if not log.total and (since is not None or until is not None):
+        raise DataError(f"{url} has no decision in that time; give an earlier --since or a later --until")
     if not len(log):
         raise DataError(f"no decision of {url} counts, of {log.total}: {_reasons(log)}; give feedback on quality first")
     if run is not None and not set(log.candidates) & set(run.pool.names):

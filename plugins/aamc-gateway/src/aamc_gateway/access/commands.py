@@ -41,11 +41,11 @@ RUN = click.option("--run", type=click.Path(path_type=Path), help="Folder of the
 STORE = click.option("--store", metavar="URL", help="URL of the gateway's log (default: the run's own, else sqlite:aamc-gateway.db).")
 
 
-def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Callable[[SharedState], Awaitable[T]]) -> T:
+def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Callable[[SharedState], Awaitable[T]], *, existing: bool = True) -> T:
     """Return the result of work on the shared state of the log that the options name.
 
     Raises:
-        StoreError: The log is in memory, where keys would be lost.
+        StoreError: The log is in memory, where keys would be lost, or it is missing and must exist.
     """
     from aamc_gateway.access.shared import open_shared
     from aamc_gateway.access.shared.open_state import is_lasting
@@ -53,7 +53,7 @@ def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Ca
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import Run
 
-    store = open_store(url or (DEFAULT if run is None else Run.open(run).store_url), plugins_of(ctx))
+    store = open_store(url or (DEFAULT if run is None else Run.open(run).store_url), plugins_of(ctx), existing=existing)
     try:
         if not is_lasting(store):
             raise StoreError(f"keys are kept with a log that lasts, not with {store.name}; give --store sqlite:PATH, redis://... or postgres://...")
@@ -122,7 +122,7 @@ def add(
         "expires": None if expires is None else time.time() + expires,
         "admin": admin,
     }
-    key, secret = _with_shared(ctx, run, store, lambda shared: add_key(shared, **fields))
+    key, secret = _with_shared(ctx, run, store, lambda shared: add_key(shared, **fields), existing=False)
     _show_secret(key, secret, as_json)
 
 

@@ -69,6 +69,8 @@ class Exchange:
         """
         gateway, ask = self.gateway, self.ask
         names = gateway.upstreams.capable(ask.api)
+        if not names or (ask.mode == "model" and ask.model not in names):
+            gateway.upstreams.check_api(ask)
         if ask.caller.models:
             names = [name for name in names if ask.caller.may_use(name)]
         if ask.mode != "model":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aamc_gateway.observe.outcomes import Served
 from aamc_gateway.requests.bodies import ClientLeft
+from aamc_gateway.server.error_answers import status_and_kind
 from aamc_sdk.errors import AamcError
 from aamc_sdk.types import new_ids
 
@@ -99,6 +100,6 @@ class Ended:
             return
         self._scope["decision_id"] = self._request.served.decision_id
         if isinstance(error, AamcError):
-            self._request.end(getattr(error, "status", None) or 500, getattr(error, "kind", "server"))
+            self._request.end(*status_and_kind(error))
         else:
             self._request.end(500, "server")

@@ -11,6 +11,7 @@ import attrs
 import orjson
 from aamc_models.dialects import convert_request, wants_usage, with_usage, without_foreign_state
 
+from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.plain_provider import PlainWire
 from aamc_gateway.requests.ask import Ask
 from aamc_sdk.errors import AamcError
@@ -206,6 +207,18 @@ class Upstreams(Mapping[str, Upstream]):
         """Return the names of the candidates that can answer requests of an API."""
         forbidden = self.incapable(api)
         return [name for name in self._all if name not in forbidden] if forbidden else self._callable
+
+    def check_api(self, ask: Ask) -> None:
+        """Check that a request's API is offered: by the model that it names, else by any.
+
+        Raises:
+            Refused: It is not.
+        """
+        asked = [self._all[ask.model]] if ask.mode == "model" else list(self._all.values())
+        if any(upstream.answers(ask.api) is not None or not upstream.apis for upstream in asked):  # a call says why a provider has none
+            return
+        whose = f"the provider of {ask.model!r} has" if ask.mode == "model" else "the models here have"
+        raise Refused(f"{whose} no API {ask.api!r:.100}; ask a model whose provider has it", status=400, kind="request")
 
     def __getitem__(self, name: str) -> Upstream:
         return self._all[name]

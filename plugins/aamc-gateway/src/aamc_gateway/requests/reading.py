@@ -15,7 +15,7 @@ from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
 from aamc_gateway.server.interfaces import Refused
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.errors import nearest, one_of
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Pool, Preference, Query, Turn
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,15 +50,21 @@ class RequestReader:
 
     Args:
         settings: The settings.
-        pool: The candidates.
+        candidates: The candidates that can be called.
         preferences: Preferences that requests may give by name.
         orchestrators: Names of the orchestrators that requests may ask for.
     """
 
-    def __init__(self, settings: GatewaySettings, pool: Pool, preferences: Mapping[str, Preference], orchestrators: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        candidates: Collection[Candidate],
+        preferences: Mapping[str, Preference],
+        orchestrators: Collection[str] = (),
+    ) -> None:
         self._preferences = preferences
-        self._settings, self._names, self._orchestrators = settings, frozenset(pool.names), frozenset(orchestrators)
-        self._abilities = frozenset[str]().union(*(candidate.abilities for candidate in pool))
+        self._settings, self._names, self._orchestrators = settings, frozenset(each.name for each in candidates), frozenset(orchestrators)
+        self._abilities = frozenset[str]().union(*(candidate.abilities for candidate in candidates))
         self._session_header = settings.sessions.header.lower().encode("latin-1")
         self._own_headers = frozenset((self._session_header, *_SESSION_HEADERS, _PREFERENCE, b"x-stainless-retry-count"))
 

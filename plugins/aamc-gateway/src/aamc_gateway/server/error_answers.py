@@ -64,6 +64,12 @@ async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id:
     return status
 
 
+def status_and_kind(error: AamcError) -> tuple[int, str]:
+    """Return the status that the client gets, and the kind of the error for metrics and logs."""
+    status, kind, _, _ = _parts(error)
+    return status, getattr(error, "kind", kind)
+
+
 def _parts(error: AamcError) -> tuple[int, str, float | None, Mapping[str, Any] | None]:
     if isinstance(error, UnservedError):
         return error.status, error.kind, error.retry_after_s, error.body

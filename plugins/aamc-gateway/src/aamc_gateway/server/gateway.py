@@ -96,7 +96,7 @@ class Gateway:
         self.ballots = Ballots(settings.arena, self.shared, self.erasable, self.controller)
         plugins = components.plugins or get_plugin_manager()
         self.orchestrations = {name: Orchestration(name, given, plugins) for name, given in settings.orchestrators.items()}
-        self.reader = RequestReader(settings, components.pool, components.preferences, self.orchestrations)
+        self.reader = RequestReader(settings, [each.candidate for each in self.upstreams.values()], components.preferences, self.orchestrations)
         self.sessions = Sessions(settings.sessions, self.shared if shares else None)
         self.ledger = Ledger()
         self.ties = frozenset(settings.sessions.ties)

@@ -23,7 +23,7 @@ from aamc_gateway.observe import prepare_workers, worker_ended
 from aamc_gateway.server.launch import Launch
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_gateway.server.worker import serve_worker
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import AamcError, ConfigError
 
 logger = logging.getLogger(__name__)
 _RESTART_S = 1.0
@@ -126,7 +126,11 @@ def _refusal(settings: GatewaySettings, error: OSError) -> ConfigError:
 
 def _work(launch: Launch, listener: socket.socket, ready: Semaphore) -> None:
     """Serve in a worker process, and say when it does."""
-    serve_worker(launch, listener, ready.release)
+    try:
+        serve_worker(launch, listener, ready.release)
+    except AamcError as error:  # the configuration may have changed since the start
+        logger.error("a worker cannot start: %s", error)  # noqa: TRY400  # the traceback says nothing more
+        sys.exit(1)
 
 
 class _Workers:

@@ -198,12 +198,14 @@ def _write(job: _Job, collector: Collector) -> dict[str, Any]:
     if rows:
         write_rows(job.out, rows, job.plan.pool)
     costs = Costs.of(job.ledger)
+    unknown = sum(quality is None for row in collector.qualities.values() for quality in row.values())
     return {
         "schema": 1,
         "out": job.out if rows else None,
         "ledger": job.ledger.path,
         "prompts": len(job.prompts),
         "rows": len(rows),
+        "unjudged": unknown if job.plan.judge_model is not None else 0,
         "finished": len(rows) == len(job.prompts) and not collector.failed,
         "cost_usd": costs.answers + costs.judge + costs.failed,
         "judge_cost_usd": costs.judge,
@@ -236,6 +238,7 @@ def _show(document: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     from aamc_sdk.cli import INTERVALS
+    from aamc_sdk.errors import quantity
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=INTERVALS)
     table.add_column("candidate")
@@ -248,14 +251,20 @@ def _show(document: Mapping[str, Any]) -> None:
         latency = "-" if row["mean_latency_ms"] != row["mean_latency_ms"] else f"{row['mean_latency_ms']:,.0f}"
         table.add_row(name, str(row["n"]), quality, cost, latency, str(row["failed"]), str(row["cut"]))
     print_table(table)
+    if document["unjudged"]:
+        unknown = f"{quantity(document['unjudged'], 'quality is', 'qualities are')} unknown"
+        click.echo(f"{unknown}, as the judge gave no verdict; raise --max-tokens, or name another judge", err=True)
     _show_costs(document)
 
 
 def _show_costs(document: Mapping[str, Any]) -> None:
+    from aamc_sdk.errors import quantity
+
     costs: dict[str, Any] = document["costs"]
     judge = f", {costs['judge']:.3g} of it for the judge" if costs["judge"] else ""
     unknown = f"; the cost of {costs['unknown']} calls is unknown" if costs["unknown"] else ""
     lost = f"; {costs['lost']} calls were under way when it was killed, and count at their maximum cost" if costs["lost"] else ""
     click.echo(f"cost: {document['cost_usd']:.3g} USD{judge}{unknown}{lost}. Every call is in {document['ledger']}", err=True)
     if document["out"] is not None:
-        click.echo(f"Wrote {document['rows']} rows. Compare routers on them with: aamc run --dataset outcomes:{document['out']}", err=True)
+        rows = quantity(document["rows"], "row")
+        click.echo(f"Wrote {rows}. Compare routers on them with: aamc run --dataset outcomes:{document['out']}", err=True)

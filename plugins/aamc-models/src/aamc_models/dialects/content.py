@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json
+from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, wrong
 
 T = TypeVar("T")
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*?;base64,")
@@ -103,7 +103,7 @@ def text_of(content: object, field: str, joint: str = "") -> str:
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        return text(content, field)
+        raise wrong(field, "a string or a list", content)
     texts = []
     for index, part in enumerate(content):
         part = {"text": part} if isinstance(part, str) else mapping(part, f"{field}[{index}]")

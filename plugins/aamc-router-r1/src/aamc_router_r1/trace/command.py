@@ -57,7 +57,7 @@ def _of_file(file: Path, episode: str | None) -> list[Mapping[str, Any]]:
     found = []
     for number, document in json_lines(file):
         if not isinstance(document, Mapping) or not document.keys() >= {"task", "episode", "steps", "outcome"}:
-            raise DataError(f"{file}, line {number}: this is no episode of router-r1; give the trajectories of aamc orchestrate")
+            raise DataError(f"{file}, line {number}: no episode of router-r1; give trajectories of aamc orchestrate --orchestrator router-r1")
         if episode in (None, document["episode"]):
             found.append(document)
     if not found:

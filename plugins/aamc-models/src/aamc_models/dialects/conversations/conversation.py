@@ -11,7 +11,7 @@ from aamc_models.dialects.content import is_set, text_of
 from aamc_models.dialects.conversations.envelopes import without_envelopes
 from aamc_models.dialects.conversations.side_requests import side_request
 from aamc_models.dialects.conversions import DIALECTS
-from aamc_models.dialects.fields import JSON, check_dialect, objects
+from aamc_models.dialects.fields import JSON, check_dialect, objects, wrong
 
 EARLIER = 2
 """Human messages before the last one that are classified with it."""
@@ -106,6 +106,8 @@ def _messages(dialect: str, body: JSON) -> Iterator[tuple[object, object, str]]:
             yield "user", body["input"], "input"
             return
     name = "input" if dialect == "responses" else "messages"
+    if name == "input" and body.get(name) is not None and not isinstance(body[name], list):
+        raise wrong(name, "a string or a list", body[name])
     for field, message in objects(body.get(name), name):
         yield message.get("role"), message.get("content"), f"{field}.content"
 
@@ -114,6 +116,8 @@ def _words(content: object, field: str) -> tuple[list[str], bool]:
     """Return the texts of a message, and whether it holds an image; what a tool returned is left out."""
     if content is None or isinstance(content, str):
         return [content or ""], False
+    if not isinstance(content, list):
+        raise wrong(field, "a string or a list", content)
     texts: list[str] = []
     images = False
     for place, part in objects(content, field):
