@@ -161,7 +161,8 @@ def test_a_lost_acknowledgement_counts_once(server, tmp_path):
     options = {"prefix": f"lost_{line.port}", "spool": str(tmp_path / "spool.db"), "retry_s": 0.1, "timeout_s": 20.0}
     store = open_store(f"{head}:{line.port}/{database}", get_plugin_manager(), options)
     store.add_decisions(records("d"))
-    line.last_word = hashlib.sha1(COMMIT.encode()).hexdigest().encode() if server.url.startswith("redis") else b"; COMMIT"  # not the one of READ COMMITTED
+    commit = b"; COMMIT"  # not the one of READ COMMITTED
+    line.last_word = hashlib.sha1(COMMIT.encode()).hexdigest().encode() if server.url.startswith("redis") else commit
     store.add_feedback([(Feedback(decision_id="d", quality=1.0), Attempt("d", 0, "", cost_usd=0.25))])
     assert line.cut.is_set()
     wait_until(lambda: not spooled(tmp_path / "spool.db"))
