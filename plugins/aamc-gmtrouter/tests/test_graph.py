@@ -6,13 +6,15 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+import pytest
+import torch
 from aamc_gmtrouter.embedding import Reduction
 from aamc_gmtrouter.graph.network import GraphNetwork, ServedNetwork, parameters_of
 from aamc_gmtrouter.graph.training import GraphTraining
 from aamc_gmtrouter.graph.user_graph import EDGES, user_graph
 from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.options import GMTRouterConfig
-from aamc_gmtrouter.router import GMTRouter
+from aamc_gmtrouter.router import SLOPE, GMTRouter
 from aamc_gmtrouter.taste import PreferenceModel
 from aamc_gmtrouter.taste.population import Population
 from aamc_gmtrouter.testbed import TasteWorld, WorldSettings, WorldTrial
@@ -111,4 +113,20 @@ def test_a_router_with_the_network_alone_saves_both_checkpoints_and_scores_the_s
     request = build_request(asked, trial.pool, np.array([1.0, 0.0, 0.0]), estimator=trial.estimator)
     found = trial.router.score(request)
     assert (copy.score(request).utility == found.utility).all()
-    assert [sorted(notes) for notes in found.notes] == [["judged_turns"], ["judged_turns"]]  # the network names no past turns
+    assert [sorted(notes) for notes in found.notes] == [["judged_turns", "past_turns", "why"], ["judged_turns"]]
+
+
+def test_the_networks_share_of_a_turn_is_what_the_utility_lacks_without_it(tmp_path: Path) -> None:
+    options = GMTRouterConfig(model="graph", steps=1, evaluate_every=1)
+    trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=16, comparisons=8)), tmp_path, options)
+    torch.nn.init.ones_(trial.router._network._network.output.weight)  # as it starts at zero, and one step moves nobody
+    request = build_request([Query("query 1 1", user="user-0")], trial.pool, np.array([1.0, 0.0, 0.0]), estimator=trial.estimator)
+    found = trial.router.score(request)
+    first, second = np.argsort(-found.utility[0])[:2]
+    turn, share = next(iter(found.notes[0]["past_turns"].items()))
+    whole = trial.router._users["user-0"]
+    trial.router._users["user-0"] = attrs.evolve(whole, judgements=tuple(each for each in whole.judgements if each.turn != turn))
+    without = trial.router.score(request)
+    lost = (found.utility - without.utility)[0] / SLOPE
+    assert abs(share) > 0.001
+    assert lost[first] - lost[second] == pytest.approx(share, abs=1e-4)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from aamc_gmtrouter.history import (
 )
 from aamc_gmtrouter.model_files import read_model, write_model
 from aamc_gmtrouter.options import GMTRouterConfig
-from aamc_gmtrouter.taste import PreferenceModel, UserVector
+from aamc_gmtrouter.taste import ModelFeatures, PreferenceModel, UserVector
 from aamc_gmtrouter.user_store import packed, unpacked
 from aamc_sdk import Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
 from aamc_sdk.errors import CheckpointError, DataError, PluginError, one_of
@@ -52,13 +52,18 @@ SHOWN_TURNS = 3
 """Maximum number of past turns that a decision's note names."""
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Known:
-    """A user's vector and graph state, and the history that they were computed from."""
+    """A user's vector and graph state, and the history that they were computed from.
+
+    Attributes:
+        without: The turns, and the graph's states without each of them; computed for the first decision, as an update need not wait for it.
+    """
 
     history: UserHistory
     vector: UserVector
     state: Any = None
+    without: Any = None
 
 
 class GMTRouter(OnlineRouter):
@@ -97,10 +102,35 @@ class GMTRouter(OnlineRouter):
             utility[row] = model.utility(known.vector, reduced, features)
             if known.state is not None:
                 utility[row] += self._network.scores(known.state, reduced, features.x)
-            notes.append(_notes(model, known, features.names, utility[row], request.mask[row]))
+            notes.append(self._notes(known, reduced, features, utility[row], request.mask[row]))
         weight, shift = _preference_weights(request, self.services.reward)
         expected = ndtr(utility - utility.mean(axis=1, keepdims=True))
         return Scores(shift + weight * (NEUTRAL + SLOPE * utility), expected_quality=expected, notes=notes)
+
+    def _notes(self, known: _Known, query: Floats, features: ModelFeatures, utility: Floats, mask: Any) -> dict[str, Any]:
+        """Return the number of the user's judged turns, and the past turns that moved the first candidate most against the second."""
+        order = [int(m) for m in np.argsort(-utility, kind="stable") if mask[m]]
+        notes: dict[str, Any] = {"judged_turns": len(known.history.turns)}
+        if len(order) > 1 and (moved := self._moved(known, query, features, order[0], order[1])):
+            first = sorted(moved.items(), key=lambda item: -abs(item[1]))[:SHOWN_TURNS]
+            notes["past_turns"] = {turn: round(share, 4) for turn, share in first}
+            shown = ", ".join(f"{turn} ({share:+.3f})" for turn, share in first)
+            names = features.names[order[0]], features.names[order[1]]
+            notes["why"] = f"Between {names[0]} and {names[1]}, these past turns of the user moved the utility most: {shown}."
+        return notes
+
+    def _moved(self, known: _Known, query: Floats, features: ModelFeatures, chosen: int, other: int) -> dict[str, float]:
+        """Return how far each past turn moves the utility of one candidate above another's: by its share, and by what the graph lacks without it."""
+        model = self._trained()
+        moved = model.influence(known.vector, features, chosen, other)
+        if known.state is not None and known.history.judgements:
+            if known.without is None:
+                known.without = self._network.states_without(known.history, model)
+            turns, states = known.without
+            shares = self._network.influence(known.state, states, query, features.x[[chosen, other]])
+            for turn, share in zip(turns, shares.tolist(), strict=True):
+                moved[turn] = moved.get(turn, 0.0) + share
+        return moved
 
     def _trained(self) -> PreferenceModel:
         if self._model is None:
@@ -317,19 +347,6 @@ def _rated_turns(query: Query, embed: Embed, model: PreferenceModel) -> tuple[Us
             reduced = model.query(np.asarray(embed([asked]), dtype=np.float64)[0] if asked else None)
             found.append(UserJudgement(f"turn {place}", f"turn {place}", None, turn.model, None, 1.0 if turn.rating > NEUTRAL else -1.0, reduced))
     return tuple(found)
-
-
-def _notes(model: PreferenceModel, known: _Known, names: Sequence[str], utility: Floats, mask: Any) -> dict[str, Any]:
-    """Return the number of the user's judged turns, and the past turns that moved the first candidate most against the second."""
-    order = [m for m in np.argsort(-utility, kind="stable") if mask[m]]
-    notes: dict[str, Any] = {"judged_turns": len(known.history.turns)}
-    if len(order) > 1 and known.vector.judgements:
-        moved = model.influence(known.vector, model.features(names), int(order[0]), int(order[1]))
-        first = sorted(moved.items(), key=lambda item: -abs(item[1]))[:SHOWN_TURNS]
-        notes["past_turns"] = {turn: round(share, 4) for turn, share in first}
-        shown = ", ".join(f"{turn} ({share:+.3f})" for turn, share in first)
-        notes["why"] = f"Between {names[order[0]]} and {names[order[1]]}, these past turns of the user moved the utility most: {shown}."
-    return notes
 
 
 def _preference_weights(request: RoutingRequest, reward: Reward) -> tuple[Floats, Floats]:

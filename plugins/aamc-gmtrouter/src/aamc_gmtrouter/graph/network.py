@@ -14,13 +14,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 
+import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aamc_gmtrouter.graph.user_graph import EDGES, NODES, UserGraph, user_graph
-from aamc_gmtrouter.history import UserHistory
+from aamc_gmtrouter.history import UserHistory, last_turns
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.taste.model import PreferenceModel
 from aamc_sdk.types import Floats
@@ -108,6 +109,30 @@ class ServedNetwork:
         """Return the state of a user from their own turns, ``[1, hidden]``."""
         config = self._network.config
         return self._network.users(user_graph([history], model, config.record_per_user, multi_turn=config.multi_turn))
+
+    @torch.no_grad()
+    def states_without(self, history: UserHistory, model: PreferenceModel) -> tuple[Sequence[str], Tensor]:
+        """Return the T turns that a user's state is made from, and the state without each of them, ``[T, hidden]``."""
+        config = self._network.config
+        seen = last_turns(history.judgements, config.record_per_user)
+        turns = list(dict.fromkeys(each.turn for each in seen))
+        rest = [attrs.evolve(history, judgements=tuple(each for each in seen if each.turn != turn)) for turn in turns]
+        return turns, self._network.users(user_graph(rest, model, config.record_per_user, multi_turn=config.multi_turn))
+
+    @torch.no_grad()
+    def influence(self, state: Tensor, without: Tensor, query: Floats, candidates: Floats) -> Floats:
+        """Return by how much each of T turns moves the score of the first of two candidates ``[2, d]`` above the second's, ``[T]``.
+
+        Args:
+            state: The user's state.
+            without: The states without each turn, ``[T, hidden]``.
+            query: The query, ``[d]``.
+            candidates: The two candidates.
+        """
+        users, device = torch.cat((state, without)), state.device
+        found = self._network(users, tensor(query, device).expand(len(users), -1), tensor(candidates, device).expand(len(users), -1, -1))
+        margin = (found[:, 0] - found[:, 1]).double().numpy()
+        return np.asarray(margin[0] - margin[1:])
 
     @torch.no_grad()
     def scores(self, state: Tensor, query: Floats, candidates: Floats) -> Floats:
