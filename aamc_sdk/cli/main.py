@@ -168,10 +168,10 @@ def _report(error: BaseException, *, as_json: bool) -> int:
         message, hint = f"{type(error).__name__}: {error}", "a bug in the SDK or a plugin; aamc --debug ... shows the traceback"
     message = " ".join(message.split())
     click.echo(f"aamc: {message} ({hint})" if hint else f"aamc: {message}", err=True)
-    wrong, advice = (message, hint) if hint else split_advice(message)
-    fields = {"type": type(error).__name__, "message": wrong, "hint": advice}
     try:
         if as_json:
+            wrong, advice = (message, hint) if hint else split_advice(message)
+            fields = {"type": type(error).__name__, "message": wrong, "hint": advice}
             write_json_line(getattr(error, "document", None) or {"schema": 1, "error": fields})
         sys.stdout.flush()
     except OSError:  # a full disk, or a reader that has gone away; the line above has said what is wrong
