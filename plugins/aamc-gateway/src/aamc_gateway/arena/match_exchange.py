@@ -13,7 +13,7 @@ import attrs
 from aamc_models.dialects import answer_to_chat
 
 from aamc_gateway.arena.settings import SYNTHESIZE, ArenaSettings
-from aamc_gateway.forwarding.exchange import Exchange, settle_call, tokens_of
+from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
 from aamc_gateway.observe.outcomes import SeenCall
@@ -122,16 +122,13 @@ class MatchExchange(Exchange):
                 error = ProviderError(str(failed), kind="protocol")
             except BaseException:  # the client has left
                 seen.ended, seen.error_kind = time.time(), "cancelled"
-                settle_call(held, call, failed=True)
+                self._spend(held, call, failed=True)
                 raise
             seen.ended = time.time()
-            settle_call(held, call, failed=error is not None)
+            self._spend(held, call, failed=error is not None)
             if error is not None:
                 seen.error_kind, seen.status = error.kind, error.status
                 self._failures.append((error, prepared.dialect == self.ask.api))
-        if not math.isnan(call.cost_usd):
-            self._spent_usd += call.cost_usd
-        self._other_tokens += tokens_of(call.usage)
         return Reply(
             upstream=upstream,
             prepared=prepared,
@@ -154,7 +151,6 @@ class MatchExchange(Exchange):
         if reply.attempt is not None and reply.attempt in self._attempts:
             self._attempts.remove(reply.attempt)
             self._attempts.append(reply.attempt)
-        self._other_tokens -= tokens_of(reply.usage)
         served = self.served
         served.candidate, served.usage, served.cost_source = reply.upstream.name, reply.usage, reply.cost_source
         served.cost_usd = math.nan if unknown else self._spent_usd

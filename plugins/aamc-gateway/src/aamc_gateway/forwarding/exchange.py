@@ -58,7 +58,7 @@ class Exchange:
         self._full: Mapping[str, float] = {}
         self._held: Reservation | None = None
         self._spent_usd = 0.0
-        self._other_tokens = 0  # of all calls but that of the answer
+        self._spent_tokens = 0
         self._ended = False
 
     async def decide(self) -> None:
@@ -268,7 +268,7 @@ class Exchange:
         """Add the cost of a call that has ended, and its error to those of the request."""
         seen = self.served.calls[-1] if self.served.calls else SeenCall(upstream.name, time.time())
         seen.ended = time.time()
-        self._spend(call, failed=error is not None)
+        self._spend(self._held, call, failed=error is not None)
         if error is not None:
             self.failed(upstream, error, own_dialect=own_dialect)
             seen.error_kind, seen.status = error.kind, error.status
@@ -280,15 +280,15 @@ class Exchange:
     def cancelled(self, call: Call) -> None:
         """Note that a call was cancelled, such as by a client that left, and add the cost of what came."""
         self.served.calls[-1].ended, self.served.calls[-1].error_kind = time.time(), "cancelled"
-        self._spend(call, failed=True)
+        self._spend(self._held, call, failed=True)
 
-    def _spend(self, call: Call, *, failed: bool) -> None:
-        """Add the cost of a call that has ended, as far as it is known, to that of the request, and charge the candidate's own limits."""
-        if not math.isnan(call.cost_usd):
-            self._spent_usd += call.cost_usd
-        if failed:
-            self._other_tokens += tokens_of(call.usage)
-        settle_call(self._held, call, failed=failed)
+    def _spend(self, held: Reservation | None, call: Call, *, failed: bool) -> None:
+        """Add what a call that has ended took to the request's sums, and charge the candidate's own limits; failed without a cost, it took nothing."""
+        unknown, tokens = math.isnan(call.cost_usd), tokens_of(call.usage)
+        self._spent_usd += 0.0 if unknown else call.cost_usd
+        self._spent_tokens += tokens
+        if held is not None:
+            held.settle(0.0 if failed and unknown else call.cost_usd, tokens or (0 if failed else None))
 
     def failed(self, upstream: Upstream, error: ProviderError, *, own_dialect: bool) -> None:
         """Note that a candidate could not answer."""
@@ -358,17 +358,8 @@ class Exchange:
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self._spent_usd
         if self._admission is not None:
-            counted = tokens_of(served.usage)
-            self._admission.settle(served.cost_usd, counted + self._other_tokens if counted or error_kind else None)
+            self._admission.settle(served.cost_usd, self._spent_tokens if tokens_of(served.usage) or error_kind else None)
         self.gateway.metrics.served(served)
-
-
-def settle_call(held: Reservation | None, call: Call, *, failed: bool) -> None:
-    """Charge the candidate's own limits with a call that has ended; a failed one without a cost has taken nothing."""
-    if held is not None:
-        tokens = tokens_of(call.usage)
-        unknown = math.isnan(call.cost_usd)
-        held.settle(0.0 if failed and unknown else call.cost_usd, tokens or (0 if failed else None))
 
 
 def tokens_of(usage: Usage) -> int:
