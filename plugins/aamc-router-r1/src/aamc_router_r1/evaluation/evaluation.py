@@ -81,7 +81,7 @@ def evaluate(player: EpisodeSource, dataset: Dataset, routers: Sequence[str] | N
         calls = await asyncio.gather(*(_direct(player, name, dataset.queries[row], free, progress) for name, row in asked))
         return episodes, dict(zip(asked, calls, strict=True))
 
-    episodes, direct = player.services.loop.submit(work()).result()
+    episodes, direct = player.services.loop.run(work())
     systems = {"router-r1": [_of_episode(episode, gold) for episode, gold in zip(episodes, golds, strict=True)]}
     for name, candidates in chosen.items():
         systems[name] = [_of_call(direct[candidate, row], golds[row]) for row, candidate in enumerate(candidates)]

@@ -165,7 +165,7 @@ class LiveReplies:
 
     def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
         """Return the replies to questions; an error of a model becomes the text of its reply."""
-        replies = self._loop.submit(self._all(asked)).result()
+        replies = self._loop.run(self._all(asked))
         if self._record is not None and replies:
             self._record.parent.mkdir(parents=True, exist_ok=True)
             with self._record.open("a", encoding="utf-8") as file:
