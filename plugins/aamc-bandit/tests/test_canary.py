@@ -116,7 +116,7 @@ class Seer(Router):
     privileged = True
 
     def score(self, request) -> Scores:
-        raise NotImplementedError
+        raise AssertionError("a privileged router is refused before it scores")
 
 
 class Small:

@@ -112,12 +112,17 @@ def test_entries_of_a_transaction_that_a_killed_redis_kept_half_of_count_once(se
     store.close()
 
 
-def test_a_group_that_was_committed_and_not_applied_is_finished_by_the_next_reader(log, monkeypatch):
-    store = log()
+def commit_alone(store, monkeypatch):
+    """Add a decision, and feedback whose group is committed and not applied, so that its journal stays."""
     store.add_decisions(records("d"))
     run_all = store._server._run_all
     monkeypatch.setattr(store._server, "_run_all", lambda calls: run_all(calls[:1]))
     store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+
+
+def test_a_group_that_was_committed_and_not_applied_is_finished_by_the_next_reader(log, monkeypatch):
+    store = log()
+    commit_alone(store, monkeypatch)
     assert "journal" in keys(store)
     assert everything(log()) == (["d"], ["d/explicit"])
     assert "journal" not in keys(store)
@@ -125,10 +130,7 @@ def test_a_group_that_was_committed_and_not_applied_is_finished_by_the_next_read
 
 def test_a_journal_that_an_earlier_program_left_is_finished(log, monkeypatch):
     store = log()
-    store.add_decisions(records("d"))
-    run_all = store._server._run_all
-    monkeypatch.setattr(store._server, "_run_all", lambda calls: run_all(calls[:1]))
-    store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+    commit_alone(store, monkeypatch)
     journal = f"{store.config.prefix}:journal"
     ops = msgspec.msgpack.decode(store._client.hget(journal, "ops"), type=list[list[msgspec.Raw]])
     earlier = []
