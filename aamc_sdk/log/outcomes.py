@@ -72,7 +72,7 @@ class _Content(msgspec.Struct, gc=False):
     in_flight: _Numbers | None = None
 
 
-class Judgement(msgspec.Struct, gc=False):
+class FeedbackFields(msgspec.Struct, gc=False):
     """The parts of feedback that outcomes need."""
 
     quality: float | None = None
@@ -94,7 +94,7 @@ class _Call(msgspec.Struct, gc=False):
 
 _CALL = msgspec.json.Decoder(_Call)
 _CONTENT = msgspec.json.Decoder(_Content)
-_JUDGEMENT = msgspec.json.Decoder(Judgement)
+_JUDGEMENT = msgspec.json.Decoder(FeedbackFields)
 _DECODED = {
     "candidate": attrgetter("decision.candidate"),
     "propensity": attrgetter("decision.propensity"),

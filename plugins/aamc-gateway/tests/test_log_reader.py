@@ -6,8 +6,8 @@ import math
 import time
 
 import pytest
-from aamc_gateway.dashboard.ledger_sums import percentiles
 from aamc_gateway.dashboard.log_reader import LogReader
+from aamc_gateway.dashboard.log_sums import percentiles
 from aamc_gateway.dashboard.overview import overview, prices_of
 
 from aamc_sdk import MetaController
@@ -175,7 +175,7 @@ def test_the_baseline_is_the_most_expensive_model_until_qualities_are_known(cont
 def test_percentiles_are_exact_to_the_width_of_a_bin():
     from collections import Counter
 
-    from aamc_gateway.dashboard.ledger_sums import latency_bin
+    from aamc_gateway.dashboard.log_sums import latency_bin
 
     bins = Counter(latency_bin(value) for value in range(1, 1001))
     found = percentiles(bins, (0.5, 0.95, 0.99))

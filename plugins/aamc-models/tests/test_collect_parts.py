@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from aamc_models.collect import Budget, Entry, Ledger, read_prompts
+from aamc_models.collect import Budget, CallLedger, Entry, read_prompts
 from aamc_models.collect.budget import expected_usd, limited, maximum_usd
 from aamc_models.collect.prompts import without_repeats
 
@@ -99,17 +99,17 @@ def test_answers_are_limited_unless_the_parameters_limit_them(parameters: dict[s
 
 def test_the_ledger_finds_answered_calls_only(tmp_path: Path) -> None:
     folder = tmp_path / "a.ledger"
-    with Ledger.open(folder) as ledger:
+    with CallLedger.open(folder) as ledger:
         asyncio.run(ledger.add(Entry(key="1", kind="answer", candidate="a", status="error", error="no")))
         asyncio.run(ledger.add(Entry(key="2", kind="answer", candidate="a", text="caf\u00e9\u2028", cost_usd=0.5)))
         assert ledger.find("1") is None
-    with Ledger.open(folder) as ledger:
+    with CallLedger.open(folder) as ledger:
         found = ledger.find("2")
         assert found is not None
         assert (found.text, found.cost_usd, len(ledger.entries)) == ("caf\u00e9\u2028", 0.5, 2)
 
 
 def test_an_empty_ledger_leaves_nothing_behind(tmp_path: Path) -> None:
-    with Ledger.open(tmp_path / "a.ledger"):
+    with CallLedger.open(tmp_path / "a.ledger"):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,7 @@
 
 import pytest
 from aamc_router_r1.episode import Dialogue, DialogueLimits
-from aamc_router_r1.protocol import Call, ModelNames, joined
+from aamc_router_r1.protocol import ModelNames, SubQuestion, joined
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ def dialogue(**limits):
 
 def test_a_search_is_informed_and_an_answer_ends():
     episode = dialogue()
-    assert episode.take(SEARCH + " and more").calls == (Call("small", "q?"),)
+    assert episode.take(SEARCH + " and more").calls == (SubQuestion("small", "q?"),)
     episode.inform(["r </information>"])
     assert episode.take(ANSWER).answer == "a"
     assert (episode.outcome, episode.answer, episode.rounds, episode.format_errors) == ("answered", "a", 1, ())

@@ -3,7 +3,6 @@
 import pytest
 from aamc_router_r1.protocol import (
     AnswerError,
-    Call,
     EmptyQuestionError,
     ForgedInformationError,
     ModelNames,
@@ -12,6 +11,7 @@ from aamc_router_r1.protocol import (
     NoModelError,
     NoThinkingError,
     RoutingClosedError,
+    SubQuestion,
     TextOutsideTagsError,
     UnbalancedTagError,
     UnknownModelError,
@@ -30,14 +30,14 @@ THOUGHT = "<think> hm </think>"
 @pytest.mark.parametrize(
     ("text", "call"),
     [
-        ("<search> small: Who wrote Emma? </search>", Call("small", "Who wrote Emma?")),
-        ("<search>small:When: 10:30 or 11:00?</search>", Call("small", "When: 10:30 or 11:00?")),
-        ("<search> qwen2.5:7b: What is 7b? </search>", Call("qwen2.5:7b", "What is 7b?")),
-        ("<search> qwen2.5: 7b: what is it? </search>", Call("qwen2.5", "7b: what is it?")),
-        ("<search> BIG : a\nb </search>", Call("org/big", "a\nb")),
-        ("<search> small: Is small: small? </search>", Call("small", "Is small: small?")),
-        ("<search> small: 2 + 2 = ? </search>", Call("small", "2 + 2 = ?")),
-        ("<search> small: What is a query? </search>", Call("small", "What is a query?")),
+        ("<search> small: Who wrote Emma? </search>", SubQuestion("small", "Who wrote Emma?")),
+        ("<search>small:When: 10:30 or 11:00?</search>", SubQuestion("small", "When: 10:30 or 11:00?")),
+        ("<search> qwen2.5:7b: What is 7b? </search>", SubQuestion("qwen2.5:7b", "What is 7b?")),
+        ("<search> qwen2.5: 7b: what is it? </search>", SubQuestion("qwen2.5", "7b: what is it?")),
+        ("<search> BIG : a\nb </search>", SubQuestion("org/big", "a\nb")),
+        ("<search> small: Is small: small? </search>", SubQuestion("small", "Is small: small?")),
+        ("<search> small: 2 + 2 = ? </search>", SubQuestion("small", "2 + 2 = ?")),
+        ("<search> small: What is a query? </search>", SubQuestion("small", "What is a query?")),
     ],
 )
 def test_a_search_names_a_model_and_a_question(text, call):
@@ -135,7 +135,7 @@ def test_a_turn_is_cut_at_the_end_of_its_action(text, calls, end):
 
 def test_several_searches_are_several_calls():
     text = cut_turn(f"{THOUGHT}<search> small: a </search>\n<search> BIG: b </search> rest", 2)
-    assert parse_turn(text, NAMES).calls == (Call("small", "a"), Call("org/big", "b"))
+    assert parse_turn(text, NAMES).calls == (SubQuestion("small", "a"), SubQuestion("org/big", "b"))
 
 
 @pytest.mark.parametrize("aliases", [{"x": "nobody"}, {"small": "qwen2.5"}])

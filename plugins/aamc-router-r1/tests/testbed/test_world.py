@@ -4,7 +4,7 @@ import math
 from itertools import product
 
 import pytest
-from aamc_router_r1.protocol import Call, ModelNames, format_errors
+from aamc_router_r1.protocol import ModelNames, SubQuestion, format_errors
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.testbed.oracle import best_plan, oracle
 from aamc_router_r1.testbed.world import ALPHAS, DOMAINS, NAMES, OTHER_DOMAIN, REASONING_TOKENS, UNSEEN_NAMES, Truth, World, WorldReplies
@@ -72,13 +72,13 @@ def test_models_reply_right_as_often_as_their_quality_says() -> None:
         truth = truth_of(task)
         domain, entity, value = next(truth.facts())
         name = truth.best[domain]
-        asked.append((task, Call(name, f"{DOMAINS[domain]} of item{entity}")))
+        asked.append((task, SubQuestion(name, f"{DOMAINS[domain]} of item{entity}")))
         wanted.append((truth.quality[name][DOMAINS[domain]], f"item{value}"))
     right = [reply.text == value for reply, (_, value) in zip(WorldReplies()(asked), wanted, strict=True)]
     expected = sum(quality for quality, _ in wanted)
     deviation = math.sqrt(sum(quality * (1 - quality) for quality, _ in wanted))
     assert abs(sum(right) - expected) < 4 * deviation
-    (reply,) = WorldReplies()([(asked[0][0], Call(asked[0][1].model, "What is the songs of item1?"))])
+    (reply,) = WorldReplies()([(asked[0][0], SubQuestion(asked[0][1].model, "What is the songs of item1?"))])
     assert reply.text == UNSURE
 
 

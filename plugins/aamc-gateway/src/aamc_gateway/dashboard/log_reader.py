@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import attrs
 import msgspec
 
-from aamc_gateway.dashboard.ledger_sums import CandidateSums, CountedAnswer, PeriodSums, Tokens, latency_bin, written_tokens
+from aamc_gateway.dashboard.log_sums import CandidateSums, CountedAnswer, PeriodSums, Tokens, latency_bin, written_tokens
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, LedgerStore, Row, columns_of, decoded, read_batches
 from aamc_sdk.types import Feedback, Prices

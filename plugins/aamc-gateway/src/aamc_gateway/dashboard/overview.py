@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from aamc_gateway.dashboard.ledger_sums import CandidateSums, PeriodSums, percentiles
 from aamc_gateway.dashboard.log_reader import LogReader
+from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, percentiles
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 PERIODS = ("hour", "day", "month", "all")

@@ -1,1 +1,1 @@
-"""Forwarding requests: decision, calls with fallback, streams and the ledger."""
+"""Forwarding requests: decision, calls with fallback, streams and token usage."""

@@ -255,7 +255,7 @@ class Exchange:
         if not finished and not text_bytes() and (reported is None or reported.prompt_tokens is None):
             return
         body = prepared.request.body
-        usage, estimated = self.gateway.ledger.usage(
+        usage, estimated = self.gateway.usage_estimator.usage(
             upstream.name, body if isinstance(body, dict) else {}, text_bytes, reported or Usage(), finished=finished
         )
         call.usage = usage

@@ -72,6 +72,6 @@ def _parts(candidate: Candidate, request: WireRequest) -> tuple[list[Any], dict[
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    """Return the usage of a chat completion without unknown counts, which the ledger then estimates."""
+    """Return the usage of a chat completion without unknown counts, which are then estimated."""
     unknown = {name for name, count in (("prompt_tokens", usage.prompt_tokens), ("completion_tokens", usage.output_tokens)) if count is None}
     return {name: count for name, count in usage_object("chat", usage).items() if not unknown or name not in (*unknown, "total_tokens")}

@@ -15,8 +15,8 @@ from aamc_gateway.arena.ballots import Ballots
 from aamc_gateway.arena.settings import check_arena
 from aamc_gateway.dashboard.figures import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
-from aamc_gateway.forwarding.ledger import Ledger
 from aamc_gateway.forwarding.upstreams import Upstreams
+from aamc_gateway.forwarding.usage import UsageEstimator
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.orchestrations.orchestration import Orchestration
 from aamc_gateway.requests.ask import Mode
@@ -56,7 +56,7 @@ class Gateway:
         upstreams: The candidates that can be called.
         reader: Reads requests.
         sessions: Remembers who answered a conversation.
-        ledger: Tokens and costs.
+        usage_estimator: Estimates tokens where a server does not report them.
         figures: Reads the log for the dashboard.
         signals: Infers feedback from how conversations go on.
         erasable: What is kept for users, and goes when they are forgotten.
@@ -98,7 +98,7 @@ class Gateway:
         self.orchestrations = {name: Orchestration(name, given, plugins) for name, given in settings.orchestrators.items()}
         self.reader = RequestReader(settings, [each.candidate for each in self.upstreams.values()], components.preferences, self.orchestrations)
         self.sessions = Sessions(settings.sessions, self.shared if shares else None)
-        self.ledger = Ledger()
+        self.usage_estimator = UsageEstimator()
         self.ties = frozenset(settings.sessions.ties)
         self.watch = ClientWatch()
         self.log_watch = LogWatch()

@@ -14,7 +14,7 @@ import attrs
 from aamc_models.collect.budget import Budget, Reservation, limit_of, limited, maximum_usd
 from aamc_models.collect.judges import Judge
 from aamc_models.collect.judges.model_judge import comparison
-from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, Entry, Ledger, key_of
+from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, Entry, key_of
 from aamc_models.collect.prompts import Prompt
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.serving import ModelClient
@@ -92,7 +92,7 @@ class Collector:
         budget: The budget.
     """
 
-    def __init__(self, plan: Collection, models: ModelClient, ledger: Ledger) -> None:
+    def __init__(self, plan: Collection, models: ModelClient, ledger: CallLedger) -> None:
         self._plan, self._models, self._ledger = plan, models, ledger
         self.answers: dict[str, dict[str, Entry]] = {}
         self.qualities: dict[str, Mapping[str, float | None]] = {}

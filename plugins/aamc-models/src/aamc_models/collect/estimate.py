@@ -10,7 +10,7 @@ import attrs
 from aamc_models.collect.budget import TYPICAL_OUTPUT_TOKENS, expected_usd
 from aamc_models.collect.collector import Collection, Collector
 from aamc_models.collect.judges.model_judge import comparison
-from aamc_models.collect.ledger import ANSWER, Ledger
+from aamc_models.collect.ledger import ANSWER, CallLedger
 from aamc_models.collect.prompts import Prompt
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
@@ -38,7 +38,7 @@ class Estimate:
     spent_usd: float
 
 
-async def estimate(plan: Collection, collector: Collector, ledger: Ledger, prompts: Sequence[Prompt]) -> Estimate:
+async def estimate(plan: Collection, collector: Collector, ledger: CallLedger, prompts: Sequence[Prompt]) -> Estimate:
     """Return the estimate: prompts count a token for 4 characters, answers the mean of the same model's answers so far, or 256 tokens."""
     tokens = _mean_tokens(ledger)
     answers = verdicts = 0
@@ -70,7 +70,7 @@ async def estimate(plan: Collection, collector: Collector, ledger: Ledger, promp
     )
 
 
-def _mean_tokens(ledger: Ledger) -> defaultdict[str, float]:
+def _mean_tokens(ledger: CallLedger) -> defaultdict[str, float]:
     """Return each model's mean tokens of an answer."""
     counts: dict[str, list[int]] = {}
     for entry in ledger.entries:

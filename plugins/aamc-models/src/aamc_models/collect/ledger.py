@@ -74,7 +74,7 @@ class Entry:
 _NUMBERS = ("cost_usd", "latency_ms")
 
 
-class Ledger:
+class CallLedger:
     """The calls of a collection, by key.
 
     Args:
@@ -94,7 +94,7 @@ class Ledger:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path) -> Iterator[Ledger]:
+    def open(cls, folder: Path) -> Iterator[CallLedger]:
         """Open a ledger, or begin one; no other process can open it meanwhile.
 
         Raises:

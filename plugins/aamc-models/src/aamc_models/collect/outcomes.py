@@ -11,7 +11,7 @@ import attrs
 import yaml
 
 from aamc_models.collect.collector import Collection, Collector
-from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, Entry, Ledger
+from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, CallLedger, Entry
 from aamc_models.collect.prompts import Prompt
 from aamc_sdk.errors import OutputError, one_of
 from aamc_sdk.routing import pool_to, read_pool
@@ -75,7 +75,7 @@ def check_place(path: Path, ledger: Path, pool: Pool) -> None:
         )
 
 
-def figures(rows: Sequence[Mapping[str, Any]], plan: Collection, collector: Collector, ledger: Ledger) -> dict[str, dict[str, Any]]:
+def figures(rows: Sequence[Mapping[str, Any]], plan: Collection, collector: Collector, ledger: CallLedger) -> dict[str, dict[str, Any]]:
     """Return each candidate's figures: judged answers, mean quality with its 95% interval, cost and latency, failed and cut answers."""
     found = {}
     for name in plan.pool.names:
@@ -122,7 +122,7 @@ class Costs:
     charged: float
 
     @classmethod
-    def of(cls, ledger: Ledger) -> Costs:
+    def of(cls, ledger: CallLedger) -> Costs:
         """Return the costs of a ledger."""
 
         def total(kind: str | None, *, ok: bool) -> float:

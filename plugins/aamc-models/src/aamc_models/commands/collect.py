@@ -15,7 +15,7 @@ import click
 from aamc_sdk.cli import JSON, InputFile, Number, plugins_of, print_table, progress, request_parameters, split_names, write_json_line
 
 if TYPE_CHECKING:
-    from aamc_models.collect import Collection, Collector, Ledger, Prompt
+    from aamc_models.collect import CallLedger, Collection, Collector, Prompt
     from aamc_models.collect.estimate import Estimate
     from aamc_sdk.errors import AamcError
     from aamc_sdk.plugins import Plugins
@@ -52,7 +52,7 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
 
     Example: aamc data collect --pool pool.yaml --prompts questions.jsonl --judge exact --out outcomes.jsonl --budget-usd 5
     """
-    from aamc_models.collect.ledger import Ledger
+    from aamc_models.collect.ledger import CallLedger
     from aamc_models.collect.outcomes import check_place
     from aamc_models.collect.prompts import read_prompts, without_repeats
     from aamc_sdk.errors import quantity
@@ -66,7 +66,7 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
     plan.judge.check(prompts)
     folder = out.with_suffix(".ledger")
     check_place(out, folder, plan.pool)
-    with Ledger.open(folder) as ledger:
+    with CallLedger.open(folder) as ledger:
         asyncio.run(_collect(_Job(plan, models, ledger, prompts, out), dry_run=dry_run, as_json=as_json))
 
 
@@ -74,7 +74,7 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
 class _Job:
     plan: Collection
     models: ModelClient
-    ledger: Ledger
+    ledger: CallLedger
     prompts: Sequence[Prompt]
     out: Path
 

@@ -13,7 +13,7 @@ from aamc_router_r1.episode.aggregation import POLICY, aggregated
 from aamc_router_r1.episode.calls import BY_MODEL, BY_POLICY, EpisodeCaller, ModelCall, clean, prompt_tokens, request_options
 from aamc_router_r1.episode.dialogue import Dialogue, DialogueLimits
 from aamc_router_r1.episode.spending import EpisodeBudgetError, Spending
-from aamc_router_r1.protocol import Call, Codec, ModelNames, truncated
+from aamc_router_r1.protocol import Codec, ModelNames, SubQuestion, truncated
 from aamc_sdk.interfaces import EventLoopThread, Message, ModelCaller
 from aamc_sdk.types import Candidate, new_ids
 
@@ -158,14 +158,14 @@ class Episode:
             for call in await self._consult(turn.calls, number):
                 yield call
 
-    async def _consult(self, calls: Sequence[Call], number: int) -> list[ModelCall]:
+    async def _consult(self, calls: Sequence[SubQuestion], number: int) -> list[ModelCall]:
         """Call the models of one turn side by side and give the policy their replies; a call beyond the budget gets a reply that says so."""
         done = await asyncio.gather(*(self._ask(call, number) for call in calls))
         self._caller.pending.clear()
         self.dialogue.inform([call.text if call.status == "ok" else f"No reply of {call.candidate}: {call.error}" for call in done])
         return [call for call in done if call.status != "refused"]
 
-    async def _ask(self, call: Call, number: int) -> ModelCall:
+    async def _ask(self, call: SubQuestion, number: int) -> ModelCall:
         setup = self.setup
         candidate = setup.models[call.model]
         messages: list[Message] = [{"role": "user", "content": CONSULTED.format(question=call.question)}]

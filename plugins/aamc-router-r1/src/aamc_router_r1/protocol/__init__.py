@@ -16,7 +16,7 @@ from aamc_router_r1.protocol.errors import (
     UnbalancedTagError,
     UnknownModelError,
 )
-from aamc_router_r1.protocol.names import Call, ModelNames
+from aamc_router_r1.protocol.names import ModelNames, SubQuestion
 from aamc_router_r1.protocol.prompt import CODECS, TAGS, TOOLS, ModelCard, cards_of, render_prompt
 from aamc_router_r1.protocol.transcript import Segment, escaped, estimated_tokens, format_errors, information, joined, truncated
 from aamc_router_r1.protocol.turns import Element, PolicyTurn, cut_turn, elements, parse_turn
@@ -26,7 +26,6 @@ __all__ = [
     "TAGS",
     "TOOLS",
     "AnswerError",
-    "Call",
     "Codec",
     "Element",
     "EmptyQuestionError",
@@ -42,6 +41,7 @@ __all__ = [
     "ProtocolError",
     "RoutingClosedError",
     "Segment",
+    "SubQuestion",
     "TagsCodec",
     "TextOutsideTagsError",
     "ToolsCodec",

@@ -20,7 +20,7 @@ _WRAPPING = " \t\r\n<>[]{}()\"'`."
 
 
 @attrs.frozen
-class Call:
+class SubQuestion:
     """A question to a model of the pool.
 
     Attributes:
@@ -56,7 +56,7 @@ class ModelNames:
         known = "|".join(re.escape(name) for name in sorted(self._known, key=len, reverse=True))
         self._pattern = re.compile(rf"\s*({known})\s*:(.*)", re.DOTALL)
 
-    def call(self, text: str) -> Call:
+    def call(self, text: str) -> SubQuestion:
         """Return the call that the text of a search makes; a sub-question may hold colons.
 
         Raises:
@@ -76,7 +76,7 @@ class ModelNames:
         model, question = self._known[found[1]], found[2].strip()
         if _PLACEHOLDERS.fullmatch(question.strip(_WRAPPING)) or question == found[1]:
             raise EmptyQuestionError(f"the search for {model!r} has no sub-question but {question!r}; write a concrete question after the colon")
-        return Call(model, question)
+        return SubQuestion(model, question)
 
     @property
     def _choice(self) -> str:

@@ -21,7 +21,7 @@ from aamc_router_r1.protocol.errors import (
     TextOutsideTagsError,
     UnbalancedTagError,
 )
-from aamc_router_r1.protocol.names import Call, ModelNames
+from aamc_router_r1.protocol.names import ModelNames, SubQuestion
 
 THINK, SEARCH, INFORMATION, ANSWER = "think", "search", "information", "answer"
 TAG = re.compile(r"<(/?)(think|search|information|answer)>")
@@ -56,7 +56,7 @@ class PolicyTurn:
 
     text: str
     thinking: str = ""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[SubQuestion, ...] = ()
     answer: str | None = None
     errors: tuple[ProtocolError, ...] = ()
 
@@ -120,7 +120,7 @@ def parse_turn(text: str, names: ModelNames, *, may_route: bool = True) -> Polic
     errors: list[ProtocolError] = []
     thinking: list[str] = []
     answers: list[str] = []
-    calls: list[Call] = []
+    calls: list[SubQuestion] = []
     try:
         for element in elements(text):
             if element.tag == THINK:
@@ -142,7 +142,7 @@ def parse_turn(text: str, names: ModelNames, *, may_route: bool = True) -> Polic
     return PolicyTurn(text, "\n".join(thinking), tuple(calls), answers[0] if answers else None, tuple(errors))
 
 
-def _check_action(answers: list[str], calls: list[Call], may_route: bool) -> None:
+def _check_action(answers: list[str], calls: list[SubQuestion], may_route: bool) -> None:
     if not answers and not calls:
         raise NoActionError(f"the turn has no action; {HOW_TO_ACT if may_route else ANSWER_NOW}")
     if answers and (calls or len(answers) > 1):

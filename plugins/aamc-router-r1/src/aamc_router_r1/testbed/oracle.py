@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from aamc_router_r1.data.tasks import RoutingTask
-from aamc_router_r1.protocol import Call
+from aamc_router_r1.protocol import SubQuestion
 from aamc_router_r1.reward import CostNormalizer, exact_match
 from aamc_router_r1.testbed.world import DOMAINS, OTHER_DOMAIN, REASONING_TOKENS, Truth, WorldReplies
 from aamc_router_r1.training.replies import priced, spec_of
@@ -61,7 +61,7 @@ def oracle(tasks: Sequence[RoutingTask], alpha: float, normalizer: CostNormalize
         told = f"item{truth.entity}"
         plan = best_plan(task, alpha, normalizer)
         for hop, name in zip(truth.hops, plan, strict=False):
-            (reply,) = replies([(task, Call(name, f"{DOMAINS[hop]} of {told}"))])
+            (reply,) = replies([(task, SubQuestion(name, f"{DOMAINS[hop]} of {told}"))])
             told, cost = reply.text, cost + reply.cost_usd
         right += exact_match(told if plan else "unknown", task.golds)
     normalizer.frozen = was

@@ -16,7 +16,7 @@ from aamc_datasets.recognition import existing
 
 from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.episode import CONSULTED
-from aamc_router_r1.protocol import Call, estimated_tokens
+from aamc_router_r1.protocol import SubQuestion, estimated_tokens
 from aamc_sdk.errors import AamcError, ConfigError, DataError
 from aamc_sdk.interfaces import Services, Usage
 from aamc_sdk.serving import price
@@ -43,7 +43,7 @@ class ModelReply:
     output_tokens: int
 
 
-Asked = tuple[RoutingTask, Call]
+Asked = tuple[RoutingTask, SubQuestion]
 
 
 class Replies(Protocol):
@@ -86,7 +86,7 @@ class SimulatedReplies:
         """Return the replies to questions."""
         return [self._reply(task, call) for task, call in asked]
 
-    def _reply(self, task: RoutingTask, call: Call) -> ModelReply:
+    def _reply(self, task: RoutingTask, call: SubQuestion) -> ModelReply:
         spec = spec_of(task, call.model)
         right = uniform(self._seed, call.model, task.question, call.question) < self._quality(task, spec)
         demonstrated = {step.query: step.reply for step in task.consultations}
@@ -178,7 +178,7 @@ class LiveReplies:
         slots = asyncio.Semaphore(SIMULTANEOUS)
         return list(await asyncio.gather(*(self._one(task, call, slots) for task, call in asked)))
 
-    async def _one(self, task: RoutingTask, call: Call, slots: asyncio.Semaphore) -> ModelReply:
+    async def _one(self, task: RoutingTask, call: SubQuestion, slots: asyncio.Semaphore) -> ModelReply:
         spec = spec_of(task, call.model)
         messages = [{"role": "user", "content": CONSULTED.format(question=call.question)}]
         try:

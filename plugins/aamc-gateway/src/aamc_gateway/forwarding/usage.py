@@ -1,4 +1,4 @@
-"""The ledger: tokens and costs of calls, estimated from bytes where a server does not report them."""
+"""The token usage of calls, estimated from bytes where a server does not report them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Ratio:
         return math.ceil(size * self._tokens / self._bytes) if self._bytes > 0 else 0
 
 
-class Ledger:
+class UsageEstimator:
     """Learns each model's ratio of bytes to tokens from calls with usage, and estimates the usage of others."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aamc_gateway.forwarding.ledger import Ledger
+from aamc_gateway.forwarding.usage import UsageEstimator
 from aamc_models.testing import Script, StubServer
 from faults.conftest import ask_all, chat, entries
 
@@ -118,7 +118,7 @@ def test_the_figures_that_a_client_sees_are_the_logs(serve: Any) -> None:
 
 
 def test_the_first_64_answers_and_every_16th_later_one_are_measured() -> None:
-    ledger, measured = Ledger(), []
+    estimator, measured = UsageEstimator(), []
     for number in range(1, 101):
 
         def text_bytes(number: int = number) -> int:
@@ -126,5 +126,5 @@ def test_the_first_64_answers_and_every_16th_later_one_are_measured() -> None:
             return 40
 
         usage = Usage(prompt_tokens=5, output_tokens=10)
-        assert ledger.usage("good", {"messages": []}, text_bytes, usage, finished=True) == (usage, False)
+        assert estimator.usage("good", {"messages": []}, text_bytes, usage, finished=True) == (usage, False)
     assert measured == [*range(1, 65), 80, 96]
