@@ -211,14 +211,17 @@ class Entries:
         templates = self._writers_templates
         if len(templates) < state.templates:
             templates.extend(self._templates_after(connection, len(templates)))
-        packed = [templates.pack(row) for row in rows]
-        self._keep_templates(connection, len(templates), [template for _, template in packed if template is not None])
+        new = []
         with connection.cursor().copy(self._tables.query(_COPY)) as copy:
-            for position, (row, (content, _)) in enumerate(zip(rows, packed, strict=True), state.position + 1):
+            for position, row in enumerate(rows, state.position + 1):  # the server reads the first rows while the next ones are packed
+                content, template = templates.pack(row)
+                if template is not None:
+                    new.append(template)
                 digest = fingerprint_bytes(row.fingerprint)
                 text = row.fingerprint if digest is None and row.fingerprint else None
                 kept = (partitions[row.decision_id], position, row.kind, row.id, row.decision_id, row.candidate, content, row.time, row.embedding)
                 copy.write_row((*kept, row.revision, digest, text, *column_values(row)))
+        self._keep_templates(connection, len(templates), new)
 
     def _keep_templates(self, connection: psycopg.Connection, count: int, new: Sequence[bytes]) -> None:
         values = list(enumerate(new, count - len(new) + 1))
