@@ -132,9 +132,21 @@ def test_what_was_counted_survives_a_save(tmp_path: Path) -> None:
     restored.load(tmp_path)
     later = experience(*(judged(source=f"later {n}") for n in range(9)), failed("e"), user="ann")
     assert list(restored.outcomes(later)) == list(ledger.outcomes(later))
-    (tmp_path / "counted.json").write_text('{"decisions": 1}')
-    with pytest.raises(CheckpointError, match="counted feedback"):
-        restored.load(tmp_path)
+    for damaged in ('{"decisions": 1}', '{"decisions": {}, "users": {"ann": ["today", 1.0]}}', "[" * 100_000):
+        (tmp_path / "counted.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match="counted feedback"):
+            restored.load(tmp_path)
+
+
+def test_a_loaded_ledger_saves_the_same_bytes_with_whole_numbers_as_weights_too(tmp_path: Path) -> None:
+    options = OutcomeOptions(failure_weight=2, implicit_feedback_weight=1)
+    ledger, restored = OutcomeLedger(options), OutcomeLedger(options)
+    assert list(ledger.outcomes(experience(failed("e"), judged(source="implicit click", weight=2, confidence=1), user="ann")))
+    ledger.save(tmp_path)
+    saved = (tmp_path / "counted.json").read_bytes()
+    restored.load(tmp_path)
+    restored.save(tmp_path)
+    assert (tmp_path / "counted.json").read_bytes() == saved
 
 
 @pytest.mark.parametrize("router", ROUTERS)

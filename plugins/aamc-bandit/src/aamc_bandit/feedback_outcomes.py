@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import attrs
+import msgspec
 
 from aamc_bandit.json_stream import write_json_pieces
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_json
+from aamc_sdk.storage import read_bytes
 from aamc_sdk.types import Attempt, Experience, Feedback, Query, tenant_user
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,20 @@ class Counted(NamedTuple):
     candidates: Sequence[str]
 
 
+class SavedCounts(msgspec.Struct):
+    """What :meth:`OutcomeLedger.save` writes: what was counted by decision and id, and each user's last day with its weight."""
+
+    decisions: dict[str, dict[str, Counted]]
+    users: dict[str, tuple[int, float]]
+
+
+class CountedDelta(msgspec.Struct):
+    """The result of :meth:`OutcomeLedger.delta`."""
+
+    decisions: dict[str, dict[str, dict[str, Counted]]]
+    users: dict[str, dict[str, tuple[int, float]]]
+
+
 class OutcomeLedger:
     """Turns experiences into outcomes, and keeps what was counted by decision and user. Used by one thread.
 
@@ -127,7 +142,7 @@ class OutcomeLedger:
             yield from self._without_failure(row, counted, name)
             counted[_failure_id(name)] = _never_failed(name)  # a failure that is reported later counts for nothing
         elif not any(name in each.candidates for each in counted.values()):
-            counted[_failure_id(name)] = Counted(_FAILURE, weight, (name,))
+            counted[_failure_id(name)] = Counted(_FAILURE, float(weight), (name,))
             yield Outcome(row, [(name, quality)], weight)
 
     def _without_failure(self, row: int, counted: dict[str, Counted], name: str) -> Iterator[Outcome]:
@@ -150,7 +165,7 @@ class OutcomeLedger:
         wanted = self._weight(feedback, implicit)
         weight = self._within_day(experience.queries[row], feedback.time, self._allowed(feedback, wanted, names, counted))
         if weight > 0 or wanted == 0:
-            counted[feedback.id] = Counted(feedback.source, weight, names)
+            counted[feedback.id] = Counted(feedback.source, float(weight), names)
             yield Outcome(row, qualities, weight, True, implicit, feedback.time)
 
     def _weight(self, feedback: Feedback, implicit: bool) -> float:
@@ -204,32 +219,24 @@ class OutcomeLedger:
             CheckpointError: The file is damaged.
         """
         self.clear()
-        state = read_json(folder / STATE) if (folder / STATE).exists() else {"decisions": {}, "users": {}}
-        try:
-            self._decisions = RecentEntries(MAX_DECISIONS, ((name, _counted_pieces(entries)) for name, entries in state["decisions"].items()))
-            self._users = RecentEntries(MAX_USERS, ((name, _day_and_weight(counted)) for name, counted in state["users"].items()))
-            self._decisions.mark_unchanged()
-            self._users.mark_unchanged()
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder / STATE} does not hold the counted feedback of a bandit ({error!r}); train again") from error
+        if (folder / STATE).exists():
+            try:
+                saved = msgspec.json.decode(read_bytes(folder / STATE), type=SavedCounts)
+            except (msgspec.MsgspecError, RecursionError) as error:
+                raise CheckpointError(f"{folder / STATE} does not hold the counted feedback of a bandit ({error!r}); train again") from error
+            self._decisions = RecentEntries(MAX_DECISIONS, saved.decisions.items())
+            self._users = RecentEntries(MAX_USERS, saved.users.items())
+        self._decisions.mark_unchanged()
+        self._users.mark_unchanged()
 
     def delta(self) -> dict[str, Any]:
         """Return what changed since the last call, or :meth:`load`, as JSON values."""
         return {"decisions": self._decisions.changes(dict), "users": self._users.changes(list)}
 
-    def apply_delta(self, delta: Mapping[str, Any]) -> None:
-        """Take over a result of :meth:`delta`; raises AttributeError, KeyError, TypeError or ValueError where it is invalid."""
-        self._decisions.apply_changes(delta["decisions"], _counted_pieces)
-        self._users.apply_changes(delta["users"], _day_and_weight)
-
-
-def _counted_pieces(entries: Mapping[str, Any]) -> dict[str, Counted]:
-    return {entry: Counted(*each) for entry, each in entries.items()}
-
-
-def _day_and_weight(counted: Sequence[Any]) -> tuple[int, float]:
-    day, weight = counted
-    return int(day), float(weight)
+    def apply_delta(self, delta: CountedDelta) -> None:
+        """Take over a result of :meth:`delta`; raises KeyError where it is incomplete."""
+        self._decisions.apply_changes(delta.decisions)
+        self._users.apply_changes(delta.users)
 
 
 @lru_cache(1024)  # most decisions hold one, and share it

@@ -68,16 +68,14 @@ class RecentEntries(OrderedDict[str, V], Generic[V]):
         self.mark_unchanged()
         return found
 
-    def apply_changes(self, changes: Mapping[str, Any], decode: Callable[[Any], V]) -> None:
-        """Take over changes; raises KeyError, TypeError or ValueError where they are invalid, and then changes nothing."""
+    def apply_changes(self, changes: Mapping[str, Mapping[str, V]]) -> None:
+        """Take over changes, their entries decoded; raises KeyError where they are incomplete, and then changes nothing."""
         if ALL in changes:
-            decoded = {name: decode(entry) for name, entry in changes[ALL].items()}
             self.clear()
-            self.update(decoded)
+            self.update(changes[ALL])
         else:
-            latest, altered = ({name: decode(entry) for name, entry in changes[kind].items()} for kind in (LATEST, ALTERED))
-            for name, entry in altered.items():
-                self[name] = entry
+            latest, altered = changes[LATEST], changes[ALTERED]
+            self.update(altered)
             for name, entry in latest.items():
                 self[name] = entry
                 self.move_to_end(name)

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.feedback_outcomes import OutcomeLedger, OutcomeOptions
+from aamc_bandit.feedback_outcomes import CountedDelta, OutcomeLedger, OutcomeOptions
 from aamc_bandit.linear.context import QueryContext
 from aamc_bandit.linear.normal_quadrature import normal_best_probabilities
 from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
@@ -181,11 +182,12 @@ class LinearThompson(OnlineRouter):
         try:
             delta = json.loads(changes)
             learned = {name: _unpacked(own, self._context.width) for name, own in delta["statistics"].items()}
+            counted = msgspec.convert(delta["counted"], CountedDelta)
             with self._lock:
-                self._ledger.apply_delta(delta["counted"])
+                self._ledger.apply_delta(counted)
                 self._statistics.update(learned)
                 self._latest = None
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (msgspec.MsgspecError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the changes of a linear bandit are damaged ({error!r}); load its whole state") from error
         self._learned, self._all_changed = set(), False
 

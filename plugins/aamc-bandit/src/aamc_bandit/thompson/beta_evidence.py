@@ -321,7 +321,7 @@ class BetaEvidence:
         """Take over a result of :meth:`delta`; raises KeyError where a level is missing."""
         with self._writing:
             for level, entities in self._levels.items():
-                entities.apply_changes(delta.levels[level], lambda entity: entity)
+                entities.apply_changes(delta.levels[level])
             self.selections = delta.selections
             self.changes += 1
 

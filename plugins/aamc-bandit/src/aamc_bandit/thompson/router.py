@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_bandit.entity_names import session_key
-from aamc_bandit.feedback_outcomes import OutcomeLedger
+from aamc_bandit.feedback_outcomes import CountedDelta, OutcomeLedger
 from aamc_bandit.linear_utility import linear_utility
 from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta, EvidenceKeys, WeightedOutcome
@@ -86,7 +86,7 @@ class BanditDelta(msgspec.Struct):
     """The changes of a bandit, see :meth:`Thompson.changes`."""
 
     evidence: EvidenceDelta
-    counted: dict[str, dict[str, dict[str, Any]]]
+    counted: CountedDelta
     drifting: list[tuple[str, str]]
 
 
