@@ -57,13 +57,13 @@ def memory(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
 
 def train(world: QueueEnvironment, steps: int, **options: Any) -> PPORouter:
     """Train ppo on a world without choosing the trust, which needs validation rows."""
-    router = PPORouter(PPOConfig(**{"total_timesteps": steps, "kl_stop": 0.0, **options}), world.services)
+    router = PPORouter(PPOConfig(**{"total_timesteps": steps, "kl_limit": 0.0, **options}), world.services)
     router.train(Training(dataset=world.dataset("train"), env=world))
     return router
 
 
 def per_million(world: QueueEnvironment, steps: int, **options: Any) -> tuple[float, float]:
-    """Return the CPU and wall-clock seconds of a million steps, extrapolated from fewer; no epoch is stopped early."""
+    """Return the CPU and wall-clock seconds of a million steps, extrapolated from fewer; no step is undone."""
     cpu, wall = cpu_and_wall_s(lambda: train(world, steps, **options))
     return MILLION / steps * cpu, MILLION / steps * wall
 

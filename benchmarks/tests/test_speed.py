@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aamc_bench import commands
+from aamc_environments.queue_env import standalone
 from aamc_ppo.router import PPOConfig
 from click.testing import CliRunner
 from speed import benchmark, clock, reach, sb3
 from speed.clock import minimum_call_us, minimum_cpu_s, missing
-from speed.decision import time_of
+from speed.decision import pool_of, time_of
 from speed.measurement import Measurement, result
-from speed.ppo import operations
+from speed.ppo import operations, train
 
 from aamc_sdk.cli import aamc
 from aamc_sdk.errors import ConfigError
@@ -34,6 +35,10 @@ def test_every_part_names_functions_that_exist():
             module, _, name = job.function.partition(":")
             assert callable(getattr(import_module(module), name))
             assert job.arguments == {"full": True}
+
+
+def test_a_measured_training_undoes_no_step():
+    assert train(standalone(pool_of(6)), 64, n_streams=64, n_steps=64).config.kl_limit == 0
 
 
 def test_a_script_asked_for_help_measures_nothing(monkeypatch, capsys):

@@ -4,7 +4,8 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from aamc_ppo.rollout import CONTEXT, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
+from aamc_ppo.ppo import combined_factors
+from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
 from aamc_ppo.router import PPORouter
 from aamc_ppo.trust import TRUST_FACTORS, choose_trust, compare_factors, paired_gain, scale_correction
 
@@ -106,6 +107,16 @@ def test_resuming_with_other_options_or_a_damaged_checkpoint_is_refused(bandit, 
     (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:500])
     with pytest.raises(CheckpointError, match="damaged"):
         trained(env, env.training(folder=tmp_path, resume=True))
+
+
+def test_the_utility_of_an_objective_depends_on_no_other_objective(bandit):
+    env = bandit(0, bias=0.2)
+    policy = trained(env, env.training())
+    query = np.random.default_rng(0).random((OBJECTIVES, len(policy["query_w1"])), dtype=np.float32)
+    factors = combined_factors(policy, query, np.eye(OBJECTIVES, dtype=np.float32))[:, -PAIR_WIDTH:][:, :OBJECTIVES]
+    own = factors.diagonal()
+    assert np.array_equal(factors, np.diag(own))
+    assert (own != 1).all()  # they are trained
 
 
 def test_threads_of_torch_are_set_back(bandit):

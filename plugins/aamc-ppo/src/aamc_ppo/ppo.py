@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class PPOConfig:
     """Options of router ``ppo``; a step is one decision."""
 
-    total_timesteps: int = option(1_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
+    total_timesteps: int = option(2_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
     n_streams: int = option(256, "environment streams played in parallel", at_least=1)
     n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=1)
     validation_steps: int = option(131_072, "validation decisions per trust factor, half of them warm-up; 0: keep the trained policy", at_least=0)
@@ -46,7 +46,7 @@ class PPOConfig:
     minibatch: int = option(2048, "decisions per gradient step", at_least=1)
     learning_rate: float = option(1e-3, "initial step size of Adam", above=0)
     learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
-    gamma: float = option(0.98, "discount per step; 0: a decision is judged by its own reward alone", at_least=0, at_most=0.9999)
+    gamma: float = option(0.985, "discount per step; 0: a decision is judged by its own reward alone", at_least=0, at_most=0.9999)
     gae_lambda: float = option(0.95, "advantage estimation; 0: trust the critic, 1: trust the rewards", at_least=0, at_most=1)
     clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
     value_clip: float = option(0.0, "clip range of a value's change per update, in reward per step; 0: no clipping", at_least=0)
@@ -66,7 +66,7 @@ class PPOConfig:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"total_timesteps": 600_000},
         "full": {},
-        "paper": {"n_streams": 8, "n_steps": 2048, "minibatch": 64, "epochs": 10, "learning_rate": 3e-4, "gamma": 0.99},
+        "paper": {"total_timesteps": 1_000_000, "n_streams": 8, "n_steps": 2048, "minibatch": 64, "epochs": 10, "learning_rate": 3e-4, "gamma": 0.99},
     }
 
     def __attrs_post_init__(self) -> None:
@@ -100,6 +100,13 @@ def initial_policy(config: PPOConfig, categories: int, rng: np.random.Generator)
 def plug_in_bias(embedding: int) -> Array32:
     """Return the query tower's initial output: q_k = 0 and a_k = e_k, the unit vector of objective k, ``[1, K (E + F)]``."""
     return np.eye(OBJECTIVES, embedding + PAIR_WIDTH, embedding, dtype=np.float32).reshape(1, -1)
+
+
+def trained_outputs(embedding: int) -> Array32:
+    """Return 1 for the query tower's outputs that training may change, ``[1, K (E + F)]``: V_k reads no expected objective but its own, see (3)."""
+    trained = np.ones((OBJECTIVES, embedding + PAIR_WIDTH), np.float32)
+    trained[:, embedding : embedding + OBJECTIVES] = np.eye(OBJECTIVES)
+    return trained.reshape(1, -1)
 
 
 def initial_critic(config: PPOConfig, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
@@ -282,6 +289,9 @@ class PPO:
         policy = initial_policy(config, categories, rng)
         critic = initial_critic(config, categories, rng)
         self.parameters = {name: self._tensor(array).requires_grad_() for name, array in {**policy, **critic}.items()}
+        trained = self._tensor(trained_outputs(config.embedding))
+        for name in ("query_w2", "query_b2"):
+            self.parameters[name].register_hook(lambda gradient: gradient * trained)  # type: ignore[no-untyped-call]  # torch does not type it
         self._policy = {name: self.parameters[name] for name in policy}
         self._critic = {name: self.parameters[name] for name in critic}
         self._adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
