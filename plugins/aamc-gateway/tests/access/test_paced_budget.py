@@ -23,7 +23,7 @@ def test_a_paced_gateway_keeps_the_day_over_a_restart_and_then_refuses(tmp_path:
             with GatewayProcess(tmp_path, candidates, router=router, settings={}) as gateway:
                 for _ in range(60):
                     body = {"model": "aamc/auto", "max_tokens": 10, "messages": [{"role": "user", "content": "Hello"}]}
-                    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body)
+                    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60)
                     if answer.status_code != 200:
                         break
                     served.append(answer.headers["x-aamc-model"])
