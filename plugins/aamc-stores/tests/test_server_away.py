@@ -28,6 +28,8 @@ from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records
 
+pytestmark = pytest.mark.one_python
+
 
 def records(*names: str) -> Records:
     request = make_request(make_dataset(len(names)))
