@@ -395,7 +395,7 @@ def test_a_router_learns_in_log_order_and_goes_on_after_a_restart(tmp_path: Path
 def learned(controller: MetaController) -> list[tuple[str, float | None]]:
     assert isinstance(controller.router, Counting)
     assert controller.learner is not None
-    controller.learner.flush(10)
+    controller.learner.flush(60)
     return controller.router.learned
 
 
