@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
+
+pytestmark = pytest.mark.one_python
 
 PRICES = (("cheap", 1e4), ("strong", 1e5))
 """USD per million tokens: an answer of ten tokens costs 0.1 or 1 USD, its expectation of ten tokens too."""
