@@ -461,6 +461,7 @@ while True:
 """
 
 
+@pytest.mark.one_python
 def test_a_process_that_is_killed_counts_each_acknowledged_feedback_once(path) -> None:
     luck, acknowledged = random.Random(0), 0
     for _ in range(4):
