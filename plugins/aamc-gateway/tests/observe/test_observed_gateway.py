@@ -20,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aamc_sdk.cli import aamc
 
+pytestmark = pytest.mark.one_python
+
 ADMIN = "admin-key-of-the-environment-3f9a6c"
 UPSTREAM = "sk-upstream-8d7f6a5b4c3d2e1f0a9b8c7d"
 PROMPT = "My diary of the third of May"
