@@ -48,7 +48,7 @@ def install(wheels: list[Path], folder: Path) -> Path:
     """Install the wheels into a fresh environment and return the folder of its programs."""
     venv.create(folder, with_pip=True)
     programs = folder / ("Scripts" if os.name == "nt" else "bin")
-    run([programs / "python", "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", *wheels], folder)
+    run([programs / "python", "-m", "pip", "install", "-q", "--no-compile", "-c", ROOT / "constraints.txt", *wheels], folder)
     return programs
 
 

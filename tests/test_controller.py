@@ -395,7 +395,7 @@ def test_a_router_learns_in_log_order_and_goes_on_after_a_restart(tmp_path: Path
 def learned(controller: MetaController) -> list[tuple[str, float | None]]:
     assert isinstance(controller.router, Counting)
     assert controller.learner is not None
-    controller.learner.flush(10)
+    controller.learner.flush(60)
     return controller.router.learned
 
 
@@ -494,13 +494,13 @@ def test_what_is_decided_while_the_controller_closes_is_logged_and_announced(mon
     def slowly(records: Any) -> Any:
         decisions = log(records)
         logged.set()
-        assert release.wait(10)
+        assert release.wait(60)
         return decisions
 
     monkeypatch.setattr(controller.store, "add_decisions", slowly)
     with ThreadPoolExecutor(2) as pool:
         decision = pool.submit(controller.route, "Hi", decision_id="d")
-        assert logged.wait(10)
+        assert logged.wait(60)
         closed = pool.submit(controller.close)
         while not refuses(controller):
             assert not closed.done()
@@ -508,8 +508,8 @@ def test_what_is_decided_while_the_controller_closes_is_logged_and_announced(mon
         with pytest.raises(StoreError, match="the controller is closed"):
             controller.feedback("d", quality=1.0)
         release.set()
-        closed.result(10)
-        assert decision.result(10).id == "d"
+        closed.result(60)
+        assert decision.result(60).id == "d"
     assert hearer.heard == [("decided", "d")]
 
 

@@ -75,7 +75,21 @@ class Seeing(First):
         return super().score(request)
 
 
+class Signalling(Echo):
+    """Sets an event when a call begins."""
+
+    began = threading.Event()
+
+    async def complete(self, candidate: Any, messages: Any, **options: Any) -> Completion:
+        self.began.set()
+        return await super().complete(candidate, messages, **options)
+
+
 class Parts:
+    @hookimpl
+    def aamc_providers(self) -> list[Component]:
+        return [Component("signalling", f"{__name__}:Signalling", "Signals.")]
+
     @hookimpl
     def aamc_routers(self) -> list[Component]:
         kinds = (First, Blocking, Asking, Learned, Seeing, Crashing, CrashingLater)
@@ -90,6 +104,13 @@ def build(router: str, pool: Pool = POOL, **options: Any) -> MetaController:
 def controller(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MetaController]:
     with build("first", store=request.param.replace("log.db", str(tmp_path / "log.db"))) as made:
         yield made
+
+
+def slow_pool(delay_ms: float) -> Pool:
+    """Return a pool whose only candidate answers late, and sets ``Signalling.began`` when it is called."""
+    Signalling.began.clear()
+    endpoint = {"provider": "signalling", "delay_ms": delay_ms, "concurrency": 1}
+    return Pool([ModelSpec("small", "?", latency=Latency(0, 200), endpoint=endpoint)])
 
 
 def attempts(controller: MetaController) -> list[Any]:
@@ -355,16 +376,20 @@ def test_complete_says_so_when_every_candidate_fails_or_none_can_be_called() -> 
 
 
 def test_calls_under_way_make_later_requests_wait() -> None:
-    slow = ModelSpec("small", "?", latency=Latency(0, 200), endpoint={"provider": "echo", "delay_ms": 300.0, "concurrency": 1})
     Seeing.waits.clear()
 
     async def work(controller: MetaController) -> None:
         first = asyncio.create_task(controller.acomplete("Hi"))
-        await asyncio.sleep(0.15)
-        await asyncio.gather(first, controller.acomplete("Hi"))
+        await asyncio.to_thread(Signalling.began.wait, 60)
+        second = asyncio.create_task(controller.acomplete("Hi"))
+        while len(Seeing.waits) < 2:
+            await asyncio.sleep(0.01)
+        first.cancel()
+        second.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
 
-    with build("seeing", Pool([slow])) as controller:
-        asyncio.run(work(controller))
+    with build("seeing", slow_pool(60_000.0)) as controller:
+        asyncio.run(asyncio.wait_for(work(controller), 60))
     assert Seeing.waits == [[[0.0]], [[200.0]]]
 
 
@@ -375,12 +400,12 @@ def test_turns_are_sent_along() -> None:
 
 
 def test_closing_waits_for_calls_and_logs_them(tmp_path: Path) -> None:
-    slow = Pool([ModelSpec("small", "?", endpoint={"provider": "echo", "delay_ms": 500.0})])
+    slow = slow_pool(500.0)
     controller = build("first", slow, store=f"sqlite:{tmp_path}/log.db")
     answers: list[str] = []
     caller = threading.Thread(target=lambda: answers.append(controller.complete("Hi").text))
     caller.start()
-    time.sleep(0.2)
+    assert Signalling.began.wait(60)
     controller.close()
     caller.join()
     assert answers == ["Hi"]
@@ -453,29 +478,29 @@ def test_a_stream_of_the_echo_is_its_text(controller: MetaController) -> None:
 
 
 def test_a_cancelled_call_is_recorded() -> None:
-    slow = Pool([ModelSpec("small", "?", endpoint={"provider": "echo", "delay_ms": 5000.0})])
-
     async def work(controller: MetaController) -> None:
         task = asyncio.create_task(controller.acomplete("Hi"))
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(Signalling.began.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         while not attempts(controller):
             await asyncio.sleep(0.01)
 
-    with build("first", slow) as controller:
-        asyncio.run(asyncio.wait_for(work(controller), 30))
+    with build("first", slow_pool(60_000.0)) as controller:
+        asyncio.run(asyncio.wait_for(work(controller), 60))
         assert [attempt.status for attempt in attempts(controller)] == ["cancelled"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows raises no KeyboardInterrupt in a wait")
 def test_an_interrupted_call_is_cancelled_and_recorded() -> None:
-    slow = Pool([ModelSpec("small", "?", endpoint={"provider": "echo", "delay_ms": 60_000.0})])
+    def interrupt() -> None:
+        Signalling.began.wait(60)
+        os.kill(os.getpid(), signal.SIGINT)
+
     began = time.monotonic()
-    with build("first", slow) as controller:
-        interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        interrupt.start()
+    with build("first", slow_pool(60_000.0)) as controller:
+        threading.Thread(target=interrupt).start()
         with pytest.raises(KeyboardInterrupt):
             controller.complete("Hi")
         while not attempts(controller):

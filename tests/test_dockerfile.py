@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from aamc_sdk.cli import aamc
 from aamc_sdk.plugins import get_plugin_manager
 
+pytestmark = pytest.mark.one_python
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -15,6 +15,8 @@ import pytest
 from aamc_sdk import hookspecs
 from aamc_sdk.plugins import KINDS
 
+pytestmark = pytest.mark.one_python
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("aamc_"))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 HOW_TO = Path(__file__).parents[1] / "docs" / "how-to"
 PAGES = ("add-models", "call-models", "collect-outcomes", "deploy", "learn-from-feedback", "router-r1", "train-on-outcomes")
 

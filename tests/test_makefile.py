@@ -12,6 +12,8 @@ import pytest
 from aamc_sdk.cli import aamc
 from aamc_sdk.plugins import get_plugin_manager
 
+pytestmark = pytest.mark.one_python
+
 ROOT = Path(__file__).parents[1]
 STUB = """#!{python}
 import sys

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "aamc_sdk"
 SOURCES = {path.name: path for path in (CORE, *sorted((ROOT / "plugins").glob("*/src/*")))}

@@ -43,7 +43,7 @@ class Environment:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     made = Environment(tmp_path_factory.mktemp("fresh"))
-    made.succeed("pip", "install", "-q", "--disable-pip-version-check", "-c", ROOT / "constraints.txt", ROOT, EXAMPLE, "pytest")
+    made.succeed("pip", "install", "-q", "--no-compile", "--disable-pip-version-check", "-c", ROOT / "constraints.txt", ROOT, EXAMPLE, "pytest")
     return made
 
 

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.one_python
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "crashes.py"
 
 

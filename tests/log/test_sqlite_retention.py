@@ -417,6 +417,7 @@ def test_a_vacuum_that_was_interrupted_goes_on_with_the_next_retention(path: Pat
     assert path.stat().st_size < 150_000
 
 
+@pytest.mark.one_python
 def test_a_year_keeps_its_bound(path: Path, clock: Clock) -> None:
     """A few entries a day; benchmarks/retention.py does the year with more."""
     sizes = []

@@ -27,7 +27,7 @@ def test_closing_waits_for_what_is_inside_and_lets_nothing_more_in():
         with pytest.raises(StoreError, match="the controller is closed"), door:
             pytest.fail("the door let work in")
         assert not closed.wait(0.05)
-    assert closed.wait(10)
+    assert closed.wait(60)
     closing.join()
 
 

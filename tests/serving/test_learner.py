@@ -141,12 +141,12 @@ def test_who_is_forgotten_is_learned_from_as_nobody(store: Store) -> None:
     router, told = Tally(), []
     learner = Learner(store, router, told.append)
     judge(store, "bob2")
-    learner.flush(10)
+    learner.flush(60)
     store.forget("a")
-    learner.flush(10)
+    learner.flush(60)
     assert (router.made, router.judged) == (4, {"nobody": 1.0, "b": 1.0})
     judge(store, "ann3")
-    learner.flush(10)
+    learner.flush(60)
     learner.close()
     assert router.judged == {"nobody": 1.0, "b": 1.0, "a": 0.5}
     assert [feedback.decision_id for feedback in told] == ["bob2", "ann3"]  # nothing is told twice
@@ -175,10 +175,10 @@ def test_a_log_that_lost_entries_is_learned_again(tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "log.db")) as server, server:
             server.execute("DELETE FROM entries WHERE id LIKE 'ann%'")
             server.execute("UPDATE entries SET position = (SELECT count(*) FROM entries AS other WHERE other.position <= entries.position)")
-        learner.flush(10)
+        learner.flush(60)
         assert router.judged == {"b": 0.5}
         judge(log, "cat1", "cat2")  # as many entries as before
-        learner.flush(10)
+        learner.flush(60)
         learner.close()
         assert router.judged == {"b": 0.5, "c": 1.0}
         with closing(sqlite3.connect(tmp_path / "log.db")) as server, server:
@@ -199,7 +199,7 @@ def test_forgotten_users_are_known_before_the_first_entry(store: Store) -> None:
     learner = Learner(store, router, lambda _: None)
     assert router.judged == {"a": 7.5, "b": 8.5}
     store.forget("a")
-    learner.flush(10)
+    learner.flush(60)
     learner.close()
     assert router.judged == {"b": 8.5, "nobody": 0.5}
     again = Personal()
@@ -212,7 +212,7 @@ def test_a_router_that_saves_nothing_stops_where_it_would_have_to_go_back(store:
     learner = Learner(store, Unsaved(), lambda _: None)
     store.forget("a")
     with pytest.raises(PluginError, match="it has no snapshots; restart the program"):
-        learner.flush(10)
+        learner.flush(60)
     learner.close()
     assert learned(store, Unsaved()).judged == {"nobody": 0.5}
 
@@ -222,9 +222,9 @@ def test_a_log_that_is_away_is_learned_when_it_is_back(store: Store, monkeypatch
     learner = Learner(store, router, lambda _: None)
     with monkeypatch.context() as away:
         away.setattr(store, "experience", lambda *_: (_ for _ in ()).throw(StoreAwayError("nobody answers")))
-        learner.flush(10)
+        learner.flush(60)
         judge(store, "ann1")
-    learner.flush(10)
+    learner.flush(60)
     learner.close()
     assert router.judged == {"a": 0.5}
 
@@ -277,7 +277,7 @@ def test_the_served_router_keeps_what_it_knows_until_the_log_is_learned_again(st
     learner = Learner(store, router, lambda _: None)
     seen.clear()
     store.forget("a")
-    learner.flush(10)
+    learner.flush(60)
     learner.close()
     assert seen
     assert all(known == {"a": 0.5, "b": 1.0} for known in seen)
@@ -299,7 +299,7 @@ def test_a_failure_while_the_log_is_learned_again_leaves_the_served_router_as_it
     Once.failing = True
     store.forget("a")
     with pytest.raises(PluginError, match="failed to learn"):
-        learner.flush(10)
+        learner.flush(60)
     learner.close()
     assert router.judged == {"a": 0.5, "b": 0.5}
 
@@ -317,7 +317,7 @@ def test_another_user_is_forgotten_while_the_log_is_learned_again(store: Store, 
     router = Slow()
     learner = Learner(store, router, lambda _: None)
     store.forget("a")
-    learner.flush(10)
+    learner.flush(60)
     learner.close()
     assert router.judged == {"nobody": 1.0, "c": 0.5}
     assert router.made == 3
@@ -361,7 +361,7 @@ def test_changes_are_kept_instead_of_the_whole_state(store: Store, monkeypatch: 
     learner = Learner(store, router, lambda _: None)
     for number in range(20):
         judge(store, f"ann{number}")
-        learner.flush(10)
+        learner.flush(60)
     learner.close()
     assert full_position(store, router) == 0
     again = learned(store, Changing())
@@ -369,7 +369,7 @@ def test_changes_are_kept_instead_of_the_whole_state(store: Store, monkeypatch: 
     learner = Learner(store, Changing(), lambda _: None)
     for number in range(100):
         judge(store, f"cat{number}")
-        learner.flush(10)
+        learner.flush(60)
     assert full_position(store, router) > 0  # changes outgrew it
     learner.close()
     assert learned(store, Changing()).judged == {"a": 10.0, "c": 50.0}
@@ -391,7 +391,7 @@ def test_an_idle_router_renews_its_snapshot(store: Store, monkeypatch: pytest.Mo
     learner = Learner(store, Tally(), lambda _: None)
     assert kept == [2]
     monkeypatch.setattr(keeping, "FULL_SECONDS", 0.0)
-    learner.flush(10)
+    learner.flush(60)
     assert kept[:2] == [2, 2]
     learner.close()
 
@@ -403,7 +403,7 @@ def test_two_processes_on_one_file_learn_alone_and_restart_from_either_state(sto
     for number in range(30):
         judge(store, f"ann{number}")
         for learner in both:
-            learner.flush(10)
+            learner.flush(60)
     for learner in both:
         learner.close()
     again = learned(store, Changing())
@@ -437,10 +437,10 @@ def test_a_forgotten_user_goes_from_the_state_of_dropped_entries_too(monkeypatch
     learner = Learner(log, router, lambda _: None)
     log.drop(6, name)
     judge(log, "ann3", "bob2")
-    learner.flush(10)
+    learner.flush(60)
     assert router.judged == {"a": 1.5, "b": 1.0}
     log.forget("a")
-    learner.flush(10)
+    learner.flush(60)
     assert router.judged == {"b": 1.0, "nobody": 0.5}
     cleaned = log._ledger.snapshots[name]
     assert (cleaned.position, cleaned.epoch) == (6, 1)
@@ -471,7 +471,7 @@ def test_a_router_that_lags_behind_the_dropped_entries_loads_the_log_s_state(sto
         learned(log, quick)
         log.drop(6, state_name(quick, state_of(Changing())))
         judge(log, "bob2")
-    behind.flush(10)
+    behind.flush(60)
     assert slow.judged == {"a": 1.0, "b": 1.0}
     behind.close()
 
@@ -496,7 +496,7 @@ def test_health_says_since_when_the_state_is_not_kept(store: Store) -> None:
     learner = Learner(store, Changing(), lambda _: None)
     assert learner.health()["snapshot_age_s"] == 0
     judge(store, "ann1")
-    learner.flush(10)
+    learner.flush(60)
     assert learner.health()["snapshot_age_s"] > 0
     assert learner.health()["learner_lag"] == 0
     learner.close()

@@ -63,7 +63,7 @@ def test_a_forgotten_user_goes_from_the_state_of_a_partition_that_is_gone(store:
     assert b'"a": 1.0' in kept_bytes(tmp_path)
     learner = Learner(store, router := Changing(), lambda _: None)
     store.forget("a")
-    learner.flush(10)
+    learner.flush(60)
     assert router.judged == {"b": 0.5, "c": 0.5}  # all of that user's share, of the kept partition too
     assert store.health()["floors_to_clean"] == 0
     learner.close()

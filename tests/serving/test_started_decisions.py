@@ -132,7 +132,7 @@ class SlowStore:
 
     def add_decisions(self, records: Any) -> list[Any]:
         self.writes.set()
-        self.goes_on.wait(10)
+        self.goes_on.wait(60)
         self.sizes.append(len(records))
         return [record.decision for record in records]
 
@@ -148,7 +148,7 @@ class HeldClock:
     def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
         self.begun.set()
-        self.ended.wait(10)
+        self.ended.wait(60)
 
 
 def test_decisions_share_a_write_while_several_come_at_once_and_one_alone_does_not_wait(
@@ -162,12 +162,12 @@ def test_decisions_share_a_write_while_several_come_at_once_and_one_alone_does_n
     async def main() -> None:
         record = (await controller.start_route("hi")).record
         first = queue.add_decision(record)
-        await asyncio.to_thread(store.writes.wait, 10)
+        await asyncio.to_thread(store.writes.wait, 60)
         behind = [queue.add_decision(record) for _ in range(2)]
         store.goes_on.set()
         await asyncio.gather(first, *behind)
         gathered = [queue.add_decision(record)]
-        await asyncio.to_thread(clock.begun.wait, 10)
+        await asyncio.to_thread(clock.begun.wait, 60)
         gathered.append(queue.add_decision(record))
         clock.ended.set()
         await asyncio.gather(*gathered)

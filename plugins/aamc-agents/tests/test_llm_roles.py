@@ -177,7 +177,7 @@ def drip(seconds: float) -> Iterator[str]:
 
 
 def test_calls_of_many_episodes_run_side_by_side(serve_model, make_agent) -> None:
-    all_here = threading.Barrier(12, timeout=20)
+    all_here = threading.Barrier(12, timeout=60)
     server = serve_model(lambda body: f"{all_here.wait()}")
     role = make_agent("reasoner", endpoint=server.url)
 

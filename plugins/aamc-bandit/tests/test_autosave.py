@@ -30,7 +30,7 @@ class Disk:
 def test_it_saves_every_so_often_and_once_more_at_the_end() -> None:
     disk = Disk()
     auto = AutoSave(disk.save, 0.01)
-    assert all(disk.tried.acquire(timeout=10) for _ in range(3))
+    assert all(disk.tried.acquire(timeout=60) for _ in range(3))
     auto.close()
     saved = disk.saved
     auto.close()
@@ -49,7 +49,7 @@ def test_a_long_interval_does_not_hold_up_the_end() -> None:
 def test_a_full_disk_is_told_once_and_tried_again(caplog) -> None:
     disk = Disk(full=True)
     auto = AutoSave(disk.save, 0.01)
-    assert all(disk.tried.acquire(timeout=10) for _ in range(3))
+    assert all(disk.tried.acquire(timeout=60) for _ in range(3))
     disk.full = False
     auto.close()
     assert disk.saved >= 1
@@ -68,7 +68,7 @@ def test_an_error_that_nobody_foresaw_does_not_end_saving(caplog) -> None:
         saved.set()
 
     auto = AutoSave(save, 0.01)
-    assert saved.wait(10)
+    assert saved.wait(60)
     auto.close()
     assert "a mistake of ours" in caplog.text
     assert "Traceback" in caplog.text

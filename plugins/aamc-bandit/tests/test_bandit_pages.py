@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 GUIDES = Path(__file__).parents[3] / "docs" / "how-to"
 
 

@@ -181,12 +181,12 @@ def test_a_server_that_goes_away_as_serving_begins_is_no_empty_log(serve, tmp_pa
 def test_it_is_saved_every_so_often(serve, path) -> None:
     controller = serve(auto_save_interval="10ms")
     judge(controller)
-    for _ in range(1000):
+    for _ in range(6000):
         if path.exists() and json.loads(path.read_text())["learned"] == evidence(controller):
             break
         threading.Event().wait(0.01)
     else:
-        pytest.fail("nothing was saved in 10 s")
+        pytest.fail("nothing was saved in a minute")
 
 
 def test_nothing_learned_writes_nothing(serve, path) -> None:
@@ -250,11 +250,11 @@ def test_evidence_that_cannot_be_is_damage(serve, path, column, number) -> None:
 
 
 def wait_for(caplog: pytest.LogCaptureFixture, words: str) -> None:
-    for _ in range(1000):
+    for _ in range(6000):
         if words in caplog.text:
             return
         threading.Event().wait(0.01)
-    pytest.fail(f"nobody said {words!r} in 10 s")
+    pytest.fail(f"nobody said {words!r} in a minute")
 
 
 def test_a_full_disk_loses_nothing_and_is_told(serve, path, caplog, monkeypatch) -> None:
@@ -461,6 +461,7 @@ while True:
 """
 
 
+@pytest.mark.one_python
 def test_a_process_that_is_killed_counts_each_acknowledged_feedback_once(path) -> None:
     luck, acknowledged = random.Random(0), 0
     for _ in range(4):

@@ -11,6 +11,8 @@ from aamc_bench.failed_routers import LEFT_OUT, RoutersLeftOut, left_out_of, tra
 
 from aamc_sdk.interfaces import NoProgress, Training
 
+pytestmark = pytest.mark.one_python
+
 pytestmark = pytest.mark.usefixtures("in_process")
 SMALL = ("--routers", "best-single,ridge,random", "--estimator", "lexical", "--set", "evaluation.resamples=20")
 

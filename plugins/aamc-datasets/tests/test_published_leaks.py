@@ -11,6 +11,8 @@ from aamc_experiments.data import Groups
 
 from aamc_sdk import DatasetFormat, Services
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.mark.parametrize(
     ("reader", "folder", "least", "most"),

@@ -6,6 +6,8 @@ from pathlib import Path
 import aamc_experiments
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 README = Path(__file__).parents[1] / "README.md"
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from aamc_gateway.testing import GatewayProcess
 
+pytestmark = pytest.mark.one_python
+
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "gateway.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", TEXT, flags=re.DOTALL)

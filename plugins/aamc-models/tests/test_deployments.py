@@ -192,7 +192,7 @@ def test_the_longest_answer_is_reserved_until_the_real_one_has_come(upstream, pr
 
     async def both() -> None:
         first = asyncio.ensure_future(calling.send(CANDIDATE, long))
-        await asyncio.to_thread(server.hanging.wait, 10)
+        await asyncio.to_thread(server.hanging.wait, 60)
         with pytest.raises(Exception, match="no request or token left"):
             await calling.send(CANDIDATE, long)
         server.release.set()
@@ -208,7 +208,7 @@ def test_a_call_that_is_cancelled_leaves_nothing_in_flight(upstream, provider) -
 
     async def leave() -> None:
         task = asyncio.ensure_future(calling.send(CANDIDATE, CHAT))
-        await asyncio.to_thread(server.hanging.wait, 10)
+        await asyncio.to_thread(server.hanging.wait, 60)
         assert calling._deployments.all[0].in_flight == 1
         task.cancel()
         await asyncio.wait([task])

@@ -31,6 +31,8 @@ from aamc_report.tables import Cell
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.types import text_hash
 
+pytestmark = pytest.mark.one_python
+
 QUERIES = 240
 VOID = {"meta", "br"}
 Cells = list[tuple[str, str]]

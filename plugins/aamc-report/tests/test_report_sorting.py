@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CLICK = "<script>document.querySelectorAll('table.sortable')[0].tHead.rows[0].cells[{column}].querySelector('button').click();</script>"
 

@@ -34,6 +34,7 @@ def log(server: Server, prefix: str, tmp_path: Path) -> Iterator[Callable[..., S
         return opened[-1]
 
     yield open_it
+    server.start()
     for store in opened:
         store.close()
     if opened:

@@ -49,9 +49,13 @@ class Server:
     def __init__(self, command: list[str], url: str, ready: Callable[[], bool], crash: signal.Signals, **options: Any) -> None:
         self.url = url
         self._command, self._ready, self._crash, self._options = command, ready, crash, options
+        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
+        """Start it unless it runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._options)
         end = time.monotonic() + 120
         while not self._ready():
@@ -111,7 +115,8 @@ def postgres_server() -> Iterator[Server]:
 
 
 @pytest.fixture(params=["redis", "postgres"])
-def server(request: pytest.FixtureRequest) -> Server:
-    """Each server in turn."""
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Each server in turn; one that a failed test left down is up for the next."""
     running: Server = request.getfixturevalue(f"{request.param}_server")
-    return running
+    yield running
+    running.start()

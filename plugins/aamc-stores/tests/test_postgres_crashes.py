@@ -11,11 +11,14 @@ import time
 from pathlib import Path
 
 import psycopg
+import pytest
 from aamc_stores.postgres import PostgresStore
 from aamc_stores.shared import SharedOptions
 from postgres_logs import DAY
 
 from aamc_sdk.log import Retention
+
+pytestmark = pytest.mark.one_python
 
 KILLS = 4
 WRITER = """

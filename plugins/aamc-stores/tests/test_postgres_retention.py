@@ -237,6 +237,7 @@ def _retain_and_die(log: Log, step: int) -> None:
     os._exit(0)
 
 
+@pytest.mark.one_python
 def test_a_kill_at_any_step_of_a_drop_leaves_a_log_that_a_repetition_completes(log):
     store = log.open()
     three_days(log, store)

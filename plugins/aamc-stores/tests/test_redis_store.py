@@ -370,6 +370,7 @@ def test_several_processes_write_and_drop(log, server, tmp_path, request):
     assert store.health()["start"] > 0
 
 
+@pytest.mark.one_python
 def test_processes_are_killed_while_they_write_and_drop(log, server, tmp_path, request):
     store = log(**SMALL)
     acknowledged = 0
@@ -386,6 +387,7 @@ def test_processes_are_killed_while_they_write_and_drop(log, server, tmp_path, r
     assert not [key for key in keys(store) if key == "journal"]
 
 
+@pytest.mark.one_python
 def test_redis_is_killed_under_traffic_with_retention(log, server):
     store = log(**SMALL, timeout_s=5.0)
     stop, given = threading.Event(), [0] * 4

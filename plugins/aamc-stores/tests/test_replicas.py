@@ -17,6 +17,8 @@ from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import state_of
 from aamc_sdk.testing import POOL
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.fixture
 def url(server, tmp_path: Path) -> Iterator[str]:

@@ -28,6 +28,8 @@ from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records
 
+pytestmark = pytest.mark.one_python
+
 
 def records(*names: str) -> Records:
     request = make_request(make_dataset(len(names)))
@@ -364,7 +366,7 @@ def test_a_postgres_that_may_only_be_read_counts_as_away(request, tmp_path):
 def test_a_postgres_lock_that_another_transaction_holds_for_long_counts_as_away(request, tmp_path):
     """Such as of a replica that hangs in a transaction: writes wait in the spool instead of for ever."""
     server = request.getfixturevalue("postgres_server")
-    options = {"prefix": f"t{uuid.uuid4().hex[:16]}", "spool": str(tmp_path / "spool.db"), "retry_s": 0.1, "timeout_s": 0.2}
+    options = {"prefix": f"t{uuid.uuid4().hex[:16]}", "spool": str(tmp_path / "spool.db"), "retry_s": 0.1, "timeout_s": 1.0}
     store = open_store(server.url, get_plugin_manager(), options)
     with psycopg.connect(server.url) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", (store._lock_key,))

@@ -238,7 +238,7 @@ def test_threads_of_two_replicas_lose_nothing(log):
 def test_writers_take_turns_whatever_isolation_the_server_is_set_to(request, tmp_path):
     server = request.getfixturevalue("postgres_server")
     url = f"{server.url}?options=-c%20default_transaction_isolation%3Dserializable"
-    options = {"prefix": f"t{uuid.uuid4().hex[:16]}"}
+    options = {"prefix": f"t{uuid.uuid4().hex[:16]}", "timeout_s": 20.0}
     stores = [open_store(url, get_plugin_manager(), options | {"spool": str(tmp_path / f"{n}.db")}) for n in range(2)]
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(lambda n: [stores[n].add_decisions(records(f"d{n}-{k}")) for k in range(40)], range(2)))
@@ -254,7 +254,7 @@ def test_several_processes_lose_nothing(log, server, tmp_path):
     store.add_decisions(records(*(f"d{n}" for n in range(8))))
     arguments = [server.url, store.config.prefix, str(tmp_path / "other.db")]
     processes = [subprocess.Popen([sys.executable, "-c", WRITER, *arguments, f"{me}", "50"]) for me in range(4)]
-    assert [process.wait(60) for process in processes] == [0] * 4
+    assert [process.wait(120) for process in processes] == [0] * 4
     found = ids(store)[1]
     assert len(found) == len(set(found)) == 200
 

@@ -14,6 +14,8 @@ from aamc_experiments.evaluation import Comparison, ConstantOutcomes, constant_r
 
 from aamc_sdk.storage import write_json
 
+pytestmark = pytest.mark.one_python
+
 SCRIPT = Path(__file__).parents[4] / "scripts" / "recompute.py"
 PER_ROUTER = ("routers", "chosen", "spent_usd", "spent_ms", "expected_quality", "utility")
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-START_S = 30.0
+START_S = 120.0
 """The longest time that a gateway may take to start."""
 
 
@@ -134,7 +134,7 @@ class GatewayProcess:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
-    def stop(self, timeout_s: float = 20.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """Ask the process to end, and return its exit status; kill it if it does not."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

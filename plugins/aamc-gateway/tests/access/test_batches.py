@@ -30,11 +30,12 @@ class Wrapped(Backend):
         self.batches: list[int] = []
         self.is_away = self.loses_answers = False
         self.refused = ""
-        self.go = threading.Event()
+        self.began, self.go = threading.Event(), threading.Event()
         self.go.set()
 
     def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
-        self.go.wait(30)
+        self.began.set()
+        self.go.wait(60)
         self.batches.append(len(operations))
         if self.is_away:
             raise StoreAwayError("the server is away")
@@ -78,7 +79,7 @@ def test_what_comes_while_the_backend_works_is_one_batch() -> None:
     async def test(shared: BatchedState, backend: Wrapped) -> None:
         backend.go.clear()
         first = asyncio.ensure_future(shared.get("a"))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(backend.began.wait, 60)
         others = [asyncio.ensure_future(shared.get("b")) for _ in range(20)]
         await asyncio.sleep(0)
         backend.go.set()
@@ -131,9 +132,10 @@ def test_an_operation_that_fails_does_not_fail_the_others_of_its_batch() -> None
     async def test(shared: BatchedState, backend: Wrapped) -> None:
         token, _ = await shared.reserve(CLAIMS)
         backend.refused = "bad"
+        backend.began.clear()
         backend.go.clear()
         waiting = asyncio.ensure_future(shared.get("a"))
-        await asyncio.sleep(0.05)
+        await asyncio.to_thread(backend.began.wait, 60)
         shared.settle(token, CLAIMS, [0.1])
         others = [asyncio.ensure_future(shared.get(key)) for key in ("bad", "good")]
         await asyncio.sleep(0)

@@ -36,5 +36,5 @@ def test_a_request_beyond_the_budget_is_refused_or_goes_to_the_candidate_that_fi
                 assert refused.value.response.headers["x-should-retry"] == "false"
             assert stub.counts("strong").calls == 0
             body = {"model": "strong", "max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]}
-            answer = httpx.post(f"{gateway.url}/v1/messages", json=body)
+            answer = httpx.post(f"{gateway.url}/v1/messages", json=body, timeout=60)
             assert answer.json()["error"]["type"] == "billing_error"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
+
+pytestmark = pytest.mark.one_python
 
 PRICES = (("cheap", 1e4), ("strong", 1e5))
 """USD per million tokens: an answer of ten tokens costs 0.1 or 1 USD, its expectation of ten tokens too."""
@@ -23,7 +26,7 @@ def test_a_paced_gateway_keeps_the_day_over_a_restart_and_then_refuses(tmp_path:
             with GatewayProcess(tmp_path, candidates, router=router, settings={}) as gateway:
                 for _ in range(60):
                     body = {"model": "aamc/auto", "max_tokens": 10, "messages": [{"role": "user", "content": "Hello"}]}
-                    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body)
+                    answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, timeout=60)
                     if answer.status_code != 200:
                         break
                     served.append(answer.headers["x-aamc-model"])

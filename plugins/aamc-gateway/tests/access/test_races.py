@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 lasting_backend = pytest.mark.parametrize("store_url", ["sqlite", "redis", "postgres"], indirect=True)
 SCRIPT = Path(__file__).parent / "budget_process.py"
 

@@ -14,6 +14,8 @@ import pytest
 from aamc_models.testing import Script
 from clients.fixtures import needs_service
 
+pytestmark = pytest.mark.one_python
+
 TEXT = Script().text
 ASKED = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
 

@@ -148,7 +148,7 @@ def test_a_prompt_that_is_cached_for_an_hour_reserves_twice_its_price(serve: Any
     def post(mark: str) -> int:
         block = f'{{"type": "text", "text": "{WORDS}", "cache_control": {{"type": "ephemeral", "ttl": "{mark}"}}}}'
         body = f'{{"model": "good", "max_tokens": 10, "messages": [{{"role": "user", "content": [{block}]}}]}}'
-        return httpx.post(f"{gateway.url}/v1/messages", content=body, headers={"content-type": "application/json"}).status_code
+        return httpx.post(f"{gateway.url}/v1/messages", content=body, headers={"content-type": "application/json"}, timeout=60).status_code
 
     assert (post(ttl), stub.counts("good").calls) == (402, 0)
     assert post("5m") == 200
@@ -171,9 +171,9 @@ def test_files_cost_nothing_and_a_batch_fits_no_budget(serve: Any, stub: StubSer
     gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_total": 1.0}}})
     headers = {"x-aamc-model": "good"}
     for _ in range(3):
-        answer = httpx.post(f"{gateway.url}/v1/files", content=b"x" * 100_000, headers=headers)
+        answer = httpx.post(f"{gateway.url}/v1/files", content=b"x" * 100_000, headers=headers, timeout=60)
         assert (answer.status_code, answer.headers["x-aamc-cost-usd"]) == (200, "0")
     calls = len(stub.requests)
-    answer = httpx.post(f"{gateway.url}/v1/batches", json={"input_file_id": "file-1"}, headers=headers)
+    answer = httpx.post(f"{gateway.url}/v1/batches", json={"input_file_id": "file-1"}, headers=headers, timeout=60)
     assert (answer.status_code, len(stub.requests)) == (402, calls)
     assert "unknown" in answer.json()["error"]["message"]

@@ -37,7 +37,9 @@ def test_the_upstream_call_ends_when_the_client_leaves(serve: Any, stub: StubSer
     assert stub.wait(lambda now: now.counts("good").cancelled == 1 and now.active == 0)
     assert gateway.ready()
     deadline = time.monotonic() + 30
-    while 'aamc_calls_total{model="good",result=' not in (metrics := httpx.get(f"{gateway.url}/metrics").text):  # counted when the request has ended
+    while 'aamc_calls_total{model="good",result=' not in (
+        metrics := httpx.get(f"{gateway.url}/metrics", timeout=60).text
+    ):  # counted when the request has ended
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert 'aamc_calls_total{model="good",result="cancelled"} 1.0' in metrics

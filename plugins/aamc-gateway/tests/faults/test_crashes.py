@@ -79,7 +79,7 @@ def test_a_shutdown_lets_streams_end(serve: Any, stub: StubServer) -> None:
             return first + await answer.read()
 
     assert asyncio.run(main()).endswith(b"data: [DONE]\n\n")
-    assert gateway.process.wait(20) == 0
+    assert gateway.process.wait(60) == 0
 
 
 def test_a_reload_drops_no_request(serve: Any, stub: StubServer) -> None:

@@ -20,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aamc_sdk.cli import aamc
 
+pytestmark = pytest.mark.one_python
+
 ADMIN = "admin-key-of-the-environment-3f9a6c"
 UPSTREAM = "sk-upstream-8d7f6a5b4c3d2e1f0a9b8c7d"
 PROMPT = "My diary of the third of May"
@@ -44,7 +46,7 @@ def add_key(folder: Path, name: str) -> str:
 
 
 def totals(gateway: GatewayProcess, key: str = "") -> dict[str, float]:
-    answer = httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {key}"} if key else {})
+    answer = httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {key}"} if key else {}, timeout=60)
     assert answer.status_code == 200, answer.text
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(answer.text):
@@ -75,11 +77,11 @@ def test_keys_and_prompts_are_in_no_log_error_file_span_or_metric(stub: StubServ
                     answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}, timeout=60)
                     seen.append(answer.text.replace(PROMPT, "") if answer.status_code == 200 else answer.text)
             for wrong in (key[:-1] + "x", ADMIN[:-1], ""):
-                answer = httpx.post(f"{gateway.url}/v1/messages", json=REQUEST, headers={"x-api-key": wrong})
+                answer = httpx.post(f"{gateway.url}/v1/messages", json=REQUEST, headers={"x-api-key": wrong}, timeout=60)
                 assert answer.status_code == 401
                 seen.append(answer.text)
-            assert httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {key}"}).status_code == 403
-            seen.append(httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {ADMIN}"}).text)
+            assert httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {key}"}, timeout=60).status_code == 403
+            seen.append(httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {ADMIN}"}, timeout=60).text)
         lines = [json.loads(line) for line in gateway.output.splitlines() if line.startswith("{")]
         requests = [line for line in lines if line["logger"] == "aamc_gateway.requests"]
         spans = b"".join(collector.raw)
@@ -107,7 +109,7 @@ def test_requests_of_the_arena_and_answers_from_the_cache_continue_the_client_s_
             for model, trace in traces.items():
                 headers = {"traceparent": f"00-{trace}-{1:016x}-01"}
                 body = {**REQUEST, "model": model.strip(), "temperature": 0}
-                answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers)
+                answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=60)
                 assert answer.headers.get("x-aamc-cache") == ("hit" if model == "good " else None)
         spans = b"".join(collector.raw)
     assert [trace for trace in traces.values() if bytes.fromhex(trace) not in spans] == []
@@ -115,14 +117,14 @@ def test_requests_of_the_arena_and_answers_from_the_cache_continue_the_client_s_
 
 def test_readyz_tells_that_no_candidate_can_be_called_and_healthz_that_the_process_lives(stub: StubServer, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, candidates(stub, retries=0, breaker_failures=1, breaker_rest_s=600.0)) as gateway:
-        assert httpx.get(f"{gateway.url}/readyz").json() == {"status": "ready", "problems": []}
+        assert httpx.get(f"{gateway.url}/readyz", timeout=60).json() == {"status": "ready", "problems": []}
         for name in ("good", "bad"):
             stub.scripts[name] = Script(fault="status", status=500)
-            httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": name})
-        answer = httpx.get(f"{gateway.url}/readyz")
+            httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": name}, timeout=60)
+        answer = httpx.get(f"{gateway.url}/readyz", timeout=60)
         assert answer.status_code == 503
         assert answer.json()["problems"] == ["no candidate can be called: the servers of all rest after failures"]
-        assert httpx.get(f"{gateway.url}/healthz").json() == {"status": "ok"}
+        assert httpx.get(f"{gateway.url}/healthz", timeout=60).json() == {"status": "ok"}
         assert totals(gateway)["aamc_breaker_open"] == 2
 
 
@@ -141,7 +143,7 @@ def test_calls_beyond_an_endpoint_s_concurrency_are_its_queue(stub: StubServer, 
 def test_two_workers_add_up_what_they_served(stub: StubServer, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, candidates(stub), options=["--workers", "2"]) as gateway:
         for _ in range(20):  # each on a connection of its own, so that both workers get some
-            assert httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "good"}).status_code == 200
+            assert httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "good"}, timeout=60).status_code == 200
         wait_for(lambda: totals(gateway)["aamc_requests_total"] == 20)
         found = totals(gateway)
         assert found["aamc_calls_total"] == 20
@@ -153,10 +155,10 @@ def test_metrics_go_on_when_the_configuration_is_reloaded(stub: StubServer, tmp_
     import signal
 
     with GatewayProcess(tmp_path, candidates(stub), settings={}) as gateway:
-        assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST).status_code == 200
+        assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST, timeout=60).status_code == 200
         gateway.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "was reloaded" in gateway.output)
-        assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST).status_code == 200
+        assert httpx.post(f"{gateway.url}/v1/chat/completions", json=REQUEST, timeout=60).status_code == 200
         wait_for(lambda: totals(gateway)["aamc_requests_total"] == 2)
 
 
@@ -165,6 +167,6 @@ def test_metrics_can_be_public_or_off(stub: StubServer, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, candidates(stub), settings={"observe": {"metrics_public": True}}, environment=environment) as gateway:
         assert "aamc_in_flight" in totals(gateway)
     with GatewayProcess(tmp_path, candidates(stub), settings={"observe": {"metrics": False}}, environment=environment) as gateway:
-        answer = httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {ADMIN}"})
+        answer = httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {ADMIN}"}, timeout=60)
         assert answer.status_code == 404
         assert "gateway.observe.metrics: true" in answer.text

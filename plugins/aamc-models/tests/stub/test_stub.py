@@ -22,7 +22,7 @@ def stub() -> Iterator[StubServer]:
         yield started
 
 
-def post(stub: StubServer, body: dict[str, Any], path: str = "/v1/chat/completions", timeout_s: float = 10.0) -> tuple[int, bytes]:
+def post(stub: StubServer, body: dict[str, Any], path: str = "/v1/chat/completions", timeout_s: float = 60.0) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", stub.port, timeout=timeout_s)
     try:
         connection.request("POST", path, json.dumps(body))
@@ -125,7 +125,7 @@ def test_a_process_takes_scripts_and_tells_its_counts() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline().rpartition(":")[2])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("PUT", "/stub/scripts", json.dumps({"m": {"fault": "status", "status": 503}}))
         connection.getresponse().read()
         connection.request("POST", "/v1/chat/completions", json.dumps(ASKED))

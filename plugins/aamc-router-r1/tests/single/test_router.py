@@ -184,7 +184,7 @@ class Served:
 
     def __enter__(self):
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return f"http://127.0.0.1:{self.port}"
 
     def __exit__(self, *_):

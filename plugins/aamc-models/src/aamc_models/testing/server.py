@@ -109,7 +109,7 @@ class StubServer:
         self.requests.clear()
         self.accepted = 0
 
-    def wait(self, condition: Callable[[StubServer], object], timeout_s: float = 10.0) -> bool:
+    def wait(self, condition: Callable[[StubServer], object], timeout_s: float = 60.0) -> bool:
         """Wait until a condition holds; return whether it does. It is tested whenever a request, an answer or a connection begins or ends."""
         with self._changed:
             self._waiting += 1
