@@ -127,7 +127,7 @@ class Interrupted(AamcError):
 
 
 def split_advice(message: str) -> tuple[str, str]:
-    """Return what a message says is wrong, and what to do; ``""`` if it says nothing to do."""
+    """Split a message into the problem and the advice; the advice is ``""`` if there is none."""
     wrong, _, advice = message.rpartition("; ")
     return (wrong, advice) if wrong else (message, "")
 

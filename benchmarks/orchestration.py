@@ -82,7 +82,7 @@ def one_seed(suite: str, seed: int, given: argparse.Namespace) -> tuple[Played, 
 
 
 def above(learned: Sequence[Trajectory], other: Sequence[Trajectory]) -> dict[str, Any]:
-    """Return how much more reward one policy got than another on the same tasks, with its interval."""
+    """Return the mean difference in reward of two policies on the same tasks, with its interval."""
     differences = np.array([[one.total_reward - two.total_reward] for one, two in zip(learned, other, strict=True)])
     resampled = Resampling.bootstrap(np.arange(len(differences)), RESAMPLES, 0).means(differences)[:, 0]
     return {"reward": float(differences.mean()), "ci95": known_interval(resampled)}

@@ -159,7 +159,7 @@ WORLDS: Mapping[str, Callable[[int], AgentWorld]] = {
 
 
 def learn(world: AgentWorld, seed: int) -> dict[str, float]:
-    """Return how near a trained policy comes to the optimum, and how its episodes changed."""
+    """Return a trained policy's figures beside the optimum, and the change of its episodes in training."""
     puppeteer = world.puppeteer(seed=seed)
     curve = puppeteer.fit(world.tasks(600, seed=seed))["curve"]
     figures = {"optimum": world.optimum}

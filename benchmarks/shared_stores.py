@@ -103,12 +103,12 @@ def compared(store: Sequence[Speed], bare: Sequence[Speed]) -> dict[str, float]:
 
 @attrs.frozen
 class Measured:
-    """What a store did.
+    """The measurement of a store.
 
     Attributes:
         speed: Its speed.
         groups: The number of entries in each of its transactions.
-        kept: What the bare client has to write, one item an entry, in log order.
+        kept: The entries for the bare client to write, in log order.
     """
 
     speed: Speed

@@ -151,7 +151,7 @@ class Store(abc.ABC):
     def is_learner(self, name: str) -> bool:
         """Return whether this process learns for the snapshots of a name.
 
-        Where :attr:`shares_learning` is false, every process does. Else the store elects one, which must ask every few seconds to stay elected.
+        Every process does if :attr:`shares_learning` is false. Otherwise the store elects one, which must ask every few seconds to stay elected.
         """
         return True
 
@@ -188,7 +188,7 @@ class Store(abc.ABC):
         raise StoreError(f"the store {self.name} cannot forget a user")
 
     def forgotten(self, users: Collection[str]) -> Collection[str]:
-        """Return which of some users were forgotten, so that records kept elsewhere can be erased too; none if the store does not know.
+        """Return the users among these that were forgotten, so that records kept elsewhere can be erased too; empty if the store does not know.
 
         Users may be named by :func:`aamc_sdk.types.tenant_user`, and a whole tenant by its user ``""``.
         """

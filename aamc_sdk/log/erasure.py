@@ -25,7 +25,7 @@ def user_digest(user: str) -> str:
 
 @attrs.frozen
 class Erasure:
-    """Whose decisions are erased: a user's, a tenant's, or those of a user within a tenant.
+    """An erasure of decisions: those of a user, of a tenant, or of a user within a tenant.
 
     Attributes:
         user: The user; None for all users of the tenant, and then the tenant's name is erased too.

@@ -24,7 +24,7 @@ MAX_PER_GROUP = 1024
 """Writes in one transaction; bounds how long the first of them waits."""
 
 _INTERRUPTS = (KeyboardInterrupt, SystemExit)
-"""What a signal's handler raises in the thread that commits, which may be any writer's."""
+"""Exceptions that a signal's handler raises in the committing thread, which may be any writer's."""
 
 _Waiting = tuple[Write[Any], "Future[Any]"]
 

@@ -111,7 +111,7 @@ class _RoutedBy(msgspec.Struct):
 
 
 class _Sort(msgspec.Struct):
-    """What the decisions that share templates have in common: the router and the candidates."""
+    """The router and candidates that decisions with the same templates have in common."""
 
     decision: _RoutedBy
     candidates: list[str]

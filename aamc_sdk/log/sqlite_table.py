@@ -57,7 +57,7 @@ _COUNTED_BYTES = 10_000
 
 
 class Known:
-    """What a store knows of its file, so that it need not be read again with each transaction.
+    """Values of the file that a store remembers between transactions instead of reading them again.
 
     Discard the writer's after a transaction that failed: it may know templates that were not kept.
 

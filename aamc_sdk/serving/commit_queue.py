@@ -87,7 +87,7 @@ class CommitQueue:
             written.result()
 
     def close(self) -> None:
-        """Write what was added, then end the thread; closing twice does nothing."""
+        """Write the remaining entries, then end the thread; closing twice does nothing."""
         with self._lock:
             self._closed = True
             thread, self._thread = self._thread, None

@@ -1,4 +1,4 @@
-"""Online learning: one thread feeds the log's entries to the router, in their order, or takes over what another process learned from them."""
+"""Online learning: one thread feeds the log's entries to the router, in order, or applies the changes that another process learned from them."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ START_SECONDS = 30.0
 class Learner:
     """Keeps a router's state up with the log, on one thread.
 
-    Where each process learns alone, it calls ``router.learn`` with the entries of the log, in log order. Where the store shares learning and the
-    router gives its changes, only the process that the store elects does so; it publishes the changes in the log, and the others apply them. When
-    it is lost, the store elects another one, which goes on from the last published state.
+    By default each process calls ``router.learn`` with the entries of the log, in log order. If the store shares learning and the router gives its
+    changes, only the elected process does so; it publishes the changes in the log, and the others apply them. If that process is lost, the store
+    elects another one, which goes on from the last published state.
 
     The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial
     state, and learns the entries after it. When a user is forgotten, or the log has lost entries or was replaced (a failover, an emptied

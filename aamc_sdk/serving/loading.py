@@ -232,7 +232,7 @@ def make_components(
 def _scale_outcomes(pool: Pool) -> Outcomes:
     """Return the outcomes from which a reward without training data takes its scales: those of the typical query.
 
-    Where all candidates cost the same, the scale begins at 0, so that a lost prompt cache still has a cost.
+    If all candidates cost the same, the scale begins at 0, so that a lost prompt cache still has a cost.
     """
     expected = build_request([TYPICAL_QUERY], pool, Preference().array).expected
     cost_usd, latency_ms = expected.cost_usd, expected.latency_ms

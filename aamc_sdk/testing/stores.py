@@ -215,7 +215,7 @@ def check_experience_keeps_the_order_of_the_log(subject: Subject) -> None:
 
 
 def check_several_threads_write(subject: Subject) -> None:
-    """What several threads write at once is all there."""
+    """Several threads write at once, and every entry is in the log."""
     with _store(subject) as store, ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: store.add_decisions(_records(1, n)), range(32)))
         list(threads.map(lambda n: store.add_feedback([(Feedback(decision_id=f"decision-{n}", quality=1.0), None)]), range(32)))

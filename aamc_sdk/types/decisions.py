@@ -80,7 +80,7 @@ class Decision:
 
 _COUNTS = ("n", "output_tokens", "prompt_tokens", "cached_tokens", "reasoning_tokens")
 STATUSES = ("ok", "error", "cancelled")
-"""How a call may have ended."""
+"""The statuses of calls."""
 COST_SOURCES = ("", "given", "priced", "reported", "estimated")
 """The origin of a call's cost: unknown, given by the application, list prices times usage, the provider's own figure, estimated without usage."""
 

@@ -1,4 +1,4 @@
-"""Logged outcomes: what the chosen candidate of each decision did, as arrays for off-policy use."""
+"""Logged outcomes: the results of each decision's chosen candidate, as arrays for off-policy use."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class _Calls(NamedTuple):
         return found
 
     def flags(self, size: int, true: NDArray[np.bool_], unless: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which decisions have some calls and have not some others, ``[size]``."""
+        """Return whether each decision has a call in ``true`` and none in ``unless``, ``[size]``."""
         found = np.zeros(size, dtype=bool)
         found[self.row[true]] = True
         found[self.row[unless]] = False

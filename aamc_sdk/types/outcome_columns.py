@@ -1,4 +1,4 @@
-"""The columns of logged outcomes that come from the decisions' records: what can be asked for, and how it becomes arrays."""
+"""The optional columns of logged outcomes, made from the decisions' records."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ OUTCOME_COLUMNS: Mapping[str, str] = {
     "embedding": "Embedding of the text, float32 [N, D]; NaN beyond the length of a shorter one, None if no decision has one.",
     "estimator": "Fingerprint of the estimates, N of them.",
 }
-"""The columns that :meth:`aamc_sdk.interfaces.Store.outcomes` adds where they are asked for, with their meaning; NaN where a number is unknown."""
+"""The columns that :meth:`aamc_sdk.interfaces.Store.outcomes` adds on request, with their meaning; NaN where a number is unknown."""
 FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 """The figures of a call that logged outcomes have."""
 ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
-"""The columns that logged outcomes have without being asked."""
+"""The columns that logged outcomes always have."""
 
 
 class DecisionFields(NamedTuple):
-    """What a decision was made from, not validated: as the log has it."""
+    """The fields of a decision's record as the log has them, not validated."""
 
     time: float
     candidate: str
@@ -152,10 +152,10 @@ _LISTS = ("tenant", "router", "text", "query", "masked_why", "estimator")
 
 
 class OutcomeColumns:
-    """Turns the fields of decisions into the columns that were asked for.
+    """Turns the fields of decisions into the requested columns.
 
     Args:
-        asked: Names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
+        asked: Requested names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
         read: Returns the fields of some decisions, as they were added, by name; by default these are ``DecisionFields``.
         make_query: Makes a query of what the fields have; by default that is a query.
 
@@ -237,7 +237,7 @@ class OutcomeColumns:
         return spread
 
     def _mask(self, masked_why: Sequence[Mapping[str, str]], pool: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Return which candidates were allowed, ``[n, K]``."""
+        """Return whether each candidate was allowed, ``[n, K]``."""
         had = np.array([[name in names for name in self._names] for names in self._pools], dtype=bool).reshape(len(self._pools), len(self._names))
         mask = had[pool]
         for row, reasons in enumerate(masked_why):

@@ -14,7 +14,7 @@ ANSWER = "answer"
 
 
 class Fault(enum.Enum):
-    """How an activation failed."""
+    """The kind of failure of an activation."""
 
     RAISED = "raised"
     TIMEOUT = "timeout"

@@ -64,7 +64,7 @@ def _latest(experience: Experience) -> Experience:
 
 
 def _outcomes(experience: Experience, names: list[str]) -> Outcomes | None:
-    """Return what is known of the chosen candidates; None where no feedback gives a quality."""
+    """Return the known outcomes of the chosen candidates; None if no feedback gives a quality."""
     logged = LoggedOutcomes.of([experience])
     if np.isnan(logged.quality).all():
         return None

@@ -117,7 +117,7 @@ class Experiment:
         return self._left_out
 
     def _requirements(self, choice: Choice, setup: ExperimentSetup) -> Requirements:
-        """Return what a router requires with its options, which may name a router inside it."""
+        """Return the requirements of a router with its options, which may name a router inside it."""
         try:
             return self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset).requires  # type: ignore[no-any-return]
         except Exception:  # its training reports whatever is wrong

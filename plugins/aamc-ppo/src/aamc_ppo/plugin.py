@@ -1,4 +1,4 @@
-"""What this package offers to the SDK."""
+"""The components of aamc-ppo."""
 
 from __future__ import annotations
 

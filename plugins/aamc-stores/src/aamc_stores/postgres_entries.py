@@ -1,4 +1,4 @@
-"""The entries of a log in a PostgreSQL database: what a group of writes reads and adds, and what readers see. All within a caller's transaction."""
+"""The entries of a log in a PostgreSQL database: reading, and writing groups. All within a caller's transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The partitions of a log in a PostgreSQL database, and how the oldest one goes: its table is dropped whole."""
+"""The partitions of a log in a PostgreSQL database. Retention drops the table of the oldest one."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ UNKNOWN_QUALITY = 0.5
 """Expected quality of a candidate without an estimate."""
 STATE = "linear.npz"
 _WHOLE = b"PK"
-"""How the whole state begins, a ZIP archive; other changes are JSON."""
+"""The first bytes of a whole state, a ZIP archive; other changes are JSON."""
 _FLOAT64 = np.dtype("<f8")
 
 

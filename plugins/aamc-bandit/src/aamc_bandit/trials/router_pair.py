@@ -117,7 +117,7 @@ class RouterPair(OnlineRouter):
             router.attach(log, user_id)
 
     def origin(self) -> bytes | None:
-        """Return what identifies the initial states of both routers; None where the states do."""
+        """Return an identifier of both routers' initial states; None if the states themselves identify them."""
         routers = {role: paired.router for role, paired in self._routers().items()}
         known = {role: router.origin() for role, router in routers.items() if isinstance(router, OnlineRouter)}
         if not any(known.values()):

@@ -1,7 +1,7 @@
-"""The trials of a log: read entry by entry, and kept, so that the next report reads later entries only.
+"""Statistics of the trials in a log. They are saved, so that the next report reads later entries only.
 
-The statistics that are kept are exact: a report that goes on from them equals one that reads the whole log. They are a snapshot in the log,
-so retention drops no entry that a report has not counted, as long as reports are made. They name no user and no decision, only digests of these.
+A report from saved statistics equals one that reads the whole log. They are saved as a snapshot in the log, so as long as reports are made,
+retention drops no entry that a report has not counted. They name no user and no decision, only digests of these.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aamc_sdk.types import Snapshot, is_within, tenant_user
 
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
-"""The version of the statistics that are kept."""
+"""The version of the saved statistics."""
 _FAILED, _ANSWERED, _JUDGED = 1, 2, 4
 _ENDS = {"error": _FAILED, "ok": _ANSWERED}
 _DIGEST = 16
@@ -174,7 +174,7 @@ class TrialLog:
                 self._add_entry(row, *found)
 
     def _decisions(self, rows: Iterable[Row]) -> dict[str, tuple[_Content, Sequence[_Noted]]]:
-        """Return what the decisions of trials were made from, by id, with their notes."""
+        """Return the contents of the trials' decisions with their notes, by id."""
         found: dict[str, tuple[_Content, Sequence[_Noted]]] = {}
         for row in rows:
             text = row.content
@@ -186,7 +186,7 @@ class TrialLog:
         return found
 
     def _ends(self, decision_id: str) -> int:
-        """Return how calls of a decision's candidate ended, and whether it was judged, as bits."""
+        """Return as bits whether a call of a decision's candidate failed, whether one was answered, and whether the decision was judged."""
         known = self._seen.get(decision_id)
         return self._seen.get(_digest(decision_id), 0) if known is None and self._restored else known or 0
 

@@ -1,4 +1,4 @@
-"""Access: which callers may use the gateway, and how much."""
+"""Access: the callers that may use the gateway, and their limits."""
 
 from __future__ import annotations
 
@@ -120,9 +120,9 @@ class Access:
         return Admission(self._shared, reservation, self._models, float(tokens))
 
     async def full(self) -> Mapping[str, float]:
-        """Return which candidates have nothing left of a limit of their own now, and when they may have again, in seconds since the epoch.
+        """Return the candidates that have used up a limit of their own, each with the time of its renewal in seconds since the epoch.
 
-        That is infinity for a budget that is not renewed.
+        The time is infinity for a budget that is not renewed.
         """
         if not self._models:
             return {}

@@ -1,4 +1,4 @@
-"""Admission of requests: what they may cost is reserved before, and what they did cost charged afterwards."""
+"""Admission of requests: their maximum cost is reserved before, and their actual cost charged afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Reservation:
-    """What a request holds of the counters of some holders.
+    """The amounts that a request reserves on the counters of some holders.
 
     Attributes:
         budget_usd: The cost that is held, in USD; infinity where no budget limits it.
@@ -79,7 +79,7 @@ class Admission:
         tokens: The maximum of the request's tokens.
 
     Attributes:
-        budget_usd: The maximum that the answer may cost: what is reserved; infinity without a budget.
+        budget_usd: The maximum cost of the answer, which is reserved; infinity without a budget.
     """
 
     def __init__(self, shared: SharedState, reservation: Reservation | None, models: dict[str, Limits], tokens: float) -> None:

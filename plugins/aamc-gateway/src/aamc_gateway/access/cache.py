@@ -140,7 +140,7 @@ class AnswerCache:
 
 
 def _place(key: str, ask: Ask) -> str:
-    """Return where the form of an answer is kept that a request asks for."""
+    """Return the cache key of the form of an answer that a request asks for."""
     if not ask.stream:
         return f"{key}/whole"
     return f"{key}/events+usage" if wants_usage(ask.body) else f"{key}/events"

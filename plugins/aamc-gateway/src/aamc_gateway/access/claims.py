@@ -44,7 +44,7 @@ class Holder:
 
 @attrs.frozen
 class Demand:
-    """What a request asks for.
+    """The amounts that a request asks for.
 
     Attributes:
         max_usd: The maximum of its cost in USD; NaN if unknown.

@@ -198,7 +198,7 @@ def _show_secret(key: Key, secret: str, as_json: bool) -> None:
 
 
 async def _documents(shared: SharedState) -> list[dict[str, Any]]:
-    """Return what may be shown of all keys."""
+    """Return the documents of all keys, without secrets."""
     from aamc_gateway.access.claims import Holder, counters_of
     from aamc_gateway.access.keys import read_keys
     from aamc_gateway.access.settings import Limits

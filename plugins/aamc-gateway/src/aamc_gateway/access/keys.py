@@ -57,7 +57,7 @@ def digest_of(key: str) -> bytes:
 
 @attrs.frozen(kw_only=True)
 class Key:
-    """What is kept of a key.
+    """A key as it is stored, with its hash instead of its secret.
 
     Attributes:
         id: Its id.

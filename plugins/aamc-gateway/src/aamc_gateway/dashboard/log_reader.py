@@ -122,7 +122,7 @@ class LogReader:
         self._quality: dict[str, list[float]] = {}
 
     def read(self, seconds: float = math.inf) -> int:
-        """Read what is new, half of the time at most, so that requests are served meanwhile; return how many entries are left.
+        """Read new entries, at most half of the time, so that requests are served meanwhile; return the number of unread entries.
 
         Args:
             seconds: Time after which reading stops.

@@ -283,7 +283,7 @@ class Exchange:
         self._spend(self._held, call, failed=True)
 
     def _spend(self, held: Reservation | None, call: Call, *, failed: bool) -> None:
-        """Add what an ended call took to the request's sums and charge the candidate's own limits; failed without a cost, it took nothing."""
+        """Add an ended call's cost and tokens to the request's sums, and charge the candidate's own limits; a failed call without a cost was free."""
         unknown, tokens = math.isnan(call.cost_usd), tokens_of(call.usage)
         self._spent_usd += 0.0 if unknown else call.cost_usd
         self._spent_tokens += tokens

@@ -155,7 +155,7 @@ class Relay:
         return [event]
 
     def last_events(self, document: dict[str, Any]) -> bytes:
-        """Return what is held, the last event with the ``aamc`` object."""
+        """Return the held events, the last one with the ``aamc`` object."""
         return last_events(self._held, self._dialect, document)
 
     async def close(self) -> None:

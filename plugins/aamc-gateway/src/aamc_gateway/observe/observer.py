@@ -58,7 +58,7 @@ class Observer:
 
 
 def _tracing(settings: TracingSettings) -> Tracing:
-    """Return what makes spans; OpenTelemetry is imported only here."""
+    """Return the maker of spans; OpenTelemetry is imported only here."""
     try:
         from aamc_gateway.observe.tracing import Tracing
 

@@ -1,4 +1,4 @@
-"""The gateway: what a worker holds."""
+"""The gateway: the objects that a worker shares among requests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _STATE_S = 0.01
 
 
 class Gateway:
-    """What a worker holds.
+    """The objects that a worker shares among requests.
 
     Args:
         components: Decide, call and log.

@@ -83,7 +83,7 @@ class PredictionBatch:
 
 @attrs.frozen
 class BatchLimits:
-    """How much a batch takes.
+    """The limits of a batch.
 
     Attributes:
         record_per_user: Maximum number of a user's visible turns.

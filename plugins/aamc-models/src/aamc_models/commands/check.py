@@ -159,7 +159,7 @@ def _without_advice(message: str) -> str:
 
 
 def _advice(endpoint: Endpoint, kind: str, error: Exception) -> str:
-    """Return what to do about an error."""
+    """Return advice on an error."""
     key, address = endpoint.options.get("api_key_env"), endpoint.options.get("base_url", "")
     key = key or {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}.get(endpoint.provider, "")
     if kind == "authentication" and key:

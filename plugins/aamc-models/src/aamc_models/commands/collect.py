@@ -217,7 +217,7 @@ def _write(job: _Job, collector: Collector) -> dict[str, Any]:
 
 
 def _problem(job: _Job, collector: Collector) -> AamcError | None:
-    """Return why the collection is not complete; None if it is."""
+    """Return the reason for an incomplete collection as an error; None if it is complete."""
     from aamc_sdk.errors import DataError, Interrupted, ProviderError, quantity
 
     done = f"{len(collector.qualities)} of {len(job.prompts)} prompts are judged"

@@ -1,4 +1,4 @@
-"""What ties a conversation to the model that answered before."""
+"""State in a request that ties the conversation to the model that answered before."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ APIS = {
 """The API of each path below ``/v1``."""
 
 EARLY_S = 0.0006
-"""How much too early a step may be sent: event loops round to milliseconds, and asking again for the rest would keep a core busy."""
+"""Seconds by which a step may be sent early: event loops round to milliseconds, and waiting again for the rest would keep a core busy."""
 
 
 @attrs.frozen

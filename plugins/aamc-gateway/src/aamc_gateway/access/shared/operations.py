@@ -119,7 +119,7 @@ class Settle:
 
 @attrs.frozen
 class Read:
-    """Return what is charged and held, for each of some counters."""
+    """Return the charged and held amount of each counter."""
 
     counters: Sequence[str]
 

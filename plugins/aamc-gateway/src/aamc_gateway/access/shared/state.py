@@ -76,7 +76,7 @@ class SharedState(abc.ABC):
         self.submit(Settle(token, claims, charges))
 
     async def read(self, counters: Sequence[str]) -> Sequence[float]:
-        """Return what is charged and held, for each of some counters."""
+        """Return the charged and held amount of each counter."""
         found: Sequence[float] = await self.apply(Read(counters))
         return found
 

@@ -1,4 +1,4 @@
-"""The people's words in a request: what is classified."""
+"""People's words in a request, the part that is classified."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IMAGES = frozenset(("image", "image_url", "input_image"))
 
 @attrs.frozen(kw_only=True, slots=False)  # without slots, construction takes a third less time
 class Conversation:
-    """What a request says, without the words of programs.
+    """The content of a request without the words of programs.
 
     Attributes:
         human: The last human message and up to two before it, oldest first, without tool results and the envelopes of coding agents.

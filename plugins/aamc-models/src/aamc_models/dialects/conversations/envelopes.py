@@ -1,4 +1,4 @@
-"""What coding agents wrap around the words of a person.
+"""Text that coding agents wrap around the words of a person.
 
 Each agent puts its own context into the user's messages: reminders, the state of the editor, the output of commands. It is recognised by its
 tags, which are distinctive; ordinary words such as ``<context>`` are left alone.
