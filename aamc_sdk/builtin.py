@@ -34,7 +34,7 @@ def aamc_stores() -> list[Component]:
 
 @hookimpl
 def aamc_checks() -> list[Component]:
-    """Offer the checks of what several plugins use."""
+    """Offer the checks of torch and the working folder, which several plugins use."""
     return [
         Component("torch", "aamc_sdk.cli.checks:check_torch", "torch and its devices."),
         Component("folder", "aamc_sdk.cli.checks:check_folder", "The working folder."),

@@ -240,7 +240,7 @@ class MetaController:
             budget_usd: Maximum expected cost of the answer.
             quality_floor: Minimum expected quality, from 0 to 1; the best candidate where none reaches it. Without effect where it is unknown.
             decision_id: The decision's id; a new one when None. The same request under the same id returns the decision in the log,
-                whatever the pool's state is now.
+                even if the pool's state has changed.
             episode: The id that decisions on one task share.
 
         Raises:
@@ -461,7 +461,7 @@ class MetaController:
         - ``staleness_s``: seconds since the router last knew the whole log; 0 if it does now.
         - ``snapshot_age_s``: seconds since the log kept the router's state, as a snapshot or as changes; 0 if it has the present one,
           or the router has no snapshots.
-        - ``is_learner``: 1 if this process learns from the log, 0 if it takes over what another process learns.
+        - ``is_learner``: 1 if this process learns from the log, 0 if it applies the changes that another process learned.
         - Those of the store, see :meth:`aamc_sdk.interfaces.Store.health`.
         """
         return {**self.store.health(), **({} if self.learner is None else self.learner.health())}

@@ -48,7 +48,7 @@ class NoCandidateError(AamcError, RuntimeError):
 
 
 class LimitError(NoCandidateError):
-    """Raised when no candidate fits what is left of a budget or a rate limit.
+    """Raised when no candidate fits the rest of a budget or a rate limit.
 
     Attributes:
         kind: ``"budget"`` or ``"rate_limit"``.
@@ -101,7 +101,7 @@ class ProviderError(AamcError, RuntimeError):
 
     Attributes:
         kind: ``"connection"``, ``"timeout"``, ``"rate_limit"``, ``"server"`` (it failed or is overloaded), ``"protocol"`` (the answer is broken
-            or was cut), ``"authentication"``, ``"request"`` (it refuses what was sent), or ``"failed"`` for anything else.
+            or was cut), ``"authentication"``, ``"request"`` (it refuses the request), or ``"failed"`` for anything else.
         status: The HTTP status of the answer; None without one.
         body: The answer's body, as it came.
         retry_after_s: Time in seconds after which the server wants to be called again; None if it said nothing.

@@ -143,7 +143,7 @@ def everything(store: SqliteStore) -> list[str]:
 
 
 def found_whole(store: SqliteStore, acknowledged: list[str]) -> dict[str, object]:
-    """Compare a log that dropped nothing with what was acknowledged."""
+    """Compare a log that dropped nothing with the acknowledged entries."""
     kept, anew = everything(store), MemoryStore("memory:", StoreOptions())
     anew.add(store.rows(0, limit=10**9))
     lost, twice = len(set(acknowledged) - set(kept)), len(kept) - len(set(kept))
@@ -151,7 +151,7 @@ def found_whole(store: SqliteStore, acknowledged: list[str]) -> dict[str, object
 
 
 def found_dropped(store: SqliteStore, acknowledged: list[str]) -> dict[str, object]:
-    """Compare the router that learned from a log with what was acknowledged."""
+    """Compare the router that learned from a log with the acknowledged entries."""
     health, router = store.health(), restarted(store)
     learned, dropped = set(router.learned), sum(each.decisions for each in store.aggregates())
     return {

@@ -139,7 +139,7 @@ def measure(
         records: The decisions.
         threads: Number of threads.
         at_once: Decisions that each thread logs at once.
-        keep: Returns what a bare client has to write, from the log.
+        keep: Returns the entries of the log that a bare client has to write.
         server_cpu: Returns the processor time of the server in seconds.
     """
     with new_log(url) as store:
@@ -194,7 +194,7 @@ def log_all(store: Store, records: Sequence[Record], at_once: int) -> None:
 
 
 def in_threads(count: int, work: Callable[[int], None], server_cpu: Callable[[], float], entries: int) -> Speed:
-    """Return the speed of threads together, without the collection of what was made before."""
+    """Return the speed of threads together, without garbage collection of earlier objects."""
     gc.collect()
     gc.freeze()
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]

@@ -181,7 +181,7 @@ def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str,
 @JSON
 @click.pass_context
 def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
-    """Drop what is beyond the limits of the log's retention, now; a server that has the log open does so every minute.
+    """Drop decisions beyond the limits of the log's retention, now; a server that has the log open does so every minute.
 
     Example: aamc feedback retain --store 'sqlite:state.db?retention={days: 30}'
     """
@@ -206,7 +206,7 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
 @JSON
 @click.pass_context
 def partitions(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
-    """Show the log's partitions: which decisions they hold, since when, and how large they are."""
+    """Show the log's partitions: their decisions, age and size."""
     import attrs
 
     with _opened(ctx, run, store) as log:

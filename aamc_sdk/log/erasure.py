@@ -1,4 +1,4 @@
-"""Erasing what a user or a tenant left in the log, and what comes late from them."""
+"""Erasing a user or a tenant from the log, including entries that come late."""
 
 from __future__ import annotations
 

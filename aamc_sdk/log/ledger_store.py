@@ -151,7 +151,7 @@ class LedgerStore(Store):
         return new, None
 
     def retain(self) -> int:
-        """Drop what is beyond the limits of the store's retention; return the number of decisions dropped.
+        """Drop decisions beyond the limits of the store's retention; return their number.
 
         Nothing while the clock of this machine is more than an hour off the time that has passed since the store was opened: a warning says so once.
         """

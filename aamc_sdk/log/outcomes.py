@@ -59,7 +59,7 @@ class _Query(msgspec.Struct, gc=False):
 
 
 class _Content(msgspec.Struct, gc=False):
-    """A decision's content; what other decisions are likely to have too is decoded once for all of them."""
+    """A decision's content; parts that other decisions are likely to share are decoded once."""
 
     decision: _Decision
     query: msgspec.Raw

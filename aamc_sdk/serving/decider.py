@@ -31,7 +31,7 @@ from aamc_sdk.types import (
 
 
 class _RouterErrors:
-    """Turns what a router raises into an error of the SDK that names it. A context manager for any thread."""
+    """Turns a router's exceptions into an error of the SDK that names the router. A context manager for any thread."""
 
     def __init__(self, served: ServedComponents) -> None:
         self._name = served.router_name or type(served.router).__name__

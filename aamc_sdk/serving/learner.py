@@ -56,8 +56,8 @@ class Learner:
 
     The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial
     state, and learns the entries after it. When a user is forgotten, or the log has lost entries or was replaced (a failover, an emptied
-    server), a second router learns the log again, from the state that the log still has or the initial one. The served router scores by what it knew,
-    without the personal state of forgotten users, until the second one has learned the log, and then takes over its state. When ``learn``
+    server), a second router learns the log again, from the state that the log still has or the initial one. Until it is done, the served router
+    scores by its old state without the personal state of forgotten users; then it takes over the second one's state. When ``learn``
     raises, learning stops there and ``error`` says why; scoring and the log go on, and the next start resumes at the same entry.
 
     Args:
@@ -107,7 +107,7 @@ class Learner:
 
     @property
     def is_learner(self) -> bool:
-        """Whether this process learns, rather than taking over what another one has learned."""
+        """Whether this process learns, rather than applying another one's changes."""
         return self._leads
 
     def wake(self) -> int:
@@ -267,7 +267,7 @@ class Learner:
         return True
 
     def _keep_in_time(self, caught_up: bool) -> None:
-        """Keep what was learned, if enough was, or if it is time."""
+        """Save the learned state if enough was learned, or if it is time."""
         kept, waits = self._kept, time.monotonic() < self._next_share
         if not self._router.snapshots or (waits and self._keeping_failed):
             return
@@ -385,7 +385,7 @@ class Learner:
             self._load_published()
 
     def _load_published(self) -> None:
-        """Load the state that another process has published, unless it still learns what this one knows, after a user was forgotten."""
+        """Load the state that another process has published, unless it is behind this one's, as after a user was forgotten."""
         at = self._point
         epoch = self._store.experience(at.position, 1).epoch
         if epoch != at.epoch and epoch != self._cleaned_epoch:

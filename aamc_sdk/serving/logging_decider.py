@@ -23,7 +23,7 @@ class LoggingDecider:
         router: The router.
         guard: Admits work until it is closed.
         events: Announces decisions that are new to the log.
-        workers: Run what would block an event loop.
+        workers: Run work that would block an event loop.
     """
 
     def __init__(self, decider: Decider, router: Router, guard: CloseGuard, events: PluginEvents, workers: WorkerThreads) -> None:
@@ -52,7 +52,7 @@ class LoggingDecider:
         return (await self._workers.run(self.log, request, scores, arguments.ids, arguments)).decisions[0]
 
     def record(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Record:
-        """Return the decision of one query with what it was made from."""
+        """Return the record of one query's decision."""
         asked = [query], preference, arguments, arguments.ids
         return (self._known(*asked) or self._new(*asked))[0]
 
@@ -69,7 +69,7 @@ class LoggingDecider:
         return records
 
     def _known(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Record] | None:
-        """Return the records of decisions that were all asked for before, whatever the pool's state is now; None for others."""
+        """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None."""
         self._guard.check()
         return None if ids is None else self._decider.logged(queries, preference, arguments.budget_usd, ids)
 

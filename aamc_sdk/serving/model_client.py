@@ -67,7 +67,7 @@ class Call:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        """End the call and record it; what it has used until an error is priced too."""
+        """End the call and record it; tokens used before an error are priced too."""
         self._tracker.end(self)
         self.latency_ms = _milliseconds(self._began)
         if not math.isnan(self.cost_usd):
@@ -164,7 +164,7 @@ class ModelClient:
     ) -> AsyncGenerator[Chunk, None]:
         """Yield a candidate's answer piece by piece; close the generator to end the call early. Arguments as for :meth:`complete`.
 
-        The call is priced and recorded at the end. An answer that breaks off without usage has an estimated cost, of what came until then.
+        The call is priced and recorded at the end. If it breaks off without usage, the cost of the part that came is estimated.
 
         Raises:
             PoolError: The candidate has no endpoint.

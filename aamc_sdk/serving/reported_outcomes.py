@@ -1,4 +1,4 @@
-"""Attempts and feedback on their way into the log."""
+"""Writing attempts and feedback to the log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ReportedOutcomes:
         events: Announces feedback where nothing learns from it.
 
     Attributes:
-        commits: Writes what need not be durable at once.
+        commits: Writes entries that need not be durable at once.
         learner: Learns from the log; None for a router that does not learn.
     """
 
@@ -55,7 +55,7 @@ class ReportedOutcomes:
         return new
 
     def forget(self, user: str, tenant: str | None) -> int:
-        """Erase a user from the log, and from what was learned; return the number of decisions."""
+        """Erase a user from the log and from the router's state; return the number of decisions."""
         with self._guard:
             decisions = self._store.forget(user, tenant)
             self._grown()

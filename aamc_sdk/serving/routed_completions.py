@@ -25,7 +25,7 @@ class RoutedCompletions:
         pool: The candidates.
         decisions: Decides requests.
         calls: Admits calls until it is closed.
-        workers: Run what would block an event loop.
+        workers: Run work that would block an event loop.
     """
 
     def __init__(self, models: ModelClient | None, pool: Pool, decisions: LoggingDecider, calls: CloseGuard, workers: WorkerThreads) -> None:

@@ -30,7 +30,7 @@ class StartedDecision:
 
     Attributes:
         decision: The decision. Its id must not leave the process yet.
-        record: The decision with what it was made from.
+        record: The decision with its inputs.
         committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
     """
 

@@ -55,7 +55,7 @@ class Decision:
         probabilities: Each candidate's probability, by name; empty where the maximum utility decided.
         router: The router's name.
         time: The time of the decision, in seconds since the epoch.
-        notes: Notes of the router, such as what the decision itself cost.
+        notes: Notes of the router, such as the cost of the decision itself.
         utilities: The router's score of each allowed candidate, by name; empty where it was not recorded.
         episode: The id that decisions on one task share; None for a decision on its own.
     """

@@ -149,7 +149,7 @@ class _Calls(NamedTuple):
 
 
 class _Judgements(NamedTuple):
-    """Feedback in the order of the log, F pieces: the decisions' rows, and what it says of the chosen candidate."""
+    """Feedback in the order of the log, F pieces: the decisions' rows, and the judgement of the chosen candidate."""
 
     row: NDArray[np.intp]
     chosen: NDArray[np.bool_]
@@ -189,7 +189,7 @@ class OutcomeJoin:
         return bool(self._columns.asked)
 
     def add_decisions(self, ids: Sequence[str], candidates: Sequence[str], propensity: Sequence[float | None], decisions: Any = ()) -> None:
-        """Add new decisions, with what their columns are read from where they were asked for."""
+        """Add new decisions, with the source of their columns if any was requested."""
         self._rows.update(zip(ids, itertools.count(len(self._candidates)), strict=False))
         self._candidates += candidates
         self._propensity.append(np.array(propensity, dtype=np.float64))  # None becomes NaN

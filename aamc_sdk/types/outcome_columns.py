@@ -157,7 +157,7 @@ class OutcomeColumns:
     Args:
         asked: Requested names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
         read: Returns the fields of some decisions, as they were added, by name; by default these are ``DecisionFields``.
-        make_query: Makes a query of what the fields have; by default that is a query.
+        make_query: Makes a query from the field ``query``, which is a query by default.
 
     Raises:
         DataError: A name is unknown.

@@ -1,6 +1,6 @@
 """One decision, for pools of 6 to 1,000 candidates, beside a plain network in numpy.
 
-``decide`` is what follows an estimate: the router's scores, the draw, the ``Decision`` and its entry in a log in memory.
+``decide`` is the part after the estimate: the router's scores, the draw, the ``Decision`` and its entry in a log in memory.
 ``route`` is the whole of ``MetaController.route``, with an estimator that answers at once; ``batch`` is ``route_batch`` of 1,000
 requests, per request. ``plain`` is the forward pass of a network of ppo's widths alone, on prepared arrays: the difference is the
 cost of everything that a product needs around it.

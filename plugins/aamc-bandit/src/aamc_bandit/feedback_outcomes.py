@@ -80,7 +80,7 @@ class Counted(NamedTuple):
 
 
 class OutcomeLedger:
-    """Turns experiences into outcomes, and keeps what was counted by decision and user. Used by one thread.
+    """Turns experiences into outcomes, and keeps the counted outcomes by decision and user. Used by one thread.
 
     Args:
         options: The weights and limits.
@@ -92,7 +92,7 @@ class OutcomeLedger:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was counted."""
+        """Forget the counted outcomes."""
         self._decisions: RecentEntries[dict[str, Counted]] = RecentEntries(MAX_DECISIONS)
         self._users: RecentEntries[tuple[int, float]] = RecentEntries(MAX_USERS)
 

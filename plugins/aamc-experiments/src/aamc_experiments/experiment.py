@@ -198,7 +198,7 @@ class Experiment:
         return setup
 
     def _sees_only_estimates(self) -> bool:
-        """Return whether training teaches the router about a query only what an estimator says."""
+        """Return whether the router learns about a query only from an estimator's estimates."""
         if self.goal is Goal.ESTIMATOR:
             return False
         router = self.plugins.load("router", self.router_name)

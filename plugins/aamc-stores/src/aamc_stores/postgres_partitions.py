@@ -47,7 +47,7 @@ _CHANGED: LiteralString = """ WHERE decision_id IN (SELECT decision_id FROM {chi
 
 @attrs.frozen
 class SummedPartition:
-    """A partition that may go, with what is kept of it.
+    """A partition that may be dropped, with its stored value.
 
     Attributes:
         number: Its number.

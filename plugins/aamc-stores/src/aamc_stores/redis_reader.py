@@ -23,7 +23,7 @@ class RedisReader:
     """Reads a log.
 
     Attributes:
-        templates: The templates of what is read.
+        templates: The templates of the read entries.
     """
 
     def __init__(self, server: RedisServer) -> None:

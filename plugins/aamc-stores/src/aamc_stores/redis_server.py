@@ -227,7 +227,7 @@ class RedisServer:
             return self.client.eval(script, 1, key, *arguments)
 
     def _run_all(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> int:
-        """Run scripts in one round trip; return what the first one does.
+        """Run scripts in one round trip; return the result of the first one.
 
         They are sent at once, and not in the parts that a pipeline would send: the server then syncs its append-only file once for all of them.
         """

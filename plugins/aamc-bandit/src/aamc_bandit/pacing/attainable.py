@@ -42,7 +42,7 @@ def check_attainable(resources: Sequence[LimitedResource], request: RoutingReque
     """Check that some candidate keeps each limit on the rows of a request.
 
     Raises:
-        ConfigError: None does; the message says what is attainable.
+        ConfigError: None does; the message gives the attainable value.
     """
     for resource in resources:
         use = resource.use(resource.figures(request), request.pool.names)

@@ -99,7 +99,7 @@ class Access:
     async def admit(
         self, caller: Caller, *, max_cost_usd: float, least_cost_usd: float | None = None, tokens: int = 0, user: str | None = None
     ) -> Admission:
-        """Admit a request: reserve its maximum cost, and what it takes of the limits, in all budgets of its key, tenant and user at once.
+        """Admit a request: reserve its maximum cost and its share of the limits in all budgets of its key, tenant and user at once.
 
         Args:
             caller: The caller.

@@ -59,7 +59,7 @@ class Demand:
 
 @attrs.frozen
 class LimitedClaim:
-    """A claim, with what a refusal says of it."""
+    """A claim, with the text of its refusal."""
 
     claim: Claim
     holder: Holder

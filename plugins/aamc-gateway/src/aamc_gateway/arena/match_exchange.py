@@ -1,4 +1,4 @@
-"""A request that several candidates answer: their calls, and what they cost together."""
+"""A request that several candidates answer: their calls and total cost."""
 
 from __future__ import annotations
 

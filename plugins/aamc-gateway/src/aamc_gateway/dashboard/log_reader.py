@@ -70,7 +70,7 @@ _CONTENT, _JUDGEMENT = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Jud
 
 
 class _Served(NamedTuple):
-    """The answer that a decision has so far: its candidate, and what was added to the sums."""
+    """The present answer of a decision: its candidate, and the amounts added to the sums."""
 
     candidate: str
     answer: CountedAnswer

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
 
 UNMOVABLE = frozenset(("previous_response_id", "item_reference", "container"))
-"""State that is a part of the conversation: without it, another candidate would miss what was said."""
+"""State that is a part of the conversation: without it, another candidate would miss a part of the conversation."""
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""The observer of a worker: it tells metrics, spans and the request log of what happens."""
+"""The observer of a worker: it updates metrics, spans and the request log."""
 
 from __future__ import annotations
 

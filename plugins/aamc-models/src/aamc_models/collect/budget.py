@@ -1,4 +1,4 @@
-"""The budget of a collection, and what its calls may cost."""
+"""The budget of a collection, and the maximum cost of its calls."""
 
 from __future__ import annotations
 

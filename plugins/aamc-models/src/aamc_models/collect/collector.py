@@ -118,7 +118,7 @@ class Collector:
             advance: Is called after each prompt.
 
         Raises:
-            AamcError: The judge failed; what was under way is finished and kept before.
+            AamcError: The judge failed; calls in progress are finished and kept first.
         """
         needs = [await self.row_maximum_usd(prompt) for prompt in prompts]
         # What costs nothing more comes first, so that it is in the result wherever the rest ends.

@@ -68,7 +68,7 @@ class Checked:
 @JSON
 @click.pass_context
 def check(ctx: click.Context, pool: str | None, run: Path, seconds: float, as_json: bool) -> None:
-    """Call each model of the pool once with a short prompt, all side by side: errors, latency, tokens, cost, and what to mend.
+    """Call each model of the pool once with a short prompt, in parallel; show errors with advice, latency, tokens and cost.
 
     The exit status is 1 if a model does not answer.
 

@@ -112,7 +112,7 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
 
 
 async def _collect(job: _Job, *, dry_run: bool, as_json: bool) -> None:
-    """Estimate, ask and judge, and write what is judged, also after an error or an interruption.
+    """Estimate, ask and judge; write the judged answers, also after an error or an interruption.
 
     Raises:
         DataError: Calls failed, or the budget ended before the last prompt.

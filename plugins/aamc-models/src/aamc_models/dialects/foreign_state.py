@@ -98,7 +98,7 @@ def without_foreign_state(
     Args:
         dialect: The request's dialect.
         body: The request.
-        earlier_only: Keep what came after the last human message, for a conversation that stays on its model and was on another one before.
+        earlier_only: Keep state from after the last human message, for a conversation that stays on its model and was on another one before.
         parameters: The candidate's parameters, which a provider adds to the request.
 
     Raises:

@@ -33,7 +33,7 @@ class Orchestrator:
             episode. Without one, episodes end when no steps are left.
         policy: Chooses among the agents by their indices.
         reward_config: The weights of the reward.
-        verifier: Returns whether the final state solves the task. Without it, success is what the Dynamic Orchestrator Agent
+        verifier: Returns whether the final state solves the task. Without it, success is defined as in the Dynamic Orchestrator Agent
             framework calls success: the terminator was chosen before the steps were used up.
 
     Raises:

@@ -25,7 +25,7 @@ from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.types import Prices
 
 STATE = "router_r1.json"
-"""File of a checkpoint: the cost normalizer and what the training had spent."""
+"""File of a checkpoint: the cost normalizer and the training's spending."""
 WARM_START = "warm_start"
 
 

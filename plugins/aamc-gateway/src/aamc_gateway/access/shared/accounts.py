@@ -78,7 +78,7 @@ class Accounts:
             self.ended.add(operation.token)
 
     def give_back(self, held: Held) -> None:
-        """Give back what a reservation holds."""
+        """Release the amounts of a reservation."""
         for name, amount in held:
             self._change(name, held=-amount)
 
@@ -92,7 +92,7 @@ class Accounts:
         return counter in self._counters
 
     def saved(self) -> None:
-        """Forget what has changed, once that is kept."""
+        """Clear the set of changes, once they are stored."""
         self.changed, self.begun, self.ended = {}, {}, set()
 
     def sweep(self, now: float) -> None:

@@ -113,7 +113,7 @@ def _messages(dialect: str, body: JSON) -> Iterator[tuple[object, object, str]]:
 
 
 def _words(content: object, field: str) -> tuple[list[str], bool]:
-    """Return the texts of a message, and whether it holds an image; what a tool returned is left out."""
+    """Return the texts of a message, and whether it holds an image; tool results are left out."""
     if content is None or isinstance(content, str):
         return [content or ""], False
     if not isinstance(content, list):
