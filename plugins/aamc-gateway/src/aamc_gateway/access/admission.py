@@ -51,7 +51,7 @@ class Reservation:
         return cls(shared, token, claims, found.amount)
 
     def settle(self, cost_usd: float, tokens: int | None) -> None:
-        """Charge the actual amounts; NaN and None charge the reserved ones. It does not wait, so it cannot be cancelled; a second call does nothing."""
+        """Charge the actual amounts; NaN and None charge the reserved ones. It does not wait, so it cannot be cancelled. A repeat does nothing."""
         if self._settled:
             return
         self._settled = True
