@@ -30,7 +30,6 @@ from aamc_sdk.serving.close_guard import CloseGuard
 from aamc_sdk.serving.decider import Decider
 from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
-from aamc_sdk.serving.logging_decider import LoggingDecider
 from aamc_sdk.serving.model_client import ModelClient
 from aamc_sdk.serving.plugin_events import PluginEvents
 from aamc_sdk.serving.pseudonyms import user_ids
@@ -87,13 +86,12 @@ class MetaController:
             self._events = PluginEvents(components.plugins)
             self._workers = WorkerThreads(self._guard)
             self._loop = components.loop
-            self._decider = Decider(components, self._user_id)
-            self._decisions = LoggingDecider(self._decider, router, self._guard, self._events, self._workers)
+            self._decider = Decider(components, self._user_id, self._guard, self._events, self._workers)
             self._outcomes = ReportedOutcomes(store, self._guard, self._events)
             self._commits = self._outcomes.commits
-            self._starts = DecisionStarter(self._decider, router, self._commits, self._workers.run)
+            self._starts = DecisionStarter(self._decider, self._commits, self._workers.run)
             self._models = components.models
-            self._completions = RoutedCompletions(self._models, self.pool, self._decisions, self._calls, self._workers)
+            self._completions = RoutedCompletions(self._models, self.pool, self._decider, self._calls, self._workers)
             if self._models is not None:
                 self._models.record_attempts(partial(self._workers.run, self._outcomes.add_call))
             self.learner: Learner | None = None
@@ -263,12 +261,12 @@ class MetaController:
             decision_id=decision_id,
             episode=episode,
         )
-        return self._decisions.decide([arguments.query(query)], preference, arguments, arguments.ids)[0]
+        return self._decider.decide([arguments.query(query)], preference, arguments, arguments.ids)[0]
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
         given = RouteArguments.of(arguments)
-        return self._explain(self._decisions.record(given.query(query), preference, given))
+        return self._explain(self._decider.record(given.query(query), preference, given))
 
     def route_batch(
         self,
@@ -298,12 +296,12 @@ class MetaController:
         if ids is not None and (isinstance(ids, str) or len(ids) != len(given)):
             raise DataError(f"ids must be a sequence of {len(given)} ids, one for each request, not {ids!r:.80}")
         arguments = RouteArguments(unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
-        return self._decisions.decide(given, preference, arguments, ids)
+        return self._decider.decide(given, preference, arguments, ids)
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
         given = RouteArguments.of(arguments)
-        return await self._decisions.adecide(given.query(query), preference, given)
+        return await self._decider.adecide(given.query(query), preference, given)
 
     async def start_route(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> StartedDecision:
         """Decide one request as :meth:`route` does, with its arguments, and return before the decision is durable; an id is always new.

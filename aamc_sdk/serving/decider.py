@@ -1,4 +1,4 @@
-"""Deciding requests: build the request, score the candidates, draw, and log."""
+"""Deciding requests: build the request, score the candidates, draw, log, and announce."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, UnknownDecisionError
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, weights_of
 from aamc_sdk.routing.draw import above_floor
+from aamc_sdk.serving.close_guard import CloseGuard
 from aamc_sdk.serving.loading import ServedComponents
+from aamc_sdk.serving.plugin_events import PluginEvents
+from aamc_sdk.serving.worker_threads import WorkerThreads
 from aamc_sdk.types import (
     Decision,
-    PoolState,
     Preference,
     Query,
     Record,
@@ -45,33 +47,67 @@ class _RouterErrors:
 
 
 class Decider:
-    """Decides requests with one set of components; safe to use from any thread.
+    """Decides requests with one set of components; safe to use from any thread. A request that was decided before gets the decision in the log.
 
     Args:
         components: The components.
         user_id: Maps an external user id to the id used in requests and the log.
+        guard: Admits work until it is closed.
+        events: Announces decisions that are new to the log.
+        workers: Run work that would block an event loop.
+
+    Attributes:
+        router: The router.
     """
 
-    def __init__(self, components: ServedComponents, user_id: Callable[[str], str]) -> None:
-        self._components = components
-        self._user_id = user_id
+    def __init__(
+        self, components: ServedComponents, user_id: Callable[[str], str], guard: CloseGuard, events: PluginEvents, workers: WorkerThreads
+    ) -> None:
+        self._components, self.router = components, components.router
+        self._user_id, self._guard, self._events, self._workers = user_id, guard, events, workers
         self._naming_the_router = _RouterErrors(components)
 
-    def request(self, queries: Sequence[Query], preference: Preferences, state: PoolState | None, budget_usd: float | None) -> RoutingRequest:
+    def decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Decision]:
+        """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""
+        logged = self._logged(queries, preference, arguments, ids)
+        return list(self._new(queries, preference, arguments, ids).decisions) if logged is None else [record.decision for record in logged]
+
+    async def adecide(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Decision:
+        """Return the decision of one query without blocking the event loop."""
+        asked, ids = ([query], preference, arguments), arguments.ids
+        if not isinstance(self.router, AsyncRouter):
+            return (await self._workers.run(self.decide, *asked, ids))[0]
+        logged = await self._workers.run(self._logged, *asked, ids)
+        if logged is not None:
+            return logged[0].decision
+        request = await self._workers.run(self.request, *asked)
+        try:
+            scores = await self.ascore(request, self.router)
+        except asyncio.CancelledError:
+            if self._guard.closed:  # cancelled by close, not by the caller
+                raise StoreError("the controller is closed") from None
+            raise
+        return (await self._workers.run(lambda: self.log(self.draw(request, scores, ids, arguments)))).decisions[0]
+
+    def record(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Record:
+        """Return the record of one query's decision."""
+        asked = [query], preference, arguments, arguments.ids
+        return (self._logged(*asked) or self._new(*asked))[0]
+
+    def request(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
         """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate.
 
         Args:
             queries: B queries.
             preference: One for all, or one for each query; the default preference when None.
-            state: The present state of the pool; all idle and available when None.
-            budget_usd: Maximum expected cost of an answer; None for no limit.
+            arguments: The present state of the pool, and the maximum expected cost of an answer.
 
         Raises:
-            DataError: The budget is not a number of at least 0.
+            DataError: The budget is not a number of at least 0, or the state cannot be used.
             NoCandidateError: Every candidate of a row is masked.
             PreferenceError: A preference cannot be used.
         """
-        check_budget(budget_usd)
+        check_budget(arguments.budget_usd)
         served = self._components
         known = [self._with_user_id(query) for query in queries]
         request = build_request(
@@ -79,39 +115,13 @@ class Decider:
             served.pool,
             weights_of(preference, len(known), served.preference, served.preferences),
             typical=served.typical,
-            state=state,
-            budget_usd=budget_usd,
+            state=arguments.pool_state,
+            budget_usd=arguments.budget_usd,
             preference_given=preference is not None or served.preference_given,
             estimator=served.estimator,
         )
         request.check_mask()  # before the router scores, which may cost money
         return request
-
-    def logged(self, queries: Sequence[Query], preference: Preferences, budget_usd: float | None, ids: Sequence[str]) -> list[Record] | None:
-        """Return the records of the decisions that the log has for these requests; None unless it has each of them.
-
-        Raises:
-            DataError: The budget is not a number of at least 0, or an id is no text.
-            PreferenceError: A preference cannot be used.
-        """
-        check_budget(budget_usd)
-        served = self._components
-        weights = np.broadcast_to(weights_of(preference, len(queries), served.preference, served.preferences), (len(queries), 3)).tolist()
-        records = []
-        for query, row, decision_id in zip(queries, weights, ids, strict=True):
-            check_name(decision_id, "a decision's id")
-            try:
-                record = served.store.record(decision_id)
-            except (UnknownDecisionError, StoreAwayError):
-                return None
-            if request_fingerprint(record) != fingerprint_of(self._with_user_id(query), Preference(*row), budget_usd):
-                return None
-            records.append(record)
-        return records
-
-    def _with_user_id(self, query: Query) -> Query:
-        user = None if query.user is None else self._user_id(query.user)
-        return query if user == query.user else attrs.evolve(query, user=user)
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the router's scores.
@@ -151,12 +161,46 @@ class Decider:
             drawn = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
         return Records(drawn, request)
 
-    def log(self, drawn: Records) -> tuple[Records, list[Decision]]:
-        """Write decisions; return the records when they are durable in the log, and those decisions that are new to it.
+    def _logged(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Record] | None:
+        """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None.
+
+        Raises:
+            DataError: The budget is not a number of at least 0, or an id is no text.
+            PreferenceError: A preference cannot be used.
+        """
+        self._guard.check()
+        if ids is None:
+            return None
+        check_budget(arguments.budget_usd)
+        served = self._components
+        weights = np.broadcast_to(weights_of(preference, len(queries), served.preference, served.preferences), (len(queries), 3)).tolist()
+        records = []
+        for query, row, decision_id in zip(queries, weights, ids, strict=True):
+            check_name(decision_id, "a decision's id")
+            try:
+                record = served.store.record(decision_id)
+            except (UnknownDecisionError, StoreAwayError):
+                return None
+            if request_fingerprint(record) != fingerprint_of(self._with_user_id(query), Preference(*row), arguments.budget_usd):
+                return None
+            records.append(record)
+        return records
+
+    def _new(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
+        request = self.request(queries, preference, arguments)
+        return self.log(self.draw(request, self.score(request), ids, arguments))
+
+    def log(self, drawn: Records) -> Records:
+        """Write decisions and announce the new ones; return the records as they are in the log.
 
         Raises:
             StoreError: A decision could not be logged, or its id belongs to another request.
         """
-        logged = self._components.store.add_decisions(drawn)
-        new = [decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision]
-        return Records(logged, drawn.request), new
+        with self._guard:  # closing waits until the events of logged decisions are submitted
+            logged = self._components.store.add_decisions(drawn)
+            self._events.decided(decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision)
+        return Records(logged, drawn.request)
+
+    def _with_user_id(self, query: Query) -> Query:
+        user = None if query.user is None else self._user_id(query.user)
+        return query if user == query.user else attrs.evolve(query, user=user)
