@@ -20,7 +20,7 @@ def aamc_model_pools() -> list[Component]:
 @hookimpl
 def aamc_providers() -> list[Component]:
     """Offer the provider that calls no model."""
-    return [Component("echo", "aamc_sdk.serving.echo:Echo", "Answers with the last message, or a fixed reply; calls no model.")]
+    return [Component("echo", "aamc_sdk.serving.models.echo:Echo", "Answers with the last message, or a fixed reply; calls no model.")]
 
 
 @hookimpl

@@ -26,17 +26,17 @@ from aamc_sdk.routing.arguments import (
     queries_of,
     with_times,
 )
-from aamc_sdk.serving.close_guard import CloseGuard
-from aamc_sdk.serving.decider import Decider
-from aamc_sdk.serving.learner import Learner
+from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.decider import Decider
+from aamc_sdk.serving.decisions.plugin_events import PluginEvents
+from aamc_sdk.serving.decisions.pseudonyms import user_ids
+from aamc_sdk.serving.decisions.reported_outcomes import ReportedOutcomes
+from aamc_sdk.serving.decisions.started_decisions import DecisionStarter, StartedDecision
+from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
+from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
-from aamc_sdk.serving.model_client import ModelClient
-from aamc_sdk.serving.plugin_events import PluginEvents
-from aamc_sdk.serving.pseudonyms import user_ids
-from aamc_sdk.serving.reported_outcomes import ReportedOutcomes
-from aamc_sdk.serving.routed_completions import RoutedCompletions
-from aamc_sdk.serving.started_decisions import DecisionStarter, StartedDecision
-from aamc_sdk.serving.worker_threads import WorkerThreads
+from aamc_sdk.serving.models.model_client import ModelClient
+from aamc_sdk.serving.models.routed_completions import RoutedCompletions
 from aamc_sdk.types import (
     Attempt,
     Decision,

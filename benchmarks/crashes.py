@@ -30,7 +30,8 @@ import numpy as np
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
 from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, ledger_store, sqlite
-from aamc_sdk.serving import Learner, ServedComponents, learner, state_of
+from aamc_sdk.serving import Learner, ServedComponents, state_of
+from aamc_sdk.serving.learner import learner
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_reward
 from aamc_sdk.types import Experience, RoutingRequest, Scores

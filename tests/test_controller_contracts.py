@@ -21,7 +21,7 @@ from aamc_sdk import Component, MetaController, ModelSpec, Pool, PoolState, Pric
 from aamc_sdk.errors import ConfigError, DataError, ForkedError, NoCandidateError, PluginError, PoolError, ProviderError, StoreError
 from aamc_sdk.interfaces import AsyncRouter, Budget, Completion, OnlineRouter, Requirements, Router
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving.echo import Echo
+from aamc_sdk.serving.models.echo import Echo
 from aamc_sdk.types import Latency
 
 POOL = Pool(

@@ -273,7 +273,7 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_fi
 
     Routers then learn the log again.
     """
-    from aamc_sdk.serving.pseudonyms import pseudonym, read_key
+    from aamc_sdk.serving.decisions.pseudonyms import pseudonym, read_key
 
     if user is None and tenant is None:
         raise click.UsageError("name whom to forget: --user, --tenant, or both")

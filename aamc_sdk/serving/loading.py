@@ -15,7 +15,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError
 from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import build_request, find_pool
-from aamc_sdk.serving.model_client import ModelClient
+from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint
 from aamc_sdk.serving.services import make_services
 from aamc_sdk.storage import load_part

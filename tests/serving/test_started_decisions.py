@@ -17,8 +17,8 @@ from aamc_sdk import Attempt, MetaController
 from aamc_sdk.errors import DataError, NoCandidateError, StoreAwayError, StoreError
 from aamc_sdk.routing import RouteArguments
 from aamc_sdk.routing.draw import above_floor
-from aamc_sdk.serving import commit_queue
-from aamc_sdk.serving.commit_queue import CommitQueue
+from aamc_sdk.serving.decisions import commit_queue
+from aamc_sdk.serving.decisions.commit_queue import CommitQueue
 from aamc_sdk.types import Latency, ModelSpec, Pool, Prices, Query, Scores
 
 POOL = Pool([ModelSpec(name, prices=Prices(price, price), latency=Latency(1.0, 1.0)) for name, price in (("small", 1.0), ("large", 9.0))])

@@ -10,10 +10,10 @@ import attrs
 from aamc_sdk.errors import DataError, PoolError
 from aamc_sdk.interfaces import Completion
 from aamc_sdk.routing.arguments import PreferenceLike, RouteArguments
-from aamc_sdk.serving.close_guard import CloseGuard
-from aamc_sdk.serving.decider import Decider
-from aamc_sdk.serving.model_client import ModelClient, conversation
-from aamc_sdk.serving.worker_threads import WorkerThreads
+from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.decider import Decider
+from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
+from aamc_sdk.serving.models.model_client import ModelClient, conversation
 from aamc_sdk.types import Pool, Query
 
 

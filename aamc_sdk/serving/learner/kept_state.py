@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.serving.snapshots import restore, state_of, without_collections
+from aamc_sdk.serving.learner.snapshots import restore, state_of, without_collections
 from aamc_sdk.types import Snapshot, StateDelta
 
 if TYPE_CHECKING:

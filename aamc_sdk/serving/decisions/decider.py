@@ -13,10 +13,10 @@ from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, weights_of
 from aamc_sdk.routing.draw import above_floor
-from aamc_sdk.serving.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.plugin_events import PluginEvents
+from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
 from aamc_sdk.serving.loading import ServedComponents
-from aamc_sdk.serving.plugin_events import PluginEvents
-from aamc_sdk.serving.worker_threads import WorkerThreads
 from aamc_sdk.types import (
     Decision,
     Preference,

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Sequence
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.serving.close_guard import CloseGuard
-from aamc_sdk.serving.commit_queue import CommitQueue
-from aamc_sdk.serving.learner import Learner
-from aamc_sdk.serving.plugin_events import PluginEvents
+from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.commit_queue import CommitQueue
+from aamc_sdk.serving.decisions.plugin_events import PluginEvents
+from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.types import Attempt, Feedback
 
 

@@ -13,7 +13,7 @@ import attrs
 
 from aamc_sdk.errors import AamcError, PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Usage
-from aamc_sdk.serving.pool_tracker import PoolTracker
+from aamc_sdk.serving.models.pool_tracker import PoolTracker
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
 
 MakeProvider = Callable[[Endpoint], Provider]

@@ -11,8 +11,8 @@ import attrs
 
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing.arguments import PreferenceLike, RouteArguments
-from aamc_sdk.serving.commit_queue import CommitQueue
-from aamc_sdk.serving.decider import Decider
+from aamc_sdk.serving.decisions.commit_queue import CommitQueue
+from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.types import Decision, Query, Record, Records, new_ids
 
 InThread = Callable[..., Awaitable[Any]]
