@@ -169,7 +169,7 @@ def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str,
 
     found = plugins_of(ctx).load("store", form)
     if not issubclass(found, ExportFormat):
-        raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, and {form} is none")
+        raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, not {form}")
     if str(folder) == "-" or folder.is_file():
         raise click.UsageError(f"--format {form} writes several files: name a folder, not {folder}")
     return export_files(log, folder, form, found, chosen)
@@ -276,7 +276,7 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_fi
     from aamc_sdk.serving.decisions.pseudonyms import pseudonym, read_key
 
     if user is None and tenant is None:
-        raise click.UsageError("name whom to forget: --user, --tenant, or both")
+        raise click.UsageError("give --user, --tenant, or both")
     log_user = user if user is None or user_key_file is None else pseudonym(user, read_key(user_key_file))
     with _opened(ctx, run, store) as log:
         decisions = log.forget(log_user) if tenant is None else log.forget(log_user, tenant)

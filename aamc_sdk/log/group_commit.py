@@ -211,7 +211,7 @@ class GroupCommit:
             assert self._sync is not None
             self._sync()
         except OSError:
-            logger.exception("what was committed last may not be on disk yet")
+            logger.exception("the last commits may not be on disk yet")
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         try:

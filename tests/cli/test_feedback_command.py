@@ -320,7 +320,7 @@ def test_one_tenants_entries_or_those_of_a_range_are_exported(aamc) -> None:
 def test_an_export_needs_a_format_that_can_be_read_again(aamc) -> None:
     status, _, err = aamc("export", "all", "--store", "sqlite:log.db", "--format", "memory")
     assert status == 2
-    assert "--format must be jsonl or a store that reads exports, such as parquet, and memory is none" in err
+    assert "--format must be jsonl or a store that reads exports, such as parquet, not memory" in err
     assert aamc("export", "--store", "sqlite:log.db", "--json")[0] == 2
 
 

@@ -75,7 +75,7 @@ def _check_latency(resource: LateCalls, request: RoutingRequest) -> None:
     )
     if resource.limit < float(_minimum(figures, request).mean()):
         raise ConfigError(f"{message}; raise p95_ms, or add a quicker candidate")
-    logger.warning("%s by what is known now", message)
+    logger.warning("%s by present knowledge", message)
 
 
 def attainable_p95(resource: LateCalls, request: RoutingRequest) -> float:

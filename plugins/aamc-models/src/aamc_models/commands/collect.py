@@ -222,7 +222,7 @@ def _problem(job: _Job, collector: Collector) -> AamcError | None:
 
     done = f"{len(collector.qualities)} of {len(job.prompts)} prompts are judged"
     if collector.stopped == "an interruption":
-        return Interrupted(f"interrupted: {done}; run the same command again to go on")
+        return Interrupted(f"interrupted: {done}; run the same command again to resume")
     if collector.stopped == "the budget":
         return DataError(f"the budget of {job.plan.budget_usd:g} USD is used up: {done}; raise --budget-usd, and run the same command again")
     if collector.failed:

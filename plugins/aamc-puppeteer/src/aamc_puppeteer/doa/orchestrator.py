@@ -169,6 +169,6 @@ def _check(agents: Sequence[AgentInterface], policy: PolicyNetwork) -> None:
     if not names:
         raise PoolError("an orchestrator needs at least one agent, and there is none")
     if twice := {name for name in names if names.count(name) > 1}:
-        raise PoolError(f"each agent needs a name of its own; twice among them: {one_of(twice)}")
+        raise PoolError(f"agents' names must be unique; used twice: {one_of(twice)}")
     if policy.num_agents != len(names):
         raise PoolError(f"the policy chooses among {policy.num_agents} agents, and there are {len(names)}: {one_of(names)}")
