@@ -3,7 +3,8 @@
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.learner.snapshots import restore, state_of
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, estimates_fingerprint, load_checkpoints, load_components, make_components
-from aamc_sdk.serving.models.model_client import Call, ModelClient, price
+from aamc_sdk.serving.models.call import Call, price
+from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.models.pool_tracker import PoolTracker
 from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
 from aamc_sdk.serving.orchestration.sessions import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
