@@ -209,10 +209,10 @@ class OutcomeColumns:
         if name in _NUMBERS:
             return np.array(fields[name], dtype=np.float64)
         if name in _PER_CANDIDATE:
-            return self._spread(fields[name], pool)
+            return self._by_candidate(fields[name], pool)
         if name == "probabilities":
             given = (fields[each] for each in ("propensity", "probabilities", "candidate", "candidates"))
-            chances = self._spread(list(map(_chances, *given)), pool)
+            chances = self._by_candidate(list(map(_chances, *given)), pool)
             known = ~np.isnan(chances).all(axis=1)
             chances[known] = np.nan_to_num(chances[known])
             return chances
@@ -224,17 +224,17 @@ class OutcomeColumns:
             return np.array(fields[name], dtype=bool)
         return self._categories(fields["category_names"], fields[name]) if name == "categories" else _embeddings(fields["embedding"])
 
-    def _spread(self, values: Sequence[Any], pool: NDArray[np.intp]) -> Floats:
+    def _by_candidate(self, values: Sequence[Any], pool: NDArray[np.intp]) -> Floats:
         """Return values of each decision's candidates as ``[n, K]``; NaN for other candidates, and where the values are None."""
-        spread = np.full((len(values), len(self._names)), np.nan)
+        table = np.full((len(values), len(self._names)), np.nan)
         known = np.array([value is not None for value in values], dtype=bool)
         for number, names in enumerate(self._pools):
             rows = np.flatnonzero((pool == number) & known)
             if len(rows):
                 given = values if len(rows) == len(values) else [values[row] for row in rows.tolist()]
                 places = np.array([self._names[name] for name in names], dtype=np.intp)
-                spread[np.ix_(rows, places)] = _table(given, len(names))
-        return spread
+                table[np.ix_(rows, places)] = _table(given, len(names))
+        return table
 
     def _mask(self, masked_why: Sequence[Mapping[str, str]], pool: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return whether each candidate was allowed, ``[n, K]``."""

@@ -230,9 +230,9 @@ def _lagrangian(budget: DailyBudget, rewards: Floats, cost_usd: Floats) -> Rule:
 
 def _price_ladder(rewards: Floats, cost_usd: Floats) -> Floats:
     """Return increasing prices of money, from 0 to one at which the cheapest candidates serve all."""
-    spread = float(rewards.max() - rewards.min()) or 1.0
+    reward_range = float(rewards.max() - rewards.min()) or 1.0
     gap = np.diff(np.sort(cost_usd, axis=1), axis=1)
-    top = spread / max(float(gap[gap > 0].min()) if (gap > 0).any() else 1.0, 1e-12)
+    top = reward_range / max(float(gap[gap > 0].min()) if (gap > 0).any() else 1.0, 1e-12)
     return np.concatenate(([0.0], np.geomspace(top * 1e-7, top, 400)))
 
 

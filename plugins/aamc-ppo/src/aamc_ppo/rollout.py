@@ -90,7 +90,7 @@ class Rollout:
             final={},
         )
 
-    def luck(self, quality: Array32) -> Array32:
+    def query_advantage(self, quality: Array32) -> Array32:
         """Return the advantage of each stream's present query over the mean query, ``[..., n]``, from expected quality ``[..., n, M]``.
 
         Each stream's candidates count by how often it chose them. No action changes the queries, so the difference may be subtracted from later

@@ -99,9 +99,9 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array32, dict[str, Any]]:
         """Start an episode."""
         super().reset(seed=seed)
-        drawn, luck = int(self.np_random.integers(len(self.tasks))), int(self.np_random.integers(2**62))
+        drawn, episode_seed = int(self.np_random.integers(len(self.tasks))), int(self.np_random.integers(2**62))
         number = drawn if options is None else options.get("task", drawn)
-        self._episode = begin(number, self.tasks[number], self.config.max_steps, luck)
+        self._episode = begin(number, self.tasks[number], self.config.max_steps, episode_seed)
         return self.observe(self._episode.state), {}
 
     def step(self, action: np.int64) -> tuple[Array32, float, bool, bool, dict[str, Any]]:
