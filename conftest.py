@@ -1,4 +1,4 @@
-"""What holds for every test of the repository."""
+"""Settings of every test of the repository."""
 
 from hypothesis import settings
 

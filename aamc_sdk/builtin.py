@@ -20,7 +20,7 @@ def aamc_model_pools() -> list[Component]:
 @hookimpl
 def aamc_providers() -> list[Component]:
     """Offer the provider that calls no model."""
-    return [Component("echo", "aamc_sdk.serving.echo:Echo", "Answers with the last message, or a fixed reply; calls no model.")]
+    return [Component("echo", "aamc_sdk.serving.models.echo:Echo", "Answers with the last message, or a fixed reply; calls no model.")]
 
 
 @hookimpl
@@ -34,7 +34,7 @@ def aamc_stores() -> list[Component]:
 
 @hookimpl
 def aamc_checks() -> list[Component]:
-    """Offer the checks of what several plugins use."""
+    """Offer the checks of torch and the working folder, which several plugins use."""
     return [
         Component("torch", "aamc_sdk.cli.checks:check_torch", "torch and its devices."),
         Component("folder", "aamc_sdk.cli.checks:check_folder", "The working folder."),

@@ -26,18 +26,17 @@ from aamc_sdk.routing.arguments import (
     queries_of,
     with_times,
 )
-from aamc_sdk.serving.close_guard import CloseGuard
-from aamc_sdk.serving.decider import Decider
-from aamc_sdk.serving.learner import Learner
+from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.decider import Decider
+from aamc_sdk.serving.decisions.plugin_events import PluginEvents
+from aamc_sdk.serving.decisions.pseudonyms import user_ids
+from aamc_sdk.serving.decisions.reported_outcomes import ReportedOutcomes
+from aamc_sdk.serving.decisions.started_decisions import DecisionStarter, StartedDecision
+from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
+from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
-from aamc_sdk.serving.logging_decider import LoggingDecider
-from aamc_sdk.serving.model_client import ModelClient
-from aamc_sdk.serving.plugin_events import PluginEvents
-from aamc_sdk.serving.pseudonyms import user_ids
-from aamc_sdk.serving.reported_outcomes import ReportedOutcomes
-from aamc_sdk.serving.routed_completions import RoutedCompletions
-from aamc_sdk.serving.started_decisions import DecisionStarter, StartedDecision
-from aamc_sdk.serving.worker_threads import WorkerThreads
+from aamc_sdk.serving.models.model_client import ModelClient
+from aamc_sdk.serving.models.routed_completions import RoutedCompletions
 from aamc_sdk.types import (
     Attempt,
     Decision,
@@ -87,13 +86,12 @@ class MetaController:
             self._events = PluginEvents(components.plugins)
             self._workers = WorkerThreads(self._guard)
             self._loop = components.loop
-            self._decider = Decider(components, self._user_id)
-            self._decisions = LoggingDecider(self._decider, router, self._guard, self._events, self._workers)
+            self._decider = Decider(components, self._user_id, self._guard, self._events, self._workers)
             self._outcomes = ReportedOutcomes(store, self._guard, self._events)
             self._commits = self._outcomes.commits
-            self._starts = DecisionStarter(self._decider, router, self._commits, self._workers.run)
+            self._starts = DecisionStarter(self._decider, self._commits, self._workers.run)
             self._models = components.models
-            self._completions = RoutedCompletions(self._models, self.pool, self._decisions, self._calls, self._workers)
+            self._completions = RoutedCompletions(self._models, self.pool, self._decider, self._calls, self._workers)
             if self._models is not None:
                 self._models.record_attempts(partial(self._workers.run, self._outcomes.add_call))
             self.learner: Learner | None = None
@@ -240,7 +238,7 @@ class MetaController:
             budget_usd: Maximum expected cost of the answer.
             quality_floor: Minimum expected quality, from 0 to 1; the best candidate where none reaches it. Without effect where it is unknown.
             decision_id: The decision's id; a new one when None. The same request under the same id returns the decision in the log,
-                whatever the pool's state is now.
+                even if the pool's state has changed.
             episode: The id that decisions on one task share.
 
         Raises:
@@ -263,12 +261,12 @@ class MetaController:
             decision_id=decision_id,
             episode=episode,
         )
-        return self._decisions.decide([arguments.query(query)], preference, arguments, arguments.ids)[0]
+        return self._decider.decide([arguments.query(query)], preference, arguments, arguments.ids)[0]
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
         given = RouteArguments.of(arguments)
-        return self._explain(self._decisions.record(given.query(query), preference, given))
+        return self._explain(self._decider.record(given.query(query), preference, given))
 
     def route_batch(
         self,
@@ -298,12 +296,12 @@ class MetaController:
         if ids is not None and (isinstance(ids, str) or len(ids) != len(given)):
             raise DataError(f"ids must be a sequence of {len(given)} ids, one for each request, not {ids!r:.80}")
         arguments = RouteArguments(unavailable=unavailable, state=state, budget_usd=budget_usd, episode=episode)
-        return self._decisions.decide(given, preference, arguments, ids)
+        return self._decider.decide(given, preference, arguments, ids)
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""
         given = RouteArguments.of(arguments)
-        return await self._decisions.adecide(given.query(query), preference, given)
+        return await self._decider.adecide(given.query(query), preference, given)
 
     async def start_route(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> StartedDecision:
         """Decide one request as :meth:`route` does, with its arguments, and return before the decision is durable; an id is always new.
@@ -461,7 +459,7 @@ class MetaController:
         - ``staleness_s``: seconds since the router last knew the whole log; 0 if it does now.
         - ``snapshot_age_s``: seconds since the log kept the router's state, as a snapshot or as changes; 0 if it has the present one,
           or the router has no snapshots.
-        - ``is_learner``: 1 if this process learns from the log, 0 if it takes over what another process learns.
+        - ``is_learner``: 1 if this process learns from the log, 0 if it applies the changes that another process learned.
         - Those of the store, see :meth:`aamc_sdk.interfaces.Store.health`.
         """
         return {**self.store.health(), **({} if self.learner is None else self.learner.health())}

@@ -48,7 +48,7 @@ class NoCandidateError(AamcError, RuntimeError):
 
 
 class LimitError(NoCandidateError):
-    """Raised when no candidate fits what is left of a budget or a rate limit.
+    """Raised when no candidate fits the rest of a budget or a rate limit.
 
     Attributes:
         kind: ``"budget"`` or ``"rate_limit"``.
@@ -101,7 +101,7 @@ class ProviderError(AamcError, RuntimeError):
 
     Attributes:
         kind: ``"connection"``, ``"timeout"``, ``"rate_limit"``, ``"server"`` (it failed or is overloaded), ``"protocol"`` (the answer is broken
-            or was cut), ``"authentication"``, ``"request"`` (it refuses what was sent), or ``"failed"`` for anything else.
+            or was cut), ``"authentication"``, ``"request"`` (it refuses the request), or ``"failed"`` for anything else.
         status: The HTTP status of the answer; None without one.
         body: The answer's body, as it came.
         retry_after_s: Time in seconds after which the server wants to be called again; None if it said nothing.
@@ -127,7 +127,7 @@ class Interrupted(AamcError):
 
 
 def split_advice(message: str) -> tuple[str, str]:
-    """Return what a message says is wrong, and what to do; ``""`` if it says nothing to do."""
+    """Split a message into the problem and the advice; the advice is ``""`` if there is none."""
     wrong, _, advice = message.rpartition("; ")
     return (wrong, advice) if wrong else (message, "")
 

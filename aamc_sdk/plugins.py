@@ -223,7 +223,7 @@ class Plugins:
 
 
 def install_hint(kind: str, name: str) -> str:
-    """Return how to get a component, or a group of commands, from the known distribution that offers it; ``""`` if none is known."""
+    """Return the advice to install the distribution of a component, or of a group of commands; ``""`` if none is known."""
     known = known_distributions().get(kind, {})
     group = [known[path] for path in known if kind == "command" and path.startswith(f"{name} ")]
     distribution = known.get(name) or max(group, key=group.count, default=None)  # the one with most of the group's commands

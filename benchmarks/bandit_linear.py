@@ -70,15 +70,15 @@ def measure() -> dict[str, float]:
     works: dict[str, Callable[[], object]] = {
         "decision": lambda: router.score(request),
         "numpy_draw": draw,
-        "lesson_and_decision": learn_and_score,
+        "learn_and_decision": learn_and_score,
         "numpy_update": update,
-        "lesson": lambda: router.learn(one),
+        "learn": lambda: router.learn(one),
     }
     us = minimum_call_us(works, CALLS, REPEATS)
     return {
         "numbers_of_context": width,
         **us,
-        "lesson_and_decision_times_numpy": us["lesson_and_decision"] / (us["numpy_draw"] + us["numpy_update"]),
+        "learn_and_decision_times_numpy": us["learn_and_decision"] / (us["numpy_draw"] + us["numpy_update"]),
         "decision_in_a_batch": cpu_and_wall_s(lambda: router.score(many))[0] / ROWS * 1e6,
     }
 

@@ -30,7 +30,8 @@ import numpy as np
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
 from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, ledger_store, sqlite
-from aamc_sdk.serving import Learner, ServedComponents, learner, state_of
+from aamc_sdk.serving import Learner, ServedComponents, state_of
+from aamc_sdk.serving.learner import learner
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_reward
 from aamc_sdk.types import Experience, RoutingRequest, Scores
@@ -143,7 +144,7 @@ def everything(store: SqliteStore) -> list[str]:
 
 
 def found_whole(store: SqliteStore, acknowledged: list[str]) -> dict[str, object]:
-    """Compare a log that dropped nothing with what was acknowledged."""
+    """Compare a log that dropped nothing with the acknowledged entries."""
     kept, anew = everything(store), MemoryStore("memory:", StoreOptions())
     anew.add(store.rows(0, limit=10**9))
     lost, twice = len(set(acknowledged) - set(kept)), len(kept) - len(set(kept))
@@ -151,7 +152,7 @@ def found_whole(store: SqliteStore, acknowledged: list[str]) -> dict[str, object
 
 
 def found_dropped(store: SqliteStore, acknowledged: list[str]) -> dict[str, object]:
-    """Compare the router that learned from a log with what was acknowledged."""
+    """Compare the router that learned from a log with the acknowledged entries."""
     health, router = store.health(), restarted(store)
     learned, dropped = set(router.learned), sum(each.decisions for each in store.aggregates())
     return {

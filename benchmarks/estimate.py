@@ -176,9 +176,9 @@ def evaluate_precision(runtime: str, seed: int, preset: str) -> tuple[dict[str, 
     with tempfile.TemporaryDirectory() as folder:
         Experiment(settings, plugins, Path(folder) / "run", NoProgress()).complete()
         run = RunFolder.open(Path(folder) / "run")
-        lent = run.services(plugins)
-        sample = Sample.of(Comparison.load(run.folder / "decisions.npz"), lent.reward, settings.evaluation, seed)
-        test, estimator = make_setup(settings, plugins).splits["test"], run.estimator(plugins, lent)
+        services = run.services(plugins)
+        sample = Sample.of(Comparison.load(run.folder / "decisions.npz"), services.reward, settings.evaluation, seed)
+        test, estimator = make_setup(settings, plugins).splits["test"], run.estimator(plugins, services)
         assert estimator is not None
         assert test.outcomes is not None
         assert test.labels.category is not None

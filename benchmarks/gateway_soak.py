@@ -49,7 +49,7 @@ def is_whole(streamed: bool, status: int, content: bytes) -> bool:
 
 
 class Load:
-    """Sends requests, so many at once, and notes what came."""
+    """Sends requests, some of them in parallel, and notes the answers."""
 
     def __init__(self, url: str, process: int, total: int) -> None:
         self._url, self._process, self._total = url, process, total
@@ -121,7 +121,7 @@ def billed(stub: StubServer) -> dict[str, float]:
 
 
 def soak(folder: Path, requests: int, at_once: int, share: float, options: Sequence[str]) -> dict[str, Any]:
-    """Run the soak and return the document; ``failed`` names what does not hold."""
+    """Run the soak and return the document; ``failed`` names the violated expectations."""
     with StubServer(scripts(share)) as stub:
         prices = {"input_price": PRICES["input"], "output_price": PRICES["output"]}
         quick = {"retries": 0, "first_token_timeout_s": 10.0, "idle_timeout_s": 10.0}

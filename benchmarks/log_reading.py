@@ -97,7 +97,7 @@ def measure(decisions: int, url: str | None = None) -> dict[str, float]:
 
 
 def measured_before(source: Path, decisions: int) -> dict[str, float]:
-    """Return what :func:`measure` returns with an earlier source tree."""
+    """Return the result of :func:`measure` with an earlier source tree."""
     paths = [str(source), *map(str, sorted((source / "plugins").glob("*/src")))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, __file__, "--decisions", str(decisions)]

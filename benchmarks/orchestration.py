@@ -1,4 +1,4 @@
-"""The puppeteer on the built-in task suites with the real tool agents, beside what it must beat: prints JSON.
+"""The puppeteer on the built-in task suites with the real tool agents, beside its baselines: prints JSON.
 
 For each suite and seed: tasks are generated and divided 70/10/20, the policy practises on the training tasks with the options of preset
 ``quick``, and all policies work on the same test tasks. ``learned`` takes the most probable action, ``learned-sampled`` draws it;
@@ -82,7 +82,7 @@ def one_seed(suite: str, seed: int, given: argparse.Namespace) -> tuple[Played, 
 
 
 def above(learned: Sequence[Trajectory], other: Sequence[Trajectory]) -> dict[str, Any]:
-    """Return how much more reward one policy got than another on the same tasks, with its interval."""
+    """Return the mean difference in reward of two policies on the same tasks, with its interval."""
     differences = np.array([[one.total_reward - two.total_reward] for one, two in zip(learned, other, strict=True)])
     resampled = Resampling.bootstrap(np.arange(len(differences)), RESAMPLES, 0).means(differences)[:, 0]
     return {"reward": float(differences.mean()), "ci95": known_interval(resampled)}
@@ -110,7 +110,7 @@ def measure(suite: str, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Run the selected measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=["mixed"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

@@ -160,9 +160,9 @@ def measure(part: str, seed: int, args: argparse.Namespace, plugins: Plugins) ->
 def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
     """Calibrate for a minimum quality on validation rows, and return the results on test rows."""
     preference = calibrate(run, plugins, NoProgress(), Target("quality-floor", FLOOR)).preference
-    world, lent = make_setup(run.settings, plugins), run.services(plugins)
-    request = estimated_request(run.estimator(plugins, lent), world.splits["test"].queries, run.pool, preference, run.candidate_means)
-    router = {run.router_name: run.router(plugins, lent)}
+    world, services = make_setup(run.settings, plugins), run.services(plugins)
+    request = estimated_request(run.estimator(plugins, services), world.splits["test"].queries, run.pool, preference, run.candidate_means)
+    router = {run.router_name: run.router(plugins, services)}
     point = preference.array[None]
     played = (
         Measurement(

@@ -1,4 +1,4 @@
-"""The puppeteer in worlds whose optimum is known, its speed, and what it adds to a step: prints JSON.
+"""The puppeteer in worlds whose optimum is known, its speed, and its overhead per step: prints JSON.
 
 ``worlds``: for each world and seed, what the trained policy earns on fresh tasks over the optimum by dynamic programming, sampled
 and greedy, and how success and activations changed from the first to the last twentieth of the training. ``training``: 400 updates of
@@ -32,7 +32,7 @@ EPISODES = 3000
 
 
 def specialists(seed: int) -> AgentWorld:
-    """Return a world in which one good turn is enough; who is good at what, and what a turn costs, is drawn."""
+    """Return a world in which one good turn is enough; the agents' abilities and costs are drawn."""
     rng = np.random.default_rng(seed)
     costs = {name: float(rng.choice([0.1, 0.3, 1.0, 2.0])) for name in MEMBERS}
     return AgentWorld.of_table({sort: {name: float(rng.uniform()) for name in MEMBERS} for sort in SORTS}, costs)
@@ -159,7 +159,7 @@ WORLDS: Mapping[str, Callable[[int], AgentWorld]] = {
 
 
 def learn(world: AgentWorld, seed: int) -> dict[str, float]:
-    """Return how near a trained policy comes to the optimum, and how its episodes changed."""
+    """Return a trained policy's figures beside the optimum, and the change of its episodes in training."""
     puppeteer = world.puppeteer(seed=seed)
     curve = puppeteer.fit(world.tasks(600, seed=seed))["curve"]
     figures = {"optimum": world.optimum}
@@ -209,7 +209,7 @@ async def plain_loop(agents: Sequence[Agent], steps: int) -> None:
 
 
 def overhead(steps: int = 8, episodes: int = 100) -> dict[str, float]:
-    """Return milliseconds of a step, beside those of a plain loop, and what the orchestrator adds."""
+    """Return milliseconds of a step, those of a plain loop, and the difference."""
     agents = [Idle(name) for name in MEMBERS]
     puppeteer = Puppeteer.of(agents, sample=False)
 
@@ -230,7 +230,7 @@ def overhead(steps: int = 8, episodes: int = 100) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure what the options ask for, and print it."""
+    """Run the measurements of the options and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--worlds", nargs="*", choices=list(WORLDS), default=list(WORLDS))

@@ -30,7 +30,7 @@ ROUNDS = 7
 
 
 def year(folder: Path, per_day: int, days: int) -> dict[str, object]:
-    """Simulate a year and return what it leaves."""
+    """Simulate a year and return the figures at its end."""
     from aamc_sdk import MetaController
     from aamc_sdk.types import Feedback
 

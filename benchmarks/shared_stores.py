@@ -103,12 +103,12 @@ def compared(store: Sequence[Speed], bare: Sequence[Speed]) -> dict[str, float]:
 
 @attrs.frozen
 class Measured:
-    """What a store did.
+    """The measurement of a store.
 
     Attributes:
         speed: Its speed.
         groups: The number of entries in each of its transactions.
-        kept: What the bare client has to write, one item an entry, in log order.
+        kept: The entries for the bare client to write, in log order.
     """
 
     speed: Speed
@@ -139,7 +139,7 @@ def measure(
         records: The decisions.
         threads: Number of threads.
         at_once: Decisions that each thread logs at once.
-        keep: Returns what a bare client has to write, from the log.
+        keep: Returns the entries of the log that a bare client has to write.
         server_cpu: Returns the processor time of the server in seconds.
     """
     with new_log(url) as store:
@@ -194,7 +194,7 @@ def log_all(store: Store, records: Sequence[Record], at_once: int) -> None:
 
 
 def in_threads(count: int, work: Callable[[int], None], server_cpu: Callable[[], float], entries: int) -> Speed:
-    """Return the speed of threads together, without the collection of what was made before."""
+    """Return the speed of threads together, without garbage collection of earlier objects."""
     gc.collect()
     gc.freeze()
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]

@@ -61,7 +61,7 @@ def check_listing(listing: Mapping[str, Any], expected: set[str]) -> None:
 
 
 def claims(routers: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, bool]]:
-    """Yield what the README claims of the main job, and whether it holds."""
+    """Yield each claim of the README about the main job, and whether it holds."""
     yield "every baseline is in the table", set(routers) >= BASELINES | {"ppo"}
     ppo, largest = routers["ppo"], routers["llm-only"]
     yield "success above 90%", ppo["success_rate"] > 0.9

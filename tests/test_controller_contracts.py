@@ -21,7 +21,7 @@ from aamc_sdk import Component, MetaController, ModelSpec, Pool, PoolState, Pric
 from aamc_sdk.errors import ConfigError, DataError, ForkedError, NoCandidateError, PluginError, PoolError, ProviderError, StoreError
 from aamc_sdk.interfaces import AsyncRouter, Budget, Completion, OnlineRouter, Requirements, Router
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving.echo import Echo
+from aamc_sdk.serving.models.echo import Echo
 from aamc_sdk.types import Latency
 
 POOL = Pool(
@@ -220,7 +220,7 @@ def test_the_same_request_again_gets_its_decision_whatever_the_pool_is_now(contr
     assert controller.route("Hi", **down) == first
     assert asyncio.run(controller.aroute("Hi", **down)) == first
     assert controller.route_explained("Hi", **down).record.decision.id == "d"
-    with pytest.raises(StoreError, match="'d' is in the log with other content; give the new request an id of its own"):
+    with pytest.raises(StoreError, match="'d' is in the log with other content; give the new request another id"):
         controller.route("Bye", decision_id="d")
     with pytest.raises(StoreError, match="other content"):
         controller.route("Hi", budget_usd=1.0, decision_id="d")

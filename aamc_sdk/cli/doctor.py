@@ -26,7 +26,7 @@ SUBJECT_WIDTH = 32
 @JSON
 @click.pass_context
 def doctor(ctx: click.Context, run: Path, stores: tuple[str, ...], as_json: bool) -> None:
-    """Check the installation: versions, plugins, torch and devices, encoders, logs and the sandbox, each with what to do about it.
+    """Check the installation: versions, plugins, torch and devices, encoders, logs and the sandbox, each problem with its fix.
 
     The exit status is 1 if something needed is broken.
 

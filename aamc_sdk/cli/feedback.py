@@ -169,7 +169,7 @@ def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str,
 
     found = plugins_of(ctx).load("store", form)
     if not issubclass(found, ExportFormat):
-        raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, and {form} is none")
+        raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, not {form}")
     if str(folder) == "-" or folder.is_file():
         raise click.UsageError(f"--format {form} writes several files: name a folder, not {folder}")
     return export_files(log, folder, form, found, chosen)
@@ -181,7 +181,7 @@ def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str,
 @JSON
 @click.pass_context
 def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
-    """Drop what is beyond the limits of the log's retention, now; a server that has the log open does so every minute.
+    """Drop decisions beyond the limits of the log's retention, now; a server that has the log open does so every minute.
 
     Example: aamc feedback retain --store 'sqlite:state.db?retention={days: 30}'
     """
@@ -206,7 +206,7 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
 @JSON
 @click.pass_context
 def partitions(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
-    """Show the log's partitions: which decisions they hold, since when, and how large they are."""
+    """Show the log's partitions: their decisions, age and size."""
     import attrs
 
     with _opened(ctx, run, store) as log:
@@ -273,10 +273,10 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_fi
 
     Routers then learn the log again.
     """
-    from aamc_sdk.serving.pseudonyms import pseudonym, read_key
+    from aamc_sdk.serving.decisions.pseudonyms import pseudonym, read_key
 
     if user is None and tenant is None:
-        raise click.UsageError("name whom to forget: --user, --tenant, or both")
+        raise click.UsageError("give --user, --tenant, or both")
     log_user = user if user is None or user_key_file is None else pseudonym(user, read_key(user_key_file))
     with _opened(ctx, run, store) as log:
         decisions = log.forget(log_user) if tenant is None else log.forget(log_user, tenant)

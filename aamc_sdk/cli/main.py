@@ -26,7 +26,7 @@ COMMANDS = {
     "explain": "Explain a logged decision.",
     "feedback": "Record feedback on decisions, and export or import their log.",
     "plugins": "List, show and check plugins.",
-    "doctor": "Check the installation, and say what to do.",
+    "doctor": "Check the installation and suggest fixes.",
 }
 """Summaries of the core's own commands."""
 GROUPS = {

@@ -11,7 +11,7 @@ from aamc_sdk.types import Estimates
 
 
 def in_words(explanation: Explanation) -> str:
-    """Return the explanation in sentences: estimates, preference, choice, runner-up, what would change the choice, and the router's note."""
+    """Return the explanation in sentences: estimates, preference, choice, runner-up, flip preference, and the router's note."""
     record = explanation.record
     own = record.decision.notes.get("why")
     sentences = [_estimates(record.estimates), _preference(record.decision.preference.array), _choice(explanation), *_alternative(explanation)]

@@ -9,10 +9,10 @@ from aamc_sdk.errors import ForkedError
 
 
 class ProcessLock:
-    """A lock that a forked process is refused, instead of waiting for a thread of the parent that may hold it forever.
+    """A lock that raises an error in a forked process, where the thread that holds it may not exist.
 
     Args:
-        what: What the lock belongs to, for the error, such as ``"the controller"``.
+        what: The owner of the lock, for the error, such as ``"the controller"``.
 
     Raises:
         ForkedError: This process is a fork of the one that made the lock; raised by taking it.
@@ -29,7 +29,7 @@ class ProcessLock:
         return os.getpid() != self._process
 
     def check(self) -> None:
-        """Raise the ForkedError of a forked process; do nothing in any other."""
+        """Raise ForkedError in a forked process."""
         if os.getpid() != self._process:  # not self.forked: each decision takes several locks
             raise ForkedError(f"this process is a fork, and lacks the threads of {self._what}; build it after the fork")
 
@@ -39,7 +39,7 @@ class ProcessLock:
         return self._lock.acquire(blocking, timeout)
 
     def release(self) -> None:
-        """Let the lock go."""
+        """Release the lock."""
         self._lock.release()
 
     def __enter__(self) -> None:

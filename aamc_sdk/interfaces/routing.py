@@ -149,13 +149,13 @@ class OnlineRouter(Router):
         """
 
     def origin(self) -> bytes | None:
-        """Return what identifies the initial state, where the state itself does not; called after :meth:`attach`.
+        """Return an identifier of the initial state, if the state itself cannot serve as one; called after :meth:`attach`.
 
         The router's snapshots in the log are named by it, so it stays the same from one start to the next. A router that reads its initial state
         from a file of its own, from which a forgotten user goes, keeps it in that file.
 
         Returns:
-            Any bytes; None where the initial state is the same at each start.
+            Any bytes; None if the initial state is the same at each start.
         """
         return None
 
@@ -164,12 +164,12 @@ class OnlineRouter(Router):
         """Learn from a batch of the log, in log order, on one thread, while other threads score."""
 
     def changes(self) -> bytes | None:
-        """Return what was learned since the last call, since :meth:`Part.load`, or since :meth:`apply_changes`, whichever was last.
+        """Return the changes since the last call of this method, of :meth:`Part.load` or of :meth:`apply_changes`.
 
         Called on the learning thread. A router with a large state overrides it, so that replicas and snapshots need not copy the whole.
 
         Returns:
-            The changes; None where the router can only save its whole state.
+            The changes; None if the router can only save its whole state.
         """
         return None
 

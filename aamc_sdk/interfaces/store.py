@@ -24,7 +24,7 @@ class Store(abc.ABC):
 
     Config: ClassVar[type[Any]] = NoOptions
     shares_learning: ClassVar[bool] = False
-    """Whether one of the processes that have the log open learns, and the others take over what it learned."""
+    """Whether one process learns for all that have the log open, and the others apply its changes."""
 
     def __init__(self, url: str, config: Any) -> None:
         self.url = url
@@ -102,7 +102,7 @@ class Store(abc.ABC):
         Args:
             since: Time of the first decisions to return, in seconds since the epoch; None for all.
             until: Time before which decisions are returned; None for all.
-            columns: What to return beside the figures, see :data:`aamc_sdk.types.OUTCOME_COLUMNS`. Without any, stores with columns of their own
+            columns: Columns to return beside the figures, see :data:`aamc_sdk.types.OUTCOME_COLUMNS`. Without any, stores with columns of their own
                 do not read the contents of decisions.
 
         Raises:
@@ -151,7 +151,7 @@ class Store(abc.ABC):
     def is_learner(self, name: str) -> bool:
         """Return whether this process learns for the snapshots of a name.
 
-        Where :attr:`shares_learning` is false, every process does. Else the store elects one, which must ask every few seconds to stay elected.
+        Every process does if :attr:`shares_learning` is false. Otherwise the store elects one, which must ask every few seconds to stay elected.
         """
         return True
 
@@ -160,7 +160,7 @@ class Store(abc.ABC):
         return ()
 
     def retain(self) -> int:
-        """Drop what is beyond the limits of the store's retention; return the number of decisions dropped.
+        """Drop decisions beyond the limits of the store's retention; return their number.
 
         A decision goes with all its attempts and feedback, and only once every snapshot that was renewed lately covers all of these. In the same
         transaction, outcomes are added to the aggregates, and each of these snapshots is kept as the state from which the log is learned
@@ -188,7 +188,7 @@ class Store(abc.ABC):
         raise StoreError(f"the store {self.name} cannot forget a user")
 
     def forgotten(self, users: Collection[str]) -> Collection[str]:
-        """Return which of some users were forgotten, so that records kept elsewhere can be erased too; none if the store does not know.
+        """Return the users among these that were forgotten, so that records kept elsewhere can be erased too; empty if the store does not know.
 
         Users may be named by :func:`aamc_sdk.types.tenant_user`, and a whole tenant by its user ``""``.
         """
@@ -197,16 +197,16 @@ class Store(abc.ABC):
     def health(self) -> Mapping[str, float]:
         """Return plain numbers on the log's state.
 
-        ``pending_feedback`` counts feedback whose decision is not in the log. Stores add what they know: ``entries``, ``position``,
+        ``pending_feedback`` counts feedback whose decision is not in the log. Stores may add ``entries``, ``position``,
         ``pending_attempts``, ``snapshots``, and entries that wait for a server.
         """
         return {"pending_feedback": len(self.pending())}
 
     @classmethod
     def test_url(cls, name: str, folder: Path) -> AbstractContextManager[str]:
-        """Return the URL of a new, empty store for the conformance kit, as a context that removes afterwards what was written there.
+        """Return the URL of a new, empty store for the conformance kit, as a context that removes the store's data afterwards.
 
-        By default a file in a folder of the kit's. A store on a server overrides this, and says in its error what the kit's user must set.
+        By default a file in the kit's folder. A store on a server overrides this; its error names the setting that the kit's user must give.
 
         Args:
             name: The store's component name, the URL's scheme.

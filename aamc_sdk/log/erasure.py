@@ -1,4 +1,4 @@
-"""Erasing what a user or a tenant left in the log, and what comes late from them."""
+"""Erasing a user or a tenant from the log, including entries that come late."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def user_digest(user: str) -> str:
 
 @attrs.frozen
 class Erasure:
-    """Whose decisions are erased: a user's, a tenant's, or those of a user within a tenant.
+    """An erasure of decisions: those of a user, of a tenant, or of a user within a tenant.
 
     Attributes:
         user: The user; None for all users of the tenant, and then the tenant's name is erased too.

@@ -121,7 +121,7 @@ def joined(position: int, ids: Sequence[str], records: Sequence[Record], entries
 
 
 def followed(after: int, name: str | None, start: int, position: int) -> str | None:
-    """Return what a batch follows, see :class:`Batch`.
+    """Return the name of the entry before a batch, see :attr:`Batch.follows`.
 
     Args:
         after: The position after which the batch begins.

@@ -1,4 +1,4 @@
-"""What a format of exported logs must offer: a store class that also writes the files that it reads."""
+"""Formats of exported logs: a store class that also writes the files that it reads."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ExportFormat(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def erase(cls, path: Path, erasure: Erasure) -> int:
-        """Write a file again without whose decisions are erased; return how many they are.
+        """Rewrite a file without the erased decisions; return their number.
 
         Raises:
             DataError: There is no such file, or it is none of this format.

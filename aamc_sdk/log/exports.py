@@ -1,4 +1,4 @@
-"""Which entries of a log are exported, and how they are divided among files."""
+"""Export of a log's entries, all or some, to one file or one a partition."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from aamc_sdk.types import Partition, is_within
 
 @attrs.frozen
 class Selection:
-    """Which decisions of a log are meant; an attempt or feedback goes with its decision.
+    """A selection of a log's decisions; an attempt or feedback goes with its decision.
 
     Attributes:
-        tenant: Those of a tenant; None for all.
-        since: Those made at that time or later, in seconds since the epoch; None for all.
-        until: Those made before that time; None for all.
+        tenant: The tenant of the decisions; None for all.
+        since: Time of the first decision, in seconds since the epoch; None for all.
+        until: Time before which the decisions were made; None for all.
     """
 
     tenant: str | None = None
@@ -32,15 +32,15 @@ class Selection:
 
     @property
     def is_all(self) -> bool:
-        """Whether all decisions are meant."""
+        """Whether all decisions are selected."""
         return self == Selection()
 
     def covers(self, row: Row) -> bool:
-        """Return whether a decision is one of them."""
+        """Return whether a decision is selected."""
         return is_within(row.time, self.since, self.until) and (self.tenant is None or columns_of(row)["tenant"] == self.tenant)
 
     def rows(self, store: LedgerStore) -> Iterator[tuple[int, Row]]:
-        """Yield the entries on these decisions with their positions, in log order."""
+        """Yield the entries on the selected decisions with their positions, in log order."""
         names: set[str] = set()
         for position, row in store.placed():
             if row.kind == DECISION and self.covers(row):
@@ -50,14 +50,14 @@ class Selection:
 
     @property
     def file_name(self) -> str:
-        """A name for a file of these decisions, without a suffix."""
+        """The name of a file of the selected decisions, without a suffix."""
         parts = ["log"]
         parts += [f"{label}-{_stamp(when)}" for label, when in (("since", self.since), ("until", self.until)) if when is not None]
         return "-".join([*parts, *([] if self.tenant is None else [f"tenant-{quote(self.tenant, safe='')}"])])
 
 
 def export_files(store: LedgerStore, folder: Path, name: str, format_class: type[ExportFormat], selection: Selection) -> tuple[list[Path], int]:
-    """Write the entries on some decisions to files: one for each partition of the log, or one where only some decisions are meant.
+    """Write the entries on the selected decisions to files: one for each partition of the log if all are selected, else one.
 
     The store remembers the files before they hold an entry. If a user is forgotten meanwhile, they are written again.
 

@@ -24,7 +24,7 @@ MAX_PER_GROUP = 1024
 """Writes in one transaction; bounds how long the first of them waits."""
 
 _INTERRUPTS = (KeyboardInterrupt, SystemExit)
-"""What a signal's handler raises in the thread that commits, which may be any writer's."""
+"""Exceptions that a signal's handler raises in the committing thread, which may be any writer's."""
 
 _Waiting = tuple[Write[Any], "Future[Any]"]
 
@@ -211,7 +211,7 @@ class GroupCommit:
             assert self._sync is not None
             self._sync()
         except OSError:
-            logger.exception("what was committed last may not be on disk yet")
+            logger.exception("the last commits may not be on disk yet")
 
     def _commit_group(self, group: list[_Waiting]) -> None:
         try:

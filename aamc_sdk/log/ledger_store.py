@@ -1,4 +1,4 @@
-"""The base class of stores that keep their entries in a ledger: what they write, and the parts of the store contract that follow from it."""
+"""The base class of stores that keep their entries in a ledger."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class LedgerStore(Store):
         """Append entries of any kind in order, up to the first that is refused; prompts are left out where the store keeps none.
 
         Returns:
-            Which of them are new, and the refusal of the one after these, if there was one.
+            Whether each accepted entry is new, and the error of the first refused one; None if none was refused.
         """
         new: list[bool] = []
         for start in range(0, len(entries), BATCH_ENTRIES):
@@ -151,7 +151,7 @@ class LedgerStore(Store):
         return new, None
 
     def retain(self) -> int:
-        """Drop what is beyond the limits of the store's retention; return the number of decisions dropped.
+        """Drop decisions beyond the limits of the store's retention; return their number.
 
         Nothing while the clock of this machine is more than an hour off the time that has passed since the store was opened: a warning says so once.
         """
@@ -283,7 +283,7 @@ class LedgerStore(Store):
         return [feedback_from(row) for row in self.pending_rows() if row.kind == FEEDBACK]
 
     def forgotten(self, users: Collection[str]) -> Collection[str]:
-        """Return which of some users were forgotten."""
+        """Return the users among these that were forgotten."""
         known = self._forgotten_digests()
         return {user for user in users if is_forgotten(user, known)} if known else ()
 
@@ -334,7 +334,7 @@ class LedgerStore(Store):
         """Return the log's last position and its number of snapshots."""
 
     def _own_health(self) -> Mapping[str, float]:
-        """Return what else this store knows: ``start``, ``partitions``, ``size_bytes``, ``floors_to_clean``, ``queued``, and the true ``entries``."""
+        """Return further figures of the log: ``start``, ``partitions``, ``size_bytes``, ``floors_to_clean``, ``queued``, and the true ``entries``."""
         return {}
 
     @abc.abstractmethod

@@ -21,7 +21,7 @@ class StoreOptions:
     """The options of the stores that the core ships."""
 
     store_text: bool = option(False, "Whether prompts are kept in the log; without it only their estimates and token counts are.")
-    pending_days: float = option(30.0, "Days after which pending feedback, whose decision did not come, is deleted.", above=0)
+    pending_days: float = option(30.0, "Days after which feedback without a decision is deleted.", above=0)
     max_pending: int = option(100_000, "Maximum number of pending entries; the oldest of more are deleted.", at_least=1)
     retention: Retention = option(  # noqa: RUF009  # it is frozen
         Retention(),
@@ -29,7 +29,7 @@ class StoreOptions:
     )
     durability: str = option(
         "durable",
-        "durable: acknowledged when on disk; relaxed: sooner, and a crash of the machine may lose what came last (see the store's page).",
+        "durable: acknowledged when on disk; relaxed: sooner, and a crash of the machine may lose the last entries (see the store's page).",
         choices=("durable", "relaxed"),
     )
     on_store_failure: str = option(

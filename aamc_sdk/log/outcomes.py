@@ -59,7 +59,7 @@ class _Query(msgspec.Struct, gc=False):
 
 
 class _Content(msgspec.Struct, gc=False):
-    """A decision's content; what other decisions are likely to have too is decoded once for all of them."""
+    """A decision's content; parts that other decisions are likely to share are decoded once."""
 
     decision: _Decision
     query: msgspec.Raw
@@ -237,7 +237,7 @@ def _query(kept: _Query) -> Query:
 
 
 def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -> T:
-    """Return what a decoder reads from a content.
+    """Return a decoded content.
 
     Raises:
         StoreError: The content is damaged.
@@ -249,7 +249,7 @@ def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -
 
 
 def _all_decoded(decoder: msgspec.json.Decoder[T], contents: Sequence[str | bytes], names: Sequence[str]) -> list[T]:
-    """Return what a decoder reads from each content, see :func:`decoded`."""
+    """Return each content decoded, see :func:`decoded`."""
     try:
         return list(map(decoder.decode, contents))
     except (msgspec.MsgspecError, UnicodeEncodeError):

@@ -49,7 +49,7 @@ class Templates:
             self._alike[_sort_of(content)].append(len(self._contents))
 
     def pack(self, row: Row) -> tuple[bytes, bytes | None]:
-        """Return a row's content as it is kept, and the template that must be kept with it, None if the log has what it needs.
+        """Return a row's packed content, and the new template to keep with it; None if the log has its template.
 
         Attempts and feedback, which are short, are not compressed.
         """
@@ -65,7 +65,7 @@ class Templates:
         return self._deflated(content, len(self)), template
 
     def unpack(self, packed: bytes | str) -> str:
-        """Return a content from what :meth:`pack` returned; text, as earlier versions kept it, is returned as it is.
+        """Unpack a result of :meth:`pack`; text, as earlier versions kept it, is returned as it is.
 
         Raises:
             StoreError: It is damaged, or its template is missing.
@@ -111,7 +111,7 @@ class _RoutedBy(msgspec.Struct):
 
 
 class _Sort(msgspec.Struct):
-    """What the decisions that share templates have in common: the router and the candidates."""
+    """The router and candidates that decisions with the same templates have in common."""
 
     decision: _RoutedBy
     candidates: list[str]

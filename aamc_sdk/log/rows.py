@@ -185,7 +185,7 @@ def _attempt_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decision_row(record: Record, store_text: bool) -> Row:
-    """Return a decision with what it was made from, as it is kept.
+    """Return the row of a decision's record.
 
     Raises:
         StoreError: A note is not of JSON's types.
@@ -311,7 +311,7 @@ def redacted(row: Row) -> Row:
 
 
 def fingerprint_bytes(fingerprint: str) -> bytes | None:
-    """Return the bytes of a fingerprint's hexadecimal digits; None for an empty one, and for what an import brought instead."""
+    """Return the bytes of a fingerprint's hexadecimal digits; None for an empty one, and for an imported one of another form."""
     try:
         found = bytes.fromhex(fingerprint)
     except ValueError:

@@ -159,7 +159,7 @@ def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     """
     if len(rows) > 1 and len({row.key for row in rows}) < len(rows):
         (kind, twice, _), _ = Counter(row.key for row in rows).most_common(1)[0]
-        raise ConflictError(f"two entries of one batch have the same id, {kind} {twice!r}; give each an id of its own")
+        raise ConflictError(f"two entries of one batch have the same id, {kind} {twice!r}; give each a unique id")
     rows = _with_numbers(ledger, rows)
     new = [_is_new(ledger, row) for row in rows]
     fresh = [row for row, is_new in zip(rows, new, strict=True) if is_new]
@@ -276,14 +276,14 @@ def _is_new(ledger: Ledger, row: Row) -> bool:
         return True  # it did not fit its decision, so the new content takes its place
     if row.kind == DECISION and not known[0].fingerprint:
         why = "its user was forgotten, or an earlier version logged it"
-        raise ConflictError(f"decision {row.id!r} is in the log without its request's fingerprint ({why}): give the new request an id of its own")
+        raise ConflictError(f"decision {row.id!r} is in the log without its request's fingerprint ({why}): give the new request another id")
     if row.kind == ATTEMPT and "feedback" in row.fields:
         name = row.fields["feedback"]
         raise ConflictError(
             f"the figures of feedback {name!r} are in the log with other content; leave them out, or record another call with attempt"
         )
     advice = {
-        DECISION: "give the new request an id of its own",
+        DECISION: "give the new request another id",
         ATTEMPT: "leave n out to take the next number",
         FEEDBACK: f"give a revision above {known[-1].revision} to replace it, or another source or id to count beside it",
     }

@@ -328,7 +328,7 @@ class SqliteStore(LedgerStore):
         return results
 
     def _sync(self) -> None:
-        """Bring what was committed to the disk."""
+        """Flush committed transactions to the disk."""
         with contextlib.suppress(FileNotFoundError):  # a file system without write-ahead logs
             descriptor = os.open(f"{self._opened}-wal", os.O_RDONLY)  # SQLite locks other files, whose locks this would break
             try:

@@ -1,4 +1,4 @@
-"""The partitions of a log in SQLite: what they are, and how the oldest one is dropped."""
+"""The partitions of a log in SQLite, and dropping the oldest one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What routers have learned from a log in SQLite: snapshots, the floors below which the log was dropped, and deltas."""
+"""Learned states of routers in SQLite: snapshots, the floors below which the log was dropped, and deltas."""
 
 from __future__ import annotations
 

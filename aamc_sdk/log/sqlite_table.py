@@ -22,7 +22,7 @@ from aamc_sdk.log.rules import Excerpt, Write
 from aamc_sdk.types import Partition
 
 ENTRY_BYTES = 350
-"""About what an entry takes in the file beside its content and embedding, with its indexes."""
+"""Approximate bytes of an entry in the file beside its content and embedding, with its indexes."""
 _KEPT = "kind, id, decision_id, candidate, content, time"
 _ROW = f"{_KEPT}, NULL, revision, fingerprint"  # embeddings, which no rule needs, are left out
 _FULL_ROW = f"{_KEPT}, embedding, revision, fingerprint"
@@ -57,7 +57,7 @@ _COUNTED_BYTES = 10_000
 
 
 class Known:
-    """What a store knows of its file, so that it need not be read again with each transaction.
+    """Values of the file that a store remembers between transactions instead of reading them again.
 
     Discard the writer's after a transaction that failed: it may know templates that were not kept.
 
@@ -153,7 +153,7 @@ class Table:
         self._divide(next((position for position, row in enumerate(placed, 1 + last) if row.kind == DECISION), None), retention)
 
     def _refresh(self) -> int:
-        """Learn what other processes wrote; return the last position."""
+        """Read the writes of other processes; return the last position."""
         position, epoch, templates, partition = self._connection.execute(_STATE).fetchone()
         if templates > len(self._known.templates):  # else numbers would be given twice
             self._known.read_templates(self._connection)
@@ -169,7 +169,7 @@ class Table:
         self._known.newest = None if found is None else Partition(*found)
 
     def _divide(self, decided: int | None, retention: Retention) -> None:
-        """Count what was written to the newest partition, or begin one at the position of the first of the decisions."""
+        """Add the written bytes to the newest partition, or begin a partition at the position of the first of the decisions."""
         known, now = self._known, time.time()
         if decided is not None and begins_partition(known.newest, now, retention):
             known.newest = Partition(0 if known.newest is None else known.newest.number + 1, decided, None, now, known.uncounted)

@@ -23,8 +23,8 @@ from aamc_sdk.errors import ConfigError, PluginError, one_of
 from aamc_sdk.routing.arguments import check_floor
 from aamc_sdk.types import ByName, Decision, Floats, Pool, Preference, RoutingRequest, Scores
 
-_KEPT = "_distribution"
-"""The name by which scores keep their distribution."""
+_CACHED = "_distribution"
+"""The attribute of scores that holds their distribution."""
 EXPECTED_QUALITY = "expected_quality"
 """Key of the note with a router's own prediction of quality, by candidate's name."""
 
@@ -37,7 +37,7 @@ def uniform(seed: int, decision_id: str) -> float:
 
 @attrs.frozen(eq=False)
 class _Distribution:
-    """What a draw needs of scores. A router that returns the same read-only scores again gets the same distribution again.
+    """The distribution that a draw samples from. It is computed once for scores that a router returns repeatedly as read-only arrays.
 
     Attributes:
         pool: The candidates.
@@ -62,7 +62,7 @@ class _Distribution:
         """Return the distribution of a router's scores among the allowed candidates; errors as of :func:`draw`."""
         given, mask = scores.probabilities, request.mask.tobytes()
         assert given is not None
-        found: _Distribution | None = scores.__dict__.get(_KEPT)
+        found: _Distribution | None = scores.__dict__.get(_CACHED)
         if found is not None and found.pool is request.pool and found.mask == mask and len(found.rows) == len(request):
             return found
         _check_numbers(scores.utility, request, "utility")  # it is recorded
@@ -71,7 +71,7 @@ class _Distribution:
         by_name = [ByName(request.pool.names, row) for row in array]
         found = cls(request.pool, mask, array, array.tolist(), array.cumsum(axis=1).tolist(), last.tolist(), by_name)
         if not (given.flags.writeable or scores.utility.flags.writeable):
-            scores.__dict__[_KEPT] = found
+            scores.__dict__[_CACHED] = found
         return found
 
     def sample(self, uniforms: Sequence[float]) -> list[int]:
@@ -107,7 +107,7 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
 def _draw(
     scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]
 ) -> tuple[list[int], list[float], _Distribution | None]:
-    """Return :func:`draw`'s choices and propensities, and what was drawn from."""
+    """Return :func:`draw`'s choices and propensities, and their distribution."""
     if not sample or scores.probabilities is None:
         chosen = _maximum_utility(scores, request).tolist()
         return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None

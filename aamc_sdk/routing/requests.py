@@ -211,9 +211,9 @@ def expected_latency(pool: Pool, rows: int) -> Floats:
 
 
 def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
-    """Return what the candidates save in USD by a conversation's prompt cache, ``[B, M]``; None without a cache, NaN without prices.
+    """Return each candidate's savings in USD from a conversation's prompt cache, ``[B, M]``; None without a cache, NaN without prices.
 
-    A switch to another candidate loses it. :func:`expected_cost` has it subtracted.
+    A switch to another candidate loses them. :func:`expected_cost` subtracts them.
     """
     prices, savings = pool.arrays.usd_per_token, None
     for row, query in enumerate(queries):

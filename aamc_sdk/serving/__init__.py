@@ -1,14 +1,15 @@
-"""Serving decisions: load a run, make components, learn online, keep snapshots."""
+"""Serving: load a run or make components, decide requests, call models, learn online, run orchestrators."""
 
-from aamc_sdk.serving.learner import Learner
+from aamc_sdk.serving.learner.learner import Learner
+from aamc_sdk.serving.learner.snapshots import restore, state_of
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, estimates_fingerprint, load_checkpoints, load_components, make_components
-from aamc_sdk.serving.model_client import Call, ModelClient, price
-from aamc_sdk.serving.orchestration import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
-from aamc_sdk.serving.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
-from aamc_sdk.serving.pool_tracker import PoolTracker
+from aamc_sdk.serving.models.call import Call, price
+from aamc_sdk.serving.models.model_client import ModelClient
+from aamc_sdk.serving.models.pool_tracker import PoolTracker
+from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
+from aamc_sdk.serving.orchestration.sessions import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, find_checkpoint, part_name
 from aamc_sdk.serving.services import DefaultSettings, make_services
-from aamc_sdk.serving.snapshots import restore, state_of
 
 __all__ = [
     "EVALUATION",

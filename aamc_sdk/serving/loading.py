@@ -15,7 +15,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError
 from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import build_request, find_pool
-from aamc_sdk.serving.model_client import ModelClient
+from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint
 from aamc_sdk.serving.services import make_services
 from aamc_sdk.storage import load_part
@@ -232,7 +232,7 @@ def make_components(
 def _scale_outcomes(pool: Pool) -> Outcomes:
     """Return the outcomes from which a reward without training data takes its scales: those of the typical query.
 
-    Where all candidates cost the same, the scale begins at 0, so that a lost prompt cache still has a cost.
+    If all candidates cost the same, the scale begins at 0, so that a lost prompt cache still has a cost.
     """
     expected = build_request([TYPICAL_QUERY], pool, Preference().array).expected
     cost_usd, latency_ms = expected.cost_usd, expected.latency_ms

@@ -10,7 +10,7 @@ import attrs
 from aamc_sdk.interfaces import Provider, Reward, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
-from aamc_sdk.serving.model_client import ModelClient
+from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.types import Endpoint, Pool
 
 

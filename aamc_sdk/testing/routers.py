@@ -9,7 +9,7 @@ from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import OnlineRouter
 from aamc_sdk.routing import draw
 from aamc_sdk.serving import state_of
-from aamc_sdk.serving.snapshots import restore
+from aamc_sdk.serving.learner.snapshots import restore
 from aamc_sdk.testing.findings import require
 from aamc_sdk.testing.parts import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
 from aamc_sdk.testing.subject import Subject, equal

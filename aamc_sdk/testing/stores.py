@@ -27,7 +27,7 @@ ID, CHOSEN = "decision-0", POOL.names[3]
 
 @contextmanager
 def _store(subject: Subject, **options: Any) -> Iterator[Store]:
-    """Open an empty store with some options; its ``test_url`` removes afterwards what was written."""
+    """Open an empty store with some options; its ``test_url`` removes its data afterwards."""
     with tempfile.TemporaryDirectory() as folder, subject.target.test_url(subject.name, Path(folder)) as url:
         store = open_store(url, subject.plugins, {**subject.options, **options})
         try:
@@ -55,7 +55,7 @@ def _everything(store: Store, step: int) -> list[Experience]:
 
 
 def _ids(parts: list[Experience]) -> tuple[list[str], list[str], list[tuple[str, int | None]]]:
-    """Return the ids of decisions, feedback and attempts; a decision comes again with what is said of it later."""
+    """Return the ids of decisions, feedback and attempts; a decision comes again with later entries on it."""
     return (
         list(dict.fromkeys(decision.id for part in parts for decision in part.decisions)),
         [feedback.id for part in parts for feedback in part.feedback],
@@ -215,7 +215,7 @@ def check_experience_keeps_the_order_of_the_log(subject: Subject) -> None:
 
 
 def check_several_threads_write(subject: Subject) -> None:
-    """What several threads write at once is all there."""
+    """Several threads write at once, and every entry is in the log."""
     with _store(subject) as store, ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: store.add_decisions(_records(1, n)), range(32)))
         list(threads.map(lambda n: store.add_feedback([(Feedback(decision_id=f"decision-{n}", quality=1.0), None)]), range(32)))
@@ -286,7 +286,7 @@ def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:
 
 
 def check_retention_drops_whole_decisions_that_were_learned(subject: Subject) -> None:
-    """``retain`` drops the oldest decisions with all their entries once snapshots cover them; what stays is read as before."""
+    """``retain`` drops the oldest decisions with all their entries once snapshots cover them; the remaining ones are read as before."""
     if "retention" not in {field.name for field in attrs.fields(subject.target.Config)}:
         return
     with _store(subject, retention={"max_gb": 1e-6}) as store:

@@ -44,7 +44,7 @@ class Labels:
 
 @attrs.frozen(eq=False)
 class Experience:
-    """A batch of the log's entries, in log order: what online routers learn from.
+    """A batch of the log's entries, in log order, from which online routers learn.
 
     Attributes:
         position: The log's position at which the batch ends; learning goes on after it.
@@ -65,7 +65,7 @@ class Experience:
         feedback_before: For each attempt, the number of the batch's pieces of feedback that come before it; none at all for 0 each.
         decision_ids: The decisions' ids, one each, to find a decision without reading it; or none at all.
 
-    What a store returns is read from its rows when it is asked for: most entries of a log teach nothing, and reading a decision takes longest.
+    The experience of a store reads its rows lazily: most entries of a log teach nothing, and reading a decision takes longest.
     """
 
     position: int
@@ -148,7 +148,7 @@ class Experience:
 
 @attrs.frozen(eq=False)
 class Dataset:
-    """Queries and what is known of them; every part but the queries is optional.
+    """Queries with outcomes, labels and experience; everything but the queries is optional.
 
     Attributes:
         queries: The queries, Q of them.

@@ -55,7 +55,7 @@ class Decision:
         probabilities: Each candidate's probability, by name; empty where the maximum utility decided.
         router: The router's name.
         time: The time of the decision, in seconds since the epoch.
-        notes: Notes of the router, such as what the decision itself cost.
+        notes: Notes of the router, such as the cost of the decision itself.
         utilities: The router's score of each allowed candidate, by name; empty where it was not recorded.
         episode: The id that decisions on one task share; None for a decision on its own.
     """
@@ -80,7 +80,7 @@ class Decision:
 
 _COUNTS = ("n", "output_tokens", "prompt_tokens", "cached_tokens", "reasoning_tokens")
 STATUSES = ("ok", "error", "cancelled")
-"""How a call may have ended."""
+"""The statuses of calls."""
 COST_SOURCES = ("", "given", "priced", "reported", "estimated")
 """The origin of a call's cost: unknown, given by the application, list prices times usage, the provider's own figure, estimated without usage."""
 

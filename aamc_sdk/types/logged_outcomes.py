@@ -1,4 +1,4 @@
-"""Logged outcomes: what the chosen candidate of each decision did, as arrays for off-policy use."""
+"""Logged outcomes: the results of each decision's chosen candidate, as arrays for off-policy use."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class _Calls(NamedTuple):
         return found
 
     def flags(self, size: int, true: NDArray[np.bool_], unless: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which decisions have some calls and have not some others, ``[size]``."""
+        """Return whether each decision has a call in ``true`` and none in ``unless``, ``[size]``."""
         found = np.zeros(size, dtype=bool)
         found[self.row[true]] = True
         found[self.row[unless]] = False
@@ -149,7 +149,7 @@ class _Calls(NamedTuple):
 
 
 class _Judgements(NamedTuple):
-    """Feedback in the order of the log, F pieces: the decisions' rows, and what it says of the chosen candidate."""
+    """Feedback in the order of the log, F pieces: the decisions' rows, and the judgement of the chosen candidate."""
 
     row: NDArray[np.intp]
     chosen: NDArray[np.bool_]
@@ -189,7 +189,7 @@ class OutcomeJoin:
         return bool(self._columns.asked)
 
     def add_decisions(self, ids: Sequence[str], candidates: Sequence[str], propensity: Sequence[float | None], decisions: Any = ()) -> None:
-        """Add new decisions, with what their columns are read from where they were asked for."""
+        """Add new decisions, with the source of their columns if any was requested."""
         self._rows.update(zip(ids, itertools.count(len(self._candidates)), strict=False))
         self._candidates += candidates
         self._propensity.append(np.array(propensity, dtype=np.float64))  # None becomes NaN

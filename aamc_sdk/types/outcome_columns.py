@@ -1,4 +1,4 @@
-"""The columns of logged outcomes that come from the decisions' records: what can be asked for, and how it becomes arrays."""
+"""The optional columns of logged outcomes, made from the decisions' records."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ OUTCOME_COLUMNS: Mapping[str, str] = {
     "embedding": "Embedding of the text, float32 [N, D]; NaN beyond the length of a shorter one, None if no decision has one.",
     "estimator": "Fingerprint of the estimates, N of them.",
 }
-"""The columns that :meth:`aamc_sdk.interfaces.Store.outcomes` adds where they are asked for, with their meaning; NaN where a number is unknown."""
+"""The columns that :meth:`aamc_sdk.interfaces.Store.outcomes` adds on request, with their meaning; NaN where a number is unknown."""
 FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 """The figures of a call that logged outcomes have."""
 ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
-"""The columns that logged outcomes have without being asked."""
+"""The columns that logged outcomes always have."""
 
 
 class DecisionFields(NamedTuple):
-    """What a decision was made from, not validated: as the log has it."""
+    """The fields of a decision's record as the log has them, not validated."""
 
     time: float
     candidate: str
@@ -152,12 +152,12 @@ _LISTS = ("tenant", "router", "text", "query", "masked_why", "estimator")
 
 
 class OutcomeColumns:
-    """Turns the fields of decisions into the columns that were asked for.
+    """Turns the fields of decisions into the requested columns.
 
     Args:
-        asked: Names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
+        asked: Requested names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
         read: Returns the fields of some decisions, as they were added, by name; by default these are ``DecisionFields``.
-        make_query: Makes a query of what the fields have; by default that is a query.
+        make_query: Makes a query from the field ``query``, which is a query by default.
 
     Raises:
         DataError: A name is unknown.
@@ -209,10 +209,10 @@ class OutcomeColumns:
         if name in _NUMBERS:
             return np.array(fields[name], dtype=np.float64)
         if name in _PER_CANDIDATE:
-            return self._spread(fields[name], pool)
+            return self._by_candidate(fields[name], pool)
         if name == "probabilities":
             given = (fields[each] for each in ("propensity", "probabilities", "candidate", "candidates"))
-            chances = self._spread(list(map(_chances, *given)), pool)
+            chances = self._by_candidate(list(map(_chances, *given)), pool)
             known = ~np.isnan(chances).all(axis=1)
             chances[known] = np.nan_to_num(chances[known])
             return chances
@@ -224,20 +224,20 @@ class OutcomeColumns:
             return np.array(fields[name], dtype=bool)
         return self._categories(fields["category_names"], fields[name]) if name == "categories" else _embeddings(fields["embedding"])
 
-    def _spread(self, values: Sequence[Any], pool: NDArray[np.intp]) -> Floats:
+    def _by_candidate(self, values: Sequence[Any], pool: NDArray[np.intp]) -> Floats:
         """Return values of each decision's candidates as ``[n, K]``; NaN for other candidates, and where the values are None."""
-        spread = np.full((len(values), len(self._names)), np.nan)
+        table = np.full((len(values), len(self._names)), np.nan)
         known = np.array([value is not None for value in values], dtype=bool)
         for number, names in enumerate(self._pools):
             rows = np.flatnonzero((pool == number) & known)
             if len(rows):
                 given = values if len(rows) == len(values) else [values[row] for row in rows.tolist()]
                 places = np.array([self._names[name] for name in names], dtype=np.intp)
-                spread[np.ix_(rows, places)] = _table(given, len(names))
-        return spread
+                table[np.ix_(rows, places)] = _table(given, len(names))
+        return table
 
     def _mask(self, masked_why: Sequence[Mapping[str, str]], pool: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Return which candidates were allowed, ``[n, K]``."""
+        """Return whether each candidate was allowed, ``[n, K]``."""
         had = np.array([[name in names for name in self._names] for names in self._pools], dtype=bool).reshape(len(self._pools), len(self._names))
         mask = had[pool]
         for row, reasons in enumerate(masked_why):

@@ -1,4 +1,4 @@
-"""Records: decisions with everything that they were made from, as the decision log keeps them."""
+"""Records: decisions with their inputs, as the decision log keeps them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aamc_sdk.types.queries import Query
 
 @attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
 class Record:
-    """A decision with everything that it was made from.
+    """A decision with its inputs: query, estimates, candidates and expected outcomes.
 
     Attributes:
         decision: The decision.
@@ -100,7 +100,7 @@ class Snapshot:
 
 @attrs.frozen
 class StateDelta:
-    """What a router has learned between two positions of the log.
+    """The changes of a router's learned state between two positions of the log.
 
     Attributes:
         after: The position of the state that it changes.

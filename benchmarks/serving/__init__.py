@@ -1,1 +1,1 @@
-"""Parts of the gateway's benchmarks: processes and what they use, load, and the pass-through to compare with."""
+"""Parts of the gateway's benchmarks: processes and their resources, load, and the pass-through to compare with."""

@@ -70,7 +70,7 @@ def buffered(
 
 
 def pinned(core: int) -> list[str]:
-    """Return how a command begins that runs on a core."""
+    """Return the prefix of a command that pins it to a core."""
     return ["taskset", "-c", str(core % (os.cpu_count() or 1))]
 
 

@@ -1,6 +1,6 @@
 """One decision, for pools of 6 to 1,000 candidates, beside a plain network in numpy.
 
-``decide`` is what follows an estimate: the router's scores, the draw, the ``Decision`` and its entry in a log in memory.
+``decide`` is the part after the estimate: the router's scores, the draw, the ``Decision`` and its entry in a log in memory.
 ``route`` is the whole of ``MetaController.route``, with an estimator that answers at once; ``batch`` is ``route_batch`` of 1,000
 requests, per request. ``plain`` is the forward pass of a network of ppo's widths alone, on prepared arrays: the difference is the
 cost of everything that a product needs around it.
@@ -74,11 +74,11 @@ def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
     settings = ServingSettings.of({"router": router})
     components = make_components(settings, get_plugin_manager(), pool=pool_of(size), allow_untrained=True)
     with MetaController(attrs.evolve(components, estimator=Instant(size))) as controller:
-        decisions, arguments = controller._decisions, RouteArguments()  # only a part of route is measured
-        request = decisions.request([QUERY], None, arguments)
+        decider, arguments = controller._decider, RouteArguments()  # only a part of route is measured
+        request = decider.request([QUERY], None, arguments)
         works = {
             "plain": (plain_network(size), CALLS, 1),
-            "decide": (lambda: decisions.log(request, controller.router.score(request), None, arguments), CALLS, 1),
+            "decide": (lambda: decider.log(decider.draw(request, controller.router.score(request), None, arguments)), CALLS, 1),
             "route": (lambda: controller.route(QUERY), CALLS, 1),
             "batch": (lambda: controller.route_batch([QUERY] * BATCH), 3, BATCH),
         }

@@ -316,7 +316,7 @@ def test_a_job_goes_on_with_the_command_that_began_it(aamc) -> None:
     aamc("train", *RUN[1:-2], "--out", "trained")
     status, _, err = aamc("run", "--resume", "trained")
     assert status == 1
-    assert "begun by aamc train; go on with: aamc train --resume" in err
+    assert "begun by aamc train; continue with: aamc train --resume" in err
     assert aamc("train", "--resume", "trained")[0] == 0
 
 
@@ -344,7 +344,7 @@ def test_an_interrupt_says_how_to_go_on(aamc, monkeypatch) -> None:
     monkeypatch.setattr("tiny.TinyRouter.train", stop)
     status, out, err = aamc(*RUN, "--out", "here")
     assert (status, out) == (1, "")
-    assert err.splitlines()[-1] == "aamc: interrupted; go on with: aamc run --resume here"
+    assert err.splitlines()[-1] == "aamc: interrupted; continue with: aamc run --resume here"
 
 
 def test_plugins_lists_what_is_there_and_what_is_broken(aamc) -> None:
@@ -512,7 +512,7 @@ def test_a_quick_command_imports_nothing_heavy(arguments) -> None:
 def test_no_estimator_alone_is_nothing_to_train(aamc) -> None:
     status, _, err = aamc("train", "--estimator", "none", "--out", "alone")
     assert status == 2
-    assert "say what to train" in err
+    assert "choose what to train" in err
     assert not Path("alone").exists()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import SqliteOptions, SqliteStore, entry_of
-from aamc_sdk.serving.pseudonyms import pseudonym
+from aamc_sdk.serving.decisions.pseudonyms import pseudonym
 from aamc_sdk.testing import POOL, make_dataset, make_request, run_command
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Turn
 
@@ -320,7 +320,7 @@ def test_one_tenants_entries_or_those_of_a_range_are_exported(aamc) -> None:
 def test_an_export_needs_a_format_that_can_be_read_again(aamc) -> None:
     status, _, err = aamc("export", "all", "--store", "sqlite:log.db", "--format", "memory")
     assert status == 2
-    assert "--format must be jsonl or a store that reads exports, such as parquet, and memory is none" in err
+    assert "--format must be jsonl or a store that reads exports, such as parquet, not memory" in err
     assert aamc("export", "--store", "sqlite:log.db", "--json")[0] == 2
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.serving.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.close_guard import CloseGuard
 
 
 def shut(door):

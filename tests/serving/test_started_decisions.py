@@ -15,9 +15,10 @@ import pytest
 
 from aamc_sdk import Attempt, MetaController
 from aamc_sdk.errors import DataError, NoCandidateError, StoreAwayError, StoreError
+from aamc_sdk.routing import RouteArguments
 from aamc_sdk.routing.draw import above_floor
-from aamc_sdk.serving import commit_queue
-from aamc_sdk.serving.commit_queue import CommitQueue
+from aamc_sdk.serving.decisions import commit_queue
+from aamc_sdk.serving.decisions.commit_queue import CommitQueue
 from aamc_sdk.types import Latency, ModelSpec, Pool, Prices, Query, Scores
 
 POOL = Pool([ModelSpec(name, prices=Prices(price, price), latency=Latency(1.0, 1.0)) for name, price in (("small", 1.0), ("large", 9.0))])
@@ -119,7 +120,7 @@ def test_calls_are_kept_until_the_log_is_back(caplog: pytest.LogCaptureFixture) 
     [([0.5, 0.9], 0.8, [False, True]), ([0.5, 0.9], 0.95, [False, True]), ([0.5, 0.9], 0.4, [True, True]), ([math.nan, math.nan], 0.9, [True, True])],
 )
 def test_candidates_below_the_minimum_quality_are_masked(controller: MetaController, quality: Any, floor: float, allowed: Any) -> None:
-    request = controller._decider.request([Query("hi")], None, None, None)
+    request = controller._decider.request([Query("hi")], None, RouteArguments())
     scores = Scores(np.zeros((1, 2)), expected_quality=np.array([quality]))
     assert above_floor(request, scores, floor).mask.tolist() == [allowed]
 

@@ -16,7 +16,7 @@ from aamc_sdk.interfaces import Estimator
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, state_of
-from aamc_sdk.serving import learner as learning
+from aamc_sdk.serving.learner import learner as learning
 from aamc_sdk.types import Estimates, Pool, Query
 
 ROUTERS = [

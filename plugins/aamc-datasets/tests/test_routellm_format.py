@@ -112,7 +112,7 @@ def test_prices_can_be_given_and_are_needed_for_models_that_the_paper_does_not_p
         ("mt_bench.jsonl", turn(1, "", 5), "line 1: 'model' must be a text that is not empty, not ''"),
         ("mt_bench.jsonl", turn(1, STRONG, 5) + '{"question_id": 1}\n', r"line 2: has no 'model'.*\(it has: question_id\)"),
         ("mt_bench.jsonl", turn(1, STRONG, 5).replace('["First ask.", "Then ask."]', '"First"'), "'turns' must be a list of texts, not 'First'"),
-        ("mt_bench.jsonl", turn(1, STRONG, 5) + turn(1, WEAK, 5).replace("First", "Other"), "line 2: question_id 81 .* an id of its own$"),
+        ("mt_bench.jsonl", turn(1, STRONG, 5) + turn(1, WEAK, 5).replace("First", "Other"), "line 2: question_id 81 .* a unique id$"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(write: Write, services: Services, name: str, content: str, message: str) -> None:

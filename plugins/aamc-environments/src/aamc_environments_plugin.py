@@ -1,4 +1,4 @@
-"""What this plugin offers."""
+"""The components of aamc-environments."""
 
 from __future__ import annotations
 

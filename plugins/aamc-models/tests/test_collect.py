@@ -315,7 +315,7 @@ def test_an_interruption_finishes_the_calls_under_way(collect: Collect, stub: St
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "run the same command again to go on" in err
+    assert "run the same command again to resume" in err
     calls = stub.counts("right").calls + stub.counts("wrong").calls
     assert [line["status"] for line in ledger()].count("ok") == calls
     assert stub.counts("right").cancelled == stub.counts("wrong").cancelled == 0

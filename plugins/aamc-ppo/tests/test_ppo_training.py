@@ -198,7 +198,7 @@ def test_luck_is_what_a_query_offers_more_than_the_mean_by_the_streams_own_choic
     rollout.action[:] = [[0, 1], [0, 0]]  # the first stream always chose candidate 0, the second both alike
     above = quality - quality.mean(axis=(0, 1))
     expected = np.stack((above[:, 0, 0], above[:, 1].mean(axis=1)), axis=1)
-    assert rollout.luck(rollout.inputs.pair[:, :, 0]) == pytest.approx(expected, abs=1e-6)
+    assert rollout.query_advantage(rollout.inputs.pair[:, :, 0]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_state_of_the_pool_is_among_a_querys_features():

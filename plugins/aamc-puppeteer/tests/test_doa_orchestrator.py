@@ -171,7 +171,7 @@ class TestPools:
             Orchestrator([], PolicyNetwork(16, 1), RewardConfig())
 
     def test_a_name_may_stand_once(self) -> None:
-        with pytest.raises(PoolError, match="twice among them: EchoAgent"):
+        with pytest.raises(PoolError, match="used twice: EchoAgent"):
             Orchestrator([EchoAgent(), EchoAgent()], PolicyNetwork(16, 2), RewardConfig())
 
     def test_the_policy_must_choose_among_as_many(self) -> None:

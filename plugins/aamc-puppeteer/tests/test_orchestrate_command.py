@@ -219,7 +219,7 @@ def test_a_training_that_was_stopped_comes_to_the_same_and_keeps_each_episode_on
     monkeypatch.setattr(recording, "append_trajectories", stop_in_the_third)
     status, _, err = aamc("train", "--orchestrator", "puppeteer", *often, "--out", "stopped")
     assert status == 1
-    assert "go on with: aamc train --resume" in err
+    assert "continue with: aamc train --resume" in err
     status, _, err = aamc("train", "--resume", "stopped")
     assert status == 0, err
 

@@ -22,7 +22,7 @@ EPISODE = Trajectory(
             Activation(agent="calculator", output=AgentOutput("4", 1 / 3, {"tokens": 7, "cut": None}), seconds=0.1, cost=1 / 3),
         ),
         steps_left=3,
-        luck=2**61 + 1,
+        seed=2**61 + 1,
     ),
     stop=Stop.STOPPED,
     verdict=Verdict(True, "equal"),

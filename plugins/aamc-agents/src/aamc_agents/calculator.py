@@ -80,7 +80,7 @@ def expression_in(text: str) -> str:
 
 
 def _runs(text: str) -> Iterator[str]:
-    """Yield what may be expressions in prose; not a part of a larger one, such as ``3 + 4`` in ``2^3 + 4`` or ``(9) + 1`` in ``sqrt(9) + 1``."""
+    """Yield possible expressions in prose; never a part of a larger one, such as ``3 + 4`` in ``2^3 + 4`` or ``(9) + 1`` in ``sqrt(9) + 1``."""
     for run in _RUN.finditer(text):
         found = run[0].lstrip(_NO_START).rstrip(_NO_END)
         begin = run.end() - len(run[0].lstrip(_NO_START))

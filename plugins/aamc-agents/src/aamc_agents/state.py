@@ -14,7 +14,7 @@ ANSWER = "answer"
 
 
 class Fault(enum.Enum):
-    """How an activation failed."""
+    """The kind of failure of an activation."""
 
     RAISED = "raised"
     TIMEOUT = "timeout"
@@ -69,13 +69,13 @@ class TaskState:
         task: The task.
         history: All activations so far, in order.
         steps_left: How many more activations are allowed.
-        luck: A random number of the episode, for agents that draw: it makes a resumed training repeat their draws.
+        seed: The seed of the episode, for agents that draw, so that a resumed training repeats their draws.
     """
 
     task: Task
     history: tuple[Activation, ...] = ()
     steps_left: int = 0
-    luck: int = 0
+    seed: int = 0
 
     @property
     def cost(self) -> float:

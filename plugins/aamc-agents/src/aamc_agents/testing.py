@@ -73,7 +73,7 @@ Reply = tuple[int, dict[str, str], bytes]
 
 @contextmanager
 def serving(reply: Callable[[BaseHTTPRequestHandler], Reply]) -> Iterator[str]:
-    """Serve, on a port of this machine, what a function replies to each request; the address is ``HOST:PORT``."""
+    """Serve a function's replies to requests on a port of this machine; the address is ``HOST:PORT``."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -115,7 +115,7 @@ Answer = Callable[[dict[str, Any]], str | tuple[int, dict[str, Any]]]
 
 
 class ModelServer:
-    """Plays an OpenAI-compatible model: answers by a function of the request's body, and remembers what it was asked."""
+    """Plays an OpenAI-compatible model: answers by a function of the request's body, and remembers the requests."""
 
     url: str
 

@@ -95,7 +95,7 @@ class CountedDelta(msgspec.Struct):
 
 
 class OutcomeLedger:
-    """Turns experiences into outcomes, and keeps what was counted by decision and user. Used by one thread.
+    """Turns experiences into outcomes, and keeps the counted outcomes by decision and user. Used by one thread.
 
     Args:
         options: The weights and limits.
@@ -107,7 +107,7 @@ class OutcomeLedger:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was counted."""
+        """Forget the counted outcomes."""
         self._decisions: RecentEntries[dict[str, Counted]] = RecentEntries(MAX_DECISIONS)
         self._users: RecentEntries[tuple[int, float]] = RecentEntries(MAX_USERS)
 
@@ -121,7 +121,7 @@ class OutcomeLedger:
             self._users = RecentEntries(MAX_USERS, ((name, counted) for name, counted in self._users.items() if name not in dropped))
 
     def outcomes(self, experience: Experience) -> Iterator[Outcome]:
-        """Yield what each entry adds and takes back, in log order; a later revision takes the place of the earlier one."""
+        """Yield the outcomes that each entry adds or takes back, in log order; a later revision replaces the earlier one."""
         rows = experience.rows
         for entry in experience.entries:
             row = rows.get(entry.decision_id)
@@ -204,16 +204,16 @@ class OutcomeLedger:
             logger.warning("%s (%g); the rest does not count, here and in later cases", what, getattr(self._options, option))
 
     def _counted(self, decision_id: str) -> dict[str, Counted]:
-        """Return what was counted on a decision, and mark it as the most recently mentioned one."""
+        """Return the counted outcomes of a decision, and mark it as the most recently mentioned one."""
         return self._decisions.mention(decision_id, dict)
 
     def save(self, folder: Path) -> None:
-        """Write what was counted, if anything was; decisions of which nothing counts too, since they take room of others."""
+        """Write the counted outcomes, if there are any; decisions without one are written too, since they count towards the limit."""
         if self._decisions or self._users:
             write_json_pieces(folder / STATE, iter({"decisions": iter(self._decisions.items()), "users": iter(self._users.items())}.items()))
 
     def load(self, folder: Path) -> None:
-        """Read what :meth:`save` wrote; without a file, nothing was counted.
+        """Read the state that :meth:`save` wrote; empty without a file.
 
         Raises:
             CheckpointError: The file is damaged.
@@ -230,7 +230,7 @@ class OutcomeLedger:
         self._users.mark_unchanged()
 
     def delta(self) -> dict[str, Any]:
-        """Return what changed since the last call, or :meth:`load`, as JSON values."""
+        """Return the changes since the last call or :meth:`load`, as JSON values."""
         return {"decisions": self._decisions.changes(dict), "users": self._users.changes(list)}
 
     def apply_delta(self, delta: CountedDelta) -> None:

@@ -148,7 +148,7 @@ def bandit(**given: Any) -> None:
     BanditBenchmark().run(**given)
 
 
-@click.command("control", short_help="Measure what planning ahead gains under load, limits and budgets.")
+@click.command("control", short_help="Measure the gain from planning ahead under load, limits and budgets.")
 @click.option("--scenario", "scenarios", metavar="A,B,...", help="Scenarios of environment queue (default: all but default).")
 @click.option("--pool", metavar="NAME|FILE", help="Model pool (default: each scenario's own).")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Option, such as environment.load=1.5; repeatable.")
@@ -162,7 +162,7 @@ def bandit(**given: Any) -> None:
 @RESUME
 @JSON
 def control(**given: Any) -> None:
-    """Measure what planning ahead gains under load, limits and budgets.
+    """Measure the gain from planning ahead under load, limits and budgets.
 
     Router ppo is trained with true expectations and random preferences, then measured at one preference beside random choices, greedy on
     estimates, greedy on true expectations, and the reference policy that is computed for the scenario.

@@ -11,7 +11,7 @@ def aamc_commands() -> list[Component]:
     return [
         Component("bench bandit", "aamc_bench.commands:bandit", "Measure the cost of learning online in scenarios of service."),
         Component("bench compare", "aamc_bench.commands:compare", "Compare routers on several datasets and seeds, in one table."),
-        Component("bench control", "aamc_bench.commands:control", "Measure what planning ahead gains under load, limits and budgets."),
+        Component("bench control", "aamc_bench.commands:control", "Measure the gain from planning ahead under load, limits and budgets."),
         Component("bench robustness", "aamc_bench.commands:robustness", "Measure routers under noise and on categories without training data."),
         Component("bench scalability", "aamc_bench.commands:scalability", "Measure decision time and utility against the number of candidates."),
         Component("bench speed", "aamc_bench.commands:speed", "Measure the speed of all parts beside other programs (needs a checkout)."),

@@ -66,7 +66,7 @@ class Sample:
 
     @classmethod
     def load(cls, path: Path) -> Sample:
-        """Read what :meth:`save` wrote.
+        """Read the samples that :meth:`save` wrote.
 
         Raises:
             CheckpointError: The file is missing or damaged.

@@ -121,7 +121,7 @@ def column_names(file: Path) -> list[str]:
     if not names:
         raise DataError(f"{file} is empty; give a header and at least one row")
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise DataError(f"{file} has more than one column {one_of(repeated)}; give each a name of its own")
+        raise DataError(f"{file} has more than one column {one_of(repeated)}; give each a unique name")
     return names
 
 

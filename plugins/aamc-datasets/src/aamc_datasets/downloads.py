@@ -153,7 +153,7 @@ def _download(url: str, part: Path) -> None:
         else:
             return
     reason = getattr(failure, "reason", None) or failure
-    raise DataError(f"{url} cannot be fetched: {reason}; run the same command again to go on where it stopped") from failure
+    raise DataError(f"{url} cannot be fetched: {reason}; run the same command again to resume") from failure
 
 
 def _receive(url: str, part: Path) -> None:

@@ -64,19 +64,19 @@ def _latest(experience: Experience) -> Experience:
 
 
 def _outcomes(experience: Experience, names: list[str]) -> Outcomes | None:
-    """Return what is known of the chosen candidates; None where no feedback gives a quality."""
+    """Return the known outcomes of the chosen candidates; None if no feedback gives a quality."""
     logged = LoggedOutcomes.of([experience])
     if np.isnan(logged.quality).all():
         return None
     rows, chosen = np.arange(len(logged)), np.array([names.index(name) for name in logged.candidates])
 
-    def spread(values: np.ndarray) -> np.ndarray:
+    def of_chosen(values: np.ndarray) -> np.ndarray:
         table = np.full((len(logged), len(names)), np.nan)
         table[rows, chosen] = values
         return table
 
-    tokens = None if np.isnan(logged.output_tokens).all() else spread(logged.output_tokens)
-    return Outcomes(spread(logged.quality), spread(logged.cost_usd), spread(logged.latency_ms), output_tokens=tokens)
+    tokens = None if np.isnan(logged.output_tokens).all() else of_chosen(logged.output_tokens)
+    return Outcomes(of_chosen(logged.quality), of_chosen(logged.cost_usd), of_chosen(logged.latency_ms), output_tokens=tokens)
 
 
 def _divided_by_time(whole: Dataset) -> dict[str, Dataset]:

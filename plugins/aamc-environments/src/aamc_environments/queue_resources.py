@@ -17,7 +17,7 @@ def make_resource(options: QueueOptions, pool: Pool, truth: TrueOutcomes, per_se
 
     Raises:
         PoolError: The pool lacks the candidates that the scenario needs.
-        ConfigError: The budget is below what the cheapest candidate costs.
+        ConfigError: The budget is below the cost of the cheapest candidate.
     """
     name = options.scenario
     if name == "batching":

@@ -4,7 +4,7 @@
   candidate (:mod:`aamc_environments.relative_values`). A query goes where its reward minus the loss of later queries is largest. With one
   contended resource that is the optimum up to the grid; with several it is the decomposition of Krishnan (1990), one step of improvement over
   independent resources.
-- A day's budget: the Lagrangian rule. Reward minus a price of money, the price at which the rest of the day costs what remains of the budget.
+- A day's budget: the Lagrangian rule. Reward minus a price of money, the price at which the rest of the day uses up the rest of the budget.
 - A session's prompt cache: the optimum, by value iteration over turn and the candidate that holds the cache.
 """
 
@@ -215,7 +215,7 @@ def _limit(resource: SharedResource, other: Floats) -> float | None:
 
 
 def _lagrangian(budget: DailyBudget, rewards: Floats, cost_usd: Floats) -> Rule:
-    """Return the rule with the price at which the rest of the day costs what remains of the budget."""
+    """Return the rule with the price at which the rest of the day uses up the rest of the budget."""
     prices = _price_ladder(rewards, cost_usd)
     choice = (rewards[None] - prices[:, None, None] * cost_usd[None]).argmax(axis=2)  # [ladder, Q]
     spent = np.take_along_axis(np.broadcast_to(cost_usd, (len(prices), *cost_usd.shape)), choice[..., None], axis=2)[..., 0].mean(axis=1)
@@ -230,9 +230,9 @@ def _lagrangian(budget: DailyBudget, rewards: Floats, cost_usd: Floats) -> Rule:
 
 def _price_ladder(rewards: Floats, cost_usd: Floats) -> Floats:
     """Return increasing prices of money, from 0 to one at which the cheapest candidates serve all."""
-    spread = float(rewards.max() - rewards.min()) or 1.0
+    reward_range = float(rewards.max() - rewards.min()) or 1.0
     gap = np.diff(np.sort(cost_usd, axis=1), axis=1)
-    top = spread / max(float(gap[gap > 0].min()) if (gap > 0).any() else 1.0, 1e-12)
+    top = reward_range / max(float(gap[gap > 0].min()) if (gap > 0).any() else 1.0, 1e-12)
     return np.concatenate(([0.0], np.geomspace(top * 1e-7, top, 400)))
 
 

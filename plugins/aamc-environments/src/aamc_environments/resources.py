@@ -1,6 +1,6 @@
 """Resources that calls share over time: slots of a batch, a token limit, a day's budget, the prompt cache of a session.
 
-A resource keeps the state of n streams. Its view at a step is what it adds to the rows: waits, costs, pressure, and which candidates it forbids.
+A resource keeps the state of n streams. Its view at a step is its effect on the rows: waits, costs, pressure, and forbidden candidates.
 """
 
 from __future__ import annotations

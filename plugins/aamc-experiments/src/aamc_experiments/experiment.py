@@ -117,7 +117,7 @@ class Experiment:
         return self._left_out
 
     def _requirements(self, choice: Choice, setup: ExperimentSetup) -> Requirements:
-        """Return what a router requires with its options, which may name a router inside it."""
+        """Return the requirements of a router with its options, which may name a router inside it."""
         try:
             return self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset).requires  # type: ignore[no-any-return]
         except Exception:  # its training reports whatever is wrong
@@ -198,7 +198,7 @@ class Experiment:
         return setup
 
     def _sees_only_estimates(self) -> bool:
-        """Return whether training teaches the router about a query only what an estimator says."""
+        """Return whether the router learns about a query only from an estimator's estimates."""
         if self.goal is Goal.ESTIMATOR:
             return False
         router = self.plugins.load("router", self.router_name)

@@ -3,7 +3,7 @@
 A user's first turns are support, their later turns are predicted. An online router learns the support of all users as it would learn feedback
 in service, starting from its trained state, separately for each number of support turns; then it scores the later turns' candidates. The
 predicted turns are the same for every number: those after the tenth, or after half of a history of at most ten. So where every user has more
-than ten turns, a turn's scores do not depend on what comes after it, nor on whether anything does.
+than ten turns, a turn's scores do not depend on later turns, nor on whether there are any.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class UserTurns:
         return cls(list(turns), rows, [most if len(own) > most else len(own) // 2 for own in rows])
 
     def support_rows(self, size: int) -> NDArray[np.intp]:
-        """Return the rows of each user's first ``size`` turns; a shorter history gives what it has before the predicted ones."""
+        """Return the rows of each user's first ``size`` turns; a shorter history gives all its turns before the predicted ones."""
         found = [row for own, first in zip(self.rows, self.first, strict=True) for turn in own[: min(size, first)] for row in turn]
         return np.array(sorted(found), dtype=np.intp)
 

@@ -73,7 +73,7 @@ class RunFolder(Run):
             with suppress(CheckpointError):  # a damaged run.yaml does not tell its goal
                 if self.goal is Goal.EVALUATION:
                     raise OutputError(f"{self.folder} holds an evaluation already; choose another folder with --out")
-            raise OutputError(f"{self.folder} holds a run already; go on with it by --resume {self.folder}, or choose another folder with --out")
+            raise OutputError(f"{self.folder} holds a run already; continue it with --resume {self.folder}, or choose another folder with --out")
         if self.folder.is_dir() and any(self.folder.iterdir()):
             raise OutputError(f"{self.folder} is not empty; choose another folder with --out")
 

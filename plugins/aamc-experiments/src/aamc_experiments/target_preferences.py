@@ -89,7 +89,7 @@ class Target:
         return f"{self.kind}-{self.value:g}"
 
     def met(self, figures: Mapping[str, Floats]) -> NDArray[np.bool_]:
-        """Return where figures ``[...]`` meet the target."""
+        """Return whether each of the figures ``[...]`` meets the target."""
         figure = figures[FIGURES[self.kind]]
         return np.asarray(figure >= self.value if self.kind == "quality-floor" else figure <= self.value)
 

@@ -26,7 +26,7 @@ START_S = 120.0
 _PORTS = range(10_240, 22_000)
 """Ports below those that the system gives to outgoing connections."""
 _places = itertools.count(os.getpid() * 151)
-"""Where in them this process looks: two processes that test at the same time must not find the same port before one of them listens."""
+"""Positions in them that this process tries: two processes that test at the same time must not find the same port before one of them listens."""
 
 
 def free_port() -> int:
@@ -107,7 +107,7 @@ class GatewayProcess:
 
     @property
     def output(self) -> str:
-        """What the process has written."""
+        """The output of the process so far."""
         return (self.folder / "serve.log").read_text(encoding="utf-8", errors="replace")
 
     def start(self) -> None:

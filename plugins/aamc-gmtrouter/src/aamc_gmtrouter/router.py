@@ -120,7 +120,7 @@ class GMTRouter(OnlineRouter):
         return notes
 
     def _moved(self, known: _Known, query: Floats, features: ModelFeatures, chosen: int, other: int) -> dict[str, float]:
-        """Return how far each past turn moves the utility of one candidate above another's: by its share, and by what the graph lacks without it."""
+        """Return each past turn's effect on the difference of two utilities: its share, and the change of the graph network without it."""
         model = self._trained()
         moved = model.influence(known.vector, features, chosen, other)
         if known.state is not None and known.history.judgements:

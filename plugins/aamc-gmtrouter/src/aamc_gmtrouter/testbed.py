@@ -92,7 +92,7 @@ class TasteWorld:
         return attrs.evolve(world, first_won=draw.random((users, n)) < probability)
 
     def differences(self) -> tuple[Floats, Floats]:
-        """Return the difference of each comparison's utilities per unit of taste, ``[U, n, topics d]``, and what the query adds, ``[U, n]``."""
+        """Return the difference of each comparison's utilities per unit of taste, ``[U, n, topics d]``, and the query's part, ``[U, n]``."""
         difference = (self.traits[self.pairs[..., 0]] - self.traits[self.pairs[..., 1]]) / np.sqrt(self.settings.dimensions)
         topic = (self.queries[..., 0] > 0) * (self.settings.topics - 1)
         by_topic = [np.where((topic == k)[..., None], difference, 0.0) for k in range(self.settings.topics)]

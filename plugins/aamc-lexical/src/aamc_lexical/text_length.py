@@ -1,7 +1,7 @@
 """The length of a text as a feature beside its embedding.
 
 An estimator reads only the two ends of a long text, so its embedding does not show the length. The feature is used where at least one training
-text in a hundred is longer than what is read; with fewer its effect cannot be learned, and the embedding stays as it is.
+text in a hundred is longer than the part that is read; with fewer its effect cannot be learned, and the embedding stays as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aamc_sdk.types import Floats
 
 MIN_LONG_SHARE = 0.01
-"""Minimum share of training texts that are longer than what is read."""
+"""Minimum share of training texts that are longer than the part that is read."""
 
 
 @attrs.frozen(eq=False)

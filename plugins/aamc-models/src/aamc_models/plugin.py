@@ -19,7 +19,7 @@ def aamc_providers() -> list[Component]:
 def aamc_commands() -> list[Component]:
     """Offer the commands about models, and the collection of outcomes."""
     return [
-        Component("models check", "aamc_models.commands.check:check", "Call each model of a pool once, and say what to mend."),
+        Component("models check", "aamc_models.commands.check:check", "Call each model of a pool once and suggest fixes."),
         Component("models prices", "aamc_models.commands.prices:prices", "Fill a pool file with list prices."),
         Component("data collect", "aamc_models.commands.collect:collect", "Ask your models your questions, judge the answers, and write outcomes."),
     ]

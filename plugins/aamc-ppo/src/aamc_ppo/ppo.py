@@ -350,12 +350,12 @@ class PPO:
         """
         config, inputs, horizon = self._config, rollout.inputs, 1 / (1 - self._config.gamma)
         pooled = rollout.pooled.copy()
-        pooled[..., 0] -= rollout.luck(inputs.pair[:, :, 0])
+        pooled[..., 0] -= rollout.query_advantage(inputs.pair[:, :, 0])
         values = self._values(inputs, pooled)
         value, next_value = values[:-1], values[1:].copy()
         for t, (final, final_pooled) in rollout.final.items():
             ends = final_pooled.copy()
-            ends[:, 0] -= rollout.luck(final.pair[:, 0])
+            ends[:, 0] -= rollout.query_advantage(final.pair[:, 0])
             next_value[t, rollout.truncated[t]] = self._values(final, ends)[rollout.truncated[t]]
         weights = inputs.weights[:-1]
         expected = (weights * pooled[:-1, :, :OBJECTIVES]).sum(axis=2)

@@ -90,8 +90,8 @@ class Rollout:
             final={},
         )
 
-    def luck(self, quality: Array32) -> Array32:
-        """Return what the present query offers each stream more than the mean query, ``[..., n]``, from expected quality ``[..., n, M]``.
+    def query_advantage(self, quality: Array32) -> Array32:
+        """Return the advantage of each stream's present query over the mean query, ``[..., n]``, from expected quality ``[..., n, M]``.
 
         Each stream's candidates count by how often it chose them. No action changes the queries, so the difference may be subtracted from later
         rewards: the same gradient with less variance (input-driven baselines, Mao et al. 2019, arXiv:1807.02264).

@@ -1,4 +1,4 @@
-"""The policy as it is served: what does not change between requests is computed once, and a request takes half as many operations.
+"""The served policy: values that do not change between requests are computed once, so that a request takes half as many operations.
 
 The folded policy is the same function as :func:`aamc_ppo.ppo.utility`, with the reward's slopes s and offsets o folded into the query
 tower's last layer. With expected outcomes x (quality, cost, latency), cheapness and the like are s_j x_j + o_j, so equation (3) becomes

@@ -36,7 +36,7 @@ BOUND = 1e6
 class AgentsEnv(gymnasium.Env[Array32, np.int64]):
     """One episode is one task: an action activates an agent, the last action stops.
 
-    The observation ``[S + 11 M]`` is what the puppeteer's policy sees, :class:`aamc_puppeteer.policy.encoder.Encoder`: the state, then
+    The observation ``[S + 11 M]`` is that of the puppeteer's policy, :class:`aamc_puppeteer.policy.encoder.Encoder`: the state, then
     the agents in their order. The reward is R_t by :class:`aamc_puppeteer.episodes.rewards.EpisodeReward`. Episodes terminate and are
     never truncated: the steps left are observed, so their end belongs to the task. ``info`` has the action's ``cost_usd``, and at
     the end ``is_success``, the verdict. ``reset`` draws a task, or takes the task number ``options["task"]``.
@@ -99,9 +99,9 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array32, dict[str, Any]]:
         """Start an episode."""
         super().reset(seed=seed)
-        drawn, luck = int(self.np_random.integers(len(self.tasks))), int(self.np_random.integers(2**62))
+        drawn, episode_seed = int(self.np_random.integers(len(self.tasks))), int(self.np_random.integers(2**62))
         number = drawn if options is None else options.get("task", drawn)
-        self._episode = begin(number, self.tasks[number], self.config.max_steps, luck)
+        self._episode = begin(number, self.tasks[number], self.config.max_steps, episode_seed)
         return self.observe(self._episode.state), {}
 
     def step(self, action: np.int64) -> tuple[Array32, float, bool, bool, dict[str, Any]]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from aamc_puppeteer.training.reinforce import ReinforceLearner
 
 
-UNSERVED = "an untrained puppeteer cannot learn from a log, as it served none of it; name the training that did: --from RUN"
+UNSERVED = "an untrained puppeteer cannot learn from a log that another training served; name that one: --from RUN"
 
 
 class Puppeteer(Team):

@@ -223,7 +223,7 @@ class Table:
 
 
 def _cell(found: Mapping[str, Any] | None, column: Column) -> Cell:
-    """Return the cell of a record's entry; null and what is missing are unknown."""
+    """Return the cell of a record's entry; null and missing entries are unknown."""
     found = found or {}
     value, (low, high) = found.get("value"), found.get("ci95") or (None, None)
     numbers = [math.nan if number is None else number for number in (value, low, high)]

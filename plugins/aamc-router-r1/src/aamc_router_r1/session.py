@@ -71,7 +71,7 @@ class RouterR1Session(Session):
         return [trace.line(call) for call in self.episode.calls if step.decision is not None and call.id == step.decision.id]
 
     def ending(self) -> str:
-        """Return why the episode ended, in words."""
+        """Return the reason for the end of the episode, in words."""
         words = self.episode.outcome.replace("_", " ")
         return f"{words} ({self.episode.reason})" if self.episode.reason and self.episode.outcome != ANSWERED else words
 

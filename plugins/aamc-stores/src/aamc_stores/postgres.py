@@ -29,7 +29,7 @@ LEASE_SECONDS = 10.0
 _CONTENT_ERRORS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 """Errors that another try would meet again. All others are of the server, and may pass: a full disk, missing rights or tables."""
 _IDLE_TIMES = 6
-"""How many times ``timeout_s`` a transaction may wait for its own process, which else has hung and keeps the others from writing."""
+"""Multiple of ``timeout_s`` that a transaction may wait for its own process. A hung process would keep the others from writing."""
 
 
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"

@@ -1,4 +1,4 @@
-"""The entries of a log in a PostgreSQL database: what a group of writes reads and adds, and what readers see. All within a caller's transaction."""
+"""The entries of a log in a PostgreSQL database: reading, and writing groups. All within a caller's transaction."""
 
 from __future__ import annotations
 
@@ -121,14 +121,14 @@ class Entries:
         return self._tables.query(_ABOUT)
 
     def query_about(self, writes: Sequence[Write[Any]]) -> str:
-        """Return the statements that find the log's state and what a group of writes needs."""
+        """Return the statements that read the log's state and the entries that a group of writes needs."""
         decisions = [name for write in writes for name in write.decisions]
         feedback = [name for write in writes for name in write.feedback]
         names = [Literal(_array(each)).as_string(None) for each in (decisions, feedback)]
         return f"{self._tables.query(_STATE)}; {self._tables.query('EXECUTE {about}')} ({', '.join(names)})"
 
     def commit(self, connection: psycopg.Connection, results: psycopg.Cursor[Any], writes: Sequence[Write[Any]]) -> list[Any]:
-        """Run a group of writes, write what they added, and commit; return the results.
+        """Run a group of writes, write the added entries, and commit; return the results.
 
         If it raises, nothing was written, or it is unknown.
 
@@ -258,7 +258,7 @@ class Entries:
         return len(found), found[-1][0] if found else after
 
     def _erase_found(self, connection: psycopg.Connection, erasure: Erasure, found: Sequence[Any]) -> None:
-        """Erase what ``{rule_row}`` selected."""
+        """Erase the rows that ``{rule_row}`` selected."""
         templates = Templates()
         templates.extend(self._templates_after(connection, 0))
         packed = [templates.pack(erasure.applied(row)) for row in self._rows(connection, found)]
@@ -323,7 +323,7 @@ class Entries:
         return self._tables.run(connection, query, after, limit).fetchall()
 
     def _rows(self, connection: psycopg.Connection, found: Iterable[Any]) -> list[Row]:
-        """Return rows from what ``{row}`` or ``{rule_row}`` selects, with their contents unpacked."""
+        """Return the rows that ``{row}`` or ``{rule_row}`` selected, with their contents unpacked."""
         given = list(found)
         return [
             Row(

@@ -1,4 +1,4 @@
-"""The partitions of a log in a PostgreSQL database, and how the oldest one goes: its table is dropped whole."""
+"""The partitions of a log in a PostgreSQL database. Retention drops the table of the oldest one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _CHANGED: LiteralString = """ WHERE decision_id IN (SELECT decision_id FROM {chi
 
 @attrs.frozen
 class SummedPartition:
-    """A partition that may go, with what is kept of it.
+    """A partition that may be dropped, with its stored value.
 
     Attributes:
         number: Its number.

@@ -1,4 +1,4 @@
-"""What routers have learned, in a PostgreSQL database: snapshots, floors and chains of deltas. All within a caller's transaction."""
+"""Learned states of routers in PostgreSQL: snapshots, floors and chains of deltas. All within a caller's transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of a log in a PostgreSQL database: how they are made, brought to the present version, and named in statements.
+"""The tables of a log in a PostgreSQL database: their creation, migration, and names in statements.
 
 The entries are divided by the number of their decision's partition. A child table holds each partition, so that it is dropped whole. Contents and
 fingerprints of version 3 and before stay where they are, in columns of their own.

@@ -11,7 +11,7 @@ _BYTE, _HALF = 1 << 8, 1 << 16
 
 
 def packed(value: Any) -> bytes:
-    """Return lists, texts, numbers and what :func:`binary` returned as bytes."""
+    """Return lists, texts, numbers and results of :func:`binary` as bytes."""
     return _encoder.encode(value)
 
 

@@ -49,7 +49,7 @@ class RedisErasure:
         return len(names) if self._try(names, erasure, ends and len(names) < limit, checks) else None
 
     def _of_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase some decisions of a tenant; each attempt to end reads only what was written since the last one."""
+        """Erase some decisions of a tenant; each attempt to end reads only the entries written since the last one."""
         count, reached = self._server.change(lambda: self._try_of_tenant(erasure, after, limit, ends=False))
         while count < limit:
             last = self._try_of_tenant(erasure, reached, limit - count, ends=True)

@@ -30,7 +30,7 @@ from aamc_stores.redis_templates import LogTemplates
 _KEYS_AT_ONCE = 1000
 """Keys in one check: a script can pass some thousand arguments."""
 _DECISION_BYTES, _ENTRY_BYTES = 320, 100
-"""What the server needs for a decision's key, and for each entry's field and place, beside the bytes of both, measured by MEMORY USAGE."""
+"""The server's overhead for a decision's key, and for each entry's field and place, beyond the bytes of both, measured by MEMORY USAGE."""
 
 
 class DecisionHash:

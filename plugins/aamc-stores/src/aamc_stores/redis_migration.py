@@ -1,4 +1,4 @@
-"""How a log of an earlier version on a Redis server is brought to the present one."""
+"""Migration of a log of an earlier version on a Redis server to the present one."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class RedisReader:
     """Reads a log.
 
     Attributes:
-        templates: The templates of what is read.
+        templates: The templates of the read entries.
     """
 
     def __init__(self, server: RedisServer) -> None:
@@ -107,7 +107,7 @@ class RedisReader:
         return {digest: float(when) for digest, when in self._server.hash("tombstones").items()}
 
     def _read(self, script: str, *arguments: Any) -> Any:
-        """Return what a reading script finds, when the templates that it needs are known."""
+        """Return the result of a reading script, with the templates that it needs loaded."""
         found = self._server.read(script, *arguments)
         self.templates.update(Facts.of(found[0]))
         return found

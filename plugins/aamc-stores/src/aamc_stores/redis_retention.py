@@ -1,4 +1,4 @@
-"""Retention of a log on a Redis server: partitions, what is dropped, and aggregates."""
+"""Retention of a log on a Redis server: partitions, dropping the oldest, and aggregates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DROPPED_AT_ONCE = 500
 
 
 class RedisRetention:
-    """The partitions of a log, and what retention does with them."""
+    """The partitions of a log and their retention."""
 
     def __init__(self, server: RedisServer, states: RedisStates, templates: LogTemplates, limits: Retention) -> None:
         self._server, self._states, self._templates, self._limits = server, states, templates, limits

@@ -134,7 +134,7 @@ COMMIT = _script("", _APPLY, _COMMIT)
 Returns the base position, or -1 where a check failed.
 """
 COMMIT_ALWAYS = _script(" flags=allow-oom", _APPLY, _COMMIT)
-"""The same, also when the server's memory is full: for what makes room."""
+"""The same, also when the server's memory is full: for commands that free memory."""
 APPLY = _script(" flags=allow-oom", _APPLY, "apply()", "return 1")
 """Finishes a journal."""
 

@@ -24,7 +24,7 @@ from aamc_stores.redis_scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECIS
 
 T = TypeVar("T")
 Check = tuple[Any, ...]
-"""What a command must return, as text, and the command."""
+"""The expected result of a command, as text, and the command."""
 Op = Sequence[Any]
 """A command of a journal, see :mod:`aamc_stores.redis_scripts`."""
 _LONGEST_PAUSE = 0.02
@@ -64,19 +64,19 @@ class Facts:
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> Facts:
-        """Return what a script found."""
+        """Return the facts in a script's result."""
         now, position, start, epoch, states, count, digest, tombstones, newest, described, size = values
         partition = None if newest is None else partition_from(int(newest), described, int(size), None)
         return cls(now, int(position), int(start), int(epoch), states.decode(), (int(count), digest.decode()), int(tombstones), partition)
 
 
 def partition_value(begun: float) -> bytes:
-    """Return what is kept of a partition, without its first position, which stands in front."""
+    """Return the stored value of a partition, without its first position, which precedes it."""
     return repr(begun).encode()
 
 
 def partition_from(number: int, value: bytes, size: int, last: int | None) -> Partition:
-    """Return a partition from what is kept of it."""
+    """Return a partition from its stored value."""
     return Partition(number, int.from_bytes(value[:8], "big"), last, float(value[8:]), size)
 
 
@@ -134,7 +134,7 @@ class RedisServer:
             raise StoreError(f"the log {self.name} needs Redis {_FIRST_VERSION} or newer, and the server has version {found}")
 
     def read(self, script: str, *arguments: Any) -> Any:
-        """Return what a reading script finds, decoded; a journal that is left is finished before."""
+        """Return the decoded result of a reading script; an unfinished journal is completed first."""
         with self.explained():
             while (found := self._run(script, arguments)) is None:
                 self._run(APPLY, ())
@@ -227,7 +227,7 @@ class RedisServer:
             return self.client.eval(script, 1, key, *arguments)
 
     def _run_all(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> int:
-        """Run scripts in one round trip; return what the first one does.
+        """Run scripts in one round trip; return the result of the first one.
 
         They are sent at once, and not in the parts that a pipeline would send: the server then syncs its append-only file once for all of them.
         """

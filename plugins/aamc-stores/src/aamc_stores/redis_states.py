@@ -1,4 +1,4 @@
-"""What routers have learned from a log on a Redis server: snapshots, floors and deltas; and the lease of the process that learns."""
+"""Learned states of routers on a Redis server: snapshots, floors and deltas; and the lease of the process that learns."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class RedisStore(SharedStore):
             raise
 
     def _try_commit(self, writes: Sequence[Write[Any]], decisions: Sequence[str], feedback: Sequence[str]) -> Sequence[Any] | None:
-        """Run writes on what they need, and commit them; None where another writer changed that meanwhile."""
+        """Run writes on the entries that they need, and commit them; None if another writer changed these in the meantime."""
         facts, loaded = self._reader.excerpt(decisions, feedback)
         excerpt = loaded.excerpt()
         results = run_writes(writes, excerpt)

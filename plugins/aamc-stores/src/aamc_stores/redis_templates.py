@@ -25,7 +25,7 @@ class LogTemplates:
         self.discard()
 
     def discard(self) -> None:
-        """Forget what is known, after a commit that failed."""
+        """Forget the known templates after a commit that failed."""
         self._templates, self._first = Templates(), ""
 
     def update(self, facts: Facts) -> None:

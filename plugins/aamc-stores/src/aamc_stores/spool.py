@@ -85,7 +85,7 @@ class Spool:
             whole: Whether none is kept where one is refused.
 
         Raises:
-            StoreError: One was refused: it does not agree with what waits.
+            StoreError: One was refused: it contradicts a waiting entry.
             SpoolError: The spool is full.
         """
         new: list[bool] = []

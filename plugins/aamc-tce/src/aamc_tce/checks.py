@@ -11,7 +11,7 @@ from aamc_tce.encoders.vector_cache import cache_folder
 
 
 def check_encoders() -> list[Diagnosis]:
-    """Check which encoders can be loaded without the network."""
+    """Check the encoders that can be loaded without the network."""
     try:
         from huggingface_hub import try_to_load_from_cache
 

@@ -22,7 +22,7 @@ SCALARS = ("one", "complexity", "tool_use")
 """The first numbers of the context."""
 MAX_FIT_ROWS = 1000
 """Maximum number of rows that the projection of embeddings is fitted on."""
-_MIN_SPREAD = 1e-9
+_MIN_SINGULAR = 1e-9
 """Directions with a smaller share of the maximum singular value are rounding errors."""
 
 
@@ -43,10 +43,10 @@ class EmbeddingProjection:
         """Return the projection on the first principal components of embeddings ``[N, D]``."""
         units = _normalised(embedding[:MAX_FIT_ROWS].astype(np.float64))
         centre = units.mean(axis=0)
-        _, spread, directions = np.linalg.svd(units - centre, full_matrices=False)
-        kept = np.flatnonzero(spread > _MIN_SPREAD * spread.max(initial=0.0))[:dimensions]
+        _, singular, directions = np.linalg.svd(units - centre, full_matrices=False)
+        kept = np.flatnonzero(singular > _MIN_SINGULAR * singular.max(initial=0.0))[:dimensions]
         found = np.zeros((dimensions, embedding.shape[1]))
-        found[: len(kept)] = directions[kept] * np.sqrt(len(units)) / spread[kept, None]
+        found[: len(kept)] = directions[kept] * np.sqrt(len(units)) / singular[kept, None]
         return cls(centre, found)
 
     def __call__(self, embedding: Floats) -> Floats:

@@ -43,7 +43,7 @@ UNKNOWN_QUALITY = 0.5
 """Expected quality of a candidate without an estimate."""
 STATE = "linear.npz"
 _WHOLE = b"PK"
-"""How the whole state begins, a ZIP archive; other changes are JSON."""
+"""The first bytes of a whole state, a ZIP archive; other changes are JSON."""
 _FLOAT64 = np.dtype("<f8")
 
 
@@ -118,7 +118,7 @@ class LinearThompson(OnlineRouter):
             return {"outcomes": 0 if outcomes is None else self._learn_table(request, outcomes.known_quality)}
 
     def learn(self, experience: Experience) -> None:
-        """Learn from feedback and failed calls, in log order; what a later revision replaces is taken back (exactly, without a discount)."""
+        """Learn from feedback and failed calls, in log order; a replaced revision is taken back (exactly, without a discount)."""
         with self._lock:
             self._widen(self._context.with_categories(experience.estimates.category_names))
             if not experience.feedback and not experience.attempts:
@@ -163,7 +163,7 @@ class LinearThompson(OnlineRouter):
     def changes(self) -> bytes:
         """Return the statistics of the candidates that were learned, and the changed decisions and users of the counted feedback.
 
-        A wider context changes all statistics, a fitted one what they mean: then the whole state is returned.
+        A wider context changes all statistics, and a fitted one their meaning: then the whole state is returned.
         """
         if self._all_changed:
             self._ledger.delta()  # part of the whole

@@ -1,1 +1,1 @@
-"""``paced``: a router that keeps budgets and a service level, whatever router it wraps."""
+"""``paced``: a router that keeps budgets and a service level around any router."""

@@ -1,7 +1,7 @@
 """Accounts: how much of a limit a tenant has used, and the target of its next request.
 
 A :class:`WindowAccount` limits the sum over a calendar window (a day or a minute of UTC), a :class:`MeanAccount` the mean over all requests. Both
-are charged with what a decision is expected to use, and corrected when its calls report what they did use, however late.
+are charged with the expected use of a decision, and corrected when its calls report their actual use, however late.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class WindowAccount:
     """A budget for each calendar window.
 
     The target is the rest of the budget, divided by the requests expected in the rest of the window: their expected number less those that came,
-    but at least half of what the rest of the time would have at an even rate. Without an expected number, the rate is a mean with exponential
+    but at least half of the number at an even rate. Without an expected number, the rate is a mean with exponential
     weights over about the last window.
 
     Attributes:
@@ -54,7 +54,7 @@ class WindowAccount:
         self.requests += 1
 
     def charge(self, amount: float, time: float) -> None:
-        """Charge an amount, negative for a refund, to the window of a time; a window that is over keeps what it was charged."""
+        """Charge an amount, negative for a refund, to the window of a time; a past window keeps its charges."""
         self._turn(time)
         if math.floor(time / self.seconds) == self.window:
             self.used += amount
@@ -94,14 +94,14 @@ class WindowAccount:
 class MeanAccount:
     """A limit on the mean over requests.
 
-    The target is the limit plus the balance (what earlier requests used below the limit, or above it) divided by ``horizon``.
+    The target is the limit plus the balance (the sum that earlier requests used below the limit) divided by ``horizon``.
 
     Attributes:
         limit: The maximum mean.
         horizon: Number of requests over which the balance is used up.
-        hard: Whether a request may use only what the balance holds, so that the mean never exceeds the limit by what was expected.
+        hard: Whether a request may use only the balance, so that the mean of the expected use never exceeds the limit.
         requests: Number of requests.
-        balance: Requests times limit minus what they used.
+        balance: Requests times limit minus their use.
     """
 
     limit: float

@@ -42,7 +42,7 @@ def check_attainable(resources: Sequence[LimitedResource], request: RoutingReque
     """Check that some candidate keeps each limit on the rows of a request.
 
     Raises:
-        ConfigError: None does; the message says what is attainable.
+        ConfigError: None does; the message gives the attainable value.
     """
     for resource in resources:
         use = resource.use(resource.figures(request), request.pool.names)
@@ -75,7 +75,7 @@ def _check_latency(resource: LateCalls, request: RoutingRequest) -> None:
     )
     if resource.limit < float(_minimum(figures, request).mean()):
         raise ConfigError(f"{message}; raise p95_ms, or add a quicker candidate")
-    logger.warning("%s by what is known now", message)
+    logger.warning("%s by present knowledge", message)
 
 
 def attainable_p95(resource: LateCalls, request: RoutingRequest) -> float:

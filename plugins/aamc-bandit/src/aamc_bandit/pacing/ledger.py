@@ -78,7 +78,7 @@ class PacingLedger:
             accounts[resource.name].charge(used - expected, decision.time)
 
     def _note_of(self, decision: Decision) -> Note | None:
-        """Return what a router with the same limits noted on a decision; None for another router's."""
+        """Return the note of a router with the same limits on a decision; None for another router's decision."""
         note: Note | None = decision.notes.get(PACED)
         return note if note is not None and note["limits"].keys() == self.limits.keys() else None
 

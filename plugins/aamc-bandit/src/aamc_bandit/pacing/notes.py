@@ -15,7 +15,7 @@ from aamc_sdk.types import Floats
 
 Note = Mapping[str, Any]
 """``utilities`` by candidate, ``wrapped`` (the choice probabilities above 0), and ``limits``: by name ``multiplier``, ``target``, and by candidate
-``expected`` (figures such as a latency) and ``use`` (what a decision for it is charged)."""
+``expected`` (figures such as a latency) and ``use`` (the charge of a decision for it)."""
 
 
 def decision_notes(

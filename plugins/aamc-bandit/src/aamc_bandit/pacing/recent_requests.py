@@ -22,14 +22,14 @@ expected ``figures`` ``[M]`` and the ``target``."""
 class RecentRequests:
     """The window of recent requests, and the curves that follow from it.
 
-    New requests enter in blocks, together with what was learned of the candidates, so that the curves are a function of the saved state.
+    New requests enter in blocks, together with the candidates' learned corrections, so that the curves are a function of the saved state.
 
     Args:
         size: Number of requests in the window.
         resources: The resources, in the order of the curves.
 
     Attributes:
-        planned: The resources with what was learned of the candidates when the last block entered.
+        planned: The resources with the candidates' learned corrections at the time of the last block.
     """
 
     def __init__(self, size: int, resources: Sequence[LimitedResource]) -> None:

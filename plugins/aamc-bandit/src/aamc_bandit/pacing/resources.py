@@ -33,7 +33,7 @@ class LimitedResource(abc.ABC):
     Attributes:
         name: The limit's option.
         limit: The limit.
-        hard: Whether a request may only use what is left.
+        hard: Whether a request may use no more than the rest of the limit.
     """
 
     hard = True

@@ -1,7 +1,7 @@
 """``paced``: the best quality that a budget buys, whatever router decides.
 
 The router wraps another one and keeps limits for each tenant: USD a day, USD per 1,000 requests, tokens a minute, and a latency that at most 5% of
-the calls exceed. Each limit has a multiplier, the price at which the wrapped router's choices use what the limit allows
+the calls exceed. Each limit has a multiplier, the price at which the wrapped router's choices use as much as the limit allows
 (:mod:`aamc_bandit.pacing.multipliers`):
 
 - where the wrapped router takes the maximum utility, the decision is the maximum of utility minus price;
@@ -11,9 +11,9 @@ the calls exceed. Each limit has a multiplier, the price at which the wrapped ro
 
 The probabilities that result are those of the draw, so propensities are exact as far as the wrapped router knows its own.
 
-A decision is charged with what it is expected to use (:mod:`aamc_bandit.pacing.accounts`), and its calls correct that when they are reported.
+A decision is charged with its expected use (:mod:`aamc_bandit.pacing.accounts`), and its calls correct that when they are reported.
 All of this is learned from the log, so restarts and replicas agree, and nothing is lost or counted twice. A decision counts once the log's
-learner has read it: requests at the same moment may together exceed a limit by what they use.
+learner has read it: simultaneous requests may together exceed a limit by their use.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Paced(OnlineRouter):
             The wrapped router's metrics, and ``limits``: each limit with its multiplier and its target a request.
 
         Raises:
-            ConfigError: No candidate keeps a limit on these rows; the message says what is attainable.
+            ConfigError: No candidate keeps a limit on these rows; the message gives the attainable value.
         """
         metrics = {} if self.inner.trained else dict(self.inner.router.train(training))
         request, outcomes = training.request, training.dataset.outcomes
@@ -160,7 +160,7 @@ class Paced(OnlineRouter):
         """Prepare both routers to serve.
 
         Raises:
-            ConfigError: No candidate of the pool keeps a limit; the message says what is attainable.
+            ConfigError: No candidate of the pool keeps a limit; the message gives the attainable value.
         """
         if not self.ledger.recent.curves():
             check_attainable(self.ledger.resources, typical_request(self.services.pool), self.config)

@@ -312,7 +312,7 @@ class BetaEvidence:
             entities.mark_unchanged()
 
     def delta(self) -> dict[str, Any]:
-        """Return what changed since the last call, or :meth:`mark_unchanged`, as JSON values."""
+        """Return the changes since the last call or :meth:`mark_unchanged`, as JSON values."""
         with self._writing:
             levels = {level: entities.changes(EntityEvidence.to_json) for level, entities in self._levels.items()}
         return {"selections": self.selections, "levels": levels}

@@ -187,7 +187,7 @@ class Thompson(OnlineRouter):
             self._state = StateFile(Path(self.config.storage_path), self.evidence, log, self.config.auto_save_interval, user_id)
 
     def origin(self) -> bytes | None:
-        """Return what identifies the evidence that the state file gave; None without a state file."""
+        """Return an identifier of the evidence from the state file; None without a state file."""
         return None if self._state is None else self._state.origin.encode()
 
     def prepare_replay(self, log: Store) -> None:

@@ -58,7 +58,7 @@ class RunningMean:
 
 
 NEVER_FAILED = RunningMean(n=MIN_CALLS)
-"""What failures are compared with while the stable router has too few calls, as with a share near 1."""
+"""The reference for failures while the stable router has too few calls, as with a share near 1."""
 REASONS = {
     "errors": ("{:.1%} of its calls failed, and {:.1%} of the stable router's", "{:.1%} of its calls failed"),
     "cost_usd": (

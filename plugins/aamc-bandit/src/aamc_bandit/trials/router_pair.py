@@ -43,7 +43,7 @@ class RouterPairOptions:
     """Options of ``shadow``, and of ``canary`` among others."""
 
     stable: Any = option("epsilon-greedy", "the proven router: its name, a checkpoint folder, or options with a name")  # noqa: RUF009  # a text
-    candidate: Any = option("thompson", "the router that may replace it, given likewise")  # noqa: RUF009  # likewise
+    candidate: Any = option("thompson", "the router that may replace it, given in the same way")  # noqa: RUF009  # likewise
     timeout_ms: float = option(1000.0, "time in which the candidate must score up to 100 requests of a service, in milliseconds", above=0)
 
     def __attrs_post_init__(self) -> None:
@@ -117,7 +117,7 @@ class RouterPair(OnlineRouter):
             router.attach(log, user_id)
 
     def origin(self) -> bytes | None:
-        """Return what identifies the initial states of both routers; None where the states do."""
+        """Return an identifier of both routers' initial states; None if the states themselves identify them."""
         routers = {role: paired.router for role, paired in self._routers().items()}
         known = {role: router.origin() for role, router in routers.items() if isinstance(router, OnlineRouter)}
         if not any(known.values()):

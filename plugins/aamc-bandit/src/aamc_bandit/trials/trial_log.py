@@ -1,93 +1,51 @@
-"""The trials of a log: read entry by entry, and kept, so that the next report reads later entries only.
+"""Statistics of the trials in a log. They are saved, so that the next report reads later entries only.
 
-The statistics that are kept are exact: a report that goes on from them equals one that reads the whole log. They are a snapshot in the log,
-so retention drops no entry that a report has not counted, as long as reports are made. They name no user and no decision, only digests of these.
+A report from saved statistics equals one that reads the whole log. They are saved as a snapshot in the log, so as long as reports are made,
+retention drops no entry that a report has not counted. They name no user and no decision, only digests of these.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import attrs
 import msgspec
 import numpy as np
 
-from aamc_bandit.trials import canary, shadow
-from aamc_bandit.trials.trial_statistics import MIN_BOUND, JudgedDecision, Trial
+from aamc_bandit.trials.trial_notes import (
+    CALL,
+    CONTENT,
+    FEEDBACK,
+    NotedContent,
+    TrialNote,
+    compare,
+    known_bound,
+    notes_of,
+    served_by,
+)
+from aamc_bandit.trials.trial_statistics import JudgedDecision, Trial
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, read_batches, user_digest
 from aamc_sdk.types import Snapshot, is_within, tenant_user
 
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1
-"""The version of the statistics that are kept."""
+"""The version of the saved statistics."""
 _FAILED, _ANSWERED, _JUDGED = 1, 2, 4
 _ENDS = {"error": _FAILED, "ok": _ANSWERED}
 _DIGEST = 16
-
-
-class _Role(msgspec.Struct, gc=False):
-    router: str
-    version: str = ""
-    probabilities: dict[str, float] | None = None
-    error: str | None = None
-
-
-class _Note(msgspec.Struct, gc=False):
-    stable: _Role
-    candidate: _Role
-    share: float = 0.0
-    role: str | None = None
-    ended: str | None = None
-
-
-class _Notes(msgspec.Struct, gc=False):
-    canary: _Note | None = None
-    shadow: _Note | None = None
-
-
-class _Decision(msgspec.Struct, gc=False):
-    candidate: str
-    propensity: float | None = None
-    probabilities: dict[str, float] = {}
-    notes: _Notes = msgspec.field(default_factory=_Notes)
-
-
-class _Call(msgspec.Struct, gc=False):
-    status: str | None = None
-    error: str | None = None
-
-
-class _Query(msgspec.Struct, gc=False):
-    user: str | None = None
-    tenant: str | None = None
-
-
-class _Content(msgspec.Struct, gc=False):
-    decision: _Decision
-    query: _Query
-
-
-class _Feedback(msgspec.Struct, gc=False):
-    quality: float | None = None
-    confidence: float = 1.0
-    weight: float = 1.0
-
-
-_CONTENT, _CALL, _FEEDBACK = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Call), msgspec.json.Decoder(_Feedback)
 
 
 class _Noted(NamedTuple):
     """A decision's note of a kind, with its trial and the digests of the trial's users."""
 
     kind: str
-    note: _Note
+    note: TrialNote
     trial: Trial
     users: set[str]
 
@@ -173,34 +131,34 @@ class TrialLog:
             else:
                 self._add_entry(row, *found)
 
-    def _decisions(self, rows: Iterable[Row]) -> dict[str, tuple[_Content, Sequence[_Noted]]]:
-        """Return what the decisions of trials were made from, by id, with their notes."""
-        found: dict[str, tuple[_Content, Sequence[_Noted]]] = {}
+    def _decisions(self, rows: Iterable[Row]) -> dict[str, tuple[NotedContent, Sequence[_Noted]]]:
+        """Return the contents of the trials' decisions with their notes, by id."""
+        found: dict[str, tuple[NotedContent, Sequence[_Noted]]] = {}
         for row in rows:
             text = row.content
             if ('"canary"' in text or '"shadow"' in text) and is_within(row.time, self.since, self.until):
-                content = decoded(_CONTENT, text, row.id)
-                noted = [_Noted(kind, note, *self._trial(kind, note)) for kind, note in _notes(content.decision)]
+                content = decoded(CONTENT, text, row.id)
+                noted = [_Noted(kind, note, *self._trial(kind, note)) for kind, note in notes_of(content.decision)]
                 if noted:
                     found[row.id] = content, noted
         return found
 
     def _ends(self, decision_id: str) -> int:
-        """Return how calls of a decision's candidate ended, and whether it was judged, as bits."""
+        """Return as bits whether a call of a decision's candidate failed, whether one was answered, and whether the decision was judged."""
         known = self._seen.get(decision_id)
         return self._seen.get(_digest(decision_id), 0) if known is None and self._restored else known or 0
 
-    def _add_entry(self, row: Row, content: _Content, noted: Sequence[_Noted]) -> None:
+    def _add_entry(self, row: Row, content: NotedContent, noted: Sequence[_Noted]) -> None:
         """Add an attempt or feedback."""
         decision, ends = content.decision, self._ends(row.decision_id)
         if ends & _JUDGED:
             return
         if row.kind == ATTEMPT:
             if row.candidate == decision.candidate:
-                call = decoded(_CALL, row.content, row.id)
+                call = decoded(CALL, row.content, row.id)
                 self._seen[row.decision_id] = ends | _ENDS.get(call.status or ("ok" if call.error is None else "error"), 0)
             return
-        feedback = decoded(_FEEDBACK, row.content, row.id)
+        feedback = decoded(FEEDBACK, row.content, row.id)
         if feedback.quality is None or not feedback.weight * feedback.confidence > 0:
             return
         self._seen[row.decision_id] = _JUDGED
@@ -209,7 +167,7 @@ class TrialLog:
         for each in noted:
             _judge(each, content, judged, quality or 0.0)
 
-    def _trial(self, kind: str, note: _Note) -> tuple[Trial, set[str]]:
+    def _trial(self, kind: str, note: TrialNote) -> tuple[Trial, set[str]]:
         """Return the trial of a note, and the digests of its users."""
         stable, candidate = note.stable, note.candidate
         key = (kind, stable.router, candidate.router, stable.version, candidate.version)
@@ -314,17 +272,10 @@ def _digest(name: str) -> bytes:
     return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=_DIGEST).digest()
 
 
-def _notes(decision: _Decision) -> Iterator[tuple[str, _Note]]:
-    if decision.notes.canary is not None:
-        yield canary.NOTE, decision.notes.canary
-    if decision.notes.shadow is not None:
-        yield shadow.NOTE, decision.notes.shadow
-
-
-def _count_served(decision_id: str, content: _Content, noted: Sequence[_Noted]) -> None:
+def _count_served(decision_id: str, content: NotedContent, noted: Sequence[_Noted]) -> None:
     """Count a decision for the router that served it."""
     decision = content.decision
-    role = "stable" if decision.notes.canary is None else _served_by(decision.notes.canary, decision_id, decision.candidate)
+    role = "stable" if decision.notes.canary is None else served_by(decision.notes.canary, decision_id, decision.candidate)
     for each in noted:
         if each.note.ended is None:
             each.trial.served[role] += 1
@@ -332,7 +283,7 @@ def _count_served(decision_id: str, content: _Content, noted: Sequence[_Noted]) 
             each.trial.ended = each.note.ended
 
 
-def _judge(noted: _Noted, content: _Content, judged: str, quality: float) -> None:
+def _judge(noted: _Noted, content: NotedContent, judged: str, quality: float) -> None:
     """Add the first judgement of a decision to a trial."""
     kind, note, trial, users = noted
     if note.ended is not None:
@@ -344,57 +295,8 @@ def _judge(noted: _Noted, content: _Content, judged: str, quality: float) -> Non
             trial.left_out["user_forgotten" if digest is None else "user_counted"] += 1
             return
         users.add(digest)
-    compared = _compared(kind, note, content.decision, judged, quality)
+    compared = compare(kind, note, content.decision, judged, quality)
     if isinstance(compared, str):
         trial.left_out[compared] += 1
     else:
-        trial.add(compared, _known_bound(kind, note))
-
-
-def _served_by(note: _Note, decision_id: str, candidate: str) -> str:
-    """Return the router that served a canary's decision, see :func:`aamc_bandit.trials.canary.served_by`."""
-    if note.ended is not None or note.candidate.error is not None:
-        return "stable"
-    if note.role is not None:
-        return note.role
-    stable, new = ((role.probabilities or {}).get(candidate, 0.0) for role in (note.stable, note.candidate))
-    return canary.drawn_role(decision_id, (1 - note.share) * stable, note.share * new)
-
-
-def _known_bound(kind: str, note: _Note) -> float:
-    """Return a bound of |g| for every request: a canary's share gives one, unless one of the routers never serves."""
-    share = note.share if kind == canary.NOTE else 0.0
-    return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else MIN_BOUND
-
-
-def _compared(kind: str, note: _Note, decision: _Decision, judged: str, quality: float) -> JudgedDecision | str:
-    """Return a judged decision as a judgement, or the reason why it cannot be compared."""
-    if judged != decision.candidate:
-        return "fallback"
-    if decision.propensity is None or math.isnan(decision.propensity):
-        return "propensity_unknown"
-    candidate = note.candidate.probabilities
-    if not candidate:
-        return "candidate_failed"
-    drawn = _mixture(note) if note.role is not None else decision.probabilities or {decision.candidate: 1.0}
-    possible = drawn if min(drawn.values()) > 0 else {name: probability for name, probability in drawn.items() if probability > 0}
-    stable = (note.stable.probabilities or {}) if kind == canary.NOTE else possible
-    news, olds = _aligned(candidate, [*possible]), _aligned(stable, [*possible])
-    if news is None or olds is None:
-        return "no_overlap"
-    bound = max([abs((new - old) / probability) for new, old, probability in zip(news, olds, possible.values(), strict=True)])
-    chosen = possible[decision.candidate]
-    return JudgedDecision(quality, stable.get(decision.candidate, 0.0) / chosen, candidate.get(decision.candidate, 0.0) / chosen, bound)
-
-
-def _aligned(side: dict[str, float], names: Sequence[str]) -> Iterable[float] | None:
-    """Return probabilities in the order of names, 0 for names without one; None where others have one."""
-    if [*side] == names:
-        return side.values()
-    return [side.get(name, 0.0) for name in names] if side.keys() <= set(names) else None
-
-
-def _mixture(note: _Note) -> dict[str, float]:
-    """Return the choice probabilities of a canary's decision before its user was assigned to a router."""
-    stable, candidate, share = note.stable.probabilities or {}, note.candidate.probabilities or {}, note.share
-    return {name: (1 - share) * stable.get(name, 0.0) + share * candidate.get(name, 0.0) for name in {**stable, **candidate}}
+        trial.add(compared, known_bound(kind, note))

@@ -40,6 +40,6 @@ class Oracle(Router):
             EstimatesError: The true outcomes are unknown, as in production.
         """
         if request.hindsight is None:
-            raise EstimatesError("oracle needs to know what will happen, which only an evaluation does; choose another router")
+            raise EstimatesError("oracle needs the outcomes in advance, which only an evaluation knows; choose another router")
         utility = self.services.reward.scalar(request.hindsight, request.preferences)
         return Scores(utility, expected_quality=request.hindsight.known_quality)

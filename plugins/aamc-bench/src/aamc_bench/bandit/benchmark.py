@@ -174,7 +174,7 @@ def _installed() -> list[str]:
 
 
 def _budget_options(traffic: str | None, budgets: list[float], streams: int) -> dict[str, Any]:
-    """Return what the job of the budgets needs; no traffic without ``paced``, or where none is asked for."""
+    """Return the options of the budgets' job; no traffic without ``paced``, or if the user asks for none."""
     offered = "paced" in get_plugin_manager().names("router")
     names = [] if traffic == NONE or not offered else _chosen("traffic", traffic, TRAFFIC, "--traffic")
     rivals = [PARETO] if find_spec("pareto_bandit") is not None else []

@@ -16,7 +16,7 @@ from aamc_sdk.types import Dataset, Floats, Outcomes, Pool, RoutingRequest
 
 OUTCOMES, LABELS = "outcomes", "labels"
 KNOWLEDGE = (OUTCOMES, LABELS)
-"""What the estimator may learn from the training rows: everything, or everything but the outcomes."""
+"""The estimator's training data: everything, or everything but the outcomes."""
 MINIMUM_CANDIDATES = 2
 
 

@@ -1,4 +1,4 @@
-"""Traffic of one day under a budget: when requests come, what they cost, and when that is reported.
+"""Traffic of one day under a budget: the times of requests, their costs, and the times at which these are reported.
 
 Every traffic has T requests between midnight and midnight. A request's cost and quality are reported up to ``MAXIMUM_DELAY`` requests later.
 """

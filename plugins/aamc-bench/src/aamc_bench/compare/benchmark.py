@@ -49,7 +49,7 @@ class CompareBenchmark(DatasetsBenchmark):
         """Return the datasets, the seeds, and the settings of all runs.
 
         Raises:
-            ConfigError: A dataset is named twice, or ``--set`` changes what another option decides.
+            ConfigError: A dataset is named twice, or ``--set`` changes a setting of another option.
         """
         if len(set(datasets)) < len(datasets):
             raise ConfigError(f"--dataset has a dataset twice: {', '.join(datasets)}; give each once")

@@ -88,7 +88,7 @@ def _dialogues(file: Path, options: CostOptions) -> ScoreTable:
     def turn(line: Any) -> tuple[str, str, str, str, float]:
         found = _turn(line, advice, options.strict)
         if (before := asked.setdefault(found[0], found[1])) != found[1]:
-            raise DataError(f"question_id {found[0]} has two texts, {before!r:.40} and {found[1]!r:.40}; give each dialogue an id of its own")
+            raise DataError(f"question_id {found[0]} has two texts, {before!r:.40} and {found[1]!r:.40}; give each dialogue a unique id")
         return found
 
     keys, texts, categories, models, scores = zip(*parse_lines(file, turn), strict=True)

@@ -100,7 +100,7 @@ def from_rows(
     for row, question in enumerate(rows):
         if texts[row] != texts[first[question]]:
             different = f"{texts[first[question]]!r:.40} and {texts[row]!r:.40}"
-            raise DataError(f"question {keys[row]!r} has two texts, {different}; give each an id of its own")
+            raise DataError(f"question {keys[row]!r} has two texts, {different}; give each a unique id")
     shape = (len(questions), len(names))
     return ScoreTable(
         texts=[texts[row] for row in first],

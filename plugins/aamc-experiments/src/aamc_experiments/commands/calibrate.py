@@ -20,7 +20,7 @@ from aamc_sdk.cli import JSON, plugins_of
     "--confidence", type=float, metavar="P", help="Share of bootstrap resamples that must meet the target (default: 0.95); 0 ignores resamples."
 )
 @click.option("--name", help="Name of the preference (default: the target's name and value; after a miss with -missed).")
-@click.option("--save-missed", is_flag=True, help="Save the preference even if it misses the target; the exit status is 1 all the same.")
+@click.option("--save-missed", is_flag=True, help="Save the preference even if it misses the target; the exit status is still 1.")
 @JSON
 @click.pass_context
 def calibrate(

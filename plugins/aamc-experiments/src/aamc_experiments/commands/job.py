@@ -27,7 +27,7 @@ def split_options(options: Mapping[str, Any], noun: str) -> tuple[dict[str, Any]
     described = {key: value for key, value in options.items() if key not in ("out", "resume")}
     out, resume = options.get("out"), options.get("resume")
     if resume is not None and (out is not None or any(value not in (None, ()) for value in described.values())):
-        raise click.UsageError(f"--resume goes on with a {noun} as it was begun; leave the other options out")
+        raise click.UsageError(f"--resume continues a {noun} with its own options; leave the other options out")
     return described, out, resume
 
 
@@ -59,7 +59,7 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
     if command == "evaluate":
         raise CheckpointError(f"{folder} holds an evaluation, which cannot be resumed; run aamc evaluate again")
     if command != goal.command:
-        raise CheckpointError(f"{folder} was begun by aamc {command}; go on with: aamc {command} --resume {folder}")
+        raise CheckpointError(f"{folder} was begun by aamc {command}; continue with: aamc {command} --resume {folder}")
     return experiment
 
 
@@ -76,4 +76,4 @@ def complete(job: Experiment | OrchestratorTraining, command: str) -> dict[str, 
     except KeyboardInterrupt:
         folder = job.run.folder
         begun = (folder / "run.yaml").exists()
-        raise Interrupted(f"interrupted; go on with: aamc {command} --resume {folder}" if begun else "interrupted before anything began") from None
+        raise Interrupted(f"interrupted; continue with: aamc {command} --resume {folder}" if begun else "interrupted before anything began") from None

@@ -21,7 +21,7 @@ from aamc_sdk.cli import JSON, OUT, RESUME, plugins_of
 @click.option("--profile", "profiled", is_flag=True, help="Print a time profile and write it to profile.json; the run takes a little longer.")
 @click.pass_context
 def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) -> None:
-    """Train what needs training, compare with every baseline, and report.
+    """Train a router and an estimator, compare with every baseline, and report.
 
     Example: aamc run --router ppo --estimator tce
     """

@@ -71,7 +71,7 @@ def show_choices(metrics: Mapping[str, Any], router: str) -> None:
 
 
 def _router_table(title: str, headings: Iterable[str], notes: Iterable[str], first: str = "router", *, intervals: bool = True) -> Table:
-    """Return a table without rows: routers on the left, or what ``first`` names, a title above, notes below."""
+    """Return a table without rows; ``first`` is the title of its first column, routers by default."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

@@ -44,7 +44,7 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
 
     estimator = options.get("estimator") not in (None, NO_ESTIMATOR)
     if options.get("resume") is None and not (options.get("router") or options.get("configs") or estimator or names_orchestrator(options)):
-        raise click.UsageError("say what to train: --router NAME, --estimator NAME or --orchestrator NAME")
+        raise click.UsageError("choose what to train: --router NAME, --estimator NAME or --orchestrator NAME")
     goal = Goal.ESTIMATOR if estimator and not options.get("router") else Goal.ROUTER
     began = time.monotonic()
     with progress() as shown:
@@ -93,7 +93,7 @@ def open_orchestrator_training(ctx: click.Context, options: Mapping[str, Any], f
     described, out, resume = split_options(options, "training")
     if resume is not None:
         if form is not None:
-            raise click.UsageError("--resume goes on with a training as it was begun; leave the other options out")
+            raise click.UsageError("--resume continues a training with its own options; leave the other options out")
         return OrchestratorTraining.resume(resume, plugins_of(ctx), shown)
     ignored = ROUTER_OPTIONS if described.get("continue_from") is None else (*ROUTER_OPTIONS, "preset")
     useless = [f"--{name.replace('_', '-')}" for name in ignored if described.get(name) is not None]

@@ -91,7 +91,7 @@ class Groups:
 
 
 def row_names(dataset: Dataset) -> list[str]:
-    """Return what tells whether two rows may be in different splits, ``[Q]``: the question, or a hash of the row's group."""
+    """Return the name of each row, ``[Q]``: its question, or a hash of its group. Rows of one name stay in one split."""
     if dataset.groups is None:
         return [question(query) for query in dataset.queries]
     hashes = {group: text_hash(f"group {group}") for group in set(dataset.groups)}

@@ -51,7 +51,7 @@ class TrainingFingerprint:
         return set(self.questions.tolist()) == {text_hash(each) for each in questions}
 
     def contains(self, questions: Sequence[str]) -> NDArray[np.bool_]:
-        """Return which questions are among the training rows, or near-duplicates of them by estimated similarity, ``[Q]``."""
+        """Return whether each question is a training row, or a near-duplicate of one by estimated similarity, ``[Q]``."""
         found = np.isin([text_hash(each) for each in questions], self.questions)
         if self.algorithm != algorithm():
             logger.warning("near-duplicates of training rows are not found, only equal questions: the fingerprint was made by %s", self.algorithm)

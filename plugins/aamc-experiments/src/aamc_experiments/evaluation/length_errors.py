@@ -47,5 +47,5 @@ def _mean(name: str, errors: Floats) -> dict[str, Any]:
     """Return the mean of N errors and its 95% interval; null without errors."""
     if not len(errors):
         return {name: None, f"{name}_ci95": None}
-    mean, spread = float(errors.mean()), STANDARD_ERRORS * float(errors.std(ddof=1) / np.sqrt(len(errors))) if len(errors) > 1 else np.nan
-    return {name: mean, f"{name}_ci95": None if np.isnan(spread) else [mean - spread, mean + spread]}
+    mean, half_width = float(errors.mean()), STANDARD_ERRORS * float(errors.std(ddof=1) / np.sqrt(len(errors))) if len(errors) > 1 else np.nan
+    return {name: mean, f"{name}_ci95": None if np.isnan(half_width) else [mean - half_width, mean + half_width]}

@@ -68,25 +68,25 @@ def _references(comparison: Comparison, resampling: Resampling, price_of_time: t
     return References(resampling, CandidateMeans.of(comparison, resampling), price_of_time, best)
 
 
-def _entry(comparison: Comparison, data: Statistics, spread: Statistics) -> Mapping[str, Any]:
+def _entry(comparison: Comparison, data: Statistics, resampled: Statistics) -> Mapping[str, Any]:
     """Return the entry of one router, from its figures on the data and on the resamples."""
-    sweep = zip(comparison.preferences[SWEEP], data.frontier, spread.frontier, strict=True)
+    sweep = zip(comparison.preferences[SWEEP], data.frontier, resampled.frontier, strict=True)
     return {
         **point_estimates(data.headline),
-        "ci95": intervals(spread.headline),
-        "per_category": _per_category(comparison, data, spread) or None,
+        "ci95": intervals(resampled.headline),
+        "per_category": _per_category(comparison, data, resampled) or None,
         "model_share": point_estimates(data.model_share),
-        "model_share_ci95": intervals(spread.model_share),
+        "model_share_ci95": intervals(resampled.model_share),
         "missing": int(comparison.missing),
         "frontier": [{"preference": preference, **point_estimates(point), "ci95": intervals(around)} for preference, point, around in sweep],
         "cost_at_quality": point_estimates(data.cost_at_quality),
-        "cost_at_quality_ci95": {share: open_interval(figures) for share, figures in spread.cost_at_quality.items()},
+        "cost_at_quality_ci95": {share: open_interval(figures) for share, figures in resampled.cost_at_quality.items()},
     }
 
 
-def _per_category(comparison: Comparison, data: Statistics, spread: Statistics) -> Mapping[str, Any]:
+def _per_category(comparison: Comparison, data: Statistics, resampled: Statistics) -> Mapping[str, Any]:
     return {
-        category: {"n": int((comparison.category == category).sum()), **point_estimates(figures), "ci95": intervals(spread.categories[category])}
+        category: {"n": int((comparison.category == category).sum()), **point_estimates(figures), "ci95": intervals(resampled.categories[category])}
         for category, figures in data.categories.items()
     }
 
@@ -103,8 +103,8 @@ def _about(comparison: Comparison, source: str, cost_note: str) -> Mapping[str, 
 
 def _zero_router(comparison: Comparison, candidates: CandidateMeans, resampled: CandidateMeans) -> Mapping[str, Any]:
     """Return the AIQ of random mixtures of single candidates; it has an interval only in a table."""
-    average, spread = (aiq(points.cost_usd, points.quality, *points.cost_range) for points in (candidates, resampled))
-    return {"aiq": average[0], "ci95": {"aiq": known_interval(spread) if comparison.is_table else None}}
+    data, resamples = (aiq(points.cost_usd, points.quality, *points.cost_range) for points in (candidates, resampled))
+    return {"aiq": data[0], "ci95": {"aiq": known_interval(resamples) if comparison.is_table else None}}
 
 
 def _price_of_time(reference: RealisedOutcomes | None) -> tuple[float, float]:

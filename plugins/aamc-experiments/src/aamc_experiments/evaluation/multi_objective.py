@@ -33,7 +33,7 @@ def hypervolume(points: Floats) -> Floats:
 
 
 def non_dominated(points: Floats) -> NDArray[np.bool_]:
-    """Return which points no other point dominates, ``[..., K]``; of equal points the first."""
+    """Return whether each point is dominated by no other, ``[..., K]``; of equal points the first."""
     difference = points[..., None, :, :] - points[..., :, None, :]  # [..., K, others, D]
     as_good, better = (difference >= -ROUNDING).all(axis=-1), (difference > ROUNDING).any(axis=-1)
     position = np.arange(points.shape[-2])

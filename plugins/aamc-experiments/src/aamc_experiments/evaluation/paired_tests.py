@@ -39,9 +39,9 @@ def paired_comparisons(rewards: Mapping[str, Floats], resampling: Resampling, se
     if not others:
         return []
     differences = np.column_stack([ours - theirs for _, theirs in others])
-    spread = resampling.means(differences)
+    means = resampling.means(differences)
     p = randomisation_test(differences, resampling.unit, seed)
-    columns = zip(others, differences.mean(axis=0), spread.T, p, holm(p), strict=True)
+    columns = zip(others, differences.mean(axis=0), means.T, p, holm(p), strict=True)
     return [
         {"a": first, "b": name, "difference": mean, "ci95": known_interval(resampled), "p": plain, "p_holm": corrected}
         for (name, _), mean, resampled, plain, corrected in columns

@@ -107,11 +107,11 @@ def promotion(
     """
     realised = {name: _headline(comparison, position, reward) for position, name in enumerate(comparison.routers.tolist())}
     samples = Resampling.once(comparison.stream), Resampling.bootstrap(comparison.stream, resamples, seed)
-    data, spread = (Baselines.of(constants, realised.get(ORACLE), resampling) for resampling in samples)
+    data, resampled = (Baselines.of(constants, realised.get(ORACLE), resampling) for resampling in samples)
     tests = list(TESTS) if comparison.preferences[HEADLINE, 2] > 0 else ["quality_gap"]
     routers = {}
     for name, answers in realised.items():
-        figures = {**point_estimates(data.figures(answers)), "ci95": intervals(spread.figures(answers))}
+        figures = {**point_estimates(data.figures(answers)), "ci95": intervals(resampled.figures(answers))}
         shares = mixture_at_cost(data.cost_usd[0], data.quality[0], figures["mean_cost_usd"])
         mixture = {candidate: share for candidate, share in zip(constants.names, shares, strict=True) if share > ROUNDING}
         known = {**figures, "mixture": mixture, "tests": tests}

@@ -1,4 +1,4 @@
-"""How well scores predict which of two answers a user prefers: area under the ROC curve and accuracy, with intervals over users.
+"""Accuracy and area under the ROC curve of scores that predict the answer of two that a user prefers, with intervals over users.
 
 Each pair counts in both orders, so the curve does not depend on which answer comes first. Intervals are those of the jackknife over users, in
 at most :data:`BLOCKS` blocks, since the pairs of one user are not independent.

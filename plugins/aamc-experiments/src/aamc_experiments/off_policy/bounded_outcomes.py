@@ -36,7 +36,7 @@ class BoundedOutcome:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Which decisions have a known outcome, ``[n]``."""
+        """Whether each decision has a known outcome, ``[n]``."""
         return np.isfinite(self.values)
 
 

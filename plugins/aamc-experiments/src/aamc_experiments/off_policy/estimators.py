@@ -92,7 +92,7 @@ class Choices:
 
 
 def refusal(choices: Choices) -> str | None:
-    """Return why a log cannot evaluate the policy, or None if it can.
+    """Return the reason that a log cannot evaluate the policy; None if it can.
 
     The criterion is the expected effective sample size, not the observed one: refusing logs whose draws happened to disagree
     would bias the estimates that are left.

@@ -231,7 +231,7 @@ class LoggedPolicies:
 
         Raises:
             ConfigError: The router lacks training, reads texts that the log lacks, or does not know its probabilities.
-            EstimatesError: The log's estimates are not those that the router sees in service, or lack what it needs.
+            EstimatesError: The log's estimates are not those that the router sees in service, or lack a part that it needs.
             AamcError: The router cannot decide such requests.
         """
         log = self.log

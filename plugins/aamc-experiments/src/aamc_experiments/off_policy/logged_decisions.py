@@ -142,7 +142,7 @@ def read_log(store: Store, failure_quality: float | None = 0.0, since: float | N
 
 
 def _reasons(logged: LoggedOutcomes, quality: Floats, failure_quality: float | None) -> NDArray[np.str_]:
-    """Return why decisions do not count, keys of ``LEFT_OUT``, ``[N]``; ``""`` for those that count."""
+    """Return the reason that each decision is left out, a key of ``LEFT_OUT``, ``[N]``; ``""`` for those that count."""
     unknown = np.isnan(logged["probabilities"]).all(axis=1)
     fallback = logged.fell_back & ((failure_quality is None) | ~logged.failed)
     silent = np.isnan(quality)

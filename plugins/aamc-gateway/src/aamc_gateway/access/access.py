@@ -1,4 +1,4 @@
-"""Access: which callers may use the gateway, and how much."""
+"""Access: the callers that may use the gateway, and their limits."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Access:
     async def admit(
         self, caller: Caller, *, max_cost_usd: float, least_cost_usd: float | None = None, tokens: int = 0, user: str | None = None
     ) -> Admission:
-        """Admit a request: reserve its maximum cost, and what it takes of the limits, in all budgets of its key, tenant and user at once.
+        """Admit a request: reserve its maximum cost and its share of the limits in all budgets of its key, tenant and user at once.
 
         Args:
             caller: The caller.
@@ -120,9 +120,9 @@ class Access:
         return Admission(self._shared, reservation, self._models, float(tokens))
 
     async def full(self) -> Mapping[str, float]:
-        """Return which candidates have nothing left of a limit of their own now, and when they may have again, in seconds since the epoch.
+        """Return the candidates that have used up a limit of their own, each with the time of its renewal in seconds since the epoch.
 
-        That is infinity for a budget that is not renewed.
+        The time is infinity for a budget that is not renewed.
         """
         if not self._models:
             return {}

@@ -1,4 +1,4 @@
-"""Admission of requests: what they may cost is reserved before, and what they did cost charged afterwards."""
+"""Admission of requests: their maximum cost is reserved before, and their actual cost charged afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Reservation:
-    """What a request holds of the counters of some holders.
+    """The amounts that a request reserves on the counters of some holders.
 
     Attributes:
         budget_usd: The cost that is held, in USD; infinity where no budget limits it.
@@ -31,7 +31,7 @@ class Reservation:
 
     @classmethod
     async def make(cls, shared: SharedState, holders: Sequence[Holder], demand: Demand) -> Reservation | None:
-        """Hold what a request may take; None if no holder has a limit.
+        """Reserve the maximum of a request; None if no holder has a limit.
 
         Raises:
             Refused: A limit has not enough left, or the shared state is away.
@@ -51,7 +51,7 @@ class Reservation:
         return cls(shared, token, claims, found.amount)
 
     def settle(self, cost_usd: float, tokens: int | None) -> None:
-        """Charge what was taken; NaN and None charge what is held. It does not wait, so that it cannot be cancelled; a second call does nothing."""
+        """Charge the actual amounts; NaN and None charge the reserved ones. It does not wait, so it cannot be cancelled. A repeat does nothing."""
         if self._settled:
             return
         self._settled = True
@@ -79,7 +79,7 @@ class Admission:
         tokens: The maximum of the request's tokens.
 
     Attributes:
-        budget_usd: The maximum that the answer may cost: what is reserved; infinity without a budget.
+        budget_usd: The maximum cost of the answer, which is reserved; infinity without a budget.
     """
 
     def __init__(self, shared: SharedState, reservation: Reservation | None, models: dict[str, Limits], tokens: float) -> None:
@@ -88,11 +88,11 @@ class Admission:
         self._calls: list[Reservation] = []
 
     def fits(self, max_cost_usd: float) -> bool:
-        """Return whether an answer of that maximum cost in USD is within what is reserved; NaN, an unknown cost, fits no budget."""
+        """Return whether an answer of that maximum cost in USD is within the reservation; NaN, an unknown cost, fits no budget."""
         return self.budget_usd == math.inf or max_cost_usd <= self.budget_usd * (1 + 1e-9)
 
     async def use(self, model: str, max_cost_usd: float) -> Reservation | None:
-        """Reserve what a call takes of the candidate's own limits; None if it has none. Settle it once the call has ended, else the request does.
+        """Reserve a call's share of the candidate's own limits; None if it has none. Settle it once the call has ended, else the request does.
 
         Args:
             model: The candidate.
@@ -112,10 +112,10 @@ class Admission:
         return reservation
 
     def settle(self, cost_usd: float, tokens: int | None = None) -> None:
-        """Charge what the request has cost in place of what was reserved, and so for a call of it that has not been settled.
+        """Charge the request's actual cost in place of its reservation, also for any unsettled call.
 
         Args:
-            cost_usd: The cost of all attempts in USD; NaN if it is unknown, which charges what was reserved.
+            cost_usd: The cost of all attempts in USD; NaN if it is unknown, which charges the reserved amount.
             tokens: Tokens of prompts and answers; None charges the estimate of the admission.
         """
         for reservation in (self._reservation, *self._calls):

@@ -28,9 +28,9 @@ _MAX_REQUEST = 256_000
 _MAX_SHARE = 0.1
 """Share of the cache that one answer may take."""
 _WITHOUT_EFFECT = frozenset(("stream", "stream_options", "user", "metadata", "safety_identifier", "prompt_cache_key", "service_tier"))
-"""Fields that do not change what is answered."""
+"""Fields without effect on the answer."""
 _HEADERS = ("anthropic-beta", "anthropic-version", "openai-beta")
-"""Headers that may change what is answered; others, such as ``traceparent``, differ in each request."""
+"""Headers that may change the answer; others, such as ``traceparent``, differ in each request."""
 _SIDE_STATE = (
     *("tools", "functions", "mcp_servers", "container", "web_search_options", "previous_response_id", "conversation", "background", "prompt"),
     *("item_reference", "modalities", "audio"),
@@ -140,7 +140,7 @@ class AnswerCache:
 
 
 def _place(key: str, ask: Ask) -> str:
-    """Return where the form of an answer is kept that a request asks for."""
+    """Return the cache key of the form of an answer that a request asks for."""
     if not ask.stream:
         return f"{key}/whole"
     return f"{key}/events+usage" if wants_usage(ask.body) else f"{key}/events"

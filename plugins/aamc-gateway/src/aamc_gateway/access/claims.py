@@ -44,7 +44,7 @@ class Holder:
 
 @attrs.frozen
 class Demand:
-    """What a request asks for.
+    """The amounts that a request asks for.
 
     Attributes:
         max_usd: The maximum of its cost in USD; NaN if unknown.
@@ -59,7 +59,7 @@ class Demand:
 
 @attrs.frozen
 class LimitedClaim:
-    """A claim, with what a refusal says of it."""
+    """A claim, with the text of its refusal."""
 
     claim: Claim
     holder: Holder

@@ -132,7 +132,7 @@ def add(
 @JSON
 @click.pass_context
 def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool) -> None:
-    """List the keys, with what is spent of their budgets."""
+    """List the keys, with the spent part of their budgets."""
     from aamc_sdk.cli import print_table, write_json_line
 
     documents = _with_shared(ctx, run, store, _documents)
@@ -180,7 +180,7 @@ def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None,
 @JSON
 @click.pass_context
 def rotate(ctx: click.Context, /, key: str, grace: float, run: Path | None, store: str | None, as_json: bool) -> None:
-    """Replace the secret of a key and show it once; its limits, and what is spent of them, stay."""
+    """Replace the secret of a key and show it once; its limits, and the spent part of them, stay."""
     from aamc_gateway.access.keys import rotate_key
 
     found, secret = _with_shared(ctx, run, store, lambda shared: rotate_key(shared, key, grace))
@@ -198,7 +198,7 @@ def _show_secret(key: Key, secret: str, as_json: bool) -> None:
 
 
 async def _documents(shared: SharedState) -> list[dict[str, Any]]:
-    """Return what may be shown of all keys."""
+    """Return the documents of all keys, without secrets."""
     from aamc_gateway.access.claims import Holder, counters_of
     from aamc_gateway.access.keys import read_keys
     from aamc_gateway.access.settings import Limits

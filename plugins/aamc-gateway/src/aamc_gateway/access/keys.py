@@ -57,7 +57,7 @@ def digest_of(key: str) -> bytes:
 
 @attrs.frozen(kw_only=True)
 class Key:
-    """What is kept of a key.
+    """A key as it is stored, with its hash instead of its secret.
 
     Attributes:
         id: Its id.
@@ -130,7 +130,7 @@ async def read_keys(shared: SharedState) -> list[Key]:
 
 
 async def write_key(shared: SharedState, key: Key) -> None:
-    """Keep a key, or what has changed of it."""
+    """Store a new or changed key."""
     await shared.put(f"key/{key.id}", key.to_bytes(), group=GROUP)
 
 
@@ -168,7 +168,7 @@ async def find_key(shared: SharedState, which: str) -> Key:
 
 
 async def rotate_key(shared: SharedState, which: str, grace_s: float) -> tuple[Key, str]:
-    """Replace a key's secret; the old one stays valid for some time in seconds. Id, limits and what was spent stay."""
+    """Replace a key's secret; the old one stays valid for some time in seconds. Id, limits and spending stay."""
     key = await find_key(shared, which)
     secret = new_key(key.id)
     key = attrs.evolve(key, digest=digest_of(secret).hex(), old_digest=key.digest if grace_s > 0 else "", old_until=time.time() + grace_s)
@@ -184,7 +184,7 @@ async def revoke_key(shared: SharedState, which: str) -> Key:
 
 
 class _Known(NamedTuple):
-    """A key that was read, with its caller, what was read, and when."""
+    """A cached key: its caller, its stored value, and the time of reading."""
 
     key: Key
     caller: Caller
@@ -220,7 +220,7 @@ class KeyRing:
         return found.key, found.caller
 
     async def _read(self, key_id: str, known: _Known | None) -> _Known | None:
-        """Read a key; while the shared state is away, what was read before stays valid."""
+        """Read a key; while the shared state is away, cached keys stay valid."""
         now = time.monotonic()
         if now < self._unknown.get(key_id, -FRESH_S) + FRESH_S:
             return None

@@ -6,7 +6,7 @@ from aamc_sdk.errors import AamcError
 
 
 class Refused(AamcError):
-    """Raised when a caller may not do what it asks for; the message is for the caller.
+    """Raised when a request is not allowed; the message is for the caller.
 
     Attributes:
         status: The HTTP status: 401 without a valid key, 402 over a budget, which clients do not retry by themselves, 403 where the key does not

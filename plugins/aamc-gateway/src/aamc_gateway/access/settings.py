@@ -43,7 +43,7 @@ def _by_name(meaning: str) -> Any:
 
 @attrs.frozen(kw_only=True)
 class AccessSettings:
-    """Who may call, and how much it may cost."""
+    """The options of access: keys, budgets and limits."""
 
     admin_key_env: str = option("AAMC_ADMIN_KEY", "Environment variable of a key for admin pages and writes, besides the keys of aamc keys.")
     over_budget: str = option(

@@ -34,7 +34,7 @@ class Ballots:
     Args:
         settings: How long they wait.
         shared: The state that the workers share.
-        erasable: Takes note of what is kept for users.
+        erasable: Registers the values that are kept for users.
         controller: Takes the votes as feedback.
     """
 

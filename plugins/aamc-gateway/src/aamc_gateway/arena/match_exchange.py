@@ -1,4 +1,4 @@
-"""A request that several candidates answer: their calls, and what they cost together."""
+"""A request that several candidates answer: their calls and total cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Reply:
-    """What a candidate said.
+    """A candidate's answer.
 
     Attributes:
         upstream: The candidate.
@@ -39,7 +39,7 @@ class Reply:
         cost_source: The origin of the cost.
         latency_ms: Its duration.
         error: Why there is no answer; None for an answer.
-        attempt: What the log gets.
+        attempt: The attempt to log.
     """
 
     upstream: Upstream
@@ -93,7 +93,7 @@ class MatchExchange(Exchange):
         self._attempts.append(attempt)
 
     async def call(self, name: str, ask: Ask) -> Reply:
-        """Return what a candidate answers to a request; an error of the call is part of it."""
+        """Return a candidate's answer to a request, or the error of the call."""
         upstream = self.gateway.upstreams[name]
         prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "")
         assert self.decision is not None
@@ -142,7 +142,7 @@ class MatchExchange(Exchange):
         )
 
     def serve(self, reply: Reply, unknown: bool) -> None:
-        """Note which answer is served.
+        """Note the answer that is served.
 
         Args:
             reply: The answer.

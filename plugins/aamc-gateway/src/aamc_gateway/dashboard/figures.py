@@ -19,7 +19,7 @@ READ_S = 1.0
 
 
 class Figures:
-    """What a worker's dashboard has read. The log is read by one request at a time, on a worker thread.
+    """The figures of a worker's dashboard. One request at a time reads the log, on a worker thread.
 
     Args:
         controller: Its log is shown.
@@ -49,7 +49,7 @@ class Figures:
         return await asyncio.to_thread(explain)
 
     async def posteriors(self) -> dict[str, Any]:
-        """Return what the router has learned."""
+        """Return the router's learned posteriors."""
         router = self._controller.router
         found = await asyncio.to_thread(posteriors_document, router, self._controller.pool.names)
         return {**found, "router": self._controller.router_name or type(router).__name__}
@@ -60,7 +60,7 @@ class Figures:
             return await asyncio.to_thread(self._trials.document, self._controller.router)
 
     async def _read(self, document: Callable[[int], T]) -> T:
-        """Read what is new in the log, for a second at most, and return a document of it; it gets the number of entries that are left."""
+        """Read new entries of the log for a second at most, and return a document; its function gets the number of unread entries."""
 
         def read() -> T:
             return document(self._reader.read(READ_S))

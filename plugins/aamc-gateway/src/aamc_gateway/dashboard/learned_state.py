@@ -1,4 +1,4 @@
-"""What the router has learned, and the state of a canary or shadow, for the dashboard."""
+"""The router's learned posteriors, and the state of a canary or shadow, for the dashboard."""
 
 from __future__ import annotations
 

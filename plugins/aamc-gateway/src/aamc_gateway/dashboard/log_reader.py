@@ -70,7 +70,7 @@ _CONTENT, _JUDGEMENT = msgspec.json.Decoder(_Content), msgspec.json.Decoder(_Jud
 
 
 class _Served(NamedTuple):
-    """The answer that a decision has so far: its candidate, and what was added to the sums."""
+    """The present answer of a decision: its candidate, and the amounts added to the sums."""
 
     candidate: str
     answer: CountedAnswer
@@ -122,7 +122,7 @@ class LogReader:
         self._quality: dict[str, list[float]] = {}
 
     def read(self, seconds: float = math.inf) -> int:
-        """Read what is new, half of the time at most, so that requests are served meanwhile; return how many entries are left.
+        """Read new entries, at most half of the time, so that requests are served meanwhile; return the number of unread entries.
 
         Args:
             seconds: Time after which reading stops.

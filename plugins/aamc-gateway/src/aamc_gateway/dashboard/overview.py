@@ -76,10 +76,10 @@ def prices_of(pool: Pool) -> dict[str, Prices]:
 
 
 def cost_of(sums: PeriodSums, best: Baseline, prices: Mapping[str, Prices]) -> dict[str, Any]:
-    """Return what the answers of a period cost, what routing cost, and what was saved against always using the best model.
+    """Return the cost of a period's answers, the cost of routing, and the savings against always using the best model.
 
-    Both sides of the comparison cover the same answers: those of known cost and tokens. What routing cost is all that one model alone would
-    not have cost: the decisions, failed calls, and answers that were not served.
+    Both sides of the comparison cover the same answers: those of known cost and tokens. The cost of routing is everything that one model alone
+    would not have cost: the decisions, failed calls, and answers that were not served.
     """
     candidates = sums.candidates.values()
     answers_usd = sum(each.cost_usd for each in candidates)

@@ -1,1 +1,1 @@
-"""Feedback on decisions: what clients send, and what the gateway infers from how they go on."""
+"""Feedback on decisions: explicit from clients, and implicit from the continuation of their conversations."""

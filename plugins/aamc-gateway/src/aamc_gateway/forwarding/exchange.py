@@ -1,4 +1,4 @@
-"""One request on its way: decision, calls, cost, and what is told about them."""
+"""The processing of one request: decision, calls, cost, and their records."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Exchange:
 
     Attributes:
         decision: The decision, once :meth:`decide` has returned.
-        record: The decision with what it was made from.
+        record: The decision with its inputs.
         served: What metrics and logs see.
     """
 
@@ -224,7 +224,7 @@ class Exchange:
         return self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
 
     async def reserve(self, name: str) -> Reservation | None:
-        """Reserve what a call takes of the candidate's own limits; None if it has none.
+        """Reserve a call's share of the candidate's own limits; None if it has none.
 
         Raises:
             ProviderError: It is over its limits.
@@ -278,12 +278,12 @@ class Exchange:
         self.served.saved_usd = price(self.gateway.best.candidate, call.usage)[0] - self.served.cost_usd
 
     def cancelled(self, call: Call) -> None:
-        """Note that a call was cancelled, such as by a client that left, and add the cost of what came."""
+        """Note that a call was cancelled, such as by a client that left, and add the cost of the part that came."""
         self.served.calls[-1].ended, self.served.calls[-1].error_kind = time.time(), "cancelled"
         self._spend(self._held, call, failed=True)
 
     def _spend(self, held: Reservation | None, call: Call, *, failed: bool) -> None:
-        """Add what an ended call took to the request's sums and charge the candidate's own limits; failed without a cost, it took nothing."""
+        """Add an ended call's cost and tokens to the request's sums, and charge the candidate's own limits; a failed call without a cost was free."""
         unknown, tokens = math.isnan(call.cost_usd), tokens_of(call.usage)
         self._spent_usd += 0.0 if unknown else call.cost_usd
         self._spent_tokens += tokens
@@ -310,7 +310,7 @@ class Exchange:
         return self.decision
 
     def headers(self, upstream: Upstream | None, prepared: Prepared | None) -> HeaderList:
-        """Return the headers that say what happened; without a candidate, those of a stream that begins before one has answered."""
+        """Return the headers that describe the request's processing; without a candidate, those of a stream that begins before one has answered."""
         decision = self.decision
         assert decision is not None
         found: HeaderList = [(b"x-aamc-decision-id", decision.id.encode())]

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
 
 UNMOVABLE = frozenset(("previous_response_id", "item_reference", "container"))
-"""State that is a part of the conversation: without it, another candidate would miss what was said."""
+"""State that is a part of the conversation: without it, another candidate would miss a part of the conversation."""
 
 
 @attrs.frozen
 class Origin:
-    """Where a conversation comes from.
+    """The candidate that a conversation was with, and whether it must stay there.
 
     Attributes:
         candidate: The candidate that answered last; None if unknown.
@@ -42,7 +42,7 @@ UNKNOWN = Origin()
 
 
 async def find_origin(gateway: Gateway, ask: Ask, names: Collection[str]) -> Origin:
-    """Return where a conversation comes from.
+    """Return the origin of a conversation.
 
     Args:
         gateway: The gateway.

@@ -118,7 +118,7 @@ class Relay:
         self._done = True
 
     async def _until_usage(self) -> None:
-        """Hold what comes after the finish, until the last event; or until another choice of the answer goes on."""
+        """Hold the events after the finish until the last event, or until another choice of the answer continues."""
         async for event in self._events:
             seen = self.monitor.feed(event)
             if seen.error is not None:
@@ -155,7 +155,7 @@ class Relay:
         return [event]
 
     def last_events(self, document: dict[str, Any]) -> bytes:
-        """Return what is held, the last event with the ``aamc`` object."""
+        """Return the held events, the last one with the ``aamc`` object."""
         return last_events(self._held, self._dialect, document)
 
     async def close(self) -> None:

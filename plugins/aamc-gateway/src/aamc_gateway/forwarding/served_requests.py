@@ -1,4 +1,4 @@
-"""What metrics, spans and logs see of a request, and how it ends."""
+"""A request as metrics, spans and logs see it, and its end."""
 
 from __future__ import annotations
 

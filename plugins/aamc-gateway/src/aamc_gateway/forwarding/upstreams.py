@@ -24,11 +24,11 @@ DIALECTS = ("chat", "messages", "responses", "completions")
 """The dialects that convert to each other; other APIs pass through as they are."""
 
 FORM_MODEL = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{1,200})(\r\n)')
-"""The field ``model`` of a form: what is before its value, the value, and what is behind it."""
+"""The field ``model`` of a form: the text before its value, the value, and the text after it."""
 
 
 class Wire(Protocol):
-    """What the gateway needs of a provider."""
+    """The part of a provider that the gateway uses."""
 
     @property
     def apis(self) -> Collection[str]:

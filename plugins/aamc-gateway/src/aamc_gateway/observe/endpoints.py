@@ -48,7 +48,7 @@ async def readyz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /
 
 
 async def gateway_problems(gateway: Gateway) -> list[str]:
-    """Return why a gateway cannot serve requests; they name no address, since anyone may read them."""
+    """Return the problems that keep a gateway from serving requests; they name no address, since anyone may read them."""
     found = [problem for problem in await asyncio.gather(_log_problem(gateway), _shared_problem(gateway)) if problem]
     if len(_resting(gateway)) == len(gateway.upstreams):
         found.append("no candidate can be called: the servers of all rest after failures")
@@ -81,7 +81,7 @@ def _text(gateway: Gateway) -> bytes:
 
 
 def _present(gateway: Gateway) -> Mapping[str, Mapping[str, float]]:
-    """Return what is true of the candidates now, by the names of :data:`aamc_gateway.observe.metrics.PRESENT`."""
+    """Return the present state of the candidates, by the names of :data:`aamc_gateway.observe.metrics.PRESENT`."""
     resting, state = _resting(gateway), gateway.models.tracker.state(gateway.components.pool)
     in_flight = {name: float(state.in_flight.get(name, 0) if state is not None else 0) for name in gateway.upstreams}
     queued = {}

@@ -33,7 +33,7 @@ _UNITS = {"_s": "_seconds", "_ms": "_milliseconds"}
 
 
 def worker_ended(pid: int) -> None:
-    """Forget what a worker that has ended held, such as its requests in flight; called in the parent process."""
+    """Clear the gauges of a worker that has ended, such as its requests in flight; called in the parent process."""
     if FOLDER in os.environ:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library has no types there
 
@@ -186,7 +186,7 @@ class Metrics:
 
 
 class _Present:
-    """Gauges of what is true now."""
+    """Gauges of the present state."""
 
     def __init__(self, health: Mapping[str, float], present: Mapping[str, Mapping[str, float]]) -> None:
         self._health, self._present = health, present

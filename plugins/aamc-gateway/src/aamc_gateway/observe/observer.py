@@ -1,4 +1,4 @@
-"""The observer of a worker: it tells metrics, spans and the request log of what happens."""
+"""The observer of a worker: it updates metrics, spans and the request log."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Observer:
 
 
 def _tracing(settings: TracingSettings) -> Tracing:
-    """Return what makes spans; OpenTelemetry is imported only here."""
+    """Return the maker of spans; OpenTelemetry is imported only here."""
     try:
         from aamc_gateway.observe.tracing import Tracing
 

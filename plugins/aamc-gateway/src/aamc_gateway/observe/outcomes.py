@@ -1,4 +1,4 @@
-"""What is known of a request when it has been served: the source of metrics, spans and log lines."""
+"""The outcome of a served request: the source of metrics, spans and log lines."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class LogSettings:
 
 @attrs.frozen(kw_only=True)
 class ObserveSettings:
-    """What can be seen of the gateway's work."""
+    """The options of metrics, traces and log lines."""
 
     metrics: bool = option(True, "Whether /metrics serves Prometheus metrics.")
     metrics_public: bool = option(False, "Whether /metrics needs no admin key.")

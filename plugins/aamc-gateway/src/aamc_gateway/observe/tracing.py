@@ -75,7 +75,7 @@ class Tracing:
         root.end(_nanoseconds(served.ended))
 
     def close(self) -> None:
-        """Export what is left; it may wait for the collector for seconds."""
+        """Export the remaining spans; it may wait for the collector for seconds."""
         self._provider.shutdown()
 
     def _call(self, call: SeenCall, served: Served, context: Any) -> None:

@@ -165,4 +165,4 @@ class _Steps:
             self._loop.call_soon_threadsafe(self._task.cancel)
         await asyncio.shield(asyncio.to_thread(self._thread.join, _STOP_S))
         if self._thread.is_alive():
-            logger.error("the orchestrator %r does not end; its thread goes on until the process ends", self._name)
+            logger.error("the orchestrator %r does not end; its thread runs until the process ends", self._name)

@@ -33,7 +33,7 @@ class Ask:
         preference: The preference; None for the default.
         quality_floor: Minimum expected quality from 0 to 1; None for none.
         budget_usd: Maximum expected cost of the answer; None for none.
-        scope: Begins the keys of what is remembered of the caller: its tenant and key.
+        scope: Prefix of the keys of values that are remembered for the caller: its tenant and key.
         session: The key of the conversation, unique among all callers; None without one.
         stream: Whether the answer is streamed.
         images: Whether an image is part of the conversation.

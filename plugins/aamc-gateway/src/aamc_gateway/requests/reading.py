@@ -1,4 +1,4 @@
-"""Reading a request: who chooses, what is classified, what the answer needs, which conversation it belongs to."""
+"""Reading a request: its mode, classified text, required abilities and conversation."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def caches_for_an_hour(body: Mapping[str, Any]) -> bool:
 
 
 def check_fields(api: str, body: Mapping[str, Any]) -> None:
-    """Check that a request has what its API requires.
+    """Check that a request has the fields that its API requires.
 
     Raises:
         Refused: A field is missing, or has a type that no server accepts.

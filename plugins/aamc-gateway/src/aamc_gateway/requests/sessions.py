@@ -38,8 +38,8 @@ def session_in_metadata(body: Mapping[str, Any]) -> tuple[str | None, str | None
 
 def hashed_session(user: str | None, first: str, system: str) -> str:
     """Return the id of a conversation that has none: a hash of its first human message and the head of the system prompt."""
-    told = f"{user or ''}\0{first[:100_000]}\0{system[:_HEAD]}\0"
-    return blake2b(told.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    described = f"{user or ''}\0{first[:100_000]}\0{system[:_HEAD]}\0"
+    return blake2b(described.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 @attrs.frozen

@@ -134,10 +134,10 @@ class GatewayApp:
             gateway = await self._make()
             await gateway.start()
         except AamcError as error:
-            logger.error("the configuration cannot be reloaded; the gateway goes on with the old one: %s", error)  # noqa: TRY400  # it says what to do
+            logger.error("the configuration cannot be reloaded; the gateway keeps the old one: %s", error)  # noqa: TRY400  # it says what to do
             return
         except Exception:
-            logger.exception("the configuration cannot be reloaded; the gateway goes on with the old one")
+            logger.exception("the configuration cannot be reloaded; the gateway keeps the old one")
             return
         old, self._gateway = self._gateway, gateway
         if old is not None:

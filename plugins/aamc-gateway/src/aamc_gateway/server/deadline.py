@@ -8,7 +8,7 @@ from types import TracebackType
 
 
 class Deadline:
-    """Cancels what its block waits for after some time, and raises ``TimeoutError`` then.
+    """Cancels its block after some time and raises ``TimeoutError``.
 
     Args:
         seconds: The time.

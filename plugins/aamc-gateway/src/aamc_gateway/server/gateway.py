@@ -1,4 +1,4 @@
-"""The gateway: what a worker holds."""
+"""The gateway: the objects that a worker shares among requests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _STATE_S = 0.01
 
 
 class Gateway:
-    """What a worker holds.
+    """The objects that a worker shares among requests.
 
     Args:
         components: Decide, call and log.
@@ -114,7 +114,7 @@ class Gateway:
         self._idle.set()
 
     async def start(self) -> None:
-        """Start what needs the worker's event loop.
+        """Start the parts that need the worker's event loop.
 
         Raises:
             ConfigError: It listens beyond this machine, and has no keys; or the arena or an orchestrator cannot work as configured.
@@ -149,7 +149,7 @@ class Gateway:
         await asyncio.get_running_loop().run_in_executor(None, self.controller.close)
 
     def pool_state(self, *, forced: bool) -> PoolState | None:
-        """Return the present state of the pool; without what cannot be called now where the candidate is given."""
+        """Return the present state of the pool; if the request names its candidate, that of this worker's own calls only."""
         pool, now = self.components.pool, time.monotonic()
         if forced:
             return self.models.tracker.state(pool)

@@ -1,4 +1,4 @@
-"""What ``aamc serve`` serves: from the command's options to settings, components and a gateway."""
+"""The launch of ``aamc serve``: from the command's options to settings, components and a gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How requests are answered, by their mode."""
+"""The handlers of requests, by mode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def handlers(gateway: Gateway) -> dict[Mode, Handler]:
-    """Return what answers requests, by their mode; other packages add theirs here, one line each."""
+    """Return the handler of each mode; other packages add theirs here, one line each."""
     return {"route": serve_route, "model": serve, "arena": serve_arena, "orchestrator": serve_orchestrator}
 
 

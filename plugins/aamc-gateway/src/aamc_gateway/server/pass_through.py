@@ -1,4 +1,4 @@
-"""APIs that pass through to a named model: batches, files, images and audio, and what belongs to stored responses."""
+"""APIs that pass through to a named model: batches, files, images, audio and stored responses."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
-    """Answer with the document of ``aamc route --json``, and with what was classified.
+    """Answer with the document of ``aamc route --json`` and the classified text.
 
     The body is ``{"text": "..."}``, or the body of any request to a model in one of the dialects; the arguments of routing are given as there.
     """

@@ -30,7 +30,7 @@ class RequestLimits:
 
 @attrs.frozen(kw_only=True)
 class SessionSettings:
-    """How conversations are recognised and kept."""
+    """The options of conversations: how they are recognised and remembered."""
 
     header: str = option("x-aamc-session", "The header that names a conversation.")
     cache_s: float = option(300.0, "Time for which a candidate is expected to keep a conversation's prompt cache, in seconds.", at_least=0)
@@ -44,7 +44,7 @@ class SessionSettings:
 
 @attrs.frozen(kw_only=True)
 class ClassifiedSettings:
-    """Which part of a request is classified."""
+    """The options of the classified part of a request."""
 
     earlier_messages: int = option(2, "Human messages before the last one that are classified with it.", at_least=0, at_most=20)
     characters: int = option(16_000, "Characters of a message that are classified, half of them from its end.", at_least=100)
@@ -53,7 +53,7 @@ class ClassifiedSettings:
 
 @attrs.frozen(kw_only=True)
 class StreamSettings:
-    """How answers are streamed."""
+    """The options of streamed answers."""
 
     keep_alive_s: float = option(15.0, "Silence after which a comment keeps a stream alive, in seconds.", above=0)
     usage_s: float = option(5.0, "Maximum time that a stream's last chunk waits for the usage, in seconds.", at_least=0)

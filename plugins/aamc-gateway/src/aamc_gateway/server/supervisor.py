@@ -31,7 +31,7 @@ _RESTART_S = 1.0
 
 
 def check_launch(launch: Launch) -> str:
-    """Return in words what would be served.
+    """Describe in words what would be served.
 
     Raises:
         AamcError: Something cannot be used, or the port is taken.
@@ -42,7 +42,7 @@ def check_launch(launch: Launch) -> str:
 
 
 def check_components(launch: Launch) -> str:
-    """Return in words what would be served; the port may be taken.
+    """Describe in words what would be served; the port may be taken.
 
     Raises:
         AamcError: Something cannot be used.

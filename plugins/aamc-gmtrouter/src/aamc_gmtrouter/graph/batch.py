@@ -19,7 +19,7 @@ from aamc_sdk.types import Floats
 
 @attrs.frozen(eq=False)
 class PredictionBatch:
-    """N pairs to predict, and the graph of what is visible.
+    """N pairs to predict, and the graph of the visible turns.
 
     Attributes:
         graph: The visible turns of each user.
@@ -83,7 +83,7 @@ class PredictionBatch:
 
 @attrs.frozen
 class BatchLimits:
-    """How much a batch takes.
+    """The limits of a batch.
 
     Attributes:
         record_per_user: Maximum number of a user's visible turns.

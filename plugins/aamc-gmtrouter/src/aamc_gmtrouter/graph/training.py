@@ -191,7 +191,7 @@ class GraphTraining:
         return {**arrays, "best_losses": self._best_losses, "waited": np.array(self._waited)}
 
     def _restore(self, arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
-        """Set what :meth:`_state` returned."""
+        """Restore the result of :meth:`_state`."""
         parts: dict[str, dict[str, NDArray[Any]]] = {"network": {}, "best": {}, "adam": {}}
         try:
             for key, values in arrays.items():

@@ -134,7 +134,7 @@ class _Graph:
         self._links[kind][source, target] = None
 
     def arrays(self) -> UserGraph:
-        """Return what was collected."""
+        """Return the collected graph."""
         d = self._model.dimensions
         features = {kind: np.stack(found) if found else np.zeros((0, d + (kind == "response"))) for kind, found in self._rows.items()}
         forward = {kind: np.array(list(found), dtype=np.int64).reshape(-1, 2).T for kind, found in self._links.items()}

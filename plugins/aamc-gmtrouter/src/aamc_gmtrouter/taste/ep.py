@@ -66,18 +66,19 @@ def infer(kernel: Floats, offset: Floats, y: Floats, start: tuple[Floats, Floats
     variance = np.einsum("uii->ui", kernel)
     for _ in range(MAX_SWEEPS):
         covariance, mean, _ = _gaussian(kernel, tau, nu)
-        spread, cavity = _cavity(covariance, mean, tau, nu, variance)
-        _, first, second = _moments(cavity + offset, spread, y)
-        new_tau = np.where(observed, second / np.maximum(1 - spread * second, _TINY), 0.0)
-        new_nu = np.where(observed, (first + cavity * second) / np.maximum(1 - spread * second, _TINY), 0.0)
+        cavity_variance, cavity_mean = _cavity(covariance, mean, tau, nu, variance)
+        _, first, second = _moments(cavity_mean + offset, cavity_variance, y)
+        new_tau = np.where(observed, second / np.maximum(1 - cavity_variance * second, _TINY), 0.0)
+        new_nu = np.where(observed, (first + cavity_mean * second) / np.maximum(1 - cavity_variance * second, _TINY), 0.0)
         change = np.abs(new_tau - tau).max(initial=0.0)
         tau, nu = tau + DAMPING * (new_tau - tau), nu + DAMPING * (new_nu - nu)
         if change < TOLERANCE:
             break
     covariance, mean, inverse = _gaussian(kernel, tau, nu)
-    spread, cavity = _cavity(covariance, mean, tau, nu, variance)
-    log_z, first, _ = _moments(cavity + offset, spread, y)
-    sites = 0.5 * np.log1p(tau * spread) + 0.5 * (cavity**2 * tau - 2 * cavity * nu - nu**2 * spread) / (1 + tau * spread)
+    cavity_variance, cavity_mean = _cavity(covariance, mean, tau, nu, variance)
+    log_z, first, _ = _moments(cavity_mean + offset, cavity_variance, y)
+    shift = cavity_mean**2 * tau - 2 * cavity_mean * nu - nu**2 * cavity_variance
+    sites = 0.5 * np.log1p(tau * cavity_variance) + 0.5 * shift / (1 + tau * cavity_variance)
     scaled = np.eye(y.shape[1]) + np.sqrt(tau)[:, :, None] * kernel * np.sqrt(tau)[:, None, :]
     evidence = np.where(observed, log_z + sites, 0.0).sum(axis=1) - 0.5 * np.linalg.slogdet(scaled)[1] + 0.5 * (mean * nu).sum(axis=1)
     return Posterior(nu - tau * mean, tau, nu, evidence, np.where(observed, first, 0.0), inverse)
@@ -95,8 +96,8 @@ def _gaussian(kernel: Floats, tau: Floats, nu: Floats) -> tuple[Floats, Floats, 
 def _cavity(covariance: Floats, mean: Floats, tau: Floats, nu: Floats, prior: Floats) -> tuple[Floats, Floats]:
     """Return variance and mean of f minus its offset without each own site, ``[U, n]`` each."""
     own = np.maximum(np.einsum("uii->ui", covariance), _TINY)
-    spread = np.clip(own / np.maximum(1 - tau * own, _TINY), _TINY, np.maximum(prior, _TINY))
-    return spread, spread * (mean / own - nu)
+    variance = np.clip(own / np.maximum(1 - tau * own, _TINY), _TINY, np.maximum(prior, _TINY))
+    return variance, variance * (mean / own - nu)
 
 
 def _moments(mean: Floats, variance: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:

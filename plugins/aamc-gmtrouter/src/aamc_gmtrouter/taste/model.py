@@ -204,7 +204,7 @@ class PreferenceModel:
         return np.asarray(features.x @ (user.direction + query @ self.population.query) + features.popularity + own)
 
     def influence(self, user: UserVector, features: ModelFeatures, chosen: int, other: int) -> dict[str, float]:
-        """Return how far each past turn moves the utility of one candidate above another's, by turn."""
+        """Return each past turn's effect on the difference of two candidates' utilities, by turn."""
         difference, found = features.x[chosen] - features.x[other], dict[str, float]()
         names = features.names[chosen], features.names[other]
         for each, share in zip(user.judgements, user.shares.tolist(), strict=True):

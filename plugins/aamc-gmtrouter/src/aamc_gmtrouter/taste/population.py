@@ -228,8 +228,8 @@ class _Layout:
     def updated_variances(self, seen: Observations, point: Floats) -> Floats:
         """Return the mean of each group's squared weights and of their posterior variances, by the diagonal of the curvature."""
         population = self.population(point)
-        spread = np.einsum("uii->ui", _kernel(kernels(seen), population.kernel))
-        curvature = np.where(seen.y != 0, _CURVATURE / (1 + 0.5 * spread), 0.0)
+        variance = np.einsum("uii->ui", _kernel(kernels(seen), population.kernel))
+        curvature = np.where(seen.y != 0, _CURVATURE / (1 + 0.5 * variance), 0.0)
         squared = Observations(*(getattr(seen, field.name) ** 2 for field in attrs.fields(Observations)))
         information = self.collected(squared, curvature)
         before = np.empty(len(point) - 2)

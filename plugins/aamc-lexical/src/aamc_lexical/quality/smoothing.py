@@ -26,7 +26,7 @@ def unit_rows(features: Floats) -> Floats:
 
 
 def near_count(wanted: int, rows: int) -> int:
-    """Return how many of N training rows count as near."""
+    """Return the number of training rows, out of N, that count as near."""
     return max(1, min(wanted, rows // LARGEST_SHARE))
 
 
@@ -42,11 +42,11 @@ def known_outcomes(quality: NDArray[Number]) -> NDArray[Number]:
 
 
 def nearest_rows(similarity: Floats, count: int, *, ties: bool) -> NDArray[np.bool_]:
-    """Return which training rows are the nearest, ``[B, N]``.
+    """Return whether each training row is among the nearest, ``[B, N]``.
 
     Args:
         similarity: Of each query to each training row, finite, ``[B, N]``.
-        count: How many rows are near.
+        count: Number of near rows.
         ties: Whether rows as near as the last of them are near too, which makes the result independent of the rows' order.
     """
     if ties:

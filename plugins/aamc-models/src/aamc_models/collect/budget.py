@@ -1,4 +1,4 @@
-"""The budget of a collection, and what its calls may cost."""
+"""The budget of a collection, and the maximum cost of its calls."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Budget:
         return self.spent_usd + self._reserved_usd + usd <= self.limit_usd
 
     async def release(self, usd: float) -> None:
-        """Return what is left of a reservation."""
+        """Release the rest of a reservation."""
         async with self._settled:
             self._reserved_usd -= usd
             self._holders -= 1
@@ -73,7 +73,7 @@ class Reservation:
         self._budget.charge(usd, reserved)
 
     async def release(self) -> None:
-        """Return what is left."""
+        """Release the rest."""
         await self._budget.release(self._left_usd)
 
 

@@ -65,7 +65,7 @@ class Collection:
         return limited(candidate, self.options if kind == ANSWER else {}, self.max_tokens)
 
     def key(self, kind: str, candidate: ModelSpec, text: str) -> str:
-        """Return the ledger's key of a request: what determines the answer, so neither address nor account."""
+        """Return the ledger's key of a request: everything that determines the answer, so neither address nor account."""
         endpoint = Endpoint.of(candidate.endpoint or "none")
         model = endpoint.options.get("model") or candidate.name
         return key_of(kind, candidate.name, endpoint.provider, model, self.parameters(kind, candidate), text)
@@ -118,7 +118,7 @@ class Collector:
             advance: Is called after each prompt.
 
         Raises:
-            AamcError: The judge failed; what was under way is finished and kept before.
+            AamcError: The judge failed; calls in progress are finished and kept first.
         """
         needs = [await self.row_maximum_usd(prompt) for prompt in prompts]
         # What costs nothing more comes first, so that it is in the result wherever the rest ends.
@@ -141,7 +141,7 @@ class Collector:
             advance()
 
     async def _row(self, prompt: Prompt) -> None:
-        """Get and judge the answers to one prompt, within one reservation: what is asked can be judged too."""
+        """Get and judge the answers to one prompt, within one reservation, so that every answer can be judged."""
         reservation = await self.budget.reserve(await self.row_maximum_usd(prompt))
         if reservation is None:
             self.stop("the budget")

@@ -1,4 +1,4 @@
-"""What a collection will cost, before it starts."""
+"""The expected cost of a collection, before it starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 @attrs.frozen(kw_only=True)
 class Estimate:
-    """What is still to be done.
+    """The remaining work of a collection.
 
     Attributes:
         answers: Answers to ask for.
@@ -26,7 +26,7 @@ class Estimate:
         answers_usd: Expected cost of the answers.
         judge_usd: Expected cost of the verdicts.
         maximum_usd: Maximum cost of both.
-        spent_usd: What the ledger's calls have cost.
+        spent_usd: Cost of the ledger's calls.
     """
 
     answers: int

@@ -103,7 +103,7 @@ def _mean(values: Sequence[float]) -> float:
 
 @attrs.frozen(kw_only=True)
 class Costs:
-    """What the calls of a ledger have cost in USD.
+    """The cost of a ledger's calls in USD.
 
     Attributes:
         answers: The answers.

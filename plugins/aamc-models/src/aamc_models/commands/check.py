@@ -61,14 +61,14 @@ class Checked:
     advice: str = ""
 
 
-@click.command("check", short_help="Call each model of a pool once, and say what to mend.")
+@click.command("check", short_help="Call each model of a pool once and suggest fixes.")
 @click.option("--pool", metavar="NAME|FILE", help="Models to call (default: those of the run).")
 @RUN
 @click.option("--timeout", "seconds", type=Number(min=0.001), default=60.0, show_default=True, help="Seconds to wait for each answer.")
 @JSON
 @click.pass_context
 def check(ctx: click.Context, pool: str | None, run: Path, seconds: float, as_json: bool) -> None:
-    """Call each model of the pool once with a short prompt, all side by side: errors, latency, tokens, cost, and what to mend.
+    """Call each model of the pool once with a short prompt, in parallel; show errors with advice, latency, tokens and cost.
 
     The exit status is 1 if a model does not answer.
 
@@ -159,7 +159,7 @@ def _without_advice(message: str) -> str:
 
 
 def _advice(endpoint: Endpoint, kind: str, error: Exception) -> str:
-    """Return what to do about an error."""
+    """Return advice on an error."""
     key, address = endpoint.options.get("api_key_env"), endpoint.options.get("base_url", "")
     key = key or {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}.get(endpoint.provider, "")
     if kind == "authentication" and key:

@@ -112,7 +112,7 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
 
 
 async def _collect(job: _Job, *, dry_run: bool, as_json: bool) -> None:
-    """Estimate, ask and judge, and write what is judged, also after an error or an interruption.
+    """Estimate, ask and judge; write the judged answers, also after an error or an interruption.
 
     Raises:
         DataError: Calls failed, or the budget ended before the last prompt.
@@ -217,12 +217,12 @@ def _write(job: _Job, collector: Collector) -> dict[str, Any]:
 
 
 def _problem(job: _Job, collector: Collector) -> AamcError | None:
-    """Return why the collection is not complete; None if it is."""
+    """Return the reason for an incomplete collection as an error; None if it is complete."""
     from aamc_sdk.errors import DataError, Interrupted, ProviderError, quantity
 
     done = f"{len(collector.qualities)} of {len(job.prompts)} prompts are judged"
     if collector.stopped == "an interruption":
-        return Interrupted(f"interrupted: {done}; run the same command again to go on")
+        return Interrupted(f"interrupted: {done}; run the same command again to resume")
     if collector.stopped == "the budget":
         return DataError(f"the budget of {job.plan.budget_usd:g} USD is used up: {done}; raise --budget-usd, and run the same command again")
     if collector.failed:

@@ -1,4 +1,4 @@
-"""Why an answer ended, in the words of each dialect."""
+"""The finish reasons of answers in each dialect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ties a conversation to the model that answered before."""
+"""State in a request that ties the conversation to the model that answered before."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def without_foreign_state(
     Args:
         dialect: The request's dialect.
         body: The request.
-        earlier_only: Keep what came after the last human message, for a conversation that stays on its model and was on another one before.
+        earlier_only: Keep state from after the last human message, for a conversation that stays on its model and was on another one before.
         parameters: The candidate's parameters, which a provider adds to the request.
 
     Raises:

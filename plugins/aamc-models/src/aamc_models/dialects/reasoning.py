@@ -1,4 +1,4 @@
-"""How much a model thinks: OpenAI's ``reasoning_effort`` and Anthropic's budget of tokens."""
+"""Reasoning effort: OpenAI's ``reasoning_effort`` and Anthropic's budget of tokens."""
 
 from __future__ import annotations
 

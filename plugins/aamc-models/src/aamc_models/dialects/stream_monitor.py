@@ -18,7 +18,7 @@ from aamc_sdk.interfaces import Usage
 
 
 class Seen(NamedTuple):
-    """What one event of a stream holds.
+    """The content of one event of a stream.
 
     Attributes:
         content: It holds a piece of the answer: text, reasoning, or a tool call.
@@ -70,7 +70,7 @@ class StreamMonitor:
         self._reported = StreamedUsage(dialect)
 
     def feed(self, event: bytes) -> Seen:
-        """Return what an event holds."""
+        """Return the content of an event."""
         start = event.find(b"data:")
         if start < 0:
             return _NOTHING

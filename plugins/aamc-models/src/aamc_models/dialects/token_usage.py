@@ -32,7 +32,7 @@ def usage_from(dialect: str, counts: object) -> Usage:
 
 
 def _messages_usage(counted: Mapping[str, Any]) -> Usage:
-    """Return Anthropic's counts; its ``input_tokens`` exclude what was read from and written to the cache."""
+    """Return Anthropic's counts; its ``input_tokens`` exclude tokens read from and written to the cache."""
     uncached = _count(counted.get("input_tokens"))
     read, written = _count(counted.get("cache_read_input_tokens")), _count(counted.get("cache_creation_input_tokens"))
     return Usage(

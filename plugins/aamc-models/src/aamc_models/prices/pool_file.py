@@ -21,12 +21,12 @@ from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Endpoint
 
 FILLED, KEPT, UNKNOWN, LOCAL = "filled", "kept", "no price", "not called"
-"""What became of a candidate's prices: filled in, left as they were, not in the map, or without an endpoint to price."""
+"""Results of filling in a candidate's prices: filled in, left as they were, not in the map, or without an endpoint to price."""
 
 
 @attrs.frozen(kw_only=True)
 class Priced:
-    """What became of a candidate.
+    """The result of filling in a candidate's prices.
 
     Attributes:
         candidate: The candidate's name.
@@ -77,7 +77,7 @@ class PoolFile:
             replace: Whether to overwrite prices that the file has. Its context windows and abilities stay.
 
         Returns:
-            What became of each candidate.
+            The result for each candidate.
         """
         return [self._fill(number, prices, today, replace) for number in range(len(self._content["candidates"]))]
 
@@ -129,7 +129,7 @@ def _changes(entry: Mapping[str, Any], listed: ListedModel, replace: bool) -> di
 
 
 def _position(entry: CommentedMap) -> int:
-    """Return where to insert: after name and description, but before the last key, below which comments on the next candidate may stand."""
+    """Return the position to insert at: after name and description, but before the last key, below which comments on the next candidate may stand."""
     keys = list(entry)
     after = max(keys.index(key) for key in ("name", "description") if key in keys) + 1
     return min(after, len(keys) - 1)

@@ -1,4 +1,4 @@
-"""What a strict model refuses: state that another model has made."""
+"""State made by another model, which a strict model refuses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def complaint(model: str, body: Mapping[str, Any]) -> str:
-    """Return what is wrong with a request for a strict model; empty if nothing is."""
+    """Return the error of a strict model for a request; empty if it accepts the request."""
     own = f"signed by {model}"
     for name, value in _state(body):
         if name == "previous_response_id" and not str(value).startswith(f"resp_{model}_"):

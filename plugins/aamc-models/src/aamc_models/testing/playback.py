@@ -1,4 +1,4 @@
-"""The bytes of an answer, with the time of each: what a script and its fault make of a request."""
+"""The bytes of an answer with the time of each, from a request, a script and its fault."""
 
 from __future__ import annotations
 

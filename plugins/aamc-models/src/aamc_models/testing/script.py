@@ -32,7 +32,7 @@ USAGE = ("asked", "always", "never", "with_choices")
 
 @attrs.frozen(kw_only=True)
 class Script:
-    """What a model of the stub does.
+    """The behaviour of a model of the stub.
 
     Attributes:
         text: The answer.
@@ -89,7 +89,7 @@ class Script:
 
 @attrs.define
 class Counts:
-    """What a model of the stub has done.
+    """The counts of a model of the stub.
 
     Attributes:
         calls: Requests.

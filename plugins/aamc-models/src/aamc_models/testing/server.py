@@ -27,7 +27,7 @@ APIS = {
 """The API of each path below ``/v1``."""
 
 EARLY_S = 0.0006
-"""How much too early a step may be sent: event loops round to milliseconds, and asking again for the rest would keep a core busy."""
+"""Seconds by which a step may be sent early: event loops round to milliseconds, and waiting again for the rest would keep a core busy."""
 
 
 @attrs.frozen
@@ -272,7 +272,7 @@ class _Connection(asyncio.Protocol):
         self._play_answer(self._stub.answer(Received(method, path, headers, _object(raw), raw)))
 
     def _body(self, headers: Mapping[str, str]) -> bytes | None:
-        """Return the body, and take it out of what was received; None if it is not complete."""
+        """Return the body and remove it from the received bytes; None if it is not complete."""
         if headers.get("transfer-encoding", "").lower() == "chunked":
             return self._chunked_body()
         end = self._body_at + int(headers.get("content-length", 0))
@@ -303,7 +303,7 @@ class _Connection(asyncio.Protocol):
         self._play()
 
     def _play(self) -> None:
-        """Send what is due, then wait for the next time, the client, or nothing."""
+        """Send the due bytes, then wait for the next time, the client, or nothing."""
         self._timer = None
         answer = self._playing
         if answer is None:

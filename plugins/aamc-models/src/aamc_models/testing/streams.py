@@ -14,7 +14,7 @@ Event = tuple[bytes, bool]
 """A server-sent event, and whether it is content."""
 
 EMPTY: dict[str, dict[str, Any]] = {"message": {"content": []}, "function_call": {"arguments": ""}, "reasoning": {"summary": []}}
-"""What an item of a response is before its content."""
+"""The empty items of a response, by type."""
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""The deployments of an endpoint: which one takes a call, and how each of them fares."""
+"""The deployments of an endpoint: load balancing, and the health of each."""
 
 from __future__ import annotations
 

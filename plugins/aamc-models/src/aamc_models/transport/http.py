@@ -30,7 +30,7 @@ _USAGE_DIALECTS = {"chat": "chat", "completions": "completions", "embeddings": "
 _RESERVED = frozenset({"accept-encoding", "api-key", "authorization", "connection", "content-length", "host", "transfer-encoding", "x-api-key"})
 """Headers of a request that a caller cannot set."""
 _ERRORS = (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError)
-"""What the HTTP library raises."""
+"""Errors of the HTTP library."""
 
 
 class HttpProvider(WireProvider):

@@ -29,7 +29,7 @@ class DeploymentOptions:
 
 @attrs.frozen(kw_only=True)
 class EndpointOptions:
-    """How a model is called."""
+    """The options of an endpoint over HTTP."""
 
     base_url: str = option("", "Address of the server.")
     model: str = option("", "The model's name on the server (default: the candidate's name).")

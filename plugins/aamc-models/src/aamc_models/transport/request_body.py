@@ -1,4 +1,4 @@
-"""The body of a request, as each deployment wants it."""
+"""The body of a request, for each deployment."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Sessions:
 
 
 class _Open(NamedTuple):
-    """A session, what closes it, and what does so when the provider is forgotten."""
+    """A session, its closer, and the finalizer that closes it when the provider is garbage-collected."""
 
     session: aiohttp.ClientSession
     lifetime: AsyncGenerator[aiohttp.ClientSession, None]

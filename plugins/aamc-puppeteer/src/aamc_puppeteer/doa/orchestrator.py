@@ -33,7 +33,7 @@ class Orchestrator:
             episode. Without one, episodes end when no steps are left.
         policy: Chooses among the agents by their indices.
         reward_config: The weights of the reward.
-        verifier: Returns whether the final state solves the task. Without it, success is what the Dynamic Orchestrator Agent
+        verifier: Returns whether the final state solves the task. Without it, success is defined as in the Dynamic Orchestrator Agent
             framework calls success: the terminator was chosen before the steps were used up.
 
     Raises:
@@ -169,6 +169,6 @@ def _check(agents: Sequence[AgentInterface], policy: PolicyNetwork) -> None:
     if not names:
         raise PoolError("an orchestrator needs at least one agent, and there is none")
     if twice := {name for name in names if names.count(name) > 1}:
-        raise PoolError(f"each agent needs a name of its own; twice among them: {one_of(twice)}")
+        raise PoolError(f"agents' names must be unique; used twice: {one_of(twice)}")
     if policy.num_agents != len(names):
         raise PoolError(f"the policy chooses among {policy.num_agents} agents, and there are {len(names)}: {one_of(names)}")

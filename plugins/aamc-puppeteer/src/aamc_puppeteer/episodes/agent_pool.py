@@ -23,7 +23,7 @@ def pool_of(agents: Sequence[Agent]) -> Pool:
             raise PoolError(f"an agent is derived from aamc_sdk.Agent, or the name of one that a plugin offers; {agent!r:.80} is neither")
     twice = [name for name, times in Counter(agent.spec.name for agent in agents).items() if times > 1]
     if twice:
-        raise PoolError(f"each agent needs a name of its own; two are called {twice[0]!r}")
+        raise PoolError(f"agents' names must be unique; two are called {twice[0]!r}")
     pool = Pool(agent.spec for agent in agents)
     if STOP in pool.names:
         raise PoolError(f"no agent may be named {STOP!r}: that is the policy's decision to end an episode; rename it")

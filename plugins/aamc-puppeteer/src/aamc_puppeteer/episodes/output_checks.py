@@ -102,4 +102,4 @@ def visible_state(state: TaskState) -> TaskState:
         )
         for turn in state.history
     )
-    return TaskState(task=state.task.without_truth(), history=history, steps_left=state.steps_left, luck=state.luck)
+    return TaskState(task=state.task.without_truth(), history=history, steps_left=state.steps_left, seed=state.seed)

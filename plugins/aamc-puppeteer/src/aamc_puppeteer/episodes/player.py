@@ -113,9 +113,9 @@ ChooseAgents = Callable[[Sequence[Running]], Sequence[str | None]]
 """Returns the agent to activate in each running episode, or None to stop."""
 
 
-def begin(number: int, task: Task, steps: int, luck: int) -> Running:
+def begin(number: int, task: Task, steps: int, seed: int) -> Running:
     """Return an episode before its first action; it has already ended if the task has no text or there are no steps."""
-    episode = Running(number, TaskState(task=task, steps_left=max(0, steps), luck=luck))
+    episode = Running(number, TaskState(task=task, steps_left=max(0, steps), seed=seed))
     if not task.text.strip():
         episode.stop = Stop.FAILED
     else:
@@ -183,8 +183,8 @@ class Player:
             visibility: The parts of the N episodes that the policy sees; everything when None.
         """
         visible = visibility or Visibility.full(len(tasks), len(self._names))
-        luck = rng.integers(2**62, size=len(tasks))
-        episodes = [begin(number, task, steps, int(luck[number])) for number, task in enumerate(tasks)]
+        seeds = rng.integers(2**62, size=len(tasks))
+        episodes = [begin(number, task, steps, int(seeds[number])) for number, task in enumerate(tasks)]
         choices: list[AgentChoice] = []
 
         def choose(running: Sequence[Running]) -> list[str | None]:

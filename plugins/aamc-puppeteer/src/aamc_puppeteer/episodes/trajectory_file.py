@@ -105,7 +105,7 @@ def to_document(trajectory: Trajectory) -> dict[str, Any]:
         "task": {"id": task.id, "text": task.text, "kind": task.kind, "reference": task.reference, "difficulty": task.difficulty},
         "activations": [_activation(activation) for activation in state.history],
         "steps_left": state.steps_left,
-        "luck": state.luck,
+        "luck": state.seed,
         "stop": trajectory.stop.value,
         "verdict": None if trajectory.verdict is None else attrs.asdict(trajectory.verdict),
         "probabilities": list(trajectory.probabilities),
@@ -124,7 +124,7 @@ def from_document(document: Mapping[str, Any]) -> Trajectory:
         raise ValueError(f"its schema is {document['schema']!r}, not {SCHEMA}")
     history = tuple(_activated(activation) for activation in document["activations"])
     return Trajectory(
-        state=TaskState(task=Task(**document["task"]), history=history, steps_left=document["steps_left"], luck=document["luck"]),
+        state=TaskState(task=Task(**document["task"]), history=history, steps_left=document["steps_left"], seed=document["luck"]),
         stop=Stop(document["stop"]),
         verdict=None if document["verdict"] is None else Verdict(**document["verdict"]),
         probabilities=tuple(document["probabilities"]),

@@ -94,7 +94,7 @@ class PuppeteerSession(Session):
         return tree(self._trajectories) if len(self._trajectories) > 1 else None
 
     def ending(self) -> str:
-        """Return why the episode ended, or the number of paths."""
+        """Return the reason for the end of the episode, or the number of paths."""
         return super().ending() if len(self._trajectories) == 1 else f"{len(self._trajectories)} paths"
 
     def document(self) -> dict[str, Any]:

@@ -225,7 +225,7 @@ class _Member(Agent):
         kind = self._kinds[state.task.id.rpartition("-")[0]]
         next_states = kind.next_states(standing(state, kind), self._agent.name)
         reached = np.cumsum(list(next_states.values()))
-        place = int(np.searchsorted(reached, uniform(state.luck, f"{len(state.history)}") * reached[-1], side="right"))
+        place = int(np.searchsorted(reached, uniform(state.seed, f"{len(state.history)}") * reached[-1], side="right"))
         output = turn(self._agent, kind, list(next_states)[place]).output
         assert output is not None
         return output

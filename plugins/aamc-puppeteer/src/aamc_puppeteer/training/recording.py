@@ -35,7 +35,7 @@ class Recording:
         self._begun = False
 
     def __call__(self, update: int, trajectories: Sequence[Trajectory]) -> None:
-        """Add an update's episodes. The first call removes what an interrupted training wrote of this and later updates.
+        """Add an update's episodes. The first call removes the records of this and later updates by an interrupted training.
 
         Args:
             update: The update's number, from 0.

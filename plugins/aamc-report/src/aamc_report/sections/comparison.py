@@ -68,12 +68,12 @@ LIMITS: Mapping[str, tuple[str, str, float]] = {
     "usd_per_day": (f"cost at the expected traffic, {PER_THOUSAND}", "mean_cost_usd", 1000.0),
     "p95_ms": ("p95 latency, ms", "p95_latency_ms", 1.0),
 }
-"""The limits that a run measures: what the table calls each, its metric, and the metric's factor."""
+"""The limits that a run measures: each one's label in the table, its metric, and the metric's factor."""
 LIMIT_COLUMNS = (
     Column("Limit", "", "The maximum that the router was given, or its share of a request."),
     Column("Measured", "", "The figure on these queries."),
     Column("Kept", "", "Whether the figure is within the limit; in brackets where the interval reaches beyond it."),
-    Column("Multiplier", "", "The price in utility of one unit of what is limited."),
+    Column("Multiplier", "", "The price in utility of one unit of the limited amount."),
 )
 PANELS: tuple[tuple[str, str, Format], ...] = (
     ("success_rate", "Success rate", percent),

@@ -41,7 +41,7 @@ class Group:
         """Return the mean of each of ``[Q, K]`` values over the group's queries, with its 95% interval.
 
         The mean of an empty group is NaN. The interval is NaN if too few resamples have a query of the group, and if all values are
-        equal: a bootstrap cannot show what never happened. For shares, see :meth:`shares`.
+        equal: a bootstrap cannot show unseen values. For shares, see :meth:`shares`.
         """
         own = values[self.rows]
         if not len(own):

@@ -28,7 +28,7 @@ def parse_record(row: Any) -> RoutingTask:
     """Return the task of a record.
 
     ``query``, ``candidate_models`` and ``ground_truth`` (a text, or a list of accepted answers) are needed. With ``optimal_model`` the record
-    is a demonstration too: think the ``reasoning``, ask that model the query, and answer what it replies. ``steps`` demonstrates several
+    is a demonstration too: think the ``reasoning``, ask that model the query, and answer with its reply. ``steps`` demonstrates several
     consultations instead, each with ``thinking``, ``model``, ``query`` and ``reply``.
 
     Raises:

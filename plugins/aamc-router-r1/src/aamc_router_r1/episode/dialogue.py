@@ -22,7 +22,7 @@ from aamc_router_r1.protocol import (
 )
 
 ANSWERED, NO_ANSWER, MALFORMED = "answered", "no_answer", "malformed"
-"""How a dialogue ends by itself: with an answer, without one after the last round, or with a last turn that breaks the protocol."""
+"""Ends of a dialogue: with an answer, without one after the last round, or with a last turn that breaks the protocol."""
 
 
 @attrs.frozen(kw_only=True)

@@ -59,7 +59,7 @@ def beside_oracle(policy: TrainedPolicy, tasks: Sequence[RoutingTask], alpha: fl
 
 
 def unseen_model_share(policy: TrainedPolicy, world: World, n: int, alpha: float, seed: int = 11) -> float:
-    """Return how often the first call goes to a new model that is better than the known specialist of its domain, and has an unseen name.
+    """Return the share of first calls that go to a new model, which has an unseen name and is better than the known specialist of its domain.
 
     The names of all other models are drawn anew, so only the description tells that it is better.
     """

@@ -52,7 +52,7 @@ def best_plan(task: RoutingTask, alpha: float, normalizer: CostNormalizer) -> tu
 
 
 def oracle(tasks: Sequence[RoutingTask], alpha: float, normalizer: CostNormalizer) -> OracleResult:
-    """Return what the oracle reaches, with the replies that the policy would get too."""
+    """Return the oracle's results, with the same replies that the policy would get."""
     was, normalizer.frozen = normalizer.frozen, True
     replies, right, cost = WorldReplies(), 0.0, 0.0
     for task in tasks:

@@ -1,7 +1,7 @@
 """A synthetic world: four domains with a specialist each, an expensive generalist, and questions of one or two hops.
 
 A question such as ``What is the songs of the metals of item6?`` needs the facts of two domains, one after the other. Every task has a pool of
-its own: size, names and qualities are drawn anew, so that only the descriptions, prices and statistics of the prompt tell which model knows what.
+its own: size, names and qualities are drawn anew, so that only the descriptions, prices and statistics of the prompt reveal the models' knowledge.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class World:
     """A world: each domain has a fact about each entity, another entity.
 
     Args:
-        seed: Seed of the facts and of what the models know.
+        seed: Seed of the facts and of the models' knowledge.
         entities: Number of entities.
     """
 
@@ -197,7 +197,7 @@ class WorldReplies:
     """Replies of a world's models: right with their quality, else another entity; the same question always gets the same reply.
 
     Args:
-        seed: Unused: what the models know belongs to their world.
+        seed: Unused: the models' knowledge belongs to their world.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -126,7 +126,7 @@ class EpisodeRollout:
 
 
 def _portable(episode: PlayedEpisode) -> PlayedEpisode:
-    """Return an episode without what another process cannot receive: functions of its limits."""
+    """Return an episode without the functions of its limits, which another process cannot receive."""
     from copy import copy
 
     from aamc_router_r1.episode import DialogueLimits

@@ -16,7 +16,7 @@ from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Services, 
 from aamc_sdk.types import Candidate
 
 PLACES = ("best", "orchestrator/best", ".")
-"""Where a checkpoint is in a folder that a user names: a trained orchestrator, a training, or the model itself."""
+"""Places of a checkpoint in the user's folder: of a trained orchestrator, of a training, or of the model itself."""
 
 
 @attrs.frozen(kw_only=True)

@@ -76,7 +76,7 @@ class SimulatedReplies:
     Where a record has no measured quality, its optimal model and every model that costs as much or more reply right, the others unsure.
 
     Args:
-        seed: Seed of what the models know.
+        seed: Seed of the models' knowledge.
     """
 
     def __init__(self, seed: int = 0) -> None:

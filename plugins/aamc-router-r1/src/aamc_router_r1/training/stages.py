@@ -25,7 +25,7 @@ from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.types import Prices
 
 STATE = "router_r1.json"
-"""File of a checkpoint: the cost normalizer and what the training had spent."""
+"""File of a checkpoint: the cost normalizer and the training's spending."""
 WARM_START = "warm_start"
 
 
@@ -99,7 +99,7 @@ class Job:
         return self.config.precision == "bf16" or (self.config.precision == "auto" and self.device != "cpu" and torch.cuda.is_available())
 
     def player(self, tokenizer: PreTrainedTokenizerBase, temperature: float) -> BatchPlayer:
-        """Return what plays episodes with this tokenizer."""
+        """Return a player of episodes with this tokenizer."""
         limits = attrs.evolve(self.config.limits, count=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]))
         return BatchPlayer(
             tokenizer=tokenizer,

@@ -204,7 +204,7 @@ def _pretrained(name: str) -> tuple[Any, Any]:
 
 
 def _advice(place: str) -> str:
-    """Return what to do about an encoder that cannot be loaded from a folder or the hub."""
+    """Return advice on an encoder that cannot be loaded from a folder or the hub."""
     bundled = "or use the encoder of the installation: --set estimator.encoder=bundled"
     if Path(place).is_dir():
         return f"the folder needs config.json, model.safetensors and the tokenizer's files; {bundled}"

@@ -95,7 +95,7 @@ class Comparison:
 
     @classmethod
     def load(cls, path: Path) -> Comparison:
-        """Read what :meth:`save` wrote.
+        """Read the comparison that :meth:`save` wrote.
 
         Raises:
             CheckpointError: The file is missing, damaged, or not a comparison.

@@ -12,12 +12,12 @@ from aamc_gateway.access.shared.operations import Claim, Exceeded, Granted, Rese
 TOLERANCE = 1e-9
 """Share of a limit by which sums may pass it: ten times 0.1 fit into 1."""
 Held = Sequence[tuple[str, float]]
-"""What a reservation holds: names of counters, with an amount each."""
+"""The amounts of a reservation, by name of the counter."""
 
 
 @attrs.define
 class Counter:
-    """A counter: what is charged, what open reservations hold, and when it is no longer needed, in seconds since the epoch."""
+    """A counter: the charged amount, the amount that open reservations hold, and the time of its expiry in seconds since the epoch."""
 
     charged: float = 0.0
     held: float = 0.0
@@ -46,7 +46,7 @@ class Accounts:
         self.complete = False
 
     def used(self, counter: str) -> float:
-        """Return what is charged and held on a counter."""
+        """Return the charged and held amount of a counter."""
         found = self._counters.get(counter)
         return 0.0 if found is None else found.charged + found.held
 
@@ -78,7 +78,7 @@ class Accounts:
             self.ended.add(operation.token)
 
     def give_back(self, held: Held) -> None:
-        """Give back what a reservation holds."""
+        """Release the amounts of a reservation."""
         for name, amount in held:
             self._change(name, held=-amount)
 
@@ -92,7 +92,7 @@ class Accounts:
         return counter in self._counters
 
     def saved(self) -> None:
-        """Forget what has changed, once that is kept."""
+        """Clear the set of changes, once they are stored."""
         self.changed, self.begun, self.ended = {}, {}, set()
 
     def sweep(self, now: float) -> None:

@@ -22,7 +22,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def renew(self) -> None:
-        """Renew the lease of this process's reservations, and remove what has expired. It is called every few seconds.
+        """Renew the lease of this process's reservations, and remove expired entries. It is called every few seconds.
 
         Raises:
             StoreAwayError: As for :meth:`apply`.

@@ -1,4 +1,4 @@
-"""Shared state that waits: a thread applies what has come in meanwhile as one batch."""
+"""Shared state whose operations wait for a thread that applies them in batches."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ class BatchedState(SharedState):
             raise
 
     def submit(self, operation: Operation) -> None:
-        """Apply an operation without waiting for it; once this is closed it is dropped, and what it would settle is given back in time."""
+        """Apply an operation without waiting for it; after closing it is dropped, and the reservation that it would settle expires."""
         with suppress(StoreError):
             self._add((operation, None))
 
     async def close(self) -> None:
-        """Apply what was submitted, and close."""
+        """Apply the submitted operations, and close."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -114,7 +114,7 @@ class BatchedState(SharedState):
             self._changed.notify()
 
     def _wake(self) -> None:
-        """Apply what nobody waits for."""
+        """Apply operations that nobody waits for."""
         self._timer = None
         with self._changed:
             self._wanted = True

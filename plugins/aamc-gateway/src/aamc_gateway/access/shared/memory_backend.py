@@ -28,7 +28,7 @@ class MemoryBackend(Backend):
         return [self._apply(operation) for operation in operations]
 
     def renew(self) -> None:
-        """Remove what has expired; no other process can hold something here."""
+        """Remove expired entries; no other process can hold something here."""
         now = time.time()
         for key in [key for key, put in self._values.items() if put.expires <= now]:
             self._remove(key)

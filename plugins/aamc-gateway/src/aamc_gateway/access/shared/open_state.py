@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
 
 SUFFIX = ".gateway"
-"""What is added to the name of a log's file to get that of its shared state."""
+"""Suffix of the file of a log's shared state, after the name of the log's file."""
 
 
 def is_lasting(store: Store) -> bool:

@@ -13,7 +13,7 @@ class Claim:
 
     Attributes:
         counter: The counter's name, with the begin of its window.
-        limit: The maximum of what is charged and held.
+        limit: The maximum of the charged and held amount.
         amount: The amount to hold until the claim is settled.
         least: The amount that is enough. All claims of a reservation with ``least`` below ``amount`` get the same amount between both.
         expires: When the counter is no longer needed, in seconds since the epoch; infinity for never.
@@ -104,7 +104,7 @@ class Reserve:
 
 @attrs.frozen
 class Settle:
-    """End a reservation: give back what it holds, and charge amounts instead; once, however often it is applied.
+    """End a reservation: release its amounts and charge others instead; once, however often it is applied.
 
     Attributes:
         token: Its token. A reservation that was given back holds nothing more, and is charged all the same.
@@ -119,7 +119,7 @@ class Settle:
 
 @attrs.frozen
 class Read:
-    """Return what is charged and held, for each of some counters."""
+    """Return the charged and held amount of each counter."""
 
     counters: Sequence[str]
 

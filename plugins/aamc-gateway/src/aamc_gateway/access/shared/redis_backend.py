@@ -68,7 +68,7 @@ class RedisBackend(Backend):
         return [_result(operation, reply) for operation, reply in zip(operations, replies, strict=True)]
 
     def renew(self) -> None:
-        """Renew the lease, and give back what dead processes hold; Redis itself removes what has expired."""
+        """Renew the lease, and release the reservations of dead processes; Redis itself removes expired entries."""
         try:
             self._client.eval(RENEW, 0, self._prefix, self._worker, self._lease_s)
         except (RedisError, OSError) as error:

@@ -101,7 +101,7 @@ for i, name in ipairs(cjson.decode(ARGV[2])) do found[i] = string.format('%.17g'
 return found
 """
 )
-"""Return what is charged and held. Arguments: prefix, counters."""
+"""Return the charged and held amounts. Arguments: prefix, counters."""
 
 PUT = """
 local p, key, group, size, most = ARGV[1], ARGV[2], ARGV[5], #ARGV[3], tonumber(ARGV[6])

@@ -21,7 +21,7 @@ NEVER = 1e18
 LAPSED_S = 86400.0
 """Time for which a reservation is kept that was given back, in seconds: its request may still end, and is charged then."""
 SWEEP_S = 60.0
-"""Time between two removals of what has expired, in seconds."""
+"""Time between two removals of expired entries, in seconds."""
 TABLES = (
     """CREATE TABLE IF NOT EXISTS {p}values (key TEXT PRIMARY KEY, value {blob} NOT NULL, expires {real} NOT NULL, value_group TEXT NOT NULL,
         written {real} NOT NULL, size INTEGER NOT NULL)""",
@@ -85,7 +85,7 @@ class SqlBackend(Backend):
         return results
 
     def renew(self) -> None:
-        """Renew the lease, give back what dead processes hold, and remove what has expired."""
+        """Renew the lease, release the reservations of dead processes, and remove expired entries."""
         with self._transaction(exclusive=True) as now:
             self._lease(now)
             accounts = Accounts({}, {})
@@ -149,7 +149,7 @@ class SqlBackend(Backend):
         return found
 
     def _give_back(self, accounts: Accounts, now: float) -> bool:
-        """Give back what dead processes hold; return whether there was something."""
+        """Release the reservations of dead processes; return whether there was one."""
         accounts.complete = True
         dead: dict[str, Held] = {token: orjson.loads(held) for token, held in self._run(_DEAD, (now,)) if token not in accounts.ended}
         if not dead:

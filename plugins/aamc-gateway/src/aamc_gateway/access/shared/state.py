@@ -37,7 +37,7 @@ class SharedState(abc.ABC):
 
     @abc.abstractmethod
     async def close(self) -> None:
-        """Apply what was submitted, and close; closing twice does nothing."""
+        """Apply the submitted operations, and close; closing twice does nothing."""
 
     async def get(self, key: str) -> bytes | None:
         """Return a value; None if there is none, or it has expired."""
@@ -66,17 +66,17 @@ class SharedState(abc.ABC):
         return found
 
     async def reserve(self, claims: Sequence[Claim]) -> tuple[str, Granted | Exceeded]:
-        """Hold the amounts of all claims, or of none; return the token for :meth:`settle`, and what came of it."""
+        """Hold the amounts of all claims, or of none; return the token for :meth:`settle`, and the result."""
         token = os.urandom(8).hex()
         found: Granted | Exceeded = await self.apply(Reserve(token, claims))
         return token, found
 
     def settle(self, token: str, claims: Sequence[Claim], charges: Sequence[float]) -> None:
-        """End a reservation: charge amounts in place of what it holds. It does not wait, so that it cannot be cancelled."""
+        """End a reservation: charge amounts in place of the reserved ones. It does not wait, so that it cannot be cancelled."""
         self.submit(Settle(token, claims, charges))
 
     async def read(self, counters: Sequence[str]) -> Sequence[float]:
-        """Return what is charged and held, for each of some counters."""
+        """Return the charged and held amount of each counter."""
         found: Sequence[float] = await self.apply(Read(counters))
         return found
 

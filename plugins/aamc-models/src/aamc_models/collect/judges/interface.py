@@ -21,7 +21,7 @@ class Judge(abc.ABC):
     model: str | None = None
 
     def check(self, prompts: Sequence[Prompt]) -> None:
-        """Check, before the first call, that the prompts have what the judge needs.
+        """Check, before the first call, that the prompts have everything that the judge needs.
 
         Raises:
             DataError: A prompt lacks it; the message gives the line.

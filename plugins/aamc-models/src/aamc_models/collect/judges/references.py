@@ -33,7 +33,7 @@ class ReferenceJudge(SingleJudge):
 
 
 class Exact(ReferenceJudge):
-    """Right are the same words: the whole answer, or what follows its last "answer:" or stands in its last box."""
+    """An answer is right if it equals the reference as a whole, after its last "answer:", or in its last box."""
 
     async def quality(self, prompt: Prompt, answer: str) -> float:
         """Return 1 for a right answer, else 0."""
@@ -77,5 +77,5 @@ def _final_parts(answer: str) -> list[str]:
 
 
 def _words(text: str) -> str:
-    """Return a text without what does not change its meaning: case, spaces, quotes, emphasis and a full stop around it."""
+    """Return a text without differences of case, spaces, quotes, emphasis and a full stop around it."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(" \t.\"'`*$")

@@ -1,1 +1,1 @@
-"""What people say in a request, which is what is classified."""
+"""People's words in a request, the part that is classified."""

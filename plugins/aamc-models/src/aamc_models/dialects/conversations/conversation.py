@@ -1,4 +1,4 @@
-"""The people's words in a request: what is classified."""
+"""People's words in a request, the part that is classified."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IMAGES = frozenset(("image", "image_url", "input_image"))
 
 @attrs.frozen(kw_only=True, slots=False)  # without slots, construction takes a third less time
 class Conversation:
-    """What a request says, without the words of programs.
+    """The content of a request without the words of programs.
 
     Attributes:
         human: The last human message and up to two before it, oldest first, without tool results and the envelopes of coding agents.
@@ -113,7 +113,7 @@ def _messages(dialect: str, body: JSON) -> Iterator[tuple[object, object, str]]:
 
 
 def _words(content: object, field: str) -> tuple[list[str], bool]:
-    """Return the texts of a message, and whether it holds an image; what a tool returned is left out."""
+    """Return the texts of a message, and whether it holds an image; tool results are left out."""
     if content is None or isinstance(content, str):
         return [content or ""], False
     if not isinstance(content, list):

@@ -1,4 +1,4 @@
-"""What coding agents wrap around the words of a person.
+"""Text that coding agents wrap around the words of a person.
 
 Each agent puts its own context into the user's messages: reminders, the state of the editor, the output of commands. It is recognised by its
 tags, which are distinctive; ordinary words such as ``<context>`` are left alone.
@@ -39,7 +39,7 @@ ENVELOPES = (
 WRAPPERS = ("command-args", "user_query", "userRequest", "task", "feedback", "user_message", "answer")
 """Elements that hold a person's words: only their tags go, where the text begins and ends with them or an envelope was found."""
 MAX_TAGS = 1000
-"""Tags that are looked at in one text; what follows them is left as it is."""
+"""Maximum number of tags examined in one text; the rest of the text is left as it is."""
 _WINDOW, _OVERLAP = 50_000, 300
 """Characters that one search looks at, and how far it reaches into the next: further than any opening tag is long."""
 _LINES = (

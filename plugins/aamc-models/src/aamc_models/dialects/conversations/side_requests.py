@@ -63,5 +63,5 @@ def _sums_up_a_chat(text: str) -> bool:
 
 
 def _line(text: str, begin: int) -> str:
-    """Return what follows on a line."""
+    """Return the rest of a line."""
     return text[begin : begin + _AFTER].partition("\n")[0]

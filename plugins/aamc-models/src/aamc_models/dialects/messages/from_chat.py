@@ -26,7 +26,7 @@ def request_from_chat(body: JSON, dropped: Dropped, max_tokens: int, parameters:
 
     Args:
         body: The canonical request.
-        dropped: Collects what cannot cross.
+        dropped: Collects the fields that cannot be converted.
         max_tokens: The limit of the answer where neither the request nor the parameters have one.
         parameters: The candidate's parameters.
 

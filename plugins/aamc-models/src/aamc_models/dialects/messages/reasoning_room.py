@@ -22,7 +22,7 @@ def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: Dr
         body: The canonical request.
         sent: The request to Anthropic so far.
         parameters: The candidate's parameters, which may ask for thinking too.
-        dropped: Collects what cannot cross.
+        dropped: Collects the fields that cannot be converted.
 
     Raises:
         DataError: The effort is unknown.

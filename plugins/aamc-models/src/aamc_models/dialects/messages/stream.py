@@ -85,7 +85,7 @@ class MessagesReader:
                 yield self._frame.delta({"tool_calls": [{"index": state["call"], "function": {"arguments": piece}}]})
 
     def _stop(self, state: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield what is known at the end of a block: its signature, or the arguments of a call that were not streamed."""
+        """Yield the fields that come with the end of a block: its signature, or the arguments of a call that were not streamed."""
         if state.get("type") == "redacted_thinking":
             yield self._frame.delta({"thinking_blocks": [state["block"]]})
         elif state.get("type") == "thinking":

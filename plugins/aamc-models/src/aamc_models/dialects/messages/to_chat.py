@@ -110,7 +110,7 @@ def _assistant(message: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
 
 
 class AssistantBlocks(NamedTuple):
-    """What an assistant said, by kinds of blocks; ``others`` has the place and kind of each block that chat does not know."""
+    """An assistant's message by kinds of blocks; ``others`` has the place and kind of each block that chat does not know."""
 
     texts: list[str]
     calls: list[dict[str, Any]]

@@ -80,7 +80,7 @@ class ResponsesReader:
             yield self._frame.delta({"tool_calls": [{"index": state["index"], "function": {"arguments": piece}}]})
 
     def _item_done(self, event: JSON, item: JSON) -> Iterator[dict[str, Any]]:
-        """Yield what is known at an item's end: encrypted reasoning, or the arguments of a call that were not streamed."""
+        """Yield the fields that come with the end of an item: encrypted reasoning, or the arguments of a call that were not streamed."""
         state = self._calls.get(_place(event))
         if item.get("type") in ("function_call", "custom_tool_call") and state is not None and not state["streamed"]:
             yield from self._arguments(event, tool_call(item, "item")["function"]["arguments"])
@@ -221,7 +221,7 @@ class ResponsesWriter:
         return events
 
     def _place(self) -> dict[str, Any]:
-        """Return where the last part of the open message stands."""
+        """Return the position of the open message's last part."""
         item = self._open or {}
         return {"item_id": item["id"], "output_index": item["_index"], "content_index": len(item["content"]) - 1}
 

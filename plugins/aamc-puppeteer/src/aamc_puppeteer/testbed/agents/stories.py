@@ -24,7 +24,7 @@ CHANGES = tuple(
         (r"\bone in (\d+) of all \w+, rounded down, spoils?\b", "({total}) - ({total}) // {0}"),
     )
 )
-"""What each form of sentence does to the number so far."""
+"""The expression of each form of sentence, from the number so far."""
 
 
 def formulate(story: str) -> str | None:

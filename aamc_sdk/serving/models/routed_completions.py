@@ -10,10 +10,10 @@ import attrs
 from aamc_sdk.errors import DataError, PoolError
 from aamc_sdk.interfaces import Completion
 from aamc_sdk.routing.arguments import PreferenceLike, RouteArguments
-from aamc_sdk.serving.close_guard import CloseGuard
-from aamc_sdk.serving.logging_decider import LoggingDecider
-from aamc_sdk.serving.model_client import ModelClient, conversation
-from aamc_sdk.serving.worker_threads import WorkerThreads
+from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.decider import Decider
+from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
+from aamc_sdk.serving.models.model_client import ModelClient, conversation
 from aamc_sdk.types import Pool, Query
 
 
@@ -23,18 +23,18 @@ class RoutedCompletions:
     Args:
         models: The client for models; None where none can be called.
         pool: The candidates.
-        decisions: Decides requests.
+        decider: Decides requests.
         calls: Admits calls until it is closed.
-        workers: Run what would block an event loop.
+        workers: Run work that would block an event loop.
     """
 
-    def __init__(self, models: ModelClient | None, pool: Pool, decisions: LoggingDecider, calls: CloseGuard, workers: WorkerThreads) -> None:
-        self._models, self._pool, self._decisions, self._calls, self._workers = models, pool, decisions, calls, workers
+    def __init__(self, models: ModelClient | None, pool: Pool, decider: Decider, calls: CloseGuard, workers: WorkerThreads) -> None:
+        self._models, self._pool, self._decider, self._calls, self._workers = models, pool, decider, calls, workers
 
     async def complete(
         self, query: str | Query, preference: PreferenceLike, options: Mapping[str, Any] | None, arguments: RouteArguments
     ) -> Completion:
-        """Return the answer; errors as of :meth:`aamc_sdk.MetaController.complete`."""
+        """Return the answer; errors as for :meth:`aamc_sdk.MetaController.complete`."""
         if self._models is None:
             raise PoolError("this controller has no client for models; make it with MetaController.build, load or from_file")
         if options is not None and not isinstance(options, Mapping):
@@ -42,5 +42,5 @@ class RoutedCompletions:
         described = arguments.query(query)
         arguments = attrs.evolve(arguments, state=self._models.present_state(self._pool, arguments.state))
         with self._calls:
-            (decision,) = await self._workers.run(self._decisions.decide, [described], preference, arguments, arguments.ids)
+            (decision,) = await self._workers.run(self._decider.decide, [described], preference, arguments, arguments.ids)
             return await self._models.answer(decision, self._pool, conversation(described), options or {})

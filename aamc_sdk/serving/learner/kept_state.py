@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.serving.snapshots import restore, state_of, without_collections
+from aamc_sdk.serving.learner.snapshots import restore, state_of, without_collections
 from aamc_sdk.types import Snapshot, StateDelta
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class KeptState:
         return deltas is not None
 
     def keep(self, router: OnlineRouter, point: LogPoint) -> bool:
-        """Keep what the router has learned up to a place, as changes or as a whole.
+        """Save the router's state at a place in the log, as changes or as a whole.
 
         Returns:
             Whether that is so; not if the log has another state than the changes lead on from, which another process has kept.

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from aamc_sdk.serving.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.close_guard import CloseGuard
 
 T = TypeVar("T")
 _THREADS = 32

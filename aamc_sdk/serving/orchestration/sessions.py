@@ -121,7 +121,7 @@ class Session:
         return None
 
     def ending(self) -> str:
-        """Return why the work ended, in words."""
+        """Return the reason for the end of the work, in words."""
         return self.stop.replace("_", " ")
 
     def document(self) -> dict[str, Any]:

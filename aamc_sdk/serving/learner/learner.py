@@ -1,4 +1,4 @@
-"""Online learning: one thread feeds the log's entries to the router, in their order, or takes over what another process learned from them."""
+"""Online learning: one thread feeds the log's entries to the router, in order, or applies the changes that another process learned from them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import attrs
 
 from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import ProcessLock
-from aamc_sdk.serving.kept_state import KeptState, LogPoint
-from aamc_sdk.serving.snapshots import restore, state_name, state_of
+from aamc_sdk.serving.learner.kept_state import KeptState, LogPoint
+from aamc_sdk.serving.learner.snapshots import restore, state_name, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,14 +50,14 @@ START_SECONDS = 30.0
 class Learner:
     """Keeps a router's state up with the log, on one thread.
 
-    Where each process learns alone, it calls ``router.learn`` with the entries of the log, in log order. Where the store shares learning and the
-    router gives its changes, only the process that the store elects does so; it publishes the changes in the log, and the others apply them. When
-    it is lost, the store elects another one, which goes on from the last published state.
+    By default each process calls ``router.learn`` with the entries of the log, in log order. If the store shares learning and the router gives its
+    changes, only the elected process does so; it publishes the changes in the log, and the others apply them. If that process is lost, the store
+    elects another one, which goes on from the last published state.
 
     The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial
     state, and learns the entries after it. When a user is forgotten, or the log has lost entries or was replaced (a failover, an emptied
-    server), a second router learns the log again, from the state that the log still has or the initial one. The served router scores by what it knew,
-    without the personal state of forgotten users, until the second one has learned the log, and then takes over its state. When ``learn``
+    server), a second router learns the log again, from the state that the log still has or the initial one. Until it is done, the served router
+    scores by its old state without the personal state of forgotten users; then it takes over the second one's state. When ``learn``
     raises, learning stops there and ``error`` says why; scoring and the log go on, and the next start resumes at the same entry.
 
     Args:
@@ -107,7 +107,7 @@ class Learner:
 
     @property
     def is_learner(self) -> bool:
-        """Whether this process learns, rather than taking over what another one has learned."""
+        """Whether this process learns, rather than applying another one's changes."""
         return self._leads
 
     def wake(self) -> int:
@@ -267,7 +267,7 @@ class Learner:
         return True
 
     def _keep_in_time(self, caught_up: bool) -> None:
-        """Keep what was learned, if enough was, or if it is time."""
+        """Save the learned state if enough was learned, or if it is time."""
         kept, waits = self._kept, time.monotonic() < self._next_share
         if not self._router.snapshots or (waits and self._keeping_failed):
             return
@@ -385,7 +385,7 @@ class Learner:
             self._load_published()
 
     def _load_published(self) -> None:
-        """Load the state that another process has published, unless it still learns what this one knows, after a user was forgotten."""
+        """Load the state that another process has published, unless it is behind this one's, as after a user was forgotten."""
         at = self._point
         epoch = self._store.experience(at.position, 1).epoch
         if epoch != at.epoch and epoch != self._cleaned_epoch:

@@ -60,6 +60,6 @@ def without_collections() -> Iterator[None]:
 
 
 def state_name(router: OnlineRouter, origin: bytes) -> str:
-    """Return a digest of a router's class, state schema and configuration, and of its initial state or what identifies that."""
+    """Return a digest of a router's class, state schema and configuration, and of its initial state or an identifier of that."""
     described = to_json([type(router).__module__, type(router).__qualname__, router.state_schema, unstructure(router.config)])
     return hashlib.sha256(described.encode() + origin).hexdigest()

@@ -1,4 +1,4 @@
-"""Attempts and feedback on their way into the log."""
+"""Writing attempts and feedback to the log."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Sequence
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.serving.close_guard import CloseGuard
-from aamc_sdk.serving.commit_queue import CommitQueue
-from aamc_sdk.serving.learner import Learner
-from aamc_sdk.serving.plugin_events import PluginEvents
+from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.commit_queue import CommitQueue
+from aamc_sdk.serving.decisions.plugin_events import PluginEvents
+from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.types import Attempt, Feedback
 
 
@@ -22,7 +22,7 @@ class ReportedOutcomes:
         events: Announces feedback where nothing learns from it.
 
     Attributes:
-        commits: Writes what need not be durable at once.
+        commits: Writes entries that need not be durable at once.
         learner: Learns from the log; None for a router that does not learn.
     """
 
@@ -55,7 +55,7 @@ class ReportedOutcomes:
         return new
 
     def forget(self, user: str, tenant: str | None) -> int:
-        """Erase a user from the log, and from what was learned; return the number of decisions."""
+        """Erase a user from the log and from the router's state; return the number of decisions."""
         with self._guard:
             decisions = self._store.forget(user, tenant)
             self._grown()

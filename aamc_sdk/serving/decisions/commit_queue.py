@@ -20,23 +20,23 @@ logger = logging.getLogger(__name__)
 MAX_PER_BATCH = 512
 """Entries of one batch; bounds how long the first of them waits."""
 GATHER_S = 0.05
-"""Time for which attempts are gathered, since nobody waits for them: a transaction of its own would take more than its rows."""
+"""Time for which attempts are gathered: nobody waits for them, and a transaction takes longer than its rows."""
 TOGETHER_S = 0.004
-"""Time for which decisions are gathered while several come at once: each transaction and each change of threads takes longer than a row of it. A
-decision that comes alone is written at once."""
+"""Time for which decisions are gathered while several arrive at once: a transaction and a switch of threads take longer than a row. A single
+decision is written at once."""
 RETRY_S = 1.0
 """Time between two tries to write attempts while the log is away."""
 MAX_UNWRITTEN = 100_000
-"""Attempts that are kept while the log is away, and decisions that are known to be refused."""
+"""Maximum number of attempts kept while the log is away, and of refused decisions remembered."""
 
 _Item = tuple[Record | Attempt | None, "asyncio.Future[Any] | Future[None] | None"]
-"""An entry with the future that waits for it; no entry for one that waits for those before it; neither for the end."""
+"""An entry and its future. Without an entry, the future waits for all entries before it; without both, the queue ends."""
 
 
 class CommitQueue:
     """Writes decisions and attempts in the order in which they came.
 
-    A batch of decisions is what came while the one before was written, and shortly after it where that one had several.
+    A batch holds the decisions that arrive while the previous one is written, and for a few milliseconds more if that one had several.
 
     Args:
         store: The log.
@@ -87,7 +87,7 @@ class CommitQueue:
             written.result()
 
     def close(self) -> None:
-        """Write what was added, then end the thread; closing twice does nothing."""
+        """Write the remaining entries, then end the thread; closing twice does nothing."""
         with self._lock:
             self._closed = True
             thread, self._thread = self._thread, None

@@ -1,105 +1,22 @@
-"""The client for calling models: finds the provider of a candidate's endpoint, prices the usage, records the attempt."""
+"""The client for calling models: finds the provider of a candidate's endpoint, calls it, and knows which candidates can be called."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import AamcError, PoolError, ProviderError
+from aamc_sdk.errors import PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Usage
-from aamc_sdk.serving.pool_tracker import PoolTracker
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
+from aamc_sdk.serving.models.call import CANCELLED, Call, RecordAttempt
+from aamc_sdk.serving.models.pool_tracker import PoolTracker
+from aamc_sdk.types import Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
 
 MakeProvider = Callable[[Endpoint], Provider]
-Record = Callable[[Attempt], Awaitable[object]]
 _NOTHING_KNOWN = PoolState()
-_NO_USAGE = Usage()
-_CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
-
-
-class Call:
-    """One call of a candidate: an asynchronous context manager, see :meth:`ModelClient.attempt`.
-
-    Attributes:
-        usage: The tokens of the call; set inside the block.
-        cost_usd: The provider's own figure, set inside the block; without one, list prices times usage once the block has ended. NaN if unknown.
-        cost_source: The origin of the cost, see :class:`aamc_sdk.Attempt`; ``"estimated"`` may be set inside the block.
-        latency_ms: Time from the begin to the end of the block.
-        first_token_ms: Time until :meth:`first_token` was called; NaN without.
-    """
-
-    def __init__(self, tracker: PoolTracker, candidate: Candidate, decision_id: str | None, record: Record | None) -> None:
-        self._tracker = tracker
-        self._candidate, self._decision_id, self._record = candidate, decision_id, record
-        self._began = 0.0
-        self.usage = _NO_USAGE
-        self.cost_usd = self.latency_ms = self.first_token_ms = math.nan
-        self.cost_source = ""
-
-    def first_token(self) -> None:
-        """Note that the first token has come."""
-        if math.isnan(self.first_token_ms):
-            self.first_token_ms = _milliseconds(self._began)
-
-    def note(self, chunk: Chunk) -> None:
-        """Note a piece of a streamed answer: its first token, its usage and its cost."""
-        if chunk.content:
-            self.first_token()
-        self.usage = chunk.usage or self.usage
-        if not math.isnan(chunk.cost_usd):
-            self.cost_usd = chunk.cost_usd
-
-    def estimate(self, prompt_characters: int, answer_characters: int) -> None:
-        """Set the tokens to an estimate from the numbers of characters, and mark the cost as estimated."""
-        self.usage = Usage(prompt_tokens=prompt_characters // CHARACTERS_PER_TOKEN, output_tokens=answer_characters // CHARACTERS_PER_TOKEN)
-        self.cost_source = "estimated"
-
-    async def __aenter__(self) -> Call:
-        """Begin the call."""
-        self._began = time.monotonic()
-        self._tracker.begin(self, self._candidate)
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        """End the call and record it; what it has used until an error is priced too."""
-        self._tracker.end(self)
-        self.latency_ms = _milliseconds(self._began)
-        if not math.isnan(self.cost_usd):
-            self.cost_source = self.cost_source or "reported"
-        else:
-            self.cost_usd, source = price(self._candidate, self.usage)
-            self.cost_source = self.cost_source if source and self.cost_source else source
-        outcome: dict[str, Any] = {}
-        if isinstance(error, _CANCELLED):
-            outcome = {"status": "cancelled", "error": "the caller cancelled the call"}
-        elif isinstance(error, Exception | SystemExit):
-            outcome = {"status": "error", "error": str(error) or type(error).__name__}
-        if self._decision_id is not None and self._record is not None:
-            await self._record(self._attempt(self._decision_id, outcome))
-        if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
-            raise ProviderError(f"calling {self._candidate.name!r} failed: {type(error).__name__}: {error}") from error
-
-    def _attempt(self, decision_id: str, outcome: dict[str, Any]) -> Attempt:
-        usage = self.usage
-        return Attempt(
-            decision_id,
-            candidate=self._candidate.name,
-            cost_usd=self.cost_usd,
-            cost_source=self.cost_source,
-            latency_ms=self.latency_ms,
-            first_token_ms=self.first_token_ms,
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            output_tokens=usage.output_tokens,
-            **outcome,
-        )
 
 
 class ModelClient:
@@ -119,10 +36,10 @@ class ModelClient:
         self._make_provider = make_provider
         self._providers: dict[Candidate, Provider] = {}
         self._callable: _CallablePool | None = None
-        self._record: Record | None = None
+        self._record: RecordAttempt | None = None
         self.tracker = PoolTracker()
 
-    def record_attempts(self, record: Record) -> None:
+    def record_attempts(self, record: RecordAttempt) -> None:
         """Set the function that records the attempts of all further calls."""
         self._record = record
 
@@ -164,7 +81,7 @@ class ModelClient:
     ) -> AsyncGenerator[Chunk, None]:
         """Yield a candidate's answer piece by piece; close the generator to end the call early. Arguments as for :meth:`complete`.
 
-        The call is priced and recorded at the end. An answer that breaks off without usage has an estimated cost, of what came until then.
+        The call is priced and recorded at the end. If it breaks off without usage, the cost of the part that came is estimated.
 
         Raises:
             PoolError: The candidate has no endpoint.
@@ -180,14 +97,14 @@ class ModelClient:
                     came += len(chunk.content)
                     yield chunk
             except BaseException as error:
-                if call.usage.output_tokens is None and (came or isinstance(error, _CANCELLED)):
+                if call.usage.output_tokens is None and (came or isinstance(error, CANCELLED)):
                     call.estimate(sum(len(str(message.get("content") or "")) for message in messages), came)
                 raise
             finally:
                 if isinstance(chunks, AsyncGenerator):
                     await chunks.aclose()
 
-    def attempt(self, candidate: Candidate, decision_id: str | None = None, record: Record | None = None) -> Call:
+    def attempt(self, candidate: Candidate, decision_id: str | None = None, record: RecordAttempt | None = None) -> Call:
         """Return a block around one call: it counts the call as in flight, measures and prices it, and records it as an attempt.
 
         Args:
@@ -318,16 +235,3 @@ def conversation(query: Query) -> list[Message]:
     """Return a query's turns and text as messages of OpenAI's dialect."""
     earlier: list[Message] = [{"role": turn.role, "content": turn.content} for turn in query.turns]
     return [*earlier, {"role": "user", "content": query.text}]
-
-
-def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:
-    """Return the cost in USD by list prices, and its source; NaN and ``""`` where prices or tokens are unknown."""
-    prices = candidate.prices if isinstance(candidate, ModelSpec) else None
-    if prices is None or usage.prompt_tokens is None or usage.output_tokens is None:
-        return math.nan, ""
-    cached, written, for_an_hour = usage.cached_tokens or 0, usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
-    return prices.cost_usd(usage.prompt_tokens, usage.output_tokens, cached, written, min(for_an_hour, written)), "priced"
-
-
-def _milliseconds(since: float) -> float:
-    return 1000 * (time.monotonic() - since)

@@ -9,10 +9,10 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.interfaces import AsyncRouter, Router
+from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing.arguments import PreferenceLike, RouteArguments
-from aamc_sdk.serving.commit_queue import CommitQueue
-from aamc_sdk.serving.decider import Decider
+from aamc_sdk.serving.decisions.commit_queue import CommitQueue
+from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.types import Decision, Query, Record, Records, new_ids
 
 InThread = Callable[..., Awaitable[Any]]
@@ -30,7 +30,7 @@ class StartedDecision:
 
     Attributes:
         decision: The decision. Its id must not leave the process yet.
-        record: The decision with what it was made from.
+        record: The decision with its inputs.
         committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
     """
 
@@ -44,22 +44,22 @@ class DecisionStarter:
 
     Args:
         decider: Scores and draws.
-        router: The router.
         commits: Writes the decisions.
         in_thread: Runs a function with arguments on a worker thread.
     """
 
-    def __init__(self, decider: Decider, router: Router, commits: CommitQueue, in_thread: InThread) -> None:
-        self._decider, self._router, self._commits, self._in_thread = decider, router, commits, in_thread
+    def __init__(self, decider: Decider, commits: CommitQueue, in_thread: InThread) -> None:
+        self._decider, self._commits, self._in_thread = decider, commits, in_thread
         self._mean_ms = 0.0
         self._ids: list[str] = []
 
     async def start(self, query: str | Query, preference: PreferenceLike, arguments: RouteArguments) -> StartedDecision:
-        """Decide one request; errors as of :meth:`aamc_sdk.MetaController.route`, but for those of the log."""
+        """Decide one request; errors as for :meth:`aamc_sdk.MetaController.route`, but for those of the log."""
         queries, ids = [arguments.query(query)], [self._new_id()]
-        if isinstance(self._router, AsyncRouter):
-            request = await self._in_thread(self._decider.request, queries, preference, arguments.pool_state, arguments.budget_usd)
-            scores = await self._decider.ascore(request, self._router)
+        router = self._decider.router
+        if isinstance(router, AsyncRouter):
+            request = await self._in_thread(self._decider.request, queries, preference, arguments)
+            scores = await self._decider.ascore(request, router)
             drawn = self._decider.draw(request, scores, ids, arguments)
         elif self._mean_ms < LOOP_MS:
             drawn = self._decide(queries, preference, arguments, ids)
@@ -76,7 +76,7 @@ class DecisionStarter:
 
     def _decide(self, queries: Sequence[Query], preference: PreferenceLike, arguments: RouteArguments, ids: Sequence[str]) -> Records:
         began = time.thread_time()  # not the time that other threads take
-        request = self._decider.request(queries, preference, arguments.pool_state, arguments.budget_usd)
+        request = self._decider.request(queries, preference, arguments)
         drawn = self._decider.draw(request, self._decider.score(request), ids, arguments)
         self._mean_ms += _WEIGHT * (1000 * (time.thread_time() - began) - self._mean_ms)
         return drawn

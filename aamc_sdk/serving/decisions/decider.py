@@ -1,0 +1,206 @@
+"""Deciding requests: build the request, score the candidates, draw, log, and announce."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import attrs
+import numpy as np
+
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError
+from aamc_sdk.interfaces import AsyncRouter
+from aamc_sdk.routing import build_request, decide
+from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, weights_of
+from aamc_sdk.routing.draw import above_floor
+from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.plugin_events import PluginEvents
+from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
+from aamc_sdk.serving.loading import ServedComponents
+from aamc_sdk.types import (
+    Decision,
+    Preference,
+    Query,
+    Record,
+    Records,
+    RoutingRequest,
+    Scores,
+    check_name,
+    fingerprint_of,
+    new_ids,
+    request_fingerprint,
+)
+
+
+class _RouterErrors:
+    """Turns a router's exceptions into an error of the SDK that names the router. A context manager for any thread."""
+
+    def __init__(self, served: ServedComponents) -> None:
+        self._name = served.router_name or type(served.router).__name__
+
+    def __enter__(self) -> None:
+        """Do nothing: this is quicker than a generator, for each decision."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
+            raise PluginError(f"router {self._name!r} failed: {type(error).__name__}: {error}") from error
+
+
+class Decider:
+    """Decides requests with one set of components; safe to use from any thread. A request that was decided before gets the decision in the log.
+
+    Args:
+        components: The components.
+        user_id: Maps an external user id to the id used in requests and the log.
+        guard: Admits work until it is closed.
+        events: Announces decisions that are new to the log.
+        workers: Run work that would block an event loop.
+
+    Attributes:
+        router: The router.
+    """
+
+    def __init__(
+        self, components: ServedComponents, user_id: Callable[[str], str], guard: CloseGuard, events: PluginEvents, workers: WorkerThreads
+    ) -> None:
+        self._components, self.router = components, components.router
+        self._user_id, self._guard, self._events, self._workers = user_id, guard, events, workers
+        self._naming_the_router = _RouterErrors(components)
+
+    def decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Decision]:
+        """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""
+        logged = self._logged(queries, preference, arguments, ids)
+        return list(self._new(queries, preference, arguments, ids).decisions) if logged is None else [record.decision for record in logged]
+
+    async def adecide(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Decision:
+        """Return the decision of one query without blocking the event loop."""
+        asked, ids = ([query], preference, arguments), arguments.ids
+        if not isinstance(self.router, AsyncRouter):
+            return (await self._workers.run(self.decide, *asked, ids))[0]
+        logged = await self._workers.run(self._logged, *asked, ids)
+        if logged is not None:
+            return logged[0].decision
+        request = await self._workers.run(self.request, *asked)
+        try:
+            scores = await self.ascore(request, self.router)
+        except asyncio.CancelledError:
+            if self._guard.closed:  # cancelled by close, not by the caller
+                raise StoreError("the controller is closed") from None
+            raise
+        return (await self._workers.run(lambda: self.log(self.draw(request, scores, ids, arguments)))).decisions[0]
+
+    def record(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Record:
+        """Return the record of one query's decision."""
+        asked = [query], preference, arguments, arguments.ids
+        return (self._logged(*asked) or self._new(*asked))[0]
+
+    def request(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
+        """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate.
+
+        Args:
+            queries: B queries.
+            preference: One for all, or one for each query; the default preference when None.
+            arguments: The present state of the pool, and the maximum expected cost of an answer.
+
+        Raises:
+            DataError: The budget is not a number of at least 0, or the state cannot be used.
+            NoCandidateError: Every candidate of a row is masked.
+            PreferenceError: A preference cannot be used.
+        """
+        check_budget(arguments.budget_usd)
+        served = self._components
+        known = [self._with_user_id(query) for query in queries]
+        request = build_request(
+            known,
+            served.pool,
+            weights_of(preference, len(known), served.preference, served.preferences),
+            typical=served.typical,
+            state=arguments.pool_state,
+            budget_usd=arguments.budget_usd,
+            preference_given=preference is not None or served.preference_given,
+            estimator=served.estimator,
+        )
+        request.check_mask()  # before the router scores, which may cost money
+        return request
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return the router's scores.
+
+        Raises:
+            PluginError: The router failed, or returned something else.
+        """
+        with self._naming_the_router:
+            return self._components.router.score(request)
+
+    async def ascore(self, request: RoutingRequest, router: AsyncRouter) -> Scores:
+        """Return an asynchronous router's scores without blocking the caller's event loop; errors as for :meth:`score`."""
+        with self._naming_the_router:
+            return await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
+
+    def draw(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, arguments: RouteArguments) -> Records:
+        """Draw a decision for each row.
+
+        Args:
+            request: The request, B rows.
+            scores: The router's scores.
+            ids: The decisions' ids, B of them; new ones when None.
+            arguments: The minimum quality, and the episode that the decisions belong to.
+
+        Returns:
+            The decisions with the request as it was drawn from, where candidates below the minimum quality are masked.
+
+        Raises:
+            DataError: The minimum quality is not a number from 0 to 1.
+            PluginError: The scores cannot be used.
+        """
+        served, episode = self._components, arguments.episode
+        names = new_ids(len(request)) if ids is None else ids
+        with self._naming_the_router:
+            if arguments.quality_floor is not None:
+                request = above_floor(request, scores, arguments.quality_floor)
+            drawn = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
+        return Records(drawn, request)
+
+    def _logged(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Record] | None:
+        """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None.
+
+        Raises:
+            DataError: The budget is not a number of at least 0, or an id is no text.
+            PreferenceError: A preference cannot be used.
+        """
+        self._guard.check()
+        if ids is None:
+            return None
+        check_budget(arguments.budget_usd)
+        served = self._components
+        weights = np.broadcast_to(weights_of(preference, len(queries), served.preference, served.preferences), (len(queries), 3)).tolist()
+        records = []
+        for query, row, decision_id in zip(queries, weights, ids, strict=True):
+            check_name(decision_id, "a decision's id")
+            try:
+                record = served.store.record(decision_id)
+            except (UnknownDecisionError, StoreAwayError):
+                return None
+            if request_fingerprint(record) != fingerprint_of(self._with_user_id(query), Preference(*row), arguments.budget_usd):
+                return None
+            records.append(record)
+        return records
+
+    def _new(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
+        request = self.request(queries, preference, arguments)
+        return self.log(self.draw(request, self.score(request), ids, arguments))
+
+    def log(self, drawn: Records) -> Records:
+        """Write decisions and announce the new ones; return the records as they are in the log.
+
+        Raises:
+            StoreError: A decision could not be logged, or its id belongs to another request.
+        """
+        with self._guard:  # closing waits until the events of logged decisions are submitted
+            logged = self._components.store.add_decisions(drawn)
+            self._events.decided(decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision)
+        return Records(logged, drawn.request)
+
+    def _with_user_id(self, query: Query) -> Query:
+        user = None if query.user is None else self._user_id(query.user)
+        return query if user == query.user else attrs.evolve(query, user=user)

@@ -1,0 +1,1 @@
+"""Running orchestrators: finding and loading one, and its work on a task."""
