@@ -11,7 +11,7 @@ import numpy as np
 from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, UnknownDecisionError
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
-from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, weights_of
+from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, check_floor, weights_of
 from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.loading import ServedComponents
 from aamc_sdk.types import (
@@ -87,14 +87,15 @@ class Decider:
         request.check_mask()  # before the router scores, which may cost money
         return request
 
-    def logged(self, queries: Sequence[Query], preference: Preferences, budget_usd: float | None, ids: Sequence[str]) -> list[Record] | None:
+    def logged(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str]) -> list[Record] | None:
         """Return the records of the decisions that the log has for these requests; None unless it has each of them.
 
         Raises:
-            DataError: The budget is not a number of at least 0, or an id is no text.
+            DataError: The budget is not a number of at least 0, the minimum quality none from 0 to 1, or an id is no text.
             PreferenceError: A preference cannot be used.
         """
-        check_budget(budget_usd)
+        check_budget(arguments.budget_usd)
+        check_floor(arguments.quality_floor)
         served = self._components
         weights = np.broadcast_to(weights_of(preference, len(queries), served.preference, served.preferences), (len(queries), 3)).tolist()
         records = []
@@ -104,7 +105,8 @@ class Decider:
                 record = served.store.record(decision_id)
             except (UnknownDecisionError, StoreAwayError):
                 return None
-            if request_fingerprint(record) != fingerprint_of(self._with_user_id(query), Preference(*row), budget_usd):
+            asked = fingerprint_of(self._with_user_id(query), Preference(*row), arguments.budget_usd, arguments.quality_floor)
+            if request_fingerprint(record) != asked:
                 return None
             records.append(record)
         return records

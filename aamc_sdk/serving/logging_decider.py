@@ -71,7 +71,7 @@ class LoggingDecider:
     def _known(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Record] | None:
         """Return the records of decisions that were all asked for before, whatever the pool's state is now; None for others."""
         self._guard.check()
-        return None if ids is None else self._decider.logged(queries, preference, arguments.budget_usd, ids)
+        return None if ids is None else self._decider.logged(queries, preference, arguments, ids)
 
     def _new(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
         request = self.request(queries, preference, arguments)
