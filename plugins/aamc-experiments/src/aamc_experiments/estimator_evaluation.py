@@ -83,11 +83,14 @@ class EstimatedRows:
         values, ci95 = dict[str, Any].fromkeys(FIGURES), dict[str, Any].fromkeys(FIGURES)
         for size, part in parts:
             if size:
-                values |= point_estimates(part(Resampling.once(np.arange(size))))
-                resampled = part(Resampling.bootstrap(np.arange(size), resamples, seed))
+                found, resampled = (
+                    point_estimates(part(Resampling.once(np.arange(size)))),
+                    part(Resampling.bootstrap(np.arange(size), resamples, seed)),
+                )
+                values |= found
                 ci95 |= intervals(resampled)
-                if "category_accuracy" in resampled:
-                    ci95["category_accuracy"] = share_interval(resampled["category_accuracy"], values["category_accuracy"], size)
+                if "category_accuracy" in found:
+                    ci95["category_accuracy"] = share_interval(resampled["category_accuracy"], found["category_accuracy"], size)
         return {"n": len(self.category), **values, "ci95": ci95}
 
     def confusion(self) -> dict[str, dict[str, int]]:

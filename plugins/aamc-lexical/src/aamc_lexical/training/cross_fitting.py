@@ -132,7 +132,7 @@ def with_lengths(result: TrainingResult, data: TrainingRows, folds: int, embed: 
     outcomes, known = data.training.dataset.outcomes, data.training.dataset.pool
     assert outcomes is not None  # there are lengths, so there are outcomes of a pool
     assert known is not None
-    latency_ms = outcomes.latency_ms[np.ix_(rows, [known.index(name) for name in candidates])]
+    latency_ms = outcomes.latency_ms[rows][:, [known.index(name) for name in candidates]]
     model = attrs.evolve(model, fixed_latency=fixed_latency(tokens[rows], latency_ms))
     held_out = model(everything)  # rows that were not fitted are out of sample
     held_out[rows] = np.where(np.isfinite(unseen), unseen, model.means)
