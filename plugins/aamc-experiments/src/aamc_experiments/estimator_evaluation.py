@@ -83,10 +83,8 @@ class EstimatedRows:
         values, ci95 = dict[str, Any].fromkeys(FIGURES), dict[str, Any].fromkeys(FIGURES)
         for size, part in parts:
             if size:
-                found, resampled = (
-                    point_estimates(part(Resampling.once(np.arange(size)))),
-                    part(Resampling.bootstrap(np.arange(size), resamples, seed)),
-                )
+                found = point_estimates(part(Resampling.once(np.arange(size))))
+                resampled = part(Resampling.bootstrap(np.arange(size), resamples, seed))
                 values |= found
                 ci95 |= intervals(resampled)
                 if "category_accuracy" in found:
