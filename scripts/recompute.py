@@ -347,6 +347,8 @@ def agree(place: Place, interval: list[float] | None, drawn: Array) -> bool:
         return place[-1] == "n" or place[0] == "zero_router" or len(known) < 0.99 * len(drawn) or bool(np.isinf(known).mean() > 0.9)
     if not known.size:
         return False
+    if known[0] == known[-1] and known[0] in (0, 1):  # the exact interval of a share
+        return known[0] in interval
     chance = 5 * math.sqrt(0.025 * 0.975 * (1 / len(known) + 1 / 1000))
     low, high = interval[0], math.inf if interval[1] is None else interval[1]
     last = len(known) - 1

@@ -224,6 +224,13 @@ def test_the_same_request_again_gets_its_decision_whatever_the_pool_is_now(contr
         controller.route("Bye", decision_id="d")
     with pytest.raises(StoreError, match="other content"):
         controller.route("Hi", budget_usd=1.0, decision_id="d")
+    with pytest.raises(StoreError, match="other content"):
+        controller.route("Hi", quality_floor=0.0, decision_id="d")
+    kept = controller.route("Hi", quality_floor=0.5, decision_id="floor")
+    assert controller.store.record("floor").quality_floor == 0.5
+    assert controller.route("Hi", quality_floor=0.5, decision_id="floor") == kept
+    with pytest.raises(StoreError, match="other content"):
+        controller.route("Hi", decision_id="floor")
 
 
 def test_an_async_router_is_not_asked_again_for_a_known_decision() -> None:

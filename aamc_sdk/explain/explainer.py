@@ -41,10 +41,11 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
     """
     request = recorded_request([record], pool or Pool(map(Candidate, record.candidates)))
     expected = _expected(record, request)
-    contributions = np.full((len(record.candidates), 3), np.nan)
+    weights, contributions = np.ones(3), np.full((len(record.candidates), 3), np.nan)
     if reward is not None:
-        contributions = np.asarray(reward.weights(request.preferences)[0] * reward.vector(expected)[0])
-    rewards = np.where(np.isnan(contributions).all(axis=1), np.nan, np.nansum(contributions, axis=1))
+        weights = reward.weights(request.preferences)[0]
+        contributions = np.where(weights == 0, 0.0, weights * reward.vector(expected)[0])
+    rewards = np.where((np.isnan(contributions) | (weights == 0)).all(axis=1), np.nan, np.nansum(contributions, axis=1))
     utility = _recorded(record, record.decision.utilities)
     chosen = record.candidates.index(record.decision.candidate)
     runner_up = _runner_up(_ranking(record, utility, rewards), chosen, request.mask[0])
@@ -61,7 +62,7 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
             latency_ms=float(expected.latency_ms[0, m]),
             utility=float(utility[m]),
             expected_reward=float(rewards[m]),
-            contributions=dict(zip(OBJECTIVES, np.nan_to_num(contributions[m]).tolist(), strict=True)),
+            contributions=dict(zip(OBJECTIVES, contributions[m].tolist(), strict=True)),
             masked_why=record.masked_why.get(name),
         )
         for m, name in enumerate(record.candidates)
@@ -70,7 +71,7 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
         record=record,
         candidates=tuple(views),
         runner_up=None if runner_up is None else record.candidates[runner_up],
-        lost_on=None if runner_up is None else _lost_on(np.nan_to_num(contributions[chosen]) - np.nan_to_num(contributions[runner_up])),
+        lost_on=None if runner_up is None else _lost_on(np.nan_to_num(contributions[chosen] - contributions[runner_up])),
         flip_preference=flip,
         flip_searched=is_searched,
     )

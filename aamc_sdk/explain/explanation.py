@@ -25,7 +25,7 @@ class CandidateView:
         latency_ms: Expected latency in ms, waiting included.
         utility: The router's utility, on which the decision rests; NaN if the candidate was masked or no utility was recorded.
         expected_reward: The reward of the expected outcome under the preference; for comparison only.
-        contributions: The terms of ``expected_reward`` (weight times reward), by objective; 0 where unknown.
+        contributions: The terms of ``expected_reward`` (weight times reward), by objective; NaN where unknown.
         masked_why: Why the candidate was not allowed; None if it was.
     """
 

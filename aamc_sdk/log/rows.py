@@ -217,6 +217,8 @@ def decision_row(record: Record, store_text: bool) -> Row:
         content["pressure"] = record.pressure[0].tolist()
     if record.budget_usd is not None:
         content["budget_usd"] = float(record.budget_usd)
+    if record.quality_floor is not None:
+        content["quality_floor"] = float(record.quality_floor)
     return Row(
         kind=DECISION,
         id=decision.id,
@@ -288,6 +290,7 @@ def record_from(row: Row) -> Record:
         preference_given=content.get("preference_given", True),
         in_flight=_floats([content["in_flight"]]) if "in_flight" in content else None,
         budget_usd=content.get("budget_usd"),
+        quality_floor=content.get("quality_floor"),
         pressure=_floats([content["pressure"]]) if "pressure" in content else None,
         fingerprint=row.fingerprint,
     )

@@ -191,6 +191,7 @@ def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -
         DataError: The minimum is not a number from 0 to 1.
     """
     check_floor(quality_floor)
+    request = attrs.evolve(request, quality_floor=quality_floor)
     quality = request.expected.quality if scores.expected_quality is None else scores.expected_quality
     if quality is None:
         return request

@@ -174,7 +174,8 @@ def _expected_figures(
             latency_ms = latency_ms + (output / usual - 1) * arrays.service_ms
     if typical is not None and not arrays.complete:
         cost_usd = np.where(np.isnan(cost_usd), typical[:, 1] * relative, cost_usd)
-        latency_ms = np.where(np.isnan(latency_ms), typical[:, 2] * relative, latency_ms)
+        fixed = 0.0 if lengths is None else lengths.fixed_latency
+        latency_ms = np.where(np.isnan(latency_ms), typical[:, 2] * (fixed + (1 - fixed) * relative), latency_ms)
     return cost_usd, latency_ms, output
 
 

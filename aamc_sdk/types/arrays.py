@@ -110,10 +110,12 @@ class AnswerLengths:
     Attributes:
         tokens: Expected tokens of each query and candidate, ``[B, M]``; NaN where unknown.
         typical: Each candidate's mean in the training data, ``[M]``: the length that its mean latency belongs to.
+        fixed_latency: The share of each candidate's mean latency that does not grow with the length, ``[M]`` or one for all.
     """
 
     tokens: Floats
     typical: Floats
+    fixed_latency: Floats | float = 0.0
 
 
 @attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
@@ -193,6 +195,7 @@ class RoutingRequest:
         in_flight: Requests in progress at each candidate, ``[B, M]``; None for zeros.
         pressure: How scarce each candidate is beyond its wait, see :class:`PoolState`, ``[B, M]``; None for zeros.
         budget_usd: Maximum expected cost of an answer; None for no limit.
+        quality_floor: Minimum expected quality, by which the mask is narrowed once the router has scored; None for none.
         mask: Whether a candidate is allowed, ``[B, M]``.
         masked_why: For each reason, the cells that it forbids, ``[B, M]``.
         hindsight: True outcomes; only privileged routers receive them.
@@ -214,6 +217,7 @@ class RoutingRequest:
     in_flight: Floats | None = None
     budget_usd: float | None = None
     pressure: Floats | None = None
+    quality_floor: float | None = attrs.field(default=None, kw_only=True)
     embed: Callable[[Sequence[str]], Floats | None] | None = attrs.field(default=None, kw_only=True)
 
     def __len__(self) -> int:

@@ -31,6 +31,7 @@ class Record:
         preference_given: Whether the caller chose the decision's preference.
         in_flight: Requests in flight, ``[1, M]``; None for zeros.
         budget_usd: The request's budget in USD; None for none.
+        quality_floor: The request's minimum expected quality; None for none.
         pressure: How scarce each candidate was beyond its wait, ``[1, M]``; None for zeros.
         fingerprint: Digest of the request, see :func:`request_fingerprint`; ``""`` where the text is still at hand, or was erased.
     """
@@ -47,6 +48,7 @@ class Record:
     budget_usd: float | None = None
     pressure: Floats | None = None
     fingerprint: str = ""
+    quality_floor: float | None = None
 
     @classmethod
     def of_step(cls, decision: Decision, query: Query, candidates: Sequence[str]) -> Record:
@@ -67,17 +69,19 @@ class Record:
 def request_fingerprint(record: Record) -> str:
     """Return the digest that tells two requests under one decision id apart.
 
-    It covers text, turns, tenant, user, session, needs, preference and budget; not the pool's state, which changes between two tries.
+    It covers text, turns, tenant, user, session, needs, preference, budget and minimum quality; not the pool's state,
+    which changes between two tries.
     """
-    return record.fingerprint or fingerprint_of(record.query, record.decision.preference, record.budget_usd)
+    return record.fingerprint or fingerprint_of(record.query, record.decision.preference, record.budget_usd, record.quality_floor)
 
 
-def fingerprint_of(query: Query, preference: Preference, budget_usd: float | None) -> str:
+def fingerprint_of(query: Query, preference: Preference, budget_usd: float | None, quality_floor: float | None = None) -> str:
     """Return the fingerprint of a request that is not decided yet, see :func:`request_fingerprint`."""
     turns = [(turn.role, turn.content, turn.model, turn.rating) for turn in query.turns]
     budget = None if budget_usd is None else float(budget_usd)
     request = (query.text, turns, query.tenant, query.user, query.session, sorted(query.needs))
-    described = repr((*request, preference.quality, preference.cost, preference.latency, budget))
+    floor = () if quality_floor is None else (float(quality_floor),)  # without one, as before there were any
+    described = repr((*request, preference.quality, preference.cost, preference.latency, budget, *floor))
     return hashlib.sha256(described.encode(errors="surrogatepass")).hexdigest()
 
 
@@ -220,6 +224,7 @@ class Records(Sequence[Record]):
             wait_ms=request.wait_ms[here],
             in_flight=None if in_flight is None else in_flight[here],
             budget_usd=request.budget_usd,
+            quality_floor=request.quality_floor,
             pressure=None if pressure is None else pressure[here],
             masked_why={} if request.all_allowed else {names[m]: request.reasons(row, int(m)) for m in np.flatnonzero(~request.mask[row])},
             preference_given=request.preference_given,

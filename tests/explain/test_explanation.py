@@ -186,6 +186,14 @@ def test_an_objective_without_data_is_left_out() -> None:
     assert winner(Local(), found.record, found.flip_preference) == found.runner_up
 
 
+def test_what_is_unknown_contributes_an_unknown_part() -> None:
+    record = decided(Fixed([1.0, 2.0, 3.0]), Preference(1, 0, 0))
+    alone = explain(record)
+    assert alone.to_dict()["candidates"][0]["contributions"] == {"quality": None, "cost": None, "latency": None}
+    blind = explain(attrs.evolve(record, expected=attrs.evolve(record.expected, quality=None)), None, REWARD, POOL).to_dict()["candidates"][0]
+    assert (blind["expected_reward"], blind["contributions"]) == (None, {"quality": None, "cost": 0.0, "latency": 0.0})
+
+
 def test_the_routers_own_expectation_counts_where_it_has_one() -> None:
     class Knowing(Greedy):
         def score(self, request: RoutingRequest) -> Scores:

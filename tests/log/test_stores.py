@@ -28,12 +28,13 @@ from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Pre
 PLUGINS = Plugins()
 
 
-def asked(name: str, *, text: str | None = None, preference: Preference | None = None, budget_usd: float | None = None, **fields: Any) -> Record:
+def asked(name: str, *, text: str | None = None, preference: Preference | None = None, **fields: Any) -> Record:
     """Return a decision on another request than ``record(name)`` has."""
     plain = record(name)
+    limits = {limit: fields.pop(limit) for limit in ("budget_usd", "quality_floor") if limit in fields}
     query = attrs.evolve(plain.query, **fields, **({} if text is None else {"text": text}))
     decision = plain.decision if preference is None else attrs.evolve(plain.decision, preference=preference)
-    return attrs.evolve(plain, query=query, decision=decision, budget_usd=budget_usd)
+    return attrs.evolve(plain, query=query, decision=decision, **limits)
 
 
 def record(name: str, *, fingerprint: str = "one", notes: object = None) -> Record:
@@ -527,6 +528,7 @@ def test_asking_again_returns_the_decision_in_the_log_whatever_the_pools_state_i
         {"needs": {"tools"}},
         {"preference": Preference(1, 0, 0)},
         {"budget_usd": 0.01},
+        {"quality_floor": 0.5},
     ],
 )
 def test_another_request_under_a_known_id_is_refused(store: Store, change: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 import re
 
+import attrs
 import numpy as np
 import pytest
 
@@ -238,3 +239,6 @@ def test_mean_costs_and_latencies_in_place_of_prices_grow_with_the_length():
     expected = build_request([Query("a"), Query("b")], Pool([ModelSpec("unpriced")]), PREFERENCE, typical=typical, lengths=lengths).expected
     assert expected.cost_usd == pytest.approx(np.array([[0.01], [0.06]]))
     assert expected.latency_ms == pytest.approx(np.array([[150.0], [900.0]]))
+    steady = attrs.evolve(lengths, fixed_latency=np.array([0.2]))
+    expected = build_request([Query("a"), Query("b")], Pool([ModelSpec("unpriced")]), PREFERENCE, typical=typical, lengths=steady).expected
+    assert expected.latency_ms == pytest.approx(np.array([[60 + 120.0], [60 + 720.0]]))

@@ -11,7 +11,7 @@ import numpy as np
 from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
-from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, weights_of
+from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, check_floor, weights_of
 from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.decisions.close_guard import CloseGuard
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
@@ -165,13 +165,14 @@ class Decider:
         """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None.
 
         Raises:
-            DataError: The budget is not a number of at least 0, or an id is no text.
+            DataError: The budget is not a number of at least 0, the minimum quality not one from 0 to 1, or an id is no text.
             PreferenceError: A preference cannot be used.
         """
         self._guard.check()
         if ids is None:
             return None
         check_budget(arguments.budget_usd)
+        check_floor(arguments.quality_floor)
         served = self._components
         weights = np.broadcast_to(weights_of(preference, len(queries), served.preference, served.preferences), (len(queries), 3)).tolist()
         records = []
@@ -181,7 +182,8 @@ class Decider:
                 record = served.store.record(decision_id)
             except (UnknownDecisionError, StoreAwayError):
                 return None
-            if request_fingerprint(record) != fingerprint_of(self._with_user_id(query), Preference(*row), arguments.budget_usd):
+            asked = fingerprint_of(self._with_user_id(query), Preference(*row), arguments.budget_usd, arguments.quality_floor)
+            if request_fingerprint(record) != asked:
                 return None
             records.append(record)
         return records

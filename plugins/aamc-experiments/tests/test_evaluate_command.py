@@ -155,6 +155,7 @@ def test_figures_of_an_estimator_are_those_of_hand_computation() -> None:
     assert found["ece"] == pytest.approx(0.3)
     assert rows.confusion() == {"a": {"a": 1, "b": 0}, "b": {"a": 1, "b": 0}}
     assert rows.calibration() == [{"expected": 0.8, "quality": 0.5, "n": 2}]
+    assert rows.take(np.zeros(4, dtype=np.intp)).figures(100, 0)["ci95"]["category_accuracy"] == pytest.approx([0.025**0.25, 1.0])  # 4 of 4
     unknown = rows.take(np.array([2])).figures(100, 0)
     assert (unknown["n"], unknown["complexity_mae"], unknown["category_accuracy"], unknown["brier"]) == (1, None, None, None)
 

@@ -1,8 +1,9 @@
 """The lengths of answers: short greetings and long theses."""
 
+import attrs
 import numpy as np
 import pytest
-from aamc_lexical.answer_lengths import LengthModel, cross_validated, for_pool, known_lengths
+from aamc_lexical.answer_lengths import LengthModel, cross_validated, fixed_latency, for_pool, known_lengths
 from aamc_lexical.quality import fold_of
 
 from aamc_sdk import Dataset, ModelSpec, Outcomes, Pool, Prices, Query, Training
@@ -94,6 +95,30 @@ def test_a_candidate_counts_if_half_of_its_outcomes_have_a_length(pool):
 
 def test_for_a_pool_the_columns_are_those_of_its_candidates():
     pool = Pool([ModelSpec("c"), ModelSpec("a")])
-    lengths = for_pool(np.array([[10.0, 20.0]]), np.array([1.0, 3.0]), ("a", "b"), pool)
+    bare = LengthModel(np.zeros((1, 2)), np.zeros(1), np.zeros(2), np.ones(2), np.array([1.0, 3.0]), np.zeros((2, 2)))
+    assert bare.fixed_latency.tolist() == [0.0, 0.0]
+    lengths = for_pool(np.array([[10.0, 20.0]]), attrs.evolve(bare, fixed_latency=np.array([0.1, 0.3])), ("a", "b"), pool)
     assert lengths.tokens.tolist() == [[15.0, 10.0]]
     assert lengths.typical.tolist() == [2.0, 1.0]
+    assert lengths.fixed_latency == pytest.approx([0.2, 0.1])
+
+
+def test_the_latency_at_length_0_is_not_expected_to_grow():
+    tokens = np.tile(np.array([[100.0], [200.0], [600.0], [NAN]]), 4)
+    latency_ms = np.column_stack((300 + 2 * tokens[:, 0], 2 * tokens[:, 0], [NAN] * 4, [500.0, 400.0, 100.0, 9.0]))
+    assert fixed_latency(tokens, latency_ms) == pytest.approx([300 / 900, 0.0, 0.0, 1.0])
+    assert fixed_latency(np.full((3, 1), 7.0), np.ones((3, 1))).tolist() == [0.0]
+
+
+def test_an_estimator_learns_the_latency_at_length_0_and_keeps_it(make_estimator, pool, tmp_path):
+    dataset = answers(pool, 200)
+    tokens = dataset.outcomes.output_tokens
+    measured = attrs.evolve(dataset.outcomes, latency_ms=500 + 2 * np.nan_to_num(tokens))
+    estimator, loaded = make_estimator(), make_estimator()
+    estimator.train(Training(dataset=attrs.evolve(dataset, outcomes=measured)))
+    estimator.save(tmp_path)
+    loaded.load(tmp_path)
+    expected = 500 / (500 + 2 * np.nanmean(tokens[:, :2], axis=0))
+    for trained in (estimator, loaded):
+        found = trained.answer_lengths(trained.estimate([Query("Say hi.")]), pool).fixed_latency
+        assert found == pytest.approx([*expected, expected.mean()])

@@ -36,6 +36,10 @@ class TestSummaries:
         for name, (low, high) in found["ci95"].items():
             assert low < found[name] < high
 
+    def test_a_success_rate_of_one_has_the_exact_interval(self) -> None:
+        found = summarise([episode("a", True) for _ in range(10)])
+        assert found["ci95"]["success_rate"] == pytest.approx([0.025**0.1, 1.0])
+
     def test_without_a_success_each_is_infinitely_dear(self) -> None:
         found = summarise([episode("a", False), episode("b", False)])
         assert found["cost_usd_per_success"] == math.inf
@@ -59,7 +63,7 @@ class TestSummaries:
 
     def test_in_words_they_are_a_line(self) -> None:
         told = in_words(summarise([episode("ab", True), episode("a", True)]))
-        assert told == "2 tasks: success 100% [100%, 100%], reward 1.000, 1.5 steps, 0.7500 USD per success, busiest a (67%)"
+        assert told == "2 tasks: success 100% [16%, 100%], reward 1.000, 1.5 steps, 0.7500 USD per success, busiest a (67%)"
         assert "success 100%, reward" in in_words(summarise([episode("a")]))
         assert "busiest nobody" in in_words(summarise([episode("")]))
 

@@ -152,6 +152,10 @@ def test_the_interval_of_a_bin_is_that_of_resampled_queries_and_none_where_few_r
     half = 1.96 * np.sqrt(bins.realised[4] * (1 - bins.realised[4]) / 399)
     assert bins.interval[:, 4] == pytest.approx((bins.realised[4] - half, bins.realised[4] + half), abs=0.005)
     assert np.isnan(bins.interval[:, 13]).all()
+    certain = Reliability.of(
+        comparison([[0] * 400], np.ones((400, 1)), expected_quality=expected), 0, Resampling.bootstrap(table.stream, 100, seed=1)
+    )
+    assert certain.interval[:, 4] == pytest.approx((0.025 ** (1 / 399), 1.0))  # the exact interval of 399 of 399
 
 
 def test_routers_that_expect_the_same_share_their_reliability(make_run: Any) -> None:

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation import BINS, Figures, Resampling, area_under_roc, bin_of, forecast_errors, intervals, point_estimates
+from aamc_experiments.evaluation import BINS, Figures, Resampling, area_under_roc, bin_of, forecast_errors, intervals, point_estimates, share_interval
 from aamc_experiments.leak_guard import checkpoint_fingerprints, leave_out_trained_rows
 from aamc_experiments.measurement import EvaluationRequest, evaluation_rows, evaluation_settings, make_evaluation_setup, predicted_categories
 from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
@@ -83,8 +83,12 @@ class EstimatedRows:
         values, ci95 = dict[str, Any].fromkeys(FIGURES), dict[str, Any].fromkeys(FIGURES)
         for size, part in parts:
             if size:
-                values |= point_estimates(part(Resampling.once(np.arange(size))))
-                ci95 |= intervals(part(Resampling.bootstrap(np.arange(size), resamples, seed)))
+                found = point_estimates(part(Resampling.once(np.arange(size))))
+                resampled = part(Resampling.bootstrap(np.arange(size), resamples, seed))
+                values |= found
+                ci95 |= intervals(resampled)
+                if "category_accuracy" in found:
+                    ci95["category_accuracy"] = share_interval(resampled["category_accuracy"], found["category_accuracy"], size)
         return {"n": len(self.category), **values, "ci95": ci95}
 
     def confusion(self) -> dict[str, dict[str, int]]:

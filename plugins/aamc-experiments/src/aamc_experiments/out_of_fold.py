@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -32,7 +33,10 @@ class OutOfFold:
 def write_out_of_fold(folder: Path, quality: Floats, setup: ExperimentSetup, lengths: AnswerLengths | None = None) -> None:
     """Write the out-of-fold quality of the training rows, ``[Q, M]``, and the lengths of their answers, into an estimator's folder."""
     rows, candidates = split_hash(setup.splits["train"]), setup.services.pool.names
-    known = {} if lengths is None else {"tokens": lengths.tokens, "typical_tokens": lengths.typical}
+    known: dict[str, Any] = {}
+    if lengths is not None:
+        fixed = np.broadcast_to(lengths.fixed_latency, lengths.typical.shape)
+        known = {"tokens": lengths.tokens, "typical_tokens": lengths.typical, "fixed_latency": fixed}
     write_arrays(folder / OUT_OF_FOLD, {"quality": quality, "split": np.array(rows), "candidates": np.array(candidates), **known})
 
 
@@ -51,7 +55,7 @@ def read_out_of_fold(folder: Path, setup: ExperimentSetup) -> OutOfFold | None:
         return None
     columns = [candidates.index(name) for name in names]
     known = {name: array[..., columns] for name, array in saved.items()}
-    lengths = AnswerLengths(known["tokens"], known["typical_tokens"]) if "tokens" in known else None
+    lengths = AnswerLengths(known["tokens"], known["typical_tokens"], known.get("fixed_latency", 0.0)) if "tokens" in known else None
     return OutOfFold(known["quality"], lengths)
 
 

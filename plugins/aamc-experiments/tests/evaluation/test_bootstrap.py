@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval, trust_note
+from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval, share_interval, trust_note
 from aamc_experiments.evaluation.bootstrap import BLOCK
 
 
@@ -57,6 +57,16 @@ def test_one_unit_alone_has_no_interval() -> None:
     figures = resampling.means(np.arange(3.0)[:, None])[:, 0], resampling.percentile(np.arange(3.0), 0.95)
     assert [(known_interval(figure), open_interval(figure)) for figure in figures] == [(None, None)] * 2
     assert known_interval(Resampling.bootstrap(np.array([0, 1, 1]), 20, 0).means(np.arange(3.0)[:, None])[:, 0]) is not None
+
+
+def test_a_share_of_none_or_all_has_the_exact_interval() -> None:
+    always, never, some = np.ones(100), np.zeros(100), np.linspace(0, 1, 100)
+    low, high = share_interval(always, 1.0, 10) or ()
+    assert low**10 == pytest.approx(0.025)  # a lower share would show ten of ten with a chance below 2.5%
+    assert high == 1.0
+    assert share_interval(never, 0.0, 10) == pytest.approx([0.0, 1 - low])
+    assert share_interval(some, 0.5, 10) == known_interval(some)
+    assert share_interval(np.full(100, np.nan), 1.0, 1) is None
 
 
 def test_a_trust_note_says_the_validated_gain_or_that_there_is_none() -> None:

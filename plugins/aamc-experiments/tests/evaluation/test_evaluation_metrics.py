@@ -57,6 +57,12 @@ def test_the_large_candidates_figures_by_hand(compared: dict[str, Any]) -> None:
     assert odd == pytest.approx({"n": 2, "success_rate": 0.5, "mean_quality": 0.5, "mean_cost_usd": 10})
 
 
+def test_shares_of_none_or_all_have_exact_intervals(compared: dict[str, Any]) -> None:
+    large, unseen = compared["routers"]["llm-only"], 1 - 0.025 ** (1 / 4)
+    assert large["model_share_ci95"]["m0"] == pytest.approx([0, unseen])
+    assert large["model_share_ci95"]["m1"] == pytest.approx([1 - unseen, 1])
+
+
 def test_efficiency_weighs_cost_and_latency_in_units_of_the_large_one(compared: dict[str, Any]) -> None:
     small = compared["routers"]["small"]
     assert small["efficiency"] == pytest.approx(0.25 / (0.5 * 1 / 10 + 0.5 * 100 / 300))

@@ -53,6 +53,7 @@ class LengthModel:
         factors: The factors s, ``[K]``.
         means: The candidates' mean tokens, ``[K]``.
         limits: The minimum and maximum logarithm seen, ``[2, K]``.
+        fixed_latency: The share of the candidates' mean latency that does not grow with the length, ``[K]``; 0 in earlier checkpoints.
     """
 
     coefficients: Floats
@@ -61,6 +62,7 @@ class LengthModel:
     factors: Floats
     means: Floats
     limits: Floats
+    fixed_latency: Floats = attrs.Factory(lambda self: np.zeros(len(self.means)), takes_self=True)
 
     @classmethod
     def fit(cls, embedding: Floats, tokens: Floats, penalty: float) -> LengthModel:
@@ -98,12 +100,36 @@ def _out_of_fold(embedding: Floats, tokens: Floats, fold: NDArray[np.intp], pena
     return result
 
 
-def for_pool(tokens: Floats, means: Floats, candidates: tuple[str, ...], pool: Pool) -> AnswerLengths:
+def fixed_latency(tokens: Floats, latency_ms: Floats) -> Floats:
+    """Return the share of each candidate's mean latency that a line through lengths and latencies has at length 0, ``[K]``.
+
+    The line is that of weighted least squares, with less weight for long answers, whose latencies vary more.
+
+    Args:
+        tokens: The lengths of answers, ``[N, K]``, NaN where unknown.
+        latency_ms: Their latencies, likewise.
+
+    Returns:
+        From 0 to 1; 0 where latencies are unknown or all answers have one length.
+    """
+    shares = np.zeros(tokens.shape[1])
+    for k, (length, latency) in enumerate(zip(tokens.T, latency_ms.T, strict=True)):
+        known = np.isfinite(length) & np.isfinite(latency)
+        length, latency = length[known], latency[known]
+        if known.any() and np.ptp(length) > 0 and latency.mean() > 0:
+            weight = 1 / (length + length.mean())
+            from_mean = length - np.average(length, weights=weight)
+            slope = np.sum(weight * from_mean * latency) / np.sum(weight * from_mean**2)
+            shares[k] = np.clip(np.average(latency - slope * length, weights=weight) / latency.mean(), 0.0, 1.0)
+    return shares
+
+
+def for_pool(tokens: Floats, model: LengthModel, candidates: tuple[str, ...], pool: Pool) -> AnswerLengths:
     """Return expected tokens ``[B, K]`` of known candidates as those of a pool; an unseen candidate has the mean of the known ones."""
-    places = _places(candidates, pool.names)
+    places, figures = _places(candidates, pool.names), (tokens, model.means, model.fixed_latency)
     if places.max(initial=0) == len(candidates):
-        tokens, means = (np.append(values, values.mean(axis=-1, keepdims=True), axis=-1) for values in (tokens, means))
-    return AnswerLengths(tokens[:, places], means[places])
+        figures = tuple(np.append(values, values.mean(axis=-1, keepdims=True), axis=-1) for values in figures)
+    return AnswerLengths(*(values[..., places] for values in figures))
 
 
 @lru_cache(maxsize=8)  # each decision asks for the same pool

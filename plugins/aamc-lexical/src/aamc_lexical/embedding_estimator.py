@@ -122,7 +122,7 @@ class EmbeddingEstimator(Estimator):
             return None
         from aamc_lexical.answer_lengths import for_pool
 
-        return for_pool(learned.lengths(self._embedding(estimates)), learned.lengths.means, learned.answering, pool)
+        return for_pool(learned.lengths(self._embedding(estimates)), learned.lengths, learned.answering, pool)
 
     def out_of_fold_lengths(self, pool: Pool) -> AnswerLengths | None:
         """Return the expected lengths of the training rows' answers, each from models fitted without it; None unless just trained."""
@@ -131,7 +131,7 @@ class EmbeddingEstimator(Estimator):
             return None
         from aamc_lexical.answer_lengths import for_pool
 
-        return for_pool(tokens, learned.lengths.means, learned.answering, pool)
+        return for_pool(tokens, learned.lengths, learned.answering, pool)
 
     def out_of_fold(self) -> Floats | None:
         """Return the expected quality ``[N, M]`` of the training rows, each from parts fitted without it; None unless just trained."""

@@ -10,6 +10,7 @@ from aamc_experiments.evaluation.bootstrap import (
     known_interval,
     open_interval,
     point_estimates,
+    share_interval,
     trust_note,
 )
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
@@ -77,6 +78,7 @@ __all__ = [
     "promotion",
     "quality_at_cost",
     "randomisation_test",
+    "share_interval",
     "sparsity",
     "statistics",
     "sweep",

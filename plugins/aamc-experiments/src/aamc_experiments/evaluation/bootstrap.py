@@ -112,6 +112,23 @@ def known_interval(figures: Floats) -> list[float] | None:
     return interval(known) if len(known) >= APPLICABLE * len(figures) else None
 
 
+def share_interval(figures: Floats, mean: float, units: int) -> list[float] | None:
+    """Return the interval of a mean of values from 0 to 1, such as a share; None if the figure applies to too few resamples.
+
+    A mean of 0 or 1 has the exact interval of Clopper and Pearson (1934) for independent units: resamples of equal values all have one mean.
+
+    Args:
+        figures: The mean in each resample, ``[B]``.
+        mean: The mean of the data.
+        units: The number of units that have a value.
+    """
+    found = known_interval(figures)
+    if found is None or mean not in (0.0, 1.0):
+        return found
+    unseen = 1 - 0.025 ** (1 / units)
+    return [1 - unseen, 1.0] if mean else [0.0, unseen]
+
+
 def open_interval(figures: Floats) -> list[float] | None:
     """Return the interval of figures that may be infinite; None if the lower bound is."""
     low, high = np.quantile(figures, (0.025, 0.975), method="inverted_cdf")  # no interpolation, which fails at infinity

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import Resampling, intervals, known_interval, open_interval, point_estimates
+from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, known_interval, open_interval, point_estimates, share_interval
 from aamc_experiments.evaluation.constant_policies import CandidateMeans
 from aamc_experiments.evaluation.decisions import HEADLINE, SWEEP, Comparison
 from aamc_experiments.evaluation.frontier import aiq
@@ -22,6 +22,8 @@ REFERENCE = "llm-only"
 """The router whose cost and latency are the units of efficiency."""
 ORACLE = "oracle"
 """The router that regret is relative to."""
+SHARES = ("success_rate", "mean_quality")
+"""Means of values from 0 to 1."""
 
 
 def metrics(
@@ -70,25 +72,34 @@ def _references(comparison: Comparison, resampling: Resampling, price_of_time: t
 
 def _entry(comparison: Comparison, data: Statistics, resampled: Statistics) -> Mapping[str, Any]:
     """Return the entry of one router, from its figures on the data and on the resamples."""
-    sweep = zip(comparison.preferences[SWEEP], data.frontier, resampled.frontier, strict=True)
+    sweep, units = zip(comparison.preferences[SWEEP], data.frontier, resampled.frontier, strict=True), len(np.unique(comparison.stream))
     return {
         **point_estimates(data.headline),
-        "ci95": intervals(resampled.headline),
+        "ci95": _intervals(data.headline, resampled.headline, units),
         "per_category": _per_category(comparison, data, resampled) or None,
         "model_share": point_estimates(data.model_share),
-        "model_share_ci95": intervals(resampled.model_share),
+        "model_share_ci95": {name: share_interval(resampled.model_share[name], share[0], units) for name, share in data.model_share.items()},
         "missing": int(comparison.missing),
-        "frontier": [{"preference": preference, **point_estimates(point), "ci95": intervals(around)} for preference, point, around in sweep],
+        "frontier": [
+            {"preference": preference, **point_estimates(point), "ci95": _intervals(point, around, units)} for preference, point, around in sweep
+        ],
         "cost_at_quality": point_estimates(data.cost_at_quality),
         "cost_at_quality_ci95": {share: open_interval(figures) for share, figures in resampled.cost_at_quality.items()},
     }
 
 
 def _per_category(comparison: Comparison, data: Statistics, resampled: Statistics) -> Mapping[str, Any]:
-    return {
-        category: {"n": int((comparison.category == category).sum()), **point_estimates(figures), "ci95": intervals(resampled.categories[category])}
-        for category, figures in data.categories.items()
-    }
+    table = {}
+    for category, figures in data.categories.items():
+        rows = comparison.category == category
+        ci95 = _intervals(figures, resampled.categories[category], len(np.unique(comparison.stream[rows])))
+        table[category] = {"n": int(rows.sum()), **point_estimates(figures), "ci95": ci95}
+    return table
+
+
+def _intervals(data: Figures, resampled: Figures, units: int) -> dict[str, list[float] | None]:
+    """Return the interval of each figure, from its resamples and, of shares, its value on the data."""
+    return intervals(resampled) | {name: share_interval(resampled[name], data[name][0], units) for name in SHARES if name in data}
 
 
 def _about(comparison: Comparison, source: str, cost_note: str) -> Mapping[str, Any]:

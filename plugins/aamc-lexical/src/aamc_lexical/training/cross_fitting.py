@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_lexical.answer_lengths import LengthModel, cross_validated, known_lengths
+from aamc_lexical.answer_lengths import LengthModel, cross_validated, fixed_latency, known_lengths
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
@@ -129,6 +129,11 @@ def with_lengths(result: TrainingResult, data: TrainingRows, folds: int, embed: 
     everything = embed(np.arange(len(tokens)))
     penalty, unseen = cross_validated(everything[rows], tokens[rows], fold_of([data.questions[row] for row in rows], folds, data.seed))
     model = LengthModel.fit(everything[rows], tokens[rows], penalty)
+    outcomes, known = data.training.dataset.outcomes, data.training.dataset.pool
+    assert outcomes is not None  # there are lengths, so there are outcomes of a pool
+    assert known is not None
+    latency_ms = outcomes.latency_ms[rows][:, [known.index(name) for name in candidates]]
+    model = attrs.evolve(model, fixed_latency=fixed_latency(tokens[rows], latency_ms))
     held_out = model(everything)  # rows that were not fitted are out of sample
     held_out[rows] = np.where(np.isfinite(unseen), unseen, model.means)
     return attrs.evolve(result, learned=attrs.evolve(result.learned, lengths=model, answering=candidates), out_of_fold_tokens=held_out)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from aamc_experiments.evaluation import Figures, Resampling, known_interval, open_interval
+from aamc_experiments.evaluation import Figures, Resampling, known_interval, open_interval, share_interval
 
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_sdk.types import Floats
@@ -29,14 +29,16 @@ def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
         return {"episodes": 0}
     columns = np.array([_columns(trajectory) for trajectory in trajectories])
     unit = np.arange(len(columns))
+    figures = {name: float(values[0]) for name, values in _figures(Resampling.once(unit).means(columns)).items()}
+    resampled = _figures(Resampling.bootstrap(unit, RESAMPLES, seed=0).means(columns))
     activations = [activation for trajectory in trajectories for activation in trajectory.state.history]
     return {
         "episodes": len(columns),
-        **{name: float(values[0]) for name, values in _figures(Resampling.once(unit).means(columns)).items()},
+        **figures,
         "utilisation": utilisation(trajectories),
         "stops": dict(Counter(trajectory.stop.value for trajectory in trajectories)),
         "faults": sum(activation.fault is not None for activation in activations),
-        "ci95": _intervals(_figures(Resampling.bootstrap(unit, RESAMPLES, seed=0).means(columns))),
+        "ci95": _intervals(resampled) | {"success_rate": share_interval(resampled["success_rate"], figures["success_rate"], len(columns))},
     }
 
 

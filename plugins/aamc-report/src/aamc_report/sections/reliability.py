@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, bin_of, forecasts, known_interval
+from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, bin_of, forecasts, share_interval
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -62,8 +62,9 @@ class Reliability:
         counts, sums, qualities = (_sums(cell, weights, len(expected)) for weights in (None, expected[known], realised[known]))
         total = counts.sum(axis=0)
         resampled = _ratio(resampling.means(qualities), resampling.means(counts))
-        intervals = np.array([bounds(known_interval(means)) for means in resampled.T]).T
-        return cls(total, _ratio(sums.sum(axis=0), total), _ratio(qualities.sum(axis=0), total), intervals)
+        mean, units = _ratio(qualities.sum(axis=0), total), [len(np.unique(resampling.unit[occupied])) for occupied in counts.T > 0]
+        intervals = np.array([bounds(share_interval(*bin_)) for bin_ in zip(resampled.T, mean, units, strict=True)]).T
+        return cls(total, _ratio(sums.sum(axis=0), total), mean, intervals)
 
 
 def reliabilities(results: Results) -> Mapping[tuple[str, ...], Reliability]:
