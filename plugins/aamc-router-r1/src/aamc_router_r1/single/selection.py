@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+from aamc_datasets.json_rows import MAX_USD
 
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.episode.calls import clean, request_options
@@ -125,7 +126,7 @@ class RouteServer(Selector):
         reply = await self._provider.send(self._server, WireRequest(api="/route", body=body))
         try:
             answer = json.loads(reply.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SelectionError(f"the server's answer is no JSON: {reply.body[:80]!r}", "the server's answer is no JSON") from error
         if not isinstance(answer, Mapping) or not isinstance(answer.get("selected_model"), str) or not answer["selected_model"].strip():
             raise SelectionError(
@@ -135,7 +136,7 @@ class RouteServer(Selector):
         return ModelSelection(
             _known(answer["selected_model"].strip(), pool.names, self._aliases),
             clean(str(answer.get("thinking") or "")),
-            float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < math.inf else math.nan,
+            float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost <= MAX_USD else math.nan,
             clean(str(answer.get("full_response") or "")),
         )
 
