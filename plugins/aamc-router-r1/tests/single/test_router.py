@@ -126,6 +126,13 @@ def test_a_policy_that_breaks_the_protocol_falls_back(server):
         assert built.route("Who wrote Emma?").notes["reason"] == "the policy broke the protocol: no_action"
 
 
+def test_a_policy_without_other_models_is_not_asked(server):
+    server.turns["policy"] = [f"{THOUGHT}<search> : q </search>"]
+    with controller(server, {"policy": {}}, policy="policy") as built:
+        assert "no model beside the policy" in built.route("Who wrote Emma?").notes["reason"]
+    assert "policy" not in server.asked
+
+
 def test_a_candidate_that_is_not_allowed_falls_back(server):
     selected(server, {"selected_model": "big"})
     with controller(server, router_r1_server_url=server.url) as built:
