@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_router_r1.data import RoutingDataset, parse_record, read_records
+from aamc_router_r1.data import RoutingDataset, parse_record, read_records, tasks_of
 from aamc_router_r1.data.records import RoutingRecords
 from aamc_router_r1.protocol import ModelNames, format_errors
 
-from aamc_sdk import get_plugin_manager
-from aamc_sdk.errors import DataError
+from aamc_sdk import Dataset, Query, get_plugin_manager
+from aamc_sdk.errors import DataError, PoolError
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.types import ModelSpec, Pool
 
 MODELS = [{"name": "gpt-4", "cost": 30.0, "latency": 0.5}, {"name": "mistral-7b", "cost": 0.5, "latency": 0.1}]
 RECORD: Mapping[str, Any] = {
@@ -93,3 +94,11 @@ def test_the_dataset_keeps_the_tasks_with_their_rows() -> None:
     names = ModelNames([card.name for card in dataset.tasks[0].cards])
     assert all(format_errors(task.demonstration(), names) == () for task in dataset.tasks)
     assert max(len(task.consultations) for task in dataset.tasks) == 2
+
+
+def test_questions_need_a_model_beside_the_policy():
+    questions = Dataset([Query("Who wrote Emma?")], references=["Jane Austen"])
+    pool = Pool([ModelSpec("policy"), ModelSpec("small")])
+    assert [card.name for card in tasks_of(questions, pool, ["policy"])[0].cards] == ["small"]
+    with pytest.raises(PoolError, match="no model to consult"):
+        tasks_of(questions, Pool([ModelSpec("policy")]), ["policy"])

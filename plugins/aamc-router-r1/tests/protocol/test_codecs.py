@@ -55,7 +55,7 @@ def test_an_argument_cannot_close_its_tag():
     assert turn.answer is None
 
 
-@pytest.mark.parametrize("arguments", ["{broken", "[1]", "null", '{"model": "small"}'])
+@pytest.mark.parametrize("arguments", ["{broken", "[1]", "null", '{"model": "small"}', "[" * 100_000])
 def test_broken_arguments_are_a_typed_error(arguments):
     tool = {"id": "x", "type": "function", "function": {"name": "search", "arguments": arguments}}
     assert parse_turn(TOOLS.text(said("a", tool_calls=[tool])), NAMES).blocked.kind == "no_model"

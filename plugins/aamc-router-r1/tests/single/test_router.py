@@ -70,6 +70,15 @@ def test_the_server_sees_query_history_and_candidates(server):
     assert body["history"] == [{"role": "user", "content": "Hello"}]
 
 
+@pytest.mark.parametrize("cost", ["9" * 400, "1e308", "-1", "true", '"0.1"'])
+def test_an_impossible_cost_is_unknown(cost, server):
+    selected(server, f'{{"selected_model": "big", "cost_usd": {cost}}}'.encode())
+    with controller(server, router_r1_server_url=server.url) as built:
+        decision = built.route("Who wrote Emma?")
+    assert (decision.candidate, decision.notes["llm_routing"]) == ("big", "selected")
+    assert "spent_usd" not in decision.notes
+
+
 def test_a_server_of_chat_completions_is_asked_for_a_turn(server):
     server.turns["router-r1"] = [SELECTS_BIG]
     with controller(server, router_r1_server_url=server.url, server_api="chat", consult_policy=True) as built:
@@ -85,6 +94,7 @@ def test_a_server_of_chat_completions_is_asked_for_a_turn(server):
         (b"", "no JSON"),
         (b"[1]", "selected_model"),
         (b"\xff\xfe", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
     ],
 )
 def test_an_unusable_answer_falls_back_and_the_decision_says_so(answer, reason, server):
@@ -114,6 +124,13 @@ def test_a_policy_that_breaks_the_protocol_falls_back(server):
     server.turns["policy"] = ["I would take big."]
     with controller(server, policy="policy") as built:
         assert built.route("Who wrote Emma?").notes["reason"] == "the policy broke the protocol: no_action"
+
+
+def test_a_policy_without_other_models_is_not_asked(server):
+    server.turns["policy"] = [f"{THOUGHT}<search> : q </search>"]
+    with controller(server, {"policy": {}}, policy="policy") as built:
+        assert "no model beside the policy" in built.route("Who wrote Emma?").notes["reason"]
+    assert "policy" not in server.asked
 
 
 def test_a_candidate_that_is_not_allowed_falls_back(server):
@@ -218,6 +235,8 @@ def test_the_server_answers_as_the_semantic_router_expects(decision_server):
         for body in ({}, {"query": " "}, [1], {"query": "q", "candidates": []}, {"query": "q", "candidates": [{}]}, {"query": "q", "preference": 1}):
             refused = client.post("/route", json=body)
             assert (refused.status_code, bool(refused.json()["error"]["message"])) == (400, True)
+        for path in ("/route", "/v1/chat/completions"):
+            assert client.post(path, content="[" * 100_000).status_code == 400
         unknown = client.post("/route", json={"query": "q", "candidates": ["small"]})
         assert (unknown.status_code, "big" in unknown.json()["error"]["message"]) == (422, True)
 

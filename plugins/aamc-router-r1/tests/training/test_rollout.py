@@ -1,5 +1,6 @@
 """Episodes of training, played by a scripted model."""
 
+import math
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from aamc_router_r1.episode import DialogueLimits
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.testbed.tiny_model import tiny_tokenizer
 from aamc_router_r1.testbed.world import Truth, World, WorldReplies
+from aamc_router_r1.training.replies import ModelReply
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, plain_ids
 from aamc_router_r1.training.scoring import figures, score
 
@@ -44,7 +46,8 @@ def task() -> RoutingTask:
 
 
 def player(**changes: Any) -> BatchPlayer:
-    return BatchPlayer(tokenizer=TOKENIZER, replies=WorldReplies(), limits=DialogueLimits(rounds=2, turn_tokens=40), states_alpha=True, **changes)
+    settings = {"replies": WorldReplies(), "limits": DialogueLimits(rounds=2, turn_tokens=40), "states_alpha": True}
+    return BatchPlayer(tokenizer=TOKENIZER, **{**settings, **changes})
 
 
 def test_the_mask_covers_the_turns_and_leaves_out_the_information(task: RoutingTask) -> None:
@@ -89,3 +92,27 @@ def test_an_empty_turn_still_has_a_token(task: RoutingTask) -> None:
     played.play(Scripted([""], [""], [""]), [episode])  # type: ignore[arg-type]  # all that the player needs of a model
     assert episode.mask.count(1) == 3
     assert episode.malformed
+
+
+def test_a_cost_that_is_unknown_or_does_not_count_leaves_the_known_spending(task: RoutingTask) -> None:
+    (step,) = task.consultations
+    search = f"<think> {step.thinking} </think>\n<search> {step.model}: {step.query} </search>"
+    answer = "<think> item3 answers it </think>\n<answer> item3 </answer>"
+    turns = [len(plain_ids(TOKENIZER, text)) for text in (search, answer)]
+
+    def failed(asked: Sequence[Any]) -> list[ModelReply]:
+        return [ModelReply("No reply.", math.nan, 0) for _ in asked]
+
+    played = player(prices=Prices(1.0, 2.0), replies=failed)
+    episode = played.begin(task, 0.3)
+    played.play(Scripted([search], [answer]), [episode])  # type: ignore[arg-type]  # all that the player needs of a model
+    prompts = 2 * len(episode.prompt_ids) + turns[0] + episode.mask.count(0)
+    assert math.isnan(episode.cost_usd)
+    assert episode.spent_usd == pytest.approx((prompts + 2 * sum(turns)) / 1e6)
+
+    played = player(prices=Prices(1.0, 2.0), output_only=True)
+    episode = played.begin(task, 0.3)
+    played.play(Scripted([search], [answer]), [episode])  # type: ignore[arg-type]  # all that the player needs of a model
+    (reply,) = WorldReplies()([(task, SimpleNamespace(model=step.model, question=step.query))])  # type: ignore[list-item]  # a call
+    assert episode.spent_usd == pytest.approx(reply.cost_usd + (prompts + 2 * sum(turns)) / 1e6, rel=0.01)
+    assert episode.cost_usd < episode.spent_usd

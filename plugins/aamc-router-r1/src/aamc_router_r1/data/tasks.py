@@ -9,6 +9,7 @@ import numpy as np
 
 from aamc_router_r1.protocol import ModelCard, Segment, cards_of, information
 from aamc_router_r1.questions import golds_of
+from aamc_sdk.errors import PoolError
 from aamc_sdk.types import Dataset, Labels, ModelSpec, Pool, Query
 
 
@@ -99,10 +100,13 @@ def tasks_of(dataset: Dataset, pool: Pool, leave_out: Sequence[str] = ()) -> lis
 
     Raises:
         DataError: The dataset has no references.
+        PoolError: There is no model to consult.
     """
     if isinstance(dataset, RoutingDataset):
         return list(dataset.tasks)
     specs = [candidate for candidate in pool if isinstance(candidate, ModelSpec) and candidate.name not in leave_out]
+    if not specs:
+        raise PoolError("the pool has no model to consult beside the policy; name one with models by --pool")
     cards = cards_of(pool, leave_out=leave_out)
     rows = zip(dataset.queries, golds_of(dataset), strict=True)
     return [RoutingTask(question=query.text, golds=golds, cards=cards, specs=specs) for query, golds in rows]

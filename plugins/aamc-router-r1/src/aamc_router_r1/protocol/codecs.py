@@ -174,7 +174,7 @@ def _read(given: Any) -> Mapping[str, Any]:
         return given
     try:
         read = json.loads(str(given))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return read if isinstance(read, Mapping) else {}
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+from aamc_datasets.json_rows import MAX_USD
 
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.episode.calls import clean, request_options
@@ -85,6 +86,9 @@ class FirstCall(Selector):
         """Return the model of the policy's first call."""
         options = self._options
         others = [candidate.name for candidate in pool if options.consult_policy or candidate.name != self._policy.name]
+        if not others:
+            reason = f"there is no model beside the policy {self._policy.name!r}"
+            raise SelectionError(f"{reason}; add one, or set consult_policy=true", reason)
         names = ModelNames(others, {alias: name for alias, name in options.aliases.items() if name in others})
         codec = codec_of(options.codec, names, options.continues)
         prompt = render_prompt(
@@ -125,7 +129,7 @@ class RouteServer(Selector):
         reply = await self._provider.send(self._server, WireRequest(api="/route", body=body))
         try:
             answer = json.loads(reply.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SelectionError(f"the server's answer is no JSON: {reply.body[:80]!r}", "the server's answer is no JSON") from error
         if not isinstance(answer, Mapping) or not isinstance(answer.get("selected_model"), str) or not answer["selected_model"].strip():
             raise SelectionError(
@@ -135,7 +139,7 @@ class RouteServer(Selector):
         return ModelSelection(
             _known(answer["selected_model"].strip(), pool.names, self._aliases),
             clean(str(answer.get("thinking") or "")),
-            float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < math.inf else math.nan,
+            float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost <= MAX_USD else math.nan,
             clean(str(answer.get("full_response") or "")),
         )
 

@@ -114,7 +114,7 @@ class EpisodeRollout:
         score(job.config, job.normalizer, everyone)
         first = trainer.accelerator.process_index * len(episodes)
         mine = everyone[first : first + len(episodes)]
-        job.spent_usd += sum(episode.cost_usd for episode in everyone if episode.cost_usd == episode.cost_usd)
+        job.spent_usd += sum(episode.spent_usd for episode in everyone)
         job.curve.append({"step": trainer.state.global_step + 1, **figures(everyone)})
         return {
             "prompt_ids": [episode.prompt_ids for episode in episodes],

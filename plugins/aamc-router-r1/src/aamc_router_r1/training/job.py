@@ -41,6 +41,7 @@ def prepare(trainee: Trainee, training: Training) -> None:
     Raises:
         ConfigError: An option does not fit the others or the data, or a library of the extra ``train`` is not installed.
         DataError: The data has no question with an answer, or no demonstration where only the warm start is to run.
+        PoolError: There is no model to consult.
     """
     _check_libraries()
     config = trainee.config

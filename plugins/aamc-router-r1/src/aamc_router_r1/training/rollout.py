@@ -52,7 +52,8 @@ class PlayedEpisode:
         prompt_ids: Tokens of the prompt.
         ids: Tokens after it.
         mask: For each of them 1 if the policy generated it, else 0: these are left out of the loss.
-        cost_usd: Cost of the calls and of the policy, in USD.
+        cost_usd: Cost of the calls and of the policy in USD, as the reward counts it; NaN if one is unknown.
+        spent_usd: Known cost of all their tokens in USD, as a budget counts it.
         consulted: Names of the consulted models, in order.
         size_tokens: Sum over calls of price times output tokens, the size that mode ``vsr`` weighs.
         reward: The reward and its terms; None until it is scored.
@@ -65,6 +66,7 @@ class PlayedEpisode:
     ids: list[int] = attrs.field(factory=list)
     mask: list[int] = attrs.field(factory=list)
     cost_usd: float = 0.0
+    spent_usd: float = 0.0
     consulted: list[str] = attrs.field(factory=list)
     size_tokens: float = 0.0
     reward: RewardParts | None = None
@@ -126,12 +128,14 @@ class BatchPlayer:
         spec = spec_of(episode.task, model)
         per_token = math.nan if spec.prices is None else spec.prices.output
         episode.cost_usd += tokens * per_token / 1e6 if self.output_only else cost_usd
+        episode.spent_usd += 0.0 if math.isnan(cost_usd) else cost_usd
         episode.size_tokens += tokens * per_token / 1e6
 
     def _take(self, episode: PlayedEpisode, ids: list[int]) -> Sequence[Any]:
         """Add the policy's turn to an episode and return its calls."""
-        prompt_tokens = 0 if self.output_only else len(episode.prompt_ids) + len(episode.ids)
-        episode.cost_usd += self.prices.cost_usd(prompt_tokens, len(ids))
+        spent_usd = self.prices.cost_usd(len(episode.prompt_ids) + len(episode.ids), len(ids))
+        episode.cost_usd += self.prices.cost_usd(0, len(ids)) if self.output_only else spent_usd
+        episode.spent_usd += spent_usd
         episode.ids += ids
         episode.mask += [1] * len(ids)
         text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
