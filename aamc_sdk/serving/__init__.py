@@ -2,7 +2,7 @@
 
 from aamc_sdk.serving.learner import Learner
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, estimates_fingerprint, load_checkpoints, load_components, make_components
-from aamc_sdk.serving.model_client import Call, ModelClient, price
+from aamc_sdk.serving.model_client import Call, ModelClient, price, settled_attempts
 from aamc_sdk.serving.orchestration import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
 from aamc_sdk.serving.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
 from aamc_sdk.serving.pool_tracker import PoolTracker
@@ -39,6 +39,7 @@ __all__ = [
     "part_name",
     "price",
     "restore",
+    "settled_attempts",
     "state_of",
     "trained_name",
 ]

@@ -79,7 +79,8 @@ class Call:
         if isinstance(error, _CANCELLED):
             outcome = {"status": "cancelled", "error": "the caller cancelled the call"}
         elif isinstance(error, Exception | SystemExit):
-            outcome = {"status": "error", "error": str(error) or type(error).__name__}
+            refused = isinstance(error, ProviderError) and error.kind == "request"
+            outcome = {"status": "refused" if refused else "error", "error": str(error) or type(error).__name__}
         if self._decision_id is not None and self._record is not None:
             await self._record(self._attempt(self._decision_id, outcome))
         if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
@@ -153,8 +154,13 @@ class ModelClient:
             PoolError: The candidate has no endpoint.
             ProviderError: The call failed.
         """
+        return await self._complete(candidate, messages, decision_id, options, None)
+
+    async def _complete(
+        self, candidate: Candidate, messages: Sequence[Message], decision_id: str | None, options: Mapping[str, Any], record: Record | None
+    ) -> Completion:
         provider = self.provider(candidate)
-        async with self.attempt(candidate, decision_id) as call:
+        async with self.attempt(candidate, decision_id, record) as call:
             answer = _checked(await provider.complete(candidate, messages, **_parameters(candidate, options)))
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
         return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
@@ -241,11 +247,21 @@ class ModelClient:
             ProviderError: Every allowed candidate failed.
         """
         errors = []
-        for name in decision.fallback_order:
-            try:
-                return await self.complete(pool.candidates[pool.index(name)], messages, decision_id=decision.id, **options)
-            except ProviderError as error:
-                errors.append(str(error))
+        attempts: list[Attempt] = []
+
+        async def hold(attempt: Attempt) -> None:
+            attempts.append(attempt)
+
+        try:
+            for name in decision.fallback_order:
+                try:
+                    return await self._complete(pool.candidates[pool.index(name)], messages, decision.id, options, hold)
+                except ProviderError as error:
+                    errors.append(str(error))
+        finally:
+            if self._record is not None:
+                for attempt in settled_attempts(attempts):
+                    await self._record(attempt)
         raise ProviderError(f"no candidate answered: {'; '.join(errors)}")
 
     async def close(self) -> None:
@@ -293,6 +309,13 @@ class _CallablePool:
             elif state.remaining is not None:
                 remaining[name] = state.remaining
         return frozenset(resting), remaining
+
+
+def settled_attempts(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+    """Return the calls of a request that has ended: one that refused the request has failed if another one answered it."""
+    if not any(attempt.status == "ok" for attempt in attempts):
+        return attempts
+    return [attrs.evolve(attempt, status="error") if attempt.status == "refused" else attempt for attempt in attempts]
 
 
 def _parameters(candidate: Candidate, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,10 @@ def test_the_saving_is_net_of_failed_calls_and_against_the_same_tokens(controlle
     call(controller, decision)
     reader = LogReader(controller.store)
     reader.read()
-    cost = overview(reader, pool, "day", "large")["cost"]
+    call(controller, controller.route("hello"), status="refused", error="bad parameter", cost_usd=None)
+    document = overview(reader, pool, "day", "large")
+    assert [each["unknown_costs"] for each in document["candidates"]] == [0] * len(document["candidates"])
+    cost = document["cost"]
     assert pytest.approx((0.004, 0.001, 0.03)) == (cost["total_usd"], cost["routing_usd"], cost["baseline_usd"])
     assert pytest.approx(0.03 - 0.004) == cost["saved_usd"]
 

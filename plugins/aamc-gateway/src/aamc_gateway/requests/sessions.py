@@ -72,10 +72,13 @@ class Sessions:
     async def find(self, key: str) -> Answered | None:
         """Return the last answer of a conversation, or of the response with an id; None if it is unknown or forgotten."""
         found = self._known.get(key)
-        if found is None and self._shared is not None:
+        if self._shared is not None:
             stored = await self._shared.get(f"session:{key}")
-            if stored is not None:
-                found = Answered(*orjson.loads(stored))
+            other = None if stored is None else Answered(*orjson.loads(stored))
+            if other is not None and (found is None or other.at > found.at):  # another worker gave it
+                found = other
+                if key in self._known:
+                    self._known[key] = other
         return found if found is not None and time.time() - found.at < self._settings.keep_s else None
 
     async def note(self, key: str, candidate: str, mixed: bool = False) -> None:
