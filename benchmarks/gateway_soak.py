@@ -4,9 +4,9 @@
 
 Half of the requests are streamed, a tenth of the clients judge their answer, and one in 200 sends a message in Anthropic's dialect. A share of
 the calls of each model fails before its content: refused, 429, HTML, nothing, broken JSON, or an error as the second event. ``unserved`` counts
-requests without a whole answer: a fallback could have served each (all six models fail at once in 0.05^6 of the requests). ``log`` and ``stub`` are the tokens and costs of all answers, which must
-be equal; ``acknowledged`` feedback must all be in the log, once. ``memory_mb`` is the resident memory after each tenth. Exit status 1 if one fails.
-With ``--folder`` the log stays, so that the dashboard can be looked at.
+requests without a whole answer: a fallback could have served each (all six models fail at once in 0.05^6 of the requests). ``log`` and ``stub``
+are the tokens and costs of all answers, which must be equal; ``acknowledged`` feedback must all be in the log, once. ``memory_mb`` is the resident
+memory after each tenth. Exit status 1 if one fails. With ``--folder`` the log stays, so that the dashboard can be looked at.
 """
 
 from __future__ import annotations
