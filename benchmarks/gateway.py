@@ -26,6 +26,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,6 +107,13 @@ def measure_buffered(server: Server, folder: Path, seconds: float, varied: bool)
         "median_ms": one["p50_ms"],
         "errors": many["errors"] + one["errors"],
     }
+
+
+def warm_up(server: Server) -> None:
+    """Answer one request: the first one loads a run's estimator."""
+    body, headers = json.dumps({**BODY, "model": server.model}).encode(), {"content-type": "application/json", **server.headers}
+    with urllib.request.urlopen(urllib.request.Request(f"{server.url}/v1/chat/completions", body, headers), timeout=120) as answer:
+        answer.read()
 
 
 def measure_streams(server: Server) -> dict[str, float]:
@@ -189,6 +197,8 @@ def main() -> None:
         try:
             started = [start_stub(folder)]
             started += targets(options, folder, started[0].url, skipped)
+            for server in started:
+                warm_up(server)
             samples: dict[str, list[dict[str, float]]] = defaultdict(list)
             for _ in range(options.rounds):
                 for server in started:
