@@ -11,6 +11,7 @@ from aamc_gateway.requests.sessions import Sessions, hashed_session, session_in_
 from aamc_gateway.server.settings import SessionSettings
 from aamc_models.testing import Script
 
+from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 
@@ -50,6 +51,27 @@ def test_the_last_answer_of_a_conversation_counts_whichever_worker_gave_it() -> 
         return found
 
     assert asyncio.run(answered_last()) == [None, "small", "large", "small", "small"]
+
+
+def test_a_conversation_that_the_worker_knows_goes_on_while_the_others_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def find() -> str | None:
+        store = open_store("memory:", get_plugin_manager())
+        shared = open_shared(store)
+        sessions = Sessions(SessionSettings(), shared)
+        await sessions.note("known", "small")
+
+        async def away(key: str) -> None:
+            raise StoreAwayError("away")
+
+        monkeypatch.setattr(shared, "get", away)
+        with pytest.raises(StoreAwayError):
+            await sessions.find("unknown")
+        found = await sessions.find("known")
+        await shared.close()
+        store.close()
+        return None if found is None else found.candidate
+
+    assert asyncio.run(find()) == "small"
 
 
 @pytest.mark.parametrize("attempt", range(3))
