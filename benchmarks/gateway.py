@@ -26,7 +26,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ BODY = {"model": "", "messages": [{"role": "user", "content": "What is the capit
 AAMC = [sys.executable, "-c", "from aamc_sdk.cli import main; main()"]
 PACES_MS = (1, 20)
 CHUNKS = 200
+PRICES = {"good": 2.0, "small": 1.0, **{f"paced-{pace}": 0.5 for pace in PACES_MS}}
+"""The candidates, with their prices in USD per million tokens."""
 SERVER_CORE, LOAD_CORE = 0, 1
 
 
@@ -60,11 +64,10 @@ def start_floor(folder: Path, upstream: str) -> Server:
     return start("floor", command, f"http://127.0.0.1:{port}", "/readyz", folder, SERVER_CORE, model="good")
 
 
-def start_gateway(name: str, folder: Path, upstream: str, arguments: list[str]) -> Server:
-    """Start this gateway with a key."""
+def start_gateway(name: str, folder: Path, upstream: str, arguments: list[str], prices: Mapping[str, float] = PRICES) -> Server:
+    """Start this gateway with a key; all candidates are the stub."""
     (folder / name).mkdir()
-    candidates = [stub_candidate(model, f"{upstream}/v1", input_price=price) for model, price in (("good", 2.0), ("small", 1.0))]
-    candidates += [stub_candidate(f"paced-{pace}", f"{upstream}/v1", input_price=0.5) for pace in PACES_MS]
+    candidates = [stub_candidate(model, f"{upstream}/v1", input_price=price) for model, price in prices.items()]
     (folder / name / "pool.yaml").write_text(yaml.safe_dump({"candidates": candidates}))
     store = ["--store", "sqlite:log.db"]
     added = subprocess.run([*AAMC, "keys", "add", "bench", *store, "--json"], cwd=folder / name, check=True, capture_output=True, text=True)
@@ -106,11 +109,18 @@ def measure_buffered(server: Server, folder: Path, seconds: float, varied: bool)
     }
 
 
+def warm_up(server: Server) -> None:
+    """Answer one request: the first one loads a run's estimator."""
+    body, headers = json.dumps({**BODY, "model": server.model}).encode(), {"content-type": "application/json", **server.headers}
+    with urllib.request.urlopen(urllib.request.Request(f"{server.url}/v1/chat/completions", body, headers), timeout=120) as answer:
+        answer.read()
+
+
 def measure_streams(server: Server) -> dict[str, float]:
     """Measure streams; each pace's model is named, since a router may not choose it."""
     found: dict[str, float] = {}
     url, headers = f"{server.url}/v1/chat/completions", dict(server.headers)
-    for pace in PACES_MS:
+    for pace in () if server.name == "ppo" else PACES_MS:  # a run's candidates have no pace
         body = {**BODY, "model": f"paced-{pace}", "stream": True, "max_tokens": 10_000}
         before = processor_s(server.process.pid)
         read = streams(url, body, headers, count=16, at_once=16, core=LOAD_CORE)
@@ -146,7 +156,8 @@ def targets(options: argparse.Namespace, folder: Path, upstream: str, skipped: d
     if options.run is None:
         skipped["ppo"] = "no --run with a trained PPO router was given"
     else:
-        servers.append(start_gateway("ppo", folder, upstream, [*pool, "--run", str(Path(options.run).resolve())]))
+        names = json.loads((Path(options.run) / "metrics.json").read_text())["data"]["models"]
+        servers.append(start_gateway("ppo", folder, upstream, [*pool, "--run", str(Path(options.run).resolve())], dict.fromkeys(names, 1.0)))
     for name in ("litellm", "litellm_rust"):
         if options.litellm is None:
             skipped[name] = "no --litellm was given"
@@ -172,7 +183,7 @@ def memory(server: Server, folder: Path, requests: int) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", help="Folder of a run with a PPO router; its candidates must be good, small and paced-1, paced-20.")
+    parser.add_argument("--run", help="Folder of a run with a PPO router.")
     parser.add_argument("--litellm", help="The program litellm of an environment of its own.")
     parser.add_argument("--seconds", type=float, default=4.0, help="Time of each measurement (default: 4).")
     parser.add_argument("--rounds", type=int, default=5, help="Rounds (default: 5).")
@@ -186,6 +197,8 @@ def main() -> None:
         try:
             started = [start_stub(folder)]
             started += targets(options, folder, started[0].url, skipped)
+            for server in started:
+                warm_up(server)
             samples: dict[str, list[dict[str, float]]] = defaultdict(list)
             for _ in range(options.rounds):
                 for server in started:

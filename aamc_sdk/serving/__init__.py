@@ -3,7 +3,7 @@
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.learner.snapshots import restore, state_of
 from aamc_sdk.serving.loading import ServedComponents, components_from_file, estimates_fingerprint, load_checkpoints, load_components, make_components
-from aamc_sdk.serving.models.call import Call, price
+from aamc_sdk.serving.models.call import Call, price, settled_attempts
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.models.pool_tracker import PoolTracker
 from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
@@ -40,6 +40,7 @@ __all__ = [
     "part_name",
     "price",
     "restore",
+    "settled_attempts",
     "state_of",
     "trained_name",
 ]

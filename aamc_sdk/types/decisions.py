@@ -79,15 +79,15 @@ class Decision:
 
 
 _COUNTS = ("n", "output_tokens", "prompt_tokens", "cached_tokens", "reasoning_tokens")
-STATUSES = ("ok", "error", "cancelled")
-"""The statuses of calls."""
+STATUSES = ("ok", "error", "cancelled", "refused")
+"""The statuses of calls. Only the first two say something about the candidate."""
 COST_SOURCES = ("", "given", "priced", "reported", "estimated")
 """The origin of a call's cost: unknown, given by the application, list prices times usage, the provider's own figure, estimated without usage."""
 
 
 @attrs.frozen(slots=False)  # without slots, construction takes a third less time
 class Attempt:
-    """One call made for a decision, successful, failed or cancelled.
+    """One call made for a decision, successful, failed, cancelled or refused.
 
     Attributes:
         decision_id: The decision.
@@ -97,7 +97,8 @@ class Attempt:
         latency_ms: Time until the whole answer, NaN where it is unknown.
         output_tokens: Tokens of the answer, None where they are unknown.
         error: The error's message; None for a call without one.
-        status: ``"ok"``, ``"error"`` or ``"cancelled"``; by default ``"error"`` with an error and ``"ok"`` without.
+        status: ``"ok"``, ``"error"``, ``"cancelled"``, or ``"refused"``: the server refused the request itself, which no other candidate answered
+            either; by default ``"error"`` with an error and ``"ok"`` without.
         cost_source: The origin of the cost, one of ``COST_SOURCES``.
         first_token_ms: Time until the first token, NaN where it is unknown.
         prompt_tokens: Tokens of the prompt, cached ones included; None where they are unknown.

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from aamc_sdk import ModelSpec, Pool, Prices
+from aamc_sdk import Decision, ModelSpec, Pool, Preference, Prices
 from aamc_sdk.errors import PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Provider, Usage
 from aamc_sdk.serving import ModelClient
@@ -22,6 +22,8 @@ class Scripted(Provider):
         self.options: dict[str, object] = {}
 
     async def complete(self, candidate, messages, **options) -> Completion:
+        if self.script and isinstance(self.script[0], BaseException):
+            raise self.script[0]
         return Completion(message={"content": "8"}, usage=USAGE)
 
     async def stream(self, candidate, messages, **options) -> AsyncIterator[Chunk]:
@@ -106,6 +108,30 @@ def test_a_stream_that_fails_before_its_first_token_has_no_cost() -> None:
         asyncio.run(collected(client, spec("a")))
     assert math.isnan(attempts[0].cost_usd)
     assert math.isnan(attempts[0].first_token_ms)
+
+
+REFUSAL = ProviderError("unknown parameter", kind="request", status=400)
+
+
+@pytest.mark.parametrize(
+    ("second", "statuses"),
+    [(REFUSAL, ["refused", "refused"]), (ProviderError("down", kind="server"), ["refused", "error"]), (None, ["error", "ok"])],
+    ids=["both refuse it", "the other one is down", "the other one answers"],
+)
+def test_a_refusal_is_a_candidates_failure_only_where_another_one_answers(second: ProviderError | None, statuses: list[str]) -> None:
+    client, attempts = client_of(a=Scripted(REFUSAL), b=Scripted(*[second] if second else []))
+    decision = Decision("d", "a", 1.0, Preference(1.0, 0.0, 0.0), utilities={"a": 1.0, "b": 0.5})
+    answered = asyncio.run(_answered(client, decision))
+    assert answered == (second is None)
+    assert [(each.candidate, each.status) for each in attempts] == list(zip("ab", statuses, strict=True))
+
+
+async def _answered(client: ModelClient, decision: Decision) -> bool:
+    try:
+        await client.answer(decision, Pool([spec("a"), spec("b")]), MESSAGES, {})
+    except ProviderError:
+        return False
+    return True
 
 
 def test_an_estimate_without_prices_is_unknown() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+
+import attrs
 
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Chunk, Usage
@@ -75,7 +77,8 @@ class Call:
         if isinstance(error, CANCELLED):
             outcome = {"status": "cancelled", "error": "the caller cancelled the call"}
         elif isinstance(error, Exception | SystemExit):
-            outcome = {"status": "error", "error": str(error) or type(error).__name__}
+            refused = isinstance(error, ProviderError) and error.kind == "request"
+            outcome = {"status": "refused" if refused else "error", "error": str(error) or type(error).__name__}
         if self._decision_id is not None and self._record is not None:
             await self._record(self._attempt(self._decision_id, outcome))
         if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
@@ -96,6 +99,13 @@ class Call:
             output_tokens=usage.output_tokens,
             **outcome,
         )
+
+
+def settled_attempts(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+    """Return the calls of a request that has ended: one that refused the request has failed if another one answered it."""
+    if not any(attempt.status == "ok" for attempt in attempts):
+        return attempts
+    return [attrs.evolve(attempt, status="error") if attempt.status == "refused" else attempt for attempt in attempts]
 
 
 def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:

@@ -11,9 +11,9 @@ import attrs
 
 from aamc_sdk.errors import PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Usage
-from aamc_sdk.serving.models.call import CANCELLED, Call, RecordAttempt
+from aamc_sdk.serving.models.call import CANCELLED, Call, RecordAttempt, settled_attempts
 from aamc_sdk.serving.models.pool_tracker import PoolTracker
-from aamc_sdk.types import Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
+from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
 
 MakeProvider = Callable[[Endpoint], Provider]
 _NOTHING_KNOWN = PoolState()
@@ -70,8 +70,13 @@ class ModelClient:
             PoolError: The candidate has no endpoint.
             ProviderError: The call failed.
         """
+        return await self._complete(candidate, messages, decision_id, options, None)
+
+    async def _complete(
+        self, candidate: Candidate, messages: Sequence[Message], decision_id: str | None, options: Mapping[str, Any], record: RecordAttempt | None
+    ) -> Completion:
         provider = self.provider(candidate)
-        async with self.attempt(candidate, decision_id) as call:
+        async with self.attempt(candidate, decision_id, record) as call:
             answer = _checked(await provider.complete(candidate, messages, **_parameters(candidate, options)))
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
         return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
@@ -158,11 +163,21 @@ class ModelClient:
             ProviderError: Every allowed candidate failed.
         """
         errors = []
-        for name in decision.fallback_order:
-            try:
-                return await self.complete(pool.candidates[pool.index(name)], messages, decision_id=decision.id, **options)
-            except ProviderError as error:
-                errors.append(str(error))
+        attempts: list[Attempt] = []
+
+        async def hold(attempt: Attempt) -> None:
+            attempts.append(attempt)
+
+        try:
+            for name in decision.fallback_order:
+                try:
+                    return await self._complete(pool.candidates[pool.index(name)], messages, decision.id, options, hold)
+                except ProviderError as error:
+                    errors.append(str(error))
+        finally:
+            if self._record is not None:
+                for attempt in settled_attempts(attempts):
+                    await self._record(attempt)
         raise ProviderError(f"no candidate answered: {'; '.join(errors)}")
 
     async def close(self) -> None:

@@ -404,6 +404,7 @@ def test_the_share_follows_its_file_without_a_restart(plugins, tmp_path, caplog)
         ({"cost_usd": 0.01}, {"cost_usd": 0.2}, "its calls cost 0.2 USD on average, and the stable router's 0.01"),
         ({"latency_ms": 100.0}, {"latency_ms": 2000.0}, "its calls took 2000 ms on average, and the stable router's 100"),
         ({"latency_ms": 100.0}, {"latency_ms": 9.0, "error": "down"}, "100.0% of its calls failed, and 0.0% of the stable router's"),
+        ({"latency_ms": 100.0}, {"latency_ms": 9.0, "error": "bad parameter", "status": "refused"}, None),
         ({"cost_usd": 0.01, "latency_ms": 100.0}, {"cost_usd": 0.09, "latency_ms": 900.0}, None),
         ({"cost_usd": 0.0}, {"cost_usd": 0.2}, None),
     ],

@@ -110,7 +110,8 @@ def test_a_failed_call_counts_once_for_each_candidate_of_a_decision() -> None:
     assert counted(experience(failed()), failure_quality=0.25) == {"small": (0.25, 0.75)}
     assert counted(experience(failed()), failure_quality=None) == {}
     assert counted(experience(failed()), failure_weight=0.5) == {"small": (0.0, 0.5)}
-    assert counted(experience(attrs.evolve(failed(), status="cancelled"))) == {}
+    for status in ("cancelled", "refused"):
+        assert counted(experience(attrs.evolve(failed(), status=status))) == {}
 
 
 def test_another_answer_or_judgement_takes_the_place_of_a_failure() -> None:

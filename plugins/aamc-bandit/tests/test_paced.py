@@ -132,14 +132,15 @@ def test_calls_correct_the_charge_late_twice_and_never(plugins, clock):
         router = controller.router
         assert isinstance(router, Paced)
         assert controller.learner is not None
-        late, never, fallback = (controller.route(QUERY) for _ in range(3))
+        late, never, fallback, refused = (controller.route(QUERY) for _ in range(4))
         controller.learner.flush()
         used = lambda: router.ledger.accounts("")["usd_per_day"].used  # noqa: E731
-        assert used() == pytest.approx(sum(COSTS[each.candidate] for each in (late, never, fallback)))
+        assert used() == pytest.approx(sum(COSTS[each.candidate] for each in (late, never, fallback, refused)))
         controller.attempt(fallback.id, n=0, error="down")
         controller.attempt(fallback.id, n=1, candidate=CHEAP, cost_usd=0.002)
         clock.now += 3600
         controller.attempt(late.id, cost_usd=0.123)
+        controller.attempt(refused.id, error="bad parameter", status="refused")
         controller.learner.flush()
         assert used() == pytest.approx(0.123 + COSTS[never.candidate] + 0.002)
 

@@ -47,9 +47,21 @@ def test_the_saving_is_net_of_failed_calls_and_against_the_same_tokens(controlle
     call(controller, decision)
     reader = LogReader(controller.store)
     reader.read()
-    cost = overview(reader, pool, "day", "large")["cost"]
+    call(controller, controller.route("hello"), status="refused", error="bad parameter", cost_usd=None)
+    document = overview(reader, pool, "day", "large")
+    assert [each["unknown_costs"] for each in document["candidates"]] == [0] * len(document["candidates"])
+    cost = document["cost"]
     assert pytest.approx((0.004, 0.001, 0.03)) == (cost["total_usd"], cost["routing_usd"], cost["baseline_usd"])
     assert pytest.approx(0.03 - 0.004) == cost["saved_usd"]
+
+
+def test_always_using_the_baseline_itself_saves_nothing(controller, pool):
+    for n in range(10):
+        call(controller, controller.route(f"hello {n}", unavailable=["large"]))
+    reader = LogReader(controller.store)
+    reader.read()
+    cost = overview(reader, pool, "day", "small")["cost"]
+    assert (cost["saved_usd"], cost["saved_share"]) == (0.0, 0.0)
 
 
 def test_cached_tokens_are_compared_at_the_price_of_cached_tokens(controller, pool):

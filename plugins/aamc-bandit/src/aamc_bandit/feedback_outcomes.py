@@ -135,7 +135,7 @@ class OutcomeLedger:
 
     def _of_attempt(self, row: int, attempt: Attempt) -> Iterator[Outcome]:
         quality, weight, name = self._options.failure_quality, self._options.failure_weight, attempt.candidate
-        if quality is None or attempt.status == "cancelled":
+        if quality is None or attempt.status not in ("ok", "error"):
             return
         counted = self._counted(attempt.decision_id)
         if attempt.status == "ok":

@@ -120,10 +120,10 @@ def test_a_cancelled_candidate_of_the_arena_is_not_charged_for_the_others(serve:
 
 def test_the_tokens_of_all_candidates_of_the_arena_count(serve: Any, stub: StubServer) -> None:
     stub.scripts |= dict.fromkeys(("good", "other"), Script(output_tokens=100, prompt_tokens=10))
-    settings = {"access": {"limits": {"tokens_per_minute": 250}}, "arena": {"candidates": 2}}
+    settings = {"access": {"limits": {"tokens_per_minute": 300}}, "arena": {"candidates": 2}}
     gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
-    asked = [chat("aamc/arena", max_tokens=100), chat("good", max_tokens=50)]
-    assert [ask_all(gateway.url, [body])[0][0] for body in asked] == [200, 429]
+    asked = [chat("aamc/arena", max_tokens=150), chat("aamc/arena", max_tokens=100), chat("good", max_tokens=100)]
+    assert [ask_all(gateway.url, [body])[0][0] for body in asked] == [400, 200, 429]
 
 
 @pytest.mark.parametrize(

@@ -128,3 +128,17 @@ def test_the_first_64_answers_and_every_16th_later_one_are_measured() -> None:
         usage = Usage(prompt_tokens=5, output_tokens=10)
         assert estimator.usage("good", {"messages": []}, text_bytes, usage, finished=True) == (usage, False)
     assert measured == [*range(1, 65), 80, 96]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_request_that_all_candidates_refuse_is_no_failure_of_theirs(serve: Any, stub: StubServer, streamed: bool) -> None:
+    stub.scripts |= {"picky": Script(fault="status", status=400), "strict": Script(fault="status", status=422), "good": Script()}
+    gateway = serve({"picky": {}, "strict": {}, "good": {}})
+    bodies = [chat("picky", stream=streamed), chat(stream=streamed)]
+    assert [status for body in bodies for status, _, _ in ask_all(gateway.url, [body])] == [400, 200]
+    stub.scripts["good"] = Script(fault="status", status=400)
+    assert [status for status, _, _ in ask_all(gateway.url, [chat(stream=streamed)])] == [400]
+    ends = [(attempt["candidate"], attempt.get("status", "error" if attempt.get("error") else "ok")) for attempt in entries(gateway, "attempt")]
+    assert ends[:1] == [("picky", "refused")]
+    assert ends[1:4] == [("picky", "error"), ("strict", "error"), ("good", "ok")]
+    assert ends[4:] == [("picky", "refused"), ("strict", "refused"), ("good", "refused")]

@@ -80,6 +80,15 @@ def test_a_failed_candidate_is_left_out_or_fails_the_request(serve: Serve, stub:
     assert len(http(gateway.url + found.headers["x-aamc-vote"]).json["answers"]) == 2
 
 
+def test_a_candidate_whose_dialect_cannot_express_the_request_is_left_out(serve: Serve, stub: StubServer, candidates):
+    from aamc_gateway.testing import stub_candidate
+
+    candidates[:] = [candidates[0], stub_candidate("claude", f"{stub.url}", provider="anthropic", input_price=1.0)]
+    gateway = serve({"arena": {"candidates": 2}})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", response_format={"type": "grammar"}))
+    assert (found.status, found.headers.get("x-aamc-model")) == (200, "small")
+
+
 def test_on_error_fail_fails_the_request(serve: Serve, stub: StubServer):
     stub.scripts["large"] = Script(fault="status", status=500)
     found = http(f"{serve({'arena': {'candidates': 3, 'on_error': 'fail'}}).url}/v1/chat/completions", chat("aamc/arena"))

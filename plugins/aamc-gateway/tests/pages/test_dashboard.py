@@ -50,6 +50,19 @@ def gateway(serve: Serve) -> GatewayProcess:
     return served
 
 
+def test_a_page_says_that_the_log_is_still_being_read(gateway: GatewayProcess, tmp_path: Path):
+    answer = "new Response(JSON.stringify({left: 1234, decisions: []}), {status: 200})"
+
+    async def look(page: Page) -> str:
+        await page.open(f"{gateway.url}/dashboard#learning")
+        await page.until("document.querySelector('main').dataset.page === 'learning'")
+        await page.run(f"window.fetch = async () => {answer}; location.hash = '#decisions'; ''")
+        await page.until("document.querySelector('[data-left]') !== null")
+        return str(await page.run("document.querySelector('[data-left]').innerText"))
+
+    assert browse(tmp_path, look) == "The log is being read: 1,234 entries are left."
+
+
 def test_each_page_shows_its_figures_and_loads_nothing_from_elsewhere(gateway: GatewayProcess, tmp_path: Path):
     async def look(page: Page) -> dict[str, str]:
         texts = {}

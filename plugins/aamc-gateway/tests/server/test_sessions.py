@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
+from aamc_gateway.access import open_shared
+from aamc_gateway.requests.sessions import Sessions, hashed_session, session_in_metadata
+from aamc_gateway.server.settings import SessionSettings
 from aamc_models.testing import Script
+
+from aamc_sdk.errors import StoreAwayError
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
 
 TOOLS = [{"name": "weather", "description": "Weather.", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}]
 
@@ -27,6 +34,44 @@ def test_coding_agents_name_the_session_in_the_metadata(user_id: Any, expected: 
 def test_a_conversation_without_an_id_is_known_by_its_begin() -> None:
     assert hashed_session(None, "hi", "S" * 1000 + "Monday") == hashed_session(None, "hi", "S" * 1000 + "Tuesday")
     assert hashed_session(None, "hi", "S") != hashed_session("anna", "hi", "S")
+
+
+def test_the_last_answer_of_a_conversation_counts_whichever_worker_gave_it() -> None:
+    async def answered_last() -> list[str | None]:
+        store = open_store("memory:", get_plugin_manager())
+        shared = open_shared(store)
+        one, other = (Sessions(SessionSettings(), shared) for _ in range(2))
+        found = []
+        for worker, candidate in ((one, "small"), (other, "large"), (one, "small"), (one, "small"), (other, "large")):
+            last = await worker.find("s")
+            found.append(None if last is None else last.candidate)
+            await worker.note("s", candidate)
+        await shared.close()
+        store.close()
+        return found
+
+    assert asyncio.run(answered_last()) == [None, "small", "large", "small", "small"]
+
+
+def test_a_conversation_that_the_worker_knows_goes_on_while_the_others_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def find() -> str | None:
+        store = open_store("memory:", get_plugin_manager())
+        shared = open_shared(store)
+        sessions = Sessions(SessionSettings(), shared)
+        await sessions.note("known", "small")
+
+        async def away(key: str) -> None:
+            raise StoreAwayError("away")
+
+        monkeypatch.setattr(shared, "get", away)
+        with pytest.raises(StoreAwayError):
+            await sessions.find("unknown")
+        found = await sessions.find("known")
+        await shared.close()
+        store.close()
+        return None if found is None else found.candidate
+
+    assert asyncio.run(find()) == "small"
 
 
 @pytest.mark.parametrize("attempt", range(3))

@@ -110,7 +110,7 @@ class Cost(SummedResource):
 
     def reported(self, call: Attempt, figure: float) -> float:
         """Return the call's cost; a failed call without one has cost nothing."""
-        return 0.0 if call.status == "error" and math.isnan(call.cost_usd) else call.cost_usd
+        return 0.0 if call.status in ("error", "refused") and math.isnan(call.cost_usd) else call.cost_usd
 
 
 class TokenUse(SummedResource):
@@ -129,7 +129,7 @@ class TokenUse(SummedResource):
     def reported(self, call: Attempt, figure: float) -> float:
         """Return the call's tokens; a failed call without any has used none."""
         known = [count for count in (call.prompt_tokens, call.output_tokens) if count is not None]
-        return float(sum(known)) if len(known) > 1 else 0.0 if call.status == "error" else math.nan
+        return float(sum(known)) if len(known) > 1 else 0.0 if call.status in ("error", "refused") else math.nan
 
 
 class LateCalls(LimitedResource):

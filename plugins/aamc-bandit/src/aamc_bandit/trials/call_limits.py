@@ -80,8 +80,8 @@ class CallComparison:
         self._means = {name: RunningMean(*values) for name, values in (kept or {}).items()}
 
     def add(self, role: str, call: Attempt) -> None:
-        """Add a call that was made for a router's decision; a cancelled one says nothing about the router."""
-        if call.status != "cancelled":
+        """Add a call that was made for a router's decision; a cancelled or refused one says nothing about the router."""
+        if call.status in ("ok", "error"):
             self._add(f"{role}/errors", float(call.status == "error"))
             self._add(f"{role}/cost_usd", call.cost_usd)
             self._add(f"{role}/latency_ms", call.latency_ms)
@@ -93,7 +93,7 @@ class CallComparison:
             call: The call.
             stable: The stable router's ``probabilities`` by model, and ``expected`` figures of these models, as a decision notes them.
         """
-        if call.status != "cancelled":
+        if call.status in ("ok", "error"):
             for figure, expected in stable.get("expected", {}).items():
                 own = getattr(call, figure)
                 known = {**expected, call.candidate: own}

@@ -97,7 +97,14 @@ class Access:
         return any(holder.limits != NO_LIMITS for holder in self._holders(caller, caller.user or user))
 
     async def admit(
-        self, caller: Caller, *, max_cost_usd: float, least_cost_usd: float | None = None, tokens: int = 0, user: str | None = None
+        self,
+        caller: Caller,
+        *,
+        max_cost_usd: float,
+        least_cost_usd: float | None = None,
+        tokens: int = 0,
+        calls: int = 1,
+        user: str | None = None,
     ) -> Admission:
         """Admit a request: reserve its maximum cost and its share of the limits in all budgets of its key, tenant and user at once.
 
@@ -105,7 +112,8 @@ class Access:
             caller: The caller.
             max_cost_usd: The maximum cost in USD over all candidates that may answer, NaN if unknown.
             least_cost_usd: The maximum cost of the cheapest candidate, NaN if unknown; used where ``over_budget`` is ``cheaper``.
-            tokens: The estimated tokens of the prompt, and the maximum of the answer.
+            tokens: The estimated tokens of the prompt, and the maximum of the answer, of one call.
+            calls: The maximum number of calls.
             user: The user that the request names; the key's own user has priority.
 
         Raises:
@@ -115,7 +123,7 @@ class Access:
         if self._settings.over_budget == CHEAPER and least_cost_usd is not None and not math.isnan(least_cost_usd):
             least = least_cost_usd
             max_cost_usd = least if math.isnan(max_cost_usd) else max_cost_usd
-        demand = Demand(max_cost_usd, least, float(tokens))
+        demand = Demand(max_cost_usd, least, float(tokens * calls))
         reservation = await Reservation.make(self._shared, self._holders(caller, caller.user or user), demand)
         return Admission(self._shared, reservation, self._models, float(tokens))
 

@@ -76,7 +76,7 @@ class Admission:
         shared: The shared state.
         reservation: What the request holds; None without a limit.
         models: The limits of candidates, by name.
-        tokens: The maximum of the request's tokens.
+        tokens: The maximum tokens of one call.
 
     Attributes:
         budget_usd: The maximum cost of the answer, which is reserved; infinity without a budget.

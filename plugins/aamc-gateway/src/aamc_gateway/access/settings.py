@@ -48,7 +48,8 @@ class AccessSettings:
     admin_key_env: str = option("AAMC_ADMIN_KEY", "Environment variable of a key for admin pages and writes, besides the keys of aamc keys.")
     over_budget: str = option(
         REFUSE,
-        "What happens to a request that may cost more than a budget has left: refuse it, or route it to a cheaper candidate that still fits.",
+        "What happens to a request that may cost more than a budget has left: refuse it, or route it to a cheaper candidate that still fits. "
+        "The router paced spreads a budget over the day.",
         choices=[REFUSE, CHEAPER],
     )
     limits: Limits = attrs.field(factory=Limits, metadata={"meaning": "Limits of each key without own ones."})

@@ -19,7 +19,7 @@ from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
 from aamc_gateway.observe.outcomes import SeenCall
 from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt
-from aamc_sdk.errors import AamcError, ProviderError
+from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import Usage
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Reply:
 
     Attributes:
         upstream: The candidate.
-        prepared: The request that it got.
+        prepared: The request that it got; None if its dialect cannot express it.
         answer: Its answer as a chat completion; empty after an error.
         usage: The tokens of the call.
         cost_usd: Its cost in USD; NaN if unknown.
@@ -43,7 +43,7 @@ class Reply:
     """
 
     upstream: Upstream
-    prepared: Prepared
+    prepared: Prepared | None = None
     answer: Mapping[str, Any] = attrs.field(factory=dict)
     usage: Usage = attrs.field(factory=Usage)
     cost_usd: float = math.nan
@@ -72,14 +72,21 @@ class MatchExchange(Exchange):
         settings: ArenaSettings = gateway.settings.arena
         self.settings = settings
         self._limit = asyncio.Semaphore(settings.max_concurrent) if settings.max_concurrent else nullcontext()
-        self._attempts: list[Attempt] = []
 
     def max_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return the maximum cost of the answers of all candidates that may take part, and of judging or writing the answer."""
         known = sorted(costs.values(), key=lambda cost: (not math.isnan(cost), -cost))  # unknown costs first
-        count = len(known) if self.settings.candidates is None else min(self.settings.candidates, len(known))
-        extra = count * (count - 1) if self.settings.judge else 1 if self.settings.aggregate == SYNTHESIZE else 0
-        return math.fsum(known[:count]) + extra * max(known, default=0.0)
+        answers, others = self._calls(len(known))
+        return math.fsum(known[:answers]) + others * max(known, default=0.0)
+
+    def max_calls(self) -> int:
+        """Return the maximum number of calls."""
+        return sum(self._calls(len(self._names)))
+
+    def _calls(self, candidates: int) -> tuple[int, int]:
+        """Return the maximum number of answers by so many candidates, and of calls that judge them or write the answer."""
+        count = candidates if self.settings.candidates is None else min(self.settings.candidates, candidates)
+        return count, count * (count - 1) if self.settings.judge else 1 if self.settings.aggregate == SYNTHESIZE else 0
 
     def least_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return the maximum cost: the cheapest answer is not enough for all of them."""
@@ -89,14 +96,16 @@ class MatchExchange(Exchange):
         """Return the candidates that can be called now, for which alone something is reserved; all where none can."""
         return [name for name in names if self.gateway.upstreams[name].retry_after_s is None] or names
 
-    async def _record(self, attempt: Attempt) -> None:
-        self._attempts.append(attempt)
-
     async def call(self, name: str, ask: Ask) -> Reply:
         """Return a candidate's answer to a request, or the error of the call."""
         upstream = self.gateway.upstreams[name]
-        prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "")
         assert self.decision is not None
+        try:
+            prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "")
+        except DataError as wrong:  # the candidate's dialect cannot express the request
+            refusal = ProviderError(str(wrong), kind="request")
+            self._failures.append((refusal, False))
+            return Reply(upstream=upstream, error=refusal)
         async with self._limit:
             seen = SeenCall(name, time.time(), provider=upstream.provider_name)
             self.served.calls.append(seen)
@@ -154,13 +163,6 @@ class MatchExchange(Exchange):
         served = self.served
         served.candidate, served.usage, served.cost_source = reply.upstream.name, reply.usage, reply.cost_source
         served.cost_usd = math.nan if unknown else self._spent_usd
-
-    def end(self, status: int, error_kind: str = "") -> None:
-        """Log the calls, settle the budget, and tell metrics and logs; a second call does nothing."""
-        attempts, self._attempts = self._attempts, []
-        for attempt in attempts:
-            self.gateway.controller.add_attempt(attempt)
-        super().end(status, error_kind)
 
 
 def _without_stream(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -228,7 +228,7 @@ class LogReader:
         periods = list(self._periods(decision.time))
         called = [period.of(row.candidate) for period in periods]
         for sums in called:
-            if cost is None and status != "error":
+            if cost is None and status not in ("error", "refused"):
                 sums.unknown_costs += 1
             if columns.get("cost_source") == "estimated":
                 sums.estimated_costs += 1

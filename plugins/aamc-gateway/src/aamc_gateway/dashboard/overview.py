@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -88,7 +89,10 @@ def cost_of(sums: PeriodSums, best: Baseline, prices: Mapping[str, Prices]) -> d
     compared = sum(each.compared for each in candidates)
     compared_usd = sum(each.compared_usd for each in candidates)
     baseline_usd = None if best.candidate is None else sum(each.cost_by(prices[best.candidate]) for each in candidates)
-    saved_usd = None if baseline_usd is None or not compared else baseline_usd - compared_usd - routing_usd
+    saved_usd = None
+    if baseline_usd is not None and compared:
+        spent_usd = compared_usd + routing_usd
+        saved_usd = 0.0 if math.isclose(baseline_usd, spent_usd) else baseline_usd - spent_usd  # the order of sums is no saving
     return {
         "total_usd": answers_usd + routing_usd,
         "answers_usd": answers_usd,

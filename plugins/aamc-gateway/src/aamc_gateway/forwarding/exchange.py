@@ -19,7 +19,7 @@ from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import NoCandidateError, ProviderError
 from aamc_sdk.interfaces import Usage
-from aamc_sdk.serving import price
+from aamc_sdk.serving import price, settled_attempts
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Exchange:
         self._held: Reservation | None = None
         self._spent_usd = 0.0
         self._spent_tokens = 0
+        self._attempts: list[Attempt] = []
         self._ended = False
 
     async def decide(self) -> None:
@@ -114,6 +115,7 @@ class Exchange:
             max_cost_usd=self.max_cost_usd(costs),
             least_cost_usd=self.least_cost_usd(costs),
             tokens=sum(self._max_tokens),
+            calls=self.max_calls(),
             user=ask.query.user,
         )
 
@@ -137,6 +139,10 @@ class Exchange:
     def max_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return the maximum cost of the request, by the maximum cost of an answer of each candidate."""
         return max(costs.values(), default=math.nan)
+
+    def max_calls(self) -> int:
+        """Return the maximum number of calls whose tokens are reserved."""
+        return 1
 
     def least_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return a cost that is enough for some answer, by the maximum cost of an answer of each candidate."""
@@ -238,7 +244,15 @@ class Exchange:
             raise ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s) from error
 
     async def _record(self, attempt: Attempt) -> None:
-        self.gateway.controller.add_attempt(attempt)
+        """Log a call; from one that refused the request on, once another one answers it or none does."""
+        self._attempts.append(attempt)
+        if attempt.status == "ok" or all(each.status != "refused" for each in self._attempts):
+            self._log_attempts()
+
+    def _log_attempts(self) -> None:
+        attempts, self._attempts = self._attempts, []
+        for attempt in settled_attempts(attempts):
+            self.gateway.controller.add_attempt(attempt)
 
     def bill(
         self,
@@ -349,12 +363,13 @@ class Exchange:
                 await asyncio.to_thread(self.gateway.controller.feedback_batch, [inferred])
 
     def end(self, status: int, error_kind: str = "") -> None:
-        """Settle the budget and tell metrics and logs; a second call does nothing."""
+        """Log the calls that wait for it, settle the budget, and tell metrics and logs; a second call does nothing."""
         if self._ended:
             return
         self._ended = True
         served = self.served
         served.status, served.error_kind, served.ended = status, error_kind, time.time()
+        self._log_attempts()
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self._spent_usd
         if self._admission is not None:

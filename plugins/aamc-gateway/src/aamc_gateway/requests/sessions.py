@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import orjson
 
+from aamc_sdk.errors import StoreAwayError
+
 if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
     from aamc_gateway.server.settings import SessionSettings
@@ -70,12 +72,24 @@ class Sessions:
         self._known: OrderedDict[str, Answered] = OrderedDict()
 
     async def find(self, key: str) -> Answered | None:
-        """Return the last answer of a conversation, or of the response with an id; None if it is unknown or forgotten."""
+        """Return the last answer of a conversation, or of the response with an id; None if it is unknown or forgotten.
+
+        Raises:
+            StoreAwayError: This worker does not know it, and the other ones cannot be asked.
+        """
         found = self._known.get(key)
-        if found is None and self._shared is not None:
-            stored = await self._shared.get(f"session:{key}")
-            if stored is not None:
-                found = Answered(*orjson.loads(stored))
+        if self._shared is not None:
+            try:
+                stored = await self._shared.get(f"session:{key}")
+            except StoreAwayError:
+                if found is None:
+                    raise
+                stored = None
+            other = None if stored is None else Answered(*orjson.loads(stored))
+            if other is not None and (found is None or other.at > found.at):  # another worker gave it
+                found = other
+                if key in self._known:
+                    self._known[key] = other
         return found if found is not None and time.time() - found.at < self._settings.keep_s else None
 
     async def note(self, key: str, candidate: str, mixed: bool = False) -> None:

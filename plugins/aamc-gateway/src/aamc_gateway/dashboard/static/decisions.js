@@ -1,6 +1,6 @@
 // The newest decisions, each with its explanation, its calls and its feedback.
 
-import { card, duration, h, moment, note, number, percent, request, table, usd } from "./dom.js";
+import { card, duration, h, moment, note, number, percent, request, table, unread, usd } from "./dom.js";
 
 let open = null;
 
@@ -45,7 +45,7 @@ async function details(decision, say) {
 }
 
 export async function show(period, again, say) {
-  const { decisions } = await request("/admin/decisions?limit=50");
+  const { decisions, left } = await request("/admin/decisions?limit=50");
   const place = h("div", {});
   const toggle = async (decision) => {
     open = decision.id;
@@ -60,5 +60,5 @@ export async function show(period, again, say) {
     ["propensity", (each) => number(each.propensity)], ["cost", (each) => usd(served(each)?.cost_usd)], ["latency", (each) => duration(served(each)?.latency_ms)],
     ["feedback", (each) => each.feedback.map(judgement).join("; ") || "–", "left"], ["prompt", (each) => (each.text ? each.text.slice(0, 120) : "–"), "wrap"],
   ], decisions) : note("No decisions yet. Send a request to /v1/chat/completions with model aamc/auto."));
-  return [place, list];
+  return [unread(left), place, list];
 }

@@ -72,3 +72,4 @@ export function table(caption, columns, rows, rowClass = () => null) {
 
 export const card = (title, ...content) => h("section", { class: "card" }, h("h2", {}, title), ...content);
 export const note = (...text) => h("p", { class: "note" }, ...text);
+export const unread = (left) => (left ? h("p", { class: "note", "data-left": left }, `The log is being read: ${whole(left)} entries are left.`) : null);

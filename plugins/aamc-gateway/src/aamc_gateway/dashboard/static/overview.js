@@ -1,7 +1,7 @@
 // Traffic, cost and saving, latency and quality.
 
 import { interval, legend, lines, nameColours, stackedBars } from "./charts.js";
-import { card, duration, h, moment, note, percent, request, table, usd, whole } from "./dom.js";
+import { card, duration, h, moment, note, percent, request, table, unread, usd, whole } from "./dom.js";
 
 let baseline = "";
 
@@ -82,6 +82,5 @@ export async function show(period, again) {
   const label = (time) => (period === "hour" || period === "day" ? moment(time, false) : new Date(1000 * time).toLocaleDateString("en-GB", { day: "2-digit", month: "short", timeZone: "UTC" }));
   const traffic = card("Traffic by model", legend(shown), found.parts.length ? stackedBars("Answers by model", found.parts, shown, (part, name) => part.answers[name] ?? 0, (value) => whole(value), label) : note("No decisions in this period."));
   const since = found.is_whole || !found.since ? null : note(`The log is longer: these figures begin with the decisions of ${moment(found.since)}.`);
-  const left = found.left ? h("p", { class: "note", "data-left": found.left }, `The log is being read: ${whole(found.left)} entries are left.`) : null;
-  return [left, tiles(found), h("div", { class: "pair" }, traffic, costs(found, label, again)), models(found), h("div", { class: "pair" }, latency(found), quality(found)), since];
+  return [unread(found.left), tiles(found), h("div", { class: "pair" }, traffic, costs(found, label, again)), models(found), h("div", { class: "pair" }, latency(found), quality(found)), since];
 }
