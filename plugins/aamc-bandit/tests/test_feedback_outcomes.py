@@ -133,8 +133,13 @@ def test_what_was_counted_survives_a_save(tmp_path: Path) -> None:
     restored.load(tmp_path)
     later = experience(*(judged(source=f"later {n}") for n in range(9)), failed("e"), user="ann")
     assert list(restored.outcomes(later)) == list(ledger.outcomes(later))
-    for damaged in ('{"decisions": 1}', '{"decisions": {}, "users": {"ann": ["today", 1.0]}}', "[" * 100_000):
-        (tmp_path / "counted.json").write_text(damaged)
+    for damaged in (
+        b'{"decisions": 1}',
+        b'{"decisions": {}, "users": {"ann": ["today", 1.0]}}',
+        b'{"decisions": {}, "users": {"\xff": [1, 1.0]}}',
+        b"[" * 100_000,
+    ):
+        (tmp_path / "counted.json").write_bytes(damaged)
         with pytest.raises(CheckpointError, match="counted feedback"):
             restored.load(tmp_path)
 

@@ -465,8 +465,11 @@ def test_a_checkpoint_that_the_state_file_takes_the_place_of_is_named(tmp_path: 
     assert f"{tmp_path / 'state.json'} replaces the evidence that the router was trained on" in caplog.text
 
 
-def test_a_router_model_path_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_a_router_model_path_without_a_valid_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"evidence\.json is missing"):
+        make(router_model_path=str(tmp_path))
+    (tmp_path / "evidence.json").write_bytes(b'{"selections": 0, "columns": [], "levels": {"\xff": {}}}')
+    with pytest.raises(CheckpointError, match="not the evidence of a bandit"):
         make(router_model_path=str(tmp_path))
 
 

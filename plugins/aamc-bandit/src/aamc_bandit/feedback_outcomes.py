@@ -222,7 +222,7 @@ class OutcomeLedger:
         if (folder / STATE).exists():
             try:
                 saved = msgspec.json.decode(read_bytes(folder / STATE), type=SavedCounts)
-            except (msgspec.MsgspecError, RecursionError) as error:
+            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
                 raise CheckpointError(f"{folder / STATE} does not hold the counted feedback of a bandit ({error!r}); train again") from error
             self._decisions = RecentEntries(MAX_DECISIONS, saved.decisions.items())
             self._users = RecentEntries(MAX_USERS, saved.users.items())

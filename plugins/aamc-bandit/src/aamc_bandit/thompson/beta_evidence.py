@@ -298,7 +298,7 @@ class BetaEvidence:
         try:
             saved = read()
             levels = {level: self._entries(level, saved.levels[level].items()) for level in LEVELS}
-        except (msgspec.MsgspecError, KeyError, RecursionError) as error:
+        except (msgspec.MsgspecError, KeyError, RecursionError, UnicodeDecodeError) as error:
             raise CheckpointError(f"this is not the evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
         if saved.columns not in (columns, columns[:-2]):  # those before 0.2.0 have no recent quality
             raise CheckpointError(f"the evidence has columns {saved.columns!r}, not {columns!r}; it is of another version")
