@@ -126,6 +126,20 @@ def test_a_refusal_is_a_candidates_failure_only_where_another_one_answers(second
     assert [(each.candidate, each.status) for each in attempts] == list(zip("ab", statuses, strict=True))
 
 
+def test_a_failed_call_is_recorded_before_the_next_one_begins() -> None:
+    class Looking(Scripted):
+        async def complete(self, candidate, messages, **options) -> Completion:
+            self.seen = [(each.candidate, each.status) for each in attempts]
+            return await super().complete(candidate, messages, **options)
+
+    second = Looking()
+    client, attempts = client_of(a=Scripted(ProviderError("timed out", kind="timeout")), b=second)
+    decision = Decision("d", "a", 1.0, Preference(1.0, 0.0, 0.0), utilities={"a": 1.0, "b": 0.5})
+    assert asyncio.run(_answered(client, decision))
+    assert second.seen == [("a", "error")]
+    assert [(each.candidate, each.status) for each in attempts] == [("a", "error"), ("b", "ok")]
+
+
 async def _answered(client: ModelClient, decision: Decision) -> bool:
     try:
         await client.answer(decision, Pool([spec("a"), spec("b")]), MESSAGES, {})

@@ -101,11 +101,18 @@ class Call:
         )
 
 
-def settled_attempts(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
-    """Return the calls of a request that has ended: one that refused the request has failed if another one answered it."""
-    if not any(attempt.status == "ok" for attempt in attempts):
-        return attempts
-    return [attrs.evolve(attempt, status="error") if attempt.status == "refused" else attempt for attempt in attempts]
+def settled_attempts(attempts: Sequence[Attempt], *, ended: bool) -> Sequence[Attempt]:
+    """Return the calls of a request that can be logged: all, or none while another candidate may still answer what one has refused.
+
+    A candidate that refused a request has failed if another one answered it.
+
+    Args:
+        attempts: The calls that are not logged yet.
+        ended: Whether the request has ended.
+    """
+    if any(attempt.status == "ok" for attempt in attempts):
+        return [attrs.evolve(attempt, status="error") if attempt.status == "refused" else attempt for attempt in attempts]
+    return tuple(attempts) if ended or all(attempt.status != "refused" for attempt in attempts) else ()
 
 
 def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:

@@ -165,19 +165,24 @@ class ModelClient:
         errors = []
         attempts: list[Attempt] = []
 
-        async def hold(attempt: Attempt) -> None:
+        async def log(*, ended: bool) -> None:
+            for attempt in settled_attempts(attempts, ended=ended):
+                del attempts[0]
+                if self._record is not None:
+                    await self._record(attempt)
+
+        async def record(attempt: Attempt) -> None:
             attempts.append(attempt)
+            await log(ended=False)
 
         try:
             for name in decision.fallback_order:
                 try:
-                    return await self._complete(pool.candidates[pool.index(name)], messages, decision.id, options, hold)
+                    return await self._complete(pool.candidates[pool.index(name)], messages, decision.id, options, record)
                 except ProviderError as error:
                     errors.append(str(error))
         finally:
-            if self._record is not None:
-                for attempt in settled_attempts(attempts):
-                    await self._record(attempt)
+            await log(ended=True)
         raise ProviderError(f"no candidate answered: {'; '.join(errors)}")
 
     async def close(self) -> None:

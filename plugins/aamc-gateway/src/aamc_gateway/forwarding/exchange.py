@@ -246,13 +246,13 @@ class Exchange:
     async def _record(self, attempt: Attempt) -> None:
         """Log a call; from one that refused the request on, once another one answers it or none does."""
         self._attempts.append(attempt)
-        if attempt.status == "ok" or all(each.status != "refused" for each in self._attempts):
-            self._log_attempts()
+        self._log_attempts(ended=False)
 
-    def _log_attempts(self) -> None:
-        attempts, self._attempts = self._attempts, []
-        for attempt in settled_attempts(attempts):
-            self.gateway.controller.add_attempt(attempt)
+    def _log_attempts(self, *, ended: bool) -> None:
+        if settled := settled_attempts(self._attempts, ended=ended):
+            self._attempts = []
+            for attempt in settled:
+                self.gateway.controller.add_attempt(attempt)
 
     def bill(
         self,
@@ -369,7 +369,7 @@ class Exchange:
         self._ended = True
         served = self.served
         served.status, served.error_kind, served.ended = status, error_kind, time.time()
-        self._log_attempts()
+        self._log_attempts(ended=True)
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self._spent_usd
         if self._admission is not None:
