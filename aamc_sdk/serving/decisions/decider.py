@@ -161,6 +161,17 @@ class Decider:
             drawn = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)
         return Records(drawn, request)
 
+    def log(self, drawn: Records) -> Records:
+        """Write decisions and announce the new ones; return the records as they are in the log.
+
+        Raises:
+            StoreError: A decision could not be logged, or its id belongs to another request.
+        """
+        with self._guard:  # closing waits until the events of logged decisions are submitted
+            logged = self._components.store.add_decisions(drawn)
+            self._events.decided(decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision)
+        return Records(logged, drawn.request)
+
     def _logged(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Record] | None:
         """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None.
 
@@ -191,17 +202,6 @@ class Decider:
     def _new(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
         request = self.request(queries, preference, arguments)
         return self.log(self.draw(request, self.score(request), ids, arguments))
-
-    def log(self, drawn: Records) -> Records:
-        """Write decisions and announce the new ones; return the records as they are in the log.
-
-        Raises:
-            StoreError: A decision could not be logged, or its id belongs to another request.
-        """
-        with self._guard:  # closing waits until the events of logged decisions are submitted
-            logged = self._components.store.add_decisions(drawn)
-            self._events.decided(decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision)
-        return Records(logged, drawn.request)
 
     def _with_user_id(self, query: Query) -> Query:
         user = None if query.user is None else self._user_id(query.user)
