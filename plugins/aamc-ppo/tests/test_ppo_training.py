@@ -190,7 +190,7 @@ def test_half_of_mixed_preferences_are_for_quality():
     assert drawn[::2].mean(axis=0) == pytest.approx(np.full(3, 1 / 3), abs=0.01)
 
 
-def test_luck_is_what_a_query_offers_more_than_the_mean_by_the_streams_own_choices():
+def test_the_advantage_of_a_query_counts_candidates_by_the_streams_own_choices():
     inputs = PolicyInputs(np.zeros((3, 2, 1)), np.zeros((3, 2, 3)), np.zeros((3, 2, 6, 2)), np.ones((3, 2, 2), bool))
     rollout = Rollout.empty(2, PolicyInputs(*(part[0] for part in inputs)))
     rollout.inputs.pair[:] = 0

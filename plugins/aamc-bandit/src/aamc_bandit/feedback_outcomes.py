@@ -81,7 +81,7 @@ class Counted(NamedTuple):
 
 
 class SavedCounts(msgspec.Struct):
-    """What :meth:`OutcomeLedger.save` writes: what was counted by decision and id, and each user's last day with its weight."""
+    """The file of :meth:`OutcomeLedger.save`: counted feedback and failures by decision and id, and each user's last day with its weight."""
 
     decisions: dict[str, dict[str, Counted]]
     users: dict[str, tuple[int, float]]

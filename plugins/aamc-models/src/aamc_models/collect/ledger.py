@@ -38,7 +38,7 @@ class Entry:
         key: Digest of model, parameters and messages, see :func:`key_of`.
         kind: ``ANSWER`` or ``VERDICT``.
         candidate: The model that was called.
-        status: ``"ok"``, ``"error"``, ``"cancelled"``, or ``BEGUN`` or ``LOST``.
+        status: That of :class:`aamc_sdk.Attempt`, or ``BEGUN`` or ``LOST``.
         text: The answer.
         finish_reason: Why it ended.
         error: Why the call failed; None if it did not.
