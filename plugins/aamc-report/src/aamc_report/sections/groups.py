@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import Resampling, known_interval
+from aamc_experiments.evaluation import Resampling, known_interval, share_interval
 from numpy.typing import NDArray
 
 from aamc_report.formats import Format
@@ -16,8 +16,6 @@ from aamc_report.tables import Cell, TableRow
 from aamc_sdk.types import Floats
 
 ALL_QUERIES = "All queries"
-MINIMUM_UNITS = 3
-"""95% of resamples have one of three units, so that means of three or more have intervals."""
 
 
 @attrs.frozen(eq=False)
@@ -43,26 +41,29 @@ class Group:
         The mean of an empty group is NaN. The interval is NaN if too few resamples have a query of the group, and if all values are
         equal: a bootstrap cannot show unseen values. For shares, see :meth:`shares`.
         """
-        own = values[self.rows]
-        if not len(own):
-            return [(math.nan, (math.nan, math.nan))] * values.shape[1]
-        units, unit = np.unique(resampling.unit[self.rows], return_inverse=True)
-        with np.errstate(invalid="ignore"):  # a resample without a query of the group has no mean
-            resampled = Resampling(resampling.weights[:, units], unit).means(own)
-        columns = zip(own.T, resampled.T, strict=True)
-        intervals = [bounds(known_interval(means)) if np.ptp(column) > 0 else bounds(None) for column, means in columns]
-        return list(zip(own.mean(axis=0).tolist(), intervals, strict=True))
+        return [
+            (mean, bounds(known_interval(resampled) if np.ptp(column) > 0 else None)) for column, mean, resampled in self._columns(values, resampling)
+        ]
 
     def shares(self, flags: NDArray[np.bool_], resampling: Resampling) -> list[tuple[float, tuple[float, float]]]:
         """Return the share of the group's queries with each of ``[Q, K]`` flags, with its 95% interval.
 
-        A share of none or all has the exact interval of Clopper and Pearson (1934), for as many draws as there are units of resampling;
-        with fewer than ``MINIMUM_UNITS`` units it has none, as any other mean.
+        A share of none or all has the exact interval, for as many draws as there are units of resampling.
         """
         units = len(np.unique(resampling.unit[self.rows]))
-        unseen = 1 - 0.025 ** (1 / max(units, 1))
-        exact = {0.0: (0.0, unseen), 1.0: (1 - unseen, 1.0)} if units >= MINIMUM_UNITS else {}
-        return [(share, exact.get(share, ends)) for share, ends in self.means(flags.astype(np.float64), resampling)]
+        columns = self._columns(flags.astype(np.float64), resampling)
+        return [(share, bounds(share_interval(resampled, share, units))) for _, share, resampled in columns]
+
+    def _columns(self, values: Floats, resampling: Resampling) -> Iterator[tuple[Floats, float, Floats]]:
+        """Yield the group's part of each of ``[Q, K]`` values, its mean, and its mean in each resample; NaN for an empty group."""
+        own = values[self.rows]
+        if not len(own):
+            yield from [(np.zeros(1), math.nan, np.full(len(resampling.weights), math.nan))] * values.shape[1]
+            return
+        units, unit = np.unique(resampling.unit[self.rows], return_inverse=True)
+        with np.errstate(invalid="ignore"):  # a resample without a query of the group has no mean
+            resampled = Resampling(resampling.weights[:, units], unit).means(own)
+        yield from zip(own.T, own.mean(axis=0).tolist(), resampled.T, strict=True)
 
 
 def group_rows(found: Sequence[Group], measure: Callable[[Group], Sequence[tuple[float, tuple[float, float]]]], write: Format) -> list[TableRow]:
