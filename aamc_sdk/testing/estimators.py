@@ -59,7 +59,7 @@ def check_quality_for_any_pool(subject: Subject) -> None:
 
 
 def check_answer_lengths_for_any_pool(subject: Subject) -> None:
-    """Expected lengths of answers, if any, are at least 0, follow the pool's order and cover unseen candidates."""
+    """Expected lengths of answers and fixed latencies, if any, are in their ranges, follow the pool's order and cover unseen candidates."""
     estimates = subject.trained.estimate(subject.test_set.queries)
     straight = subject.trained.answer_lengths(estimates, POOL)
     if straight is None:
@@ -72,7 +72,12 @@ def check_answer_lengths_for_any_pool(subject: Subject) -> None:
         require(np.shape(lengths.tokens) == shape, f"expected tokens must be {shape}, not {np.shape(lengths.tokens)}")
         require(np.shape(lengths.typical) == shape[1:], f"typical tokens must be {shape[1:]}, not {np.shape(lengths.typical)}")
         require(not (lengths.tokens < 0).any() and not np.isinf(lengths.tokens).any(), "expected tokens must be at least 0, or NaN where unknown")
+        fixed = np.asarray(lengths.fixed_latency)
+        require(fixed.shape in ((), shape[1:]), f"fixed latencies must be {shape[1:]} or one number, not {fixed.shape}")
+        require(bool(((fixed >= 0) & (fixed <= 1)).all()), "fixed latencies must be shares from 0 to 1")
     require(equal(permuted.tokens, straight.tokens[:, order], 1e-5), "the order of the pool changes the expected lengths of answers")
+    before, after = (np.broadcast_to(lengths.fixed_latency, len(POOL)) for lengths in (straight, permuted))
+    require(equal(after, before[order], 1e-5), "the order of the pool changes the fixed latencies")
 
 
 def check_out_of_fold_quality(subject: Subject) -> None:

@@ -58,6 +58,16 @@ class LongestFirst(FairEstimator):
         return AnswerLengths(np.tile(np.arange(len(pool), 0.0, -1.0), (len(estimates), 1)), np.ones(len(pool)))
 
 
+class MoreThanTheMean(FairEstimator):
+    def answer_lengths(self, estimates, pool):
+        return AnswerLengths(np.ones((len(estimates), len(pool))), np.ones(len(pool)), fixed_latency=np.full(len(pool), 1.5))
+
+
+class SlowestFirst(FairEstimator):
+    def answer_lengths(self, estimates, pool):
+        return AnswerLengths(np.ones((len(estimates), len(pool))), np.ones(len(pool)), fixed_latency=np.linspace(1, 0, len(pool)))
+
+
 class InSample(FairEstimator):
     def out_of_fold(self):
         return np.full((1, len(self.services.pool)), 0.5)
@@ -95,6 +105,8 @@ def test_a_fair_estimator_passes_every_check(offer):
         (NotOne, "shapes and ranges"),
         (Ranked, "quality for any pool"),
         (LongestFirst, "answer lengths for any pool"),
+        (MoreThanTheMean, "answer lengths for any pool"),
+        (SlowestFirst, "answer lengths for any pool"),
         (InSample, "out of fold quality"),
         (Relabelled, "save and load"),
         (Absent, "estimating from several threads"),
