@@ -81,8 +81,8 @@ class CandidateSums:
         failed: Failed calls.
         cancelled: Calls that the caller cancelled.
         cost_usd: Known cost of its answers.
-        extra_usd: Known cost of its other calls: failed, cancelled, or an answer that was not served.
-        unknown_costs: Calls of unknown cost, failed calls left out.
+        extra_usd: Known cost of its other calls: failed, refused, cancelled, or an answer that was not served.
+        unknown_costs: Calls of unknown cost, failed and refused ones left out.
         estimated_costs: Calls whose cost was estimated without usage.
         compared: Answers of known cost and tokens, whose cost by another model can be computed.
         compared_usd: Cost of these.
