@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bandit import plugin
+from aamc_bandit.pacing.resources import LateCalls
 from aamc_bandit.pacing.router import Paced
 from aamc_bandit.thompson.router import Thompson
 from aamc_baselines import plugin as baselines
@@ -215,6 +216,14 @@ def test_a_service_level_is_kept_though_the_strong_candidate_turns_slow(plugins,
             late.append(slow)
             clock.now += 1.0
     assert np.mean(late[200:]) == pytest.approx(0.05, abs=0.01)
+
+
+def test_a_refused_request_does_not_make_a_candidate_quick():
+    late = LateCalls("p95_ms", 1000.0)
+    late.learn("small", 500.0, Attempt("d", candidate="small", latency_ms=5.0, error="bad parameter", status="refused"))
+    assert late.learned == {}
+    late.learn("small", 500.0, Attempt("d", candidate="small", latency_ms=5.0))
+    assert late.learned.keys() == {"small"}
 
 
 def test_tokens_a_minute_are_kept(plugins, clock):

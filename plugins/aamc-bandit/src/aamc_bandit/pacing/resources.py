@@ -166,8 +166,8 @@ class LateCalls(LimitedResource):
         return math.nan if math.isnan(call.latency_ms) else float(call.latency_ms > self.limit)
 
     def learn(self, name: str, figure: float, call: Attempt) -> None:
-        """Add to the candidate's histogram."""
-        if math.isfinite(call.latency_ms) and math.isfinite(figure) and figure > 0:
+        """Add to the candidate's histogram; a request that the server refused says nothing about it."""
+        if call.status != "refused" and math.isfinite(call.latency_ms) and math.isfinite(figure) and figure > 0:
             counts = np.multiply(self.learned.get(name, [0.0] * (len(RATIOS) + 1)), MEMORY)
             counts[np.searchsorted(RATIOS, call.latency_ms / figure)] += 1
             self.learned[name] = counts.tolist()
