@@ -12,6 +12,7 @@ from aamc_ppo.trust import TRUST_FACTORS, choose_trust, compare_factors, paired_
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.routing import encode_candidates
+from aamc_sdk.storage import read_arrays, write_arrays
 from aamc_sdk.storage.training_checkpoint import CHECKPOINT
 
 QUICK = {"total_timesteps": 60_000, "n_streams": 128, "n_steps": 2048, "minibatch": 1024, "temperature": 20.0, "entropy_bonus": 0.01}
@@ -106,6 +107,16 @@ def test_resuming_with_other_options_or_a_damaged_checkpoint_is_refused(bandit, 
         trained(env, env.training(folder=tmp_path, resume=True), gamma=0.5)
     (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:500])
     with pytest.raises(CheckpointError, match="damaged"):
+        trained(env, env.training(folder=tmp_path, resume=True))
+
+
+def test_a_training_of_an_earlier_version_is_not_resumed(bandit, tmp_path):
+    env = bandit(0, bias=0.2)
+    trained(env, env.training(folder=tmp_path))
+    arrays = read_arrays(tmp_path / CHECKPOINT)
+    arrays["parameter/query_w2"] += 0.1  # every utility reads every objective
+    write_arrays(tmp_path / CHECKPOINT, arrays)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.npz is of an earlier version"):
         trained(env, env.training(folder=tmp_path, resume=True))
 
 

@@ -454,7 +454,7 @@ class PPO:
         """Continue from a state returned by :meth:`state`.
 
         Raises:
-            CheckpointError: An array of the checkpoint ``path`` is missing or has another shape.
+            CheckpointError: An array of the checkpoint ``path`` is missing or has another shape, or an objective's utility reads the others.
         """
         try:
             self.rate = float(state["rate"])
@@ -464,3 +464,6 @@ class PPO:
                 self._adam.state[tensor] = moments | {"step": moments["step"].cpu()}
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"{path} is damaged ({error}); delete it and train again") from error
+        fixed = trained_outputs(self._config.embedding) == 0
+        if any((state[f"parameter/{name}"] * fixed).any() for name in ("query_w2", "query_b2")):
+            raise CheckpointError(f"{path} is of an earlier version, where the utility of an objective reads the others; delete it and train again")
