@@ -160,7 +160,7 @@ def test_forgotten_users_are_gone_in_a_follower_too(options: dict[str, Any], poo
 
 
 @pytest.mark.parametrize("name", ["thompson", "linear-thompson", "canary"])
-@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"counted": 1, "routers": {"stable": "?"}}', b"PK damaged"])
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"counted": 1, "routers": {"stable": "?"}}', b"PK damaged", b"[" * 100_000])
 def test_damaged_changes_are_refused(name: str, damage: bytes, pool: Pool) -> None:
     with pytest.raises(CheckpointError, match="damaged"):
         made({"name": name}, pool).apply_changes(damage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -218,10 +219,14 @@ def test_a_service_level_is_kept_though_the_strong_candidate_turns_slow(plugins,
     assert np.mean(late[200:]) == pytest.approx(0.05, abs=0.01)
 
 
-def test_a_refused_request_does_not_make_a_candidate_quick():
+@pytest.mark.parametrize("status", ["refused", "error", "cancelled"])
+def test_a_quick_failure_does_not_make_a_candidate_quick(status):
     late = LateCalls("p95_ms", 1000.0)
-    late.learn("small", 500.0, Attempt("d", candidate="small", latency_ms=5.0, error="bad parameter", status="refused"))
+    quick, slow = (Attempt("d", candidate="small", latency_ms=ms, error="no answer", status=status) for ms in (5.0, 1500.0))
+    late.learn("small", 500.0, quick)
     assert late.learned == {}
+    assert math.isnan(late.reported(quick, 500.0))
+    assert late.reported(slow, 500.0) == 1.0
     late.learn("small", 500.0, Attempt("d", candidate="small", latency_ms=5.0))
     assert late.learned.keys() == {"small"}
 

@@ -187,7 +187,7 @@ class LinearThompson(OnlineRouter):
                 self._ledger.apply_delta(counted)
                 self._statistics.update(learned)
                 self._latest = None
-        except (msgspec.MsgspecError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (msgspec.MsgspecError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise CheckpointError(f"the changes of a linear bandit are damaged ({error!r}); load its whole state") from error
         self._learned, self._all_changed = set(), False
 

@@ -162,12 +162,13 @@ class LateCalls(LimitedResource):
         return LATE_SHARE
 
     def reported(self, call: Attempt, figure: float) -> float:
-        """Return 1 for a late call and 0 for another one."""
-        return math.nan if math.isnan(call.latency_ms) else float(call.latency_ms > self.limit)
+        """Return 1 for a late call and 0 for an answer in time; NaN for a call that failed or was cancelled before it was late."""
+        late = call.latency_ms > self.limit
+        return float(late) if late or (call.status == "ok" and not math.isnan(call.latency_ms)) else math.nan
 
     def learn(self, name: str, figure: float, call: Attempt) -> None:
-        """Add to the candidate's histogram; a request that the server refused says nothing about it."""
-        if call.status != "refused" and math.isfinite(call.latency_ms) and math.isfinite(figure) and figure > 0:
+        """Add to the candidate's histogram; a quick failure says nothing about the time of answers."""
+        if not math.isnan(self.reported(call, figure)) and math.isfinite(figure) and figure > 0:
             counts = np.multiply(self.learned.get(name, [0.0] * (len(RATIOS) + 1)), MEMORY)
             counts[np.searchsorted(RATIOS, call.latency_ms / figure)] += 1
             self.learned[name] = counts.tolist()

@@ -219,7 +219,7 @@ class Paced(OnlineRouter):
         try:
             ledger = PacingLedger(self.config, self._limits or saved["limits"])
             ledger.set(saved)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder / STATE} cannot be used ({error!r}); train again") from error
         with self._lock:
             self._state = ledger
@@ -241,7 +241,7 @@ class Paced(OnlineRouter):
                 self.inner.router.apply_changes(base64.b64decode(delta["router"], validate=True))
             with self._lock:
                 self.ledger.apply_delta(delta["ledger"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise CheckpointError(f"the changes of a paced router are damaged ({error!r}); load its whole state") from error
 
     def _affordable(

@@ -255,7 +255,7 @@ class Thompson(OnlineRouter):
             self._ledger.apply_delta(delta.counted)
             self.evidence.apply_delta(delta.evidence)
             self.drifting = {(entity, name): drift for entity, name in delta.drifting if (drift := self._drift(entity, name)) is not None}
-        except (msgspec.MsgspecError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (msgspec.MsgspecError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise CheckpointError(f"the changes of a bandit are damaged ({error!r}); load its whole state") from error
 
     @property

@@ -192,7 +192,7 @@ class RouterPair(OnlineRouter):
                 if isinstance(paired.router, OnlineRouter):
                     paired.router.apply_changes(changed[role])
             self.set_trial_state(delta["trial"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise CheckpointError(f"the changes of a pair of routers are damaged ({error!r}); load its whole state") from error
 
     def trial_state(self) -> dict[str, Any]:
