@@ -50,7 +50,9 @@ def described(pool: Pool) -> list[dict[str, Any]]:
     models = []
     for spec in pool:
         if not isinstance(spec, ModelSpec) or spec.prices is None or spec.latency is None:
-            raise DataError(f"{spec.name!r} needs prices and a latency in the pool file")
+            raise DataError(
+                f"{spec.name!r} needs prices and a latency in the pool file; add them, such as latency: {{network_ms: 50, service_ms: 700}}"
+            )
         about = {"description": spec.description} if spec.description else {}
         models.append({"name": spec.name, "cost": spec.prices.output, "latency": spec.latency.total_ms / 1000, **about})
     return models

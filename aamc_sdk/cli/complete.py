@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,10 @@ from aamc_sdk.cli.output import printable
 
 if TYPE_CHECKING:
     from aamc_sdk.controller import MetaController
-    from aamc_sdk.interfaces import Completion
+    from aamc_sdk.interfaces import Chunk, Completion
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import ModelClient, ServedComponents
-    from aamc_sdk.types import Attempt, Candidate
+    from aamc_sdk.types import Attempt
 
 UNTRAINED_ROUTER = "thompson"
 """The router for a pool without a run: it needs no training, and learns from feedback."""
@@ -110,6 +110,8 @@ async def _stream(
     Raises:
         ProviderError: Every allowed candidate failed, or one failed in the middle of its answer.
     """
+    import attrs
+
     from aamc_sdk.errors import PoolError, ProviderError
 
     if models is None:
@@ -117,35 +119,37 @@ async def _stream(
     decision = await controller.aroute(text, preference, state=models.present_state(controller.pool, None))
     errors = []
     try:
-        for name in decision.fallback_order:
-            shown: list[str] = []
-            try:
-                return await _streamed_answer(models, controller.pool.candidates[controller.pool.index(name)], decision.id, text, options, shown)
-            except ProviderError as error:
-                if shown:
-                    click.echo()
-                    raise
-                errors.append(str(error))
+        async with models.request_attempts() as record:
+            for name in decision.fallback_order:
+                candidate = controller.pool.candidates[controller.pool.index(name)]
+                shown: list[str] = []
+                try:
+                    chunks = models.stream(candidate, [{"role": "user", "content": text}], decision_id=decision.id, record=record, **options)
+                    answer = await _printed(chunks, shown)
+                except ProviderError as error:
+                    if shown:
+                        click.echo()
+                        raise
+                    errors.append(str(error))
+                else:
+                    return attrs.evolve(answer, candidate=name, decision_id=decision.id)
     finally:
         await models.close()
     raise ProviderError(f"no candidate answered: {'; '.join(errors)}")
 
 
-async def _streamed_answer(
-    models: ModelClient, candidate: Candidate, decision_id: str, text: str, options: Mapping[str, Any], shown: list[str]
-) -> Completion:
-    """Print one candidate's answer while it comes; ``shown`` collects its pieces."""
+async def _printed(chunks: AsyncGenerator[Chunk, None], shown: list[str]) -> Completion:
+    """Print an answer while it comes; ``shown`` collects its pieces."""
     from aamc_sdk.interfaces import Completion, Usage
 
     usage, finish_reason = Usage(), "stop"
-    async with aclosing(models.stream(candidate, [{"role": "user", "content": text}], decision_id=decision_id, **options)) as chunks:
+    async with aclosing(chunks):
         async for chunk in chunks:
             if chunk.content:
                 shown.append(chunk.content)
                 click.echo(printable(chunk.content), nl=False)
             usage, finish_reason = chunk.usage or usage, chunk.finish_reason or finish_reason
-    message = {"role": "assistant", "content": "".join(shown)}
-    return Completion(message=message, usage=usage, finish_reason=finish_reason, candidate=candidate.name, decision_id=decision_id)
+    return Completion(message={"role": "assistant", "content": "".join(shown)}, usage=usage, finish_reason=finish_reason)
 
 
 def _attempts(controller: MetaController, before: int, decision_id: str | None) -> list[Attempt]:

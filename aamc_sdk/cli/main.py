@@ -136,6 +136,8 @@ def aamc(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status: 0 done, 1 failed, 2 wrong usage."""
     given = sys.argv[1:] if arguments is None else arguments
+    if sys.stdout is None:  # closed by the caller; the next file to be opened would get its descriptor
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # pathlib is not imported for listing; open until the end
     try:
         status = aamc.main(given, prog_name="aamc", standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -14,7 +14,7 @@ from aamc_experiments import plugin as experiments
 from aamc_experiments.out_of_fold import OUT_OF_FOLD
 from tiny import Tiny
 
-from aamc_sdk import Component, builtin, hookimpl, option
+from aamc_sdk import Component, MetaController, builtin, hookimpl, option
 from aamc_sdk.interfaces import ExportablePart
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import locked
@@ -460,6 +460,18 @@ def test_an_unexpected_error_is_one_line_and_debug_shows_where(aamc, monkeypatch
     assert "ZeroDivisionError" in err.splitlines()[-1]
     assert "Traceback" not in err
     assert "Traceback" in aamc("--debug", *RUN)[2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closes a descriptor in a POSIX shell")
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["explain", "nope"], "aamc: no decision of the log"), (["feedback", "export", "-"], "0 entries")]
+)
+def test_a_closed_standard_output_is_no_bug(tmp_path: Path, arguments: list[str], message: str) -> None:
+    MetaController.build(router="random", store=f"sqlite:{tmp_path / 'log.db'}").close()
+    command = [sys.executable, "-m", "aamc_sdk.cli", *arguments, "--store", f"sqlite:{tmp_path / 'log.db'}"]
+    found = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert found.stderr.startswith(message)
+    assert found.stderr.count("\n") == 1
 
 
 FULL = Path("/dev/full")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from aamc_experiments import plugin as experiments
 from tiny import Tiny
 
 from aamc_sdk import Component, Scores, builtin, hookimpl
-from aamc_sdk.interfaces import Router
+from aamc_sdk.errors import ProviderError
+from aamc_sdk.interfaces import Provider, Router
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_to
 from aamc_sdk.testing import POOL as POOL_OF_THE_KIT
@@ -39,10 +42,25 @@ class First(Router):
         return Scores(utility=np.tile(-np.arange(len(request.pool), dtype=float), (len(request), 1)))
 
 
-class Routers:
+class Refusing(Provider):
+    """Refuses every request."""
+
+    async def complete(self, candidate, messages, **options):
+        raise ProviderError("refused: unknown parameter", kind="request", status=400)
+
+    async def stream(self, candidate, messages, **options):
+        await self.complete(candidate, messages, **options)
+        yield  # pragma: no cover
+
+
+class Parts:
     @hookimpl
     def aamc_routers(self) -> list[Component]:
         return [Component("first", f"{__name__}:First", "")]
+
+    @hookimpl
+    def aamc_providers(self) -> list[Component]:
+        return [Component("refusing", f"{__name__}:Refusing", "")]
 
 
 @pytest.fixture
@@ -51,7 +69,7 @@ def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Aamc:
     monkeypatch.chdir(tmp_path)
     Path("pool.yaml").write_text(POOL % "")
     Path("failing.yaml").write_text(POOL % ", error: overloaded")
-    plugins = {"core": builtin, "experiments": experiments, "tiny": Tiny(), "routers": Routers()}
+    plugins = {"core": builtin, "experiments": experiments, "tiny": Tiny(), "parts": Parts()}
     monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins(plugins, discover=False))
     return run_command
 
@@ -85,6 +103,16 @@ def test_a_stream_prints_the_same_text_and_is_logged(aamc: Aamc) -> None:
     assert (status, out) == (0, "from the large one\n"), err
     assert "small failed: calling 'small' failed: overloaded" in err
     assert "large: cost 0.00012 USD" in err
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+@pytest.mark.parametrize(("second", "expected"), [("echo", ["error", "ok"]), ("refusing", ["refused", "refused"])])
+def test_a_refusal_is_a_failure_if_another_model_answers(aamc: Aamc, second: str, expected: list[str], stream: list[str]) -> None:
+    names = {"a": "refusing", "b": second}
+    Path("refused.yaml").write_text(yaml.safe_dump({"candidates": [{"name": name, "endpoint": {"provider": kind}} for name, kind in names.items()]}))
+    aamc("complete", "Hello", "--pool", "refused.yaml", "--router", "first", "--store", "sqlite:state.db", *stream)
+    with closing(open_store("sqlite:state.db", Plugins({"core": builtin}, discover=False))) as store:
+        assert expected == [attempt.status for attempt in store.experience(0).attempts]
 
 
 @pytest.mark.parametrize("stream", [[], ["--stream"]])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -82,11 +82,18 @@ class ModelClient:
         return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
 
     async def stream(
-        self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any
+        self,
+        candidate: Candidate,
+        messages: Sequence[Message],
+        *,
+        decision_id: str | None = None,
+        record: RecordAttempt | None = None,
+        **options: Any,
     ) -> AsyncGenerator[Chunk, None]:
-        """Yield a candidate's answer piece by piece; close the generator to end the call early. Arguments as for :meth:`complete`.
+        """Yield a candidate's answer piece by piece; close the generator to end the call early.
 
-        The call is priced and recorded at the end. If it breaks off without usage, the cost of the part that came is estimated.
+        Arguments as for :meth:`complete`, and ``record`` as for :meth:`attempt`. The call is priced and recorded at the end. If it breaks
+        off without usage, the cost of the part that came is estimated.
 
         Raises:
             PoolError: The candidate has no endpoint.
@@ -94,7 +101,7 @@ class ModelClient:
         """
         provider = self.provider(candidate)
         came = 0
-        async with self.attempt(candidate, decision_id) as call:
+        async with self.attempt(candidate, decision_id, record) as call:
             chunks = provider.stream(candidate, messages, **_parameters(candidate, options))
             try:
                 async for chunk in chunks:
@@ -121,6 +128,29 @@ class ModelClient:
             ProviderError: The block raised an error that is not the SDK's own.
         """
         return Call(self.tracker, candidate, decision_id, record or self._record)
+
+    @asynccontextmanager
+    async def request_attempts(self) -> AsyncIterator[RecordAttempt]:
+        """Return the function that records the attempts of one request.
+
+        Those from a refusal on are recorded once another candidate answers or the block ends: only then is the refusal's status known.
+        """
+        attempts: list[Attempt] = []
+
+        async def log(*, ended: bool) -> None:
+            for attempt in settled_attempts(attempts, ended=ended):
+                del attempts[0]
+                if self._record is not None:
+                    await self._record(attempt)
+
+        async def record(attempt: Attempt) -> None:
+            attempts.append(attempt)
+            await log(ended=False)
+
+        try:
+            yield record
+        finally:
+            await log(ended=True)
 
     def present_state(self, pool: Pool, given: PoolState | None) -> PoolState:
         """Return the state of a pool for a request that will be answered: candidates that cannot be called are unavailable.
@@ -163,26 +193,12 @@ class ModelClient:
             ProviderError: Every allowed candidate failed.
         """
         errors = []
-        attempts: list[Attempt] = []
-
-        async def log(*, ended: bool) -> None:
-            for attempt in settled_attempts(attempts, ended=ended):
-                del attempts[0]
-                if self._record is not None:
-                    await self._record(attempt)
-
-        async def record(attempt: Attempt) -> None:
-            attempts.append(attempt)
-            await log(ended=False)
-
-        try:
+        async with self.request_attempts() as record:
             for name in decision.fallback_order:
                 try:
                     return await self._complete(pool.candidates[pool.index(name)], messages, decision.id, options, record)
                 except ProviderError as error:
                     errors.append(str(error))
-        finally:
-            await log(ended=True)
         raise ProviderError(f"no candidate answered: {'; '.join(errors)}")
 
     async def close(self) -> None:

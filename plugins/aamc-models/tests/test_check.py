@@ -16,6 +16,8 @@ SCRIPTS = {
     "locked": Script(fault="status", status=401),
     "gone": Script(fault="status", status=404),
     "silent": Script(fault="hang"),
+    "page": Script(fault="html", status=200),
+    "impatient": Script(pace_ms=2000),
 }
 
 
@@ -37,6 +39,8 @@ def pool(stub: StubServer, tmp_path: Path) -> Path:
   - {{name: locked, endpoint: {{{endpoint}, api_key_env: AAMC_TEST_KEY}}}}
   - {{name: gone, endpoint: {{{endpoint}}}}}
   - {{name: silent, endpoint: {{{endpoint}}}}}
+  - {{name: page, endpoint: {{{endpoint}}}}}
+  - {{name: impatient, endpoint: {{{endpoint}, idle_timeout_s: 0.2}}}}
   - {{name: refused, endpoint: {{provider: openai, base_url: "http://127.0.0.1:9/v1", retries: 0}}}}
   - {{name: mistyped, endpoint: {{provider: openai, base_ulr: x}}}}
   - {{name: bare}}
@@ -60,6 +64,12 @@ def test_each_candidate_is_called_once_and_errors_say_what_to_mend(stub: StubSer
     assert "set $AAMC_TEST_KEY to your API key" in rows["locked"]["advice"]
     assert "check the endpoint's model" in rows["gone"]["advice"]
     assert rows["silent"]["kind"] == "timeout"
+    assert (rows["silent"]["error"], "--timeout" in rows["silent"]["advice"]) == ("no whole answer in 5 s", True)
+    assert "stopped in the middle of its answer: no byte in 0.2 s" in rows["impatient"]["error"]
+    assert "raise the endpoint's limits of time" in rows["impatient"]["advice"]
+    assert "did not answer with a stream of events" in rows["page"]["error"]
+    assert "base_url" not in rows["page"]["error"]
+    assert rows["page"]["advice"] == "check that base_url is the address of the API, usually with /v1 at its end"
     assert "check that the server runs" in rows["refused"]["advice"]
     assert "base_ulr" in rows["mistyped"]["error"]
     assert "add an endpoint" in rows["bare"]["advice"]

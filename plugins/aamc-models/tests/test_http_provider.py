@@ -104,12 +104,31 @@ def test_half_a_json_is_a_typed_error(upstream, provider) -> None:
     assert failed(sent, provider(base_url=server.url, retries=0)).kind == "protocol"
 
 
-@pytest.mark.parametrize("choices", ["x", None, {}])
+@pytest.mark.parametrize("choices", ["x", None, {}, [], [None]])
 def test_an_answer_without_choices_is_a_typed_error_not_an_empty_text(upstream, provider, choices) -> None:
     server = upstream(reply({"choices": choices, "usage": []}))
-    with pytest.raises(ProviderError, match="model 'small' answered without choices: its server sent") as caught:
+    with pytest.raises(ProviderError, match=r"model 'small' .*answered without choices.*; check the ") as caught:
         asyncio.run(provider(base_url=server.url, retries=0).complete(CANDIDATE, [{"role": "user", "content": "6 x 7?"}]))
     assert caught.value.kind == "protocol"
+
+
+def test_a_document_without_choices_is_no_answer_to_pass_on(upstream, provider) -> None:
+    error = failed(sent, provider(base_url=upstream(reply({"status": "ok"})).url, retries=0))
+    assert error.kind == "protocol"
+    assert "answered without choices but with" in str(error)
+
+
+def test_an_answer_without_a_finish_reason_has_stopped(upstream, provider) -> None:
+    called = provider(base_url=upstream(reply({"choices": [{"message": {"role": "assistant", "content": "42"}}]})).url)
+
+    async def completed():
+        try:
+            return await called.complete(CANDIDATE, MESSAGES)
+        finally:
+            await called.close()
+
+    answer = asyncio.run(completed())
+    assert (answer.text, answer.finish_reason) == ("42", "stop")
 
 
 def test_where_nobody_listens_is_a_typed_error(provider) -> None:

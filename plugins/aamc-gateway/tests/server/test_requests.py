@@ -63,6 +63,7 @@ def test_the_gateways_own_fields_do_not_reach_the_model_and_unknown_ones_do(serv
         (b'{"model": "aamc/auto", "aamc": {"preferense": 1}, "messages": [{"role": "user", "content": "hi"}]}', "did you mean 'preference'"),
         (b'{"model": "aamc/auto", "aamc": {"quality_floor": 2}, "messages": [{"role": "user", "content": "hi"}]}', "from 0 to 1"),
         (b'{"model": "aamc/auto"}', "no messages"),
+        (b'{"model": "aamc/auto", "stream": 1, "messages": [{"role": "user", "content": "hi"}]}', "stream must be true or false, not 1"),
         (b'{"model": "aamc/auto", "messages": ' + b"[" * 300 + b"]" * 300 + b"}", "nested deeper"),
     ],
 )

@@ -88,6 +88,7 @@ def wait_for(true: Any) -> None:
         ({"router": "oracle"}, "evaluation only"),
         ({"router": "knn"}, "requires training"),
         ({"pool": "default"}, "no candidate of the pool has an endpoint"),
+        ({"pool": "misspelt.yaml"}, "no candidate of the pool can be called: a: no provider is named 'opneai'; did you mean 'openai'?"),
         ({"workers": 2}, "several workers cannot share a log in memory"),
         ({"host": "0.0.0.0"}, "without keys"),
         ({"run": "runs/none"}, "there is no run"),
@@ -95,6 +96,7 @@ def wait_for(true: Any) -> None:
 )
 def test_what_cannot_be_served_is_refused(options: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("misspelt.yaml").write_text("candidates: [{name: a, endpoint: {provider: opneai}}]")
     result = CliRunner().invoke(aamc, ["serve", "--check", *(part for name, value in options.items() for part in (f"--{name}", str(value)))])
     assert isinstance(result.exception, AamcError)
     assert message in str(result.exception)

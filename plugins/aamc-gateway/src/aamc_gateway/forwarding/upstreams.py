@@ -14,7 +14,7 @@ from aamc_models.dialects import convert_request, wants_usage, with_usage, witho
 from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.plain_provider import PlainWire
 from aamc_gateway.requests.ask import Ask
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, Prices
@@ -194,6 +194,24 @@ class Upstreams(Mapping[str, Upstream]):
         self._callable = tuple(self._all)
         self._incapable: dict[str, frozenset[str]] = {}
         self._names = pool.names
+
+    def check(self) -> None:
+        """Check that a candidate can be called.
+
+        Raises:
+            PoolError: None has an endpoint, or no provider can be made.
+        """
+        if not self._all:
+            raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
+        errors = []
+        for name, upstream in self._all.items():
+            try:
+                _ = upstream.wire
+            except AamcError as error:
+                errors.append(f"{name}: {error}")
+            else:
+                return
+        raise PoolError(f"no candidate of the pool can be called: {'; '.join(errors)}")
 
     def incapable(self, api: str) -> frozenset[str]:
         """Return the names of the candidates that cannot answer requests of an API."""

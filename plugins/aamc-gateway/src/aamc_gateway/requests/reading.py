@@ -225,6 +225,9 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     names = _REQUIRED.get(api, ())
     if names and body.get(names[0]) is None and all(body.get(name) is None for name in names[1:]):
         raise Refused(f"the request has no {names[0]}; add it", status=400, kind="request")
+    stream = body.get("stream")
+    if not (stream is None or isinstance(stream, bool)):
+        raise Refused(f"stream must be true or false, not {stream!r:.80}", status=400, kind="request")
     for field in [name for name in body if name in _LIMITED]:
         value, (least, most) = body[field], _LIMITED[field]
         if value is not None and not (type(value) is int and least <= value <= most):

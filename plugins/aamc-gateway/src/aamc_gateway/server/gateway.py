@@ -71,7 +71,7 @@ class Gateway:
         began: When it was made, in seconds since the epoch.
 
     Raises:
-        PoolError: No candidate has an endpoint.
+        PoolError: No candidate can be called.
         ConfigError: The router cannot be served.
     """
 
@@ -83,9 +83,11 @@ class Gateway:
         self.components, self.settings = components, settings
         self.models: ModelClient = _models(components)
         self.upstreams = Upstreams(components.pool, self.models)
-        if not self.upstreams:
+        try:
+            self.upstreams.check()
+        except PoolError:
             self.controller.close()
-            raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
+            raise
         self.shared = open_shared(components.store)
         self.access = Access(settings.access, self.shared)
         self.erasable = ErasableValues(self.shared, components.store)

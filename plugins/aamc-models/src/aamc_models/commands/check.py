@@ -118,17 +118,21 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
     endpoint = Endpoint.of(given)
     about: dict[str, Any] = {"provider": endpoint.provider, "model": str(endpoint.options.get("model") or candidate.name)}
     pieces: list[Chunk] = []
+    late = False
     call = models.attempt(candidate)
     try:
         provider, parameters = models.provider(candidate), getattr(candidate, "parameters", {})
         async with call:
-            await asyncio.wait_for(_collect(provider.stream(candidate, [{"role": "user", "content": PROMPT}], **parameters), call, pieces), seconds)
+            stream = provider.stream(candidate, [{"role": "user", "content": PROMPT}], **parameters)
+            try:
+                await asyncio.wait_for(_collect(stream, call, pieces), seconds)
+            except asyncio.TimeoutError:
+                late = True
+                raise ProviderError(f"no whole answer in {seconds:g} s", kind="timeout") from None
     except AamcError as error:
-        late = isinstance(error.__cause__, asyncio.TimeoutError)
         message, kind = _without_advice(str(error)), getattr(error, "kind", "configuration")
-        if late and isinstance(error, ProviderError):
-            message, kind = f"no whole answer in {seconds:g} s", "timeout"
-        return Checked(candidate=candidate.name, **about, error=message, kind=kind, latency_ms=call.latency_ms, advice=_advice(endpoint, kind, error))
+        advice = "check that the server is not overloaded, or give it longer with --timeout" if late else _advice(endpoint, kind, error)
+        return Checked(candidate=candidate.name, **about, error=message, kind=kind, latency_ms=call.latency_ms, advice=advice)
     text = "".join(piece.content for piece in pieces)
     return Checked(
         candidate=candidate.name,
@@ -155,7 +159,7 @@ def _without_advice(message: str) -> str:
     from aamc_sdk.errors import split_advice
 
     wrong, advice = split_advice(message)
-    return wrong if advice.startswith("check base_url") else message
+    return wrong if advice.startswith(("check base_url", "check the end of base_url")) else message
 
 
 def _advice(endpoint: Endpoint, kind: str, error: Exception) -> str:
@@ -169,7 +173,7 @@ def _advice(endpoint: Endpoint, kind: str, error: Exception) -> str:
     advice = {
         "authentication": "set api_key_env of the endpoint to the variable with your API key",
         "connection": f"check that the server runs, and base_url {address}".rstrip(),
-        "timeout": "check that the server is not overloaded, or give it longer with --timeout",
+        "timeout": "check that the server is not overloaded, or raise the endpoint's limits of time, such as timeout_seconds",
         "rate_limit": "wait, or set requests_per_minute and tokens_per_minute of the endpoint to your limits",
         "server": "try again later; if it stays, ask the vendor",
         "protocol": "check that base_url is the address of the API, usually with /v1 at its end",

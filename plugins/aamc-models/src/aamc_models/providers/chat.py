@@ -45,20 +45,20 @@ def completion(candidate: Candidate, answer: Mapping[str, Any], headers: Mapping
     """Return the completion in a server's answer; its text is empty if the first choice has none.
 
     Raises:
-        ProviderError: The answer has no list of choices.
+        ProviderError: The answer has no choice.
     """
     choice = _first(answer.get("choices"))
-    if not isinstance(answer.get("choices"), list):
+    if not choice:
         why = f"model {candidate.name!r} answered without choices: its server sent {dict(answer)!r:.120}; check the endpoint's base_url"
         raise ProviderError(why, kind="protocol")
-    message = choice.get("message")
+    message, reason = choice.get("message"), choice.get("finish_reason")
     message = message if isinstance(message, dict) else {}
     if not isinstance(message.get("content"), str):
         message = {**message, "content": ""}
     return Completion(
         message={"role": "assistant", **message},
         usage=usage_of("chat", answer),
-        finish_reason=str(choice.get("finish_reason")),
+        finish_reason=reason if isinstance(reason, str) and reason else "stop",
         cost_usd=reported_cost("chat", answer, headers),
     )
 

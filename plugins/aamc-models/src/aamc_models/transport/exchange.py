@@ -222,7 +222,7 @@ def checked_answer(body: bytes, *, choices: bool) -> dict[str, Any]:
         choices: Whether the answer must have ``choices``; without, it may be an error with a status of success, as some servers send it.
 
     Raises:
-        Failure: The answer is no JSON object, or an error.
+        Failure: The answer is no JSON object, is an error, or lacks its choices.
     """
     answer = json_object(body)
     if answer is None:
@@ -230,4 +230,6 @@ def checked_answer(body: bytes, *, choices: bool) -> dict[str, Any]:
     error = error_in(answer)
     if error is not None and (answer.get("type") == "error" or (choices and "choices" not in answer)):
         raise _reported(error, body)
+    if choices and not isinstance(answer.get("choices"), list):
+        raise Failure(f"answered without choices but with {_shown(body)}; check the end of base_url, usually /v1", "protocol", body=body)
     return answer
