@@ -30,10 +30,10 @@ OPTIONS: Mapping[str, Any] = {
     "warm_start_learning_rate": 3e-3,
     "warm_start_epochs": 1,
     "micro_batch_size": 80,
-    "batch_size": 10,
-    "group_size": 8,
+    "batch_size": 20,
+    "group_size": 4,
     "advantage_scale": "none",
-    "steps": 44,
+    "steps": 88,
     "learning_rate": 1.5e-3,
     "learning_rate_decay": True,
     "kl": 0.01,
@@ -41,7 +41,7 @@ OPTIONS: Mapping[str, Any] = {
     "validation_questions": 36,
 }
 ROWS = 24_000
-GRPO_ROWS = 1_500
+GRPO_ROWS = 2_000
 
 
 def trained(folder: Path, seed: int, model: Path, rows: int, **options: Any) -> Path:
