@@ -45,10 +45,10 @@ def completion(candidate: Candidate, answer: Mapping[str, Any], headers: Mapping
     """Return the completion in a server's answer; its text is empty if the first choice has none.
 
     Raises:
-        ProviderError: The answer has no choice.
+        ProviderError: The answer has no list of choices.
     """
     choice = _first(answer.get("choices"))
-    if not choice:
+    if not isinstance(answer.get("choices"), list):
         why = f"model {candidate.name!r} answered without choices: its server sent {dict(answer)!r:.120}; check the endpoint's base_url"
         raise ProviderError(why, kind="protocol")
     message, reason = choice.get("message"), choice.get("finish_reason")
