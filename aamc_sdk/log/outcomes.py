@@ -94,7 +94,7 @@ class _Call(msgspec.Struct, gc=False):
 
 _CALL = msgspec.json.Decoder(_Call)
 _CONTENT = msgspec.json.Decoder(_Content)
-_JUDGEMENT = msgspec.json.Decoder(FeedbackFields)
+_FEEDBACK_FIELDS = msgspec.json.Decoder(FeedbackFields)
 _DECODED = {
     "candidate": attrgetter("decision.candidate"),
     "propensity": attrgetter("decision.propensity"),
@@ -229,7 +229,7 @@ class RowOutcomes(OutcomeJoin):
 
     def _add_feedback(self, columns: Iterable[Sequence[Any]], unpack: Callable[[Sequence[Any]], Sequence[str | bytes]]) -> None:
         _, decision_ids, ids, candidates, _, _, packed, *_ = columns
-        self.add_feedback(decision_ids, ids, candidates, _all_decoded(_JUDGEMENT, unpack(packed), ids))
+        self.add_feedback(decision_ids, ids, candidates, _all_decoded(_FEEDBACK_FIELDS, unpack(packed), ids))
 
 
 def _query(kept: _Query) -> Query:
