@@ -96,21 +96,19 @@ class Store(abc.ABC):
     def close(self) -> None:
         """Release files and connections; closing twice does nothing."""
 
+    @abc.abstractmethod
     def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays; NaN where unknown.
 
         Args:
             since: Time of the first decisions to return, in seconds since the epoch; None for all.
             until: Time before which decisions are returned; None for all.
-            columns: Columns to return beside the figures, see :data:`aamc_sdk.types.OUTCOME_COLUMNS`. Without any, stores with columns of their own
+            columns: Columns to return beside the figures, see :data:`aamc_sdk.log.OUTCOME_COLUMNS`. Without any, stores with columns of their own
                 do not read the contents of decisions.
 
         Raises:
             DataError: A column is unknown.
         """
-        from aamc_sdk.types import LoggedOutcomes
-
-        return LoggedOutcomes.of(self._batches(), since, until, columns=columns)
 
     def episode(self, episode_id: str) -> Sequence[Record]:
         """Return the records of an episode's decisions in log order; by default by reading the whole log."""

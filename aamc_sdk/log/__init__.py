@@ -12,6 +12,8 @@ from aamc_sdk.log.learned_states import continues, covers, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
+from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS, Queries
+from aamc_sdk.log.outcome_join import is_within, outcomes_of
 from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, decoded, logged_entry
 from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.reading import read_batches
@@ -40,6 +42,7 @@ __all__ = [
     "DECISION",
     "FEEDBACK",
     "MAX_SNAPSHOTS",
+    "OUTCOME_COLUMNS",
     "Batch",
     "ClockReading",
     "Entry",
@@ -53,6 +56,7 @@ __all__ = [
     "LedgerStore",
     "LoggedEntry",
     "MemoryStore",
+    "Queries",
     "Retention",
     "Row",
     "RowOutcomes",
@@ -86,12 +90,14 @@ __all__ = [
     "export_files",
     "fingerprint_bytes",
     "followed",
+    "is_within",
     "leading_on",
     "line_of",
     "logged_entry",
     "oldest_goes",
     "oldest_key",
     "open_store",
+    "outcomes_of",
     "read_batches",
     "record_from",
     "renewed_since",

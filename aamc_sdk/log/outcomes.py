@@ -12,8 +12,10 @@ import msgspec
 import numpy as np
 
 from aamc_sdk.errors import StoreError
+from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
+from aamc_sdk.log.outcome_join import OutcomeJoin, is_within
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, query_from
-from aamc_sdk.types import FIGURES, OutcomeColumns, OutcomeJoin, Query, is_within
+from aamc_sdk.types import Query
 
 T = TypeVar("T")
 LoggedEntry = Sequence[Any]

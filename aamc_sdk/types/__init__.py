@@ -6,8 +6,7 @@ from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
-from aamc_sdk.types.logged_outcomes import LoggedOutcomes, OutcomeJoin, is_within
-from aamc_sdk.types.outcome_columns import FIGURES, OUTCOME_COLUMNS, DecisionFields, OutcomeColumns, Queries
+from aamc_sdk.types.logged_outcomes import LoggedOutcomes
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
@@ -19,8 +18,6 @@ __all__ = [
     "CHARACTERS_PER_TOKEN",
     "COST_SOURCES",
     "DEFAULT_OUTPUT_TOKENS",
-    "FIGURES",
-    "OUTCOME_COLUMNS",
     "ROUNDING",
     "SEPARATOR",
     "STATUSES",
@@ -31,7 +28,6 @@ __all__ = [
     "Candidate",
     "Dataset",
     "Decision",
-    "DecisionFields",
     "Endpoint",
     "Estimates",
     "Experience",
@@ -41,15 +37,12 @@ __all__ = [
     "Latency",
     "LoggedOutcomes",
     "ModelSpec",
-    "OutcomeColumns",
-    "OutcomeJoin",
     "Outcomes",
     "Partition",
     "Pool",
     "PoolState",
     "Preference",
     "Prices",
-    "Queries",
     "Query",
     "Record",
     "Records",
@@ -64,7 +57,6 @@ __all__ = [
     "check_name",
     "check_text",
     "fingerprint_of",
-    "is_within",
     "new_ids",
     "question",
     "read_only",

@@ -15,15 +15,13 @@ import pytest
 
 from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import open_store, outcomes
+from aamc_sdk.log import OUTCOME_COLUMNS, open_store, outcomes, outcomes_of
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import (
-    OUTCOME_COLUMNS,
     Attempt,
     Decision,
     Estimates,
     Feedback,
-    LoggedOutcomes,
     Outcomes,
     Preference,
     Query,
@@ -111,7 +109,7 @@ def test_a_store_without_rows_gives_the_same_columns(store: Store, monkeypatch: 
     monkeypatch.setattr(outcomes, "BATCH", 4)  # so that later decisions bring candidates that earlier arrays do not have
     store.add_decisions([record("d"), record("u", propensity=math.nan), other("e"), other("f"), record("g")])
     ours = store.outcomes(columns=OUTCOME_COLUMNS)
-    theirs = LoggedOutcomes.of([store.experience()], columns=OUTCOME_COLUMNS)
+    theirs = outcomes_of([store.experience()], columns=OUTCOME_COLUMNS)
     for name in OUTCOME_COLUMNS:
         if isinstance(ours[name], np.ndarray):
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)

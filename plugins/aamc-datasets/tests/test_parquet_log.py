@@ -18,10 +18,10 @@ from aamc_datasets.parquet_log import read_rows
 from aamc_sdk import MetaController, Query
 from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces import NoOptions, Store
-from aamc_sdk.log import LedgerStore, open_store
+from aamc_sdk.log import OUTCOME_COLUMNS, LedgerStore, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, run_command
-from aamc_sdk.types import OUTCOME_COLUMNS, Attempt, Feedback
+from aamc_sdk.types import Attempt, Feedback
 
 DAY = 86400.0
 

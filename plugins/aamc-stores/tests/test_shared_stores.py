@@ -20,12 +20,12 @@ from aamc_stores import redis_reader
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import NoOptions, OnlineRouter
-from aamc_sdk.log import ledger_store, open_store
+from aamc_sdk.log import OUTCOME_COLUMNS, ledger_store, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import OUTCOME_COLUMNS, Attempt, Decision, Feedback, Preference, Query, Records, Scores, Snapshot
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Scores, Snapshot
 
 DATA = Path(__file__).parent / "data"
 CHOSEN, OTHER = POOL.names[0], POOL.names[1]

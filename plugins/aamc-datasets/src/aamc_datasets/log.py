@@ -16,9 +16,9 @@ import numpy as np
 
 from aamc_sdk import Dataset, DatasetFormat, Experience, ModelSpec, Pool
 from aamc_sdk.errors import DataError
-from aamc_sdk.log import open_store
+from aamc_sdk.log import open_store, outcomes_of
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.types import LoggedOutcomes, Outcomes
+from aamc_sdk.types import Outcomes
 
 logger = logging.getLogger(__name__)
 _WHOLE = 2**31
@@ -65,7 +65,7 @@ def _latest(experience: Experience) -> Experience:
 
 def _outcomes(experience: Experience, names: list[str]) -> Outcomes | None:
     """Return the known outcomes of the chosen candidates; None if no feedback gives a quality."""
-    logged = LoggedOutcomes.of([experience])
+    logged = outcomes_of([experience])
     if np.isnan(logged.quality).all():
         return None
     rows, chosen = np.arange(len(logged)), np.array([names.index(name) for name in logged.candidates])

@@ -30,8 +30,8 @@ from aamc_bandit.trials.trial_notes import (
 )
 from aamc_bandit.trials.trial_statistics import JudgedDecision, Trial
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, read_batches, user_digest
-from aamc_sdk.types import Snapshot, is_within, tenant_user
+from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, is_within, read_batches, user_digest
+from aamc_sdk.types import Snapshot, tenant_user
 
 logger = logging.getLogger(__name__)
 STATE_SCHEMA = 1

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.types import Floats, LoggedOutcomes, Outcomes, Queries
+from aamc_sdk.log import Queries
+from aamc_sdk.types import Floats, LoggedOutcomes, Outcomes
 
 LEFT_OUT = {
     "propensity_unknown": "the router could not know its propensity",

@@ -29,7 +29,8 @@ from aamc_puppeteer.serving.decision_log import state_of
 from aamc_puppeteer.training.reinforce import Batch, ReinforceLearner
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.types import Experience, LoggedOutcomes, Record
+from aamc_sdk.log import outcomes_of
+from aamc_sdk.types import Experience, Record
 
 
 @attrs.frozen(eq=False)
@@ -67,7 +68,7 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
         DataError: No episode can be used; the message says why.
     """
     episodes = _served_episodes(experience)
-    outcomes = LoggedOutcomes.of([experience], failure_quality=None)  # a failed turn does not judge its episode
+    outcomes = outcomes_of([experience], failure_quality=None)  # a failed turn does not judge its episode
     quality = dict(zip(outcomes.decision_ids, outcomes.quality.tolist(), strict=True))
     costs: dict[str, float] = {}
     for attempt in experience.attempts:

@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, nearest, one_of
-from aamc_sdk.types.arithmetic import Floats
-from aamc_sdk.types.preferences import Preference
-from aamc_sdk.types.queries import Query
-from aamc_sdk.types.records import Record
+from aamc_sdk.types import Floats, Preference, Query, Record
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
     "time": "Time of the decision, in seconds since the epoch, [N].",
