@@ -13,8 +13,7 @@ from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS, Queries
-from aamc_sdk.log.outcome_join import is_within, outcomes_of
-from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, decoded, logged_entry
+from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.packing import Templates
 from aamc_sdk.log.reading import read_batches
 from aamc_sdk.log.retention import ClockReading, begins_partition, covered_position, oldest_goes, renewed_since

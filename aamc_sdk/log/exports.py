@@ -12,7 +12,7 @@ import attrs
 
 from aamc_sdk.log.export_format import Export, ExportFormat, ExportWriter
 from aamc_sdk.log.ledger_store import LedgerStore
-from aamc_sdk.log.outcome_join import is_within
+from aamc_sdk.log.outcomes import is_within
 from aamc_sdk.log.rows import DECISION, Row, columns_of
 from aamc_sdk.types import Partition
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, nearest, one_of
-from aamc_sdk.types import Floats, Preference, Query, Record
+from aamc_sdk.types import Floats, Preference, Query
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
     "time": "Time of the decision, in seconds since the epoch, [N].",
@@ -40,80 +40,6 @@ FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 """The figures of a call that logged outcomes have."""
 ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
 """The columns that logged outcomes always have."""
-
-
-class DecisionFields(NamedTuple):
-    """The fields of a decision's record as the log has them, not validated."""
-
-    time: float
-    candidate: str
-    propensity: float | None
-    probabilities: Mapping[str, float]
-    router: str
-    preference: Sequence[float]
-    preference_given: bool
-    candidates: tuple[str, ...]
-    query: Any
-    text: str
-    tenant: str | None
-    expected_quality: Sequence[float | None] | Floats | None
-    expected_cost_usd: Sequence[float | None] | Floats
-    expected_latency_ms: Sequence[float | None] | Floats
-    wait_ms: Sequence[float | None] | Floats
-    in_flight: Sequence[float | None] | Floats | None
-    masked_why: Mapping[str, str]
-    complexity: float | None
-    tool_use: float | None
-    categories: Sequence[float | None] | Floats
-    category_names: tuple[str, ...]
-    embedding: Floats | None
-    estimator: str
-
-    @classmethod
-    def of(cls, record: Record) -> DecisionFields:
-        """Return the fields of a record."""
-        decision, query, estimates, expected = record.decision, record.query, record.estimates, record.expected
-        return cls(
-            time=decision.time,
-            candidate=decision.candidate,
-            propensity=decision.propensity,
-            probabilities=decision.probabilities,
-            router=decision.router,
-            preference=decision.preference.array.tolist(),
-            preference_given=record.preference_given,
-            candidates=record.candidates,
-            query=query,
-            text=query.text,
-            tenant=query.tenant,
-            expected_quality=None if expected.quality is None else expected.quality[0],
-            expected_cost_usd=expected.cost_usd[0],
-            expected_latency_ms=expected.latency_ms[0],
-            wait_ms=record.wait_ms[0],
-            in_flight=None if record.in_flight is None else record.in_flight[0],
-            masked_why=record.masked_why,
-            complexity=float(estimates.complexity[0]),
-            tool_use=float(estimates.tool_use[0]),
-            categories=estimates.categories[0],
-            category_names=estimates.category_names,
-            embedding=None if estimates.embedding is None else estimates.embedding[0],
-            estimator=estimates.fingerprint,
-        )
-
-
-class FieldsOfRecords(dict[str, Sequence[Any]]):
-    """The fields of some decisions, by name, each read when it is first asked for.
-
-    Args:
-        decisions: The decisions.
-    """
-
-    def __init__(self, decisions: Sequence[DecisionFields]) -> None:
-        super().__init__()
-        self._decisions = decisions
-
-    def __missing__(self, name: str) -> Sequence[Any]:
-        self[name] = [getattr(each, name) for each in self._decisions]
-        return self[name]
 
 
 class Queries(Sequence[Query]):
@@ -153,22 +79,17 @@ class OutcomeColumns:
 
     Args:
         asked: Requested names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
-        read: Returns the fields of some decisions, as they were added, by name; by default these are ``DecisionFields``.
-        make_query: Makes a query from the field ``query``, which is a query by default.
+        read: Returns the fields of some decisions, as they were added, by name.
+        make_query: Makes a query from the field ``query``.
 
     Raises:
         DataError: A name is unknown.
     """
 
-    def __init__(
-        self,
-        asked: Iterable[str],
-        read: Callable[[Any], Mapping[str, Sequence[Any]]] = FieldsOfRecords,
-        make_query: Callable[[Any], Query] | None = None,
-    ) -> None:
+    def __init__(self, asked: Iterable[str], read: Callable[[Any], Mapping[str, Sequence[Any]]], make_query: Callable[[Any], Query]) -> None:
         self.asked = checked_columns(asked)
         self._read = read
-        self._make_query = make_query or (lambda query: query)
+        self._make_query = make_query
         self._names: dict[str, int] = {}
         self._category_names: dict[str, int] = {}
         self._pools: dict[tuple[str, ...], int] = {}

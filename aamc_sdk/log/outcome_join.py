@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.log.outcome_columns import FIGURES, DecisionFields, OutcomeColumns
-from aamc_sdk.types import Experience, Floats, LoggedOutcomes
+from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
+from aamc_sdk.types import Floats, LoggedOutcomes
 from aamc_sdk.types.decisions import MAX_AVERAGE_WEIGHT, is_implicit
-
-
-def is_within(time: float, since: float | None, until: float | None) -> bool:
-    """Return whether a time is at ``since`` or later and before ``until``."""
-    return (since is None or time >= since) and (until is None or time < until)
-
 
 _FAILED, _ANSWERED = 1, 2
 _STATUS = {"error": _FAILED, "ok": _ANSWERED}
@@ -171,35 +165,3 @@ class OutcomeJoin:
         """Return the rows of decisions as an array, and whether each candidate is the chosen one."""
         chosen = map(operator.eq, candidates, map(self._candidates.__getitem__, rows))
         return np.array(rows, dtype=np.intp), np.fromiter(chosen, bool, len(rows))
-
-
-def outcomes_of(
-    batches: Iterable[Experience],
-    since: float | None = None,
-    until: float | None = None,
-    failure_quality: float | None = 0.0,
-    columns: Iterable[str] = (),
-) -> LoggedOutcomes:
-    """Return the outcomes of the decisions in batches of a log.
-
-    Args:
-        batches: The whole log, in log order.
-        since: Time of the first decision to return, in seconds since the epoch; None for the first of the log.
-        until: Time before which decisions are returned; None for all.
-        failure_quality: The quality of a failed call without feedback; None for unknown.
-        columns: The columns to add, see :data:`OUTCOME_COLUMNS`; they need the batches' records.
-
-    Raises:
-        DataError: A column is unknown.
-    """
-    join = OutcomeJoin(OutcomeColumns(columns))
-    for batch in batches:
-        records = batch.records if join.needs_fields else [None] * len(batch.decisions)
-        pairs = zip(batch.decisions, records, strict=True)
-        made = [pair for pair in pairs if pair[0].id not in join and is_within(pair[0].time, since, until)]
-        ids, candidates, propensity = ([getattr(decision, name) for decision, _ in made] for name in ("id", "candidate", "propensity"))
-        join.add_decisions(ids, candidates, propensity, [DecisionFields.of(record) for _, record in made if record is not None])
-        join.add_attempts(*([getattr(each, name) for each in batch.attempts] for name in ("decision_id", "candidate", "status", *FIGURES)))
-        about, ids, judged = ([getattr(each, name) for each in batch.feedback] for name in ("decision_id", "id", "candidate"))
-        join.add_feedback(about, ids, judged, batch.feedback)
-    return join.outcomes(failure_quality)

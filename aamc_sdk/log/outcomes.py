@@ -13,9 +13,9 @@ import numpy as np
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
-from aamc_sdk.log.outcome_join import OutcomeJoin, is_within
+from aamc_sdk.log.outcome_join import OutcomeJoin
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, query_from
-from aamc_sdk.types import Query
+from aamc_sdk.types import Experience, LoggedOutcomes, Query
 
 T = TypeVar("T")
 LoggedEntry = Sequence[Any]
@@ -107,7 +107,7 @@ _DECODED = {
     "masked_why": attrgetter("masked_why"),
     "in_flight": attrgetter("in_flight"),
 }
-"""The fields of :class:`DecisionFields` that a content has."""
+"""The fields of a decision that its content has."""
 _PARTS: Mapping[str, tuple[Callable[[_Content], msgspec.Raw], msgspec.json.Decoder[Any]]] = {
     "query": (attrgetter("query"), msgspec.json.Decoder(_Query)),
     "estimates": (attrgetter("estimates"), msgspec.json.Decoder(_Estimates)),
@@ -128,7 +128,7 @@ _WITHIN = {
     "category_names": ("estimates", "category_names"),
     "estimator": ("estimates", "fingerprint"),
 }
-"""The fields of :class:`DecisionFields` that are within these parts."""
+"""The fields of a decision that are within these parts."""
 
 
 class _Decisions(NamedTuple):
@@ -141,7 +141,7 @@ class _Decisions(NamedTuple):
 
 
 class _Fields(dict[str, Sequence[Any]]):
-    """The fields of some decisions (see :class:`DecisionFields`), by name, each read when it is first asked for."""
+    """The fields of some decisions, by name, each read when it is first asked for."""
 
     def __init__(self, decisions: _Decisions | tuple[()]) -> None:
         super().__init__()
@@ -232,6 +232,26 @@ class RowOutcomes(OutcomeJoin):
     def _add_feedback(self, columns: Iterable[Sequence[Any]], unpack: Callable[[Sequence[Any]], Sequence[str | bytes]]) -> None:
         _, decision_ids, ids, candidates, _, _, packed, *_ = columns
         self.add_feedback(decision_ids, ids, candidates, _all_decoded(_FEEDBACK_FIELDS, unpack(packed), ids))
+
+
+def outcomes_of(experience: Experience, failure_quality: float | None = 0.0) -> LoggedOutcomes:
+    """Return the outcomes of a whole log's decisions.
+
+    Args:
+        experience: The log.
+        failure_quality: The quality of a failed call without feedback; None for unknown.
+    """
+    join = RowOutcomes()
+    join.add_decisions(*([getattr(each, name) for each in experience.decisions] for name in ("id", "candidate", "propensity")))
+    join.add_attempts(*([getattr(each, name) for each in experience.attempts] for name in ("decision_id", "candidate", "status", *FIGURES)))
+    decision_ids, ids, candidates = ([getattr(each, name) for each in experience.feedback] for name in ("decision_id", "id", "candidate"))
+    join.add_feedback(decision_ids, ids, candidates, experience.feedback)
+    return join.outcomes(failure_quality)
+
+
+def is_within(time: float, since: float | None, until: float | None) -> bool:
+    """Return whether a time is at ``since`` or later and before ``until``."""
+    return (since is None or time >= since) and (until is None or time < until)
 
 
 def _query(kept: _Query) -> Query:

@@ -65,7 +65,7 @@ def _latest(experience: Experience) -> Experience:
 
 def _outcomes(experience: Experience, names: list[str]) -> Outcomes | None:
     """Return the known outcomes of the chosen candidates; None if no feedback gives a quality."""
-    logged = outcomes_of([experience])
+    logged = outcomes_of(experience)
     if np.isnan(logged.quality).all():
         return None
     rows, chosen = np.arange(len(logged)), np.array([names.index(name) for name in logged.candidates])

@@ -68,7 +68,7 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
         DataError: No episode can be used; the message says why.
     """
     episodes = _served_episodes(experience)
-    outcomes = outcomes_of([experience], failure_quality=None)  # a failed turn does not judge its episode
+    outcomes = outcomes_of(experience, failure_quality=None)  # a failed turn does not judge its episode
     quality = dict(zip(outcomes.decision_ids, outcomes.quality.tolist(), strict=True))
     costs: dict[str, float] = {}
     for attempt in experience.attempts:
