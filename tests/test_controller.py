@@ -39,7 +39,7 @@ from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.serving import ServedComponents, make_services
-from aamc_sdk.storage import save_part
+from aamc_sdk.storage import save_component
 from aamc_sdk.types import (
     Decision,
     Estimates,
@@ -425,9 +425,9 @@ def run(tmp_path: Path) -> Path:
     )
     opened.write_candidate_means(np.full((len(POOL), 3), np.nan))
     services = make_services(POOL, plugins, settings, reward)
-    save_part(opened.folder / "estimator", "estimator", "length", services.make("estimator", "length", {}), plugins, {})
+    save_component(opened.folder / "estimator", "estimator", "length", services.make("estimator", "length", {}), plugins, {})
     for name in ("greedy-by-reward", "coin"):
-        save_part(opened.folder / "routers" / name, "router", name, services.make("router", name, {}), plugins, {})
+        save_component(opened.folder / "routers" / name, "router", name, services.make("router", name, {}), plugins, {})
     return opened.folder
 
 

@@ -1,16 +1,16 @@
 """Base classes of components, for plugin authors.
 
 A component is made as ``Class(config, services)``, where ``config`` is its own ``Config``. Its learned
-state is saved and loaded by :meth:`Part.save` and :meth:`Part.load`. Shapes: B queries, M candidates.
+state is saved and loaded by :meth:`BaseComponent.save` and :meth:`BaseComponent.load`. Shapes: B queries, M candidates.
 """
 
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, EvaluatedOrchestrator, Orchestrator, Step
+from aamc_sdk.interfaces.components import BaseComponent, ExportableComponent, NoOptions, Reward, Services
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
 from aamc_sdk.interfaces.diagnoses import Diagnosis
 from aamc_sdk.interfaces.environments import DatasetFormat, Environment, RoutingStreams
 from aamc_sdk.interfaces.event_loop import EventLoopThread
 from aamc_sdk.interfaces.models import Chunk, Completion, Message, ModelCaller, Usage
-from aamc_sdk.interfaces.parts import ExportablePart, NoOptions, Part, Reward, Services
 from aamc_sdk.interfaces.process_lock import ProcessLock
 from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.interfaces.routing import AsyncRouter, Estimator, OnlineRouter, Requirements, Router
@@ -21,6 +21,7 @@ __all__ = [
     "Agent",
     "AgentOutput",
     "AsyncRouter",
+    "BaseComponent",
     "Budget",
     "Chunk",
     "Completion",
@@ -32,7 +33,7 @@ __all__ = [
     "Estimator",
     "EvaluatedOrchestrator",
     "EventLoopThread",
-    "ExportablePart",
+    "ExportableComponent",
     "ForeignSettings",
     "Message",
     "ModelCaller",
@@ -40,7 +41,6 @@ __all__ = [
     "NoProgress",
     "OnlineRouter",
     "Orchestrator",
-    "Part",
     "ProcessLock",
     "Progress",
     "Provider",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces.parts import Part
+from aamc_sdk.interfaces.components import BaseComponent
 from aamc_sdk.interfaces.training import Progress, Training
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class AgentOutput:
     metadata: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-class Agent(Part):
+class Agent(BaseComponent):
     """Works on one step of a task.
 
     Attributes:
@@ -103,7 +103,7 @@ class Budget:
                 raise ConfigError(f"{name} of a budget must be at least 0, not {limit!r}")
 
 
-class Orchestrator(Part):
+class Orchestrator(BaseComponent):
     """Calls several models or agents until an answer is ready.
 
     Attributes:

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from aamc_sdk.interfaces.parts import Part
+from aamc_sdk.interfaces.components import BaseComponent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ class RoutingStreams(Protocol):
         """Release the resources of the streams."""
 
 
-class Environment(Part):
+class Environment(BaseComponent):
     """An environment in which routers are trained and evaluated.
 
     Attributes:
@@ -97,7 +97,7 @@ class Environment(Part):
         """
 
 
-class DatasetFormat(Part):
+class DatasetFormat(BaseComponent):
     """Reads datasets of one format."""
 
     @abc.abstractmethod

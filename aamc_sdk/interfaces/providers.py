@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from aamc_sdk.interfaces.components import BaseComponent
 from aamc_sdk.interfaces.models import Chunk, Completion, Message
-from aamc_sdk.interfaces.parts import Part
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Candidate
@@ -30,7 +30,7 @@ class EndpointState:
     retry_after_s: float | None = None
 
 
-class Provider(Part):
+class Provider(BaseComponent):
     """Calls the endpoints of one wire dialect. Its ``Config`` holds the options of an ``endpoint``.
 
     Attributes:

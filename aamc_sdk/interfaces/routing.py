@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces.parts import Part
+from aamc_sdk.interfaces.components import BaseComponent
 from aamc_sdk.interfaces.training import Training
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aamc_sdk.types import AnswerLengths, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores
 
 
-class Estimator(Part):
+class Estimator(BaseComponent):
     """Describes queries; after training on outcomes, also predicts each candidate's quality."""
 
     @abc.abstractmethod
@@ -73,7 +73,7 @@ class Requirements:
     cheap_rescoring: bool = False
 
 
-class Router(Part):
+class Router(BaseComponent):
     """Scores the candidates for a batch of requests.
 
     Attributes:
@@ -120,8 +120,8 @@ class OnlineRouter(Router):
     """A router that learns from the decision log while it serves.
 
     Attributes:
-        snapshots: Whether :meth:`Part.save` and :meth:`Part.load` carry everything that was learned, so that a restart need not replay
-            the log from its start.
+        snapshots: Whether :meth:`BaseComponent.save` and :meth:`BaseComponent.load` carry everything that was learned, so that a restart need
+            not replay the log from its start.
         state_schema: The version of the saved state and its meaning. A snapshot of another version is not loaded, and the log is
             learned again. Raise it when a saved state of the last version cannot be continued; an upgrade that leaves it starts from the snapshot.
         learns_calls: Whether decisions and calls change what it decides next, such as by their costs: they are learned as soon as they are in the
@@ -164,7 +164,7 @@ class OnlineRouter(Router):
         """Learn from a batch of the log, in log order, on one thread, while other threads score."""
 
     def changes(self) -> bytes | None:
-        """Return the changes since the last call of this method, of :meth:`Part.load` or of :meth:`apply_changes`.
+        """Return the changes since the last call of this method, of :meth:`BaseComponent.load` or of :meth:`apply_changes`.
 
         Called on the learning thread. A router with a large state overrides it, so that replicas and snapshots need not copy the whole.
 

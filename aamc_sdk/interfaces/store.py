@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.interfaces.parts import NoOptions
+from aamc_sdk.interfaces.components import NoOptions
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Aggregate, Attempt, Decision, Experience, Feedback, LoggedOutcomes, Partition, Record, Snapshot, StateDelta

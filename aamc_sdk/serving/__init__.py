@@ -8,7 +8,7 @@ from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.models.pool_tracker import PoolTracker
 from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
 from aamc_sdk.serving.orchestration.sessions import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
-from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, find_checkpoint, part_name
+from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, find_checkpoint
 from aamc_sdk.serving.services import DefaultSettings, make_services
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "TeamOptions",
     "TeamOrchestrator",
     "WorkOptions",
+    "component_name",
     "components_from_file",
     "estimates_fingerprint",
     "find_checkpoint",
@@ -37,7 +38,6 @@ __all__ = [
     "make_components",
     "make_services",
     "newest_orchestrator",
-    "part_name",
     "price",
     "restore",
     "settled_attempts",

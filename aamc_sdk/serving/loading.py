@@ -18,7 +18,7 @@ from aamc_sdk.routing import build_request, find_pool
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint
 from aamc_sdk.serving.services import make_services
-from aamc_sdk.storage import load_part
+from aamc_sdk.storage import load_component
 from aamc_sdk.types import ROUNDING, Endpoint, Floats, ModelSpec, Outcomes, Pool, Preference, Query
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def load_checkpoints(
         raise ConfigError(
             f"--estimator must be the folder of a trained estimator, not {estimator!r}; train one with: aamc train --estimator {estimator}"
         )
-    other: Estimator | None = None if checkpoint is None else load_part(checkpoint, "estimator", plugins, run.services(plugins))
+    other: Estimator | None = None if checkpoint is None else load_component(checkpoint, "estimator", plugins, run.services(plugins))
     candidates = None if pool is None else find_pool(pool, plugins)
     components = load_components(run.folder, plugins, router=router if trained is None else trained.name, store=store)
     if candidates is not None:

@@ -15,7 +15,7 @@ from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from
 from aamc_sdk.serving.services import make_services
-from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_part, read_json
+from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_component, read_json
 from aamc_sdk.types import Floats, Pool, Preference
 
 EVALUATION = "evaluation"
@@ -161,8 +161,8 @@ class Run:
         """Return the run's estimator; None if it has none."""
         if self.settings.estimator is None:
             return None
-        part: Estimator = load_part(self.folder / "estimator", "estimator", plugins, services)
-        return part
+        component: Estimator = load_component(self.folder / "estimator", "estimator", plugins, services)
+        return component
 
     def router(self, plugins: Plugins, services: Services, name: str | None = None) -> Router:
         """Return one of the run's routers.
@@ -180,8 +180,8 @@ class Run:
             raise CheckpointError(f"{self.folder} holds no router {wanted!r} (it holds: {one_of(self.router_names)})")
         if not is_complete(self.folder / "routers" / wanted):
             raise CheckpointError(f"router {wanted!r} of {self.folder} is incomplete; resume its training with --resume {self.folder}")
-        part: Router = load_part(self.folder / "routers" / wanted, "router", plugins, services)
-        return part
+        component: Router = load_component(self.folder / "routers" / wanted, "router", plugins, services)
+        return component
 
     @property
     def candidate_means(self) -> Floats:
@@ -212,7 +212,7 @@ def find_checkpoint(name: str, kind: str) -> Path | None:
     raise CheckpointError(f"{name} holds no {kind} checkpoint; give a component's name, a run's folder, or a folder with a {COMPONENT}")
 
 
-def part_name(name: str, kind: str) -> str:
+def component_name(name: str, kind: str) -> str:
     """Return the component's name for a name or a checkpoint's folder."""
     folder = find_checkpoint(name, kind)
     return name if folder is None else str(component_of(folder, kind)["name"])

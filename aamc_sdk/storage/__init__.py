@@ -1,6 +1,6 @@
 """Atomic files, locked folders and checkpoints."""
 
-from aamc_sdk.storage.checkpoints import COMPONENT, RESUME, component_of, is_complete, load_part, save_part
+from aamc_sdk.storage.checkpoints import COMPONENT, RESUME, component_of, is_complete, load_component, save_component
 from aamc_sdk.storage.files import (
     plain,
     read_arrays,
@@ -22,7 +22,7 @@ __all__ = [
     "RESUME",
     "component_of",
     "is_complete",
-    "load_part",
+    "load_component",
     "load_training_checkpoint",
     "locked",
     "make_folder",
@@ -31,7 +31,7 @@ __all__ = [
     "read_bytes",
     "read_json",
     "replacing",
-    "save_part",
+    "save_component",
     "save_training_checkpoint",
     "to_json",
     "under",

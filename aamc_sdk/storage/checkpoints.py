@@ -13,7 +13,7 @@ from typing import Any
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import Part, Services
+from aamc_sdk.interfaces import BaseComponent, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage.files import read_json, write_json
 from aamc_sdk.storage.folders import make_folder
@@ -24,18 +24,18 @@ RESUME = "resume"
 """Name of the subfolder with the state of an unfinished training; removed after it."""
 
 
-def save_part(folder: Path, kind: str, name: str, part: Part, plugins: Plugins, training: Mapping[str, Any]) -> None:
+def save_component(folder: Path, kind: str, name: str, component: BaseComponent, plugins: Plugins, training: Mapping[str, Any]) -> None:
     """Write a trained component, its origin and configuration, and the metrics of its training."""
     make_folder(folder)
-    part.save(folder)
+    component.save(folder)
     shutil.rmtree(folder / RESUME, ignore_errors=True)
     write_json(folder / "training.json", training)
     plugin = plugins.find(kind, name).plugin
     about = {"schema": 1, "kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}
-    write_json(folder / COMPONENT, about | {"config": unstructure(part.config)})
+    write_json(folder / COMPONENT, about | {"config": unstructure(component.config)})
 
 
-def load_part(folder: Path, kind: str, plugins: Plugins, services: Services, options: Mapping[str, Any] | None = None) -> Any:
+def load_component(folder: Path, kind: str, plugins: Plugins, services: Services, options: Mapping[str, Any] | None = None) -> Any:
     """Make a component from its checkpoint.
 
     Args:
@@ -50,11 +50,11 @@ def load_part(folder: Path, kind: str, plugins: Plugins, services: Services, opt
     """
     about = component_of(folder, kind)
     try:
-        part = plugins.make(kind, about["name"], services, {**(about.get("config") or {}), **(options or {})})
+        component = plugins.make(kind, about["name"], services, {**(about.get("config") or {}), **(options or {})})
     except ConfigError as error:
         raise CheckpointError(f"{folder / COMPONENT} does not fit the installed {kind} {about['name']!r}: {error}") from error
-    part.load(folder)
-    return part
+    component.load(folder)
+    return component
 
 
 def is_complete(folder: Path) -> bool:

@@ -8,8 +8,8 @@ import math
 
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.testing.components import OPTION_CHECKS
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Candidate, Query
 

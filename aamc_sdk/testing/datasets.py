@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from aamc_sdk.errors import AamcError
+from aamc_sdk.testing.components import OPTION_CHECKS
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Dataset
 

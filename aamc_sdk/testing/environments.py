@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from aamc_sdk.routing import encode
+from aamc_sdk.testing.components import OPTION_CHECKS
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_request
 from aamc_sdk.types import Floats

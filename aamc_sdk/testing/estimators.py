@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.parts import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
 from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal
 from aamc_sdk.testing.world import NEWCOMER, POOL
 from aamc_sdk.types import Estimates, Floats, Pool
@@ -130,9 +130,9 @@ def check_training_without_outcomes(subject: Subject) -> None:
     """Training works on a dataset with labels but no outcomes."""
     training = subject.training()
     dataset, validation = (attrs.evolve(part, outcomes=None) for part in (subject.train_set, subject.validation_set))
-    part = subject.make()
-    part.train(attrs.evolve(training, dataset=dataset, validation=validation, request=None, validation_request=None, env=None))
-    _require_estimates(part.estimate(subject.test_set.queries), len(subject.test_set))
+    component = subject.make()
+    component.train(attrs.evolve(training, dataset=dataset, validation=validation, request=None, validation_request=None, env=None))
+    _require_estimates(component.estimate(subject.test_set.queries), len(subject.test_set))
 
 
 CHECKS = (

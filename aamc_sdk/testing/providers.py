@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 
 from aamc_sdk.interfaces import ConfigFormat, Provider
+from aamc_sdk.testing.components import OPTION_CHECKS
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject
 
 

@@ -6,8 +6,8 @@ import attrs
 import numpy as np
 
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.testing.components import OPTION_CHECKS
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.types import Floats, Outcomes
 

@@ -10,8 +10,8 @@ from aamc_sdk.interfaces import OnlineRouter
 from aamc_sdk.routing import draw
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.snapshots import restore
+from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.parts import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import NEWCOMER, POOL, estimates_of, make_dataset, make_request
 from aamc_sdk.types import Dataset, Decision, Estimates, Experience, Feedback, Outcomes, Pool, Preference, RoutingRequest, Scores

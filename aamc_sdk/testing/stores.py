@@ -16,8 +16,8 @@ import attrs
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
+from aamc_sdk.testing.components import OPTION_CHECKS
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.parts import OPTION_CHECKS
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, Records, Snapshot, StateDelta

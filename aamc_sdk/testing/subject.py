@@ -69,9 +69,9 @@ class Subject:
     @cached_property
     def trained(self) -> Any:
         """The trained component; checks share it and must not change it."""
-        part = self.make()
-        self.metrics = part.train(self.training())
-        return part
+        component = self.make()
+        self.metrics = component.train(self.training())
+        return component
 
     def training(self) -> Training:
         """Return the data of the training."""
@@ -86,10 +86,10 @@ class Subject:
             env=environment,
         )
 
-    def reloaded(self, part: Any) -> Any:
-        """Return a new component with the saved state of ``part``."""
+    def reloaded(self, component: Any) -> Any:
+        """Return a new component with the saved state of ``component``."""
         with tempfile.TemporaryDirectory() as folder:
-            part.save(Path(folder))
+            component.save(Path(folder))
             fresh = self.make()
             fresh.load(Path(folder))
         return fresh

@@ -15,7 +15,7 @@ from aamc_experiments.out_of_fold import OUT_OF_FOLD
 from tiny import Tiny
 
 from aamc_sdk import Component, MetaController, builtin, hookimpl, option
-from aamc_sdk.interfaces import ExportablePart
+from aamc_sdk.interfaces import ExportableComponent
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import locked
 from aamc_sdk.testing import run_command
@@ -282,7 +282,7 @@ def write_note(self, folder: Path, form: str) -> None:
 
 def test_what_is_trained_is_exported_to_its_own_folder(aamc, monkeypatch) -> None:
     for part in ("TinyRouter", "TinyEstimator"):
-        exportable = type(part, (getattr(tiny, part), ExportablePart), {"exports": ("note",), "export": write_note})
+        exportable = type(part, (getattr(tiny, part), ExportableComponent), {"exports": ("note",), "export": write_note})
         monkeypatch.setattr(tiny, part, exportable)
     assert aamc("train", "--router", "favourite", *RUN[3:-2], "--export", "note", "--out", "both")[0] == 0
     assert [path.as_posix() for path in sorted(Path("both").rglob("note"))] == ["both/routers/favourite/note"]

@@ -8,7 +8,7 @@ import pytest
 
 from aamc_sdk.errors import UnknownComponentError
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import find_checkpoint, part_name
+from aamc_sdk.serving import component_name, find_checkpoint
 from aamc_sdk.storage import write_json
 
 
@@ -20,9 +20,9 @@ def test_a_folder_does_not_take_over_the_name_of_a_component(tmp_path: Path, mon
     Path("evaluated").mkdir()
     (Path("evaluated") / "run.yaml").write_text("{}")
     assert [find_checkpoint(name, "router") for name in ("random", "lexical", "evaluated")] == [None] * 3
-    assert part_name("random", "router") == "random"
+    assert component_name("random", "router") == "random"
     assert find_checkpoint("./random", "router") == Path("random")
-    assert part_name(str(tmp_path / "random"), "router") == "ppo"
+    assert component_name(str(tmp_path / "random"), "router") == "ppo"
 
 
 def test_a_folder_without_a_slash_is_named_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

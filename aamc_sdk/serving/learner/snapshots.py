@@ -13,25 +13,25 @@ from pathlib import Path
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces import OnlineRouter, Part
+from aamc_sdk.interfaces import BaseComponent, OnlineRouter
 from aamc_sdk.storage import to_json
 
 _FILE_DATE = (1980, 1, 1, 0, 0, 0)
 """Date of every file in an archive, the earliest that the format allows; the true date would change the bytes."""
 
 
-def state_of(part: Part) -> bytes:
-    """Return the files that :meth:`Part.save` writes, as a ZIP archive."""
+def state_of(component: BaseComponent) -> bytes:
+    """Return the files that :meth:`BaseComponent.save` writes, as a ZIP archive."""
     packed = io.BytesIO()
     with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(packed, "w") as archive:
         folder = Path(name)
-        part.save(folder)
+        component.save(folder)
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             archive.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix(), _FILE_DATE), file.read_bytes())
     return packed.getvalue()
 
 
-def restore(part: Part, state: bytes) -> None:
+def restore(component: BaseComponent, state: bytes) -> None:
     """Load a state of :func:`state_of` into a component; anything learned since is lost.
 
     Raises:
@@ -42,9 +42,9 @@ def restore(part: Part, state: bytes) -> None:
             with zipfile.ZipFile(io.BytesIO(state)) as archive:
                 archive.extractall(folder)
         except zipfile.BadZipFile as error:
-            raise CheckpointError(f"the state of {type(part).__name__} is damaged ({error})") from error
+            raise CheckpointError(f"the state of {type(component).__name__} is damaged ({error})") from error
         with without_collections():
-            part.load(Path(folder))
+            component.load(Path(folder))
 
 
 @contextmanager

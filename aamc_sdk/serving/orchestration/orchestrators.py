@@ -13,7 +13,7 @@ from aamc_sdk.routing import find_pool
 from aamc_sdk.serving.orchestration.sessions import TeamOptions, TeamOrchestrator
 from aamc_sdk.serving.run import ORCHESTRATOR, Run
 from aamc_sdk.serving.services import DefaultSettings, make_services
-from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_part
+from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_component
 
 DEFAULT = "puppeteer"
 """The orchestrator to use if none is named and none was trained."""
@@ -54,8 +54,8 @@ def load_orchestrator(folder: Path, plugins: Plugins, pool: str | None = None, o
     trained_with = run.settings.pool and pool is None
     models = run.pool if trained_with else find_pool(pool or "default", plugins)  # the folder's copy counts: the file may have changed
     services = make_services(models, plugins, run.settings)
-    part: Orchestrator = load_part(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, services, options)
-    return part
+    component: Orchestrator = load_component(run.folder / ORCHESTRATOR, ORCHESTRATOR, plugins, services, options)
+    return component
 
 
 def trained_name(folder: Path) -> str:
@@ -99,12 +99,12 @@ def find_orchestrator(
             return _untrained(name or DEFAULT, team, plugins, pool, options or {}), None
     elif name is not None and (trained := trained_name(folder)) != name:
         raise CheckpointError(f"{folder} has the orchestrator {trained!r}, not {name!r}; leave --orchestrator or --run out")
-    part = load_orchestrator(folder, plugins, pool, options)
-    if isinstance(part, TeamOrchestrator):
-        part.set_team(team)
+    component = load_orchestrator(folder, plugins, pool, options)
+    if isinstance(component, TeamOrchestrator):
+        component.set_team(team)
     else:
-        _refuse_team(type(part).__name__, team)
-    return part, folder
+        _refuse_team(type(component).__name__, team)
+    return component, folder
 
 
 def _untrained(name: str, team: TeamOptions, plugins: Plugins, pool: str | None, options: Mapping[str, Any]) -> Orchestrator:
@@ -113,8 +113,10 @@ def _untrained(name: str, team: TeamOptions, plugins: Plugins, pool: str | None,
         options = {**target.untrained_options(team), **options}
     else:
         _refuse_team(name, team)
-    part: Orchestrator = plugins.make(ORCHESTRATOR, name, make_services(find_pool(pool or "default", plugins), plugins, DefaultSettings()), options)
-    return part
+    component: Orchestrator = plugins.make(
+        ORCHESTRATOR, name, make_services(find_pool(pool or "default", plugins), plugins, DefaultSettings()), options
+    )
+    return component
 
 
 def _refuse_team(name: str, team: TeamOptions) -> None:

@@ -22,7 +22,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import OnlineRouter, Requirements
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.storage import load_part, read_json, save_part, write_json
+from aamc_sdk.storage import load_component, read_json, save_component, write_json
 from aamc_sdk.testing import POOL, Subject, assert_conforms, make_dataset, make_request
 from aamc_sdk.types import Experience, Query, RoutingRequest
 
@@ -212,7 +212,7 @@ def test_training_trains_both_and_a_checkpoint_stays_as_it_is(plugins, tmp_path)
     subject = Subject("router", "canary", plugins, {"stable": "counting", "candidate": "fixed"})
     assert subject.make().train(subject.training()) == {"stable": {"rows": 60}, "candidate": {}}
     checkpoint = tmp_path / "counting"
-    save_part(checkpoint, "router", "counting", trained(plugins), plugins, {})
+    save_component(checkpoint, "router", "counting", trained(plugins), plugins, {})
     router = make(plugins, stable=str(checkpoint))
     assert "stable" not in router.train(subject.training())
     assert router.stable.praise == {TINY: 5.0}
@@ -220,14 +220,14 @@ def test_training_trains_both_and_a_checkpoint_stays_as_it_is(plugins, tmp_path)
 
 def test_a_saved_canary_needs_no_checkpoint_that_it_was_made_from(plugins, tmp_path) -> None:
     checkpoint, folder = tmp_path / "counting", tmp_path / "canary"
-    save_part(checkpoint, "router", "counting", trained(plugins), plugins, {})
-    save_part(folder, "router", "canary", make(plugins, candidate=str(checkpoint)), plugins, {})
+    save_component(checkpoint, "router", "counting", trained(plugins), plugins, {})
+    save_component(folder, "router", "canary", make(plugins, candidate=str(checkpoint)), plugins, {})
     for file in checkpoint.iterdir():
         file.unlink()
-    again = load_part(folder, "router", plugins, Subject("router", "canary", plugins).services())
+    again = load_component(folder, "router", plugins, Subject("router", "canary", plugins).services())
     assert again.candidate.praise == {TINY: 5.0}
     assert again.label("candidate") == str(checkpoint)
-    save_part(folder, "router", "canary", again, plugins, {})  # over what is there
+    save_component(folder, "router", "canary", again, plugins, {})  # over what is there
 
 
 def trained(plugins: Plugins) -> Any:
@@ -481,7 +481,7 @@ def test_a_retrained_candidate_at_the_same_path_is_another_trial(plugins, tmp_pa
     router = trained(plugins)
     for praise in (5.0, 7.0):
         router.praise[TINY] = praise
-        save_part(checkpoint, "router", "counting", router, plugins, {})
+        save_component(checkpoint, "router", "counting", router, plugins, {})
         with serve(plugins, store=store, candidate=str(checkpoint)) as controller:
             controller.feedback(controller.route("Hi").id, quality=1.0)
             trials = read_trials(controller.store).trials

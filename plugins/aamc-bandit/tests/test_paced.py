@@ -20,7 +20,7 @@ from aamc_sdk.errors import ConfigError, LimitError, UnknownComponentError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import RouteArguments, choice_probabilities, expected_cost
 from aamc_sdk.serving import state_of
-from aamc_sdk.storage import save_part
+from aamc_sdk.storage import save_component
 from aamc_sdk.testing import POOL, Subject, assert_conforms, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Experience, Latency, ModelSpec, Pool, Preference, Prices, Query
 
@@ -275,6 +275,6 @@ def test_without_prices_no_budget_can_be_kept(plugins):
 
 def test_a_checkpoint_of_paced_cannot_be_wrapped(plugins, tmp_path: Path):
     subject = Subject("router", "paced", plugins, {"router": "random", "usd_per_1k": 2.0})
-    save_part(tmp_path / "router", "router", "paced", subject.make(), plugins, {})
+    save_component(tmp_path / "router", "router", "paced", subject.make(), plugins, {})
     with pytest.raises(ConfigError, match="paced cannot wrap paced"):
         served(plugins, {"router": str(tmp_path / "router")})

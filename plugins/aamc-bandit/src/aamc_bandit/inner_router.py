@@ -11,7 +11,7 @@ import attrs
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Requirements, Router, Services
-from aamc_sdk.serving import find_checkpoint, part_name, state_of
+from aamc_sdk.serving import component_name, find_checkpoint, state_of
 from aamc_sdk.storage import COMPONENT, read_json, to_json
 
 
@@ -67,7 +67,7 @@ class InnerRouter:
         folder = find_checkpoint(given, "router")
         if folder is None:
             return cls._versioned(given, _make(given, {}, services), trained=False)
-        name = part_name(given, "router")
+        name = component_name(given, "router")
         router = _make(name, read_json(folder / COMPONENT).get("config") or {}, services)
         router.load(folder)
         return cls._versioned(name, router, trained=True)

@@ -18,7 +18,7 @@ from aamc_experiments.measurement import EvaluationRequest, evaluation_rows, eva
 from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.storage import component_of, load_part, plain, write_json
+from aamc_sdk.storage import component_of, load_component, plain, write_json
 from aamc_sdk.types import Dataset, Estimates, Floats, Pool
 
 FILE = "estimator.json"
@@ -128,7 +128,7 @@ def evaluate_estimator(run: RunFolder, name: str, request: EvaluationRequest, pl
         RunFolder(request.out).refuse_to_overwrite()
     settings, folder = evaluation_settings(run, request, plugins), estimator_checkpoint(name, run)
     setup = make_evaluation_setup(run, settings, plugins, evaluation_rows(run, settings, plugins, request))
-    estimator: Estimator = load_part(folder, "estimator", plugins, setup.services)
+    estimator: Estimator = load_component(folder, "estimator", plugins, setup.services)
     strict, own = settings.evaluation.strict, run.fingerprints[0]
     others = [] if folder.resolve() == run.folder / "estimator" else checkpoint_fingerprints([folder], strict)
     kept = leave_out_trained_rows(setup.splits["test"], [each for each in others if not np.array_equal(each.questions, own.questions)], strict)

@@ -24,8 +24,8 @@ from aamc_sdk.config import Choice, configure, unstructure
 from aamc_sdk.errors import DataError, EstimatesError, PluginError, one_of
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, Router, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import find_checkpoint, part_name
-from aamc_sdk.storage import RESUME, component_of, is_complete, load_part, locked, read_json, save_part
+from aamc_sdk.serving import component_name, find_checkpoint
+from aamc_sdk.storage import RESUME, component_of, is_complete, load_component, locked, read_json, save_component
 from aamc_sdk.types import Dataset, RoutingRequest
 
 
@@ -69,7 +69,7 @@ class Experiment:
         self.plugins = plugins
         self.run = RunFolder(folder)
         self.progress = progress
-        self.router_name = part_name(settings.router.name, "router")
+        self.router_name = component_name(settings.router.name, "router")
         self._personal = False  # known when the data is read
         self._left_out: dict[str, str] | None = None  # likewise
 
@@ -145,7 +145,7 @@ class Experiment:
         return cls(run.settings, plugins, run.folder, progress, run.goal, resumed=True)
 
     def complete(self) -> dict[str, Any]:
-        """Run all stages up to the goal; parts that are complete already are loaded.
+        """Run all stages up to the goal; components that are complete already are loaded.
 
         Returns:
             The metrics of the comparison or of the last training.
@@ -213,7 +213,7 @@ class Experiment:
         return make_setup(self.settings, self.plugins, fingerprints)
 
     def _named(self) -> list[tuple[str, Choice]]:
-        """Return the kind and choice of every part."""
+        """Return the kind and choice of every component."""
         estimator = [] if self.settings.estimator is None else [("estimator", self.settings.estimator)]
         return [*estimator, *(("router", choice) for choice in self.compared().values())]
 
@@ -223,17 +223,17 @@ class Experiment:
         return list(dict.fromkeys(folder for folder in found if folder is not None))
 
     def _check_parts(self) -> None:
-        """Check options, device and estimator of all parts, before the data is read."""
+        """Check options, device and estimator of all components, before the data is read."""
         check_device = self.settings.device == "cuda" and not self.resumed  # the other devices are always available
         for kind, choice in self._named():
             self._config(kind, choice)
             if kind == "router":
-                name = part_name(choice.name, "router")
+                name = component_name(choice.name, "router")
                 self._check_estimator(name, self.plugins.load("router", name).requires)
-            if check_device and find_checkpoint(choice.name, kind) is None:  # a trained part may serve without the device
-                part_class = self.plugins.load(kind, choice.name)
-                if isinstance(part_class, DeviceCheck):
-                    part_class.check_device(self.settings.device)
+            if check_device and find_checkpoint(choice.name, kind) is None:  # a trained component may serve without the device
+                component_class = self.plugins.load(kind, choice.name)
+                if isinstance(component_class, DeviceCheck):
+                    component_class.check_device(self.settings.device)
 
     def _check_estimator(self, name: str, requires: Requirements) -> None:
         if self.settings.estimator is None and requires.estimator:
@@ -260,20 +260,20 @@ class Experiment:
         folder = self.run.folder / "estimator"
         checkpoint = find_checkpoint(choice.name, "estimator")
         if is_complete(folder):
-            return load_part(folder, "estimator", self.plugins, setup.services)  # type: ignore[no-any-return]  # of that kind
+            return load_component(folder, "estimator", self.plugins, setup.services)  # type: ignore[no-any-return]  # of that kind
         if checkpoint is not None:
-            part: Estimator = load_part(checkpoint, "estimator", self.plugins, setup.services)
+            component: Estimator = load_component(checkpoint, "estimator", self.plugins, setup.services)
             copy_out_of_fold(checkpoint, folder)
             if read_out_of_fold(folder, setup) is None:
                 self.progress.say(f"{checkpoint} was trained on other rows: its estimates of training rows are used, even of rows that it has seen")
-            save_part(folder, "estimator", part_name(choice.name, "estimator"), part, self.plugins, _training_metrics(checkpoint))
-            return part
-        part = self.plugins.make("estimator", choice.name, setup.services, choice.options, self.settings.preset)
-        metrics = part.train(self._training(setup, folder))
-        if (quality := part.out_of_fold()) is not None:
-            write_out_of_fold(folder, quality, setup, part.out_of_fold_lengths(setup.services.pool))
-        save_part(folder, "estimator", choice.name, part, self.plugins, metrics)
-        return part
+            save_component(folder, "estimator", component_name(choice.name, "estimator"), component, self.plugins, _training_metrics(checkpoint))
+            return component
+        component = self.plugins.make("estimator", choice.name, setup.services, choice.options, self.settings.preset)
+        metrics = component.train(self._training(setup, folder))
+        if (quality := component.out_of_fold()) is not None:
+            write_out_of_fold(folder, quality, setup, component.out_of_fold_lengths(setup.services.pool))
+        save_component(folder, "estimator", choice.name, component, self.plugins, metrics)
+        return component
 
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths."""
@@ -292,15 +292,15 @@ class Experiment:
         folder = self.run.folder / "routers" / name
         checkpoint = find_checkpoint(choice.name, "router")
         if is_complete(folder):
-            return load_part(folder, "router", self.plugins, setup.services)  # type: ignore[no-any-return]  # of that kind
+            return load_component(folder, "router", self.plugins, setup.services)  # type: ignore[no-any-return]  # of that kind
         if checkpoint is not None:
-            part: Router = load_part(checkpoint, "router", self.plugins, setup.services)
+            component: Router = load_component(checkpoint, "router", self.plugins, setup.services)
             metrics: Mapping[str, Any] = _training_metrics(checkpoint)
         else:
-            part = self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset)
-            metrics = part.train(self._training(setup, folder, requests))
-        save_part(folder, "router", part_name(choice.name, "router"), part, self.plugins, metrics)
-        return part
+            component = self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset)
+            metrics = component.train(self._training(setup, folder, requests))
+        save_component(folder, "router", component_name(choice.name, "router"), component, self.plugins, metrics)
+        return component
 
     def compare(self, setup: ExperimentSetup, routers: Mapping[str, Router], requests: Mapping[str, RoutingRequest]) -> dict[str, Any]:
         """Measure the routers on the test split, write the results, and return the metrics."""

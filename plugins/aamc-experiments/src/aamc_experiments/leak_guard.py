@@ -68,7 +68,7 @@ def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerp
 
     Args:
         rows: Rows to evaluate.
-        fingerprints: The training rows of all parts.
+        fingerprints: The training rows of all components.
         strict: Whether a training row among them is an error.
 
     Raises:

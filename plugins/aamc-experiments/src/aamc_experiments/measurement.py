@@ -206,22 +206,22 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     if found.rows.groups is not None:
         return _evaluate_users(run, request, found, settings, plugins)
     setup = make_evaluation_setup(run, settings, plugins, found)
-    part_services, test = setup.services, setup.splits["test"]
+    services, test = setup.services, setup.splits["test"]
     typical = run.candidate_means
     measurement = Measurement(
         setup=setup,
-        routers={name: run.router(plugins, part_services, name) for name in request.names},
-        request=estimated_request(run.estimator(plugins, part_services), test.queries, run.pool, request.preference, typical),
+        routers={name: run.router(plugins, services, name) for name in request.names},
+        request=estimated_request(run.estimator(plugins, services), test.queries, run.pool, request.preference, typical),
         candidate_means=typical,
         settings=settings,
         progress=progress or NoProgress(),
     )
     if request.out is not None:
-        _begin(run, request.out, settings, part_services, test)
+        _begin(run, request.out, settings, services, test)
     return measurement.write_metrics(request.out, run.router_name if request.gate else None)
 
 
-def _begin(run: RunFolder, out: Path, settings: Settings, part_services: Services, test: Dataset) -> None:
+def _begin(run: RunFolder, out: Path, settings: Settings, services: Services, test: Dataset) -> None:
     details = {
         "router": run.router_name,
         "goal": Goal.EVALUATION.value,
@@ -230,21 +230,21 @@ def _begin(run: RunFolder, out: Path, settings: Settings, part_services: Service
         "cost_note": test.cost_note,
         "splits": {"test": about_split(test)},
     }
-    RunFolder(out).begin(settings, run.pool, part_services.reward, details)
+    RunFolder(out).begin(settings, run.pool, services.reward, details)
 
 
 def _evaluate_users(run: RunFolder, request: EvaluationRequest, found: EvaluationRows, settings: Settings, plugins: Plugins) -> dict[str, Any]:
     """Measure a run's routers and baselines on users' comparisons."""
     if request.gate:
         raise ConfigError(f"the gate decides by measured outcomes, and {found.rows.source} holds comparisons; leave out --gate")
-    part_services = run.services(plugins)
+    services = run.services(plugins)
     check_known_models(found.rows, run.pool)
-    estimator = run.estimator(plugins, part_services)
-    routers = {name: run.router(plugins, part_services, name) for name in request.names}
+    estimator = run.estimator(plugins, services)
+    routers = {name: run.router(plugins, services, name) for name in request.names}
     if request.baselines:
-        routers |= _trained_baselines(run, set(routers), estimator, part_services, plugins)
+        routers |= _trained_baselines(run, set(routers), estimator, services, plugins)
     if request.out is not None:
-        _begin(run, request.out, settings, part_services, found.rows)
+        _begin(run, request.out, settings, services, found.rows)
     measurement = PersonalMeasurement(
         routers=routers, dataset=found.rows, pool=run.pool, estimator=estimator, split=found.split, dropped=found.dropped
     )
@@ -252,18 +252,18 @@ def _evaluate_users(run: RunFolder, request: EvaluationRequest, found: Evaluatio
 
 
 def _trained_baselines(
-    run: RunFolder, present: Collection[str], estimator: Estimator | None, part_services: Services, plugins: Plugins
+    run: RunFolder, present: Collection[str], estimator: Estimator | None, services: Services, plugins: Plugins
 ) -> dict[str, Router]:
     """Return the baselines of users' comparisons, trained on the run's training rows."""
     try:
-        train = read_splits(run.settings, dataset_readers(run.settings, plugins, part_services))["train"]
+        train = read_splits(run.settings, dataset_readers(run.settings, plugins, services))["train"]
     except DataError as error:
         logger.warning("the training data of %s cannot be read again (%s); baselines start untrained", run.folder, error)
         train = None
     found: dict[str, Router] = {}
     for name in PERSONAL_BASELINES:
         if name in plugins.names("router") and name not in present:
-            found[name] = part_services.make("router", name, {})
+            found[name] = services.make("router", name, {})
             if train is not None:
                 request = build_request(train.queries, run.pool, run.settings.preference.array, estimator=estimator)
                 found[name].train(Training(dataset=train, request=request))
@@ -304,12 +304,12 @@ def make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, 
         plugins: The plugins that offer components.
         found: The rows.
     """
-    part_services = run.services(plugins)
+    services = run.services(plugins)
     check_outcomes(found.rows, f"the rows of {found.rows.source}", "--dataset")
     check_same_candidates(found.rows, run.pool)
-    env = make_environment(settings, found.rows, plugins, part_services)
+    env = make_environment(settings, found.rows, plugins, services)
     env.prepare({"test": fit_to_pool(found.rows, run.pool)})
     test = env.dataset("test")
     if found.split is not None and env.stationary:  # the outcomes of a simulator follow from the run and the questions
         check_unchanged({found.split: test}, run.content["splits"], run.folder)
-    return ExperimentSetup(env=env, splits={"test": test}, services=part_services, tested=found.split, dropped=found.dropped)
+    return ExperimentSetup(env=env, splits={"test": test}, services=services, tested=found.split, dropped=found.dropped)

@@ -22,7 +22,7 @@ from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving import ORCHESTRATOR, Run, make_services, trained_name
-from aamc_sdk.storage import RESUME, is_complete, load_part, locked, read_json, save_part
+from aamc_sdk.storage import RESUME, is_complete, load_component, locked, read_json, save_component
 from aamc_sdk.types import Dataset, question
 
 ROUTER_SETTINGS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
@@ -73,13 +73,13 @@ class OrchestratorTraining:
             return dict(read_json(folder / "training.json"))
 
     def _train(self, folder: Path) -> None:
-        part_services = make_services(find_pool(self.settings.pool or "default", self.plugins), self.plugins, self.settings)
+        services = make_services(find_pool(self.settings.pool or "default", self.plugins), self.plugins, self.settings)
         start = self.settings.continue_from
         if start is None:
-            part: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, part_services, self.choice.options, self.settings.preset)
+            component: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, services, self.choice.options, self.settings.preset)
         else:
-            part = load_part(Path(start) / ORCHESTRATOR, ORCHESTRATOR, self.plugins, part_services, self.choice.options)
-        splits = read_tasks(self.settings, self.plugins, part_services)
+            component = load_component(Path(start) / ORCHESTRATOR, ORCHESTRATOR, self.plugins, services, self.choice.options)
+        splits = read_tasks(self.settings, self.plugins, services)
         if self.resumed:
             check_unchanged(splits, self.run.content["splits"], self.run.folder)
         resumable = folder / RESUME
@@ -91,19 +91,19 @@ class OrchestratorTraining:
             progress=self.progress,
             budget_usd=math.inf if self.settings.budget_usd is None else self.settings.budget_usd,
         )
-        part.prepare(training)
+        component.prepare(training)
         details = {
             "router": "",
             ORCHESTRATOR: self.choice.name,
             "goal": Goal.ORCHESTRATOR.value,
             "settings": {key: value for key, value in self.settings.plain().items() if key not in ROUTER_SETTINGS},
-            "resolved": {ORCHESTRATOR: unstructure(part.config)},
+            "resolved": {ORCHESTRATOR: unstructure(component.config)},
             "source": splits["train"].source,
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
-        self.run.begin(self.settings, part_services.pool if self.settings.pool else None, None, details)
-        metrics = part.train(training)
-        save_part(folder, ORCHESTRATOR, self.choice.name, part, self.plugins, metrics)
+        self.run.begin(self.settings, services.pool if self.settings.pool else None, None, details)
+        metrics = component.train(training)
+        save_component(folder, ORCHESTRATOR, self.choice.name, component, self.plugins, metrics)
 
 
 def _choice(settings: Settings) -> Choice:
@@ -153,7 +153,7 @@ def check_options(settings: Settings, plugins: Plugins) -> None:
     configure(plugins.load(ORCHESTRATOR, choice.name).Config, choice.options, preset=settings.preset, where=choice.name)
 
 
-def read_tasks(settings: Settings, plugins: Plugins, part_services: Services) -> dict[str, Dataset]:
+def read_tasks(settings: Settings, plugins: Plugins, services: Services) -> dict[str, Dataset]:
     """Read the dataset; divide it, unless it is divided already or is a log, 70/10/20 by a hash of seed and text.
 
     Equal texts stay together, but near-duplicates may be in different splits: the tasks of one suite are similar by design.
@@ -161,7 +161,7 @@ def read_tasks(settings: Settings, plugins: Plugins, part_services: Services) ->
     Raises:
         DataError: The dataset or a split of it has no rows.
     """
-    read = dataset_readers(settings, plugins, part_services)(settings.dataset).read(settings.dataset.path)
+    read = dataset_readers(settings, plugins, services)(settings.dataset).read(settings.dataset.path)
     if isinstance(read, Mapping):
         return dict(read)
     if read.experience is not None:

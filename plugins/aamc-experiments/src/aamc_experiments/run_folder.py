@@ -85,7 +85,7 @@ class RunFolder(Run):
         details: Mapping[str, Any],
         fingerprints: Iterable[TrainingFingerprint] = (),
     ) -> None:
-        """Write ``run.yaml`` and the files beside it, before any part is trained.
+        """Write ``run.yaml`` and the files beside it, before any component is trained.
 
         Args:
             settings: The settings of the run.
@@ -118,7 +118,7 @@ class RunFolder(Run):
 
     @property
     def fingerprints(self) -> list[TrainingFingerprint]:
-        """The training rows of its parts: its own first, then those of the checkpoints that it took over.
+        """The training rows of its components: its own first, then those of the checkpoints that it took over.
 
         Raises:
             CheckpointError: The run has no fingerprints, one of them is damaged or was changed, or the folder is an evaluation.

@@ -109,14 +109,14 @@ class Settings(ServingSettings):
         named = self.orchestrator is not None and not _looks_like_path(self.dataset.path)  # the name of a suite of tasks
         return attrs.evolve(
             self,
-            router=_absolute_part(self.router, "router"),
-            estimator=None if self.estimator is None else _absolute_part(self.estimator, "estimator"),
+            router=_absolute_component(self.router, "router"),
+            estimator=None if self.estimator is None else _absolute_component(self.estimator, "estimator"),
             environment=_absolute_options(self.environment),
             pool=_absolute(self.pool) if isinstance(self.pool, str) and self.pool not in pools else self.pool,
             reward=_absolute_options(self.reward),
             dataset=self.dataset if named else self.dataset.absolute(),
             test_dataset=None if test is None else test.absolute(),
-            routers=None if routers is None else {name: _absolute_part(choice, "router") for name, choice in routers.items()},
+            routers=None if routers is None else {name: _absolute_component(choice, "router") for name, choice in routers.items()},
             orchestrator=None if self.orchestrator is None else _absolute_options(self.orchestrator),
         )
 
@@ -130,7 +130,7 @@ class Settings(ServingSettings):
         return choices | {"routers": routers, "preference": str(self.preference), "evaluation": unstructure(self.evaluation)}
 
 
-def _absolute_part(choice: T, kind: str) -> T:
+def _absolute_component(choice: T, kind: str) -> T:
     folder = find_checkpoint(choice.name, kind)
     return _absolute_options(choice) if folder is None else attrs.evolve(choice, name=str(folder.resolve()))
 

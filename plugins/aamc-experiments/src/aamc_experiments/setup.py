@@ -24,12 +24,12 @@ QUEUE = "queue"
 
 @attrs.frozen(kw_only=True)
 class ExperimentSetup:
-    """The data and environment of an experiment, and the services of its parts.
+    """The data and environment of an experiment, and the services of its components.
 
     Attributes:
         env: The environment.
         splits: The rows with their outcomes, by split.
-        services: The services that parts are made with; they hold the candidates and the reward.
+        services: The services that components are made with; they hold the candidates and the reward.
         tested: The name of the run's own split that the test rows are; None for other data.
         dropped: The number of test rows that were left out because a part was trained on them.
     """
@@ -99,16 +99,16 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
     for rows in (train, test):
         check_known_models(rows, pool)
     reward = plugins.make("reward", settings.reward.name, make_services(pool, plugins, settings), settings.reward.options)
-    part_services = make_services(pool, plugins, settings, reward)
-    env = make_environment(settings, train, plugins, part_services)
+    services = make_services(pool, plugins, settings, reward)
+    env = make_environment(settings, train, plugins, services)
     measured = {name: fit_to_pool(split, pool) for name, split in splits.items() if not split.only_compared}
     env.prepare(measured)
     splits |= {name: env.dataset(name) for name in measured}
     reward.fit(typical_outcomes(splits["train"], pool))
-    return ExperimentSetup(env=env, splits=splits, services=part_services, dropped=kept.dropped)
+    return ExperimentSetup(env=env, splits=splits, services=services, dropped=kept.dropped)
 
 
-def dataset_readers(settings: Settings, plugins: Plugins, part_services: Services) -> Readers:
+def dataset_readers(settings: Settings, plugins: Plugins, services: Services) -> Readers:
     """Return a function that makes the reader of a source with that source's own options.
 
     A source that generates its queries has the environment's categories, unless its options name others; a strict evaluation reads strictly.
@@ -120,7 +120,7 @@ def dataset_readers(settings: Settings, plugins: Plugins, part_services: Service
             options["shares"] = generated_shares(settings, plugins)
         if settings.evaluation.strict and "strict" in known:
             options["strict"] = True
-        made: DatasetFormat = plugins.make("dataset", source.name, part_services, options, settings.preset)
+        made: DatasetFormat = plugins.make("dataset", source.name, services, options, settings.preset)
         return made
 
     return reader
@@ -139,8 +139,8 @@ def choose_pool(settings: Settings, train: Dataset, named: Pool) -> Pool:
     return named if settings.pool is not None or train.pool is None else train.pool
 
 
-def make_environment(settings: Settings, train: Dataset, plugins: Plugins, part_services: Services) -> Environment:
+def make_environment(settings: Settings, train: Dataset, plugins: Plugins, services: Services) -> Environment:
     """Return the environment that the settings name, else ``replay`` for rows with outcomes or comparisons and ``queue`` for others."""
     name = settings.environment.name or (QUEUE if train.outcomes is None and not train.only_compared else "replay")
-    env: Environment = plugins.make("environment", name, part_services, settings.environment.options, settings.preset)
+    env: Environment = plugins.make("environment", name, services, settings.environment.options, settings.preset)
     return env

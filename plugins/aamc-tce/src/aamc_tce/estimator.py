@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from aamc_lexical.embedding_estimator import EmbeddingEstimator
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces import ExportablePart, Progress, Services
+from aamc_sdk.interfaces import ExportableComponent, Progress, Services
 from aamc_sdk.types import Floats, Pool
 from aamc_tce.config import TCEConfig
 
@@ -33,7 +33,7 @@ EXPORT_FOLDER = "onnx"
 """Folder of an exported encoder in a checkpoint."""
 
 
-class TaskComplexityEstimator(EmbeddingEstimator, ExportablePart):
+class TaskComplexityEstimator(EmbeddingEstimator, ExportableComponent):
     """A text encoder with heads; thread-safe once it is trained or loaded."""
 
     name = "tce"

@@ -25,7 +25,7 @@ from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.serving import find_checkpoint, part_name
+from aamc_sdk.serving import component_name, find_checkpoint
 from aamc_sdk.types import Dataset
 
 HOME, AWAY = "home", "away"
@@ -133,6 +133,6 @@ def check_trained_here(settings: Settings, routers: Sequence[str]) -> None:
 def _settings(settings: Settings, routers: Sequence[str]) -> Settings:
     """Return the settings with which the given run's routers are trained again."""
     named = settings.routers or {}
-    own = part_name(settings.router.name, "router")
+    own = component_name(settings.router.name, "router")
     choices = {name: settings.router if name == own else named.get(name, Choice(name)) for name in routers}
     return attrs.evolve(settings, router=choices[routers[0]], routers=choices)

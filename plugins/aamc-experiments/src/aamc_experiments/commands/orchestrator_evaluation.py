@@ -34,20 +34,20 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
         raise click.UsageError("--orchestrator is evaluated on tasks: name them with --dataset FORMAT:PATH, such as nq:test.jsonl")
     own = WorkOptions.of(options["configs"], options["assignments"], "aamc evaluate --orchestrator").orchestrator
     plugins, out = plugins_of(ctx), options["out"]
-    part, _ = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
-    if not isinstance(part, EvaluatedOrchestrator):
+    component, _ = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
+    if not isinstance(component, EvaluatedOrchestrator):
         raise ConfigError(f"orchestrator {options['orchestrator']!r} has no evaluation of its own; aamc train measures it on its test tasks")
     source = Source.of(options["dataset"], "--dataset")
-    read = plugins.make("dataset", source.name, part.services, source.options).read(source.path)
+    read = plugins.make("dataset", source.name, component.services, source.options).read(source.path)
     dataset = read["test"] if isinstance(read, Mapping) else read
     routers = None if options["routers"] is None else split_names(options["routers"])
     try:
         with progress() as shown, nullcontext() if out is None else locked(out):
-            document = part.evaluate(dataset, routers, out, shown)
+            document = component.evaluate(dataset, routers, out, shown)
     finally:
-        if isinstance(part, SessionOrchestrator):
-            part.close()
+        if isinstance(component, SessionOrchestrator):
+            component.close()
     if as_json:
         write_json_line(document)
     else:
-        print_table(part.table(document))
+        print_table(component.table(document))

@@ -16,7 +16,7 @@ from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of
 if TYPE_CHECKING:
     from aamc_experiments.experiment import Experiment
     from aamc_experiments.orchestrator_training import OrchestratorTraining
-    from aamc_sdk.interfaces import Part, Progress
+    from aamc_sdk.interfaces import BaseComponent, Progress
 
 ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset", "preference")
 """Options without a meaning for orchestrators."""
@@ -29,7 +29,7 @@ ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset"
 @experiment_options
 @OUT
 @RESUME
-@click.option("--export", "form", metavar="FORM", help="Further form of the trained part, such as onnx for the estimator tce.")
+@click.option("--export", "form", metavar="FORM", help="Further form of the trained component, such as onnx for the estimator tce.")
 @JSON
 @click.pass_context
 def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any) -> None:
@@ -108,35 +108,35 @@ def open_orchestrator_training(ctx: click.Context, options: Mapping[str, Any], f
 
 
 def check_form(experiment: Experiment, form: str) -> None:
-    """Check, before the data is read, that the trained part can be exported in a form.
+    """Check, before the data is read, that the trained component can be exported in a form.
 
     Raises:
         ConfigError: It cannot.
     """
     from aamc_sdk.errors import ConfigError, one_of
-    from aamc_sdk.interfaces import ExportablePart
-    from aamc_sdk.serving import part_name
+    from aamc_sdk.interfaces import ExportableComponent
+    from aamc_sdk.serving import component_name
 
     kind = experiment.goal.value
     choice = experiment.settings.estimator if experiment.goal is Goal.ESTIMATOR else experiment.settings.router
     assert choice is not None  # the goal names it
-    name = part_name(choice.name, kind)
-    part_class = experiment.plugins.load(kind, name)
-    known = part_class.exports if issubclass(part_class, ExportablePart) else ()
+    name = component_name(choice.name, kind)
+    component_class = experiment.plugins.load(kind, name)
+    known = component_class.exports if issubclass(component_class, ExportableComponent) else ()
     if form not in known:
         raise ConfigError(f"{kind} {name!r} cannot be exported as {form!r}; its forms: {one_of(known)}")
 
 
 def export(experiment: Experiment, form: str) -> None:
-    """Export the trained part into its folder."""
-    from aamc_sdk.interfaces import ExportablePart
+    """Export the trained component into its folder."""
+    from aamc_sdk.interfaces import ExportableComponent
 
     run, plugins = experiment.run, experiment.plugins
-    part_services = run.services(plugins)
+    services = run.services(plugins)
     if experiment.goal is Goal.ROUTER:
-        part: Part | None = run.router(plugins, part_services)
+        component: BaseComponent | None = run.router(plugins, services)
         folder = run.folder / "routers" / run.router_name
     else:
-        part, folder = run.estimator(plugins, part_services), run.folder / "estimator"
-    assert isinstance(part, ExportablePart)  # check_form has checked its class
-    part.export(folder, form)
+        component, folder = run.estimator(plugins, services), run.folder / "estimator"
+    assert isinstance(component, ExportableComponent)  # check_form has checked its class
+    component.export(folder, form)

@@ -29,7 +29,7 @@ from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request, choice_probabilities, default_pool
 from aamc_sdk.serving import estimates_fingerprint, make_services
-from aamc_sdk.storage import load_part, plain
+from aamc_sdk.storage import load_component, plain
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, RoutingRequest
 
 if TYPE_CHECKING:
@@ -90,15 +90,15 @@ def evaluate_log(
         if not run_optional:
             raise StoreError(f"the candidates of {url} are not those of {run.folder}: {one_of(log.candidates)}; name the run that made it")
         run = None
-    part_services = _services(log, plugins, run)
-    routers = _routers(part_services, plugins, names, run)
+    services = _services(log, plugins, run)
+    routers = _routers(services, plugins, names, run)
     if estimator is not None and not log.has_texts:
         raise DataError(f"{url} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
-    again = None if estimator is None else _load(estimator, run, plugins, part_services)
-    policies = LoggedPolicies(log, part_services.pool, preference, again, _fingerprint(run, plugins, part_services, routers))
+    again = None if estimator is None else _load(estimator, run, plugins, services)
+    policies = LoggedPolicies(log, services.pool, preference, again, _fingerprint(run, plugins, services, routers))
     preferences = log.columns["preference"] if preference is None else np.broadcast_to(preference.array, (len(log), 3))
     observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
-    outcomes = bounded_outcomes(observed, log.expected, log.probabilities > 0, part_services.reward, preferences)
+    outcomes = bounded_outcomes(observed, log.expected, log.probabilities > 0, services.reward, preferences)
     document = {
         "schema": 1,
         "log": url,
@@ -134,7 +134,7 @@ def _services(log: LoggedDecisions, plugins: Plugins, run: RunFolder | None) -> 
     return make_services(pool, plugins, settings, reward)
 
 
-def _routers(part_services: Services, plugins: Plugins, names: Sequence[str] | None, run: RunFolder | None) -> dict[str, Router]:
+def _routers(services: Services, plugins: Plugins, names: Sequence[str] | None, run: RunFolder | None) -> dict[str, Router]:
     """Return routers by name, those of the run trained.
 
     Raises:
@@ -145,7 +145,7 @@ def _routers(part_services: Services, plugins: Plugins, names: Sequence[str] | N
         raise ConfigError("there is no run, and no router is named; name routers that need no training with --routers A,B, or a run")
     routers = {}
     for name in held if names is None else names:
-        router: Router = part_services.make("router", name, {}) if run is None or name not in held else run.router(plugins, part_services, name)
+        router: Router = services.make("router", name, {}) if run is None or name not in held else run.router(plugins, services, name)
         if not router.privileged:
             routers[name] = router
         elif names is not None:
@@ -158,18 +158,18 @@ def _mean(outcome: BoundedOutcome) -> dict[str, Any] | None:
     return {"n": len(values), "value": values.mean(), "ci95": mean_interval(values, outcome.low, outcome.high)} if len(values) else None
 
 
-def _load(name: str, run: RunFolder | None, plugins: Plugins, part_services: Services) -> Estimator:
+def _load(name: str, run: RunFolder | None, plugins: Plugins, services: Services) -> Estimator:
     from aamc_experiments.run_folder import estimator_checkpoint  # its imports would slow down those who read logs alone
 
-    part: Estimator = load_part(estimator_checkpoint(name, run), "estimator", plugins, part_services)
-    return part
+    component: Estimator = load_component(estimator_checkpoint(name, run), "estimator", plugins, services)
+    return component
 
 
-def _fingerprint(run: RunFolder | None, plugins: Plugins, part_services: Services, routers: Mapping[str, Router]) -> str | None:
+def _fingerprint(run: RunFolder | None, plugins: Plugins, services: Services, routers: Mapping[str, Router]) -> str | None:
     """Return the fingerprint of a run's own estimates; None where no router of the run depends on it."""
     if run is None or not any(router.uses_estimates for name, router in routers.items() if name in run.router_names):
         return None
-    return estimates_fingerprint(run.estimator(plugins, part_services))
+    return estimates_fingerprint(run.estimator(plugins, services))
 
 
 def _estimated(router: Router, policies: LoggedPolicies, outcomes: Mapping[str, BoundedOutcome], *, of_run: bool) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Services:
     device: str = "auto"
 
 
-class Part(abc.ABC):
+class BaseComponent(abc.ABC):
     """A component, made from its options and services, saved to a folder and loaded from it."""
 
     Config: ClassVar[type[Any]] = NoOptions
@@ -66,7 +66,7 @@ class Part(abc.ABC):
         """
 
 
-class ExportablePart(Part):
+class ExportableComponent(BaseComponent):
     """A component that can be exported to other forms, such as ONNX.
 
     Attributes:
@@ -80,12 +80,12 @@ class ExportablePart(Part):
         """Export one of the forms, next to the saved state.
 
         Args:
-            folder: The folder that :meth:`Part.save` wrote.
+            folder: The folder that :meth:`BaseComponent.save` wrote.
             form: One of ``exports``.
         """
 
 
-class Reward(Part):
+class Reward(BaseComponent):
     """Turns outcomes into a vector of objectives, and with a preference into one number."""
 
     def __init__(self, config: Any = None, services: Services | None = None) -> None:
