@@ -30,11 +30,11 @@ USERS, TASTES = 100, (0.1, 0.3)
 SEEDS = {"choose": range(5), "report": range(100, 106)}
 QUALITY_ONLY = np.array([1.0, 0.0, 0.0])
 BY_CATEGORY = {
-    f"shrinkage {strength:g} of {most:g}": {"category_strength": strength, "category_most": most}
+    f"shrinkage {strength:g} of {most:g}": {"category_strength": strength, "max_category_prior": most}
     for strength, most in ((3.0, 10.0), (3.0, 25.0), (5.0, 5.0), (5.0, 10.0), (5.0, 25.0), (10.0, 50.0), (25.0, 100.0))
 } | {name: {"blend": name, "cost_awareness": False} for name in ("linear", "published")}
 BY_USER = {"without users": {"enable_personalization": False}, "linear": {"blend": "linear"}} | {
-    f"shrinkage {strength:g} of {most:g}": {"personal_strength": strength, "personal_most": most}
+    f"shrinkage {strength:g} of {most:g}": {"personal_strength": strength, "max_personal_prior": most}
     for strength, most in ((5.0, 25.0), (10.0, 50.0), (20.0, 50.0), (20.0, 100.0), (45.0, 100.0))
 }
 

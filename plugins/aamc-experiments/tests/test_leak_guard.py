@@ -170,7 +170,7 @@ def test_a_checkpoint_of_the_same_rows_costs_no_test_row(made) -> None:
     first, expected = made("first")
     second, metrics = made("second", router=str(first.folder), estimator=str(first.folder))
     assert metrics["data"] == expected["data"]
-    assert second.content["seals"] == first.content["seals"]
+    assert second.content["fingerprints"] == first.content["fingerprints"]
 
 
 def test_a_run_with_a_checkpoint_of_the_same_rows_can_be_evaluated_again(made, evaluate, monkeypatch) -> None:
@@ -214,12 +214,14 @@ def test_a_checkpoint_of_a_run_without_fingerprints_may_have_seen_anything(made,
 def remove_fingerprints(run: RunFolder) -> None:
     """Make ``run.yaml`` what it was before there were fingerprints."""
     path = run.folder / "run.yaml"
-    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith(("seals:", f"- {run.content['seals'][0]}"))))
+    path.write_text(
+        "\n".join(line for line in path.read_text().splitlines() if not line.startswith(("fingerprints:", f"- {run.content['fingerprints'][0]}")))
+    )
 
 
 def test_a_run_without_its_fingerprint_is_not_evaluated_elsewhere(made, evaluate) -> None:
     run, _ = made()
-    shutil.rmtree(run.folder / "seals")
+    shutil.rmtree(run.folder / "fingerprints")
     with pytest.raises(CheckpointError, match="is missing"):
         evaluate(run, "tiny:120")
     remove_fingerprints(run)

@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("serving") / "run"
     settings = read_settings({"router": "rule", "estimator": "lexical", "environment": "queue", "dataset": "synthetic", "routers": []})
     Experiment(settings, get_plugin_manager(), path, NoProgress(), Goal.ROUTER).complete()
-    assert list((path / "seals").iterdir())
+    assert list((path / "fingerprints").iterdir())
     return path
 
 

@@ -119,7 +119,7 @@ def checkpoint_fingerprints(folders: Iterable[Path], strict: bool) -> list[Train
     fingerprints: dict[Path, list[TrainingFingerprint]] = {}
     for folder in folders:
         run = RunFolder.holding(folder)
-        if run is not None and run.content.get("seals"):
+        if run is not None and run.content.get("fingerprints"):
             if run.folder not in fingerprints:
                 fingerprints[run.folder] = run.fingerprints
             continue

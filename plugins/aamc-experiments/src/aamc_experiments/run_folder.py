@@ -101,7 +101,7 @@ class RunFolder(Run):
             write_text(self.folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
         names = list(dict.fromkeys(fingerprint.write(self.folder) for fingerprint in fingerprints))
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        content = {"schema": 1, "date": date, "settings": settings.plain(), **details, "seals": names, "versions": _versions()}
+        content = {"schema": 1, "date": date, "settings": settings.plain(), **details, "fingerprints": names, "versions": _versions()}
         write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
 
     @cached_property
@@ -124,7 +124,7 @@ class RunFolder(Run):
             CheckpointError: The run has no fingerprints, one of them is damaged or was changed, or the folder is an evaluation.
         """
         self.refuse_evaluation()
-        names = self.content.get("seals")
+        names = self.content.get("fingerprints")
         if not names:
             raise CheckpointError(f"{self.folder / 'run.yaml'} does not say what was trained on; it was made by another version: train again")
         return [TrainingFingerprint.read(self.folder, str(name)) for name in names]

@@ -18,7 +18,7 @@ def kept(tmp_path) -> str:
 
 
 def path_of(folder, name):
-    return folder / "seals" / f"{name}.npz"
+    return folder / "fingerprints" / f"{name}.npz"
 
 
 def test_a_fingerprint_knows_its_questions_and_their_near_duplicates_again(tmp_path, kept) -> None:

@@ -65,10 +65,10 @@ class ThompsonOptions(OutcomeOptions):
     prior_alpha: float = option(1.0, "prior wins of every candidate", at_least=MIN_PRIOR)
     prior_beta: float = option(1.0, "prior losses of every candidate", at_least=MIN_PRIOR)
     category_strength: float = option(5.0, "outcomes in a category that weigh as much as all others", at_least=1)
-    category_most: float = option(25.0, "maximum number of outcomes that all others count as in a category", at_least=1)
+    max_category_prior: float = option(25.0, "maximum number of outcomes that a category's prior counts as: what was learned outside it", at_least=1)
     personal_strength: float = option(20.0, "outcomes of a user that weigh as much as all others, at a weight of 0.5", at_least=1)
     session_strength: float = option(5.0, "outcomes of a session that weigh as much as all others, at a weight of 0.5", at_least=1)
-    personal_most: float = option(100.0, "maximum number of outcomes that all others count as for a user or session", at_least=1)
+    max_personal_prior: float = option(100.0, "maximum number of outcomes that the prior of a user or session counts as", at_least=1)
     discount: float | None = option(
         None,
         "factor on older evidence with each later feedback at the same level and entity; 1 keeps all; "

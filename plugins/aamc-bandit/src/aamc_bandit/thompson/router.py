@@ -108,8 +108,8 @@ class Thompson(OnlineRouter):
         self._ledger = OutcomeLedger(config)
         self._prior = np.array((config.prior_alpha, config.prior_beta))
         user, session = (config.personalization_blend, config.personal_strength), (config.session_context_weight, config.session_strength)
-        personal = ((level_strength(*each), config.personal_most) for each in (user, session))
-        self._strengths = ((config.category_strength, config.category_most), *personal)
+        personal = ((level_strength(*each), config.max_personal_prior) for each in (user, session))
+        self._strengths = ((config.category_strength, config.max_category_prior), *personal)
         self.drifting: dict[tuple[str, str], Drift] = {}
         self._scores: dict[tuple[Any, ...], Scores] = {}
         self._scores_version: int | tuple[int, int] = -1

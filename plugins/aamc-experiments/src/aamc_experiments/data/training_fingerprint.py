@@ -18,7 +18,7 @@ from aamc_sdk.storage import read_arrays, write_arrays
 from aamc_sdk.types import text_hash
 
 logger = logging.getLogger(__name__)
-FOLDER = "seals"
+FOLDER = "fingerprints"
 """The folder of a run that holds its fingerprints, each named by the hash of its content."""
 
 
