@@ -34,9 +34,9 @@ from aamc_sdk.serving.decisions.reported_outcomes import ReportedOutcomes
 from aamc_sdk.serving.decisions.started_decisions import DecisionStarter, StartedDecision
 from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
 from aamc_sdk.serving.learner.learner import Learner
-from aamc_sdk.serving.loading import ServedComponents, components_from_file, load_components, make_components
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.models.routed_completions import RoutedCompletions
+from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_components, make_components
 from aamc_sdk.types import (
     Attempt,
     Decision,

@@ -32,7 +32,7 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
     from aamc_sdk.controller import MetaController
     from aamc_sdk.explain import explain
     from aamc_sdk.log import open_store
-    from aamc_sdk.serving.loading import load_components
+    from aamc_sdk.serving.served_components import load_components
 
     if store is not None and ctx.get_parameter_source("run") is ParameterSource.DEFAULT:
         with closing(open_store(store, plugins_of(ctx), existing=True)) as log:

@@ -1,6 +1,7 @@
 """The decision log: the rules that all stores share, and the stores ``sqlite`` and ``memory``."""
 
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, oldest_key, without_tenant
+from aamc_sdk.log.batches import read_batches
 from aamc_sdk.log.erasure import Erasure, erased, erased_if_forgotten, user_digest
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.export_format import Export, ExportFormat, ExportWriter
@@ -14,8 +15,6 @@ from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS, Queries
 from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
-from aamc_sdk.log.packing import Templates
-from aamc_sdk.log.reading import read_batches
 from aamc_sdk.log.retention import ClockReading, begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import (
     ATTEMPT,
@@ -34,6 +33,7 @@ from aamc_sdk.log.rules import Excerpt, Ledger, Write, append, append_feedback
 from aamc_sdk.log.sqlite import SqliteOptions, SqliteStore
 from aamc_sdk.log.sqlite_file import connect, transaction, write_ahead
 from aamc_sdk.log.store_urls import open_store
+from aamc_sdk.log.templates import Templates
 
 __all__ = [
     "ATTEMPT",

@@ -2,13 +2,20 @@
 
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.learner.snapshots import restore, state_of
-from aamc_sdk.serving.loading import ServedComponents, components_from_file, estimates_fingerprint, load_checkpoints, load_components, make_components
 from aamc_sdk.serving.models.call import Call, price, settled_attempts
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.models.pool_tracker import PoolTracker
 from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
 from aamc_sdk.serving.orchestration.sessions import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, find_checkpoint
+from aamc_sdk.serving.served_components import (
+    ServedComponents,
+    components_from_file,
+    estimates_fingerprint,
+    load_checkpoints,
+    load_components,
+    make_components,
+)
 from aamc_sdk.serving.services import DefaultSettings, make_services
 
 __all__ = [

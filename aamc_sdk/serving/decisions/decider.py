@@ -16,7 +16,7 @@ from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.decisions.close_guard import CloseGuard
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
-from aamc_sdk.serving.loading import ServedComponents
+from aamc_sdk.serving.served_components import ServedComponents
 from aamc_sdk.types import (
     Decision,
     Preference,

@@ -10,7 +10,7 @@ import pytest
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import Row
-from aamc_sdk.log.packing import MAX_ALIKE, MAX_TEMPLATES, Templates
+from aamc_sdk.log.templates import MAX_ALIKE, MAX_TEMPLATES, Templates
 from aamc_sdk.types import Feedback
 
 
