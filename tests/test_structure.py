@@ -141,3 +141,12 @@ def test_a_plugin_depends_on_every_distribution_of_ours_that_it_imports(project:
         if str(node.module).startswith("aamc_") and str(node.module).split(".")[0] != own
     }
     assert imported <= declared
+
+
+def test_the_page_on_the_structure_names_every_package_and_plugin_and_no_file_that_is_not_there() -> None:
+    page = (ROOT / "docs" / "explanation" / "structure.md").read_text(encoding="utf-8")
+    drawn = set(re.findall(r"^  ([\w.-]+)", page, flags=re.MULTILINE))
+    assert drawn == {f"{name}.py" if (CORE / f"{name}.py").exists() else name for name in ALLOWED} | {
+        path.name for path in (ROOT / "plugins").iterdir()
+    }
+    assert [path for path in re.findall(r"`((?:aamc_sdk|plugins|tests)/[^`]+)`", page) if not (ROOT / path).exists()] == []
