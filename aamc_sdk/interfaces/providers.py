@@ -86,7 +86,7 @@ class WireRequest:
     method: str = "POST"
 
 
-@attrs.frozen(kw_only=True, slots=False)  # likewise
+@attrs.frozen(kw_only=True, slots=False)  # quicker to construct
 class WireReply:
     """A server's whole answer.
 

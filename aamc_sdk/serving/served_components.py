@@ -283,7 +283,7 @@ def components_from_file(
         decision: The name of one of a foreign file's configurations; the first usable one when None.
         store: The log's URL.
         changes: Keys that replace those of the file, such as ``pool``.
-        defaults: Keys for a file of ours that lacks them, such as ``router``.
+        defaults: Keys for a configuration file of this SDK that lacks them, such as ``router``.
 
     Raises:
         ConfigError: The file cannot be used, or names no router.

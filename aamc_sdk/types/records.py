@@ -190,7 +190,7 @@ class Aggregate:
         return [field.name for field in attrs.fields(cls)][3:]
 
 
-@attrs.frozen(eq=False, slots=False)  # likewise
+@attrs.frozen(eq=False, slots=False)  # quicker to construct
 class Records(Sequence[Record]):
     """Decisions and the request that they answer, row for row; a record is made when it is read.
 
