@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -38,6 +39,7 @@ class Templates:
     def __init__(self) -> None:
         self._contents: list[bytes] = []
         self._alike: defaultdict[str, list[int]] = defaultdict(list)
+        self._packers: dict[tuple[int, int], Any] = {}
 
     def __len__(self) -> int:
         return len(self._contents)
@@ -102,7 +104,9 @@ class Templates:
     def _deflated(self, content: bytes, number: int) -> bytes:
         template = self._contents[number - 1]
         bits = min(max(MIN_WINDOW_BITS, (len(template) + len(content)).bit_length()), zlib.MAX_WBITS)
-        packing = zlib.compressobj(LEVEL, zlib.DEFLATED, -bits, bits - 7, zlib.Z_DEFAULT_STRATEGY, template)
+        if (number, bits) not in self._packers:  # a copy takes two thirds of the time of a new one, which hashes the template again
+            self._packers[number, bits] = zlib.compressobj(LEVEL, zlib.DEFLATED, -bits, bits - 7, zlib.Z_DEFAULT_STRATEGY, template)
+        packing = self._packers[number, bits].copy()
         return bytes([number]) + packing.compress(content) + packing.flush()
 
 
