@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,9 +33,10 @@ _decoder = msgspec.json.Decoder()
 
 def encode(content: Any) -> str:
     """Return a value of JSON's types, arrays and sets as JSON without NaN, which becomes null."""
-    with contextlib.suppress(msgspec.MsgspecError, TypeError, UnicodeEncodeError):  # half a surrogate pair, which json escapes
+    try:
         return _encoder.encode(content).decode()
-    return to_json(content)
+    except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):  # half a surrogate pair, which json escapes
+        return to_json(content)
 
 
 def check_plain(value: Any) -> None:
@@ -45,9 +45,9 @@ def check_plain(value: Any) -> None:
     Raises:
         StoreError: A value in it is not.
     """
-    if isinstance(value, ByName):  # numbers
+    if type(value) is ByName:  # numbers
         return
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         value = value.values()
     elif not isinstance(value, list | tuple | set | frozenset):
         _check_simple(value)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
-from replica_process import ROUTER, Replica, learner_of, single_state
+import redis
+from aamc_stores import redis_states
+from aamc_stores.postgres import PostgresStore
+from aamc_stores.redis_store import RedisStore
+from replica_process import ROUTER, Replica, digest, learner_of, single_state
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.log import open_store
@@ -51,11 +62,77 @@ def test_replicas_end_in_the_state_of_a_single_learner(url: str) -> None:
             replica.close()
 
 
-def test_a_forgotten_user_goes_from_every_replica(url: str) -> None:
-    def serving() -> MetaController:
-        return MetaController.build(router=ROUTER, pool=POOL, store=url, plugins=get_plugin_manager(), seed=1)
+def serving(url: str) -> MetaController:
+    return MetaController.build(router=ROUTER, pool=POOL, store=url, plugins=get_plugin_manager(), seed=1)
 
-    with serving() as first, serving() as second:
+
+def _die_at_message(during: str, step: int) -> None:
+    """Let this process be killed as it sends the server the n-th message of a store's method."""
+    messages, inside = itertools.count(), threading.local()
+
+    def counting(method: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            inside.now = True
+            try:
+                return method(*arguments)
+            finally:
+                inside.now = False
+
+        return call
+
+    def until_killed(send: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if getattr(inside, "now", False) and next(messages) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return send(*arguments, **options)
+
+        return call
+
+    for store in (RedisStore, PostgresStore):
+        setattr(store, during, counting(getattr(store, during)))
+    redis.Connection.send_packed_command = until_killed(redis.Connection.send_packed_command)  # type: ignore[method-assign]
+    psycopg.Connection.execute = until_killed(psycopg.Connection.execute)  # type: ignore[method-assign]
+
+
+def _learn(url: str, number: int, during: str = "", step: int = 0) -> None:
+    """Be elected, learn one more piece of feedback than the last process, publish that, and end; with a method, be killed in it."""
+    if during:
+        _die_at_message(during, step)
+    with serving(url) as controller:
+        assert controller.learner is not None
+        controller.feedback(controller.route("Hi", user=f"user {number}").id, quality=number % 7 / 6)
+        controller.learner.flush(60)
+    os._exit(0)
+
+
+@pytest.mark.parametrize(("during", "messages"), [("is_learner", 2), ("put_snapshot", 6), ("put_delta", 8)])
+def test_a_kill_at_any_step_of_election_and_publication_leaves_a_state_that_the_next_learner_continues(url, during, messages, monkeypatch) -> None:
+    monkeypatch.setattr(redis_states, "LEASE_SECONDS", 0.2)
+    context = multiprocessing.get_context("fork")
+
+    def learned(*arguments: Any) -> int | None:
+        child = context.Process(target=_learn, args=(url, *arguments))
+        child.start()
+        child.join(60)
+        return child.exitcode
+
+    if during == "put_delta":  # changes lead on from a snapshot
+        assert learned(0) == 0
+    step, ended = 0, -signal.SIGKILL
+    while ended == -signal.SIGKILL:
+        ended, step = learned(1 + step, during, step), step + 1
+    assert ended == 0
+    assert step > messages
+    with serving(url) as successor:
+        assert successor.learner is not None
+        successor.learner.flush(60)
+        state, judged = single_state(url)
+        assert digest(successor) == state
+        assert judged >= 1
+
+
+def test_a_forgotten_user_goes_from_every_replica(url: str) -> None:
+    with serving(url) as first, serving(url) as second:
         for controller, user in ((first, "ann"), (second, "bob"), (second, "ann")):
             controller.feedback(controller.route("Hi", user=user, session="s").id, quality=1.0)
         both = first.learner, second.learner

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.sql import Literal
 
 from aamc_sdk.log import (
+    COLUMNS,
     DECISION,
     Batch,
     Erasure,
@@ -62,7 +63,8 @@ _OUTCOMES = """
     ORDER BY position
 """
 _COPY = """COPY {entries} (partition, position, kind, id, decision_id, candidate, packed, time, embedding, revision, digest, fingerprint, {columns})
-    FROM STDIN"""
+    FROM STDIN (FORMAT BINARY)"""
+_COPY_TYPES = ("int4", "int8", *["text"] * 4, "bytea", "float8", "bytea", "int8", "bytea", "text", *map(str.lower, COLUMNS.values()))
 _HOLD = """INSERT INTO {pending} (kind, id, decision_id, candidate, content, time, revision) VALUES (%s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (kind, id, revision) DO UPDATE SET candidate = excluded.candidate, content = excluded.content, time = excluded.time"""
 _ERASE = """UPDATE {entries} SET json = NULL, packed = %s, embedding = NULL, digest = NULL, fingerprint = NULL, user_id = NULL,
@@ -213,6 +215,7 @@ class Entries:
             templates.extend(self._templates_after(connection, len(templates)))
         new = []
         with connection.cursor().copy(self._tables.query(_COPY)) as copy:
+            copy.set_types(_COPY_TYPES)
             for position, row in enumerate(rows, state.position + 1):  # the server reads the first rows while the next ones are packed
                 content, template = templates.pack(row)
                 if template is not None:
