@@ -102,7 +102,12 @@ class OrchestratorTraining:
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
         self.run.begin(self.settings, part_services.pool if self.settings.pool else None, None, details)
-        metrics = part.train(training)
+        try:
+            metrics = part.train(training)
+        except BaseException:
+            if not self.resumed:
+                self.run.discard_unless_begun(ORCHESTRATOR)
+            raise
         save_part(folder, ORCHESTRATOR, self.choice.name, part, self.plugins, metrics)
 
 
