@@ -104,7 +104,7 @@ class OrchestratorTraining:
         self.run.begin(self.settings, part_services.pool if self.settings.pool else None, None, details)
         try:
             metrics = part.train(training)
-        except BaseException:
+        except ConfigError:  # resuming would meet it again
             if not self.resumed:
                 self.run.discard_unless_begun(ORCHESTRATOR)
             raise

@@ -106,7 +106,7 @@ class RunFolder(Run):
         write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
 
     def discard_unless_begun(self, part: str) -> None:
-        """Empty the folder of a failed training, unless its part has written a file: there would be nothing to resume.
+        """Empty the folder of a training that its settings stopped, unless its part has written a file.
 
         Args:
             part: Name of the part's folder.
