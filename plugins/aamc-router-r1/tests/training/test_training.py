@@ -160,6 +160,8 @@ def test_the_questions_share_the_weights_of_the_cost_equally(tmp_path: Path) -> 
         ({"advantage_scale": "none"}, "scale_rewards", "none"),
         ({}, "lr_scheduler_type", "constant"),
         ({"learning_rate_decay": True}, "lr_scheduler_type", "linear"),
+        ({}, "gradient_checkpointing", False),
+        ({"gradient_checkpointing": True}, "gradient_checkpointing", True),
     ],
 )
 def test_options_reach_grpo(options: dict[str, Any], argument: str, value: str, tmp_path: Path) -> None:
