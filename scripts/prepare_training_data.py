@@ -25,6 +25,7 @@ from aamc_sdk.errors import AamcError, DataError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import default_pool, find_pool
 from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.storage import write_text
 from aamc_sdk.types import ModelSpec, Pool
 
 RIGHT = 0.5
@@ -100,10 +101,9 @@ def main(datasets: tuple[str, ...], pool_file: str, out: Path, outcomes: str | N
         pool = find_pool(pool_file, plugins)
         models, best = described(pool), optimal(read(outcomes, plugins) if outcomes else None, pool)
         found = [record for named in datasets for record in records(read(named, plugins), models, best, rows, seed)]
+        write_text(out, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in found))
     except AamcError as error:
         sys.exit(f"error: {error}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in found), encoding="utf-8")
     shown = sum("optimal_model" in record for record in found)
     click.echo(f"wrote {len(found)} records to {out}, {shown} with an optimal model; use with --dataset router-r1:{out}", err=True)
 

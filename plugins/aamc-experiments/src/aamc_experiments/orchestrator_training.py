@@ -102,7 +102,12 @@ class OrchestratorTraining:
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
         self.run.begin(self.settings, services.pool if self.settings.pool else None, None, details)
-        metrics = component.train(training)
+        try:
+            metrics = component.train(training)
+        except ConfigError:  # resuming would meet it again
+            if not self.resumed:
+                self.run.discard_unless_begun(ORCHESTRATOR)
+            raise
         save_component(folder, ORCHESTRATOR, self.choice.name, component, self.plugins, metrics)
 
 

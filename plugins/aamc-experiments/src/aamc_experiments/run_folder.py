@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -103,6 +104,20 @@ class RunFolder(Run):
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         content = {"schema": 1, "date": date, "settings": settings.plain(), **details, "fingerprints": names, "versions": _versions()}
         write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
+
+    def discard_unless_begun(self, part: str) -> None:
+        """Empty the folder of a training that its settings stopped, unless its part has written a file.
+
+        Args:
+            part: Name of the part's folder.
+        """
+        if any(found.is_file() for found in (self.folder / part).rglob("*")):
+            return
+        for entry in self.folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
     @cached_property
     def settings(self) -> Settings:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from aamc_models.testing import Script
 from aamc_router_r1.single.server import DecisionServer
-from policy_server import THOUGHT, make, pool_of
+from policy_server import THOUGHT, ToolCalls, make, pool_of
 
 from aamc_sdk import MetaController, Preference, Query, get_plugin_manager
 from aamc_sdk.errors import AamcError
@@ -239,6 +239,50 @@ def test_the_server_answers_as_the_semantic_router_expects(decision_server):
             assert client.post(path, content="[" * 100_000).status_code == 400
         unknown = client.post("/route", json={"query": "q", "candidates": ["small"]})
         assert (unknown.status_code, "big" in unknown.json()["error"]["message"]) == (422, True)
+
+
+def events_of(response):
+    """Return the data of a response's server-sent events."""
+    assert response.headers["content-type"].startswith("text/event-stream")
+    return [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+
+
+def test_a_chat_completion_is_streamed_to_a_client_that_asks_for_it(decision_server):
+    body = {"messages": [{"role": "user", "content": "Who wrote Emma?"}], "stream": True, "stream_options": {"include_usage": True}}
+    *chunks, last = events_of(httpx.post(f"{decision_server}/v1/chat/completions", json=body))
+    assert last == "[DONE]"
+    said, ended, counted = map(json.loads, chunks)
+    assert {chunk["object"] for chunk in (said, ended, counted)} == {"chat.completion.chunk"}
+    assert said["choices"][0]["delta"] == {"role": "assistant", "content": SELECTS_BIG}
+    assert (ended["choices"][0]["delta"], ended["choices"][0]["finish_reason"]) == ({}, "stop")
+    assert (counted["choices"], counted["usage"]["total_tokens"]) == ([], 110)
+    assert len(events_of(httpx.post(f"{decision_server}/v1/chat/completions", json={**body, "stream_options": None}))) == 3
+
+
+def test_streamed_tool_calls_are_numbered(decision_server, server):
+    server.turns["policy"] = [ToolCalls("hm", [("consult", {"model": "big"})])]
+    body = {"messages": [{"role": "user", "content": "Who?"}], "stream": True}
+    first, *_ = events_of(httpx.post(f"{decision_server}/v1/chat/completions", json=body))
+    (call,) = json.loads(first)["choices"][0]["delta"]["tool_calls"]
+    assert (call["index"], call["function"]["name"]) == (0, "consult")
+
+
+@pytest.mark.parametrize("given", [{}, {"max_tokens": 10**9}, {"max_completion_tokens": 10**9}])
+def test_a_chat_completion_is_limited_to_the_tokens_of_a_turn(given, decision_server, server):
+    body = {"messages": [{"role": "user", "content": "Who?"}], **given}
+    assert httpx.post(f"{decision_server}/v1/chat/completions", json=body).status_code == 200
+    assert server.asked["policy"][-1]["max_tokens"] == 1024
+    assert "max_completion_tokens" not in server.asked["policy"][-1]
+    httpx.post(f"{decision_server}/v1/chat/completions", json={**body, "max_tokens": 7})
+    assert server.asked["policy"][-1]["max_tokens"] == 7
+
+
+@pytest.mark.parametrize("given", [{"max_tokens": 0}, {"max_tokens": "many"}, {"max_completion_tokens": 1.5}, {"max_tokens": True}])
+def test_a_wrong_limit_of_tokens_is_refused(given, decision_server, server):
+    answer = httpx.post(f"{decision_server}/v1/chat/completions", json={"messages": [{"role": "user", "content": "Who?"}], **given})
+    assert answer.status_code == 400
+    assert f"must be a whole number from 1, not {next(iter(given.values()))!r}" in answer.json()["error"]["message"]
+    assert "policy" not in server.asked
 
 
 def test_the_policys_own_answer_selects_no_candidate(decision_server, server):

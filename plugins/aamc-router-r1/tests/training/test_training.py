@@ -71,6 +71,19 @@ def test_the_sample_records_train_by_warm_start_and_grpo(model: Path, tmp_path: 
     assert any((before[key] != after[key]).any() for key in before)
 
 
+def test_validation_is_part_of_the_spending(model: Path, tmp_path: Path) -> None:
+    pool = tmp_path / "pool.yaml"
+    pool.write_text("candidates: [{name: policy, prices: {input: 1, output: 1}}, {name: small}]")
+    status, out, err = run_command(*arguments(model, tmp_path / "run", policy="policy", warm_start_epochs=0), "--pool", str(pool))
+    assert status == 0, err
+    metrics, played = json.loads(out)["metrics"], json.loads((tmp_path / "run" / "orchestrator" / "training.json").read_text())["curve"]
+    validated = metrics["validation"]
+    assert validated["last"] == validated["2"]  # the same policy is validated once
+    played += [validated[stage] for stage in ("start", "1", "2")]
+    assert metrics["spent_usd"] == pytest.approx(sum(part["cost_usd"] * part["episodes"] for part in played), rel=1e-6)
+    assert metrics["spent_usd"] > 0
+
+
 def test_a_trained_policy_is_served_in_this_process(model: Path, tmp_path: Path) -> None:
     assert run_command(*arguments(model, tmp_path / "run", steps=0, warm_start_epochs=1))[0] == 0
     pool = tmp_path / "pool.yaml"
@@ -147,6 +160,8 @@ def test_the_questions_share_the_weights_of_the_cost_equally(tmp_path: Path) -> 
         ({"advantage_scale": "none"}, "scale_rewards", "none"),
         ({}, "lr_scheduler_type", "constant"),
         ({"learning_rate_decay": True}, "lr_scheduler_type", "linear"),
+        ({}, "gradient_checkpointing", False),
+        ({"gradient_checkpointing": True}, "gradient_checkpointing", True),
     ],
 )
 def test_options_reach_grpo(options: dict[str, Any], argument: str, value: str, tmp_path: Path) -> None:
@@ -192,3 +207,4 @@ def test_what_cannot_be_trained_is_refused(model: Path, tmp_path: Path, options:
     status, out, _ = run_command(*arguments(Path(options.get("model", model)), tmp_path / "run", **others))
     assert status != 0
     assert message in json.loads(out)["error"]["message"]
+    assert not (tmp_path / "run").exists()  # so the corrected command can write it

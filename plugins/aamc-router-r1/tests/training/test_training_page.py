@@ -93,6 +93,12 @@ def test_what_cannot_be_prepared_is_one_line(arguments: tuple[str, ...], message
     assert not Path("records.jsonl").exists()
 
 
+def test_an_output_that_cannot_be_written_is_one_line(folder: Path) -> None:
+    prepared = prepare("nq:data/questions/nq/train.jsonl", "--pool", "pool.yaml", "--out", "data")
+    assert prepared.returncode == 1
+    assert prepared.stderr == "error: cannot write data: it is a folder; name a file in it\n"
+
+
 def test_the_gpu_script_trains_as_the_page_says_and_resumes(folder: Path) -> None:
     (options,) = re.findall(r"`scripts/train_router_r1_gpu.sh (.*?)`", PAGE)
     (folder / "aamc").write_text('#!/bin/sh\necho "$@"\n')

@@ -8,21 +8,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number
+from aamc_models.dialects import DONE, event_of, wants_usage
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aamc_router_r1.config import PolicyOptions
+from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.single.selection import FirstCall, SelectionError
 from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, DataError
-from aamc_sdk.interfaces import ModelCaller
+from aamc_sdk.interfaces import Completion, ModelCaller
 from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Candidate, Pool, Turn, new_ids
 
-PARAMETERS = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "tools", "tool_choice")
-"""Parameters of a chat completion that reach the policy."""
+PARAMETERS = ("temperature", "top_p", "stop", "seed", "tools", "tool_choice")
+"""Parameters of a chat completion that reach the policy, beside the limit of tokens."""
 
 
 class DecisionServer:
@@ -39,7 +41,7 @@ class DecisionServer:
     def __init__(
         self, options: PolicyOptions, policy: Candidate, pool: Pool, client: ModelCaller, quality: Mapping[str, Mapping[str, float]] | None = None
     ) -> None:
-        self._policy, self._client = policy, client
+        self._options, self._policy, self._client = options, policy, client
         self._pool = Pool(candidate for candidate in pool if options.consult_policy or candidate.name != policy.name)
         self._selector = FirstCall(options, policy, client, quality)
 
@@ -77,21 +79,17 @@ class DecisionServer:
         cost = None if math.isnan(found.cost_usd) else found.cost_usd
         return JSONResponse({"selected_model": found.candidate, "thinking": found.thinking, "full_response": found.text, "cost_usd": cost})
 
-    async def chat(self, request: Request) -> JSONResponse:
-        """Answer a chat completion by the policy."""
+    async def chat(self, request: Request) -> Response:
+        """Answer a chat completion by the policy, of at most ``turn_tokens`` tokens; a streamed one is sent when the turn is whole."""
         try:
             body = await _json(request)
-            options = {name: body[name] for name in PARAMETERS if name in body}
-            answer = await self._client.complete(self._policy, _messages(body), **options)
+            asked = request_options(self._policy, _tokens(body, self._options.turn_tokens), {name: body[name] for name in PARAMETERS if name in body})
+            answer = await self._client.complete(self._policy, _messages(body), **asked)
         except DataError as error:
             return _error(str(error), 400)
         except AamcError as error:
             return _error(str(error), 502)
-        prompt, output = answer.usage.prompt_tokens or 0, answer.usage.output_tokens or 0
-        usage = {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
-        choice = {"index": 0, "message": dict(answer.message), "finish_reason": answer.finish_reason}
-        about = {"id": new_ids(1)[0], "object": "chat.completion", "created": int(time.time()), "model": self._policy.name}
-        return JSONResponse({**about, "choices": [choice], "usage": usage})
+        return _streamed(answer, self._policy.name, body) if body.get("stream") else _completion(answer, self._policy.name)
 
     def _candidates(self, given: Any) -> Pool:
         if given is None:
@@ -123,6 +121,44 @@ def _described(entry: Any) -> Candidate:
     elif latency_s is not None:
         keys["latency"] = {"service_ms": 1000 * bounded_number(latency_s, f"'latency' of {name!r}", MAX_MS / 1000)}
     return pool_from({"candidates": [keys]}, "the request").candidates[0]
+
+
+def _tokens(body: Mapping[str, Any], most: int) -> int:
+    """Return a request's limit of tokens, at most ``most``."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        tokens = body.get(name)
+        if tokens is not None and (type(tokens) is not int or tokens < 1):
+            raise DataError(f"{name} must be a whole number from 1, not {tokens!r:.80}")
+        most = most if tokens is None else min(most, tokens)
+    return most
+
+
+def _document(kind: str, model: str) -> dict[str, Any]:
+    return {"id": new_ids(1)[0], "object": kind, "created": int(time.time()), "model": model}
+
+
+def _usage(answer: Completion) -> dict[str, int]:
+    prompt, output = answer.usage.prompt_tokens or 0, answer.usage.output_tokens or 0
+    return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
+
+
+def _completion(answer: Completion, model: str) -> JSONResponse:
+    choice = {"index": 0, "message": dict(answer.message), "finish_reason": answer.finish_reason}
+    return JSONResponse({**_document("chat.completion", model), "choices": [choice], "usage": _usage(answer)})
+
+
+def _streamed(answer: Completion, model: str, body: Mapping[str, Any]) -> Response:
+    """Return an answer as server-sent events: the message, the end, and the usage if the request wants it."""
+    said = dict(answer.message)
+    if said.get("tool_calls"):
+        said["tool_calls"] = [{"index": place, **call} for place, call in enumerate(said["tool_calls"])]
+    end = {"index": 0, "delta": {}, "finish_reason": answer.finish_reason}
+    parts: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": said, "finish_reason": None}]}, {"choices": [end]}]
+    if wants_usage(body):
+        parts.append({"choices": [], "usage": _usage(answer)})
+    about = _document("chat.completion.chunk", model)
+    events = [event_of({**about, **part}) for part in parts]
+    return Response(b"".join([*events, DONE]), media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
 
 async def _json(request: Request) -> Mapping[str, Any]:

@@ -26,14 +26,17 @@ _WORD = re.compile(r"\d+\.\d+|\w+|[^\w\s]")
 
 
 def tiny_tokenizer(world: World) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of the world's words. The fixed phrases of the prompt are one token each, a model's name is two: its syllables."""
+    """Return a tokenizer of the world's words. A model's name is two tokens, its syllables; each fixed phrase is one.
+
+    The reply of a model that does not know is such a phrase too: with its word ``not``, the name ``noti`` would be unknown.
+    """
     tasks = world.tasks(64, 1)
     prompts = [prompt_of(task, ALPHAS[number % len(ALPHAS)]) for number, task in enumerate(tasks)]
     name = f"(?:{'|'.join(SYLLABLES)}){{2}}"
     words = [*(f"item{entity}" for entity in range(world.entities)), *DOMAINS, *(f"{level:.2f}" for level in (*LEVELS, GENERALIST_QUALITY))]
     variable = re.compile(rf"\b(?:{'|'.join(sorted(words, key=len, reverse=True))}|{name}|\d+\.\d+|\d+)\b")
     phrases = sorted({run.strip() for prompt in prompts for run in variable.split(prompt) if len(run.split()) > 3}, key=len, reverse=True)
-    rest = " ".join([*prompts, UNSURE, *(segment.text for task in tasks for segment in task.demonstration())])
+    rest = " ".join([*prompts, *(segment.text for task in tasks for segment in task.demonstration())])
     for fixed in (*phrases, *TAGS):
         rest = rest.replace(fixed, " ")
     others = {word for word in _WORD.findall(rest) if not re.fullmatch(name, word)}
@@ -41,7 +44,7 @@ def tiny_tokenizer(world: World) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordPiece({word: place for place, word in enumerate(vocabulary)}, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(_WORD.pattern), "isolated")])
     tokenizer.decoder = decoders.WordPiece(cleanup=False)
-    tokenizer.add_tokens([AddedToken(fixed, normalized=False) for fixed in (*TAGS, *phrases)])
+    tokenizer.add_tokens([AddedToken(fixed, normalized=False) for fixed in (*TAGS, UNSURE, *phrases)])
     made: PreTrainedTokenizerFast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, unk_token=UNKNOWN)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     return made
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aamc_sdk.cli import InputFile, console, plugins_of
-from aamc_sdk.errors import DataError, OutputError
+from aamc_sdk.errors import DataError
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
@@ -36,11 +36,9 @@ def trace(ctx: click.Context, /, file: Path | None, store: str | None, episode: 
     found = _of_file(file, episode) if file is not None else [_of_log(ctx, str(store), str(episode))]
     if page_file is not None:
         from aamc_router_r1.trace import page
+        from aamc_sdk.storage import write_text
 
-        try:
-            page_file.write_text(page(found), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write {page_file}: {error.strerror or error}; choose another file") from error
+        write_text(page_file, page(found))
         click.echo(f"The page is in {page_file}", err=True)
         return
     _show(found)

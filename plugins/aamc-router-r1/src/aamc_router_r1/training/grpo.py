@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import gather_object  # type: ignore[import-untyped]  # it has no types
+from accelerate.utils import broadcast_object_list, gather_object  # type: ignore[import-untyped]  # it has no types
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 
 from aamc_router_r1.training.checkpoints import Follow, last_checkpoint, lora_config, merged
@@ -54,7 +54,7 @@ def train_grpo(job: Job, start: str, steps: int) -> None:
     trainer.train(resume_from_checkpoint=resumed)
     if trainer.is_world_process_zero():
         policy = merged(trainer)
-        job.stages["last"] = job.validate(policy, tokenizer)
+        job.stages["last"] = job.stages.get(str(trainer.state.global_step)) or job.validate(policy, tokenizer)
         job.keep(policy, tokenizer, "last")
     trainer.accelerator.wait_for_everyone()
 
@@ -146,13 +146,13 @@ class Select(Follow):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Validate the policy that the training starts from."""
-        if state.is_world_process_zero and not state.global_step:
-            self._validate(START)
+        if not state.global_step:
+            self._validate(START, state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Validate where a checkpoint is due, and stop if the budget is spent."""
-        if state.is_world_process_zero and (state.global_step % args.save_steps == 0 or state.global_step == state.max_steps):
-            self._validate(str(state.global_step))
+        if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
+            self._validate(str(state.global_step), state)
         if self._job.spent_usd >= self._job.budget_usd:
             self._job.progress.say(f"the budget of {self._job.budget_usd:g} USD is spent after {state.global_step} updates; the training ends")
             control.should_training_stop = True
@@ -160,7 +160,12 @@ class Select(Follow):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Leave the checkpoint to the other callback."""
 
-    def _validate(self, stage: str) -> None:
+    def _validate(self, stage: str, state: Any) -> None:
+        if state.is_world_process_zero:
+            self._select(stage)
+        (self._job.spent_usd,) = broadcast_object_list([self._job.spent_usd])  # every process ends at the budget in the same update
+
+    def _select(self, stage: str) -> None:
         job, policy = self._job, merged(self._trainer)
         found = job.validate(policy, self._tokenizer)
         if found:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.episode import Dialogue, DialogueLimits
-from aamc_router_r1.protocol import ModelNames, format_errors, render_prompt
+from aamc_router_r1.protocol import ModelNames, render_prompt
 from aamc_router_r1.reward import RewardParts
 from aamc_router_r1.training.replies import Replies, spec_of
 from aamc_sdk.types import Preference, Prices
@@ -74,7 +74,7 @@ class PlayedEpisode:
     @property
     def malformed(self) -> bool:
         """Whether the episode breaks the protocol's form."""
-        return bool(format_errors(self.dialogue.transcript, self.dialogue.names))
+        return bool(self.dialogue.format_errors)
 
 
 @attrs.frozen

@@ -64,7 +64,7 @@ class Job:
         progress: Receives the progress.
         budget_usd: The training ends when its calls have cost this amount.
         normalizer: The scale of costs.
-        spent_usd: What its calls have cost.
+        spent_usd: What its calls have cost, those of validations included.
         best: Mean reward of the best checkpoint in validation.
         curve: Figures of the updates.
         stages: Validation figures after each stage.
@@ -117,7 +117,10 @@ class Job:
         return self.config.training_alphas or (self.config.alpha,)
 
     def validate(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-        """Return figures of the greedy policy on the validation questions, with the cost normalizer as it is; empty without questions."""
+        """Return figures of the greedy policy on the validation questions, with the cost normalizer as it is; empty without questions.
+
+        Its calls count as spent.
+        """
         if not self.validation:
             return {}
         was, self.normalizer.frozen = self.normalizer.frozen, True
@@ -126,6 +129,7 @@ class Job:
         play_all(player, model, episodes, self.config.micro_batch_size * 4)
         score(self.config, self.normalizer, episodes)
         self.normalizer.frozen = was
+        self.spent_usd += sum(episode.spent_usd for episode in episodes)
         return figures(episodes)
 
     def keep(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:

@@ -80,7 +80,7 @@ def shared_arguments(job: Job, folder: Path) -> dict[str, Any]:
     return {
         "output_dir": str(folder),
         "bf16": job.bf16,
-        **({"gradient_checkpointing": True} if job.config.gradient_checkpointing else {}),
+        "gradient_checkpointing": job.config.gradient_checkpointing,  # TRL's default differs from that of transformers
         "use_cpu": job.device == "cpu" or not torch.cuda.is_available(),
         "seed": job.seed,
         "save_strategy": "steps",
