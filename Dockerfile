@@ -28,7 +28,8 @@ RUN apt-get update \
 ARG PIP_EXTRA_INDEX_URL
 WORKDIR /opt/aamc
 COPY . .
-RUN pip install --no-cache-dir -r requirements.txt
+# The sources stay here, and the user who runs them may not write: without bytecode each start would compile them
+RUN pip install --no-cache-dir -r requirements.txt && python -m compileall -q aamc_sdk plugins
 # Any user may write, so that --user works; the Makefile of a mounted checkout uses the image's programs
 RUN useradd --create-home aamc && mkdir /workspace && chmod 1777 /home/aamc /workspace
 ENV HOME=/home/aamc AAMC=aamc PYTHON=python

@@ -1,4 +1,4 @@
-"""The Dockerfile, read line by line, and the compose file; a build needs a Docker daemon and gigabytes of downloads."""
+"""The Dockerfile, read line by line, and the compose file; a build downloads gigabytes."""
 
 import fnmatch
 import json
@@ -80,6 +80,12 @@ def test_everything_that_the_installation_reads_is_copied(instructions):
         parts = path.relative_to(ROOT).parts
         for pattern in ignored:
             assert not any(fnmatch.fnmatch("/".join(parts[: n + 1]), pattern) for n in range(len(parts))), f"{path} is ignored by {pattern}"
+
+
+def test_the_sources_that_run_are_compiled(instructions):
+    """Editable installations run the sources in place, where the image's user cannot write bytecode."""
+    (installed,) = [arguments for name, arguments in instructions if name == "RUN" and "pip install" in arguments]
+    assert installed.endswith("&& python -m compileall -q aamc_sdk plugins")
 
 
 @pytest.mark.parametrize("pattern", [".git", ".venv*", "runs"])

@@ -89,6 +89,18 @@ class Counting(OnlineRouter):
         self.praise = dict(read_json(folder / "praise.json"))
 
 
+class Forgetful(Counting):
+    """Saves nothing of what it learned."""
+
+    snapshots = False
+
+    def save(self, folder: Path) -> None:
+        pass
+
+    def load(self, folder: Path) -> None:
+        pass
+
+
 class Failing(OnlineRouter):
     """Cannot score, and cannot learn."""
 
@@ -124,8 +136,8 @@ class Small:
 
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        kinds = {"fixed": "Fixed", "counting": "Counting", "reading": "Reading", "failing": "Failing", "brooding": "Brooding", "seer": "Seer"}
-        return [Component(name, f"{__name__}:{kind}", name) for name, kind in kinds.items()]
+        kinds = (Fixed, Counting, Forgetful, Reading, Failing, Brooding, Seer)
+        return [Component(kind.__name__.lower(), f"{__name__}:{kind.__name__}", kind.__name__) for kind in kinds]
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +218,26 @@ def test_feedback_reaches_both_and_a_restart_keeps_it(name, plugins, tmp_path) -
     with serve(plugins, name, f"sqlite:{tmp_path}/log.db", **both) as controller:
         router: Any = controller.router
         assert sum(router.stable.praise.values()) == sum(router.candidate.praise.values()) == 2.0
+
+
+@pytest.mark.parametrize("name", ["canary", "shadow"])
+@pytest.mark.parametrize("role", ["stable", "candidate"])
+def test_around_a_router_without_snapshots_a_restart_learns_the_log_again(role, name, plugins, tmp_path) -> None:
+    options = {role: {"name": "forgetful", "sample": False}}
+    for learned in (0.0, 1.0):
+        with serve(plugins, name, f"sqlite:{tmp_path}/log.db", **options) as controller:
+            router: Any = controller.router
+            assert sum(getattr(router, role).praise.values()) == learned
+            controller.feedback(controller.route("Hi").id, quality=1.0)
+
+
+def test_a_canary_without_snapshots_stays_ended_after_a_restart(plugins, tmp_path) -> None:
+    for start in (True, False):
+        with serve(plugins, store=f"sqlite:{tmp_path}/log.db", candidate="failing", max_failures=1) as controller:
+            router: Any = controller.router
+            assert (router.ended is None) == start
+            controller.route("Hi")
+            assert "ended" in controller.route("Hi").notes["canary"]
 
 
 def test_training_trains_both_and_a_checkpoint_stays_as_it_is(plugins, tmp_path) -> None:

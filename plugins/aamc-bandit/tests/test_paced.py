@@ -183,6 +183,13 @@ def test_changes_make_a_replica_equal_to_the_bit(plugins, clock):
     np.testing.assert_array_equal(leader.score(request).probabilities, replica.score(request).probabilities)
 
 
+def test_around_a_router_without_snapshots_it_has_none(plugins, monkeypatch):
+    options = {"router": "thompson", "usd_per_1k": 2.0}
+    assert Subject("router", "paced", plugins, options).make().snapshots
+    monkeypatch.setattr(Thompson, "snapshots", False)
+    assert not Subject("router", "paced", plugins, options).make().snapshots
+
+
 def test_around_a_router_without_changes_none_are_gathered(plugins, clock, monkeypatch):
     monkeypatch.setattr(Thompson, "changes", lambda thompson: None)
     paced = Subject("router", "paced", plugins, {"router": "thompson", "usd_per_1k": 2.0}).make()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
-from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
 
 from aamc_sdk import Agent, AgentOutput, Candidate
 
@@ -263,3 +263,41 @@ def test_verifiers_say_who_was_right_whatever_they_do(executors: Callable[..., E
     given = [verdict for verdict in verdicts if verdict is not None]
     assert [verdict.correct for verdict in given] == [True, *[False] * 6]
     assert ["ZeroDivisionError" in given[2].why, "no verdict" in given[3].why, "str" in given[4].why] == [True, True, True]
+
+
+class Priced(Scripted):
+    """An agent whose turn costs 1 USD or its maximum, if that is lower."""
+
+    def __init__(self, maximum: float) -> None:
+        super().__init__(lambda state: AgentOutput("done", cost=min(1.0, maximum)))
+        self.maximum = maximum
+
+    @property
+    def max_cost_usd(self) -> float:
+        return self.maximum
+
+
+@pytest.mark.parametrize(
+    ("maximum", "budget", "calls", "spent"),
+    [
+        (1.0, 3.0, 3, 3.0),
+        (1.0, 2.5, 2, 2.0),
+        (2.0, 4.0, 3, 3.0),  # at most two at once, then what is left covers one
+        (2.0, 1.9, 0, 0.0),
+        (math.inf, 2.5, 3, 3.0),  # of unknown cost: one after another
+        (1.0, 0.0, 0, 0.0),
+    ],
+)
+def test_a_round_keeps_within_the_rest_of_the_budget(executors, maximum: float, budget: float, calls: int, spent: float) -> None:
+    agent = Priced(maximum)
+    executor = executors(priced=agent)
+    executor.budget_usd = budget
+    with pytest.raises(OutOfBudgetError, match=f"the budget of {budget:g} USD is spent"):
+        executor.activate([("priced", TaskState(task=TASK, steps_left=3))] * 8)
+    assert (agent.calls, executor.spent_usd) == (calls, spent)
+
+
+def test_turns_without_cost_need_no_budget(executors) -> None:
+    executor = executors(priced=Priced(0.0))
+    executor.budget_usd = 0.0
+    assert len(executor.activate([("priced", TaskState(task=TASK, steps_left=3))] * 2)) == 2

@@ -333,6 +333,7 @@ def test_the_errors_of_expected_lengths_have_a_section_of_their_own(make_run: An
     assert "Lengths of answers" not in page_of(folder)
     content = json.loads((folder / "metrics.json").read_text())
     figures = {"n": 98, "mean_tokens": 85.4, "expected_tokens": 86.9, "mae_tokens": 18.4, "mae_tokens_of_mean": 31.2, "mae_cost_usd": 4.76e-5}
+    figures |= {"mae_latency_ms": 212.3, "mae_latency_ms_ci95": [190.0, 230.0]}
     content["data"]["answer_lengths"] = {"small": {**figures, "mae_tokens_ci95": [14.8, 21.9], "mae_cost_usd_ci95": None}}
     (folder / "metrics.json").write_text(json.dumps(content))
     (table,) = length_tables(read_results(folder))
@@ -345,6 +346,7 @@ def test_the_errors_of_expected_lengths_have_a_section_of_their_own(make_run: An
         ("18", f"15{DASH}22"),
         ("31", ""),
         ("0.0476", ""),
+        ("212", f"190{DASH}230"),
     ]
     assert "Lengths of answers" in page_of(folder)
     content["data"]["answer_lengths"] = {"small": 7}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import Requirements, Router, Services
+from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services
 from aamc_sdk.serving import component_name, find_checkpoint, state_of
 from aamc_sdk.storage import COMPONENT, read_json, to_json
 
@@ -29,6 +29,20 @@ def check_router_option(option: str, given: Any) -> None:
 def router_label(given: str | Mapping[str, Any]) -> str:
     """Return the label in decisions of the router that an option names: its checkpoint folder or its name."""
     return str(given if isinstance(given, str) else given["name"])
+
+
+class InnerSnapshots:
+    """The attribute ``snapshots`` of a router around others: false around one that learns and saves no state, true on the class.
+
+    Args:
+        inner: Returns the wrapped routers.
+    """
+
+    def __init__(self, inner: Callable[[Any], Iterable[Router]]) -> None:
+        self._inner = inner
+
+    def __get__(self, outer: Any, owner: type) -> bool:
+        return outer is None or all(router.snapshots for router in self._inner(outer) if isinstance(router, OnlineRouter))
 
 
 @attrs.frozen(eq=False)

@@ -7,9 +7,9 @@ from aamc_experiments.evaluation import length_errors
 
 from aamc_sdk import Dataset, ModelSpec, Outcomes, Pool, Prices, Query
 from aamc_sdk.routing import build_request
-from aamc_sdk.types import AnswerLengths
+from aamc_sdk.types import AnswerLengths, Latency
 
-POOL = Pool([ModelSpec("small", prices=Prices(0, 1)), ModelSpec("large", prices=Prices(0, 10))])
+POOL = Pool([ModelSpec("small", prices=Prices(0, 1), latency=Latency(service_ms=200.0)), ModelSpec("large", prices=Prices(0, 10))])
 QUERIES = [Query(text) for text in "abc"]
 TOKENS = np.array([[100.0, np.nan], [200.0, np.nan], [300.0, np.nan]])
 ROWS = Dataset(QUERIES, pool=POOL, outcomes=Outcomes(np.ones((3, 2)), TOKENS / 1e6, TOKENS, output_tokens=TOKENS))
@@ -26,6 +26,7 @@ def test_errors_are_those_computed_by_hand():
     assert found["mae_tokens"] == 10
     assert found["mae_tokens_of_mean"] == pytest.approx(200 / 3)
     assert found["mae_cost_usd"] == pytest.approx(10e-6)
+    assert found["mae_latency_ms"] == pytest.approx(10)
     half = 1.96 * np.std([10, 0, 20], ddof=1) / np.sqrt(3)
     assert found["mae_tokens_ci95"] == pytest.approx([10 - half, 10 + half])
 
@@ -34,6 +35,12 @@ def test_one_row_has_no_interval():
     one = np.arange(1)
     request = build_request(QUERIES, POOL, np.array([1.0, 0.0, 0.0]), lengths=EXPECTED)
     assert length_errors(request.take(one), ROWS.take(one))["small"]["mae_tokens_ci95"] is None
+
+
+def test_unknown_latencies_have_no_errors():
+    request = build_request(QUERIES, POOL, np.array([1.0, 0.0, 0.0]), lengths=EXPECTED)
+    unknown = attrs.evolve(ROWS, outcomes=attrs.evolve(ROWS.outcomes, latency_ms=np.full((3, 2), np.nan)))
+    assert length_errors(request, unknown)["small"]["mae_latency_ms"] is None
 
 
 def test_without_lengths_there_are_no_errors():

@@ -191,7 +191,7 @@ def test_names_of_active_keys_are_unique(store: Store) -> None:
             await add_key(shared, name="ci")
         await revoke_key(shared, "ci")
         await add_key(shared, name="ci")
-        with pytest.raises(DataError, match="no active key of the name or id 'cy'; did you mean 'ci'"):
-            await find_key(shared, "cy")
+        with pytest.raises(DataError, match="no active key of the name or id 'cii'; did you mean 'ci'"):
+            await find_key(shared, "cii")
 
     run(store, test)

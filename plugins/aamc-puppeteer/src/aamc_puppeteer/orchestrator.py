@@ -208,7 +208,7 @@ class Puppeteer(Team):
             resume: Whether to resume from the folder.
             progress: Receives the progress.
             watch: Called with every update's episodes.
-            budget_usd: The training ends when the agents' turns have cost this amount; those of the last round may exceed it.
+            budget_usd: The training ends when the rest of this amount does not cover an agent's next turn.
 
         Raises:
             CheckpointError: The checkpoint to resume from is damaged, or has other options, agents or tasks.

@@ -30,7 +30,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.inner_router import InnerRouter
+from aamc_bandit.inner_router import InnerRouter, InnerSnapshots
 from aamc_bandit.pacing.attainable import check_attainable, default_limit, typical_request
 from aamc_bandit.pacing.ledger import PacingLedger
 from aamc_bandit.pacing.multipliers import WrappedChoices, mixed_choices
@@ -63,7 +63,7 @@ class Paced(OnlineRouter):
 
     Config = PacedOptions
     requires = InnerRequires()
-    snapshots = True
+    snapshots = InnerSnapshots(lambda paced: (paced.inner.router,))
     learns_calls = True
     config: PacedOptions
 

@@ -133,6 +133,10 @@ class Canary(RouterPair):
         pair, config = self.described(), self.config
         decisions = {decision.id: decision for decision in experience.decisions if _is_of(decision, pair)}
         served = {name: served_by(decision) for name, decision in decisions.items()}
+        for decision in experience.decisions:
+            note = decision.notes.get(NOTE, {})
+            if "ended" in note and _names(note, pair):
+                self._end(note["ended"])  # before a restart, which kept no state
         for call in experience.attempts:
             if (role := served.get(call.decision_id)) is not None:
                 self._calls.add(role, call)
@@ -236,4 +240,9 @@ def _expected_of(choices: Floats, request: RoutingRequest, row: int) -> dict[str
 def _is_of(decision: Decision, pair: Mapping[str, Mapping[str, str]]) -> bool:
     """Return whether a decision was made in the running trial of a pair of routers."""
     note: Mapping[str, Any] = decision.notes.get(NOTE, {})
-    return "share" in note and "error" not in note["candidate"] and all(note[role].items() >= described.items() for role, described in pair.items())
+    return "share" in note and "error" not in note["candidate"] and _names(note, pair)
+
+
+def _names(note: Mapping[str, Any], pair: Mapping[str, Mapping[str, str]]) -> bool:
+    """Return whether a canary's note names this pair of routers."""
+    return all(note[role].items() >= described.items() for role, described in pair.items())

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from aamc_bandit.inner_router import InnerRouter, check_router_option, router_label
+from aamc_bandit.inner_router import InnerRouter, InnerSnapshots, check_router_option, router_label
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
@@ -67,7 +67,7 @@ class RouterPair(OnlineRouter):
 
     Config = RouterPairOptions
     requires = EitherRequires()
-    snapshots = True
+    snapshots = InnerSnapshots(lambda pair: (paired.router for paired in pair.paired))
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)

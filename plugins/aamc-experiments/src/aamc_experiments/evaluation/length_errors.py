@@ -1,4 +1,4 @@
-"""The errors of expected answer lengths, and of the expected costs that follow from them."""
+"""The errors of expected answer lengths, and of the expected costs and latencies that follow from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ STANDARD_ERRORS = 1.96
 def length_errors(request: RoutingRequest, rows: Dataset) -> Mapping[str, Any] | None:
     """Return the errors by candidate; None if no length is expected or known.
 
-    ``mae_tokens`` and ``mae_cost_usd`` are mean absolute errors, ``mae_tokens_of_mean`` that of the candidate's mean length on the same rows.
+    ``mae_tokens``, ``mae_cost_usd`` and ``mae_latency_ms`` are mean absolute errors, ``mae_tokens_of_mean`` that of the candidate's mean length on
+    the same rows.
 
     Args:
         request: Q rows as a router sees them.
@@ -32,6 +33,7 @@ def length_errors(request: RoutingRequest, rows: Dataset) -> Mapping[str, Any] |
         if known.any():
             mean = float(tokens[known].mean())
             cost = np.abs(expected.cost_usd - outcomes.cost_usd)[known, m]
+            latency = np.abs(expected.latency_ms - outcomes.latency_ms)[known, m]
             found[name] = {
                 "n": int(known.sum()),
                 "mean_tokens": mean,
@@ -39,6 +41,7 @@ def length_errors(request: RoutingRequest, rows: Dataset) -> Mapping[str, Any] |
                 **_mean("mae_tokens", np.abs(guess - tokens)[known]),
                 **_mean("mae_tokens_of_mean", np.abs(mean - tokens)[known]),
                 **_mean("mae_cost_usd", cost[np.isfinite(cost)]),
+                **_mean("mae_latency_ms", latency[np.isfinite(latency)]),
             }
     return found or None
 

@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
+import numpy as np
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 
@@ -47,7 +48,7 @@ class Executor:
 
     Attributes:
         spent_usd: Cost of the turns so far; a cached output costs nothing again.
-        budget_usd: No turn starts once this amount is spent.
+        budget_usd: Maximum of ``spent_usd``. A turn starts only if the rest covers its maximum cost; one whose maximum is unknown runs alone.
     """
 
     def __init__(self, agents: Mapping[str, Agent], timeout: float, max_characters: int, max_cost: float = MAX_COST_USD) -> None:
@@ -68,22 +69,21 @@ class Executor:
             timeout: Timeout in seconds if it is below the executor's; at 0 no agent is called.
 
         Raises:
-            OutOfBudgetError: The budget is spent.
+            OutOfBudgetError: The rest of the budget does not cover all turns.
         """
         limit = min(self._timeout, math.inf if timeout is None else timeout)
         keys = [self._key(name, state) for name, state in turns]
         done = [self._cache.get(key) if key is not None else None for key in keys]
         missing = [place for place, activation in enumerate(done) if activation is None]
-        if missing and self.spent_usd >= self.budget_usd:
-            raise OutOfBudgetError(f"the budget of {self.budget_usd:g} USD is spent ({self.spent_usd:.4g} USD)")
-        jobs = [(f"agent {turns[place][0]}", traced(*turns[place], self._turn)) for place in missing if limit > 0]
-        for place, activation in zip(missing, self._run(jobs, limit) if jobs else [None] * len(missing), strict=True):
-            activation = activation or failed(turns[place][0], Fault.TIMEOUT, f"gave no answer in {limit:g} s", limit)
-            self.spent_usd += activation.cost
-            done[place] = activation
-            key = keys[place]
-            if key is not None and activation.fault is not Fault.TIMEOUT:
-                self._store(key, activation)
+        while missing:
+            covered = self._covered([turns[place][0] for place in missing])
+            places, missing = missing[:covered], missing[covered:]
+            for place, activation in zip(places, self._activated([turns[place] for place in places], limit), strict=True):
+                self.spent_usd += activation.cost
+                done[place] = activation
+                key = keys[place]
+                if key is not None and activation.fault is not Fault.TIMEOUT:
+                    self._store(key, activation)
         return [activation for activation in done if activation is not None]
 
     def activate_here(self, name: str, state: TaskState) -> Activation:
@@ -121,6 +121,25 @@ class Executor:
         for thread in self._threads.values():
             thread.close()
         self._threads.clear()
+
+    def _covered(self, names: Sequence[str]) -> int:
+        """Return how many of these agents' turns, from the first, may run side by side within the rest of the budget."""
+        if math.isinf(self.budget_usd):
+            return len(names)
+        costs = np.array([cost if math.isfinite(cost := self._agents[name].max_cost_usd) else math.inf for name in names])
+        rest = self.budget_usd * (1 + 1e-9) - self.spent_usd
+        covered = int((np.cumsum(costs) <= rest).sum()) or int(math.isinf(costs[0]) and rest > 0)
+        if not covered:
+            further = f", and a turn of {names[0]!r} may cost {costs[0]:.4g}" if math.isfinite(costs[0]) else ""
+            raise OutOfBudgetError(f"the budget of {self.budget_usd:g} USD is spent ({self.spent_usd:.4g} USD{further})")
+        return covered
+
+    def _activated(self, turns: Sequence[tuple[str, TaskState]], limit: float) -> list[Activation]:
+        """Run turns side by side, each for at most ``limit`` seconds; at 0 none is called."""
+        jobs = [(f"agent {name}", traced(name, state, self._turn)) for name, state in turns if limit > 0]
+        ended = self._run(jobs, limit) if jobs else [None] * len(turns)
+        late = f"gave no answer in {limit:g} s"
+        return [activation or failed(name, Fault.TIMEOUT, late, limit) for (name, _), activation in zip(turns, ended, strict=True)]
 
     def _key(self, name: str, state: TaskState) -> Any:
         if not deterministic(self._agents[name]):

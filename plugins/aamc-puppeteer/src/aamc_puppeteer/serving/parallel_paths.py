@@ -155,25 +155,31 @@ async def _judge(puppeteer: Team, task: Task, answers: Sequence[str], seconds: f
     return (None if number is None else answers[number - 1]), activation.cost
 
 
+_DECLARED = re.compile(r"\banswer *: *\W{0,3}(\d+)\b", re.IGNORECASE)
 _PICKS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"\banswer *: *\W{0,3}(\d+)\b",
         r"\bbest(?: one| answer| of them)? *(?:is|:) *(?:the |answer |number ){0,2}\W{0,3}(\d+)\b",
         r"\b(\d+)\W{0,3} (?:is|seems|looks)(?: clearly)?(?: the)? (?:best|better|correct|right)\b",
     )
 )
 _COUNT = re.compile(r"\b(?:of|all)(?: the)? \d+|\b\d+ (?:given |different )?(?:answers|options|candidates|solutions|responses)\b", re.IGNORECASE)
+_CLAUSE = re.compile(r"[,;!?\n]|\. (?=[A-Z])|\bbut\b")
+_NEGATION = re.compile(r"\b(?:not|cannot|never|neither|none|wrong|incorrect|worse|worst)\b|n['\u2019]t\b", re.IGNORECASE)
 
 
 def picked_number(reply: str, answers: int) -> int | None:
     """Return the number of the answer that a judge's reply picks: the one that it declares, else the only one that it names; None without either.
 
+    Numbers in negated clauses are picked only by "ANSWER: ".
+
     >>> picked_number("Of the 3 answers, 2 explains it.", 3)
     2
     """
     valid = {str(number) for number in range(1, answers + 1)}
-    for declared in (found for pattern in _PICKS if (found := pattern.findall(reply))):
+    affirmed = ", ".join(clause for clause in _CLAUSE.split(reply) if not _NEGATION.search(clause))
+    picks = (_DECLARED.findall(reply), *(pattern.findall(affirmed) for pattern in _PICKS))
+    for declared in filter(None, picks):
         return int(declared[-1]) if declared[-1] in valid else None
-    named = valid & set(re.findall(r"\d+", _COUNT.sub("", reply)))
+    named = valid & set(re.findall(r"\d+", _COUNT.sub("", affirmed)))
     return int(named.pop()) if len(named) == 1 else None

@@ -1,4 +1,4 @@
-"""The errors of the expected lengths of answers."""
+"""The errors of the expected lengths of answers, and of the costs and latencies that follow from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from aamc_report.formats import Format, per_thousand, whole
+from aamc_report.formats import Format, milliseconds, per_thousand, whole
 from aamc_report.reading import AGAIN
 from aamc_report.results import Results
 from aamc_report.tables import UNKNOWN, Cell, Column, Table, TableRow
@@ -19,6 +19,7 @@ COLUMNS = (
     Column("Error", "tokens", "Mean absolute error of the expected length."),
     Column("Error of the mean", "tokens", "Mean absolute error of the candidate's mean length."),
     Column("Cost error", "USD / 1,000", "Mean absolute error of the expected cost, for 1,000 answers."),
+    Column("Latency error", "ms", "Mean absolute error of the expected latency."),
 )
 
 
@@ -42,4 +43,4 @@ def _row(name: str, figures: Mapping[str, Any]) -> TableRow:
         return Cell(math.nan if value is None else float(value), write, (low, high))
 
     lengths = [cell(key, whole) for key in ("n", "mean_tokens", "expected_tokens", "mae_tokens", "mae_tokens_of_mean")]
-    return TableRow([name], [*lengths, cell("mae_cost_usd", per_thousand)])
+    return TableRow([name], [*lengths, cell("mae_cost_usd", per_thousand), cell("mae_latency_ms", milliseconds)])
