@@ -34,7 +34,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("in_process", "short")
-def test_the_document_is_the_contract_and_the_table_has_the_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_document_is_the_contract_and_the_table_has_bounds_and_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ControlBenchmark().run(out=tmp_path / "there", resume=None, as_json=True, scenarios="scarce-server,default", **SMALL)
     document = json.loads(capsys.readouterr().out)
     assert list(document) == ["schema", "scenarios"]
@@ -48,7 +48,11 @@ def test_the_document_is_the_contract_and_the_table_has_the_lengths(tmp_path: Pa
     assert none is None  # the reference is greedy there
     assert closed is None or (closed["reference"]["mean"], closed["greedy-truth"]["mean"]) == (1.0, 0.0)
     ControlBenchmark().run(out=None, resume=tmp_path / "there", as_json=False)  # nothing is measured again
-    assert "200" in capsys.readouterr().out.split("warm-up")[1]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["scarce-server"]]
+    assert [row[1] for row in rows] == POLICIES
+    for _, _, mean_reward, *_, bound, warm_up, steps in rows:
+        assert mean_reward < bound
+        assert (warm_up, steps) == ("200", "100")
 
 
 @pytest.mark.usefixtures("in_process", "short")

@@ -7,9 +7,11 @@ import pytest
 from aamc_environments import relative_values
 from aamc_environments.queue_env import standalone
 from aamc_environments.queue_streams import QueueStreams
-from aamc_environments.reference import mean_rewards, reference_rule
+from aamc_environments.reference import mean_rewards, reference_rule, true_rewards, upper_bound
 from aamc_environments.relative_values import NotConvergedError, SharedResource, solve
+from aamc_environments.resources import DailyBudget
 from aamc_environments.scenarios import SCENARIOS
+from scipy.optimize import linprog  # type: ignore[import-untyped]  # scipy ships no types
 
 from aamc_sdk import Preference
 from aamc_sdk.types import Floats
@@ -91,7 +93,23 @@ def test_the_reference_is_above_greedy_and_below_the_idle_pool(scenario):
     reference, plain = played(lambda streams: rule), played(lambda streams: greedy)
     gain = reference - plain
     assert gain.mean() > (-1e-4 if scenario == "default" else 2 * gain.std() / 8)
-    streams = environment.vector(2, "train")
-    streams.reset()
-    idle = streams.setup.reward.scalar(streams.idle_outcomes, np.tile(weights, (500, 1)))  # type: ignore[attr-defined]
-    assert reference.mean() < idle.max(axis=1).mean() + 0.01
+    assert reference.mean() < upper_bound(played_elsewhere(environment), weights) + 0.01
+
+
+@pytest.mark.parametrize("load", [0.5, 4.0])
+def test_the_fluid_bound_is_the_optimum_of_a_linear_program(load: float):
+    """Shares x of the queries at each candidate: maximise the mean reward, at a mean cost of the budget per query at most."""
+    named = SCENARIOS["daily-budget"]
+    environment = standalone(pool=named.pool, queries=60, scenario="daily-budget", world=named.world, load=load)
+    streams, weights = played_elsewhere(environment), Preference.parse(named.preference).array
+    assert isinstance(streams.resource, DailyBudget)
+    rewards, cost_usd = true_rewards(streams, weights) / 60, streams.idle_outcomes.cost_usd / 60
+    optimum = linprog(
+        -rewards.ravel(),
+        A_ub=cost_usd.reshape(1, -1),
+        b_ub=streams.resource.budget_usd / streams.resource.queries,
+        A_eq=np.kron(np.eye(60), np.ones(rewards.shape[1])),
+        b_eq=np.ones(60),
+    )
+    assert -optimum.fun == pytest.approx(upper_bound(streams, weights), abs=1e-4)
+    assert (load < 1) == (upper_bound(streams, weights) == pytest.approx(60 * rewards.max(axis=1).mean(), abs=1e-6))

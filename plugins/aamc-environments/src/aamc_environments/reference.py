@@ -54,6 +54,20 @@ def reference_rule(streams: QueueStreams, preference: Floats) -> Rule:
     return _priced_rule(streams, rewards, preference)
 
 
+def upper_bound(streams: QueueStreams, preference: Floats) -> float:
+    """Return a bound of every policy's mean reward, for streams of one preference ``[3]``.
+
+    With a day's budget it is the fluid bound, the optimum where only the mean cost is limited: by Lagrangian duality the minimum of
+    mean(max(reward - price cost)) + price budget / queries over prices. Otherwise it is the best candidate of each query in an idle pool.
+    """
+    rewards, budget = true_rewards(streams, preference), streams.resource
+    if not isinstance(budget, DailyBudget):
+        return float(rewards.max(axis=1).mean())
+    cost_usd = streams.idle_outcomes.cost_usd
+    planned_usd = budget.budget_usd / budget.queries
+    return min(float((rewards - price * cost_usd).max(axis=1).mean() + price * planned_usd) for price in _price_ladder(rewards, cost_usd))
+
+
 def mean_rewards(streams: QueueStreams, rule: Rule, warm_up: int, steps: int) -> Floats:
     """Return each stream's mean true expected reward under a rule, after ``warm_up`` further steps, ``[n]``."""
     total, rows = np.zeros(streams.num_envs), np.arange(streams.num_envs)

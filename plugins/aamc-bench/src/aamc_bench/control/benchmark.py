@@ -30,11 +30,13 @@ GREEDY, REFERENCE = "greedy-truth", "reference"
 COLUMNS = (
     Column("mean reward", key="reward", write=fixed(4)),
     Column("gap closed, %", key="closed", write=fixed(1, factor=100)),
+    Column("bound", key="bound", write=fixed(4)),
     Column("warm-up", key="warm_up", write=whole),
     Column("steps", key="steps", write=whole),
 )
 NOTE = (
     "mean reward: true expected reward at the scenario's preference. gap closed: share of the way from greedy-truth (0) to reference (100). "
+    "bound: no policy earns more; the fluid bound in daily-budget, else the best candidate of each query in an idle pool. "
     "All policies but greedy see true expectations; greedy's quality has an error of .1. The same streams for all, after a warm-up in which greedy's "
     "rewards settle; warm-up and steps of each stream. 95% intervals over seeds (Student), or over streams if there is one seed. No gap is "
     "closed where the interval of the gap includes 0 or less."
@@ -45,7 +47,7 @@ class ControlBenchmark(Benchmark):
     """``aamc bench control``."""
 
     command = "bench control"
-    _lengths: Mapping[str, Mapping[str, int]]
+    _streams: dict[str, Mapping[str, float]]
 
     def options(
         self,
@@ -128,9 +130,12 @@ class ControlBenchmark(Benchmark):
         return {"scenarios": found}
 
     def document(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """Return the JSON document, without options and lengths of streams, which the table has."""
-        longest = sorted(results.items(), key=lambda item: item[1]["warm_up"])
-        self._lengths = {key.rpartition("-seed")[0]: result for key, result in longest}
+        """Return the JSON document, without options, lengths of streams and bounds, which the table has."""
+        self._streams = {}
+        for name in options["scenarios"]:
+            if found := [result for key, result in results.items() if key.rpartition("-seed")[0] == name]:
+                longest = max(found, key=lambda result: float(result["warm_up"]))
+                self._streams[name] = {**longest, "bound": float(np.mean([result["bound"] for result in found]))}
         return {"schema": 1, **self.content(options, results, folder)}
 
     def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
@@ -141,7 +146,7 @@ class ControlBenchmark(Benchmark):
                 "policy": name,
                 "reward": {"value": mean["mean_reward"], "ci95": mean["ci95"]},
                 "closed": None if scenario["gap_closed"] is None else _cell(scenario["gap_closed"][name]),
-                **{key: {"value": self._lengths[scenario["name"]][key]} for key in ("warm_up", "steps")},
+                **{key: {"value": self._streams[scenario["name"]][key]} for key in ("bound", "warm_up", "steps")},
             }
             for scenario in document["scenarios"]
             for name, mean in scenario["policies"].items()

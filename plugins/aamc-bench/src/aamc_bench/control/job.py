@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_environments.reference import Rule, mean_rewards, reference_rule
+from aamc_environments.reference import Rule, mean_rewards, reference_rule, upper_bound
 from aamc_ppo.router import PPOConfig, PPORouter
 
 from aamc_bench.control.policies import ESTIMATE_ERROR, REWARDS_FILE, ScenarioWorld, greedy_rule, greedy_truth_rule, random_rule
@@ -39,7 +39,7 @@ def measure(
     preset: str,
     sb3: bool,
 ) -> dict[str, Any]:
-    """Train PPO, play every policy in the same streams, save each stream's mean rewards, and return the length of the streams.
+    """Train PPO, play every policy in the same streams, save each stream's mean rewards; return lengths of streams and a bound of the reward.
 
     The file holds an array ``[streams]`` for each policy.
     """
@@ -65,7 +65,8 @@ def measure(
         rewards[name] = mean_rewards(world.streams(STREAMS, weights, evaluation_seed, noise), rule, warm_up, steps)
         progress.advance()
     write_arrays(folder / REWARDS_FILE, rewards)
-    return {"warm_up": warm_up, "steps": steps, "streams": STREAMS}
+    bound = upper_bound(world.streams(1, weights, evaluation_seed), weights)
+    return {"warm_up": warm_up, "steps": steps, "streams": STREAMS, "bound": bound}
 
 
 def _ppo(world: ScenarioWorld, folder: Path, progress: Progress, options: Mapping[str, Any], preset: str) -> Rule:
