@@ -226,7 +226,8 @@ def cache_savings(queries: Sequence[Query], pool: Pool) -> Floats | None:
 
 
 def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool) -> Floats:
-    cost: Floats = tokens.dot(pool.arrays.usd_per_token[:2])  # `dot` is twice as fast as `@` for small arrays
+    prices = pool.arrays.usd_per_token
+    cost: Floats = tokens[:, :1] * prices[0] + tokens[:, 1:] * prices[1]  # `dot` would let other threads take the interpreter
     savings = cache_savings(queries, pool)
     if savings is not None:
         cost -= savings
