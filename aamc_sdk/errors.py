@@ -101,17 +101,27 @@ class ProviderError(AamcError, RuntimeError):
 
     Attributes:
         kind: ``"connection"``, ``"timeout"``, ``"rate_limit"``, ``"server"`` (it failed or is overloaded), ``"protocol"`` (the answer is broken
-            or was cut), ``"authentication"``, ``"request"`` (it refuses the request), or ``"failed"`` for anything else.
+            or was cut), ``"authentication"``, ``"configuration"`` (the server has no such model or address), ``"request"`` (it refuses the request),
+            or ``"failed"`` for anything else.
         status: The HTTP status of the answer; None without one.
         body: The answer's body, as it came.
         retry_after_s: Time in seconds after which the server wants to be called again; None if it said nothing.
+        public: The message for the clients of a server of ours: without the address, the key's variable and the server's own words.
     """
 
     def __init__(
-        self, message: str, *, kind: str = "failed", status: int | None = None, body: bytes = b"", retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        kind: str = "failed",
+        status: int | None = None,
+        body: bytes = b"",
+        retry_after_s: float | None = None,
+        public: str | None = None,
     ) -> None:
         super().__init__(message)
         self.kind, self.status, self.body, self.retry_after_s = kind, status, body, retry_after_s
+        self.public = message if public is None else public
 
 
 class PluginError(AamcError, RuntimeError):

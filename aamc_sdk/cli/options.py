@@ -79,11 +79,14 @@ class When(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
         return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
 
 
+_OWN_PARAMETERS = frozenset(("candidate", "decision_id", "messages", "model", "record", "stream"))
+
+
 def request_parameters(assignments: Sequence[str]) -> dict[str, Any]:
     """Return the parameters of a request to a model from ``KEY=VALUE``, whose values are YAML.
 
     Raises:
-        ConfigError: An assignment has no ``=``, or its value cannot be sent as JSON.
+        ConfigError: An assignment has no ``=``, its value cannot be sent as JSON, or the call itself sets that parameter.
     """
     from aamc_sdk.config import set_option
 
@@ -96,6 +99,9 @@ def request_parameters(assignments: Sequence[str]) -> dict[str, Any]:
         value = assignment.partition("=")[2].strip()
         if value.lower().lstrip("+-") in ("nan", "inf", "infinity") or not _is_json(options):  # YAML reads these names as texts
             raise ConfigError(f"--option {assignment}: {value!r} is not a JSON value; give a number, text, true, false, null, list or mapping")
+    for name in options:
+        if name in _OWN_PARAMETERS:
+            raise ConfigError(f"--option {name} is set by the call itself; leave it out")
     return options
 
 

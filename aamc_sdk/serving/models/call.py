@@ -82,7 +82,8 @@ class Call:
         if self._decision_id is not None and self._record is not None:
             await self._record(self._attempt(self._decision_id, outcome))
         if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
-            raise ProviderError(f"calling {self._candidate.name!r} failed: {type(error).__name__}: {error}") from error
+            failed = f"calling {self._candidate.name!r} failed"
+            raise ProviderError(f"{failed}: {type(error).__name__}: {error}", public=failed) from error
 
     def _attempt(self, decision_id: str, outcome: dict[str, Any]) -> Attempt:
         usage = self.usage

@@ -122,7 +122,7 @@ def test_a_model_that_does_not_answer_is_an_error_with_its_address_and_what_to_c
 
 
 def test_where_nobody_listens_is_an_error_in_words(make_agent) -> None:
-    with pytest.raises(AgentError, match=r"cannot be reached.*check base_url, model and the key"):
+    with pytest.raises(AgentError, match=r"cannot be reached.*check that the server runs, and base_url"):
         ask(make_agent("planner", endpoint=at("http://127.0.0.1:9/v1", retries=0)))
 
 

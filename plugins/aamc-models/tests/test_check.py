@@ -63,13 +63,14 @@ def test_each_candidate_is_called_once_and_errors_say_what_to_mend(stub: StubSer
     assert "add prices, as aamc models prices does" in rows["unpriced"]["advice"]
     assert "set $AAMC_TEST_KEY to your API key" in rows["locked"]["advice"]
     assert "check the endpoint's model" in rows["gone"]["advice"]
+    assert rows["gone"]["kind"] == "configuration"
     assert rows["silent"]["kind"] == "timeout"
     assert (rows["silent"]["error"], "--timeout" in rows["silent"]["advice"]) == ("no whole answer in 5 s", True)
     assert "stopped in the middle of its answer: no byte in 0.2 s" in rows["impatient"]["error"]
     assert "raise the endpoint's limits of time" in rows["impatient"]["advice"]
     assert "did not answer with a stream of events" in rows["page"]["error"]
     assert "base_url" not in rows["page"]["error"]
-    assert rows["page"]["advice"] == "check that base_url is the address of the API, usually with /v1 at its end"
+    assert rows["page"]["advice"] == "check the end of base_url, usually /v1"
     assert "check that the server runs" in rows["refused"]["advice"]
     assert "base_ulr" in rows["mistyped"]["error"]
     assert "add an endpoint" in rows["bare"]["advice"]

@@ -386,3 +386,13 @@ def test_a_damaged_ledger_is_named_by_its_line(collect: Collect) -> None:
     status, _, err = collect("--judge", "numeric")
     assert status == 1
     assert "calls.jsonl, line 1 is damaged" in err
+
+
+def test_a_pool_file_beside_the_outcomes_that_stays_is_named(collect: Collect) -> None:
+    status, _, err = collect("--judge", "numeric", *ASKED, "--limit", "1")
+    assert (status, "differs from --pool" in err) == (0, False)
+    status, _, err = collect("--judge", "numeric", *ASKED, "--limit", "1")
+    assert (status, "differs from --pool" in err) == (0, False)
+    Path("models.yaml").write_text(Path("models.yaml").read_text().replace("output: 2.0", "output: 3.0"))
+    status, _, err = collect("--judge", "numeric", *ASKED, "--limit", "1")
+    assert (status, "data/pool.yaml differs from --pool and stays" in err) == (0, True)

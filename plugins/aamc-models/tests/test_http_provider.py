@@ -57,7 +57,7 @@ def test_no_error_shows_a_key_or_a_password(provider, monkeypatch) -> None:
     error = failed(sent, provider(base_url="http://anna:secret@127.0.0.1:9/v1", api_key_env="MY_KEY", retries=0))
     assert "secret" not in str(error)
     assert "model 'small' at http://127.0.0.1:9/v1 cannot be" in str(error)
-    assert "and the key in $MY_KEY, and that the server runs" in str(error)
+    assert "check base_url, model and key of the endpoint" in str(error)
 
 
 def test_without_a_key_no_header_of_it_is_sent(upstream, provider, monkeypatch) -> None:
@@ -292,3 +292,46 @@ def test_an_unknown_api_is_an_error_before_a_call(provider, api) -> None:
 def test_a_body_that_is_no_json_is_an_error_before_a_call(provider, limits) -> None:
     error = failed(sent, provider(base_url="http://127.0.0.1:9/v1", **limits), WireRequest(api="chat", body={"n": 2**70}))
     assert (error.kind, "the request is no JSON" in str(error)) == ("request", True)
+
+
+MISSING = {"error": {"message": "The model `m-1` does not exist", "type": "invalid_request_error", "code": "model_not_found"}}
+
+
+def test_a_model_that_its_server_does_not_know_is_a_wrong_configuration(upstream, provider) -> None:
+    error = failed(sent, provider(base_url=upstream(reply(MISSING, 404)).url, retries=0))
+    assert (error.kind, error.status) == ("configuration", 404)
+    assert "does not exist; check the endpoint's model, and the end of its base_url" in str(error)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        WireRequest(api="/files/f-1", body={}, method="GET"),
+        WireRequest(api="responses", body={"input": "hi", "previous_response_id": "resp_1"}),
+    ],
+)
+def test_what_a_request_names_and_its_server_does_not_have_is_the_requests_fault(upstream, provider, request_) -> None:
+    error = failed(sent, provider(base_url=upstream(reply(MISSING, 404)).url, retries=0, apis=["chat", "responses"]), request_)
+    assert (error.kind, error.status) == ("request", 404)
+
+
+@pytest.mark.parametrize(
+    ("status", "public"),
+    [
+        (401, "model 'small' refuses the key that it was given (401 Unauthorized)"),
+        (404, "model 'small' is not known to its server (404 Not Found)"),
+        (500, "model 'small' failed (500 Internal Server Error)"),
+        (400, "model 'small' refused the request (400 Bad Request): The model `m-1` does not exist"),
+    ],
+)
+def test_the_public_message_names_neither_address_nor_key(upstream, provider, monkeypatch, status: int, public: str) -> None:
+    monkeypatch.setenv("MY_KEY", "abc")
+    server = upstream(reply(MISSING, status))
+    error = failed(sent, provider(base_url=server.url, api_key_env="MY_KEY", retries=0))
+    assert error.public == public
+    assert server.url in str(error)
+
+
+def test_the_public_message_of_a_server_that_is_away_has_no_address(provider) -> None:
+    error = failed(sent, provider(base_url="http://127.0.0.1:9/v1", retries=0))
+    assert error.public == "model 'small' cannot be reached"

@@ -89,6 +89,33 @@ def test_a_candidate_whose_dialect_cannot_express_the_request_is_left_out(serve:
     assert (found.status, found.headers.get("x-aamc-model")) == (200, "small")
 
 
+def with_claude(candidates: list, stub: StubServer) -> dict:
+    """Make the pool ``small`` and ``claude``, and return a request that the dialect of ``claude`` cannot express."""
+    from aamc_gateway.testing import stub_candidate
+
+    candidates[:] = [candidates[0], stub_candidate("claude", stub.url, provider="anthropic", input_price=1.0)]
+    return chat("aamc/arena", response_format={"type": "grammar"})
+
+
+def test_a_candidate_that_cannot_express_the_request_has_not_failed(serve: Serve, stub: StubServer, candidates):
+    asked = with_claude(candidates, stub)
+    found = http(f"{serve({'arena': {'candidates': 2, 'on_error': 'fail'}}).url}/v1/chat/completions", asked)
+    assert (found.status, found.headers.get("x-aamc-model")) == (200, "small")
+
+
+def test_a_timeout_beside_a_candidate_that_cannot_express_the_request_is_a_timeout(serve: Serve, stub: StubServer, candidates):
+    asked = with_claude(candidates, stub)
+    stub.scripts["small"] = Script(fault="hang")
+    found = http(f"{serve({'arena': {'candidates': 2, 'timeout_seconds': 0.5}}).url}/v1/chat/completions", asked)
+    assert (found.status, "gave no answer in 0.5 s" in found.json["error"]["message"]) == (504, True)
+
+
+def test_a_request_that_no_candidate_can_express_is_refused(serve: Serve, stub: StubServer, candidates):
+    asked = with_claude(candidates, stub)
+    candidates[0] = {**candidates[1], "name": "other"}
+    assert http(f"{serve({'arena': {'candidates': 2}}).url}/v1/chat/completions", asked).status == 400
+
+
 def test_on_error_fail_fails_the_request(serve: Serve, stub: StubServer):
     stub.scripts["large"] = Script(fault="status", status=500)
     found = http(f"{serve({'arena': {'candidates': 3, 'on_error': 'fail'}}).url}/v1/chat/completions", chat("aamc/arena"))

@@ -111,12 +111,21 @@ def test_a_response_ends_whole_or_short(kind: str, reason: str) -> None:
     assert (Usage(prompt_tokens=5, cached_tokens=1, output_tokens=2), reason, True) == (monitor.usage, monitor.finish_reason, monitor.finished)
 
 
-@pytest.mark.parametrize(
-    "odd", [b": ping\n\n", b"", b"data:\n\n", b"data: {\n\n", b"data: \xff\n\n", b"event: ping\n\n", b"data: []\n\n", b"retry: 5\n\n"]
-)
-def test_an_event_that_cannot_be_read_holds_nothing(odd: bytes) -> None:
+@pytest.mark.parametrize("odd", [b": ping\n\n", b"", b"data:\n\n", b"event: ping\n\n", b"retry: 5\n\n"])
+def test_an_event_without_data_holds_nothing(odd: bytes) -> None:
     for dialect in ("chat", "messages", "responses", "completions"):
         assert Seen() == StreamMonitor(dialect).feed(odd)
+
+
+@pytest.mark.parametrize("odd", [b"data: {\n\n", b"data: \xff\n\n", b"data: []\n\n", b"data: ping\n\n"])
+def test_an_event_whose_data_is_no_json_object_is_broken(odd: bytes) -> None:
+    for dialect in ("chat", "messages", "responses", "completions"):
+        seen = StreamMonitor(dialect).feed(odd)
+        assert (seen.broken, "no JSON object" in (seen.error or "")) == (True, True)
+
+
+def test_a_not_a_number_of_a_log_probability_breaks_no_event() -> None:
+    assert Seen(content=True) == StreamMonitor("chat").feed(b'data: {"choices": [{"delta": {"content": "a"}, "logprobs": NaN}]}\n\n')
 
 
 def test_data_of_several_lines_and_carriage_returns_are_read() -> None:

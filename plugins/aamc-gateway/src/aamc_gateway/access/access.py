@@ -94,7 +94,7 @@ class Access:
 
     def is_limited(self, caller: Caller, user: str | None) -> bool:
         """Return whether a request of a caller for a user has a budget or another limit."""
-        return any(holder.limits != NO_LIMITS for holder in self._holders(caller, caller.user or user))
+        return bool(self._holders(caller, caller.user or user))
 
     async def admit(
         self,
@@ -119,12 +119,15 @@ class Access:
         Raises:
             Refused: A limit or budget has not enough left.
         """
+        holders = self._holders(caller, caller.user or user)
+        if not holders:
+            return Admission(self._shared, None, self._models, float(tokens))
         least = max_cost_usd
         if self._settings.over_budget == CHEAPER and least_cost_usd is not None and not math.isnan(least_cost_usd):
             least = least_cost_usd
             max_cost_usd = least if math.isnan(max_cost_usd) else max_cost_usd
         demand = Demand(max_cost_usd, least, float(tokens * calls))
-        reservation = await Reservation.make(self._shared, self._holders(caller, caller.user or user), demand)
+        reservation = await Reservation.make(self._shared, holders, demand)
         return Admission(self._shared, reservation, self._models, float(tokens))
 
     async def full(self) -> Mapping[str, float]:
@@ -152,8 +155,10 @@ class Access:
 
     def _holders(self, caller: Caller, user: str | None) -> list[Holder]:
         settings = self._settings
-        who = f"the key {caller.name!r}" if caller.key_id else "this gateway"
-        found = [Holder("key", caller.key_id, who, caller.limits)]
+        found = []
+        if caller.limits != NO_LIMITS:
+            who = f"the key {caller.name!r}" if caller.key_id else "this gateway"
+            found.append(Holder("key", caller.key_id, who, caller.limits))
         limits = _named(settings.tenants, caller.tenant)
         if limits is not None and caller.tenant is not None:
             found.append(Holder("tenant", caller.tenant, f"the tenant {caller.tenant!r}", limits))

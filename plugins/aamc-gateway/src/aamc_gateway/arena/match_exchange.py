@@ -20,7 +20,7 @@ from aamc_gateway.observe.outcomes import SeenCall
 from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
-from aamc_sdk.interfaces import Usage
+from aamc_sdk.interfaces import Usage, WireReply
 
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Reservation
@@ -103,9 +103,7 @@ class MatchExchange(Exchange):
         try:
             prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "")
         except DataError as wrong:  # the candidate's dialect cannot express the request
-            refusal = ProviderError(str(wrong), kind="request")
-            self._failures.append((refusal, False))
-            return Reply(upstream=upstream, error=refusal)
+            return Reply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:
             seen = SeenCall(name, time.time(), provider=upstream.provider_name)
             self.served.calls.append(seen)
@@ -122,7 +120,7 @@ class MatchExchange(Exchange):
             try:
                 held = await self.reserve(name)
                 async with call:
-                    reply = await asyncio.wait_for(upstream.wire.send(upstream.candidate, prepared.request), self.settings.timeout_seconds)
+                    reply = await self._sent(upstream, prepared)
                     bill_reply(self, call, upstream, prepared, reply)
                     answer = answer_to_chat(prepared.dialect, answer_of(reply))
             except ProviderError as failed:
@@ -150,8 +148,15 @@ class MatchExchange(Exchange):
             attempt=recorded[0] if recorded else None,
         )
 
+    async def _sent(self, upstream: Upstream, prepared: Prepared) -> WireReply:
+        seconds = self.settings.timeout_seconds
+        try:
+            return await asyncio.wait_for(upstream.wire.send(upstream.candidate, prepared.request), seconds)
+        except asyncio.TimeoutError:
+            raise ProviderError(f"model {upstream.name!r} gave no answer in {seconds:g} s", kind="timeout") from None
+
     def serve(self, reply: Reply, unknown: bool) -> None:
-        """Note the answer that is served.
+        """Note the answer that is served, and log the calls: a vote may come as soon as the client has the answers.
 
         Args:
             reply: The answer.
@@ -160,6 +165,7 @@ class MatchExchange(Exchange):
         if reply.attempt is not None and reply.attempt in self._attempts:
             self._attempts.remove(reply.attempt)
             self._attempts.append(reply.attempt)
+        self._log_attempts(ended=True)
         served = self.served
         served.candidate, served.usage, served.cost_source = reply.upstream.name, reply.usage, reply.cost_source
         served.cost_usd = math.nan if unknown else self._spent_usd

@@ -11,6 +11,7 @@ from aamc_models.dialects import DIALECTS, wants_usage
 from aamc_gateway.arena.aggregation import aggregate, is_unknown
 from aamc_gateway.arena.match_exchange import MatchExchange, Reply
 from aamc_gateway.forwarding.chat_events import answer_events
+from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.own_answers import EventSender, send_whole
 from aamc_gateway.forwarding.served_requests import Ended, cost_header
 from aamc_gateway.forwarding.serving import serve
@@ -90,7 +91,10 @@ async def _played(exchange: MatchExchange) -> tuple[Reply, list[Reply]]:
         await asyncio.gather(*calls, return_exceptions=True)
         raise
     answered = [reply for reply in replies if reply.error is None]
-    if not answered or (settings.on_error == "fail" and len(answered) < len(replies)):
+    called = [reply for reply in replies if reply.prepared is not None]  # the others' dialects cannot express the request
+    if not called:
+        raise unserved([(reply.error, False) for reply in replies if reply.error is not None])
+    if not answered or (settings.on_error == "fail" and len(answered) < len(called)):
         raise exchange.unserved()
     served = await aggregate(exchange, answered)
     exchange.serve(served, is_unknown([*answered, served]))

@@ -249,7 +249,7 @@ class Exchange:
         self._log_attempts(ended=False)
 
     def _log_attempts(self, *, ended: bool) -> None:
-        if settled := settled_attempts(self._attempts, ended=ended):
+        if self._attempts and (settled := settled_attempts(self._attempts, ended=ended)):
             self._attempts = []
             for attempt in settled:
                 self.gateway.controller.add_attempt(attempt)

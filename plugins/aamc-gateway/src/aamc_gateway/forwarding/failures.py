@@ -15,7 +15,8 @@ from aamc_sdk.errors import AamcError, ProviderError
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
 
-_STATUSES = {"connection": 502, "timeout": 504, "rate_limit": 429, "server": 502, "protocol": 502, "authentication": 502, "request": 400}
+_STATUSES = {"timeout": 504, "rate_limit": 429, "request": 400}
+"""The statuses of kinds; 502 for the others."""
 PASSING = frozenset(("unavailable", "rate limit"))
 """Reasons that mask a candidate for some time only."""
 _FINAL = ("request", "rate_limit", "timeout")
@@ -51,10 +52,16 @@ def unserved(failures: Sequence[tuple[ProviderError, bool]]) -> UnservedError:
     if status in (401, 403, 407):  # the client would take it for its own key
         status = 502
     waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
-    message = str(telling) if len(errors) == 1 else f"no candidate answered: {'; '.join(dict.fromkeys(map(str, errors)))}"
+    told = list(dict.fromkeys(map(public_message, errors)))
+    message = told[0] if len(errors) == 1 else f"no candidate answered: {'; '.join(told)}"
     body = json_object(telling.body) if own_dialect and refused else None
     is_error = body is not None and isinstance(body.get("error"), dict)
     return UnservedError(message, status, telling.kind, min(waits) if waits else None, body if is_error else None)
+
+
+def public_message(error: AamcError) -> str:
+    """Return an error's message for clients: that of a call names no address and no key's variable, which the log has."""
+    return error.public if isinstance(error, ProviderError) else str(error)
 
 
 def _status_of(error: ProviderError) -> int:

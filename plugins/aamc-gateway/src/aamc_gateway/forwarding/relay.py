@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aamc_models.dialects import StreamConverter, StreamMonitor, without_usage
+from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, without_usage
 
 from aamc_gateway.forwarding.stream_events import last_events
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
@@ -92,7 +92,7 @@ class Relay:
         async for event in self._events:
             seen = monitor.feed(event)
             if seen.error is not None:
-                raise ProviderError(f"{self._upstream.name!r} reported an error in its stream: {seen.error}", kind="server")
+                raise self._error(seen)
             out = self._converted(event)
             if self._ending:
                 held += out
@@ -116,6 +116,12 @@ class Relay:
                     await answer.write(b"".join(held))
                     held = self._held
         self._done = True
+
+    def _error(self, seen: Seen) -> ProviderError:
+        name = f"model {self._upstream.name!r}"
+        if seen.broken:
+            return ProviderError(f"{name} sent a broken event: {seen.error}", kind="protocol", public=f"{name} sent a broken event")
+        return ProviderError(f"{name} reported an error in its stream: {seen.error}", kind="server", public=f"{name} reported an error in its stream")
 
     async def _until_usage(self) -> None:
         """Hold the events after the finish until the last event, or until another choice of the answer continues."""

@@ -14,6 +14,7 @@ from aamc_models.dialects import convert_request, wants_usage, with_usage, witho
 from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.plain_provider import PlainWire
 from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.serving import ModelClient
@@ -199,8 +200,11 @@ class Upstreams(Mapping[str, Upstream]):
         """Check that a candidate can be called.
 
         Raises:
-            PoolError: None has an endpoint, or no provider can be made.
+            PoolError: None has an endpoint, or no provider can be made; or one has a name of the gateway's own models.
         """
+        for name in self._all:
+            if name.startswith(PREFIX):
+                raise PoolError(f"candidate {name!r} must not begin with {PREFIX!r}, as the gateway's own models do; rename it in the pool file")
         if not self._all:
             raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
         errors = []

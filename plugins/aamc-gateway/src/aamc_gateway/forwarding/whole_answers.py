@@ -88,7 +88,11 @@ async def first_answer(exchange: Exchange) -> tuple[Upstream, Prepared, WireRepl
 
 
 def bill_reply(exchange: Exchange, call: Call, upstream: Upstream, prepared: Prepared, reply: WireReply) -> None:
-    """Set usage and cost of a call from its answer."""
+    """Set usage and cost of a call from its answer.
+
+    Raises:
+        ProviderError: The answer is no JSON object, or has no choice.
+    """
     dialect = prepared.dialect
     if dialect in DIALECTS:
         answer = answer_of(reply)
@@ -98,6 +102,8 @@ def bill_reply(exchange: Exchange, call: Call, upstream: Upstream, prepared: Pre
 
         cost_usd = reported_cost(dialect, answer, reply.headers)
         exchange.bill(call, upstream, prepared, usage_of(dialect, answer), cost_usd, text_bytes, finished=True)
+        if dialect in ("chat", "completions") and not answer.get("choices"):
+            raise ProviderError(f"model {upstream.name!r} answered without a choice", kind="protocol", status=reply.status)
     elif dialect == "embeddings":
         usage = usage_of("completions", answer_of(reply, required=False))
         counted_usage = Usage(prompt_tokens=usage.prompt_tokens, output_tokens=0)

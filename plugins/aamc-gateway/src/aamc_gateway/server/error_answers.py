@@ -8,7 +8,7 @@ from typing import Any
 
 from aamc_models.dialects import error_body
 
-from aamc_gateway.forwarding.failures import UnservedError
+from aamc_gateway.forwarding.failures import UnservedError, public_message
 from aamc_gateway.server.http_answers import send_json
 from aamc_gateway.server.interfaces import Refused, Send
 from aamc_sdk.errors import (
@@ -46,7 +46,7 @@ def dialect_of(path: str) -> str:
 async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id: str = "") -> int:
     """Send an error; return its status."""
     status, kind, retry_after_s, body = _parts(error)
-    message: Any = body or error_body(dialect, str(error), kind, status)
+    message: Any = body or error_body(dialect, public_message(error), kind, status)
     if kind == "model_not_found" and dialect != "messages":
         message["error"]["code"] = kind  # clients tell a missing model from a missing page by it
     headers = []

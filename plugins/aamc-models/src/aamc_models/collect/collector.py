@@ -26,7 +26,7 @@ MAX_PAUSES = 5
 """Pauses of one call that its server, or the endpoint's own limit, wants; a failure after that counts."""
 MAX_PAUSE_S = 60.0
 """Maximum length of a pause in seconds."""
-_HOPELESS = ("authentication",)
+_HOPELESS = ("authentication", "configuration")
 _PASSING = ("rate_limit", "server")
 """The kinds of errors that pass with time."""
 _BILLED = ("timeout", "protocol")

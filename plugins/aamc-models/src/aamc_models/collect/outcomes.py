@@ -58,6 +58,12 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], pool: Pool) -> Non
     write_text(path, "".join(to_json(row) + "\n" for row in rows))
 
 
+def kept_pool(path: Path, pool: Pool) -> Path | None:
+    """Return the pool file beside the outcomes if it stays and differs from the pool that is asked; else None."""
+    beside = path.parent / POOL_FILE
+    return beside if beside.exists() and pool_to(read_pool(beside)) != pool_to(pool) else None
+
+
 def check_place(path: Path, ledger: Path, pool: Pool) -> None:
     """Check, before the first call, that the result can be written and read.
 

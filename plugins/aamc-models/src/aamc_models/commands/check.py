@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import textwrap
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from aamc_sdk.interfaces import Chunk
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import Call, ModelClient
-    from aamc_sdk.types import Candidate, Endpoint, Pool
+    from aamc_sdk.types import Candidate, Pool
 
 PROMPT = "Reply with the single word: ready"
 _SHOWN = 300
@@ -107,7 +106,7 @@ async def check_pool(pool: Pool, plugins: Plugins, seconds: float) -> list[Check
 
 
 async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> Checked:
-    from aamc_sdk.errors import AamcError, ProviderError
+    from aamc_sdk.errors import AamcError, ProviderError, split_advice
     from aamc_sdk.types import Endpoint
 
     given = getattr(candidate, "endpoint", None)
@@ -130,8 +129,10 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
                 late = True
                 raise ProviderError(f"no whole answer in {seconds:g} s", kind="timeout") from None
     except AamcError as error:
-        message, kind = _without_advice(str(error)), getattr(error, "kind", "configuration")
-        advice = "check that the server is not overloaded, or give it longer with --timeout" if late else _advice(endpoint, kind, error)
+        message, advice = split_advice(str(error)) if isinstance(error, ProviderError) else (str(error), "correct the pool file")
+        if late:
+            advice = "check that the server is not overloaded, or give it longer with --timeout"
+        kind = getattr(error, "kind", "configuration")
         return Checked(candidate=candidate.name, **about, error=message, kind=kind, latency_ms=call.latency_ms, advice=advice)
     text = "".join(piece.content for piece in pieces)
     return Checked(
@@ -152,35 +153,6 @@ async def _collect(stream: AsyncIterator[Chunk], call: Call, pieces: list[Chunk]
     async for chunk in stream:
         call.note(chunk)
         pieces.append(chunk)
-
-
-def _without_advice(message: str) -> str:
-    """Return a provider's message without its general advice, in whose place a more specific one stands here."""
-    from aamc_sdk.errors import split_advice
-
-    wrong, advice = split_advice(message)
-    return wrong if advice.startswith(("check base_url", "check the end of base_url")) else message
-
-
-def _advice(endpoint: Endpoint, kind: str, error: Exception) -> str:
-    """Return advice on an error."""
-    key, address = endpoint.options.get("api_key_env"), endpoint.options.get("base_url", "")
-    key = key or {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}.get(endpoint.provider, "")
-    if kind == "authentication" and key:
-        return f"check the key in ${key}" if os.environ.get(key) else f"set ${key} to your API key"
-    if kind == "request" and getattr(error, "status", None) == 404:
-        return "check the endpoint's model, and the end of its base_url, usually /v1"
-    advice = {
-        "authentication": "set api_key_env of the endpoint to the variable with your API key",
-        "connection": f"check that the server runs, and base_url {address}".rstrip(),
-        "timeout": "check that the server is not overloaded, or raise the endpoint's limits of time, such as timeout_seconds",
-        "rate_limit": "wait, or set requests_per_minute and tokens_per_minute of the endpoint to your limits",
-        "server": "try again later; if it stays, ask the vendor",
-        "protocol": "check that base_url is the address of the API, usually with /v1 at its end",
-        "request": "check the endpoint's model and the candidate's parameters",
-        "configuration": "correct the pool file",
-    }
-    return advice.get(kind, "check base_url, model and key")
 
 
 def _advice_on_cost(candidate: Candidate, call: Call) -> str:

@@ -53,7 +53,7 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
     Example: aamc data collect --pool pool.yaml --prompts questions.jsonl --judge exact --out outcomes.jsonl --budget-usd 5
     """
     from aamc_models.collect.ledger import CallLedger
-    from aamc_models.collect.outcomes import check_place
+    from aamc_models.collect.outcomes import check_place, kept_pool
     from aamc_models.collect.prompts import read_prompts, without_repeats
     from aamc_sdk.errors import quantity
 
@@ -66,6 +66,8 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
     plan.judge.check(prompts)
     folder = out.with_suffix(".ledger")
     check_place(out, folder, plan.pool)
+    if (kept := kept_pool(out, plan.pool)) is not None:
+        click.echo(f"{kept} differs from --pool and stays: aamc run reads prices and endpoints from it, not from --pool", err=True)
     with CallLedger.open(folder) as ledger:
         asyncio.run(_collect(_Job(plan, models, ledger, prompts, out), dry_run=dry_run, as_json=as_json))
 

@@ -9,7 +9,7 @@ import orjson
 
 from aamc_models.dialects.events import event_of
 
-_STATUSES = {"authentication": 401, "rate_limit": 429, "request": 400, "timeout": 504, "connection": 502, "protocol": 502}
+_STATUSES = {"authentication": 401, "rate_limit": 429, "request": 400, "timeout": 504, "connection": 502, "protocol": 502, "configuration": 502}
 _MESSAGES_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",

@@ -10,10 +10,10 @@ import orjson
 
 from aamc_models.dialects import finish_reasons
 from aamc_models.dialects.conversions import DIALECTS
-from aamc_models.dialects.events import object_of
+from aamc_models.dialects.error_bodies import json_object
+from aamc_models.dialects.events import data_of
 from aamc_models.dialects.fields import check_dialect
 from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
-from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Usage
 
 
@@ -24,6 +24,7 @@ class Seen(NamedTuple):
         content: It holds a piece of the answer: text, reasoning, or a tool call.
         usage_only: It holds the usage and nothing else, as the last chunk of a chat stream does.
         error: The message of an error; None without one.
+        broken: The error is that its data is no JSON object.
         done: It is the last event: ``[DONE]``, ``message_stop``, or ``response.completed``.
     """
 
@@ -31,6 +32,7 @@ class Seen(NamedTuple):
     usage_only: bool = False
     error: str | None = None
     done: bool = False
+    broken: bool = False
 
 
 _NOTHING, _CONTENT, _USAGE, _DONE = Seen(), Seen(content=True), Seen(usage_only=True), Seen(done=True)
@@ -39,7 +41,7 @@ _DELTAS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
 
 
 class StreamMonitor:
-    """Reads the events of a streamed answer as they pass. It raises no errors: an event that cannot be read holds nothing.
+    """Reads the events of a streamed answer as they pass. It raises no errors: an event that cannot be read holds an error.
 
     Args:
         dialect: The dialect of the events.
@@ -79,11 +81,11 @@ class StreamMonitor:
         except ValueError:  # [DONE], several lines of data, or no JSON
             if event[start + 5 :].strip() == b"[DONE]":
                 return _DONE
-            try:
-                data = object_of(event)
-            except DataError:
+            text = data_of(event)
+            if not text:
                 return _NOTHING
-        return self._read(data) if isinstance(data, dict) else _NOTHING
+            data = json_object(text)
+        return self._read(data) if isinstance(data, dict) else Seen(error=f"its data is no JSON object: {event!r:.80}", broken=True)
 
     def _chunk(self, chunk: dict[str, Any]) -> Seen:
         """Read an event of chat or completions."""

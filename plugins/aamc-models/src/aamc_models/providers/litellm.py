@@ -15,7 +15,7 @@ import attrs
 import orjson
 
 from aamc_models.providers.chat import ChatProvider
-from aamc_models.transport.failures import RETRIED, refusal
+from aamc_models.transport.failures import RETRIED, advice_on, public_text, refusal
 from aamc_models.transport.pauses import pause_s, retry_after_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
 from aamc_sdk.errors import ConfigError, ProviderError
@@ -165,10 +165,14 @@ class LiteLLM(ChatProvider):
         elif isinstance(error, self._litellm.APIConnectionError):
             kind, status = "connection", None
         else:
-            kind = refusal(status, b"", None).kind if isinstance(status, int) else "failed"
+            kind = "configuration" if status == 404 else refusal(status, b"", None).kind if isinstance(status, int) else "failed"
         wait = retry_after_s(getattr(getattr(error, "response", None), "headers", {}))
         problem = f"model {candidate.name!r} through LiteLLM failed: {type(error).__name__}: {text}"
-        return ProviderError(f"{problem}; check model, base_url and the key", kind=kind, status=status, retry_after_s=wait)
+        key = self.config.api_key_env
+        if advice := advice_on(kind, key, bool(os.environ.get(key))):
+            problem += f"; {advice}"
+        public = f"model {candidate.name!r} {public_text(kind, status, b'')}"
+        return ProviderError(problem, kind=kind, status=status, retry_after_s=wait, public=public)
 
 
 def _library() -> Any:

@@ -13,6 +13,7 @@ import attrs
 from aamc_models.dialects.error_bodies import error_in, json_object
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk.errors import ProviderError
+from aamc_sdk.interfaces import WireRequest
 
 ERROR_CHARACTERS = 500
 """Maximum characters of an error."""
@@ -25,11 +26,29 @@ _KINDS = {401: "authentication", 403: "authentication", 408: "timeout", 409: "se
 _KINDS_OF_TYPES = {
     "authentication_error": "authentication",
     "invalid_request_error": "request",
-    "not_found_error": "request",
+    "not_found_error": "configuration",
     "permission_error": "authentication",
     "rate_limit_error": "rate_limit",
     "request_too_large": "request",
     "timeout_error": "timeout",
+}
+_ADVICE = {
+    "connection": "check that the server runs, and base_url",
+    "timeout": "check that the server is not overloaded, or raise the endpoint's limits of time, such as timeout_seconds",
+    "rate_limit": "wait, or set requests_per_minute and tokens_per_minute of the endpoint to your limits",
+    "server": "check the server, or try again later",
+    "configuration": "check the endpoint's model, and the end of its base_url, usually /v1",
+    "request": "check base_url, model and key of the endpoint, and the candidate's parameters",
+    "failed": "check base_url, model and key",
+}
+_PUBLIC = {
+    "connection": "cannot be reached",
+    "timeout": "did not answer in time",
+    "rate_limit": "is over its rate limit",
+    "protocol": "gave a broken answer",
+    "authentication": "refuses the key that it was given",
+    "configuration": "is not known to its server",
+    "request": "refused the request",
 }
 
 
@@ -50,11 +69,6 @@ class Failure(Exception):  # not raised to callers
     status: int | None = None
     body: bytes = b""
     retry_after_s: float | None = None
-
-    @property
-    def advice(self) -> bool:
-        """Whether address, model and key may be at fault."""
-        return self.kind in ("connection", "authentication", "request", "server", "rate_limit", "timeout", "failed")
 
 
 def refusal(status: int, body: bytes, retry_after_s: float | None) -> Failure:
@@ -84,13 +98,39 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
     return Failure(f"cannot be reached: {cause}", "connection")
 
 
+def asked_model(failure: Failure, request: WireRequest) -> Failure:
+    """Return the failure of a request to a model: its status 404 means that the server has no such model or address, whatever was asked."""
+    body = request.body
+    is_missing = failure.status == 404 and failure.kind == "request" and not request.api.startswith("/")
+    if not is_missing or (isinstance(body, Mapping) and body.get("previous_response_id")):
+        return failure
+    return attrs.evolve(failure, kind="configuration")
+
+
 def provider_error(failure: Failure, candidate: str, base_url: str, key_env: str, key_is_set: bool) -> ProviderError:
-    """Return the error for the caller."""
+    """Return the error for the caller, with advice."""
     text = f"model {candidate!r} at {base_url} {failure.text[:ERROR_CHARACTERS]}"
-    if failure.advice:
-        variable = f"in ${key_env}" if key_is_set else f"(${key_env} is not set)"
-        text += f"; check base_url, model and the key{f' {variable}' if key_env else ''}, and that the server runs"
-    return ProviderError(text, kind=failure.kind, status=failure.status, body=failure.body, retry_after_s=failure.retry_after_s)
+    if advice := advice_on(failure.kind, key_env, key_is_set):
+        text += f"; {advice}"
+    public = f"model {candidate!r} {public_text(failure.kind, failure.status, failure.body)}"
+    return ProviderError(text, kind=failure.kind, status=failure.status, body=failure.body, retry_after_s=failure.retry_after_s, public=public)
+
+
+def advice_on(kind: str, key_env: str, key_is_set: bool) -> str:
+    """Return what to do about a failure; ``""`` for a broken answer, whose message says it."""
+    if kind != "authentication":
+        return _ADVICE.get(kind, "")
+    if not key_env:
+        return "set api_key_env of the endpoint to the variable with your API key"
+    return f"check the key in ${key_env}" if key_is_set else f"set ${key_env} to your API key"
+
+
+def public_text(kind: str, status: int | None, body: bytes) -> str:
+    """Return a failure for clients of a server of ours, as the end of a sentence: only about the request itself, they get the upstream's words."""
+    text = _PUBLIC.get(kind, "failed")
+    if status is not None:
+        text += f" ({status} {_phrase(status)}".rstrip() + ")"
+    return f"{text}: {message_of(body)}" if kind == "request" and body else text
 
 
 def message_of(body: bytes) -> str:

@@ -13,7 +13,7 @@ from yarl import URL
 from aamc_models.dialects import StreamMonitor, usage_of
 from aamc_models.transport.deployments import Deployment, Deployments, Turn
 from aamc_models.transport.exchange import EventStream, Exchange, checked_answer
-from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, failure_of, provider_error
+from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.pauses import pause_s
 from aamc_models.transport.request_body import RequestBody
@@ -163,7 +163,7 @@ class HttpProvider(WireProvider):
             try:
                 return await attempt(turn)
             except (*_ERRORS, Failure) as error:
-                failure = error if isinstance(error, Failure) else failure_of(error, config)
+                failure = asked_model(error, body.request) if isinstance(error, Failure) else failure_of(error, config)
                 self._judge(turn, failure)
             except BaseException:
                 turn.drop()
@@ -183,7 +183,7 @@ class HttpProvider(WireProvider):
         """End a turn by its failure: a server that refuses the request itself works."""
         if failure.kind == "rate_limit":
             turn.drop(min(failure.retry_after_s or 0.0, self.config.max_pause_s))
-        elif failure.kind in RETRIED or failure.kind == "authentication":
+        elif failure.kind != "request":
             turn.fail(failure.text)
         else:
             turn.succeed()
@@ -194,7 +194,7 @@ class HttpProvider(WireProvider):
         if resting is not None:
             text = f"is not called for {wait_s:.3g} s after failures, of which the last was: {resting.breaker.failure}"
             return resting, Failure(text, "server", retry_after_s=wait_s)
-        text = f"has no request or token left of its limits per minute for {wait_s:.3g} s; raise requests_per_minute and tokens_per_minute, or wait"
+        text = f"has no request or token left of its limits per minute for {wait_s:.3g} s"
         return self._deployments.all[0], Failure(text, "rate_limit", retry_after_s=wait_s)
 
     def _error(self, body: RequestBody, deployment: Deployment, failure: Failure) -> ProviderError:

@@ -1,0 +1,128 @@
+"""Errors of candidates: what clients are told, and what is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aamc_gateway.server.launch import Launch
+from aamc_models.testing import Script
+
+from aamc_sdk.errors import PoolError
+from aamc_sdk.interfaces import WireReply, WireRequest
+
+Serve = Callable[..., Any]
+
+
+class Wire:
+    """A server whose answers are given."""
+
+    apis = ("chat",)
+
+    def __init__(self, body: bytes = b"", events: tuple[bytes, ...] = ()) -> None:
+        self._body, self._events = body, events
+
+    async def send(self, candidate: Any, request: WireRequest) -> WireReply:
+        return WireReply(status=200, headers={}, body=self._body)
+
+    async def events(self, candidate: Any, request: WireRequest) -> Any:
+        for event in self._events:
+            yield event
+
+
+def pretend(running: Any, name: str, wire: Wire) -> None:
+    running.gateway.upstreams[name].__dict__["wire"] = wire
+
+
+def statuses(running: Any) -> list[tuple[str, str]]:
+    return [(attempt.candidate, attempt.status) for attempt in running.log().attempts]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_model_that_its_server_does_not_know_is_its_candidates_error(serve: Serve, streamed: bool) -> None:
+    running = serve(gone=Script(fault="status", status=404))
+    assert running.chat(stream=streamed).status == 502
+    assert statuses(running) == [("gone", "error")]
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+@pytest.mark.parametrize("model", ["aamc/auto", "broken"])
+def test_clients_learn_the_candidate_and_the_status_and_no_address_and_no_key(
+    serve: Serve, stub: Any, monkeypatch: Any, status: int, model: str
+) -> None:
+    monkeypatch.setenv("SECRET_KEY", "sk-1234")
+    running = serve(None, {"broken": {"api_key_env": "SECRET_KEY"}}, broken=Script(fault="status", status=status))
+    told = running.chat(model=model).json["error"]["message"]
+    assert "'broken'" in told
+    assert str(status) in told
+    assert not [secret for secret in (stub.url.removeprefix("http://"), "SECRET_KEY", "base_url") if secret in told]
+    assert stub.url in running.log().attempts[0].error
+
+
+def test_the_error_event_of_a_stream_names_no_address(serve: Serve, stub: Any) -> None:
+    running = serve(broken=Script(fault="half"))
+    told = running.chat(stream=True).events[-1]["error"]["message"]
+    assert told == "model 'broken' gave a broken answer"
+
+
+def test_a_client_learns_why_its_request_was_refused(serve: Serve) -> None:
+    answer = serve(broken=Script(fault="status", status=400)).chat()
+    assert (answer.status, "The stub fails as its script says." in answer.json["error"]["message"]) == (400, True)
+
+
+CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}}]}\n\n'
+END = (b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n', b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("broken", [b'data: {"choices": \n\n', b"data: ping\n\n", b"data: [1]\n\n"])
+def test_broken_json_before_content_falls_back_and_after_it_ends_the_stream_in_an_error(serve: Serve, broken: bytes) -> None:
+    running = serve(broken=Script(), good=Script())
+    pretend(running, "broken", Wire(events=(broken, CHUNK, *END)))
+    fallen = [running.chat(stream=True, model=model) for model in ("aamc/auto", "broken") for _ in range(4)]
+    assert {answer.events[-1]["aamc"]["model"] for answer in fallen[:4]} == {"good"}
+    assert {answer.status for answer in fallen[4:]} == {502}
+    pretend(running, "broken", Wire(events=(CHUNK, broken, CHUNK, *END)))
+    events = running.chat(stream=True, model="broken").events
+    assert events[0]["choices"][0]["delta"]["content"] == "hi"
+    assert events[1]["error"]["message"] == "model 'broken' sent a broken event"
+    assert len(events) == 2
+
+
+def test_a_not_a_number_in_an_event_is_passed_on(serve: Serve) -> None:
+    running = serve(odd=Script())
+    pretend(running, "odd", Wire(events=(CHUNK, b'data: {"choices": [{"index": 0, "delta": {}, "logprobs": NaN}]}\n\n', *END)))
+    assert running.chat(stream=True).events[-1]["aamc"]["model"] == "odd"
+
+
+def test_an_answer_without_a_choice_falls_back_and_is_billed(serve: Serve) -> None:
+    running = serve(empty=Script())
+    pretend(running, "empty", Wire(b'{"choices": [], "usage": {"prompt_tokens": 1000000, "completion_tokens": 0}}'))
+    assert running.chat().status == 502
+    (attempt,) = running.log().attempts
+    assert (attempt.status, attempt.cost_usd) == ("error", 1.0)
+
+
+@pytest.mark.parametrize("name", ["aamc/auto", "aamc/arena", "aamc/mine"])
+def test_a_candidate_cannot_have_a_name_of_the_gateways_own_models(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(f"pool: {{candidates: [{{name: {name}, endpoint: {{provider: echo}}}}]}}", encoding="utf-8")
+    with pytest.raises(PoolError, match=rf"candidate '{name}' must not begin with 'aamc/'.*rename it"):
+        Launch(config=str(file), store=f"sqlite:{tmp_path / 'log.db'}").gateway()
+
+
+def test_the_calls_of_the_arena_are_logged_before_anyone_can_vote(serve: Serve, monkeypatch: Any) -> None:
+    running = serve(one=Script(), other=Script())
+    ballots, logged = running.gateway.ballots, []
+    offer = ballots.offer
+
+    async def noted(*arguments: Any) -> bool:
+        logged.extend(statuses(running))
+        return bool(await offer(*arguments))
+
+    monkeypatch.setattr(ballots, "offer", noted)
+    answer = running.chat(model="aamc/arena")
+    assert answer.status == 200
+    assert sorted(logged) == [("one", "ok"), ("other", "ok")]
+    assert logged[-1][0] == answer.headers["x-aamc-model"]
