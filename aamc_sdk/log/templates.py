@@ -105,7 +105,8 @@ class Templates:
         template = self._contents[number - 1]
         bits = min(max(MIN_WINDOW_BITS, (len(template) + len(content)).bit_length()), zlib.MAX_WBITS)
         packing = _compressor(template, bits).copy()
-        return bytes([number]) + packing.compress(content) + packing.flush()
+        deflated: bytes = packing.compress(content) + packing.flush()
+        return bytes([number]) + deflated
 
 
 @lru_cache(maxsize=16)  # a copy takes four fifths of the time of a new one, which hashes the template again
