@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import aamc_sdk
+
 pytestmark = pytest.mark.one_python
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -150,3 +152,10 @@ def test_the_page_on_the_structure_names_every_package_and_plugin_and_no_file_th
         path.name for path in (ROOT / "plugins").iterdir()
     }
     assert [path for path in re.findall(r"`((?:aamc_sdk|plugins|tests)/[^`]+)`", page) if not (ROOT / path).exists()] == []
+
+
+def test_no_class_of_a_plugin_has_the_name_of_a_public_class_of_the_core() -> None:
+    """Save those of ``aamc_puppeteer.doa``, which has the names of another framework."""
+    files = [file for name, source in SOURCES.items() if name != "aamc_sdk" for file in source.rglob("*.py") if "doa" not in file.parts]
+    found = {node.name: file.name for file in files for node in parsed(file).body if isinstance(node, ast.ClassDef) and node.name in aamc_sdk.__all__}
+    assert found == {}

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from aamc_models.collect import Budget, CallLedger, Entry, read_prompts
+from aamc_models.collect import CallLedger, CollectionBudget, Entry, read_prompts
 from aamc_models.collect.budget import expected_usd, limited, maximum_usd
 from aamc_models.collect.prompts import without_repeats
 
@@ -58,7 +58,7 @@ def test_a_line_in_another_encoding_is_named(tmp_path: Path, name: str, first: b
 
 
 def test_parallel_work_cannot_reserve_more_than_the_budget() -> None:
-    async def work(budget: Budget) -> float:
+    async def work(budget: CollectionBudget) -> float:
         reservation = await budget.reserve(1.0)
         if reservation is None:
             return 0.0
@@ -67,8 +67,8 @@ def test_parallel_work_cannot_reserve_more_than_the_budget() -> None:
         await reservation.release()
         return 0.4
 
-    async def everyone() -> tuple[float, Budget]:
-        budget = Budget(3.0, spent_usd=0.5)
+    async def everyone() -> tuple[float, CollectionBudget]:
+        budget = CollectionBudget(3.0, spent_usd=0.5)
         return sum(await asyncio.gather(*(work(budget) for _ in range(50)))), budget
 
     spent, budget = asyncio.run(everyone())

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import orjson
 from aamc_models.testing import Script, StubServer
-from aamc_models.testing.playback import Playback, Step, whole
+from aamc_models.testing.playback import Playback, PlaybackStep, whole
 from aamc_router_r1.episode import Episode
 from aamc_router_r1.orchestrator import RouterR1
 
@@ -52,15 +52,15 @@ class PolicyServer(StubServer):
         asked = self.asked.setdefault(model, [])
         asked.append(received.body)
         if self.vanish_after is not None and sum(map(len, self.asked.values())) > self.vanish_after:
-            return Playback([Step(0.0, b"")], end="close")
+            return Playback([PlaybackStep(0.0, b"")], end="close")
         if received.path == "/route" and self.route is not None:
-            return Playback([Step(0.0, whole(self.status, self.route))])
+            return Playback([PlaybackStep(0.0, whole(self.status, self.route))])
         if model not in self.turns:
             return super().answer(received)
         turns = self.turns[model]
         turn = turns[min(len(asked), len(turns)) - 1]
         if isinstance(turn, bytes):
-            return Playback([Step(0.0, whole(200, turn))])
+            return Playback([PlaybackStep(0.0, whole(200, turn))])
         message: dict[str, Any] = {"role": "assistant", "content": turn}
         if isinstance(turn, ToolCalls):
             tools = [
@@ -74,7 +74,7 @@ class PolicyServer(StubServer):
         usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         document = {"id": "c", "object": "chat.completion", "created": 1, "model": model, "choices": [choice], "usage": usage}
-        return Playback([Step(0.0, whole(200, orjson.dumps(document)))])
+        return Playback([PlaybackStep(0.0, whole(200, orjson.dumps(document)))])
 
 
 def pool_of(server: StubServer, **models: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.access.refusals import Refused
 
-__all__ = ["Caller", "Endpoint", "Handler", "Receive", "Refused", "Scope", "Send"]
+__all__ = ["Caller", "Handler", "Receive", "Refused", "RouteEndpoint", "Scope", "Send"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-class Endpoint(Protocol):
+class RouteEndpoint(Protocol):
     """Answers the requests of a route. ``scope["caller"]`` holds the :class:`Caller`, ``scope["path_params"]`` the path's parameters."""
 
     def __call__(self, gateway: Any, scope: Scope, receive: Receive, send: Send, /) -> Awaitable[None]:
@@ -26,4 +26,4 @@ class Handler(Protocol):
     """Answers the requests of one mode, see :class:`aamc_gateway.requests.ask.Ask`."""
 
     def __call__(self, gateway: Any, ask: Any, scope: Scope, receive: Receive, send: Send, /) -> Awaitable[None]:
-        """Answer one request; errors as of an :class:`Endpoint`."""
+        """Answer one request; errors as of an :class:`RouteEndpoint`."""

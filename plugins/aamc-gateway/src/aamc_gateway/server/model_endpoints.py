@@ -9,7 +9,7 @@ from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.bodies import interpret, parse_object, read_body
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE
 from aamc_gateway.server.http_answers import send_body, send_json
-from aamc_gateway.server.interfaces import Endpoint, Receive, Refused, Scope, Send
+from aamc_gateway.server.interfaces import Receive, Refused, RouteEndpoint, Scope, Send
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def read_ask(gateway: Gateway, dialect: str, api: str, scope: Scope, recei
     return await interpret(raw, read)
 
 
-def ask_endpoint(dialect: str, api: str) -> Endpoint:
+def ask_endpoint(dialect: str, api: str) -> RouteEndpoint:
     """Return the endpoint of an API that asks a model."""
 
     async def endpoint(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:

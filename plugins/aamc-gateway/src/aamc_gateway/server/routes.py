@@ -11,7 +11,7 @@ from aamc_gateway.dashboard import admin_endpoints, pages, sign_in
 from aamc_gateway.feedback.endpoints import feedback
 from aamc_gateway.observe import endpoints as observation
 from aamc_gateway.server import model_endpoints
-from aamc_gateway.server.interfaces import Endpoint
+from aamc_gateway.server.interfaces import RouteEndpoint
 from aamc_gateway.server.model_endpoints import ask_endpoint
 from aamc_gateway.server.pass_through import PASSED, pass_through
 from aamc_gateway.server.route_endpoint import explain_route
@@ -32,7 +32,7 @@ class Route:
 
     path: str
     methods: tuple[str, ...]
-    endpoint: Endpoint
+    endpoint: RouteEndpoint
     scope: RouteScope = "user"
 
 

@@ -17,7 +17,7 @@ TYPICAL_OUTPUT_TOKENS = 256
 """The tokens of an answer, as long as none of that model was seen."""
 
 
-class Budget:
+class CollectionBudget:
     """An amount that parallel work shares: maximum costs are reserved before, so that it cannot be overspent.
 
     Args:
@@ -63,7 +63,7 @@ class Budget:
 class Reservation:
     """An amount that one piece of work may spend."""
 
-    def __init__(self, budget: Budget, usd: float) -> None:
+    def __init__(self, budget: CollectionBudget, usd: float) -> None:
         self._budget, self._left_usd = budget, usd
 
     def charge(self, usd: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from aamc_models.collect.budget import Budget, Reservation, limit_of, limited, maximum_usd
+from aamc_models.collect.budget import CollectionBudget, Reservation, limit_of, limited, maximum_usd
 from aamc_models.collect.judges import Judge
 from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, Entry, key_of
@@ -99,7 +99,7 @@ class Collector:
         self.failed: Counter[str] = Counter()
         self.given_up: dict[str, str] = {}
         self.stopped = ""
-        self.budget = Budget(plan.budget_usd, sum(entry.charged_usd for entry in ledger.entries))
+        self.budget = CollectionBudget(plan.budget_usd, sum(entry.charged_usd for entry in ledger.entries))
         self._in_a_row: Counter[str] = Counter()
         self._stopping = asyncio.Event()
         self._places = asyncio.Semaphore(plan.concurrency)

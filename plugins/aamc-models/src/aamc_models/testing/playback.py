@@ -32,7 +32,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 @attrs.frozen
-class Step:
+class PlaybackStep:
     """Some bytes of an answer.
 
     Attributes:
@@ -61,7 +61,7 @@ class Playback:
         served: Whether it is an answer without a fault.
     """
 
-    steps: list[Step]
+    steps: list[PlaybackStep]
     end: str = "keep"
     script: Script = attrs.field(factory=Script)
     counts: Counts = attrs.field(factory=Counts)
@@ -83,7 +83,7 @@ def whole(status: int, body: bytes, content_type: bytes = b"application/json", e
 
 def failure(api: str, status: int, message: str, extra: bytes = b"") -> Playback:
     """Return an error response in the API's dialect."""
-    return Playback([Step(0.0, whole(status, orjson.dumps(error_answer(api, status, message)), extra=extra))])
+    return Playback([PlaybackStep(0.0, whole(status, orjson.dumps(error_answer(api, status, message)), extra=extra))])
 
 
 def playback(api: str, body: Mapping[str, Any], size: int, script: Script, counts: Counts) -> Playback:
@@ -121,24 +121,24 @@ def _without_content(api: str, fault: str, script: Script) -> Playback:
         extra = b"" if math.isnan(script.retry_after_s) else b"retry-after: %g\r\n" % script.retry_after_s
         return failure(api, script.status, MESSAGE, extra)
     page = whole(script.status, HTML, b"text/html") if fault == "html" else whole(200, b"")
-    return Playback([Step(script.first_ms / 1000, page)])
+    return Playback([PlaybackStep(script.first_ms / 1000, page)])
 
 
-def _buffered(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tuple[list[Step], str]:
+def _buffered(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tuple[list[PlaybackStep], str]:
     at_s = reply.script.first_ms / 1000
     if fault in ("hang_stream", "hang_content"):
         return [], "hang"
     if fault in ("error_event", "late_error"):
-        return [Step(at_s, whole(200, orjson.dumps(error_answer(api, 500, MESSAGE))))], "keep"
+        return [PlaybackStep(at_s, whole(200, orjson.dumps(error_answer(api, 500, MESSAGE))))], "keep"
     if fault == "bad_json":
-        return [Step(at_s, whole(200, b'{"id": '))], "keep"
+        return [PlaybackStep(at_s, whole(200, b'{"id": '))], "keep"
     content = orjson.dumps(_answer(api, body, reply))
     if fault == "cut":
-        return [Step(at_s, whole(200, content[: len(content) // 2]))], "keep"
+        return [PlaybackStep(at_s, whole(200, content[: len(content) // 2]))], "keep"
     data = whole(200, content)
     if fault == "half":
-        return [Step(at_s, data[: -(len(content) // 2)])], "close"
-    return [Step(at_s, data, 0 if api == "embeddings" else reply.usage["completion_tokens"], billed=True)], "keep"
+        return [PlaybackStep(at_s, data[: -(len(content) // 2)])], "close"
+    return [PlaybackStep(at_s, data, 0 if api == "embeddings" else reply.usage["completion_tokens"], billed=True)], "keep"
 
 
 def _answer(api: str, body: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def _streamed(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tuple[list[Step], str]:
+def _streamed(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tuple[list[PlaybackStep], str]:
     options = body.get("stream_options")
     stream = stream_of(api, reply, asked=isinstance(options, dict) and bool(options.get("include_usage")))
     lead, content, tail = list(stream.lead), list(stream.content), list(stream.tail)
@@ -175,11 +175,11 @@ def _streamed(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tu
     elif fault == "half":
         end, closed = "close", b""
     first_s, pace_s = reply.script.first_ms / 1000, reply.script.pace_ms / 1000
-    steps = [Step(first_s, EVENT_STREAM_HEAD + _chunk(b"".join(lead)) if lead else EVENT_STREAM_HEAD)]
+    steps = [PlaybackStep(first_s, EVENT_STREAM_HEAD + _chunk(b"".join(lead)) if lead else EVENT_STREAM_HEAD)]
     number, tokens = max(1, len(stream.content)), reply.usage["completion_tokens"]
     unbilled = fault in ("error_event", "bad_json")
     for index, event in enumerate(content):
         output = 0 if unbilled else tokens * (index + 1) // number - tokens * index // number
-        steps.append(Step(first_s + index * pace_s, _chunk(event), output, billed=index == 0 and not unbilled))
+        steps.append(PlaybackStep(first_s + index * pace_s, _chunk(event), output, billed=index == 0 and not unbilled))
     last = b"".join(_chunk(event) for event in tail) + closed
-    return [*steps, Step(steps[-1].at_s, last)], end
+    return [*steps, PlaybackStep(steps[-1].at_s, last)], end

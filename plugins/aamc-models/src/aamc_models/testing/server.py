@@ -13,7 +13,7 @@ from typing import Any, cast
 import attrs
 import orjson
 
-from aamc_models.testing.playback import Playback, Step, failure, playback, whole
+from aamc_models.testing.playback import Playback, PlaybackStep, failure, playback, whole
 from aamc_models.testing.script import Counts, Script
 
 APIS = {
@@ -200,7 +200,7 @@ class StubServer:
 
 
 def _json(document: object) -> Playback:
-    return Playback([Step(0.0, whole(200, orjson.dumps(document)))])
+    return Playback([PlaybackStep(0.0, whole(200, orjson.dumps(document)))])
 
 
 class _Connection(asyncio.Protocol):

@@ -68,7 +68,7 @@ class Deployment:
         return 0.0 if self.tokens is not None and not self.tokens.remaining(now) else left
 
 
-class Turn:
+class DeploymentTurn:
     """One call's turn at a deployment. It must be ended once, by one of the methods; further ones do nothing.
 
     Attributes:
@@ -139,7 +139,7 @@ class Deployments:
         self.clock = clock
         self._limited = any(deployment.requests is not None or deployment.tokens is not None for deployment in self.all)
 
-    def turn(self, tokens: float, tried: Collection[Deployment] = ()) -> Turn | float:
+    def turn(self, tokens: float, tried: Collection[Deployment] = ()) -> DeploymentTurn | float:
         """Return a turn at the deployment with the fewest calls per weight, or the seconds until one is free.
 
         Args:
@@ -152,7 +152,7 @@ class Deployments:
             free = [deployment for deployment, wait in zip(self.all, waits, strict=True) if not wait]
             if not free:
                 return min(waits)
-            return Turn(self, _least_loaded([each for each in free if each not in tried] or free), tokens)
+            return DeploymentTurn(self, _least_loaded([each for each in free if each not in tried] or free), tokens)
 
     def others_free(self, tokens: float, tried: Collection[Deployment]) -> bool:
         """Whether a deployment is free that has not failed this call."""

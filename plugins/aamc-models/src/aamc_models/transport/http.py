@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from aamc_models.dialects import StreamMonitor, usage_of
-from aamc_models.transport.deployments import Deployment, Deployments, Turn
+from aamc_models.transport.deployments import Deployment, Deployments, DeploymentTurn
 from aamc_models.transport.exchange import EventStream, Exchange, checked_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error
 from aamc_models.transport.options import EndpointOptions
@@ -98,7 +98,7 @@ class HttpProvider(WireProvider):
         """
         body = RequestBody(candidate, request)
 
-        async def attempt(turn: Turn) -> WireReply:
+        async def attempt(turn: DeploymentTurn) -> WireReply:
             status, headers, content = await (await self._exchange(turn.deployment, body)).reply()
             answer = None
             if request.api in _JSON_APIS and (request.api != "embeddings" or len(content) <= _LONG_ANSWER):
@@ -138,10 +138,10 @@ class HttpProvider(WireProvider):
             if monitor is not None and monitor.usage is not None:
                 _count(turn, monitor.usage)
 
-    async def _opened(self, turn: Turn, body: RequestBody) -> tuple[EventStream, Turn]:
+    async def _opened(self, turn: DeploymentTurn, body: RequestBody) -> tuple[EventStream, DeploymentTurn]:
         return await (await self._exchange(turn.deployment, body)).stream(), turn
 
-    async def _attempts(self, body: RequestBody, attempt: Callable[[Turn], Awaitable[T]]) -> T:
+    async def _attempts(self, body: RequestBody, attempt: Callable[[DeploymentTurn], Awaitable[T]]) -> T:
         """Return the result of the first attempt that succeeds.
 
         Raises:
@@ -154,7 +154,7 @@ class HttpProvider(WireProvider):
         paused, waited_s = 0, 0.0
         while True:
             turn = deployments.turn(tokens, tried)
-            if not isinstance(turn, Turn):
+            if not isinstance(turn, DeploymentTurn):
                 waited_s += turn
                 if waited_s > config.max_pause_s:
                     raise self._error(body, *(last or self._busy(turn)))
@@ -179,7 +179,7 @@ class HttpProvider(WireProvider):
             await asyncio.sleep(pause_s(paused, failure.retry_after_s, config.max_pause_s))
             paused += 1
 
-    def _judge(self, turn: Turn, failure: Failure) -> None:
+    def _judge(self, turn: DeploymentTurn, failure: Failure) -> None:
         """End a turn by its failure: a server that refuses the request itself works."""
         if failure.kind == "rate_limit":
             turn.drop(min(failure.retry_after_s or 0.0, self.config.max_pause_s))
@@ -229,6 +229,6 @@ class HttpProvider(WireProvider):
         return url
 
 
-def _count(turn: Turn, usage: Usage) -> None:
+def _count(turn: DeploymentTurn, usage: Usage) -> None:
     if usage.prompt_tokens is not None and usage.output_tokens is not None:
         turn.count(usage.prompt_tokens + usage.output_tokens)
