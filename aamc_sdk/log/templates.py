@@ -10,7 +10,6 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
@@ -105,12 +104,11 @@ class Templates:
         template = self._contents[number - 1]
         bits = min(max(MIN_WINDOW_BITS, (len(template) + len(content)).bit_length()), zlib.MAX_WBITS)
         packing = _compressor(template, bits).copy()
-        deflated: bytes = packing.compress(content) + packing.flush()
-        return bytes([number]) + deflated
+        return bytes([number]) + packing.compress(content) + packing.flush()
 
 
 @lru_cache(maxsize=16)  # a copy takes four fifths of the time of a new one, which hashes the template again
-def _compressor(template: bytes, bits: int) -> Any:
+def _compressor(template: bytes, bits: int) -> zlib._Compress:
     """Return a compressor that knows a template; only copies of it are used. It takes up to 256 KB."""
     return zlib.compressobj(LEVEL, zlib.DEFLATED, -bits, bits - 7, zlib.Z_DEFAULT_STRATEGY, template)
 

@@ -105,7 +105,7 @@ def _learn(url: str, number: int, during: str = "", step: int = 0) -> None:
     os._exit(0)
 
 
-@pytest.mark.parametrize(("during", "messages"), [("is_learner", 2), ("put_snapshot", 6), ("put_delta", 8)])
+@pytest.mark.parametrize(("during", "messages"), [("is_learner", 1), ("put_snapshot", 4), ("put_delta", 4)])
 def test_a_kill_at_any_step_of_election_and_publication_leaves_a_state_that_the_next_learner_continues(url, during, messages, monkeypatch) -> None:
     monkeypatch.setattr(redis_states, "LEASE_SECONDS", 0.2)
     context = multiprocessing.get_context("fork")
