@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aamc_models.dialects import error_event, json_object
+from aamc_models.dialects import json_object
 
 from aamc_gateway.access.refusals import Refused
 from aamc_sdk.errors import AamcError, ProviderError
@@ -62,11 +62,6 @@ def unserved(failures: Sequence[tuple[ProviderError, bool]]) -> UnservedError:
 def public_message(error: AamcError) -> str:
     """Return an error's message for clients: that of a call names no address and no key's variable, which the log has."""
     return error.public if isinstance(error, ProviderError) else str(error)
-
-
-def failure_event(dialect: str, error: AamcError) -> bytes:
-    """Return the event that ends a stream by an error."""
-    return error_event(dialect, public_message(error), getattr(error, "kind", "server"), getattr(error, "status", None))
 
 
 def _status_of(error: ProviderError) -> int:

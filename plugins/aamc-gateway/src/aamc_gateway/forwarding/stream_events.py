@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from aamc_models.dialects import DONE, event_of
+from aamc_models.dialects import DONE, error_event, event_of
+
+from aamc_gateway.forwarding.failures import public_message
+from aamc_sdk.errors import AamcError
 
 STREAM_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
@@ -40,3 +43,8 @@ def _with_document(event: bytes, document: Mapping[str, Any]) -> bytes | None:
     except orjson.JSONDecodeError:
         return None
     return event[:start] + event_of({**data, "aamc": document}) if isinstance(data, dict) else None
+
+
+def failure_event(dialect: str, error: AamcError) -> bytes:
+    """Return the event that ends a stream by an error."""
+    return error_event(dialect, public_message(error), getattr(error, "kind", "server"), getattr(error, "status", None))

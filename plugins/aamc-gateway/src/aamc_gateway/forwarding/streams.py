@@ -9,9 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aamc_gateway.forwarding.exchange import Exchange
-from aamc_gateway.forwarding.failures import failure_event
 from aamc_gateway.forwarding.relay import Relay
-from aamc_gateway.forwarding.stream_events import STREAM_HEADERS
+from aamc_gateway.forwarding.stream_events import STREAM_HEADERS, failure_event
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 
