@@ -60,8 +60,9 @@ def unserved(failures: Sequence[tuple[ProviderError, bool]]) -> UnservedError:
 
 
 def public_message(error: AamcError) -> str:
-    """Return an error's message for clients: that of a call names no address and no key's variable, which the log has."""
-    return error.public if isinstance(error, ProviderError) else str(error)
+    """Return an error's message for clients: that of a call names no address and no key's variable, nor does one that it caused."""
+    call = error if isinstance(error, ProviderError) else error.__cause__  # such as an agent's
+    return call.public if isinstance(call, ProviderError) and not isinstance(error, UnservedError) else str(error)
 
 
 def _status_of(error: ProviderError) -> int:
