@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aamc_gateway.forwarding.failures import public_message
 from aamc_gateway.server.launch import Launch
 from aamc_models.testing import Script
 
-from aamc_sdk.errors import AamcError, PoolError, ProviderError
+from aamc_sdk.errors import AamcError, PoolError, ProviderError, public_message
 from aamc_sdk.interfaces import WireReply, WireRequest
 
 Serve = Callable[..., Any]
