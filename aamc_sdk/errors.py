@@ -136,6 +136,12 @@ class Interrupted(AamcError):
     """Raised when the user stops a job; the message says how to resume it."""
 
 
+def public_message(error: AamcError) -> str:
+    """Return an error's message for clients of a server of ours: that of a failed call, or of one that caused the error, is ``public``."""
+    call = error if isinstance(error, ProviderError) else error.__cause__  # such as an agent's
+    return call.public if isinstance(call, ProviderError) else str(error)
+
+
 def split_advice(message: str) -> tuple[str, str]:
     """Split a message into the problem and the advice; the advice is ``""`` if there is none."""
     wrong, _, advice = message.rpartition("; ")

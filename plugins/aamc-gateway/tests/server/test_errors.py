@@ -10,7 +10,7 @@ import pytest
 from aamc_gateway.server.launch import Launch
 from aamc_models.testing import Script
 
-from aamc_sdk.errors import PoolError
+from aamc_sdk.errors import AamcError, PoolError, ProviderError, public_message
 from aamc_sdk.interfaces import WireReply, WireRequest
 
 Serve = Callable[..., Any]
@@ -59,6 +59,14 @@ def test_clients_learn_the_candidate_and_the_status_and_no_address_and_no_key(
     assert str(status) in told
     assert not [secret for secret in (stub.url.removeprefix("http://"), "SECRET_KEY", "base_url") if secret in told]
     assert stub.url in running.log().attempts[0].error
+
+
+def test_the_message_of_an_agent_whose_call_failed_names_no_address() -> None:
+    call = ProviderError("model 'x' at http://gpu-1/v1 cannot be reached", public="model 'x' cannot be reached")
+    error = AamcError(str(call))
+    error.__cause__ = call
+    assert public_message(error) == "model 'x' cannot be reached"
+    assert public_message(AamcError("no text to read")) == "no text to read"
 
 
 def test_the_error_event_of_a_stream_names_no_address(serve: Serve, stub: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aamc_models.dialects import json_object
 
 from aamc_gateway.access.refusals import Refused
-from aamc_sdk.errors import AamcError, ProviderError
+from aamc_sdk.errors import AamcError, ProviderError, public_message
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
@@ -57,11 +57,6 @@ def unserved(failures: Sequence[tuple[ProviderError, bool]]) -> UnservedError:
     body = json_object(telling.body) if own_dialect and refused else None
     is_error = body is not None and isinstance(body.get("error"), dict)
     return UnservedError(message, status, telling.kind, min(waits) if waits else None, body if is_error else None)
-
-
-def public_message(error: AamcError) -> str:
-    """Return an error's message for clients: that of a call names no address and no key's variable, which the log has."""
-    return error.public if isinstance(error, ProviderError) else str(error)
 
 
 def _status_of(error: ProviderError) -> int:

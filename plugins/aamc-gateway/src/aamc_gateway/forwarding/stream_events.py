@@ -8,8 +8,7 @@ from typing import Any
 import orjson
 from aamc_models.dialects import DONE, error_event, event_of
 
-from aamc_gateway.forwarding.failures import public_message
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, public_message
 
 STREAM_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 

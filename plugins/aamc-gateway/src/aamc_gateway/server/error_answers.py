@@ -8,7 +8,7 @@ from typing import Any
 
 from aamc_models.dialects import error_body
 
-from aamc_gateway.forwarding.failures import UnservedError, public_message
+from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.server.http_answers import send_json
 from aamc_gateway.server.interfaces import Refused, Send
 from aamc_sdk.errors import (
@@ -22,6 +22,7 @@ from aamc_sdk.errors import (
     ProviderError,
     StoreAwayError,
     UnknownDecisionError,
+    public_message,
 )
 
 _STATUSES: tuple[tuple[type[AamcError], int, str], ...] = (
