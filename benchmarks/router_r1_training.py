@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
 from aamc_router_r1.testbed.measures import TrainedPolicy, beside_oracle, statistics_share, unseen_model_share
 from aamc_router_r1.testbed.tiny_model import make_tiny_policy
@@ -33,7 +34,7 @@ OPTIONS: Mapping[str, Any] = {
     "batch_size": 20,
     "group_size": 4,
     "advantage_scale": "none",
-    "steps": 88,
+    "steps": 120,
     "learning_rate": 1.5e-3,
     "learning_rate_decay": True,
     "kl": 0.01,
@@ -41,7 +42,7 @@ OPTIONS: Mapping[str, Any] = {
     "validation_questions": 36,
 }
 ROWS = 24_000
-GRPO_ROWS = 2_000
+GRPO_ROWS = 3_000
 
 
 def trained(folder: Path, seed: int, model: Path, rows: int, **options: Any) -> Path:
@@ -58,15 +59,33 @@ def trained(folder: Path, seed: int, model: Path, rows: int, **options: Any) -> 
 
 
 def measured(warm_start: Path, checkpoint: Path, seed: int, questions: int) -> dict[str, Any]:
-    """Return the figures of a trained policy, and of the warm start alone, on new questions of its world."""
+    """Return the figures of a trained policy, and of the warm start alone, on new questions of its world, the same for each weight."""
     policy, before, world = TrainedPolicy(checkpoint), TrainedPolicy(warm_start, scale=checkpoint), World(seed)
     tasks = world.tasks(questions, 1000)
+    trained, untrained = ([beside_oracle(who, tasks, alpha) for alpha in ALPHAS] for who in (policy, before))
+    for after, start in zip(trained, untrained, strict=True):
+        after["gain"] = paired_gain(after.pop("right"), start.pop("right"))
     return {
-        "by_alpha": [beside_oracle(policy, tasks, alpha) for alpha in ALPHAS],
-        "warm_start": [beside_oracle(before, tasks, alpha) for alpha in ALPHAS],
+        "by_alpha": trained,
+        "warm_start": untrained,
+        "malformed_questions": malformed_questions(trained),
+        "warm_start_malformed_questions": malformed_questions(untrained),
         "unseen_better_model": unseen_model_share(policy, world, questions // 2, 0.3),
         "statistics_followed": statistics_share(policy, world, questions // 4, 0.3),
     }
+
+
+def paired_gain(after: list[int], before: list[int]) -> list[float]:
+    """Return the mean difference over the questions, and its 95% interval."""
+    differences = np.subtract(after, before)
+    half = 1.96 * float(differences.std(ddof=1)) / len(differences) ** 0.5
+    mean = float(differences.mean())
+    return [mean, mean - half, mean + half]
+
+
+def malformed_questions(results: list[dict[str, Any]]) -> int:
+    """Return the number of questions with a malformed episode at any weight: the episodes of one question mostly share their faults."""
+    return int(np.any([found.pop("malformed_tasks") for found in results], axis=0).sum())
 
 
 @click.command()

@@ -12,7 +12,7 @@ import numpy as np
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.episode import DialogueLimits
-from aamc_router_r1.reward import CostNormalizer
+from aamc_router_r1.reward import CostNormalizer, exact_match
 from aamc_router_r1.testbed.oracle import oracle
 from aamc_router_r1.testbed.world import DOMAINS, GOOD, LEVELS, ROUNDS, UNSEEN_NAMES, Truth, World, WorldReplies, draw_names
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
@@ -50,12 +50,23 @@ class TrainedPolicy:
 
 
 def beside_oracle(policy: TrainedPolicy, tasks: Sequence[RoutingTask], alpha: float) -> dict[str, Any]:
-    """Return reward, exact match, cost in USD and malformed share of the policy, and the oracle's, on the same tasks."""
+    """Return reward, exact match, cost in USD and malformed share of the policy, and the oracle's, on the same tasks.
+
+    ``right`` and ``malformed_tasks`` hold 1 or 0 for each task.
+    """
     episodes = policy.play(tasks, alpha)
     score(RouterR1Config(), policy.normalizer, episodes)
     found = {key: value for key, value in figures(episodes).items() if key not in ("episodes", "model_share")}
     best = oracle(tasks, alpha, policy.normalizer)
-    return {"alpha": alpha, "questions": len(tasks), **found, "oracle_exact_match": best.exact_match, "oracle_cost_usd": best.cost_usd}
+    return {
+        "alpha": alpha,
+        "questions": len(tasks),
+        **found,
+        "oracle_exact_match": best.exact_match,
+        "oracle_cost_usd": best.cost_usd,
+        "right": [int(exact_match(episode.dialogue.answer or "", episode.task.golds)) for episode in episodes],
+        "malformed_tasks": [int(episode.malformed) for episode in episodes],
+    }
 
 
 def unseen_model_share(policy: TrainedPolicy, world: World, n: int, alpha: float, seed: int = 11) -> float:
