@@ -295,10 +295,15 @@ def test_the_trust_is_high_only_where_the_correction_helps(bandit):
     assert (harmful.factor, harmful.gain, harmful.ci95) == (0, 0, (0, 0))
 
 
-@pytest.mark.parametrize(("half", "whole", "expected"), [(0.11, 0.1, 1.0), (0.2, 0.1, 0.5), (0.2, 0.0, 0.5), (0.0, 0.1, 1.0), (0.01, -0.1, 0.0)])
-def test_less_than_the_whole_correction_is_trusted_only_where_it_is_clearly_better(half, whole, expected):
-    chance = np.random.default_rng(0).normal(0, 0.1, size=(3, 256))  # a mean gain has a standard error of .009
-    found = compare_factors(dict(zip((0.0, 0.5, 1.0), chance + np.array([[0.0], [half], [whole]]), strict=True)))
+@pytest.mark.parametrize(
+    ("half", "most", "whole", "expected"),
+    [(0.10, 0.10, 0.1, 1.0), (0.05, 0.13, 0.1, 0.75), (0.16, 0.13, 0.1, 0.5), (0.2, 0.2, 0.0, 0.75), (0.0, 0.0, 0.1, 1.0), (0.01, 0.01, -0.1, 0.0)],
+)
+def test_a_smaller_part_of_the_correction_is_trusted_where_it_earns_a_standard_error_more(half, most, whole, expected):
+    chance = np.random.default_rng(0).normal(0, 0.1, size=256)
+    noise = np.random.default_rng(1).normal(0, 0.1, size=(3, 256))  # a mean gain has a standard error of .009
+    rewards = chance + np.vstack((np.zeros(256), noise - noise.mean(axis=1, keepdims=True) + np.array([[half], [most], [whole]])))
+    found = compare_factors(dict(zip(TRUST_FACTORS, rewards, strict=True)))
     assert found.factor == expected
     assert found.gain == pytest.approx(found.reward[f"{expected:g}"] - found.reward["0"])
 

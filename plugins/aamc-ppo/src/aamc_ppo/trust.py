@@ -3,7 +3,7 @@
 A trained policy is the plug-in rule plus a learned correction. Where the plug-in rule is nearly right, the noise of training can outweigh
 the little that there was to learn. So the correction is multiplied by a trust factor, of a few from 0 (the plug-in rule) to 1 (the policy as
 trained): the largest one whose gain over the plug-in rule on validation rows has an interval above 0, or a smaller one whose gain over that one
-has. All factors meet the same random numbers.
+is more than its standard error. All factors meet the same random numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aamc_sdk.interfaces import Reward, RoutingStreams
 from aamc_sdk.routing import Array32
 from aamc_sdk.types import Floats
 
-TRUST_FACTORS = (0.0, 0.5, 1.0)
+TRUST_FACTORS = (0.0, 0.5, 0.75, 1.0)
 VALIDATION_STREAMS = 256
 """Streams that a trust factor is measured on: two for each preference."""
 NORMAL_QUANTILE = 1.96
@@ -75,7 +75,9 @@ def choose_trust(
 
 
 def compare_factors(rewards: Mapping[float, Floats]) -> Trust:
-    """Return the largest factor whose gain over the plug-in rule is significant, or a smaller one that is significantly better than it.
+    """Return the largest factor whose gain over the plug-in rule is significant, or a smaller one that earns a standard error more than it.
+
+    Neighbouring factors differ by less than an interval, and too large a correction costs control (docs/reference/ppo.md).
 
     Args:
         rewards: Mean rewards of the same streams ``[n]`` at each of ``TRUST_FACTORS``; equal preferences in the first and second half.
@@ -83,15 +85,12 @@ def compare_factors(rewards: Mapping[float, Floats]) -> Trust:
     chosen, gain, error = 0.0, 0.0, 0.0
     for factor in sorted(rewards, reverse=True):
         above_rule = paired_gain(rewards[factor] - rewards[0.0])
-        if _is_significant(*above_rule) and (chosen == 0 or _is_significant(*paired_gain(rewards[factor] - rewards[chosen]))):
+        more, noise = paired_gain(rewards[factor] - rewards[chosen])
+        if above_rule[0] > NORMAL_QUANTILE * above_rule[1] and (chosen == 0 or more > noise):
             chosen, (gain, error) = factor, above_rule
     margin = NORMAL_QUANTILE * error
     means = {f"{factor:g}": float(earned.mean()) for factor, earned in rewards.items()}
     return Trust(factor=chosen, gain=gain, ci95=(gain - margin, gain + margin), reward=means)
-
-
-def _is_significant(gain: float, error: float) -> bool:
-    return gain > NORMAL_QUANTILE * error
 
 
 def paired_gain(gain: Floats) -> tuple[float, float]:
