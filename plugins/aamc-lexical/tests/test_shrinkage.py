@@ -128,3 +128,12 @@ def test_a_blend_says_the_means_far_from_its_clusters():
     near, far = blend(np.array([[0.5, 0.0], [100.0, 0.0]]))
     assert near == pytest.approx([0.5 + 0.8 * 0.4, 0.5 - 0.8 * 0.4])
     assert far == pytest.approx([0.5 + MIN_SLOPE * 0.4, 0.5 - MIN_SLOPE * 0.4])
+
+
+def test_questions_that_are_as_alike_as_those_of_training_are_familiar_whatever_rounding_adds():
+    alike = np.random.default_rng(0).uniform(0.0, 1e-7, (2000, 1))
+    near = attrs.evolve(evidence(2000, holds=1.0, noise=0.1), distance=alike)
+    shrinkage = DistanceShrinkage.of_familiar(near, ["neighbours"])
+    prediction, means = np.array([[0.9, 0.1]]), np.array([[0.5, 0.5]])
+    assert np.allclose(shrinkage(prediction, means, np.array([[3e-7]])), shrinkage(prediction, means, np.zeros((1, 1))))
+    assert np.allclose(means, shrinkage(prediction, means, np.array([[0.2]])))

@@ -36,6 +36,8 @@ NEAR, FAR = 0.90, 0.99
 FAMILIAR = {"neighbours": (0.70, 0.80), "categories": (0.80, 0.95)}
 """Quantiles of the folds' distances by the expert that measures them: questions up to the first are trusted as measured, and beyond the second
 not at all. Cosines between training texts, whose words are all known, are lower than those of other texts, hence the earlier quantiles."""
+MIN_ENDS = (0.05, 0.1)
+"""Minimum ends of near and of trust, in 1 - cosine or nats: quantiles of texts that are alike but for a number differ by rounding alone."""
 
 
 def level_and_contrast(values: Floats) -> tuple[Floats, Floats]:
@@ -109,6 +111,7 @@ class DistanceShrinkage:
             measured_by: The kinds of the experts that measure the distances.
         """
         ends = np.array([np.quantile(distance, FAMILIAR[kind]) for distance, kind in zip(near.distance.T, measured_by, strict=True)])
+        ends = np.maximum(ends, MIN_ENDS)
         ends[:, 1] = np.maximum(ends[:, 1], np.nextafter(ends[:, 0], np.inf))
         return cls(ends, np.stack((near.certain_slopes(), np.zeros(2))))
 
