@@ -34,7 +34,7 @@ OPTIONS: Mapping[str, Any] = {
     "batch_size": 20,
     "group_size": 4,
     "advantage_scale": "none",
-    "steps": 120,
+    "steps": 176,
     "learning_rate": 1.5e-3,
     "learning_rate_decay": True,
     "kl": 0.01,
@@ -42,7 +42,7 @@ OPTIONS: Mapping[str, Any] = {
     "validation_questions": 36,
 }
 ROWS = 24_000
-GRPO_ROWS = 3_000
+GRPO_ROWS = 4_000
 
 
 def trained(folder: Path, seed: int, model: Path, rows: int, **options: Any) -> Path:
