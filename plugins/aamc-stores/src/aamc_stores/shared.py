@@ -136,9 +136,15 @@ class SharedStore(LedgerStore):
         """Erase decisions of a user, a tenant, or a user within a tenant, on the server and in the spool; return how many they are.
 
         Spooled entries are delivered first, as they would bring the user back later. Another machine's spool is out of reach.
+
+        Raises:
+            StoreAwayError: The server is away, or another transaction holds the log's lock; nothing repeats the erasure but another call.
         """
-        self.flush()
-        decisions = super().forget(user, tenant)
+        try:
+            self.flush()
+            decisions = super().forget(user, tenant)
+        except StoreAwayError as error:
+            raise StoreAwayError(f"{error}; the erasure is not complete: repeat it") from error
         self._spool.forget(Erasure(user, tenant))
         return decisions
 
