@@ -70,7 +70,7 @@ class Learner:
     """
 
     def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._store = store
         self._router = self._learning = router
         self._report = report
@@ -223,7 +223,9 @@ class Learner:
         except StoreAwayError as error:
             self._away = True
             logger.debug("the log cannot be read at present: %s", error)
-        except Exception as error:  # a router may raise anything; only its learning stops
+        except BaseException as error:  # a router may raise anything; only its learning stops
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # Ctrl-C during the start
             logger.exception("learning has stopped at position %d of the log", self.position)
             self.error = error
 

@@ -122,6 +122,46 @@ class Brooding(Counting):
         raise SystemExit(3)
 
 
+@attrs.frozen(kw_only=True)
+class BrokenOptions(CountingOptions):
+    """Options of ``broken``."""
+
+    fails: str = option("", "the method that raises")
+
+
+class Broken(Counting):
+    """Raises in the method that its option names."""
+
+    Config = BrokenOptions
+    repaired = False
+    """Whether nothing fails."""
+
+    def _may_fail(self, name: str) -> None:
+        if name == self.config.fails and not Broken.repaired:
+            raise KeyboardInterrupt if name == "learn" else ValueError("out of order")
+
+    def attach(self, log, user_id) -> None:
+        self._may_fail("attach")
+
+    def origin(self) -> None:
+        self._may_fail("origin")
+
+    def prepare_replay(self, log) -> None:
+        self._may_fail("prepare_replay")
+
+    def learn(self, experience: Experience) -> None:
+        self._may_fail("learn")
+        super().learn(experience)
+
+    def save(self, folder: Path) -> None:
+        self._may_fail("save")
+        super().save(folder)
+
+    def load(self, folder: Path) -> None:
+        self._may_fail("load")
+        super().load(folder)
+
+
 class Seer(Router):
     """Knows the outcomes in advance."""
 
@@ -136,7 +176,7 @@ class Small:
 
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        kinds = (Fixed, Counting, Forgetful, Reading, Failing, Brooding, Seer)
+        kinds = (Fixed, Counting, Forgetful, Reading, Failing, Brooding, Broken, Seer)
         return [Component(kind.__name__.lower(), f"{__name__}:{kind.__name__}", kind.__name__) for kind in kinds]
 
 
@@ -395,6 +435,40 @@ def test_a_candidate_that_cannot_learn_ends_the_trial_and_the_stable_router_lear
             assert sum(router.stable.praise.values()) == learned
             assert "it failed to learn up to position" in router.ended
             assert controller.route("Hi").notes["canary"]["ended"] == router.ended
+
+
+@pytest.mark.parametrize("name", ["canary", "shadow"])
+@pytest.mark.parametrize("fails", ["attach", "origin", "prepare_replay", "save", "load", "learn"])
+def test_a_candidate_that_cannot_start_keeps_the_stable_router_from_nothing(name, fails, plugins, tmp_path, monkeypatch, caplog) -> None:
+    """It breaks down between two starts; the stable router goes on from its state, and learns again where a user is forgotten."""
+    monkeypatch.setattr(Broken, "repaired", fails != "save")  # the state tells a candidate that cannot save from one that can
+    trial = {"stable": "counting", "candidate": {"name": "broken", "fails": fails}, "store": f"sqlite:{tmp_path}/log.db"}
+    with serve(plugins, name, **trial) as controller:
+        controller.feedback(controller.route("Hi", user="ann").id, quality=1.0)
+    monkeypatch.setattr(Broken, "repaired", False)
+    caplog.clear()
+    with caplog.at_level(logging.ERROR), serve(plugins, name, **trial) as controller:
+        router, learner = controller.router, controller.learner
+        assert learner is not None
+        first = controller.route("Hi")
+        controller.feedback(first.id, quality=1.0)
+        learner.flush(10)
+        assert sum(router.stable.praise.values()) == 2.0
+        controller.forget("ann")
+        learner.flush(10)
+        assert learner.error is None
+        assert name == "shadow" or router.ended.startswith("it failed to ")
+        if name == "shadow" and fails not in ("save", "learn"):
+            assert "it failed to" in first.notes["shadow"]["candidate"]["error"]
+    assert "broken of a shadow failed to" in caplog.text if name == "shadow" else "canary of broken has ended" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["canary", "shadow"])
+def test_a_checkpoint_with_a_damaged_candidate_is_refused(name, plugins, tmp_path) -> None:
+    make(plugins, name).save(tmp_path)
+    (tmp_path / "candidate" / "praise.json").write_text("{")
+    with pytest.raises(CheckpointError, match="praise.json"):
+        make(plugins, name).load(tmp_path)
 
 
 def test_each_user_stays_with_one_router_and_a_larger_share_keeps_the_candidates_users(plugins) -> None:

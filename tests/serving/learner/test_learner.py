@@ -304,6 +304,30 @@ def test_a_failure_while_the_log_is_learned_again_leaves_the_served_router_as_it
     assert router.judged == {"a": 0.5, "b": 0.5}
 
 
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_learning_that_a_router_interrupts_says_so(interrupt: type[BaseException], store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    class Interrupted(Tally):
+        def learn(self, experience: Any) -> None:
+            raise interrupt
+
+    learner = Learner(store, Interrupted(), lambda _: None)
+    judge(store, "ann1")
+    with pytest.raises(PluginError, match="failed to learn"):
+        learner.flush(60)
+    learner.close()
+    assert "learning has stopped at position 0" in caplog.text
+
+
+def test_an_interrupt_from_the_keyboard_ends_the_start(store: Store) -> None:
+    class Interrupted(Tally):
+        def learn(self, experience: Any) -> None:
+            raise KeyboardInterrupt
+
+    judge(store, "ann1")
+    with pytest.raises(KeyboardInterrupt):
+        Learner(store, Interrupted(), lambda _: None)
+
+
 def test_another_user_is_forgotten_while_the_log_is_learned_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "BATCH", 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -106,7 +107,10 @@ class InnerRouter:
 
     @classmethod
     def _versioned(cls, name: str, router: Router, *, trained: bool) -> InnerRouter:
-        state = state_of(router) if trained or not router.requires.training else b""
+        state = b""
+        if trained or not router.requires.training:
+            with suppress(Exception, SystemExit):  # the same error is reported where the state is kept
+                state = state_of(router)
         described = hashlib.sha256(to_json([name, unstructure(router.config)]).encode() + state)
         return cls(name, router, trained, described.hexdigest()[:12])
 

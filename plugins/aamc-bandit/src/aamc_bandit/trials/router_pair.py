@@ -1,7 +1,8 @@
 """The base of ``canary`` and ``shadow``: a stable router and a candidate that may replace it.
 
 Both routers score every request. The stable router's errors are the pair's; an error of the candidate never reaches a request, and never
-keeps the stable router from learning.
+keeps the stable router from starting or learning. Only a wrong configuration, such as an unknown name or a damaged checkpoint, is an error at the
+start.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import attrs
 
 from aamc_bandit.inner_router import InnerRouter, InnerSnapshots, check_router_option, router_label
 from aamc_sdk.config import option
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import AamcError, CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.serving import state_of
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 ROLES = ("stable", "candidate")
 ROUTERS = "routers.json"
+UNSAVED = "unsaved"
+"""In the description of a candidate that could not save its state."""
 ROWS_A_LIMIT = 100
 """Requests of a batch that the candidate scores within one time limit."""
 
@@ -73,7 +76,9 @@ class RouterPair(OnlineRouter):
         super().__init__(config, services)
         self._made: dict[str, InnerRouter] = {}
         self._making = threading.Lock()
-        self._serves = False
+        self._serves = self._starting = False
+        self._start_failures: list[str] = []
+        self._unusable: str | None = None
 
     @property
     def stable(self) -> Router:
@@ -92,6 +97,8 @@ class RouterPair(OnlineRouter):
     def score_both(self, request: RoutingRequest) -> tuple[Scores, tuple[Scores, Floats] | str]:
         """Return the stable router's scores, and the candidate's with its choice probabilities ``[B, M]``, or why it has none."""
         stable, candidate = (paired.router for paired in self.paired)
+        if self._unusable is not None:
+            return stable.score(request), self._unusable
 
         def score_candidate() -> tuple[Scores, Floats]:
             scores = candidate.score(request)
@@ -112,31 +119,34 @@ class RouterPair(OnlineRouter):
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
         """Prepare both routers to serve."""
-        self._serves = True
-        for router in self._online():
-            router.attach(log, user_id)
+        self._serves = self._starting = True
+        self._for_both(lambda router: router.attach(log, user_id), "failed to start", unusable=True)
 
     def origin(self) -> bytes | None:
         """Return an identifier of both routers' initial states; None if the states themselves identify them."""
-        routers = {role: paired.router for role, paired in self._routers().items()}
-        known = {role: router.origin() for role, router in routers.items() if isinstance(router, OnlineRouter)}
+        known = {"stable": self.stable.origin() if isinstance(self.stable, OnlineRouter) else None, "candidate": None}
+        if isinstance(self.candidate, OnlineRouter):
+            with self._contained("failed to identify its initial state", unusable=True):
+                known["candidate"] = self.candidate.origin()
         if not any(known.values()):
             return None
-        initial = [hashlib.sha256(known.get(role) or state_of(router)).hexdigest() for role, router in routers.items()]
+        states = {"stable": known["stable"] or state_of(self.stable), "candidate": known["candidate"] or b""}
+        if not states["candidate"]:
+            with self._contained("failed to save its state"):
+                states["candidate"] = state_of(self.candidate)
+        initial = [hashlib.sha256(states[role]).hexdigest() for role in self._routers()]
         return to_json([initial, self.described(), self.trial_state()]).encode()
 
     def prepare_replay(self, log: Store) -> None:
         """Prepare both routers to replay the log from the start."""
-        for router in self._online():
-            router.prepare_replay(log)
+        self._for_both(lambda router: router.prepare_replay(log), "failed to prepare to replay the log", unusable=True)
+        self._starting = False
+        while self._start_failures:
+            self.candidate_failed(self._start_failures.pop(0))
 
     def learn(self, experience: Experience) -> None:
         """Let both routers learn from all decisions, whichever router made them."""
-        if isinstance(self.stable, OnlineRouter):
-            self.stable.learn(experience)
-        if isinstance(self.candidate, OnlineRouter):
-            with self._contained(f"failed to learn up to position {experience.position} of the log"):
-                self.candidate.learn(experience)
+        self._for_both(lambda router: router.learn(experience), f"failed to learn up to position {experience.position} of the log")
 
     def close(self) -> None:
         """Close both routers."""
@@ -146,28 +156,30 @@ class RouterPair(OnlineRouter):
 
     def save(self, folder: Path) -> None:
         """Write names, options and states of both routers."""
-        described = {}
-        for role, paired in self._routers().items():
+        described = {role: paired.description() for role, paired in self._routers().items()}
+        for role in ROLES:
             (folder / role).mkdir(exist_ok=True)  # an interrupted save may have made it
-            if role == "stable":
-                paired.router.save(folder / role)
-            else:
-                with self._contained("failed to save its state"):
-                    paired.router.save(folder / role)
-            described[role] = paired.description()
+        self.stable.save(folder / "stable")
+        described["candidate"][UNSAVED] = True
+        with self._contained("failed to save its state"):
+            self.candidate.save(folder / "candidate")
+            del described["candidate"][UNSAVED]
         write_json(folder / ROUTERS, described | self.trial_state())
 
     def load(self, folder: Path) -> None:
         """Read a folder that :meth:`save` wrote; the checkpoints that the options name are not read.
 
         Raises:
-            CheckpointError: The folder names a router or options that cannot be used.
+            CheckpointError: The folder names a router or options that cannot be used, or it is a checkpoint whose candidate is damaged.
         """
         described = read_json(folder / ROUTERS)
         with self._making:
             made = self._made or {role: InnerRouter.described_by(described.get(role, {}), self.services) for role in ROLES}
-            for role, paired in made.items():
-                paired.router.load(folder / role)
+            made["stable"].router.load(folder / "stable")
+            failed_before = described.get("ended") or UNSAVED in described.get("candidate", {})
+            raises = () if self._made or failed_before else AamcError  # a checkpoint's error is the configuration's
+            with self._contained("failed to load its state", unusable=True, raises=raises):
+                made["candidate"].router.load(folder / "candidate")
             self._made = made
         self.set_trial_state(described)
 
@@ -188,9 +200,12 @@ class RouterPair(OnlineRouter):
         try:
             delta = json.loads(changes)
             changed = {role: base64.b64decode(encoded, validate=True) for role, encoded in delta["routers"].items()}
-            for role, paired in self._routers().items():
-                if isinstance(paired.router, OnlineRouter):
-                    paired.router.apply_changes(changed[role])
+            if isinstance(self.stable, OnlineRouter):
+                self.stable.apply_changes(changed["stable"])
+            if isinstance(self.candidate, OnlineRouter):
+                changes_of_candidate = changed["candidate"]
+                with self._contained("failed to take over changes", unusable=True, raises=CheckpointError):
+                    self.candidate.apply_changes(changes_of_candidate)
             self.set_trial_state(delta["trial"])
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise CheckpointError(f"the changes of a pair of routers are damaged ({error!r}); load its whole state") from error
@@ -215,10 +230,6 @@ class RouterPair(OnlineRouter):
         """The stable router and the candidate."""
         return tuple(self._routers()[role] for role in ROLES)
 
-    def _online(self) -> list[OnlineRouter]:
-        """Return the routers that learn while they serve."""
-        return [paired.router for paired in self.paired if isinstance(paired.router, OnlineRouter)]
-
     def _routers(self) -> dict[str, InnerRouter]:
         """Return both routers by role. They are made at the first call, so that ``load`` may replace the options."""
         with self._making:
@@ -226,13 +237,37 @@ class RouterPair(OnlineRouter):
                 self._made = {role: InnerRouter.of(getattr(self.config, role), self.services) for role in ROLES}
             return self._made
 
+    def _for_both(self, work: Callable[[OnlineRouter], None], failure: str, *, unusable: bool = False) -> None:
+        """Run work on each router that learns; see :meth:`_contained` for the candidate's errors."""
+        if isinstance(self.stable, OnlineRouter):
+            work(self.stable)
+        if isinstance(self.candidate, OnlineRouter):
+            with self._contained(failure, unusable=unusable):
+                work(self.candidate)
+
     @contextmanager
-    def _contained(self, what: str) -> Iterator[None]:
-        """Run work of the candidate, whose errors must not reach the stable router."""
+    def _contained(self, what: str, *, unusable: bool = False, raises: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Run work of the candidate, whose errors must not reach the stable router.
+
+        Args:
+            what: The failure, for the message.
+            unusable: Whether the candidate must not score after a failure.
+            raises: Errors to raise all the same.
+        """
         try:
             yield
-        except (Exception, SystemExit) as error:
-            self.candidate_failed(f"{what}: {error!r}")
+        except raises:
+            raise
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # Ctrl-C
+            failure = f"{what}: {error!r}"
+            if unusable:
+                self._unusable = f"it {failure}"
+            if self._starting:  # an ended trial would change the name of the snapshots
+                self._start_failures.append(failure)
+            else:
+                self.candidate_failed(failure)
 
 
 def _on_own_thread(work: Callable[[], T]) -> Future[T]:
