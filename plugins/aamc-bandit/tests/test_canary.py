@@ -467,7 +467,7 @@ def test_a_candidate_that_cannot_start_keeps_the_stable_router_from_nothing(name
 def test_a_checkpoint_with_a_damaged_candidate_is_refused(name, plugins, tmp_path) -> None:
     make(plugins, name).save(tmp_path)
     (tmp_path / "candidate" / "praise.json").write_text("{")
-    with pytest.raises(CheckpointError, match="praise.json"):
+    with pytest.raises(CheckpointError, match=r"praise\.json"):
         make(plugins, name).load(tmp_path)
 
 

@@ -10,7 +10,7 @@ import pytest
 from aamc_bandit.thompson import Thompson
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, BetaEvidence, CandidateEvidence, EvidenceKeys, WeightedOutcome
 from aamc_bandit.thompson.drift import LOG_ODDS, divergence, effective_number, find_drift
-from aamc_bandit.thompson.options import HALF_LIFE, ThompsonOptions
+from aamc_bandit.thompson.options import HALF_LIFE, HALF_LIFE_EPSILON_GREEDY, EpsilonGreedyOptions, ThompsonOptions
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import ConfigError
@@ -30,6 +30,7 @@ def known(evidence: BetaEvidence) -> CandidateEvidence:
 
 def test_evidence_has_a_half_life_by_default_but_not_with_a_window() -> None:
     assert ThompsonOptions().kept ** HALF_LIFE == pytest.approx(0.5)
+    assert EpsilonGreedyOptions().kept ** HALF_LIFE_EPSILON_GREEDY == pytest.approx(0.5)
     assert ThompsonOptions(window=50).kept == ThompsonOptions(discount=1.0).kept == 1
     assert ThompsonOptions(discount=0.9).kept == 0.9
     with pytest.raises(ConfigError, match="exclude each other"):

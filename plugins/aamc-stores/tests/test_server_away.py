@@ -372,7 +372,7 @@ def test_a_postgres_lock_that_another_transaction_holds_for_long_counts_as_away(
         other.execute("SELECT pg_advisory_xact_lock(%s)", (store._lock_key,))
         store.add_decisions(records("d"))
         assert [entry.id for _, entry in store._spool.first(9)] == ["d"]
-        with pytest.raises(StoreAwayError, match="another transaction holds its lock.*; the erasure is not complete: repeat it") as refused:
+        with pytest.raises(StoreAwayError, match=r"another transaction holds its lock.*; the erasure is not complete: repeat it") as refused:
             store.forget("ann")
         assert "tried again" not in str(refused.value)
     wait_until(lambda: not store._spool.first(1))

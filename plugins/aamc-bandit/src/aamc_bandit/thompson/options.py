@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import attrs
 
@@ -15,9 +16,23 @@ from aamc_sdk.errors import ConfigError
 
 SHRINKAGE, LINEAR, PUBLISHED = "shrinkage", "linear", "published"
 BLENDS = (SHRINKAGE, LINEAR, PUBLISHED)
-HALF_LIFE = 500
-"""Default number of feedbacks at a level and entity after which evidence counts half."""
-HALF_LIFE_DISCOUNT = 0.5 ** (1 / HALF_LIFE)
+HALF_LIFE, HALF_LIFE_EPSILON_GREEDY = 500, 200
+"""Default numbers of feedbacks at a level and entity after which evidence counts half, of ``thompson`` and of ``epsilon-greedy``."""
+
+
+def half_life_discount(half_life: int) -> float:
+    """Return the factor on older evidence that halves it after so many feedbacks."""
+    return float(0.5 ** (1 / half_life))
+
+
+def discount_help(half_life: int) -> str:
+    """Return the meaning of the option ``discount``."""
+    return (
+        "factor on older evidence with each later feedback at the same level and entity; 1 keeps all; "
+        f"none: a half-life of {half_life} feedbacks ({half_life_discount(half_life):.4f}), or 1 with a window"
+    )
+
+
 MIN_PRIOR = 0.5
 """Jeffreys' prior. Below it a posterior's mass lies at both ends, outside the range that the quadrature supports."""
 
@@ -25,6 +40,8 @@ MIN_PRIOR = 0.5
 @attrs.frozen(kw_only=True)
 class ThompsonOptions(OutcomeOptions):
     """Options of ``thompson``."""
+
+    half_life: ClassVar[int] = HALF_LIFE
 
     exploration_rate: float = option(0.3, "epsilon-greedy: initial share of decisions that explore", at_least=0, at_most=1)
     exploration_decay: float = option(0.99, "epsilon-greedy: factor on that share after every 100 decisions", at_least=0, at_most=1)
@@ -69,13 +86,7 @@ class ThompsonOptions(OutcomeOptions):
     personal_strength: float = option(20.0, "outcomes of a user that weigh as much as all others, at a weight of 0.5", at_least=1)
     session_strength: float = option(5.0, "outcomes of a session that weigh as much as all others, at a weight of 0.5", at_least=1)
     max_personal_prior: float = option(100.0, "maximum number of outcomes that the prior of a user or session counts as", at_least=1)
-    discount: float | None = option(
-        None,
-        "factor on older evidence with each later feedback at the same level and entity; 1 keeps all; "
-        f"none: a half-life of {HALF_LIFE} feedbacks ({HALF_LIFE_DISCOUNT:.4f}), or 1 with a window",
-        above=0,
-        at_most=1,
-    )
+    discount: float | None = option(None, discount_help(HALF_LIFE), above=0, at_most=1)
     window: int = option(0, "number of latest feedbacks that count at each level and entity; 0 counts all", at_least=0)
     shared_sessions: bool = option(
         False, "a session's evidence counts for whoever names its id, as in vLLM Semantic Router; false keeps it to its tenant and user"
@@ -114,7 +125,7 @@ class ThompsonOptions(OutcomeOptions):
         """The factor on older evidence with each later feedback."""
         if self.discount is not None:
             return self.discount
-        return 1.0 if self.window else HALF_LIFE_DISCOUNT
+        return 1.0 if self.window else half_life_discount(self.half_life)
 
     def without_effect(self) -> dict[str, str]:
         """Return the reasons of all options that have no effect and differ from their defaults."""
@@ -126,4 +137,7 @@ class ThompsonOptions(OutcomeOptions):
 class EpsilonGreedyOptions(ThompsonOptions):
     """Options of ``epsilon-greedy``."""
 
+    half_life: ClassVar[int] = HALF_LIFE_EPSILON_GREEDY
+
+    discount: float | None = option(None, discount_help(HALF_LIFE_EPSILON_GREEDY), above=0, at_most=1)
     use_thompson_sampling: bool = option(False, "false is epsilon-greedy; true draws each candidate with the probability that it is the best")
