@@ -339,7 +339,9 @@ def test_the_public_message_of_a_server_that_is_away_has_no_address(provider) ->
     assert error.public == "model 'small' cannot be reached"
 
 
-@pytest.mark.parametrize(("api", "kind", "rests"), [("chat", "configuration", True), ("embeddings", "request", False), ("completions", "request", False)])
+@pytest.mark.parametrize(
+    ("api", "kind", "rests"), [("chat", "configuration", True), ("embeddings", "request", False), ("completions", "request", False)]
+)
 def test_only_a_missing_model_of_conversations_lets_its_server_rest(upstream, provider, api: str, kind: str, rests: bool) -> None:
     model = provider(base_url=upstream(*[reply(MISSING, 404)] * 5, reply()).url, retries=0)
     assert {failed(sent, model, WireRequest(api=api, body={"input": "hi"})).kind for _ in range(5)} == {kind}

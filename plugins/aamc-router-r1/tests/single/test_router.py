@@ -277,7 +277,9 @@ def test_a_chat_completion_is_limited_to_the_tokens_of_a_turn(given, decision_se
     assert server.asked["policy"][-1]["max_tokens"] == 7
 
 
-@pytest.mark.parametrize(("path", "body"), [("/route", {"query": "Who?"}), ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Who?"}]})])
+@pytest.mark.parametrize(
+    ("path", "body"), [("/route", {"query": "Who?"}), ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Who?"}]})]
+)
 def test_clients_do_not_learn_the_address_of_a_policy_that_failed(path, body, decision_server, server, caplog):
     server.vanish_after = 0
     answer = httpx.post(f"{decision_server}{path}", json=body)
