@@ -39,7 +39,7 @@ from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.serving import ServedComponents, make_services
-from aamc_sdk.storage import save_component
+from aamc_sdk.storage import read_json, save_component, write_json
 from aamc_sdk.types import (
     Decision,
     Estimates,
@@ -450,6 +450,13 @@ def test_another_router_serves_with_what_a_run_trained(run: Path) -> None:
         assert isinstance(controller.estimator, Length)
     with pytest.raises(ConfigError, match="counting has no option 'speed'"):
         MetaController.load(run, router={"name": "counting", "speed": 3}, store="memory:", plugins=installed())
+
+
+def test_a_checkpoint_with_an_option_that_is_gone_says_to_train_it_again(run: Path) -> None:
+    file = run / "routers" / "coin" / "component.json"
+    write_json(file, {**read_json(file), "config": {"former": 1}})
+    with pytest.raises(CheckpointError, match=r"no option 'former'.*; if another version made it, train it again$"):
+        MetaController.load(run, router="coin", plugins=installed())
 
 
 def test_what_is_no_run_cannot_be_loaded(run: Path, tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def load_component(folder: Path, kind: str, plugins: Plugins, services: Services
     try:
         component = plugins.make(kind, about["name"], services, {**(about.get("config") or {}), **(options or {})})
     except ConfigError as error:
-        raise CheckpointError(f"{folder / COMPONENT} does not fit the installed {kind} {about['name']!r}: {error}") from error
+        unfit = f"{folder / COMPONENT} does not fit the installed {kind} {about['name']!r}"
+        raise CheckpointError(f"{unfit}: {error}; if another version made it, train it again") from error
     component.load(folder)
     return component
 

@@ -192,14 +192,15 @@ class ModelClient:
         Raises:
             ProviderError: Every allowed candidate failed.
         """
-        errors = []
+        errors: list[ProviderError] = []
         async with self.request_attempts() as record:
             for name in decision.fallback_order:
                 try:
                     return await self._complete(pool.candidates[pool.index(name)], messages, decision.id, options, record)
                 except ProviderError as error:
-                    errors.append(str(error))
-        raise ProviderError(f"no candidate answered: {'; '.join(errors)}")
+                    errors.append(error)
+        nobody = "no candidate answered: "
+        raise ProviderError(nobody + "; ".join(map(str, errors)), public=nobody + "; ".join(error.public for error in errors))
 
     async def close(self) -> None:
         """Close the providers that can be closed."""

@@ -308,6 +308,8 @@ def test_a_model_that_its_server_does_not_know_is_a_wrong_configuration(upstream
     [
         WireRequest(api="/files/f-1", body={}, method="GET"),
         WireRequest(api="responses", body={"input": "hi", "previous_response_id": "resp_1"}),
+        WireRequest(api="responses", body={"input": "hi", "conversation": "conv_1"}),
+        WireRequest(api="responses", body={"input": "hi", "prompt": {"id": "pmpt_1"}}),
     ],
 )
 def test_what_a_request_names_and_its_server_does_not_have_is_the_requests_fault(upstream, provider, request_) -> None:
@@ -335,3 +337,14 @@ def test_the_public_message_names_neither_address_nor_key(upstream, provider, mo
 def test_the_public_message_of_a_server_that_is_away_has_no_address(provider) -> None:
     error = failed(sent, provider(base_url="http://127.0.0.1:9/v1", retries=0))
     assert error.public == "model 'small' cannot be reached"
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "rests"), [("chat", "configuration", True), ("embeddings", "request", False), ("completions", "request", False)]
+)
+def test_only_a_missing_model_of_conversations_lets_its_server_rest(upstream, provider, api: str, kind: str, rests: bool) -> None:
+    model = provider(base_url=upstream(*[reply(MISSING, 404)] * 5, reply()).url, retries=0)
+    assert {failed(sent, model, WireRequest(api=api, body={"input": "hi"})).kind for _ in range(5)} == {kind}
+    assert model.state().available != rests
+    if not rests:
+        assert sent(model).status == 200

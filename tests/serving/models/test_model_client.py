@@ -126,6 +126,14 @@ def test_a_refusal_is_a_candidates_failure_only_where_another_one_answers(second
     assert [(each.candidate, each.status) for each in attempts] == list(zip("ab", statuses, strict=True))
 
 
+def test_the_public_message_of_a_request_that_nobody_answered_has_those_of_its_calls() -> None:
+    client, _ = client_of(**{name: Scripted(ProviderError(f"{name} at http://gpu is away", public=f"{name} is away")) for name in "ab"})
+    decision = Decision("d", "a", 1.0, Preference(1.0, 0.0, 0.0), utilities={"a": 1.0, "b": 0.5})
+    with pytest.raises(ProviderError, match="no candidate answered: a at http://gpu is away; b at") as raised:
+        asyncio.run(client.answer(decision, Pool([spec("a"), spec("b")]), MESSAGES, {}))
+    assert raised.value.public == "no candidate answered: a is away; b is away"
+
+
 def test_a_failed_call_is_recorded_before_the_next_one_begins() -> None:
     class Looking(Scripted):
         async def complete(self, candidate, messages, **options) -> Completion:

@@ -63,7 +63,7 @@ def try_to_begin(settings: Mapping[str, Any]) -> ExperimentSetup:
     """Begin a run in a temporary folder and return its world, so that an error of all jobs comes once, before the first.
 
     Raises:
-        AamcError: The data cannot be read, or an option of a part is wrong.
+        AamcError: The data cannot be read, or an option of a component is wrong.
     """
     with TemporaryDirectory() as folder:
         return Experiment(read_settings(settings), get_plugin_manager(), Path(folder), NoProgress()).begin()

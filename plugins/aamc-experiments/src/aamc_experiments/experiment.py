@@ -171,7 +171,7 @@ class Experiment:
 
     def begin(self) -> ExperimentSetup:
         """Read the data, set up the environment and the reward, and write ``run.yaml``."""
-        self._check_parts()
+        self._check_components()
         fingerprints = checkpoint_fingerprints(self._checkpoints(), self.settings.evaluation.strict)
         setup = self.make_setup(fingerprints)
         self._personal = setup.splits["train"].groups is not None
@@ -222,7 +222,7 @@ class Experiment:
         found = (find_checkpoint(choice.name, kind) for kind, choice in self._named())
         return list(dict.fromkeys(folder for folder in found if folder is not None))
 
-    def _check_parts(self) -> None:
+    def _check_components(self) -> None:
         """Check options, device and estimator of all components, before the data is read."""
         check_device = self.settings.device == "cuda" and not self.resumed  # the other devices are always available
         for kind, choice in self._named():

@@ -26,7 +26,7 @@ class EvaluationRows:
     Attributes:
         rows: The rows.
         split: The name of the run's own split that they are; None for other data.
-        dropped: The number of rows that were left out because a part was trained on them.
+        dropped: The number of rows that were left out because a component was trained on them.
     """
 
     rows: Dataset
@@ -45,7 +45,7 @@ def read_evaluation_rows(run: RunFolder, settings: Settings, readers: Readers, s
         split: One of the run's splits; ignored with a source.
 
     Raises:
-        DataError: No row is left, ``strict`` is set and a part was trained on a row, or the run's data has changed.
+        DataError: No row is left, ``strict`` is set and a component was trained on a row, or the run's data has changed.
     """
     strict = settings.evaluation.strict
     if source is not None:

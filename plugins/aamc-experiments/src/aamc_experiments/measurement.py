@@ -173,7 +173,7 @@ class EvaluationRequest:
         preference: The headline preference.
         source: Other data, read with the options of the run's dataset unless it has its own; None for rows of the run.
         split: One of the run's splits; ignored with a source.
-        strict: Whether rows that a part was trained on are an error; else they are left out.
+        strict: Whether rows that a component was trained on are an error; else they are left out.
         out: The folder for ``run.yaml``, ``metrics.json`` and ``decisions.npz``; None to write nothing.
         gate: Whether to decide on the promotion of the run's own router, which must be among the names.
         baselines: Whether to add baselines to the names, for users' comparisons; they are trained on the run's training rows.
@@ -290,7 +290,7 @@ def evaluation_settings(run: RunFolder, request: EvaluationRequest, plugins: Plu
 
 
 def evaluation_rows(run: RunFolder, settings: Settings, plugins: Plugins, request: EvaluationRequest) -> EvaluationRows:
-    """Return the rows of a request, without those that a part of the run was trained on."""
+    """Return the rows of a request, without those that a component of the run was trained on."""
     readers = dataset_readers(settings, plugins, run.services(plugins))
     return read_evaluation_rows(run, settings, readers, settings.dataset if request.source else None, request.split)
 

@@ -135,7 +135,7 @@ class PersonalMeasurement:
         pool: The candidates.
         estimator: The estimator; None for none.
         split: The name of the run's own split that the rows are; None for other data.
-        dropped: Number of rows left out because a part was trained on their users.
+        dropped: Number of rows left out because a component was trained on their users.
     """
 
     routers: Mapping[str, Router]

@@ -105,13 +105,13 @@ class RunFolder(Run):
         content = {"schema": 1, "date": date, "settings": settings.plain(), **details, "fingerprints": names, "versions": _versions()}
         write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
 
-    def discard_unless_begun(self, part: str) -> None:
-        """Empty the folder of a training that its settings stopped, unless its part has written a file.
+    def discard_unless_begun(self, component: str) -> None:
+        """Empty the folder of a training that its settings stopped, unless the component has written a file.
 
         Args:
-            part: Name of the part's folder.
+            component: Name of the component's folder.
         """
-        if any(found.is_file() for found in (self.folder / part).rglob("*")):
+        if any(found.is_file() for found in (self.folder / component).rglob("*")):
             return
         for entry in self.folder.iterdir():
             if entry.is_dir():

@@ -31,7 +31,7 @@ class ExperimentSetup:
         splits: The rows with their outcomes, by split.
         services: The services that components are made with; they hold the candidates and the reward.
         tested: The name of the run's own split that the test rows are; None for other data.
-        dropped: The number of test rows that were left out because a part was trained on them.
+        dropped: The number of test rows that were left out because a component was trained on them.
     """
 
     env: Environment

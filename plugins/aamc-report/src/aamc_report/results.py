@@ -61,7 +61,7 @@ class Results:
         routers: Each router's metrics, in the order of the comparison.
         headline: The router that the run is about.
         decisions: The content of ``decisions.npz``.
-        curves: The learning curve of each part that has one.
+        curves: The learning curve of each component that has one.
         limits: The limits that routers keep, by router and name, each with ``limit``, ``multiplier`` and ``target``.
         configuration: The text of ``run.yaml``.
         paired: The tests of the comparison's first router against each other one.

@@ -277,6 +277,18 @@ def test_a_chat_completion_is_limited_to_the_tokens_of_a_turn(given, decision_se
     assert server.asked["policy"][-1]["max_tokens"] == 7
 
 
+@pytest.mark.parametrize(
+    ("path", "body"), [("/route", {"query": "Who?"}), ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Who?"}]})]
+)
+def test_clients_do_not_learn_the_address_of_a_policy_that_failed(path, body, decision_server, server, caplog):
+    server.vanish_after = 0
+    answer = httpx.post(f"{decision_server}{path}", json=body)
+    assert answer.status_code == 502
+    assert server.url not in answer.json()["error"]["message"]
+    assert "'policy'" in answer.json()["error"]["message"]
+    assert server.url in caplog.text
+
+
 @pytest.mark.parametrize("given", [{"max_tokens": 0}, {"max_tokens": "many"}, {"max_completion_tokens": 1.5}, {"max_tokens": True}])
 def test_a_wrong_limit_of_tokens_is_refused(given, decision_server, server):
     answer = httpx.post(f"{decision_server}/v1/chat/completions", json={"messages": [{"role": "user", "content": "Who?"}], **given})

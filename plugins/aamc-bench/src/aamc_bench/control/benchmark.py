@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ class ControlBenchmark(Benchmark):
         for name in options["scenarios"]:
             if found := [result for key, result in results.items() if key.rpartition("-seed")[0] == name]:
                 longest = max(found, key=lambda result: float(result["warm_up"]))
-                self._streams[name] = {**longest, "bound": float(np.mean([result["bound"] for result in found]))}
+                self._streams[name] = {**longest, "bound": float(np.mean([result.get("bound", math.nan) for result in found]))}
         return {"schema": 1, **self.content(options, results, folder)}
 
     def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:

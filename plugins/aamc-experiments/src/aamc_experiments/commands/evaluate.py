@@ -47,7 +47,7 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
 @click.option("--pool", metavar="NAME|FILE", help="With --orchestrator: models that it calls (default: as trained).")
 @click.option("--dataset", metavar="FORMAT:PATH", help="Data to evaluate on (default: the run's own rows).")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Split of the run's own rows (default: test).")
-@click.option("--strict", is_flag=True, help="Fail if a part was trained on a row, instead of leaving such rows out.")
+@click.option("--strict", is_flag=True, help="Fail if a component was trained on a row, instead of leaving such rows out.")
 @click.option("--logs", metavar="URL", help="Estimate results from a decision log, such as sqlite:state.db, instead.")
 @SINCE
 @UNTIL

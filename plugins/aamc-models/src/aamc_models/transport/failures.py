@@ -21,6 +21,10 @@ RETRIED = frozenset({"connection", "timeout", "rate_limit", "server", "protocol"
 """Kinds of failures after which another attempt may succeed."""
 ELSEWHERE = frozenset({401, 403, 404})
 """Statuses after which another deployment may succeed, whose key and model differ, but not the same one."""
+_CONVERSATIONS = frozenset({"chat", "messages", "responses"})
+"""The APIs of conversations, for which candidates are in a pool."""
+_STORED = ("previous_response_id", "conversation", "prompt")
+"""Fields of a request of ``responses`` that name a stored object."""
 _KINDS = {401: "authentication", 403: "authentication", 408: "timeout", 409: "server", 429: "rate_limit"}
 
 _KINDS_OF_TYPES = {
@@ -99,10 +103,13 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
 
 
 def asked_model(failure: Failure, request: WireRequest) -> Failure:
-    """Return the failure of a request to a model: its status 404 means that the server has no such model or address, whatever was asked."""
+    """Return the failure of a request to a model: status 404 of a conversation means that the server has no such model or address.
+
+    Of another API it may mean that the server lacks that API alone, and of one that names a stored object, that the object is missing.
+    """
     body = request.body
-    is_missing = failure.status == 404 and failure.kind == "request" and not request.api.startswith("/")
-    if not is_missing or (isinstance(body, Mapping) and body.get("previous_response_id")):
+    is_missing = failure.status == 404 and failure.kind == "request" and request.api in _CONVERSATIONS
+    if not is_missing or (isinstance(body, Mapping) and any(body.get(name) for name in _STORED)):
         return failure
     return attrs.evolve(failure, kind="configuration")
 

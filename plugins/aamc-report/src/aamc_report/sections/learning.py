@@ -12,7 +12,7 @@ from aamc_report.page import Drawing
 from aamc_report.results import Results
 from aamc_report.style import MUTED, looks, new_figure, short
 
-CAPTION = "The metrics that each part reported during its training; the first four of each."
+CAPTION = "The metrics that each component reported during its training; the first four of each."
 PANELS_EACH = 4
 COUNTERS = ("step", "epoch")
 """The keys by which the points of a curve are counted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -18,11 +19,12 @@ from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.single.selection import FirstCall, SelectionError
 from aamc_sdk import Preference, Query
-from aamc_sdk.errors import AamcError, DataError
+from aamc_sdk.errors import AamcError, DataError, public_message
 from aamc_sdk.interfaces import Completion, ModelCaller
 from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Candidate, Pool, Turn, new_ids
 
+logger = logging.getLogger(__name__)
 PARAMETERS = ("temperature", "top_p", "stop", "seed", "tools", "tool_choice")
 """Parameters of a chat completion that reach the policy, beside the limit of tokens."""
 
@@ -71,7 +73,7 @@ class DecisionServer:
         except SelectionError as error:
             return _error(str(error), 422)
         except AamcError as error:
-            return _error(str(error), 502)
+            return _failed(error)
         if found.candidate not in pool.names:
             return _error(
                 f"the policy {found.candidate!r} answered the query itself, and it is not a candidate; use another router for this query", 422
@@ -88,7 +90,7 @@ class DecisionServer:
         except DataError as error:
             return _error(str(error), 400)
         except AamcError as error:
-            return _error(str(error), 502)
+            return _failed(error)
         return _streamed(answer, self._policy.name, body) if body.get("stream") else _completion(answer, self._policy.name)
 
     def _candidates(self, given: Any) -> Pool:
@@ -194,6 +196,12 @@ def _preference(given: Any) -> Preference | None:
     if not isinstance(given, Mapping):
         raise DataError(f"preference must be an object with quality, cost and latency, not {given!r:.80}")
     return Preference(*(given.get(name, 0.0) for name in ("quality", "cost", "latency")))
+
+
+def _failed(error: AamcError) -> JSONResponse:
+    """Return the error of a policy that failed; its address is in the server's own log alone."""
+    logger.warning("the policy failed: %s", error)
+    return _error(public_message(error), 502)
 
 
 def _error(message: str, status: int) -> JSONResponse:
