@@ -62,6 +62,18 @@ def test_an_answer_that_breaks_off_is_an_error_and_its_text_is_not_told_twice(st
     assert len(stub.requests) == 1
 
 
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_a_broken_event_is_a_failed_call_and_no_gap_in_the_answer(provider: str, stub: StubServer, tmp_path: Path) -> None:
+    stub.scripts["first"] = Script(text="In Paris, of course.", fault="bad_json")
+    pool, store = write_pool(stub, tmp_path, "first", provider=provider), f"sqlite:{tmp_path / 'state.db'}"
+    status, out, err = run_command("complete", "Where?", "--pool", str(pool), "--store", store, "--stream")
+    assert (status, out) == (1, ""), err
+    assert "model 'first' sent a broken event: " in err
+    assert [(attempt.status, attempt.candidate) for attempt in attempts(store)] == [("error", "first")]
+    pool = write_pool(stub, tmp_path, "first", "second", provider=provider)
+    assert all(run_command("complete", "Where?", "--pool", str(pool), "--stream")[0] == 0 for _ in range(4))
+
+
 def test_an_interruption_ends_the_call_at_the_server_and_is_logged(stub: StubServer, tmp_path: Path) -> None:
     stub.default = Script(text="one two three four five six seven eight", chunks=8, pace_ms=2000, output_tokens=8)
     pool, store = write_pool(stub, tmp_path, "slow"), f"sqlite:{tmp_path / 'state.db'}"

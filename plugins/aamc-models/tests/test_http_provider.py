@@ -4,7 +4,7 @@ import threading
 import pytest
 from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, send, then
 
-from aamc_sdk import ModelSpec
+from aamc_sdk import MetaController, ModelSpec, Pool
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import WireRequest
 
@@ -110,6 +110,15 @@ def test_an_answer_without_choices_is_a_typed_error_not_an_empty_text(upstream, 
     with pytest.raises(ProviderError, match=r"model 'small' .*answered without choices.*; check the ") as caught:
         asyncio.run(provider(base_url=server.url, retries=0).complete(CANDIDATE, [{"role": "user", "content": "6 x 7?"}]))
     assert caught.value.kind == "protocol"
+
+
+def test_a_message_with_a_broken_field_is_a_failed_call(upstream) -> None:
+    called = ModelSpec("small", endpoint={"provider": "anthropic", "base_url": upstream(reply({"content": [5]})).url, "retries": 0})
+    with (
+        MetaController.build(router="random", pool=Pool([called])) as controller,
+        pytest.raises(ProviderError, match="gave a broken answer"),
+    ):
+        controller.complete("6 x 7?")
 
 
 def test_a_document_without_choices_is_no_answer_to_pass_on(upstream, provider) -> None:

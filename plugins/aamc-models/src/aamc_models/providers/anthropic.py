@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import attrs
 
 from aamc_models.dialects import StreamConverter, answer_to_chat, from_chat
-from aamc_models.providers.chat import chunks, completion
+from aamc_models.providers.chat import broken_event, chunks, completion
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk import Candidate, option
+from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, WireRequest
 
 ANTHROPIC_ADDRESS = "https://api.anthropic.com"
@@ -57,12 +58,17 @@ class Anthropic(HttpProvider):
         """Return the answer; its text is empty if it has none.
 
         Raises:
-            ProviderError: No attempt was answered.
+            ProviderError: No attempt was answered, or the answer is broken.
             DataError: A message or an option has a wrong form.
         """
         options.pop("stream", None)
         reply = await self.send(candidate, WireRequest(api="messages", body=self._body(messages, options)))
-        return completion(candidate, answer_to_chat("messages", reply.answer or {}), reply.headers)
+        try:
+            answer = answer_to_chat("messages", reply.answer or {})
+        except DataError as error:
+            public = f"model {candidate.name!r} gave a broken answer"
+            raise ProviderError(f"{public}: {error}; check the endpoint's base_url", kind="protocol", public=public) from error
+        return completion(candidate, answer, reply.headers)
 
     async def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
         """Yield the answer piece by piece.
@@ -72,7 +78,7 @@ class Anthropic(HttpProvider):
             DataError: A message or an option has a wrong form.
         """
         request = WireRequest(api="messages", body=self._body(messages, {**options, "stream": True}))
-        async with aclosing(self.events(candidate, request)) as events, aclosing(_as_chat(events)) as converted:
+        async with aclosing(self.events(candidate, request)) as events, aclosing(_as_chat(candidate, events)) as converted:
             async for chunk in chunks(candidate, converted):
                 yield chunk
 
@@ -83,10 +89,14 @@ class Anthropic(HttpProvider):
         return from_chat("messages", body, max_tokens=self.config.max_output_tokens).body
 
 
-async def _as_chat(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _as_chat(candidate: Candidate, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     converter = StreamConverter("messages", "chat")
     async for event in events:
-        for converted in converter.feed(event):
+        try:
+            chat = converter.feed(event)
+        except DataError as error:
+            raise broken_event(candidate, event) from error
+        for converted in chat:
             yield converted
     for converted in converter.end():
         yield converted

@@ -9,11 +9,13 @@ from typing import Any
 
 from aamc_models.dialects import reported_cost, usage_of, with_usage
 from aamc_models.dialects.error_bodies import error_in, json_object
-from aamc_models.dialects.events import data_of
+from aamc_models.dialects.events import DONE, data_of
 from aamc_models.transport.failures import kind_of
 from aamc_sdk import Candidate
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, WireProvider, WireRequest
+
+_DONE = data_of(DONE)
 
 
 class ChatProvider(WireProvider):
@@ -49,8 +51,8 @@ def completion(candidate: Candidate, answer: Mapping[str, Any], headers: Mapping
     """
     choice = _first(answer.get("choices"))
     if not isinstance(answer.get("choices"), list):
-        why = f"model {candidate.name!r} answered without choices: its server sent {dict(answer)!r:.120}; check the endpoint's base_url"
-        raise ProviderError(why, kind="protocol")
+        public = f"model {candidate.name!r} answered without choices"
+        raise ProviderError(f"{public}: its server sent {dict(answer)!r:.120}; check the endpoint's base_url", kind="protocol", public=public)
     message, reason = choice.get("message"), choice.get("finish_reason")
     message = message if isinstance(message, dict) else {}
     if not isinstance(message.get("content"), str):
@@ -67,17 +69,20 @@ async def chunks(candidate: Candidate, events: AsyncIterator[bytes]) -> AsyncIte
     """Yield the pieces of text in the events of a streamed answer.
 
     Raises:
-        ProviderError: An event is an error, or the answer has no end.
+        ProviderError: An event is broken or an error, or the answer has no end.
     """
     finished = False
     async for event in events:
-        piece = json_object(data_of(event))
-        if piece is None:
+        data = data_of(event)
+        if not data or data == _DONE:
             continue
+        piece = json_object(data)
+        if piece is None:
+            raise broken_event(candidate, event)
         error = error_in(piece)
         if error is not None:
-            message = f"model {candidate.name!r} broke its answer off with an error: {error.get('message') or error}"
-            raise ProviderError(message, kind=kind_of(error), body=event)
+            public = f"model {candidate.name!r} broke its answer off with an error"
+            raise ProviderError(f"{public}: {error.get('message') or error}", kind=kind_of(error), body=event, public=public)
         choice = _first(piece.get("choices"))
         delta = choice.get("delta")
         content = delta.get("content") if isinstance(delta, dict) else None
@@ -89,6 +94,12 @@ async def chunks(candidate: Candidate, events: AsyncIterator[bytes]) -> AsyncIte
             yield Chunk(content=content if isinstance(content, str) else "", usage=usage, finish_reason=reason, cost_usd=cost_usd)
     if not finished:
         raise ProviderError(f"model {candidate.name!r} cut its answer: the stream ended without a finish_reason", kind="protocol")
+
+
+def broken_event(candidate: Candidate, event: bytes) -> ProviderError:
+    """Return the error of an event that cannot be read: without it the answer would have a gap."""
+    public = f"model {candidate.name!r} sent a broken event"
+    return ProviderError(f"{public}: its data must be a JSON object of the API, not {event!r:.80}; check the server", kind="protocol", public=public)
 
 
 def _first(choices: object) -> Mapping[str, Any]:
