@@ -297,6 +297,13 @@ def test_a_wrong_limit_of_tokens_is_refused(given, decision_server, server):
     assert "policy" not in server.asked
 
 
+@pytest.mark.parametrize("given", ["yes", 1])
+def test_a_stream_that_is_neither_true_nor_false_is_refused(given, decision_server, server):
+    answer = httpx.post(f"{decision_server}/v1/chat/completions", json={"messages": [{"role": "user", "content": "Who?"}], "stream": given})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, f"stream must be true or false, not {given!r}")
+    assert "policy" not in server.asked
+
+
 def test_the_policys_own_answer_selects_no_candidate(decision_server, server):
     server.turns["policy"] = [f"{THOUGHT}<answer> Jane Austen </answer>"]
     answer = httpx.post(f"{decision_server}/route", json={"query": "Who wrote Emma?"})

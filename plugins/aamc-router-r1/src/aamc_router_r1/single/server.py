@@ -85,13 +85,14 @@ class DecisionServer:
         """Answer a chat completion by the policy, of at most ``turn_tokens`` tokens; a streamed one is sent when the turn is whole."""
         try:
             body = await _json(request)
+            streamed = _streams(body)
             asked = request_options(self._policy, _tokens(body, self._options.turn_tokens), {name: body[name] for name in PARAMETERS if name in body})
             answer = await self._client.complete(self._policy, _messages(body), **asked)
         except DataError as error:
             return _error(str(error), 400)
         except AamcError as error:
             return _failed(error)
-        return _streamed(answer, self._policy.name, body) if body.get("stream") else _completion(answer, self._policy.name)
+        return _streamed(answer, self._policy.name, body) if streamed else _completion(answer, self._policy.name)
 
     def _candidates(self, given: Any) -> Pool:
         if given is None:
@@ -123,6 +124,13 @@ def _described(entry: Any) -> Candidate:
     elif latency_s is not None:
         keys["latency"] = {"service_ms": 1000 * bounded_number(latency_s, f"'latency' of {name!r}", MAX_MS / 1000)}
     return pool_from({"candidates": [keys]}, "the request").candidates[0]
+
+
+def _streams(body: Mapping[str, Any]) -> bool:
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise DataError(f"stream must be true or false, not {stream!r:.80}")
+    return bool(stream)
 
 
 def _tokens(body: Mapping[str, Any], most: int) -> int:
