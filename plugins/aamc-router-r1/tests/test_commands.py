@@ -105,17 +105,24 @@ def test_a_missing_trace_is_an_error(arguments, message, pool, capsys, tmp_path)
 
 def test_serve_router_answers_in_a_process_of_its_own(pool, server):
     server.turns["policy"] = [f"{THOUGHT}<search> small: Who? </search>"]
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    arguments = ["serve-router", "--pool", str(pool), "--set", "orchestrator.policy=policy", "--port", str(port)]
+    arguments = ["serve-router", "--pool", str(pool), "--set", "orchestrator.policy=policy", "--port", "0"]
     program = [sys.executable, "-m", "aamc_sdk.cli", *arguments]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert any("Uvicorn running" in line for line in process.stderr)
-            answer = httpx.post(f"http://127.0.0.1:{port}/route", json={"query": "Who wrote Emma?"}, timeout=30)
+            url = next(line for line in process.stderr if "Uvicorn running" in line).split("running on ")[1].split()[0]
+            answer = httpx.post(f"{url}/route", json={"query": "Who wrote Emma?"}, timeout=30)
             assert (answer.status_code, answer.json()["selected_model"]) == (200, "small")
         finally:
             process.terminate()
+
+
+def test_serve_router_names_a_port_that_is_taken(pool, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as ended:
+            main(["serve-router", "--pool", str(pool), "--set", "orchestrator.policy=policy", "--port", str(port)])
+    assert ended.value.code == 2
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port" in capsys.readouterr().err
 
 
 def test_a_log_without_texts_keeps_none(server):
