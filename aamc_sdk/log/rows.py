@@ -213,7 +213,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
             "fingerprint": estimates.fingerprint,
         },
         "candidates": record.candidates,
-        "expected": {name: None if array is None else array[0].tolist() for name, array in zip(*_named_values(record.expected), strict=True)},
+        "expected": {name: None if array is None else array[0].tolist() for name, array in _fields(record.expected).items()},
         "wait_ms": record.wait_ms[0].tolist(),
         "masked_why": record.masked_why,
     }
@@ -469,19 +469,14 @@ def query_from(fields: Mapping[str, Any]) -> Query:
 
 def _fields(instance: Any, *left_out: str) -> dict[str, Any]:
     """Return a noun's fields, without those of later versions that have their default."""
-    values = dict(zip(*_named_values(instance), strict=True))
+    names, read = _reader(type(instance))  # type: ignore[arg-type]  # a class is hashable
+    values = dict(zip(names, read(instance), strict=True))
     for name in left_out:
         del values[name]
     for name, default in _LATER_FIELDS.get(type(instance), {}).items():
         if not values[name] and values[name] == default:  # a comparison of mappings takes long
             del values[name]
     return values
-
-
-def _named_values(instance: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Return the names of a noun's fields, and their values."""
-    names, read = _reader(type(instance))  # type: ignore[arg-type]  # a class is hashable
-    return names, read(instance)
 
 
 @cache
