@@ -125,6 +125,15 @@ def test_serve_router_names_a_port_that_is_taken(pool, capsys):
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port" in capsys.readouterr().err
 
 
+def test_serve_router_does_not_start_with_an_endpoint_that_is_wrong(tmp_path, capsys):
+    pool = tmp_path / "pool.yaml"
+    pool.write_text("candidates:\n- {name: policy, endpoint: {provider: openai, base_urls: x}}\n- {name: small}\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["serve-router", "--pool", str(pool), "--set", "orchestrator.policy=policy", "--port", "0"])
+    assert ended.value.code != 0
+    assert "base_urls" in capsys.readouterr().err
+
+
 def test_a_log_without_texts_keeps_none(server):
     server.turns["policy"] = [f"{THOUGHT}<search> small: Who? </search>", f"{THOUGHT}<answer> Jane Austen </answer>"]
     episode = play(make(server))

@@ -267,6 +267,20 @@ def test_streamed_tool_calls_are_numbered(decision_server, server):
     assert (call["index"], call["function"]["name"]) == (0, "consult")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"stream": True, "stream_options": "usage"}, "stream_options must be an object"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content must be a string or a list"),
+    ],
+)
+def test_fields_that_no_server_accepts_are_refused(given, message, decision_server, server):
+    body = {"messages": [{"role": "user", "content": "Who?"}], **given}
+    answer = httpx.post(f"{decision_server}/v1/chat/completions", json=body)
+    assert (answer.status_code, message in answer.json()["error"]["message"]) == (400, True)
+    assert "policy" not in server.asked
+
+
 @pytest.mark.parametrize("given", [{}, {"max_tokens": 10**9}, {"max_completion_tokens": 10**9}])
 def test_a_chat_completion_is_limited_to_the_tokens_of_a_turn(given, decision_server, server):
     body = {"messages": [{"role": "user", "content": "Who?"}], **given}

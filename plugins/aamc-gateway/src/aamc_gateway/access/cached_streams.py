@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aamc_models.dialects import convert_answer
-
-from aamc_gateway.forwarding.chat_events import answer_events
-from aamc_gateway.forwarding.stream_events import last_events
+from aamc_models.dialects import answer_events, convert_answer, last_events
 
 _KEEP_ALIVE = b": keep-alive\n\n"
 

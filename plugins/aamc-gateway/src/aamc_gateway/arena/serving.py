@@ -6,11 +6,10 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from aamc_models.dialects import DIALECTS, wants_usage
+from aamc_models.dialects import DIALECTS, answer_events, wants_usage
 
 from aamc_gateway.arena.aggregation import aggregate, is_unknown
 from aamc_gateway.arena.match_exchange import MatchExchange, Reply
-from aamc_gateway.forwarding.chat_events import answer_events
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.own_answers import EventSender, send_whole
 from aamc_gateway.forwarding.served_requests import Ended, cost_header

@@ -7,9 +7,8 @@ from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
 import orjson
-from aamc_models.dialects import DONE, error_body, event_of, usage_object
+from aamc_models.dialects import DONE, chat_head, error_body, event_of, usage_object
 
-from aamc_gateway.forwarding.chat_events import chat_head
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import Provider, Usage, WireReply, WireRequest
 from aamc_sdk.types import Candidate

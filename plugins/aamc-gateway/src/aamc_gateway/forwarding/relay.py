@@ -6,9 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, without_usage
+from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, last_events, without_usage
 
-from aamc_gateway.forwarding.stream_events import last_events
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.server.deadline import Deadline
 from aamc_sdk.errors import DataError, ProviderError

@@ -10,9 +10,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from aamc_models.dialects import DIALECTS, conversation_of, wants_usage
+from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, wants_usage
 
-from aamc_gateway.forwarding.chat_events import ChatEvents, chat_completion
 from aamc_gateway.forwarding.own_answers import EventSender, send_whole
 from aamc_gateway.forwarding.served_requests import Ended, cost_header, served_request
 from aamc_gateway.orchestrations.session_log import entries_of

@@ -7,6 +7,7 @@ one). ``chat`` is the canonical form: every other conversion goes through it. Bo
 
 from __future__ import annotations
 
+from aamc_models.dialects.chat_events import ChatEvents, answer_events, chat_completion, chat_head
 from aamc_models.dialects.conversations.conversation import Conversation, conversation_of
 from aamc_models.dialects.conversions import (
     DIALECTS,
@@ -19,7 +20,7 @@ from aamc_models.dialects.conversions import (
     to_chat,
 )
 from aamc_models.dialects.error_bodies import error_body, error_event, json_object
-from aamc_models.dialects.events import DONE, event_of
+from aamc_models.dialects.events import DONE, event_of, last_events
 from aamc_models.dialects.foreign_state import foreign_state, without_foreign_state
 from aamc_models.dialects.stream_converter import StreamConverter
 from aamc_models.dialects.stream_monitor import Seen, StreamMonitor
@@ -28,13 +29,17 @@ from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_
 __all__ = [
     "DIALECTS",
     "DONE",
+    "ChatEvents",
     "Conversation",
     "Converted",
     "Seen",
     "StreamConverter",
     "StreamMonitor",
+    "answer_events",
     "answer_from_chat",
     "answer_to_chat",
+    "chat_completion",
+    "chat_head",
     "conversation_of",
     "convert_answer",
     "convert_request",
@@ -44,6 +49,7 @@ __all__ = [
     "foreign_state",
     "from_chat",
     "json_object",
+    "last_events",
     "reported_cost",
     "to_chat",
     "usage_object",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -54,3 +55,39 @@ def event_of(data: dict[str, Any], name: str = "") -> bytes:
     except (TypeError, ValueError) as error:
         raise DataError(f"a streamed event cannot be written as JSON: {error}") from error
     return b"event: %b\ndata: %b\n\n" % (name.encode(), text) if name else b"data: %b\n\n" % text
+
+
+def last_events(events: Sequence[bytes], dialect: str, document: Mapping[str, Any] | None = None) -> bytes:
+    """Return the last events of a stream: the last JSON object with the ``aamc`` object, and ``[DONE]`` where the dialect has it.
+
+    Args:
+        events: The events.
+        dialect: The client's dialect.
+        document: The ``aamc`` object; none is added when None.
+    """
+    found = list(events)
+    if document is not None:
+        _add_to_last_object(found, document)
+    if dialect in ("chat", "completions") and not (found and b"[DONE]" in found[-1]):
+        found.append(DONE)
+    return b"".join(found)
+
+
+def _add_to_last_object(events: list[bytes], document: Mapping[str, Any]) -> None:
+    for position in range(len(events) - 1, -1, -1):
+        changed = _with_document(events[position], document)
+        if changed is not None:
+            events[position] = changed
+            return
+
+
+def _with_document(event: bytes, document: Mapping[str, Any]) -> bytes | None:
+    """Return an event with the ``aamc`` object; None where its data is no JSON object."""
+    start = event.find(b"data:")
+    if start < 0:
+        return None
+    try:
+        data = orjson.loads(event[start + 5 :])
+    except orjson.JSONDecodeError:
+        return None
+    return event[:start] + event_of({**data, "aamc": document}) if isinstance(data, dict) else None

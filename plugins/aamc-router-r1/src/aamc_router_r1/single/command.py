@@ -27,13 +27,16 @@ def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assi
 
     from aamc_router_r1.orchestrator import RouterR1
     from aamc_router_r1.single.server import DecisionServer
-    from aamc_sdk.serving import TeamOptions, WorkOptions, find_orchestrator
+    from aamc_sdk.serving import ModelClient, TeamOptions, WorkOptions, find_orchestrator
 
     _check_free(host, port)
     options = WorkOptions.of((), assignments, "aamc serve-router").orchestrator
     router_r1, _ = find_orchestrator("router-r1", run, TeamOptions(), plugins_of(ctx), pool, options)
     assert isinstance(router_r1, RouterR1)
-    server = DecisionServer(router_r1.config, router_r1.setup.policy, router_r1.services.pool, router_r1.client, router_r1.quality)
+    policy, client = router_r1.setup.policy, router_r1.client
+    if isinstance(client, ModelClient):
+        client.provider(policy)  # a wrong option of its endpoint ends this before a request does
+    server = DecisionServer(router_r1.config, policy, router_r1.services.pool, client, router_r1.quality)
     uvicorn.run(server.app(), host=host, port=port, log_level="info")
 
 

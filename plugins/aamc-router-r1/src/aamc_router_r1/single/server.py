@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number
-from aamc_models.dialects import DONE, event_of, wants_usage
+from aamc_models.dialects import answer_events, chat_head, conversation_of, usage_object, wants_usage
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,7 +21,7 @@ from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, DataError, public_message
 from aamc_sdk.interfaces import Completion, ModelCaller
 from aamc_sdk.routing import pool_from
-from aamc_sdk.types import Candidate, Pool, Turn, new_ids
+from aamc_sdk.types import Candidate, Pool, Turn
 
 logger = logging.getLogger(__name__)
 PARAMETERS = ("temperature", "top_p", "stop", "seed", "tools", "tool_choice")
@@ -92,7 +91,11 @@ class DecisionServer:
             return _error(str(error), 400)
         except AamcError as error:
             return _failed(error)
-        return _streamed(answer, self._policy.name, body) if streamed else _completion(answer, self._policy.name)
+        whole = _completion(answer, self._policy.name)
+        if not streamed:
+            return JSONResponse(whole)
+        events = answer_events(whole, "chat", self._policy.name, shows_usage=wants_usage(body))
+        return Response(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
     def _candidates(self, given: Any) -> Pool:
         if given is None:
@@ -130,6 +133,9 @@ def _streams(body: Mapping[str, Any]) -> bool:
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise DataError(f"stream must be true or false, not {stream!r:.80}")
+    options = body.get("stream_options")
+    if options is not None and not isinstance(options, Mapping):
+        raise DataError(f"stream_options must be an object such as {{'include_usage': true}}, not {options!r:.80}")
     return bool(stream)
 
 
@@ -143,32 +149,9 @@ def _tokens(body: Mapping[str, Any], most: int) -> int:
     return most
 
 
-def _document(kind: str, model: str) -> dict[str, Any]:
-    return {"id": new_ids(1)[0], "object": kind, "created": int(time.time()), "model": model}
-
-
-def _usage(answer: Completion) -> dict[str, int]:
-    prompt, output = answer.usage.prompt_tokens or 0, answer.usage.output_tokens or 0
-    return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
-
-
-def _completion(answer: Completion, model: str) -> JSONResponse:
+def _completion(answer: Completion, model: str) -> dict[str, Any]:
     choice = {"index": 0, "message": dict(answer.message), "finish_reason": answer.finish_reason}
-    return JSONResponse({**_document("chat.completion", model), "choices": [choice], "usage": _usage(answer)})
-
-
-def _streamed(answer: Completion, model: str, body: Mapping[str, Any]) -> Response:
-    """Return an answer as server-sent events: the message, the end, and the usage if the request wants it."""
-    said = dict(answer.message)
-    if said.get("tool_calls"):
-        said["tool_calls"] = [{"index": place, **call} for place, call in enumerate(said["tool_calls"])]
-    end = {"index": 0, "delta": {}, "finish_reason": answer.finish_reason}
-    parts: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": said, "finish_reason": None}]}, {"choices": [end]}]
-    if wants_usage(body):
-        parts.append({"choices": [], "usage": _usage(answer)})
-    about = _document("chat.completion.chunk", model)
-    events = [event_of({**about, **part}) for part in parts]
-    return Response(b"".join([*events, DONE]), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+    return {**chat_head(model, "chat.completion"), "choices": [choice], "usage": usage_object("chat", answer.usage)}
 
 
 async def _json(request: Request) -> Mapping[str, Any]:
@@ -185,6 +168,7 @@ def _messages(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, Mapping) for message in messages):
         raise DataError(f"messages must be a list of at least one message, not {messages!r:.80}")
+    conversation_of("chat", body)  # raises DataError for content that no server accepts
     return messages
 
 

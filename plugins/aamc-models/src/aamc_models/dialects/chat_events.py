@@ -1,4 +1,4 @@
-"""Chat completions that the gateway makes itself, and their events in the client's dialect."""
+"""Chat completions that a server makes itself, and their events in the client's dialect."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aamc_models.dialects import DONE, StreamConverter, event_of
-
-from aamc_gateway.forwarding.stream_events import last_events
+from aamc_models.dialects.events import DONE, event_of, last_events
+from aamc_models.dialects.stream_converter import StreamConverter
 from aamc_sdk.types import new_ids
 
 
@@ -40,13 +39,13 @@ class ChatEvents:
         """Return the events of a piece of the answer."""
         return b"".join(self._events([{"index": index, "delta": dict(delta), "finish_reason": None}]))
 
-    def end(self, finishes: Sequence[str], usage: Mapping[str, int] | None, document: Mapping[str, Any]) -> bytes:
+    def end(self, finishes: Sequence[str], usage: Mapping[str, int] | None, document: Mapping[str, Any] | None = None) -> bytes:
         """Return the last events.
 
         Args:
             finishes: Why each choice has ended.
             usage: The usage; None if unknown.
-            document: The ``aamc`` object of the last event.
+            document: The ``aamc`` object of the last event; none when None.
         """
         found = self._events([{"index": n, "delta": {}, "finish_reason": finish} for n, finish in enumerate(finishes)])
         if self._shows_usage:
@@ -61,7 +60,7 @@ class ChatEvents:
         return [event] if self._converter is None else list(self._converter.feed(event))
 
 
-def answer_events(answer: Mapping[str, Any], dialect: str, model: str, document: Mapping[str, Any], *, shows_usage: bool) -> bytes:
+def answer_events(answer: Mapping[str, Any], dialect: str, model: str, document: Mapping[str, Any] | None = None, *, shows_usage: bool) -> bytes:
     """Return a whole chat completion as the events of a stream."""
     events, out, finishes = ChatEvents(dialect, model, shows_usage=shows_usage), [], []
     for choice in answer.get("choices") or ():
