@@ -57,7 +57,7 @@ def test_a_call_beyond_the_token_limit_retries_when_its_tokens_are_there():
         limit.serve(call(0, tokens=300.0))
     view = limit.arrive(np.array([10_000.0]), ROW, HALF)  # 10 s refill 100 tokens; 200 are missing
     assert view.wait_ms.tolist() == [[20_000.0, 0.0]]
-    assert view.pressure == pytest.approx(np.array([[1 / (1 + 100 / 300) ** 0.5, 0.0]]))
+    assert view.pressure == pytest.approx(np.array([[1 - np.log1p(100 / 300) / np.log1p(600 / 300), 0.0]]))
     limit.serve(call(1, tokens=300.0))
     assert limit.used.tolist() == [500.0]  # the other candidate takes none
 

@@ -116,11 +116,11 @@ class TokenLimit(Resource):
         self.used = np.zeros(len(streams))
 
     def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
-        """Refill; the pressure is 1 over the square root of 1 + the calls that the bucket still holds."""
+        """Refill; the pressure is 1 - log(1 + calls that the bucket still holds) / log(1 + calls of a full one): the last few matter most."""
         self.used = np.maximum(self.used - gap_ms * self.per_ms, 0.0)
         retry_after_ms = np.maximum(self.used + self.tokens[rows] - self.per_minute, 0.0) / self.per_ms
-        calls_left = np.maximum(self.per_minute - self.used, 0.0) / self._mean_tokens
-        pressure = (1 + calls_left) ** -0.5  # the last few calls matter, not whether 50 or 60 are left
+        calls_left, calls = np.maximum(self.per_minute - self.used, 0.0) / self._mean_tokens, self.per_minute / self._mean_tokens
+        pressure = 1 - np.log1p(calls_left) / np.log1p(calls)
         return StepView(wait_ms=np.outer(retry_after_ms, self.limited), pressure=np.outer(pressure, self.limited))
 
     def serve(self, call: StepCalls) -> None:

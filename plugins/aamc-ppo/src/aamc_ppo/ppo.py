@@ -44,9 +44,9 @@ class PPOConfig:
     validation_steps: int = option(131_072, "validation decisions per trust factor, half of them warm-up; 0: keep the trained policy", at_least=0)
     epochs: int = option(3, "passes over each rollout", at_least=1)
     minibatch: int = option(2048, "decisions per gradient step", at_least=1)
-    learning_rate: float = option(1e-3, "initial step size of Adam", above=0)
+    learning_rate: float = option(2e-3, "initial step size of Adam", above=0)
     learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
-    gamma: float = option(0.985, "discount per step; 0: a decision is judged by its own reward alone", at_least=0, at_most=0.9999)
+    gamma: float = option(0.99, "discount per step; 0: a decision is judged by its own reward alone", at_least=0, at_most=0.9999)
     gae_lambda: float = option(0.95, "advantage estimation; 0: trust the critic, 1: trust the rewards", at_least=0, at_most=1)
     clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
     value_clip: float = option(0.0, "clip range of a value's change per update, in reward per step; 0: no clipping", at_least=0)
@@ -79,6 +79,10 @@ class PPOConfig:
 
 Parameters = Mapping[str, Any]
 CANDIDATE_WIDTH = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
+STATE_GAIN = 4.0
+"""Factor on the initial weights of the pool's state: waits and pressure vary little, and their towers have to bend where a queue fills."""
+LEAST_WEIGHT = 0.003
+"""Added to a weight before its logarithm."""
 
 
 def initial_policy(config: PPOConfig, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
@@ -89,7 +93,7 @@ def initial_policy(config: PPOConfig, categories: int, rng: np.random.Generator)
         "candidate_b1": np.zeros((1, config.hidden), np.float32),
         "candidate_w2": _uniform(rng, config.hidden, config.embedding),
         "candidate_b2": np.zeros((1, config.embedding), np.float32),
-        "query_w1": _uniform(rng, query_width, config.hidden),
+        "query_w1": _query_weights(rng, query_width, query_width, config.hidden),
         "query_b1": np.zeros((1, config.hidden), np.float32),
         "query_w2": np.zeros((config.hidden, OBJECTIVES * (config.embedding + PAIR_WIDTH)), np.float32),
         "query_b2": plug_in_bias(config.embedding),
@@ -111,14 +115,21 @@ def trained_outputs(embedding: int) -> Array32:
 
 def initial_critic(config: PPOConfig, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
     """Return the parameters of a critic that equals (1 - gamma) times what the policy expects of the present step."""
-    inputs = len(QUERY_NUMBERS) + categories + CONTEXT + OBJECTIVES + 2 * PAIR_WIDTH
+    query_width = len(QUERY_NUMBERS) + categories + CONTEXT
     return {
-        "critic_w1": _uniform(rng, inputs, config.hidden),
+        "critic_w1": _query_weights(rng, query_width, query_width + 2 * OBJECTIVES + 2 * PAIR_WIDTH, config.hidden),
         "critic_b1": np.zeros((1, config.hidden), np.float32),
         "critic_w2": np.zeros((config.hidden, OBJECTIVES), np.float32),
         "critic_b2": np.zeros((1, OBJECTIVES), np.float32),
         "critic_skip": np.eye(2 * PAIR_WIDTH, OBJECTIVES, dtype=np.float32) * (1 - config.gamma),
     }
+
+
+def _query_weights(rng: np.random.Generator, query_width: int, inputs: int, outputs: int) -> Array32:
+    """Return the initial weights of a layer that reads a query with the pool's state, and further inputs after it."""
+    weights = _uniform(rng, inputs, outputs)
+    weights[query_width - CONTEXT : query_width] *= np.float32(STATE_GAIN)
+    return weights
 
 
 def _uniform(rng: np.random.Generator, inputs: int, outputs: int) -> Array32:
@@ -185,15 +196,17 @@ def log_softmax(logits: Any, mask: Any | None, xp: Any = np) -> Any:
 def critic_values(p: Parameters, query: Any, weights: Any, pooled: Any, xp: Any = np) -> Any:
     """Return the critic's values ``[B]``, in reward per step.
 
-        V(s) = sum_k w_k (S pooled + network(query, w, w pooled))_k       (5)
+        V(s) = sum_k w_k (S pooled + network(query, w, log w, w pooled))_k       (5)
 
     ``pooled`` ``[B, 2 F]`` holds the means of the pair features over candidates, weighted by the policy and unweighted: the former alone hide a
     backlog that the policy avoids. Its first K numbers are what the policy expects of this step, which is a share 1 - gamma of the value at the
     start. The network reads objectives times their weights, so a stream that ignores long waits has inputs of the same size as any other.
+    It reads the weights' logarithms too: queues grow as the weight of latency falls to .1 and to .01, and a critic that cannot tell these streams
+    apart takes the difference between their values for what a wait costs within each of them.
     """
     weighted = pooled.reshape(len(pooled), 2, PAIR_WIDTH)
     weighted = xp.concatenate((weighted[:, :, :OBJECTIVES] * weights[:, None], weighted[:, :, OBJECTIVES:]), 2).reshape(pooled.shape)
-    inputs = xp.concatenate((query, weights, weighted), 1)
+    inputs = xp.concatenate((query, weights, 0.5 * xp.log(weights + LEAST_WEIGHT) + 1, weighted), 1)
     values = pooled @ p["critic_skip"] + xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"]
     return (weights * values).sum(1)
 
