@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError
+from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError, is_ctrl_c
 from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.serving.learner.kept_state import KeptState, LogPoint
 from aamc_sdk.serving.learner.snapshots import restore, state_name, state_of
@@ -224,8 +224,8 @@ class Learner:
             self._away = True
             logger.debug("the log cannot be read at present: %s", error)
         except BaseException as error:  # a router may raise anything; only its learning stops
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-                raise  # Ctrl-C during the start
+            if is_ctrl_c(error):  # during the start
+                raise
             logger.exception("learning has stopped at position %d of the log", self.position)
             self.error = error
 

@@ -23,7 +23,7 @@ import attrs
 
 from aamc_bandit.inner_router import InnerRouter, InnerSnapshots, check_router_option, router_label
 from aamc_sdk.config import option
-from aamc_sdk.errors import AamcError, CheckpointError
+from aamc_sdk.errors import AamcError, CheckpointError, is_ctrl_c
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.serving import state_of
@@ -259,8 +259,8 @@ class RouterPair(OnlineRouter):
         except raises:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-                raise  # Ctrl-C
+            if is_ctrl_c(error):
+                raise
             failure = f"{what}: {error!r}"
             if unusable:
                 self._unusable = f"it {failure}"
