@@ -116,7 +116,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         truncations = np.zeros(self.num_envs, dtype=bool)
         if self.clock == self.setup.horizon:
             truncations[:] = True
-            info |= {"final_obs": _objects(observation), "_final_obs": np.ones(self.num_envs, dtype=bool)}
+            info |= {"final_obs": np.fromiter(observation, dtype=object), "_final_obs": np.ones(self.num_envs, dtype=bool)}
             self._start()
             observation = self._observe()
         return observation, rewards, np.zeros(self.num_envs, dtype=bool), truncations, info
@@ -255,10 +255,3 @@ def weighted_sum(vector: Floats, weights: Floats) -> Floats:
     parts = weights * vector
     total = parts[:, 0] + parts[:, 1] + parts[:, 2]  # several times as fast as a sum along so short an axis
     return total if not np.isnan(total).any() else np.where(weights > 0, parts, 0.0).sum(axis=1)
-
-
-def _objects(observations: Array32) -> NDArray[np.object_]:
-    """Return an object array with one observation each, as Gymnasium's wrappers expect ``final_obs``."""
-    objects = np.empty(len(observations), dtype=object)
-    objects[:] = list(observations)
-    return objects
