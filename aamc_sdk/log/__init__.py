@@ -9,11 +9,12 @@ from aamc_sdk.log.exports import Selection, export_files
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.jsonl import Entry, entry_of, line_of
+from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.learned_states import continues, covers, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS, Queries
+from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.retention import ClockReading, begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import (
@@ -51,11 +52,11 @@ __all__ = [
     "ExportFormat",
     "ExportWriter",
     "GroupCommit",
+    "LazySequence",
     "Ledger",
     "LedgerStore",
     "LoggedEntry",
     "MemoryStore",
-    "Queries",
     "Retention",
     "Row",
     "RowOutcomes",
