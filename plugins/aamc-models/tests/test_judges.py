@@ -41,6 +41,7 @@ def test_exact_compares_words(answer: str, quality: float) -> None:
         ("1,234.5 USD", 1234.5),
         (".5", 0.5),
         ("1e-3", 0.001),
+        ("12-15", 15.0),
         (r"\boxed{7} by 2 steps", 7.0),
         ("none", None),
     ],

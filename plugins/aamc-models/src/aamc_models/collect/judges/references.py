@@ -13,7 +13,7 @@ from aamc_sdk.errors import DataError, one_of
 
 _FINAL = re.compile(r"answer(?: is)?\s*:?\**:?\s*", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-_NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _ROUNDING = 1e-6
 """Relative difference of numbers that are the same."""
 
