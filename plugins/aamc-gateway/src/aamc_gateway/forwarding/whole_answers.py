@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
-from aamc_models.dialects import answer_to_chat, convert_answer, reported_cost, usage_of
+from aamc_models.dialects import DIALECTS, answer_to_chat, convert_answer, reported_cost, usage_of
 
 from aamc_gateway.forwarding.exchange import Exchange, HeaderList
 from aamc_gateway.forwarding.served_requests import cost_header
-from aamc_gateway.forwarding.upstreams import DIALECTS, Prepared, Upstream
+from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.usage import answer_bytes
 from aamc_gateway.requests.ask import Priced
 from aamc_gateway.server.http_answers import send_body
