@@ -16,8 +16,8 @@ import yaml
 from aamc_report.formats import DASH, fixed, listed
 from aamc_report.page import Page as NakedPage
 from aamc_report.page import render_page
-from aamc_report.reading import read_results
 from aamc_report.report import write_report
+from aamc_report.result_files import read_results
 from aamc_report.results import Gate, GateResult
 from aamc_report.sections import DRAWINGS, sections
 from aamc_report.sections.answer_lengths import length_tables
