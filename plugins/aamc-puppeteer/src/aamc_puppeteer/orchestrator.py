@@ -26,7 +26,7 @@ from aamc_puppeteer.serving.single_path import by_policy, in_fixed_order, solve,
 from aamc_puppeteer.serving.team import Team, check_known
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
-from aamc_puppeteer.training.recording import Recording
+from aamc_puppeteer.training.training_record import Recording
 from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError
@@ -239,14 +239,14 @@ class Puppeteer(Team):
         """Train the policy on served episodes with feedback, from where it is, without calling an agent; return metrics.
 
         Args:
-            experience: A log's decisions, attempts and feedback; see :mod:`aamc_puppeteer.training.logged`.
+            experience: A log's decisions, attempts and feedback; see :mod:`aamc_puppeteer.training.logged_episodes`.
             progress: Receives the progress.
 
         Raises:
             DataError: The policy is untrained, so it served none of the episodes, or no episode of the log can be used.
         """
         from aamc_puppeteer.training.job import one_thread
-        from aamc_puppeteer.training.logged import learn_logged, logged_episodes
+        from aamc_puppeteer.training.logged_episodes import learn_logged, logged_episodes
 
         if not self._trained_names:
             raise DataError(UNSERVED)

@@ -11,7 +11,7 @@ from aamc_agents.models import ChatModel, ModelConfig
 from aamc_agents.sandbox import Limits, check_confined
 from aamc_agents.tasks import Task, Verifier
 
-from aamc_puppeteer.tasks.published import PUBLISHED, read_published
+from aamc_puppeteer.tasks.published_tasks import PUBLISHED, read_published
 from aamc_puppeteer.tasks.verifiers import JUDGE, Judge, UnitTests, named
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.config import configure
