@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from aamc_router_r1.episode.spending import CallReservation, Spending
+from aamc_router_r1.episode.episode_budget import CallReservation, Spending
 from aamc_router_r1.protocol import estimated_tokens
 from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, ModelCaller, Usage

@@ -16,7 +16,7 @@ from aamc_router_r1 import trace
 from aamc_router_r1.episode import Episode, ModelCall
 from aamc_router_r1.episode.calls import BY_MODEL, EpisodeCaller, clean, prompt_tokens, request_options
 from aamc_router_r1.episode.episode import Setup
-from aamc_router_r1.episode.spending import Spending
+from aamc_router_r1.episode.episode_budget import Spending
 from aamc_router_r1.evaluation.results import AnsweredQuestion, summary
 from aamc_router_r1.protocol import elements
 from aamc_router_r1.protocol.errors import ProtocolError

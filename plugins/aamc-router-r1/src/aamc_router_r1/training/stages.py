@@ -16,9 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from aamc_router_r1.config import COMPLETION, RouterR1Config
 from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
+from aamc_router_r1.training.episode_scores import figures, score
 from aamc_router_r1.training.replies import Replies
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
-from aamc_router_r1.training.scoring import figures, score
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import read_json, write_json
