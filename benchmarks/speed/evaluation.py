@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_bench.training import chosen_routers
+from aamc_bench.experiment_runs import chosen_routers
 from aamc_experiments.evaluation import ComparisonRequest, Resampling, compare_table, metrics
 from aamc_experiments.settings import Evaluation
 

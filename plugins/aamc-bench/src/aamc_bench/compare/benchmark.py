@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 
 from aamc_bench.compare import table
 from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, labels
+from aamc_bench.experiment_runs import chosen_routers, complete_tolerantly, settings_of
 from aamc_bench.grid import JOBS
 from aamc_bench.samples import Sample, resampling_seed
-from aamc_bench.training import chosen_routers, complete_tolerantly, settings_of
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import get_plugin_manager
