@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_router_r1.config import RouterR1Config
-from aamc_router_r1.episode import Episode, Setup, Spending
+from aamc_router_r1.episode import Episode, EpisodeBudget, Setup
 from aamc_router_r1.measured_quality import measured_quality, overall
 from aamc_router_r1.policy import policy_of
 from aamc_router_r1.protocol import ModelNames, cards_of, codec_of, render_prompt
@@ -115,9 +115,9 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
             raise DataError("the question is empty; give a question to answer")
         limits = Budget(steps=self.default_steps) if budget is None else budget
         usd = min(limits.cost_usd, math.inf if config.episode_usd is None else config.episode_usd)
-        spending = Spending(usd, config.episode_tokens, min(limits.seconds, config.episode_seconds))
+        episode_budget = EpisodeBudget(usd, config.episode_tokens, min(limits.seconds, config.episode_seconds))
         loop = None if on_loop else self.services.loop
-        return Episode(setup, task.text, self.prompt(task, preference), spending, self.client, loop, steps=limits.steps)
+        return Episode(setup, task.text, self.prompt(task, preference), episode_budget, self.client, loop, steps=limits.steps)
 
     async def run(self, task: Query, budget: Budget) -> AsyncGenerator[Step, None]:
         """Work on a question, yielding each call as a step; the content of the final step is the answer."""

@@ -1,4 +1,4 @@
-"""Serving requests of the arena: for ``aamc/arena``, and for a share of those for ``aamc/auto``."""
+"""The handler of the arena's requests: those for ``aamc/arena``, and a share of those for ``aamc/auto``."""
 
 from __future__ import annotations
 
