@@ -2,7 +2,7 @@
 
 {"decision": {...}}     the entry as the log keeps it, with time, embedding and the request's fingerprint
 {"attempt": {...}}      the fields of Attempt; "feedback" is the id of feedback that it came with, "call" the id of an attempt without a number
-{"feedback": {...}}     the fields of Feedback; an "attempt" beside it is the call that came with it, which the log numbers
+{"feedback": {...}}     the fields of Feedback; an "attempt" in the same line is the call that came with it, which the log numbers
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class MemoryStore(LedgerStore):
         return self._ledger.snapshots.get(name)
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or beside the chain of changes."""
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of changes."""
         with self._lock:
             ledger = self._open
             known = ledger.snapshots.get(name)

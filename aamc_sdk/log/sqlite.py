@@ -353,7 +353,7 @@ class SqliteStore(LedgerStore):
     def _address(self, mode: str) -> str:
         """Return the URI to open the file with.
 
-        SQLite makes a file of its own beside a write-ahead log. On a medium that cannot be written, there is one only while another machine
+        SQLite makes a file of its own next to a write-ahead log. On a medium that cannot be written, there is one only while another machine
         writes; else the write-ahead log is empty, and the file is opened as one that does not change.
         """
         address = f"{self._opened.as_uri()}?mode="
@@ -362,7 +362,7 @@ class SqliteStore(LedgerStore):
         return f"{address}ro" if self._has_changes() else f"{address}ro&immutable=1"
 
     def _has_changes(self) -> bool:
-        """Return whether the write-ahead log beside the file holds changes."""
+        """Return whether the write-ahead log next to the file holds changes."""
         try:
             return Path(f"{self._opened}-wal").stat().st_size > 0
         except FileNotFoundError:
@@ -386,7 +386,7 @@ class SqliteStore(LedgerStore):
         """Take a connection that sees one state of the file, however many queries it runs.
 
         Some stay open for the next reads, since opening one takes longer than most reads; not where the file is only read, for how that is
-        opened depends on what lies beside it.
+        opened depends on what lies next to it.
         """
         with self._explained():
             connection = self._idle_connection() or connect(self._address("ro"))

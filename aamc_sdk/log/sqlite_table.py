@@ -22,7 +22,7 @@ from aamc_sdk.log.templates import Templates
 from aamc_sdk.types import Partition
 
 ENTRY_BYTES = 350
-"""Approximate bytes of an entry in the file beside its content and embedding, with its indexes."""
+"""Approximate bytes of an entry in the file without its content and embedding, with its indexes."""
 _KEPT = "kind, id, decision_id, candidate, content, time"
 _ROW = f"{_KEPT}, NULL, revision, fingerprint"  # embeddings, which no rule needs, are left out
 _FULL_ROW = f"{_KEPT}, embedding, revision, fingerprint"

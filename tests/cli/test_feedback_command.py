@@ -232,7 +232,7 @@ def test_other_feedback_of_the_same_source_says_how_it_can_count(aamc) -> None:
     assert add("--quality", "1")[0] == 0
     status, _, err = add("--quality", "0")
     assert status == 1
-    assert "give a revision above 0 to replace it, or another source or id to count beside it" in err
+    assert "give a revision above 0 to replace it, or another source or id to count both" in err
     assert add("--quality", "0", "--id", "d/me/again") == (0, "", "Recorded as d/me/again.\n")
     assert add("--quality", "0", "--revision", "1")[0] == 0
     assert add("--quality", "0", "--source", "you")[0] == 0

@@ -124,7 +124,7 @@ def test_a_log_that_was_copied_with_its_write_ahead_log_is_read_where_nothing_ca
     assert (copied / "log.db-wal").stat().st_size > 0
     with closing(SqliteStore(f"sqlite:{copied / 'log.db'}", SqliteOptions(read_only=True))) as store:
         assert store.record("d").decision.candidate == POOL.names[0]
-    assert {path.name for path in copied.iterdir()} == {"log.db", "log.db-wal"}  # nothing was written beside them
+    assert {path.name for path in copied.iterdir()} == {"log.db", "log.db-wal"}  # nothing was written next to them
     assert list(temporary.iterdir()) == []
 
 
@@ -212,7 +212,7 @@ def test_who_only_reads_does_not_mind_when_a_writer_comes_and_goes(tmp_path: Pat
 
     def come_and_go() -> None:
         while not done.is_set():
-            path.with_name("log.db-wal").touch()  # as an opened log has it beside it
+            path.with_name("log.db-wal").touch()  # as an opened log has it
             path.with_name("log.db-wal").unlink()
 
     with ThreadPoolExecutor(1) as threads, closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:

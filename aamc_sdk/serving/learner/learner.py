@@ -340,7 +340,7 @@ class Learner:
             self._keep()
 
     def _second_router(self) -> OnlineRouter:
-        """Return a router in the initial state, to learn the log beside the one that serves.
+        """Return a router in the initial state, to learn the log while the present one serves.
 
         Raises:
             PluginError: The served router could not take over its state.

@@ -71,7 +71,7 @@ def test_there_is_no_share_where_random_is_as_good_as_the_oracle(comparison, rew
 
 
 def test_a_median_lies_between_order_statistics() -> None:
-    """Of 1 to 101, ranks (0.5 -+ 0.98 / sqrt(101)) 100 lie 9.75 beside the median, 51."""
+    """Of 1 to 101, ranks (0.5 -+ 0.98 / sqrt(101)) 100 lie 9.75 from the median, 51."""
     found = decision_time.median(np.arange(1.0, 102.0))
     assert found["value"] == 51
     assert found["ci95"] == pytest.approx([51 - 9.75, 51 + 9.75], abs=0.01)

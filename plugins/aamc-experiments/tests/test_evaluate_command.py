@@ -1,4 +1,4 @@
-"""``aamc evaluate`` of trained checkpoints beside baselines, and of an estimator alone."""
+"""``aamc evaluate`` of trained checkpoints and baselines, and of an estimator alone."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ _NO_START, _NO_END = ".*/% \t\r\n", ".(+*/%- \t\r\n"
 """Characters that no expression starts or ends with. They are stripped after the search, as a pattern that excludes them takes quadratic time."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _MARGIN = 4
-"""Characters beside an expression that show whether it goes on there."""
+"""Characters next to an expression that show whether it goes on there."""
 _GOES_ON_BEFORE = re.compile(r"(?:\w|[\d)]\s*[x\u00d7\u00b7\u00f7^]\s*|\d,)$")
 _GOES_ON_AFTER = re.compile(r"\w|\s*[x\u00d7\u00b7\u00f7^]\s*[\d(]|,\d")
 _OPERATION = re.compile(r"[\d)]\s*[+*/%-]")

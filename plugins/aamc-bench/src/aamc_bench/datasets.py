@@ -29,7 +29,7 @@ class DatasetsBenchmark(Benchmark):
 
     @abstractmethod
     def variants(self, options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-        """Return the arguments of the jobs of each dataset and seed, beside the settings, by a name for their keys, or ""."""
+        """Return the arguments of the jobs of each dataset and seed, without the settings, by a name for their keys, or ""."""
 
     @staticmethod
     def measured(datasets: Sequence[str]) -> list[str]:

@@ -129,7 +129,7 @@ class TokenLimit(Resource):
 
 
 class DailyBudget(Resource):
-    """USD for the queries of a day. Candidates that the rest of the day could not afford beside the cheapest one are forbidden.
+    """USD for the queries of a day. Candidates that the rest of the day could not afford together with the cheapest one are forbidden.
 
     Streams begin at different times of the day, with the budget's share spent that belongs to it.
 

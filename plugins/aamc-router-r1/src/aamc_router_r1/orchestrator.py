@@ -52,7 +52,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
         policy = policy_of(config, pool, self.checkpoint)
         models = {candidate.name: candidate for candidate in pool if config.consult_policy or candidate.name != policy.name}
         if not models:
-            raise PoolError(f"the pool has no model beside the policy {policy.name!r}; add one, or set consult_policy=true")
+            raise PoolError(f"the pool has no model besides the policy {policy.name!r}; add one, or set consult_policy=true")
         names = ModelNames(models, config.aliases)
         return Setup(
             policy=policy,
@@ -135,7 +135,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
         return RouterR1Session(self, task, budget, self.episode(task, budget), self.preference)
 
     def evaluate(self, dataset: Dataset, routers: Sequence[str] | None, folder: Path | None, progress: Progress) -> Mapping[str, Any]:
-        """Return the results on questions with gold answers, beside the policy's direct answers, the strongest model's, and routers."""
+        """Return the results on questions with gold answers, of the policy's direct answers, the strongest model and routers too."""
         from aamc_router_r1.evaluation.evaluation import evaluate
 
         return evaluate(self, dataset, routers, folder, progress)

@@ -172,7 +172,7 @@ def test_an_empty_question_and_a_wrong_policy_are_refused(server):
         play(make(server), question="  ")
     with pytest.raises(ConfigError, match=r"policy must be.*'polici'.*'policy'"):
         play(make(server, policy="polici", models={"policy": {}, "small": {}}))
-    with pytest.raises(PoolError, match="no model beside"):
+    with pytest.raises(PoolError, match="no model besides"):
         play(make(server, models={"policy": {}}))
 
 

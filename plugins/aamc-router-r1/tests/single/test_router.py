@@ -129,7 +129,7 @@ def test_a_policy_that_breaks_the_protocol_falls_back(server):
 def test_a_policy_without_other_models_is_not_asked(server):
     server.turns["policy"] = [f"{THOUGHT}<search> : q </search>"]
     with controller(server, {"policy": {}}, policy="policy") as built:
-        assert "no model beside the policy" in built.route("Who wrote Emma?").notes["reason"]
+        assert "no model besides the policy" in built.route("Who wrote Emma?").notes["reason"]
     assert "policy" not in server.asked
 
 

@@ -211,7 +211,7 @@ class RouterPair(OnlineRouter):
             raise CheckpointError(f"the changes of a pair of routers are damaged ({error!r}); load its whole state") from error
 
     def trial_state(self) -> dict[str, Any]:
-        """Return the state of the trial beside its routers', in JSON's types."""
+        """Return the state of the trial without its routers', in JSON's types."""
         return {}
 
     def set_trial_state(self, saved: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ NOTE = (
     "greedy, best single, random and oracle are not in the paper."
 )
 CLAIMS_NOTE = (
-    "The claims of the paper's text on AAMC beside our run: the simulators differ, so compare shapes and not digits. "
+    "The claims of the paper's text on AAMC and our run: the simulators differ, so compare shapes and not digits. "
     "Differences and savings are against LLM-only on the same streams."
 )
 

@@ -64,7 +64,7 @@ def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> l
     Args:
         folder: Unused: the job keeps no files.
         progress: Where to report.
-        trained: The key of the training job, whose folder is beside this one's.
+        trained: The key of the training job, whose folder is next to this one's.
         n_queries: The number of decisions timed one at a time.
 
     Returns:

@@ -67,7 +67,7 @@ class Gateway:
         log_watch: Notices a log that cannot be written.
         handlers: Answers requests, by their mode; see :mod:`aamc_gateway.server.modes`.
         best: The most expensive candidate, which savings are compared with.
-        own_models: The gateway's own models beside ``aamc/auto``.
+        own_models: The gateway's own models besides ``aamc/auto``.
         began: When it was made, in seconds since the epoch.
 
     Raises:

@@ -21,6 +21,6 @@ def handlers(gateway: Gateway) -> dict[Mode, Handler]:
 
 
 def own_models(gateway: Gateway) -> tuple[str, ...]:
-    """Return the gateway's own models beside ``aamc/auto``."""
+    """Return the gateway's own models besides ``aamc/auto``."""
     arena = (ARENA,) if len(gateway.upstreams) > 1 else ()
     return (*arena, *(PREFIX + name for name in gateway.orchestrations))

@@ -64,7 +64,7 @@ def error_event(dialect: str, message: str, kind: str = "server", status: int | 
     body = error_body(dialect, message, kind, status)
     if dialect == "messages":
         return event_of(body, "error")
-    if dialect == "responses":  # OpenAI's Python client raises only where the data has "error"; the API's own fields stand beside it
+    if dialect == "responses":  # OpenAI's Python client raises only where the data has "error"; the API's own fields stay
         own = {"type": "error", "code": body["error"]["code"], "message": body["error"]["message"], "param": None, "sequence_number": sequence_number}
         return event_of({**own, **body}, "error")
     return event_of(body)

@@ -22,7 +22,7 @@ class Reply:
 
     Attributes:
         model: The model's name.
-        text: The text, empty beside a tool call.
+        text: The text, empty with a tool call.
         thinking: The reasoning.
         tool: The name of the called tool; empty without a call.
         tool_arguments: The call's arguments.

@@ -87,7 +87,7 @@ class FirstCall(Selector):
         options = self._options
         others = [candidate.name for candidate in pool if options.consult_policy or candidate.name != self._policy.name]
         if not others:
-            reason = f"there is no model beside the policy {self._policy.name!r}"
+            reason = f"there is no model besides the policy {self._policy.name!r}"
             raise SelectionError(f"{reason}; add one, or set consult_policy=true", reason)
         names = ModelNames(others, {alias: name for alias, name in options.aliases.items() if name in others})
         codec = codec_of(options.codec, names, options.continues)

@@ -25,7 +25,7 @@ from aamc_sdk.types import Candidate, Pool, Turn
 
 logger = logging.getLogger(__name__)
 PARAMETERS = ("temperature", "top_p", "stop", "seed", "tools", "tool_choice")
-"""Parameters of a chat completion that reach the policy, beside the limit of tokens."""
+"""Parameters of a chat completion that reach the policy, besides the limit of tokens."""
 
 
 class DecisionServer:

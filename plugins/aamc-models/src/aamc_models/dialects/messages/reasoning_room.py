@@ -15,8 +15,8 @@ _THINKING = ("thinking", "redacted_thinking")
 def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: Dropped) -> None:
     """Add the thinking for the effort of a canonical request to one for Anthropic.
 
-    Anthropic refuses thinking beside a forced tool, in an answer with too small a limit, and in the middle of tool calls whose message does not begin
-    with its thinking, as it does after a model of another dialect. Beside thinking it refuses a temperature.
+    Anthropic refuses thinking together with a forced tool or a temperature, in an answer with too small a limit, and in the middle of tool calls
+    whose message does not begin with its thinking, as it does after a model of another dialect.
 
     Args:
         body: The canonical request.
