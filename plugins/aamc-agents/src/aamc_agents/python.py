@@ -48,7 +48,7 @@ class Python(Tool):
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     def check(self) -> None:
-        """Check that programs are confined here, or that the options allow them all the same.
+        """Check that programs are confined here, or that the options allow them anyway.
 
         Raises:
             ConfigError: They are not.

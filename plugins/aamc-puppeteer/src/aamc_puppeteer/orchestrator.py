@@ -299,7 +299,7 @@ class Puppeteer(Team):
     # Working
 
     def play(self, tasks: Sequence[Task], *, sample: bool | None = None, seed: int = 0) -> list[Trajectory]:
-        """Play an episode of each task, all side by side, without learning.
+        """Play an episode of each task, in parallel, without learning.
 
         Args:
             tasks: The tasks.
@@ -326,7 +326,7 @@ class Puppeteer(Team):
     async def run(self, task: Query | Task, budget: Budget) -> AsyncIterator[Step]:
         """Work on a task, yielding each step as it is done; the content of the final step is the answer.
 
-        With ``paths`` above 1, several paths run side by side and their answers are joined; see
+        With ``paths`` above 1, several paths run in parallel and their answers are joined; see
         :mod:`aamc_puppeteer.serving.parallel_paths`.
         """
         work = as_task(task)

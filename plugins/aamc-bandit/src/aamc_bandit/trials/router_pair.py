@@ -252,7 +252,7 @@ class RouterPair(OnlineRouter):
         Args:
             what: The failure, for the message.
             unusable: Whether the candidate must not score after a failure.
-            raises: Errors to raise all the same.
+            raises: Errors to raise anyway.
         """
         try:
             yield

@@ -177,7 +177,7 @@ def _estimated(router: Router, policies: LoggedPolicies, outcomes: Mapping[str, 
     log, nothing = policies.log, dict[str, Any].fromkeys(outcomes)
     try:
         choices = Choices(log.chosen, log.probabilities, policies.probabilities(router, of_run=of_run))
-    except AamcError as error:  # the other routers are evaluated all the same
+    except AamcError as error:  # the other routers are still evaluated
         return {"refused": str(error), "warning": None, **dict.fromkeys(SUPPORT), **nothing}
     figures = (choices.effective, choices.expected_effective, choices.weights.mean(), choices.max_weight, choices.unsupported)
     support = dict(zip(SUPPORT, figures, strict=True))

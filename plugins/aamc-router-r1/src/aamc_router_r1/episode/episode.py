@@ -159,7 +159,7 @@ class Episode:
                 yield call
 
     async def _consult(self, calls: Sequence[SubQuestion], number: int) -> list[ModelCall]:
-        """Call the models of one turn side by side and give the policy their replies; a call beyond the budget gets a reply that says so."""
+        """Call the models of one turn in parallel and give the policy their replies; a call beyond the budget gets a reply that says so."""
         done = await asyncio.gather(*(self._ask(call, number) for call in calls))
         self._caller.pending.clear()
         self.dialogue.inform([call.text if call.status == "ok" else f"No reply of {call.candidate}: {call.error}" for call in done])

@@ -28,7 +28,7 @@ from aamc_sdk.storage import to_json, write_bytes
 from aamc_sdk.types import Candidate, ModelSpec, Pool
 
 PARALLEL = 64
-"""Episodes that are played side by side."""
+"""Episodes that are played in parallel."""
 UNTRAINED = ("random", "thompson")
 """Routers of the SDK that need no training; others are named by --routers, also as checkpoint folders."""
 DIRECT = "Answer the question with a short phrase alone, without explanation. For example: Beijing\n\nQuestion: {question}\n"

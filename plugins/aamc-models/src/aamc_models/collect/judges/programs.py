@@ -79,7 +79,7 @@ class Callback(SingleJudge):
         try:
             value = await self._call(prompt.row, answer)
         except Exception as error:  # a user's function may raise anything
-            raise DataError(f"{prompt.location}: {self._path} failed: {type(error).__name__}: {error}; mend it, and run the command again") from error
+            raise DataError(f"{prompt.location}: {self._path} failed: {type(error).__name__}: {error}; fix it, and run the command again") from error
         if value is None:
             return None
         number = float(value) if isinstance(value, int | float) else math.nan
