@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aamc_environments.common_random_numbers import QUERIES, CommonRandomNumbers, Steps
 from aamc_environments.observer import Observer
 from aamc_environments.preferences import PreferenceSource
-from aamc_environments.resources import StepView
+from aamc_environments.resources import NO_CHANGE, StepView
 from aamc_sdk import Outcomes, Reward, RoutingRequest
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import Array32
@@ -51,9 +51,6 @@ class StreamSetup:
     horizon: int | None
 
 
-_NO_CHANGE = StepView()
-
-
 class StepDraws(NamedTuple):
     """A step's random numbers, ``[n]`` each: standard exponentials of the gap before the query and of its service, then uniforms.
 
@@ -74,7 +71,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         DataError: The setup has no row to draw queries from.
     """
 
-    view: StepView = _NO_CHANGE
+    view: StepView = NO_CHANGE
     """The state of the pool at the present step, waits of queues apart."""
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
 
@@ -149,7 +146,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         waits = np.zeros(request.mask.shape) if wait is None else wait.astype(np.float64)
         expected = attrs.evolve(request.expected, latency_ms=request.expected.latency_ms + waits)
         request = attrs.evolve(request, expected=expected, wait_ms=waits, hindsight=self._hindsight())
-        return request if self.view is _NO_CHANGE else _changed(request, self.view)
+        return request if self.view is NO_CHANGE else _changed(request, self.view)
 
     def _show(self, request: RoutingRequest) -> None:
         """Set all rows as routers see them until the next event."""
