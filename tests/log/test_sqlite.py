@@ -32,7 +32,7 @@ PLUGINS = Plugins()
 DATA = Path(__file__).parent / "data"
 WRITER = """
 import sys
-from aamc_sdk.log.sqlite import SqliteOptions, SqliteStore
+from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.types import Feedback
 store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
 for n in range(int(sys.argv[3])):
@@ -388,8 +388,8 @@ def test_a_path_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> 
 FILLER = """
 import resource, signal, sys
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log.sqlite import SqliteOptions
-from aamc_sdk.log.sqlite import SqliteStore
+from aamc_sdk.log.sqlite.store import SqliteOptions
+from aamc_sdk.log.sqlite.store import SqliteStore
 from aamc_sdk.types import Feedback
 store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
 store.add_feedback([(Feedback(decision_id="kept", quality=1.0), None)])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.rows import COLUMNS, KIND_COLUMNS, Row, columns_of
-from aamc_sdk.log.sqlite_file import connect, snapshot, transaction, write_ahead
+from aamc_sdk.log.sqlite.file import connect, snapshot, transaction, write_ahead
 
 logger = logging.getLogger(__name__)
 _VERSIONS = (

@@ -25,19 +25,19 @@ from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.export_format import Export
+from aamc_sdk.log.exports.export_format import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.options import StoreOptions
-from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes
 from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows import Row, record_from
 from aamc_sdk.log.rules import Write
-from aamc_sdk.log.sqlite_file import connect, snapshot, transaction
-from aamc_sdk.log.sqlite_partitions import Partitions
-from aamc_sdk.log.sqlite_schema import check_prepared, make, prepare
-from aamc_sdk.log.sqlite_states import States
-from aamc_sdk.log.sqlite_table import Known, Table
+from aamc_sdk.log.sqlite.file import connect, snapshot, transaction
+from aamc_sdk.log.sqlite.partitions import Partitions
+from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
+from aamc_sdk.log.sqlite.states import States
+from aamc_sdk.log.sqlite.table import Known, Table
 from aamc_sdk.types import Aggregate, Experience, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 T = TypeVar("T")
