@@ -31,7 +31,7 @@ _OPENAI_TYPES = {
 _OPENAI_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "not_found", 413: "request_too_large", 429: "rate_limit_exceeded"}
 
 
-def error_body(dialect: str, message: str, kind: str = "server", status: int | None = None) -> dict[str, Any]:
+def error_body(dialect: str, message: str, kind: str, status: int | None) -> dict[str, Any]:
     """Return the body of an error answer.
 
     Args:
