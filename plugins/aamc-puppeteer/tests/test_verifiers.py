@@ -8,7 +8,7 @@ from aamc_puppeteer.tasks.verifiers import (
     CompleteProgram,
     Coverage,
     Exact,
-    Judge,
+    ModelVerifier,
     MultipleChoice,
     Numeric,
     UnitTests,
@@ -168,7 +168,7 @@ def test_a_judge_sees_task_reference_and_answer(said: str, correct: bool) -> Non
         prompts.append(prompt)
         return said
 
-    assert judge(Judge(ask), "four", "4").correct is correct
+    assert judge(ModelVerifier(ask), "four", "4").correct is correct
     assert all(part in prompts[0] for part in ("Task: ?", "Reference answer: four", "Answer: 4"))
 
 

@@ -11,7 +11,7 @@ import attrs
 import yaml
 
 from aamc_models.collect.collector import Collection, Collector
-from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, CallLedger, Entry
+from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, CallLedger, LedgerEntry
 from aamc_models.collect.prompts import Prompt
 from aamc_sdk.errors import OutputError, one_of
 from aamc_sdk.routing import pool_to, read_pool
@@ -36,7 +36,7 @@ def outcome_rows(prompts: Sequence[Prompt], plan: Collection, collector: Collect
     return rows
 
 
-def _cell(entry: Entry | None, quality: float | None) -> dict[str, Any]:
+def _cell(entry: LedgerEntry | None, quality: float | None) -> dict[str, Any]:
     if entry is None:
         return {"quality": None}
     figures = {

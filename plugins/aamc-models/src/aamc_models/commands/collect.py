@@ -16,7 +16,7 @@ from aamc_sdk.cli import JSON, InputFile, Number, plugins_of, print_table, progr
 
 if TYPE_CHECKING:
     from aamc_models.collect import CallLedger, Collection, Collector, Prompt
-    from aamc_models.collect.estimate import Estimate
+    from aamc_models.collect.estimate import CollectionEstimate
     from aamc_sdk.errors import AamcError
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import ModelClient
@@ -175,7 +175,7 @@ class _stop_on_signals:  # noqa: N801  # used as a function is
                 asyncio.get_running_loop().remove_signal_handler(number)
 
 
-def _show_estimate(found: Estimate, job: _Job) -> None:
+def _show_estimate(found: CollectionEstimate, job: _Job) -> None:
     from aamc_sdk.errors import quantity
 
     answers = f"{quantity(found.answers, 'answer')} to ask for ({found.known:,} known)"

@@ -161,7 +161,7 @@ def _does_nothing(statement: ast.stmt) -> bool:
 
 
 @attrs.frozen
-class Judge:
+class ModelVerifier:
     """A judge model decides; its prompt has the task, the reference if there is one, and the answer.
 
     Attributes:
@@ -215,9 +215,9 @@ NAMED: Mapping[str, Callable[[], Verifier]] = {
     "unit-tests": UnitTests,
     "complete-program": CompleteProgram,
 }
-"""Verifiers without arguments, by name. ``Callback`` and ``Judge`` need a function or a model."""
+"""Verifiers without arguments, by name. ``Callback`` and ``ModelVerifier`` need a function or a model."""
 JUDGE = "judge"
-"""Name of :class:`Judge` in options."""
+"""Name of :class:`ModelVerifier` in options."""
 
 
 def named(name: str) -> Verifier:
