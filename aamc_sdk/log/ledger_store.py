@@ -373,7 +373,7 @@ def _appending(entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError |
         try:
             for entry in entries:
                 new += append(ledger, [entry]) if isinstance(entry, Row) else [append_feedback(ledger, *entry)]
-        except StoreError as refusal:  # the entries before it stay, so this is no error of the write
+        except StoreError as refusal:  # the entries before it stay, so this is not an error of the write
             return new, refusal
         return new, None
 

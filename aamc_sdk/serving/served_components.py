@@ -150,7 +150,7 @@ def load_checkpoints(
         pool: The name or file of a pool with endpoints and prices for the run's candidates; those of the run when None.
 
     Raises:
-        ConfigError: The estimator is no folder.
+        ConfigError: The estimator is not a folder.
         PoolError: The pool lacks a candidate of the run.
         CheckpointError: A run or checkpoint is missing or damaged, or the router's checkpoint is outside a run.
         StoreError: The log cannot be opened.

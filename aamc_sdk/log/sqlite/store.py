@@ -52,7 +52,7 @@ _PAGES_AT_ONCE = 1000
 _FREE_SHARE = 1 / 16
 """Share of free pages at which the file is made smaller, although nothing was dropped: that was interrupted."""
 _ADVICE = {
-    "not a database": "it is no decision log or is damaged; it was left as it is: choose another path",
+    "not a database": "it is not a decision log, or is damaged; it was left as it is: choose another path",
     "malformed": "it is damaged and was left as it is: restore a copy, or choose another path",
     "unable to open": "its folder must exist and be writable, which SQLite needs even for reading while a -wal file exists: "
     "choose another path (--store sqlite:PATH)",
@@ -72,7 +72,7 @@ class SqliteStore(LedgerStore):
     """Keeps the log in a file.
 
     Raises:
-        StoreError: The file cannot be opened, is no log, or has a newer version. It is never overwritten.
+        StoreError: The file cannot be opened, is not a log, or has a newer version. It is never overwritten.
     """
 
     Config = SqliteOptions

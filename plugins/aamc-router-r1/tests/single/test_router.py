@@ -91,10 +91,10 @@ def test_a_server_of_chat_completions_is_asked_for_a_turn(server):
         ({"selected_model": "huge"}, "not a candidate"),
         ({"selected_model": ""}, "selected_model"),
         ({}, "selected_model"),
-        (b"", "no JSON"),
+        (b"", "not JSON"),
         (b"[1]", "selected_model"),
-        (b"\xff\xfe", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
     ],
 )
 def test_an_unusable_answer_falls_back_and_the_decision_says_so(answer, reason, server):

@@ -187,7 +187,7 @@ def _baseline_settings(ctx: click.Context, options: Mapping[str, Any]) -> Settin
     checkpoint = find_checkpoint(options["router"], "router")
     if checkpoint is None:
         advice = slash_hint(options["router"]) or f"; train one with: aamc train --router {options['router']}"
-        raise ConfigError(f"--router {options['router']} is no folder of a trained router{advice}")
+        raise ConfigError(f"--router {options['router']} is not the folder of a trained router{advice}")
     run, base = RunFolder.holding(checkpoint), dict[str, Any]()
     described = {key: options[key] for key in ("routers", "configs", "preference")} | {"router": str(checkpoint)}
     if run is not None:

@@ -25,7 +25,7 @@ class Seen(NamedTuple):
         content: It holds a piece of the answer: text, reasoning, or a tool call.
         usage_only: It holds the usage and nothing else, as the last chunk of a chat stream does.
         error: The message of an error; None without one.
-        broken: The error is that its data is no JSON object.
+        broken: The error is that its data is not a JSON object.
         done: It is the last event: ``[DONE]``, ``message_stop``, or ``response.completed``.
     """
 
@@ -85,7 +85,7 @@ class StreamMonitor:
             if not text:
                 return _NOTHING
             data = json_object(text)
-        return self._read(data) if isinstance(data, dict) else Seen(error=f"its data is no JSON object: {event!r:.80}", broken=True)
+        return self._read(data) if isinstance(data, dict) else Seen(error=f"its data is not a JSON object: {event!r:.80}", broken=True)
 
     def _chunk(self, chunk: dict[str, Any]) -> Seen:
         """Read an event of chat or completions."""

@@ -130,7 +130,7 @@ class RouteServer(Selector):
         try:
             answer = json.loads(reply.body)
         except (ValueError, RecursionError) as error:
-            raise SelectionError(f"the server's answer is no JSON: {reply.body[:80]!r}", "the server's answer is no JSON") from error
+            raise SelectionError(f"the server's answer is not JSON: {reply.body[:80]!r}", "the server's answer is not JSON") from error
         if not isinstance(answer, Mapping) or not isinstance(answer.get("selected_model"), str) or not answer["selected_model"].strip():
             raise SelectionError(
                 f"the server's answer must have a selected_model, not {clean(str(answer)):.200}", "the server's answer has no selected_model"

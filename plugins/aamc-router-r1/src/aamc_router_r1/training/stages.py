@@ -40,7 +40,7 @@ def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTok
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise ConfigError(f"model {folder!r} is no causal language model that transformers can load: {first}") from error
+        raise ConfigError(f"model {folder!r} is not a causal language model that transformers can load: {first}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
