@@ -16,7 +16,7 @@ from aamc_sdk.log.memory.store import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes.columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes.row_outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
-from aamc_sdk.log.retention import ClockReading, begins_partition, covered_position, oldest_goes, renewed_since
+from aamc_sdk.log.retention import begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import (
     ATTEMPT,
     COLUMNS,
@@ -24,7 +24,6 @@ from aamc_sdk.log.rows import (
     FEEDBACK,
     Row,
     columns_of,
-    decision_row,
     episode_of,
     fingerprint_bytes,
     record_from,
@@ -44,7 +43,6 @@ __all__ = [
     "MAX_SNAPSHOTS",
     "OUTCOME_COLUMNS",
     "Batch",
-    "ClockReading",
     "Entry",
     "Erasure",
     "Excerpt",
@@ -79,7 +77,6 @@ __all__ = [
     "continues",
     "covered_position",
     "covers",
-    "decision_row",
     "decode",
     "decoded",
     "encode",
