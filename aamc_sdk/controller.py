@@ -446,7 +446,7 @@ class MetaController:
 
         Raises:
             UnknownDecisionError: The log has no decision with that id.
-            StoreAwayError: The log cannot be read at present.
+            StoreAwayError: The log cannot be read now.
             StoreError: The decision was made among candidates that are not in this pool.
         """
         self._guard.check()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -134,6 +135,11 @@ class UnknownComponentError(PluginError, LookupError):
 
 class Interrupted(AamcError):
     """Raised when the user stops a job; the message says how to resume it."""
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Return whether an error is the user's Ctrl-C, which Python raises on the main thread; on another thread a component raised it."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def public_message(error: AamcError) -> str:

@@ -1,4 +1,4 @@
-"""Measures the time of a bandit's decisions and learning, beside plain numpy Beta sampling in the same process; prints JSON.
+"""Measures the time of a bandit's decisions and learning, and of plain numpy Beta sampling in the same process; prints JSON.
 
 ``python benchmarks/bandit.py`` measures CPU time on one thread and takes the minimum of several alternating repeats.
 """

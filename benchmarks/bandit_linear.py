@@ -1,4 +1,4 @@
-"""Measures a decision and a feedback of ``linear-thompson`` at ten candidates, beside plain numpy in the same process; prints JSON.
+"""Measures a decision and a feedback of ``linear-thompson`` at ten candidates, and plain numpy in the same process; prints JSON.
 
 ``OMP_NUM_THREADS=1 python benchmarks/bandit_linear.py`` measures CPU time on one thread and takes the minimum of several alternating
 repeats. The comparison is linear Thompson sampling in a few lines of numpy: it draws coefficients from their normal posteriors and

@@ -1,4 +1,4 @@
-"""Measure the feedback that the decision log takes a second, in memory and durably, beside a plain SQLite loop; prints JSON.
+"""Measure the feedback that the decision log takes a second, in memory and durably, and a plain SQLite loop; prints JSON.
 
     python benchmarks/feedback.py [--store redis://localhost:6379/0]
 

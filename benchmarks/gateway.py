@@ -1,4 +1,4 @@
-"""Measure the gateway beside a direct call, a minimal pass-through and LiteLLM's proxy; prints JSON.
+"""Compare the gateway with a direct call, a minimal pass-through and LiteLLM's proxy; prints JSON.
 
     python benchmarks/gateway.py [--run RUN] [--litellm ENVIRONMENT/bin/litellm] [--seconds 4] [--rounds 5] [--memory-requests 100000]
 

@@ -1,4 +1,4 @@
-"""The router ``gmtrouter`` in worlds of known truth, beside per-user ridge and the exact posterior, and its speed.
+"""The router ``gmtrouter`` in worlds of known truth, compared with per-user ridge and the exact posterior, and its speed.
 
 Run it with ``python benchmarks/gmtrouter.py --worlds 12 --out results.json``; about fifteen minutes on one core.
 Intervals are 95% t-intervals over worlds.

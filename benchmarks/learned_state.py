@@ -102,7 +102,7 @@ def states(users: int, entries: int) -> dict[str, float]:
 
 
 def restart(folder: Path, users: int, entries: int) -> dict[str, float]:
-    """Measure the start of a process beside a log of many entries, from the state that a killed one left."""
+    """Measure the start of a process on a log of many entries, from the state that a killed one left."""
     url, drawn = f"sqlite:{folder / 'log.db'}", random.Random(2)
     plugins = get_plugin_manager()
     store = open_store(url, plugins)

@@ -1,4 +1,4 @@
-"""The time of reading published files as datasets, beside only parsing them.
+"""The time of reading published files as datasets, compared with only parsing them.
 
 ``AAMC_DATA=FOLDER python benchmarks/loading.py`` prints a JSON line for each format. Both are measured in turns in one run; ``ratio``
 is the time of a dataset over that of the bare rows of ``csv`` or ``json``. The folder holds some of ``llmrouter``, ``routellm``

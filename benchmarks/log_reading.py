@@ -1,6 +1,6 @@
 """The processor time that reading a log takes: for off-policy estimates, for figures alone, and for the report on a canary.
 
-The log has a decision of a canary for each request, with a call and feedback. Beside the reading, ``bare`` is a plain reader of the same SQLite
+The log has a decision of a canary for each request, with a call and feedback. For comparison, ``bare`` is a plain reader of the same SQLite
 file: it selects the entries, decompresses and decodes their contents by msgspec into dictionaries, and keeps nothing. All take turns, since a busy
 machine's processor time varies. With ``--store``, the log is on a server, and there is no bare reader; the server's processor time is not counted.
 With ``--before``, the same is measured with the source tree of an earlier version, on a log that it wrote itself; the ratio is of seconds for each

@@ -1,4 +1,4 @@
-"""The puppeteer on the built-in task suites with the real tool agents, beside its baselines: prints JSON.
+"""The puppeteer on the built-in task suites with the real tool agents, and its baselines: prints JSON.
 
 For each suite and seed: tasks are generated and divided 70/10/20, the policy practises on the training tasks with the options of preset
 ``quick``, and all policies work on the same test tasks. ``learned`` takes the most probable action, ``learned-sampled`` draws it;

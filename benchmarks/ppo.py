@@ -1,4 +1,4 @@
-"""Quality and training time of PPO on the queue simulator, beside other routers: prints JSON.
+"""Quality and training time of PPO and other routers on the queue simulator: prints JSON.
 
 Every router sees estimates with an error, and expected quality from a logistic regression on one sampled outcome for each
 training query and candidate (out of fold for training rows). The main figure is the mean true expected reward, over the
@@ -165,7 +165,7 @@ def over_preferences(figures: dict[str, Floats], oracle: dict[str, Floats]) -> d
 def disorder(env: QueueEnvironment, request: RoutingRequest, router: Router, seed: int) -> dict[str, float]:
     """Return the maximum step in the wrong direction along each sweep, as a share of the range.
 
-    Cost should fall as its weight grows beside quality's, latency likewise, and quality should fall with either.
+    Cost should fall as its weight grows relative to quality's, latency likewise, and quality should fall with either.
     """
     found = {}
     for preferences, key in ((COST_SWEEP, "cost_usd"), (LATENCY_SWEEP, "latency_ms")):

@@ -1,4 +1,4 @@
-"""Seconds and memory of training ppo, beside Stable-Baselines3, as ``aamc bench speed --parts ppo`` measures them: prints JSON."""
+"""Seconds and memory of training ppo, compared with Stable-Baselines3, as ``aamc bench speed --parts ppo`` measures them: prints JSON."""
 
 from speed.benchmark import show
 

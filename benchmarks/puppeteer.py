@@ -3,7 +3,7 @@
 ``worlds``: for each world and seed, what the trained policy earns on fresh tasks over the optimum by dynamic programming, sampled
 and greedy, and how success and activations changed from the first to the last twentieth of the training. ``training``: 400 updates of
 32 episodes on the built-in suite. ``overhead``: milliseconds that a step of the orchestrator takes with agents that do nothing, less
-those of a plain loop over the same agents. Times are wall-clock with the processor's own beside them.
+those of a plain loop over the same agents. Times are wall-clock, each with that of the processor.
 
     OMP_NUM_THREADS=1 python benchmarks/puppeteer.py --seeds 0 1 2 3 4
 """
@@ -159,7 +159,7 @@ WORLDS: Mapping[str, Callable[[int], AgentWorld]] = {
 
 
 def learn(world: AgentWorld, seed: int) -> dict[str, float]:
-    """Return a trained policy's figures beside the optimum, and the change of its episodes in training."""
+    """Return a trained policy's figures with the optimum, and the change of its episodes in training."""
     puppeteer = world.puppeteer(seed=seed)
     curve = puppeteer.fit(world.tasks(600, seed=seed))["curve"]
     figures = {"optimum": world.optimum}

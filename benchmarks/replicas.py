@@ -7,7 +7,7 @@ Three processes decide and judge on one log. Every few seconds one is killed by 
 over all samples. At the end the traffic stops; ``equal`` says whether each replica's state equals that of a router that learned the whole log alone,
 and ``lost`` counts acknowledged feedback that the log does not have.
 
-``follower``: CPU time of a process without traffic that follows for some seconds, less that of one on a log without traffic, beside the CPU time of
+``follower``: CPU time of a process without traffic that follows for some seconds, less that of one on a log without traffic, and the CPU time of
 reading and learning the same entries.
 """
 
@@ -31,7 +31,7 @@ from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL
 
 sys.path.append(str(Path(__file__).parents[1] / "plugins/aamc-stores/tests"))
-from replica_process import ROUTER, Replica, learner_of, single_state  # it is beside the tests that use it too
+from replica_process import ROUTER, Replica, learner_of, single_state  # it is next to the tests that use it too
 
 IDLE = 1e6
 """Seconds between two decisions of a process without traffic."""

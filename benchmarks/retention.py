@@ -4,7 +4,7 @@
 
 The year has 365 days of decisions with feedback, with a router that learns and is started anew each day; the log keeps ``--days`` of them.
 ``--before`` names a checkout of an earlier version: both write decisions with their feedback by turns, so that a shared disk or processor
-disturbs both alike. Beside them, a bare SQLite table takes rows of the same size in transactions of the same size. ``--migrate`` makes a log of
+disturbs both alike. At the same time, a bare SQLite table takes rows of the same size in transactions of the same size. ``--migrate`` makes a log of
 version 4 with that many entries and opens it. Kills while partitions are dropped: ``benchmarks/crashes.py --max-gb 0.0004``.
 """
 

@@ -92,7 +92,7 @@ async def plain_calls(router_r1: RouterR1, rounds: int) -> Times:
 
 
 async def overhead(router_r1: RouterR1, episodes: int, rounds: int) -> dict[str, Any]:
-    """Return the overhead of each round: the median difference of an episode and the plain calls beside it."""
+    """Return the overhead of each round: the median difference of an episode and its calls made plainly."""
     await episode(router_r1)
     played, plain = [], []
     for number in range(episodes):

@@ -1,4 +1,4 @@
-"""The synthetic proof of Router-R1: a small language model, warm-started and trained by ``aamc train``, beside the oracle of its world.
+"""The synthetic proof of Router-R1: a small language model, warm-started and trained by ``aamc train``, and compared with the oracle of its world.
 
     python benchmarks/router_r1_training.py --seeds 5 --out router_r1_training.json
 

@@ -1,4 +1,4 @@
-"""Measure the log on a server beside a bare client that does the same inserts in the same transactions; prints JSON.
+"""Compare the log on a server with a bare client that does the same inserts in the same transactions; prints JSON.
 
     python benchmarks/shared_stores.py [--postgres postgres://aamc@localhost/aamc] [--redis redis://localhost:6379/0] [--decisions 5000] [--rounds 3]
 

@@ -1,4 +1,4 @@
-"""Recompute every number of a ``metrics.json`` from the ``decisions.npz`` beside it, with code independent of the SDK.
+"""Recompute every number of a ``metrics.json`` from the ``decisions.npz`` next to it, with code independent of the SDK.
 
 ``python scripts/recompute.py RUN`` prints all differences, and exits with status 1 if there are any. ``--resamples N`` also
 compares the intervals with those of N bootstrap resamples. The script follows the definitions in docs/reference/metrics.md, and

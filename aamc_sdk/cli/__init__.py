@@ -18,7 +18,7 @@ from aamc_sdk.cli.options import (
     request_parameters,
     split_names,
 )
-from aamc_sdk.cli.output import INTERVALS, console, print_table, show_explanation, write_json_line
+from aamc_sdk.cli.output import INTERVALS, console, print_table, write_json_line
 from aamc_sdk.cli.progress import LineProgress, progress
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
     "print_table",
     "progress",
     "request_parameters",
-    "show_explanation",
     "split_names",
     "write_json_line",
 ]

@@ -39,7 +39,7 @@ def check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
             yield Diagnosis(distribution, f"{version}: {', '.join(missing)} not installed", BROKEN, f"pip install {' '.join(missing)}")
         elif distribution in ours and version != __version__:
             advice = f"pip install --upgrade {distribution} aamc-sdk"
-            yield Diagnosis(distribution, f"{version} beside aamc-sdk {__version__}, {count}", WARNING, advice)
+            yield Diagnosis(distribution, f"{version} with aamc-sdk {__version__}, {count}", WARNING, advice)
         else:
             yield Diagnosis(distribution, f"{version}, {count}")
     if disabled := os.environ.get("AAMC_DISABLE_PLUGINS"):

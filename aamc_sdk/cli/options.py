@@ -41,7 +41,7 @@ class InputFile(click.Path):
             DataError: There is no such file.
         """
         path = Path(value)
-        if not (self.allow_dash and str(path) == "-") and (path.is_dir() or not path.exists()):  # a pipe is no regular file, and can be read
+        if not (self.allow_dash and str(path) == "-") and (path.is_dir() or not path.exists()):  # a pipe is not a regular file, and can be read
             raise DataError(f"cannot read {path}: {'it is a folder' if path.is_dir() else 'there is no such file'}; check the path")
         return super().convert(value, param, ctx)
 
@@ -75,7 +75,7 @@ class When(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
         try:
             found = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", str(value)))
         except ValueError:
-            self.fail(f"{value!r} is no date or time such as 2026-11-21 or 2026-11-21T08:00, and no duration such as 12h or 7d", param, ctx)
+            self.fail(f"{value!r} is neither a date or time such as 2026-11-21 or 2026-11-21T08:00 nor a duration such as 12h or 7d", param, ctx)
         return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
 
 

@@ -103,7 +103,7 @@ class Store(abc.ABC):
         Args:
             since: Time of the first decisions to return, in seconds since the epoch; None for all.
             until: Time before which decisions are returned; None for all.
-            columns: Columns to return beside the figures, see :data:`aamc_sdk.log.OUTCOME_COLUMNS`. Without any, stores with columns of their own
+            columns: Columns to return with the figures, see :data:`aamc_sdk.log.OUTCOME_COLUMNS`. Without any, stores with columns of their own
                 do not read the contents of decisions.
 
         Raises:

@@ -21,7 +21,7 @@ class Progress(Protocol):
         """Begin a stage of ``total`` steps."""
 
     def advance(self, steps: int = 1, **figures: float) -> None:
-        """Report steps done and the figures to show beside them."""
+        """Report steps done and the figures to show with them."""
 
     def say(self, line: str) -> None:
         """Show one line to the user."""

@@ -4,18 +4,19 @@ from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_tex
 from aamc_sdk.log.batches import read_batches
 from aamc_sdk.log.erasure import Erasure, erased, erased_if_forgotten, user_digest
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
-from aamc_sdk.log.export_format import Export, ExportFormat, ExportWriter
-from aamc_sdk.log.exports import Selection, export_files
+from aamc_sdk.log.exports.export_files import Selection, export_files
+from aamc_sdk.log.exports.export_format import Export, ExportFormat, ExportWriter
+from aamc_sdk.log.exports.jsonl import Entry, entry_of, line_of
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
-from aamc_sdk.log.jsonl import Entry, entry_of, line_of
+from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.learned_states import continues, covers, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
-from aamc_sdk.log.memory import MemoryStore
+from aamc_sdk.log.memory.store import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS, Queries
-from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
-from aamc_sdk.log.retention import ClockReading, begins_partition, covered_position, oldest_goes, renewed_since
+from aamc_sdk.log.outcomes.columns import OUTCOME_COLUMNS
+from aamc_sdk.log.outcomes.row_outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
+from aamc_sdk.log.retention import begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import (
     ATTEMPT,
     COLUMNS,
@@ -23,15 +24,14 @@ from aamc_sdk.log.rows import (
     FEEDBACK,
     Row,
     columns_of,
-    decision_row,
     episode_of,
     fingerprint_bytes,
     record_from,
     user_of,
 )
 from aamc_sdk.log.rules import Excerpt, Ledger, Write, append, append_feedback
-from aamc_sdk.log.sqlite import SqliteOptions, SqliteStore
-from aamc_sdk.log.sqlite_file import connect, transaction, write_ahead
+from aamc_sdk.log.sqlite.file import connect, transaction, write_ahead
+from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
 from aamc_sdk.log.templates import Templates
 
@@ -43,7 +43,6 @@ __all__ = [
     "MAX_SNAPSHOTS",
     "OUTCOME_COLUMNS",
     "Batch",
-    "ClockReading",
     "Entry",
     "Erasure",
     "Excerpt",
@@ -51,11 +50,11 @@ __all__ = [
     "ExportFormat",
     "ExportWriter",
     "GroupCommit",
+    "LazySequence",
     "Ledger",
     "LedgerStore",
     "LoggedEntry",
     "MemoryStore",
-    "Queries",
     "Retention",
     "Row",
     "RowOutcomes",
@@ -78,7 +77,6 @@ __all__ = [
     "continues",
     "covered_position",
     "covers",
-    "decision_row",
     "decode",
     "decoded",
     "encode",

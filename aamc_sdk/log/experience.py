@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, TypeVar, overload
 
 import attrs
 
+from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, feedback_from, record_from
 from aamc_sdk.types import Attempt, Estimates, Experience, Feedback, Record
-
-T = TypeVar("T")
-
-
-class Lazy(Sequence[T]):
-    """A sequence whose items are made when they are first read.
-
-    Args:
-        size: Their number.
-        make: Makes the item of an index from 0.
-    """
-
-    def __init__(self, size: int, make: Callable[[int], T]) -> None:
-        self._size, self._make = size, cache(make)
-
-    def __len__(self) -> int:
-        return self._size
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[T]: ...
-    def __getitem__(self, index: Any) -> Any:
-        found = range(self._size)[index]
-        return self._make(found) if isinstance(found, int) else [self._make(each) for each in found]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    def __repr__(self) -> str:
-        return repr(list(self))
 
 
 @attrs.frozen
@@ -80,7 +49,7 @@ class Batch:
         experience = joined(
             self.position,
             [row.id for row in self.decisions],
-            Lazy(len(self.decisions), lambda number: record_from(self.decisions[number])),
+            LazySequence(range(len(self.decisions)), cache(lambda number: record_from(self.decisions[number]))),
             [attempt_from(row) if row.kind == ATTEMPT else feedback_from(row) for row in self.rows if row.kind != DECISION],
             made=sum(row.kind == DECISION for row in self.rows),
             epoch=self.epoch,
@@ -106,15 +75,15 @@ def joined(position: int, ids: Sequence[str], records: Sequence[Record], entries
     """
     return Experience(
         position=position,
-        queries=Lazy(len(ids), lambda number: records[number].query),
+        queries=LazySequence(records, lambda record: record.query),
         estimates=cache(lambda: Estimates.stack([record.estimates for record in records])),
-        decisions=Lazy(len(ids), lambda number: records[number].decision),
+        decisions=LazySequence(records, lambda record: record.decision),
         attempts=[entry for entry in entries if isinstance(entry, Attempt)],
         feedback=[entry for entry in entries if isinstance(entry, Feedback)],
         feedback_before=Experience.count_feedback_before(entries),
         made=made,
         epoch=epoch,
-        expected_quality=Lazy(len(ids), lambda number: _expected_quality(records[number])),
+        expected_quality=LazySequence(records, _expected_quality),
         records=records,
         decision_ids=ids,
     )

@@ -38,7 +38,7 @@ def continues(delta: StateDelta, newest: int, epoch: int) -> bool:
 def covers(position: int, afters: Collection[int], newest: int) -> bool:
     """Return whether a full snapshot takes the place of the deltas before it: it is newer than all of them, or one leads on from it.
 
-    Any other snapshot was taken by a process that learned beside the chain. Keeping it would cut off the newest state.
+    Any other snapshot was taken by a process that learned apart from the chain. Keeping it would cut off the newest state.
 
     Args:
         position: The snapshot's position.

@@ -18,10 +18,10 @@ from aamc_sdk.errors import AamcError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.export_format import Export
-from aamc_sdk.log.jsonl import Entry
+from aamc_sdk.log.exports.export_format import Export
+from aamc_sdk.log.exports.jsonl import Entry
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
+from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
 from aamc_sdk.log.rows import (
     ATTEMPT,
@@ -373,7 +373,7 @@ def _appending(entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError |
         try:
             for entry in entries:
                 new += append(ledger, [entry]) if isinstance(entry, Row) else [append_feedback(ledger, *entry)]
-        except StoreError as refusal:  # the entries before it stay, so this is no error of the write
+        except StoreError as refusal:  # the entries before it stay, so this is not an error of the write
             return new, refusal
         return new, None
 

@@ -74,7 +74,7 @@ _LATER_FIELDS: Mapping[type[Any], Mapping[str, Any]] = {
 }
 """Fields that version 0.1 did not have, with the value that is left out."""
 _CALL_KEYS = ("feedback", "call")
-"""Keys of an attempt's JSON beside its fields: the feedback that it came with, or the random id of an attempt without a number of its own."""
+"""Keys of an attempt's JSON besides its fields: the feedback that it came with, or the random id of an attempt without a number of its own."""
 
 
 @attrs.frozen(slots=False)

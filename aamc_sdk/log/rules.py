@@ -285,7 +285,7 @@ def _is_new(ledger: Ledger, row: Row) -> bool:
     advice = {
         DECISION: "give the new request another id",
         ATTEMPT: "leave n out to take the next number",
-        FEEDBACK: f"give a revision above {known[-1].revision} to replace it, or another source or id to count beside it",
+        FEEDBACK: f"give a revision above {known[-1].revision} to replace it, or another source or id to count both",
     }
     raise ConflictError(f"{row.kind} {row.id!r} is in the log with other content; {advice[row.kind]}")
 

@@ -58,7 +58,7 @@ def _is_log(path: Path) -> bool:
 
 
 def _can_be_written(path: Path) -> bool:
-    """Return whether a file, and new files beside it, can be written, as SQLite needs."""
+    """Return whether a file, and new files next to it, can be written, as SQLite needs."""
     return os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)
 
 

@@ -1,7 +1,7 @@
 """Compressed entries: decisions of one router differ little, so each is kept as its difference from a template.
 
 A template is the JSON of an earlier decision without its user and texts. DEFLATE (RFC 1951) takes it as its dictionary. A log keeps its templates
-beside its entries, and they are never changed.
+with its entries, and they are never changed.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from aamc_sdk.routing.requests import (
     expected_latency,
     recorded_request,
     token_counts,
+    typical_request,
 )
 from aamc_sdk.routing.rewards import LinearReward, Scale
 
@@ -54,5 +55,6 @@ __all__ = [
     "read_pool",
     "recorded_request",
     "token_counts",
+    "typical_request",
     "uniform",
 ]

@@ -164,7 +164,7 @@ def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
     """Return a batch of feedback, each with its own time, or ``now`` without one, in seconds since the epoch.
 
     Raises:
-        DataError: The value is no batch of feedback.
+        DataError: The value is not a batch of feedback.
     """
     given = list(batch) if isinstance(batch, Iterable) else [batch]
     for feedback in given:

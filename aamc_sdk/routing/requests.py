@@ -19,6 +19,7 @@ from aamc_sdk.types import (
     Outcomes,
     Pool,
     PoolState,
+    Preference,
     Query,
     Record,
     RoutingRequest,
@@ -99,6 +100,11 @@ def _by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
     for name, figure in figures.items():
         array[pool.index(name)] = figure
     return array
+
+
+def typical_request(pool: Pool) -> RoutingRequest:
+    """Return one request of a typical size at the default preference: 256 tokens of prompt and of answer, without estimates."""
+    return build_request([Query("", prompt_tokens=DEFAULT_OUTPUT_TOKENS, output_tokens=DEFAULT_OUTPUT_TOKENS)], pool, Preference().array)
 
 
 def recorded_request(records: Sequence[Record], pool: Pool) -> RoutingRequest:

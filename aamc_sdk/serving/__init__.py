@@ -4,8 +4,7 @@ from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.learner.snapshots import restore, state_of
 from aamc_sdk.serving.models.call import Call, price, settled_attempts
 from aamc_sdk.serving.models.model_client import ModelClient
-from aamc_sdk.serving.models.pool_tracker import PoolTracker
-from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, load_orchestrator, newest_orchestrator, trained_name
+from aamc_sdk.serving.orchestration.orchestrators import find_orchestrator, trained_name
 from aamc_sdk.serving.orchestration.sessions import Session, SessionOrchestrator, TaskQuery, TeamOptions, TeamOrchestrator, WorkOptions
 from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, find_checkpoint
 from aamc_sdk.serving.served_components import (
@@ -25,7 +24,6 @@ __all__ = [
     "DefaultSettings",
     "Learner",
     "ModelClient",
-    "PoolTracker",
     "Run",
     "ServedComponents",
     "Session",
@@ -41,10 +39,8 @@ __all__ = [
     "find_orchestrator",
     "load_checkpoints",
     "load_components",
-    "load_orchestrator",
     "make_components",
     "make_services",
-    "newest_orchestrator",
     "price",
     "restore",
     "settled_attempts",

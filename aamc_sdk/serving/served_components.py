@@ -14,7 +14,7 @@ from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, 
 from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, nearest, one_of
 from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
-from aamc_sdk.routing import build_request, find_pool
+from aamc_sdk.routing import find_pool, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint
 from aamc_sdk.serving.services import make_services
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
 
 logger = logging.getLogger(__name__)
-TYPICAL_QUERY = Query("", prompt_tokens=256, output_tokens=256)
-"""The query whose costs set the scales of a reward without training data."""
 
 
 @attrs.frozen(kw_only=True)
@@ -152,7 +150,7 @@ def load_checkpoints(
         pool: The name or file of a pool with endpoints and prices for the run's candidates; those of the run when None.
 
     Raises:
-        ConfigError: The estimator is no folder.
+        ConfigError: The estimator is not a folder.
         PoolError: The pool lacks a candidate of the run.
         CheckpointError: A run or checkpoint is missing or damaged, or the router's checkpoint is outside a run.
         StoreError: The log cannot be opened.
@@ -230,11 +228,11 @@ def make_components(
 
 
 def _scale_outcomes(pool: Pool) -> Outcomes:
-    """Return the outcomes from which a reward without training data takes its scales: those of the typical query.
+    """Return the outcomes from which a reward without training data takes its scales: those of a typical request.
 
     If all candidates cost the same, the scale begins at 0, so that a lost prompt cache still has a cost.
     """
-    expected = build_request([TYPICAL_QUERY], pool, Preference().array).expected
+    expected = typical_request(pool).expected
     cost_usd, latency_ms = expected.cost_usd, expected.latency_ms
     known = cost_usd[np.isfinite(cost_usd)]
     if not len(known) or known.max() - known.min() > ROUNDING * known.max():

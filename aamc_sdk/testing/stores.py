@@ -260,7 +260,7 @@ def check_deltas_are_a_chain(subject: Subject) -> None:
             store.put_delta("kit", delta)
         store.put_snapshot("kit", Snapshot(8, b"between two deltas"))
         whole = store.snapshot("kit")
-        require(whole is not None and whole.position == 6, "a full snapshot that is older than the deltas and beside them must be left out")
+        require(whole is not None and whole.position == 6, "a full snapshot that is older than the deltas and apart from them must be left out")
         require(len(store.deltas("kit", 6, 0) or ()) == 2, "the deltas must lead on to the newest state")
         store.put_snapshot("kit", Snapshot(9, b"where a delta leads on"))
         require(len(store.deltas("kit", 9, 0) or ()) == 1, "a full snapshot from which a delta leads on must keep that one")

@@ -92,7 +92,7 @@ class TableStreams:
         self._time += 1
         self._arrive()
         if truncated.all():
-            info |= {"final_obs": _objects(self._observe()), "_final_obs": truncated}
+            info |= {"final_obs": np.fromiter(self._observe(), dtype=object), "_final_obs": truncated}
             self._time, self._episode = 0, self._episode + 1
             self._arrive()
         return self._observe(), scalars, np.zeros(self.num_envs, dtype=bool), truncated, info
@@ -106,13 +106,6 @@ class TableStreams:
 
     def _observe(self) -> NDArray[np.float32]:
         return encode(self.request(), self._reward).flat()
-
-
-def _objects(observations: NDArray[np.float32]) -> NDArray[np.object_]:
-    """Return an object array of observations, the form of final observations in Gymnasium."""
-    objects = np.empty(len(observations), dtype=object)
-    objects[:] = list(observations)
-    return objects
 
 
 def _charged(outcomes: Outcomes, mask: NDArray[np.bool_], chosen: tuple[NDArray[Any], NDArray[Any]], masked: NDArray[np.bool_]) -> Outcomes:

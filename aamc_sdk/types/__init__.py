@@ -5,7 +5,7 @@ from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingReq
 from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
-from aamc_sdk.types.decisions import COST_SOURCES, STATUSES, Attempt, Decision, Feedback, new_ids
+from aamc_sdk.types.decisions import STATUSES, Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
@@ -16,7 +16,6 @@ from aamc_sdk.types.texts import SEPARATOR, as_names, check_name, check_text, te
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
-    "COST_SOURCES",
     "DEFAULT_OUTPUT_TOKENS",
     "ROUNDING",
     "SEPARATOR",

@@ -86,7 +86,7 @@ def checked_count(name: str, value: Any) -> int:
     """Return a count of tokens or calls as Python's own integer.
 
     Raises:
-        DataError: It is no whole number in the allowed range.
+        DataError: It is not a whole number in the allowed range.
     """
     count = plain_count(value)
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_COUNT:

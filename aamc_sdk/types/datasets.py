@@ -47,7 +47,7 @@ class Experience:
     """A batch of the log's entries, in log order, from which online routers learn.
 
     Attributes:
-        position: The log's position at which the batch ends; learning goes on after it.
+        position: The log's position at which the batch ends; learning continues after it.
         queries: The query of each decision.
         estimates: The estimates of each query at the time of its decision; a function makes them when they are first asked for.
         decisions: The decisions, D of them.

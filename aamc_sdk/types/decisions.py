@@ -129,7 +129,7 @@ class Attempt:
 
     @cost_source.default
     def _default_cost_source(self) -> str:
-        return "given" if self.cost_usd == self.cost_usd else ""  # NaN is unequal to itself; the validator refuses what is no number
+        return "given" if self.cost_usd == self.cost_usd else ""  # NaN is unequal to itself; the validator refuses what is not a number
 
     def __attrs_post_init__(self) -> None:
         for name in _COUNTS:  # all in one place: a converter and a validator of each take most of the time

@@ -1,1 +1,1 @@
-"""The measurements of ``aamc bench speed``: the speed of all parts, beside other programs in the same run."""
+"""The measurements of ``aamc bench speed``: the speed of all parts and of other programs in the same run."""

@@ -42,7 +42,7 @@ NOTE = (
 
 
 class SpeedBenchmark(Benchmark):
-    """``aamc bench speed``; each job has its own process, one at a time, so that none runs beside another."""
+    """``aamc bench speed``; each job has its own process, one at a time, so that no two run at once."""
 
     command = "bench speed"
 
@@ -65,7 +65,7 @@ class SpeedBenchmark(Benchmark):
         return [GridJob(function.replace(":", "-"), f"speed.{function}", {"full": full}) for function in functions]
 
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
-        """Yield the one stage; its processes compute on one thread, as the programs beside ours do."""
+        """Yield the one stage; its processes compute on one thread, as the programs do that ours are compared with."""
         os.environ[THREADS] = "1"
         yield Stage(self.jobs(options), one_at_a_time=True)
 

@@ -1,4 +1,4 @@
-"""One decision, for pools of 6 to 1,000 candidates, beside a plain network in numpy.
+"""One decision, for pools of 6 to 1,000 candidates, compared with a plain network in numpy.
 
 ``decide`` is the part after the estimate: the router's scores, the draw, the ``Decision`` and its entry in a log in memory.
 ``route`` is the whole of ``MetaController.route``, with an estimator that answers at once; ``batch`` is ``route_batch`` of 1,000

@@ -1,6 +1,6 @@
 """Ten routers x 43 preferences on a table of 10,000 rows x 10 candidates, with all intervals; embeddings are given, training is not timed.
 
-Beside it a plain bootstrap, which draws one resample after the other, for the means of one router at all preferences.
+It is compared with a plain bootstrap, which draws one resample after the other, for the means of one router at all preferences.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_bench.training import chosen_routers
+from aamc_bench.experiment_runs import chosen_routers
 from aamc_experiments.evaluation import ComparisonRequest, Resampling, compare_table, metrics
 from aamc_experiments.settings import Evaluation
 

@@ -1,4 +1,4 @@
-"""A measurement, beside another one of the same run."""
+"""A measurement, compared with another one of the same run."""
 
 from __future__ import annotations
 

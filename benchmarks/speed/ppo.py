@@ -1,4 +1,4 @@
-"""Training of ``ppo``: a million steps at the defaults, with more candidates, beside the processor's limit, and its memory."""
+"""Training of ``ppo``: a million steps at the defaults, with more candidates, compared with the processor's limit, and its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training by Stable-Baselines3 on the same simulator, beside ours: on one ``Env``, on eight, and on the vectorised streams."""
+"""Training by Stable-Baselines3 on the same simulator, compared with ours: on one ``Env``, on eight, and on the vectorised streams."""
 
 from __future__ import annotations
 

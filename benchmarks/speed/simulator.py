@@ -1,4 +1,4 @@
-"""The simulator: one ``Env``, and 1,024 streams in one ``VectorEnv``, beside Gymnasium's own.
+"""The simulator: one ``Env``, and 1,024 streams in one ``VectorEnv``, compared with Gymnasium's own.
 
 ``sync``: eight single ``Env`` in Gymnasium's ``SyncVectorEnv``, the usual way to many. ``cart_pole``: Gymnasium's ``CartPole-v1``, a
 step of plain arithmetic on four numbers. ``draws``: the random numbers alone that a step of the vectorised streams consumes,

@@ -1,4 +1,4 @@
-"""Start: ``aamc --version`` and ``aamc plugins`` in fresh interpreters, beside a bare program that imports click and scans entry points."""
+"""Start: ``aamc --version`` and ``aamc plugins`` in fresh interpreters, compared with a bare program that imports click and scans entry points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the scripts' modules importable, as Python does for a script beside them."""
+"""Makes the scripts' modules importable, as Python does for a script next to them."""
 
 from __future__ import annotations
 

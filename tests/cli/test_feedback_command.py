@@ -143,7 +143,7 @@ def test_feedback_is_imported_from_lines_written_by_hand(aamc) -> None:
         ("{", "not a log entry"),
         ("[1]", "must be a JSON object"),
         pytest.param("[" * 100_000, "not a log entry", id="deep"),
-        ('{"feedback": {"decision_id": "d", "quality": NaN}}', "NaN is no number"),
+        ('{"feedback": {"decision_id": "d", "quality": NaN}}', "NaN is not a number"),
         ('{"feedback": {"decision_id": "d", "quality": 2}}', "from 0 to 1"),
         ('{"feedback": {"decision_id": "d", "quality": 1, "confidence": 2}}', "confidence must be a number from 0 to 1"),
         (f'{{"feedback": {{"decision_id": "d", "over": "{FIRST}", "candidate": "{FIRST}", "source": "x"}}}}', "cannot beat itself"),
@@ -232,7 +232,7 @@ def test_other_feedback_of_the_same_source_says_how_it_can_count(aamc) -> None:
     assert add("--quality", "1")[0] == 0
     status, _, err = add("--quality", "0")
     assert status == 1
-    assert "give a revision above 0 to replace it, or another source or id to count beside it" in err
+    assert "give a revision above 0 to replace it, or another source or id to count both" in err
     assert add("--quality", "0", "--id", "d/me/again") == (0, "", "Recorded as d/me/again.\n")
     assert add("--quality", "0", "--revision", "1")[0] == 0
     assert add("--quality", "0", "--source", "you")[0] == 0

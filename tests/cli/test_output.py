@@ -9,7 +9,8 @@ import pytest
 from aamc_experiments.commands.tables import show_metrics
 from rich.console import Console
 
-from aamc_sdk.cli import progress, show_explanation
+from aamc_sdk.cli import progress
+from aamc_sdk.cli.output import show_explanation
 
 NAMED = "mine[/old]"
 

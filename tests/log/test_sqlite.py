@@ -32,7 +32,7 @@ PLUGINS = Plugins()
 DATA = Path(__file__).parent / "data"
 WRITER = """
 import sys
-from aamc_sdk.log.sqlite import SqliteOptions, SqliteStore
+from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.types import Feedback
 store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
 for n in range(int(sys.argv[3])):
@@ -124,7 +124,7 @@ def test_a_log_that_was_copied_with_its_write_ahead_log_is_read_where_nothing_ca
     assert (copied / "log.db-wal").stat().st_size > 0
     with closing(SqliteStore(f"sqlite:{copied / 'log.db'}", SqliteOptions(read_only=True))) as store:
         assert store.record("d").decision.candidate == POOL.names[0]
-    assert {path.name for path in copied.iterdir()} == {"log.db", "log.db-wal"}  # nothing was written beside them
+    assert {path.name for path in copied.iterdir()} == {"log.db", "log.db-wal"}  # nothing was written next to them
     assert list(temporary.iterdir()) == []
 
 
@@ -212,7 +212,7 @@ def test_who_only_reads_does_not_mind_when_a_writer_comes_and_goes(tmp_path: Pat
 
     def come_and_go() -> None:
         while not done.is_set():
-            path.with_name("log.db-wal").touch()  # as an opened log has it beside it
+            path.with_name("log.db-wal").touch()  # as an opened log has it
             path.with_name("log.db-wal").unlink()
 
     with ThreadPoolExecutor(1) as threads, closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
@@ -229,7 +229,7 @@ def test_a_log_of_an_older_version_is_not_made_a_newer_one_by_who_only_reads(tmp
     open_log(path).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(StoreError, match="has version 2, and becomes 5"):
+    with pytest.raises(StoreError, match="has version 2, which is too old to be only read"):
         SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))
 
 
@@ -388,8 +388,8 @@ def test_a_path_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> 
 FILLER = """
 import resource, signal, sys
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log.sqlite import SqliteOptions
-from aamc_sdk.log.sqlite import SqliteStore
+from aamc_sdk.log.sqlite.store import SqliteOptions
+from aamc_sdk.log.sqlite.store import SqliteStore
 from aamc_sdk.types import Feedback
 store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
 store.add_feedback([(Feedback(decision_id="kept", quality=1.0), None)])

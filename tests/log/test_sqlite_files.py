@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, line_of, sqlite, sqlite_schema
+from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, line_of
+from aamc_sdk.log.sqlite import schema
+from aamc_sdk.log.sqlite import store as sqlite_store
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Records, Snapshot
 
@@ -100,7 +102,7 @@ def test_a_log_of_version_4_is_divided_and_retained(fourth: Path) -> None:
 
 
 def test_a_migration_of_many_old_entries_says_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
-    monkeypatch.setattr(sqlite_schema, "_ENTRIES_A_SECOND", 2)
+    monkeypatch.setattr(schema, "_ENTRIES_A_SECOND", 2)
     with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
         connection.executescript((DATA / "version-3.sql").read_text())
     opened(tmp_path / "log.db").close()
@@ -110,9 +112,10 @@ def test_a_migration_of_many_old_entries_says_how_long_it_takes(tmp_path: Path, 
 MAKER = """
 import os, signal, sys
 from pathlib import Path
-from aamc_sdk.log import sqlite_schema, SqliteStore, SqliteOptions
+from aamc_sdk.log import SqliteStore, SqliteOptions
+from aamc_sdk.log.sqlite import schema
 target = sys.argv[2]
-owner = {"transaction": sqlite_schema, "write_ahead": sqlite_schema, "_move": sqlite_schema, "link": os}[target]
+owner = {"transaction": schema, "write_ahead": schema, "_move": schema, "link": os}[target]
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(owner, target, die)
@@ -171,7 +174,7 @@ def test_relaxed_commits_are_synced_soon_without_another_write(tmp_path: Path, m
 
 
 def test_relaxed_commits_are_synced_in_time_however_many_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "SYNC_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite_store, "SYNC_SECONDS", 0.0)
     calls = []
     monkeypatch.setattr(SqliteStore, "_sync", lambda store: calls.append(store))
     with closing(opened(tmp_path / "log.db", durability="relaxed")) as store:

@@ -19,8 +19,9 @@ import pytest
 from log_clock import DAY, NOON, Clock
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, ledger_store, sqlite
+from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, ledger_store
 from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.log.sqlite import store as sqlite_store
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records, Snapshot, StateDelta
 
@@ -135,7 +136,7 @@ def test_a_partition_stays_until_all_routers_that_still_learn_have_learned_its_d
 def test_a_partition_of_which_a_part_is_learned_goes_in_part_and_the_rest_is_read(
     store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "DROPPED_AT_ONCE", 2)
+    monkeypatch.setattr(sqlite_store, "DROPPED_AT_ONCE", 2)
     decide(store, *"abcde")
     judge(store, "e")
     clock.now += DAY
@@ -290,12 +291,13 @@ def test_a_backup_of_before_a_forget_brings_nobody_back(store: SqliteStore, path
 
 KILLED = """
 import os, signal, sys, time
-from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, sqlite_partitions, sqlite_states, sqlite
+from aamc_sdk.log import Retention, SqliteOptions, SqliteStore
+from aamc_sdk.log.sqlite import partitions, states, store as sqlite_store
 from aamc_sdk.log.retention import ClockReading
 now, step = float(sys.argv[2]), sys.argv[3]
 time.time = lambda: now
 ClockReading.now = lambda: ClockReading(0, 0)
-sqlite.DROPPED_AT_ONCE = 2
+sqlite_store.DROPPED_AT_ONCE = 2
 
 def dies(owner, name, calls=1, after=True):
     method, count = getattr(owner, name), [0]
@@ -311,13 +313,13 @@ def dies(owner, name, calls=1, after=True):
 
 store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions(retention=Retention(days=2)))
 {
-    "before aggregates": lambda: dies(sqlite_partitions.Partitions, "_add_aggregates", after=False),
-    "after aggregates": lambda: dies(sqlite_partitions.Partitions, "_add_aggregates"),
-    "after floors": lambda: dies(sqlite_states.States, "raise_floors"),
-    "before the first commit": lambda: dies(sqlite_partitions.Partitions, "drop"),
-    "between two transactions": lambda: dies(sqlite_partitions.Partitions, "drop", calls=2, after=False),
-    "before the last commit": lambda: dies(sqlite_partitions.Partitions, "drop", calls=3),
-    "before the vacuum": lambda: dies(sqlite.SqliteStore, "_vacuum", after=False),
+    "before aggregates": lambda: dies(partitions.Partitions, "_add_aggregates", after=False),
+    "after aggregates": lambda: dies(partitions.Partitions, "_add_aggregates"),
+    "after floors": lambda: dies(states.States, "raise_floors"),
+    "before the first commit": lambda: dies(partitions.Partitions, "drop"),
+    "between two transactions": lambda: dies(partitions.Partitions, "drop", calls=2, after=False),
+    "before the last commit": lambda: dies(partitions.Partitions, "drop", calls=3),
+    "before the vacuum": lambda: dies(sqlite_store.SqliteStore, "_vacuum", after=False),
 }[step]()
 store.retain()
 """

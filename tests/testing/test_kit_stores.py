@@ -13,7 +13,7 @@ from offering import failed
 
 from aamc_sdk.errors import UnknownDecisionError
 from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, SqliteStore, StoreOptions, record_from, replaced_rows, transaction
-from aamc_sdk.log.sqlite_partitions import Partitions
+from aamc_sdk.log.sqlite.partitions import Partitions
 
 
 class Twice(MemoryStore):

@@ -176,7 +176,7 @@ class Decider:
         """Return the records of the decisions if the log has all of them for these requests, even if the pool's state has changed; else None.
 
         Raises:
-            DataError: The budget is not a number of at least 0, the minimum quality not one from 0 to 1, or an id is no text.
+            DataError: The budget is not a number of at least 0, the minimum quality not one from 0 to 1, or an id is not a text.
             PreferenceError: A preference cannot be used.
         """
         self._guard.check()

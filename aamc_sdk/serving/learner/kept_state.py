@@ -70,7 +70,7 @@ class KeptState:
         self.begin(LogPoint())
 
     def begin(self, point: LogPoint) -> None:
-        """Go on from a state of which the log has none."""
+        """Continue from a state that the log does not have."""
         self.point = self._taken = point
         self.empty = self.whole_next = True
         self._unsent: deque[StateDelta] = deque()

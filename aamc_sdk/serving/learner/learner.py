@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError
+from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError, is_ctrl_c
 from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.serving.learner.kept_state import KeptState, LogPoint
 from aamc_sdk.serving.learner.snapshots import restore, state_name, state_of
@@ -40,7 +40,7 @@ FLUSH_SECONDS = 0.02
 ELECTION_SECONDS = 1.0
 """Interval at which each process asks whether it is elected."""
 RELOAD_SECONDS = 2.0
-"""Interval at which a process looks for a state that it can go on from, after it found none."""
+"""Interval at which a process looks for a state that it can continue from, after it found none."""
 RETRY_SECONDS = 5.0
 """Time after which a state is kept that could not be kept before."""
 START_SECONDS = 30.0
@@ -52,13 +52,13 @@ class Learner:
 
     By default each process calls ``router.learn`` with the entries of the log, in log order. If the store shares learning and the router gives its
     changes, only the elected process does so; it publishes the changes in the log, and the others apply them. If that process is lost, the store
-    elects another one, which goes on from the last published state.
+    elects another one, which continues from the last published state.
 
     The constructor returns when the present log is learned: the router starts from its snapshot in the log, else from its initial
     state, and learns the entries after it. When a user is forgotten, or the log has lost entries or was replaced (a failover, an emptied
     server), a second router learns the log again, from the state that the log still has or the initial one. Until it is done, the served router
     scores by its old state without the personal state of forgotten users; then it takes over the second one's state. When ``learn``
-    raises, learning stops there and ``error`` says why; scoring and the log go on, and the next start resumes at the same entry.
+    raises, learning stops there and ``error`` says why; scoring and the log continue, and the next start resumes at the same entry.
 
     Args:
         store: The log.
@@ -66,7 +66,7 @@ class Learner:
         report: Called with each feedback that this process learns after the start.
 
     Attributes:
-        error: Why learning has stopped; None while it goes on.
+        error: Why learning has stopped; None while it continues.
     """
 
     def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:
@@ -118,7 +118,7 @@ class Learner:
             return self._requested
 
     def flush(self, timeout: float | None = None) -> None:
-        """Return when the router knows the present log, after ``timeout`` seconds, or when the log cannot be read at present.
+        """Return when the router knows the present log, after ``timeout`` seconds, or when the log cannot be read now.
 
         Raises:
             PluginError: The router failed to learn.
@@ -179,7 +179,7 @@ class Learner:
                 self._load()
             end, waited = self._store.position() if self._shared else 0, time.monotonic()
         except StoreAwayError as error:
-            logger.debug("the log cannot be read at present: %s", error)
+            logger.debug("the log cannot be read now: %s", error)
             return
         reached = -1
         while True:
@@ -222,10 +222,10 @@ class Learner:
                 self._follow()
         except StoreAwayError as error:
             self._away = True
-            logger.debug("the log cannot be read at present: %s", error)
+            logger.debug("the log cannot be read now: %s", error)
         except BaseException as error:  # a router may raise anything; only its learning stops
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-                raise  # Ctrl-C during the start
+            if is_ctrl_c(error):  # during the start
+                raise
             logger.exception("learning has stopped at position %d of the log", self.position)
             self.error = error
 
@@ -340,7 +340,7 @@ class Learner:
             self._keep()
 
     def _second_router(self) -> OnlineRouter:
-        """Return a router in the initial state, to learn the log beside the one that serves.
+        """Return a router in the initial state, to learn the log while the present one serves.
 
         Raises:
             PluginError: The served router could not take over its state.
@@ -363,7 +363,7 @@ class Learner:
             self._learning = self._router
 
     def _resign(self) -> None:
-        """Go on from the log's state: another process learns now."""
+        """Continue from the log's state: another process learns now."""
         if self._learning is not self._router:
             self._learning.close()
             self._learning, self._point = self._router, self._served_point

@@ -210,10 +210,10 @@ def test_the_agent_gives_what_is_printed_and_sees_the_tasks_files(say) -> None:
 @pytest.mark.parametrize(
     ("program", "error"),
     [
-        ("Mia has 3 pears", "is no Python program"),
+        ("Mia has 3 pears", "is not a Python program"),
         ("x = 1", "printed nothing"),
         ("1 / 0", "failed: ZeroDivisionError"),
-        ("\0", "no Python program"),
+        ("\0", "not a Python program"),
     ],
 )
 def test_the_agent_says_why_there_is_no_result(say, program: str, error: str) -> None:

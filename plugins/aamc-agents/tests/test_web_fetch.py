@@ -86,7 +86,7 @@ def test_redirects_are_followed_only_to_allowed_hosts(fetch, site: str) -> None:
         ("/gone", {}, "answers 404"),
         ("/unchanged", {}, "answers 304"),
         ("/choices", {}, "answers 300"),
-        ("/image", {}, "is no text but 'image/png'"),
+        ("/image", {}, "is not text but 'image/png'"),
     ],
 )
 def test_what_cannot_be_read_is_said(fetch, path: str, options: dict[str, object], error: str) -> None:

@@ -100,7 +100,7 @@ def test_a_log_without_views_counts_once_too(serve, tmp_path, monkeypatch) -> No
     before = serve()
     judge(before, 5)  # of another log: what the next one begins with
     before.close()
-    monkeypatch.setattr("aamc_sdk.log.sqlite.SqliteStore.snapshot", lambda self, name: None)
+    monkeypatch.setattr("aamc_sdk.log.sqlite.store.SqliteStore.snapshot", lambda self, name: None)
     for restarts in range(3):
         controller = serve(log)
         assert cell(controller, "global", "", "small").wins == 5 + restarts

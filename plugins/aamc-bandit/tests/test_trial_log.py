@@ -141,4 +141,4 @@ def test_the_command_reads_a_range_and_says_what_it_read(store, tmp_path) -> Non
     assert "--since must be before --until" in err
     status, _, err = run_command("canary", "--store", url, "--since", "yesterday")
     assert status == 2
-    assert "'yesterday' is no date or time" in err
+    assert "'yesterday' is neither a date or time" in err

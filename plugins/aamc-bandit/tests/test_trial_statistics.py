@@ -132,9 +132,6 @@ def test_a_failed_call_of_the_chosen_candidate_is_a_loss_where_the_fallback_was_
     (trial,) = read_trials(store).trials
     assert [judgement.quality for judgement in trial.judgements] == [0.0, 0.8]
     assert [judgement.candidate for judgement in trial.judgements] == [5.0, 5.0]
-    (trial,) = read_trials(store, failure_quality=None).trials
-    assert [judgement.quality for judgement in trial.judgements] == [0.8]
-    assert trial.left_out == {"fallback": 1}
 
 
 def test_trials_of_other_routers_are_apart_and_other_decisions_are_none(store) -> None:

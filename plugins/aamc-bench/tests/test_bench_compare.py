@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from aamc_bench import datasets
 from aamc_bench.compare.benchmark import CompareBenchmark
+from aamc_bench.experiment_runs import try_to_begin
 from aamc_bench.samples import Sample
-from aamc_bench.training import try_to_begin
 
 from aamc_sdk.cli import main
 from aamc_sdk.storage import read_json

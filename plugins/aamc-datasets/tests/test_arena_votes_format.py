@@ -88,7 +88,7 @@ def test_a_model_counts_as_one_candidate() -> None:
     ("content", "message"),
     [
         (HEADER + "x,y,one,x\n", r"row 1: winner must be one of .*model_a.*, not 'x'"),
-        (HEADER + "x,y,one,tie\nx,x,two,tie\n", "row 2: 'x' stands against itself"),
+        (HEADER + "x,y,one,tie\nx,x,two,tie\n", "row 2: 'x' is compared with itself"),
         (HEADER + "x,,one,tie\n", "column 'model_b', row 1 must be a text that is not empty"),
         ("model_a,model_b,prompt\nx,y,one\n", r"no column 'winner' \(it has: model_a, model_b, prompt\)"),
         ("model_a,model_b,prompt,winner_model_a,winner_model_b,winner_tie\nx,y,one,1,1,0\n", "row 1: exactly one of winner_model_a, .* must be 1"),

@@ -95,7 +95,7 @@ def test_prices_can_be_given_and_are_needed_for_models_that_the_paper_does_not_p
     [
         ("a.csv", "", "is empty; give a header"),
         ("a.csv", HEADER, "a header but no row"),
-        ("a.csv", "prompt\nq\n", "no column of a model beside 'prompt'"),
+        ("a.csv", "prompt\nq\n", "no column of a model besides 'prompt'"),
         ("a.csv", "promt,m\nq,True\n", r"no column 'prompt'; did you mean 'promt'\? \(it has: m, promt\)"),
         ("a.csv", HEADER + "q,True,yes\n", f"column '{STRONG}', row 1: it must be a number from 0 to 1, not 'yes'; a model's column holds True"),
         ("a.csv", HEADER + "q,True,True\nr,7.5,True\n", f"column '{WEAK}', row 2: it must be a number from 0 to 1, not 7.5"),

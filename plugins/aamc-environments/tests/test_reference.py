@@ -1,4 +1,4 @@
-"""Reference policies: beside exact solutions, and never below greedy."""
+"""Reference policies: compared with exact solutions, and never below greedy."""
 
 from __future__ import annotations
 

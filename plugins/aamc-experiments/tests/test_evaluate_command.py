@@ -1,4 +1,4 @@
-"""``aamc evaluate`` of trained checkpoints beside baselines, and of an estimator alone."""
+"""``aamc evaluate`` of trained checkpoints and baselines, and of an estimator alone."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_settings_of_an_evaluation_with_baselines_can_be_changed(aamc) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["--router", "favourite"], 2, "--router favourite is no folder of a trained router"),
+        (["--router", "favourite"], 2, "--router favourite is not the folder of a trained router"),
         (["--router", "kept"], 2, "a folder is given with a slash: ./kept"),
         (["--estimator", "kept"], 1, "a folder is given with a slash: ./kept"),
         (["--router", "nowhere/at/all"], 1, "nowhere/at/all holds no router checkpoint"),

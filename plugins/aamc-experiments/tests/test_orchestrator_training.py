@@ -15,7 +15,8 @@ from aamc_sdk import Component, Orchestrator, Query, builtin, hookimpl, option
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import Run, load_orchestrator, newest_orchestrator
+from aamc_sdk.serving import Run
+from aamc_sdk.serving.orchestration.orchestrators import load_orchestrator, newest_orchestrator
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import run_command
 

@@ -13,7 +13,7 @@ SOMEWHAT = DistanceShrinkage(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 0.8], 
 
 
 def evidence(rows: int, holds: float, noise: float, seed: int = 0, distance: float = 1.0, observed: float = 1.0) -> HeldOutPredictions:
-    """Return predictions of which a share holds, beside noisy outcomes."""
+    """Return predictions of which a share holds, and noisy outcomes."""
     generator = np.random.default_rng(seed)
     means = np.tile([0.4, 0.5, 0.6], (rows, 1))
     deviation = 0.1 * generator.normal(size=(rows, 3))

@@ -12,10 +12,10 @@ SHORT, LONG = "x" * 10, "x" * 40
 def test_the_feature_is_the_logarithm_of_the_part_beyond_what_is_read():
     feature = LengthFeature.fit([SHORT, LONG, "x" * 160], 10)
     scale = np.sqrt((np.log(4) ** 2 + np.log(16) ** 2) / 2)
-    beside = feature.beside(np.ones((4, 2), np.float32), ["", SHORT, LONG, "x" * 160])
-    assert beside.dtype == np.float32
-    assert beside[:, :2].tolist() == [[1, 1]] * 4
-    assert beside[:, 2] == pytest.approx([0, 0, np.log(4) / scale, np.log(16) / scale])
+    features = feature.appended_to(np.ones((4, 2), np.float32), ["", SHORT, LONG, "x" * 160])
+    assert features.dtype == np.float32
+    assert features[:, :2].tolist() == [[1, 1]] * 4
+    assert features[:, 2] == pytest.approx([0, 0, np.log(4) / scale, np.log(16) / scale])
 
 
 @pytest.mark.parametrize(("long", "used"), [(0, False), (1, False), (2, True)])

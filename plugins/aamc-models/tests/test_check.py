@@ -1,4 +1,4 @@
-"""``aamc models check``: calls every candidate once, and says what to mend."""
+"""``aamc models check``: calls every candidate once, and says what to fix."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from aamc_models.collect import CallLedger, CollectionBudget, Entry, read_prompts
+from aamc_models.collect import CallLedger, CollectionBudget, LedgerEntry, read_prompts
 from aamc_models.collect.budget import expected_usd, limited, maximum_usd
 from aamc_models.collect.prompts import without_repeats
 
@@ -100,8 +100,8 @@ def test_answers_are_limited_unless_the_parameters_limit_them(parameters: dict[s
 def test_the_ledger_finds_answered_calls_only(tmp_path: Path) -> None:
     folder = tmp_path / "a.ledger"
     with CallLedger.open(folder) as ledger:
-        asyncio.run(ledger.add(Entry(key="1", kind="answer", candidate="a", status="error", error="no")))
-        asyncio.run(ledger.add(Entry(key="2", kind="answer", candidate="a", text="caf\u00e9\u2028", cost_usd=0.5)))
+        asyncio.run(ledger.add(LedgerEntry(key="1", kind="answer", candidate="a", status="error", error="no")))
+        asyncio.run(ledger.add(LedgerEntry(key="2", kind="answer", candidate="a", text="caf\u00e9\u2028", cost_usd=0.5)))
         assert ledger.find("1") is None
     with CallLedger.open(folder) as ledger:
         found = ledger.find("2")

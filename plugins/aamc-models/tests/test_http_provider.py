@@ -300,7 +300,7 @@ def test_an_unknown_api_is_an_error_before_a_call(provider, api) -> None:
 @pytest.mark.parametrize("limits", [{}, {"tokens_per_minute": 100}])
 def test_a_body_that_is_no_json_is_an_error_before_a_call(provider, limits) -> None:
     error = failed(sent, provider(base_url="http://127.0.0.1:9/v1", **limits), WireRequest(api="chat", body={"n": 2**70}))
-    assert (error.kind, "the request is no JSON" in str(error)) == ("request", True)
+    assert (error.kind, "the request is not JSON" in str(error)) == ("request", True)
 
 
 MISSING = {"error": {"message": "The model `m-1` does not exist", "type": "invalid_request_error", "code": "model_not_found"}}

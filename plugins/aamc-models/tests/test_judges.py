@@ -9,7 +9,7 @@ import pytest
 from aamc_models.collect import Prompt, make_judge
 from aamc_models.collect.judges import RubricJudge
 from aamc_models.collect.judges.model_judge import BEST, PAIRWISE, points_of_a
-from aamc_models.collect.judges.references import Exact, Numeric, last_number
+from aamc_models.collect.judges.references import ExactJudge, NumericJudge, last_number
 
 from aamc_sdk import ModelSpec, Pool, Prices
 
@@ -29,7 +29,7 @@ from aamc_sdk import ModelSpec, Pool, Prices
     ],
 )
 def test_exact_compares_words(answer: str, quality: float) -> None:
-    assert asyncio.run(Exact().quality(Prompt(text="?", answers=("Lutetia", "paris")), answer)) == quality
+    assert asyncio.run(ExactJudge().quality(Prompt(text="?", answers=("Lutetia", "paris")), answer)) == quality
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def test_exact_compares_words(answer: str, quality: float) -> None:
         ("1,234.5 USD", 1234.5),
         (".5", 0.5),
         ("1e-3", 0.001),
+        ("12-15", 15.0),
         (r"\boxed{7} by 2 steps", 7.0),
         ("none", None),
     ],
@@ -51,8 +52,8 @@ def test_the_last_number_counts(text: str, number: float | None) -> None:
 
 def test_numeric_allows_rounding() -> None:
     prompt = Prompt(text="?", answers=("0.3333333333",))
-    assert asyncio.run(Numeric().quality(prompt, "about 0.33333333")) == 1.0
-    assert asyncio.run(Numeric().quality(prompt, "about 0.333")) == 0.0
+    assert asyncio.run(NumericJudge().quality(prompt, "about 0.33333333")) == 1.0
+    assert asyncio.run(NumericJudge().quality(prompt, "about 0.333")) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from aamc_puppeteer.episodes.trajectory_file import read_trajectories
-from aamc_puppeteer.training import recording
+from aamc_puppeteer.training import training_record
 from matplotlib.image import imread
 
 from aamc_sdk.testing import run_command
@@ -208,7 +208,7 @@ def test_a_training_that_was_stopped_comes_to_the_same_and_keeps_each_episode_on
     often = [*SHORT, "--set", "orchestrator.checkpoint_every=1"]
     status, _, err = aamc("train", "--orchestrator", "puppeteer", *often, "--out", "whole")
     assert status == 0, err
-    keep, calls = recording.append_trajectories, []
+    keep, calls = training_record.append_trajectories, []
 
     def stop_in_the_third(path: Path, trajectories: Sequence[Trajectory]) -> None:
         keep(path, trajectories)
@@ -216,7 +216,7 @@ def test_a_training_that_was_stopped_comes_to_the_same_and_keeps_each_episode_on
         if len(calls) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(recording, "append_trajectories", stop_in_the_third)
+    monkeypatch.setattr(training_record, "append_trajectories", stop_in_the_third)
     status, _, err = aamc("train", "--orchestrator", "puppeteer", *often, "--out", "stopped")
     assert status == 1
     assert "continue with: aamc train --resume" in err

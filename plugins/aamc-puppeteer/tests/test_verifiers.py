@@ -8,7 +8,7 @@ from aamc_puppeteer.tasks.verifiers import (
     CompleteProgram,
     Coverage,
     Exact,
-    Judge,
+    ModelVerifier,
     MultipleChoice,
     Numeric,
     UnitTests,
@@ -57,7 +57,18 @@ def test_a_wrong_answer_is_told_why() -> None:
     assert judge(Exact(), "a", "b").why == "'b' is not 'a'"
 
 
-@pytest.mark.parametrize(("text", "number"), [("12-15", 15.0), ("at -3 degrees", -3.0), ("1,000,000", 1e6), (".5", 0.5), ("no", None)])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("12-15", 15.0),
+        ("at -3 degrees", -3.0),
+        ("\u22123", -3.0),
+        ("1,000,000", 1e6),
+        (".5", 0.5),
+        (r"\boxed{7} by 2 steps", 7.0),
+        ("no", None),
+    ],
+)
 def test_the_last_number_of_a_text(text: str, number: float | None) -> None:
     assert last_number(text) == number
 
@@ -157,7 +168,7 @@ def test_a_judge_sees_task_reference_and_answer(said: str, correct: bool) -> Non
         prompts.append(prompt)
         return said
 
-    assert judge(Judge(ask), "four", "4").correct is correct
+    assert judge(ModelVerifier(ask), "four", "4").correct is correct
     assert all(part in prompts[0] for part in ("Task: ?", "Reference answer: four", "Answer: 4"))
 
 

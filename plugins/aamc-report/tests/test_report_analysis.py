@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from aamc_experiments.evaluation import BINS, Comparison, Resampling, metrics
 from aamc_experiments.settings import Evaluation
-from aamc_report.reading import read_results
+from aamc_report.result_files import read_results
 from aamc_report.results import Results
 from aamc_report.sections.cost_quality import hull_band
 from aamc_report.sections.destinations import COLOURS

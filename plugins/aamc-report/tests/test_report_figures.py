@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_report.labels import Label, place_labels
-from aamc_report.reading import read_results
+from aamc_report.result_files import read_results
 from aamc_report.sections import DRAWINGS
 from aamc_report.sections.cost_quality import Series, _mixtures, draw_plane
 from aamc_report.sections.reliability import reliabilities

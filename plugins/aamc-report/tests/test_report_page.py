@@ -16,8 +16,8 @@ import yaml
 from aamc_report.formats import DASH, fixed, listed
 from aamc_report.page import Page as NakedPage
 from aamc_report.page import render_page
-from aamc_report.reading import read_results
 from aamc_report.report import write_report
+from aamc_report.result_files import read_results
 from aamc_report.results import Gate, GateResult
 from aamc_report.sections import DRAWINGS, sections
 from aamc_report.sections.answer_lengths import length_tables
@@ -247,7 +247,7 @@ def test_the_headline_is_compared_with_constant_choices_in_words(make_run: Any) 
     low, high = 100 * np.quantile(results.resampling.means(gained[:, None])[:, 0], (0.025, 0.975))
     saved = 100 * (decisions.cost_usd[rows, chosen].mean() / decisions.cost_usd[:, 6].mean() - 1)
     told = summary(results)
-    assert f"Beside llm-only and best-single (LLM-XLarge): success {100 * gained.mean():+.1f} points ({low:+.1f} to {high:+.1f})" in told
+    assert f"Compared with llm-only and best-single (LLM-XLarge): success {100 * gained.mean():+.1f} points ({low:+.1f} to {high:+.1f})" in told
     assert f"cost {saved:+.1f}% (" in told
     assert "gate" not in told
 
@@ -256,7 +256,7 @@ def test_rivals_that_ask_different_models_are_named_apart_and_the_gate_has_its_s
     results = read_results(make_run(routers=("ppo", "llm-only", "best-single"), latency=False))
     results.decisions.chosen[2, 0] = 3
     told = summary(attrs.evolve(results, gate=Gate("", [GateResult("ppo", False, {}), GateResult("llm-only", True, {})])))
-    assert told.index("Beside llm-only (LLM-XLarge): ") < told.index("Beside best-single (LLM-Code): ")
+    assert told.index("Compared with llm-only (LLM-XLarge): ") < told.index("Compared with best-single (LLM-Code): ")
     assert "latency" not in told
     assert told.endswith("It does not pass the promotion gate.")
 

@@ -21,8 +21,8 @@ from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, j
 from waiting import wait_until
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log import DECISION, Row, decision_row, ledger_store
-from aamc_sdk.log.rows import feedback_row
+from aamc_sdk.log import DECISION, Row, ledger_store
+from aamc_sdk.log.rows import decision_row, feedback_row
 from aamc_sdk.types import Attempt, Feedback, Query, Snapshot, StateDelta
 
 Open = Callable[..., PostgresStore]

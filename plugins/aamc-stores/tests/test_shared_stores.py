@@ -366,7 +366,7 @@ def test_an_option_that_nobody_knows_is_named_and_the_server_is_not_blamed(url, 
 
 
 def test_a_url_that_postgresql_cannot_read_is_refused_without_its_password(tmp_path):
-    with pytest.raises(ConfigError, match="is no URL of a PostgreSQL database") as raised:
+    with pytest.raises(ConfigError, match="is not the URL of a PostgreSQL database") as raised:
         open_store("postgres://ann:sec%zzret@127.0.0.1:1/none", get_plugin_manager(), {"spool": str(tmp_path / "spool.db")})
     assert "sec" not in str(raised.value)
 

@@ -43,7 +43,7 @@ _NO_START, _NO_END = ".*/% \t\r\n", ".(+*/%- \t\r\n"
 """Characters that no expression starts or ends with. They are stripped after the search, as a pattern that excludes them takes quadratic time."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _MARGIN = 4
-"""Characters beside an expression that show whether it goes on there."""
+"""Characters next to an expression that show whether it goes on there."""
 _GOES_ON_BEFORE = re.compile(r"(?:\w|[\d)]\s*[x\u00d7\u00b7\u00f7^]\s*|\d,)$")
 _GOES_ON_AFTER = re.compile(r"\w|\s*[x\u00d7\u00b7\u00f7^]\s*[\d(]|,\d")
 _OPERATION = re.compile(r"[\d)]\s*[+*/%-]")
@@ -110,7 +110,7 @@ def evaluate(expression: str) -> Number:
     try:
         value = _value(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, MemoryError, RecursionError, TypeError) as error:
-        raise ValueError(f"it is no expression ({error})") from error
+        raise ValueError(f"it is not an expression ({error})") from error
     if isinstance(value, complex) or not math.isfinite(value):
         raise ValueError(f"its value is {value}")
     return value
@@ -128,7 +128,7 @@ def _value(node: ast.expr) -> Number:
         return _small(_BINARY[type(node.op)](left, right))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS and not node.keywords:
         return _small(_FUNCTIONS[node.func.id](*map(_value, node.args)))
-    raise ValueError(f"{ast.unparse(node)!r:.40} is no arithmetic")
+    raise ValueError(f"{ast.unparse(node)!r:.40} is not arithmetic")
 
 
 def _small(value: Number) -> Number:

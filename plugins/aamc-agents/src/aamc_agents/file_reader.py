@@ -57,7 +57,7 @@ class FileReader(Tool):
 def file_named(text: str, known: Collection[str]) -> str | None:
     """Return the file name in a text: a known name, else the first word with a dot or a slash in it, else None.
 
-    A name with a space stands in quotes.
+    A name with a space is in quotes.
 
     >>> file_named("Read 'my notes.txt', please, or LICENSE.", {"LICENSE"}), file_named("See docs/a.md.", ())
     ('LICENSE', 'docs/a.md')

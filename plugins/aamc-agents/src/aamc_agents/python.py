@@ -48,7 +48,7 @@ class Python(Tool):
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     def check(self) -> None:
-        """Check that programs are confined here, or that the options allow them all the same.
+        """Check that programs are confined here, or that the options allow them anyway.
 
         Raises:
             ConfigError: They are not.
@@ -94,6 +94,6 @@ def _check_computes(program: str) -> None:
     try:
         statements = ast.parse(program).body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the parser raises these for null bytes and deep nesting
-        raise AgentError(f"{program!r:.80} is no Python program: {error}") from error
+        raise AgentError(f"{program!r:.80} is not a Python program: {error}") from error
     if all(isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name | ast.Constant) for statement in statements):
         raise AgentError(f"{program!r:.80} computes nothing")

@@ -93,7 +93,7 @@ class WebFetch(Tool):
                 raise AgentError(f"{url} answers {response.status_code}")
             kind = response.headers.get("content-type", "text/plain")
             if not kind.startswith(_TEXTS):
-                raise AgentError(f"{url} is no text but {kind!r:.60}")
+                raise AgentError(f"{url} is not text but {kind!r:.60}")
             content = b""
             async for chunk in response.aiter_bytes():
                 content += chunk

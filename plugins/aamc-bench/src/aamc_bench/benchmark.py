@@ -27,7 +27,7 @@ WIDTH = 240
 
 @attrs.frozen
 class Stage:
-    """Jobs that may run side by side.
+    """Jobs that may run in parallel.
 
     Attributes:
         jobs: The jobs.

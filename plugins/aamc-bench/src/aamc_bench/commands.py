@@ -164,7 +164,7 @@ def bandit(**given: Any) -> None:
 def control(**given: Any) -> None:
     """Measure the gain from planning ahead under load, limits and budgets.
 
-    Router ppo is trained with true expectations and random preferences, then measured at one preference beside random choices, greedy on
+    Router ppo is trained with true expectations and random preferences, then compared at one preference with random choices, greedy on
     estimates, greedy on true expectations, and the reference policy that is computed for the scenario.
 
     Example: aamc bench control --scenario scarce-server --set environment.load=2 --preference 0.98,0,0.02 --seeds 0,1,2
@@ -175,14 +175,14 @@ def control(**given: Any) -> None:
     ControlBenchmark().run(**given)
 
 
-@click.command("speed", short_help="Measure the speed of all parts beside other programs (needs a checkout).")
+@click.command("speed", short_help="Compare the speed of all parts with other programs (needs a checkout).")
 @click.option("--parts", metavar="A,B,...", help="Of simulator, ppo, decision, estimate, startup and evaluation (default: all).")
 @click.option("--preset", type=click.Choice(["quick", "full"]), help="quick shortens long work and extrapolates (default: quick).")
 @OUT
 @RESUME
 @JSON
 def speed(**given: Any) -> None:
-    """Measure the speed of all parts beside other programs in the same run.
+    """Compare the speed of all parts with other programs in the same run.
 
     The measurements are scripts of the repository, so the command needs a checkout. A comparison with a program that is not
     installed, such as Stable-Baselines3, is left out with the reason.

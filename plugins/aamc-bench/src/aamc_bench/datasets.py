@@ -11,8 +11,8 @@ from aamc_experiments.settings import Source
 from aamc_experiments.setup import ExperimentSetup
 
 from aamc_bench.benchmark import Benchmark, Stage
+from aamc_bench.experiment_runs import try_to_begin
 from aamc_bench.grid import GridJob, slug
-from aamc_bench.training import try_to_begin
 
 SEVERAL_RUNS = {"seed": "--seeds", **dict.fromkeys(("dataset", "dataset.name", "dataset.path"), "--dataset")}
 """The settings that differ between the runs of such a benchmark, and the options that set them."""
@@ -29,7 +29,7 @@ class DatasetsBenchmark(Benchmark):
 
     @abstractmethod
     def variants(self, options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-        """Return the arguments of the jobs of each dataset and seed, beside the settings, by a name for their keys, or ""."""
+        """Return the arguments of the jobs of each dataset and seed, without the settings, by a name for their keys, or ""."""
 
     @staticmethod
     def measured(datasets: Sequence[str]) -> list[str]:

@@ -155,7 +155,7 @@ def _reason(future: Future[str | None], process: multiprocessing.process.BasePro
     except BrokenProcessPool:
         status = None if process is None else process.exitcode
         if status is not None and status < 0:
-            return f"its process was killed by signal {-status}; is there enough memory for so many workers?"
+            return f"its process was killed by signal {-status}; is there enough memory for all workers?"
         return f"its process ended with status {status}"
 
 

@@ -146,7 +146,7 @@ def _download(url: str, part: Path) -> None:
                     f"{url} cannot be fetched: the server answers {error.code} {error.reason}; check the address, or name another --host"
                 ) from error
             error.close()
-            part.unlink()  # it is no beginning of the server's file
+            part.unlink()  # it is not the beginning of the server's file
             failure = error
         except (URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
             failure = error

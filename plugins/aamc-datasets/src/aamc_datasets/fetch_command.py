@@ -19,7 +19,7 @@ from aamc_sdk.storage import to_json
 def fetch_datasets(names: tuple[str, ...], out: Path, splits: tuple[str, ...], host: str, as_json: bool) -> None:
     """Download datasets: nq, hotpotqa, triviaqa, popqa, 2wiki, musique, bamboogle. Later aamc data and aamc train read them, as nq:FILE.
 
-    Checksums are recorded at the first download and compared from then on. An interrupted download goes on where it stopped.
+    Checksums are recorded at the first download and compared from then on. An interrupted download continues where it stopped.
 
     Example: aamc data fetch nq hotpotqa --out data/questions
     """

@@ -95,7 +95,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise DataError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object; give it once")
+        raise DataError(f"key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice in one object; give it once")
     return found
 
 

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_environments.resources import StepView
+from aamc_environments.resources import NO_CHANGE, StepView
 from aamc_sdk import Reward, RoutingRequest
 from aamc_sdk.routing import PAIR_FEATURES, QUERY_NUMBERS, Array32, encode, encode_pairs
 from aamc_sdk.types import Floats
@@ -15,7 +15,6 @@ _ONE, _SECOND = np.array(1, dtype=np.float32), np.array(1000, dtype=np.float32)
 """Arrays instead of Python numbers, whose conversion takes as long as a small array's arithmetic."""
 _QUICKNESS, _LOG_WAIT, _PRESSURE = (PAIR_FEATURES.index(name) for name in ("quickness", "log_wait", "pressure"))
 _PROMPT = QUERY_NUMBERS.index("log_prompt_tokens")
-_NO_CHANGE = StepView()
 
 
 class Observer:
@@ -44,7 +43,7 @@ class Observer:
         """Length of one observation."""
         return int(self._flat.shape[1])
 
-    def observe(self, rows: NDArray[np.intp], preferences: Floats, wait_ms: Floats | None, view: StepView = _NO_CHANGE) -> Array32:
+    def observe(self, rows: NDArray[np.intp], preferences: Floats, wait_ms: Floats | None, view: StepView = NO_CHANGE) -> Array32:
         """Return observations ``[..., width]`` of rows ``[...]`` under preferences ``[..., 3]`` and waits ``[..., M]``.
 
         Args:

@@ -57,6 +57,6 @@ class PreferenceSource:
         self.present: Floats = self._random_numbers.next()[0] if self._given is None else self._given
 
     def advance(self) -> None:
-        """Go on to the next step."""
+        """Move to the next step."""
         if self._given is None and self._per == "step":
             self.begin()

@@ -32,6 +32,10 @@ class StepView(NamedTuple):
     context_tokens: Floats | None = None
 
 
+NO_CHANGE = StepView()
+"""The view of a pool without a shared resource."""
+
+
 class StepCalls(NamedTuple):
     """The calls of n streams at a step: candidates, whether they were allowed, service in ms, tokens, and USD, ``[n]`` each."""
 
@@ -129,7 +133,7 @@ class TokenLimit(Resource):
 
 
 class DailyBudget(Resource):
-    """USD for the queries of a day. Candidates that the rest of the day could not afford beside the cheapest one are forbidden.
+    """USD for the queries of a day. Candidates that the rest of the day could not afford together with the cheapest one are forbidden.
 
     Streams begin at different times of the day, with the budget's share spent that belongs to it.
 
@@ -193,7 +197,7 @@ class PromptCache(Resource):
         self.cached_on = np.full(len(streams), -1)
 
     def arrive(self, gap_ms: Floats, rows: NDArray[np.intp], uniforms: Floats) -> StepView:
-        """Go on with the session, or begin a new one."""
+        """Continue the session, or begin a new one."""
         over = (uniforms >= self.goes_on) | (self.turn >= MAX_TURNS)
         self.turn[over], self.cached_on[over] = 0, -1
         return StepView(added_usd=self.added_usd(self.turn, self.cached_on), context_tokens=self.turn * self.turn_tokens)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aamc_environments.common_random_numbers import QUERIES, CommonRandomNumbers, Steps
 from aamc_environments.observer import Observer
 from aamc_environments.preferences import PreferenceSource
-from aamc_environments.resources import StepView
+from aamc_environments.resources import NO_CHANGE, StepView
 from aamc_sdk import Outcomes, Reward, RoutingRequest
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import Array32
@@ -51,9 +51,6 @@ class StreamSetup:
     horizon: int | None
 
 
-_NO_CHANGE = StepView()
-
-
 class StepDraws(NamedTuple):
     """A step's random numbers, ``[n]`` each: standard exponentials of the gap before the query and of its service, then uniforms.
 
@@ -74,7 +71,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         DataError: The setup has no row to draw queries from.
     """
 
-    view: StepView = _NO_CHANGE
+    view: StepView = NO_CHANGE
     """The state of the pool at the present step, waits of queues apart."""
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012  # as Gymnasium declares it
 
@@ -116,7 +113,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         truncations = np.zeros(self.num_envs, dtype=bool)
         if self.clock == self.setup.horizon:
             truncations[:] = True
-            info |= {"final_obs": _objects(observation), "_final_obs": np.ones(self.num_envs, dtype=bool)}
+            info |= {"final_obs": np.fromiter(observation, dtype=object), "_final_obs": np.ones(self.num_envs, dtype=bool)}
             self._start()
             observation = self._observe()
         return observation, rewards, np.zeros(self.num_envs, dtype=bool), truncations, info
@@ -149,7 +146,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         waits = np.zeros(request.mask.shape) if wait is None else wait.astype(np.float64)
         expected = attrs.evolve(request.expected, latency_ms=request.expected.latency_ms + waits)
         request = attrs.evolve(request, expected=expected, wait_ms=waits, hindsight=self._hindsight())
-        return request if self.view is _NO_CHANGE else _changed(request, self.view)
+        return request if self.view is NO_CHANGE else _changed(request, self.view)
 
     def _show(self, request: RoutingRequest) -> None:
         """Set all rows as routers see them until the next event."""
@@ -255,10 +252,3 @@ def weighted_sum(vector: Floats, weights: Floats) -> Floats:
     parts = weights * vector
     total = parts[:, 0] + parts[:, 1] + parts[:, 2]  # several times as fast as a sum along so short an axis
     return total if not np.isnan(total).any() else np.where(weights > 0, parts, 0.0).sum(axis=1)
-
-
-def _objects(observations: Array32) -> NDArray[np.object_]:
-    """Return an object array with one observation each, as Gymnasium's wrappers expect ``final_obs``."""
-    objects = np.empty(len(observations), dtype=object)
-    objects[:] = list(observations)
-    return objects

@@ -14,7 +14,7 @@ from aamc_sdk.storage import read_arrays, write_arrays
 from aamc_sdk.types import AnswerLengths, Floats
 
 OUT_OF_FOLD = "out_of_fold.npz"
-"""The file beside an estimator's checkpoint, which also holds the hash of the rows and the names of the candidates."""
+"""The file with an estimator's checkpoint, which also holds the hash of the rows and the names of the candidates."""
 
 
 @attrs.frozen(eq=False)

@@ -86,7 +86,7 @@ class RunFolder(Run):
         details: Mapping[str, Any],
         fingerprints: Iterable[TrainingFingerprint] = (),
     ) -> None:
-        """Write ``run.yaml`` and the files beside it, before any component is trained.
+        """Write ``run.yaml`` and the files next to it, before any component is trained.
 
         Args:
             settings: The settings of the run.

@@ -142,7 +142,7 @@ def _absolute_options(choice: T) -> T:
 
 
 def _looks_like_path(text: str) -> bool:
-    """Return whether a text is no plain name."""
+    """Return whether a text is not a plain name."""
     return "/" in text or ":" in text or bool(Path(text).suffix)
 
 

@@ -78,7 +78,7 @@ def test_a_clear_winner_passes_and_one_sentence_says_so(good: Case) -> None:
     gate = good.gate()
     assert gate["passed"] is True
     assert gate["why"].startswith(
-        "router passes the gate: beside the best constant choice at its cost (75% m0 + 25% m1) its quality is +0.1875 (95% "
+        "router passes the gate: compared with the best constant choice at its cost (75% m0 + 25% m1), its quality is +0.1875 (95% "
     )
     assert json.loads(json.dumps(gate, allow_nan=False)) == gate
 
@@ -104,7 +104,7 @@ def test_where_latency_counts_reward_must_be_better_too(good: Case) -> None:
     quick, slow = case.gate(), case.gate(spent_ms=np.full((2, 1, 200), 150.0))
     assert quick["passed"] is True
     assert quick["routers"]["router"]["tests"] == ["quality_gap", "reward_gap"]
-    # 0.8 x 1 + 0.2 x 0.75 beside the better of 0.8 x 0.75 + 0.2 and 0.8
+    # 0.8 x 1 + 0.2 x 0.75 compared with the better of 0.8 x 0.75 + 0.2 and 0.8
     assert quick["routers"]["router"]["reward_gap"] == pytest.approx(0.95 - 0.8)
     assert slow["routers"]["router"]["reward_gap"] == pytest.approx(0.95 - 0.8 - 0.2 * 150 / 200)
     assert slow["routers"]["router"]["quality_gap"] == pytest.approx(quick["routers"]["router"]["quality_gap"])
@@ -179,7 +179,7 @@ def test_a_reward_that_is_not_known_is_not_clear(good: Case) -> None:
     gate = Case(weighed, Unsure()).gate()
     assert gate["passed"] is False
     assert gate["routers"]["router"]["ci95"]["reward_gap"] is None
-    assert "beside the best single candidate its reward is not known" in gate["why"]
+    assert "compared with the best single candidate, its reward is not known" in gate["why"]
 
 
 def test_a_pool_of_one_leaves_nothing_to_pass_with() -> None:

@@ -264,7 +264,7 @@ def test_a_log_that_is_not_there_is_an_error(plugins, tmp_path) -> None:
 
 @pytest.fixture
 def aamc(log, plugins):
-    """Run the command line beside a log; return exit status, standard output and standard error."""
+    """Run the command line next to a log; return exit status, standard output and standard error."""
     return run_command
 
 

@@ -123,7 +123,7 @@ def test_a_key_names_its_models() -> None:
     caller.check_model("cheap")
     with pytest.raises(Refused, match=r"may not use the model 'cheep'; did you mean 'cheap'.*it may use aamc/auto, cheap"):
         caller.check_model("cheep")
-    with pytest.raises(Refused, match="is no admin key"):
+    with pytest.raises(Refused, match="is not an admin key"):
         caller.check_admin()
 
 

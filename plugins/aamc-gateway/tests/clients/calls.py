@@ -201,7 +201,7 @@ class NodeDriver:
     """The Node clients in a process of their own, which makes any number of calls at once."""
 
     def __init__(self, modules: Path, driver: Path) -> None:
-        placed = modules / driver.name  # Node looks for modules beside the program
+        placed = modules / driver.name  # Node looks for modules next to the program
         if not placed.exists() or placed.read_bytes() != driver.read_bytes():
             placed.write_bytes(driver.read_bytes())
         self._process = subprocess.Popen(["node", str(placed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)

@@ -144,3 +144,9 @@ def test_the_address_itself_leads_to_the_dashboard(serve: Any) -> None:
     answer = serve(good=Script()).ask("/", method="GET")
     assert (answer.status, answer.headers["location"]) == (307, "/dashboard")
     assert b"/v1/models" in answer.body
+
+
+def test_an_answer_without_a_limit_gets_that_of_the_endpoint_where_the_api_requires_one(serve: Any, stub: StubServer) -> None:
+    running = serve(fields={"good": {"provider": "anthropic", "max_output_tokens": 20_000}}, good=Script())
+    assert running.chat().status == 200
+    assert stub.requests[-1].body["max_tokens"] == 20_000

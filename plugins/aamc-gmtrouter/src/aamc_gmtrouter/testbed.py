@@ -146,7 +146,7 @@ class TasteWorld:
             line |= {"context": f"context {user}", "preferred_models": [f"model-{m}" for m in best.tolist()]}
         return line
 
-    def posterior_scores(self, users: Sequence[int], support: int, tested: slice, steps: int = 600, seed: int = 0) -> Floats:
+    def posterior_scores(self, users: Sequence[int], support: int, tested: slice, steps: int) -> Floats:
         """Return the posterior mean difference of utilities of each tested comparison, ``[len(users), tested]``.
 
         Knows traits, prior, temperature and w. A normal prior's mean is by elliptical slice sampling (Murray, Adams and MacKay 2010), that of
@@ -164,7 +164,7 @@ class TasteWorld:
             weight = softmax(np.stack([likelihood(np.tile(taste, (len(users), 1))) for taste in tastes], axis=1), axis=1)
             mean = weight @ tastes
         else:
-            mean = _elliptical_slice_mean(likelihood, (len(users), self.tastes.shape[1]), steps, np.random.default_rng(seed))
+            mean = _elliptical_slice_mean(likelihood, (len(users), self.tastes.shape[1]), steps, np.random.default_rng(0))
         return np.asarray((np.einsum("und,ud->un", difference, mean) + known)[:, tested])
 
 

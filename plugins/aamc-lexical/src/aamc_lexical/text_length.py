@@ -1,4 +1,4 @@
-"""The length of a text as a feature beside its embedding.
+"""The length of a text as a feature, appended to its embedding.
 
 An estimator reads only the two ends of a long text, so its embedding does not show the length. The feature is used where at least one training
 text in a hundred is longer than the part that is read; with fewer its effect cannot be learned, and the embedding stays as it is.
@@ -50,11 +50,11 @@ class LengthFeature:
         lengths = np.array([len(text) for text in texts], dtype=np.float64)
         return np.asarray(np.log(np.maximum(lengths / self.characters, 1.0)) / self.scale)
 
-    def beside(self, embedding: Floats, texts: Sequence[str]) -> Floats:
+    def appended_to(self, embedding: Floats, texts: Sequence[str]) -> Floats:
         """Return embeddings ``[B, D]`` of texts with the feature as one more number, ``[B, D + 1]``."""
         return np.column_stack((embedding, self.values(texts).astype(embedding.dtype)))
 
 
 def with_length(embedding: Floats, texts: Sequence[str], length: LengthFeature | None) -> Floats:
-    """Return the embeddings of texts with their lengths beside them, if these are used."""
-    return embedding if length is None else length.beside(embedding, texts)
+    """Return the embeddings of texts, with their lengths appended if these are used."""
+    return embedding if length is None else length.appended_to(embedding, texts)

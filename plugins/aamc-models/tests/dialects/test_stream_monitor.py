@@ -121,7 +121,7 @@ def test_an_event_without_data_holds_nothing(odd: bytes) -> None:
 def test_an_event_whose_data_is_no_json_object_is_broken(odd: bytes) -> None:
     for dialect in ("chat", "messages", "responses", "completions"):
         seen = StreamMonitor(dialect).feed(odd)
-        assert (seen.broken, "no JSON object" in (seen.error or "")) == (True, True)
+        assert (seen.broken, "not a JSON object" in (seen.error or "")) == (True, True)
 
 
 def test_a_not_a_number_of_a_log_probability_breaks_no_event() -> None:

@@ -30,8 +30,8 @@ def test_a_count_that_is_none_is_unknown(count: object) -> None:
 
 def test_names_and_habits_of_other_servers() -> None:
     assert usage_of("chat", {"usage": {"prompt_tokens": 9, "prompt_cache_hit_tokens": 7}}).cached_tokens == 7
-    beside = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 33, "completion_tokens_details": {"reasoning_tokens": 20}}
-    assert usage_of("chat", {"usage": beside}).output_tokens == 24
+    apart = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 33, "completion_tokens_details": {"reasoning_tokens": 20}}
+    assert usage_of("chat", {"usage": apart}).output_tokens == 24
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aamc_ppo.ppo import PPOConfig, initial_policy, log_softmax
-from aamc_ppo.served import ServedPolicy
+from aamc_ppo.served_policy import ServedPolicy
 from aamc_sdk import Requirements, Router, RoutingRequest, Scores, Services, Training
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.routing import Array32

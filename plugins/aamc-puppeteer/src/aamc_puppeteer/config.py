@@ -57,7 +57,7 @@ class PuppeteerConfig(EpisodeOptions):
     """Options of ``puppeteer``."""
 
     updates: int = option(2000, "gradient steps", at_least=0)
-    episodes: int = option(64, "episodes in an update, played side by side", at_least=1)
+    episodes: int = option(64, "episodes in an update, played in parallel", at_least=1)
     learning_rate: float = option(0.003, "step size of Adam; it falls to a tenth in the last third", above=0)
     entropy_bonus: float = option(0.3, "initial weight of the policy's entropy, in normalised reward per nat; it falls to 0", at_least=0)
     gradient_clip: float = option(1.0, "maximum norm of the policy's gradient, and of the baseline's", above=0)

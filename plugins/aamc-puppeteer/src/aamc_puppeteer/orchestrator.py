@@ -26,7 +26,7 @@ from aamc_puppeteer.serving.single_path import by_policy, in_fixed_order, solve,
 from aamc_puppeteer.serving.team import Team, check_known
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
-from aamc_puppeteer.training.recording import Recording
+from aamc_puppeteer.training.training_record import TrainingRecord
 from aamc_sdk import Agent, Dataset, Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError
@@ -66,7 +66,7 @@ class Puppeteer(Team):
         self._learner: ReinforceLearner | None = None
         self._trained_names: frozenset[str] = frozenset()
         self._updates = 0
-        self._recording: Recording | None = None
+        self._record: TrainingRecord | None = None
         super().__init__(config, services, agents)
         if not self._any_team:
             self._check_options()
@@ -153,11 +153,11 @@ class Puppeteer(Team):
             return self.learn(training.dataset.experience, progress=training.progress)
         tasks, validation = tasks_of(training.dataset), training.validation
         if training.folder is not None:
-            self._recording = Recording(training.folder, self.config.episodes)
+            self._record = TrainingRecord(training.folder, self.config.episodes)
         folder, progress, budget_usd = training.folder, training.progress, training.budget_usd
-        metrics = dict(self.fit(tasks, folder=folder, resume=training.resume, progress=progress, watch=self._recording, budget_usd=budget_usd))
-        if self._recording is not None:
-            metrics |= self._recording.figures()
+        metrics = dict(self.fit(tasks, folder=folder, resume=training.resume, progress=progress, watch=self._record, budget_usd=budget_usd))
+        if self._record is not None:
+            metrics |= self._record.figures()
         if validation is not None:
             metrics["validation"] = self._validated(tasks_of(validation), budget_usd - metrics["spent_usd"], progress)
         return metrics
@@ -239,14 +239,14 @@ class Puppeteer(Team):
         """Train the policy on served episodes with feedback, from where it is, without calling an agent; return metrics.
 
         Args:
-            experience: A log's decisions, attempts and feedback; see :mod:`aamc_puppeteer.training.logged`.
+            experience: A log's decisions, attempts and feedback; see :mod:`aamc_puppeteer.training.logged_episodes`.
             progress: Receives the progress.
 
         Raises:
             DataError: The policy is untrained, so it served none of the episodes, or no episode of the log can be used.
         """
         from aamc_puppeteer.training.job import one_thread
-        from aamc_puppeteer.training.logged import learn_logged, logged_episodes
+        from aamc_puppeteer.training.logged_episodes import learn_logged, logged_episodes
 
         if not self._trained_names:
             raise DataError(UNSERVED)
@@ -299,7 +299,7 @@ class Puppeteer(Team):
     # Working
 
     def play(self, tasks: Sequence[Task], *, sample: bool | None = None, seed: int = 0) -> list[Trajectory]:
-        """Play an episode of each task, all side by side, without learning.
+        """Play an episode of each task, in parallel, without learning.
 
         Args:
             tasks: The tasks.
@@ -326,7 +326,7 @@ class Puppeteer(Team):
     async def run(self, task: Query | Task, budget: Budget) -> AsyncIterator[Step]:
         """Work on a task, yielding each step as it is done; the content of the final step is the answer.
 
-        With ``paths`` above 1, several paths run side by side and their answers are joined; see
+        With ``paths`` above 1, several paths run in parallel and their answers are joined; see
         :mod:`aamc_puppeteer.serving.parallel_paths`.
         """
         work = as_task(task)
@@ -380,8 +380,8 @@ class Puppeteer(Team):
         write_arrays(folder / "policy.npz", {name: array.numpy() for name, array in learner.policy.state_dict().items()})
         write_json(folder / "policy.json", {"agents": sorted(self._trained_names), "updates": self._updates})
         self._embedding.save(folder)
-        if self._recording is not None:
-            self._recording.save(folder)
+        if self._record is not None:
+            self._record.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read a saved puppeteer.

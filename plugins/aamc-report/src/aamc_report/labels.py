@@ -1,4 +1,4 @@
-"""Places labels beside points of a figure without overlaps."""
+"""Places labels next to points of a figure without overlaps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLEARANCE = 4
 
 @attrs.frozen(kw_only=True)
 class Label:
-    """A text to write beside a point, in the coordinates of the axes."""
+    """A text to write next to a point, in the coordinates of the axes."""
 
     x: float
     y: float

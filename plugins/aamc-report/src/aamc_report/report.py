@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 
 from aamc_report.page import Page, Picture, render_page
-from aamc_report.reading import read_results
+from aamc_report.result_files import read_results
 from aamc_report.results import Results
 from aamc_report.sections import DRAWINGS, sections
 from aamc_report.sections.comparison import facts

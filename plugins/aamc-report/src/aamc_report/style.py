@@ -121,7 +121,7 @@ def without_ticks(axes: Axes) -> None:
 
 
 def without_scale(axes: Axes, end: float) -> None:
-    """Show bars from 0 to ``end`` without a scale, for bars with their numbers written on or beside them."""
+    """Show bars from 0 to ``end`` without a scale, for bars with their numbers written on or next to them."""
     axes.set_xlim(0, end)
     axes.grid(visible=False)
     axes.set_xticks([])

@@ -36,7 +36,7 @@ class PolicyOptions:
     parameters: Mapping[str, Any] = option({}, "Further parameters of the policy's requests, such as temperature.")
 
     rounds: int = option(4, "Maximum number of routing rounds; one last turn without routing follows.", at_least=0)
-    calls: int = option(1, "Maximum number of models that one turn consults; they are called side by side.", at_least=1)
+    calls: int = option(1, "Maximum number of models that one turn consults; they are called in parallel.", at_least=1)
     turn_tokens: int = option(1024, "Maximum tokens of a turn of the policy.", at_least=1)
     observation_tokens: int = option(600, "Maximum tokens of a reply that the policy sees; the rest is cut off.", at_least=1)
     routed_tokens: int = option(512, "Maximum tokens of a consulted model's answer.", at_least=1)

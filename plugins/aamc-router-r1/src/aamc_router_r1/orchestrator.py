@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_router_r1.config import RouterR1Config
-from aamc_router_r1.episode import Episode, Setup, Spending
+from aamc_router_r1.episode import Episode, EpisodeBudget, Setup
 from aamc_router_r1.measured_quality import measured_quality, overall
 from aamc_router_r1.policy import policy_of
 from aamc_router_r1.protocol import ModelNames, cards_of, codec_of, render_prompt
@@ -52,7 +52,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
         policy = policy_of(config, pool, self.checkpoint)
         models = {candidate.name: candidate for candidate in pool if config.consult_policy or candidate.name != policy.name}
         if not models:
-            raise PoolError(f"the pool has no model beside the policy {policy.name!r}; add one, or set consult_policy=true")
+            raise PoolError(f"the pool has no model besides the policy {policy.name!r}; add one, or set consult_policy=true")
         names = ModelNames(models, config.aliases)
         return Setup(
             policy=policy,
@@ -115,9 +115,9 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
             raise DataError("the question is empty; give a question to answer")
         limits = Budget(steps=self.default_steps) if budget is None else budget
         usd = min(limits.cost_usd, math.inf if config.episode_usd is None else config.episode_usd)
-        spending = Spending(usd, config.episode_tokens, min(limits.seconds, config.episode_seconds))
+        episode_budget = EpisodeBudget(usd, config.episode_tokens, min(limits.seconds, config.episode_seconds))
         loop = None if on_loop else self.services.loop
-        return Episode(setup, task.text, self.prompt(task, preference), spending, self.client, loop, steps=limits.steps)
+        return Episode(setup, task.text, self.prompt(task, preference), episode_budget, self.client, loop, steps=limits.steps)
 
     async def run(self, task: Query, budget: Budget) -> AsyncGenerator[Step, None]:
         """Work on a question, yielding each call as a step; the content of the final step is the answer."""
@@ -135,7 +135,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
         return RouterR1Session(self, task, budget, self.episode(task, budget), self.preference)
 
     def evaluate(self, dataset: Dataset, routers: Sequence[str] | None, folder: Path | None, progress: Progress) -> Mapping[str, Any]:
-        """Return the results on questions with gold answers, beside the policy's direct answers, the strongest model's, and routers."""
+        """Return the results on questions with gold answers, of the policy's direct answers, the strongest model and routers too."""
         from aamc_router_r1.evaluation.evaluation import evaluate
 
         return evaluate(self, dataset, routers, folder, progress)

@@ -113,14 +113,14 @@ def test_no_price_never_passes_a_budget(server):
     server.asked.clear()
     unlimited = play(make(server, models=models))
     assert math.isnan(unlimited.consulted[0].cost_usd)
-    assert not unlimited.spending.cost_known
+    assert not unlimited.budget.cost_known
 
 
 def test_a_budget_in_tokens_ends_the_episode(server):
     server.turns["policy"] = [SEARCH]
     episode = play(make(server, episode_tokens=1000))
     assert episode.outcome == "out_of_tokens"
-    assert 0 < episode.spending.tokens <= 1000
+    assert 0 < episode.budget.tokens <= 1000
 
 
 def test_steps_are_limited(server):
@@ -172,7 +172,7 @@ def test_an_empty_question_and_a_wrong_policy_are_refused(server):
         play(make(server), question="  ")
     with pytest.raises(ConfigError, match=r"policy must be.*'polici'.*'policy'"):
         play(make(server, policy="polici", models={"policy": {}, "small": {}}))
-    with pytest.raises(PoolError, match="no model beside"):
+    with pytest.raises(PoolError, match="no model besides"):
         play(make(server, models={"policy": {}}))
 
 

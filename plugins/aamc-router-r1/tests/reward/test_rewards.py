@@ -66,7 +66,7 @@ def test_outcomes(answer, golds, em, harmonic):
     ],
 )
 def test_the_three_equations(mode, malformed, outcome, cost, alpha, total):
-    assert combine(mode, malformed, outcome, cost, alpha).total == pytest.approx(total)
+    assert combine(mode, malformed, outcome, cost, alpha, -1.0).total == pytest.approx(total)
 
 
 def test_the_cost_of_sizes_is_that_of_the_semantic_router():

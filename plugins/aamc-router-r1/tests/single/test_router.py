@@ -91,10 +91,10 @@ def test_a_server_of_chat_completions_is_asked_for_a_turn(server):
         ({"selected_model": "huge"}, "not a candidate"),
         ({"selected_model": ""}, "selected_model"),
         ({}, "selected_model"),
-        (b"", "no JSON"),
+        (b"", "not JSON"),
         (b"[1]", "selected_model"),
-        (b"\xff\xfe", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
     ],
 )
 def test_an_unusable_answer_falls_back_and_the_decision_says_so(answer, reason, server):
@@ -129,7 +129,7 @@ def test_a_policy_that_breaks_the_protocol_falls_back(server):
 def test_a_policy_without_other_models_is_not_asked(server):
     server.turns["policy"] = [f"{THOUGHT}<search> : q </search>"]
     with controller(server, {"policy": {}}, policy="policy") as built:
-        assert "no model beside the policy" in built.route("Who wrote Emma?").notes["reason"]
+        assert "no model besides the policy" in built.route("Who wrote Emma?").notes["reason"]
     assert "policy" not in server.asked
 
 

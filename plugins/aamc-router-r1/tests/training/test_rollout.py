@@ -13,9 +13,9 @@ from aamc_router_r1.episode import DialogueLimits
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.testbed.tiny_model import tiny_tokenizer
 from aamc_router_r1.testbed.world import Truth, World, WorldReplies
+from aamc_router_r1.training.episode_scores import figures, score
 from aamc_router_r1.training.replies import ModelReply
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, plain_ids
-from aamc_router_r1.training.scoring import figures, score
 
 from aamc_sdk.types import Prices
 

@@ -44,7 +44,7 @@ def check_url(url: str, name: str, known: Sequence[str]) -> None:
     except psycopg.ProgrammingError as error:
         unknown = re.fullmatch(r'invalid URI query parameter: "(.*)"', str(error).strip())
         if unknown is None:
-            raise ConfigError(f"{name} is no URL of a PostgreSQL database: write special characters as %XX, such as %25 for %") from None
+            raise ConfigError(f"{name} is not the URL of a PostgreSQL database: write special characters as %XX, such as %25 for %") from None
         wrong = unknown[1]
         why = f"neither the store nor PostgreSQL's client has an option {wrong!r}{nearest(wrong, known)}; correct it or leave it out"
         raise ConfigError(f"{name}: {why}") from None

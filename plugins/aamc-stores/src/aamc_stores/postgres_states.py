@@ -37,7 +37,7 @@ class States:
         return None if found is None else Snapshot(*found)
 
     def put_snapshot(self, connection: psycopg.Connection, name: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or beside the chain of changes."""
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of changes."""
         run = self._tables.run
         if snapshot.epoch != self._epoch(connection):
             return

@@ -72,7 +72,7 @@ _NUMBERED = """
     ALTER TABLE {entries} ADD COLUMN IF NOT EXISTS partition INTEGER NOT NULL DEFAULT 0, DROP CONSTRAINT IF EXISTS {first_partition},
         ADD CONSTRAINT {first_partition} CHECK (partition = 0) NOT VALID
 """
-"""The number is not written to any entry, and the constraint is not checked yet: both are instant, and version 3 goes on writing beside them."""
+"""The number is not written to any entry, and the constraint is not checked yet: both are instant, and version 3 continues to write meanwhile."""
 _CHECKED = "ALTER TABLE {entries} VALIDATE CONSTRAINT {first_partition}"
 """Reads every old entry once, while others read and write: without it, PostgreSQL would do so under a lock when the table becomes a partition."""
 _DIVIDED = (

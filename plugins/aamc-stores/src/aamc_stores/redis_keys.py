@@ -27,7 +27,7 @@ import msgspec
 from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes
 
 EMBEDDING, LATEST, WHOLE = "e", "p", "d"
-"""Fields of a decision's hash beside attempts and feedback: its embedding, its latest entry, and the decision itself."""
+"""Fields of a decision's hash besides attempts and feedback: its embedding, its latest entry, and the decision itself."""
 OLD_POSITION = "position"
 """The field of a decision's position in version 2."""
 _LETTERS = {"a": ATTEMPT, "A": ATTEMPT, "f": FEEDBACK, "F": FEEDBACK}

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 def migrate(server: RedisServer) -> None:
     """Bring a log to the present version.
 
-    Entries are read as they are; only the list of their places moves to a stream, in batches. An interrupted move goes on at the next opening, and
+    Entries are read as they are; only the list of their places moves to a stream, in batches. An interrupted move continues at the next opening, and
     two processes may move at once. The list stays until all is moved, so an earlier program can open the log until then.
 
     Raises:

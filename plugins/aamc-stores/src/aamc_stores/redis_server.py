@@ -106,7 +106,7 @@ class RedisServer:
             pool = self.client.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # it refuses unknown options
         except ValueError as error:
-            raise StoreError(f"{name} is no URL of a Redis server: {error}") from error
+            raise StoreError(f"{name} is not the URL of a Redis server: {error}") from error
         except TypeError as error:
             unknown = str(error).rpartition(" ")[2]
             raise ConfigError(f"{name}: neither the store nor the Redis client has an option {unknown}; correct it or leave it out") from error

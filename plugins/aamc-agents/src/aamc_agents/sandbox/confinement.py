@@ -24,7 +24,7 @@ import sysconfig
 from typing import Any
 
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/dev/null", "/dev/urandom")
-"""Readable paths beside Python's standard library: the shared objects that its modules are linked with."""
+"""Readable paths besides Python's standard library: the shared objects that its modules are linked with."""
 FORBIDDEN = ("socket.", "subprocess.", "os.fork", "os.exec", "os.spawn", "os.posix_spawn", "os.system", "os.kill", "pty.", "ctypes.")
 """Prefixes of audit events that are refused with any arguments."""
 READING = ("open", "os.listdir", "os.scandir")

@@ -25,7 +25,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
 _MIN_BELOW = 1e-150
 """Minimum of the distribution functions, which are divided by."""
 _BLOCK = 50_000
-"""Numbers per array in one block; so many fit into the processor's cache."""
+"""Numbers per array in one block; a block fits into the processor's cache."""
 
 
 def normal_best_probabilities(mean: Floats, sd: Floats, mask: NDArray[np.bool_]) -> Floats:

@@ -13,17 +13,10 @@ from aamc_bandit.pacing.options import PacedOptions
 from aamc_bandit.pacing.recent_requests import without_unknown
 from aamc_bandit.pacing.resources import LATE_SHARE, LateCalls, LimitedResource
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.routing import build_request
-from aamc_sdk.types import Floats, Pool, Preference, Query, RoutingRequest
+from aamc_sdk.types import Floats, RoutingRequest
 
 UNITS = {"usd_per_day": "USD", "usd_per_1k": "USD per 1,000 requests", "tokens_per_minute": "tokens"}
-TYPICAL_QUERY = Query("", prompt_tokens=256, output_tokens=256)
 logger = logging.getLogger(__name__)
-
-
-def typical_request(pool: Pool) -> RoutingRequest:
-    """Return a request of 256 tokens and an answer of 256 tokens, for limits that no data is known for."""
-    return build_request([TYPICAL_QUERY], pool, Preference().array)
 
 
 def default_limit(request: RoutingRequest) -> dict[str, float]:

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_bandit.inner_router import InnerRouter, InnerSnapshots
-from aamc_bandit.pacing.attainable import check_attainable, default_limit, typical_request
+from aamc_bandit.pacing.attainable import check_attainable, default_limit
 from aamc_bandit.pacing.ledger import PacingLedger
 from aamc_bandit.pacing.multipliers import WrappedChoices, mixed_choices
 from aamc_bandit.pacing.notes import decision_notes, row_of
@@ -40,7 +40,7 @@ from aamc_bandit.pacing.recent_requests import without_unknown
 from aamc_bandit.pacing.resources import DAY_S, MINUTE_S, LimitedResource, learn_table
 from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Services, Store, Training
-from aamc_sdk.routing import choice_probabilities
+from aamc_sdk.routing import choice_probabilities, typical_request
 from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.types import ROUNDING, Experience, Floats, RoutingRequest, Scores
 

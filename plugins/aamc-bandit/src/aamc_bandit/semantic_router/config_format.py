@@ -63,19 +63,18 @@ class SemanticRouterFormat(ConfigFormat):
         return ForeignSettings(own | {"router": router}, None if "pool" in own else pool)
 
 
-def read_arena(path: str | Path, decision: str | None = None) -> dict[str, Any] | None:
+def read_arena(path: str | Path) -> dict[str, Any] | None:
     """Return the arena options of a file's ``type: concurrent`` algorithm; None for any other algorithm.
 
     Args:
-        path: The file.
-        decision: The name of the decision to read; by default the first that learns.
+        path: The file; its first decision that learns counts.
 
     Raises:
         ConfigError: The file cannot be used.
     """
     path = Path(path)
     content = load_yaml(path)
-    arena = _translate(path, content, decision).arena if is_semantic_router(content) else None
+    arena = _translate(path, content, None).arena if is_semantic_router(content) else None
     return None if arena is None else dict(arena)
 
 

@@ -21,7 +21,7 @@ OTHERS = (
     *("automix", "bandit", "confidence", "elo", "fusion", "gmtrouter", "hybrid", "kmeans", "knn", "latency_aware", "mlp", "multi_factor"),
     *("personalization", "prompt", "ratings", "remom", "router_dc", "router_r1", "session_aware", "static", "svm", "workflows"),
 )
-"""The other algorithms: those that do not learn from feedback, or are no bandits."""
+"""The other algorithms: those that do not learn from feedback, or are not bandits."""
 ROUTER_R1 = {
     **dict.fromkeys(
         ("use_router_r1_rewards", "cost_reward_alpha"),

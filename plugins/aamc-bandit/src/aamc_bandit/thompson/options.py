@@ -21,7 +21,7 @@ HALF_LIFE, HALF_LIFE_EPSILON_GREEDY = 500, 200
 
 
 def half_life_discount(half_life: int) -> float:
-    """Return the factor on older evidence that halves it after so many feedbacks."""
+    """Return the factor on older evidence that halves it after this number of feedbacks."""
     return float(0.5 ** (1 / half_life))
 
 

@@ -58,7 +58,7 @@ class Canary(RouterPair):
     """Two routers that share the traffic. Utilities and explanations are those of the stable router.
 
     Attributes:
-        ended: Why the trial has ended; None while it goes on.
+        ended: Why the trial has ended; None while it continues.
     """
 
     Config = CanaryOptions

@@ -23,7 +23,7 @@ import attrs
 
 from aamc_bandit.inner_router import InnerRouter, InnerSnapshots, check_router_option, router_label
 from aamc_sdk.config import option
-from aamc_sdk.errors import AamcError, CheckpointError
+from aamc_sdk.errors import AamcError, CheckpointError, is_ctrl_c
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.serving import state_of
@@ -211,7 +211,7 @@ class RouterPair(OnlineRouter):
             raise CheckpointError(f"the changes of a pair of routers are damaged ({error!r}); load its whole state") from error
 
     def trial_state(self) -> dict[str, Any]:
-        """Return the state of the trial beside its routers', in JSON's types."""
+        """Return the state of the trial without its routers', in JSON's types."""
         return {}
 
     def set_trial_state(self, saved: Mapping[str, Any]) -> None:
@@ -252,15 +252,15 @@ class RouterPair(OnlineRouter):
         Args:
             what: The failure, for the message.
             unusable: Whether the candidate must not score after a failure.
-            raises: Errors to raise all the same.
+            raises: Errors to raise anyway.
         """
         try:
             yield
         except raises:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-                raise  # Ctrl-C
+            if is_ctrl_c(error):
+                raise
             failure = f"{what}: {error!r}"
             if unusable:
                 self._unusable = f"it {failure}"

@@ -75,7 +75,6 @@ class TrialLog:
     """The trials of a log up to a position.
 
     Attributes:
-        failure_quality: The outcome of a judged decision whose chosen candidate's call failed; None leaves such decisions out.
         since: Time of the first decisions, in seconds since the epoch; None for all.
         until: Time before which decisions were made; None for all.
         position: The position up to which the log was read.
@@ -85,7 +84,6 @@ class TrialLog:
         entries: Number of entries that were read now.
     """
 
-    failure_quality: float | None = 0.0
     since: float | None = None
     until: float | None = None
     position: int = 0
@@ -105,7 +103,7 @@ class TrialLog:
     @property
     def snapshot_name(self) -> str:
         """The name of the snapshot that keeps the statistics."""
-        return f"canary report {STATE_SCHEMA}, failures {self.failure_quality}"
+        return f"canary report {STATE_SCHEMA}, failures 0.0"  # the name that the reports of earlier versions have
 
     def read(self, store: Store) -> bool:
         """Read the entries after the position; return whether they are of the same log, without a user forgotten meanwhile."""
@@ -162,10 +160,10 @@ class TrialLog:
         if feedback.quality is None or not feedback.weight * feedback.confidence > 0:
             return
         self._seen[row.decision_id] = _JUDGED
-        has_failed = ends == _FAILED and row.candidate != decision.candidate and self.failure_quality is not None
-        judged, quality = (decision.candidate, self.failure_quality) if has_failed else (row.candidate, feedback.quality)
+        has_failed = ends == _FAILED and row.candidate != decision.candidate
+        judged, quality = (decision.candidate, 0.0) if has_failed else (row.candidate, feedback.quality)
         for each in noted:
-            _judge(each, content, judged, quality or 0.0)
+            _judge(each, content, judged, quality)
 
     def _trial(self, kind: str, note: TrialNote) -> tuple[Trial, set[str]]:
         """Return the trial of a note, and the digests of its users."""
@@ -225,31 +223,30 @@ class TrialLog:
             self._trials[key] = (trial, set(each.users))
 
 
-def read_trials(store: Store, failure_quality: float | None = 0.0, since: float | None = None, until: float | None = None) -> TrialLog:
+def read_trials(store: Store, since: float | None = None, until: float | None = None) -> TrialLog:
     """Return the trials of a whole log.
 
     Args:
         store: The log.
-        failure_quality: The outcome of a judged decision whose chosen candidate's call failed; None leaves such decisions out.
         since: Time of the first decisions, in seconds since the epoch; None for all.
         until: Time before which decisions were made; None for all.
     """
-    while not (found := TrialLog(failure_quality, since, until)).read(store):
+    while not (found := TrialLog(since, until)).read(store):
         pass  # a user was forgotten meanwhile
     return found
 
 
-def continue_trials(store: Store, failure_quality: float | None = 0.0) -> TrialLog:
+def continue_trials(store: Store) -> TrialLog:
     """Return the trials of a log, from the statistics that an earlier call kept in it and the entries after these, and keep the new ones.
 
     The result is that of :func:`read_trials`. If the statistics are of another log or cannot be read, the whole log is read.
     """
-    found = TrialLog(failure_quality)
+    found = TrialLog()
     kept = store.snapshot(found.snapshot_name)
     if kept is not None and not _continued(found, store, kept):
-        kept, found = None, read_trials(store, failure_quality)
+        kept, found = None, read_trials(store)
     elif kept is None:
-        found = read_trials(store, failure_quality)
+        found = read_trials(store)
     store.put_snapshot(found.snapshot_name, found.saved())
     return found
 

@@ -18,7 +18,7 @@ If users were assigned to the routers (``by_user``), the decisions of one user s
 counts, with the mixture over the assignment as mu.
 
 The first judgement of a decision counts, since a later one would change results that were already looked at. If the chosen candidate's call
-failed and another one served, the judged decision has the outcome ``failure_quality``. A failure without a judgement does not count, since all
+failed and another one served, the judged decision has the outcome 0. A failure without a judgement does not count, since all
 failures are known, but often only some answers are judged. If the
 probability of a judgement depended on the chosen candidate, g would not have mean 0; betting on g detects that, and there is no
 verdict.

@@ -107,7 +107,7 @@ class Ensemble(UtilityRouter):
     Function = StackedMembers
 
     def train(self, training: Training) -> dict[str, Any]:
-        """Fit the blend; the result has the members' weights beside the errors."""
+        """Fit the blend; the result has the members' weights and the errors."""
         errors = super().train(training)
         assert self.learned is not None  # training sets it
         blend = self.learned.function

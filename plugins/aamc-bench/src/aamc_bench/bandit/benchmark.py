@@ -21,9 +21,9 @@ from aamc_bench.bandit.scenarios import SCENARIOS
 from aamc_bench.bandit.statistics import PUBLISHED, UNIFORM, StreamResults
 from aamc_bench.bandit.traffic import TRAFFIC
 from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels, settings_on
+from aamc_bench.experiment_runs import chosen_routers, settings_of
 from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.options import known_names
-from aamc_bench.training import chosen_routers, settings_of
 from aamc_sdk.cli import split_names
 from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError

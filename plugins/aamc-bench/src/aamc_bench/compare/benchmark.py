@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 
 from aamc_bench.compare import table
 from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, labels
+from aamc_bench.experiment_runs import chosen_routers, complete_tolerantly, settings_of
 from aamc_bench.grid import JOBS
 from aamc_bench.samples import Sample, resampling_seed
-from aamc_bench.training import chosen_routers, complete_tolerantly, settings_of
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import get_plugin_manager
@@ -29,7 +29,7 @@ ROUTERS = ("ppo", "knn", "ridge", "logistic", "svm", "mlp", "gbdt", "mf", "irt",
 """The default routers, as far as they are installed: the learned routers, then the baselines."""
 SEEDS = (0, 1, 2)
 SAMPLE = "sample.npz"
-"""The file that a job leaves beside its run, for the table."""
+"""The file that a job leaves in its run's folder, for the table."""
 
 
 class CompareBenchmark(DatasetsBenchmark):
@@ -98,7 +98,7 @@ class CompareBenchmark(DatasetsBenchmark):
 
 
 def run_and_sample(folder: Path, progress: Progress, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Make one run and save its sample beside it; return the number of measured queries."""
+    """Make one run and save its sample with it; return the number of measured queries."""
     complete_tolerantly(folder, progress, settings)
     run, comparison = RunFolder.open(folder), Comparison.load(folder / "decisions.npz")
     reward = run.services(get_plugin_manager()).reward

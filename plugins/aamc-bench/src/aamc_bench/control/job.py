@@ -70,7 +70,7 @@ def measure(
 
 
 def _ppo(world: ScenarioWorld, folder: Path, progress: Progress, options: Mapping[str, Any], preset: str) -> Rule:
-    """Train router ``ppo`` with true expectations and return its rule; an interrupted training goes on."""
+    """Train router ``ppo`` with true expectations and return its rule; an interrupted training continues."""
     router = PPORouter(configure(PPOConfig, options, preset=preset, where="router"), world.services)
     environment = world.environment
     train, validation = environment.dataset("train"), environment.dataset("validation")

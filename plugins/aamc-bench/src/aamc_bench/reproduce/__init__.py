@@ -1,1 +1,1 @@
-"""``aamc reproduce``: a paper's figures from our own runs, beside its claims."""
+"""``aamc reproduce``: a paper's figures from our own runs, with its claims."""

@@ -23,10 +23,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aamc_bench.benchmark import Benchmark, Stage
+from aamc_bench.experiment_runs import complete_run, settings_of
 from aamc_bench.figures import panels
 from aamc_bench.folder import OpenExperiment
 from aamc_bench.samples import figure
-from aamc_bench.training import complete_run, settings_of
 from aamc_sdk.cli import progress
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.plugins import Plugins
@@ -90,7 +90,7 @@ NOTE = (
     "greedy, best single, random and oracle are not in the paper."
 )
 CLAIMS_NOTE = (
-    "The claims of the paper's text on AAMC beside our run: the simulators differ, so compare shapes and not digits. "
+    "The claims of the paper's text on AAMC and our run: the simulators differ, so compare shapes and not digits. "
     "Differences and savings are against LLM-only on the same streams."
 )
 

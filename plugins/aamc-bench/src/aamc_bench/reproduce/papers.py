@@ -19,7 +19,7 @@ from aamc_sdk.cli import Folder, plugins_of
 def fig5(ctx: click.Context, /, **given: Any) -> None:
     """Make Figure 5 of the AAMC paper: success, cost, latency and efficiency of the strategies, with 95% intervals.
 
-    Writes figures/fig5.png and .svg, their data as fig5.csv and fig5.json, and the paper's claims beside our values.
+    Writes figures/fig5.png and .svg, their data as fig5.csv and fig5.json, and the paper's claims with our values.
 
     Example: aamc reproduce fig5 --preset full
     """

@@ -15,6 +15,7 @@ from aamc_report.tables import Record, Table
 from matplotlib.figure import Figure
 
 from aamc_bench.benchmark import Benchmark, Stage
+from aamc_bench.experiment_runs import chosen_routers, settings_of, try_to_begin
 from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.options import known_names
 from aamc_bench.robustness import figures, table
@@ -22,7 +23,6 @@ from aamc_bench.robustness.noise import CHOICES, CLEAN, ESTIMATES, SAMPLE
 from aamc_bench.robustness.shift import AWAY, HOME, categories_of, check_trained_here
 from aamc_bench.robustness.text_noise import KINDS
 from aamc_bench.samples import Sample
-from aamc_bench.training import chosen_routers, settings_of, try_to_begin
 from aamc_sdk.cli import split_names
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, one_of
 from aamc_sdk.plugins import get_plugin_manager
@@ -96,7 +96,7 @@ class RobustnessBenchmark(Benchmark):
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
         """Yield the training, if no run is given, then the measurements without noise, with each noise, and of shift."""
         if not options["run"]:
-            yield Stage([GridJob(RUN, "aamc_bench.training:complete_tolerantly", {"settings": options["settings"]})])
+            yield Stage([GridJob(RUN, "aamc_bench.experiment_runs:complete_tolerantly", {"settings": options["settings"]})])
         shared = {"run": options["run"] or RUN, "routers": options["routers"]}
         jobs = [
             GridJob(

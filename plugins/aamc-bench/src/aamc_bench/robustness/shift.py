@@ -1,7 +1,7 @@
 """The job of shift: the losses of routers on categories of queries without training data.
 
 The categories are divided into groups. For each group, routers are trained without its rows and measured on its test
-rows, beside routers that were trained on all categories, on the same rows.
+rows, compared with routers that were trained on all categories, on the same rows.
 """
 
 from __future__ import annotations

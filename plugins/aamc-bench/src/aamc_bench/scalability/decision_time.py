@@ -17,7 +17,7 @@ from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_setup
 
 from aamc_bench.failed_routers import without_left_out
-from aamc_bench.scalability.training import RUN
+from aamc_bench.scalability.training_job import RUN
 from aamc_sdk.interfaces import Estimator, Progress, Router
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import build_request, draw
@@ -64,7 +64,7 @@ def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> l
     Args:
         folder: Unused: the job keeps no files.
         progress: Where to report.
-        trained: The key of the training job, whose folder is beside this one's.
+        trained: The key of the training job, whose folder is next to this one's.
         n_queries: The number of decisions timed one at a time.
 
     Returns:

@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 
 from aamc_bench.benchmark import distinct
 from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels
+from aamc_bench.experiment_runs import chosen_routers, settings_of
 from aamc_bench.figures import draw_lines, panels
 from aamc_bench.grid import JOBS
 from aamc_bench.samples import Sample, figure, of_shared_routers, over_seeds
-from aamc_bench.training import chosen_routers, settings_of
 from aamc_bench.unseen_models.job import DESCRIBED, FULL, WITHOUT
 from aamc_bench.unseen_models.newcomers import choose_newcomers
 from aamc_sdk.plugins import get_plugin_manager

@@ -67,28 +67,28 @@ def _pool(file: Path, rows: Sequence[OutcomeRow]) -> Pool:
             named.setdefault(name, row.location)
     if not named:
         raise DataError(f"{file}: no row has an outcome; give the quality of at least one candidate in 'outcomes'")
-    beside = file.parent / POOL_FILE
-    if not beside.is_file():
+    pool_file = file.parent / POOL_FILE
+    if not pool_file.is_file():
         try:
             return Pool(ModelSpec(name) for name in named)
         except PoolError as error:
             raise DataError(f"{file}: {error}") from error
-    pool = read_pool(beside)
+    pool = read_pool(pool_file)
     for name, location in named.items():
         if name not in pool.names:
-            raise DataError(f"{location}: {beside} has no candidate {name!r}{nearest(name, pool.names)} (it has {one_of(pool.names)})")
+            raise DataError(f"{location}: {pool_file} has no candidate {name!r}{nearest(name, pool.names)} (it has {one_of(pool.names)})")
     for name in pool.names:
         if name not in named:
-            raise DataError(f"candidate {name!r} of {beside} has no outcome in {file}; add its outcomes, or take it out of the pool")
+            raise DataError(f"candidate {name!r} of {pool_file} has no outcome in {file}; add its outcomes, or take it out of the pool")
     return pool
 
 
 def _note(file: Path) -> str:
     """Return the ``cost_note`` of ``pool.yaml``, or ``""``."""
-    beside = file.parent / POOL_FILE
-    note = load_yaml(beside).get("cost_note", "") if beside.is_file() else ""
+    pool_file = file.parent / POOL_FILE
+    note = load_yaml(pool_file).get("cost_note", "") if pool_file.is_file() else ""
     if not isinstance(note, str):
-        raise DataError(f"{beside}: cost_note must be a text, not {note!r:.80}")
+        raise DataError(f"{pool_file}: cost_note must be a text, not {note!r:.80}")
     return note
 
 

@@ -112,7 +112,7 @@ def _votes(file: Path, columns: Mapping[str, TableColumn]) -> list[_Vote]:
     votes = [_Vote(row, *rest) for row, rest in enumerate(zip(first, second, _verdicts(file, columns), strict=True))]
     for vote in votes:
         if vote.first == vote.second:
-            raise DataError(f"{file}, row {vote.row + 1}: {vote.first!r} stands against itself; remove such rows")
+            raise DataError(f"{file}, row {vote.row + 1}: {vote.first!r} is compared with itself; remove such rows")
     return votes
 
 

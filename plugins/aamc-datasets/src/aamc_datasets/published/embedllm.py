@@ -19,7 +19,7 @@ COLUMNS = {
     "model_id": ("model_name", "model_id"),
     "label": ("label",),
 }
-"""Names of each column in the files, first match first. A published ``model_id`` is a number beside ``model_name``."""
+"""Names of each column in the files, first match first. A published ``model_id`` is a number that comes with ``model_name``."""
 CATEGORY = "category"
 ONE_DOLLAR = Prices(1.0, 1.0)
 

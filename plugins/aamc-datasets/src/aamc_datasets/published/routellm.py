@@ -68,7 +68,7 @@ def _answers(file: Path, options: CostOptions) -> ScoreTable:
     require_columns(file, (PROMPT,), found, advice)
     models = [name for name in found if name != PROMPT and not name.endswith(RESPONSE)]
     if not models:
-        raise DataError(f"{file} has no column of a model beside {PROMPT!r}{advice}")
+        raise DataError(f"{file} has no column of a model besides {PROMPT!r}{advice}")
     answers = [name + RESPONSE for name in models if name + RESPONSE in found]
     columns = read_columns(file, (PROMPT, *models, *answers))
     texts = columns[PROMPT].texts()

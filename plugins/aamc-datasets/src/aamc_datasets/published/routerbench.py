@@ -46,7 +46,7 @@ class RouterBench(DatasetFormat):
         models = [name.removesuffix(COST) for name in found if name.endswith(COST)]
         if not models:
             raise DataError(f"{file} has no column '<model>{COST}'{advice}")
-        require_columns(file, models, found, f"; each '<model>{COST}' needs the model's score beside it")
+        require_columns(file, models, found, f"; each '<model>{COST}' needs the model's score too")
         if unpriced := [name for name in found if "|" not in name and name not in (*KNOWN, *models)]:
             logger.warning("%s: columns %s are left out, because they have no '<model>%s'", file, one_of(unpriced), COST)
         answers = [model + RESPONSE for model in models if model + RESPONSE in found]

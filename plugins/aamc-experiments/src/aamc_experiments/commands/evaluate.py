@@ -76,7 +76,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     With --logs, estimate the results from logged decisions, their probabilities and their feedback, with 95% intervals; --since and --until
     choose the decisions. If RUN is not given and runs/latest is missing or has other candidates than the log, no run is used.
 
-    With --orchestrator, play tasks with right answers, beside baselines and --routers, such as router-r1 on question-answering benchmarks.
+    With --orchestrator, play tasks with right answers and compare with baselines and --routers, such as router-r1 on question-answering benchmarks.
 
     Example: aamc evaluate runs/latest --dataset outcomes:mine/
     """
@@ -187,7 +187,7 @@ def _baseline_settings(ctx: click.Context, options: Mapping[str, Any]) -> Settin
     checkpoint = find_checkpoint(options["router"], "router")
     if checkpoint is None:
         advice = slash_hint(options["router"]) or f"; train one with: aamc train --router {options['router']}"
-        raise ConfigError(f"--router {options['router']} is no folder of a trained router{advice}")
+        raise ConfigError(f"--router {options['router']} is not the folder of a trained router{advice}")
     run, base = RunFolder.holding(checkpoint), dict[str, Any]()
     described = {key: options[key] for key in ("routers", "configs", "preference")} | {"router": str(checkpoint)}
     if run is not None:

@@ -67,7 +67,7 @@ def complete(job: Experiment | OrchestratorTraining, command: str) -> dict[str, 
     """Complete a job and return its metrics.
 
     Raises:
-        Interrupted: The user stopped the job; the message says how to go on.
+        Interrupted: The user stopped the job; the message says how to continue.
     """
     from aamc_sdk.errors import Interrupted
 

@@ -1,4 +1,4 @@
-"""``aamc evaluate --orchestrator``: an orchestrator on tasks with right answers, beside baselines."""
+"""``aamc evaluate --orchestrator``: an orchestrator and baselines on tasks with right answers."""
 
 from __future__ import annotations
 

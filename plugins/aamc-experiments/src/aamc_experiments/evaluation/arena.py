@@ -12,7 +12,7 @@ from aamc_sdk.types import Floats
 MOST_EXPENSIVE, CHEAPEST = 200.0, 0.0044
 """The costs in USD per 1,000 queries at which cheapness is 0 and 1."""
 BETA = 0.1
-"""The weight of cheapness beside accuracy."""
+"""The weight of cheapness relative to accuracy."""
 
 
 def arena_score(accuracy: Floats, cost_usd: Floats) -> Floats:

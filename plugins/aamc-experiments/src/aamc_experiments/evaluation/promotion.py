@@ -35,8 +35,8 @@ from aamc_sdk.types import ROUNDING, Floats
 MIN_UNITS = 30
 """The minimum number of queries of a table, or streams of a simulation; the intervals of fewer are too narrow."""
 TESTS = {
-    "quality_gap": "beside the best constant choice at its cost ({mixture}) its quality is {gap}",
-    "reward_gap": "beside the best single candidate its reward is {gap}",
+    "quality_gap": "compared with the best constant choice at its cost ({mixture}), its quality is {gap}",
+    "reward_gap": "compared with the best single candidate, its reward is {gap}",
 }
 """The description of each gap."""
 

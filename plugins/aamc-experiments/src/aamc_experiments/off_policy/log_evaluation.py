@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from aamc_experiments.off_policy.betting import mean_interval
 from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded_outcomes
 from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
-from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, read_log
+from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, filled, read_log
 from aamc_experiments.off_policy.logged_requests import logged_request
 from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of
@@ -177,7 +177,7 @@ def _estimated(router: Router, policies: LoggedPolicies, outcomes: Mapping[str, 
     log, nothing = policies.log, dict[str, Any].fromkeys(outcomes)
     try:
         choices = Choices(log.chosen, log.probabilities, policies.probabilities(router, of_run=of_run))
-    except AamcError as error:  # the other routers are evaluated all the same
+    except AamcError as error:  # the other routers are still evaluated
         return {"refused": str(error), "warning": None, **dict.fromkeys(SUPPORT), **nothing}
     figures = (choices.effective, choices.expected_effective, choices.weights.mean(), choices.max_weight, choices.unsupported)
     support = dict(zip(SUPPORT, figures, strict=True))
@@ -267,13 +267,9 @@ class LoggedPolicies:
             return request
         again = build_request(request.queries, request.pool, request.preferences, estimator=self.estimator)
         fresh, logged = again.expected, request.expected
-        latency_ms = _known(fresh.latency_ms + request.wait_ms, logged.latency_ms)
-        expected = Outcomes(fresh.quality, _known(fresh.cost_usd, logged.cost_usd), latency_ms)
+        latency_ms = filled(fresh.latency_ms + request.wait_ms, logged.latency_ms)
+        expected = Outcomes(fresh.quality, filled(fresh.cost_usd, logged.cost_usd), latency_ms)
         return attrs.evolve(request, estimates=again.estimates, expected=expected)
-
-
-def _known(figures: Floats, otherwise: Floats) -> Floats:
-    return np.where(np.isnan(figures), otherwise, figures)
 
 
 def _choices(router: Router, request: RoutingRequest) -> Floats:

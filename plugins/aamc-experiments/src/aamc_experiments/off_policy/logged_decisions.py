@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Queries
+from aamc_sdk.log import LazySequence
 from aamc_sdk.types import Floats, LoggedOutcomes, Outcomes
 
 LEFT_OUT = {
@@ -128,8 +128,8 @@ def read_log(store: Store, failure_quality: float | None = 0.0, since: float | N
         chosen=chosen,
         expected=expected,
         quality=quality[rows],
-        cost_usd=_known(measured["cost_usd"], expected.cost_usd[here, chosen]),
-        latency_ms=_known(measured["latency_ms"], expected.latency_ms[here, chosen]),
+        cost_usd=filled(measured["cost_usd"], expected.cost_usd[here, chosen]),
+        latency_ms=filled(measured["latency_ms"], expected.latency_ms[here, chosen]),
         measured={figure: int(np.isfinite(values).sum()) for figure, values in measured.items()},
         total=len(logged),
         end=float(logged["time"].max(initial=0.0)) + 2e-6,  # microseconds are the digits of a time in text
@@ -158,12 +158,13 @@ def _taken(logged: LoggedOutcomes, rows: NDArray[np.intp], candidates: Sequence[
     for name, values in logged.columns.items():
         if name in _PER_CANDIDATE:
             taken[name] = values[rows] if places.tolist() == list(range(len(logged.names))) else values[np.ix_(rows, places)]
-        elif isinstance(values, Queries):
+        elif isinstance(values, LazySequence):
             taken[name] = values.take(rows.tolist())
         else:
             taken[name] = [values[row] for row in rows.tolist()] if isinstance(values, list) else None if values is None else values[rows]
     return taken
 
 
-def _known(measured: Floats, expected: Floats) -> Floats:
-    return np.where(np.isnan(measured), expected, measured)
+def filled(figures: Floats, otherwise: Floats) -> Floats:
+    """Return figures; where one is NaN, the other one."""
+    return np.where(np.isnan(figures), otherwise, figures)

@@ -7,7 +7,7 @@ from typing import Any
 
 from aamc_models.dialects import answer_events, convert_answer, last_events
 
-_KEEP_ALIVE = b": keep-alive\n\n"
+from aamc_gateway.forwarding.stream_events import KEEP_ALIVE
 
 
 def events_of(dialect: str, answer: Mapping[str, Any], model: str, document: Mapping[str, Any], *, usage: bool) -> bytes | None:
@@ -28,7 +28,7 @@ def events_of(dialect: str, answer: Mapping[str, Any], model: str, document: Map
 
 def with_document(events: bytes, dialect: str, document: Mapping[str, Any]) -> bytes:
     """Return the events of a stream with another ``aamc`` object; keep-alives are left out."""
-    parts = [part + b"\n\n" for part in events.replace(_KEEP_ALIVE, b"").split(b"\n\n") if part]
+    parts = [part + b"\n\n" for part in events.replace(KEEP_ALIVE, b"").split(b"\n\n") if part]
     return last_events(parts, dialect, document)
 
 

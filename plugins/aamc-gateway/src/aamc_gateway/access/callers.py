@@ -14,7 +14,7 @@ class Caller:
     """The caller of a request.
 
     Attributes:
-        key_id: The id of its key, which is no secret; ``""`` while the gateway has no keys.
+        key_id: The id of its key, which is not a secret; ``""`` while the gateway has no keys.
         name: The name of its key.
         tenant: The tenant that the key belongs to; None for none.
         user: The user that the key belongs to; None if requests may name their users.
@@ -53,4 +53,4 @@ class Caller:
             Refused: It may not.
         """
         if not self.admin:
-            raise Refused(f"the key {self.name!r} is no admin key; make one with: aamc keys add NAME --admin", status=403, kind="permission")
+            raise Refused(f"the key {self.name!r} is not an admin key; make one with: aamc keys add NAME --admin", status=403, kind="permission")

@@ -84,7 +84,7 @@ class MatchExchange(Exchange):
         return sum(self._calls(len(self._names)))
 
     def _calls(self, candidates: int) -> tuple[int, int]:
-        """Return the maximum number of answers by so many candidates, and of calls that judge them or write the answer."""
+        """Return the maximum number of answers by this number of candidates, and of calls that judge them or write the answer."""
         count = candidates if self.settings.candidates is None else min(self.settings.candidates, candidates)
         return count, count * (count - 1) if self.settings.judge else 1 if self.settings.aggregate == SYNTHESIZE else 0
 

@@ -24,9 +24,9 @@ def beta_interval(alpha: float, beta: float) -> tuple[float, float]:
     return low, high
 
 
-def beta_density(alpha: float, beta: float, points: int = 81) -> list[float]:
-    """Return a Beta distribution's density at evenly spaced points of [0, 1], as a share of its maximum."""
-    x = np.clip(np.linspace(0, 1, points), 1e-6, 1 - 1e-6)
+def beta_density(alpha: float, beta: float) -> list[float]:
+    """Return a Beta distribution's density at 81 evenly spaced points of [0, 1], as a share of its maximum."""
+    x = np.clip(np.linspace(0, 1, 81), 1e-6, 1 - 1e-6)
     logarithm = (alpha - 1) * np.log(x) + (beta - 1) * np.log1p(-x)
     return [round(float(value), 4) for value in np.exp(logarithm - logarithm.max())]
 

@@ -1,4 +1,4 @@
-"""The headers of streams of server-sent events, and the event that ends one by an error."""
+"""The headers of streams of server-sent events, the comment that keeps them open, and the event that ends one by an error."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from aamc_models.dialects import error_event
 from aamc_sdk.errors import AamcError, public_message
 
 STREAM_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment that keeps connections open while the answer is awaited."""
 
 
 def failure_event(dialect: str, error: AamcError) -> bytes:

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.relay import Relay
-from aamc_gateway.forwarding.stream_events import STREAM_HEADERS, failure_event
+from aamc_gateway.forwarding.stream_events import KEEP_ALIVE, STREAM_HEADERS, failure_event
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 
 if TYPE_CHECKING:
     from aamc_gateway.server.interfaces import Send
 
-_KEEP_ALIVE = b": keep-alive\n\n"
 _RESPONSE_ID = re.compile(rb'"id":\s*"(resp[^"]{1,200})"')
 
 
@@ -177,5 +176,5 @@ class StreamedAnswer:
     async def _keep_alive(self) -> None:
         with suppress(AamcError):  # a refused decision is for the request itself to report
             await self._start(None, None)
-            await self.write(_KEEP_ALIVE)
+            await self.write(KEEP_ALIVE)
             self.exchange.gateway.metrics.stream_event("keep_alive")

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, cast
 
 import attrs
 import orjson
-from aamc_models.dialects import convert_request, wants_usage, with_usage, without_foreign_state
+from aamc_models.dialects import DEFAULT_MAX_TOKENS, DIALECTS, convert_request, wants_usage, with_usage, without_foreign_state
 
 from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.plain_provider import PlainWire
@@ -21,9 +21,6 @@ from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, Prices
 
 Strip = Literal["", "earlier", "all"]
-DIALECTS = ("chat", "messages", "responses", "completions")
-"""The dialects that convert to each other; other APIs pass through as they are."""
-
 FORM_MODEL = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{1,200})(\r\n)')
 """The field ``model`` of a form: the text before its value, the value, and the text after it."""
 
@@ -73,6 +70,7 @@ class Upstream:
         endpoint = Endpoint.of(candidate.endpoint or "")
         self.provider_name = endpoint.provider
         self._model = str(endpoint.options.get("model") or candidate.name)
+        self._max_tokens = endpoint.options.get("max_output_tokens", DEFAULT_MAX_TOKENS)
         self._reasons = not candidate.abilities or "reasoning" in candidate.abilities
         prices = candidate.prices
         self._prices = None if prices is None else _maximum_prices(prices)
@@ -161,7 +159,7 @@ class Upstream:
             body = without_foreign_state(ask.dialect, body, earlier_only=strip == "earlier", parameters=parameters if api == ask.dialect else None)
         dropped: tuple[str, ...] = ()
         if api != ask.api:
-            converted = convert_request(ask.dialect, api, body, parameters=parameters, reasons=self._reasons)
+            converted = convert_request(ask.dialect, api, body, max_tokens=self._max_tokens, parameters=parameters, reasons=self._reasons)
             body, dropped = converted.body, tuple(converted.dropped)
         hides_usage = ask.stream and ask.api in ("chat", "completions") and not wants_usage(ask.body)
         return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=ask.headers), api, dropped, hides_usage)

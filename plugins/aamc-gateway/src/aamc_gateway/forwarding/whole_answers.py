@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
-from aamc_models.dialects import answer_to_chat, convert_answer, reported_cost, usage_of
+from aamc_models.dialects import DIALECTS, answer_to_chat, convert_answer, reported_cost, usage_of
 
 from aamc_gateway.forwarding.exchange import Exchange, HeaderList
 from aamc_gateway.forwarding.served_requests import cost_header
-from aamc_gateway.forwarding.upstreams import DIALECTS, Prepared, Upstream
+from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.usage import answer_bytes
 from aamc_gateway.requests.ask import Priced
 from aamc_gateway.server.http_answers import send_body
@@ -91,7 +91,7 @@ def bill_reply(exchange: Exchange, call: Call, upstream: Upstream, prepared: Pre
     """Set usage and cost of a call from its answer.
 
     Raises:
-        ProviderError: The answer is no JSON object, or has no choice.
+        ProviderError: The answer is not a JSON object, or has no choice.
     """
     dialect = prepared.dialect
     if dialect in DIALECTS:
@@ -137,7 +137,7 @@ def answer_of(reply: WireReply, *, required: bool = True) -> Mapping[str, Any]:
             return {}
         raise ProviderError(f"the answer is not JSON: {error}", kind="protocol", status=reply.status) from error
     if not isinstance(found, dict):
-        raise ProviderError("the answer is no JSON object", kind="protocol", status=reply.status)
+        raise ProviderError("the answer is not a JSON object", kind="protocol", status=reply.status)
     return found
 
 

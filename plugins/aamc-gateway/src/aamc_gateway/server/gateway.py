@@ -20,7 +20,7 @@ from aamc_gateway.forwarding.usage import UsageEstimator
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.orchestrations.orchestration import Orchestration
 from aamc_gateway.requests.ask import Mode
-from aamc_gateway.requests.reading import RequestReader
+from aamc_gateway.requests.request_reader import RequestReader
 from aamc_gateway.requests.sessions import Sessions
 from aamc_gateway.server.client_watch import ClientWatch
 from aamc_gateway.server.interfaces import Handler
@@ -67,7 +67,7 @@ class Gateway:
         log_watch: Notices a log that cannot be written.
         handlers: Answers requests, by their mode; see :mod:`aamc_gateway.server.modes`.
         best: The most expensive candidate, which savings are compared with.
-        own_models: The gateway's own models beside ``aamc/auto``.
+        own_models: The gateway's own models besides ``aamc/auto``.
         began: When it was made, in seconds since the epoch.
 
     Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aamc_gateway.arena.serving import serve_arena, serve_route
-from aamc_gateway.forwarding.serving import serve
-from aamc_gateway.orchestrations.serving import serve_orchestrator
+from aamc_gateway.arena.arena_handler import serve_arena, serve_route
+from aamc_gateway.forwarding.model_handler import serve
+from aamc_gateway.orchestrations.orchestrator_handler import serve_orchestrator
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX
 
 if TYPE_CHECKING:
@@ -21,6 +21,6 @@ def handlers(gateway: Gateway) -> dict[Mode, Handler]:
 
 
 def own_models(gateway: Gateway) -> tuple[str, ...]:
-    """Return the gateway's own models beside ``aamc/auto``."""
+    """Return the gateway's own models besides ``aamc/auto``."""
     arena = (ARENA,) if len(gateway.upstreams) > 1 else ()
     return (*arena, *(PREFIX + name for name in gateway.orchestrations))

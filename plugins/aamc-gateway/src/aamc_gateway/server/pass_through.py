@@ -9,12 +9,12 @@ from urllib.parse import parse_qs, quote
 import orjson
 
 from aamc_gateway.forwarding.failures import unserved
-from aamc_gateway.forwarding.serving import serve
+from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.forwarding.upstreams import FORM_MODEL
 from aamc_gateway.forwarding.whole_answers import send_reply
 from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.bodies import header, read_body
-from aamc_gateway.requests.reading import OWN_PREFIX, unknown_header
+from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ProviderError, nearest
 from aamc_sdk.types import Query

@@ -37,7 +37,7 @@ def mean_cosine(similarity: Floats, count: int) -> Floats:
 
 
 def known_outcomes(quality: NDArray[Number]) -> NDArray[Number]:
-    """Return the outcomes ``[N, M]``, zero where unknown, beside 1 where known and 0 elsewhere: ``[N, 2 M]``."""
+    """Return the outcomes ``[N, M]``, zero where unknown, then 1 where known and 0 elsewhere: ``[N, 2 M]``."""
     return np.hstack((np.nan_to_num(quality), np.isfinite(quality).astype(quality.dtype)))
 
 

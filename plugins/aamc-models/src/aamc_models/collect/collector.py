@@ -14,7 +14,7 @@ import attrs
 from aamc_models.collect.budget import CollectionBudget, Reservation, limit_of, limited, maximum_usd
 from aamc_models.collect.judges import Judge
 from aamc_models.collect.judges.model_judge import comparison
-from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, Entry, key_of
+from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, LedgerEntry, key_of
 from aamc_models.collect.prompts import Prompt
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.serving import ModelClient
@@ -94,7 +94,7 @@ class Collector:
 
     def __init__(self, plan: Collection, models: ModelClient, ledger: CallLedger) -> None:
         self._plan, self._models, self._ledger = plan, models, ledger
-        self.answers: dict[str, dict[str, Entry]] = {}
+        self.answers: dict[str, dict[str, LedgerEntry]] = {}
         self.qualities: dict[str, Mapping[str, float | None]] = {}
         self.failed: Counter[str] = Counter()
         self.given_up: dict[str, str] = {}
@@ -156,7 +156,7 @@ class Collector:
         finally:
             await reservation.release()
 
-    async def _judge(self, prompt: Prompt, answers: Mapping[str, Entry], reservation: Reservation) -> Mapping[str, float | None]:
+    async def _judge(self, prompt: Prompt, answers: Mapping[str, LedgerEntry], reservation: Reservation) -> Mapping[str, float | None]:
         async def ask(text: str) -> str | None:
             assert self._plan.judge_model is not None
             entry = await self._call(VERDICT, self._plan.judge_model, text, reservation)
@@ -166,7 +166,7 @@ class Collector:
 
     async def row_maximum_usd(self, prompt: Prompt) -> float:
         """Return the maximum cost of the calls that a prompt still needs."""
-        plan, known, usd = self._plan, dict[str, Entry](), 0.0
+        plan, known, usd = self._plan, dict[str, LedgerEntry](), 0.0
         for candidate in plan.candidates:
             entry = self._ledger.find(plan.key(ANSWER, candidate, prompt.text))
             if entry is None:
@@ -183,7 +183,7 @@ class Collector:
         size = len(comparison(prompt, "", "").encode()) + 2 * 2 * tokens
         return usd + plan.judge.calls(prompt, plan.pool.names) * plan.maximum_usd(VERDICT, plan.judge_model, size)
 
-    async def missing_verdicts(self, prompt: Prompt, answers: Mapping[str, Entry]) -> list[str]:
+    async def missing_verdicts(self, prompt: Prompt, answers: Mapping[str, LedgerEntry]) -> list[str]:
         """Return the texts that the judge's model has still to be asked about known answers."""
         missing: list[str] = []
 
@@ -197,7 +197,7 @@ class Collector:
         await self._plan.judge.qualities(prompt, {name: entry.text for name, entry in answers.items()}, look_up)
         return missing
 
-    async def _call(self, kind: str, candidate: ModelSpec, text: str, reservation: Reservation) -> Entry | None:
+    async def _call(self, kind: str, candidate: ModelSpec, text: str, reservation: Reservation) -> LedgerEntry | None:
         """Return the call of the ledger, or make it; None if it failed, or no more calls are made."""
         key = self._plan.key(kind, candidate, text)
         if (known := self._ledger.find(key)) is not None:
@@ -234,7 +234,7 @@ class Collector:
             await self._ledger.add(entry)
 
         provider = self._models.provider(candidate)
-        await self._ledger.add(Entry(key=key, kind=kind, candidate=candidate.name, status=BEGUN, charged_usd=maximum, time=time.time()))
+        await self._ledger.add(LedgerEntry(key=key, kind=kind, candidate=candidate.name, status=BEGUN, charged_usd=maximum, time=time.time()))
         async with self._models.attempt(candidate, key, record) as call:
             try:
                 answer = await provider.complete(candidate, [{"role": "user", "content": text}], **self._plan.parameters(kind, candidate))
@@ -259,9 +259,9 @@ def _place(candidate: ModelSpec) -> asyncio.Semaphore:
     return asyncio.Semaphore(limit or 1_000_000)
 
 
-def _entry(kind: str, attempt: Attempt, said: Mapping[str, str], maximum_usd: float) -> Entry:
+def _entry(kind: str, attempt: Attempt, said: Mapping[str, str], maximum_usd: float) -> LedgerEntry:
     known = attempt.cost_usd == attempt.cost_usd  # NaN is unequal to itself
-    return Entry(
+    return LedgerEntry(
         key=attempt.decision_id,
         kind=kind,
         candidate=attempt.candidate,

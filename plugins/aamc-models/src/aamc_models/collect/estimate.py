@@ -16,7 +16,7 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 
 @attrs.frozen(kw_only=True)
-class Estimate:
+class CollectionEstimate:
     """The remaining work of a collection.
 
     Attributes:
@@ -38,7 +38,7 @@ class Estimate:
     spent_usd: float
 
 
-async def estimate(plan: Collection, collector: Collector, ledger: CallLedger, prompts: Sequence[Prompt]) -> Estimate:
+async def estimate(plan: Collection, collector: Collector, ledger: CallLedger, prompts: Sequence[Prompt]) -> CollectionEstimate:
     """Return the estimate: prompts count a token for 4 characters, answers the mean of the same model's answers so far, or 256 tokens."""
     tokens = _mean_tokens(ledger)
     answers = verdicts = 0
@@ -59,7 +59,7 @@ async def estimate(plan: Collection, collector: Collector, ledger: CallLedger, p
             verdicts += calls
             judge_usd += calls * expected_usd(plan.judge_model.prices, int(size), tokens[plan.judge_model.name])
         maximum += await collector.row_maximum_usd(prompt)
-    return Estimate(
+    return CollectionEstimate(
         answers=answers,
         known=len(prompts) * len(plan.candidates) - answers,
         verdicts=verdicts,

@@ -31,7 +31,7 @@ def key_of(*parts: Any) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Entry:
+class LedgerEntry:
     """A call.
 
     Attributes:
@@ -86,9 +86,9 @@ class CallLedger:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
-        self.entries: list[Entry] = []
-        self._by_key: dict[str, Entry] = {}
-        self._begun: dict[str, list[Entry]] = {}
+        self.entries: list[LedgerEntry] = []
+        self._by_key: dict[str, LedgerEntry] = {}
+        self._begun: dict[str, list[LedgerEntry]] = {}
         self._lock = threading.Lock()
         self._file = -1
 
@@ -130,22 +130,22 @@ class CallLedger:
         self._begun.clear()
         self.entries += [attrs.evolve(begun, status=LOST, error="the process ended during the call") for begun in lost]
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str) -> LedgerEntry | None:
         """Return the call that was answered under a key; None if there is none."""
         return self._by_key.get(key)
 
-    async def add(self, entry: Entry) -> None:
+    async def add(self, entry: LedgerEntry) -> None:
         """Add a call; it is on the disk when this returns."""
         await asyncio.get_running_loop().run_in_executor(None, self._append, entry)
 
-    def _append(self, entry: Entry) -> None:
+    def _append(self, entry: LedgerEntry) -> None:
         line = json.dumps(plain(attrs.asdict(entry)), ensure_ascii=True) + "\n"
         with self._lock:
             os.write(self._file, line.encode())
             os.fsync(self._file)
             self._keep(entry)
 
-    def _keep(self, entry: Entry) -> None:
+    def _keep(self, entry: LedgerEntry) -> None:
         if entry.status == BEGUN:
             self._begun.setdefault(entry.key, []).append(entry)
             return
@@ -156,5 +156,5 @@ class CallLedger:
             self._by_key[entry.key] = entry
 
 
-def _entry(content: dict[str, Any]) -> Entry:
-    return Entry(**{**content, **{name: math.nan for name in _NUMBERS if content.get(name) is None}})
+def _entry(content: dict[str, Any]) -> LedgerEntry:
+    return LedgerEntry(**{**content, **{name: math.nan for name in _NUMBERS if content.get(name) is None}})

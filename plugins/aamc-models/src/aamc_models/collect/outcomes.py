@@ -11,7 +11,7 @@ import attrs
 import yaml
 
 from aamc_models.collect.collector import Collection, Collector
-from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, CallLedger, Entry
+from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, CallLedger, LedgerEntry
 from aamc_models.collect.prompts import Prompt
 from aamc_sdk.errors import OutputError, one_of
 from aamc_sdk.routing import pool_to, read_pool
@@ -19,7 +19,7 @@ from aamc_sdk.storage import to_json, write_text
 from aamc_sdk.types import Pool, wilson_interval
 
 POOL_FILE = "pool.yaml"
-"""The file beside the outcomes with the candidates' prices, descriptions and endpoints, which ``aamc run`` reads too."""
+"""The file next to the outcomes with the candidates' prices, descriptions and endpoints, which ``aamc run`` reads too."""
 
 
 def outcome_rows(prompts: Sequence[Prompt], plan: Collection, collector: Collector) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ def outcome_rows(prompts: Sequence[Prompt], plan: Collection, collector: Collect
     return rows
 
 
-def _cell(entry: Entry | None, quality: float | None) -> dict[str, Any]:
+def _cell(entry: LedgerEntry | None, quality: float | None) -> dict[str, Any]:
     if entry is None:
         return {"quality": None}
     figures = {
@@ -51,33 +51,33 @@ def _cell(entry: Entry | None, quality: float | None) -> dict[str, Any]:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], pool: Pool) -> None:
-    """Write the outcomes, and the pool beside them unless it is there; each whole or not at all."""
-    beside = path.parent / POOL_FILE
-    if not beside.exists():
-        write_text(beside, yaml.safe_dump(pool_to(pool), sort_keys=False, allow_unicode=True))
+    """Write the outcomes, and the pool next to them unless it is there; each whole or not at all."""
+    pool_file = path.parent / POOL_FILE
+    if not pool_file.exists():
+        write_text(pool_file, yaml.safe_dump(pool_to(pool), sort_keys=False, allow_unicode=True))
     write_text(path, "".join(to_json(row) + "\n" for row in rows))
 
 
 def kept_pool(path: Path, pool: Pool) -> Path | None:
-    """Return the pool file beside the outcomes if it stays and differs from the pool that is asked; else None."""
-    beside = path.parent / POOL_FILE
-    return beside if beside.exists() and pool_to(read_pool(beside)) != pool_to(pool) else None
+    """Return the pool file next to the outcomes if it stays and differs from the pool that is asked; else None."""
+    pool_file = path.parent / POOL_FILE
+    return pool_file if pool_file.exists() and pool_to(read_pool(pool_file)) != pool_to(pool) else None
 
 
 def check_place(path: Path, ledger: Path, pool: Pool) -> None:
     """Check, before the first call, that the result can be written and read.
 
     Raises:
-        OutputError: The file is another one's, or another pool lies beside it.
+        OutputError: The file is another one's, or another pool lies next to it.
     """
     if path.suffix != ".jsonl":
         raise OutputError(f"outcomes are JSON lines; name a file that ends in .jsonl with --out, not {path.name!r}")
     if path.exists() and not ledger.exists():
         raise OutputError(f"{path} exists, and no collection made it (there is no {ledger}); choose another file with --out")
-    beside = path.parent / POOL_FILE
-    if beside.exists() and set(read_pool(beside).names) != set(pool.names):
+    pool_file = path.parent / POOL_FILE
+    if pool_file.exists() and set(read_pool(pool_file).names) != set(pool.names):
         raise OutputError(
-            f"{beside} is read with the outcomes, but has other candidates than those asked ({one_of(pool.names)}); name another folder with --out"
+            f"{pool_file} is read with the outcomes, but has other candidates than those asked ({one_of(pool.names)}); name another folder with --out"
         )
 
 

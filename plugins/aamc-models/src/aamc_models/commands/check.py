@@ -42,7 +42,7 @@ class Checked:
         prompt_tokens: Tokens of the prompt; None if unknown.
         output_tokens: Tokens of the answer; None if unknown.
         cost_usd: The cost in USD; NaN if unknown.
-        advice: What to mend; ``""`` if nothing.
+        advice: What to fix; ``""`` if nothing.
     """
 
     candidate: str
@@ -88,7 +88,7 @@ def check(ctx: click.Context, pool: str | None, run: Path, seconds: float, as_js
 
 
 async def check_pool(pool: Pool, plugins: Plugins, seconds: float) -> list[Checked]:
-    """Call each candidate of a pool once, side by side.
+    """Call each candidate of a pool once, in parallel.
 
     Args:
         pool: The candidates.
@@ -172,7 +172,7 @@ def _show(found: Sequence[Checked]) -> None:
     table.add_column("", no_wrap=True)
     for heading in ("latency (ms)", "first (ms)", "tokens", "cost (USD)"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("to mend")
+    table.add_column("to fix")
     for row in found:
         tokens = "-" if row.output_tokens is None else f"{row.prompt_tokens or 0}+{row.output_tokens}"
         mend = "; ".join(filter(None, (textwrap.shorten(row.error or "", _SHOWN, placeholder=" ..."), row.advice)))

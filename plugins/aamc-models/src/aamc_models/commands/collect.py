@@ -16,7 +16,7 @@ from aamc_sdk.cli import JSON, InputFile, Number, plugins_of, print_table, progr
 
 if TYPE_CHECKING:
     from aamc_models.collect import CallLedger, Collection, Collector, Prompt
-    from aamc_models.collect.estimate import Estimate
+    from aamc_models.collect.estimate import CollectionEstimate
     from aamc_sdk.errors import AamcError
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import ModelClient
@@ -48,7 +48,7 @@ NO_LIMIT = float("inf")
 def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Ask each model of the pool each prompt, judge the answers, and write the outcomes for aamc run --dataset outcomes:FILE.
 
-    Every call is kept in a ledger beside the file. The same command again goes on where the last one stopped, and pays for no answer twice.
+    Every call is kept in a ledger next to the file. The same command again continues where the last one stopped, and pays for no answer twice.
 
     Example: aamc data collect --pool pool.yaml --prompts questions.jsonl --judge exact --out outcomes.jsonl --budget-usd 5
     """
@@ -175,7 +175,7 @@ class _stop_on_signals:  # noqa: N801  # used as a function is
                 asyncio.get_running_loop().remove_signal_handler(number)
 
 
-def _show_estimate(found: Estimate, job: _Job) -> None:
+def _show_estimate(found: CollectionEstimate, job: _Job) -> None:
     from aamc_sdk.errors import quantity
 
     answers = f"{quantity(found.answers, 'answer')} to ask for ({found.known:,} known)"
@@ -230,7 +230,7 @@ def _problem(job: _Job, collector: Collector) -> AamcError | None:
     if collector.failed:
         last = next(iter(collector.given_up.values()), next((e.error for e in reversed(job.ledger.entries) if e.error), ""))
         calls = quantity(collector.failed.total(), "call")
-        return ProviderError(f"{calls} failed, the last with: {last}; mend it (aamc models check), and run the same command again")
+        return ProviderError(f"{calls} failed, the last with: {last}; fix it (aamc models check), and run the same command again")
     return None
 
 

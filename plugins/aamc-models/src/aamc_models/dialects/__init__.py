@@ -10,6 +10,7 @@ from __future__ import annotations
 from aamc_models.dialects.chat_events import ChatEvents, answer_events, chat_completion, chat_head
 from aamc_models.dialects.conversations.conversation import Conversation, conversation_of
 from aamc_models.dialects.conversions import (
+    DEFAULT_MAX_TOKENS,
     DIALECTS,
     Converted,
     answer_from_chat,
@@ -27,6 +28,7 @@ from aamc_models.dialects.stream_monitor import Seen, StreamMonitor
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
 
 __all__ = [
+    "DEFAULT_MAX_TOKENS",
     "DIALECTS",
     "DONE",
     "ChatEvents",

@@ -112,7 +112,7 @@ def text_of(content: object, field: str, joint: str = "") -> str:
 
 
 def arguments_of(arguments: object, field: str) -> dict[str, Any]:
-    """Return a tool call's arguments as an object; text that is no JSON object stands in it as ``arguments``.
+    """Return a tool call's arguments as an object; text that is not a JSON object stands in it as ``arguments``.
 
     Raises:
         DataError: They are no text.

@@ -19,6 +19,8 @@ from aamc_models.dialects.responses import answer as responses_answer
 from aamc_models.dialects.responses import from_chat as responses_from_chat
 from aamc_models.dialects.responses import to_chat as responses_to_chat
 
+DEFAULT_MAX_TOKENS = 8192
+"""The maximum tokens of an answer if nothing else limits them and the dialect requires a limit."""
 DIALECTS = ("chat", "messages", "responses", "completions")
 _EFFORTS = ("reasoning_effort", "reasoning", "thinking")
 """Parameters that say how much a candidate thinks: a pool may hold the same model at two efforts, and the router has chosen one."""
@@ -58,7 +60,7 @@ def to_chat(dialect: str, body: Mapping[str, Any]) -> Converted:
 
 
 def from_chat(
-    dialect: str, body: Mapping[str, Any], *, max_tokens: int = 8192, parameters: Mapping[str, Any] | None = None, reasons: bool = True
+    dialect: str, body: Mapping[str, Any], *, max_tokens: int = DEFAULT_MAX_TOKENS, parameters: Mapping[str, Any] | None = None, reasons: bool = True
 ) -> Converted:
     """Return a canonical request in a dialect; for ``"chat"``, without the extensions.
 
@@ -95,7 +97,7 @@ def convert_request(
     target: str,
     body: Mapping[str, Any],
     *,
-    max_tokens: int = 8192,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
     parameters: Mapping[str, Any] | None = None,
     reasons: bool = True,
 ) -> Converted:

@@ -31,7 +31,7 @@ _OPENAI_TYPES = {
 _OPENAI_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "not_found", 413: "request_too_large", 429: "rate_limit_exceeded"}
 
 
-def error_body(dialect: str, message: str, kind: str = "server", status: int | None = None) -> dict[str, Any]:
+def error_body(dialect: str, message: str, kind: str, status: int | None) -> dict[str, Any]:
     """Return the body of an error answer.
 
     Args:
@@ -64,7 +64,7 @@ def error_event(dialect: str, message: str, kind: str = "server", status: int | 
     body = error_body(dialect, message, kind, status)
     if dialect == "messages":
         return event_of(body, "error")
-    if dialect == "responses":  # OpenAI's Python client raises only where the data has "error"; the API's own fields stand beside it
+    if dialect == "responses":  # OpenAI's Python client raises only where the data has "error"; the API's own fields stay
         own = {"type": "error", "code": body["error"]["code"], "message": body["error"]["message"], "param": None, "sequence_number": sequence_number}
         return event_of({**own, **body}, "error")
     return event_of(body)

@@ -82,7 +82,7 @@ def _add_to_last_object(events: list[bytes], document: Mapping[str, Any]) -> Non
 
 
 def _with_document(event: bytes, document: Mapping[str, Any]) -> bytes | None:
-    """Return an event with the ``aamc`` object; None where its data is no JSON object."""
+    """Return an event with the ``aamc`` object; None where its data is not a JSON object."""
     start = event.find(b"data:")
     if start < 0:
         return None

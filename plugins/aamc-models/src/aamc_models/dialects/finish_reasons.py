@@ -23,7 +23,7 @@ def from_messages(stop_reason: object) -> str:
     return _FROM_MESSAGES.get(stop_reason, "stop") if isinstance(stop_reason, str) else "stop"
 
 
-def to_messages(finish_reason: object, calls_tools: bool = False, stop_sequence: object = None) -> tuple[str, str | None]:
+def to_messages(finish_reason: object, calls_tools: bool, stop_sequence: object) -> tuple[str, str | None]:
     """Return a ``finish_reason`` as Anthropic's ``stop_reason`` and ``stop_sequence``.
 
     Args:

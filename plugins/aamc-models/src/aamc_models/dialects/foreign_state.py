@@ -8,9 +8,8 @@ from typing import Any
 from aamc_models.dialects.content import is_set, lookup
 from aamc_models.dialects.conversions import DIALECTS
 from aamc_models.dialects.fields import JSON, check_dialect, items, mapping, objects
-from aamc_models.dialects.messages.reasoning_room import lacks_thinking, thinks
+from aamc_models.dialects.messages.reasoning_room import THINKING_BLOCKS, lacks_thinking, thinks
 
-_THINKING = ("thinking", "redacted_thinking")
 _CHAT_STATE = ("thinking_blocks", "reasoning_details", "reasoning_content", "reasoning", "audio", "provider_specific_fields", "extra_content")
 _CALL_STATE = ("provider_specific_fields", "extra_content")
 _STORED = {"previous_response_id": "previous_response_id", "conversation": "previous_response_id"}
@@ -50,7 +49,7 @@ def _message_state(dialect: str, message: JSON) -> set[str]:
     """Return the kinds of state in an assistant's message."""
     if dialect == "messages":
         content = message.get("content")
-        blocks = [block for block in content if isinstance(block, dict) and block.get("type") in _THINKING] if isinstance(content, list) else []
+        blocks = [block for block in content if isinstance(block, dict) and block.get("type") in THINKING_BLOCKS] if isinstance(content, list) else []
     else:
         blocks = [block for _, block in objects(message.get("thinking_blocks"), "thinking_blocks")]
     found = {"thinking" if block.get("signature") or block.get("data") else "unsigned_thinking" for block in blocks}
@@ -141,7 +140,7 @@ def _message_without_thinking(message: JSON) -> dict[str, Any] | None:
     content = message.get("content")
     if message.get("role") != "assistant" or not isinstance(content, list):
         return dict(message)
-    kept = [block for block in content if not (isinstance(block, dict) and block.get("type") in _THINKING)]
+    kept = [block for block in content if not (isinstance(block, dict) and block.get("type") in THINKING_BLOCKS)]
     return {**message, "content": kept} if kept else None
 
 

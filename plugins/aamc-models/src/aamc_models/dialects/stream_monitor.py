@@ -13,6 +13,7 @@ from aamc_models.dialects.conversions import DIALECTS
 from aamc_models.dialects.error_bodies import json_object
 from aamc_models.dialects.events import data_of
 from aamc_models.dialects.fields import check_dialect
+from aamc_models.dialects.responses.stream import ENDS
 from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
 from aamc_sdk.interfaces import Usage
 
@@ -24,7 +25,7 @@ class Seen(NamedTuple):
         content: It holds a piece of the answer: text, reasoning, or a tool call.
         usage_only: It holds the usage and nothing else, as the last chunk of a chat stream does.
         error: The message of an error; None without one.
-        broken: The error is that its data is no JSON object.
+        broken: The error is that its data is not a JSON object.
         done: It is the last event: ``[DONE]``, ``message_stop``, or ``response.completed``.
     """
 
@@ -36,7 +37,6 @@ class Seen(NamedTuple):
 
 
 _NOTHING, _CONTENT, _USAGE, _DONE = Seen(), Seen(content=True), Seen(usage_only=True), Seen(done=True)
-_ENDS = {"response.completed": "completed", "response.incomplete": "incomplete"}
 _DELTAS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
 
 
@@ -85,7 +85,7 @@ class StreamMonitor:
             if not text:
                 return _NOTHING
             data = json_object(text)
-        return self._read(data) if isinstance(data, dict) else Seen(error=f"its data is no JSON object: {event!r:.80}", broken=True)
+        return self._read(data) if isinstance(data, dict) else Seen(error=f"its data is not a JSON object: {event!r:.80}", broken=True)
 
     def _chunk(self, chunk: dict[str, Any]) -> Seen:
         """Read an event of chat or completions."""
@@ -169,9 +169,9 @@ class StreamMonitor:
             self._calls_tools = self._calls_tools or called
             return _CONTENT if called else _NOTHING
         response = event.get("response")
-        if kind in _ENDS and isinstance(response, dict):
+        if kind in ENDS and isinstance(response, dict):
             self._note_usage(response)
-            self.finish_reason = finish_reasons.from_responses({**response, "status": _ENDS[kind]}, self._calls_tools)
+            self.finish_reason = finish_reasons.from_responses({**response, "status": ENDS[kind]}, self._calls_tools)
             self.finished = True
             return _DONE
         if kind in ("error", "response.failed") or event.get("error"):

@@ -53,7 +53,7 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
     written = _count(counted.get("cache_creation_input_tokens")) if written is None else written  # LiteLLM's name
     total = _count(counted.get("total_tokens"))
     if reasoning and output_tokens is not None and total == (prompt_tokens or 0) + output_tokens + reasoning:
-        output_tokens += reasoning  # some servers, such as xAI's, count reasoning beside the answer
+        output_tokens += reasoning  # some servers, such as xAI's, count reasoning apart from the answer
     return Usage(
         prompt_tokens=prompt_tokens,
         cached_tokens=_count(counted.get("prompt_cache_hit_tokens")) if cached is None else cached,  # DeepSeek's name
@@ -129,7 +129,7 @@ def usage_object(dialect: str, usage: Usage) -> dict[str, Any]:
 def reported_cost(dialect: str, answer: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> float:
     """Return the cost in USD that the server reports in an answer or its headers (names in lower case); NaN without.
 
-    OpenRouter reports ``usage.cost``, with a caller's own key the price of the call beside it; xAI ``usage.cost_in_usd_ticks``; Perplexity
+    OpenRouter reports ``usage.cost``, with a caller's own key the price of the call too; xAI ``usage.cost_in_usd_ticks``; Perplexity
     ``usage.cost.total_cost``; LiteLLM's proxy a header; this project's gateway a header, and ``aamc.cost_usd`` in streams.
     """
     del dialect  # all of them put it into the same places

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from aamc_models.dialects import StreamConverter, answer_to_chat, from_chat
+from aamc_models.dialects import DEFAULT_MAX_TOKENS, StreamConverter, answer_to_chat, from_chat
 from aamc_models.providers.chat import broken_event, chunks, completion
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
@@ -27,7 +27,9 @@ class AnthropicOptions(EndpointOptions):
 
     base_url: str = option(ANTHROPIC_ADDRESS, "Address of the server, with or without /v1.")
     api_key_env: str = option("ANTHROPIC_API_KEY", "Environment variable with the API key; without the variable no key is sent.")
-    max_output_tokens: int = option(8192, "Maximum tokens of an answer whose request does not limit them; the API requires a limit.", at_least=1)
+    max_output_tokens: int = option(
+        DEFAULT_MAX_TOKENS, "Maximum tokens of an answer whose request does not limit them; the API requires a limit.", at_least=1
+    )
 
 
 class Anthropic(HttpProvider):

@@ -22,7 +22,7 @@ class Reply:
 
     Attributes:
         model: The model's name.
-        text: The text, empty beside a tool call.
+        text: The text, empty with a tool call.
         thinking: The reasoning.
         tool: The name of the called tool; empty without a call.
         tool_arguments: The call's arguments.
@@ -53,7 +53,7 @@ class Reply:
 
 
 def reply_of(model: str, script: Script, body: Body, size: int, call: int) -> Reply:
-    """Return the content of the answer to a request of so many bytes."""
+    """Return the content of the answer to a request of this number of bytes."""
     tool = called_tool(body)
     text = "" if tool else answer_text(script, body)
     limit = body.get("max_tokens") or body.get("max_completion_tokens") or body.get("max_output_tokens")

@@ -81,7 +81,7 @@ class Script:
     fault_calls: float = math.inf
 
     def fails(self, call: int, failed: int) -> bool:
-        """Return whether a call, counted from 1, has the fault after so many failed ones."""
+        """Return whether a call, counted from 1, has the fault after this number of failed ones."""
         if not self.fault or failed >= self.fault_calls:
             return False
         return math.floor(call * self.fault_share + 1e-9) > math.floor((call - 1) * self.fault_share + 1e-9)

@@ -222,7 +222,7 @@ def checked_answer(body: bytes, *, choices: bool) -> dict[str, Any]:
         choices: Whether the answer must have ``choices``; without, it may be an error with a status of success, as some servers send it.
 
     Raises:
-        Failure: The answer is no JSON object, is an error, or lacks its choices.
+        Failure: The answer is not a JSON object, is an error, or lacks its choices.
     """
     answer = json_object(body)
     if answer is None:

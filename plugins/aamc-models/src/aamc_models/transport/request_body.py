@@ -50,7 +50,7 @@ class RequestBody:
             try:
                 self._data[name] = orjson.dumps({**parameters, **body, **streamed, "model": name})
             except TypeError as error:
-                raise Failure(f"cannot be asked: the request is no JSON: {error}", "request") from error
+                raise Failure(f"cannot be asked: the request is not JSON: {error}", "request") from error
         return self._data[name]
 
     @property

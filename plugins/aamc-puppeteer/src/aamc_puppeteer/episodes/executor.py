@@ -36,7 +36,7 @@ class OutOfBudgetError(AamcError):
 
 
 class Executor:
-    """Runs the turns of agents, all turns of one call side by side.
+    """Runs the turns of agents, all turns of one call in parallel.
 
     Each agent has a thread. If an agent blocks it past the timeout, the thread is abandoned and the agent gets a new one.
 
@@ -62,7 +62,7 @@ class Executor:
         self.budget_usd = math.inf
 
     def activate(self, turns: Sequence[tuple[str, TaskState]], timeout: float | None = None) -> list[Activation]:
-        """Run turns side by side and return their activations; outputs of deterministic agents are cached.
+        """Run turns in parallel and return their activations; outputs of deterministic agents are cached.
 
         Args:
             turns: The agent's name and its state.
@@ -123,7 +123,7 @@ class Executor:
         self._threads.clear()
 
     def _covered(self, names: Sequence[str]) -> int:
-        """Return how many of these agents' turns, from the first, may run side by side within the rest of the budget."""
+        """Return how many of these agents' turns, from the first, may run in parallel within the rest of the budget."""
         if math.isinf(self.budget_usd):
             return len(names)
         costs = np.array([cost if math.isfinite(cost := self._agents[name].max_cost_usd) else math.inf for name in names])
@@ -135,7 +135,7 @@ class Executor:
         return covered
 
     def _activated(self, turns: Sequence[tuple[str, TaskState]], limit: float) -> list[Activation]:
-        """Run turns side by side, each for at most ``limit`` seconds; at 0 none is called."""
+        """Run turns in parallel, each for at most ``limit`` seconds; at 0 none is called."""
         jobs = [(f"agent {name}", traced(name, state, self._turn)) for name, state in turns if limit > 0]
         ended = self._run(jobs, limit) if jobs else [None] * len(turns)
         late = f"gave no answer in {limit:g} s"

@@ -1,4 +1,4 @@
-"""Plays episodes side by side: one pass of the policy decides for all running episodes, then their agents work at once."""
+"""Plays episodes in parallel: one pass of the policy decides for all running episodes, then their agents work at once."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def begin(number: int, task: Task, steps: int, seed: int) -> Running:
 
 
 def play_out(episodes: Sequence[Running], choose: ChooseAgents, executor: Executor, rule: EpisodeReward) -> list[Trajectory]:
-    """Play episodes to their ends, all side by side.
+    """Play episodes to their ends, in parallel.
 
     Args:
         episodes: N of them.
@@ -172,7 +172,7 @@ class Player:
         sample: bool = True,
         visibility: Visibility | None = None,
     ) -> Played:
-        """Play an episode of each task, all side by side.
+        """Play an episode of each task, in parallel.
 
         Args:
             decide: The policy.

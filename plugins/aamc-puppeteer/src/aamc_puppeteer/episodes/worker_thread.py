@@ -26,7 +26,7 @@ class WorkerThread:
         return self._thread.is_alive()
 
     def submit(self, coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> Future[list[T | None]]:
-        """Start coroutines side by side; the result of one that takes longer than ``limit`` seconds is None."""
+        """Start coroutines in parallel; the result of one that takes longer than ``limit`` seconds is None."""
         return asyncio.run_coroutine_threadsafe(_side_by_side(coroutines, limit), self._loop)
 
     def abandon(self) -> None:

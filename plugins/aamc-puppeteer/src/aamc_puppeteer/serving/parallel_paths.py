@@ -1,4 +1,4 @@
-"""Several paths side by side: each forks into its most probable agents, and their answers are joined. Not for training.
+"""Several paths in parallel: each forks into its most probable agents, and their answers are joined. Not for training.
 
 The k most probable agents of a state are taken, not drawn, so the result is no sample of the policy, and training plays
 single paths. Paths fork up to ``fork_depth`` activations, while there are fewer than ``paths``; then each follows the policy.

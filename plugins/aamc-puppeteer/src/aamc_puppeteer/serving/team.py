@@ -97,7 +97,7 @@ class Team(TeamOrchestrator):
         self._made = agents
 
     def activate(self, turns: Sequence[tuple[str, TaskState]], seconds: float) -> list[Activation]:
-        """Run agents on states, side by side, for at most ``seconds`` or the option ``agent_timeout``."""
+        """Run agents on states, in parallel, for at most ``seconds`` or the option ``agent_timeout``."""
         return self._executor.activate(turns, max(seconds, 0.0))
 
     def verify(self, task: Task, answer: str | None) -> Verdict | None:

@@ -11,8 +11,8 @@ from aamc_agents.models import ChatModel, ModelConfig
 from aamc_agents.sandbox import Limits, check_confined
 from aamc_agents.tasks import Task, Verifier
 
-from aamc_puppeteer.tasks.published import PUBLISHED, read_published
-from aamc_puppeteer.tasks.verifiers import JUDGE, Judge, UnitTests, named
+from aamc_puppeteer.tasks.published_tasks import PUBLISHED, read_published
+from aamc_puppeteer.tasks.verifiers import JUDGE, ModelVerifier, UnitTests, named
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of
@@ -99,4 +99,4 @@ class PublishedSuites(DatasetFormat):
         async def ask(prompt: str) -> str:
             return (await model.ask(prompt)).text
 
-        return Judge(ask)
+        return ModelVerifier(ask)

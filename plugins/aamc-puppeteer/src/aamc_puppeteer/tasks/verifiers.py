@@ -15,6 +15,7 @@ from aamc_agents.tasks import Task, Verdict, Verifier
 from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
 
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _ANSWER_IS = re.compile(r"answer(?: is|:)\s*\**\(?([A-Z])\b", re.IGNORECASE)
 _BRACKETED = re.compile(r"\(([A-Z])\)")
 _ALONE = re.compile(r"^[^\w\n]*([A-Z])\b[^\w\n]*$", re.MULTILINE)
@@ -47,7 +48,7 @@ def normalised(text: str) -> str:
 
 @attrs.frozen(kw_only=True)
 class Numeric:
-    """The last number of the answer equals the reference's within a tolerance.
+    """The last number of the answer, or the one in its last box, equals the reference's within a tolerance.
 
     Attributes:
         absolute: Absolute tolerance.
@@ -69,8 +70,9 @@ class Numeric:
 
 
 def last_number(text: str) -> float | None:
-    """Return the last number in a text, which may have thousands separators; None without a number."""
-    found = _NUMBER.findall(text)
+    """Return the last number in a text, which may have thousands separators, or the one in its last box; None without a number."""
+    boxed = _BOXED.findall(text)
+    found = _NUMBER.findall((boxed[-1] if boxed else text).replace("\u2212", "-"))
     return float(found[-1].replace(",", "")) if found else None
 
 
@@ -159,7 +161,7 @@ def _does_nothing(statement: ast.stmt) -> bool:
 
 
 @attrs.frozen
-class Judge:
+class ModelVerifier:
     """A judge model decides; its prompt has the task, the reference if there is one, and the answer.
 
     Attributes:
@@ -213,9 +215,9 @@ NAMED: Mapping[str, Callable[[], Verifier]] = {
     "unit-tests": UnitTests,
     "complete-program": CompleteProgram,
 }
-"""Verifiers without arguments, by name. ``Callback`` and ``Judge`` need a function or a model."""
+"""Verifiers without arguments, by name. ``Callback`` and ``ModelVerifier`` need a function or a model."""
 JUDGE = "judge"
-"""Name of :class:`Judge` in options."""
+"""Name of :class:`ModelVerifier` in options."""
 
 
 def named(name: str) -> Verifier:

@@ -31,7 +31,7 @@ def by_chance(agents: Sequence[str], rng: np.random.Generator) -> Choose:
 
 
 def play(tasks: Sequence[Task], choose: Choose, executor: Executor, rule: EpisodeReward, steps: int) -> list[Trajectory]:
-    """Play an episode of each task, all side by side.
+    """Play an episode of each task, in parallel.
 
     Args:
         tasks: Tasks with verifiers.

@@ -1,4 +1,4 @@
-"""Dataset format ``tasks``: the generated suites beside the published ones."""
+"""Dataset format ``tasks``: the generated suites and the published ones."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from aamc_puppeteer.episodes.player import Played, Player, Visibility
 from aamc_puppeteer.episodes.rewards import discounted_returns
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import StateFeatures, described
-from aamc_puppeteer.training.reinforce import Batch, ReinforceLearner
+from aamc_puppeteer.training.reinforce import ActionBatch, ReinforceLearner
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import Array32
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint, to_json
@@ -55,13 +55,13 @@ def decide(learner: ReinforceLearner, features: StateFeatures, visibility: Visib
         return np.asarray(learner.log_probabilities(features, visibility).exp().numpy())
 
 
-def as_batch(played: Played, visibility: Visibility, discount: float) -> Batch:
+def as_batch(played: Played, visibility: Visibility, discount: float) -> ActionBatch:
     """Return the actions of episodes with their returns (4)."""
     returns = [discounted_returns(trajectory.rewards, discount) for trajectory in played.trajectories]
     choices = played.choices
     episodes = [choice.episode for choice in choices]
     empty = StateFeatures(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
-    return Batch(
+    return ActionBatch(
         features=StateFeatures.concatenate([choice.features for choice in choices]) if choices else empty,
         visibility=visibility.take(episodes),
         action=np.array([choice.action for choice in choices], np.intp),

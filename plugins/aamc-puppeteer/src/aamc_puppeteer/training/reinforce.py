@@ -57,7 +57,7 @@ def policy_loss(log_probability: Tensor, advantage: Tensor, weight: Tensor, epis
 
 
 @attrs.frozen(eq=False)
-class Batch:
+class ActionBatch:
     """The K actions of N episodes.
 
     Attributes:
@@ -78,9 +78,9 @@ class Batch:
     episodes: int
     propensity: Floats | None = None
 
-    def take(self, rows: NDArray[np.intp], episodes: int) -> Batch:
+    def take(self, rows: NDArray[np.intp], episodes: int) -> ActionBatch:
         """Return some actions, those of ``episodes`` episodes."""
-        return Batch(
+        return ActionBatch(
             features=StateFeatures(self.features.state[rows], self.features.pair[rows]),
             visibility=self.visibility.take(rows),
             action=self.action[rows],
@@ -116,7 +116,7 @@ class ReinforceLearner:
         log_p: Tensor = self.policy(state, pair, self._description, self._name, described, present)
         return log_p
 
-    def update(self, batch: Batch, remaining: float) -> dict[str, float]:
+    def update(self, batch: ActionBatch, remaining: float) -> dict[str, float]:
         """Take one gradient step by (12).
 
         Args:
@@ -145,7 +145,7 @@ class ReinforceLearner:
         self._deviation = deviation
         return figures
 
-    def loss(self, batch: Batch, deviation: float, entropy_weight: float) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: ActionBatch, deviation: float, entropy_weight: float) -> tuple[Tensor, dict[str, float]]:
         """Return equation (12), and its parts."""
         target = torch.as_tensor(batch.returns / deviation, dtype=torch.float32)
         state, pair, present = (torch.as_tensor(part) for part in (batch.features.state, batch.features.pair, batch.visibility.present))

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from aamc_report.reading import read_results
+from aamc_report.result_files import read_results
 from aamc_report.results import Results
 from aamc_report.runs.pairs import Pair, questions_hash
 from aamc_sdk.errors import ConfigError

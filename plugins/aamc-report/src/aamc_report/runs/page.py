@@ -11,7 +11,7 @@ from aamc_report.formats import PER_THOUSAND, aligned, fixed
 from aamc_report.page import Drawing, Page, Picture, Section, render_page
 from aamc_report.runs.collection import Runs, differences
 from aamc_report.runs.pairs import METRICS, Pair
-from aamc_report.sections.comparison import Entry, comparison_table, facts
+from aamc_report.sections.comparison import ComparedRouter, comparison_table, facts
 from aamc_report.sections.cost_quality import Series, draw_plane
 from aamc_report.style import HEADLINE, MARKERS, OTHERS, Look
 from aamc_report.tables import Cell, Column, TableRow, Table
@@ -64,7 +64,7 @@ def comparison_page(runs: Runs, paired: Sequence[Pair]) -> Page:
 
 def _joined(runs: Runs) -> Table:
     """Return a row for each router of each run."""
-    rows = [Entry(f"{name}: {router}", results, router, router == results.headline) for name, results in runs.items() for router in results.routers]
+    rows = [ComparedRouter(f"{name}: {router}", results, router, router == results.headline) for name, results in runs.items() for router in results.routers]
     caption = "Every router of every run; each run's own is marked. In small type: 95% intervals. Click a heading to sort by its column."
     return comparison_table(rows, caption, first="Run and router")
 

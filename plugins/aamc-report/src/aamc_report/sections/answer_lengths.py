@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_report.formats import Format, milliseconds, per_thousand, whole
-from aamc_report.reading import AGAIN
+from aamc_report.result_files import AGAIN
 from aamc_report.results import Results
 from aamc_report.tables import UNKNOWN, Cell, Column, Table, TableRow
 from aamc_sdk.errors import CheckpointError

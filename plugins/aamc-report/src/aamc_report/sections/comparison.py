@@ -85,7 +85,7 @@ CAPTION = "Means at the preference above; thin lines are 95% intervals. More suc
 
 
 @attrs.frozen
-class Entry:
+class ComparedRouter:
     """A row of a comparison: a run's router, and its name there."""
 
     name: str
@@ -98,12 +98,12 @@ class Entry:
         return Cell(self.results.value(self.router, column.key), write, self.results.interval(self.router, column.key))
 
 
-def entries(results: Results) -> list[Entry]:
+def compared_routers(results: Results) -> list[ComparedRouter]:
     """Return a run's routers, in the order of the comparison."""
-    return [Entry(router, results, router, router == results.headline) for router in results.routers]
+    return [ComparedRouter(router, results, router, router == results.headline) for router in results.routers]
 
 
-def comparison_table(routers: Sequence[Entry], caption: str, columns: Sequence[Column] = COLUMNS, first: str = "Router") -> Table:
+def comparison_table(routers: Sequence[ComparedRouter], caption: str, columns: Sequence[Column] = COLUMNS, first: str = "Router") -> Table:
     """Return a row for each router, with a metric and its interval for each column."""
     formats = [
         aligned((entry.results.value(entry.router, column.key) for entry in routers), factor=ALIGNED[column.key])
@@ -119,7 +119,7 @@ def further_tables(results: Results) -> list[Table]:
     """Return the metrics beyond the first table's that some router has; nothing if no router has any."""
     columns = [column for column in FURTHER_COLUMNS if results.known(column.key)]
     caption = "Metrics by which papers compare routers. In small type: 95% intervals. A heading's tooltip defines the metric."
-    return [comparison_table(entries(results), caption, columns)] if columns else []
+    return [comparison_table(compared_routers(results), caption, columns)] if columns else []
 
 
 def paired_tables(results: Results) -> list[Table]:
@@ -185,7 +185,7 @@ def section(results: Results) -> Section:
         notes.append(f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome.")
     if dropped:
         notes.append(f"Left out: {quantity(dropped, 'query', 'queries')} that were trained on, near-duplicates included.")
-    tables = [comparison_table(entries(results), caption), *limit_tables(results), *gate_tables(results)]
+    tables = [comparison_table(compared_routers(results), caption), *limit_tables(results), *gate_tables(results)]
     lead = [few_queries_note(results.queries), "" if results.gate is None else f"{results.gate.why}."]
     return Section(name="comparison", title="Comparison", lead=" ".join(filter(None, lead)), tables=tables, notes=notes)
 

@@ -1,4 +1,4 @@
-"""The models that the headline's router chose for each category, beside the causes of its failures there."""
+"""The models that the headline's router chose for each category, and the causes of its failures there."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 @attrs.frozen
-class Answer:
+class DisputedAnswer:
     """A candidate that some router chose for a question.
 
     Attributes:
@@ -57,7 +57,7 @@ class Dispute:
 
     question: str
     category: str
-    answers: Sequence[Answer]
+    answers: Sequence[DisputedAnswer]
 
 
 def disputes(comparison: Comparison, headline: int, maximum: int) -> list[Dispute]:
@@ -102,11 +102,11 @@ def _dispute(comparison: Comparison, headline: int, row: int) -> Dispute:
     return Dispute(str(comparison.queries[row]), str(comparison.category[row]), answers)
 
 
-def _answer(comparison: Comparison, headline: int, row: int, candidate: int) -> Answer:
+def _answer(comparison: Comparison, headline: int, row: int, candidate: int) -> DisputedAnswer:
     choosers = np.flatnonzero(comparison.chosen[:, HEADLINE, row] == candidate)
     quality, cost = (_outcome(comparison, values)[choosers, row].mean() for values in (comparison.quality, comparison.cost_usd))
     expected = comparison.expected_quality[headline, row, candidate]
-    return Answer(str(comparison.candidates[candidate]), comparison.routers[choosers].tolist(), float(expected), float(quality), float(cost))
+    return DisputedAnswer(str(comparison.candidates[candidate]), comparison.routers[choosers].tolist(), float(expected), float(quality), float(cost))
 
 
 def shown_disputes(results: Results) -> list[Dispute]:
@@ -142,7 +142,7 @@ def _excerpt(text: str) -> str:
     return shown if len(shown) <= MAXIMUM_LETTERS else shown[:MAXIMUM_LETTERS].rstrip() + " …"
 
 
-def _answer_row(answer: Answer) -> TableRow:
+def _answer_row(answer: DisputedAnswer) -> TableRow:
     cells = [Cell(answer.expected, fixed(3)), Cell(answer.quality, fixed(3)), Cell(answer.cost_usd, per_thousand)]
     return TableRow([f"{answer.candidate}: {', '.join(answer.routers)}"], cells)
 

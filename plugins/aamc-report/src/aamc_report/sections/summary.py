@@ -1,4 +1,4 @@
-"""The summary of a page: the router in question beside choosing one model for every query."""
+"""The summary of a page: the router in question compared with choosing one model for every query."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aamc_report.results import Results
 from aamc_sdk.types import Floats
 
 RIVALS = ("llm-only", "best-single")
-"""Beside the strongest model any saving looks good; the best single model is the one to beat."""
+"""Compared with the strongest model any saving looks good; the best single model is the one to beat."""
 
 
 def summary(results: Results) -> str:
@@ -49,7 +49,7 @@ def _beside(results: Results, rivals: Sequence[str]) -> str:
     parts = [f"success {_signed(ours[:, 0] - theirs[:, 0], ' points')}"]
     parts += [f"{noun} {_signed(changes[:, n], '%')}" for n, noun in ((1, "cost"), (2, "latency")) if np.isfinite(changes[0, n])]
     model = results.only_candidate(rivals[0])
-    return f"Beside {listed(rivals)}{'' if model is None else f' ({model})'}: {', '.join(parts)}."
+    return f"Compared with {listed(rivals)}{'' if model is None else f' ({model})'}: {', '.join(parts)}."
 
 
 def _means(results: Results, router: str) -> Floats:

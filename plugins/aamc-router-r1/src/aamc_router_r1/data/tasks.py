@@ -106,7 +106,7 @@ def tasks_of(dataset: Dataset, pool: Pool, leave_out: Sequence[str] = ()) -> lis
         return list(dataset.tasks)
     specs = [candidate for candidate in pool if isinstance(candidate, ModelSpec) and candidate.name not in leave_out]
     if not specs:
-        raise PoolError("the pool has no model to consult beside the policy; name one with models by --pool")
+        raise PoolError("the pool has no model to consult besides the policy; name one with models by --pool")
     cards = cards_of(pool, leave_out=leave_out)
     rows = zip(dataset.queries, golds_of(dataset), strict=True)
     return [RoutingTask(question=query.text, golds=golds, cards=cards, specs=specs) for query, golds in rows]

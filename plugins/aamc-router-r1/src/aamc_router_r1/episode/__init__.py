@@ -4,7 +4,7 @@ from aamc_router_r1.episode.aggregation import AGGREGATIONS, BEST, POLICY, VOTE,
 from aamc_router_r1.episode.calls import BY_MODEL, BY_POLICY, ModelCall
 from aamc_router_r1.episode.dialogue import ANSWERED, MALFORMED, NO_ANSWER, Dialogue, DialogueLimits
 from aamc_router_r1.episode.episode import CONSULTED, Episode, Setup
-from aamc_router_r1.episode.spending import OUT_OF_TIME, OUT_OF_TOKENS, OUT_OF_USD, Spending
+from aamc_router_r1.episode.episode_budget import OUT_OF_TIME, OUT_OF_TOKENS, OUT_OF_USD, EpisodeBudget
 
 __all__ = [
     "AGGREGATIONS",
@@ -23,8 +23,8 @@ __all__ = [
     "Dialogue",
     "DialogueLimits",
     "Episode",
+    "EpisodeBudget",
     "ModelCall",
     "Setup",
-    "Spending",
     "aggregated",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from aamc_router_r1.episode.spending import CallReservation, Spending
+from aamc_router_r1.episode.episode_budget import CallReservation, EpisodeBudget
 from aamc_router_r1.protocol import estimated_tokens
 from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, ModelCaller, Usage
@@ -78,15 +78,15 @@ class EpisodeCaller:
     Args:
         models: The client.
         loop: The event loop that the client's connections belong to; None to call on the running loop.
-        spending: The episode's budget.
+        budget: The episode's limits of cost, tokens and time.
         seconds: Time limit of one call.
 
     Attributes:
         pending: Finished calls that the episode has not taken over yet, so that none is lost when it is cancelled; it clears the list.
     """
 
-    def __init__(self, models: ModelCaller, loop: EventLoopThread | None, spending: Spending, seconds: float) -> None:
-        self._models, self._loop, self._spending, self._seconds = models, loop, spending, seconds
+    def __init__(self, models: ModelCaller, loop: EventLoopThread | None, budget: EpisodeBudget, seconds: float) -> None:
+        self._models, self._loop, self._budget, self._seconds = models, loop, budget, seconds
         self.pending: list[ModelCall] = []
 
     async def ask(
@@ -104,7 +104,7 @@ class EpisodeCaller:
         began, at = time.monotonic(), time.time()
         completion: Completion | None = None
         failure: dict[str, Any] = {}
-        limit_s = max(0.0, min(self._seconds, self._spending.seconds_left))
+        limit_s = max(0.0, min(self._seconds, self._budget.seconds_left))
         try:
             completion = await asyncio.wait_for(self._complete(candidate, messages, options), limit_s)
         except asyncio.TimeoutError:  # another class until Python 3.11
@@ -119,7 +119,7 @@ class EpisodeCaller:
         finally:
             call = attrs.evolve(about, seconds=time.monotonic() - began, time=at, **failure)
             call = _with_cost(call, candidate, completion, prompt_tokens(messages))
-            self._spending.settle(reservation, 0.0 if call.status == "error" else call.cost_usd, call.tokens)
+            self._budget.settle(reservation, 0.0 if call.status == "error" else call.cost_usd, call.tokens)
             self.pending.append(call)
         return AnsweredCall(completion, call)
 

@@ -49,7 +49,7 @@ class DialogueLimits:
 class Dialogue:
     """The state of one episode: take the policy's turn, inform it of the replies, until it is done.
 
-    A turn with a blocking error uses up a round, and the environment tells the policy what to mend.
+    A turn with a blocking error uses up a round, and the environment tells the policy what to correct.
 
     Args:
         names: The models that may be consulted.

@@ -12,7 +12,7 @@ import attrs
 from aamc_router_r1.episode.aggregation import POLICY, aggregated
 from aamc_router_r1.episode.calls import BY_MODEL, BY_POLICY, EpisodeCaller, ModelCall, clean, prompt_tokens, request_options
 from aamc_router_r1.episode.dialogue import Dialogue, DialogueLimits
-from aamc_router_r1.episode.spending import EpisodeBudgetError, Spending
+from aamc_router_r1.episode.episode_budget import EpisodeBudget, EpisodeBudgetError
 from aamc_router_r1.protocol import Codec, ModelNames, SubQuestion, truncated
 from aamc_sdk.interfaces import EventLoopThread, Message, ModelCaller
 from aamc_sdk.types import Candidate, new_ids
@@ -63,7 +63,7 @@ class Episode:
         setup: The shared parts.
         question: The question.
         prompt: The policy's prompt.
-        spending: The budget.
+        budget: Its limits of cost, tokens and time.
         client: The client for models.
         loop: The event loop that the client's connections belong to; None to call on the running loop.
         steps: Maximum number of calls.
@@ -84,14 +84,14 @@ class Episode:
         setup: Setup,
         question: str,
         prompt: str,
-        spending: Spending,
+        budget: EpisodeBudget,
         client: ModelCaller,
         loop: EventLoopThread | None = None,
         *,
         steps: float = math.inf,
     ) -> None:
-        self.setup, self.question, self.prompt, self.spending = setup, question, prompt, spending
-        self._caller = EpisodeCaller(client, loop, spending, setup.call_seconds)
+        self.setup, self.question, self.prompt, self.budget = setup, question, prompt, budget
+        self._caller = EpisodeCaller(client, loop, budget, setup.call_seconds)
         self._steps = steps
         self.id = new_ids(1)[0]
         self.dialogue = Dialogue(setup.names, setup.limits)
@@ -103,7 +103,7 @@ class Episode:
     @property
     def cost_usd(self) -> float:
         """The known cost of all calls in USD."""
-        return self.spending.cost_usd
+        return self.budget.cost_usd
 
     @property
     def malformed(self) -> bool:
@@ -138,7 +138,7 @@ class Episode:
         setup, dialogue = self.setup, self.dialogue
         may_route, number = dialogue.may_route, sum(call.role == BY_POLICY for call in self.calls)
         messages = setup.codec.messages(self.prompt, dialogue.transcript)
-        reservation = self.spending.reserve(setup.policy, prompt_tokens(messages), setup.limits.turn_tokens)
+        reservation = self.budget.reserve(setup.policy, prompt_tokens(messages), setup.limits.turn_tokens)
         more = {**setup.codec.options(setup.limits.calls, may_route), **setup.policy_options}
         options = request_options(setup.policy, reservation.answer_tokens, more)
         about = ModelCall(role=BY_POLICY, round=number, candidate=setup.policy.name)
@@ -146,7 +146,7 @@ class Episode:
         self._caller.pending.clear()
         if answered.completion is None:
             yield answered.call
-            late = self.spending.seconds_left <= 0
+            late = self.budget.seconds_left <= 0
             self._end("out_of_time" if late else POLICY_FAILED, f"the policy {setup.policy.name!r}: {answered.call.error}")
             return
         turn = dialogue.take(clean(setup.codec.text(answered.completion)), answered.completion.usage.output_tokens)
@@ -159,7 +159,7 @@ class Episode:
                 yield call
 
     async def _consult(self, calls: Sequence[SubQuestion], number: int) -> list[ModelCall]:
-        """Call the models of one turn side by side and give the policy their replies; a call beyond the budget gets a reply that says so."""
+        """Call the models of one turn in parallel and give the policy their replies; a call beyond the budget gets a reply that says so."""
         done = await asyncio.gather(*(self._ask(call, number) for call in calls))
         self._caller.pending.clear()
         self.dialogue.inform([call.text if call.status == "ok" else f"No reply of {call.candidate}: {call.error}" for call in done])
@@ -171,7 +171,7 @@ class Episode:
         messages: list[Message] = [{"role": "user", "content": CONSULTED.format(question=call.question)}]
         about = ModelCall(role=BY_MODEL, round=number, candidate=call.model, question=call.question)
         try:
-            reservation = self.spending.reserve(candidate, prompt_tokens(messages), setup.limits.routed_tokens)
+            reservation = self.budget.reserve(candidate, prompt_tokens(messages), setup.limits.routed_tokens)
         except EpisodeBudgetError as error:
             return attrs.evolve(about, status="refused", error=f"{error}; answer with what you know")
         options = request_options(candidate, reservation.answer_tokens, setup.routed_options)
@@ -184,7 +184,7 @@ class Episode:
         return attrs.evolve(answered.call, text=text)
 
     def _end(self, outcome: str, reason: str = "") -> None:
-        self.outcome, self.reason, self.seconds = outcome, reason, self.spending.seconds
+        self.outcome, self.reason, self.seconds = outcome, reason, self.budget.seconds
         self.answer, self.answered_by = self.dialogue.answer, POLICY
         if self.answer is None:
             self.answer, self.answered_by = aggregated(self.setup.aggregation, self.consulted, self.setup.quality), self.setup.aggregation

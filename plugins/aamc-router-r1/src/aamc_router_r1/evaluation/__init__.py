@@ -1,1 +1,1 @@
-"""The evaluation of Router-R1 on questions with gold answers, beside baselines."""
+"""The evaluation of Router-R1 and baselines on questions with gold answers."""

@@ -16,7 +16,7 @@ from aamc_router_r1 import trace
 from aamc_router_r1.episode import Episode, ModelCall
 from aamc_router_r1.episode.calls import BY_MODEL, EpisodeCaller, clean, prompt_tokens, request_options
 from aamc_router_r1.episode.episode import Setup
-from aamc_router_r1.episode.spending import Spending
+from aamc_router_r1.episode.episode_budget import EpisodeBudget
 from aamc_router_r1.evaluation.results import AnsweredQuestion, summary
 from aamc_router_r1.protocol import elements
 from aamc_router_r1.protocol.errors import ProtocolError
@@ -28,7 +28,7 @@ from aamc_sdk.storage import to_json, write_bytes
 from aamc_sdk.types import Candidate, ModelSpec, Pool
 
 PARALLEL = 64
-"""Episodes that are played side by side."""
+"""Episodes that are played in parallel."""
 UNTRAINED = ("random", "thompson")
 """Routers of the SDK that need no training; others are named by --routers, also as checkpoint folders."""
 DIRECT = "Answer the question with a short phrase alone, without explanation. For example: Beijing\n\nQuestion: {question}\n"
@@ -133,10 +133,10 @@ async def _direct(player: EpisodeSource, name: str, query: Query, free: asyncio.
     messages: list[Message] = [{"role": "user", "content": DIRECT.format(question=query.text.strip())}]
     about = ModelCall(role=BY_MODEL, round=0, candidate=name, question=query.text)
     async with free:
-        spending = Spending(math.inf, sys.maxsize, math.inf)
-        reservation = spending.reserve(candidate, prompt_tokens(messages), setup.limits.routed_tokens)
+        budget = EpisodeBudget(math.inf, sys.maxsize, math.inf)
+        reservation = budget.reserve(candidate, prompt_tokens(messages), setup.limits.routed_tokens)
         options = request_options(candidate, reservation.answer_tokens, setup.routed_options)
-        answered = await EpisodeCaller(player.client, None, spending, setup.call_seconds).ask(candidate, messages, reservation, options, about)
+        answered = await EpisodeCaller(player.client, None, budget, setup.call_seconds).ask(candidate, messages, reservation, options, about)
     progress.advance()
     text = "" if answered.completion is None else clean(answered.completion.text)
     return attrs.evolve(answered.call, text=_answer(text))
@@ -157,9 +157,9 @@ def _of_episode(episode: Episode, gold: Sequence[str]) -> AnsweredQuestion:
         answer=answer,
         exact_match=0.0 if answer is None else exact_match(answer, gold),
         f1=0.0 if answer is None else f1(answer, gold),
-        cost_usd=episode.cost_usd if episode.spending.cost_known else math.nan,
+        cost_usd=episode.cost_usd if episode.budget.cost_known else math.nan,
         seconds=episode.seconds,
-        tokens=episode.spending.tokens,
+        tokens=episode.budget.tokens,
         rounds=episode.dialogue.rounds,
         consulted=[call.candidate for call in episode.consulted],
         malformed=episode.malformed,

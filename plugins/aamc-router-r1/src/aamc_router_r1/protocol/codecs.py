@@ -132,7 +132,7 @@ class ToolsCodec(Codec):
         return thought + "".join(_tags(message.get("tool_calls")))
 
 
-def codec_of(name: str, names: ModelNames, continues: bool = False) -> Codec:
+def codec_of(name: str, names: ModelNames, continues: bool) -> Codec:
     """Return the codec of a name.
 
     Args:

@@ -1,4 +1,4 @@
-"""Errors of the protocol. Each names the fault of a turn or an episode, and tells the policy how to mend it."""
+"""Errors of the protocol. Each names the fault of a turn or an episode, and tells the policy how to correct it."""
 
 from __future__ import annotations
 

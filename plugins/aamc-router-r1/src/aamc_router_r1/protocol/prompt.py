@@ -94,7 +94,7 @@ def render_prompt(
     cards: Sequence[ModelCard],
     *,
     codec: str = TAGS,
-    rounds: int = 4,
+    rounds: int,
     calls: int = 1,
     preference: Preference | None = None,
     context: str = "",

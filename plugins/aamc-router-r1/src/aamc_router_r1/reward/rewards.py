@@ -44,7 +44,7 @@ class RewardParts:
     total: float
 
 
-def combine(mode: str, malformed: bool, outcome: float, cost: float, alpha: float, format_penalty: float = FORMAT_PENALTY) -> RewardParts:
+def combine(mode: str, malformed: bool, outcome: float, cost: float, alpha: float, format_penalty: float) -> RewardParts:
     """Return the reward with these terms.
 
     Args:

@@ -28,7 +28,7 @@ NOT_CONFIGURED = "no policy is configured; set policy to a candidate of the pool
 
 
 class FallbackRequires:
-    """The requirements of the fallback, beside the query's text and history; on the class, whose fallback is unknown, those alone."""
+    """The requirements of the fallback, and the query's text and history; on the class, whose fallback is unknown, those alone."""
 
     def __get__(self, router: RouterR1Router | None, owner: type[RouterR1Router]) -> Requirements:
         fallback = None if router is None else router.fallback
@@ -84,7 +84,7 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
         return self.fallback is not None and self.fallback.samples
 
     async def ascore(self, request: RoutingRequest) -> Scores:
-        """Ask the policy for each row, side by side; the rows without a usable answer get the fallback's scores."""
+        """Ask the policy for each row, in parallel; the rows without a usable answer get the fallback's scores."""
         began = time.monotonic()
         asked = await asyncio.gather(*(self._ask(request, row) for row in range(len(request))))
         spent_ms = 1000 * (time.monotonic() - began)

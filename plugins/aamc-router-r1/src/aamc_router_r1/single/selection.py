@@ -87,7 +87,7 @@ class FirstCall(Selector):
         options = self._options
         others = [candidate.name for candidate in pool if options.consult_policy or candidate.name != self._policy.name]
         if not others:
-            reason = f"there is no model beside the policy {self._policy.name!r}"
+            reason = f"there is no model besides the policy {self._policy.name!r}"
             raise SelectionError(f"{reason}; add one, or set consult_policy=true", reason)
         names = ModelNames(others, {alias: name for alias, name in options.aliases.items() if name in others})
         codec = codec_of(options.codec, names, options.continues)
@@ -130,7 +130,7 @@ class RouteServer(Selector):
         try:
             answer = json.loads(reply.body)
         except (ValueError, RecursionError) as error:
-            raise SelectionError(f"the server's answer is no JSON: {reply.body[:80]!r}", "the server's answer is no JSON") from error
+            raise SelectionError(f"the server's answer is not JSON: {reply.body[:80]!r}", "the server's answer is not JSON") from error
         if not isinstance(answer, Mapping) or not isinstance(answer.get("selected_model"), str) or not answer["selected_model"].strip():
             raise SelectionError(
                 f"the server's answer must have a selected_model, not {clean(str(answer)):.200}", "the server's answer has no selected_model"

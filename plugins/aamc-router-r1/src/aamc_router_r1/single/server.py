@@ -25,7 +25,7 @@ from aamc_sdk.types import Candidate, Pool, Turn
 
 logger = logging.getLogger(__name__)
 PARAMETERS = ("temperature", "top_p", "stop", "seed", "tools", "tool_choice")
-"""Parameters of a chat completion that reach the policy, beside the limit of tokens."""
+"""Parameters of a chat completion that reach the policy, besides the limit of tokens."""
 
 
 class DecisionServer:
@@ -158,7 +158,7 @@ async def _json(request: Request) -> Mapping[str, Any]:
     try:
         body = await request.json()
     except (ValueError, RecursionError) as error:
-        raise DataError(f"the body is no JSON: {error}") from error
+        raise DataError(f"the body is not JSON: {error}") from error
     if not isinstance(body, Mapping):
         raise DataError(f"the body must be a JSON object, not {body!r:.80}")
     return body

@@ -15,8 +15,8 @@ from aamc_router_r1.episode import DialogueLimits
 from aamc_router_r1.reward import CostNormalizer, exact_match
 from aamc_router_r1.testbed.oracle import oracle
 from aamc_router_r1.testbed.world import DOMAINS, GOOD, LEVELS, ROUNDS, UNSEEN_NAMES, Truth, World, WorldReplies, draw_names
+from aamc_router_r1.training.episode_scores import figures, score
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
-from aamc_router_r1.training.scoring import figures, score
 from aamc_router_r1.training.stages import STATE, load_model, play_all
 from aamc_sdk.storage import read_json
 

@@ -48,7 +48,7 @@ def _of_file(file: Path, episode: str | None) -> list[Mapping[str, Any]]:
     """Return the episodes of a file of JSON lines.
 
     Raises:
-        DataError: A line is no episode of router-r1, or there is none with the id.
+        DataError: A line is not an episode of router-r1, or there is none with the id.
     """
     from aamc_datasets.json_rows import json_lines
 
@@ -83,7 +83,7 @@ def _of_log(ctx: click.Context, url: str, episode: str) -> Mapping[str, Any]:
             records = store.episode(named) if named is not None else []
         attempts = _calls_of(store, {record.decision.id for record in records})
     if not records or records[0].decision.router != "router-r1":
-        raise DataError(f"{episode!r} of the log {url} is no episode of router-r1; give the id that aamc orchestrate printed")
+        raise DataError(f"{episode!r} of the log {url} is not an episode of router-r1; give the id that aamc orchestrate printed")
     return document_of(records, attempts)
 
 

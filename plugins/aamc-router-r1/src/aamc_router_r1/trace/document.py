@@ -19,8 +19,8 @@ def document(episode: Episode) -> dict[str, Any]:
         "answered_by": episode.answered_by,
         "rounds": episode.dialogue.rounds,
         "malformed": [error.kind for error in episode.dialogue.format_errors],
-        "cost_known": episode.spending.cost_known,
-        "tokens": episode.spending.tokens,
+        "cost_known": episode.budget.cost_known,
+        "tokens": episode.budget.tokens,
         "seconds": round(episode.seconds, 6),
         "steps": [step(call) for call in episode.calls],
     }

@@ -12,7 +12,7 @@ def page(episodes: Sequence[Mapping[str, Any]], title: str = "Router-R1") -> str
     """Return the page of episodes.
 
     Args:
-        episodes: Their documents, with ``task``, ``answer`` and ``cost_usd`` beside those of :func:`aamc_router_r1.trace.document`.
+        episodes: Their documents, with ``task``, ``answer`` and ``cost_usd`` in addition to those of :func:`aamc_router_r1.trace.document`.
         title: The page's title.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined

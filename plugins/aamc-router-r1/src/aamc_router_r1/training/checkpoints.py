@@ -1,4 +1,4 @@
-"""Checkpoints of the trainers: the state beside the weights, LoRA adapters, and the selection of the best."""
+"""Checkpoints of the trainers: the state other than the weights, LoRA adapters, and the selection of the best."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from accelerate.utils import broadcast_object_list, gather_object  # type: ignor
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 
 from aamc_router_r1.training.checkpoints import Follow, last_checkpoint, lora_config, merged
+from aamc_router_r1.training.episode_scores import figures, score
 from aamc_router_r1.training.rollout import PlayedEpisode
-from aamc_router_r1.training.scoring import figures, score
 from aamc_router_r1.training.stages import Job, load_model, play_all
 from aamc_router_r1.training.warm_start import shared_arguments
 

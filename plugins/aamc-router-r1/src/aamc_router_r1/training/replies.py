@@ -145,7 +145,7 @@ def _key(query: str) -> str:
 
 
 class LiveReplies:
-    """Replies of the models' endpoints, side by side. Each is also appended to a file that :class:`RecordedReplies` reads.
+    """Replies of the models' endpoints, asked in parallel. Each is also appended to a file that :class:`RecordedReplies` reads.
 
     Args:
         services: Have the client for models and its event loop.

@@ -16,9 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from aamc_router_r1.config import COMPLETION, RouterR1Config
 from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
+from aamc_router_r1.training.episode_scores import figures, score
 from aamc_router_r1.training.replies import Replies
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
-from aamc_router_r1.training.scoring import figures, score
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import read_json, write_json
@@ -40,7 +40,7 @@ def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTok
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise ConfigError(f"model {folder!r} is no causal language model that transformers can load: {first}") from error
+        raise ConfigError(f"model {folder!r} is not a causal language model that transformers can load: {first}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

@@ -37,7 +37,7 @@ def uses_graph(config: TCEConfig, device: str) -> bool:
 def serving_embedder(encoder: TorchEncoder, config: TCEConfig) -> Embedder:
     """Return the embedder that the options ask for: the encoder itself or its graph.
 
-    A graph is exported once and cached beside the embeddings. If the cache cannot be written, it is exported again each time.
+    A graph is exported once and cached with the embeddings. If the cache cannot be written, it is exported again each time.
 
     Raises:
         AamcError: The encoder cannot be exported.

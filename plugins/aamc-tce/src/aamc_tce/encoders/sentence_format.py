@@ -1,4 +1,4 @@
-"""Pooling, normalisation and prompt of a sentence encoder, as the sentence-transformers library keeps them beside the model.
+"""Pooling, normalisation and prompt of a sentence encoder, as the sentence-transformers library keeps them next to the model.
 
 ``modules.json`` lists the steps after the transformer, ``1_Pooling/config.json`` describes the pooling, and
 ``config_sentence_transformers.json`` has the prompts. A model without these files is mean-pooled.
@@ -72,7 +72,7 @@ class SentenceFormat:
         return cls(poolings=poolings, normalize="Normalize" in kinds, prompt=prompt, include_prompt=include_prompt)
 
     def write(self, folder: Path) -> None:
-        """Write the files beside a saved model, for this class and the sentence-transformers library; none for plain mean pooling."""
+        """Write the files next to a saved model, for this class and the sentence-transformers library; none for plain mean pooling."""
         if self == SentenceFormat():
             return
         paths = {"Transformer": "", "Pooling": "1_Pooling"} | ({"Normalize": "2_Normalize"} if self.normalize else {})

@@ -19,7 +19,7 @@ from aamc_sdk.types import Floats
 UNPLAYED = -1
 
 
-def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *, streams: int = 64, steps: int = 48, warm_up: int = 0) -> Comparison:
+def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *, streams: int, steps: int, warm_up: int) -> Comparison:
     """Compare routers in an environment whose outcomes depend on earlier decisions.
 
     Every router plays each preference in ``streams`` streams of ``steps`` queries. Streams of one number have the same

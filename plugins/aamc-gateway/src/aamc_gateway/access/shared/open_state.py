@@ -25,7 +25,7 @@ def is_lasting(store: Store) -> bool:
 
 
 def open_shared(store: Store, *, durable: bool = False, lease_s: float = LEASE_S) -> SharedState:
-    """Open the shared state of a log: beside the file of ``sqlite:``, on the same server for ``redis:`` and ``postgres:``, else in memory.
+    """Open the shared state of a log: next to the file of ``sqlite:``, on the same server for ``redis:`` and ``postgres:``, else in memory.
 
     Args:
         store: The log.

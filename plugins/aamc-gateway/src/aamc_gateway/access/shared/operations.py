@@ -107,7 +107,7 @@ class Settle:
     """End a reservation: release its amounts and charge others instead; once, however often it is applied.
 
     Attributes:
-        token: Its token. A reservation that was given back holds nothing more, and is charged all the same.
+        token: Its token. A reservation that was given back holds nothing more, and is still charged.
         claims: Its claims.
         charges: The amount to charge for each claim.
     """

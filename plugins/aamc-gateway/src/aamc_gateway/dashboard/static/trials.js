@@ -4,7 +4,7 @@ import { card, h, note, number, percent, request, table, whole } from "./dom.js"
 
 export async function show() {
   const { serving, trials } = await request("/admin/trials");
-  if (!serving) return [card("Canary and shadow", note("The gateway serves with one router. To try a new one beside it, name the router canary or shadow in the configuration file."))];
+  if (!serving) return [card("Canary and shadow", note("The gateway serves with one router. To try a new one as well, name the router canary or shadow in the configuration file."))];
   const state = serving.ended ? h("p", { class: "bad" }, `The trial has ended: ${serving.ended}.`) : h("p", {}, serving.kind === "canary" ? `A canary runs: the new router serves ${percent(serving.share)} of the requests.` : "A shadow runs: the new router only decides, and the stable one serves.");
   const between = (row) => (row.ci95 ? `${number(row.difference)} (${number(row.ci95[0])} to ${number(row.ci95[1])})` : "–");
   return [card("Canary and shadow", state, trials.length ? table("Trials in the log. The 95% interval of the difference holds at every look.", [

@@ -16,7 +16,7 @@ from aamc_models.collect.prompts import TESTS_FIELD, Prompt
 from aamc_sdk.errors import ConfigError, DataError
 
 
-class UnitTests(SingleJudge):
+class ProgramTestsJudge(SingleJudge):
     """Runs the program in an answer with the prompt's tests, in the sandbox of aamc-agents; the quality is the share of tests that pass.
 
     Raises:
@@ -56,7 +56,7 @@ class UnitTests(SingleJudge):
             return not await self._sandbox.run_tests(program, test, self._sandbox.Limits())
 
 
-class Callback(SingleJudge):
+class FunctionJudge(SingleJudge):
     """Calls ``function(row, answer)`` of a user's module; it may be asynchronous, and returns the quality, or None if it is unknown.
 
     Args:
@@ -79,7 +79,7 @@ class Callback(SingleJudge):
         try:
             value = await self._call(prompt.row, answer)
         except Exception as error:  # a user's function may raise anything
-            raise DataError(f"{prompt.location}: {self._path} failed: {type(error).__name__}: {error}; mend it, and run the command again") from error
+            raise DataError(f"{prompt.location}: {self._path} failed: {type(error).__name__}: {error}; fix it, and run the command again") from error
         if value is None:
             return None
         number = float(value) if isinstance(value, int | float) else math.nan

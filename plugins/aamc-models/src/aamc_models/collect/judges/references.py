@@ -13,7 +13,7 @@ from aamc_sdk.errors import DataError, one_of
 
 _FINAL = re.compile(r"answer(?: is)?\s*:?\**:?\s*", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-_NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _ROUNDING = 1e-6
 """Relative difference of numbers that are the same."""
 
@@ -32,7 +32,7 @@ class ReferenceJudge(SingleJudge):
                 raise DataError(f"{prompt.location} has no right answer ({one_of(ANSWER_FIELDS)}); add one, or name its field with --answer-field")
 
 
-class Exact(ReferenceJudge):
+class ExactJudge(ReferenceJudge):
     """An answer is right if it equals the reference as a whole, after its last "answer:", or in its last box."""
 
     async def quality(self, prompt: Prompt, answer: str) -> float:
@@ -41,7 +41,7 @@ class Exact(ReferenceJudge):
         return float(any(_words(part) in wanted for part in _final_parts(answer)))
 
 
-class Numeric(ReferenceJudge):
+class NumericJudge(ReferenceJudge):
     """Right is the same number: the last one of the answer."""
 
     def check(self, prompts: Sequence[Prompt]) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from aamc_models.collect.judges.interface import Judge
 from aamc_models.collect.judges.model_judge import BEST, PAIRWISE, RubricJudge
-from aamc_models.collect.judges.programs import Callback, UnitTests
-from aamc_models.collect.judges.references import Exact, Numeric
+from aamc_models.collect.judges.programs import FunctionJudge, ProgramTestsJudge
+from aamc_models.collect.judges.references import ExactJudge, NumericJudge
 from aamc_sdk.errors import ConfigError, nearest
 from aamc_sdk.types import Pool
 
 FORMS = "exact, numeric, tests, python:MODULE:FUNCTION, model:CANDIDATE, model:CANDIDATE,best=CANDIDATE or model:CANDIDATE,pairwise"
-_SIMPLE: dict[str, Callable[[], Judge]] = {"exact": Exact, "numeric": Numeric, "tests": UnitTests}
+_SIMPLE: dict[str, Callable[[], Judge]] = {"exact": ExactJudge, "numeric": NumericJudge, "tests": ProgramTestsJudge}
 
 
 def make_judge(spec: str, pool: Pool, asked: Pool) -> Judge:
@@ -31,7 +31,7 @@ def make_judge(spec: str, pool: Pool, asked: Pool) -> Judge:
     if not colon and kind in _SIMPLE:
         return _SIMPLE[kind]()
     if kind == "python" and colon:
-        return Callback(rest)
+        return FunctionJudge(rest)
     if kind == "model" and colon:
         return _model_judge(spec, rest, pool, asked)
     raise ConfigError(f"--judge must be {FORMS}, not {spec!r}{nearest(kind, [*_SIMPLE, 'python', 'model'])}")

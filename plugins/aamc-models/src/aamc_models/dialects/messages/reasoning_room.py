@@ -9,14 +9,14 @@ from aamc_models.dialects.fields import JSON
 from aamc_models.dialects.reasoning import budget_of
 
 _MINIMUM_TOP_P = 0.95
-_THINKING = ("thinking", "redacted_thinking")
+THINKING_BLOCKS = ("thinking", "redacted_thinking")
 
 
 def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: Dropped) -> None:
     """Add the thinking for the effort of a canonical request to one for Anthropic.
 
-    Anthropic refuses thinking beside a forced tool, in an answer with too small a limit, and in the middle of tool calls whose message does not begin
-    with its thinking, as it does after a model of another dialect. Beside thinking it refuses a temperature.
+    Anthropic refuses thinking together with a forced tool or a temperature, in an answer with too small a limit, and in the middle of tool calls
+    whose message does not begin with its thinking, as it does after a model of another dialect.
 
     Args:
         body: The canonical request.
@@ -62,7 +62,7 @@ def lacks_thinking(messages: list[dict[str, Any]]) -> bool:
     for message in reversed(messages[:-1]):
         if message.get("role") == "assistant":
             content = message.get("content")
-            return not (isinstance(content, list) and content and isinstance(content[0], dict) and content[0].get("type") in _THINKING)
+            return not (isinstance(content, list) and content and isinstance(content[0], dict) and content[0].get("type") in THINKING_BLOCKS)
     return False
 
 

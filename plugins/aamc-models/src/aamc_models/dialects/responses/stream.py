@@ -25,7 +25,7 @@ from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
 from aamc_models.dialects.token_usage import StreamedUsage
 
 _THOUGHTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
-_ENDS = {"response.completed": "completed", "response.incomplete": "incomplete"}
+ENDS = {"response.completed": "completed", "response.incomplete": "incomplete"}
 
 
 class ResponsesReader:
@@ -59,8 +59,8 @@ class ResponsesReader:
             yield from self._arguments(event, text(event.get("delta"), "delta"))
         elif kind == "response.output_item.done":
             yield from self._item_done(event, mapping(event.get("item"), "item"))
-        elif isinstance(kind, str) and kind in _ENDS:
-            yield from self._finish(_ENDS[kind], mapping(event.get("response"), "response"))
+        elif isinstance(kind, str) and kind in ENDS:
+            yield from self._finish(ENDS[kind], mapping(event.get("response"), "response"))
         elif kind == "response.failed":
             yield {"error": mapping(event.get("response"), "response").get("error") or {}}
         elif kind == "error":

@@ -62,4 +62,4 @@ def _new_task(kind: str, task_id: str, rng: Random, difficulty: int, seen: set[t
         if key not in seen:
             seen.add(key)
             return task
-    raise DataError(f"suite {kind!r} has not so many different tasks of difficulty {difficulty}; ask for fewer")
+    raise DataError(f"suite {kind!r} has fewer different tasks of difficulty {difficulty}; ask for fewer")

@@ -1,4 +1,4 @@
-"""Serving a request that is routed or names its model."""
+"""The handler of requests that are routed or name their model."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ EPISODES = "episodes.jsonl"
 FIGURES = "figures"
 
 
-class Recording:
+class TrainingRecord:
     """Writes the episodes of a training to a file, in order.
 
     Args:

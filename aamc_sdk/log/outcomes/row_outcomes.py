@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from aamc_sdk.errors import StoreError
-from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
-from aamc_sdk.log.outcome_join import OutcomeJoin
+from aamc_sdk.log.outcomes.columns import FIGURES, OutcomeColumns
+from aamc_sdk.log.outcomes.join import OutcomeJoin
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, query_from
 from aamc_sdk.types import Experience, LoggedOutcomes, Query
 

@@ -26,7 +26,7 @@ from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.episodes.trajectory import STOP
 from aamc_puppeteer.policy.encoder import Encoder
 from aamc_puppeteer.serving.decision_log import state_of
-from aamc_puppeteer.training.reinforce import Batch, ReinforceLearner
+from aamc_puppeteer.training.reinforce import ActionBatch, ReinforceLearner
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.log import outcomes_of
@@ -44,12 +44,12 @@ class LoggedEpisodes:
         left_out: Number of episodes without feedback, with an unknown propensity, or with an agent that is not present.
     """
 
-    batch: Batch
+    batch: ActionBatch
     episode: NDArray[np.intp]
     quality: Sequence[float]
     left_out: int
 
-    def drawn(self, rng: np.random.Generator, count: int) -> Batch:
+    def drawn(self, rng: np.random.Generator, count: int) -> ActionBatch:
         """Return ``count`` episodes, drawn with replacement."""
         rows = np.concatenate([np.flatnonzero(self.episode == number) for number in rng.integers(len(self.quality), size=count)])
         return self.batch.take(rows, count)
@@ -87,7 +87,7 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
     actions = [*names, STOP]
     present = np.array([[name in record.candidates for name in names] for record in rows])
     return LoggedEpisodes(
-        batch=Batch(
+        batch=ActionBatch(
             features=encoder.encode([state_of(record) for record in rows]),
             visibility=attrs.evolve(Visibility.full(len(rows), len(names)), present=present),
             action=np.array([actions.index(record.decision.candidate) for record in rows], np.intp),

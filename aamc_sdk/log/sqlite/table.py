@@ -14,7 +14,7 @@ from typing import Any
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.options import Retention
-from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes
 from aamc_sdk.log.retention import begins_partition
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, fingerprint_bytes
 from aamc_sdk.log.rules import Excerpt, Write
@@ -22,7 +22,7 @@ from aamc_sdk.log.templates import Templates
 from aamc_sdk.types import Partition
 
 ENTRY_BYTES = 350
-"""Approximate bytes of an entry in the file beside its content and embedding, with its indexes."""
+"""Approximate bytes of an entry in the file without its content and embedding, with its indexes."""
 _KEPT = "kind, id, decision_id, candidate, content, time"
 _ROW = f"{_KEPT}, NULL, revision, fingerprint"  # embeddings, which no rule needs, are left out
 _FULL_ROW = f"{_KEPT}, embedding, revision, fingerprint"

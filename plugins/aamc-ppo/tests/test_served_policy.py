@@ -6,7 +6,7 @@ import pytest
 from aamc_ppo.ppo import initial_policy, utility
 from aamc_ppo.rollout import with_state
 from aamc_ppo.router import PPOConfig, PPORouter
-from aamc_ppo.served import ServedPolicy, query_features
+from aamc_ppo.served_policy import ServedPolicy, query_features
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 {"decision": {...}}     the entry as the log keeps it, with time, embedding and the request's fingerprint
 {"attempt": {...}}      the fields of Attempt; "feedback" is the id of feedback that it came with, "call" the id of an attempt without a number
-{"feedback": {...}}     the fields of Feedback; an "attempt" beside it is the call that came with it, which the log numbers
+{"feedback": {...}}     the fields of Feedback; an "attempt" in the same line is the call that came with it, which the log numbers
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def entry_of(line: str | bytes) -> Entry:
     """Return the entry of a line; bytes are UTF-8.
 
     Raises:
-        DataError: The line is no entry, or has a value that cannot be used.
+        DataError: The line is not an entry, or has a value that cannot be used.
     """
     try:
         document = json.loads(line if isinstance(line, str) else line.decode(), parse_constant=_refuse)
@@ -60,7 +60,7 @@ def entry_of(line: str | bytes) -> Entry:
 
 
 def _refuse(name: str) -> None:
-    raise DataError(f"{name} is no number in JSON")
+    raise DataError(f"{name} is not a number in JSON")
 
 
 def _entry(document: dict[str, Any]) -> Entry:

@@ -104,10 +104,8 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[int, Any]]:
-    try:
-        import pyarrow.parquet  # type: ignore[import-untyped]  # it has no types
-    except ImportError as error:
-        raise DataError(f"reading {file} needs pyarrow, which is not installed: pip install 'aamc-puppeteer[parquet]'") from error
+    import pyarrow.parquet  # type: ignore[import-untyped]  # it has no types
+
     try:
         rows = pyarrow.parquet.read_table(file).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:

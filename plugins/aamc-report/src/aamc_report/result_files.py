@@ -1,4 +1,4 @@
-"""Reads a run's folder and checks everything in its files that a report relies on."""
+"""The files of a run, read and checked as far as a report relies on them."""
 
 from __future__ import annotations
 

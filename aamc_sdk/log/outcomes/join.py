@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
+from aamc_sdk.log.outcomes.columns import FIGURES, OutcomeColumns
 from aamc_sdk.types import Floats, LoggedOutcomes
 from aamc_sdk.types.decisions import MAX_AVERAGE_WEIGHT, is_implicit
 

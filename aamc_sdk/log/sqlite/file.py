@@ -49,7 +49,7 @@ def connect(address: str) -> sqlite3.Connection:
     Transactions are begun and ended explicitly, any thread may use the connection, and deleted content leaves no bytes in unused pages.
 
     Raises:
-        sqlite3.Error: The file cannot be opened. A file that is no database is noticed by the first query.
+        sqlite3.Error: The file cannot be opened. A file that is not a database is noticed by the first query.
         ForkedError: The file was open when this process was forked.
     """
     connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True, factory=_Connection)

@@ -13,8 +13,8 @@ from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_tex
 from aamc_sdk.log.options import Retention
 from aamc_sdk.log.retention import covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import DECISION, Row
-from aamc_sdk.log.sqlite_states import States
-from aamc_sdk.log.sqlite_table import Known, Table
+from aamc_sdk.log.sqlite.states import States
+from aamc_sdk.log.sqlite.table import Known, Table
 from aamc_sdk.types import Aggregate, Partition
 
 _NAMED = "decision_id IN (SELECT value FROM json_each(?))"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.types import Floats, Preference, Query
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
@@ -40,34 +41,6 @@ FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 """The figures of a call that logged outcomes have."""
 ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
 """The columns that logged outcomes always have."""
-
-
-class Queries(Sequence[Query]):
-    """Queries that are made when they are read.
-
-    Args:
-        kept: The queries as the log has them.
-        make: Makes one of them.
-    """
-
-    def __init__(self, kept: Sequence[Any], make: Callable[[Any], Query]) -> None:
-        self._kept = kept
-        self._make = make
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    @overload
-    def __getitem__(self, row: int) -> Query: ...
-    @overload
-    def __getitem__(self, row: slice) -> Queries: ...
-    def __getitem__(self, row: int | slice) -> Query | Queries:
-        return Queries(self._kept[row], self._make) if isinstance(row, slice) else self._make(self._kept[row])
-
-    def take(self, rows: Iterable[int]) -> Queries:
-        """Return some of them."""
-        return Queries([self._kept[row] for row in rows], self._make)
-
 
 _PER_CANDIDATE = ("expected_quality", "expected_cost_usd", "expected_latency_ms", "wait_ms", "in_flight")
 _NUMBERS = ("time", "complexity", "tool_use")
@@ -180,7 +153,7 @@ class OutcomeColumns:
     def _joined(self, name: str, parts: Sequence[Any]) -> Any:
         if name in _LISTS:
             values = [value for part in parts for value in part]
-            return Queries(values, self._make_query) if name == "query" else values
+            return LazySequence(values, self._make_query) if name == "query" else values
         if parts[0].ndim == 1:
             return np.concatenate(parts)
         width = max(part.shape[1] for part in parts)

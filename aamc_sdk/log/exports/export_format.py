@@ -55,5 +55,5 @@ class ExportFormat(abc.ABC):
         """Rewrite a file without the erased decisions; return their number.
 
         Raises:
-            DataError: There is no such file, or it is none of this format.
+            DataError: There is no such file, or it is not of this format.
         """

@@ -1,4 +1,4 @@
-"""Reading a request: its mode, classified text, required abilities and conversation."""
+"""The reader of requests: their mode, classified text, required abilities and conversation."""
 
 from __future__ import annotations
 

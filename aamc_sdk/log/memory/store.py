@@ -11,7 +11,7 @@ from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.learned_states import continues, covers, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
-from aamc_sdk.log.memory_ledger import MemoryLedger
+from aamc_sdk.log.memory.ledger import MemoryLedger
 from aamc_sdk.log.rows import Row
 from aamc_sdk.log.rules import Write, append_feedback
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot, StateDelta
@@ -83,7 +83,7 @@ class MemoryStore(LedgerStore):
         return self._ledger.snapshots.get(name)
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or beside the chain of changes."""
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of changes."""
         with self._lock:
             ledger = self._open
             known = ledger.snapshots.get(name)

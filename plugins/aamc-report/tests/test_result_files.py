@@ -12,8 +12,8 @@ import pytest
 from aamc_experiments.evaluation import Comparison
 from aamc_report.commands import report
 from aamc_report.formats import DASH, aligned, dollars_per_thousand, fixed, percent, shortest, significant
-from aamc_report.reading import read_results
 from aamc_report.report import write_report
+from aamc_report.result_files import read_results
 from click.testing import CliRunner
 
 from aamc_sdk.errors import CheckpointError, OutputError

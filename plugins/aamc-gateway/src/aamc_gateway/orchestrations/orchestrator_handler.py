@@ -1,4 +1,4 @@
-"""Serving requests for an orchestrator, ``aamc/NAME``, in the client's dialect."""
+"""The handler of requests for an orchestrator, ``aamc/NAME``, in the client's dialect."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.rows import COLUMNS, KIND_COLUMNS, Row, columns_of
-from aamc_sdk.log.sqlite_file import connect, snapshot, transaction, write_ahead
+from aamc_sdk.log.sqlite.file import connect, snapshot, transaction, write_ahead
 
 logger = logging.getLogger(__name__)
 _VERSIONS = (
@@ -84,16 +84,16 @@ _FILLS = {
 
 
 def make(path: Path) -> None:
-    """Make a log at a path where nothing is, whole or not at all: it is made beside, and then linked into its place.
+    """Make a log at a path where nothing is, whole or not at all: it is made under another name, and then linked into its place.
 
     If another process makes it meanwhile, that one stays.
 
     Raises:
         sqlite3.Error: The folder cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with closing(connect(f"{beside.as_uri()}?mode=rwc")) as connection:
+        with closing(connect(f"{draft.as_uri()}?mode=rwc")) as connection:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # it can be chosen before the first table is made, and not later
             with transaction(connection):
                 for statement in itertools.chain(*_VERSIONS):
@@ -101,9 +101,9 @@ def make(path: Path) -> None:
                 connection.execute(f"PRAGMA user_version = {SCHEMA}")
             write_ahead(connection)
         with suppress(FileExistsError):
-            _move(beside, path)
+            _move(draft, path)
     finally:
-        for name in (beside, f"{beside}-journal", f"{beside}-wal", f"{beside}-shm"):
+        for name in (draft, f"{draft}-journal", f"{draft}-wal", f"{draft}-shm"):
             with suppress(OSError):  # the folder may be none, which SQLite has said
                 Path(name).unlink(missing_ok=True)
     descriptor = os.open(path.parent, os.O_RDONLY)
@@ -153,7 +153,7 @@ def check_prepared(connection: sqlite3.Connection, path: Path) -> None:
     with snapshot(connection):
         version = _check_version(connection, path)
     if version < SCHEMA:
-        raise StoreError(f"the decision log {path} has version {version}, and becomes {SCHEMA} when it is written: open a copy that can be")
+        raise StoreError(f"the decision log {path} has version {version}, which is too old to be only read; open a writable copy to migrate it")
 
 
 def _announce(connection: sqlite3.Connection, path: Path, version: int) -> None:

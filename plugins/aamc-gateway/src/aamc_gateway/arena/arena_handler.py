@@ -1,4 +1,4 @@
-"""Serving requests of the arena: for ``aamc/arena``, and for a share of those for ``aamc/auto``."""
+"""The handler of the arena's requests: those for ``aamc/arena``, and a share of those for ``aamc/auto``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from aamc_models.dialects import DIALECTS, answer_events, wants_usage
 from aamc_gateway.arena.aggregation import aggregate, is_unknown
 from aamc_gateway.arena.match_exchange import MatchExchange, Reply
 from aamc_gateway.forwarding.failures import unserved
+from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.forwarding.own_answers import EventSender, send_whole
 from aamc_gateway.forwarding.served_requests import Ended, cost_header
-from aamc_gateway.forwarding.serving import serve
 from aamc_gateway.requests.ask import Ask
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_sdk.errors import AamcError

@@ -25,8 +25,8 @@ class EpisodeBudgetError(AamcError):
         self.outcome = outcome
 
 
-class Spending:
-    """The spending of one episode. A call reserves its maximum before it begins, so that calls side by side keep the budget together.
+class EpisodeBudget:
+    """The limits of one episode and what it has used of them. A call reserves its maximum before it begins, so parallel calls keep the limits too.
 
     Args:
         usd: Maximum cost in USD; infinity for no limit.
@@ -60,7 +60,7 @@ class Spending:
         """Reserve the maximum of a call. The reservation limits the answer to fewer tokens if the budget allows no more.
 
         Raises:
-            OutOfBudgetError: Not even an answer of one token fits.
+            EpisodeBudgetError: Not even an answer of one token fits.
         """
         if self.seconds_left <= 0:
             raise EpisodeBudgetError("the time limit of the episode is over", OUT_OF_TIME)

@@ -25,19 +25,19 @@ from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.export_format import Export
+from aamc_sdk.log.exports.export_format import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.options import StoreOptions
-from aamc_sdk.log.outcomes import RowOutcomes
+from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes
 from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows import Row, record_from
 from aamc_sdk.log.rules import Write
-from aamc_sdk.log.sqlite_file import connect, snapshot, transaction
-from aamc_sdk.log.sqlite_partitions import Partitions
-from aamc_sdk.log.sqlite_schema import check_prepared, make, prepare
-from aamc_sdk.log.sqlite_states import States
-from aamc_sdk.log.sqlite_table import Known, Table
+from aamc_sdk.log.sqlite.file import connect, snapshot, transaction
+from aamc_sdk.log.sqlite.partitions import Partitions
+from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
+from aamc_sdk.log.sqlite.states import States
+from aamc_sdk.log.sqlite.table import Known, Table
 from aamc_sdk.types import Aggregate, Experience, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ _PAGES_AT_ONCE = 1000
 _FREE_SHARE = 1 / 16
 """Share of free pages at which the file is made smaller, although nothing was dropped: that was interrupted."""
 _ADVICE = {
-    "not a database": "it is no decision log or is damaged; it was left as it is: choose another path",
+    "not a database": "it is not a decision log, or is damaged; it was left as it is: choose another path",
     "malformed": "it is damaged and was left as it is: restore a copy, or choose another path",
     "unable to open": "its folder must exist and be writable, which SQLite needs even for reading while a -wal file exists: "
     "choose another path (--store sqlite:PATH)",
@@ -72,7 +72,7 @@ class SqliteStore(LedgerStore):
     """Keeps the log in a file.
 
     Raises:
-        StoreError: The file cannot be opened, is no log, or has a newer version. It is never overwritten.
+        StoreError: The file cannot be opened, is not a log, or has a newer version. It is never overwritten.
     """
 
     Config = SqliteOptions
@@ -353,7 +353,7 @@ class SqliteStore(LedgerStore):
     def _address(self, mode: str) -> str:
         """Return the URI to open the file with.
 
-        SQLite makes a file of its own beside a write-ahead log. On a medium that cannot be written, there is one only while another machine
+        SQLite makes a file of its own next to a write-ahead log. On a medium that cannot be written, there is one only while another machine
         writes; else the write-ahead log is empty, and the file is opened as one that does not change.
         """
         address = f"{self._opened.as_uri()}?mode="
@@ -362,7 +362,7 @@ class SqliteStore(LedgerStore):
         return f"{address}ro" if self._has_changes() else f"{address}ro&immutable=1"
 
     def _has_changes(self) -> bool:
-        """Return whether the write-ahead log beside the file holds changes."""
+        """Return whether the write-ahead log next to the file holds changes."""
         try:
             return Path(f"{self._opened}-wal").stat().st_size > 0
         except FileNotFoundError:
@@ -386,7 +386,7 @@ class SqliteStore(LedgerStore):
         """Take a connection that sees one state of the file, however many queries it runs.
 
         Some stay open for the next reads, since opening one takes longer than most reads; not where the file is only read, for how that is
-        opened depends on what lies beside it.
+        opened depends on what lies next to it.
         """
         with self._explained():
             connection = self._idle_connection() or connect(self._address("ro"))

@@ -1,0 +1,1 @@
+"""Files with the entries of a log: JSON lines, and the formats of plugins."""

@@ -1,0 +1,1 @@
+"""Logged outcomes: from the entries of a log to arrays."""

@@ -1,0 +1,1 @@
+"""The store ``sqlite``: a file."""
