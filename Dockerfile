@@ -12,7 +12,7 @@ FROM python:3.11-slim AS gateway
 COPY --from=build /opt/gateway /opt/gateway
 # State (the log, keys, budgets) is in /workspace: mount a volume there
 RUN useradd --create-home aamc && mkdir /workspace && chown aamc /workspace
-ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
+ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1
 USER aamc
 WORKDIR /workspace
 EXPOSE 8000

@@ -124,6 +124,16 @@ def test_another_answer_or_judgement_takes_the_place_of_a_failure() -> None:
     assert counted(experience(judged(quality=0.75), failed())) == {"small": (0.75, 0.25)}
 
 
+def test_decisions_that_were_only_answered_share_their_outcomes_until_one_is_judged() -> None:
+    ledger = OutcomeLedger(OutcomeOptions())
+    list(ledger.outcomes(experience(*(Attempt(name, candidate="small") for name in ("a", "b", "c")))))
+    answered = ledger._decisions["a"]
+    assert [answered] * 3 == list(ledger._decisions.values())
+    assert answered is ledger._decisions["c"]
+    list(ledger.outcomes(experience(judged("b"))))
+    assert "".join(name for name, found in ledger._decisions.items() if found is answered) == "ac"
+
+
 def test_what_was_counted_survives_a_save(tmp_path: Path) -> None:
     ledger = OutcomeLedger(OutcomeOptions(max_user_weight=5))
     batch = experience(judged(source="a"), judged(source="b", weight=2.0), failed("e"), user="ann")

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import attrs
@@ -108,7 +109,7 @@ class OutcomeLedger:
 
     def clear(self) -> None:
         """Forget the counted outcomes."""
-        self._decisions: RecentEntries[dict[str, Counted]] = RecentEntries(MAX_DECISIONS)
+        self._decisions: RecentEntries[Mapping[str, Counted]] = RecentEntries(MAX_DECISIONS)
         self._users: RecentEntries[tuple[int, float]] = RecentEntries(MAX_USERS)
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
@@ -136,6 +137,9 @@ class OutcomeLedger:
     def _of_attempt(self, row: int, attempt: Attempt) -> Iterator[Outcome]:
         quality, weight, name = self._options.failure_quality, self._options.failure_weight, attempt.candidate
         if quality is None or attempt.status not in ("ok", "error"):
+            return
+        if attempt.status == "ok" and attempt.decision_id not in self._decisions:
+            self._decisions.put(attempt.decision_id, _only_answered(name))
             return
         counted = self._counted(attempt.decision_id)
         if attempt.status == "ok":
@@ -204,13 +208,16 @@ class OutcomeLedger:
             logger.warning("%s (%g); the rest does not count, here and in later cases", what, getattr(self._options, option))
 
     def _counted(self, decision_id: str) -> dict[str, Counted]:
-        """Return the counted outcomes of a decision, and mark it as the most recently mentioned one."""
-        return self._decisions.mention(decision_id, dict)
+        """Return the counted outcomes of a decision, which may be altered, and mark it as the most recently mentioned one."""
+        counted = dict(self._decisions.get(decision_id, ()))
+        self._decisions.put(decision_id, counted)
+        return counted
 
     def save(self, folder: Path) -> None:
         """Write the counted outcomes, if there are any; decisions without one are written too, since they count towards the limit."""
         if self._decisions or self._users:
-            write_json_pieces(folder / STATE, iter({"decisions": iter(self._decisions.items()), "users": iter(self._users.items())}.items()))
+            decisions = ((decision_id, dict(counted)) for decision_id, counted in self._decisions.items())
+            write_json_pieces(folder / STATE, iter({"decisions": decisions, "users": iter(self._users.items())}.items()))
 
     def load(self, folder: Path) -> None:
         """Read the state that :meth:`save` wrote; empty without a file.
@@ -239,9 +246,15 @@ class OutcomeLedger:
         self._users.apply_changes(delta.users)
 
 
-@lru_cache(1024)  # most decisions hold one, and share it
+@lru_cache(1024)
 def _never_failed(candidate: str) -> Counted:
     return Counted(_FAILURE, 0.0, (candidate,))
+
+
+@lru_cache(1024)
+def _only_answered(candidate: str) -> Mapping[str, Counted]:
+    """Return the counted outcomes of a decision that the candidate has answered: those of most decisions, which share this."""
+    return MappingProxyType({_failure_id(candidate): _never_failed(candidate)})
 
 
 @lru_cache(1024)

@@ -100,7 +100,7 @@ class EntityEvidence(msgspec.Struct):
 
     candidates: dict[str, CandidateEvidence] = msgspec.field(name="cells", default_factory=dict)
     feedback_count: Count = msgspec.field(name="heard", default=0)
-    recent: list[tuple[tuple[str, Amount, Amount], ...]] = msgspec.field(default_factory=list)
+    recent: tuple[tuple[tuple[str, Amount, Amount], ...], ...] = ()
 
     def __post_init__(self) -> None:
         for known in self.candidates.values():
@@ -126,9 +126,10 @@ class EntityEvidence(msgspec.Struct):
                 RECENT * known.recent_count + 1 if weight else known.recent_count,
             )
         if window:
-            self.recent.append(tuple(outcome[:3] for outcome in outcomes))
-            while len(self.recent) > window:
-                self._subtract(self.recent.pop(0))
+            recent = (*self.recent, tuple(outcome[:3] for outcome in outcomes))
+            for left in recent[:-window]:
+                self._subtract(left)
+            self.recent = recent[-window:]
 
     def remove(self, outcomes: Sequence[WeightedOutcome], implicit: bool, discount: float, window: int) -> None:
         """Take back one feedback that a later revision replaces.
@@ -140,7 +141,8 @@ class EntityEvidence(msgspec.Struct):
         outcomes = [outcome for outcome in outcomes if outcome.candidate in self.candidates]  # its entity may have been dropped in between
         if window:
             if counted in self.recent:
-                self.recent.remove(counted)
+                at = self.recent.index(counted)
+                self.recent = self.recent[:at] + self.recent[at + 1 :]
             else:
                 outcomes = [outcome._replace(wins=0.0, losses=0.0) for outcome in outcomes]
         for candidate, wins, losses, success in outcomes:

@@ -96,7 +96,7 @@ def _nodes(ends: Floats, cells: NDArray[np.intp]) -> tuple[Floats, Floats]:
     return (start + length * positions).ravel(), (length * slopes).ravel()
 
 
-@lru_cache(1024)
+@lru_cache(128)  # a narrow posterior needs a thousand cells, of 224 bytes each
 def _unit_interval(cells: int) -> tuple[Floats, Floats]:
     """Return the nodes of the interval from 0 to 1 in ``cells`` cells, and du/dt there, ``[cells, order]``."""
     inner = (np.arange(cells)[:, None] + _NODES) * (math.pi / 2) / max(cells, 1)

@@ -92,7 +92,7 @@ class ThompsonOptions(OutcomeOptions):
         False, "a session's evidence counts for whoever names its id, as in vLLM Semantic Router; false keeps it to its tenant and user"
     )
     max_users: int = option(100_000, "maximum number of users kept, most recently mentioned first", at_least=1)
-    max_sessions: int = option(10_000, "maximum number of sessions kept, most recently mentioned first", at_least=1)
+    max_sessions: int = option(2_000, "maximum number of sessions kept, most recently mentioned first", at_least=1)
     category_scores: Mapping[str, Mapping[str, float]] = option(
         {}, "quality from 0 to 1 by category and candidate, known beforehand; each counts as 10 outcomes in the category"
     )

@@ -16,4 +16,4 @@ class ImplicitSettings:
     similarity: float = option(0.6, "Share of common words from which a question is the same in other words.", above=0, at_most=1)
     within_s: float = option(180.0, "Time after the answer within which a question counts as the same in other words, in seconds.", above=0)
     confidence: float = option(0.5, "Confidence of inferred feedback.", at_least=0, at_most=1)
-    sessions: int = option(10_000, "Conversations that a worker remembers for this.", at_least=1)
+    sessions: int = option(5_000, "Conversations that a worker remembers for this.", at_least=1)

@@ -306,7 +306,7 @@ class Exchange:
 
     def failed(self, upstream: Upstream, error: ProviderError, *, own_dialect: bool) -> None:
         """Note that a candidate could not answer."""
-        self._failures.append((error, own_dialect))
+        self._failures.append((error.with_traceback(None), own_dialect))  # the traceback's frames have this object: a cycle
         self.gateway.metrics.fallback(upstream.name, error.kind)
 
     def unserved(self) -> UnservedError:

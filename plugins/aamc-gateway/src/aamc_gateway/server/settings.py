@@ -39,7 +39,7 @@ class SessionSettings:
         ["open_tool_calls", "previous_response_id", "item_reference", "container", "encrypted_reasoning", "thinking"],
         "State in a request that keeps the conversation on its candidate; other state is taken out when the candidate changes.",
     )
-    at_most: int = option(20_000, "Maximum number of conversations that a worker remembers, at about 300 bytes each.", at_least=1)
+    at_most: int = option(10_000, "Maximum number of conversations that a worker remembers, at about 300 bytes each.", at_least=1)
 
 
 @attrs.frozen(kw_only=True)

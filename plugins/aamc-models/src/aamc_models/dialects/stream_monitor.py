@@ -60,7 +60,7 @@ class StreamMonitor:
     def __init__(self, dialect: str) -> None:
         check_dialect(dialect, DIALECTS)
         self._dialect = dialect
-        self._read = {"messages": self._message_event, "responses": self._response_event}.get(dialect, self._chunk)
+        self._read = _READERS.get(dialect, StreamMonitor._chunk)  # bound methods would make a cycle, which waits for the garbage collector
         self.usage: Usage | None = None
         self.cost_usd = math.nan
         self.finish_reason: str | None = None
@@ -85,7 +85,7 @@ class StreamMonitor:
             if not text:
                 return _NOTHING
             data = json_object(text)
-        return self._read(data) if isinstance(data, dict) else Seen(error=f"its data is not a JSON object: {event!r:.80}", broken=True)
+        return self._read(self, data) if isinstance(data, dict) else Seen(error=f"its data is not a JSON object: {event!r:.80}", broken=True)
 
     def _chunk(self, chunk: dict[str, Any]) -> Seen:
         """Read an event of chat or completions."""
@@ -184,6 +184,9 @@ class StreamMonitor:
             self.usage = self._reported.tokens
             cost = reported_cost(self._dialect, holder)
             self.cost_usd = self.cost_usd if math.isnan(cost) else cost
+
+
+_READERS = {"messages": StreamMonitor._message_event, "responses": StreamMonitor._response_event}
 
 
 def _size(value: object) -> int:

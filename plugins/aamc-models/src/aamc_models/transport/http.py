@@ -164,6 +164,7 @@ class HttpProvider(WireProvider):
                 return await attempt(turn)
             except (*_ERRORS, Failure) as error:
                 failure = asked_model(error, body.request) if isinstance(error, Failure) else failure_of(error, config)
+                failure = failure.with_traceback(None)  # it has this frame, which has the failure: a cycle that keeps the request and its answer
                 self._judge(turn, failure)
             except BaseException:
                 turn.drop()

@@ -1,0 +1,43 @@
+"""Memory of a worker: its tables are bounded, and requests leave no cycles, which would wait for the garbage collector with all that they hold."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from aamc_models.testing import Script
+from server.conftest import Run
+
+OURS = ("aamc_gateway.", "aamc_models.dialects.", "aamc_models.transport.")
+
+
+@pytest.fixture
+def no_collections() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("fault", ["", "refuse", "bad_json", "error_event"])
+def test_a_request_leaves_no_cycle_of_ours(serve: Run, no_collections: None, fault: str, streamed: bool) -> None:
+    running = serve(settings={"limits": {"fallbacks": 3}}, first=Script(fault=fault), second=Script())
+    for _ in range(8):  # the router chooses each candidate sometimes
+        assert running.chat(stream=streamed).status == 200
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.collect()
+    left = Counter(type(each).__name__ for each in gc.garbage if type(each).__module__.startswith(OURS))
+    assert Counter() == left
+
+
+def test_tables_of_conversations_have_limits(serve: Run) -> None:
+    running = serve(settings={"sessions": {"at_most": 3}, "implicit": {"sessions": 2}})
+    for number in range(6):
+        assert running.chat(f"Question {number}").status == 200
+    gateway = running.gateway
+    assert (len(gateway.sessions._known), len(gateway.signals._last)) == (3, 2)
