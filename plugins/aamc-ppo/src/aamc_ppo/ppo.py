@@ -64,7 +64,7 @@ class PPOConfig:
     sample: bool = option(False, "draw decisions from the policy instead of taking the candidate of maximum utility")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"total_timesteps": 600_000},
+        "quick": {"total_timesteps": 1_200_000},
         "full": {},
         "paper": {"total_timesteps": 1_000_000, "n_streams": 8, "n_steps": 2048, "minibatch": 64, "epochs": 10, "learning_rate": 3e-4, "gamma": 0.99},
     }
