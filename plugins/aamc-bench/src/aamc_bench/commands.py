@@ -22,7 +22,7 @@ from aamc_bench.options import (
     Numbers,
     benchmark_options,
 )
-from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME
+from aamc_sdk.cli import JSON, OUT, RESUME
 from aamc_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def bandit(**given: Any) -> None:
 @click.option("--scenario", "scenarios", metavar="A,B,...", help="Scenarios of environment queue (default: all but default).")
 @click.option("--pool", metavar="NAME|FILE", help="Model pool (default: each scenario's own).")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Option, such as environment.load=1.5; repeatable.")
-@PREFERENCE
+@click.option("--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: each scenario's own).")
 @SEEDS
 @click.option("--steps", type=click.IntRange(min=1), help="Training decisions of ppo (default: the preset's).")
 @click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Preset of ppo (default: full).")
