@@ -16,11 +16,20 @@ OURS = ("aamc_gateway.", "aamc_models.dialects.", "aamc_models.transport.")
 @pytest.fixture
 def no_collections() -> Iterator[None]:
     gc.collect()
+    gc.freeze()  # the gateways of earlier tests may end late
     gc.disable()
     yield
     gc.set_debug(0)
     gc.garbage.clear()
+    gc.unfreeze()
     gc.enable()
+
+
+def cycles_of_ours() -> Counter[str]:
+    """Collect garbage and return how many objects of each of our types it has."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.collect()
+    return Counter(type(each).__name__ for each in gc.garbage if type(each).__module__.startswith(OURS))
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -29,10 +38,24 @@ def test_a_request_leaves_no_cycle_of_ours(serve: Run, no_collections: None, fau
     running = serve(settings={"limits": {"fallbacks": 3}}, first=Script(fault=fault), second=Script())
     for _ in range(8):  # the router chooses each candidate sometimes
         assert running.chat(stream=streamed).status == 200
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    gc.collect()
-    left = Counter(type(each).__name__ for each in gc.garbage if type(each).__module__.startswith(OURS))
-    assert Counter() == left
+    assert Counter() == cycles_of_ours()
+
+
+@pytest.mark.parametrize("fault", ["refuse", "bad_json"])
+def test_an_arena_leaves_no_cycle_of_ours(serve: Run, no_collections: None, fault: str) -> None:
+    running = serve(settings={"arena": {"candidates": 2}}, first=Script(fault=fault), second=Script())
+    for _ in range(3):
+        assert running.chat(model="aamc/arena").status == 200
+    assert Counter() == cycles_of_ours()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("model", ["aamc/auto", "aamc/arena"])
+def test_a_request_that_no_candidate_answers_leaves_no_cycle_of_ours(serve: Run, no_collections: None, model: str, streamed: bool) -> None:
+    running = serve(first=Script(fault="refuse"), second=Script(fault="bad_json"))
+    for _ in range(3):
+        assert running.chat(model=model, stream=streamed).status == 502
+    assert Counter() == cycles_of_ours()
 
 
 def test_tables_of_conversations_have_limits(serve: Run) -> None:
