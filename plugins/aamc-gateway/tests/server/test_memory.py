@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
+from aamc_gateway.server import worker
 from aamc_models.testing import Script
 from server.conftest import Run
 
@@ -64,3 +67,24 @@ def test_tables_of_conversations_have_limits(serve: Run) -> None:
         assert running.chat(f"Question {number}").status == 200
     gateway = running.gateway
     assert (len(gateway.sessions._known), len(gateway.signals._last)) == (3, 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+@pytest.mark.parametrize(
+    ("variable", "settings"),
+    [("", [(-8, 1), (-3, 131_072)]), ("MALLOC_ARENA_MAX", []), ("MALLOC_MMAP_THRESHOLD_", []), ("GLIBC_TUNABLES", [])],
+)
+def test_malloc_keeps_less_unless_the_user_has_set_it(variable: str, settings: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "2")
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(worker.ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=lambda *setting: given.append(setting)))
+    worker._limit_freed_memory()
+    assert settings == given
+
+
+def test_another_c_library_without_mallopt_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.ctypes, "CDLL", lambda name: SimpleNamespace())
+    worker._limit_freed_memory()
