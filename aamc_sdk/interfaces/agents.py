@@ -129,7 +129,7 @@ class EvaluatedOrchestrator(Orchestrator):
 
     @abc.abstractmethod
     def evaluate(self, dataset: Dataset, routers: Sequence[str] | None, folder: Path | None, progress: Progress) -> Mapping[str, Any]:
-        """Return a JSON document of results and of those of baselines.
+        """Return a JSON document with the results of the orchestrator and of baselines.
 
         Args:
             dataset: The tasks, with their right answers.

@@ -12,7 +12,7 @@ class LazySequence(Sequence[T]):
     """A sequence whose items are made from others, each time they are read.
 
     Args:
-        sources: What the items are made from.
+        sources: The values that the items are made from, in the same order.
         make: Makes an item.
     """
 

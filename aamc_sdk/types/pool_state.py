@@ -32,7 +32,8 @@ class PoolState:
         wait_ms: Time until a candidate could start, in milliseconds, by name.
         in_flight: Requests in progress at a candidate, by name.
         pressure: How scarce a candidate is beyond its wait, by name: the used share of its rate limit or budget, its outstanding work relative to
-            its capacity, or 1 for an announced burst of traffic. Routers that plan ahead read it; the others ignore it.
+            its capacity, or 1 for an announced burst of traffic. Routers that plan ahead read it, on the scale of the environment that they were
+            trained in; the others ignore it.
         remaining: Requests that a candidate's rate limit still allows, by name; a candidate with none left is masked.
 
     Raises:

@@ -229,7 +229,7 @@ def test_a_log_of_an_older_version_is_not_made_a_newer_one_by_who_only_reads(tmp
     open_log(path).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(StoreError, match="has version 2, which is too old to be only read"):
+    with pytest.raises(StoreError, match="has version 2, which must be migrated before it is read"):
         SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))
 
 

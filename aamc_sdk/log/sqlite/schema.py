@@ -153,7 +153,9 @@ def check_prepared(connection: sqlite3.Connection, path: Path) -> None:
     with snapshot(connection):
         version = _check_version(connection, path)
     if version < SCHEMA:
-        raise StoreError(f"the decision log {path} has version {version}, which is too old to be only read; open a writable copy to migrate it")
+        raise StoreError(
+            f"the decision log {path} has version {version}, which must be migrated before it is read; open a writable copy to migrate it"
+        )
 
 
 def _announce(connection: sqlite3.Connection, path: Path, version: int) -> None:

@@ -1,5 +1,7 @@
 """The mathematics against values computed by hand, closed forms, and finite differences."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -177,6 +179,26 @@ def test_a_long_wait_that_the_preference_ignores_does_not_change_the_value():
     waiting = pooled.copy()
     waiting[:, [2, 8]] = -100  # mean quickness, weighted by the policy and unweighted
     assert critic_values(p, query, weights, waiting) == pytest.approx(critic_values(p, query, weights, pooled))
+
+
+def test_the_critic_reads_the_logarithms_of_the_weights_and_a_weight_of_zero_has_one():
+    p = {name: np.zeros_like(array) for name, array in initial_critic(PPOConfig(hidden=1), 0, np.random.default_rng(0)).items()}
+    query = np.zeros((3, 4 + CONTEXT), np.float32)
+    p["critic_w1"][query.shape[1] + 3 + 2] = 1.0  # after the query and the weights: the logarithm of the third weight
+    p["critic_w2"][:] = [[1.0, 0.0, 0.0]]
+    weights = np.float32([[0.9, 0.0, 0.1], [0.99, 0.0, 0.01], [1.0, 0.0, 0.0]])
+    inputs = [0.5 * math.log(weight + 0.003) + 1 for weight in (0.1, 0.01, 0.0)]
+    expected = [quality * math.tanh(one) for quality, one in zip((0.9, 0.99, 1.0), inputs, strict=True)]
+    assert critic_values(p, query, weights, np.zeros((3, 12), np.float32)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_initial_weights_of_the_pools_state_are_four_times_as_large_as_the_others():
+    rng, config = np.random.default_rng(0), PPOConfig(hidden=4000)
+    query = 4 + CONTEXT
+    for weights in (initial_policy(config, 0, rng)["query_w1"], initial_critic(config, 0, rng)["critic_w1"]):
+        deviation = weights.std(axis=1)
+        expected = np.where((np.arange(len(weights)) >= query - CONTEXT) & (np.arange(len(weights)) < query), 4, 1) * len(weights) ** -0.5
+        assert deviation == pytest.approx(expected, rel=0.05)
 
 
 def test_weighing_an_objective_more_never_lowers_what_is_chosen_of_it():

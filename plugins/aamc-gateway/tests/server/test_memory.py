@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
+from aamc_gateway.server import worker
 from aamc_models.testing import Script
 from server.conftest import Run
 
@@ -16,11 +19,20 @@ OURS = ("aamc_gateway.", "aamc_models.dialects.", "aamc_models.transport.")
 @pytest.fixture
 def no_collections() -> Iterator[None]:
     gc.collect()
+    gc.freeze()  # the gateways of earlier tests may end late
     gc.disable()
     yield
     gc.set_debug(0)
     gc.garbage.clear()
+    gc.unfreeze()
     gc.enable()
+
+
+def cycles_of_ours() -> Counter[str]:
+    """Collect garbage and return how many objects of each of our types it has."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.collect()
+    return Counter(type(each).__name__ for each in gc.garbage if type(each).__module__.startswith(OURS))
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -29,10 +41,24 @@ def test_a_request_leaves_no_cycle_of_ours(serve: Run, no_collections: None, fau
     running = serve(settings={"limits": {"fallbacks": 3}}, first=Script(fault=fault), second=Script())
     for _ in range(8):  # the router chooses each candidate sometimes
         assert running.chat(stream=streamed).status == 200
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    gc.collect()
-    left = Counter(type(each).__name__ for each in gc.garbage if type(each).__module__.startswith(OURS))
-    assert Counter() == left
+    assert Counter() == cycles_of_ours()
+
+
+@pytest.mark.parametrize("fault", ["refuse", "bad_json"])
+def test_an_arena_leaves_no_cycle_of_ours(serve: Run, no_collections: None, fault: str) -> None:
+    running = serve(settings={"arena": {"candidates": 2}}, first=Script(fault=fault), second=Script())
+    for _ in range(3):
+        assert running.chat(model="aamc/arena").status == 200
+    assert Counter() == cycles_of_ours()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("model", ["aamc/auto", "aamc/arena"])
+def test_a_request_that_no_candidate_answers_leaves_no_cycle_of_ours(serve: Run, no_collections: None, model: str, streamed: bool) -> None:
+    running = serve(first=Script(fault="refuse"), second=Script(fault="bad_json"))
+    for _ in range(3):
+        assert running.chat(model=model, stream=streamed).status == 502
+    assert Counter() == cycles_of_ours()
 
 
 def test_tables_of_conversations_have_limits(serve: Run) -> None:
@@ -41,3 +67,24 @@ def test_tables_of_conversations_have_limits(serve: Run) -> None:
         assert running.chat(f"Question {number}").status == 200
     gateway = running.gateway
     assert (len(gateway.sessions._known), len(gateway.signals._last)) == (3, 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+@pytest.mark.parametrize(
+    ("variable", "settings"),
+    [("", [(-8, 1), (-3, 131_072)]), ("MALLOC_ARENA_MAX", []), ("MALLOC_MMAP_THRESHOLD_", []), ("GLIBC_TUNABLES", [])],
+)
+def test_malloc_keeps_less_unless_the_user_has_set_it(variable: str, settings: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "2")
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(worker.ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=lambda *setting: given.append(setting)))
+    worker._limit_freed_memory()
+    assert settings == given
+
+
+def test_another_c_library_without_mallopt_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.ctypes, "CDLL", lambda name: SimpleNamespace())
+    worker._limit_freed_memory()

@@ -80,9 +80,9 @@ class PPOConfig:
 Parameters = Mapping[str, Any]
 CANDIDATE_WIDTH = len(CANDIDATE_NUMBERS) + WORD_BUCKETS
 STATE_GAIN = 4.0
-"""Factor on the initial weights of the pool's state: waits and pressure vary little, and their towers have to bend where a queue fills."""
-LEAST_WEIGHT = 0.003
-"""Added to a weight before its logarithm."""
+"""Factor on the initial weights of the pool's state: waits and pressure vary little, and utilities and values have to bend where a queue fills."""
+WEIGHT_OFFSET = 0.003
+"""Added to an objective's weight before its logarithm, since a weight may be 0."""
 
 
 def initial_policy(config: PPOConfig, categories: int, rng: np.random.Generator) -> dict[str, Array32]:
@@ -201,12 +201,12 @@ def critic_values(p: Parameters, query: Any, weights: Any, pooled: Any, xp: Any 
     ``pooled`` ``[B, 2 F]`` holds the means of the pair features over candidates, weighted by the policy and unweighted: the former alone hide a
     backlog that the policy avoids. Its first K numbers are what the policy expects of this step, which is a share 1 - gamma of the value at the
     start. The network reads objectives times their weights, so a stream that ignores long waits has inputs of the same size as any other.
-    It reads the weights' logarithms too: queues grow as the weight of latency falls to .1 and to .01, and a critic that cannot tell these streams
-    apart takes the difference between their values for what a wait costs within each of them.
+    It also reads the weights' logarithms, as 0.5 log(w + 0.003) + 1. Queues grow as the weight of latency falls to .1 and to .01. A critic that
+    cannot tell these streams apart takes the difference between their values for the cost of a wait.
     """
     weighted = pooled.reshape(len(pooled), 2, PAIR_WIDTH)
     weighted = xp.concatenate((weighted[:, :, :OBJECTIVES] * weights[:, None], weighted[:, :, OBJECTIVES:]), 2).reshape(pooled.shape)
-    inputs = xp.concatenate((query, weights, 0.5 * xp.log(weights + LEAST_WEIGHT) + 1, weighted), 1)
+    inputs = xp.concatenate((query, weights, 0.5 * xp.log(weights + WEIGHT_OFFSET) + 1, weighted), 1)
     values = pooled @ p["critic_skip"] + xp.tanh(inputs @ p["critic_w1"] + p["critic_b1"]) @ p["critic_w2"] + p["critic_b2"]
     return (weights * values).sum(1)
 

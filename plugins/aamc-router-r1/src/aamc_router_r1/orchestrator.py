@@ -135,7 +135,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
         return RouterR1Session(self, task, budget, self.episode(task, budget), self.preference)
 
     def evaluate(self, dataset: Dataset, routers: Sequence[str] | None, folder: Path | None, progress: Progress) -> Mapping[str, Any]:
-        """Return the results on questions with gold answers, of the policy's direct answers, the strongest model and routers too."""
+        """Return the results of Router-R1, the policy's direct answers, the strongest model and routers on questions with gold answers."""
         from aamc_router_r1.evaluation.evaluation import evaluate
 
         return evaluate(self, dataset, routers, folder, progress)

@@ -1,6 +1,6 @@
 """The state file of vLLM Semantic Router: reads its ratings of ``rl_driven`` as wins and losses.
 
-The file holds each Beta posterior as a rating, 1000 + 1000 x mean, with the integer parts of alpha - 1 and beta - 1 with it.
+The file holds each Beta posterior as a rating, 1000 + 1000 x mean, and as the integer parts of alpha - 1 and beta - 1.
 The posteriors have the prior Beta(1, 1). Users and sessions are stored as categories: a prefix and the id in base64.
 """
 

@@ -1,4 +1,4 @@
-"""The JSON state file that ``storage_path`` names: a copy of the evidence, for other programs: the log stays the source.
+"""The JSON state file that ``storage_path`` names: a copy of the evidence for other programs. The log stays the source.
 
 Nothing counts twice. The file stores the starting evidence (that before the first entry of the log) and identifies the log by its first decision
 when it was new, or by its newest one, since retention drops the oldest. With the same log, the router restores the starting evidence and replays

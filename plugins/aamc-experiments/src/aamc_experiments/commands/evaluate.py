@@ -76,7 +76,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     With --logs, estimate the results from logged decisions, their probabilities and their feedback, with 95% intervals; --since and --until
     choose the decisions. If RUN is not given and runs/latest is missing or has other candidates than the log, no run is used.
 
-    With --orchestrator, play tasks with right answers and compare with baselines and --routers, such as router-r1 on question-answering benchmarks.
+    With --orchestrator, play tasks with right answers and compare the orchestrator, such as router-r1, with baselines and --routers.
 
     Example: aamc evaluate runs/latest --dataset outcomes:mine/
     """

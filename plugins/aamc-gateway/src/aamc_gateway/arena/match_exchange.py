@@ -135,7 +135,7 @@ class MatchExchange(Exchange):
             self._spend(held, call, failed=error is not None)
             if error is not None:
                 seen.error_kind, seen.status = error.kind, error.status
-                self._failures.append((error, prepared.dialect == self.ask.api))
+                self._failures.append((error.with_traceback(None), prepared.dialect == self.ask.api))  # else a cycle, as in failed()
         return Reply(
             upstream=upstream,
             prepared=prepared,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from aamc_models.dialects import convert_answer
 
-from aamc_gateway.forwarding.stream_events import STREAM_HEADERS, failure_event
+from aamc_gateway.forwarding.stream_events import KEEP_ALIVE, STREAM_HEADERS, failure_event
 from aamc_gateway.server.http_answers import send_json
 from aamc_gateway.server.interfaces import Send
 from aamc_sdk.errors import AamcError
@@ -40,12 +40,15 @@ class EventSender:
         task = asyncio.ensure_future(awaited)
         try:
             while not (await asyncio.wait({task}, timeout=self._keep_alive_s))[0]:
-                await self.write(b": keep-alive\n\n")
+                await self.write(KEEP_ALIVE)
         except BaseException:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             raise
-        return task.result()
+        try:
+            return task.result()
+        finally:
+            del task  # its error's traceback has this frame, which has the task: a cycle
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Send events; the headers before the first ones."""

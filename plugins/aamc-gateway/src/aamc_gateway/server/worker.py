@@ -27,6 +27,8 @@ _KEEP_ALIVE_S = 75
 """Time for which an idle connection is kept; longer than that of usual proxies."""
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
 """The numbers of these settings in glibc's ``mallopt``."""
+_MALLOC_VARIABLES = ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+"""Variables by which the user chooses these settings."""
 _LARGE_BYTES = 128 * 1024
 """Size from which a block of memory goes back to the system as soon as it is freed: glibc's own value, which it raises with each such block."""
 _YOUNG_OBJECTS = 10_000
@@ -178,7 +180,7 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
 
 def _limit_freed_memory() -> None:
     """Let glibc's malloc keep less freed memory: one arena serves all threads, which wait for Python's lock anyway, and large blocks go back."""
-    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+    if sys.platform == "linux" and not any(name in os.environ for name in _MALLOC_VARIABLES):
         with contextlib.suppress(AttributeError):  # another C library
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(_M_ARENA_MAX, 1)

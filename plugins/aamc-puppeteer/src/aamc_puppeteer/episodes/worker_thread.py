@@ -27,7 +27,7 @@ class WorkerThread:
 
     def submit(self, coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> Future[list[T | None]]:
         """Start coroutines in parallel; the result of one that takes longer than ``limit`` seconds is None."""
-        return asyncio.run_coroutine_threadsafe(_side_by_side(coroutines, limit), self._loop)
+        return asyncio.run_coroutine_threadsafe(_in_parallel(coroutines, limit), self._loop)
 
     def abandon(self) -> None:
         """Stop the event loop as soon as nothing blocks it."""
@@ -52,7 +52,7 @@ class WorkerThread:
             self._loop.close()
 
 
-async def _side_by_side(coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> list[T | None]:
+async def _in_parallel(coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> list[T | None]:
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     done, late = await asyncio.wait(tasks, timeout=limit)
     for task in late:

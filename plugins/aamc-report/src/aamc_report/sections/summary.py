@@ -23,7 +23,7 @@ def summary(results: Results) -> str:
     candidates = results.decisions.candidates.tolist()
     if len(candidates) == 1:
         return f"There is nothing to choose: {candidates[0]} is the only candidate, and every router gives the queries to it."
-    sentences = [_beside(results, rivals) for rivals in _rivals(results)]
+    sentences = [_compared(results, rivals) for rivals in _rivals(results)]
     if sentences:
         sentences.append("In brackets: 95% intervals, on the same queries.")
     passed = {} if results.gate is None else {result.router: result.passed for result in results.gate.results}
@@ -42,7 +42,7 @@ def _rivals(results: Results) -> list[list[str]]:
     return list(by_model.values())
 
 
-def _beside(results: Results, rivals: Sequence[str]) -> str:
+def _compared(results: Results, rivals: Sequence[str]) -> str:
     """Return the headline's differences to equal rivals as a sentence; cost and latency relative to theirs."""
     ours, theirs = (_means(results, router) for router in (results.headline, rivals[0]))
     changes = np.divide(ours - theirs, theirs, out=np.full(ours.shape, np.nan), where=theirs > 0)

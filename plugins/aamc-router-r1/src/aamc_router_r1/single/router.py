@@ -28,7 +28,7 @@ NOT_CONFIGURED = "no policy is configured; set policy to a candidate of the pool
 
 
 class FallbackRequires:
-    """The requirements of the fallback, and the query's text and history; on the class, whose fallback is unknown, those alone."""
+    """The query's text and history, and the requirements of the fallback; on the class, text and history alone, since its fallback is unknown."""
 
     def __get__(self, router: RouterR1Router | None, owner: type[RouterR1Router]) -> Requirements:
         fallback = None if router is None else router.fallback

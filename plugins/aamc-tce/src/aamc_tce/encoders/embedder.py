@@ -19,8 +19,8 @@ from aamc_sdk.interfaces import NoProgress, Progress
 from aamc_tce.encoders.vector_cache import Vector, VectorCache, cache_folder
 
 MANY_TEXTS = 32
-"""From this number of texts on they are a dataset: they are cached on disk, and the expected time is reported. Fewer are a served request, which
-leaves nothing on disk."""
+"""Number of texts from which a batch is a dataset: its embeddings are cached on disk, and the expected time is reported. A smaller batch is a
+served request, which leaves nothing on disk."""
 REMEMBERED_TEXTS = 20_000
 BATCH_SIZE = 32
 TokenIds = list[int]
