@@ -199,7 +199,7 @@ def test_lora_trains_adapters_in_bf16_and_writes_whole_models(model: Path, tmp_p
         ({"replies": "no.jsonl"}, "no.jsonl does not exist"),
         ({"codec": "tools"}, "is trained with codec=tags"),
         ({"training_alphas": "[2.0]"}, "numbers from 0 to 1"),
-        ({"model": "/nowhere/model"}, "no causal language model"),
+        ({"model": "/nowhere/model"}, "is not a causal language model"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(model: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
