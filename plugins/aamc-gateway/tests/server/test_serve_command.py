@@ -102,6 +102,16 @@ def test_what_cannot_be_served_is_refused(options: Any, message: str, tmp_path: 
     assert message in str(result.exception)
 
 
+def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    echo = "{name: a, prices: {input: 1, output: 1}, endpoint: {provider: echo}}"
+    Path("serve.yaml").write_text("gateway: {orchestrators: {router-r1: {pool: pool.yaml, options: {policy: absent}}}}")
+    Path("pool.yaml").write_text(f"candidates: [{echo}, {echo.replace('a,', 'b,', 1)}]")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--config", "serve.yaml", "--pool", "pool.yaml"])
+    assert isinstance(result.exception, AamcError)
+    assert "policy must be a candidate of the pool (a, b), not 'absent'" in str(result.exception)
+
+
 def test_an_address_that_needs_keys_is_refused_in_words(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "serve", "--host", "0.0.0.0", "--port", "0"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
