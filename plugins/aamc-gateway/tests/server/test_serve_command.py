@@ -75,6 +75,21 @@ def test_serving_is_said_once_the_workers_serve(tmp_path: Path) -> None:
         assert gateway.stop() == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_workers_end_when_the_process_that_watches_them_is_killed(tmp_path: Path) -> None:
+    """Workers that stay would keep the port, and the gateway could not be started again."""
+    echo = {"name": "echo", "prices": {"input": 1.0, "output": 2.0}, "endpoint": {"provider": "echo"}}
+    gateway = GatewayProcess(tmp_path, [echo], options=["--workers", "2"])
+    with gateway:
+        gateway.kill()
+        wait_for(lambda: is_free(gateway.port))
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as other:
+        return other.connect_ex(("127.0.0.1", port)) != 0
+
+
 def wait_for(true: Any) -> None:
     until = time.monotonic() + 60
     while not true():
