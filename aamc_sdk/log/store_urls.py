@@ -42,10 +42,11 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
     target = plugins.load("store", scheme)
     address, given = _split(url, [field.name for field in attrs.fields(target.Config)])
     path = address.partition(":")[2]
-    if existing and scheme == "sqlite" and not _is_log(Path(path)):
-        raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
-    if existing and scheme == "sqlite" and not _can_be_written(Path(path)):
-        given["read_only"] = True
+    if existing and scheme == "sqlite" and path:
+        if not _is_log(Path(path)):
+            raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
+        if not _can_be_written(Path(path)):
+            given["read_only"] = True
     store: Store = target(address, configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}"))
     if isinstance(store, LedgerStore):
         store.formats = partial(plugins.load, "store")

@@ -139,3 +139,5 @@ def test_an_option_that_it_does_not_have_is_refused_before_it_works(aamc: Aamc, 
 def test_an_unknown_folder_is_reported(aamc: Aamc) -> None:
     status, _, err = aamc("orchestrate", "hello", "--run", "none")
     assert (status, "holds no trained orchestrator" in err) == (1, True)
+    _, _, err = aamc("orchestrate", "hello", "--run", "none", "--orchestrator", "router-r1")
+    assert "train one with: aamc train --orchestrator router-r1" in err

@@ -378,6 +378,11 @@ def test_a_log_whose_pages_are_damaged_says_so(tmp_path: Path) -> None:
         store.pending()
 
 
+def test_a_log_without_a_path_that_must_exist_is_refused() -> None:
+    with pytest.raises(StoreError, match="needs its path"):
+        open_store("sqlite:", PLUGINS, existing=True)
+
+
 @pytest.mark.parametrize("name", ["missing/log.db", "file/log.db", ""])
 def test_a_path_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")

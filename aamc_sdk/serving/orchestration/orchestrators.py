@@ -58,14 +58,18 @@ def load_orchestrator(folder: Path, plugins: Plugins, pool: str | None = None, o
     return component
 
 
-def trained_name(folder: Path) -> str:
+def trained_name(folder: Path, wanted: str | None = None) -> str:
     """Return the name of the orchestrator that a folder holds.
+
+    Args:
+        folder: The folder of its training.
+        wanted: The orchestrator that is asked for, for the message; the default one when None.
 
     Raises:
         CheckpointError: The folder holds none.
     """
     if not (is_complete(folder / ORCHESTRATOR) and (folder / "run.yaml").is_file()):
-        raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator {DEFAULT}")
+        raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator {wanted or DEFAULT}")
     return str(component_of(folder / ORCHESTRATOR, ORCHESTRATOR)["name"])
 
 
@@ -97,7 +101,7 @@ def find_orchestrator(
             folder = newest_orchestrator(name)
         except CheckpointError:
             return _untrained(name or DEFAULT, team, plugins, pool, options or {}), None
-    elif name is not None and (trained := trained_name(folder)) != name:
+    elif name is not None and (trained := trained_name(folder, name)) != name:
         raise CheckpointError(f"{folder} has the orchestrator {trained!r}, not {name!r}; leave --orchestrator or --run out")
     component = load_orchestrator(folder, plugins, pool, options)
     if isinstance(component, TeamOrchestrator):

@@ -124,6 +124,8 @@ def test_shares_of_the_gap_and_their_intervals_by_hand() -> None:
     assert found["gap_closed"]["ppo"]["mean"] == pytest.approx(0.9)
     assert found["gap_closed"]["ppo"]["ci95"] == pytest.approx([0.9, 0.9])
     assert found["policies"]["ppo"]["mean_reward"] == pytest.approx(0.685)
+    almost = [{**found, "reference": found["greedy-truth"] + 1e-6} for found in rewards]
+    assert summary(almost)["gap_closed"] is None  # sure, but too small to see
     equal = [{name: np.arange(4.0) % 2 for name in base}]
     assert summary(equal)["gap_closed"] is None
     assert summary([{**found, "reference": found["greedy-truth"] - 0.1} for found in rewards])["gap_closed"] is None

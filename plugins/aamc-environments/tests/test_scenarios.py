@@ -88,6 +88,12 @@ def test_pressure_of_a_budget_is_the_planned_over_the_remaining_free_money():
     assert budget.arrive(NO_TIME, ROW, HALF).allowed.tolist() == [[True, False]]
 
 
+def test_a_budget_that_costs_nothing_has_no_pressure():
+    budget = DailyBudget(0.0, 10, np.array([[0.0, 0.0]]))
+    budget.begin(ROW)
+    assert budget.arrive(NO_TIME, ROW, HALF).pressure.tolist() == [[0.0, 0.0]]
+
+
 def test_a_switch_reads_the_whole_session_at_the_full_price():
     cache = PromptCache(np.array([1.0, 2.0]), np.array([0.25, 2.0]), turn_tokens=100.0, mean_turns=10.0)
     cache.begin(ROW)

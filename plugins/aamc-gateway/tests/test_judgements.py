@@ -46,6 +46,16 @@ def test_feedback_on_an_unknown_decision_waits_for_it(controller):
     assert controller.health()["pending_feedback"] == 1
 
 
+@pytest.mark.parametrize("field", ["decision_id", "id", "source"])
+def test_an_id_that_no_decision_can_have_is_refused(controller, field):
+    """Feedback on an unknown decision is kept, so its size needs a limit."""
+    body = {"decision_id": "later", "quality": 0.5, field: "x" * 513}
+    with pytest.raises(DataError, match=f"{field} must have at most 512 characters, not 513"):
+        add_judgement(controller, body, ANYONE)
+    assert controller.health()["pending_feedback"] == 0
+    assert add_judgement(controller, {**body, field: "x" * 512}, ANYONE)["new"]
+
+
 def test_thumbs_are_labelled_as_inferred_and_the_last_click_counts(controller, monkeypatch):
     decision = controller.route("hello")
     clock = itertools.count(time.time_ns(), 1_000_000)

@@ -168,7 +168,8 @@ class DailyBudget(Resource):
         allowed = self._cost_usd[rows] <= affordable[:, None]
         allowed[:, self.cheapest] = True
         planned = self.budget_usd / self.queries - self.reserve_usd
-        pressure = np.minimum(planned / np.maximum(self.free_usd, planned / MAX_PRESSURE), MAX_PRESSURE)
+        free = np.maximum(self.free_usd, planned / MAX_PRESSURE)
+        pressure = np.minimum(np.divide(planned, free, out=np.zeros_like(free), where=free > 0), MAX_PRESSURE)  # 0 where nothing costs anything
         return StepView(pressure=np.repeat(pressure[:, None], allowed.shape[1], axis=1), allowed=allowed)
 
     def serve(self, call: StepCalls) -> None:

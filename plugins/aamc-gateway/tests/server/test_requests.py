@@ -64,6 +64,18 @@ def test_the_gateways_own_fields_do_not_reach_the_model_and_unknown_ones_do(serv
         (b'{"model": "aamc/auto", "aamc": {"quality_floor": 2}, "messages": [{"role": "user", "content": "hi"}]}', "from 0 to 1"),
         (b'{"model": "aamc/auto"}', "no messages"),
         (b'{"model": "aamc/auto", "stream": 1, "messages": [{"role": "user", "content": "hi"}]}', "stream must be true or false, not 1"),
+        (
+            b'{"model": "aamc/auto", "stream": true, "stream_options": 5, "messages": [{"role": "user", "content": "hi"}]}',
+            'stream_options must be an object such as {"include_usage": true}, not 5',
+        ),
+        (
+            b'{"model": "aamc/auto", "stream_options": {"include_usage": "no"}, "messages": [{"role": "user", "content": "hi"}]}',
+            "stream_options.include_usage must be true or false, not 'no'",
+        ),
+        (
+            b'{"model": "aamc/auto", "messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}',
+            "messages[0].content[0].text must be a string, not 5",
+        ),
         (b'{"model": "aamc/auto", "messages": ' + b"[" * 300 + b"]" * 300 + b"}", "nested deeper"),
     ],
 )

@@ -75,6 +75,21 @@ def test_serving_is_said_once_the_workers_serve(tmp_path: Path) -> None:
         assert gateway.stop() == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_workers_end_when_the_process_that_watches_them_is_killed(tmp_path: Path) -> None:
+    """Workers that stay would keep the port, and the gateway could not be started again."""
+    echo = {"name": "echo", "prices": {"input": 1.0, "output": 2.0}, "endpoint": {"provider": "echo"}}
+    gateway = GatewayProcess(tmp_path, [echo], options=["--workers", "2"])
+    with gateway:
+        gateway.kill()
+        wait_for(lambda: is_free(gateway.port))
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as other:
+        return other.connect_ex(("127.0.0.1", port)) != 0
+
+
 def wait_for(true: Any) -> None:
     until = time.monotonic() + 60
     while not true():
@@ -100,6 +115,16 @@ def test_what_cannot_be_served_is_refused(options: Any, message: str, tmp_path: 
     result = CliRunner().invoke(aamc, ["serve", "--check", *(part for name, value in options.items() for part in (f"--{name}", str(value)))])
     assert isinstance(result.exception, AamcError)
     assert message in str(result.exception)
+
+
+def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    echo = "{name: a, prices: {input: 1, output: 1}, endpoint: {provider: echo}}"
+    Path("serve.yaml").write_text("gateway: {orchestrators: {router-r1: {pool: pool.yaml, options: {policy: absent}}}}")
+    Path("pool.yaml").write_text(f"candidates: [{echo}, {echo.replace('a,', 'b,', 1)}]")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--config", "serve.yaml", "--pool", "pool.yaml"])
+    assert isinstance(result.exception, AamcError)
+    assert "policy must be a candidate of the pool (a, b), not 'absent'" in str(result.exception)
 
 
 def test_an_address_that_needs_keys_is_refused_in_words(tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def test_a_budget_in_tokens_ends_the_episode(server):
 def test_steps_are_limited(server):
     server.turns["policy"] = [SEARCH]
     assert play(make(server), budget=Budget(steps=2)).outcome == "out_of_steps"
+    episode = play(make(server), budget=Budget(steps=1))
+    assert (episode.outcome, [call.candidate for call in episode.calls]) == ("out_of_steps", ["policy"])
 
 
 def test_a_cancelled_episode_records_its_calls(server):

@@ -40,8 +40,10 @@ NOTE = (
     "bound: no policy earns more; the fluid bound in daily-budget, else the best candidate of each query in an idle pool. "
     "All policies but greedy see true expectations; greedy's quality has an error of .1. The same streams for all, after a warm-up in which greedy's "
     "rewards settle; warm-up and steps of each stream. 95% intervals over seeds (Student), or over streams if there is one seed. No gap is "
-    "closed where the interval of the gap includes 0 or less."
+    "closed where the interval of the gap includes 0 or less, or the gap is below .0001."
 )
+MIN_GAP = 1e-4
+"""The last digit of the rewards in the table: shares of a smaller gap would say nothing."""
 
 
 class ControlBenchmark(Benchmark):
@@ -167,8 +169,8 @@ def summary(rewards: Sequence[Mapping[str, Floats]]) -> dict[str, Any]:
     for name in names:
         mean, low, high = interval([found[name] for found in rewards])
         policies[name] = {"mean_reward": mean, "ci95": [low, high]}
-    _, low, _ = interval([found[REFERENCE] - found[GREEDY] for found in rewards])
-    if low <= 0:  # the interval includes 0, or the reference is no better than greedy, so there is nothing to close
+    gap, low, _ = interval([found[REFERENCE] - found[GREEDY] for found in rewards])
+    if low <= 0 or gap < MIN_GAP:  # the reference is not better than greedy, or by too little, so there is nothing to close
         return {"policies": policies, "gap_closed": None}
     closed = {}
     for name in names:

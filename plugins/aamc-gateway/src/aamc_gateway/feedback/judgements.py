@@ -34,6 +34,9 @@ FIELDS = (
 ADMIN_FIELDS = ("weight",)
 _FIRST_REVISION = 1_735_689_600_000
 """The begin of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then."""
+_NAMES = ("decision_id", "id", "source", "candidate", "over")
+_MAX_NAME = 512
+"""The log keeps feedback on unknown decisions until they come, so its size needs a limit: that of users and sessions."""
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 
 
@@ -55,6 +58,9 @@ def read_judgement(body: Any, caller: Caller) -> dict[str, Any]:
     if not isinstance(given.get("decision_id"), str) or not given["decision_id"]:
         found = given.get("decision_id")
         raise DataError(f"decision_id must be the id in the answer's header x-aamc-decision-id, not {found!r:.80}")
+    for name in _NAMES:
+        if isinstance(given.get(name), str) and len(given[name]) > _MAX_NAME:
+            raise DataError(f"{name} must have at most {_MAX_NAME} characters, not {len(given[name]):,}")
     if "thumbs" in given:
         return _thumbs(given)
     if "quality" not in given and "over" not in given and not any(name in given for name in _FIGURES):

@@ -17,10 +17,10 @@ from aamc_gateway.orchestrations.settings import OrchestratorSettings
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.serving import Session, SessionOrchestrator, TaskQuery, TeamOptions, find_orchestrator
+from aamc_sdk.types import Query
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins
-    from aamc_sdk.types import Query
 
 logger = logging.getLogger(__name__)
 _END = object()
@@ -29,7 +29,7 @@ _STOP_S = 5.0
 
 
 class Orchestration:
-    """One orchestrator and its settings. It is loaded once, when the first request asks for it, or by :meth:`load`.
+    """One orchestrator and its settings. It is loaded once, by :meth:`load` or what needs it.
 
     Args:
         name: Its name.
@@ -57,6 +57,14 @@ class Orchestration:
                 folder = Path(settings.run) if settings.run else None
                 self._orchestrator, _ = find_orchestrator(self.name, folder, team, self._plugins, settings.pool or None, settings.options)
             return self._orchestrator
+
+    def check(self) -> None:
+        """Check that it can begin to work on a task; no model is called.
+
+        Raises:
+            AamcError: It needs a training and has none, or an option is wrong.
+        """
+        self._session(Query("Hello"), self.settings.budget_usd)
 
     def close(self) -> None:
         """Release threads and connections."""

@@ -225,9 +225,7 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     names = _REQUIRED.get(api, ())
     if names and body.get(names[0]) is None and all(body.get(name) is None for name in names[1:]):
         raise Refused(f"the request has no {names[0]}; add it", status=400, kind="request")
-    stream = body.get("stream")
-    if not (stream is None or isinstance(stream, bool)):
-        raise Refused(f"stream must be true or false, not {stream!r:.80}", status=400, kind="request")
+    _check_stream(body)
     for field in [name for name in body if name in _LIMITED]:
         value, (least, most) = body[field], _LIMITED[field]
         if value is not None and not (type(value) is int and least <= value <= most):
@@ -242,3 +240,13 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
         numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
         if not items or not ((numbers and isinstance(given, list)) or all(isinstance(item, str | list) for item in items)):
             raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}", status=400, kind="request")
+
+
+def _check_stream(body: Mapping[str, Any]) -> None:
+    options = body.get("stream_options")
+    if not (options is None or isinstance(options, dict)):
+        example = '{"include_usage": true}'
+        raise Refused(f"stream_options must be an object such as {example}, not {options!r:.80}", status=400, kind="request")
+    for name, value in (("stream", body.get("stream")), ("stream_options.include_usage", (options or {}).get("include_usage"))):
+        if not (value is None or isinstance(value, bool)):
+            raise Refused(f"{name} must be true or false, not {value!r:.80}", status=400, kind="request")

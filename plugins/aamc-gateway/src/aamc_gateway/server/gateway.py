@@ -124,7 +124,7 @@ class Gateway:
         await self.access.check_listening(self.settings.host)
         check_arena(self.settings.arena, self.upstreams)
         for orchestration in self.orchestrations.values():
-            await asyncio.to_thread(orchestration.load)
+            await asyncio.to_thread(orchestration.check)
         self.watch.start()
         self.erasable.start()
 

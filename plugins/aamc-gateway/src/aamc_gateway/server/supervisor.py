@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -126,11 +127,20 @@ def _refusal(settings: GatewaySettings, error: OSError) -> ConfigError:
 
 def _work(launch: Launch, listener: socket.socket, ready: Semaphore) -> None:
     """Serve in a worker process, and say when it does."""
+    threading.Thread(target=_end_with_supervisor, name="aamc-supervisor", daemon=True).start()
     try:
         serve_worker(launch, listener, ready.release)
     except AamcError as error:  # the configuration may have changed since the start
         logger.error("a worker cannot start: %s", error)  # noqa: TRY400  # the traceback says nothing more
         sys.exit(1)
+
+
+def _end_with_supervisor() -> None:
+    """End this worker as SIGTERM does once the process that started it is gone: workers that stay would keep the port."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:  # None where a test calls _work in its own process
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Workers:

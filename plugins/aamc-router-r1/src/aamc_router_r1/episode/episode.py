@@ -132,8 +132,7 @@ class Episode:
 
     async def _turn(self) -> AsyncIterator[ModelCall]:
         """Take one turn of the policy, and call the models that it consults."""
-        if len(self.calls) >= self._steps:
-            self._end(TRUNCATED, f"the episode may have {self._steps:g} steps")
+        if not self._has_steps(1):
             return
         setup, dialogue = self.setup, self.dialogue
         may_route, number = dialogue.may_route, sum(call.role == BY_POLICY for call in self.calls)
@@ -154,9 +153,15 @@ class Episode:
         if dialogue.done:
             blocked = turn.blocked
             self._end(dialogue.outcome, "" if blocked is None else str(blocked))
-        elif turn.calls:
+        elif turn.calls and self._has_steps(len(turn.calls)):
             for call in await self._consult(turn.calls, number):
                 yield call
+
+    def _has_steps(self, calls: int) -> bool:
+        """Return whether so many further calls are within the limit of steps; end the episode if they are not."""
+        if len(self.calls) + calls > self._steps:
+            self._end(TRUNCATED, f"the limit of steps of the episode is {self._steps:g}")
+        return not self.outcome
 
     async def _consult(self, calls: Sequence[SubQuestion], number: int) -> list[ModelCall]:
         """Call the models of one turn in parallel and give the policy their replies; a call beyond the budget gets a reply that says so."""
