@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aamc_gateway.access import Caller
+from aamc_gateway.access.cache import CachedAnswer
+from aamc_gateway.forwarding.cached_answers import answer_from_cache
+from aamc_gateway.observe.outcomes import Served
 from aamc_gateway.server.launch import Launch
 from aamc_models.testing import Script
 
@@ -134,3 +140,22 @@ def test_the_calls_of_the_arena_are_logged_before_anyone_can_vote(serve: Serve, 
     assert answer.status == 200
     assert sorted(logged) == [("one", "ok"), ("other", "ok")]
     assert logged[-1][0] == answer.headers["x-aamc-model"]
+
+
+def test_a_client_that_leaves_an_answer_from_the_cache_is_recorded_like_one_that_leaves_another(serve: Serve, monkeypatch: Any) -> None:
+    running = serve({"cache": {"enabled": True}}, good=Script())
+    seen: list[Served] = []
+    monkeypatch.setattr(running.gateway.metrics, "served", seen.append)
+
+    async def found(*arguments: Any) -> CachedAnswer:
+        return CachedAnswer("good", 0.1, b"{}")
+
+    async def left(message: Any) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(running.gateway.cache, "find", found)
+    ask = running.gateway.reader.read("chat", "chat", [], {"model": "good", "messages": [{"role": "user", "content": "hi"}]}, b"{}", Caller())
+    answering = answer_from_cache(running.gateway, ask, {"route": "/v1/chat/completions", "headers": []}, left, "key")
+    with pytest.raises(concurrent.futures.CancelledError):
+        asyncio.run_coroutine_threadsafe(answering, running.loop).result(30)
+    assert [(served.status, served.error_kind, served.ended >= served.began) for served in seen] == [(499, "cancelled", True)]

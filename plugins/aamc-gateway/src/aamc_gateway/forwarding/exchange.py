@@ -368,7 +368,7 @@ class Exchange:
             return
         self._ended = True
         served = self.served
-        served.status, served.error_kind, served.ended = status, error_kind, time.time()
+        served.end(status, error_kind)
         self._log_attempts(ended=True)
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self._spent_usd
