@@ -80,7 +80,10 @@ def test_what_no_candidate_can_do_stays_a_request_to_change(serve: Callable[...,
 def test_metrics_have_the_status_that_the_client_got(serve: Callable[..., Any]) -> None:
     gateway = serve(None, {"good": {"context_window": 100}}, good=Script())
     assert gateway.chat("word " * 1000).status == 400
-    assert gateway.ask("/v1/messages", {"model": "good", "max_tokens": 9, "tools": 5, "messages": [{"role": "user", "content": "x"}]}).status == 400
+    assert (
+        gateway.ask("/v1/messages", {"model": "good", "max_tokens": 9, "tool_choice": 5, "messages": [{"role": "user", "content": "x"}]}).status
+        == 400
+    )
     counted = [line for line in gateway.ask("/metrics", method="GET").body.decode().splitlines() if line.startswith("aamc_requests_total{")]
     assert len(counted) == 2
     assert all('status="400"' in line for line in counted), counted
