@@ -1,6 +1,7 @@
 import asyncio
 import threading
 
+import orjson
 import pytest
 from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, send, then
 
@@ -58,6 +59,28 @@ def test_no_error_shows_a_key_or_a_password(provider, monkeypatch) -> None:
     assert "secret" not in str(error)
     assert "model 'small' at http://127.0.0.1:9/v1 cannot be" in str(error)
     assert "check base_url, model and key of the endpoint" in str(error)
+
+
+ODD = b'{"choices": [{"index": 0, "delta": {"content": "NaN"}, "message": {"content": "NaN"}}], "usage": {"prompt_tokens": NaN, "cost": -Infinity}}'
+STRICT = {
+    "choices": [{"index": 0, "delta": {"content": "NaN"}, "message": {"content": "NaN"}}],
+    "usage": {"prompt_tokens": None, "cost": None},
+}
+
+
+def test_null_takes_the_place_of_numbers_that_json_has_not(upstream, provider) -> None:
+    answer = sent(provider(base_url=upstream(reply(ODD)).url))
+    assert STRICT == orjson.loads(answer.body) == answer.answer
+    first, *others = streamed(provider(base_url=upstream(events(b"event: message\ndata: " + ODD + b"\n\n", END, DONE)).url))
+    assert (first[:21], orjson.loads(first[21:])) == (b"event: message\ndata: ", STRICT)
+    assert others == [END, DONE]
+
+
+def test_words_like_those_of_such_numbers_stay_as_they_came(upstream, provider) -> None:
+    body = b'{"choices" : [{"message": {"content": "NaN and -Infinity"}}]}'
+    assert sent(provider(base_url=upstream(reply(body)).url)).body == body
+    piece = b'data: {"choices" : [{"delta": {"content": "NaN"}}]}\n\n'
+    assert streamed(provider(base_url=upstream(events(piece, END, DONE)).url)) == [piece, END, DONE]
 
 
 def test_without_a_key_no_header_of_it_is_sent(upstream, provider, monkeypatch) -> None:

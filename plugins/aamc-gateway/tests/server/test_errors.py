@@ -159,3 +159,15 @@ def test_a_client_that_leaves_an_answer_from_the_cache_is_recorded_like_one_that
     with pytest.raises(concurrent.futures.CancelledError):
         asyncio.run_coroutine_threadsafe(answering, running.loop).result(30)
     assert [(served.status, served.error_kind, served.ended >= served.began) for served in seen] == [(499, "cancelled", True)]
+
+
+@pytest.mark.parametrize("count", ["null", "-5", '"many"', "1e300", "2.5"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_tokens_that_are_no_count_are_estimated(serve: Serve, count: str, streamed: bool) -> None:
+    running = serve(odd=Script())
+    usage = f'"usage": {{"prompt_tokens": {count}, "completion_tokens": 7}}'.encode()
+    whole = b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}], ' + usage + b"}"
+    pretend(running, "odd", Wire(whole, (CHUNK, END[0], b'data: {"choices": [], ' + usage + b"}\n\n", END[1])))
+    assert running.chat(stream=streamed).status == 200
+    (attempt,) = running.log().attempts
+    assert (attempt.cost_source, attempt.output_tokens, 0 < attempt.prompt_tokens < 100) == ("estimated", 7, True)

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import attrs
 
-from aamc_models.dialects.error_bodies import error_in, json_object
+from aamc_models.dialects.error_bodies import error_in
+from aamc_models.dialects.fields import json_object
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import WireRequest

@@ -11,6 +11,8 @@ import aiohttp
 from yarl import URL
 
 from aamc_models.dialects import StreamMonitor, usage_of
+from aamc_models.dialects.events import strict_event
+from aamc_models.dialects.fields import strict_json
 from aamc_models.transport.deployments import Deployment, Deployments, DeploymentTurn
 from aamc_models.transport.exchange import EventStream, Exchange, checked_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error
@@ -91,7 +93,7 @@ class HttpProvider(WireProvider):
         await self._sessions.close()
 
     async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
-        """Send a request and return the whole answer.
+        """Send a request and return the whole answer; in JSON, null takes the place of NaN and infinities.
 
         Raises:
             ProviderError: No attempt was answered; the error is the last one's.
@@ -106,12 +108,14 @@ class HttpProvider(WireProvider):
                 if turn.counts_tokens and request.api in _USAGE_DIALECTS:
                     _count(turn, usage_of(_USAGE_DIALECTS[request.api], answer))
             turn.succeed()
-            return WireReply(status=status, headers=headers, body=content, answer=answer)
+            return WireReply(status=status, headers=headers, body=content if answer is None else strict_json(content), answer=answer)
 
         return await self._attempts(body, attempt)
 
     async def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
-        """Send a request with ``"stream": true`` and yield each server-sent event as it came; comments before the first one are left out.
+        """Send a request with ``"stream": true`` and yield each server-sent event as it came.
+
+        Comments before the first one are left out, and NaN and infinities become null.
 
         Raises:
             ProviderError: No attempt was answered, or the connection was lost.
@@ -125,7 +129,7 @@ class HttpProvider(WireProvider):
                 for event in events:
                     if monitor is not None:
                         monitor.feed(event)
-                    yield event
+                    yield strict_event(event)
                 events = await stream.more()
             turn.succeed()
         except (*_ERRORS, Failure) as error:
