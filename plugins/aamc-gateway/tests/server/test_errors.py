@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from aamc_gateway.server.launch import Launch
 from aamc_models.testing import Script
 
 from aamc_sdk.errors import AamcError, PoolError, ProviderError, public_message
-from aamc_sdk.interfaces import WireReply, WireRequest
+from aamc_sdk.interfaces import Orchestrator, WireReply, WireRequest
 
 Serve = Callable[..., Any]
 
@@ -171,3 +172,21 @@ def test_tokens_that_are_no_count_are_estimated(serve: Serve, count: str, stream
     assert running.chat(stream=streamed).status == 200
     (attempt,) = running.log().attempts
     assert (attempt.cost_source, attempt.output_tokens, 0 < attempt.prompt_tokens < 100) == ("estimated", 7, True)
+
+
+class BrokenOrchestrator(Orchestrator):
+    async def run(self, task: Any, budget: Any) -> Any:
+        raise KeyError("/srv/secrets/prompts.db")
+        yield
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_clients_learn_no_detail_of_an_orchestrators_unexpected_error_and_the_log_has_it(serve: Serve, caplog: Any, streamed: bool) -> None:
+    running = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}}, good=Script())
+    running.gateway.orchestrations["puppeteer"]._orchestrator = BrokenOrchestrator(None, None)
+    answer = running.chat(model="aamc/puppeteer", stream=streamed)
+    (told,) = [event["error"]["message"] for event in answer.events] if answer.status == 200 else [answer.json["error"]["message"]]
+    found = re.fullmatch(r"the orchestrator 'puppeteer' failed; the gateway's log has the reason under request (\w+)", told)
+    assert found is not None, told
+    (record,) = [record for record in caplog.records if found[1] in record.getMessage()]
+    assert "prompts.db" in str(record.exc_info[1])

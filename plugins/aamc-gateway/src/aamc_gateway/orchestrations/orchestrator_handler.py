@@ -87,7 +87,7 @@ class Work:
         waiting: Step | None = None
         session: Session | None = None
         begun = False
-        async with aclosing(self._orchestration.run(self._query(), self._limit_usd, self._log)) as found:
+        async with aclosing(self._orchestration.run(self._query(), self._limit_usd, self._log, self.served.request_id)) as found:
             steps = found.__aiter__()
             while True:
                 try:
