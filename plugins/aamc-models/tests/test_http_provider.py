@@ -1,4 +1,5 @@
 import asyncio
+import json
 import threading
 
 import orjson
@@ -81,6 +82,28 @@ def test_words_like_those_of_such_numbers_stay_as_they_came(upstream, provider) 
     assert sent(provider(base_url=upstream(reply(body)).url)).body == body
     piece = b'data: {"choices" : [{"delta": {"content": "NaN"}}]}\n\n'
     assert streamed(provider(base_url=upstream(events(piece, END, DONE)).url)) == [piece, END, DONE]
+
+
+KEY = "sk-1234567890abcdef"
+REPEATED = {"error": {"message": f"Incorrect API key provided: {KEY}.", "type": "invalid_request_error"}}
+
+
+@pytest.mark.parametrize("script", [reply(REPEATED, 401), reply(REPEATED, 400), reply(REPEATED), reply(f"<p>{KEY}</p>".encode(), kind="text/html")])
+@pytest.mark.parametrize("call", [sent, streamed])
+def test_a_key_that_a_server_repeats_is_in_no_error(upstream, provider, monkeypatch, script, call) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    made = provider(base_url=upstream(script).url, api_key_env="MY_KEY", retries=0, breaker_failures=1)
+    error = failed(call, made)
+    resting = failed(call, made) if error.kind != "request" else error  # its message has the last failure
+    assert KEY not in f"{error} {error.public} {error.body!r} {resting}"
+    assert "[API key]" in str(error)
+
+
+def test_a_key_that_a_server_repeats_in_a_stream_is_in_no_event(upstream, provider, monkeypatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    failure = b"data: " + json.dumps(REPEATED).encode() + b"\n\n"
+    came = streamed(provider(base_url=upstream(events(event("a"), failure)).url, api_key_env="MY_KEY"))
+    assert came == [event("a"), failure.replace(KEY.encode(), b"[API key]")]
 
 
 def test_without_a_key_no_header_of_it_is_sent(upstream, provider, monkeypatch) -> None:

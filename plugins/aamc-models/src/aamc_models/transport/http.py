@@ -15,7 +15,7 @@ from aamc_models.dialects.events import strict_event
 from aamc_models.dialects.fields import strict_json
 from aamc_models.transport.deployments import Deployment, Deployments, DeploymentTurn
 from aamc_models.transport.exchange import EventStream, Exchange, checked_answer
-from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error
+from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.pauses import pause_s
 from aamc_models.transport.request_body import RequestBody
@@ -129,11 +129,13 @@ class HttpProvider(WireProvider):
                 for event in events:
                     if monitor is not None:
                         monitor.feed(event)
+                    if b'"error"' in event:
+                        event = without_key(event, turn.deployment.api_key)
                     yield strict_event(event)
                 events = await stream.more()
             turn.succeed()
         except (*_ERRORS, Failure) as error:
-            failure = error if isinstance(error, Failure) else failure_of(error, self.config)
+            failure = redacted(error if isinstance(error, Failure) else failure_of(error, self.config), turn.deployment.api_key)
             turn.fail(failure.text)
             raise self._error(body, turn.deployment, failure) from error
         finally:
@@ -168,6 +170,7 @@ class HttpProvider(WireProvider):
                 return await attempt(turn)
             except (*_ERRORS, Failure) as error:
                 failure = asked_model(error, body.request) if isinstance(error, Failure) else failure_of(error, config)
+                failure = redacted(failure, turn.deployment.api_key)
                 failure = failure.with_traceback(None)  # it has this frame, which has the failure: a cycle that keeps the request and its answer
                 self._judge(turn, failure)
             except BaseException:
