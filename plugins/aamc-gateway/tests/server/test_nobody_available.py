@@ -100,12 +100,12 @@ def test_the_refusal_of_a_request_that_no_candidate_can_answer_is_in_its_own_wor
     running = serve(None, {"small": {**SMALL, "input_price": 0.0, "output_price": 0.0}, "able": ABLE}, small=Script(), able=Script())
     refused = running.chat(aamc={"budget_usd": 0}, **fields)
     assert refused.status == 400
-    assert refused.json["error"]["message"] == f"no model can answer this request ({why}); change it accordingly"
+    assert refused.json["error"]["message"] == f"no model can answer this request ({why}); change the request"
 
 
 def test_a_request_that_its_model_cannot_answer_is_refused_whatever_others_could(serve: Callable[..., Any]) -> None:
     running = serve(None, {"small": SMALL, "able": ABLE}, small=Script(), able=Script())
-    why = "no model can answer this request (small: the request is longer than its context window); change it accordingly"
+    why = "no model can answer this request (small: the request is longer than its context window); change the request"
     assert running.chat("word " * 1000, model="small").json["error"]["message"] == why
 
 
