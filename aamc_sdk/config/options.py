@@ -114,14 +114,16 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file with a mapping.
 
     Raises:
-        ConfigError: The file is missing, unreadable, not YAML, or not a mapping.
+        ConfigError: The file is missing, unreadable, empty, not YAML, or not a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; check the path") from error
+    if not text.strip():
+        raise ConfigError(f"{path} is empty; write keys and values into it, or leave the file out")
     content = parse_yaml(text, str(path))
-    if content is None:
+    if content is None:  # comments alone
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold keys and values, not {type(content).__name__}")

@@ -279,8 +279,9 @@ class RoutingRequest:
             f"; no candidate has the ability {need!r}{nearest(need, abilities)} (the pool's abilities: {one_of(abilities)})"
             for need in sorted(self.queries[row].needs - abilities)
         )
+        whose = f" for query {row}" if len(self) > 1 else ""
         raise NoCandidateError(
-            f"no candidate is allowed for query {row} ({reasons}){unmet}; relax its needs, budget or length, or widen the pool",
+            f"no candidate is allowed{whose} ({reasons}){unmet}; relax its needs, budget or length, or widen the pool",
             {name: frozenset(why for why, where in self.masked_why.items() if where[row, m]) for m, name in enumerate(self.pool.names)},
         )
 

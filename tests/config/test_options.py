@@ -205,6 +205,14 @@ def test_a_yaml_file_holds_keys_and_values(tmp_path):
         load_yaml(path)
 
 
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_an_empty_yaml_file_is_refused(tmp_path, text):
+    path = tmp_path / "serve.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"serve\.yaml is empty; write keys and values into it, or leave the file out$"):
+        load_yaml(path)
+
+
 def test_a_yaml_file_that_cannot_be_read_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         load_yaml(tmp_path / "missing.yaml")

@@ -98,6 +98,8 @@ def test_a_row_without_a_candidate_is_an_error_that_names_every_reason():
     nobody = attrs.evolve(request, mask=mask, masked_why={"unavailable": ~mask})
     with pytest.raises(NoCandidateError, match=r"query 2 \(SLM-Tiny: unavailable; SLM-Medium: unavailable"):
         nobody.check_mask()
+    with pytest.raises(NoCandidateError, match=r"^no candidate is allowed \(SLM-Tiny: unavailable; "):
+        nobody.take(slice(2, 3)).check_mask()
     request.check_mask()
 
 

@@ -99,6 +99,11 @@ def test_what_is_given_overrides_the_scenarios(tmp_path: Path) -> None:
         ({"assignments": ["environment.scenario=batching"], "scenarios": "scarce-server"}, "chosen by --scenario"),
         ({"assignments": ["estimator.x=1"]}, "only options of environment and router"),
         ({"assignments": ["router.gama=1"]}, "gama"),
+        (
+            {"assignments": ["environment.budget_usd=1"], "scenarios": "daily-budget,forecast"},
+            "scenario forecast does not read budget_usd, which is for scenario daily-budget;",
+        ),
+        ({"assignments": ["environment.load=1000"], "scenarios": "forecast"}, "load must be at most 100, not 1000"),
         ({"assignments": ["environment.budget_usd=0"], "scenarios": "daily-budget"}, "budget_usd must be more than"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_environments.queue_env import QueueEnv, standalone
+from aamc_environments.queue_options import QueueOptions
 from aamc_environments.queue_streams import ANNOUNCED, BURST, CALM, Arrivals, QueueStreams
 from aamc_environments.resources import DailyBudget, PromptCache, Slots, StepCalls, TokenLimit
 from aamc_environments.scenarios import SCENARIOS, TWO_MODELS
@@ -157,6 +158,29 @@ def test_a_prompt_cache_needs_a_cached_price():
     named = SCENARIOS["scarce-server"]
     with pytest.raises(PoolError, match="cached input"):
         standalone(pool=named.pool, scenario="prompt-cache", world=named.world).vector(2, "train")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reads"),
+    [
+        ("slots", 8, "batching"),
+        ("tokens_per_minute", 1e6, "rate-limit"),
+        ("budget_usd", 1.0, "daily-budget"),
+        ("day", 50, "daily-budget"),
+        ("session_turns", 4.0, "prompt-cache"),
+        ("turn_tokens", 100.0, "prompt-cache"),
+    ],
+)
+def test_an_option_that_the_scenario_does_not_read_is_refused(option, value, reads):
+    why = f"scenario forecast does not read {option}, which is for scenario {reads}; leave it out, or choose that scenario"
+    with pytest.raises(ConfigError, match=f"^{why}$"):
+        QueueOptions(scenario="forecast", **{option: value})
+    assert getattr(QueueOptions(scenario=reads, **{option: value}), option) == value
+
+
+def test_a_load_far_above_what_the_candidates_can_serve_is_refused():
+    with pytest.raises(ConfigError, match="load must be at most 100, not 1000"):
+        QueueOptions(load=1000.0)
 
 
 @pytest.mark.parametrize("budget", [0.0, 1e-9])

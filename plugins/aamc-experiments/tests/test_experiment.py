@@ -433,6 +433,22 @@ def test_what_a_wrapped_router_requires_reaches_the_run(experiment, one_outcome_
     assert not (tmp_path / "run").exists()
 
 
+class NoSuchRouterInside:
+    """The requirements of a router whose option names an unknown router."""
+
+    def __get__(self, router: TinyRouter | None, owner: type[TinyRouter]) -> Requirements:
+        if router is None:
+            return Requirements()
+        raise UnknownComponentError("no router is named 'nosuch'")
+
+
+def test_an_unknown_wrapped_router_is_refused_before_anything_is_trained(experiment, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(TinyRouter, "requires", NoSuchRouterInside())
+    with pytest.raises(UnknownComponentError, match="'nosuch'"):
+        experiment(routers=["best-expected", "favourite"]).complete()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_an_error(experiment, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="--out"):

@@ -236,6 +236,16 @@ def test_resamples_on_which_every_candidate_fails_meet_no_floor() -> None:
     assert (Target("quality-floor", 1.0).met({"relative_quality": relative}) == ~np.isnan(relative)).all()
 
 
+class StagesOnly(NoProgress):
+    """Remembers the names of the stages."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def start(self, what: str, total: int) -> None:
+        self.stages.append(what)
+
+
 def test_training_rows_are_decided_with_the_lengths_expected_out_of_fold(plugins, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     Experiment(read_settings(CONTENT), plugins, folder, NoProgress()).complete()
@@ -247,7 +257,9 @@ def test_training_rows_are_decided_with_the_lengths_expected_out_of_fold(plugins
     seen = []
     monkeypatch.setattr(target_preferences, "estimated_request", lambda *given, **known: seen.append(known) or estimated_request(*given, **known))
 
-    calibrate(run, plugins, NoProgress(), Target("strong-share", 0.5, 0.0))
+    progress = StagesOnly()
+    calibrate(run, plugins, progress, Target("strong-share", 0.5, 0.0))
 
+    assert progress.stages == ["Comparing on the validation split", "Comparing on the train split"]
     assert [len(known) for known in seen] == [0, 2]
     assert np.array_equal(seen[1]["lengths"].tokens, lengths.tokens)

@@ -1,6 +1,8 @@
 import asyncio
+import json
 import threading
 
+import orjson
 import pytest
 from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, send, then
 
@@ -58,6 +60,50 @@ def test_no_error_shows_a_key_or_a_password(provider, monkeypatch) -> None:
     assert "secret" not in str(error)
     assert "model 'small' at http://127.0.0.1:9/v1 cannot be" in str(error)
     assert "check base_url, model and key of the endpoint" in str(error)
+
+
+ODD = b'{"choices": [{"index": 0, "delta": {"content": "NaN"}, "message": {"content": "NaN"}}], "usage": {"prompt_tokens": NaN, "cost": -Infinity}}'
+STRICT = {
+    "choices": [{"index": 0, "delta": {"content": "NaN"}, "message": {"content": "NaN"}}],
+    "usage": {"prompt_tokens": None, "cost": None},
+}
+
+
+def test_null_takes_the_place_of_numbers_that_json_has_not(upstream, provider) -> None:
+    answer = sent(provider(base_url=upstream(reply(ODD)).url))
+    assert STRICT == orjson.loads(answer.body) == answer.answer
+    first, *others = streamed(provider(base_url=upstream(events(b"event: message\ndata: " + ODD + b"\n\n", END, DONE)).url))
+    assert (first[:21], orjson.loads(first[21:])) == (b"event: message\ndata: ", STRICT)
+    assert others == [END, DONE]
+
+
+def test_words_like_those_of_such_numbers_stay_as_they_came(upstream, provider) -> None:
+    body = b'{"choices" : [{"message": {"content": "NaN and -Infinity"}}]}'
+    assert sent(provider(base_url=upstream(reply(body)).url)).body == body
+    piece = b'data: {"choices" : [{"delta": {"content": "NaN"}}]}\n\n'
+    assert streamed(provider(base_url=upstream(events(piece, END, DONE)).url)) == [piece, END, DONE]
+
+
+KEY = "sk-1234567890abcdef"
+REPEATED = {"error": {"message": f"Incorrect API key provided: {KEY}.", "type": "invalid_request_error"}}
+
+
+@pytest.mark.parametrize("script", [reply(REPEATED, 401), reply(REPEATED, 400), reply(REPEATED), reply(f"<p>{KEY}</p>".encode(), kind="text/html")])
+@pytest.mark.parametrize("call", [sent, streamed])
+def test_a_key_that_a_server_repeats_is_in_no_error(upstream, provider, monkeypatch, script, call) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    made = provider(base_url=upstream(script).url, api_key_env="MY_KEY", retries=0, breaker_failures=1)
+    error = failed(call, made)
+    resting = failed(call, made) if error.kind != "request" else error  # its message has the last failure
+    assert KEY not in f"{error} {error.public} {error.body!r} {resting}"
+    assert "[API key]" in str(error)
+
+
+def test_a_key_that_a_server_repeats_in_a_stream_is_in_no_event(upstream, provider, monkeypatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    failure = b"data: " + json.dumps(REPEATED).encode() + b"\n\n"
+    came = streamed(provider(base_url=upstream(events(event("a"), failure)).url, api_key_env="MY_KEY"))
+    assert came == [event("a"), failure.replace(KEY.encode(), b"[API key]")]
 
 
 def test_without_a_key_no_header_of_it_is_sent(upstream, provider, monkeypatch) -> None:

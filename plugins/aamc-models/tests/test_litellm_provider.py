@@ -102,6 +102,15 @@ def test_failures_have_kinds_and_are_retried_where_that_helps(status: int, kind:
     assert (kind, calls) == (raised.value.kind, len(stub.requests))
 
 
+def test_a_key_that_a_server_repeats_is_in_no_error(make: Callable[..., Any], stub: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub.default = Script(fault="status", status=401)
+    made = make("openai/m", retries=0)
+    monkeypatch.setenv("STUB_KEY", "The stub fails")
+    with pytest.raises(ProviderError, match=r"\[API key\] as its script says") as raised:
+        asyncio.run(made.send(spec(), request()))
+    assert "The stub fails" not in str(raised.value)
+
+
 def test_a_failure_in_the_middle_of_a_stream_is_an_error(make: Callable[..., Any], stub: StubServer) -> None:
     stub.default = Script(fault="half")
     with pytest.raises(ProviderError):

@@ -110,13 +110,22 @@ def test_resuming_with_other_options_or_a_damaged_checkpoint_is_refused(bandit, 
         trained(env, env.training(folder=tmp_path, resume=True))
 
 
-def test_a_training_of_an_earlier_version_is_not_resumed(bandit, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "earlier", "why"),
+    [
+        ("parameter/query_w2", lambda array: array + 0.1, "where the utility of an objective reads the others"),
+        ("parameter/critic_w1", lambda array: array[:-3], "whose critic_w1 does not fit"),
+        ("adam/critic_w1/exp_avg", None, "whose critic_w1 does not fit"),
+        ("rate", None, "whose rate does not fit"),
+    ],
+)
+def test_a_training_of_another_version_is_not_resumed(bandit, tmp_path, name, earlier, why):
     env = bandit(0, bias=0.2)
     trained(env, env.training(folder=tmp_path))
     arrays = read_arrays(tmp_path / CHECKPOINT)
-    arrays["parameter/query_w2"] += 0.1  # every utility reads every objective
-    write_arrays(tmp_path / CHECKPOINT, arrays)
-    with pytest.raises(CheckpointError, match=r"checkpoint\.npz is of an earlier version"):
+    changed = {} if earlier is None else {name: earlier(arrays[name])}
+    write_arrays(tmp_path / CHECKPOINT, {key: array for key, array in arrays.items() if key != name} | changed)
+    with pytest.raises(CheckpointError, match=rf"checkpoint\.npz is of another version, {why}; delete it and train again$"):
         trained(env, env.training(folder=tmp_path, resume=True))
 
 

@@ -11,6 +11,17 @@ from aamc_environments.environment import StreamOptions
 from aamc_environments.events import Event
 from aamc_environments.scenarios import SCENARIOS
 from aamc_sdk import option
+from aamc_sdk.errors import ConfigError
+
+_OF_ONE_SCENARIO = {
+    "slots": "batching",
+    "tokens_per_minute": "rate-limit",
+    "budget_usd": "daily-budget",
+    "day": "daily-budget",
+    "session_turns": "prompt-cache",
+    "turn_tokens": "prompt-cache",
+}
+"""The options that one scenario alone reads."""
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +37,7 @@ class QueueOptions(StreamOptions):
         "demand if the scarce candidates served every query, relative to what they can serve: utilisation of the slowest candidate, in scenario "
         "rate-limit of the limit, in daily-budget of the budget by the most expensive candidate; none: the scenario's, default 0.6",
         above=0.0,
+        at_most=100.0,
     )
     arrival_rate: float | None = option(None, "queries per second and stream; none: from load", above=0.0)
     burst: float | None = option(
@@ -44,6 +56,14 @@ class QueueOptions(StreamOptions):
     turn_tokens: float = option(1500.0, "scenario prompt-cache: tokens that each turn adds to the prompt", at_least=0.0)
     service_by_length: bool = option(True, "service time grows with the world's answer length, which estimators then learn")
     events: list[Event] = option([], "changes of the pool: a list of {at, candidate, kind, ...}")  # noqa: RUF009  # an attrs field
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        for name, reads in _OF_ONE_SCENARIO.items():
+            if self.scenario != reads and getattr(self, name) != getattr(attrs.fields(type(self)), name).default:
+                raise ConfigError(
+                    f"scenario {self.scenario} does not read {name}, which is for scenario {reads}; leave it out, or choose that scenario"
+                )
 
     @property
     def present_load(self) -> float:

@@ -117,11 +117,12 @@ class Experiment:
         return self._left_out
 
     def _requirements(self, choice: Choice, setup: ExperimentSetup) -> Requirements:
-        """Return the requirements of a router with its options, which may name a router inside it."""
-        try:
-            return self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset).requires  # type: ignore[no-any-return]
-        except Exception:  # its training reports whatever is wrong
-            return self.plugins.load("router", choice.name).requires  # type: ignore[no-any-return]
+        """Return the requirements of a router with its options, which may name a router inside it.
+
+        Raises:
+            AamcError: It cannot be made, such as around a router that is unknown.
+        """
+        return self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset).requires  # type: ignore[no-any-return]
 
     def _fit(self, train: Dataset) -> list[str]:
         """Return the installed routers that these training rows can train."""

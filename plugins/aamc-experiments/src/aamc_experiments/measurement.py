@@ -115,6 +115,7 @@ class Measurement:
             candidate_means=self.candidate_means,
             preferences=self.preferences,
             progress=self.progress,
+            stage=f"Comparing on the {self.split} split",
         )
         if self.setup.env.stationary:
             assert dataset.outcomes is not None

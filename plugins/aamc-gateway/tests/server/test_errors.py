@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aamc_gateway.access import Caller
+from aamc_gateway.access.cache import CachedAnswer
+from aamc_gateway.forwarding.cached_answers import answer_from_cache
+from aamc_gateway.observe.outcomes import Served
 from aamc_gateway.server.launch import Launch
 from aamc_models.testing import Script
 
 from aamc_sdk.errors import AamcError, PoolError, ProviderError, public_message
-from aamc_sdk.interfaces import WireReply, WireRequest
+from aamc_sdk.interfaces import Orchestrator, WireReply, WireRequest
 
 Serve = Callable[..., Any]
 
@@ -134,3 +141,52 @@ def test_the_calls_of_the_arena_are_logged_before_anyone_can_vote(serve: Serve, 
     assert answer.status == 200
     assert sorted(logged) == [("one", "ok"), ("other", "ok")]
     assert logged[-1][0] == answer.headers["x-aamc-model"]
+
+
+def test_a_client_that_leaves_an_answer_from_the_cache_is_recorded_like_one_that_leaves_another(serve: Serve, monkeypatch: Any) -> None:
+    running = serve({"cache": {"enabled": True}}, good=Script())
+    seen: list[Served] = []
+    monkeypatch.setattr(running.gateway.metrics, "served", seen.append)
+
+    async def found(*arguments: Any) -> CachedAnswer:
+        return CachedAnswer("good", 0.1, b"{}")
+
+    async def left(message: Any) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(running.gateway.cache, "find", found)
+    ask = running.gateway.reader.read("chat", "chat", [], {"model": "good", "messages": [{"role": "user", "content": "hi"}]}, b"{}", Caller())
+    answering = answer_from_cache(running.gateway, ask, {"route": "/v1/chat/completions", "headers": []}, left, "key")
+    with pytest.raises(concurrent.futures.CancelledError):
+        asyncio.run_coroutine_threadsafe(answering, running.loop).result(30)
+    assert [(served.status, served.error_kind, served.ended >= served.began) for served in seen] == [(499, "cancelled", True)]
+
+
+@pytest.mark.parametrize("count", ["null", "-5", '"many"', "1e300", "2.5"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_tokens_that_are_no_count_are_estimated(serve: Serve, count: str, streamed: bool) -> None:
+    running = serve(odd=Script())
+    usage = f'"usage": {{"prompt_tokens": {count}, "completion_tokens": 7}}'.encode()
+    whole = b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}], ' + usage + b"}"
+    pretend(running, "odd", Wire(whole, (CHUNK, END[0], b'data: {"choices": [], ' + usage + b"}\n\n", END[1])))
+    assert running.chat(stream=streamed).status == 200
+    (attempt,) = running.log().attempts
+    assert (attempt.cost_source, attempt.output_tokens, 0 < attempt.prompt_tokens < 100) == ("estimated", 7, True)
+
+
+class BrokenOrchestrator(Orchestrator):
+    async def run(self, task: Any, budget: Any) -> Any:
+        raise KeyError("/srv/secrets/prompts.db")
+        yield
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_clients_learn_no_detail_of_an_orchestrators_unexpected_error_and_the_log_has_it(serve: Serve, caplog: Any, streamed: bool) -> None:
+    running = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}}, good=Script())
+    running.gateway.orchestrations["puppeteer"]._orchestrator = BrokenOrchestrator(None, None)
+    answer = running.chat(model="aamc/puppeteer", stream=streamed)
+    (told,) = [event["error"]["message"] for event in answer.events] if answer.status == 200 else [answer.json["error"]["message"]]
+    found = re.fullmatch(r"the orchestrator 'puppeteer' failed; the gateway's log has the reason under request (\w+)", told)
+    assert found is not None, told
+    (record,) = [record for record in caplog.records if found[1] in record.getMessage()]
+    assert "prompts.db" in str(record.exc_info[1])

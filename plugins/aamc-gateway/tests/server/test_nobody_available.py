@@ -77,10 +77,45 @@ def test_what_no_candidate_can_do_stays_a_request_to_change(serve: Callable[...,
     assert (refused.status, refused.headers.get("retry-after")) == (400, None)
 
 
+IMAGE = [{"type": "image_url", "image_url": {"url": "https://images.test/cat.png"}}]
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+SMALL = {"context_window": 1000, "abilities": ["vision"]}
+ABLE = {"abilities": ["tools", "json"]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        (
+            {"messages": [{"role": "user", "content": "word " * 1000}], "tools": [TOOL]},
+            "able: its expected cost is above budget_usd (0); small: the request is longer than its context window, it takes no tools",
+        ),
+        (
+            {"messages": [{"role": "user", "content": IMAGE}], "response_format": {"type": "json_object"}},
+            "able: it takes no images, its expected cost is above budget_usd (0); small: it has no JSON mode",
+        ),
+    ],
+)
+def test_the_refusal_of_a_request_that_no_candidate_can_answer_is_in_its_own_words(serve: Callable[..., Any], fields: Any, why: str) -> None:
+    running = serve(None, {"small": {**SMALL, "input_price": 0.0, "output_price": 0.0}, "able": ABLE}, small=Script(), able=Script())
+    refused = running.chat(aamc={"budget_usd": 0}, **fields)
+    assert refused.status == 400
+    assert refused.json["error"]["message"] == f"no model can answer this request ({why}); change the request"
+
+
+def test_a_request_that_its_model_cannot_answer_is_refused_whatever_others_could(serve: Callable[..., Any]) -> None:
+    running = serve(None, {"small": SMALL, "able": ABLE}, small=Script(), able=Script())
+    why = "no model can answer this request (small: the request is longer than its context window); change the request"
+    assert running.chat("word " * 1000, model="small").json["error"]["message"] == why
+
+
 def test_metrics_have_the_status_that_the_client_got(serve: Callable[..., Any]) -> None:
     gateway = serve(None, {"good": {"context_window": 100}}, good=Script())
     assert gateway.chat("word " * 1000).status == 400
-    assert gateway.ask("/v1/messages", {"model": "good", "max_tokens": 9, "tools": 5, "messages": [{"role": "user", "content": "x"}]}).status == 400
+    assert (
+        gateway.ask("/v1/messages", {"model": "good", "max_tokens": 9, "tool_choice": 5, "messages": [{"role": "user", "content": "x"}]}).status
+        == 400
+    )
     counted = [line for line in gateway.ask("/metrics", method="GET").body.decode().splitlines() if line.startswith("aamc_requests_total{")]
     assert len(counted) == 2
     assert all('status="400"' in line for line in counted), counted

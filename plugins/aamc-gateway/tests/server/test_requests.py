@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from typing import Any
 
@@ -76,6 +77,17 @@ def test_the_gateways_own_fields_do_not_reach_the_model_and_unknown_ones_do(serv
             b'{"model": "aamc/auto", "messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}',
             "messages[0].content[0].text must be a string, not 5",
         ),
+        (b'{"model": "aamc/auto", "messages": [{}]}', "messages[0].role must be assistant, developer, function, system, tool or user, not None"),
+        (b'{"model": "aamc/auto", "messages": [{"role": ["user"], "content": "hi"}]}', "messages[0].role must be assistant, "),
+        (
+            b'{"model": "aamc/auto", "messages": [{"role": "user", "content": "hi"}, {"role": "king", "content": "hi"}]}',
+            "messages[1].role must be assistant, developer, function, system, tool or user, not 'king'",
+        ),
+        (b'{"model": "aamc/auto", "tools": 5, "messages": [{"role": "user", "content": "hi"}]}', "tools must be a list of objects, not 5"),
+        (
+            b'{"model": "aamc/auto", "tools": ["look"], "messages": [{"role": "user", "content": "hi"}]}',
+            "tools must be a list of objects, not ['look']",
+        ),
         (b'{"model": "aamc/auto", "messages": ' + b"[" * 300 + b"]" * 300 + b"}", "nested deeper"),
     ],
 )
@@ -84,6 +96,52 @@ def test_a_bad_request_says_what_is_wrong(serve: Any, body: bytes, message: str)
     assert 400 <= answer.status < 500
     assert message in answer.json["error"]["message"]
     assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"messages": [{"role": "tool", "content": "hi"}]}, "messages[0].role must be assistant, system or user, not 'tool'"),
+        ({"tools": {"name": "look"}}, "tools must be a list of objects, not {'name': 'look'}"),
+    ],
+)
+def test_a_request_that_no_server_takes_is_refused_in_anthropics_dialect(serve: Any, stub: StubServer, path: str, fields: Any, message: str) -> None:
+    body = {"model": "good", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], **fields}
+    answer = serve(good=Script()).ask(path, body)
+    assert (answer.status, answer.json["type"], answer.json["error"]["type"]) == (400, "error", "invalid_request_error")
+    assert message in answer.json["error"]["message"]
+    assert stub.counts("good").calls == 0
+
+
+def test_every_role_and_null_in_place_of_tools_reach_the_model(serve: Any, stub: StubServer) -> None:
+    running = serve(good=Script())
+    roles = ("system", "developer", "user", "assistant", "tool", "function")
+    messages = [{"role": role, "content": "hi", "tool_call_id": "a", "name": "look"} for role in roles]
+    assert running.chat(messages=messages, tools=None).status == 200
+    anthropic = [{"role": role, "content": "hi"} for role in ("user", "assistant", "system", "user")]
+    assert running.ask("/v1/messages", {"model": "good", "max_tokens": 9, "messages": anthropic}).status == 200
+    assert stub.counts("good").calls == 2
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/feedback", "/v1/images/generations"])
+def test_a_compressed_body_is_refused_with_the_reason(serve: Any, path: str) -> None:
+    body = gzip.compress(b'{"model": "good", "messages": [{"role": "user", "content": "hi"}]}')
+    answer = serve(good=Script()).ask(path, body, content_encoding="gzip")
+    assert answer.status == 415
+    assert answer.json["error"]["message"] == "the body has the Content-Encoding 'gzip'; send it uncompressed"
+
+
+def test_a_body_that_says_it_is_not_compressed_is_served(serve: Any) -> None:
+    assert serve(good=Script()).chat(headers={"content-encoding": "identity"}).status == 200
+
+
+@pytest.mark.parametrize("name", ["x-aamc-session", "x-claude-code-session-id"])
+def test_a_session_that_is_too_long_is_refused(serve: Any, name: str) -> None:
+    running = serve(good=Script())
+    answer = running.chat(headers={name: "x" * 513})
+    assert (answer.status, answer.json["error"]["message"]) == (400, f"{name} must have at most 512 characters, not 513")
+    assert running.chat(headers={name: "x" * 512}).status == 200
 
 
 @pytest.mark.parametrize("name", ["x-aamc-preferense", "X-AAMC-Quality-Floor"])

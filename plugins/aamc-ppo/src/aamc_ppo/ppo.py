@@ -469,6 +469,7 @@ class PPO:
         Raises:
             CheckpointError: An array of the checkpoint ``path`` is missing or has another shape, or an objective's utility reads the others.
         """
+        name = "rate"
         try:
             self.rate = float(state["rate"])
             for name, tensor in self.parameters.items():
@@ -476,7 +477,7 @@ class PPO:
                 moments = {moment: self._tensor(state[f"adam/{name}/{moment}"]) for moment in ("step", "exp_avg", "exp_avg_sq")}
                 self._adam.state[tensor] = moments | {"step": moments["step"].cpu()}
         except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{path} is damaged ({error}); delete it and train again") from error
+            raise CheckpointError(f"{path} is of another version, whose {name} does not fit; delete it and train again") from error
         fixed = trained_outputs(self._config.embedding) == 0
         if any((state[f"parameter/{name}"] * fixed).any() for name in ("query_w2", "query_b2")):
-            raise CheckpointError(f"{path} is of an earlier version, where the utility of an objective reads the others; delete it and train again")
+            raise CheckpointError(f"{path} is of another version, where the utility of an objective reads the others; delete it and train again")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from aamc_gateway.requests.routing_arguments import MAX_NAME
 from aamc_gateway.server.interfaces import Caller, Refused
 from aamc_sdk.errors import ConflictError, DataError, UnknownDecisionError, nearest, one_of
 from aamc_sdk.types import Record
@@ -35,8 +36,6 @@ ADMIN_FIELDS = ("weight",)
 _FIRST_REVISION = 1_735_689_600_000
 """The begin of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then."""
 _NAMES = ("decision_id", "id", "source", "candidate", "over")
-_MAX_NAME = 512
-"""The log keeps feedback on unknown decisions until they come, so its size needs a limit: that of users and sessions."""
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 
 
@@ -59,8 +58,8 @@ def read_judgement(body: Any, caller: Caller) -> dict[str, Any]:
         found = given.get("decision_id")
         raise DataError(f"decision_id must be the id in the answer's header x-aamc-decision-id, not {found!r:.80}")
     for name in _NAMES:
-        if isinstance(given.get(name), str) and len(given[name]) > _MAX_NAME:
-            raise DataError(f"{name} must have at most {_MAX_NAME} characters, not {len(given[name]):,}")
+        if isinstance(given.get(name), str) and len(given[name]) > MAX_NAME:  # the log keeps feedback on unknown decisions until they come
+            raise DataError(f"{name} must have at most {MAX_NAME} characters, not {len(given[name]):,}")
     if "thumbs" in given:
         return _thumbs(given)
     if "quality" not in given and "over" not in given and not any(name in given for name in _FIGURES):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ async def answer_from_cache(gateway: Gateway, ask: Ask, scope: Scope, send: Send
     gateway.metrics.trace(served, scope["headers"])
     served.candidate, served.cached = found.candidate, True
     served.cost_usd, served.saved_usd = 0.0, found.cost_usd
-    served.status = CLIENT_LEFT
+    status, error_kind = CLIENT_LEFT, "cancelled"
     try:
         kind = b"text/event-stream; charset=utf-8" if ask.stream else b"application/json"
         headers = [(b"content-type", kind), (b"x-aamc-cache", b"hit"), (b"x-aamc-model", found.candidate.encode(errors="replace"))]
@@ -40,9 +39,9 @@ async def answer_from_cache(gateway: Gateway, ask: Ask, scope: Scope, send: Send
             headers += [*cost_header(0.0), (b"content-length", b"%d" % len(found.content))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": found.content})
-        served.status = 200
+        status, error_kind = 200, ""
     finally:
-        served.ended = time.time()
+        served.end(status, error_kind)
         gateway.metrics.served(served)
     return True
 

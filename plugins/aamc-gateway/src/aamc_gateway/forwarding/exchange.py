@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from aamc_gateway.access.refusals import Refused
-from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved
+from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
 from aamc_gateway.forwarding.origins import UNKNOWN, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
@@ -72,9 +72,11 @@ class Exchange:
         names = gateway.upstreams.capable(ask.api)
         if not names or (ask.mode == "model" and ask.model not in names):
             gateway.upstreams.check_api(ask)
-        if ask.caller.models:
-            names = [name for name in names if ask.caller.may_use(name)]
-        if ask.mode != "model":
+        if ask.mode == "model":
+            names = [ask.model]
+        else:
+            if ask.caller.models:
+                names = [name for name in names if ask.caller.may_use(name)]
             full = await gateway.access.full()
             if full:
                 self._full = {name: full[name] for name in names if name in full}
@@ -96,9 +98,11 @@ class Exchange:
             self.decision, self._committed = await self._decide()
         except NoCandidateError as error:
             later = [name for name, reasons in error.reasons.items() if reasons <= PASSING and (name in self._allowed or name in self._full)]
-            if not later:
-                raise
-            raise unavailable(gateway, {name: self._full.get(name) for name in later}) from error
+            if later:
+                raise unavailable(gateway, {name: self._full.get(name) for name in later}) from error
+            if error.reasons:
+                raise unsuitable(ask, self._allowed, error) from error
+            raise  # a limit of the router, which says so itself
         self.served.decision_id, self.served.decision_ended = self.decision.id, time.time()
         self._spent_usd += float(self.decision.notes.get("spent_usd") or 0.0)
         gateway.metrics.decided(max(0.0, self.served.decision_ended - self.served.decision_began))  # the clock may have been set
@@ -368,7 +372,7 @@ class Exchange:
             return
         self._ended = True
         served = self.served
-        served.status, served.error_kind, served.ended = status, error_kind, time.time()
+        served.end(status, error_kind)
         self._log_attempts(ended=True)
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self._spent_usd

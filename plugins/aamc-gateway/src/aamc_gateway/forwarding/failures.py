@@ -10,15 +10,26 @@ from typing import TYPE_CHECKING, Any
 from aamc_models.dialects import json_object
 
 from aamc_gateway.access.refusals import Refused
-from aamc_sdk.errors import AamcError, ProviderError, public_message
+from aamc_sdk.errors import AamcError, NoCandidateError, ProviderError, public_message
 
 if TYPE_CHECKING:
+    from aamc_gateway.requests.ask import Ask
     from aamc_gateway.server.gateway import Gateway
 
 _STATUSES = {"timeout": 504, "rate_limit": 429, "request": 400}
 """The statuses of kinds; 502 for the others."""
 PASSING = frozenset(("unavailable", "rate limit"))
 """Reasons that mask a candidate for some time only."""
+_LACKS = {
+    "context window": "the request is longer than its context window",
+    "lacks tools": "it takes no tools",
+    "lacks vision": "it takes no images",
+    "lacks json": "it has no JSON mode",
+    "unknown cost, which fits no budget": "its cost is unknown, which fits no budget_usd",
+    "unavailable": "it cannot be called now",
+    "rate limit": "it is over its rate limit",
+}
+"""What the reasons that mask a candidate mean for a client."""
 _FINAL = ("request", "rate_limit", "timeout")
 """Kinds that tell the client more than the others, in this order."""
 
@@ -65,6 +76,20 @@ def _status_of(error: ProviderError) -> int:
     if error.kind == "server" and error.status is None and error.retry_after_s is not None:  # nobody was called: the servers rest
         return 503
     return _STATUSES.get(error.kind, 502)
+
+
+def unsuitable(ask: Ask, names: Sequence[str], error: NoCandidateError) -> Refused:
+    """Return the refusal of a request that no candidate can answer, in words of its fields.
+
+    Args:
+        ask: The request.
+        names: The candidates that the request may ask.
+        error: Why each of them is masked.
+    """
+    words = {**_LACKS, "over budget": f"its expected cost is above budget_usd ({ask.budget_usd or 0:g})"}
+    whys = {name: ", ".join(words.get(why, why) for why in sorted(error.reasons.get(name, ()))) for name in sorted(names)}
+    told = "; ".join(f"{name}: {why}" for name, why in whys.items()) or "the key allows none that has this API"
+    return Refused(f"no model can answer this request ({told}); change the request", status=400, kind="request")
 
 
 def unavailable(gateway: Gateway, until: Mapping[str, float | None]) -> Refused:

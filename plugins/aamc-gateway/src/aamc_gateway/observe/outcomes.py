@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import attrs
 
@@ -87,3 +88,12 @@ class Served:
     finish_reason: str = ""
     error_kind: str = ""
     traceparent: str = ""
+
+    def end(self, status: int, error_kind: str = "") -> None:
+        """Note when and how the request ended.
+
+        Args:
+            status: The HTTP status that the client got.
+            error_kind: The kind of the error that it got; ``""`` for none.
+        """
+        self.status, self.error_kind, self.ended = status, error_kind, time.time()

@@ -79,7 +79,9 @@ class Orchestration:
             return orchestrator.session(task, Budget(steps=settings.steps or orchestrator.default_steps, **limits))
         return Session(orchestrator, task, Budget(**limits) if settings.steps is None else Budget(steps=settings.steps, **limits))
 
-    async def run(self, query: Query, budget_usd: float | None, log: Callable[[Session], Awaitable[None]]) -> AsyncGenerator[Step | Session, None]:
+    async def run(
+        self, query: Query, budget_usd: float | None, log: Callable[[Session], Awaitable[None]], request_id: str = ""
+    ) -> AsyncGenerator[Step | Session, None]:
         """Work on a task: yield each step as it is done, and last the session, whose decisions are then in the log.
 
         Closing the generator ends the work.
@@ -88,6 +90,7 @@ class Orchestration:
             query: The task.
             budget_usd: Maximum cost in USD; None for that of the settings, which is never exceeded.
             log: Writes the decisions of the session and the calls made for them.
+            request_id: The request's id, under which an unexpected error is logged.
 
         Raises:
             AamcError: The orchestrator cannot work.
@@ -96,7 +99,7 @@ class Orchestration:
         limit = self.settings.budget_usd if budget_usd is None else min(budget_usd, self.settings.budget_usd)
         async with self._free:
             session = await asyncio.to_thread(self._session, query, limit)
-            steps = _Steps(session, self.name)
+            steps = _Steps(session, self.name, request_id)
             try:
                 async for step in steps:
                     yield step
@@ -109,8 +112,8 @@ class Orchestration:
 class _Steps:
     """The steps of a session, which works on its own thread and event loop; it ends at its budget, whether the orchestrator does or not."""
 
-    def __init__(self, session: Session, name: str) -> None:
-        self._session, self._name = session, name
+    def __init__(self, session: Session, name: str, request_id: str) -> None:
+        self._session, self._name, self._request_id = session, name, request_id
         self._until = time.monotonic() + session.budget.seconds
         self._ending = threading.Event()
         self._here = asyncio.get_running_loop()
@@ -151,8 +154,15 @@ class _Steps:
             if isinstance(found, AamcError):
                 raise found
             if isinstance(found, BaseException):
-                raise ProviderError(f"the orchestrator {self._name!r} failed: {type(found).__name__}: {found}", kind="server") from found
+                raise self._unexpected(found) from found
             yield found
+
+    def _unexpected(self, error: BaseException) -> ProviderError:
+        """Log an error that is no AamcError, and return the one for clients: its text may name anything."""
+        failed = f"the orchestrator {self._name!r} failed"
+        logger.error("%s in request %s", failed, self._request_id, exc_info=error)
+        public = f"{failed}; the gateway's log has the reason under request {self._request_id}"
+        return ProviderError(f"{failed}: {type(error).__name__}: {error}", kind="server", public=public)
 
     async def _next(self) -> Any:
         """Return the next step.

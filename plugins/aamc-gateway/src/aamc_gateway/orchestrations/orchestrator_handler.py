@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -88,7 +87,7 @@ class Work:
         waiting: Step | None = None
         session: Session | None = None
         begun = False
-        async with aclosing(self._orchestration.run(self._query(), self._limit_usd, self._log)) as found:
+        async with aclosing(self._orchestration.run(self._query(), self._limit_usd, self._log, self.served.request_id)) as found:
             steps = found.__aiter__()
             while True:
                 try:
@@ -161,7 +160,7 @@ class Work:
             return
         self._ended = True
         served = self.served
-        served.status, served.error_kind, served.ended = status, error_kind, time.time()
+        served.end(status, error_kind)
         served.candidate, served.cost_usd, served.cost_source = self._ask.model, self._spent_usd, "reported"
         served.usage = Usage(output_tokens=self._tokens)
         self._admission.settle(self._spent_usd, self._tokens)

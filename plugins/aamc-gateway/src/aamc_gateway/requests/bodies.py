@@ -35,9 +35,12 @@ async def read_body(scope: Scope, receive: Receive, limits: RequestLimits) -> by
 
     Raises:
         ClientLeft: The client has closed the connection.
-        Refused: The body is too large, or did not come in time.
+        Refused: The body is too large or compressed, or did not come in time.
     """
     at_most = int(limits.body_mb * 1e6)
+    encoding = header(scope["headers"], b"content-encoding")
+    if encoding is not None and encoding.lower() not in ("", "identity"):
+        raise Refused(f"the body has the Content-Encoding {encoding!r:.80}; send it uncompressed", status=415, kind="request")
     length = header(scope["headers"], b"content-length")
     if length is not None and length.isdigit() and int(length) > at_most:
         raise _too_large(at_most)

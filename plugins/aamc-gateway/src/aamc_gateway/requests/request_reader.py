@@ -10,7 +10,7 @@ from aamc_models.dialects import Conversation, conversation_of, foreign_state
 
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.requests.ask import Ask, Mode
-from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, RoutingArguments, routing_arguments, split_model
+from aamc_gateway.requests.routing_arguments import ARENA, MAX_NAME, PREFIX, ROUTE, RoutingArguments, routing_arguments, split_model
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
 from aamc_gateway.server.interfaces import Refused
 from aamc_gateway.server.settings import GatewaySettings
@@ -36,6 +36,10 @@ _REQUIRED = {
     "responses": ("input", "previous_response_id", "prompt", "conversation"),
 }
 """The fields of an API of which a request has at least one."""
+_CHAT_ROLES = frozenset(("system", "developer", "user", "assistant", "tool", "function"))
+_MESSAGES_ROLES = frozenset(("user", "assistant", "system"))
+_ROLES = {"chat": _CHAT_ROLES, "messages": _MESSAGES_ROLES, "count_tokens": _MESSAGES_ROLES}
+"""The roles of messages that servers of an API know; Anthropic's newer models take a system message after a user's."""
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """The fields that limit the tokens of an answer; servers differ in the one that they read."""
 _COUNTS = ("n", "best_of")
@@ -150,14 +154,23 @@ class RequestReader:
         self, own: Mapping[bytes, str], body: Mapping[str, Any], said: Conversation, arguments: RoutingArguments, caller: Caller
     ) -> tuple[str | None, str | None]:
         """Return user and session."""
-        in_header = own.get(self._session_header) or own.get(_SESSION_HEADERS[0])
+        in_header = self._session_in_header(own)
         user, session = session_in_metadata(body) if "metadata" in body else (None, None)
         named = body.get("user")
         user = caller.user or arguments.user or (named if isinstance(named, str) and named else None) or user
         session = in_header or arguments.session or session
         if session is None and (said.first or said.system):
             session = hashed_session(user, said.first, said.system)
-        return (None if user is None else user[:512]), (None if session is None else session[:512])
+        return (None if user is None else user[:MAX_NAME]), (None if session is None else session[:MAX_NAME])
+
+    def _session_in_header(self, own: Mapping[bytes, str]) -> str | None:
+        for name in (self._session_header, *_SESSION_HEADERS):
+            if session := own.get(name):
+                if len(session) > MAX_NAME:
+                    wrong = f"{name.decode('latin-1')} must have at most {MAX_NAME} characters, not {len(session):,}"
+                    raise Refused(wrong, status=400, kind="request")
+                return session
+        return None
 
     def _query(self, said: Conversation, mode: Mode, size: int, caller: Caller, user: str | None, session: str | None) -> Query:
         settings = self._settings.classified
@@ -226,6 +239,7 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     if names and body.get(names[0]) is None and all(body.get(name) is None for name in names[1:]):
         raise Refused(f"the request has no {names[0]}; add it", status=400, kind="request")
     _check_stream(body)
+    _check_tools(body.get("tools"))
     for field in [name for name in body if name in _LIMITED]:
         value, (least, most) = body[field], _LIMITED[field]
         if value is not None and not (type(value) is int and least <= value <= most):
@@ -235,11 +249,25 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     if names and names[0] == "messages":
         if not isinstance(given, list) or not given or not all(isinstance(message, dict) for message in given):
             raise Refused("messages must be a list of at least one object with role and content", status=400, kind="request")
+        _check_roles(given, _ROLES[api])
     elif given is not None and api in ("completions", "embeddings"):
         items = given if isinstance(given, list) else [given]
         numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
         if not items or not ((numbers and isinstance(given, list)) or all(isinstance(item, str | list) for item in items)):
             raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}", status=400, kind="request")
+
+
+def _check_roles(messages: Iterable[Mapping[str, Any]], roles: frozenset[str]) -> None:
+    for index, message in enumerate(messages):
+        role = message.get("role")
+        if not (isinstance(role, str) and role in roles):
+            *others, last = sorted(roles)
+            raise Refused(f"messages[{index}].role must be {', '.join(others)} or {last}, not {role!r:.80}", status=400, kind="request")
+
+
+def _check_tools(tools: Any) -> None:
+    if not (tools is None or (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools))):
+        raise Refused(f"tools must be a list of objects, not {tools!r:.80}", status=400, kind="request")
 
 
 def _check_stream(body: Mapping[str, Any]) -> None:

@@ -18,6 +18,8 @@ ARENA = "aamc/arena"
 """The model's name that asks several candidates."""
 PREFIX = "aamc/"
 """Begins the names of the gateway's own models."""
+MAX_NAME = 512
+"""Maximum number of characters of the name of a user or session."""
 NAMES = ("preference", "quality_floor", "budget_usd", "user", "session")
 
 
@@ -106,8 +108,8 @@ def _number(given: Mapping[str, Any], name: str, at_most: float) -> float | None
 
 def _name(given: Mapping[str, Any], name: str) -> str | None:
     value = given.get(name)
-    if value is not None and (not isinstance(value, str) or not value or len(value) > 512):
-        raise _refused(f"{name} must be a text of 1 to 512 characters, not {value!r:.80}")
+    if value is not None and (not isinstance(value, str) or not value or len(value) > MAX_NAME):
+        raise _refused(f"{name} must be a text of 1 to {MAX_NAME} characters, not {value!r:.80}")
     return value
 
 

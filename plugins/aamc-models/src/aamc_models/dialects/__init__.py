@@ -20,8 +20,9 @@ from aamc_models.dialects.conversions import (
     from_chat,
     to_chat,
 )
-from aamc_models.dialects.error_bodies import error_body, error_event, json_object
+from aamc_models.dialects.error_bodies import error_body, error_event
 from aamc_models.dialects.events import DONE, event_of, last_events
+from aamc_models.dialects.fields import json_object
 from aamc_models.dialects.foreign_state import foreign_state, without_foreign_state
 from aamc_models.dialects.stream_converter import StreamConverter
 from aamc_models.dialects.stream_monitor import Seen, StreamMonitor

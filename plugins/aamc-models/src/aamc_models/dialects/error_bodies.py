@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
-
-import orjson
 
 from aamc_models.dialects.events import event_of
 
@@ -76,15 +73,3 @@ def error_in(answer: dict[str, Any] | None) -> dict[str, Any] | None:
     if isinstance(error, str) and error:
         return {"message": error}
     return error if isinstance(error, dict) and error else None
-
-
-def json_object(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object that a body holds; None if it holds something else."""
-    try:
-        content = orjson.loads(body)
-    except ValueError:
-        try:
-            content = json.loads(body)  # takes the NaN that some servers write for a log-probability
-        except (ValueError, RecursionError):
-            return None
-    return content if isinstance(content, dict) else None

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from aamc_models.dialects.fields import strict_json
 from aamc_sdk.errors import DataError
 
 DONE = b"data: [DONE]\n\n"
@@ -55,6 +56,15 @@ def event_of(data: dict[str, Any], name: str = "") -> bytes:
     except (TypeError, ValueError) as error:
         raise DataError(f"a streamed event cannot be written as JSON: {error}") from error
     return b"event: %b\ndata: %b\n\n" % (name.encode(), text) if name else b"data: %b\n\n" % text
+
+
+def strict_event(event: bytes) -> bytes:
+    """Return a server-sent event with null in place of the numbers NaN and infinity; one without them as it is."""
+    if b"NaN" not in event and b"Infinity" not in event:
+        return event
+    data = data_of(event)
+    strict = strict_json(data)
+    return event if strict is data else event[: event.find(b"data:")] + b"data: %b\n\n" % strict
 
 
 def last_events(events: Sequence[bytes], dialect: str, document: Mapping[str, Any] | None = None) -> bytes:

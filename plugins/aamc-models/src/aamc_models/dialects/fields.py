@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,30 @@ import orjson
 from aamc_sdk.errors import DataError
 
 JSON = Mapping[str, Any]
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that a body holds, with None for NaN and infinities, which some servers write; None if it holds something else."""
+    try:
+        content = orjson.loads(body)
+    except ValueError:
+        try:
+            content = json.loads(body, parse_constant=lambda _: None)
+        except (ValueError, RecursionError):
+            return None
+    return content if isinstance(content, dict) else None
+
+
+def strict_json(body: bytes) -> bytes:
+    """Return a body with null in place of NaN and infinities; one without them as it is."""
+    if b"NaN" not in body and b"Infinity" not in body:
+        return body
+    try:
+        orjson.loads(body)
+    except ValueError:
+        content = json_object(body)
+        return body if content is None else json.dumps(content).encode()
+    return body  # the words of a text
 
 
 def wrong(field: str, wanted: str, value: object) -> DataError:

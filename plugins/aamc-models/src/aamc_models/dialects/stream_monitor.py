@@ -10,9 +10,8 @@ import orjson
 
 from aamc_models.dialects import finish_reasons
 from aamc_models.dialects.conversions import DIALECTS
-from aamc_models.dialects.error_bodies import json_object
 from aamc_models.dialects.events import data_of
-from aamc_models.dialects.fields import check_dialect
+from aamc_models.dialects.fields import check_dialect, json_object
 from aamc_models.dialects.responses.stream import ENDS
 from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
 from aamc_sdk.interfaces import Usage

@@ -8,8 +8,9 @@ from contextlib import aclosing
 from typing import Any
 
 from aamc_models.dialects import reported_cost, usage_of, with_usage
-from aamc_models.dialects.error_bodies import error_in, json_object
+from aamc_models.dialects.error_bodies import error_in
 from aamc_models.dialects.events import DONE, data_of
+from aamc_models.dialects.fields import json_object
 from aamc_models.transport.failures import kind_of
 from aamc_sdk import Candidate
 from aamc_sdk.errors import ProviderError

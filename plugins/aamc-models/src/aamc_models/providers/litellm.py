@@ -15,7 +15,7 @@ import attrs
 import orjson
 
 from aamc_models.providers.chat import ChatProvider
-from aamc_models.transport.failures import RETRIED, advice_on, public_text, refusal
+from aamc_models.transport.failures import RETRIED, advice_on, public_text, refusal, without_key
 from aamc_models.transport.pauses import pause_s, retry_after_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
 from aamc_sdk.errors import ConfigError, ProviderError
@@ -158,7 +158,8 @@ class LiteLLM(ChatProvider):
 
     def _error(self, candidate: Candidate, error: BaseException) -> ProviderError:
         """Return the error for LiteLLM's, which are those of OpenAI's client."""
-        text = " ".join(str(error).split())[:500]
+        key = self.config.api_key_env
+        text = without_key(" ".join(str(error).split()), os.environ.get(key) or "")[:500]
         status = getattr(error, "status_code", None)
         if isinstance(error, self._litellm.Timeout | asyncio.TimeoutError):
             kind, status = "timeout", None
@@ -168,7 +169,6 @@ class LiteLLM(ChatProvider):
             kind = "configuration" if status == 404 else refusal(status, b"", None).kind if isinstance(status, int) else "failed"
         wait = retry_after_s(getattr(getattr(error, "response", None), "headers", {}))
         problem = f"model {candidate.name!r} through LiteLLM failed: {type(error).__name__}: {text}"
-        key = self.config.api_key_env
         if advice := advice_on(kind, key, bool(os.environ.get(key))):
             problem += f"; {advice}"
         public = f"model {candidate.name!r} {public_text(kind, status, b'')}"

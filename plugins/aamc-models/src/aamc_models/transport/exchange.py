@@ -12,8 +12,9 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from aamc_models.dialects.error_bodies import error_in, json_object
+from aamc_models.dialects.error_bodies import error_in
 from aamc_models.dialects.events import data_of
+from aamc_models.dialects.fields import json_object
 from aamc_models.transport.event_splitter import EventSplitter
 from aamc_models.transport.failures import Failure, kind_of, refusal
 from aamc_models.transport.options import EndpointOptions

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, AnyStr
 
 import aiohttp
 import attrs
 
-from aamc_models.dialects.error_bodies import error_in, json_object
+from aamc_models.dialects.error_bodies import error_in
+from aamc_models.dialects.fields import json_object
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import WireRequest
 
 ERROR_CHARACTERS = 500
 """Maximum characters of an error."""
+_KEY_CHARACTERS, _HIDDEN = 8, "[API key]"
+"""Minimum length of a key that is left out of errors, and the words in its place."""
 RETRIED = frozenset({"connection", "timeout", "rate_limit", "server", "protocol"})
 """Kinds of failures after which another attempt may succeed."""
 ELSEWHERE = frozenset({401, 403, 404})
@@ -79,6 +82,18 @@ def refusal(status: int, body: bytes, retry_after_s: float | None) -> Failure:
     """Return the failure of an answer with a status that is no success."""
     kind = _KINDS.get(status) or ("server" if status >= 500 else "request" if status >= 400 else "protocol")
     return Failure(f"refused: {status} {_phrase(status)}: {message_of(body)}".rstrip(": "), kind, status, body, retry_after_s)
+
+
+def without_key(words: AnyStr, key: str) -> AnyStr:
+    """Return a server's words without the API key, which some servers repeat in their errors; a very short key may be part of any word."""
+    if len(key) < _KEY_CHARACTERS:
+        return words
+    return words.replace(key, _HIDDEN) if isinstance(words, str) else words.replace(key.encode(), _HIDDEN.encode())
+
+
+def redacted(failure: Failure, key: str) -> Failure:
+    """Return a failure without the API key."""
+    return attrs.evolve(failure, text=without_key(failure.text, key), body=without_key(failure.body, key))
 
 
 def failure_of(error: BaseException, options: EndpointOptions) -> Failure:

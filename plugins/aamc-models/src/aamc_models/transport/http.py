@@ -11,9 +11,11 @@ import aiohttp
 from yarl import URL
 
 from aamc_models.dialects import StreamMonitor, usage_of
+from aamc_models.dialects.events import strict_event
+from aamc_models.dialects.fields import strict_json
 from aamc_models.transport.deployments import Deployment, Deployments, DeploymentTurn
 from aamc_models.transport.exchange import EventStream, Exchange, checked_answer
-from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error
+from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.pauses import pause_s
 from aamc_models.transport.request_body import RequestBody
@@ -91,7 +93,7 @@ class HttpProvider(WireProvider):
         await self._sessions.close()
 
     async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
-        """Send a request and return the whole answer.
+        """Send a request and return the whole answer; in JSON, null takes the place of NaN and infinities.
 
         Raises:
             ProviderError: No attempt was answered; the error is the last one's.
@@ -106,12 +108,14 @@ class HttpProvider(WireProvider):
                 if turn.counts_tokens and request.api in _USAGE_DIALECTS:
                     _count(turn, usage_of(_USAGE_DIALECTS[request.api], answer))
             turn.succeed()
-            return WireReply(status=status, headers=headers, body=content, answer=answer)
+            return WireReply(status=status, headers=headers, body=content if answer is None else strict_json(content), answer=answer)
 
         return await self._attempts(body, attempt)
 
     async def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
-        """Send a request with ``"stream": true`` and yield each server-sent event as it came; comments before the first one are left out.
+        """Send a request with ``"stream": true`` and yield each server-sent event as it came.
+
+        Comments before the first one are left out, and NaN and infinities become null.
 
         Raises:
             ProviderError: No attempt was answered, or the connection was lost.
@@ -125,11 +129,13 @@ class HttpProvider(WireProvider):
                 for event in events:
                     if monitor is not None:
                         monitor.feed(event)
-                    yield event
+                    if b'"error"' in event:
+                        event = without_key(event, turn.deployment.api_key)
+                    yield strict_event(event)
                 events = await stream.more()
             turn.succeed()
         except (*_ERRORS, Failure) as error:
-            failure = error if isinstance(error, Failure) else failure_of(error, self.config)
+            failure = redacted(error if isinstance(error, Failure) else failure_of(error, self.config), turn.deployment.api_key)
             turn.fail(failure.text)
             raise self._error(body, turn.deployment, failure) from error
         finally:
@@ -164,6 +170,7 @@ class HttpProvider(WireProvider):
                 return await attempt(turn)
             except (*_ERRORS, Failure) as error:
                 failure = asked_model(error, body.request) if isinstance(error, Failure) else failure_of(error, config)
+                failure = redacted(failure, turn.deployment.api_key)
                 failure = failure.with_traceback(None)  # it has this frame, which has the failure: a cycle that keeps the request and its answer
                 self._judge(turn, failure)
             except BaseException:

@@ -27,6 +27,7 @@ class ComparisonRequest:
         candidate_means: The candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``.
         preferences: The preferences to compare at, ``[P, 3]``; None for the usual 43, see :func:`evaluation_points`.
         progress: Receives the progress.
+        stage: The name of the comparison in the progress.
     """
 
     routers: Mapping[str, Router]
@@ -38,6 +39,7 @@ class ComparisonRequest:
     candidate_means: Floats
     preferences: Floats | None = None
     progress: Progress = attrs.field(factory=NoProgress)
+    stage: str = "Comparing"
 
     def points(self, outcomes: Outcomes | None = None) -> Floats:
         """Return the preferences to compare at, ``[P, 3]``.

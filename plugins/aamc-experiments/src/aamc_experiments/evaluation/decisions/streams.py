@@ -38,7 +38,7 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
         PluginError: The environment gave two routers different queries.
     """
     points, progress = compared.points(), compared.progress
-    progress.start("Comparing", len(compared.routers) * (warm_up + steps))
+    progress.start(compared.stage, len(compared.routers) * (warm_up + steps))
     played_rows = np.full((steps, streams), UNPLAYED, dtype=np.intp)
     decisions, found = {}, list[Floats]()
     for name, router in compared.routers.items():

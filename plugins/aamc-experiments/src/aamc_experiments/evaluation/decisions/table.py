@@ -38,7 +38,7 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
         raise DataError(f"no test query has {needed}; fill the gaps, or take a smaller pool")
     request, outcomes = compared.request.take(rows), outcomes.take(rows)
     points, progress = compared.points(outcomes), compared.progress
-    progress.start("Comparing", len(compared.routers) * len(rows))
+    progress.start(compared.stage, len(compared.routers) * len(rows))
     decisions = {name: _decide_table(router, request, outcomes, points, compared.seed, progress) for name, router in compared.routers.items()}
     return comparison_of(compared, points, decisions, rows, np.arange(len(rows)), outcomes)
 
