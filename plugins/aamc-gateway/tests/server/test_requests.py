@@ -77,12 +77,8 @@ def test_the_gateways_own_fields_do_not_reach_the_model_and_unknown_ones_do(serv
             b'{"model": "aamc/auto", "messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}',
             "messages[0].content[0].text must be a string, not 5",
         ),
-        (b'{"model": "aamc/auto", "messages": [{}]}', "messages[0].role must be assistant, developer, function, system, tool or user, not None"),
-        (b'{"model": "aamc/auto", "messages": [{"role": ["user"], "content": "hi"}]}', "messages[0].role must be assistant, "),
-        (
-            b'{"model": "aamc/auto", "messages": [{"role": "user", "content": "hi"}, {"role": "king", "content": "hi"}]}',
-            "messages[1].role must be assistant, developer, function, system, tool or user, not 'king'",
-        ),
+        (b'{"model": "aamc/auto", "messages": [{}]}', "messages[0].role must be a text such as user, not None"),
+        (b'{"model": "aamc/auto", "messages": [{"role": ["user"], "content": "hi"}]}', "messages[0].role must be a text such as user, not ['user']"),
         (b'{"model": "aamc/auto", "tools": 5, "messages": [{"role": "user", "content": "hi"}]}', "tools must be a list of objects, not 5"),
         (
             b'{"model": "aamc/auto", "tools": ["look"], "messages": [{"role": "user", "content": "hi"}]}',
@@ -102,7 +98,7 @@ def test_a_bad_request_says_what_is_wrong(serve: Any, body: bytes, message: str)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"messages": [{"role": "tool", "content": "hi"}]}, "messages[0].role must be assistant, system or user, not 'tool'"),
+        ({"messages": [{"role": "", "content": "hi"}]}, "messages[0].role must be a text such as user, not ''"),
         ({"tools": {"name": "look"}}, "tools must be a list of objects, not {'name': 'look'}"),
     ],
 )
@@ -114,9 +110,9 @@ def test_a_request_that_no_server_takes_is_refused_in_anthropics_dialect(serve: 
     assert stub.counts("good").calls == 0
 
 
-def test_every_role_and_null_in_place_of_tools_reach_the_model(serve: Any, stub: StubServer) -> None:
+def test_a_role_of_a_servers_own_and_null_in_place_of_tools_reach_the_model(serve: Any, stub: StubServer) -> None:
     running = serve(good=Script())
-    roles = ("system", "developer", "user", "assistant", "tool", "function")
+    roles = ("system", "developer", "user", "assistant", "tool", "function", "ipython")
     messages = [{"role": role, "content": "hi", "tool_call_id": "a", "name": "look"} for role in roles]
     assert running.chat(messages=messages, tools=None).status == 200
     anthropic = [{"role": role, "content": "hi"} for role in ("user", "assistant", "system", "user")]
