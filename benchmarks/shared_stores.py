@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import attrs
 import psycopg
 import redis
-from aamc_stores.postgres_tables import Tables
+from aamc_stores.postgres_log.tables import Tables
 
 from aamc_sdk import MetaController
 from aamc_sdk.interfaces import Store

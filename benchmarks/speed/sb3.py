@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aamc_environments.queue_env import QueueEnv, standalone
+from aamc_environments.queue.gymnasium_env import QueueEnv, standalone
 
 from aamc_sdk.interfaces import Progress
 from speed.clock import cpu_and_wall_s, missing

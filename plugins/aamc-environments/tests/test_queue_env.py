@@ -8,8 +8,8 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
-from aamc_environments.queue_env import QueueEnv, standalone
-from aamc_environments.single_queue_stream import objectives_function
+from aamc_environments.queue.gymnasium_env import QueueEnv, standalone
+from aamc_environments.queue.single_stream import objectives_function
 from gymnasium.utils.env_checker import check_env
 
 from aamc_sdk import Outcomes, Pool

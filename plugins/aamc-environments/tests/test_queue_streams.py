@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
-from aamc_environments.queue_env import standalone
-from aamc_environments.queue_options import QueueOptions
-from aamc_environments.queue_streams import Arrivals
+from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue.options import QueueOptions
+from aamc_environments.queue.streams import Arrivals
 
 from aamc_sdk import Latency, ModelSpec, Pool, Prices
 from aamc_sdk.config import configure

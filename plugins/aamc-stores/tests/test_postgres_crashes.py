@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from aamc_stores.postgres import PostgresStore
-from aamc_stores.shared import SharedOptions
+from aamc_stores.postgres_log.store import PostgresStore
+from aamc_stores.shared_store import SharedOptions
 from postgres_logs import DAY
 
 from aamc_sdk.log import Retention
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.one_python
 KILLS = 4
 WRITER = """
 import sys, threading
-from aamc_stores.postgres import PostgresStore
-from aamc_stores.shared import SharedOptions
+from aamc_stores.postgres_log.store import PostgresStore
+from aamc_stores.shared_store import SharedOptions
 from aamc_sdk.log import Retention
 from aamc_sdk.types import Feedback, new_ids
 from postgres_logs import decide

@@ -15,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 import attrs
 import psycopg
 import pytest
-from aamc_stores import postgres, postgres_tables
-from aamc_stores.postgres import PostgresStore
+from aamc_stores.postgres_log import store as postgres
+from aamc_stores.postgres_log import tables as postgres_tables
+from aamc_stores.postgres_log.store import PostgresStore
 from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, judge, make_version_3, record, write_version_3
 from waiting import wait_until
 
@@ -267,8 +268,8 @@ def test_one_process_learns_until_it_closes(log, prefix):
 
 LEARNER = """
 import signal, sys
-from aamc_stores import postgres
-from aamc_stores.shared import SharedOptions
+from aamc_stores.postgres_log import store as postgres
+from aamc_stores.shared_store import SharedOptions
 
 url, prefix, spool = sys.argv[1:]
 postgres.LEASE_SECONDS = 1.0

@@ -12,9 +12,9 @@ from pathlib import Path
 import attrs
 import psycopg
 import pytest
-from aamc_stores import postgres_entries
-from aamc_stores.postgres import PostgresStore
-from aamc_stores.shared import SharedOptions
+from aamc_stores.postgres_log import entries as postgres_entries
+from aamc_stores.postgres_log.store import PostgresStore
+from aamc_stores.shared_store import SharedOptions
 from postgres_logs import age, begin_partition, decide, die_at_statement, ids, judge
 
 from aamc_sdk.errors import StoreAwayError

@@ -16,10 +16,12 @@ import attrs
 import msgspec
 import pytest
 import redis
-from aamc_stores import redis_migration, redis_retention, redis_states
-from aamc_stores.redis_erasure import RedisErasure
-from aamc_stores.redis_scripts import MOVE
-from aamc_stores.redis_store import RedisStore
+from aamc_stores.redis_log import migration as redis_migration
+from aamc_stores.redis_log import retention as redis_retention
+from aamc_stores.redis_log import states as redis_states
+from aamc_stores.redis_log.erasure import RedisErasure
+from aamc_stores.redis_log.scripts import MOVE
+from aamc_stores.redis_log.store import RedisStore
 from waiting import wait_until
 
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError

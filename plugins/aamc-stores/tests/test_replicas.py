@@ -17,9 +17,9 @@ from typing import Any
 import psycopg
 import pytest
 import redis
-from aamc_stores import redis_states
-from aamc_stores.postgres import PostgresStore
-from aamc_stores.redis_store import RedisStore
+from aamc_stores.postgres_log.store import PostgresStore
+from aamc_stores.redis_log import states as redis_states
+from aamc_stores.redis_log.store import RedisStore
 from replica_process import ROUTER, Replica, digest, learner_of, single_state
 
 from aamc_sdk.controller import MetaController

@@ -17,7 +17,7 @@ from pathlib import Path
 import attrs
 import psycopg
 import pytest
-from aamc_stores.redis_scripts import COMMIT
+from aamc_stores.redis_log.scripts import COMMIT
 from aamc_stores.spool import Spool, default_spool
 from waiting import wait_until
 

@@ -16,7 +16,7 @@ import numpy as np
 import psycopg
 import pytest
 import redis
-from aamc_stores import redis_reader
+from aamc_stores.redis_log import reader as redis_reader
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import NoOptions, OnlineRouter

@@ -11,7 +11,7 @@ HORIZON = 256
 for _name, _target in {"aamc/Queue-v0": "QueueEnv", "aamc/MOQueue-v0": "MOQueueEnv"}.items():
     gymnasium.register(
         _name,
-        entry_point=f"aamc_environments.queue_env:{_target}",
-        vector_entry_point="aamc_environments.queue_env:make_streams",
+        entry_point=f"aamc_environments.queue.gymnasium_env:{_target}",
+        vector_entry_point="aamc_environments.queue.gymnasium_env:make_streams",
         kwargs={"horizon": HORIZON},
     )

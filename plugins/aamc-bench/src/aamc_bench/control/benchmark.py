@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_environments.reference import reference_rule
-from aamc_environments.relative_values import NotConvergedError
-from aamc_environments.scenarios import SCENARIOS
+from aamc_environments.queue.reference import reference_rule
+from aamc_environments.queue.relative_values import NotConvergedError
+from aamc_environments.queue.scenarios import SCENARIOS
 from aamc_report.formats import fixed, whole
 from aamc_report.tables import Column, Table
 

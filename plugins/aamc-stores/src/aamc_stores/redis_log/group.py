@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from aamc_sdk.log import DECISION, FEEDBACK, Excerpt, Retention, Row, begins_partition, columns_of
-from aamc_stores.redis_arguments import binary
-from aamc_stores.redis_keys import (
+from aamc_stores.redis_log.arguments import binary
+from aamc_stores.redis_log.keys import (
     EMBEDDING,
     LATEST,
     OLD_POSITION,
@@ -24,8 +24,8 @@ from aamc_stores.redis_keys import (
     value_of,
     with_number,
 )
-from aamc_stores.redis_server import Check, Facts, Op, RedisServer, partition_value, write_id
-from aamc_stores.redis_templates import LogTemplates
+from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, partition_value, write_id
+from aamc_stores.redis_log.templates import LogTemplates
 
 _KEYS_AT_ONCE = 1000
 """Keys in one check: a script can pass some thousand arguments."""
@@ -146,7 +146,7 @@ class Group:
     """The commands that write an excerpt's changes.
 
     Attributes:
-        ops: The commands, see :mod:`aamc_stores.redis_scripts`.
+        ops: The commands, see :mod:`aamc_stores.redis_log.scripts`.
         checks: What must be as it was read.
         size: Bytes that the server needs for them, estimated.
         partition: The number of the partition that takes them.

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import attrs
 
 from aamc_environments.environment import StreamOptions
-from aamc_environments.events import Event
-from aamc_environments.scenarios import SCENARIOS
+from aamc_environments.queue.events import Event
+from aamc_environments.queue.scenarios import SCENARIOS
 from aamc_sdk import option
 from aamc_sdk.errors import ConfigError
 

@@ -1,7 +1,7 @@
 """Reference policies of environment ``queue``: computed for the given pool, world, preference and load, with true expectations.
 
 - Queues, slots and a token limit: each resource has the relative values of a Markov decision process whose alternative is the best other
-  candidate (:mod:`aamc_environments.relative_values`). A query goes where its reward minus the loss of later queries is largest. With one
+  candidate (:mod:`aamc_environments.queue.relative_values`). A query goes where its reward minus the loss of later queries is largest. With one
   contended resource that is the optimum up to the grid; with several it is the decomposition of Krishnan (1990), one step of improvement over
   independent resources.
 - A day's budget: the Lagrangian rule. Reward minus a price of money, the price at which the rest of the day uses up the rest of the budget.
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_environments.queue_streams import BURST, QueueStreams
-from aamc_environments.relative_values import NotConvergedError, RelativeValues, SharedResource, solve
-from aamc_environments.resources import MAX_TURNS, DailyBudget, PromptCache, Resource, Slots, TokenLimit
+from aamc_environments.queue.relative_values import NotConvergedError, RelativeValues, SharedResource, solve
+from aamc_environments.queue.resources import MAX_TURNS, DailyBudget, PromptCache, Resource, Slots, TokenLimit
+from aamc_environments.queue.streams import BURST, QueueStreams
 from aamc_sdk import Outcomes
 from aamc_sdk.types import Floats
 
 if TYPE_CHECKING:
-    from aamc_environments.queue_streams import Arrivals
+    from aamc_environments.queue.streams import Arrivals
 
 ROWS = 300
 """Rows that stand for all queries."""

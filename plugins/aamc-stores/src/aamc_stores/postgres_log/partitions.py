@@ -26,8 +26,8 @@ from aamc_sdk.log import (
     without_tenant,
 )
 from aamc_sdk.types import Aggregate, Partition
-from aamc_stores.postgres_states import States
-from aamc_stores.postgres_tables import Tables
+from aamc_stores.postgres_log.states import States
+from aamc_stores.postgres_log.tables import Tables
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString

@@ -8,7 +8,7 @@
 - ``templates``: contents that decisions are compressed against. ``partitions``, ``sizes`` and ``newest``: partitions by number.
 - ``snapshots``, ``floors``: descriptions by name; ``state:...``: their contents; ``deltas:NAME``; ``states``: the id of the last write to these.
 - ``start``, ``epoch``, ``tombstones`` (digests of users), ``aggregates``, ``exports`` (formats by path), ``lease:NAME``, ``version``.
-- ``journal``: the group of writes that is being committed, see :mod:`aamc_stores.redis_scripts`.
+- ``journal``: the group of writes that is being committed, see :mod:`aamc_stores.redis_log.scripts`.
 
 Version 2 kept entries as JSON, under longer names in the decision's hash, and feedback under ``feedback:ID`` and ``revisions:ID``. These are read as
 they are. Its places name a *write*, a random id that the entry has too: a place of another write is skipped, see :meth:`Place.holds`.

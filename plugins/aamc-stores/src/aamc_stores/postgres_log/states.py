@@ -6,7 +6,7 @@ import psycopg
 
 from aamc_sdk.log import MAX_SNAPSHOTS, continues, covers, leading_on
 from aamc_sdk.types import Snapshot, StateDelta
-from aamc_stores.postgres_tables import Tables
+from aamc_stores.postgres_log.tables import Tables
 
 _DROP_OLDEST_NAMES = """DELETE FROM {snapshots} WHERE name NOT IN (
     SELECT name FROM {snapshots} GROUP BY name ORDER BY max(n) DESC LIMIT %s)"""

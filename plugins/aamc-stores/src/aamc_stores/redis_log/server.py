@@ -19,14 +19,14 @@ from redis.exceptions import NoPermissionError, NoScriptError
 
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.types import Partition
-from aamc_stores.redis_arguments import packed
-from aamc_stores.redis_scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, LEASE, MOVE, RELEASE
+from aamc_stores.redis_log.arguments import packed
+from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, LEASE, MOVE, RELEASE
 
 T = TypeVar("T")
 Check = tuple[Any, ...]
 """The expected result of a command, as text, and the command."""
 Op = Sequence[Any]
-"""A command of a journal, see :mod:`aamc_stores.redis_scripts`."""
+"""A command of a journal, see :mod:`aamc_stores.redis_log.scripts`."""
 _LONGEST_PAUSE = 0.02
 _NOT_NOW = (
     *("OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "command not allowed when used memory", "You can't write against a read only"),

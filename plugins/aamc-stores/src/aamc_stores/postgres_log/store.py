@@ -17,12 +17,12 @@ import psycopg
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Batch, Erasure, Export, Row, RowOutcomes, Write
 from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
-from aamc_stores.connections import AWAY, Connections, Leases, check_url
-from aamc_stores.postgres_entries import Entries
-from aamc_stores.postgres_partitions import Partitions
-from aamc_stores.postgres_states import States
-from aamc_stores.postgres_tables import Tables
-from aamc_stores.shared import SharedStore
+from aamc_stores.postgres_log.connections import AWAY, Connections, Leases, check_url
+from aamc_stores.postgres_log.entries import Entries
+from aamc_stores.postgres_log.partitions import Partitions
+from aamc_stores.postgres_log.states import States
+from aamc_stores.postgres_log.tables import Tables
+from aamc_stores.shared_store import SharedStore
 
 LEASE_SECONDS = 10.0
 """Time after which a learner that does not ask whether it still is one loses its election."""

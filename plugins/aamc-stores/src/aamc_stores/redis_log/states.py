@@ -14,9 +14,9 @@ import msgspec
 from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.log import MAX_SNAPSHOTS, continues, covers, decode, encode, leading_on
 from aamc_sdk.types import Snapshot, StateDelta
-from aamc_stores.redis_arguments import binary, packed
-from aamc_stores.redis_scripts import DECISIONS, LEASE, RELEASE
-from aamc_stores.redis_server import Check, Facts, Op, RedisServer, write_id
+from aamc_stores.redis_log.arguments import binary, packed
+from aamc_stores.redis_log.scripts import DECISIONS, LEASE, RELEASE
+from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, write_id
 
 LEASE_SECONDS = 3.0
 """Time without renewal after which another process is elected."""

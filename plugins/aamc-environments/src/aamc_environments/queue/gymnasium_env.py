@@ -10,12 +10,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from aamc_environments.query_sampler import sample_queries
-from aamc_environments.queue import QueueEnvironment
-from aamc_environments.queue_options import QueueOptions
-from aamc_environments.single_queue_stream import SingleQueueStream
+from aamc_environments.queue.environment import QueueEnvironment
+from aamc_environments.queue.options import QueueOptions
+from aamc_environments.queue.query_sampler import sample_queries
+from aamc_environments.queue.single_stream import SingleQueueStream
+from aamc_environments.queue.world import read_world
 from aamc_environments.streams import OBSERVATION_BOUND, Streams
-from aamc_environments.world import read_world
 from aamc_sdk import Pool, Services
 from aamc_sdk.config import configure
 from aamc_sdk.errors import PluginError

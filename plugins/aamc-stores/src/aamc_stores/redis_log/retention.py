@@ -22,13 +22,13 @@ from aamc_sdk.log import (
     without_tenant,
 )
 from aamc_sdk.types import Aggregate, Partition
-from aamc_stores.redis_arguments import packed
-from aamc_stores.redis_group import DecisionHash, LoadedExcerpt
-from aamc_stores.redis_keys import Place, is_default, number_of, place_from
-from aamc_stores.redis_scripts import BATCH, EXCERPT
-from aamc_stores.redis_server import Facts, Op, RedisServer, partition_from
-from aamc_stores.redis_states import FLOORS, SNAPSHOTS, RedisStates
-from aamc_stores.redis_templates import LogTemplates
+from aamc_stores.redis_log.arguments import packed
+from aamc_stores.redis_log.group import DecisionHash, LoadedExcerpt
+from aamc_stores.redis_log.keys import Place, is_default, number_of, place_from
+from aamc_stores.redis_log.scripts import BATCH, EXCERPT
+from aamc_stores.redis_log.server import Facts, Op, RedisServer, partition_from
+from aamc_stores.redis_log.states import FLOORS, SNAPSHOTS, RedisStates
+from aamc_stores.redis_log.templates import LogTemplates
 
 DROPPED_AT_ONCE = 500
 """Places in one transaction; others' writes come between two of them."""

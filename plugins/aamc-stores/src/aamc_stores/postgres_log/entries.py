@@ -32,7 +32,7 @@ from aamc_sdk.log import (
     run_writes,
 )
 from aamc_sdk.types import Partition
-from aamc_stores.postgres_tables import Tables, column_values
+from aamc_stores.postgres_log.tables import Tables, column_values
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString

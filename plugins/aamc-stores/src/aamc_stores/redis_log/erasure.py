@@ -7,14 +7,14 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from aamc_sdk.log import DECISION, Erasure, columns_of, user_of
-from aamc_stores.redis_arguments import binary
-from aamc_stores.redis_group import DecisionHash
-from aamc_stores.redis_keys import EMBEDDING, LATEST, WHOLE, StoredEntry, old_field_of, value_of, with_number
-from aamc_stores.redis_reader import RedisReader
-from aamc_stores.redis_retention import RedisRetention
-from aamc_stores.redis_server import Check, Op, RedisServer, write_id
-from aamc_stores.redis_states import RedisStates
-from aamc_stores.redis_templates import LogTemplates
+from aamc_stores.redis_log.arguments import binary
+from aamc_stores.redis_log.group import DecisionHash
+from aamc_stores.redis_log.keys import EMBEDDING, LATEST, WHOLE, StoredEntry, old_field_of, value_of, with_number
+from aamc_stores.redis_log.reader import RedisReader
+from aamc_stores.redis_log.retention import RedisRetention
+from aamc_stores.redis_log.server import Check, Op, RedisServer, write_id
+from aamc_stores.redis_log.states import RedisStates
+from aamc_stores.redis_log.templates import LogTemplates
 
 
 class RedisErasure:

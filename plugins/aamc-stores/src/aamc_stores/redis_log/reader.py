@@ -8,12 +8,12 @@ from typing import Any
 
 from aamc_sdk.log import DECISION, FEEDBACK, Batch, LoggedEntry, Row, RowOutcomes, followed, logged_entry, replaced_rows, revised_ids
 from aamc_sdk.types import LoggedOutcomes
-from aamc_stores.redis_arguments import packed
-from aamc_stores.redis_group import LoadedExcerpt
-from aamc_stores.redis_keys import WHOLE, StoredEntry, entry_from, named, number_of, old_entry, outcome_from, place_from
-from aamc_stores.redis_scripts import BATCH, DECISIONS, EXCERPT
-from aamc_stores.redis_server import Facts, RedisServer
-from aamc_stores.redis_templates import LogTemplates
+from aamc_stores.redis_log.arguments import packed
+from aamc_stores.redis_log.group import LoadedExcerpt
+from aamc_stores.redis_log.keys import WHOLE, StoredEntry, entry_from, named, number_of, old_entry, outcome_from, place_from
+from aamc_stores.redis_log.scripts import BATCH, DECISIONS, EXCERPT
+from aamc_stores.redis_log.server import Facts, RedisServer
+from aamc_stores.redis_log.templates import LogTemplates
 
 _AT_ONCE = 5000
 """Entries that are read at once where no limit is given."""

@@ -9,13 +9,13 @@ import attrs
 import numpy as np
 
 from aamc_environments.environment import StreamEnvironment, estimates_from_labels
-from aamc_environments.events import Schedule
-from aamc_environments.queue_options import QueueOptions
-from aamc_environments.queue_resources import check_pool, make_resource
-from aamc_environments.queue_streams import Arrivals, MeanLatencies, QueueStreams, TrueOutcomes
-from aamc_environments.single_queue_stream import SingleQueueStream
+from aamc_environments.queue.events import Schedule
+from aamc_environments.queue.options import QueueOptions
+from aamc_environments.queue.scenario_resource import check_pool, make_resource
+from aamc_environments.queue.single_stream import SingleQueueStream
+from aamc_environments.queue.streams import Arrivals, MeanLatencies, QueueStreams, TrueOutcomes
+from aamc_environments.queue.world import read_world
 from aamc_environments.streams import StreamSetup
-from aamc_environments.world import read_world
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest, Services
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import build_request

@@ -2,7 +2,7 @@
 
 A writer reads the entries that it needs, applies the log's rules, and commits the changes in one script, which looks whether another writer has
 changed the same decisions meanwhile; then it begins again. Writers of different decisions never wait for each other. The script gives out the
-positions, so they follow the order of commits. The keys are those of :mod:`aamc_stores.redis_keys`.
+positions, so they follow the order of commits. The keys are those of :mod:`aamc_stores.redis_log.keys`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 
 from aamc_sdk.log import DECISION, Batch, Erasure, Export, Row, Write, erased_if_forgotten, run_writes
 from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
-from aamc_stores.redis_durability import warn_of_losses
-from aamc_stores.redis_erasure import RedisErasure
-from aamc_stores.redis_group import Group
-from aamc_stores.redis_keys import decision_of
-from aamc_stores.redis_migration import migrate
-from aamc_stores.redis_reader import RedisReader
-from aamc_stores.redis_retention import RedisRetention
-from aamc_stores.redis_server import Facts, RedisServer
-from aamc_stores.redis_states import RedisStates
-from aamc_stores.redis_templates import LogTemplates
-from aamc_stores.shared import SharedStore
+from aamc_stores.redis_log.durability import warn_of_losses
+from aamc_stores.redis_log.erasure import RedisErasure
+from aamc_stores.redis_log.group import Group
+from aamc_stores.redis_log.keys import decision_of
+from aamc_stores.redis_log.migration import migrate
+from aamc_stores.redis_log.reader import RedisReader
+from aamc_stores.redis_log.retention import RedisRetention
+from aamc_stores.redis_log.server import Facts, RedisServer
+from aamc_stores.redis_log.states import RedisStates
+from aamc_stores.redis_log.templates import LogTemplates
+from aamc_stores.shared_store import SharedStore
 
 
 class RedisStore(SharedStore):

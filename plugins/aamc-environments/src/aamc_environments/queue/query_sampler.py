@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_environments.world import SimulatedWorld
+from aamc_environments.queue.world import SimulatedWorld
 from aamc_sdk import Dataset, Labels, Query
 
 CONCENTRATION = 4.0

@@ -1,0 +1,1 @@
+"""Environment ``queue``: a simulated pool of models under load."""
