@@ -18,10 +18,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_environments.queue.environment import QueueEnvironment
-from aamc_environments.queue.options import QueueOptions
-from aamc_environments.queue.query_sampler import sample_queries
-from aamc_environments.queue.world import read_world
+from aamc_environments.queue import QueueEnvironment, QueueOptions, read_world, sample_queries
 from aamc_experiments.evaluation import hypervolume, lattice, sweep
 from aamc_ppo.router import PPOConfig, PPORouter
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_environments.queue.environment import QueueEnvironment
+from aamc_environments.queue import QueueEnvironment
 from aamc_environments.queue.gymnasium_env import SPLIT, standalone
 from aamc_experiments.evaluation import lattice
 from aamc_ppo.ppo import embed_candidates, utility

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from aamc_environments.queue.world import read_world
+from aamc_environments.queue import read_world
 from aamc_experiments.commands.options import settings_from_options
 from aamc_experiments.settings import read_settings
 from aamc_experiments.setup import make_setup

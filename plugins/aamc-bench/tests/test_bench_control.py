@@ -12,9 +12,7 @@ import pytest
 from aamc_bench.control import job
 from aamc_bench.control.benchmark import ControlBenchmark, interval, summary
 from aamc_bench.control.policies import ScenarioWorld, greedy_truth_rule
-from aamc_environments.queue.reference import mean_rewards, reference_rule
-from aamc_environments.queue.relative_values import NotConvergedError
-from aamc_environments.queue.scenarios import SCENARIOS
+from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, reference_rule
 from aamc_ppo.router import PPOConfig, PPORouter
 
 from aamc_sdk import Preference, Training

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aamc_bench.scalability.grown_pool import grow
-from aamc_environments.queue.world import SimulatedWorld, read_world
+from aamc_environments.queue import SimulatedWorld, read_world
 
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import PoolError

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_environments.queue import relative_values
+from aamc_environments.queue import SCENARIOS, QueueStreams, relative_values
 from aamc_environments.queue.gymnasium_env import standalone
 from aamc_environments.queue.reference import mean_rewards, reference_rule, true_rewards, upper_bound
 from aamc_environments.queue.relative_values import NotConvergedError, SharedResource, solve
-from aamc_environments.queue.resources import DailyBudget
-from aamc_environments.queue.scenarios import SCENARIOS
-from aamc_environments.queue.streams import QueueStreams
+from aamc_environments.resources import DailyBudget
 from scipy.optimize import linprog  # type: ignore[import-untyped]  # scipy ships no types
 
 from aamc_sdk import Preference

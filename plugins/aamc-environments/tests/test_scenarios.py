@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aamc_environments.queue import QueueOptions
 from aamc_environments.queue.gymnasium_env import QueueEnv, standalone
-from aamc_environments.queue.options import QueueOptions
-from aamc_environments.queue.resources import DailyBudget, PromptCache, Slots, StepCalls, TokenLimit
 from aamc_environments.queue.scenarios import SCENARIOS, TWO_MODELS
 from aamc_environments.queue.streams import ANNOUNCED, BURST, CALM, Arrivals, QueueStreams
+from aamc_environments.resources import DailyBudget, PromptCache, Slots, StepCalls, TokenLimit
 
 from aamc_sdk import Latency, ModelSpec, Pool, Prices
 from aamc_sdk.errors import ConfigError, PoolError

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_environments.queue.resources import NO_CHANGE, StepView
+from aamc_environments.resources import NO_CHANGE, StepView
 from aamc_sdk import Reward, RoutingRequest
 from aamc_sdk.routing import PAIR_FEATURES, QUERY_NUMBERS, Array32, encode, encode_pairs
 from aamc_sdk.types import Floats

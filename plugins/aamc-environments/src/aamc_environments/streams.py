@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aamc_environments.common_random_numbers import QUERIES, CommonRandomNumbers, Steps
 from aamc_environments.observer import Observer
 from aamc_environments.preferences import PreferenceSource
-from aamc_environments.queue.resources import NO_CHANGE, StepView
+from aamc_environments.resources import NO_CHANGE, StepView
 from aamc_sdk import Outcomes, Reward, RoutingRequest
 from aamc_sdk.errors import DataError
 from aamc_sdk.routing import Array32

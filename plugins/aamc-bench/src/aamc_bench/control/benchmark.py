@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_environments.queue.reference import reference_rule
-from aamc_environments.queue.relative_values import NotConvergedError
-from aamc_environments.queue.scenarios import SCENARIOS
+from aamc_environments.queue import SCENARIOS, NotConvergedError, reference_rule
 from aamc_report.formats import fixed, whole
 from aamc_report.tables import Column, Table
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_environments.queue.reference import Rule, mean_rewards, reference_rule, upper_bound
+from aamc_environments.queue import Rule, mean_rewards, reference_rule, upper_bound
 from aamc_ppo.router import PPOConfig, PPORouter
 
 from aamc_bench.control.policies import ESTIMATE_ERROR, REWARDS_FILE, ScenarioWorld, greedy_rule, greedy_truth_rule, random_rule

@@ -7,12 +7,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_environments.queue.environment import QueueEnvironment
-from aamc_environments.queue.options import QueueOptions
-from aamc_environments.queue.query_sampler import sample_queries
-from aamc_environments.queue.reference import Rule
-from aamc_environments.queue.streams import QueueStreams
-from aamc_environments.queue.world import read_world
+from aamc_environments.queue import QueueEnvironment, QueueOptions, QueueStreams, Rule, read_world, sample_queries
 
 from aamc_sdk import Pool, Services
 from aamc_sdk.config import configure

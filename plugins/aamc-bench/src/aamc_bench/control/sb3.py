@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from aamc_environments.queue.reference import Rule
+from aamc_environments.queue import Rule
 
 from aamc_bench.control.policies import ScenarioWorld
 from aamc_sdk.errors import ConfigError

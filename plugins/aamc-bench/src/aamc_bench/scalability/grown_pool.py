@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
-from aamc_environments.queue.world import SimulatedWorld, Skill
+from aamc_environments.queue import SimulatedWorld, Skill
 
 from aamc_sdk.errors import PoolError
 from aamc_sdk.types import Floats, Latency, ModelSpec, Pool, Prices, sigmoid

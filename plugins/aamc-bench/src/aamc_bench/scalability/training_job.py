@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from aamc_environments.queue.world import read_world
+from aamc_environments.queue import read_world
 from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.measurement import Measurement

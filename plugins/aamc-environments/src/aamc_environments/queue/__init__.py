@@ -1,1 +1,26 @@
-"""Environment ``queue``: a simulated pool of models under load."""
+"""Environment ``queue``: a simulated pool of models under load, its scenarios, and the reference policies of their control."""
+
+from aamc_environments.queue.environment import QueueEnvironment
+from aamc_environments.queue.options import QueueOptions
+from aamc_environments.queue.query_sampler import sample_queries
+from aamc_environments.queue.reference import Rule, mean_rewards, reference_rule, upper_bound
+from aamc_environments.queue.relative_values import NotConvergedError
+from aamc_environments.queue.scenarios import SCENARIOS
+from aamc_environments.queue.streams import QueueStreams
+from aamc_environments.queue.world import SimulatedWorld, Skill, read_world
+
+__all__ = [
+    "SCENARIOS",
+    "NotConvergedError",
+    "QueueEnvironment",
+    "QueueOptions",
+    "QueueStreams",
+    "Rule",
+    "SimulatedWorld",
+    "Skill",
+    "mean_rewards",
+    "read_world",
+    "reference_rule",
+    "sample_queries",
+    "upper_bound",
+]

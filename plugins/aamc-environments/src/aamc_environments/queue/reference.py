@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_environments.queue.relative_values import NotConvergedError, RelativeValues, SharedResource, solve
-from aamc_environments.queue.resources import MAX_TURNS, DailyBudget, PromptCache, Resource, Slots, TokenLimit
 from aamc_environments.queue.streams import BURST, QueueStreams
+from aamc_environments.resources import MAX_TURNS, DailyBudget, PromptCache, Resource, Slots, TokenLimit
 from aamc_sdk import Outcomes
 from aamc_sdk.types import Floats
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from aamc_environments.queue.options import QueueOptions
-from aamc_environments.queue.resources import DailyBudget, PromptCache, Resource, Slots, TokenLimit
 from aamc_environments.queue.streams import TrueOutcomes
+from aamc_environments.resources import DailyBudget, PromptCache, Resource, Slots, TokenLimit
 from aamc_sdk import ModelSpec, Pool
 from aamc_sdk.errors import ConfigError, PoolError
 from aamc_sdk.types import Floats

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_environments.queue.events import Schedule
-from aamc_environments.queue.resources import Resource
 from aamc_environments.queue.streams import Arrivals, QueueStreams, TrueOutcomes
+from aamc_environments.resources import Resource
 from aamc_environments.streams import StepDraws, StreamSetup
 from aamc_sdk import Outcomes, Reward
 from aamc_sdk.routing import Array32, LinearReward, Scale

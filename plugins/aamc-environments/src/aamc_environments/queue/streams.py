@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_environments.queue.events import Conditions, Schedule
-from aamc_environments.queue.resources import DailyBudget, Resource, StepCalls, StepView
+from aamc_environments.resources import DailyBudget, Resource, StepCalls, StepView
 from aamc_environments.streams import StepDraws, Streams, StreamSetup
 from aamc_sdk import ModelSpec, Outcomes, Pool, RoutingRequest
 from aamc_sdk.errors import PoolError
