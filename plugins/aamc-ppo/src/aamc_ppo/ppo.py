@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class PPOConfig:
     """Options of router ``ppo``; a step is one decision."""
 
-    total_timesteps: int = option(4_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
+    total_timesteps: int = option(2_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
     n_streams: int = option(256, "environment streams played in parallel", at_least=1)
     n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=1)
     validation_steps: int = option(131_072, "validation decisions per trust factor, half of them warm-up; 0: keep the trained policy", at_least=0)
