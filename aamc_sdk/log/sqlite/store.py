@@ -150,11 +150,6 @@ class SqliteStore(LedgerStore):
             table.add_outcomes(found, since, until)
         return found.outcomes()
 
-    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
-        """Return at most ``limit`` entries after a position, as they are kept."""
-        with self._reading() as table:
-            return [row for _, row in table.rows(after, limit)]
-
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
         with self._reading() as table:
