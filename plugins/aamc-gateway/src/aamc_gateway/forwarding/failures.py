@@ -89,7 +89,7 @@ def unsuitable(ask: Ask, names: Sequence[str], error: NoCandidateError) -> Refus
     words = {**_LACKS, "over budget": f"its expected cost is above budget_usd ({ask.budget_usd or 0:g})"}
     whys = {name: ", ".join(words.get(why, why) for why in sorted(error.reasons.get(name, ()))) for name in sorted(names)}
     told = "; ".join(f"{name}: {why}" for name, why in whys.items()) or "the key allows none that has this API"
-    return Refused(f"no model can answer this request ({told}); change the request", status=400, kind="request")
+    return Refused(f"no model can answer this request ({told}); change the request")
 
 
 def unavailable(gateway: Gateway, until: Mapping[str, float | None]) -> Refused:

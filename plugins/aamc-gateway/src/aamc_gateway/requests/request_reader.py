@@ -133,7 +133,7 @@ class RequestReader:
 
     def _model(self, model: Any) -> tuple[Mode, str, dict[str, str]]:
         if not isinstance(model, str) or not model:
-            raise Refused(f"model must be {ROUTE!r} or the name of a model, not {model!r:.80}", status=400, kind="request")
+            raise Refused(f"model must be {ROUTE!r} or the name of a model, not {model!r:.80}")
         if model in self._names:
             return "model", model, {}
         name, arguments = split_model(model)
@@ -164,7 +164,7 @@ class RequestReader:
             if session := own.get(name):
                 if len(session) > MAX_NAME:
                     wrong = f"{name.decode('latin-1')} must have at most {MAX_NAME} characters, not {len(session):,}"
-                    raise Refused(wrong, status=400, kind="request")
+                    raise Refused(wrong)
                 return session
         return None
 
@@ -190,7 +190,7 @@ class RequestReader:
 def unknown_header(name: bytes, known: Iterable[bytes]) -> Refused:
     """Return the refusal of a request with a header of the gateway that it does not know."""
     text, names = name.decode("latin-1"), sorted(each.decode("latin-1") for each in known if each.startswith(OWN_PREFIX))
-    return Refused(f"there is no request header {text!r:.100}{nearest(text, names)} (there are {one_of(names)})", status=400, kind="request")
+    return Refused(f"there is no request header {text!r:.100}{nearest(text, names)} (there are {one_of(names)})")
 
 
 def _shortened(text: str, characters: int) -> str:
@@ -233,24 +233,24 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     """
     names = _REQUIRED.get(api, ())
     if names and body.get(names[0]) is None and all(body.get(name) is None for name in names[1:]):
-        raise Refused(f"the request has no {names[0]}; add it", status=400, kind="request")
+        raise Refused(f"the request has no {names[0]}; add it")
     _check_stream(body)
     _check_tools(body.get("tools"))
     for field in [name for name in body if name in _LIMITED]:
         value, (least, most) = body[field], _LIMITED[field]
         if value is not None and not (type(value) is int and least <= value <= most):
             limits = f"at least {least}" if most == math.inf else f"{least} to {most}"
-            raise Refused(f"{field} must be an integer of {limits}, not {value!r:.80}", status=400, kind="request")
+            raise Refused(f"{field} must be an integer of {limits}, not {value!r:.80}")
     given = body.get(names[0]) if names else None
     if names and names[0] == "messages":
         if not isinstance(given, list) or not given or not all(isinstance(message, dict) for message in given):
-            raise Refused("messages must be a list of at least one object with role and content", status=400, kind="request")
+            raise Refused("messages must be a list of at least one object with role and content")
         _check_roles(given)
     elif given is not None and api in ("completions", "embeddings"):
         items = given if isinstance(given, list) else [given]
         numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
         if not items or not ((numbers and isinstance(given, list)) or all(isinstance(item, str | list) for item in items)):
-            raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}", status=400, kind="request")
+            raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}")
 
 
 def _check_roles(messages: Iterable[Mapping[str, Any]]) -> None:
@@ -258,19 +258,19 @@ def _check_roles(messages: Iterable[Mapping[str, Any]]) -> None:
     for index, message in enumerate(messages):
         role = message.get("role")
         if not (isinstance(role, str) and role):
-            raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}", status=400, kind="request")
+            raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}")
 
 
 def _check_tools(tools: Any) -> None:
     if not (tools is None or (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools))):
-        raise Refused(f"tools must be a list of objects, not {tools!r:.80}", status=400, kind="request")
+        raise Refused(f"tools must be a list of objects, not {tools!r:.80}")
 
 
 def _check_stream(body: Mapping[str, Any]) -> None:
     options = body.get("stream_options")
     if not (options is None or isinstance(options, dict)):
         example = '{"include_usage": true}'
-        raise Refused(f"stream_options must be an object such as {example}, not {options!r:.80}", status=400, kind="request")
+        raise Refused(f"stream_options must be an object such as {example}, not {options!r:.80}")
     for name, value in (("stream", body.get("stream")), ("stream_options.include_usage", (options or {}).get("include_usage"))):
         if not (value is None or isinstance(value, bool)):
-            raise Refused(f"{name} must be true or false, not {value!r:.80}", status=400, kind="request")
+            raise Refused(f"{name} must be true or false, not {value!r:.80}")
