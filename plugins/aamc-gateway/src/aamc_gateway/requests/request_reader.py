@@ -150,23 +150,17 @@ class RequestReader:
         self, own: Mapping[bytes, str], body: Mapping[str, Any], said: Conversation, arguments: RoutingArguments, caller: Caller
     ) -> tuple[str | None, str | None]:
         """Return user and session."""
-        in_header = self._session_in_header(own)
+        in_header = own.get(self._session_header) or own.get(_SESSION_HEADERS[0])
         user, session = session_in_metadata(body) if "metadata" in body else (None, None)
         named = body.get("user")
         user = caller.user or arguments.user or (named if isinstance(named, str) and named else None) or user
         session = in_header or arguments.session or session
         if session is None and (said.first or said.system):
             session = hashed_session(user, said.first, said.system)
-        return (None if user is None else user[:MAX_NAME]), (None if session is None else session[:MAX_NAME])
-
-    def _session_in_header(self, own: Mapping[bytes, str]) -> str | None:
-        for name in (self._session_header, *_SESSION_HEADERS):
-            if session := own.get(name):
-                if len(session) > MAX_NAME:
-                    wrong = f"{name.decode('latin-1')} must have at most {MAX_NAME} characters, not {len(session):,}"
-                    raise Refused(wrong)
-                return session
-        return None
+        for name, value in (("user", user), ("session", session)):
+            if value is not None and len(value) > MAX_NAME:  # cut, two of them could be one
+                raise Refused(f"{name} must have at most {MAX_NAME} characters, not {len(value):,}")
+        return user, session
 
     def _query(self, said: Conversation, mode: Mode, size: int, caller: Caller, user: str | None, session: str | None) -> Query:
         settings = self._settings.classified
