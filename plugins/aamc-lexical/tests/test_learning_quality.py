@@ -30,7 +30,7 @@ def learn(rows: int, signal: bool = True) -> tuple[TrainingResult, np.ndarray, n
     data = TrainingRows.of(config, Training(dataset=dataset), seed=0)
 
     def fit(some: Rows, name: str) -> FittedParts:
-        experts = smoothing_experts(config, points[some], data.targets.take(some), 0)
+        experts = smoothing_experts(config, points[some], data.targets.take(some), HeadWeights({}), 0)
         return FittedParts(heads=HeadWeights({}), experts=experts, embed=lambda wanted: points[wanted])
 
     everything = fit(data.rows, "all")
@@ -82,7 +82,7 @@ def test_two_spellings_of_a_question_are_never_on_both_sides_of_a_fold(seed):
 
     def fit(some: Rows, name: str) -> FittedParts:
         fitted.append(some)
-        experts = smoothing_experts(config, points[some], data.targets.take(some), 0)
+        experts = smoothing_experts(config, points[some], data.targets.take(some), HeadWeights({}), 0)
         return FittedParts(heads=HeadWeights({}), experts=experts, embed=lambda wanted: points[wanted])
 
     everything = fit(data.rows, "all")

@@ -225,6 +225,23 @@ def test_a_checkpoint_of_version_0_1_loads_and_warns_of_long_texts(make_estimato
     assert "estimates of long texts now differ" in caplog.text
 
 
+def test_a_checkpoint_with_the_ridge_of_earlier_versions_loads(make_estimator, trained, data, tmp_path):
+    trained.save(tmp_path)
+    names, arrays = read_json(tmp_path / "learned.json"), read_arrays(tmp_path / "quality.npz")
+    embedding = trained.estimate(data[2].queries).embedding
+    ridge = {
+        "ridge/coefficients": np.zeros((embedding.shape[1], 3)),
+        "ridge/intercepts": np.array([0.2, 0.4, 0.6]),
+        "weights": np.array([[1.0, 0.0]] * 2),
+    }
+    trust = {"trust/distances": np.array([0.0, 1.0]), "trust/slopes": np.ones((2, 2))}
+    write_arrays(tmp_path / "quality.npz", arrays | ridge | trust)
+    write_json(tmp_path / "learned.json", names | {"experts": ["ridge"], "measured_by": "clusters"})
+    loaded = make_estimator()
+    loaded.load(tmp_path)
+    assert loaded._trained().blend(embedding) == pytest.approx(np.tile([0.2, 0.4, 0.6], (len(embedding), 1)))
+
+
 def test_the_lexicon_of_another_training_is_refused(make_estimator, make_dataset, trained, tmp_path):
     other = make_estimator()
     other.train(Training(dataset=make_dataset(30, seed=9)))

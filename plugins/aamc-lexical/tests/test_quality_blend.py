@@ -7,10 +7,8 @@ from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, own_s
 from aamc_lexical.quality.experts import (
     PSEUDO_COUNT,
     QUERIES_PER_BATCH,
-    RIDGE_PENALTY,
     ClusterExpert,
     NeighbourExpert,
-    RidgeExpert,
     candidate_means,
     group_means,
 )
@@ -58,17 +56,6 @@ def test_many_queries_are_answered_as_each_alone():
     queries = generator.normal(size=(2 * QUERIES_PER_BATCH + 7, 4))
     assert expert(queries) == pytest.approx(np.concatenate([expert(queries[row : row + 1]) for row in range(len(queries))]))
     assert expert(queries[:0]).shape == (0, 2)
-
-
-def test_ridge_solves_its_normal_equations_for_each_candidates_known_rows():
-    generator = np.random.default_rng(0)
-    features, quality = generator.normal(size=(30, 4)), generator.random((30, 2))
-    quality[:10, 1] = NAN
-    expert = RidgeExpert.fit(features, quality)
-    for column, rows in ((0, slice(None)), (1, slice(10, None))):
-        x, y = features[rows], quality[rows, column]
-        residual = y - y.mean() - x @ expert.coefficients[:, column]
-        assert np.allclose(x.T @ residual, RIDGE_PENALTY * expert.coefficients[:, column])
 
 
 def test_clusters_find_well_separated_groups():

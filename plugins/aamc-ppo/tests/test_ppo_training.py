@@ -7,6 +7,7 @@ import torch
 from aamc_ppo.ppo import combined_factors
 from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, STATE, PolicyInputs, Rollout, draw_preferences, known_rewards, play, with_state
 from aamc_ppo.router import PPORouter
+from aamc_ppo.training import FILLING_STEPS, TrainingLoop
 from aamc_ppo.trust import TRUST_FACTORS, choose_trust, compare_factors, paired_gain, scale_correction
 
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError
@@ -137,6 +138,35 @@ def test_the_utility_of_an_objective_depends_on_no_other_objective(bandit):
     own = factors.diagonal()
     assert np.array_equal(factors, np.diag(own))
     assert (own != 1).all()  # they are trained
+
+
+def test_new_streams_begin_with_the_plug_in_rule_for_a_random_number_of_steps(bandit, monkeypatch):
+    env = bandit(0, bias=0.3)
+    router = env.router(0, **QUICK)
+    router.train(env.training())  # its policy and the rule choose differently
+    loop = TrainingLoop(router.config, router.services, env.training(), env, torch.device("cpu"))
+    for name, array in router._policy.items():
+        loop._ppo.parameters[name].data.copy_(torch.as_tensor(array))
+    streams, observations = loop.streams(0)
+    by_rule, step = [], streams.step
+
+    def follow(actions):
+        inputs = PolicyInputs.of(streams_observations[-1], len(loop.candidates), router.services.reward)
+        rule = (inputs.weights[:, :, None] * inputs.pair[:, :OBJECTIVES]).sum(axis=1).argmax(axis=1)
+        by_rule.append(actions == rule)
+        result = step(actions)
+        streams_observations.append(result[0])
+        return result
+
+    streams_observations = [observations]
+    monkeypatch.setattr(streams, "step", follow)
+    loop._fill_queues(streams, observations)
+    followed = np.array(by_rule)
+    assert len(followed) == FILLING_STEPS
+    first_other = np.where(followed.all(axis=0), FILLING_STEPS, followed.argmin(axis=0))
+    assert followed[0].mean() > 0.9
+    assert followed[-1].mean() < 0.8
+    assert len(set(first_other.tolist())) > 10
 
 
 def test_threads_of_torch_are_set_back(bandit):

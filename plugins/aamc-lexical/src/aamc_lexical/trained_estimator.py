@@ -20,6 +20,7 @@ from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
 from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, HeadExpert, NeighbourExpert, RidgeExpert
+from aamc_lexical.quality.kernel_expert import BroadExpert, KernelExpert, LocalExpert
 from aamc_lexical.quality.shrinkage import DistanceShrinkage
 from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import CheckpointError
@@ -29,6 +30,7 @@ from aamc_sdk.types import Floats, Pool
 logger = logging.getLogger(__name__)
 
 _OF_ARRAYS: dict[str, type[Any]] = {cls.kind: cls for cls in (NeighbourExpert, ClusterExpert, RidgeExpert)}
+_OF_KERNELS: dict[str, type[KernelExpert]] = {cls.kind: cls for cls in (BroadExpert, LocalExpert)}
 MIN_DEVIATION = 1e-6
 """Embeddings with a smaller standard deviation are not scaled."""
 
@@ -192,23 +194,27 @@ class TrainedEstimator:
 
 
 def _blend(names: Mapping[str, Any], arrays: Mapping[str, Any], heads: HeadWeights) -> Blend:
-    experts = {kind: _expert(kind, arrays, heads) for kind in names["experts"]}
+    experts = {kind: _expert(kind, names, arrays, heads) for kind in names["experts"]}
     measured_by = names.get("measured_by", ClusterExpert.kind)
     if isinstance(measured_by, str):  # an earlier version had one distance
         measured_by, arrays = [measured_by], {**arrays, "trust/distances": np.atleast_2d(arrays["trust/distances"])}
     return Blend(experts, arrays["weights"], arrays["means"], DistanceShrinkage(**under("trust/", arrays)), measured_by)
 
 
-def _expert(kind: str, arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:
+def _expert(kind: str, names: Mapping[str, Any], arrays: Mapping[str, Any], heads: HeadWeights) -> Expert:
     own = under(f"{kind}/", arrays)
     if kind == HeadExpert.kind:
         return HeadExpert(heads)
     if kind == CategoryExpert.kind:
         return CategoryExpert(own["means"], heads)
+    if kind in _OF_KERNELS:
+        categories = CategoryExpert(arrays["categories/means"], heads) if CategoryExpert.kind in names["experts"] else None
+        return _OF_KERNELS[kind](**own, categories=categories)
     expert: Expert = _OF_ARRAYS[kind](**own)
     return expert
 
 
 def _arrays(part: Any) -> dict[str, NDArray[Any]]:
-    """Return a part's arrays by name, without the heads, which are saved once."""
-    return {name: np.asarray(value) for name, value in attrs.asdict(part, recurse=False).items() if not isinstance(value, HeadWeights)}
+    """Return a part's arrays by name, without the heads and the categories' means, which are saved once."""
+    fields = attrs.asdict(part, recurse=False).items()
+    return {name: np.asarray(value) for name, value in fields if not isinstance(value, HeadWeights | CategoryExpert | None)}

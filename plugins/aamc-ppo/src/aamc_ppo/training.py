@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from aamc_ppo.ppo import PPO, PPOConfig, policy_function
-from aamc_ppo.rollout import PolicyInputs, Rollout, draw_preferences, play
+from aamc_ppo.rollout import PolicyInputs, Rollout, draw_actions, draw_preferences, play
 from aamc_ppo.trust import VALIDATION_STREAMS, choose_trust, scale_correction
 from aamc_sdk import Preference, RoutingRequest
 from aamc_sdk.errors import AamcError, ConfigError
@@ -20,6 +20,9 @@ from aamc_sdk.interfaces import Environment, RoutingStreams, Services, Training
 from aamc_sdk.routing import Array32, encode_candidates
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.types import Floats
+
+FILLING_STEPS = 64
+"""Steps at the start of new streams that the training does not learn from; the plug-in rule plays up to all of them."""
 
 
 def train(config: PPOConfig, services: Services, training: Training) -> tuple[dict[str, Array32], tuple[str, ...], dict[str, Any]]:
@@ -108,6 +111,7 @@ class TrainingLoop:
     def _run_segment(self, rollouts: int) -> None:
         config, rollout = self._config, self._rollout
         streams, observations = self.streams(self._done)
+        observations = self._fill_queues(streams, observations)
         for _ in range(rollouts):
             started = time.perf_counter()
             rng = self._generator(self._done, "rollout")
@@ -120,6 +124,20 @@ class TrainingLoop:
             self.curve.append({"step": self.steps, "return": mean_reward, **figures})
             speed = config.n_steps / (time.perf_counter() - started)
             self._training.progress.advance(config.n_steps, **{"return": mean_reward, "steps_per_s": speed})
+
+    def _fill_queues(self, streams: RoutingStreams, observations: Array32) -> Array32:
+        """Let the plug-in rule play each stream for a random number of steps, then the policy; return the observations after that.
+
+        A good policy keeps away from full queues and spent limits, and forgets the way out of them unless some streams start there.
+        """
+        policy, reward = self._ppo.policy(), self._services.reward
+        learned, plug_in = (policy_function(each, self.candidates, reward) for each in (policy, scale_correction(policy, 0.0)))
+        rng = self._generator(self._done, "fill")
+        steps = rng.integers(FILLING_STEPS, size=len(observations))
+        for t in range(FILLING_STEPS):
+            drawn = draw_actions(np.exp(learned(observations)[1]), rng)
+            observations = streams.step(np.where(t < steps, plug_in(observations)[1].argmax(axis=1), drawn))[0]
+        return observations
 
     @property
     def steps(self) -> int:

@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
-from aamc_lexical.quality.smoothing import known_outcomes, mean_cosine, near_count, nearest_rows, ridge_coefficients, shrunken_means, unit_rows
+from aamc_lexical.quality.smoothing import known_outcomes, mean_cosine, near_count, nearest_rows, shrunken_means, unit_rows
 from aamc_sdk.types import Floats
 
 PSEUDO_COUNT = 10.0
 """Number of outcomes at the candidate's mean added to each group, so that groups with few outcomes shrink towards it."""
-RIDGE_PENALTY = 1000.0
-"""The penalty on squared coefficients, for embeddings of unit variance."""
-
 NEAREST = 10
 """Number of training rows that say how familiar a query is."""
 QUERIES_PER_BATCH = 256
@@ -56,6 +53,12 @@ def group_means(membership: Floats, quality: Floats) -> Floats:
     return np.asarray(sums / (membership @ known.astype(np.float64) + PSEUDO_COUNT))
 
 
+def in_batches(embedding: Floats, function: Callable[[NDArray[np.float32]], Floats]) -> Floats:
+    """Return the concatenated results of a function of unit rows ``[b, D]``."""
+    starts = range(0, max(len(embedding), 1), QUERIES_PER_BATCH)
+    return np.concatenate([function(unit_rows(embedding[start : start + QUERIES_PER_BATCH]).astype(np.float32)) for start in starts])
+
+
 @attrs.frozen(eq=False)
 class NeighbourExpert:
     """The mean of the nearest training rows by cosine, shrunken towards the candidate's mean."""
@@ -72,17 +75,11 @@ class NeighbourExpert:
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""
-        return self._in_batches(embedding, self._of_similar)
+        return in_batches(embedding, lambda rows: self._of_similar(rows @ self.rows.T))
 
     def distance(self, embedding: Floats) -> Floats:
         """Return one minus the mean cosine of each query to its nearest training rows, ``[B]``."""
-        return self._in_batches(embedding, lambda similarity: 1.0 - mean_cosine(similarity, NEAREST))
-
-    def _in_batches(self, embedding: Floats, function: Callable[[Floats], Floats]) -> Floats:
-        """Return the concatenated results of a function of cosines to the training rows, ``[b, N]``."""
-        starts = range(0, max(len(embedding), 1), QUERIES_PER_BATCH)
-        batches = (unit_rows(embedding[start : start + QUERIES_PER_BATCH]).astype(np.float32) for start in starts)
-        return np.concatenate([function(rows @ self.rows.T) for rows in batches])
+        return in_batches(embedding, lambda rows: 1.0 - mean_cosine(rows @ self.rows.T, NEAREST))
 
     def _of_similar(self, similarity: Floats) -> Floats:
         return shrunken_means(nearest_rows(similarity, int(self.k), ties=True), self._outcomes, self._means, PSEUDO_COUNT)
@@ -133,17 +130,11 @@ class ClusterExpert:
 
 @attrs.frozen(eq=False)
 class RidgeExpert:
-    """A linear function of the embedding, with a penalty that keeps it near the candidate's mean."""
+    """A linear function of the embedding, in checkpoints of earlier versions."""
 
     kind: ClassVar[str] = "ridge"
     coefficients: Floats
     intercepts: Floats
-
-    @classmethod
-    def fit(cls, embedding: Floats, quality: Floats) -> RidgeExpert:
-        """Fit each candidate to the rows with its outcomes."""
-        means = candidate_means(quality)
-        return cls(ridge_coefficients(embedding.astype(np.float64), quality, means, RIDGE_PENALTY), means)
 
     def __call__(self, embedding: Floats) -> Floats:
         """Return expected quality ``[B, M]``."""

@@ -14,8 +14,9 @@ from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
 from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others, distances
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
-from aamc_lexical.quality.experts import ClusterExpert, Expert, NeighbourExpert, RidgeExpert, candidate_means
+from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, NeighbourExpert, candidate_means
 from aamc_lexical.quality.folds import fold_of, merge_questions
+from aamc_lexical.quality.kernel_expert import BroadExpert, LocalExpert
 from aamc_lexical.quality.shrinkage import DistanceShrinkage, HeldOutPredictions
 from aamc_lexical.trained_estimator import TrainedEstimator
 from aamc_lexical.training.training_rows import Rows, TrainingRows
@@ -60,13 +61,27 @@ class TrainingResult:
     out_of_fold_tokens: Floats | None = None
 
 
-def smoothing_experts(config: LearningConfig, embedding: Floats, targets: Targets, seed: int) -> dict[str, Expert]:
-    """Return the experts for embeddings ``[N, D]`` that do not depend on the outcomes."""
-    return {
-        NeighbourExpert.kind: NeighbourExpert.fit(embedding, targets.quality, config.neighbours),
-        ClusterExpert.kind: ClusterExpert.fit(embedding, targets.quality, config.clusters, seed),
-        RidgeExpert.kind: RidgeExpert.fit(embedding, targets.quality),
+def smoothing_experts(config: LearningConfig, embedding: Floats, targets: Targets, heads: HeadWeights, seed: int) -> dict[str, Expert]:
+    """Return the experts for embeddings ``[N, D]`` that do not depend on the outcomes; none without outcomes.
+
+    Args:
+        config: The estimator's options.
+        embedding: ``[N, D]``.
+        targets: The labels of the N rows.
+        heads: Heads fitted to them, which predict the categories.
+        seed: Seed of clusters and landmarks.
+    """
+    if not targets.candidates:
+        return {}
+    quality = targets.quality
+    experts: dict[str, Expert] = {
+        NeighbourExpert.kind: NeighbourExpert.fit(embedding, quality, config.neighbours),
+        ClusterExpert.kind: ClusterExpert.fit(embedding, quality, config.clusters, seed),
     }
+    categories = None
+    if targets.category_names:
+        categories = experts[CategoryExpert.kind] = CategoryExpert.fit(targets, heads)
+    return experts | {kernel.kind: kernel.fit(embedding, quality, categories, seed) for kernel in (BroadExpert, LocalExpert)}
 
 
 def with_quality(

@@ -7,7 +7,7 @@ from functools import partial
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.embeddings.lexicon import Lexicon
 from aamc_lexical.heads.linear_heads import fit_heads
-from aamc_lexical.quality.experts import CategoryExpert, Expert, NeighbourExpert
+from aamc_lexical.quality.experts import CategoryExpert, NeighbourExpert
 from aamc_lexical.text_length import with_length
 from aamc_lexical.trained_estimator import TrainedEstimator
 from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, embed_descriptions, smoothing_experts, with_lengths, with_quality
@@ -26,11 +26,7 @@ def train_lexical(config: LexicalConfig, data: TrainingRows) -> tuple[TrainingRe
     def fit(rows: Rows, _: str) -> FittedParts:
         known, own = targets.take(rows), embedding[rows]
         heads = fit_heads(own, known)
-        experts: dict[str, Expert] = {}
-        if targets.candidates:
-            experts = smoothing_experts(config, own, known, data.seed)
-            if targets.category_names:
-                experts[CategoryExpert.kind] = CategoryExpert.fit(known, heads)
+        experts = smoothing_experts(config, own, known, heads, data.seed)
         progress.advance()
         return FittedParts(heads, experts, lambda wanted: embedding[wanted])
 

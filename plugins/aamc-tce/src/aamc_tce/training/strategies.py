@@ -73,8 +73,9 @@ class FrozenEncoderTraining:
             name=name,
         )
         heads, curve = frozen_heads.fit(job)
-        experts = smoothing_experts(self.config, features, targets, seed) if targets.candidates else {}
-        experts |= _head_experts(targets, heads)
+        experts = smoothing_experts(self.config, features, targets, heads, seed)
+        if experts:
+            experts[HeadExpert.kind] = HeadExpert(heads)
         return EncodedParts(heads=heads, experts=experts, embed=lambda wanted: self._features[wanted], curve=curve, encoder=self.encoder)
 
 
