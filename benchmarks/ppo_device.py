@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 import torch
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import standalone
 from aamc_ppo.router import PPOConfig, PPORouter
 from speed.decision import pool_of
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import standalone
 
 from aamc_sdk import Preference, RoutingRequest, get_plugin_manager
 from aamc_sdk.types import Floats

@@ -162,10 +162,7 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
     """
     if not isinstance(options, Mapping):
         raise ConfigError(f"{where}: options must be keys and values, not {options!r}")
-    known = [field.name for field in attrs.fields(cls)]  # type: ignore[arg-type]  # an attrs class
-    for key in options:
-        if key not in known:
-            raise ConfigError(f"{where} has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
+    _check_names(cls, options, where)
     _check_kinds(cls, options, where)
     presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
     merged = {**presets.get(preset or "", {}), **options}
@@ -175,6 +172,13 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
         raise ConfigError(f"{where}: {_first_cause(error)}") from error
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_names(cls: type[Any], options: Mapping[str, Any], owner: str) -> None:
+    known = [field.name for field in attrs.fields(cls)]
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"{owner} has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
 
 
 def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
@@ -188,18 +192,11 @@ def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None
             raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
         if kind in _MAPPINGS and not isinstance(value, Mapping):
             raise ConfigError(f"{where}: {key} must be keys and values such as {{a: 1}}, not {value!r}")
-        if attrs.has(hints[key]):
-            _check_section(hints[key], value, where, key)
-
-
-def _check_section(cls: type[Any], value: Any, where: str, name: str) -> None:
-    """Check the keys of options that an option groups."""
-    known = [field.name for field in attrs.fields(cls)]
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: {name} must be keys and values such as {{{known[0]}: 1}}, not {value!r}")
-    for key in value:
-        if key not in known:
-            raise ConfigError(f"{where}: {name} has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
+        if attrs.has(hints[key]):  # options that an option groups
+            if not isinstance(value, Mapping):
+                first = attrs.fields(hints[key])[0].name
+                raise ConfigError(f"{where}: {key} must be keys and values such as {{{first}: 1}}, not {value!r}")
+            _check_names(hints[key], value, f"{where}: {key}")
 
 
 def unstructure(config: Any) -> Any:

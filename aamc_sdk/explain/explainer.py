@@ -109,11 +109,6 @@ def _lost_on(differences: Floats) -> str | None:
     return OBJECTIVES[most] if differences[most] > 0 else None
 
 
-def _comparable(utility: Floats, request: RoutingRequest) -> Floats:
-    """Return utilities with masked and unknown candidates at minus infinity."""
-    return np.asarray(np.where(request.mask & ~np.isnan(utility), utility, -np.inf))
-
-
 def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: int) -> Preference | None:
     """Return the preference nearest in L1 to the given one at which the runner-up wins, or None.
 
@@ -123,7 +118,8 @@ def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: in
 
     def wins(preferences: Floats) -> NDArray[np.bool_]:
         rows = request.take(np.zeros(len(preferences), dtype=np.intp)).with_preference(preferences)
-        return np.asarray(_comparable(router.score(rows).utility, rows).argmax(axis=1) == runner_up)
+        utility = router.score(rows).utility
+        return np.asarray(np.where(rows.mask & ~np.isnan(utility), utility, -np.inf).argmax(axis=1) == runner_up)
 
     start = request.preferences[0]
     segments = np.array([point - start for point in _border() if _weighable(reward, point) and np.abs(point - start).sum() > 0])

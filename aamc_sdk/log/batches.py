@@ -11,21 +11,20 @@ from aamc_sdk.log.rows import attempt_row, decision_row, feedback_row
 from aamc_sdk.types import Attempt
 
 
-def read_batches(store: Store, after: int = 0) -> Iterator[Batch]:
+def read_batches(store: Store, after: int = 0, at_once: int = READ_AT_ONCE) -> Iterator[Batch]:
     """Yield the entries after a position in batches, with the decisions that they refer to; at least one batch, which may be empty."""
     while True:
-        batch = batch_of(store, after)
+        batch = _batch_of(store, after, at_once)
         yield batch
         if batch.position <= after:
             return
         after = batch.position
 
 
-def batch_of(store: Store, after: int) -> Batch:
-    """Return a batch of entries after a position."""
+def _batch_of(store: Store, after: int, at_once: int) -> Batch:
     if isinstance(store, LedgerStore):
-        return store.batch(after, READ_AT_ONCE)
-    found = store.experience(after, READ_AT_ONCE)
+        return store.batch(after, at_once)
+    found = store.experience(after, at_once)
     decisions = [decision_row(record, store_text=True) for record in found.records or map(store.record, (each.id for each in found.decisions))]
     own = decisions[len(decisions) - found.made :]
     entries = [attempt_row(entry) if isinstance(entry, Attempt) else feedback_row(entry) for entry in found.entries]

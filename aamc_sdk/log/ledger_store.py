@@ -310,9 +310,11 @@ class LedgerStore(Store):
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
 
-    @abc.abstractmethod
     def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
         """Return at most ``limit`` entries after a position, as they are kept, in log order."""
+        while not (batch := self.batch(after, limit)).rows and batch.position > after:
+            after = batch.position
+        return batch.rows
 
     @abc.abstractmethod
     def pending_rows(self) -> Sequence[Row]:

@@ -41,7 +41,16 @@ class RouteArguments:
         Raises:
             DataError: A value cannot be used.
         """
-        return pool_state(self.state, self.unavailable, self.wait_ms)
+        state = self.state
+        if state is not None and not isinstance(state, PoolState):
+            raise DataError(f"state must be an aamc_sdk.PoolState, not {state!r:.80}")
+        if not _is_given(self.unavailable) and self.wait_ms is None:
+            return state
+        unavailable = names_of(self.unavailable, "unavailable") if _is_given(self.unavailable) else ()
+        added = PoolState(unavailable=unavailable, wait_ms={} if self.wait_ms is None else self.wait_ms)
+        if state is None:
+            return added
+        return attrs.evolve(state, unavailable=state.unavailable | added.unavailable, wait_ms={**state.wait_ms, **added.wait_ms})
 
     @property
     def ids(self) -> list[str] | None:
@@ -69,22 +78,6 @@ class RouteArguments:
 
 
 _ROUTE_ARGUMENTS = frozenset(field.name for field in attrs.fields(RouteArguments))
-
-
-def pool_state(state: PoolState | None, unavailable: Collection[str], wait_ms: Mapping[str, float] | None = None) -> PoolState | None:
-    """Return the state of the pool, with ``unavailable`` and ``wait_ms`` added; None for an idle pool.
-
-    Raises:
-        DataError: A value cannot be used.
-    """
-    if state is not None and not isinstance(state, PoolState):
-        raise DataError(f"state must be an aamc_sdk.PoolState, not {state!r:.80}")
-    if not _is_given(unavailable) and wait_ms is None:
-        return state
-    added = PoolState(unavailable=names_of(unavailable, "unavailable") if _is_given(unavailable) else (), wait_ms={} if wait_ms is None else wait_ms)
-    if state is None:
-        return added
-    return attrs.evolve(state, unavailable=state.unavailable | added.unavailable, wait_ms={**state.wait_ms, **added.wait_ms})
 
 
 def check_budget(budget_usd: object) -> None:

@@ -253,7 +253,8 @@ def _forbidden_cells(
     shape = len(queries), len(pool)
     reasons: dict[str, NDArray[np.bool_]] = {} if tokens is None else {"context window": tokens > pool.arrays.window}
     for need in sorted({need for query in queries for need in query.needs}):
-        reasons[f"lacks {need}"] = _lacks_ability(need, queries, pool)
+        unable = [need not in candidate.abilities for candidate in pool]
+        reasons[f"lacks {need}"] = np.logical_and.outer([need in query.needs for query in queries], unable)
     if state is not None and state.unavailable:
         reasons["unavailable"] = _columns_of(state.unavailable, pool, shape)
     if state is not None and state.remaining:
@@ -267,7 +268,3 @@ def _columns_of(names: Collection[str], pool: Pool, shape: tuple[int, int]) -> N
     columns = np.zeros(shape, dtype=bool)
     columns[:, [pool.index(name) for name in names]] = True
     return columns
-
-
-def _lacks_ability(need: str, queries: Sequence[Query], pool: Pool) -> NDArray[np.bool_]:
-    return np.logical_and.outer([need in query.needs for query in queries], [need not in candidate.abilities for candidate in pool])

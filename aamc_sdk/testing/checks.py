@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.interfaces.diagnoses import OK, STATUSES
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import checks_in, require
 from aamc_sdk.testing.subject import Subject
 
 
@@ -18,4 +18,4 @@ def check_it_returns_diagnoses(subject: Subject) -> None:
         require(diagnosis.status == OK or diagnosis.advice, f"{diagnosis.subject} is not ok and has no advice")
 
 
-CHECKS = (check_it_returns_diagnoses,)
+CHECKS = checks_in(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.testing import CliRunner
 
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import checks_in, require
 from aamc_sdk.testing.subject import Subject
 
 
@@ -30,4 +30,4 @@ def check_unknown_options_are_wrong_usage(subject: Subject) -> None:
     require(result.exit_code == 2, f"an unknown option exits with status {result.exit_code}, not 2")
 
 
-CHECKS = (check_it_is_a_command_with_help, check_help_is_printed, check_unknown_options_are_wrong_usage)
+CHECKS = checks_in(__name__)

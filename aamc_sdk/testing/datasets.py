@@ -10,7 +10,7 @@ import numpy as np
 
 from aamc_sdk.errors import AamcError
 from aamc_sdk.testing.components import OPTION_CHECKS
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import checks_in, require
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Dataset
 
@@ -59,4 +59,4 @@ def check_bad_paths_are_refused(subject: Subject) -> None:
                 raise AssertionError(f"reading a {'missing path' if path.name == 'missing' else 'file of random bytes'} must raise DataError")
 
 
-CHECKS = (*OPTION_CHECKS, check_what_is_read_is_consistent, check_bad_paths_are_refused)
+CHECKS = (*OPTION_CHECKS, *checks_in(__name__))

@@ -8,7 +8,7 @@ import numpy as np
 
 from aamc_sdk.routing import encode
 from aamc_sdk.testing.components import OPTION_CHECKS
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import checks_in, require
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_request
 from aamc_sdk.types import Floats
@@ -140,14 +140,4 @@ def check_streams_that_are_cut_off_show_their_end(subject: Subject) -> None:
             return
 
 
-CHECKS = (
-    *OPTION_CHECKS,
-    check_a_split_becomes_a_table,
-    check_shapes_of_a_step,
-    check_the_same_seed_gives_the_same_trajectory,
-    check_streams_of_one_number_share_their_randomness,
-    check_given_preferences_are_kept,
-    check_masked_actions_are_reported,
-    check_requests_have_hindsight,
-    check_streams_that_are_cut_off_show_their_end,
-)
+CHECKS = (*OPTION_CHECKS, *checks_in(__name__))

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import checks_in, require
 from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal
 from aamc_sdk.testing.world import NEWCOMER, POOL
 from aamc_sdk.types import Estimates, Floats, Pool
@@ -135,16 +135,4 @@ def check_training_without_outcomes(subject: Subject) -> None:
     _require_estimates(component.estimate(subject.test_set.queries), len(subject.test_set))
 
 
-CHECKS = (
-    *OPTION_CHECKS,
-    *LEARNER_CHECKS,
-    check_shapes_and_ranges,
-    check_quality_for_any_pool,
-    check_answer_lengths_for_any_pool,
-    check_out_of_fold_quality,
-    check_a_batch_of_one_and_of_none,
-    check_the_same_seed_gives_the_same_result,
-    check_save_and_load,
-    check_estimating_from_several_threads,
-    check_training_without_outcomes,
-)
+CHECKS = (*OPTION_CHECKS, *LEARNER_CHECKS, *checks_in(__name__))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
@@ -31,6 +32,11 @@ def require(condition: object, message: str) -> None:
     """Raise AssertionError with the message unless the condition holds; unlike ``assert``, this also works under ``python -O``."""
     if not condition:
         raise AssertionError(message)
+
+
+def checks_in(module: str) -> tuple[Callable[[Any], None], ...]:
+    """Return the functions of a module whose names begin with ``check_``, in the order of their definition."""
+    return tuple(found for name, found in vars(sys.modules[module]).items() if name.startswith("check_") and found.__module__ == module)
 
 
 def run_checks(component: str, checks: Sequence[Callable[[T], None]], subject: T) -> list[Finding]:

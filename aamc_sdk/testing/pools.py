@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aamc_sdk.routing import build_request, encode_candidates, pool_from, pool_to
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import checks_in, require
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Pool, Preference, Query
 
@@ -38,4 +38,4 @@ def check_a_request_is_routable(subject: Subject) -> None:
     require(np.isfinite(encode_candidates(pool)).all(), "the candidates' features must be finite")
 
 
-CHECKS = (check_it_is_a_pool, check_candidates_are_described, check_it_can_be_written_and_read, check_a_request_is_routable)
+CHECKS = checks_in(__name__)

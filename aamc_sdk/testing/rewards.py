@@ -7,7 +7,7 @@ import numpy as np
 
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.testing.components import OPTION_CHECKS
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import checks_in, require
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.types import Floats, Outcomes
 
@@ -117,13 +117,4 @@ def check_save_and_load(subject: Subject) -> None:
     require(equal(_scalars(reward, outcomes), _scalars(subject.reloaded(reward), outcomes)), "the loaded reward differs")
 
 
-CHECKS = (
-    *OPTION_CHECKS,
-    check_shapes,
-    check_no_rows,
-    check_slopes_and_offsets,
-    check_weights_stay_on_the_simplex,
-    check_better_outcomes_are_never_worth_less,
-    check_unknown_outcomes,
-    check_save_and_load,
-)
+CHECKS = (*OPTION_CHECKS, *checks_in(__name__))

@@ -11,7 +11,7 @@ from aamc_sdk.routing import draw
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.snapshots import restore
 from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import checks_in, require
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import NEWCOMER, POOL, estimates_of, make_dataset, make_request
 from aamc_sdk.types import Dataset, Decision, Estimates, Experience, Feedback, Outcomes, Pool, Preference, RoutingRequest, Scores
@@ -200,21 +200,4 @@ def _experience(first: int) -> Experience:
     return Experience(2 * (first + 8), dataset.queries, estimates_of(dataset), decisions, (), feedback)
 
 
-CHECKS = (
-    *OPTION_CHECKS,
-    *LEARNER_CHECKS,
-    check_shapes,
-    check_masks,
-    check_the_same_seed_gives_the_same_result,
-    check_a_batch_of_one_and_of_none,
-    check_permuted_candidates,
-    check_unseen_and_missing_candidates,
-    check_save_and_load,
-    check_scoring_from_several_threads,
-    check_without_an_estimator_it_works_or_says_so,
-    check_uses_preference_is_true_where_it_matters,
-    check_uses_estimates_is_true_where_it_matters,
-    check_several_preferences_at_once,
-    check_learning_survives_a_save,
-    check_a_load_replaces_what_was_learned,
-)
+CHECKS = (*OPTION_CHECKS, *LEARNER_CHECKS, *checks_in(__name__))

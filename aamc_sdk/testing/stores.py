@@ -17,7 +17,7 @@ from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
 from aamc_sdk.testing.components import OPTION_CHECKS
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import checks_in, require
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, Records, Snapshot, StateDelta
@@ -329,25 +329,4 @@ def _must_raise(error: type[Exception], action: Callable[[], Any], what: str) ->
     raise AssertionError(f"{what} must raise {error.__name__}")
 
 
-CHECKS = (
-    *OPTION_CHECKS,
-    check_a_decision_is_returned_as_it_was_logged,
-    check_an_unknown_propensity_stays_unknown,
-    check_asking_again_returns_the_logged_decision,
-    check_records_go_with_decisions,
-    check_an_unknown_decision_is_an_error,
-    check_the_same_feedback_counts_once,
-    check_early_feedback_waits_for_its_decision,
-    check_a_later_revision_replaces_feedback,
-    check_the_same_attempt_counts_once,
-    check_attempts_without_a_number_take_the_next,
-    check_an_episode_is_read_in_log_order,
-    check_health_counts_pending_feedback,
-    check_experience_keeps_the_order_of_the_log,
-    check_several_threads_write,
-    check_the_newest_snapshot_is_kept,
-    check_deltas_are_a_chain,
-    check_a_forgotten_user_stays_forgotten,
-    check_retention_drops_whole_decisions_that_were_learned,
-    check_closing_twice_does_nothing,
-)
+CHECKS = (*OPTION_CHECKS, *checks_in(__name__))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -35,12 +34,8 @@ def check_name_field(instance: object, attribute: attrs.Attribute[Any], value: o
 
 def field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:
     """Return the name of a field in messages, such as ``"a query's user"``."""
-    return _label(type(instance).__name__, attribute.name)
-
-
-@lru_cache  # each decision checks four fields
-def _label(owner: str, name: str) -> str:
-    return f"{'an' if owner[0] in 'AEIOU' else 'a'} {owner.lower()}'s {name}"
+    owner = type(instance).__name__
+    return f"{'an' if owner[0] in 'AEIOU' else 'a'} {owner.lower()}'s {attribute.name}"
 
 
 def is_amount(value: object) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.types.arithmetic import Floats, read_only
-from aamc_sdk.types.candidates import Candidate, ModelSpec
+from aamc_sdk.types.candidates import Candidate, ModelSpec, Prices
 
 
 @attrs.frozen(eq=False)
@@ -43,11 +43,12 @@ class PoolArrays:
     @classmethod
     def of(cls, pool: Sequence[Candidate]) -> PoolArrays:
         """Return the arrays of a pool's candidates."""
-        per_request = np.array([c.prices.request if isinstance(c, ModelSpec) and c.prices is not None else 0.0 for c in pool])
-        usd_per_token = np.array([_prices(candidate) for candidate in pool]).T.copy() / 1e6
-        latency_ms = np.array([c.latency.total_ms if isinstance(c, ModelSpec) and c.latency is not None else np.nan for c in pool])
-        service_ms = np.array([c.latency.service_ms if isinstance(c, ModelSpec) and c.latency is not None else np.nan for c in pool])
-        window = np.array([c.context_window if isinstance(c, ModelSpec) and c.context_window is not None else np.inf for c in pool])
+        specs = [candidate if isinstance(candidate, ModelSpec) else ModelSpec(candidate.name) for candidate in pool]
+        per_request = np.array([spec.prices.request if spec.prices else 0.0 for spec in specs])
+        usd_per_token = np.array([_usd_per_million(spec.prices) for spec in specs]).T.copy() / 1e6
+        latency_ms = np.array([spec.latency.total_ms if spec.latency else np.nan for spec in specs])
+        service_ms = np.array([spec.latency.service_ms if spec.latency else np.nan for spec in specs])
+        window = np.array([spec.context_window or np.inf for spec in specs])
         complete = bool(np.isfinite(usd_per_token).all() and np.isfinite(latency_ms).all())
         size = len(pool)
         usd_per_request = read_only(per_request) if per_request.any() else None
@@ -65,8 +66,7 @@ class PoolArrays:
         )
 
 
-def _prices(candidate: Candidate) -> tuple[float, float, float]:
-    if not isinstance(candidate, ModelSpec) or candidate.prices is None:
+def _usd_per_million(prices: Prices | None) -> tuple[float, float, float]:
+    if prices is None:
         return (np.nan, np.nan, np.nan)
-    prices = candidate.prices
     return (prices.input, prices.output, prices.input if prices.cached_input is None else prices.cached_input)

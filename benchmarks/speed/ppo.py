@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_environments.queue import QueueEnvironment
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import QueueEnvironment, standalone
 from aamc_ppo.rollout import PAIR_WIDTH
 from aamc_ppo.router import PPOConfig, PPORouter
 

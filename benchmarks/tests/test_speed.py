@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aamc_bench import commands
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import standalone
 from aamc_ppo.router import PPOConfig
 from click.testing import CliRunner
 from speed import benchmark, clock, reach, sb3

@@ -68,11 +68,6 @@ class MemoryStore(LedgerStore):
         with self._lock:
             return self._ledger.batch(after, limit)
 
-    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
-        """Return at most ``limit`` entries after a position, as they are kept."""
-        with self._lock:
-            return self._ledger.rows(after, limit)
-
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
         with self._lock:

@@ -90,7 +90,7 @@ class SqliteStore(LedgerStore):
         with self._explained():
             if not config.read_only:
                 self._make_if_missing()
-            connection = connect(self._address("ro" if config.read_only else "rw"))
+            connection = connect(self._address("rw"))
             try:
                 (check_prepared if config.read_only else prepare)(connection, self.path)
             except BaseException:
@@ -149,11 +149,6 @@ class SqliteStore(LedgerStore):
         with self._reading() as table:
             table.add_outcomes(found, since, until)
         return found.outcomes()
-
-    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
-        """Return at most ``limit`` entries after a position, as they are kept."""
-        with self._reading() as table:
-            return [row for _, row in table.rows(after, limit)]
 
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
@@ -345,13 +340,13 @@ class SqliteStore(LedgerStore):
         return found.st_dev, found.st_ino
 
     @contextlib.contextmanager
-    def _connected(self, mode: str = "rw") -> Iterator[sqlite3.Connection]:
+    def _connected(self) -> Iterator[sqlite3.Connection]:
         """Open a connection for one task."""
-        with self._explained(), contextlib.closing(connect(self._address(mode))) as connection:
+        with self._explained(), contextlib.closing(connect(self._address("rw"))) as connection:
             yield connection
 
     def _address(self, mode: str) -> str:
-        """Return the URI to open the file with.
+        """Return the URI to open the file with; one that is only read has no other mode.
 
         SQLite makes a file of its own next to a write-ahead log. On a medium that cannot be written, there is one only while another machine
         writes; else the write-ahead log is empty, and the file is opened as one that does not change.
@@ -416,11 +411,6 @@ class SqliteStore(LedgerStore):
         try:
             yield
         except sqlite3.Error as error:
-            raise self._refusal(error) from error
-
-    def _refusal(self, error: sqlite3.Error) -> StoreError:
-        advice = next((advice for sign, advice in _ADVICE.items() if sign in str(error)), "nothing was written")
-        kind = StoreAwayError if isinstance(error, sqlite3.OperationalError) else StoreError  # other errors are about the content
-        refused = kind(f"the decision log {self.path} cannot be used ({error}): {advice}")
-        refused.__cause__ = error
-        return refused
+            advice = next((advice for sign, advice in _ADVICE.items() if sign in str(error)), "nothing was written")
+            kind = StoreAwayError if isinstance(error, sqlite3.OperationalError) else StoreError  # other errors are about the content
+            raise kind(f"the decision log {self.path} cannot be used ({error}): {advice}") from error

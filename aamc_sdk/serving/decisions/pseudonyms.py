@@ -12,11 +12,6 @@ from aamc_sdk.errors import ConfigError
 _DIGITS = 32
 
 
-def is_key(key: object) -> bool:
-    """Whether a value can be a key: a non-empty string or bytes."""
-    return isinstance(key, str | bytes) and bool(key)
-
-
 def pseudonym(user: str, key: str | bytes) -> str:
     """Return the pseudonym of a user: 32 hexadecimal digits of HMAC-SHA256. A string as key equals its UTF-8 bytes."""
     return hmac.digest(key.encode() if isinstance(key, str) else key, user.encode(errors="surrogatepass"), "sha256").hex()[:_DIGITS]
@@ -30,7 +25,7 @@ def user_ids(key: str | bytes | None) -> Callable[[str], str]:
     """
     if key is None:
         return str
-    if not is_key(key):
+    if not isinstance(key, str | bytes) or not key:
         raise ConfigError("user_key must be a non-empty string or bytes; give a long random key, or None to keep user ids as they are")
     return partial(pseudonym, key=key)
 

@@ -5,8 +5,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_environments.queue import QueueEnvironment
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import QueueEnvironment, standalone
 from aamc_environments.replay import ReplayEnvironment, ReplayOptions
 
 from aamc_sdk import Dataset, Labels, Latency, ModelSpec, Outcomes, Pool, Prices, Query, Services

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import standalone
 
 from aamc_sdk.errors import ConfigError, PoolError
 

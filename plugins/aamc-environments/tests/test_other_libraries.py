@@ -5,7 +5,7 @@ from __future__ import annotations
 import gymnasium
 import mo_gymnasium
 import numpy as np
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import standalone
 from aamc_environments.sb3 import StreamsVecEnv
 from stable_baselines3 import PPO
 

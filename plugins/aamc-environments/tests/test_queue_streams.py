@@ -5,8 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
-from aamc_environments.queue import QueueOptions
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import QueueOptions, standalone
 from aamc_environments.queue.streams import Arrivals
 
 from aamc_sdk import Latency, ModelSpec, Pool, Prices

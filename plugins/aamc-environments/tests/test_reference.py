@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_environments.queue import SCENARIOS, QueueStreams, relative_values
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import SCENARIOS, QueueStreams, relative_values, standalone
 from aamc_environments.queue.reference import mean_rewards, reference_rule, true_rewards, upper_bound
 from aamc_environments.queue.relative_values import NotConvergedError, SharedResource, solve
 from aamc_environments.resources import DailyBudget

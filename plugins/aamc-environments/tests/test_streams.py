@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_environments.preferences import draw
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import standalone
 from aamc_environments.streams import weighted_sum
 from gymnasium.error import InvalidAction
 from gymnasium.vector import AutoresetMode

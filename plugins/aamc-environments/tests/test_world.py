@@ -7,8 +7,7 @@ import attrs
 import numpy as np
 import pytest
 import yaml
-from aamc_environments.queue import QueueEnvironment, QueueOptions, read_world
-from aamc_environments.queue.gymnasium_env import standalone
+from aamc_environments.queue import QueueEnvironment, QueueOptions, read_world, standalone
 
 from aamc_sdk import Dataset, Labels, ModelSpec, Pool, Preference, Prices, Query
 from aamc_sdk.errors import ConfigError, DataError

@@ -21,6 +21,7 @@ from aamc_stores.redis_log import retention as redis_retention
 from aamc_stores.redis_log import states as redis_states
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.scripts import MOVE
+from aamc_stores.redis_log.server import RedisServer
 from aamc_stores.redis_log.store import RedisStore
 from waiting import wait_until
 
@@ -622,6 +623,25 @@ def test_a_process_whose_move_another_one_finished_opens_the_log(log, server, mo
         return size(*args)
 
     monkeypatch.setattr(redis_migration, "_size", overtaken)
+    store = log(prefix=prefix)
+    try:
+        assert everything(store)[0] == names
+    finally:
+        store.drop()
+
+
+def test_a_process_that_another_one_overtakes_before_it_moves_opens_the_log(log, server, monkeypatch):
+    prefix, names = f"t{uuid.uuid4().hex[:16]}", [f"d{n}" for n in range(30)]
+    write_version_2(server, prefix, names)
+    run = RedisServer.run
+
+    def overtaken(self, script, *arguments):
+        if script == MOVE:
+            monkeypatch.setattr(RedisServer, "run", run)
+            log(prefix=prefix)
+        return run(self, script, *arguments)
+
+    monkeypatch.setattr(RedisServer, "run", overtaken)
     store = log(prefix=prefix)
     try:
         assert everything(store)[0] == names

@@ -1,6 +1,7 @@
 """Environment ``queue``: a simulated pool of models under load, its scenarios, and the reference policies of their control."""
 
 from aamc_environments.queue.environment import QueueEnvironment
+from aamc_environments.queue.gymnasium_env import standalone
 from aamc_environments.queue.options import QueueOptions
 from aamc_environments.queue.query_sampler import sample_queries
 from aamc_environments.queue.reference import Rule, mean_rewards, reference_rule, upper_bound
@@ -22,5 +23,6 @@ __all__ = [
     "read_world",
     "reference_rule",
     "sample_queries",
+    "standalone",
     "upper_bound",
 ]

@@ -99,7 +99,7 @@ class Ballots:
         match = await self.find(decision_id, caller)
         named = {label: candidate for label, (candidate, _) in zip(LABELS, match["answers"], strict=False)}
         if not isinstance(winner, str) or winner not in (*named, TIE, SKIP):
-            raise Refused(f"winner must be one of {one_of([*named, TIE, SKIP])}, not {winner!r:.80}", status=400, kind="request")
+            raise Refused(f"winner must be one of {one_of([*named, TIE, SKIP])}, not {winner!r:.80}")
         new = 0
         if winner != SKIP:
             new = await self._record(decision_id, named, winner, caller)
@@ -115,7 +115,7 @@ class Ballots:
         first = next(iter(named)) if winner == TIE else winner
         others = [candidate for label, candidate in named.items() if label != first]
         source = f"vote:{caller.name}" if caller.name else "vote"
-        final = Refused(f"you have voted otherwise on decision {decision_id!r} before; a vote is final", status=409, kind="request")
+        final = Refused(f"you have voted otherwise on decision {decision_id!r} before; a vote is final", status=409)
         voted = await self._shared.get(f"{_VOTED}{decision_id}/{source}")  # another winner has pairs of its own, which the log would take
         if voted is not None and voted != winner.encode():
             raise final

@@ -19,7 +19,7 @@ import msgspec
 
 from aamc_gateway.dashboard.log_sums import CandidateSums, CountedAnswer, PeriodSums, Tokens, latency_bin, written_tokens
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, LedgerStore, Row, columns_of, decoded, read_batches
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, columns_of, decoded, read_batches
 from aamc_sdk.types import Feedback, Prices
 
 AT_ONCE = 1000
@@ -136,7 +136,7 @@ class LogReader:
                 self._skip(left)
             while True:
                 began = time.monotonic()
-                batch = self._batch()
+                batch = next(read_batches(self._store, self.position, AT_ONCE))
                 if self._has_begun and (batch.epoch != self.epoch or batch.position < self.position):
                     self._begin()  # a user was forgotten, or the log is another one
                     self._skip(self._store.position())
@@ -153,10 +153,6 @@ class LogReader:
         """Begin at the newest entries of a log."""
         self.position = max(0, end - self._max_entries)
         self.is_whole = self.position == 0
-
-    def _batch(self) -> Batch:
-        store = self._store
-        return store.batch(self.position, AT_ONCE) if isinstance(store, LedgerStore) else next(read_batches(store, self.position))
 
     def _add(self, batch: Batch) -> None:
         self._has_begun = True

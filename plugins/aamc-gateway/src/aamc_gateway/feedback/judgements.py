@@ -110,7 +110,7 @@ def add_judgement(controller: MetaController, body: Any, caller: Caller) -> dict
     try:
         new = controller.feedback(decision_id, **given)
     except ConflictError as error:
-        raise Refused(str(error), status=409, kind="request") from error
+        raise Refused(str(error), status=409) from error
     feedback_id = given.get("id", f"{decision_id}/{given.get('source', 'explicit')}")
     return {"schema": 1, "id": feedback_id, "decision_id": decision_id, "new": new, "waits": record is None}
 

@@ -17,7 +17,7 @@ from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
 from aamc_gateway.observe.outcomes import SeenCall
 from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt, Decision
-from aamc_sdk.errors import NoCandidateError, ProviderError
+from aamc_sdk.errors import DataError, NoCandidateError, ProviderError
 from aamc_sdk.interfaces import Usage
 from aamc_sdk.serving import price, settled_attempts
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
@@ -53,6 +53,7 @@ class Exchange:
         self._admission: Admission | None = None
         self._origin = UNKNOWN
         self._failures: list[tuple[ProviderError, bool]] = []
+        self._wrong: DataError | None = None
         self._names: Sequence[str] = ()
         self._allowed: Sequence[str] = ()
         self._full: Mapping[str, float] = {}
@@ -193,8 +194,30 @@ class Exchange:
             return min(known, key=lambda name: known[name]) if known else None
         return None
 
-    def choices(self) -> Iterator[tuple[Upstream, Strip]]:
-        """Yield the candidates to call, and which state of another candidate is taken out of the request for it."""
+    async def next_call(self) -> tuple[Upstream, Prepared, Call]:
+        """Begin the call of the next candidate that may answer; return the candidate, its request, and the block around the call.
+
+        Raises:
+            UnservedError: No other candidate may answer.
+            DataError: The request cannot be converted for any candidate.
+        """
+        for upstream, strip in self._choices:
+            try:
+                prepared = upstream.prepare(self.ask, strip=strip)
+            except DataError as error:
+                self._wrong = error.with_traceback(None)  # else a cycle, as in failed()
+                continue
+            try:
+                return upstream, prepared, await self.begin(upstream)
+            except ProviderError as error:
+                self.failed(upstream, error, own_dialect=prepared.dialect == self.ask.api)
+        if self._wrong is not None and not self.served.calls:
+            raise self._wrong
+        raise self.unserved()
+
+    @cached_property
+    def _choices(self) -> Iterator[tuple[Upstream, Strip]]:
+        """The candidates to call, one after the other, and which state of another candidate is taken out of the request for it."""
         assert self.decision is not None
         yield self._choice(self.decision.candidate)
         for name in self._fallbacks()[: self.gateway.settings.limits.fallbacks]:

@@ -20,7 +20,7 @@ _STATUSES = {"timeout": 504, "rate_limit": 429, "request": 400}
 """The statuses of kinds; 502 for the others."""
 PASSING = frozenset(("unavailable", "rate limit"))
 """Reasons that mask a candidate for some time only."""
-_LACKS = {
+_REASONS = {
     "context window": "the request is longer than its context window",
     "lacks tools": "it takes no tools",
     "lacks vision": "it takes no images",
@@ -86,10 +86,10 @@ def unsuitable(ask: Ask, names: Sequence[str], error: NoCandidateError) -> Refus
         names: The candidates that the request may ask.
         error: Why each of them is masked.
     """
-    words = {**_LACKS, "over budget": f"its expected cost is above budget_usd ({ask.budget_usd or 0:g})"}
+    words = {**_REASONS, "over budget": f"its expected cost is above budget_usd ({ask.budget_usd or 0:g})"}
     whys = {name: ", ".join(words.get(why, why) for why in sorted(error.reasons.get(name, ()))) for name in sorted(names)}
     told = "; ".join(f"{name}: {why}" for name, why in whys.items()) or "the key allows none that has this API"
-    return Refused(f"no model can answer this request ({told}); change the request", status=400, kind="request")
+    return Refused(f"no model can answer this request ({told}); change the request")
 
 
 def unavailable(gateway: Gateway, until: Mapping[str, float | None]) -> Refused:

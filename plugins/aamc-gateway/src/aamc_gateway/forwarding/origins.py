@@ -66,14 +66,10 @@ async def find_origin(gateway: Gateway, ask: Ask, names: Collection[str]) -> Ori
             return UNKNOWN
         native = [name for name in names if ask.api in gateway.upstreams[name].apis]
         if ask.mode != "model" and len(native) != 1:
-            raise Refused(
-                "the request continues an answer that this gateway does not know: send the whole conversation, or name its model",
-                status=400,
-                kind="request",
-            )
+            raise Refused("the request continues an answer that this gateway does not know: send the whole conversation, or name its model")
         answered = Answered(ask.model if ask.mode == "model" else native[0], 0.0)
     if fixed and ask.api not in gateway.upstreams[answered.candidate].apis:
         message = f"{answered.candidate!r} keeps no earlier answers: send the whole conversation instead of previous_response_id and references"
-        raise Refused(message, status=400, kind="request")
+        raise Refused(message)
     cached = time.time() - answered.at < gateway.settings.sessions.cache_s
     return Origin(answered.candidate, cached, fixed or bool(ask.foreign_state & gateway.ties), not fixed, answered.mixed)

@@ -12,10 +12,11 @@ from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.relay import Relay
 from aamc_gateway.forwarding.stream_events import KEEP_ALIVE, STREAM_HEADERS, failure_event
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
-from aamc_sdk.errors import AamcError, DataError, ProviderError
+from aamc_sdk.errors import AamcError, ProviderError
 
 if TYPE_CHECKING:
     from aamc_gateway.server.interfaces import Send
+    from aamc_sdk.serving import Call
 
 _RESPONSE_ID = re.compile(rb'"id":\s*"(resp[^"]{1,200})"')
 
@@ -54,7 +55,8 @@ class StreamedAnswer:
         exchange = self.exchange
         self._timer = asyncio.get_running_loop().call_later(self._settings.streams.keep_alive_s, self._tick)
         try:
-            await self._serve()
+            while not await self._attempt(*await exchange.next_call()):
+                pass  # the next candidate is called
         except asyncio.CancelledError:
             exchange.gateway.metrics.stream_event("client_left")
             raise
@@ -67,33 +69,13 @@ class StreamedAnswer:
             if self._keeper is not None:
                 self._keeper.cancel()
 
-    async def _serve(self) -> None:
-        wrong: DataError | None = None
-        for upstream, strip in self.exchange.choices():
-            try:
-                prepared = upstream.prepare(self.exchange.ask, strip=strip)
-            except DataError as error:
-                wrong = error
-                continue
-            if await self._attempt(upstream, prepared):
-                return
-        if wrong is not None and not self.exchange.served.calls:
-            raise wrong
-        raise self.exchange.unserved()
-
-    async def _attempt(self, upstream: Upstream, prepared: Prepared) -> bool:
+    async def _attempt(self, upstream: Upstream, prepared: Prepared, call: Call) -> bool:
         """Stream the answer of a candidate; return False where it failed before its content.
 
         Raises:
             ProviderError: It failed after content was sent.
         """
-        exchange, own = self.exchange, prepared.dialect == self.exchange.ask.api
-        relay = Relay(self, upstream, prepared)
-        try:
-            call = await exchange.begin(upstream)
-        except ProviderError as error:
-            exchange.failed(upstream, error, own_dialect=own)
-            return False
+        exchange, relay = self.exchange, Relay(self, upstream, prepared)
         try:
             async with call:
                 try:
@@ -105,7 +87,7 @@ class StreamedAnswer:
                     monitor = relay.monitor
                     exchange.bill(call, upstream, prepared, monitor.usage, monitor.cost_usd, lambda: monitor.text_bytes, finished=monitor.finished)
         except ProviderError as error:
-            exchange.charge(call, upstream, error, own_dialect=own)
+            exchange.charge(call, upstream, error, own_dialect=prepared.dialect == exchange.ask.api)
             if self._flowing:
                 raise
             return False

@@ -238,7 +238,7 @@ class Upstreams(Mapping[str, Upstream]):
         if any(upstream.answers(ask.api) is not None or not upstream.apis for upstream in asked):  # a call says why a provider has none
             return
         whose = f"the provider of {ask.model!r} has" if ask.mode == "model" else "the models here have"
-        raise Refused(f"{whose} no API {ask.api!r:.100}; ask a model whose provider has it", status=400, kind="request")
+        raise Refused(f"{whose} no API {ask.api!r:.100}; ask a model whose provider has it")
 
     def __getitem__(self, name: str) -> Upstream:
         return self._all[name]

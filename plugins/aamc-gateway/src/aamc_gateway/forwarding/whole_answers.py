@@ -56,35 +56,21 @@ async def first_answer(exchange: Exchange) -> tuple[Upstream, Prepared, WireRepl
         UnservedError: No candidate answered.
         DataError: The request cannot be converted for any candidate.
     """
-    wrong: DataError | None = None
-    for upstream, strip in exchange.choices():
-        try:
-            prepared = upstream.prepare(exchange.ask, strip=strip)
-        except DataError as error:
-            wrong = error
-            continue
-        own = prepared.dialect == exchange.ask.api
-        try:
-            call = await exchange.begin(upstream)
-        except ProviderError as error:
-            exchange.failed(upstream, error, own_dialect=own)
-            continue
+    while True:
+        upstream, prepared, call = await exchange.next_call()
         try:
             async with call:
                 reply = await upstream.wire.send(upstream.candidate, prepared.request)
                 bill_reply(exchange, call, upstream, prepared, reply)
                 reply = _in_dialect(exchange, upstream, prepared, reply)
         except ProviderError as error:
-            exchange.charge(call, upstream, error, own_dialect=own)
+            exchange.charge(call, upstream, error, own_dialect=prepared.dialect == exchange.ask.api)
             continue
         except BaseException:  # such as the client that has left
             exchange.cancelled(call)
             raise
         exchange.charge(call, upstream)
         return upstream, prepared, reply
-    if wrong is not None and not exchange.served.calls:
-        raise wrong
-    raise exchange.unserved()
 
 
 def bill_reply(exchange: Exchange, call: Call, upstream: Upstream, prepared: Prepared, reply: WireReply) -> None:

@@ -34,13 +34,12 @@ class Tracing:
 
     Args:
         settings: The settings.
-        exporter: Takes the spans; that of OTLP over HTTP when None.
     """
 
-    def __init__(self, settings: TracingSettings, exporter: SpanExporter | None = None) -> None:
+    def __init__(self, settings: TracingSettings) -> None:
         self._ratio = settings.sample_ratio
         self._provider = TracerProvider(resource=Resource.create({"service.name": settings.service_name}))
-        self._provider.add_span_processor(BatchSpanProcessor(exporter or _otlp_exporter(settings)))
+        self._provider.add_span_processor(BatchSpanProcessor(_otlp_exporter(settings)))
         self._tracer: Tracer = self._provider.get_tracer("aamc_gateway", schema_url=SCHEMA)
 
     def served(self, served: Served) -> None:

@@ -37,7 +37,7 @@ async def serve_orchestrator(gateway: Gateway, ask: Ask, scope: Scope, receive: 
         ClientLeft: The client left.
     """
     if ask.api not in DIALECTS:
-        raise Refused(f"{ask.model} answers conversations only; use /v1/chat/completions", status=400, kind="request")
+        raise Refused(f"{ask.model} answers conversations only; use /v1/chat/completions")
     if gateway.log_watch.is_away():
         raise Refused("the decision log cannot be written now; try again in a moment", status=503, kind="unavailable", retry_after_s=1.0)
     orchestration = gateway.orchestrations[ask.model[len(PREFIX) :]]
@@ -151,7 +151,7 @@ class Work:
         """Return the task: the whole last human message, and those before it."""
         human = conversation_of(self._ask.dialect, self._ask.body).human
         if not human or not human[-1].strip():
-            raise Refused(f"{self._ask.model} needs a task, and the request has no human message", status=400, kind="request")
+            raise Refused(f"{self._ask.model} needs a task, and the request has no human message")
         return attrs.evolve(self._ask.query, text=human[-1], turns=tuple(Turn("user", text) for text in human[:-1]))
 
     def end(self, status: int, error_kind: str = "") -> None:

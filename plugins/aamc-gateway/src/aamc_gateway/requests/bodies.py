@@ -40,7 +40,7 @@ async def read_body(scope: Scope, receive: Receive, limits: RequestLimits) -> by
     at_most = int(limits.body_mb * 1e6)
     encoding = header(scope["headers"], b"content-encoding")
     if encoding is not None and encoding.lower() not in ("", "identity"):
-        raise Refused(f"the body has the Content-Encoding {encoding!r:.80}; send it uncompressed", status=415, kind="request")
+        raise Refused(f"the body has the Content-Encoding {encoding!r:.80}; send it uncompressed", status=415)
     length = header(scope["headers"], b"content-length")
     if length is not None and length.isdigit() and int(length) > at_most:
         raise _too_large(at_most)
@@ -72,7 +72,7 @@ async def interpret(raw: bytes, read: Callable[[], T]) -> T:
 
 
 def _too_large(at_most: int) -> Refused:
-    return Refused(f"the body is larger than {at_most / 1e6:g} MB; send less, or raise gateway.limits.body_mb", status=413, kind="request")
+    return Refused(f"the body is larger than {at_most / 1e6:g} MB; send less, or raise gateway.limits.body_mb", status=413)
 
 
 def parse_object(raw: bytes, nesting: int) -> dict[str, Any]:
@@ -84,11 +84,11 @@ def parse_object(raw: bytes, nesting: int) -> dict[str, Any]:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise Refused(f"the body is not valid JSON: {error}; send one JSON object", status=400, kind="request") from None
+        raise Refused(f"the body is not valid JSON: {error}; send one JSON object") from None
     if not isinstance(body, dict):
-        raise Refused(f'the body must be a JSON object such as {{"model": ...}}, not {type(body).__name__}', status=400, kind="request")
+        raise Refused(f'the body must be a JSON object such as {{"model": ...}}, not {type(body).__name__}')
     if raw.count(b"{") + raw.count(b"[") > nesting and is_deeper(body, nesting):
-        raise Refused(f"the body is nested deeper than {nesting} levels; send a flatter one", status=400, kind="request")
+        raise Refused(f"the body is nested deeper than {nesting} levels; send a flatter one")
     return body
 
 

@@ -133,7 +133,7 @@ class RequestReader:
 
     def _model(self, model: Any) -> tuple[Mode, str, dict[str, str]]:
         if not isinstance(model, str) or not model:
-            raise Refused(f"model must be {ROUTE!r} or the name of a model, not {model!r:.80}", status=400, kind="request")
+            raise Refused(f"model must be {ROUTE!r} or the name of a model, not {model!r:.80}")
         if model in self._names:
             return "model", model, {}
         name, arguments = split_model(model)
@@ -150,23 +150,17 @@ class RequestReader:
         self, own: Mapping[bytes, str], body: Mapping[str, Any], said: Conversation, arguments: RoutingArguments, caller: Caller
     ) -> tuple[str | None, str | None]:
         """Return user and session."""
-        in_header = self._session_in_header(own)
+        in_header = own.get(self._session_header) or own.get(_SESSION_HEADERS[0])
         user, session = session_in_metadata(body) if "metadata" in body else (None, None)
         named = body.get("user")
         user = caller.user or arguments.user or (named if isinstance(named, str) and named else None) or user
         session = in_header or arguments.session or session
         if session is None and (said.first or said.system):
             session = hashed_session(user, said.first, said.system)
-        return (None if user is None else user[:MAX_NAME]), (None if session is None else session[:MAX_NAME])
-
-    def _session_in_header(self, own: Mapping[bytes, str]) -> str | None:
-        for name in (self._session_header, *_SESSION_HEADERS):
-            if session := own.get(name):
-                if len(session) > MAX_NAME:
-                    wrong = f"{name.decode('latin-1')} must have at most {MAX_NAME} characters, not {len(session):,}"
-                    raise Refused(wrong, status=400, kind="request")
-                return session
-        return None
+        for name, value in (("user", user), ("session", session)):
+            if value is not None and len(value) > MAX_NAME:  # cut, two of them could be one
+                raise Refused(f"{name} must have at most {MAX_NAME} characters, not {len(value):,}")
+        return user, session
 
     def _query(self, said: Conversation, mode: Mode, size: int, caller: Caller, user: str | None, session: str | None) -> Query:
         settings = self._settings.classified
@@ -190,7 +184,7 @@ class RequestReader:
 def unknown_header(name: bytes, known: Iterable[bytes]) -> Refused:
     """Return the refusal of a request with a header of the gateway that it does not know."""
     text, names = name.decode("latin-1"), sorted(each.decode("latin-1") for each in known if each.startswith(OWN_PREFIX))
-    return Refused(f"there is no request header {text!r:.100}{nearest(text, names)} (there are {one_of(names)})", status=400, kind="request")
+    return Refused(f"there is no request header {text!r:.100}{nearest(text, names)} (there are {one_of(names)})")
 
 
 def _shortened(text: str, characters: int) -> str:
@@ -233,24 +227,24 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     """
     names = _REQUIRED.get(api, ())
     if names and body.get(names[0]) is None and all(body.get(name) is None for name in names[1:]):
-        raise Refused(f"the request has no {names[0]}; add it", status=400, kind="request")
+        raise Refused(f"the request has no {names[0]}; add it")
     _check_stream(body)
     _check_tools(body.get("tools"))
     for field in [name for name in body if name in _LIMITED]:
         value, (least, most) = body[field], _LIMITED[field]
         if value is not None and not (type(value) is int and least <= value <= most):
             limits = f"at least {least}" if most == math.inf else f"{least} to {most}"
-            raise Refused(f"{field} must be an integer of {limits}, not {value!r:.80}", status=400, kind="request")
+            raise Refused(f"{field} must be an integer of {limits}, not {value!r:.80}")
     given = body.get(names[0]) if names else None
     if names and names[0] == "messages":
         if not isinstance(given, list) or not given or not all(isinstance(message, dict) for message in given):
-            raise Refused("messages must be a list of at least one object with role and content", status=400, kind="request")
+            raise Refused("messages must be a list of at least one object with role and content")
         _check_roles(given)
     elif given is not None and api in ("completions", "embeddings"):
         items = given if isinstance(given, list) else [given]
         numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
         if not items or not ((numbers and isinstance(given, list)) or all(isinstance(item, str | list) for item in items)):
-            raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}", status=400, kind="request")
+            raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}")
 
 
 def _check_roles(messages: Iterable[Mapping[str, Any]]) -> None:
@@ -258,19 +252,19 @@ def _check_roles(messages: Iterable[Mapping[str, Any]]) -> None:
     for index, message in enumerate(messages):
         role = message.get("role")
         if not (isinstance(role, str) and role):
-            raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}", status=400, kind="request")
+            raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}")
 
 
 def _check_tools(tools: Any) -> None:
     if not (tools is None or (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools))):
-        raise Refused(f"tools must be a list of objects, not {tools!r:.80}", status=400, kind="request")
+        raise Refused(f"tools must be a list of objects, not {tools!r:.80}")
 
 
 def _check_stream(body: Mapping[str, Any]) -> None:
     options = body.get("stream_options")
     if not (options is None or isinstance(options, dict)):
         example = '{"include_usage": true}'
-        raise Refused(f"stream_options must be an object such as {example}, not {options!r:.80}", status=400, kind="request")
+        raise Refused(f"stream_options must be an object such as {example}, not {options!r:.80}")
     for name, value in (("stream", body.get("stream")), ("stream_options.include_usage", (options or {}).get("include_usage"))):
         if not (value is None or isinstance(value, bool)):
-            raise Refused(f"{name} must be true or false, not {value!r:.80}", status=400, kind="request")
+            raise Refused(f"{name} must be true or false, not {value!r:.80}")

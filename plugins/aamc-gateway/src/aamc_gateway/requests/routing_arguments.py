@@ -66,11 +66,11 @@ def routing_arguments(in_model: Mapping[str, str], in_header: str | None, in_bod
     if in_body is None and in_header is None and not in_model:
         return RoutingArguments()
     if in_body is not None and not isinstance(in_body, Mapping):
-        raise _refused(f'the field aamc must be an object such as {{"preference": [0.7, 0.2, 0.1]}}, not {in_body!r:.80}')
+        raise Refused(f'the field aamc must be an object such as {{"preference": [0.7, 0.2, 0.1]}}, not {in_body!r:.80}')
     given: dict[str, Any] = {**in_model, **({} if in_header is None else {"preference": in_header}), **(in_body or {})}
     for name in given:
         if name not in NAMES:
-            raise _refused(f"aamc has no argument {name!r}{nearest(name, NAMES)} (it has: {one_of(NAMES)})")
+            raise Refused(f"aamc has no argument {name!r}{nearest(name, NAMES)} (it has: {one_of(NAMES)})")
     return RoutingArguments(
         preference=_preference(given.get("preference"), named),
         quality_floor=_number(given, "quality_floor", 1.0),
@@ -84,7 +84,7 @@ def _preference(value: Any, named: Mapping[str, Preference]) -> Preference | Non
     if isinstance(value, Mapping):
         unknown = [name for name in value if name not in ("quality", "cost", "latency")]
         if unknown:
-            raise _refused(f"a preference has no weight {unknown[0]!r}; give quality, cost and latency")
+            raise Refused(f"a preference has no weight {unknown[0]!r}; give quality, cost and latency")
         value = [value.get(name, 0.0) for name in ("quality", "cost", "latency")]
     if value is None:
         return None
@@ -97,21 +97,17 @@ def _number(given: Mapping[str, Any], name: str, at_most: float) -> float | None
         try:
             value = float(value)
         except ValueError:
-            raise _refused(f"{name} must be a number, not {value!r:.80}") from None
+            raise Refused(f"{name} must be a number, not {value!r:.80}") from None
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= at_most:
         limit = "" if at_most == float("inf") else f" to {at_most:g}"
-        raise _refused(f"{name} must be a number from 0{limit}, not {value!r:.80}")
+        raise Refused(f"{name} must be a number from 0{limit}, not {value!r:.80}")
     return float(value)
 
 
 def _name(given: Mapping[str, Any], name: str) -> str | None:
     value = given.get(name)
     if value is not None and (not isinstance(value, str) or not value or len(value) > MAX_NAME):
-        raise _refused(f"{name} must be a text of 1 to {MAX_NAME} characters, not {value!r:.80}")
+        raise Refused(f"{name} must be a text of 1 to {MAX_NAME} characters, not {value!r:.80}")
     return value
-
-
-def _refused(message: str) -> Refused:
-    return Refused(message, status=400, kind="request")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.routing import compile_path
@@ -25,16 +25,15 @@ class GatewayApp:
 
     Args:
         make: Makes the gateway, at the start and at each reload, on the event loop.
-        routes: The routes.
     """
 
-    def __init__(self, make: MakeGateway, routes: Sequence[Route] | None = None) -> None:
+    def __init__(self, make: MakeGateway) -> None:
         self._make = make
         self._gateway: Gateway | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[Any, Any, Route]] = []
-        for route in all_routes() if routes is None else routes:
+        for route in all_routes():
             if "{" in route.path:
                 pattern, _, converters = compile_path(route.path)
                 self._patterns.append((pattern, converters, route))
@@ -101,7 +100,7 @@ class GatewayApp:
                     return route
                 allowed.update(route.methods)
         if allowed:
-            raise Refused(f"{path} does not answer {method}; use {', '.join(sorted(allowed))}", status=405, kind="request")
+            raise Refused(f"{path} does not answer {method}; use {', '.join(sorted(allowed))}", status=405)
         raise Refused(f"there is no {path:.200}; see /v1/models and the documentation", status=404, kind="not_found")
 
     async def _live(self, receive: Receive, send: Send) -> None:

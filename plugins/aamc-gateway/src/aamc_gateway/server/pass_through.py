@@ -58,7 +58,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     name = _model(scope, raw)
     if name is None:
         message = "the request must name a model: in its body, in the header x-aamc-model, or by ?model="
-        raise Refused(message, status=400, kind="request")
+        raise Refused(message)
     if name not in gateway.upstreams:
         raise Refused(
             f"there is no model {name!r:.200}{nearest(name, gateway.upstreams)}; GET /v1/models lists them", status=404, kind="model_not_found"
@@ -90,7 +90,7 @@ async def _look_up(gateway: Gateway, ask: Ask, send: Send) -> None:
     """Answer a request that costs nothing, without a decision: applications ask again and again whether a batch is done."""
     upstream = gateway.upstreams[ask.model]
     if ask.model in gateway.upstreams.incapable(ask.api):
-        raise Refused(f"the provider of {ask.model!r} has no such API", status=400, kind="request")
+        raise Refused(f"the provider of {ask.model!r} has no such API")
     admission = await gateway.access.admit(ask.caller, max_cost_usd=0.0, least_cost_usd=0.0, tokens=0, user=ask.query.user)
     try:
         reply = await upstream.wire.send(upstream.candidate, upstream.prepare(ask).request)
@@ -109,7 +109,7 @@ def _api(scope: Scope) -> str:
     """
     path: str = scope["path"]
     if not _SAFE.fullmatch(path) or "/." in path:
-        raise Refused(f"the path {path!r:.100} cannot be passed on; it may have letters, digits and . _ ~ - only", status=400, kind="request")
+        raise Refused(f"the path {path!r:.100} cannot be passed on; it may have letters, digits and . _ ~ - only")
     pairs = [(key, value) for key, values in parse_qs(scope["query_string"].decode("latin-1")).items() for value in values if key != "model"]
     query = "&".join(f"{quote(key)}={quote(value)}" for key, value in pairs)
     return path.removeprefix("/v1") + (f"?{query}" if query else "")

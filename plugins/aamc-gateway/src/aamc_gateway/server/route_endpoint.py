@@ -50,7 +50,7 @@ def _ask(gateway: Gateway, scope: Scope, body: MutableMapping[str, Any], raw: by
     body.setdefault("model", ROUTE)
     ask = gateway.reader.read(dialect, dialect, scope["headers"], body, raw, scope["caller"])
     if ask.model not in (ROUTE, ARENA):
-        raise Refused(f"the model {ask.model!r:.200} is named, so nothing is decided; leave model out, or give {ROUTE!r}", status=400, kind="request")
+        raise Refused(f"the model {ask.model!r:.200} is named, so nothing is decided; leave model out, or give {ROUTE!r}")
     return attrs.evolve(ask, mode="route", stream=False)
 
 
@@ -68,9 +68,7 @@ def _dialect(scope: Scope, body: MutableMapping[str, Any]) -> str:
         return "completions"
     text = body.pop("text", None)
     if not isinstance(text, str):
-        raise Refused(
-            'the body must have text, or messages, input or prompt as a request to a model, such as {"text": "Hello"}', status=400, kind="request"
-        )
+        raise Refused('the body must have text, or messages, input or prompt as a request to a model, such as {"text": "Hello"}')
     body["messages"] = [{"role": "user", "content": text}]
     return "chat"
 

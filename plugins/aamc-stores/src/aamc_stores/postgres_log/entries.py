@@ -272,7 +272,8 @@ class Entries:
     def batch(self, connection: psycopg.Connection, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position, with the entries that belong to them."""
         state = self.state(connection)
-        found = self._after(connection, after, limit)
+        following: LiteralString = "SELECT {row} FROM {entries} WHERE position > %s ORDER BY position LIMIT %s"
+        found = self._tables.run(connection, following, after, limit).fetchall()
         rows = self._rows(connection, found)
         end = found[-1][0] if found else after
         own = {row.id for row in rows if row.kind == DECISION}
@@ -302,10 +303,6 @@ class Entries:
             self._read_templates(connection)  # the contents of this state of the log need no later ones
             found.add_entries(cursor, self._templates.unpack_all)
 
-    def rows_after(self, connection: psycopg.Connection, after: int, limit: int) -> list[Row]:
-        """Return at most ``limit`` entries after a position."""
-        return self._rows(connection, self._after(connection, after, limit))
-
     def rows_where(self, connection: psycopg.Connection, condition: LiteralString, *values: object) -> list[Row]:
         """Return the entries that meet a condition."""
         query: LiteralString = "SELECT {row} FROM {entries} WHERE " + condition  # noqa: S608  # constants
@@ -320,10 +317,6 @@ class Entries:
         if not revised:
             return ()
         return replaced_rows(rows, self.rows_where(connection, "kind = 'feedback' AND id = ANY(%s) ORDER BY position", revised))
-
-    def _after(self, connection: psycopg.Connection, after: int, limit: int) -> list[Any]:
-        query: LiteralString = "SELECT {row} FROM {entries} WHERE position > %s ORDER BY position LIMIT %s"
-        return self._tables.run(connection, query, after, limit).fetchall()
 
     def _rows(self, connection: psycopg.Connection, found: Iterable[Any]) -> list[Row]:
         """Return the rows that ``{row}`` or ``{rule_row}`` selected, with their contents unpacked."""

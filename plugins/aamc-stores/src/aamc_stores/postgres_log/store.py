@@ -66,11 +66,6 @@ class PostgresStore(SharedStore):
         """Return whether this process is elected to learn; one that does not ask for ``LEASE_SECONDS`` is not."""
         return self._leases.holds(self._key(f"learner {name}"))
 
-    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
-        """Return at most ``limit`` entries after a position, as they are kept."""
-        with self._reading() as connection:
-            return self._entries.rows_after(connection, after, limit)
-
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
         with self._reading() as connection:

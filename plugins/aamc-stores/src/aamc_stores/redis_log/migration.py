@@ -50,7 +50,7 @@ def migrate(server: RedisServer) -> None:
             return
         try:
             _move(server, version)
-        except redis.ResponseError:  # the list is gone if another process has finished meanwhile
+        except (redis.ResponseError, StoreError):  # the list is gone if another process has finished meanwhile
             if _version(server) != VERSION:
                 raise
 

@@ -62,14 +62,6 @@ class RedisStore(SharedStore):
         """Delete the log's keys."""
         self._server.drop()
 
-    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
-        """Return at most ``limit`` entries after a position, as they are kept."""
-        while True:
-            position, batch = after, self._reader.batch(after, limit)
-            after = batch.position
-            if batch.rows or after == position:
-                return batch.rows
-
     def outcomes(self, since: float | None = None, until: float | None = None, columns: Collection[str] = ()) -> LoggedOutcomes:
         """Return propensities and outcomes of decisions as arrays; contents are read only where a column needs them."""
         return self._reader.outcomes(since, until, columns)
