@@ -213,3 +213,11 @@ def test_clients_learn_no_detail_of_an_orchestrators_unexpected_error_and_the_lo
     assert found is not None, told
     (record,) = [record for record in caplog.records if found[1] in record.getMessage()]
     assert "prompts.db" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_orchestrator_without_an_answer_says_how_its_work_ended_and_what_to_do(serve: Serve, streamed: bool) -> None:
+    running = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}}, good=Script())
+    answer = running.chat("prove it", model="aamc/puppeteer", stream=streamed)
+    told = answer.events[-1] if answer.status == 200 else answer.json
+    assert told["error"]["message"] == "the orchestrator 'puppeteer' gave no answer (stopped); change the question, or ask a model"
