@@ -68,7 +68,7 @@ def complete(
         _write_document(answer, attempts)
         return
     click.echo("" if streamed else printable(answer.text))
-    _show_figures(answer.decision_id, attempts, _log_option(named) if named["pool"] is None or named["store"] else None)
+    _show_figures(answer.decision_id, attempts, _log_option(named))
 
 
 def _components(
@@ -196,6 +196,8 @@ def _show_figures(decision_id: str | None, attempts: Sequence[Attempt], log: str
         click.echo(f"Judge the answer with: aamc feedback add {decision_id} --quality Q{log}", err=True)
 
 
-def _log_option(named: Mapping[str, Any]) -> str:
-    """Return the option of ``aamc feedback`` that names the log of this command."""
-    return f" --store {named['store']}" if named["store"] else f" --run {named['run']}"
+def _log_option(named: Mapping[str, Any]) -> str | None:
+    """Return the option of ``aamc feedback`` that names the log of this command; None for a log in memory, which ends with the process."""
+    if named["store"]:
+        return None if named["store"].startswith("memory:") else f" --store {named['store']}"
+    return f" --run {named['run']}" if named["pool"] is None else None

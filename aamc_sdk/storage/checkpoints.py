@@ -67,9 +67,11 @@ def component_of(folder: Path, kind: str) -> dict[str, Any]:
     """Return the content of ``component.json``: kind, name, distribution, version and configuration.
 
     Raises:
-        CheckpointError: The folder holds no checkpoint, or one of another kind.
+        CheckpointError: The folder holds no checkpoint, or one of another kind or schema.
     """
     about = read_json(folder / COMPONENT)
     if not isinstance(about, dict) or about.get("kind") != kind or not isinstance(about.get("name"), str):
         raise CheckpointError(f"{folder / COMPONENT} does not describe a checkpoint of kind {kind}; choose another folder")
+    if (schema := about.get("schema", 1)) != 1:
+        raise CheckpointError(f"{folder / COMPONENT} has schema {schema!r}, not 1: another version of the SDK made it; train again")
     return about

@@ -82,6 +82,12 @@ def test_the_answer_goes_to_standard_output_and_its_figures_to_standard_error(aa
     assert "--store sqlite:state.db" in err
 
 
+def test_no_feedback_is_proposed_on_a_decision_that_ends_with_the_process(aamc: Aamc) -> None:
+    status, _, err = aamc("complete", "hello", "--pool", "pool.yaml", "--router", "first", "--store", "memory:")
+    assert status == 0, err
+    assert "aamc feedback add" not in err
+
+
 def test_the_document_has_the_answer_and_every_attempt(aamc: Aamc) -> None:
     status, out, err = aamc("complete", "Hello", "--pool", "failing.yaml", "--router", "first", "--store", "sqlite:state.db", "--json")
     assert status == 0, err

@@ -97,6 +97,8 @@ def test_what_is_given_overrides_the_scenarios(tmp_path: Path) -> None:
         ({"assignments": ["environment.scenario=batching"], "scenarios": "scarce-server"}, "chosen by --scenario"),
         ({"assignments": ["estimator.x=1"]}, "only options of environment and router"),
         ({"assignments": ["router.gama=1"]}, "gama"),
+        ({"assignments": ["environment=1"]}, "environment=1 names no option of environment; write it as in"),
+        ({"assignments": ["router=[ppo]"]}, "names no option of router"),
         (
             {"assignments": ["environment.budget_usd=1"], "scenarios": "daily-budget,forecast"},
             "scenario forecast does not read budget_usd, which is for scenario daily-budget;",

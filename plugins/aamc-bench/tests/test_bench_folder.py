@@ -55,6 +55,14 @@ def test_another_commands_folder_is_named_as_such(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("content", ["# nothing", "command: bench x", "command: bench x\noptions: 5", "schema: 2\ncommand: bench x\noptions: {}"])
+def test_an_experiments_file_that_is_damaged_or_another_versions_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "experiment.yaml").write_text(content)
+    words = "experiment.yaml is damaged, or of another version; begin anew with: aamc bench x"
+    with pytest.raises(CheckpointError, match=words), open_experiment("bench x", None, tmp_path, NOTHING, options_of):
+        pass
+
+
 def test_an_interruption_says_how_to_go_on(tmp_path: Path) -> None:
     words = f"resume it with: aamc bench x --resume {tmp_path}"
     with pytest.raises(Interrupted, match=words), open_experiment("bench x", tmp_path, None, NOTHING, options_of):

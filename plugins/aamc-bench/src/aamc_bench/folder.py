@@ -75,8 +75,10 @@ def _read(folder: Path, command: str) -> Mapping[str, Any]:
         content = load_yaml(folder / OPTIONS_FILE)
     except ConfigError as error:
         raise CheckpointError(f"{folder} cannot be resumed: {error}") from error
-    if content.get("command") != command:
-        raise CheckpointError(f"{folder} was begun by aamc {content.get('command')}; resume it with: aamc {content.get('command')} --resume {folder}")
+    if content.get("schema", 1) != 1 or not isinstance(content.get("command"), str) or not isinstance(content.get("options"), dict):
+        raise CheckpointError(f"{folder / OPTIONS_FILE} is damaged, or of another version; begin anew with: aamc {command}")
+    if content["command"] != command:
+        raise CheckpointError(f"{folder} was begun by aamc {content['command']}; resume it with: aamc {content['command']} --resume {folder}")
     options: Mapping[str, Any] = content["options"]
     return options
 

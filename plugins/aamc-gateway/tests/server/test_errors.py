@@ -43,6 +43,10 @@ def pretend(running: Any, name: str, wire: Wire) -> None:
     running.gateway.upstreams[name].__dict__["wire"] = wire
 
 
+def messages(running: Any) -> Any:
+    return running.ask("/v1/messages", {"model": "aamc/auto", "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": "hi"}]})
+
+
 def statuses(running: Any) -> list[tuple[str, str]]:
     return [(attempt.candidate, attempt.status) for attempt in running.log().attempts]
 
@@ -103,6 +107,25 @@ def test_broken_json_before_content_falls_back_and_after_it_ends_the_stream_in_a
     assert events[0]["choices"][0]["delta"]["content"] == "hi"
     assert events[1]["error"]["message"] == "model 'broken' sent a broken event"
     assert len(events) == 2
+
+
+@pytest.mark.parametrize("delta", ['"x"', '{"content": 5}', '{"tool_calls": 5}'])
+def test_a_finish_that_cannot_be_converted_ends_the_stream_in_an_error(serve: Serve, delta: str) -> None:
+    running = serve(broken=Script())
+    finish = f'data: {{"choices": [{{"index": 0, "delta": {delta}, "finish_reason": "stop"}}]}}\n\n'.encode()
+    pretend(running, "broken", Wire(events=(CHUNK, finish, END[1])))
+    events = messages(running).events
+    assert events[-1]["error"]["message"].startswith("an event of 'broken' cannot be read")
+    assert statuses(running) == [("broken", "error")]
+
+
+def test_an_infinite_number_in_the_last_event_does_not_cut_a_stream(serve: Serve) -> None:
+    running = serve(odd=Script())
+    usage = b'"usage": {"prompt_tokens": 1e400, "completion_tokens": 7}'
+    finish = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], ' + usage + b"}\n\n"
+    pretend(running, "odd", Wire(events=(CHUNK, finish, END[1])))
+    for answer in (running.chat(stream=True), messages(running)):
+        assert answer.events[-1]["aamc"]["model"] == "odd"
 
 
 def test_a_not_a_number_in_an_event_is_passed_on(serve: Serve) -> None:
@@ -190,3 +213,11 @@ def test_clients_learn_no_detail_of_an_orchestrators_unexpected_error_and_the_lo
     assert found is not None, told
     (record,) = [record for record in caplog.records if found[1] in record.getMessage()]
     assert "prompts.db" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_orchestrator_without_an_answer_says_how_its_work_ended_and_what_to_do(serve: Serve, streamed: bool) -> None:
+    running = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}}, good=Script())
+    answer = running.chat("prove it", model="aamc/puppeteer", stream=streamed)
+    told = answer.events[-1] if answer.status == 200 else answer.json
+    assert told["error"]["message"] == "the orchestrator 'puppeteer' gave no answer (stopped); change the question, or ask a model"

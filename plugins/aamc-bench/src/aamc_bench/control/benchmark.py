@@ -36,9 +36,10 @@ COLUMNS = (
 NOTE = (
     "mean reward: true expected reward at the scenario's preference. gap closed: share of the way from greedy-truth (0) to reference (100). "
     "bound: no policy earns more; the fluid bound in daily-budget, else the best candidate of each query in an idle pool. "
-    "All policies but greedy see true expectations; greedy's quality has an error of .1. The same streams for all, after a warm-up in which greedy's "
-    "rewards settle; warm-up and steps of each stream. 95% intervals over seeds (Student), or over streams if there is one seed. No gap is "
-    "closed where the interval of the gap includes 0 or less, or the gap is below .0001."
+    "All policies but greedy see true expectations; greedy's quality has an error of .1, or of environment.noise. The same streams for all, after a "
+    "warm-up in which greedy's rewards settle; after 4,000 steps of it they may still change. Warm-up and steps of each stream. 95% intervals over "
+    "seeds (Student), or over streams if there is one seed. No gap is closed where the interval of the gap includes 0 or less, or the gap is below "
+    ".0001."
 )
 MIN_GAP = 1e-4
 """The last digit of the rewards in the table: shares of a smaller gap would say nothing."""
@@ -72,6 +73,9 @@ class ControlBenchmark(Benchmark):
             set_option(chosen, assignment)
         if unknown := sorted(chosen.keys() - {"environment", "router"}):
             raise ConfigError(f"--set {unknown[0]}...: only options of environment and router can be set, such as environment.load=1.5")
+        for section, value in chosen.items():
+            if not isinstance(value, dict):
+                raise ConfigError(f"--set {section}={value!r} names no option of {section}; write it as in environment.load=1.5")
         if "scenario" in chosen.get("environment", {}):
             raise ConfigError("environment.scenario is chosen by --scenario here; leave it out of --set")
         router = {**chosen.get("router", {}), **({} if steps is None else {"total_timesteps": steps})}

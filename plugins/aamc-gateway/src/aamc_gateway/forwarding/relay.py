@@ -60,13 +60,13 @@ class Relay:
         self._dialect = ask.dialect
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, prepared.request)
         self._held: list[bytes] = []
-        self._flowing = self._done = False
+        self._flowing = self._done = self._has_finish = False
 
     async def run(self, call: Call) -> None:
         """Pass events on until the answer has finished and its usage has come.
 
         Raises:
-            ProviderError: The call failed, or its stream ended without a finish.
+            ProviderError: The call failed, or its stream ended without a finish that could be converted.
         """
         usage_s = self._exchange.gateway.settings.streams.usage_s
         try:
@@ -78,7 +78,7 @@ class Relay:
         except TimeoutError:
             pass  # the usage does not come; the answer is complete
         except ProviderError:
-            if not self.monitor.finished:
+            if not (self.monitor.finished and self._has_finish):
                 raise
         if not self.monitor.finished:
             raise ProviderError(f"the answer of {self._upstream.name!r} was cut: its stream ended before the answer did", kind="protocol")
@@ -88,6 +88,7 @@ class Relay:
     async def _until_finish(self, call: Call) -> None:
         """Pass events on until the finish, which is held."""
         monitor, answer, held = self.monitor, self._answer, self._held
+        self._has_finish = False
         async for event in self._events:
             seen = monitor.feed(event)
             if seen.error is not None:
@@ -95,7 +96,7 @@ class Relay:
             out = self._converted(event)
             if self._ending:
                 held += out
-                self._done = seen.done
+                self._done, self._has_finish = seen.done, True
                 return
             if seen.done:
                 break  # clients read nothing after the last event, so it must not come before the error

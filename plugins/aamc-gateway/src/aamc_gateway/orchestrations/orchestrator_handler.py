@@ -110,8 +110,9 @@ class Work:
     async def _answer(self, send: Send, session: Session | None, shown: list[str], events: ChatEvents | None, begun: bool) -> None:
         ask = self._ask
         if session is None or session.answer is None:
-            stop = "without a step" if session is None else session.ending()
-            raise ProviderError(f"the orchestrator {self._orchestration.name!r} has no answer: it ended {stop}", kind="server", status=502)
+            stop = "no step" if session is None else session.ending()
+            name = f"the orchestrator {self._orchestration.name!r}"
+            raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
         self._spent_usd = session.cost_usd
         headers = [(b"x-aamc-model", ask.model.encode()), *cost_header(self._spent_usd)]
         document: dict[str, Any] = {"model": ask.model, "cost_usd": self._spent_usd, "steps": session.count, "stop": session.stop}

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from aamc_models.dialects.fields import strict_json
+from aamc_models.dialects.fields import json_object, strict_json
 from aamc_sdk.errors import DataError
 
 DONE = b"data: [DONE]\n\n"
@@ -35,7 +35,9 @@ def object_of(event: bytes) -> dict[str, Any] | None:
     try:
         value = orjson.loads(data)
     except ValueError as error:
-        raise DataError(f"the data of a streamed event must be a JSON object: {error}, in {data[:60]!r}") from error
+        value = json_object(data)  # without numbers that are not finite
+        if value is None:
+            raise DataError(f"the data of a streamed event must be a JSON object: {error}, in {data[:60]!r}") from error
     if not isinstance(value, dict):
         raise DataError(f"the data of a streamed event must be a JSON object, not {data[:60]!r}")
     return value
@@ -98,6 +100,6 @@ def _with_document(event: bytes, document: Mapping[str, Any]) -> bytes | None:
         return None
     try:
         data = orjson.loads(event[start + 5 :])
-    except orjson.JSONDecodeError:
-        return None
+    except orjson.JSONDecodeError:  # [DONE], fields after the data, or a number that is not finite
+        data = json_object(data_of(event))
     return event[:start] + event_of({**data, "aamc": document}) if isinstance(data, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,10 +20,16 @@ def json_object(body: bytes) -> dict[str, Any] | None:
         content = orjson.loads(body)
     except ValueError:
         try:
-            content = json.loads(body, parse_constant=lambda _: None)
+            content = json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
         except (ValueError, RecursionError):
             return None
     return content if isinstance(content, dict) else None
+
+
+def _finite(digits: str) -> float | None:
+    """Return a number of JSON; None for one beyond the range of a float, such as 1e400."""
+    number = float(digits)
+    return number if math.isfinite(number) else None
 
 
 def strict_json(body: bytes) -> bytes:
