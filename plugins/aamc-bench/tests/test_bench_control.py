@@ -131,6 +131,8 @@ def test_shares_of_the_gap_and_their_intervals_by_hand() -> None:
     assert found["policies"]["ppo"]["mean_reward"] == pytest.approx(0.685)
     almost = [{**found, "reference": found["greedy-truth"] + 1e-6} for found in rewards]
     assert summary(almost)["gap_closed"] is None  # sure, but too small to see
+    overloaded = [{name: value - 8.0 for name, value in {**found, "reference": found["greedy-truth"] + 4e-4}.items()} for found in rewards]
+    assert summary(overloaded)["gap_closed"] is None  # the same, of rewards that are larger
     equal = [{name: np.arange(4.0) % 2 for name in base}]
     assert summary(equal)["gap_closed"] is None
     assert summary([{**found, "reference": found["greedy-truth"] - 0.1} for found in rewards])["gap_closed"] is None

@@ -150,7 +150,7 @@ def test_half_a_json_is_a_typed_error(upstream, provider) -> None:
     assert failed(sent, provider(base_url=server.url, retries=0)).kind == "protocol"
 
 
-@pytest.mark.parametrize("choices", ["x", None, {}])
+@pytest.mark.parametrize("choices", ["x", None, {}, [{"index": 0, "message": None}], [{"finish_reason": "stop"}], ["x"]])
 def test_an_answer_without_choices_is_a_typed_error_not_an_empty_text(upstream, provider, choices) -> None:
     server = upstream(reply({"choices": choices, "usage": []}))
     with pytest.raises(ProviderError, match=r"model 'small' .*answered without choices.*; check the ") as caught:

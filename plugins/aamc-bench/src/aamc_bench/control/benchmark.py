@@ -39,10 +39,10 @@ NOTE = (
     "All policies but greedy see true expectations; greedy's quality has an error of .1, or of environment.noise. The same streams for all, after a "
     "warm-up in which greedy's rewards settle; after 4,000 steps of it they may still change. Warm-up and steps of each stream. 95% intervals over "
     "seeds (Student), or over streams if there is one seed. No gap is closed where the interval of the gap includes 0 or less, or the gap is below "
-    ".0001."
+    ".0001, or that share of a mean reward below -1."
 )
 MIN_GAP = 1e-4
-"""The last digit of the rewards in the table: shares of a smaller gap would say nothing."""
+"""The last digit of the rewards in the table, in units of the reward or of its size if that is above 1: shares of a smaller gap would say nothing."""
 
 
 class ControlBenchmark(Benchmark):
@@ -172,7 +172,8 @@ def summary(rewards: Sequence[Mapping[str, Floats]]) -> dict[str, Any]:
         mean, low, high = interval([found[name] for found in rewards])
         policies[name] = {"mean_reward": mean, "ci95": [low, high]}
     gap, low, _ = interval([found[REFERENCE] - found[GREEDY] for found in rewards])
-    if low <= 0 or gap < MIN_GAP:  # the reference is not better than greedy, or by too little, so there is nothing to close
+    scale = max(1.0, abs(policies[GREEDY]["mean_reward"]))
+    if low <= 0 or gap < MIN_GAP * scale:  # the reference is not better than greedy, or by too little, so there is nothing to close
         return {"policies": policies, "gap_closed": None}
     closed = {}
     for name in names:

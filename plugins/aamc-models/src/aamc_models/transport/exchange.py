@@ -215,6 +215,10 @@ def _shown(body: bytes) -> str:
     return repr(body[:400].decode(errors="replace"))[:80]
 
 
+def _has_content(choice: Any) -> bool:
+    return isinstance(choice, dict) and (isinstance(choice.get("message"), dict) or isinstance(choice.get("text"), str))
+
+
 def checked_answer(body: bytes, *, choices: bool) -> dict[str, Any]:
     """Return the JSON object of an answer.
 
@@ -231,6 +235,6 @@ def checked_answer(body: bytes, *, choices: bool) -> dict[str, Any]:
     error = error_in(answer)
     if error is not None and (answer.get("type") == "error" or (choices and "choices" not in answer)):
         raise _reported(error, body)
-    if choices and not isinstance(answer.get("choices"), list):
+    if choices and not (isinstance(answer.get("choices"), list) and all(map(_has_content, answer["choices"]))):
         raise Failure(f"answered without choices but with {_shown(body)}; check the end of base_url, usually /v1", "protocol", body=body)
     return answer
