@@ -172,7 +172,7 @@ def summary(rewards: Sequence[Mapping[str, Floats]]) -> dict[str, Any]:
         mean, low, high = interval([found[name] for found in rewards])
         policies[name] = {"mean_reward": mean, "ci95": [low, high]}
     gap, low, _ = interval([found[REFERENCE] - found[GREEDY] for found in rewards])
-    scale = max(1.0, abs(policies[GREEDY]["mean_reward"]))
+    scale = max(1.0, *(abs(float(found[GREEDY].mean())) for found in rewards))
     if low <= 0 or gap < MIN_GAP * scale:  # the reference is not better than greedy, or by too little, so there is nothing to close
         return {"policies": policies, "gap_closed": None}
     closed = {}
