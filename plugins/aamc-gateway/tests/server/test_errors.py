@@ -203,6 +203,7 @@ class BrokenOrchestrator(Orchestrator):
         yield
 
 
+@pytest.mark.one_python  # the puppeteer is installed there alone
 @pytest.mark.parametrize("streamed", [False, True])
 def test_clients_learn_no_detail_of_an_orchestrators_unexpected_error_and_the_log_has_it(serve: Serve, caplog: Any, streamed: bool) -> None:
     running = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}}, good=Script())
@@ -215,6 +216,7 @@ def test_clients_learn_no_detail_of_an_orchestrators_unexpected_error_and_the_lo
     assert "prompts.db" in str(record.exc_info[1])
 
 
+@pytest.mark.one_python  # the puppeteer is installed there alone
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_orchestrator_without_an_answer_says_how_its_work_ended_and_what_to_do(serve: Serve, streamed: bool) -> None:
     running = serve({"orchestrators": {"puppeteer": {"agents": ["calculator"]}}}, good=Script())
