@@ -109,7 +109,7 @@ COUNTED = {"prompt_tokens": 100, "completion_tokens": 20}
         ("  ", 0.0, "said nothing"),
         ((200, {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": []}), 0.0, "said nothing"),
         ((200, [1, 2]), 0.0, "not answer with a JSON object but with '.1, 2.'"),
-        ((200, {"choices": [{}]}), 0.0, "said nothing"),
+        ((200, {"choices": [{}]}), 0.0, "answered without choices"),
         (completion_of(7, COUNTED), 0.0, "said nothing"),
     ],
 )
