@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class PPOConfig:
     """Options of router ``ppo``; a step is one decision."""
 
-    total_timesteps: int = option(2_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
+    total_timesteps: int = option(4_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
     n_streams: int = option(256, "environment streams played in parallel", at_least=1)
     n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=1)
     validation_steps: int = option(131_072, "validation decisions per trust factor, half of them warm-up; 0: keep the trained policy", at_least=0)
@@ -51,7 +51,9 @@ class PPOConfig:
     clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
     value_clip: float = option(0.0, "clip range of a value's change per update, in reward per step; 0: no clipping", at_least=0)
     value_weight: float = option(0.5, "weight of the critic's loss", at_least=0)
-    entropy_bonus: float = option(0.05, "weight of the entropy, in reward per nat; 1 / temperature preserves a correct plug-in rule", at_least=0)
+    entropy_bonus: float = option(
+        0.05, "initial weight of the entropy, in reward per nat; 1 / temperature preserves a correct plug-in rule", at_least=0
+    )
     kl_limit: float = option(0.05, "KL divergence above which a step of the policy is undone, in nats; falls with the step size; 0: none", at_least=0)
     normalise_advantages: bool = option(True, "scale each rollout's advantages to mean 0 and standard deviation 1")
     gradient_clip: float = option(0.5, "maximum norm of the policy's and of the critic's gradient", above=0)
@@ -60,13 +62,22 @@ class PPOConfig:
     hidden: int = option(64, "width of the hidden layers", at_least=1)
     embedding: int = option(16, "width of a candidate's embedding", at_least=1)
     temperature: float = option(20.0, "initial factor from utility to log probability, in nats per unit of reward", above=0)
-    checkpoint_every: int = option(100_000, "decisions between checkpoints; each draws new streams and preferences", at_least=1)
+    checkpoint_every: int = option(400_000, "decisions between checkpoints; each draws new streams and preferences", at_least=1)
     sample: bool = option(False, "draw decisions from the policy instead of taking the candidate of maximum utility")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": {"total_timesteps": 1_200_000},
         "full": {},
-        "paper": {"total_timesteps": 1_000_000, "n_streams": 8, "n_steps": 2048, "minibatch": 64, "epochs": 10, "learning_rate": 3e-4, "gamma": 0.99},
+        "paper": {
+            "total_timesteps": 1_000_000,
+            "n_streams": 8,
+            "n_steps": 2048,
+            "minibatch": 64,
+            "epochs": 10,
+            "learning_rate": 3e-4,
+            "gamma": 0.99,
+            "checkpoint_every": 100_000,
+        },
     }
 
     def __attrs_post_init__(self) -> None:
@@ -324,11 +335,13 @@ class PPO:
 
         Args:
             rollout: What the policy played.
-            remaining: Factor of step size and limit, which falls from 1 to 0 as the schedule says.
+            remaining: Factor of step size and limit, which falls from 1 to 0 as the schedule says. The entropy bonus falls to 0 in the second half:
+                later costs are at last those of the decisions that will be served, which take the best candidate.
             rng: The random generator of the order of minibatches.
         """
         config = self._config
         limit = config.kl_limit * remaining if config.kl_limit else math.inf
+        entropy_bonus = config.entropy_bonus * min(1.0, 2 * remaining)
         self._set_rates(remaining)
         batch = self._batch(rollout)
         scale = 1.0
@@ -340,7 +353,7 @@ class PPO:
         learning, before = True, self._copy()
         for _ in range(config.epochs):
             for number in rng.permutation(len(minibatches)):
-                step = self._gradient_step(minibatches[number], scale, limit, before if learning else None)
+                step = self._gradient_step(minibatches[number], scale, entropy_bonus, limit, before if learning else None)
                 if learning:
                     learning = step["kl"] <= limit
                 figures.append(step)
@@ -412,7 +425,9 @@ class PPO:
         starts = range(0, size, self._config.minibatch)
         return [{name: self._shuffled[name][start : start + self._config.minibatch] for name in batch} for start in starts]
 
-    def _gradient_step(self, batch: Mapping[str, Tensor], scale: float, limit: float, before: dict[str, Tensor] | None) -> dict[str, float]:
+    def _gradient_step(
+        self, batch: Mapping[str, Tensor], scale: float, entropy_bonus: float, limit: float, before: dict[str, Tensor] | None
+    ) -> dict[str, float]:
         """Take one step on a minibatch, and return its figures.
 
             L = (L_policy - c_e H) / sigma + c_v L_value        (12)
@@ -433,7 +448,7 @@ class PPO:
         value = critic_values(p, batch["query"], batch["weights"], batch["pooled"], torch)
         critic_loss = value_loss(value, batch["value"], batch["target"], config.value_clip)
         mean_entropy = entropy(log_p)
-        loss = (policy_loss - config.entropy_bonus * mean_entropy) / scale + config.value_weight * critic_loss
+        loss = (policy_loss - entropy_bonus * mean_entropy) / scale + config.value_weight * critic_loss
         self._adam.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if before is None or not kl <= limit:  # NaN too
