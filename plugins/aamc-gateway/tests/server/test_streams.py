@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from aamc_gateway.forwarding.own_answers import EventSender
+from aamc_models.dialects import ChatEvents
 from aamc_models.testing import Script, StubServer
+
+from aamc_sdk.errors import ProviderError
 
 PATHS = {"chat/completions": "messages", "messages": "messages", "responses": "input", "completions": "prompt"}
 
@@ -60,6 +67,31 @@ def test_a_stream_that_breaks_ends_in_an_error_event(serve: Any, path: str, told
     assert events[-1][told]["message"]
     (attempt,) = running.log().attempts
     assert (attempt.status, attempt.cost_source) == ("error", "estimated")
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("fault", ["half", "late_error"])
+def test_the_error_event_has_the_next_number_of_the_stream(serve: Any, provider: str, fault: str) -> None:
+    running = serve({"streams": {"keep_alive_s": 0.05}}, {"broken": {"provider": provider}}, broken=Script(fault=fault, first_ms=200, pace_ms=70))
+    answer = streamed(running, "responses")
+    assert answer.body.count(b": keep-alive") > 1
+    assert [event["sequence_number"] for event in answer.events] == list(range(len(answer.events)))
+    assert answer.events[-1]["type"] == "error"
+
+
+def test_the_error_event_of_an_orchestrator_s_stream_has_the_next_number() -> None:
+    sent: list[bytes] = []
+
+    async def send(message: Mapping[str, Any]) -> None:
+        sent.append(message.get("body", b""))
+
+    async def work() -> None:
+        sender = EventSender(send, "responses", 1.0)
+        await sender.write(ChatEvents("responses", "aamc/team", shows_usage=False).delta({"role": "assistant", "content": "hi"}))
+        await sender.fail(ProviderError("it gave no answer", kind="server"))
+
+    asyncio.run(work())
+    assert [int(number) for number in re.findall(rb'"sequence_number":(\d+)', b"".join(sent))] == list(range(sent[1].count(b"data:") + 1))
 
 
 def test_a_silent_stream_is_kept_alive_and_the_closing_object_names_its_model(serve: Any) -> None:

@@ -34,6 +34,7 @@ class EventSender:
         self._send, self._dialect, self._keep_alive_s = send, dialect, keep_alive_s
         self.headers: Headers = []
         self.has_begun = False
+        self._last_events = b""
 
     async def wait(self, awaited: Awaitable[T]) -> T:
         """Wait for something, which is cancelled with this task."""
@@ -52,6 +53,8 @@ class EventSender:
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Send events; the headers before the first ones."""
+        if data is not KEEP_ALIVE:
+            self._last_events = data
         if not self.has_begun:
             self.has_begun = True
             await self._send({"type": "http.response.start", "status": 200, "headers": [*self.headers, *STREAM_HEADERS]})
@@ -59,7 +62,7 @@ class EventSender:
 
     async def fail(self, error: AamcError) -> None:
         """End a stream that has begun with an error event."""
-        await self.write(failure_event(self._dialect, error), more=False)
+        await self.write(failure_event(self._dialect, error, self._last_events), more=False)
 
 
 async def send_whole(send: Send, answer: Mapping[str, Any], dialect: str, model: str, headers: Headers) -> None:

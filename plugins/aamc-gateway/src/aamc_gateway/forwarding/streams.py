@@ -42,6 +42,7 @@ class StreamedAnswer:
         self._open = self._flowing = False
         self._last_write = self._write_began = time.monotonic()
         self._response_id: str | None = None
+        self._last_events = b""
         self._task = asyncio.current_task()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -119,6 +120,8 @@ class StreamedAnswer:
 
     async def write(self, data: bytes) -> None:
         """Send events."""
+        if data is not KEEP_ALIVE:
+            self._last_events = data
         async with self._writing:
             self._write_began = time.monotonic()
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
@@ -133,7 +136,7 @@ class StreamedAnswer:
         """End a stream that has begun with an error event in the client's dialect."""
         kind = getattr(error, "kind", "server")
         self.exchange.gateway.metrics.stream_event("cut" if kind == "protocol" else "error")
-        await self._end(failure_event(self.exchange.ask.dialect, error))
+        await self._end(failure_event(self.exchange.ask.dialect, error, self._last_events))
         self.exchange.end(200, kind)
 
     def note_response(self, event: bytes) -> None:
