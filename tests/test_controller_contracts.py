@@ -6,10 +6,11 @@ import asyncio
 import math
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,14 @@ class Asking(AsyncRouter):
         return Scores(np.tile([0.0, 1.0], (len(request), 1)), propensity_known=False)
 
 
+@attrs.frozen
+class LearnedOptions:
+    epochs: int = 1
+    inner: Mapping[str, Any] = attrs.field(factory=dict)
+
+
 class Learned(First):
+    Config = LearnedOptions
     requires = Requirements(training=True)
 
 
@@ -96,7 +104,7 @@ class Parts:
         return [Component(kind.__name__.lower(), f"{__name__}:{kind.__name__}", kind.__name__) for kind in kinds]
 
 
-def build(router: str, pool: Pool = POOL, **options: Any) -> MetaController:
+def build(router: str | Mapping[str, Any], pool: Pool = POOL, **options: Any) -> MetaController:
     return MetaController.build(router=router, pool=pool, plugins=Plugins({"core": builtin, "parts": Parts()}, discover=False), **options)
 
 
@@ -318,6 +326,9 @@ def test_the_recorded_utilities_are_the_routers(controller: MetaController) -> N
 def test_an_untrained_router_is_refused_unless_it_is_allowed() -> None:
     with pytest.raises(ConfigError, match=r"router 'learned' requires training .* allow_untrained=True"):
         build("learned")
+    command = 'aamc run --router learned --set router.epochs=3 --set \'router.inner={"name": "x"}\''
+    with pytest.raises(ConfigError, match=re.escape(f"train it with: {command}, and")):
+        build({"name": "learned", "epochs": 3, "inner": {"name": "x"}})
     with build("learned", allow_untrained=True) as controller:
         assert controller.route("Hi").candidate == "small"
 

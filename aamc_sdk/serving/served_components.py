@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from aamc_sdk.routing import find_pool, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint
 from aamc_sdk.serving.services import make_services
-from aamc_sdk.storage import load_component
+from aamc_sdk.storage import load_component, to_json
 from aamc_sdk.types import ROUNDING, Endpoint, Floats, ModelSpec, Outcomes, Pool, Preference, Query
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def load_components(
     if isinstance(router, Mapping):
         choice = Choice.of(router, "router")
         name, served = choice.name, services.make("router", choice.name, choice.options)
-        _check_trained(served, name, allow_untrained)
+        _check_trained(served, choice, allow_untrained)
     else:
         name, served = router or run.router_name, run.router(plugins, services, router)
     estimator, preferences, typical = run.estimator(plugins, services), run.calibrated_preferences, run.candidate_means
@@ -209,7 +210,7 @@ def make_components(
     reward.fit(_scale_outcomes(candidates))
     services = make_services(candidates, plugins, settings, reward)
     router: Router = services.make("router", settings.router.name, settings.router.options)
-    _check_trained(router, settings.router.name, allow_untrained)
+    _check_trained(router, settings.router, allow_untrained, settings.estimator)
     client, estimator = _client(services, plugins), settings.estimator
     return ServedComponents(
         pool=candidates,
@@ -240,10 +241,15 @@ def _scale_outcomes(pool: Pool) -> Outcomes:
     return Outcomes(None, np.append(cost_usd, [[0.0]], axis=1), np.append(latency_ms, latency_ms[:, :1], axis=1))
 
 
-def _check_trained(router: Router, name: str, allow_untrained: bool) -> None:
+def _check_trained(router: Router, choice: Choice, allow_untrained: bool, estimator: Choice | None = None) -> None:
     if router.requires.training and not allow_untrained:
-        how = f"train it with: aamc run --router {name}, and serve the run by MetaController.load"
-        raise ConfigError(f"router {name!r} requires training and has none; {how}, or pass allow_untrained=True to serve it untrained")
+        command = ["aamc", "run", "--router", choice.name]
+        for key, value in choice.options.items():
+            command += ["--set", f"router.{key}={value if isinstance(value, str) else to_json(value)}"]
+        if estimator is not None:
+            command += ["--estimator", estimator.name]
+        how = f"train it with: {shlex.join(command)}, and serve the run by MetaController.load"
+        raise ConfigError(f"router {choice.name!r} requires training and has none; {how}, or pass allow_untrained=True to serve it untrained")
 
 
 def _client(services: Services, plugins: Plugins) -> ModelClient | None:
