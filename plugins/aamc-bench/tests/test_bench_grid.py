@@ -12,7 +12,7 @@ import pytest
 from aamc_bench import grid
 from aamc_bench.grid import GridJob, JobsFailed, run_grid, slug
 
-from aamc_sdk.errors import OutputError
+from aamc_sdk.errors import CheckpointError, OutputError
 from aamc_sdk.interfaces import NoProgress
 
 HERE = "bench_jobs"
@@ -42,6 +42,19 @@ def test_a_job_with_other_arguments_is_refused(tmp_path: Path) -> None:
     run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
     with pytest.raises(OutputError, match="made with other arguments"):
         run_grid(jobs(range(1), exponent=3), tmp_path, 1, NoProgress())
+
+
+@pytest.mark.parametrize("content", ["", '{"schema": 1, "argu', "[]", "{}", '{"arguments": {"number": 0}}'])
+def test_a_damaged_result_is_refused_with_the_file_to_delete(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "jobs" / "job-0.json"
+    file.parent.mkdir()
+    file.write_text(content)
+    with pytest.raises(CheckpointError) as refused:
+        run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
+    assert str(refused.value).startswith(f"{file} ")
+    assert str(refused.value).endswith(f"; delete that file, and do its job again with --resume {tmp_path}")
+    file.unlink()
+    assert run_grid(jobs(range(1)), tmp_path, 1, NoProgress()) == {"job-0": 0}
 
 
 def test_a_result_is_kept_even_if_its_function_has_been_renamed(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.cli import LineProgress
-from aamc_sdk.errors import AamcError, OutputError
+from aamc_sdk.errors import AamcError, CheckpointError, OutputError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import make_folder, plain, read_json, write_json
 
@@ -87,6 +87,7 @@ def run_grid(jobs: Sequence[GridJob], folder: Path, workers: int | None, progres
     Raises:
         JobsFailed: After all jobs, if some failed.
         OutputError: The folder holds a result of the same key with other arguments.
+        CheckpointError: A result in the folder is damaged.
     """
     place = folder / JOBS
     make_folder(place)
@@ -177,8 +178,14 @@ def _kept(job: GridJob, place: Path) -> Mapping[str, Any] | None:
     path = place / f"{job.key}.json"
     if not path.exists():
         return None
-    kept: Mapping[str, Any] = read_json(path)
-    if kept.get("arguments") != job.arguments:
+    advice = f"delete that file, and do its job again with --resume {place.parent}"
+    try:
+        kept: Mapping[str, Any] = read_json(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.__cause__}); {advice}") from error
+    if not isinstance(kept, dict) or not {"arguments", "result"} <= kept.keys():
+        raise CheckpointError(f"{path} is not the result of a job; {advice}")
+    if kept["arguments"] != job.arguments:
         raise OutputError(f"{path} was made with other arguments; choose another folder with --out")
     return kept
 
