@@ -197,6 +197,17 @@ def test_tokens_that_are_no_count_are_estimated(serve: Serve, count: str, stream
     assert (attempt.cost_source, attempt.output_tokens, 0 < attempt.prompt_tokens < 100) == ("estimated", 7, True)
 
 
+def test_an_answer_with_more_cached_tokens_than_its_prompt_has_costs_its_prompt(serve: Serve) -> None:
+    running = serve(odd=Script())
+    usage = b'"usage": {"prompt_tokens": 10, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 100000}}'
+    whole = b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}], ' + usage + b"}"
+    pretend(running, "odd", Wire(whole, (CHUNK, *END)))
+    answer = running.chat()
+    assert (answer.status, answer.json["usage"]["prompt_tokens_details"]) == (200, {"cached_tokens": 100000})
+    (attempt,) = running.log().attempts
+    assert (attempt.cost_usd, attempt.cached_tokens) == (pytest.approx((10 * 1.0 + 7 * 2.0) / 1e6), None)
+
+
 class BrokenOrchestrator(Orchestrator):
     async def run(self, task: Any, budget: Any) -> Any:
         raise KeyError("/srv/secrets/prompts.db")

@@ -28,6 +28,13 @@ def test_a_count_that_is_none_is_unknown(count: object) -> None:
     assert Usage() == usage_of("chat", {"usage": {"prompt_tokens": count}})
 
 
+@pytest.mark.parametrize(("cached", "written"), [(101, 0), (0, 101), (60, 60), (10**7, 0)])
+def test_cached_tokens_beyond_the_prompt_are_unknown(cached: int, written: int) -> None:
+    details = {"cached_tokens": cached, "cache_write_tokens": written}
+    counts = {"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": details}
+    assert Usage(prompt_tokens=100, output_tokens=5) == usage_of("chat", {"usage": counts})
+
+
 def test_names_and_habits_of_other_servers() -> None:
     assert usage_of("chat", {"usage": {"prompt_tokens": 9, "prompt_cache_hit_tokens": 7}}).cached_tokens == 7
     apart = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 33, "completion_tokens_details": {"reasoning_tokens": 20}}
