@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import json
 import threading
 
@@ -97,6 +98,15 @@ def test_a_key_that_a_server_repeats_is_in_no_error(upstream, provider, monkeypa
     resting = failed(call, made) if error.kind != "request" else error  # its message has the last failure
     assert KEY not in f"{error} {error.public} {error.body!r} {resting}"
     assert "[API key]" in str(error)
+
+
+@pytest.mark.parametrize("part", [KEY[:12], KEY[:-1], base64.b64encode(KEY.encode()).decode()])
+def test_a_part_of_a_key_or_its_base64_form_is_in_no_error(upstream, provider, monkeypatch, part) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    words = {"error": {"message": f"the key '{part}' is not known; a key looks like sk-12345***cdef"}}
+    error = failed(sent, provider(base_url=upstream(reply(words, 400)).url, api_key_env="MY_KEY"))
+    assert part not in f"{error} {error.public} {error.body!r}"
+    assert "the key '[API key]' is not known; a key looks like sk-12345***cdef" in str(error)
 
 
 def test_a_key_that_a_server_repeats_in_a_stream_is_in_no_event(upstream, provider, monkeypatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, AnyStr
@@ -20,6 +22,8 @@ ERROR_CHARACTERS = 500
 """Maximum characters of an error."""
 _KEY_CHARACTERS, _HIDDEN = 8, "[API key]"
 """Minimum length of a key that is left out of errors, and the words in its place."""
+_KEY_BEGIN = 12
+"""Number of characters at the begin of a key by which it is found."""
 RETRIED = frozenset({"connection", "timeout", "rate_limit", "server", "protocol"})
 """Kinds of failures after which another attempt may succeed."""
 ELSEWHERE = frozenset({401, 403, 404})
@@ -85,10 +89,15 @@ def refusal(status: int, body: bytes, retry_after_s: float | None) -> Failure:
 
 
 def without_key(words: AnyStr, key: str) -> AnyStr:
-    """Return a server's words without the API key, which some servers repeat in their errors; a very short key may be part of any word."""
+    """Return a server's words without the API key, which some servers repeat in their errors, in whole, cut or in base64.
+
+    A very short key may be part of any word, so it stays.
+    """
     if len(key) < _KEY_CHARACTERS:
         return words
-    return words.replace(key, _HIDDEN) if isinstance(words, str) else words.replace(key.encode(), _HIDDEN.encode())
+    forms = key, base64.b64encode(key.encode()).decode()
+    pattern = rf"(?:{'|'.join(re.escape(form[:_KEY_BEGIN]) for form in forms)})[\w+/=-]*"
+    return re.sub(pattern, _HIDDEN, words) if isinstance(words, str) else re.sub(pattern.encode(), _HIDDEN.encode(), words)
 
 
 def redacted(failure: Failure, key: str) -> Failure:
