@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from aamc_gateway.server.launch import Launch
-from aamc_models.testing import Script
+from aamc_models.testing import Script, StubServer
 
 from .conftest import Running, running
 
@@ -105,8 +105,30 @@ def test_the_refusal_of_a_request_that_no_candidate_can_answer_is_in_its_own_wor
 
 def test_a_request_that_its_model_cannot_answer_is_refused_whatever_others_could(serve: Callable[..., Any]) -> None:
     running = serve(None, {"small": SMALL, "able": ABLE}, small=Script(), able=Script())
-    why = "no model can answer this request (small: the request is longer than its context window); change the request"
-    assert running.chat("word " * 1000, model="small").json["error"]["message"] == why
+    refused = running.chat("word " * 1000, model="small")
+    why = "model 'small' cannot answer this request: the request is longer than its context window; change the request, or ask another model"
+    assert (refused.status, refused.json["error"]["message"]) == (400, why)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"messages": [{"role": "user", "content": IMAGE}]}, "it takes no images"),
+        ({"tools": [TOOL], "response_format": {"type": "json_object"}}, "it has no JSON mode, it takes no tools"),
+    ],
+)
+def test_a_named_model_gets_no_request_that_needs_an_ability_it_lacks(serve: Callable[..., Any], stub: StubServer, fields: Any, why: str) -> None:
+    running = serve(None, {"plain": {"abilities": ["code"]}, "able": {"abilities": ["tools", "vision", "json"]}}, plain=Script(), able=Script())
+    refused = running.chat(model="plain", **fields)
+    message = f"model 'plain' cannot answer this request: {why}; change the request, or ask another model"
+    assert (refused.status, refused.json["error"]["message"]) == (400, message)
+    assert stub.counts("plain").calls == 0
+    assert running.chat(model="able", **fields).status == 200
+
+
+def test_an_ability_that_no_model_declares_is_left_to_the_server(serve: Callable[..., Any]) -> None:
+    running = serve(None, {"plain": {"abilities": ["code"]}}, plain=Script())
+    assert running.chat(model="plain", tools=[TOOL]).status == 200
 
 
 def test_metrics_have_the_status_that_the_client_got(serve: Callable[..., Any]) -> None:

@@ -59,7 +59,8 @@ def test_the_gateways_own_fields_do_not_reach_the_model_and_unknown_ones_do(serv
     ("body", "message"),
     [
         (b"{", "not valid JSON"),
-        (b"[]", "must be a JSON object"),
+        (b"[]", "must be a JSON object such as"),
+        (b" null", "not null"),
         (b'{"model": "god", "messages": [{"role": "user", "content": "hi"}]}', "did you mean 'good'"),
         (b'{"model": "aamc/auto", "aamc": {"preferense": 1}, "messages": [{"role": "user", "content": "hi"}]}', "did you mean 'preference'"),
         (b'{"model": "aamc/auto", "aamc": {"quality_floor": 2}, "messages": [{"role": "user", "content": "hi"}]}', "from 0 to 1"),

@@ -39,7 +39,7 @@ def test_without_anything_it_answers_with_echo(stream: bool) -> None:
 def test_check_says_what_would_be_served() -> None:
     result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0"])
     assert result.exit_code == 0
-    served = "http://127.0.0.1:0, router thompson, candidates echo-small, echo-large"
+    served = "a free port of 127.0.0.1, router thompson, candidates echo-small, echo-large"
     assert result.output == f"OK: {served}; the log is in memory and ends with the process\n"
 
 

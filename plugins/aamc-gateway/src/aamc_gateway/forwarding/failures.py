@@ -79,7 +79,7 @@ def _status_of(error: ProviderError) -> int:
 
 
 def unsuitable(ask: Ask, names: Sequence[str], error: NoCandidateError) -> Refused:
-    """Return the refusal of a request that no candidate can answer, in words of its fields.
+    """Return the refusal of a request that no candidate, or not the named one, can answer, in words of its fields.
 
     Args:
         ask: The request.
@@ -88,6 +88,8 @@ def unsuitable(ask: Ask, names: Sequence[str], error: NoCandidateError) -> Refus
     """
     words = {**_REASONS, "over budget": f"its expected cost is above budget_usd ({ask.budget_usd or 0:g})"}
     whys = {name: ", ".join(words.get(why, why) for why in sorted(error.reasons.get(name, ()))) for name in sorted(names)}
+    if ask.mode == "model":
+        return Refused(f"model {ask.model!r} cannot answer this request: {whys[ask.model]}; change the request, or ask another model")
     told = "; ".join(f"{name}: {why}" for name, why in whys.items()) or "the key allows none that has this API"
     return Refused(f"no model can answer this request ({told}); change the request")
 

@@ -86,7 +86,7 @@ def parse_object(raw: bytes, nesting: int) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise Refused(f"the body is not valid JSON: {error}; send one JSON object") from None
     if not isinstance(body, dict):
-        raise Refused(f'the body must be a JSON object such as {{"model": ...}}, not {type(body).__name__}')
+        raise Refused(f'the body must be a JSON object such as {{"model": ...}}, not {raw.strip()[:40].decode(errors="replace")}')
     if raw.count(b"{") + raw.count(b"[") > nesting and is_deeper(body, nesting):
         raise Refused(f"the body is nested deeper than {nesting} levels; send a flatter one")
     return body

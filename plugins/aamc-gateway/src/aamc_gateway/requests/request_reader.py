@@ -166,7 +166,7 @@ class RequestReader:
         settings = self._settings.classified
         human = [_shortened(text, settings.characters) for text in said.human[-1 - settings.earlier_messages :]]
         needs: list[str] = []
-        if mode in ("route", "arena") and self._abilities:
+        if mode != "orchestrator" and self._abilities:
             wanted = (("tools", said.tools), ("vision", said.images), ("json", said.json))
             needs = [ability for ability, needed in wanted if needed and ability in self._abilities]
         return Query(

@@ -56,7 +56,8 @@ def check_components(launch: Launch) -> str:
             settings, components = gateway.settings, gateway.components
             names, log = ", ".join(gateway.upstreams), components.store.name
             kept = "the log is in memory and ends with the process" if log.startswith("memory") else f"the log is {log}"
-            return f"{_address(settings.host, settings.port)}, router {components.router_name}, candidates {names}; {kept}"
+            where = _address(settings.host, settings.port) if settings.port else f"a free port of {settings.host}"
+            return f"{where}, router {components.router_name}, candidates {names}; {kept}"
         finally:
             await gateway.close()
 
