@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aamc_gateway.arena.ballots import blind
-from aamc_gateway.dashboard.json_http import read_json, send_json
+from aamc_gateway.dashboard.json_http import read_json, send_safe_json
 from aamc_gateway.dashboard.sign_in import admin_caller
 from aamc_gateway.server.interfaces import Caller, Receive, Scope, Send
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def match(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /v1/arena/ID``: the answers of a decision, blind."""
     found = await gateway.ballots.find(scope["path_params"]["id"], scope["caller"])
-    await send_json(send, {"schema": 1, **blind(found)})
+    await send_safe_json(send, {"schema": 1, **blind(found)})
 
 
 async def vote(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -28,7 +28,7 @@ async def next_match(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
     """``GET /admin/arena``: the match that has waited longest for a vote."""
     await admin_caller(gateway, scope)
     found, waiting = await gateway.ballots.next()
-    await send_json(send, {"schema": 1, "match": found, "waiting": waiting})
+    await send_safe_json(send, {"schema": 1, "match": found, "waiting": waiting})
 
 
 async def admin_vote(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,4 +38,4 @@ async def admin_vote(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
 
 async def _vote(gateway: Gateway, scope: Scope, receive: Receive, send: Send, caller: Caller) -> None:
     body = await read_json(gateway, scope, receive)
-    await send_json(send, await gateway.ballots.vote(scope["path_params"]["id"], body.get("winner"), caller))
+    await send_safe_json(send, await gateway.ballots.vote(scope["path_params"]["id"], body.get("winner"), caller))

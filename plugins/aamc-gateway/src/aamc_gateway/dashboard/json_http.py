@@ -17,6 +17,7 @@ SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
+"""Headers for browsers: keep no copy, trust the media type, and tell no other site the address."""
 
 
 async def read_json(gateway: Any, scope: Scope, receive: Receive) -> dict[str, Any]:
@@ -30,11 +31,11 @@ async def read_json(gateway: Any, scope: Scope, receive: Receive) -> dict[str, A
     return parse_object(await read_body(scope, receive, limits), limits.nesting)
 
 
-async def send_json(send: Send, document: Mapping[str, Any], status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Send a document; NaN becomes null."""
-    await send_bytes(send, orjson.dumps(plain(document)), JSON, status, headers)
+async def send_safe_json(send: Send, document: Mapping[str, Any], status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Send a document with the safe headers; NaN becomes null."""
+    await send_safe_body(send, orjson.dumps(plain(document)), JSON, status, headers)
 
 
-async def send_bytes(send: Send, body: bytes, kind: bytes, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Send a body of a media type."""
+async def send_safe_body(send: Send, body: bytes, kind: bytes, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Send a body of a media type with the safe headers."""
     await send_body(send, body, kind, status, {**dict(SAFE_HEADERS), **dict(headers)}.items())

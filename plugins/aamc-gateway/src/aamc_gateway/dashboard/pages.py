@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from aamc_gateway.dashboard.json_http import send_bytes
+from aamc_gateway.dashboard.json_http import send_safe_body
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ async def index(gateway: Gateway, scope: Scope, receive: Receive, send: Send) ->
 async def root(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /``: leads browsers to the dashboard, and says where else to go."""
     text = b"This is the gateway of the AAMC SDK. API: /v1 (see /v1/models). Dashboard: /dashboard. Health: /healthz and /readyz.\n"
-    await send_bytes(send, text, b"text/plain; charset=utf-8", 307, headers=((b"location", b"/dashboard"), *_HEADERS))
+    await send_safe_body(send, text, b"text/plain; charset=utf-8", 307, headers=((b"location", b"/dashboard"), *_HEADERS))
 
 
 async def static_file(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,4 +53,4 @@ async def static_file(gateway: Gateway, scope: Scope, receive: Receive, send: Se
 
 
 async def _send(send: Send, name: str) -> None:
-    await send_bytes(send, static_files()[name], _KINDS[name[name.rindex(".") :]], headers=_HEADERS)
+    await send_safe_body(send, static_files()[name], _KINDS[name[name.rindex(".") :]], headers=_HEADERS)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from aamc_gateway.access.keys import read_keys
-from aamc_gateway.dashboard.json_http import read_json, send_json
+from aamc_gateway.dashboard.json_http import read_json, send_safe_json
 from aamc_gateway.requests.bodies import header
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 
@@ -67,7 +67,7 @@ async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) ->
     caller.check_admin()
     token = secrets.token_urlsafe(32)
     await gateway.shared.put(_name(token), orjson.dumps({"key_id": caller.key_id, "name": caller.name}), SESSION_S)
-    await send_json(send, {"schema": 1, "signed_in": True}, headers=[(b"set-cookie", _set_cookie(scope, token, SESSION_S))])
+    await send_safe_json(send, {"schema": 1, "signed_in": True}, headers=[(b"set-cookie", _set_cookie(scope, token, SESSION_S))])
 
 
 async def logout(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +75,7 @@ async def logout(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -
     check_origin(scope)
     if token := _cookie(scope):
         await gateway.shared.delete(_name(token))
-    await send_json(send, {"schema": 1, "signed_in": False}, headers=[(b"set-cookie", _set_cookie(scope, "", 0))])
+    await send_safe_json(send, {"schema": 1, "signed_in": False}, headers=[(b"set-cookie", _set_cookie(scope, "", 0))])
 
 
 async def session(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,9 +87,9 @@ async def session(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
     except Refused as refusal:
         if refusal.kind not in ("authentication", "permission"):
             raise
-        await send_json(send, {"schema": 1, "signed_in": False, "has_cookie": False})
+        await send_safe_json(send, {"schema": 1, "signed_in": False, "has_cookie": False})
         return
-    await send_json(send, {"schema": 1, "signed_in": True, "has_cookie": has_cookie})
+    await send_safe_json(send, {"schema": 1, "signed_in": True, "has_cookie": has_cookie})
 
 
 async def _session(gateway: Gateway, token: str) -> Caller | None:

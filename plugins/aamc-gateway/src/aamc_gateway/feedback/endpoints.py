@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from aamc_gateway.dashboard.json_http import read_json, send_json
+from aamc_gateway.dashboard.json_http import read_json, send_safe_json
 from aamc_gateway.feedback.judgements import add_judgement
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 
@@ -17,4 +17,4 @@ async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send)
     """``POST /v1/feedback``: 200 once the judgement is in the log, 202 if it waits there for its decision."""
     body = await read_json(gateway, scope, receive)
     document = await asyncio.to_thread(add_judgement, gateway.controller, body, scope["caller"])
-    await send_json(send, document, 202 if document["waits"] else 200)
+    await send_safe_json(send, document, 202 if document["waits"] else 200)
