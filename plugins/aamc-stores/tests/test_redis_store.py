@@ -612,63 +612,54 @@ def test_a_log_of_version_2_goes_on_where_an_interrupted_move_ended(log, server,
         store.drop()
 
 
-def test_a_process_whose_move_another_one_finished_opens_the_log(log, server, monkeypatch):
-    prefix, names = f"t{uuid.uuid4().hex[:16]}", [f"d{n}" for n in range(30)]
+@pytest.fixture
+def old_names(server, prefix):
+    """Write a log of version 2 where the fixture ``log`` opens one; return the names of its decisions."""
+    names = [f"d{n}" for n in range(30)]
     write_version_2(server, prefix, names)
+    return names
+
+
+def test_a_process_whose_move_another_one_finished_opens_the_log(log, old_names, monkeypatch):
     size = redis_migration._size
 
     def overtaken(*args):
         monkeypatch.setattr(redis_migration, "_size", size)
-        log(prefix=prefix)
+        log()
         return size(*args)
 
     monkeypatch.setattr(redis_migration, "_size", overtaken)
-    store = log(prefix=prefix)
-    try:
-        assert everything(store)[0] == names
-    finally:
-        store.drop()
+    assert everything(log())[0] == old_names
 
 
-def test_a_process_that_another_one_overtakes_before_it_moves_opens_the_log(log, server, monkeypatch):
-    prefix, names = f"t{uuid.uuid4().hex[:16]}", [f"d{n}" for n in range(30)]
-    write_version_2(server, prefix, names)
+def test_a_process_that_another_one_overtakes_before_it_moves_opens_the_log(log, old_names, monkeypatch):
     run = RedisServer.run
 
     def overtaken(self, script, *arguments):
         if script == MOVE:
             monkeypatch.setattr(RedisServer, "run", run)
-            log(prefix=prefix)
+            log()
         return run(self, script, *arguments)
 
     monkeypatch.setattr(RedisServer, "run", overtaken)
-    store = log(prefix=prefix)
-    try:
-        assert everything(store)[0] == names
-    finally:
-        store.drop()
+    assert everything(log())[0] == old_names
 
 
-def test_two_processes_move_a_log_of_version_2(log, server):
-    prefix, names = f"t{uuid.uuid4().hex[:16]}", [f"d{n}" for n in range(30)]
-    write_version_2(server, prefix, names)
+def test_two_processes_move_a_log_of_version_2(log, old_names):
     barrier, opened = threading.Barrier(2), []
 
     def open_it():
         barrier.wait()
-        opened.append(log(prefix=prefix))
+        opened.append(log())
 
     threads = [threading.Thread(target=open_it) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    try:
-        assert [everything(store)[0] for store in opened] == [names, names]
-        opened[0].add_decisions(records("new"))
-        assert opened[1].experience(60).decisions[0].id == "new"
-    finally:
-        opened[0].drop()
+    assert [everything(store)[0] for store in opened] == [old_names, old_names]
+    opened[0].add_decisions(records("new"))
+    assert opened[1].experience(60).decisions[0].id == "new"
 
 
 def test_decisions_of_version_2_are_dropped_with_their_feedback(log, server, monkeypatch):
