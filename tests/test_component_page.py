@@ -123,6 +123,18 @@ def test_the_store_is_copied_when_it_is_closed_and_the_command_counts_it(plugins
     assert json.loads(done.output) == {"schema": 1, "decisions": 3}
 
 
+def test_the_log_in_one_file_is_there_again_when_it_is_opened(plugins, tmp_path):
+    url = f"one-file:{tmp_path / 'log'}"
+    with MetaController.build(router="cheapest", pool="two-models", store=url, plugins=plugins) as controller:
+        decision = controller.route("a")
+        controller.attempt(decision.id, cost_usd=0.5)
+        controller.feedback("still to come", quality=1.0)
+    with MetaController.build(router="cheapest", pool="two-models", store=url, plugins=plugins) as controller:
+        assert controller.store.record(decision.id).decision == decision
+        assert [call.cost_usd for call in controller.store.experience().attempts] == [0.5]
+        assert [feedback.decision_id for feedback in controller.store.pending()] == ["still to come"]
+
+
 def test_the_configuration_format_serves_a_file(plugins, tmp_path):
     file = tmp_path / "gateway.yaml"
     file.write_text("gateway: {models: {a: {input: 1.0, output: 1.0}, b: {input: 0.1, output: 0.1}}}")
