@@ -7,6 +7,8 @@ from aamc_sdk import Component, hookimpl
 def aamc_commands() -> list[Component]:
     """Offer the commands of the gateway."""
     return [
-        Component("serve", "aamc_gateway.server.command:serve", "Serve OpenAI's and Anthropic's APIs, and choose the model of each request."),
+        Component(
+            "serve", "aamc_gateway.server.processes.command:serve", "Serve OpenAI's and Anthropic's APIs, and choose the model of each request."
+        ),
         Component("keys", "aamc_gateway.access.commands:keys", "Make, list, revoke and rotate the keys of a gateway."),
     ]

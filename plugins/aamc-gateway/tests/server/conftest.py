@@ -15,10 +15,10 @@ from typing import Any
 import attrs
 import pytest
 import yaml
-from aamc_gateway.server.app import GatewayApp
 from aamc_gateway.server.gateway import Gateway
-from aamc_gateway.server.launch import Launch
-from aamc_gateway.server.worker import Server, uvicorn_config
+from aamc_gateway.server.http.app import GatewayApp
+from aamc_gateway.server.processes.launch import Launch
+from aamc_gateway.server.processes.worker import Server, uvicorn_config
 from aamc_gateway.testing import stub_candidate
 from aamc_models.testing import Script, StubServer
 

@@ -14,7 +14,7 @@ from aamc_gateway.access import Caller
 from aamc_gateway.access.cache import CachedAnswer
 from aamc_gateway.forwarding.cached_answers import answer_from_cache
 from aamc_gateway.observe.outcomes import Served
-from aamc_gateway.server.launch import Launch
+from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
 
 from aamc_sdk.errors import AamcError, PoolError, ProviderError, public_message

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from aamc_gateway.server import worker
+from aamc_gateway.server.processes import worker
 from aamc_models.testing import Script
 from server.conftest import Run
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from aamc_gateway.server.launch import Launch
+from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script, StubServer
 
 from .conftest import Running, running

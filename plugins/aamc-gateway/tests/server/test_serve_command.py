@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aamc_gateway.server.launch import Launch
-from aamc_gateway.server.supervisor import _work
+from aamc_gateway.server.processes.launch import Launch
+from aamc_gateway.server.processes.supervisor import _work
 from aamc_gateway.testing import GatewayProcess
 from click.testing import CliRunner
 

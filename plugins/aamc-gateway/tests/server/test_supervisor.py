@@ -6,7 +6,7 @@ import signal
 from typing import Any, cast
 
 import pytest
-from aamc_gateway.server.supervisor import _Workers
+from aamc_gateway.server.processes.supervisor import _Workers
 
 
 class Worker:

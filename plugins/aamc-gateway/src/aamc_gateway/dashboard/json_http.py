@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from aamc_gateway.requests.bodies import parse_object, read_body
-from aamc_gateway.server.http_answers import JSON, send_body
+from aamc_gateway.server.http.answers import JSON, send_body
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_sdk.storage import plain
 

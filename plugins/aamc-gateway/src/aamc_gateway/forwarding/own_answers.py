@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from aamc_models.dialects import convert_answer
 
 from aamc_gateway.forwarding.stream_events import KEEP_ALIVE, STREAM_HEADERS, failure_event
-from aamc_gateway.server.http_answers import send_json
+from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Send
 from aamc_sdk.errors import AamcError
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from aamc_gateway.observe.outcomes import Served
 from aamc_gateway.requests.bodies import ClientLeft
-from aamc_gateway.server.error_answers import status_and_kind
+from aamc_gateway.server.http.error_answers import status_and_kind
 from aamc_sdk.errors import AamcError
 from aamc_sdk.types import new_ids
 
 if TYPE_CHECKING:
     from aamc_gateway.requests.ask import Ask
-    from aamc_gateway.server.client_watch import Watched
     from aamc_gateway.server.gateway import Gateway
+    from aamc_gateway.server.http.client_watch import Watched
     from aamc_gateway.server.interfaces import Scope
 
 _PROCESS, _REQUESTS = new_ids(1)[0][-16:], itertools.count()

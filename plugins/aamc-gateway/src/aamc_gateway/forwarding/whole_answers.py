@@ -14,7 +14,7 @@ from aamc_gateway.forwarding.served_requests import cost_header
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.usage import answer_bytes
 from aamc_gateway.requests.ask import Priced
-from aamc_gateway.server.http_answers import send_body
+from aamc_gateway.server.http.answers import send_body
 from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aamc_gateway.server.http_answers import send_body, send_json
+from aamc_gateway.server.http.answers import send_body, send_json
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_gateway.server.log_watch import PATIENCE_S
 from aamc_sdk.errors import AamcError

@@ -1,1 +1,1 @@
-"""The server: settings, routes, workers and the command ``aamc serve``."""
+"""The server: what a worker is made of (gateway, settings, log watch, limits); its application in ``http``, its processes in ``processes``."""

@@ -22,7 +22,7 @@ from aamc_gateway.orchestrations.orchestration import Orchestration
 from aamc_gateway.requests.ask import Mode
 from aamc_gateway.requests.request_reader import RequestReader
 from aamc_gateway.requests.sessions import Sessions
-from aamc_gateway.server.client_watch import ClientWatch
+from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.interfaces import Handler
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings

@@ -10,10 +10,10 @@ from typing import Any
 from starlette.routing import compile_path
 
 from aamc_gateway.requests.bodies import ClientLeft
-from aamc_gateway.server.error_answers import dialect_of, send_error
 from aamc_gateway.server.gateway import Gateway
+from aamc_gateway.server.http.error_answers import dialect_of, send_error
+from aamc_gateway.server.http.routes import Route, all_routes
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
-from aamc_gateway.server.routes import Route, all_routes
 from aamc_sdk.errors import AamcError
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 from aamc_models.dialects import error_body
 
 from aamc_gateway.forwarding.failures import UnservedError
-from aamc_gateway.server.http_answers import send_json
+from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Refused, Send
 from aamc_sdk.errors import (
     AamcError,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.bodies import interpret, parse_object, read_body
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE
-from aamc_gateway.server.http_answers import send_body, send_json
+from aamc_gateway.server.http.answers import send_body, send_json
 from aamc_gateway.server.interfaces import Receive, Refused, RouteEndpoint, Scope, Send
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 

@@ -13,7 +13,7 @@ from aamc_gateway.forwarding.served_requests import Ended
 from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.routing_arguments import ARENA, ROUTE
-from aamc_gateway.server.http_answers import send_json
+from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_sdk.storage import plain
 

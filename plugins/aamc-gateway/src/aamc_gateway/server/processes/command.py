@@ -25,8 +25,8 @@ def serve(check: bool, **options: Any) -> None:
 
     Example: aamc serve --pool pool.yaml
     """
-    from aamc_gateway.server.launch import Launch
-    from aamc_gateway.server.supervisor import check_launch, run
+    from aamc_gateway.server.processes.launch import Launch
+    from aamc_gateway.server.processes.supervisor import check_launch, run
 
     if options["run"] is not None and options["config"] is not None:
         raise click.UsageError("--run and --config cannot be given together: a run has its own configuration")

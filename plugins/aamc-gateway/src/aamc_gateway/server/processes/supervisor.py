@@ -21,9 +21,9 @@ from pathlib import Path
 import click
 
 from aamc_gateway.observe import prepare_workers, worker_ended
-from aamc_gateway.server.launch import Launch
+from aamc_gateway.server.processes.launch import Launch
+from aamc_gateway.server.processes.worker import serve_worker
 from aamc_gateway.server.settings import GatewaySettings
-from aamc_gateway.server.worker import serve_worker
 from aamc_sdk.errors import AamcError, ConfigError
 
 logger = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aamc_gateway.observe import Metrics, configure_logs
-from aamc_gateway.server.app import GatewayApp
 from aamc_gateway.server.gateway import Gateway
-from aamc_gateway.server.launch import Launch
+from aamc_gateway.server.http.app import GatewayApp
+from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.settings import GatewaySettings, RequestLimits
 
 _KEEP_ALIVE_S = 75
