@@ -3,7 +3,8 @@
     python benchmarks/shared_stores.py [--postgres postgres://aamc@localhost/aamc] [--redis redis://localhost:6379/0] [--decisions 5000] [--rounds 3]
 
 Each decision gets feedback. ``threads``: 32 threads log one decision at a time. ``batches``: one thread logs 500 at once. The bare client
-writes the rows that the store wrote, in groups of the same sizes, into tables and indexes of the same kind; it checks and encodes nothing. For
+writes the rows that the store wrote, in groups of the same sizes, into tables and indexes of the same kind; it checks and encodes nothing. Records,
+feedback and the bare client's rows are made beforehand. For
 PostgreSQL it does so by ``INSERT`` (``executemany`` of psycopg, in a pipeline) and by ``COPY``; for Redis by ``HSET`` and ``XADD`` for each entry,
 in pipelines of redis-py (``MULTI`` and ``EXEC``). ``bytes``: what a decision takes, alone and with feedback, in the tables and indexes of PostgreSQL,
 in the memory of Redis, and in its append-only file once that is rewritten. Store and bare client take turns; the
@@ -43,6 +44,8 @@ from aamc_sdk.types import Feedback, Record, new_ids
 
 WORKLOADS = {"threads": (32, 1), "batches": (1, 500)}
 """Threads, and decisions that each logs at once."""
+Batch = tuple[Sequence[Record], Sequence[tuple[Feedback, None]]]
+"""Decisions and their feedback."""
 _KEPT = ("partition", "position", "kind", "id", "decision_id", "candidate", "packed", "time", "embedding", "revision", "digest", *COLUMNS)
 
 
@@ -154,7 +157,8 @@ def measure(
         renamed = [
             attrs.evolve(each, decision=attrs.evolve(each.decision, id=name)) for each, name in zip(records, new_ids(len(records)), strict=True)
         ]
-        speed = in_threads(threads, lambda number: log_all(store, renamed[number::threads], at_once), server_cpu, 2 * len(records))
+        batches = [batched(renamed[number::threads], at_once) for number in range(threads)]
+        speed = in_threads(threads, lambda number: log_all(store, batches[number]), server_cpu, 2 * len(records))
         return Measured(speed, groups, keep(store))
 
 
@@ -181,16 +185,22 @@ def bytes_of(url: str, records: Sequence[Record], used: Callable[[Any], float]) 
         for start in range(0, len(records), 500):
             store.add_decisions(records[start : start + 500])
         alone = used(store)
-        store.add_feedback([(Feedback(decision_id=each.decision.id, quality=0.5, time=1.0), None) for each in records])
+        for _, feedback in batched(records, 500):
+            store.add_feedback(feedback)
         return {name: round((size - empty) / len(records)) for name, size in (("decision", alone), ("with_feedback", used(store)))}
 
 
-def log_all(store: Store, records: Sequence[Record], at_once: int) -> None:
+def batched(records: Sequence[Record], at_once: int) -> list[Batch]:
+    """Return decisions in batches, each with its feedback: what a caller gives is made beforehand, as the bare client's rows are."""
+    batches = [records[start : start + at_once] for start in range(0, len(records), at_once)]
+    return [(batch, [(Feedback(decision_id=each.decision.id, quality=0.5, time=1.0), None) for each in batch]) for batch in batches]
+
+
+def log_all(store: Store, batches: Sequence[Batch]) -> None:
     """Log decisions, and after each batch its feedback."""
-    for start in range(0, len(records), at_once):
-        batch = records[start : start + at_once]
-        store.add_decisions(batch)
-        store.add_feedback([(Feedback(decision_id=each.decision.id, quality=0.5, time=1.0), None) for each in batch])
+    for decisions, feedback in batches:
+        store.add_decisions(decisions)
+        store.add_feedback(feedback)
 
 
 def in_threads(count: int, work: Callable[[int], None], server_cpu: Callable[[], float], entries: int) -> Speed:

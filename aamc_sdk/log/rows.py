@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +66,10 @@ KIND_COLUMNS: Mapping[str, Sequence[str]] = {
 """The columns that a kind of entry fills; the others are NULL."""
 _FLOAT32 = np.dtype("<f4")
 _FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
-_LATER_FIELDS: Mapping[type[Any], Mapping[str, Any]] = {
-    Decision: {"utilities": {}, "episode": None},
-    Query: {"turns": (), "tenant": None},
-    Feedback: {"revision": 0},
-    Attempt: {"first_token_ms": None, "prompt_tokens": None, "cached_tokens": None, "reasoning_tokens": None},
-}
-"""Fields that version 0.1 did not have, with the value that is left out."""
+_LATER_FIELDS = ("first_token_ms", "prompt_tokens", "cached_tokens", "reasoning_tokens")
+"""Fields of an attempt that version 0.1 did not have; left out where they are unknown."""
+_ATTEMPT_FIELDS = tuple(field.name for field in attrs.fields(Attempt))
+_read_attempt = attrgetter(*_ATTEMPT_FIELDS)
 _CALL_KEYS = ("feedback", "call")
 """Keys of an attempt's JSON besides its fields: the feedback that it came with, or the random id of an attempt without a number of its own."""
 
@@ -92,6 +89,7 @@ class Row:
         revision: The revision of feedback; 0 for other entries.
         fingerprint: The fingerprint of a decision's request; ``""`` where it is unknown or was erased.
         columns: The values of ``COLUMNS`` by name, where they are at hand without parsing the content.
+        sort: Router and candidates of a decision as one text (:func:`sort_of`), where they are at hand too.
     """
 
     kind: str
@@ -104,6 +102,7 @@ class Row:
     revision: int = 0
     fingerprint: str = ""
     columns: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
+    sort: str = attrs.field(default="", eq=False, repr=False)
 
     def unpacked_by(self, unpack: Callable[[], str]) -> Row:
         """Return this row, whose content a function returns when it is first asked for."""
@@ -213,7 +212,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
             "fingerprint": estimates.fingerprint,
         },
         "candidates": record.candidates,
-        "expected": {name: None if array is None else array[0].tolist() for name, array in _fields(record.expected).items()},
+        "expected": _expected_fields(record.expected),
         "wait_ms": record.wait_ms[0].tolist(),
         "masked_why": record.masked_why,
     }
@@ -237,7 +236,13 @@ def decision_row(record: Record, store_text: bool) -> Row:
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
         fingerprint=fingerprint,
         columns=_decision_columns(query.tenant, query.user, decision.episode, _known(decision.propensity)),
+        sort=sort_of(decision.router, record.candidates),
     )
+
+
+def sort_of(router: str, candidates: Iterable[str]) -> str:
+    """Return what decisions have in common that are kept as differences from one template: the router and the candidates."""
+    return "\n".join((router, *candidates))
 
 
 def _decision_fields(decision: Decision) -> dict[str, Any]:
@@ -257,6 +262,15 @@ def _decision_fields(decision: Decision) -> dict[str, Any]:
     if decision.episode is not None:
         fields["episode"] = decision.episode
     return fields
+
+
+def _expected_fields(expected: Outcomes) -> dict[str, Any]:
+    return {
+        "quality": None if expected.quality is None else expected.quality[0].tolist(),
+        "cost_usd": expected.cost_usd[0].tolist(),
+        "latency_ms": expected.latency_ms[0].tolist(),
+        "output_tokens": None if expected.output_tokens is None else expected.output_tokens[0].tolist(),
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -341,11 +355,12 @@ def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: st
     """
     if attempt.n is None and feedback_id is None and call_id is None:
         (call_id,) = new_ids(1)
-    kept = _fields(attempt)
+    kept = dict(zip(_ATTEMPT_FIELDS, _read_attempt(attempt), strict=True))
     for name in _FIGURES:
         kept[name] = _known(kept[name])
-    if kept["first_token_ms"] is None:
-        del kept["first_token_ms"]
+    for name in _LATER_FIELDS:
+        if kept[name] is None:
+            del kept[name]
     for name, default in (("status", _default_status(kept)), ("cost_source", _default_cost_source(kept))):
         if kept[name] == default:
             del kept[name]
@@ -403,11 +418,28 @@ def feedback_row(feedback: Feedback) -> Row:
         id=feedback.id,
         decision_id=feedback.decision_id,
         candidate=feedback.candidate or "",
-        content=encode(_fields(feedback, "time")),
+        content=encode(_feedback_fields(feedback)),
         time=feedback.time,
         revision=feedback.revision,
         columns={"quality": None if feedback.quality is None else float(feedback.quality), "beaten": feedback.over},
     )
+
+
+def _feedback_fields(feedback: Feedback) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "decision_id": feedback.decision_id,
+        "quality": feedback.quality,
+        "candidate": feedback.candidate,
+        "over": feedback.over,
+        "tie": feedback.tie,
+        "confidence": feedback.confidence,
+        "weight": feedback.weight,
+        "source": feedback.source,
+    }
+    if feedback.revision:
+        fields["revision"] = feedback.revision
+    fields["id"] = feedback.id
+    return fields
 
 
 def feedback_from(row: Row) -> Feedback:
@@ -462,25 +494,6 @@ def query_from(fields: Mapping[str, Any]) -> Query:
     """Return the query that a decision's row keeps."""
     turns: Sequence[Mapping[str, Any]] = fields.get("turns", ())
     return Query(**{**fields, "turns": [Turn(**turn) for turn in turns]})
-
-
-def _fields(instance: Any, *left_out: str) -> dict[str, Any]:
-    """Return a noun's fields, without those of later versions that have their default."""
-    names, read = _reader(type(instance))  # type: ignore[arg-type]  # a class is hashable
-    values = dict(zip(names, read(instance), strict=True))
-    for name in left_out:
-        del values[name]
-    for name, default in _LATER_FIELDS.get(type(instance), {}).items():
-        if not values[name] and values[name] == default:  # a comparison of mappings takes long
-            del values[name]
-    return values
-
-
-@cache
-def _reader(kind: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    """Return the names of a noun's fields, and a function that reads them; every noun of the log has several."""
-    names = tuple(field.name for field in attrs.fields(kind))
-    return names, attrgetter(*names)
 
 
 def _known(value: float) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -160,9 +161,13 @@ def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     if len(rows) > 1 and len({row.key for row in rows}) < len(rows):
         (kind, twice, _), _ = Counter(row.key for row in rows).most_common(1)[0]
         raise ConflictError(f"two entries of one batch have the same id, {kind} {twice!r}; give each a unique id")
-    rows = _with_numbers(ledger, rows)
+    return _append_numbered(ledger, _with_numbers(ledger, rows))
+
+
+def _append_numbered(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
+    """Append entries that have different keys, and whose attempts have numbers."""
     new = [_is_new(ledger, row) for row in rows]
-    fresh = [row for row, is_new in zip(rows, new, strict=True) if is_new]
+    fresh = list(compress(rows, new))
     for row in fresh:
         _check(row, ledger.history(row.decision_id))
     for row in fresh:
@@ -211,7 +216,7 @@ def append_feedback(ledger: Ledger, feedback: Feedback, attempt: Attempt | None)
     if attempt is not None:
         numbers = [_number(row) for row in ledger.find(ATTEMPT, feedback_attempt_id(feedback))] or [_next_number(ledger, feedback.decision_id)]
         rows.insert(0, attempt_row(attrs.evolve(attempt, n=numbers[0]), feedback_id=feedback.id))
-    return append(ledger, rows)[-1]
+    return _append_numbered(ledger, rows)[-1]
 
 
 def _with_numbers(ledger: Ledger, rows: Sequence[Row]) -> Sequence[Row]:
@@ -340,6 +345,8 @@ def _candidate_of(row: Row, history: Sequence[Row]) -> str:
     """Return the candidate that an entry is about: by default the chosen one; for feedback and its call the one that served."""
     if row.candidate:
         return row.candidate
-    served = [past.candidate for past in history if past.kind == ATTEMPT and columns_of(past)["status"] == "ok"]
-    judges = row.kind == FEEDBACK or "feedback" in row.fields
-    return served[-1] if served and judges else history[0].candidate
+    if len(history) > 1 and (row.kind == FEEDBACK or "feedback" in row.fields):
+        for past in reversed(history):
+            if past.kind == ATTEMPT and columns_of(past)["status"] == "ok":
+                return past.candidate
+    return history[0].candidate

@@ -16,7 +16,7 @@ import msgspec
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.erasure import erased
 from aamc_sdk.log.json_text import decode, encode
-from aamc_sdk.log.rows import DECISION, Row
+from aamc_sdk.log.rows import DECISION, Row, sort_of
 
 LEVEL = 3
 """The level of compression: a higher one takes longer, and saves less than a tenth more."""
@@ -47,7 +47,7 @@ class Templates:
         """Add the templates that the log has after the known ones."""
         for content in contents:
             self._contents.append(content)
-            self._alike[_sort_of(content)].append(len(self._contents))
+            self._alike[_sort_in(content)].append(len(self._contents))
 
     def pack(self, row: Row) -> tuple[bytes, bytes | None]:
         """Return a row's packed content, and the new template to keep with it; None if the log has its template.
@@ -57,7 +57,7 @@ class Templates:
         content = row.content.encode()
         if row.kind != DECISION:
             return bytes([_PLAIN]) + content, None
-        alike = self._alike[_sort_of(content)]
+        alike = self._alike[row.sort or _sort_in(content)]
         packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
         if len(packed) <= POOR * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
             return packed, None
@@ -104,7 +104,7 @@ class Templates:
         template = self._contents[number - 1]
         bits = min(max(MIN_WINDOW_BITS, (len(template) + len(content)).bit_length()), zlib.MAX_WBITS)
         packing = _compressor(template, bits).copy()
-        return bytes([number]) + packing.compress(content) + packing.flush()
+        return b"%c%b%b" % (number, packing.compress(content), packing.flush())
 
 
 @lru_cache(maxsize=16)  # a copy takes four fifths of the time of a new one, which hashes the template again
@@ -118,8 +118,6 @@ class _RoutedBy(msgspec.Struct):
 
 
 class _Sort(msgspec.Struct):
-    """The router and candidates that decisions with the same templates have in common."""
-
     decision: _RoutedBy
     candidates: list[str]
 
@@ -127,14 +125,13 @@ class _Sort(msgspec.Struct):
 _sorts = msgspec.json.Decoder(_Sort)  # several times as fast as reading everything
 
 
-def _sort_of(content: bytes) -> str:
+def _sort_in(content: bytes) -> str:
     try:
         sort = _sorts.decode(content)
-        names = [sort.decision.router, *sort.candidates]
+        return sort_of(sort.decision.router, sort.candidates)
     except msgspec.MsgspecError:  # half a surrogate pair in a text
         fields = decode(content)
-        names = [fields["decision"].get("router", ""), *fields["candidates"]]
-    return "\n".join(names)
+        return sort_of(fields["decision"].get("router", ""), fields["candidates"])
 
 
 def _without_user(row: Row) -> bytes:

@@ -6,6 +6,8 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -150,14 +152,14 @@ class Entries:
         state = State(*results.fetchone())  # type: ignore[misc]  # it has one row
         results.set_result(-1)
         found = results.fetchall()
-        found.sort(key=lambda each: each[-1])  # the log's order, or the order of arrival
+        found.sort(key=itemgetter(-1))  # the log's order, or the order of arrival
         placed = [each for each in found if each[0] != _PENDING]
-        pending = self._rows(connection, [each[:-1] for each in found if each[0] == _PENDING])
-        excerpt = Excerpt(self._rows(connection, [each[:-1] for each in placed]), pending)
+        pending = self._rows(connection, [each for each in found if each[0] == _PENDING])
+        excerpt = Excerpt(self._rows(connection, placed), pending)
         answers = run_writes(writes, excerpt)
         self._settle(connection, excerpt, pending)
         if excerpt.placed:
-            self._place(connection, excerpt.placed, state, {decision_id: partition for partition, _, _, decision_id, *_ in placed})
+            self._place(connection, excerpt.placed, state, dict(map(itemgetter(3, 0), placed)))
         return answers
 
     def _settle(self, connection: psycopg.Connection, excerpt: Excerpt, pending: Sequence[Row]) -> None:
@@ -319,27 +321,16 @@ class Entries:
         return replaced_rows(rows, self.rows_where(connection, "kind = 'feedback' AND id = ANY(%s) ORDER BY position", revised))
 
     def _rows(self, connection: psycopg.Connection, found: Iterable[Any]) -> list[Row]:
-        """Return the rows that ``{row}`` or ``{rule_row}`` selected, with their contents unpacked."""
-        given = list(found)
-        return [
-            Row(
-                kind=kind,
-                id=name,
-                decision_id=decision_id,
-                candidate=candidate,
-                content=json if packed is None else self._unpacked(connection, packed),
-                time=when,
-                embedding=embedding,
-                revision=revision,
-                fingerprint=fingerprint,
-            )
-            for _, kind, name, decision_id, candidate, json, packed, when, embedding, revision, fingerprint in given
-        ]
-
-    def _unpacked(self, connection: psycopg.Connection, packed: bytes) -> str:
-        if packed[:1] > bytes([min(len(self._templates), 255)]):
-            self._read_templates(connection)
-        return self._templates.unpack(packed)
+        """Return the rows that ``{row}`` or ``{rule_row}`` selected; each unpacks its content when it is asked for that."""
+        rows = []
+        for _, kind, name, decision_id, candidate, json, packed, when, embedding, revision, fingerprint, *_ in list(found):
+            row = Row(kind, name, decision_id, candidate, json, when, embedding, revision, fingerprint)
+            if packed is not None:
+                if packed[0] > len(self._templates):
+                    self._read_templates(connection)
+                row = row.unpacked_by(partial(self._templates.unpack, packed))
+            rows.append(row)
+        return rows
 
     def _read_templates(self, connection: psycopg.Connection) -> None:
         """Read the templates that the log has beyond the known ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -39,20 +40,19 @@ class DecisionHash:
     Args:
         server: The server.
         values: Id, number of fields, and fields with their values.
+
+    Attributes:
+        id: The decision's id.
+        key: The key.
+        count: The number of fields in the hash.
+        fields: Those that were read, with their values.
     """
 
     def __init__(self, server: RedisServer, values: Sequence[Any]) -> None:
         self.id: str = values[0].decode()
         self.key = server.key(f"decision:{self.id}")
-        self._count = int(values[1])
+        self.count = int(values[1])
         self.fields = {field.decode(): value for field, value in zip(values[2::2], values[3::2], strict=True)}
-
-    @property
-    def check(self) -> Check:
-        """The check that nothing has been written since: each write but the first sets the field ``p``."""
-        if LATEST in self.fields:
-            return binary(self.fields[LATEST]), "HGET", self.key, LATEST
-        return str(self._count), "HLEN", self.key
 
     @property
     def latest(self) -> int:
@@ -127,11 +127,16 @@ class LoadedExcerpt:
     def checks(self, decisions: Iterable[str], feedback: Iterable[str] = ()) -> Iterator[Check]:
         """Yield the checks that the hashes of decisions are as they were, and that nobody used the ids of feedback for others meanwhile."""
         absent: list[str] = []
+        counted: defaultdict[int, list[str]] = defaultdict(list)
         for name in decisions:
-            if name in self.hashes:
-                yield self.hashes[name].check
-            else:
+            if (found := self.hashes.get(name)) is None:
                 absent.append(self._server.key(f"decision:{name}"))
+            elif LATEST in found.fields:  # each write but the first sets it
+                yield binary(found.fields[LATEST]), "HGET", found.key, LATEST
+            else:
+                counted[found.count].append(found.key)
+        for count, keys in counted.items():
+            yield str(count), "HLEN", *keys
         for name in feedback:
             key = self._server.key(f"feedback:{name}")
             if name in self.pointers:

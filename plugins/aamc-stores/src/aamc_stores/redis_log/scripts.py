@@ -120,8 +120,13 @@ def _script(flags: str, *parts: str) -> str:
 _COMMIT = """
 apply()
 for _, check in ipairs(cmsgpack.unpack(ARGV[1])) do
-    local found = redis.call(unpack(check, 2))
-    if tostring(found or '') ~= check[1] then return -1 end
+    if check[2] == 'HLEN' then
+        for i = 3, #check do
+            if redis.call('HLEN', check[i]) ~= tonumber(check[1]) then return -1 end
+        end
+    elseif tostring(redis.call(unpack(check, 2)) or '') ~= check[1] then
+        return -1
+    end
 end
 local base = tonumber(redis.call('GET', P .. 'position')) or 0
 local size = (tonumber(redis.call('HGET', P .. 'sizes', ARGV[3])) or 0) + ARGV[4]
@@ -129,7 +134,8 @@ redis.call('HSET', P .. 'journal', 'begin', struct.pack('>I8I8', base, size), 'o
 return base
 """
 COMMIT = _script("", _APPLY, _COMMIT)
-"""Keeps a journal. Arguments: checks ``[[expected, command, argument, ...], ...]``, commands, a partition, and the bytes to add to its size.
+"""Keeps a journal. Arguments: checks ``[[expected, command, argument, ...], ...]``, commands, a partition, and the bytes to add to its size. A check
+with ``HLEN`` is of any number of hashes.
 
 Returns the base position, or -1 where a check failed.
 """
