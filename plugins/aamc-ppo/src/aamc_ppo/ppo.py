@@ -46,7 +46,7 @@ class PPOConfig:
     minibatch: int = option(2048, "decisions per gradient step", at_least=1)
     learning_rate: float = option(2e-3, "initial step size of Adam", above=0)
     learning_rate_schedule: str = option("linear", "linear: the step size falls to 0; constant", choices=("linear", "constant"))
-    gamma: float = option(0.99, "discount per step; 0: a decision is judged by its own reward alone", at_least=0, at_most=0.9999)
+    gamma: float = option(0.9925, "discount per step; 0: a decision is judged by its own reward alone", at_least=0, at_most=0.9999)
     gae_lambda: float = option(0.95, "advantage estimation; 0: trust the critic, 1: trust the rewards", at_least=0, at_most=1)
     clip_epsilon: float = option(0.2, "clip range of the probability ratio around 1", above=0)
     value_clip: float = option(0.0, "clip range of a value's change per update, in reward per step; 0: no clipping", at_least=0)
@@ -62,7 +62,7 @@ class PPOConfig:
     hidden: int = option(64, "width of the hidden layers", at_least=1)
     embedding: int = option(16, "width of a candidate's embedding", at_least=1)
     temperature: float = option(20.0, "initial factor from utility to log probability, in nats per unit of reward", above=0)
-    checkpoint_every: int = option(400_000, "decisions between checkpoints; each draws new streams and preferences", at_least=1)
+    checkpoint_every: int = option(200_000, "decisions between checkpoints; each draws new streams and preferences", at_least=1)
     sample: bool = option(False, "draw decisions from the policy instead of taking the candidate of maximum utility")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
