@@ -27,7 +27,7 @@ from aamc_bench.samples import Sample
 from aamc_experiments.data import split_rows
 from aamc_experiments.evaluation import Comparison
 from aamc_experiments.experiment import Experiment
-from aamc_experiments.measurement import Measurement, estimated_request
+from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.setup import make_setup
@@ -36,7 +36,7 @@ from aamc_experiments.target_preferences import Target, calibrate
 from aamc_sdk import Component, Dataset, DatasetFormat, Outcomes, Services, get_plugin_manager, hookimpl
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import LinearReward, default_pool
+from aamc_sdk.routing import LinearReward, build_request, default_pool
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Floats, question
 
@@ -161,7 +161,9 @@ def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
     """Calibrate for a minimum quality on validation rows, and return the results on test rows."""
     preference = calibrate(run, plugins, NoProgress(), Target("quality-floor", FLOOR)).preference
     world, services = make_setup(run.settings, plugins), run.services(plugins)
-    request = estimated_request(run.estimator(plugins, services), world.splits["test"].queries, run.pool, preference, run.candidate_means)
+    request = build_request(
+        world.splits["test"].queries, run.pool, preference.array, estimator=run.estimator(plugins, services), typical=run.candidate_means
+    )
     router = {run.router_name: run.router(plugins, services)}
     point = preference.array[None]
     played = (

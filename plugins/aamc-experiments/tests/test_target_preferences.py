@@ -6,7 +6,7 @@ import pytest
 from aamc_experiments import target_preferences
 from aamc_experiments.evaluation import Resampling
 from aamc_experiments.experiment import Experiment
-from aamc_experiments.measurement import Measurement, estimated_request
+from aamc_experiments.measurement import Measurement
 from aamc_experiments.out_of_fold import OUT_OF_FOLD, write_out_of_fold
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
@@ -255,11 +255,11 @@ def test_training_rows_are_decided_with_the_lengths_expected_out_of_fold(plugins
     lengths = AnswerLengths(np.full((rows, models), 77.0), np.full(models, 77.0))
     write_out_of_fold(folder / "estimator", np.full((rows, models), 0.5), setup, lengths)
     seen = []
-    monkeypatch.setattr(target_preferences, "estimated_request", lambda *given, **known: seen.append(known) or estimated_request(*given, **known))
+    monkeypatch.setattr(target_preferences, "build_request", lambda *given, **known: seen.append(known) or build_request(*given, **known))
 
     progress = StagesOnly()
     calibrate(run, plugins, progress, Target("strong-share", 0.5, 0.0))
 
     assert progress.stages == ["Comparing on the validation split", "Comparing on the train split"]
-    assert [len(known) for known in seen] == [0, 2]
+    assert ["quality" in known for known in seen] == [False, True]
     assert np.array_equal(seen[1]["lengths"].tokens, lengths.tokens)

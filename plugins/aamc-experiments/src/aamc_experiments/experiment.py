@@ -15,7 +15,7 @@ import attrs
 
 from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
-from aamc_experiments.measurement import Measurement, estimated_request
+from aamc_experiments.measurement import Measurement
 from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, write_out_of_fold
 from aamc_experiments.personal_evaluation import PERSONAL_BASELINES, PersonalMeasurement
 from aamc_experiments.run_folder import Goal, RunFolder
@@ -297,11 +297,14 @@ class Experiment:
 
     def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
         """Return the rows of each split as a router sees them, training rows with out-of-fold quality and lengths."""
-        pool, preference, typical = setup.services.pool, self.settings.preference, self.run.candidate_means
+        pool, preference, typical = setup.services.pool, self.settings.preference.array, self.run.candidate_means
         out_of_fold, known = read_out_of_fold(self.run.folder / "estimator", setup), dict[str, dict[str, Any]]()
         if out_of_fold is not None:
             known = {"train": {"quality": out_of_fold.quality, "lengths": out_of_fold.lengths}}
-        return {name: estimated_request(estimator, setup.splits[name].queries, pool, preference, typical, **known.get(name, {})) for name in SPLITS}
+        return {
+            name: build_request(setup.splits[name].queries, pool, preference, estimator=estimator, typical=typical, **known.get(name, {}))
+            for name in SPLITS
+        }
 
     def routers(self, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> dict[str, Router]:
         """Return all routers, trained."""

@@ -34,33 +34,9 @@ from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Router, Service
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
-from aamc_sdk.types import AnswerLengths, Dataset, Estimates, Floats, Pool, Preference, Query, RoutingRequest
+from aamc_sdk.types import Dataset, Estimates, Floats, Preference, RoutingRequest
 
 logger = logging.getLogger(__name__)
-
-
-def estimated_request(
-    estimator: Estimator | None,
-    queries: Sequence[Query],
-    pool: Pool,
-    preference: Preference,
-    typical: Floats,
-    *,
-    quality: Floats | None = None,
-    lengths: AnswerLengths | None = None,
-) -> RoutingRequest:
-    """Return Q queries as a router sees them, with an estimator's estimates.
-
-    Args:
-        estimator: The estimator; None for none.
-        queries: The queries.
-        pool: The M candidates.
-        preference: The preference of all queries.
-        typical: The candidates' mean quality, cost and latency, ``[M, 3]``.
-        quality: The expected quality, such as that out of fold, ``[Q, M]``; the estimator's when None.
-        lengths: The expected lengths of answers, such as those out of fold; the estimator's when None.
-    """
-    return build_request(queries, pool, preference.array, quality=quality, typical=typical, lengths=lengths, estimator=estimator)
 
 
 def predicted_categories(estimates: Estimates) -> NDArray[np.str_]:
@@ -212,7 +188,7 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     measurement = Measurement(
         setup=setup,
         routers={name: run.router(plugins, services, name) for name in request.names},
-        request=estimated_request(run.estimator(plugins, services), test.queries, run.pool, request.preference, typical),
+        request=build_request(test.queries, run.pool, request.preference.array, estimator=run.estimator(plugins, services), typical=typical),
         candidate_means=typical,
         settings=settings,
         progress=progress or NoProgress(),

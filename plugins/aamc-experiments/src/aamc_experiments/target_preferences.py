@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from aamc_experiments.data import check_unchanged
 from aamc_experiments.evaluation import Comparison, Resampling, known_interval
 from aamc_experiments.evaluation.decisions import from_quality_to_cost
-from aamc_experiments.measurement import Measurement, estimated_request
+from aamc_experiments.measurement import Measurement
 from aamc_experiments.out_of_fold import OutOfFold, read_out_of_fold
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_setup
 from aamc_sdk.errors import AamcError, ConfigError, DataError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
 from aamc_sdk.types import Floats, Preference
 
@@ -223,7 +224,7 @@ class _DecidedRows:
         def decide(split: str, expected: OutOfFold | None = None) -> _DecidedRows:
             means = run.candidate_means
             known_beforehand: dict[str, Any] = {} if expected is None else {"quality": expected.quality, "lengths": expected.lengths}
-            request = estimated_request(estimator, setup.splits[split].queries, run.pool, Preference(), means, **known_beforehand)
+            request = build_request(setup.splits[split].queries, run.pool, Preference().array, estimator=estimator, typical=means, **known_beforehand)
             measurement = Measurement(
                 setup=setup,
                 routers={run.router_name: router},

@@ -5,13 +5,13 @@ from __future__ import annotations
 import attrs
 import numpy as np
 from aamc_experiments.data import fit_to_pool
-from aamc_experiments.measurement import estimated_request
 from aamc_experiments.settings import Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Estimator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.routing import build_request
 from aamc_sdk.types import Dataset, Floats, Outcomes, Pool, RoutingRequest
 
 OUTCOMES, LABELS = "outcomes", "labels"
@@ -126,4 +126,4 @@ class _Trainer:
 
     def request(self, estimator: Estimator | None, rows: Dataset) -> RoutingRequest:
         """Return rows as routers see them."""
-        return estimated_request(estimator, rows.queries, self.services.pool, self.settings.preference, self.means)
+        return build_request(rows.queries, self.services.pool, self.settings.preference.array, estimator=estimator, typical=self.means)

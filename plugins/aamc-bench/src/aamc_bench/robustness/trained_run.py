@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 from aamc_experiments.evaluation import Comparison
-from aamc_experiments.measurement import Measurement, estimated_request
+from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
@@ -15,6 +15,7 @@ from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_bench.failed_routers import without_left_out
 from aamc_sdk.interfaces import Estimator, Progress, Router
 from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.routing import build_request
 from aamc_sdk.types import Query, RoutingRequest
 
 
@@ -42,7 +43,7 @@ class TrainedRun:
     def request(self, queries: Sequence[Query] | None = None) -> RoutingRequest:
         """Return the test rows as a router sees them, or the same with other texts."""
         queries = self.world.splits["test"].queries if queries is None else queries
-        return estimated_request(self.estimator, queries, self.run.pool, self.run.settings.preference, self.run.candidate_means)
+        return build_request(queries, self.run.pool, self.run.settings.preference.array, estimator=self.estimator, typical=self.run.candidate_means)
 
     def play(self, request: RoutingRequest, progress: Progress, settings: Settings | None = None) -> Comparison:
         """Compare the routers on the test rows, with the run's settings or others."""

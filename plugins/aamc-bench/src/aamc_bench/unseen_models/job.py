@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from aamc_experiments.data import fit_to_pool
 from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
-from aamc_experiments.measurement import Measurement, estimated_request
+from aamc_experiments.measurement import Measurement
 from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 
@@ -23,6 +23,7 @@ from aamc_bench.unseen_models.newcomers import choose_newcomers, completed, with
 from aamc_sdk.config import Choice
 from aamc_sdk.interfaces import Estimator, Progress, Router, Services, Training
 from aamc_sdk.plugins import Plugins, get_plugin_manager
+from aamc_sdk.routing import build_request
 from aamc_sdk.serving import make_services
 from aamc_sdk.types import Dataset, Floats, Pool, RoutingRequest
 
@@ -120,7 +121,9 @@ class NewcomerExperiment:
     def compare(self, estimator: Estimator | None, routers: Mapping[str, Router], level: str, *, available: bool) -> Comparison:
         """Compare routers on the test rows with all candidates, or without newcomers if these are not available."""
         pool, test = self.full.services.pool, self.full.splits["test"]
-        request = estimated_request(estimator, test.queries, pool, self.settings.preference, self._typical(self.known(level)["train"]))
+        request = build_request(
+            test.queries, pool, self.settings.preference.array, estimator=estimator, typical=self._typical(self.known(level)["train"])
+        )
         if not available:
             new = np.broadcast_to(np.isin(pool.names, self.newcomers), request.mask.shape)
             request = attrs.evolve(request, mask=request.mask & ~new, masked_why={**request.masked_why, HELD_OUT: new})
@@ -143,7 +146,7 @@ class NewcomerExperiment:
         if estimator is not None:
             known = {"train": {"quality": estimator.out_of_fold(), "lengths": estimator.out_of_fold_lengths(pool)}}
         return {
-            name: estimated_request(estimator, split.queries, pool, self.settings.preference, typical, **known.get(name, {}))
+            name: build_request(split.queries, pool, self.settings.preference.array, estimator=estimator, typical=typical, **known.get(name, {}))
             for name, split in rows.items()
         }
 
