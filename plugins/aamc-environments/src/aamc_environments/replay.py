@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -19,8 +18,6 @@ from aamc_sdk.routing import build_request
 @attrs.frozen(kw_only=True)
 class ReplayOptions(StreamOptions):
     """Options of environment ``replay``."""
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
 
 class ReplayStreams(Streams):

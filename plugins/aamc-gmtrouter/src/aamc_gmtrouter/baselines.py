@@ -13,7 +13,7 @@ import abc
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import numpy as np
@@ -38,8 +38,6 @@ class UserBaselineConfig:
     history: int = option(64, "turns of a user that the router keeps, the latest", at_least=1)
     shrinkage: float = option(10.0, "user-elo: own judgements at which half of the difference to all users counts", above=0)
     penalty: float = option(1.0, "user-ridge: penalty on squared weights", above=0)
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
 
 class UserBaseline(OnlineRouter):

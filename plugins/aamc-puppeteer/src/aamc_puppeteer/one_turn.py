@@ -7,7 +7,7 @@ have one outcome a query and no history; whole episodes are :class:`aamc_puppete
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import numpy as np
@@ -33,8 +33,6 @@ class OneTurnOptions(ReplayOptions):
     agent_options: Mapping[str, Mapping[str, Any]] = option({}, "options of agents, by the agent's name")
     agent_timeout: float = option(AGENT_TIMEOUT, "timeout of an agent's turn in seconds", above=0)
     max_characters: int = option(MAX_CHARACTERS, "maximum characters of an output; the rest is cut off", at_least=1)
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
 
 class OneTurnEnvironment(ReplayEnvironment):

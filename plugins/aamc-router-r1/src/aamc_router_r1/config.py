@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 
@@ -96,5 +96,3 @@ class RewardOptions:
 @attrs.frozen(kw_only=True)
 class RouterR1Config(PolicyOptions, RewardOptions, TrainingOptions):
     """Options of ``router-r1``."""
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}

@@ -19,7 +19,7 @@ import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import msgspec
@@ -67,8 +67,6 @@ class LinearThompsonOptions(OutcomeOptions):
     cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
     cost_weight: float = option(0.2, "weight of cost then; the whole range of cost is worth 0.2 times this weight in quality", at_least=0)
     sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum utility")
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
 
 class LinearThompson(OnlineRouter):

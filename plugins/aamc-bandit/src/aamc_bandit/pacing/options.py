@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 
@@ -35,8 +34,6 @@ class PacedOptions:
     )
     window: int = option(512, "number of recent requests from which the multipliers are computed", at_least=16, at_most=4096)
     horizon: int = option(100, "requests over which a difference from usd_per_1k or p95_ms is made up for", at_least=1)
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __attrs_post_init__(self) -> None:
         check_router_option("router", self.router)

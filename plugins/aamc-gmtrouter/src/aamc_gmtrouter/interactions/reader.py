@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, groupby, pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 from aamc_datasets.json_rows import json_lines
@@ -33,8 +33,6 @@ class InteractionsOptions:
     minimum_rating: float | None = option(None, "lowest rating of the scale (default: 0; the lowest of all files if lines name judges)")
     maximum_rating: float | None = option(None, "highest rating of the scale (default: 1; the highest of all files if lines name judges)")
     max_turns: int = option(1000, "maximum number of turns of a user; the latest are kept, with a warning", at_least=1)
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __attrs_post_init__(self) -> None:
         low, high = self.minimum_rating, self.maximum_rating

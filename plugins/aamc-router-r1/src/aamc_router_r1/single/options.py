@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 
@@ -40,5 +40,3 @@ class ServerOptions:
 @attrs.frozen(kw_only=True)
 class RouterOptions(PolicyOptions, ServerOptions):
     """Options of the router ``router-r1``."""
-
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
