@@ -24,16 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 import numpy as np
 
 from aamc_bandit.trials.call_limits import CallComparison
 from aamc_bandit.trials.router_pair import RouterPair, RouterPairOptions, possible_candidates
+from aamc_bandit.trials.trial_notes import CANARY, TrialNote, serving_role
 from aamc_sdk.config import option
 from aamc_sdk.interfaces import Services, Store
 from aamc_sdk.routing import choice_probabilities, uniform
 from aamc_sdk.types import Decision, Experience, Floats, Query, RoutingRequest, Scores, tenant_user
 
-NOTE = "canary"
 FORGIVEN = 0.01
 """Failures that a decision without one makes up for, so that rare failures of a long trial never add up to its end."""
 logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Canary(RouterPair):
         """Return the mixture of both routers' choice probabilities, or those of the router that each request's user is assigned to."""
         if self.ended is not None:
             stable = self.stable.score(request)
-            note = {NOTE: {"ended": self.ended, **self.described()}}
+            note = {CANARY: {"ended": self.ended, **self.described()}}
             return self._drawn_from(stable, stable, choice_probabilities(stable, request, self.stable.samples), [note] * len(request))
         stable, candidate = self.score_both(request)
         stable_choices = choice_probabilities(stable, request, self.stable.samples)
@@ -112,7 +113,7 @@ class Canary(RouterPair):
         weights = np.array([share if role is None else float(role == "candidate") for role in roles])[:, None]
         notes = [
             {
-                NOTE: {
+                CANARY: {
                     "share": share,
                     **({"role": role} if role else {}),
                     "stable": {**pair["stable"], **_expected_of(stable_choices, request, row)},
@@ -134,14 +135,14 @@ class Canary(RouterPair):
         decisions = {decision.id: decision for decision in experience.decisions if _is_of(decision, pair)}
         served = {name: served_by(decision) for name, decision in decisions.items()}
         for decision in experience.decisions:
-            note = decision.notes.get(NOTE, {})
+            note = decision.notes.get(CANARY, {})
             if "ended" in note and _names(note, pair):
                 self._end(note["ended"])  # before a restart, which kept no state
         for call in experience.attempts:
             if (role := served.get(call.decision_id)) is not None:
                 self._calls.add(role, call)
                 if role == "candidate":
-                    self._calls.add_expected(call, decisions[call.decision_id].notes[NOTE]["stable"])
+                    self._calls.add_expected(call, decisions[call.decision_id].notes[CANARY]["stable"])
         exceeded = self._calls.exceeded(config.max_error_excess, config.max_cost_ratio, config.max_latency_ratio)
         if exceeded is not None:
             self._end(exceeded)
@@ -177,7 +178,7 @@ class Canary(RouterPair):
         if not self.config.by_user or query.user is None:
             return None
         user = tenant_user(query.user, query.tenant)
-        return "candidate" if uniform(self.services.seed, f"{NOTE}/{self._routers()['candidate'].version}/{user}") < share else "stable"
+        return "candidate" if uniform(self.services.seed, f"{CANARY}/{self._routers()['candidate'].version}/{user}") < share else "stable"
 
     def _count_failure(self, why: str) -> None:
         logger.warning("the candidate %s of a canary failed, so the stable router decides: %s", self.label("candidate"), why)
@@ -205,27 +206,9 @@ class Canary(RouterPair):
 
 
 def served_by(decision: Decision) -> str | None:
-    """Return the router that served a canary's decision, ``"stable"`` or ``"candidate"``; None for a decision of another router.
-
-    If the candidate failed to score, the stable router served the decision. If only one router could have chosen the model, that one served
-    it. If both could, a number derived from the decision's id selects one with the right odds, so that the answer never changes.
-    """
-    note: Mapping[str, Any] | None = decision.notes.get(NOTE)
-    if note is None:
-        return None
-    if "ended" in note or "error" in note["candidate"]:
-        return "stable"
-    if "role" in note:
-        return str(note["role"])
-    stable, candidate = (note[role]["probabilities"].get(decision.candidate, 0.0) for role in ("stable", "candidate"))
-    return drawn_role(decision.id, (1 - note["share"]) * stable, note["share"] * candidate)
-
-
-def drawn_role(decision_id: str, stable: float, candidate: float) -> str:
-    """Return ``"stable"`` or ``"candidate"``, with odds of these sizes, as a number derived from the decision's id selects it."""
-    if stable == 0 or candidate == 0:
-        return "candidate" if candidate else "stable"
-    return "candidate" if uniform(0, f"{decision_id}/{NOTE}") * (stable + candidate) < candidate else "stable"
+    """Return the router that served a canary's decision, ``"stable"`` or ``"candidate"``; None for a decision of another router."""
+    note = decision.notes.get(CANARY)
+    return None if note is None else serving_role(msgspec.convert(note, TrialNote), decision.id, decision.candidate)
 
 
 def _expected_of(choices: Floats, request: RoutingRequest, row: int) -> dict[str, dict[str, Any]]:
@@ -239,7 +222,7 @@ def _expected_of(choices: Floats, request: RoutingRequest, row: int) -> dict[str
 
 def _is_of(decision: Decision, pair: Mapping[str, Mapping[str, str]]) -> bool:
     """Return whether a decision was made in the running trial of a pair of routers."""
-    note: Mapping[str, Any] = decision.notes.get(NOTE, {})
+    note: Mapping[str, Any] = decision.notes.get(CANARY, {})
     return "share" in note and "error" not in note["candidate"] and _names(note, pair)
 
 

@@ -12,9 +12,8 @@ import attrs
 import numpy as np
 
 from aamc_bandit.trials.router_pair import RouterPair, possible_candidates
+from aamc_bandit.trials.trial_notes import SHADOW
 from aamc_sdk.types import Floats, RoutingRequest, Scores
-
-NOTE = "shadow"
 
 
 class Shadow(RouterPair):
@@ -35,7 +34,7 @@ class Shadow(RouterPair):
             recorded = self._recorded(request, *candidate)
         pair = self.described()
         notes = [
-            {**(served.notes[row] if served.notes else {}), NOTE: {**pair, "candidate": {**pair["candidate"], **choices}}}
+            {**(served.notes[row] if served.notes else {}), SHADOW: {**pair, "candidate": {**pair["candidate"], **choices}}}
             for row, choices in enumerate(recorded)
         ]
         return attrs.evolve(served, notes=notes)

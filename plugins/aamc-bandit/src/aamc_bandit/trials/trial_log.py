@@ -17,18 +17,8 @@ import attrs
 import msgspec
 import numpy as np
 
-from aamc_bandit.trials.trial_notes import (
-    CALL,
-    CONTENT,
-    FEEDBACK,
-    NotedContent,
-    TrialNote,
-    compare,
-    known_bound,
-    notes_of,
-    served_by,
-)
-from aamc_bandit.trials.trial_statistics import JudgedDecision, Trial
+from aamc_bandit.trials.trial_notes import CALL, CONTENT, FEEDBACK, NotedContent, TrialNote, notes_of, serving_role
+from aamc_bandit.trials.trial_statistics import JudgedDecision, Trial, compare, known_bound
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decoded, is_within, read_batches, user_digest
 from aamc_sdk.types import Snapshot, tenant_user
@@ -272,7 +262,7 @@ def _digest(name: str) -> bytes:
 def _count_served(decision_id: str, content: NotedContent, noted: Sequence[_Noted]) -> None:
     """Count a decision for the router that served it."""
     decision = content.decision
-    role = "stable" if decision.notes.canary is None else served_by(decision.notes.canary, decision_id, decision.candidate)
+    role = "stable" if decision.notes.canary is None else serving_role(decision.notes.canary, decision_id, decision.candidate)
     for each in noted:
         if each.note.ended is None:
             each.trial.served[role] += 1

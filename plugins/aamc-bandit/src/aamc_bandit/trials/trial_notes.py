@@ -1,14 +1,15 @@
-"""The notes of decisions in trials, and the comparison of a judged decision."""
+"""The notes of decisions in trials."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
 
-from aamc_bandit.trials import canary, shadow
-from aamc_bandit.trials.trial_statistics import MIN_BOUND, JudgedDecision
+from aamc_sdk.routing import uniform
+
+CANARY, SHADOW = "canary", "shadow"
+"""The kinds of trials: the keys of their notes."""
 
 
 class RoleNote(msgspec.Struct, gc=False):
@@ -82,55 +83,23 @@ CONTENT, CALL, FEEDBACK = msgspec.json.Decoder(NotedContent), msgspec.json.Decod
 def notes_of(decision: NotedDecision) -> Iterator[tuple[str, TrialNote]]:
     """Yield the notes of a decision with the kind of each: canary or shadow."""
     if decision.notes.canary is not None:
-        yield canary.NOTE, decision.notes.canary
+        yield CANARY, decision.notes.canary
     if decision.notes.shadow is not None:
-        yield shadow.NOTE, decision.notes.shadow
+        yield SHADOW, decision.notes.shadow
 
 
-def served_by(note: TrialNote, decision_id: str, candidate: str) -> str:
-    """Return the router that served a canary's decision, see :func:`aamc_bandit.trials.canary.served_by`."""
+def serving_role(note: TrialNote, decision_id: str, candidate: str) -> str:
+    """Return the router that served a canary's decision, ``"stable"`` or ``"candidate"``.
+
+    If the candidate failed to score, the stable router served the decision. If only one router could have chosen the model, that one served
+    it. If both could, a number derived from the decision's id selects one with the right odds, so that the answer never changes.
+    """
     if note.ended is not None or note.candidate.error is not None:
         return "stable"
     if note.role is not None:
         return note.role
     stable, new = ((role.probabilities or {}).get(candidate, 0.0) for role in (note.stable, note.candidate))
-    return canary.drawn_role(decision_id, (1 - note.share) * stable, note.share * new)
-
-
-def known_bound(kind: str, note: TrialNote) -> float:
-    """Return a bound of |g| for every request: a canary's share gives one, unless one of the routers never serves."""
-    share = note.share if kind == canary.NOTE else 0.0
-    return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else MIN_BOUND
-
-
-def compare(kind: str, note: TrialNote, decision: NotedDecision, judged: str, quality: float) -> JudgedDecision | str:
-    """Return a judged decision as a judgement, or the reason why it cannot be compared."""
-    if judged != decision.candidate:
-        return "fallback"
-    if decision.propensity is None or math.isnan(decision.propensity):
-        return "propensity_unknown"
-    candidate = note.candidate.probabilities
-    if not candidate:
-        return "candidate_failed"
-    drawn = _mixture(note) if note.role is not None else decision.probabilities or {decision.candidate: 1.0}
-    possible = drawn if min(drawn.values()) > 0 else {name: probability for name, probability in drawn.items() if probability > 0}
-    stable = (note.stable.probabilities or {}) if kind == canary.NOTE else possible
-    news, olds = _aligned(candidate, [*possible]), _aligned(stable, [*possible])
-    if news is None or olds is None:
-        return "no_overlap"
-    bound = max([abs((new - old) / probability) for new, old, probability in zip(news, olds, possible.values(), strict=True)])
-    chosen = possible[decision.candidate]
-    return JudgedDecision(quality, stable.get(decision.candidate, 0.0) / chosen, candidate.get(decision.candidate, 0.0) / chosen, bound)
-
-
-def _aligned(side: dict[str, float], names: Sequence[str]) -> Iterable[float] | None:
-    """Return probabilities in the order of names, 0 for names without one; None where others have one."""
-    if [*side] == names:
-        return side.values()
-    return [side.get(name, 0.0) for name in names] if side.keys() <= set(names) else None
-
-
-def _mixture(note: TrialNote) -> dict[str, float]:
-    """Return the choice probabilities of a canary's decision before its user was assigned to a router."""
-    stable, candidate, share = note.stable.probabilities or {}, note.candidate.probabilities or {}, note.share
-    return {name: (1 - share) * stable.get(name, 0.0) + share * candidate.get(name, 0.0) for name in {**stable, **candidate}}
+    stable, new = (1 - note.share) * stable, note.share * new
+    if stable == 0 or new == 0:
+        return "candidate" if new else "stable"
+    return "candidate" if uniform(0, f"{decision_id}/{CANARY}") * (stable + new) < new else "stable"

@@ -31,12 +31,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
 from aamc_experiments.off_policy import log_wealth, lower_bound_at_any_time
 
+from aamc_bandit.trials.trial_notes import CANARY, NotedDecision, TrialNote
 from aamc_sdk.types import ROUNDING, Floats
 
 BIAS_LOG_WEALTH = math.log(2 / 0.001)
@@ -127,6 +129,32 @@ class Trial:
         return {**figures, "difference": float(differences.mean()), "ci95": [low, high], "verdict": verdict, "why": why}
 
 
+def known_bound(kind: str, note: TrialNote) -> float:
+    """Return a bound of |g| for every request: a canary's share gives one, unless one of the routers never serves."""
+    share = note.share if kind == CANARY else 0.0
+    return max(1 / share, 1 / (1 - share)) if 0 < share < 1 else MIN_BOUND
+
+
+def compare(kind: str, note: TrialNote, decision: NotedDecision, judged: str, quality: float) -> JudgedDecision | str:
+    """Return a judged decision as a judgement, or the reason why it cannot be compared."""
+    if judged != decision.candidate:
+        return "fallback"
+    if decision.propensity is None or math.isnan(decision.propensity):
+        return "propensity_unknown"
+    candidate = note.candidate.probabilities
+    if not candidate:
+        return "candidate_failed"
+    drawn = _mixture(note) if note.role is not None else decision.probabilities or {decision.candidate: 1.0}
+    possible = drawn if min(drawn.values()) > 0 else {name: probability for name, probability in drawn.items() if probability > 0}
+    stable = (note.stable.probabilities or {}) if kind == CANARY else possible
+    news, olds = _aligned(candidate, [*possible]), _aligned(stable, [*possible])
+    if news is None or olds is None:
+        return "no_overlap"
+    bound = max([abs((new - old) / probability) for new, old, probability in zip(news, olds, possible.values(), strict=True)])
+    chosen = possible[decision.candidate]
+    return JudgedDecision(quality, stable.get(decision.candidate, 0.0) / chosen, candidate.get(decision.candidate, 0.0) / chosen, bound)
+
+
 def trial_document(trial: Trial) -> dict[str, Any]:
     """Return a trial with its verdict, as ``aamc canary --json`` prints it."""
     fields = attrs.asdict(trial, filter=attrs.filters.exclude("judgements"))
@@ -140,6 +168,19 @@ def betting_terms(judgements: list[JudgedDecision]) -> tuple[Floats, Floats, Flo
     gains = candidate - stable
     before = (PRIOR_MEAN + np.cumsum(quality) - quality) / (1 + np.arange(len(quality)))
     return gains, (quality - before) * gains, -bounds
+
+
+def _aligned(side: dict[str, float], names: Sequence[str]) -> Iterable[float] | None:
+    """Return probabilities in the order of names, 0 for names without one; None where others have one."""
+    if [*side] == names:
+        return side.values()
+    return [side.get(name, 0.0) for name in names] if side.keys() <= set(names) else None
+
+
+def _mixture(note: TrialNote) -> dict[str, float]:
+    """Return the choice probabilities of a canary's decision before its user was assigned to a router."""
+    stable, candidate, share = note.stable.probabilities or {}, note.candidate.probabilities or {}, note.share
+    return {name: (1 - share) * stable.get(name, 0.0) + share * candidate.get(name, 0.0) for name in {**stable, **candidate}}
 
 
 def _weighted(judgements: list[JudgedDecision], role: str) -> float | None:
