@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aamc_bench.benchmark import Benchmark
 
 
-@click.command("compare", short_help="Compare routers on several datasets and seeds, in one table.")
+@click.command("compare")
 @DATASETS
 @ROUTERS
 @SEEDS
@@ -46,7 +46,7 @@ def compare(**given: Any) -> None:
     CompareBenchmark().run(**given)
 
 
-@click.command("scalability", short_help="Measure decision time and utility against the number of candidates.")
+@click.command("scalability")
 @click.option(
     "--model-counts", type=Numbers(int, minimum=2, maximum=MAXIMUM_CANDIDATES), metavar="3,5,...", help="Sizes of the pool (default: 3,5,10,20)."
 )
@@ -67,7 +67,7 @@ def scalability(**given: Any) -> None:
     ScalabilityBenchmark().run(**given)
 
 
-@click.command("unseen-models", short_help="Measure routing with candidates without training outcomes.")
+@click.command("unseen-models")
 @DATASETS
 @ROUTERS
 @SEEDS
@@ -91,7 +91,7 @@ def unseen_models(**given: Any) -> None:
     UnseenModelsBenchmark().run(**given)
 
 
-@click.command("robustness", short_help="Measure routers under noise and on categories without training data.")
+@click.command("robustness")
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--noise-levels", type=Numbers(float, minimum=0, maximum=1), metavar="0.0,0.1,...", help="Noise levels (default: 0.0,0.1,0.2,0.3).")
 @click.option(
@@ -117,7 +117,7 @@ def robustness(**given: Any) -> None:
     RobustnessBenchmark().run(**given)
 
 
-@click.command("bandit", short_help="Measure the cost of learning online in scenarios of service.")
+@click.command("bandit")
 @DATASETS
 @ROUTERS
 @click.option("--scenarios", metavar="A,B,...", help="Of stationary, drift, new-model, delayed, sparse, poisoned and restart (default: all).")
@@ -148,7 +148,7 @@ def bandit(**given: Any) -> None:
     BanditBenchmark().run(**given)
 
 
-@click.command("control", short_help="Measure the gain from planning ahead under load, limits and budgets.")
+@click.command("control")
 @click.option("--scenario", "scenarios", metavar="A,B,...", help="Scenarios of environment queue (default: all but default).")
 @click.option("--pool", metavar="NAME|FILE", help="Model pool (default: each scenario's own).")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Option, such as environment.load=1.5; repeatable.")
@@ -175,7 +175,7 @@ def control(**given: Any) -> None:
     ControlBenchmark().run(**given)
 
 
-@click.command("speed", short_help="Compare the speed of all parts with other programs (needs a checkout).")
+@click.command("speed")
 @click.option("--parts", metavar="A,B,...", help="Of simulator, ppo, decision, estimate, startup and evaluation (default: all).")
 @click.option("--preset", type=click.Choice(["quick", "full"]), help="quick shortens long work and extrapolates (default: quick).")
 @OUT

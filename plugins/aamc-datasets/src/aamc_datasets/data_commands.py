@@ -46,7 +46,7 @@ def _parse_shares(ctx: click.Context, parameter: click.Parameter, value: str | N
     return shares
 
 
-@click.command("generate", short_help="Write a synthetic dataset.")
+@click.command("generate")
 @click.option("--n-train", type=_SIZE, default=10_000, show_default=True, help="Training texts.")
 @click.option("--n-val", type=_SIZE, default=2_000, show_default=True, help="Validation texts.")
 @click.option("--n-test", type=_SIZE, default=2_000, show_default=True, help="Test texts.")
@@ -72,7 +72,7 @@ def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, shares
         click.echo(f"wrote {n_train} training, {n_val} validation and {n_test} test texts to {out}", err=True)
 
 
-@click.command("inspect", short_help="Summarise datasets.")
+@click.command("inspect")
 @click.argument("datasets", nargs=-1, required=True, metavar="FORMAT:PATH...")
 @_SET
 @_STRICT
@@ -96,7 +96,7 @@ def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[st
         print_summary(document)
 
 
-@click.command("convert", short_help="Write a dataset in the native format.")
+@click.command("convert")
 @click.argument("dataset", metavar="FORMAT:PATH")
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for outcomes.jsonl and pool.yaml.")
 @_SET

@@ -10,7 +10,7 @@ from aamc_datasets.downloads import HOST, fetch
 from aamc_sdk.storage import to_json
 
 
-@click.command("fetch", short_help="Download public question-answering datasets.")
+@click.command("fetch")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for NAME/SPLIT.jsonl and checksums.json.")
 @click.option("--split", "splits", multiple=True, metavar="NAME", help="Split to download, such as train; may be repeated (default: all).")

@@ -11,7 +11,7 @@ from aamc_bench.options import SEED, run_options
 from aamc_sdk.cli import Folder, plugins_of
 
 
-@click.command("fig5", short_help="Make Figure 5 of the AAMC paper: success, cost, latency and efficiency of the strategies.")
+@click.command("fig5")
 @click.option("--run", type=Folder(path_type=Path), help="An existing run (default: make one, as aamc run --router ppo does).")
 @SEED
 @run_options

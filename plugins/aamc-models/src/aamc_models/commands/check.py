@@ -60,7 +60,7 @@ class Checked:
     advice: str = ""
 
 
-@click.command("check", short_help="Call each model of a pool once and suggest fixes.")
+@click.command("check")
 @click.option("--pool", metavar="NAME|FILE", help="Models to call (default: those of the run).")
 @RUN
 @click.option("--timeout", "seconds", type=Number(min=0.001), default=60.0, show_default=True, help="Seconds to wait for each answer.")

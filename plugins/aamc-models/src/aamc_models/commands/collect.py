@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NO_LIMIT = float("inf")
 
 
-@click.command("collect", short_help="Ask your models your questions, judge the answers, and write outcomes.")
+@click.command("collect")
 @click.option("--pool", required=True, metavar="NAME|FILE", help="Models to ask.")
 @click.option("--prompts", "source", required=True, type=InputFile(), help="Prompts: .jsonl, .csv, or .txt with one a line.")
 @click.option("--judge", "spec", required=True, metavar="SPEC", help="Scores the answers: exact, numeric, tests, python:MODULE:FUNCTION, model:NAME.")

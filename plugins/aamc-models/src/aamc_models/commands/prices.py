@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aamc_models.prices.pool_file import Priced
 
 
-@click.command("prices", short_help="Fill a pool file with list prices.")
+@click.command("prices")
 @click.argument("pool", type=InputFile())
 @click.option(
     "--prices", "source", type=InputFile(), help="LiteLLM's model_prices_and_context_window.json (default: that of the installed package litellm)."
