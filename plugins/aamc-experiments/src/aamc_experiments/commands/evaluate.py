@@ -27,7 +27,7 @@ BASELINE_OPTIONS = ("configs", "assignments", "n_episodes")
 """Options of a comparison with baselines, which is an experiment of its own."""
 COMPARISON_OPTIONS = ("dataset", "split", "strict", "out", "gate", "router", *BASELINE_OPTIONS)
 """Options without effect on a log."""
-NOT_OF_ORCHESTRATORS = (*("router", "estimator", "split", "strict", "logs", "since", "until", "failure_quality", "n_episodes", "preference", "gate"),)
+NOT_OF_ORCHESTRATORS = ("router", "estimator", "split", "strict", "logs", "since", "until", "failure_quality", "n_episodes", "preference", "gate")
 """Options without a meaning for orchestrators."""
 ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
 """Options without effect on an estimator alone."""
