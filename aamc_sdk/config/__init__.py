@@ -2,7 +2,7 @@
 
 from aamc_sdk.config.choices import NO_ESTIMATOR, Choice, check_seed
 from aamc_sdk.config.options import configure, load_yaml, option, parse_yaml, set_option, unstructure
-from aamc_sdk.config.serving_settings import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings, check_shared
+from aamc_sdk.config.serving_settings import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings
 
 __all__ = [
     "EXPERIMENT_KEYS",
@@ -12,7 +12,6 @@ __all__ = [
     "Choice",
     "ServingSettings",
     "check_seed",
-    "check_shared",
     "configure",
     "load_yaml",
     "option",

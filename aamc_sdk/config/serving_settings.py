@@ -63,11 +63,11 @@ class ServingSettings:
             seed=content.get("seed", 0),
             device=content.get("device", "auto"),
         )
-        check_shared(settings.preset, settings.seed, settings.device, settings.pool)
+        _check_shared(settings.preset, settings.seed, settings.device, settings.pool)
         return settings
 
 
-def check_shared(preset: Any, seed: Any, device: Any, pool: Any) -> None:
+def _check_shared(preset: Any, seed: Any, device: Any, pool: Any) -> None:
     """Check the settings that all components share.
 
     Raises:

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 import attrs
 
-from aamc_sdk.config import NO_ESTIMATOR, Choice, ServingSettings, check_shared, configure, option, unstructure
+from aamc_sdk.config import Choice, ServingSettings, configure, option, unstructure
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.serving import find_checkpoint
-from aamc_sdk.types import Preference
 
 T = TypeVar("T", bound=Choice)
 COMPARED = ("llm-only", "slm-only", "rule", "supervised", "greedy", "random", "best-single", "oracle")
@@ -184,21 +183,14 @@ def read_settings(content: Mapping[str, Any]) -> Settings:
         PreferenceError: The preference is not valid.
     """
     keys = configure(ConfigKeys, content, where="the configuration")
-    check_shared(keys.preset, keys.seed, keys.device, keys.pool)
+    serving = ServingSettings.of({name: getattr(keys, name) for name in attrs.fields_dict(ServingSettings)})
     dataset = Source.of(keys.dataset, "dataset")
     return Settings(
-        router=Choice.of(keys.router, "router"),
-        estimator=None if keys.estimator in (None, NO_ESTIMATOR) else Choice.of(keys.estimator, "estimator"),
+        **attrs.asdict(serving, recurse=False),
         environment=_environment(keys.environment),
-        pool=keys.pool,
-        reward=Choice.of(keys.reward, "reward"),
         dataset=dataset,
         test_dataset=None if keys.test_dataset is None else Source.of(keys.test_dataset, "test_dataset").like(dataset),
         routers=None if keys.routers is None else _routers(keys.routers),
-        preference=Preference.of(keys.preference),
-        preset=keys.preset,
-        seed=keys.seed,
-        device=keys.device,
         evaluation=configure(Evaluation, keys.evaluation, where="evaluation"),
         orchestrator=None if keys.orchestrator is None else Choice.of(keys.orchestrator, "orchestrator"),
         continue_from=keys.continue_from,
