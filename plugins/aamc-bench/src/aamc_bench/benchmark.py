@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import click
-from aamc_report.tables import Record, Table
+from aamc_report.tables import Table, TableRecord
 
 from aamc_bench.failed_routers import RoutersLeftOut, left_out_of
 from aamc_bench.folder import OpenExperiment, open_experiment
@@ -168,7 +168,7 @@ def show_tables(tables: Mapping[str, Table]) -> None:
         print_table(table.rich(), WIDTH)
 
 
-def distinct(records: Sequence[Record], key: str) -> list[Any]:
+def distinct(records: Sequence[TableRecord], key: str) -> list[Any]:
     """Return the values of a key in records, each once, in their order."""
     return list(dict.fromkeys(record[key] for record in records))
 

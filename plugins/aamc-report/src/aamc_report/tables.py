@@ -19,7 +19,7 @@ from aamc_report.formats import DASH, Format, whole
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-Record = Mapping[str, Any]
+TableRecord = Mapping[str, Any]
 """A row of a JSON document: a text for each name, and ``{"value", "ci95", "best"}`` for each column, any part of which may be missing or null."""
 Bounds = tuple[float, float]
 UNKNOWN = (math.nan, math.nan)
@@ -121,7 +121,7 @@ class Table:
     note: str = ""
 
     @classmethod
-    def of_records(cls, caption: str, names: Sequence[str], columns: Sequence[Column], records: Sequence[Record], note: str = "") -> Table:
+    def of_records(cls, caption: str, names: Sequence[str], columns: Sequence[Column], records: Sequence[TableRecord], note: str = "") -> Table:
         """Return the table of a document's records; the columns have keys and formats."""
         rows = [TableRow([str(record[name]) for name in names], [_cell(record.get(column.key), column) for column in columns]) for record in records]
         return cls(caption, names, columns, rows, note)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from aamc_report.tables import Record, Table
+from aamc_report.tables import Table, TableRecord
 from matplotlib.figure import Figure
 
 from aamc_bench.bandit import budget_table, table
@@ -123,7 +123,7 @@ class BanditBenchmark(DatasetsBenchmark):
         """Return ``datasets``, a record for each scenario and router, and the ``curves`` of their regret."""
         names, routers = labels(list(options["datasets"])), [*options["settings"]["routers"], BEST_FIXED]
         about: list[dict[str, Any]] = []
-        records: list[Record] = []
+        records: list[TableRecord] = []
         curves: list[dict[str, Any]] = []
         for number, dataset in enumerate(options["datasets"], start=1):
             for knowledge in options["estimates"]:
@@ -136,7 +136,7 @@ class BanditBenchmark(DatasetsBenchmark):
                 for position, scenario in enumerate(options["scenarios"]):
                     records += [{**place, "scenario": scenario, **record} for record in found.records(position, routers)]
                     curves += [{**place, "scenario": scenario, **curve} for curve in found.curves(position, routers)]
-        found_budgets: list[Record] = []
+        found_budgets: list[TableRecord] = []
         for number, dataset in enumerate(options["datasets"], start=1):
             paced_keys = [key for seed in options["seeds"] if (key := job_key(number, dataset, seed, BUDGETS)) in results]
             files = [read_arrays(folder / JOBS / key / BUDGETS_FILE) for key in paced_keys]

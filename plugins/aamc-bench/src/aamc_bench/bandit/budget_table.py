@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from aamc_report.formats import fixed, per_thousand
-from aamc_report.tables import Column, Record, Table
+from aamc_report.tables import Column, Table, TableRecord
 
 from aamc_bench.bandit.budgets import FIGURES
 from aamc_bench.bandit.pareto_bandit import NAME as PARETO
@@ -35,12 +35,12 @@ NOTE = (
 )
 
 
-def records(options: Mapping[str, Any], place: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> list[Record]:
+def records(options: Mapping[str, Any], place: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> list[TableRecord]:
     """Return a record for each traffic, budget and router of a dataset; none without files."""
     if not files:
         return []
     routers, resamples = options["paced"], options["settings"]["evaluation"]["resamples"]
-    found: list[Record] = []
+    found: list[TableRecord] = []
     for t, traffic in enumerate(options["traffic"]):
         for b, budget in enumerate(options["budgets"]):
             own: dict[str, list[Floats]] = {name: [file[name][t, b][None, :, :, None] for file in files] for name in FIGURES}

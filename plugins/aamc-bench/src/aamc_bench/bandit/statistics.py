@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_report.tables import Record
+from aamc_report.tables import TableRecord
 
 from aamc_bench.bandit.job import BEST_FIXED, FIGURES
 from aamc_bench.samples import clear_best, figure
@@ -37,12 +37,12 @@ class StreamResults:
         points = shortest["points"]
         return cls(points, {name: over_streams([_interpolated(file, name, points) for file in files], resamples) for name in FIGURES})
 
-    def records(self, scenario: int, routers: Sequence[str]) -> list[Record]:
+    def records(self, scenario: int, routers: Sequence[str]) -> list[TableRecord]:
         """Return a record for each router of a scenario."""
         last = {name: values[:, scenario, :, -1].T for name, values in self.figures.items()}  # [R + 1, 1 + B]
         rivals = np.array([name not in YARDSTICKS for name in routers])
         best = clear_best(np.where(rivals[:, None], last["regret"], np.nan), lower_is_better=True)
-        found: list[Record] = []
+        found: list[TableRecord] = []
         for position, name in enumerate(routers):
             record: dict[str, Any] = {"router": name, "regret": figure(last["regret"][position]) | {"best": position == best}}
             record["over_fixed"] = figure(last["regret"][position] - last["regret"][-1])

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from aamc_report.formats import fixed, milliseconds, per_thousand, percent
 from aamc_report.style import looks_of
-from aamc_report.tables import Column, Record, Table
+from aamc_report.tables import Column, Table, TableRecord
 from matplotlib.figure import Figure
 
 from aamc_bench.benchmark import distinct
@@ -101,7 +101,7 @@ class DatasetComparison:
         counts = {router: {column.key: sum(block.counts[router][column.key] for block in blocks) for column in COUNTS} for router in routers}
         return cls(EVERYWHERE, routers, figures, (), counts)
 
-    def records(self, yardsticks: Collection[str]) -> Sequence[Record]:
+    def records(self, yardsticks: Collection[str]) -> Sequence[TableRecord]:
         """Return a record for each router; yardsticks are never the best."""
         rows: list[dict[str, Any]] = [{"dataset": self.name, "router": router} for router in self.routers]
         rivals = np.array([router not in yardsticks for router in self.routers])

@@ -18,7 +18,7 @@ from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import COMPARED
 from aamc_report.formats import Format, listed, milliseconds, per_thousand, percent, significant
 from aamc_report.style import GRID, HEADLINE, INK, MUTED, OTHERS, PAPER, name_rows, without_scale
-from aamc_report.tables import Column, Record, Table
+from aamc_report.tables import Column, Table, TableRecord
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -241,7 +241,7 @@ def draw(document: Mapping[str, Any]) -> Figure:
     return page
 
 
-def _stated(key: str, records: Sequence[Record]) -> float | None:
+def _stated(key: str, records: Sequence[TableRecord]) -> float | None:
     """Return the paper's claim on a panel: its success rate, or LLM-only's cost minus its saving."""
     minimum = {claim.key: claim.minimum for claim in CLAIMS}
     if key == "success_rate":
@@ -251,7 +251,7 @@ def _stated(key: str, records: Sequence[Record]) -> float | None:
     return (1 - saved) * cost if key == "mean_cost_usd" and saved is not None and cost is not None else None
 
 
-def _draw_bars(axes: Axes, records: Sequence[Record], panel: Panel, stated: float | None) -> None:
+def _draw_bars(axes: Axes, records: Sequence[TableRecord], panel: Panel, stated: float | None) -> None:
     longest = max((_end(record[panel.key]) for record in records), default=0.0) or 1.0
     for row, record in enumerate(records):
         own = record[panel.key]

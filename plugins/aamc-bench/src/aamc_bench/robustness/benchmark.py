@@ -11,7 +11,7 @@ from typing import Any
 
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_setup
-from aamc_report.tables import Record, Table
+from aamc_report.tables import Table, TableRecord
 from matplotlib.figure import Figure
 
 from aamc_bench.benchmark import Benchmark, Stage
@@ -112,7 +112,7 @@ class RobustnessBenchmark(Benchmark):
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Return the records of ``noise`` and of ``shift``."""
         place = folder / JOBS
-        noise: list[Record] = []
+        noise: list[TableRecord] = []
         if CLEAN in results:
             clean, choices = Sample.load(place / CLEAN / SAMPLE), read_arrays(place / CLEAN / CHOICES)
             for kind, level in noises(options):
@@ -120,7 +120,7 @@ class RobustnessBenchmark(Benchmark):
                     noisy = Sample.load(place / key / SAMPLE)
                     same = table.unchanged_choices(choices, read_arrays(place / key / CHOICES), clean.figures["mean_reward"].shape[1] - 1, seed=0)
                     noise += table.noise_records({"noise": kind, "level": level}, clean, noisy, same)
-        shift: list[Record] = []
+        shift: list[TableRecord] = []
         for key, found in results.items():
             if key.startswith(SHIFT) and found is not None:
                 home, away = (Sample.load(place / key / f"{name}.npz") for name in (HOME, AWAY))

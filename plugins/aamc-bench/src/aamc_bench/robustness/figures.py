@@ -8,7 +8,7 @@ from typing import Any
 
 from aamc_report.formats import Format
 from aamc_report.style import looks_of, short
-from aamc_report.tables import Record
+from aamc_report.tables import TableRecord
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -32,7 +32,7 @@ def figures_of(document: Mapping[str, Any]) -> dict[str, Draw]:
     return drawings
 
 
-def draw_noise(records: Sequence[Record]) -> Figure:
+def draw_noise(records: Sequence[TableRecord]) -> Figure:
     """Draw each metric against the level of each noise: a row of panels for each metric, a column for each kind."""
     kinds, routers = [kind for kind in distinct(records, "noise") if kind != CLEAN], distinct(records, "router")
     looks = looks_of(routers)
@@ -50,7 +50,7 @@ def draw_noise(records: Sequence[Record]) -> Figure:
     return page
 
 
-def draw_shift(records: Sequence[Record]) -> Figure:
+def draw_shift(records: Sequence[TableRecord]) -> Figure:
     """Draw the reward of routers that were trained with and without the categories, a panel for each group."""
     groups, routers = distinct(records, "held_out"), distinct(records, "router")
     page, axes = panels(len(groups), 1, height=0.6 + 0.24 * len(routers), sharex="all")

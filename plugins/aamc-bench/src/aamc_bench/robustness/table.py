@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from aamc_experiments.evaluation import Resampling
 from aamc_report.formats import fixed, per_thousand, percent
-from aamc_report.tables import Column, Record, Table
+from aamc_report.tables import Column, Table, TableRecord
 
 from aamc_bench.benchmark import distinct
 from aamc_bench.robustness.noise import CLEAN
@@ -37,7 +37,7 @@ SHIFT_NOTE = (
 )
 
 
-def noise_records(names: Mapping[str, Any], clean: Sample, noisy: Sample, unchanged: Floats) -> list[Record]:
+def noise_records(names: Mapping[str, Any], clean: Sample, noisy: Sample, unchanged: Floats) -> list[TableRecord]:
     """Return a record for each router under one noise, with its shares of unchanged choices of :func:`unchanged_choices`."""
     return [
         {
@@ -61,7 +61,7 @@ def unchanged_choices(clean: Mapping[str, Any], noisy: Mapping[str, Any], resamp
     return np.concatenate([resampling.means(same) for resampling in both]).T
 
 
-def shift_records(names: Mapping[str, Any], home: Sample, away: Sample) -> list[Record]:
+def shift_records(names: Mapping[str, Any], home: Sample, away: Sample) -> list[TableRecord]:
     """Return a record for each router on one group of categories."""
     return [
         {
@@ -105,7 +105,7 @@ def console_tables(tables: Mapping[str, Table]) -> dict[str, Table]:
     return shown
 
 
-def _by_noise(records: Sequence[Record], key: str) -> list[Record]:
+def _by_noise(records: Sequence[TableRecord], key: str) -> list[TableRecord]:
     """Return a record for each noise with one figure of each router."""
     rows: dict[tuple[str, float], dict[str, Any]] = {}
     for record in records:

@@ -14,7 +14,7 @@ import attrs
 from aamc_experiments.setup import ExperimentSetup
 from aamc_report.formats import fixed, percent
 from aamc_report.style import looks_of
-from aamc_report.tables import Column, Record, Table
+from aamc_report.tables import Column, Table, TableRecord
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -126,13 +126,13 @@ class UnseenModelsBenchmark(DatasetsBenchmark):
         return {"unseen-models": lambda: draw(document)} if document["records"] else {}
 
 
-def _records(dataset: str, folders: Mapping[str, Sequence[Path]]) -> list[Record]:
+def _records(dataset: str, folders: Mapping[str, Sequence[Path]]) -> list[TableRecord]:
     """Return a record for each level and router of a dataset, from the folders of each level's jobs, one for each seed."""
     samples = {WITHOUT: of_shared_routers([Sample.load(folder / f"{WITHOUT}.npz") for folder in folders[DESCRIBED]])}
     base = dict(zip(samples[WITHOUT][0].routers.tolist(), over_seeds(samples[WITHOUT], "mean_reward"), strict=True))
     samples |= {level: of_shared_routers([Sample.load(folder / f"{level}.npz") for folder in own]) for level, own in folders.items()}
     plugins = get_plugin_manager()
-    records: list[Record] = []
+    records: list[TableRecord] = []
     for level, these in samples.items():
         figures = {metric: over_seeds(these, metric) for metric in ROUTING + EXPECTED}
         for position, router in enumerate(these[0].routers.tolist()):

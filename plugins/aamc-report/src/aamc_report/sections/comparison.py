@@ -12,7 +12,7 @@ from aamc_experiments.evaluation import few_queries_note, trust_note
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_report.formats import PER_THOUSAND, Format, aligned, dollars_per_thousand, fixed, listed, milliseconds, percent, significant
+from aamc_report.formats import DASH, PER_THOUSAND, Format, aligned, dollars_per_thousand, fixed, listed, milliseconds, percent, significant
 from aamc_report.page import Drawing, Section
 from aamc_report.results import Results, number
 from aamc_report.style import INK, looks, name_rows, new_figure, without_scale
@@ -163,7 +163,7 @@ def limit_tables(results: Results) -> list[Table]:
 
 
 def _four(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "\u2013"
+    return f"{value:.4g}" if math.isfinite(value) else DASH
 
 
 def _kept(value: float, beyond: bool) -> str:
