@@ -65,7 +65,7 @@ PANELS = (
 
 
 @attrs.frozen
-class Claim:
+class PaperClaim:
     """A claim of the paper's text on AAMC.
 
     Attributes:
@@ -80,10 +80,10 @@ class Claim:
 
 
 CLAIMS = (
-    Claim("success_rate", "more than 90% task success", 0.90),
-    Claim("success_difference", "success comparable to LLM-only", None),
-    Claim("cost_saved", "operational costs reduced by over 70%", 0.70),
-    Claim("latency_saved", "latency significantly improved", None),
+    PaperClaim("success_rate", "more than 90% task success", 0.90),
+    PaperClaim("success_difference", "success comparable to LLM-only", None),
+    PaperClaim("cost_saved", "operational costs reduced by over 70%", 0.70),
+    PaperClaim("latency_saved", "latency significantly improved", None),
 )
 NOTE = (
     "Means at the preference with 95% intervals by bootstrap. efficiency: success over cost and latency, half each in units of LLM-only's. "

@@ -32,7 +32,7 @@ class CollectionBudget:
         self._holders = 0
         self._settled = asyncio.Condition()
 
-    async def reserve(self, usd: float) -> Reservation | None:
+    async def reserve(self, usd: float) -> ReservedBudget | None:
         """Reserve an amount, once others have settled theirs; None if it does not fit: then nothing more is reserved. 0 always fits."""
         async with self._settled:
             await self._settled.wait_for(lambda: self.exhausted or self._fits(usd) or not self._holders)
@@ -42,7 +42,7 @@ class CollectionBudget:
                 return None
             self._reserved_usd += usd
             self._holders += 1
-            return Reservation(self, usd)
+            return ReservedBudget(self, usd)
 
     def _fits(self, usd: float) -> bool:
         return self.spent_usd + self._reserved_usd + usd <= self.limit_usd
@@ -60,7 +60,7 @@ class CollectionBudget:
         self._reserved_usd -= reserved_usd
 
 
-class Reservation:
+class ReservedBudget:
     """An amount that one piece of work may spend."""
 
     def __init__(self, budget: CollectionBudget, usd: float) -> None:

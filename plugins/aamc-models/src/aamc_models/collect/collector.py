@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from aamc_models.collect.budget import CollectionBudget, Reservation, limit_of, limited, maximum_usd
+from aamc_models.collect.budget import CollectionBudget, ReservedBudget, limit_of, limited, maximum_usd
 from aamc_models.collect.judges import Judge
 from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, LedgerEntry, key_of
@@ -156,7 +156,7 @@ class Collector:
         finally:
             await reservation.release()
 
-    async def _judge(self, prompt: Prompt, answers: Mapping[str, LedgerEntry], reservation: Reservation) -> Mapping[str, float | None]:
+    async def _judge(self, prompt: Prompt, answers: Mapping[str, LedgerEntry], reservation: ReservedBudget) -> Mapping[str, float | None]:
         async def ask(text: str) -> str | None:
             assert self._plan.judge_model is not None
             entry = await self._call(VERDICT, self._plan.judge_model, text, reservation)
@@ -197,7 +197,7 @@ class Collector:
         await self._plan.judge.qualities(prompt, {name: entry.text for name, entry in answers.items()}, look_up)
         return missing
 
-    async def _call(self, kind: str, candidate: ModelSpec, text: str, reservation: Reservation) -> LedgerEntry | None:
+    async def _call(self, kind: str, candidate: ModelSpec, text: str, reservation: ReservedBudget) -> LedgerEntry | None:
         """Return the call of the ledger, or make it; None if it failed, or no more calls are made."""
         key = self._plan.key(kind, candidate, text)
         if (known := self._ledger.find(key)) is not None:
@@ -218,7 +218,7 @@ class Collector:
                     await asyncio.wait_for(self._stopping.wait(), min(error.retry_after_s, MAX_PAUSE_S))
         return None
 
-    async def _ask(self, kind: str, key: str, candidate: ModelSpec, text: str, reservation: Reservation) -> None:
+    async def _ask(self, kind: str, key: str, candidate: ModelSpec, text: str, reservation: ReservedBudget) -> None:
         """Call a model and add the call to the ledger, however it ends.
 
         Raises:

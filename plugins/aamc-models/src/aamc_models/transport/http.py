@@ -19,7 +19,7 @@ from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_mo
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.pauses import pause_s
 from aamc_models.transport.request_body import RequestBody
-from aamc_models.transport.sessions import Sessions, proxy_of
+from aamc_models.transport.sessions import HttpSessions, proxy_of
 from aamc_sdk import Candidate, Services
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import EndpointState, Usage, WireProvider, WireReply, WireRequest
@@ -51,7 +51,7 @@ class HttpProvider(WireProvider):
     def __init__(self, config: EndpointOptions, services: Services) -> None:
         super().__init__(config, services)
         self._deployments = Deployments(config)
-        self._sessions = Sessions(config.connect_timeout_s)
+        self._sessions = HttpSessions(config.connect_timeout_s)
         self._proxies = {deployment.base_url: proxy_of(deployment.base_url) for deployment in self._deployments.all}
         self._given = {name.lower(): value for name, value in config.headers.items()}
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **self._given}

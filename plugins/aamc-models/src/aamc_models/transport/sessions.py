@@ -15,7 +15,7 @@ _KEEP_ALIVE_S = 30.0
 """Seconds that an idle connection stays open."""
 
 
-class Sessions:
+class HttpSessions:
     """The HTTP sessions of a provider: connections belong to the event loop that they were opened on.
 
     A session ends with :meth:`close`, with its event loop, or when the provider is forgotten, whichever comes first.
@@ -53,7 +53,7 @@ class _Open(NamedTuple):
 
     session: aiohttp.ClientSession
     lifetime: AsyncGenerator[aiohttp.ClientSession, None]
-    forgotten: finalize[..., Sessions]
+    forgotten: finalize[..., HttpSessions]
 
 
 async def _lifetime(connect_timeout_s: float) -> AsyncGenerator[aiohttp.ClientSession, None]:
