@@ -66,7 +66,7 @@ class PPOConfig:
     sample: bool = option(False, "draw decisions from the policy instead of taking the candidate of maximum utility")
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "quick": {"total_timesteps": 1_200_000},
+        "quick": {"total_timesteps": 1_200_000, "gamma": 0.99, "checkpoint_every": 100_000},
         "full": {},
         "paper": {
             "total_timesteps": 1_000_000,
