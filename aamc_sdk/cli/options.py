@@ -129,7 +129,9 @@ OUT = click.option("--out", type=Folder(path_type=Path), help="Folder to write (
 """The option ``--out``."""
 RESUME = click.option("--resume", type=Folder(path_type=Path), help="Resume an interrupted job from its folder, with its own options.")
 """The option ``--resume``."""
-PREFERENCE = click.option("--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: 0.9,0.08,0.02).")
+PREFERENCE = click.option(
+    "--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: that of the run or configuration, else 0.9,0.08,0.02)."
+)
 """The option ``--preference``."""
 
 

@@ -1,6 +1,16 @@
-"""The link ``runs/latest``."""
+"""Settings of a run's folder, and the link ``runs/latest``."""
 
-from aamc_experiments.run_folder import point_latest
+import pytest
+
+from aamc_experiments.run_folder import RunFolder, point_latest
+from aamc_sdk.errors import CheckpointError
+
+
+def test_a_damaged_preference_names_the_run(tmp_path) -> None:
+    settings = "{router: greedy, preference: '1,-1,0'}"
+    (tmp_path / "run.yaml").write_text(f"schema: 1\nsettings: {settings}\nrouter: greedy\ngoal: run\nversions: {{}}\n", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"run\.yaml cannot be used: the weights of a preference"):
+        _ = RunFolder.open(tmp_path).settings
 
 
 def test_a_run_elsewhere_does_not_take_the_place_of_the_latest(tmp_path) -> None:

@@ -18,7 +18,7 @@ import yaml
 
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.settings import Settings, read_settings
-from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, slash_hint
+from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PreferenceError, slash_hint
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import pool_to
 from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
@@ -128,7 +128,7 @@ class RunFolder(Run):
         """
         try:
             return read_settings(self.content["settings"])
-        except ConfigError as error:
+        except (ConfigError, PreferenceError) as error:
             raise CheckpointError(f"{self.folder / 'run.yaml'} cannot be used: {error}") from error
 
     @property
