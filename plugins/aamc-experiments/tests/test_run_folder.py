@@ -1,8 +1,8 @@
 """Settings of a run's folder, and the link ``runs/latest``."""
 
 import pytest
-
 from aamc_experiments.run_folder import RunFolder, point_latest
+
 from aamc_sdk.errors import CheckpointError
 
 
