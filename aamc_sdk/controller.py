@@ -93,7 +93,7 @@ class MetaController:
             self._models = components.models
             self._completions = RoutedCompletions(self._models, self.pool, self._decider, self._calls, self._workers)
             if self._models is not None:
-                self._models.record_attempts(partial(self._workers.run, self._outcomes.add_call))
+                self._models.record_attempts(partial(self._workers.run, self._outcomes.add_finished_call))
             self.learner: Learner | None = None
             if isinstance(router, OnlineRouter):
                 router.attach(store, self._user_id)

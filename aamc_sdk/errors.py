@@ -107,7 +107,7 @@ class ProviderError(AamcError, RuntimeError):
         status: The HTTP status of the answer; None without one.
         body: The answer's body, as it came.
         retry_after_s: Time in seconds after which the server wants to be called again; None if it said nothing.
-        public: The message for the clients of a server of ours: without the address, the key's variable and the server's own words.
+        public: Message without secrets, for clients of the gateway.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ def is_ctrl_c(error: BaseException) -> bool:
 
 
 def public_message(error: AamcError) -> str:
-    """Return an error's message for clients of a server of ours: that of a failed call, or of one that caused the error, is ``public``."""
+    """Return an error's message for clients of the gateway: that of a failed call, or of one that caused the error, is ``public``."""
     call = error if isinstance(error, ProviderError) else error.__cause__  # such as an agent's
     return call.public if isinstance(call, ProviderError) else str(error)
 

@@ -36,8 +36,8 @@ class Component:
         name: The name that users type; for commands a path such as ``"bench bandit"``.
         target: The class as ``"package.module:Class"``; imported when the component is used.
         summary: One sentence for ``aamc plugins``.
-        listed: Whether ``aamc plugins`` lists it. A component for tests and trials is not listed, is made by name, and gives way to
-            a listed one of its name.
+        listed: Whether ``aamc plugins`` lists it. An unlisted component, for tests and trials, can be used by name; a listed component of the same
+            name takes precedence.
     """
 
     name: str

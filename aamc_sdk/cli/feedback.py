@@ -128,8 +128,8 @@ def export(
 ) -> None:
     """Write the log to FILE, or to standard output, as JSON Lines: decisions, attempts and feedback in log order.
 
-    With --format parquet, FILE is a folder, which gets a file for each of the log's partitions, or one for the decisions that were chosen. Read
-    it as the store parquet:FOLDER. The log remembers these files, and forgetting a user erases the user there too.
+    With --format parquet, FILE is a folder. One file is written per partition, or a single file with --tenant, --since or --until. Read it as
+    the store parquet:FOLDER. The log remembers these files, and forgetting a user erases the user there too.
 
     Example: aamc feedback export --format parquet --since 2026-11-01 exported/
     """

@@ -151,8 +151,8 @@ class OnlineRouter(Router):
     def origin(self) -> bytes | None:
         """Return an identifier of the initial state, if the state itself cannot serve as one; called after :meth:`attach`.
 
-        The router's snapshots in the log are named by it, so it stays the same from one start to the next. A router that reads its initial state
-        from a file of its own, from which a forgotten user goes, keeps it in that file.
+        The router's snapshots in the log are named by it, so it stays the same from one start to the next. A router with a state file stores the
+        identifier there.
 
         Returns:
             Any bytes; None if the initial state is the same at each start.

@@ -160,9 +160,8 @@ class Store(abc.ABC):
     def retain(self) -> int:
         """Drop decisions beyond the limits of the store's retention; return their number.
 
-        A decision goes with all its attempts and feedback, and only once every snapshot that was renewed lately covers all of these. In the same
-        transaction, outcomes are added to the aggregates, and each of these snapshots is kept as the state from which the log is learned
-        again after a user is forgotten.
+        Drops a decision with its attempts and feedback once every active router has learned them. In the same transaction, outcomes are added to
+        the aggregates, and the snapshot of each active router is kept as the state from which the log is learned again after a user is forgotten.
         """
         return 0
 
@@ -173,8 +172,8 @@ class Store(abc.ABC):
     def forget(self, user: str | None, tenant: str | None = None) -> int:
         """Erase user, session, text, embedding and fingerprint of decisions; return how many they are.
 
-        Snapshots are dropped, since they were learned from these decisions, and a new epoch begins. Of those that cover a dropped partition, one is
-        kept: a router that continues from it removes the forgotten users, and puts it back without them.
+        Snapshots are dropped, since they were learned from these decisions, and a new epoch begins. If partitions were dropped, one snapshot per
+        router is kept. The router loads it, removes the forgotten users, and saves it again.
 
         Args:
             user: The user; None for all users of the tenant, whose name is then erased too.

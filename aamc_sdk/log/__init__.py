@@ -2,6 +2,7 @@
 
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, oldest_key, without_tenant
 from aamc_sdk.log.batches import read_batches
+from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased, erased_if_forgotten, user_digest
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.exports.export_files import Selection, export_files
@@ -10,7 +11,6 @@ from aamc_sdk.log.exports.jsonl import Entry, entry_of, line_of
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.log.learned_states import continues, covers, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory.store import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
@@ -74,21 +74,20 @@ __all__ = [
     "columns_of",
     "combined",
     "connect",
-    "continues",
     "covered_position",
-    "covers",
     "decode",
     "decoded",
+    "deltas_after",
     "encode",
     "entry_of",
     "episode_of",
     "erased",
     "erased_if_forgotten",
     "export_files",
+    "extends_chain",
     "fingerprint_bytes",
     "followed",
     "is_within",
-    "leading_on",
     "line_of",
     "logged_entry",
     "oldest_goes",
@@ -99,6 +98,7 @@ __all__ = [
     "record_from",
     "renewed_since",
     "replaced_rows",
+    "replaces_deltas",
     "revised_ids",
     "run_writes",
     "transaction",

@@ -60,7 +60,7 @@ def erased_forms(row: Row) -> tuple[Row, Row]:
 def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> list[Row]:
     """Return rows with the decisions erased that forgotten users and tenants made before they were forgotten.
 
-    Such decisions come late: from a spool, an import, or a copy of the log. One of an unknown time (0) is taken for new.
+    Such decisions come late: from a spool, an import, or a copy of the log. Decisions without a time (0) are treated as new.
 
     Args:
         rows: Rows to be written.

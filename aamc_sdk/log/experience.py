@@ -21,8 +21,8 @@ class Batch:
         rows: The entries.
         decisions: The decisions that they are or refer to, in log order.
         epoch: Number of times that a user was forgotten.
-        follows: Name of the entry before the batch, ``""`` where there is none: at the log's start, or where the log ends before ``after``, so
-            that it has lost entries. None where it is not known, since retention dropped that entry.
+        follows: Name of the entry before the batch; ``""``: the batch starts with the first entry, or entries were lost; None: retention
+            dropped the entry.
         replaced: The revisions of feedback that entries of the batch replaced.
         last: Name of the entry at the position; that of the last row, else of the entry before the batch, when None.
         start: The position of the last entry that retention has dropped, 0 for none.

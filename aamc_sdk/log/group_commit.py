@@ -1,8 +1,8 @@
 """Group commit: writes of many threads share one transaction, since making a transaction durable takes most of the time.
 
-While one group is being committed the next one gathers: a single writer waits for one commit, a thousand writers for two at most. The thread that
-commits leads; then it hands over to the first thread whose write came meanwhile. The others of its group go on at once, and bring their next writes
-before that group is committed.
+While one group is being committed the next one gathers: a single writer waits for one commit, a thousand writers for two at most. The leader
+commits a group; then the first waiting thread becomes the leader. The other threads return at once, and bring their next writes before that group
+is committed.
 """
 
 from __future__ import annotations

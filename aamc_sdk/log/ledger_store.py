@@ -153,7 +153,7 @@ class LedgerStore(Store):
     def retain(self) -> int:
         """Drop decisions beyond the limits of the store's retention; return their number.
 
-        Nothing while the clock of this machine is more than an hour off the time that has passed since the store was opened: a warning says so once.
+        Does nothing after the system clock was changed by more than an hour, and logs one warning.
         """
         if self.config.retention == Retention():
             return 0
@@ -181,7 +181,7 @@ class LedgerStore(Store):
         return decisions
 
     def _drop_expired(self) -> None:
-        """Drop sums beyond their limit, and floors that hold a forgotten user and whose routers no longer learn, which alone could clean them."""
+        """Drop expired sums, and floors of inactive routers that still contain forgotten users."""
 
     def _clock_was_set(self) -> bool:
         return ClockReading.now().jumped_since(self._opened_at)
@@ -323,8 +323,8 @@ class LedgerStore(Store):
     def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         """Erase at most ``limit`` decisions after a position in one transaction; return how many, and the last one's position.
 
-        If they are fewer, so that none is left, the same transaction drops the snapshots, keeps the erasure's digest and begins a new epoch. So
-        nobody learns the log again while a part of the user is in it, and an erasure that was interrupted is completed by the next one.
+        The last batch also drops the snapshots, keeps the erasure's digest and begins a new epoch, in one transaction: no router learns the log
+        again while it contains the user. The next erasure completes an interrupted one.
 
         Raises:
             StoreError: This store cannot.

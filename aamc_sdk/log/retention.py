@@ -38,8 +38,8 @@ def begins_partition(newest: Partition | None, now: float, retention: Retention)
 def oldest_goes(partitions: Sequence[Partition], retention: Retention, now: float, size: int) -> bool:
     """Return whether the oldest partition is beyond the log's limits.
 
-    It has ended when a later one began; the newest, which still grows, never goes. If the time of a later beginning is wrong since a clock was,
-    those that began after it count.
+    It ended when a later one began; the newest, which still grows, never goes. Uses the earliest start of all later partitions, so a wrong clock
+    cannot keep a partition.
 
     Args:
         partitions: The log's partitions, the oldest first.

@@ -110,7 +110,7 @@ class Row:
         self.__dict__["_unpack"] = unpack
         return self
 
-    def about(self, candidate: str) -> Row:
+    def with_candidate(self, candidate: str) -> Row:
         """Return this row about a candidate, with what is known of its content; ``attrs.evolve`` takes several times as long."""
         if self.candidate == candidate:
             return self

@@ -298,7 +298,7 @@ def _is_new(ledger: Ledger, row: Row) -> bool:
 def _is_same(known: Row, row: Row) -> bool:
     """Return whether two rows are one entry: decisions by their requests, whose texts may be left out of the content.
 
-    A decision that was erased since, which an old export brings again, is the same if all that the erasure leaves is, its time among it.
+    An imported decision equals an erased one if all fields that erasure keeps are equal.
     """
     if row.kind == DECISION and known.fingerprint and row.fingerprint:
         return known.fingerprint == row.fingerprint
@@ -325,7 +325,7 @@ def _append(ledger: Ledger, row: Row) -> None:
         for pending in ledger.pending(row.id):
             _release(ledger, pending)
     elif history:
-        ledger.place(row.about(_candidate_of(row, history)))
+        ledger.place(row.with_candidate(_candidate_of(row, history)))
     else:
         ledger.hold(row)
 
@@ -338,7 +338,7 @@ def _release(ledger: Ledger, row: Row) -> None:
     except StoreError as error:  # the decision itself is right, so it must not fail
         logger.warning(_PENDING_STAYS, row.name, error)
     else:
-        ledger.place(row.about(_candidate_of(row, history)))
+        ledger.place(row.with_candidate(_candidate_of(row, history)))
 
 
 def _candidate_of(row: Row, history: Sequence[Row]) -> str:

@@ -23,7 +23,7 @@ LEVEL = 3
 POOR = 0.3
 """The share of its size that a decision may keep before it becomes a template itself."""
 MIN_WINDOW_BITS = 12
-"""The least size of the window, as a power of 2. The largest takes 256 KB for each entry, whose clearing takes longer than the compression."""
+"""Minimum window size, as a power of 2. 32 KB windows (256 KB per entry) take longer to clear than to compress."""
 MAX_TEMPLATES = 255
 MAX_ALIKE = 8
 """Templates of decisions of one router among the same candidates."""

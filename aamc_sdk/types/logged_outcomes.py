@@ -32,7 +32,7 @@ class LoggedOutcomes:
         failed: Whether calls of the chosen candidate failed and none was successful, ``[N]``.
         fell_back: Whether another candidate than the chosen one served, ``[N]``.
         compared: Whether feedback compares candidates, ``[N]``.
-        names: The candidates of all decisions that asked columns are about, K of them.
+        names: Candidate names of the ``[N, K]`` columns.
         category_names: The categories of all estimates, C of them.
         pools: The different lists of candidates that the decisions had.
         pool: For each decision, the place of its list in ``pools``, ``[N]``.

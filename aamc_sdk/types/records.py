@@ -33,7 +33,7 @@ class Record:
         budget_usd: The request's budget in USD; None for none.
         quality_floor: The request's minimum expected quality; None for none.
         pressure: How scarce each candidate was beyond its wait, ``[1, M]``; None for zeros.
-        fingerprint: Digest of the request, see :func:`request_fingerprint`; ``""`` where the text is still at hand, or was erased.
+        fingerprint: Digest of the request, see :func:`request_fingerprint`; ``""`` if it can be computed from the text, or was erased.
     """
 
     decision: Decision

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.learned_states import continues, covers, leading_on
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory.ledger import MemoryLedger
 from aamc_sdk.log.rows import Row
@@ -84,7 +84,7 @@ class MemoryStore(LedgerStore):
             known = ledger.snapshots.get(name)
             newer = known is None or known.position < snapshot.position
             afters = [delta.after for delta in ledger.deltas[name]]
-            if snapshot.epoch == ledger.epoch and newer and covers(snapshot.position, afters, self._newest(name)):
+            if snapshot.epoch == ledger.epoch and newer and replaces_deltas(snapshot.position, afters, self._newest(name)):
                 ledger.snapshots.pop(name, None)  # the newest stands last
                 ledger.snapshots[name] = snapshot
                 ledger.deltas[name] = [delta for delta in ledger.deltas[name] if delta.after >= snapshot.position]
@@ -96,12 +96,12 @@ class MemoryStore(LedgerStore):
         """Return the changes that lead on from a state of that name, in order; None where nothing does."""
         with self._lock:
             kept = list(self._ledger.deltas[name])
-            return leading_on(kept, after, self._newest(name)) if epoch == self._ledger.epoch else None
+            return deltas_after(kept, after, self._newest(name)) if epoch == self._ledger.epoch else None
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
         """Keep the changes of a state; return whether they lead on from the newest."""
         with self._lock:
-            fits = continues(delta, self._newest(name), self._open.epoch)
+            fits = extends_chain(delta, self._newest(name), self._open.epoch)
             if fits:
                 self._ledger.deltas[name].append(delta)
             return fits

@@ -20,7 +20,7 @@ from aamc_sdk.types import Experience, LoggedOutcomes, Query
 T = TypeVar("T")
 LoggedEntry = Sequence[Any]
 """An entry's kind, decision's id, own id, candidate, time, propensity, content as the store keeps it, embedding, and a call's status, cost, latency
-and output tokens. What is not asked for may be None; without a status, a call is read from its content."""
+and output tokens. Unrequested fields may be None. Without a status, the content is decoded."""
 BATCH = 500
 """Entries that are joined at once: few enough for the processor's cache."""
 _Numbers = list[float | None]

@@ -14,7 +14,7 @@ from aamc_sdk.log.options import Retention
 from aamc_sdk.log.retention import covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows import DECISION, Row
 from aamc_sdk.log.sqlite.states import States
-from aamc_sdk.log.sqlite.table import Known, Table
+from aamc_sdk.log.sqlite.table import Table, TableCache
 from aamc_sdk.types import Aggregate, Partition
 
 _NAMED = "decision_id IN (SELECT value FROM json_each(?))"
@@ -27,7 +27,7 @@ class Partitions:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._table = Table(connection, Known())
+        self._table = Table(connection, TableCache())
 
     def all(self) -> list[Partition]:
         """Return the partitions, the oldest first."""
@@ -102,5 +102,5 @@ class Partitions:
 
     def _leaving(self, names: str) -> Iterator[Row]:
         found = self._connection.execute(_LEAVING, (names,)).fetchall()
-        for row, (*_, tenant, propensity) in zip(self._table.made([each[:-2] for each in found]), found, strict=True):
+        for row, (*_, tenant, propensity) in zip(self._table.rows_from([each[:-2] for each in found]), found, strict=True):
             yield attrs.evolve(row, columns={"tenant": tenant, "propensity": propensity}) if row.kind == DECISION else row

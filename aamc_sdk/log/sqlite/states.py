@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 
-from aamc_sdk.log.learned_states import continues, covers, leading_on
+from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS
 from aamc_sdk.types import Snapshot, StateDelta
 
@@ -47,7 +47,7 @@ class States:
         if floor is not None and floor[0] == new.position and floor[1] < new.epoch:  # without the users who were forgotten meanwhile
             update = "UPDATE floors SET content = ?, last = ?, epoch = ? WHERE name = ?"
             self._connection.execute(update, (new.content, new.last, new.epoch, name))
-        elif (newest is None or newest < new.position) and covers(new.position, afters, self._newest(name)):
+        elif (newest is None or newest < new.position) and replaces_deltas(new.position, afters, self._newest(name)):
             replace = "REPLACE INTO snapshots (name, position, content, last, renewed) VALUES (?, ?, ?, ?, 0)"
             self._connection.execute(replace, (name, new.position, new.content, new.last))
             self._connection.execute("DELETE FROM deltas WHERE name = ? AND after < ?", (name, new.position))
@@ -62,12 +62,12 @@ class States:
             return None
         query = "SELECT after, position, content, ?, last FROM deltas WHERE name = ? AND after >= ? ORDER BY after"
         found = [StateDelta(*values) for values in self._connection.execute(query, (epoch, name, after))]
-        deltas = leading_on(found, after, self._newest(name))
+        deltas = deltas_after(found, after, self._newest(name))
         return None if deltas is None else list(deltas)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
         """Keep a delta if it leads on from the newest state; return whether it does."""
-        if not continues(delta, self._newest(name), self._epoch):
+        if not extends_chain(delta, self._newest(name), self._epoch):
             return False
         values = (name, delta.after, delta.position, delta.content, delta.last)
         self._connection.execute("INSERT INTO deltas (name, after, position, content, last) VALUES (?, ?, ?, ?, ?)", values)

@@ -37,7 +37,7 @@ from aamc_sdk.log.sqlite.file import connect, snapshot, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
-from aamc_sdk.log.sqlite.table import Known, Table
+from aamc_sdk.log.sqlite.table import Table, TableCache
 from aamc_sdk.types import Aggregate, Experience, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class SqliteStore(LedgerStore):
         self._connection = connection
         self._copies.callback(connection.close)
         self._file = self._file_now()
-        self._written, self._read = Known(), Known()
+        self._written, self._read = TableCache(), TableCache()
         self._idle: list[sqlite3.Connection] = []
         relaxed = config.durability == "relaxed" and not config.read_only
         if relaxed:
@@ -318,7 +318,7 @@ class SqliteStore(LedgerStore):
                 results = run_writes(writes, excerpt)
                 table.write(excerpt, self.config.retention)
         except BaseException:
-            self._written = Known()  # it may know templates that were not kept
+            self._written = TableCache()  # it may know templates that were not kept
             raise
         return results
 
@@ -346,10 +346,9 @@ class SqliteStore(LedgerStore):
             yield connection
 
     def _address(self, mode: str) -> str:
-        """Return the URI to open the file with; one that is only read has no other mode.
+        """Return the URI to open the file with; a read-only store ignores ``mode``.
 
-        SQLite makes a file of its own next to a write-ahead log. On a medium that cannot be written, there is one only while another machine
-        writes; else the write-ahead log is empty, and the file is opened as one that does not change.
+        SQLite writes a file next to a write-ahead log. On a read-only medium, open the file as immutable unless a write-ahead log exists.
         """
         address = f"{self._opened.as_uri()}?mode="
         if not self.config.read_only:
@@ -380,8 +379,8 @@ class SqliteStore(LedgerStore):
     def _reading_connection(self) -> Iterator[sqlite3.Connection]:
         """Take a connection that sees one state of the file, however many queries it runs.
 
-        Some stay open for the next reads, since opening one takes longer than most reads; not where the file is only read, for how that is
-        opened depends on what lies next to it.
+        Some stay open for the next reads, since opening one takes longer than most reads. Read-only stores reopen the file each time, because the
+        address depends on the -wal file.
         """
         with self._explained():
             connection = self._idle_connection() or connect(self._address("ro"))

@@ -56,7 +56,7 @@ _COUNTED_BYTES = 10_000
 """Bytes that a writer adds at once to the size of a partition: each time takes a page of the write-ahead log."""
 
 
-class Known:
+class TableCache:
     """Values of the file that a store remembers between transactions instead of reading them again.
 
     Discard the writer's after a transaction that failed: it may know templates that were not kept.
@@ -87,9 +87,9 @@ class Known:
 class Table:
     """The table ``entries`` within a transaction of a connection."""
 
-    def __init__(self, connection: sqlite3.Connection, known: Known | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection, cache: TableCache | None = None) -> None:
         self._connection = connection
-        self._known = known or Known()
+        self._cache = cache or TableCache()
 
     def find(self, decision_id: str) -> Row | None:
         """Return a decision's row."""
@@ -108,15 +108,15 @@ class Table:
         """Return at most ``limit`` entries after a position, with their positions."""
         query = f"SELECT position, {_FULL_ROW} FROM entries WHERE position > ? ORDER BY position LIMIT ?"  # noqa: S608  # constants
         found = self._connection.execute(query, (after, limit)).fetchall()
-        return list(zip([each[0] for each in found], self.made([each[1:] for each in found]), strict=True))
+        return list(zip([each[0] for each in found], self.rows_from([each[1:] for each in found]), strict=True))
 
     def add_outcomes(self, found: RowOutcomes, since: float | None, until: float | None) -> None:
         """Add the decisions between two times, and the attempts and feedback since the first of them; contents are read only where asked for."""
         bounds = (-math.inf if since is None else since, math.inf if until is None else until)
         (first,) = (0,) if since is None else self._connection.execute(_FIRST_MADE, bounds).fetchone()
         asked = {"decisions": found.needs_fields, "first": first, "since": bounds[0], "until": bounds[1]}
-        self._known.read_templates(self._connection)  # the contents of this state of the file need no later ones
-        found.add_entries(self._connection.execute(_OUTCOMES, asked), self._known.templates.unpack_all)
+        self._cache.read_templates(self._connection)  # the contents of this state of the file need no later ones
+        found.add_entries(self._connection.execute(_OUTCOMES, asked), self._cache.templates.unpack_all)
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position with the entries that belong to them."""
@@ -141,12 +141,12 @@ class Table:
     def write(self, excerpt: Excerpt, retention: Retention) -> None:
         """Write the changes of an excerpt."""
         last = self._refresh()
-        placed = erased_if_forgotten(excerpt.placed, self._known.forgotten)
+        placed = erased_if_forgotten(excerpt.placed, self._cache.forgotten)
         entries = [*enumerate(placed, 1 + last), *((None, row) for row in excerpt.held.values())]
         for kind, some in itertools.groupby(entries, lambda entry: entry[1].kind):
             values = [self._values(position, row) for position, row in some]
             self._connection.executemany(_WRITES[kind], values)
-            self._known.uncounted += sum(ENTRY_BYTES + len(value[5]) + len(value[7] or b"") for value in values)
+            self._cache.uncounted += sum(ENTRY_BYTES + len(value[5]) + len(value[7] or b"") for value in values)
         delete = "DELETE FROM entries WHERE position IS NULL AND kind = ? AND id = ? AND revision = ?"
         if excerpt.dropped:
             self._connection.executemany(delete, [row.key for row in excerpt.dropped])
@@ -155,22 +155,22 @@ class Table:
     def _refresh(self) -> int:
         """Read the writes of other processes; return the last position."""
         position, epoch, templates, partition = self._connection.execute(_STATE).fetchone()
-        if templates > len(self._known.templates):  # else numbers would be given twice
-            self._known.read_templates(self._connection)
-        if epoch != self._known.epoch:
-            self._known.epoch, self._known.forgotten = epoch, self.forgotten_digests()
-        if partition != (-1 if self._known.newest is None else self._known.newest.number):
+        if templates > len(self._cache.templates):  # else numbers would be given twice
+            self._cache.read_templates(self._connection)
+        if epoch != self._cache.epoch:
+            self._cache.epoch, self._cache.forgotten = epoch, self.forgotten_digests()
+        if partition != (-1 if self._cache.newest is None else self._cache.newest.number):
             self._read_newest()
         return int(position)
 
     def _read_newest(self) -> None:
         query = "SELECT number, first, NULL, begun, size FROM partitions ORDER BY number DESC LIMIT 1"
         found = self._connection.execute(query).fetchone()
-        self._known.newest = None if found is None else Partition(*found)
+        self._cache.newest = None if found is None else Partition(*found)
 
     def _divide(self, decided: int | None, retention: Retention) -> None:
         """Add the written bytes to the newest partition, or begin a partition at the position of the first of the decisions."""
-        known, now = self._known, time.time()
+        known, now = self._cache, time.time()
         if decided is not None and begins_partition(known.newest, now, retention):
             known.newest = Partition(0 if known.newest is None else known.newest.number + 1, decided, None, now, known.uncounted)
             values = (known.newest.number, decided, now, known.uncounted)
@@ -210,12 +210,12 @@ class Table:
         query = f"SELECT position, {_FULL_ROW} FROM entries WHERE {which} LIMIT :limit"  # noqa: S608  # constants
         values = {"user": erasure.user, "tenant": erasure.tenant, "after": after, "limit": limit}
         found = self._connection.execute(query, values).fetchall()
-        self._erase_rows(self.made([each[1:] for each in found]), erasure, limit)
+        self._erase_rows(self.rows_from([each[1:] for each in found]), erasure, limit)
         return len(found), found[-1][0] if found else after
 
     def _erase_rows(self, rows: Sequence[Row], erasure: Erasure, limit: int) -> None:
         """Erase decisions; if they are fewer than ``limit``, they are the last ones."""
-        self._known.read_templates(self._connection)
+        self._cache.read_templates(self._connection)
         values = [(self._packed(row), row.id) for row in map(erasure.applied, rows)]
         tenant = ", tenant = NULL" if erasure.user is None else ""
         erase = f"UPDATE entries SET content = ?, embedding = NULL, fingerprint = NULL, user_id = NULL{tenant} WHERE kind = 'decision' AND id = ?"  # noqa: S608
@@ -230,14 +230,14 @@ class Table:
         return dict(self._connection.execute("SELECT who, max(time) FROM erasures WHERE who IS NOT NULL GROUP BY who").fetchall())
 
     def _rows(self, query: str, *values: object) -> list[Row]:
-        return self.made(self._connection.execute(query, values).fetchall())
+        return self.rows_from(self._connection.execute(query, values).fetchall())
 
-    def made(self, found: Sequence[Sequence[Any]]) -> list[Row]:
+    def rows_from(self, found: Sequence[Sequence[Any]]) -> list[Row]:
         """Return rows from their columns; fingerprints and contents of earlier versions are texts."""
         packed = [each[4] for each in found]
-        if max((each[0] for each in packed if each and isinstance(each, bytes)), default=0) > len(self._known.templates):
-            self._known.read_templates(self._connection)
-        texts = self._known.templates.unpack_texts(packed)
+        if max((each[0] for each in packed if each and isinstance(each, bytes)), default=0) > len(self._cache.templates):
+            self._cache.read_templates(self._connection)
+        texts = self._cache.templates.unpack_texts(packed)
         return [
             Row(kind, name, decision_id, candidate, text, when, embedding, revision, mark.hex() if isinstance(mark, bytes) else mark or "")
             for (kind, name, decision_id, candidate, _, when, embedding, revision, mark), text in zip(found, texts, strict=True)
@@ -250,7 +250,7 @@ class Table:
 
     def _packed(self, row: Row) -> bytes:
         """Return a row's content as it is kept, and keep the template that it needs."""
-        content, template = self._known.templates.pack(row)
+        content, template = self._cache.templates.pack(row)
         if template is not None:
-            self._connection.execute("INSERT INTO templates VALUES (?, ?)", (len(self._known.templates), template))
+            self._connection.execute("INSERT INTO templates VALUES (?, ?)", (len(self._cache.templates), template))
         return content

@@ -19,9 +19,9 @@ from aamc_sdk.types import Attempt, Decision, Record
 logger = logging.getLogger(__name__)
 MAX_PER_BATCH = 512
 """Entries of one batch; bounds how long the first of them waits."""
-GATHER_S = 0.05
+ATTEMPT_BATCH_S = 0.05
 """Time for which attempts are gathered: nobody waits for them, and a transaction takes longer than its rows."""
-TOGETHER_S = 0.004
+DECISION_BATCH_S = 0.004
 """Time for which decisions are gathered while several arrive at once: a transaction and a switch of threads take longer than a row. A single
 decision is written at once."""
 RETRY_S = 1.0
@@ -125,7 +125,7 @@ class CommitQueue:
         except queue.Empty:
             return []
         if self._busy and not self._closed:
-            time.sleep(TOGETHER_S)
+            time.sleep(DECISION_BATCH_S)
         while len(batch) < MAX_PER_BATCH and not self._queue.empty():
             batch.append(self._queue.get())
         self._busy = sum(isinstance(entry, Record) for entry, _ in batch) > 1
@@ -139,12 +139,12 @@ class CommitQueue:
             self._decided([record.decision for record, kept in zip(records, results, strict=True) if kept is record.decision])
             _resolve([(future, result) for (_, future), result in zip(decisions, results, strict=True) if isinstance(future, asyncio.Future)])
         if not self._attempts:
-            self._write_at = time.monotonic() + GATHER_S
+            self._write_at = time.monotonic() + ATTEMPT_BATCH_S
         self._attempts += [entry for entry, _ in batch if isinstance(entry, Attempt) and self._has_decision(entry)]
         waiting = [future for _, future in batch if isinstance(future, Future)]
         if self._attempts and (now or waiting or time.monotonic() >= self._write_at or len(self._attempts) >= MAX_PER_BATCH):
             self._attempts = self._add_attempts(self._attempts)[-MAX_UNWRITTEN:]
-            self._write_at = time.monotonic() + (RETRY_S if self._attempts else GATHER_S)
+            self._write_at = time.monotonic() + (RETRY_S if self._attempts else ATTEMPT_BATCH_S)
             self._written()
         elif decisions:
             self._written()

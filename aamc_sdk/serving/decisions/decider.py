@@ -65,7 +65,7 @@ class Decider:
     ) -> None:
         self._components, self.router = components, components.router
         self._user_id, self._guard, self._events, self._workers = user_id, guard, events, workers
-        self._naming_the_router = _RouterErrors(components)
+        self._router_errors = _RouterErrors(components)
 
     def decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Decision]:
         """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""
@@ -129,12 +129,12 @@ class Decider:
         Raises:
             PluginError: The router failed, or returned something else.
         """
-        with self._naming_the_router:
+        with self._router_errors:
             return self._components.router.score(request)
 
     async def ascore(self, request: RoutingRequest, router: AsyncRouter) -> Scores:
         """Return an asynchronous router's scores without blocking the caller's event loop; errors as for :meth:`score`."""
-        with self._naming_the_router:
+        with self._router_errors:
             return await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
 
     def draw(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, arguments: RouteArguments) -> Records:
@@ -155,7 +155,7 @@ class Decider:
         """
         served, episode = self._components, arguments.episode
         names = new_ids(len(request)) if ids is None else ids
-        with self._naming_the_router:
+        with self._router_errors:
             if arguments.quality_floor is not None:
                 request = above_floor(request, scores, arguments.quality_floor)
             drawn = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)

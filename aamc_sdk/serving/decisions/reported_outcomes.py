@@ -35,20 +35,20 @@ class ReportedOutcomes:
         """Write an attempt and return its number among the decision's attempts."""
         with self._guard:
             (number,) = self._store.add_attempts([attempt])
-            self._grown()
+            self._wake_learner()
         return number
 
-    def add_call(self, attempt: Attempt) -> None:
+    def add_finished_call(self, attempt: Attempt) -> None:
         """Write the attempt of a call under way, which closing waits for by itself."""
         self._store.add_attempts([attempt])
-        self._grown()
+        self._wake_learner()
 
     def add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
         """Write feedback, each with the call that it reports, and return whether each is new."""
         with self._guard:
             self.commits.flush()  # feedback is on the candidate that served, which the calls tell
             new = self._store.add_feedback(judgements)
-            self._grown()
+            self._wake_learner()
             if self.learner is None:
                 for feedback, _ in itertools.compress(judgements, new):
                     self._events.learned(feedback)
@@ -58,10 +58,10 @@ class ReportedOutcomes:
         """Erase a user from the log and from the router's state; return the number of decisions."""
         with self._guard:
             decisions = self._store.forget(user, tenant)
-            self._grown()
+            self._wake_learner()
         return decisions
 
-    def _grown(self) -> None:
+    def _wake_learner(self) -> None:
         if self.learner is not None:
             self.learner.wake()
 

@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 FULL_SECONDS = 3600.0
 """Maximum time between two full snapshots, without which retention drops nothing."""
-HOLD_SECONDS = 3.0
-"""Time between taking a full snapshot and keeping it, where others follow: by then they have applied the changes that it replaces."""
+FULL_SNAPSHOT_DELAY_S = 3.0
+"""Time between taking a full snapshot and saving it, where others follow. Followers apply the replaced changes within this time."""
 MAX_CHANGED = 0.5
 """Size of all changes after a full snapshot, as a share of its own, above which another one is kept: a start reads both."""
 CHEAP_BYTES = 1_000_000
@@ -133,7 +133,7 @@ class KeptState:
         """Save the router's state at a place in the log, as changes or as a whole.
 
         Returns:
-            Whether that is so; not if the log has another state than the changes lead on from, which another process has kept.
+            False if another process saved a state first.
 
         Raises:
             StoreError: It could not be kept now; the next call tries again.
@@ -156,7 +156,7 @@ class KeptState:
         elif self._changed_bytes > MAX_CHANGED * self._full_bytes or self.due:
             taken = Snapshot(point.position, state_of(router), point.epoch, point.last)
             self._note_full(taken)
-            self._held = (time.monotonic() + (HOLD_SECONDS if self._followed else 0.0), taken)
+            self._held = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._followed else 0.0), taken)
             self._put_held()
         return True
 

@@ -178,4 +178,6 @@ def test_decisions_share_a_write_while_several_come_at_once_and_one_alone_does_n
     asyncio.run(main())
     queue.close()
     assert store.sizes == [1, 2, 2, 1, 1]
-    assert clock.sleeps == [commit_queue.TOGETHER_S] * 2  # not before the first, which came alone, nor before the last, after one that was alone
+    assert (
+        clock.sleeps == [commit_queue.DECISION_BATCH_S] * 2
+    )  # not before the first, which came alone, nor before the last, after one that was alone

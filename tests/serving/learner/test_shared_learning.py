@@ -128,7 +128,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SHARE_SECONDS", "FOLLOW_SECONDS", "ELECTION_SECONDS", "RELOAD_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(learning, name, 0.01)
     monkeypatch.setattr(learning, "START_SECONDS", 0.2)
-    monkeypatch.setattr(keeping, "HOLD_SECONDS", 0.05)
+    monkeypatch.setattr(keeping, "FULL_SNAPSHOT_DELAY_S", 0.05)
 
 
 @pytest.fixture

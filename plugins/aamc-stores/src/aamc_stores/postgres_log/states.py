@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from aamc_sdk.log import MAX_SNAPSHOTS, continues, covers, leading_on
+from aamc_sdk.log import MAX_SNAPSHOTS, deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.postgres_log.tables import Tables
 
@@ -46,7 +46,7 @@ class States:
         cleans = True in known and known[True][0] == snapshot.position and known[True][1] < snapshot.epoch
         afters = [after for (after,) in run(connection, "SELECT after FROM {deltas} WHERE name = %s", name)]
         newer = all(position < snapshot.position for position, _ in known.values())
-        if not cleans and not (newer and covers(snapshot.position, afters, self._newest(connection, name))):
+        if not cleans and not (newer and replaces_deltas(snapshot.position, afters, self._newest(connection, name))):
             return
         run(connection, "DELETE FROM {snapshots} WHERE name = %s AND floor = %s", name, cleans)
         insert = "INSERT INTO {snapshots} (name, position, content, last, epoch, floor) VALUES (%s, %s, %s, %s, %s, %s)"
@@ -61,12 +61,12 @@ class States:
             return None
         query = "SELECT after, position, content, epoch, last FROM {deltas} WHERE name = %s AND after >= %s ORDER BY after"
         found = [StateDelta(*each) for each in self._tables.run(connection, query, name, after)]
-        leading = leading_on(found, after, self._newest(connection, name))
+        leading = deltas_after(found, after, self._newest(connection, name))
         return None if leading is None else list(leading)
 
     def put_delta(self, connection: psycopg.Connection, name: str, delta: StateDelta) -> bool:
         """Keep the next changes of a name; return whether they are."""
-        if not continues(delta, self._newest(connection, name), self._epoch(connection)):
+        if not extends_chain(delta, self._newest(connection, name), self._epoch(connection)):
             return False
         insert = "INSERT INTO {deltas} (name, after, position, content, epoch, last) VALUES (%s, %s, %s, %s, %s, %s)"
         self._tables.run(connection, insert, name, delta.after, delta.position, delta.content, delta.epoch, delta.last)

@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_sdk.log import MAX_SNAPSHOTS, continues, covers, decode, encode, leading_on
+from aamc_sdk.log import MAX_SNAPSHOTS, decode, deltas_after, encode, extends_chain, replaces_deltas
 from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.redis_log.arguments import binary, packed
 from aamc_stores.redis_log.scripts import DECISIONS, LEASE, RELEASE
@@ -105,7 +105,7 @@ class RedisStates:
             before = self._contents(kept, floors)
             if floor is not None and floor.position == new.position and floor.epoch < snapshot.epoch:  # without who was forgotten meanwhile
                 floors[name] = new
-            elif (newest is None or newest < new.position) and covers(new.position, [delta.after for delta in chain], end):
+            elif (newest is None or newest < new.position) and replaces_deltas(new.position, [delta.after for delta in chain], end):
                 kept[name] = new
                 gone = [str(delta.position) for delta in chain if delta.after < new.position]
                 ops += [["HDEL", self._deltas(name), *gone[start : start + 1000]] for start in range(0, len(gone), 1000)]
@@ -129,14 +129,14 @@ class RedisStates:
         while True:
             facts, newest, chain = self.facts(), *self._newest(name)
             if facts.states == self.facts().states:
-                return leading_on(chain, after, newest) if epoch == facts.epoch else None
+                return deltas_after(chain, after, newest) if epoch == facts.epoch else None
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
         """Keep a delta if it leads on from the newest state; return whether it does."""
 
         def put() -> bool | None:
             facts = self.facts()
-            if not continues(delta, self._newest(name)[0], facts.epoch):
+            if not extends_chain(delta, self._newest(name)[0], facts.epoch):
                 return False
             value = _packer.encode([delta.after, delta.position, delta.content, delta.epoch, delta.last])
             ops = [["HSET", self._deltas(name), str(delta.position), binary(value)], ["SET", self._server.key("states"), binary(write_id())]]

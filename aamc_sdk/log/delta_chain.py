@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from aamc_sdk.types import StateDelta
 
 
-def leading_on(deltas: Sequence[StateDelta], after: int, newest: int) -> Sequence[StateDelta] | None:
+def deltas_after(deltas: Sequence[StateDelta], after: int, newest: int) -> Sequence[StateDelta] | None:
     """Return the deltas that lead on from a state.
 
     Args:
@@ -24,18 +24,18 @@ def leading_on(deltas: Sequence[StateDelta], after: int, newest: int) -> Sequenc
     return deltas[places[0] :] if places else None
 
 
-def continues(delta: StateDelta, newest: int, epoch: int) -> bool:
+def extends_chain(delta: StateDelta, newest: int, epoch: int) -> bool:
     """Return whether a delta is the next one of a chain.
 
     Args:
         delta: The new delta.
-        newest: The position of the newest state, see :func:`leading_on`.
+        newest: The position of the newest state, see :func:`deltas_after`.
         epoch: The log's present epoch.
     """
     return delta.epoch == epoch and delta.after == newest < delta.position
 
 
-def covers(position: int, afters: Collection[int], newest: int) -> bool:
+def replaces_deltas(position: int, afters: Collection[int], newest: int) -> bool:
     """Return whether a full snapshot takes the place of the deltas before it: it is newer than all of them, or one leads on from it.
 
     Any other snapshot was taken by a process that learned apart from the chain. Keeping it would cut off the newest state.
@@ -43,6 +43,6 @@ def covers(position: int, afters: Collection[int], newest: int) -> bool:
     Args:
         position: The snapshot's position.
         afters: The positions of the states that the kept deltas change.
-        newest: The position of the newest state, see :func:`leading_on`.
+        newest: The position of the newest state, see :func:`deltas_after`.
     """
     return position >= newest or position in afters
