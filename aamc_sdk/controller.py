@@ -372,7 +372,7 @@ class MetaController:
         """
         attempt = attempt_of(decision_id, {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens})
         if attempt is not None and not judgement:
-            self.attempt(decision_id, cost_usd=cost_usd, latency_ms=latency_ms, output_tokens=output_tokens)
+            self._outcomes.add_attempt(attempt)
             return True
         feedback = feedback_of(decision_id, judgement, time.time())
         if attempt is not None and feedback.candidate is not None:

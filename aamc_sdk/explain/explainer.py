@@ -16,7 +16,8 @@ from aamc_sdk.errors import PreferenceError
 from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation
 from aamc_sdk.explain.sentences import in_words
 from aamc_sdk.interfaces import Reward, Router
-from aamc_sdk.routing import EXPECTED_QUALITY, recorded_request
+from aamc_sdk.routing import EXPECTED_QUALITY
+from aamc_sdk.routing.requests import recorded_request
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Record, RoutingRequest
 
 BORDER = 20

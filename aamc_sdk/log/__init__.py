@@ -3,7 +3,7 @@
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, oldest_key, without_tenant
 from aamc_sdk.log.batches import read_batches
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
-from aamc_sdk.log.erasure import Erasure, erased, erased_if_forgotten, user_digest
+from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.exports.export_files import Selection, export_files
 from aamc_sdk.log.exports.export_format import Export, ExportFormat, ExportWriter
@@ -81,7 +81,6 @@ __all__ = [
     "encode",
     "entry_of",
     "episode_of",
-    "erased",
     "erased_if_forgotten",
     "export_files",
     "extends_chain",

@@ -73,11 +73,7 @@ def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> 
 
 def _erased_if_forgotten(row: Row, forgotten: Mapping[str, float]) -> Row:
     columns = columns_of(row)
-    user, tenant = columns["user_id"], columns["tenant"]
-    erasures = [Erasure(None, tenant)] if tenant is not None else []
-    if user is not None:
-        erasures += [Erasure(user), Erasure(user, tenant)]
-    for erasure in erasures:
+    for erasure in _erasures_of(columns["user_id"], columns["tenant"]):
         if 0 < row.time <= forgotten.get(erasure.digest, -math.inf):  # 0 is unknown, and taken for now
             return erasure.applied(row)
     return row
@@ -91,5 +87,10 @@ def is_forgotten(name: str, forgotten: Container[str]) -> bool:
         forgotten: The digests of those who were forgotten.
     """
     tenant, separator, user = name.rpartition(SEPARATOR)
-    erasures = (Erasure(user), Erasure(user, tenant), Erasure(None, tenant)) if separator else (Erasure(user),)
-    return any(erasure.digest in forgotten for erasure in erasures)
+    return any(erasure.digest in forgotten for erasure in _erasures_of(user, tenant if separator else None))
+
+
+def _erasures_of(user: str | None, tenant: str | None) -> list[Erasure]:
+    """Return the erasures that cover a user of a tenant; first that of the tenant, which erases its name too."""
+    erasures = [] if tenant is None else [Erasure(None, tenant)]
+    return erasures if user is None else [*erasures, Erasure(user), Erasure(user, tenant)]

@@ -100,25 +100,16 @@ class GroupCommit:
         """Whether this process is a fork of the one that opened the log."""
         return self._process.forked
 
-    def run(self, write: Write[T]) -> T:
-        """Commit a write and return its result once that is durable.
+    def run(self, work: Write[T] | Callable[[], T]) -> T:
+        """Commit a write, and return its result once that is durable; or call a function between two groups, so that it never contends with writes.
 
         Raises:
             StoreError: The write was refused, the transaction failed, or the log is closed.
             ForkedError: This process is a fork of the one that opened the log.
         """
-        return self._done(write)
+        return self._run(work)
 
-    def call(self, job: Callable[[], T]) -> T:
-        """Call a function between two groups, and return its result: it never contends with writes.
-
-        Raises:
-            StoreError: The log is closed.
-            ForkedError: This process is a fork of the one that opened the log.
-        """
-        return self._done(job)
-
-    def _done(self, work: Write[T] | Callable[[], T], *, closes: bool = False) -> T:
+    def _run(self, work: Write[T] | Callable[[], T], *, closes: bool = False) -> T:
         self._process.check()
         item = _Item(work)
         try:
@@ -166,7 +157,7 @@ class GroupCommit:
     def close(self) -> None:
         """Finish the writes, then stop; closing twice, or in a forked child, does nothing."""
         if not self.forked:
-            self._done(self._end, closes=True)
+            self._run(self._end, closes=True)
 
     def _end(self) -> None:
         if self._ended:

@@ -17,12 +17,18 @@ class Retention:
 
 
 @attrs.frozen(kw_only=True)
-class StoreOptions:
-    """The options of the stores that the core ships."""
+class MemoryOptions:
+    """The options of the log in memory."""
 
     store_text: bool = option(False, "Whether prompts are kept in the log; without it only their estimates and token counts are.")
     pending_days: float = option(30.0, "Days after which feedback without a decision is deleted.", above=0)
     max_pending: int = option(100_000, "Maximum number of pending entries; the oldest of more are deleted.", at_least=1)
+
+
+@attrs.frozen(kw_only=True)
+class StoreOptions(MemoryOptions):
+    """The options of a log that outlives its process."""
+
     retention: Retention = option(  # noqa: RUF009  # it is frozen
         Retention(),
         "Limits of the log, days and max_gb (GB of 1e9 bytes), beyond which the oldest partitions go, and aggregate_days of the sums over them.",

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import attrs
 
+from aamc_sdk.config import configure, parse_yaml
 from aamc_sdk.errors import ConfigError, StoreError, nearest, one_of
 from aamc_sdk.log.ledger_store import LedgerStore
 
@@ -34,8 +35,6 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
         UnknownComponentError: No plugin offers a store of that scheme.
         StoreError: The store cannot be reached or read, or a file that must exist is missing.
     """
-    from aamc_sdk.config import configure
-
     scheme, colon, _ = url.partition(":") if isinstance(url, str) else ("", "", "")
     if not colon:
         raise ConfigError(f"a store is named by a URL such as sqlite:PATH or memory:, not {url!r}")
@@ -69,8 +68,6 @@ def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
     Raises:
         ConfigError: An option is given twice, or is unknown and the URL names no server that could know it.
     """
-    from aamc_sdk.config import parse_yaml
-
     address, _, query = url.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
     name, counts = address.partition(":")[0], Counter(key for key, _ in pairs)

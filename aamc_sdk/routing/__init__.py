@@ -20,7 +20,6 @@ from aamc_sdk.routing.requests import (
     cache_savings,
     expected_cost,
     expected_latency,
-    recorded_request,
     token_counts,
     typical_request,
 )
@@ -53,7 +52,6 @@ __all__ = [
     "pool_from",
     "pool_to",
     "read_pool",
-    "recorded_request",
     "token_counts",
     "typical_request",
     "uniform",

@@ -11,7 +11,8 @@ import attrs
 import numpy as np
 
 from aamc_sdk.errors import DataError, PreferenceError, nearest, one_of
-from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query, as_names
+from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
+from aamc_sdk.types.texts import as_names
 
 PreferenceLike = Preference | str | Sequence[float] | None
 Preferences = PreferenceLike | Sequence[Preference | str | Sequence[float]] | Floats

@@ -12,7 +12,6 @@ from aamc_sdk.serving.served_components import (
     components_from_file,
     estimates_fingerprint,
     load_checkpoints,
-    load_components,
     make_components,
 )
 from aamc_sdk.serving.services import DefaultSettings, make_services
@@ -38,7 +37,6 @@ __all__ = [
     "find_checkpoint",
     "find_orchestrator",
     "load_checkpoints",
-    "load_components",
     "make_components",
     "make_services",
     "price",

@@ -1,25 +1,24 @@
 """Queries, candidates, preferences, decisions, feedback, datasets, and arrays over many requests."""
 
 from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid, wilson_interval
-from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingRequest, Rows, Scores
+from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingRequest, Scores
 from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
-from aamc_sdk.types.decisions import STATUSES, Attempt, Decision, Feedback, new_ids
+from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn
-from aamc_sdk.types.records import Aggregate, Partition, Record, Records, Snapshot, StateDelta, fingerprint_of, request_fingerprint
-from aamc_sdk.types.texts import SEPARATOR, as_names, check_name, check_text, tenant_user
+from aamc_sdk.types.records import Aggregate, Partition, Record, Records, Snapshot, StateDelta, request_fingerprint
+from aamc_sdk.types.texts import SEPARATOR, check_name, check_text, tenant_user
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
     "DEFAULT_OUTPUT_TOKENS",
     "ROUNDING",
     "SEPARATOR",
-    "STATUSES",
     "Aggregate",
     "AnswerLengths",
     "Attempt",
@@ -46,16 +45,13 @@ __all__ = [
     "Record",
     "Records",
     "RoutingRequest",
-    "Rows",
     "Scores",
     "Snapshot",
     "StateDelta",
     "Turn",
     "Vote",
-    "as_names",
     "check_name",
     "check_text",
-    "fingerprint_of",
     "new_ids",
     "question",
     "read_only",

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Requirements, Router
-from aamc_sdk.routing import LinearReward, build_request, decide, recorded_request
+from aamc_sdk.routing import LinearReward, build_request, decide
+from aamc_sdk.routing.requests import recorded_request
 from aamc_sdk.types import (
     Estimates,
     Floats,

@@ -273,8 +273,8 @@ def test_a_job_runs_between_groups_and_its_error_is_the_callers():
 
     commit = GroupCommit(lambda writes: run_writes(writes, Excerpt((), ())), lambda: None)
     with pytest.raises(StoreError, match="no room"):
-        commit.call(job)
-    assert commit.call(lambda: 5) == 5
+        commit.run(job)
+    assert commit.run(lambda: 5) == 5
     commit.close()
     with pytest.raises(StoreError, match="closed"):
-        commit.call(job)
+        commit.run(job)

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import ConfigError, StoreError
 from aamc_sdk.log import Export, MemoryStore, StoreOptions, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, make_dataset, make_request
@@ -25,6 +25,12 @@ def store():
     opened = open_store("memory:", Plugins())
     yield opened
     opened.close()
+
+
+@pytest.mark.parametrize("option", ["retention", "durability", "on_store_failure"])
+def test_an_option_of_lasting_logs_is_refused(option) -> None:
+    with pytest.raises(ConfigError, match=f"store memory has no option '{option}'"):
+        open_store("memory:", Plugins(), {option: "relaxed"})
 
 
 def test_a_batch_reads_as_single_records_do(store):

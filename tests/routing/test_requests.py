@@ -6,7 +6,8 @@ import pytest
 
 from aamc_sdk import Candidate, Estimator, Latency, ModelSpec, Pool, PoolState, Prices, Query
 from aamc_sdk.errors import NoCandidateError, PoolError
-from aamc_sdk.routing import build_request, decide, expected_cost, expected_latency, recorded_request, token_counts
+from aamc_sdk.routing import build_request, decide, expected_cost, expected_latency, token_counts
+from aamc_sdk.routing.requests import recorded_request
 from aamc_sdk.testing import POOL as KIT_POOL
 from aamc_sdk.testing import make_dataset, make_request
 from aamc_sdk.types import AnswerLengths, Estimates, Records, Scores

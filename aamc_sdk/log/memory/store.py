@@ -12,6 +12,7 @@ from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory.ledger import MemoryLedger
+from aamc_sdk.log.options import MemoryOptions
 from aamc_sdk.log.rows import Row
 from aamc_sdk.log.rules import Write, append_feedback
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot, StateDelta
@@ -21,6 +22,8 @@ T = TypeVar("T")
 
 class MemoryStore(LedgerStore):
     """Keeps the log in memory: for tests, and for logs that need not outlive their process."""
+
+    Config = MemoryOptions
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
@@ -110,6 +113,10 @@ class MemoryStore(LedgerStore):
         """Return the position of the newest state of a name."""
         chain, snapshot = self._ledger.deltas[name], self._ledger.snapshots.get(name)
         return chain[-1].position if chain else 0 if snapshot is None else snapshot.position
+
+    def retain(self) -> int:
+        """Drop nothing: the log has no limits."""
+        return 0
 
     def close(self) -> None:
         """Refuse further writes."""

@@ -73,7 +73,7 @@ class Partitions:
         going = self._connection.execute(decided, (DECISION, oldest.first, oldest.last, limit)).fetchall()
         names = json.dumps([name for (name,) in going])
         last = self._connection.execute(f"SELECT coalesce(max(position), 0) FROM entries WHERE {_NAMED}", (names,)).fetchone()[0]  # noqa: S608
-        states = States(self._connection, self._table.epoch)
+        states = States(self._connection)
         if last > covered_position(states.renewed(), since):
             return None
         self._add_aggregates(names)
@@ -91,7 +91,7 @@ class Partitions:
         now = time.time()
         if (oldest := oldest_key(retention, now)) is not None:
             self._connection.execute("DELETE FROM aggregates WHERE key < ?", (oldest,))
-        States(self._connection, self._table.epoch).drop_unclean_floors(renewed_since(retention, now))
+        States(self._connection).drop_unclean_floors(renewed_since(retention, now))
 
     def _add_aggregates(self, names: str) -> None:
         """Add the outcomes of decisions that go to the aggregates."""

@@ -158,26 +158,26 @@ class SqliteStore(LedgerStore):
     def snapshot(self, name: str) -> Snapshot | None:
         """Return the snapshot of a name, or None."""
         with self._reading_connection() as connection:
-            return States(connection, Table(connection).epoch).snapshot(name)
+            return States(connection).snapshot(name)
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
         """Keep a snapshot; a log that is only read keeps none, and a restart learns again."""
         if self.config.read_only:
             return
         with self._connected() as connection, transaction(connection):
-            States(connection, Table(connection).epoch).put_snapshot(name, snapshot)
+            States(connection).put_snapshot(name, snapshot)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
         """Return the changes that lead on from a state of that name, in order; None where nothing does."""
         with self._reading_connection() as connection:
-            return States(connection, Table(connection).epoch).deltas(name, after, epoch)
+            return States(connection).deltas(name, after, epoch)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
         """Keep the changes of a state if they lead on from the newest; return whether they do. A log that is only read keeps none."""
         if self.config.read_only:
             return False
         with self._connected() as connection, transaction(connection):
-            return States(connection, Table(connection).epoch).put_delta(name, delta)
+            return States(connection).put_delta(name, delta)
 
     def partitions(self) -> Sequence[Partition]:
         """Return the log's partitions, the oldest first."""
@@ -204,7 +204,7 @@ class SqliteStore(LedgerStore):
     def _drop_part(self, oldest: Partition) -> int | None:
         """Drop between two groups of writes, which would else hold the file nearly all the time; then wait as long as other writers have waited."""
         begun = time.monotonic()
-        dropped = self._writer.call(functools.partial(self._drop_some, oldest))
+        dropped = self._writer.run(functools.partial(self._drop_some, oldest))
         self._ending.wait(time.monotonic() - begun)
         return dropped
 
@@ -215,7 +215,7 @@ class SqliteStore(LedgerStore):
 
     def _drop_expired(self) -> None:
         if not self.config.read_only:
-            self._writer.call(self._drop_expired_now)
+            self._writer.run(self._drop_expired_now)
 
     def _drop_expired_now(self) -> None:
         with self._explained(), transaction(self._connection):
@@ -229,7 +229,7 @@ class SqliteStore(LedgerStore):
             return
         while free > 0 and not self._ending.is_set():
             begun = time.monotonic()
-            self._writer.call(self._free_pages)
+            self._writer.run(self._free_pages)
             free -= _PAGES_AT_ONCE
             self._ending.wait(time.monotonic() - begun)
 
@@ -270,7 +270,7 @@ class SqliteStore(LedgerStore):
     def _counts(self) -> tuple[int, int]:
         with self._reading_connection() as connection:
             table = Table(connection)
-            return table.position, States(connection, table.epoch).counts()[0]
+            return table.position, States(connection).counts()[0]
 
     def _pending_counts(self) -> tuple[int, int]:
         with self._reading() as table:
@@ -289,7 +289,7 @@ class SqliteStore(LedgerStore):
                 "start": start,
                 "partitions": len(divided.all()),
                 "size_bytes": divided.size(),
-                "floors_to_clean": States(connection, table.epoch).counts()[1],
+                "floors_to_clean": States(connection).counts()[1],
                 "queued": self._writer.queued,
             }
 

@@ -26,10 +26,10 @@ from aamc_sdk.types import (
     RoutingRequest,
     Scores,
     check_name,
-    fingerprint_of,
     new_ids,
     request_fingerprint,
 )
+from aamc_sdk.types.records import fingerprint_of
 
 
 class _RouterErrors:
