@@ -14,7 +14,7 @@ from aamc_sdk.serving.served_components import (
     load_checkpoints,
     make_components,
 )
-from aamc_sdk.serving.services import DefaultSettings, make_services
+from aamc_sdk.serving.services import DefaultSettings, make_services, services_with_reward
 
 __all__ = [
     "EVALUATION",
@@ -41,6 +41,7 @@ __all__ = [
     "make_services",
     "price",
     "restore",
+    "services_with_reward",
     "settled_attempts",
     "state_of",
     "trained_name",

@@ -14,7 +14,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError, PoolError, PreferenceE
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from
-from aamc_sdk.serving.services import make_services
+from aamc_sdk.serving.services import services_with_reward
 from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_component, read_json
 from aamc_sdk.types import Floats, Pool, Preference
 
@@ -153,9 +153,9 @@ class Run:
             CheckpointError: The run is an evaluation of another run, or holds an orchestrator.
         """
         self.refuse_evaluation()
-        reward = plugins.make("reward", self.settings.reward.name, make_services(self.pool, plugins, self.settings), self.settings.reward.options)
-        reward.load(self.folder)
-        return make_services(self.pool, plugins, self.settings, reward)
+        services = services_with_reward(self.pool, plugins, self.settings)
+        services.reward.load(self.folder)
+        return services
 
     def estimator(self, plugins: Plugins, services: Services) -> Estimator | None:
         """Return the run's estimator; None if it has none."""

@@ -18,7 +18,7 @@ from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint
-from aamc_sdk.serving.services import make_services
+from aamc_sdk.serving.services import services_with_reward
 from aamc_sdk.storage import load_component, to_json
 from aamc_sdk.types import ROUNDING, Endpoint, Floats, ModelSpec, Outcomes, Pool, Preference, Query
 
@@ -206,15 +206,14 @@ def make_components(
         StoreError: The log cannot be opened.
     """
     candidates = find_pool(settings.pool or "default", plugins) if pool is None else pool
-    reward: Reward = plugins.make("reward", settings.reward.name, make_services(candidates, plugins, settings), settings.reward.options)
-    reward.fit(_scale_outcomes(candidates))
-    services = make_services(candidates, plugins, settings, reward)
+    services = services_with_reward(candidates, plugins, settings)
+    services.reward.fit(_scale_outcomes(candidates))
     router: Router = services.make("router", settings.router.name, settings.router.options)
     _check_trained(router, settings.router, allow_untrained, settings.estimator)
     client, estimator = _client(services, plugins), settings.estimator
     return ServedComponents(
         pool=candidates,
-        reward=reward,
+        reward=services.reward,
         router=router,
         estimator=None if estimator is None else services.make("estimator", estimator.name, estimator.options),
         store=open_store(store, plugins),

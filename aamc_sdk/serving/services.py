@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from aamc_sdk.config import ServingSettings
 from aamc_sdk.interfaces import Provider, Reward, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
@@ -65,3 +66,15 @@ def make_services(pool: Pool, plugins: Plugins, settings: ComponentSettings, rew
         device=settings.device,
     )
     return services
+
+
+def services_with_reward(pool: Pool, plugins: Plugins, settings: ServingSettings) -> Services:
+    """Return the services with the settings' reward, whose scales the caller fits or loads.
+
+    Args:
+        pool: The candidates.
+        plugins: The plugins that offer components.
+        settings: Preset, seed, device and reward.
+    """
+    reward: Reward = plugins.make("reward", settings.reward.name, make_services(pool, plugins, settings), settings.reward.options)
+    return make_services(pool, plugins, settings, reward)

@@ -15,7 +15,7 @@ from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
-from aamc_sdk.serving import make_services
+from aamc_sdk.serving import make_services, services_with_reward
 from aamc_sdk.types import Dataset, Pool
 
 QUEUE = "queue"
@@ -98,13 +98,12 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
         check_same_candidates(test, train.pool or pool)
     for rows in (train, test):
         check_known_models(rows, pool)
-    reward = plugins.make("reward", settings.reward.name, make_services(pool, plugins, settings), settings.reward.options)
-    services = make_services(pool, plugins, settings, reward)
+    services = services_with_reward(pool, plugins, settings)
     env = make_environment(settings, train, plugins, services)
     measured = {name: fit_to_pool(split, pool) for name, split in splits.items() if not split.only_compared}
     env.prepare(measured)
     splits |= {name: env.dataset(name) for name in measured}
-    reward.fit(typical_outcomes(splits["train"], pool))
+    services.reward.fit(typical_outcomes(splits["train"], pool))
     return ExperimentSetup(env=env, splits=splits, services=services, dropped=kept.dropped)
 
 

@@ -22,13 +22,13 @@ from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded
 from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, filled, read_log
 from aamc_experiments.off_policy.logged_requests import logged_request
-from aamc_experiments.settings import Settings, read_settings
+from aamc_experiments.settings import read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of
-from aamc_sdk.interfaces import Estimator, Reward, Router, Services
+from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request, choice_probabilities, default_pool
-from aamc_sdk.serving import estimates_fingerprint, make_services
+from aamc_sdk.serving import estimates_fingerprint, services_with_reward
 from aamc_sdk.storage import load_component, plain
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, RoutingRequest
 
@@ -126,12 +126,12 @@ def _iso(when: float | None) -> str | None:
 def _services(log: LoggedDecisions, plugins: Plugins, run: RunFolder | None) -> Services:
     if run is not None:
         return run.services(plugins)
-    settings: Settings = read_settings({})
+    settings = read_settings({})
     known = {candidate.name: candidate for candidate in default_pool()}
     pool = Pool(known.get(name, Candidate(name)) for name in log.candidates)
-    reward: Reward = plugins.make("reward", settings.reward.name, make_services(pool, plugins, settings), settings.reward.options)
-    reward.fit(log.expected)
-    return make_services(pool, plugins, settings, reward)
+    services = services_with_reward(pool, plugins, settings)
+    services.reward.fit(log.expected)
+    return services
 
 
 def _routers(services: Services, plugins: Plugins, names: Sequence[str] | None, run: RunFolder | None) -> dict[str, Router]:

@@ -13,11 +13,10 @@ from aamc_gateway.server import modes
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import ServingSettings, configure, load_yaml
-from aamc_sdk.errors import ConfigError, PoolError, one_of
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_from
 from aamc_sdk.serving import ServedComponents, components_from_file, load_checkpoints, make_components
-from aamc_sdk.types import Pool
 
 if TYPE_CHECKING:
     from aamc_gateway.observe.metrics import Metrics
@@ -98,8 +97,7 @@ class Launch:
         """
         store = self._store()
         if self.run is not None or (self.router is not None and "/" in self.router):
-            components = load_checkpoints(self.run or "", plugins, router=self.router, estimator=self.estimator, store=store)
-            return components if self.pool is None else _with_pool(components, find_pool(self.pool, plugins))
+            return load_checkpoints(self.run or "", plugins, router=self.router, estimator=self.estimator, store=store, pool=self.pool)
         given = {name: value for name in ("router", "pool", "estimator") if (value := getattr(self, name)) is not None}
         if self.is_trial:
             given["pool"] = _TRIAL_POOL
@@ -131,18 +129,3 @@ def _names_components(config: str) -> bool:
     """Return whether a configuration file names a router or a pool, or is another system's."""
     content = load_yaml(Path(config))
     return bool(set(content) - {"gateway"})
-
-
-def _with_pool(components: ServedComponents, pool: Pool) -> ServedComponents:
-    """Return the components of a run with the endpoints and prices of a pool.
-
-    Raises:
-        PoolError: The pool lacks a candidate of the run.
-    """
-    known = {candidate.name: candidate for candidate in pool}
-    if lacking := [name for name in components.pool.names if name not in known]:
-        components.store.close()
-        raise PoolError(
-            f"the pool has no {one_of(lacking)}, which the run chooses among; add {'it' if len(lacking) == 1 else 'them'} to the pool file"
-        )
-    return attrs.evolve(components, pool=Pool([known[name] for name in components.pool.names]))
