@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -399,7 +399,13 @@ class MetaController:
         return await self._workers.run(self.feedback, decision_id, **fields)
 
     def complete(
-        self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
+        self,
+        query: str | Query,
+        preference: PreferenceLike = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        on_text: Callable[[str], object] | None = None,
+        **arguments: Any,
     ) -> Completion:
         """Route a request, call the chosen model, and fall back to the router's next allowed choice when a call fails.
 
@@ -410,6 +416,8 @@ class MetaController:
             query: The request; its turns are sent to the model too.
             preference: As for :meth:`route`.
             options: Parameters of the request to the model, such as ``temperature``; they win over the candidate's own parameters.
+            on_text: Called with each piece of the answer's text as it comes, on another thread; None to ask for the whole answer at once. After the
+                first text no other candidate is called.
             **arguments: As for :meth:`route`.
 
         Returns:
@@ -417,10 +425,10 @@ class MetaController:
 
         Raises:
             PoolError: No candidate has an endpoint.
-            ProviderError: Every allowed candidate failed.
+            ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
         self._guard.check()
-        return self._loop.run(self._completions.complete(query, preference, options, RouteArguments.of(arguments)))
+        return self._loop.run(self._completions.complete(query, preference, options, RouteArguments.of(arguments), on_text))
 
     async def acomplete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +16,9 @@ from aamc_sdk.cli.output import printable
 
 if TYPE_CHECKING:
     from aamc_sdk.controller import MetaController
-    from aamc_sdk.interfaces import Chunk, Completion
+    from aamc_sdk.interfaces import Completion
     from aamc_sdk.plugins import Plugins
-    from aamc_sdk.serving import ModelClient, ServedComponents
+    from aamc_sdk.serving import ServedComponents
     from aamc_sdk.types import Attempt
 
 UNTRAINED_ROUTER = "thompson"
@@ -59,15 +57,23 @@ def complete(
     components = _components(plugins_of(ctx), has_run=has_run, **named)
     with MetaController(components) as controller:
         before = controller.store.position()
-        if streamed:
-            answer = asyncio.run(_stream(controller, components.models, text, preference, options))
-        else:
-            answer = controller.complete(text, preference, options=options)
+        came: list[str] = []
+
+        def show(piece: str) -> None:
+            came.append(piece)
+            click.echo(printable(piece), nl=False)
+
+        try:
+            answer = controller.complete(text, preference, options=options, on_text=show if streamed else None)
+        finally:
+            if came:
+                click.echo()
         attempts = _attempts(controller, before, answer.decision_id)
     if as_json:
         _write_document(answer, attempts)
         return
-    click.echo("" if streamed else printable(answer.text))
+    if not came:
+        click.echo(printable(answer.text))
     _show_figures(answer.decision_id, attempts, _log_option(named))
 
 
@@ -100,56 +106,6 @@ def _untrained(plugins: Plugins, router: str, pool: str, estimator: str | None, 
         trained = load_component(folder, "estimator", plugins, make_services(components.pool, plugins, DefaultSettings(), components.reward))
         return attrs.evolve(components, estimator=trained)
     return components
-
-
-async def _stream(
-    controller: MetaController, models: ModelClient | None, text: str, preference: str | None, options: Mapping[str, Any]
-) -> Completion:
-    """Print the answer of the decision's candidate while it comes, or of the next allowed choice if a call fails before its first text.
-
-    Raises:
-        ProviderError: Every allowed candidate failed, or one failed in the middle of its answer.
-    """
-    import attrs
-
-    from aamc_sdk.errors import PoolError, ProviderError
-
-    if models is None:
-        raise PoolError("none of the candidates can be called; add endpoints to the pool file")
-    decision = await controller.aroute(text, preference, state=models.present_state(controller.pool, None))
-    errors = []
-    try:
-        async with models.request_attempts() as record:
-            for name in decision.fallback_order:
-                candidate = controller.pool.candidates[controller.pool.index(name)]
-                shown: list[str] = []
-                try:
-                    chunks = models.stream(candidate, [{"role": "user", "content": text}], decision_id=decision.id, record=record, **options)
-                    answer = await _printed(chunks, shown)
-                except ProviderError as error:
-                    if shown:
-                        click.echo()
-                        raise
-                    errors.append(str(error))
-                else:
-                    return attrs.evolve(answer, candidate=name, decision_id=decision.id)
-    finally:
-        await models.close()
-    raise ProviderError(f"no candidate answered: {'; '.join(errors)}")
-
-
-async def _printed(chunks: AsyncGenerator[Chunk, None], shown: list[str]) -> Completion:
-    """Print an answer while it comes; ``shown`` collects its pieces."""
-    from aamc_sdk.interfaces import Completion, Usage
-
-    usage, finish_reason = Usage(), "stop"
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            if chunk.content:
-                shown.append(chunk.content)
-                click.echo(printable(chunk.content), nl=False)
-            usage, finish_reason = chunk.usage or usage, chunk.finish_reason or finish_reason
-    return Completion(message={"role": "assistant", "content": "".join(shown)}, usage=usage, finish_reason=finish_reason)
 
 
 def _attempts(controller: MetaController, before: int, decision_id: str | None) -> list[Attempt]:

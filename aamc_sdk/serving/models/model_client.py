@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -81,27 +81,24 @@ class ModelClient:
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
         return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
 
-    async def stream(
-        self,
-        candidate: Candidate,
-        messages: Sequence[Message],
-        *,
-        decision_id: str | None = None,
-        record: RecordAttempt | None = None,
-        **options: Any,
+    def stream(
+        self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any
     ) -> AsyncGenerator[Chunk, None]:
         """Yield a candidate's answer piece by piece; close the generator to end the call early.
 
-        Arguments as for :meth:`complete`, and ``record`` as for :meth:`attempt`. The call is priced and recorded at the end. If it breaks
-        off without usage, the cost of the part that came is estimated.
+        Arguments as for :meth:`complete`. The call is priced and recorded at the end. If it breaks off without usage, the cost of the part that
+        came is estimated.
 
         Raises:
             PoolError: The candidate has no endpoint.
             ProviderError: The call failed.
         """
+        return self._stream(self.attempt(candidate, decision_id), candidate, messages, options)
+
+    async def _stream(self, call: Call, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         provider = self.provider(candidate)
         came = 0
-        async with self.attempt(candidate, decision_id, record) as call:
+        async with call:
             chunks = provider.stream(candidate, messages, **_parameters(candidate, options))
             try:
                 async for chunk in chunks:
@@ -180,7 +177,14 @@ class ModelClient:
             return state
         return attrs.evolve(state, unavailable=state.unavailable | resting, remaining=remaining)
 
-    async def answer(self, decision: Decision, pool: Pool, messages: Sequence[Message], options: Mapping[str, Any]) -> Completion:
+    async def answer(
+        self,
+        decision: Decision,
+        pool: Pool,
+        messages: Sequence[Message],
+        options: Mapping[str, Any],
+        on_text: Callable[[str], object] | None = None,
+    ) -> Completion:
         """Return the answer of a decision's candidate, or of the router's next allowed choice when a call fails.
 
         Args:
@@ -188,16 +192,24 @@ class ModelClient:
             pool: The candidates.
             messages: The conversation.
             options: Parameters of the request.
+            on_text: Called with each piece of the answer's text as it comes; None to ask for the whole answer at once.
 
         Raises:
-            ProviderError: Every allowed candidate failed.
+            ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
         errors: list[ProviderError] = []
         async with self.request_attempts() as record:
             for name in decision.fallback_order:
+                candidate, came = pool.candidates[pool.index(name)], list[str]()
                 try:
-                    return await self._complete(pool.candidates[pool.index(name)], messages, decision.id, options, record)
+                    if on_text is None:
+                        return await self._complete(candidate, messages, decision.id, options, record)
+                    call = self.attempt(candidate, decision.id, record)
+                    answer = await _collected(self._stream(call, candidate, messages, options), came, on_text)
+                    return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=name, decision_id=decision.id)
                 except ProviderError as error:
+                    if came:
+                        raise
                     errors.append(error)
         nobody = "no candidate answered: "
         raise ProviderError(nobody + "; ".join(map(str, errors)), public=nobody + "; ".join(error.public for error in errors))
@@ -252,6 +264,18 @@ class _CallablePool:
 def _parameters(candidate: Candidate, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a request: the candidate's, and the given ones, which have priority."""
     return {**(candidate.parameters if isinstance(candidate, ModelSpec) else {}), **options}
+
+
+async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_text: Callable[[str], object]) -> Completion:
+    """Return a streamed answer; each piece of its text is added to ``came`` and shown as it comes."""
+    usage, finish_reason = Usage(), "stop"
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if chunk.content:
+                came.append(chunk.content)
+                on_text(chunk.content)
+            usage, finish_reason = chunk.usage or usage, chunk.finish_reason or finish_reason
+    return Completion(message={"role": "assistant", "content": "".join(came)}, usage=usage, finish_reason=finish_reason)
 
 
 def _checked(answer: object) -> Completion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -32,7 +32,12 @@ class RoutedCompletions:
         self._models, self._pool, self._decider, self._calls, self._workers = models, pool, decider, calls, workers
 
     async def complete(
-        self, query: str | Query, preference: PreferenceLike, options: Mapping[str, Any] | None, arguments: RouteArguments
+        self,
+        query: str | Query,
+        preference: PreferenceLike,
+        options: Mapping[str, Any] | None,
+        arguments: RouteArguments,
+        on_text: Callable[[str], object] | None = None,
     ) -> Completion:
         """Return the answer; errors as for :meth:`aamc_sdk.MetaController.complete`."""
         if self._models is None:
@@ -43,4 +48,4 @@ class RoutedCompletions:
         arguments = attrs.evolve(arguments, state=self._models.present_state(self._pool, arguments.state))
         with self._calls:
             (decision,) = await self._workers.run(self._decider.decide, [described], preference, arguments, arguments.ids)
-            return await self._models.answer(decision, self._pool, conversation(described), options or {})
+            return await self._models.answer(decision, self._pool, conversation(described), options or {}, on_text)
