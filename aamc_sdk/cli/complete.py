@@ -110,11 +110,8 @@ def _untrained(plugins: Plugins, router: str, pool: str, estimator: str | None, 
 
 def _attempts(controller: MetaController, before: int, decision_id: str | None) -> list[Attempt]:
     """Return the decision's calls, from the entries of the log since a position."""
-    found: list[Attempt] = []
-    while (batch := controller.store.experience(before)).position > before:
-        before = batch.position
-        found += [attempt for attempt in batch.attempts if attempt.decision_id == decision_id]
-    return found
+    batches = controller.store.experiences(before)
+    return [attempt for batch in batches for attempt in batch.attempts if attempt.decision_id == decision_id]
 
 
 def _write_document(answer: Completion, attempts: Sequence[Attempt]) -> None:

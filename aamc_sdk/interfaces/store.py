@@ -84,6 +84,12 @@ class Store(abc.ABC):
         Feedback and attempts without a candidate come with the candidate that served.
         """
 
+    def experiences(self, after: int = 0, limit: int = 1000) -> Iterator[Experience]:
+        """Yield all entries after a position, at most ``limit`` at a time."""
+        while (batch := self.experience(after, limit)).position > after:
+            after = batch.position
+            yield batch
+
     def position(self) -> int:
         """Return the log's last position. Asked several times a second where learning is shared, so a store overrides it by something cheap."""
         return int(self.health().get("position", 0))
@@ -112,7 +118,7 @@ class Store(abc.ABC):
 
     def episode(self, episode_id: str) -> Sequence[Record]:
         """Return the records of an episode's decisions in log order; by default by reading the whole log."""
-        found = {decision.id: decision for batch in self._batches() for decision in batch.decisions if decision.episode == episode_id}
+        found = {decision.id: decision for batch in self.experiences() for decision in batch.decisions if decision.episode == episode_id}
         return [self.record(decision_id) for decision_id in found]
 
     def snapshot(self, name: str) -> Snapshot | None:
@@ -210,10 +216,3 @@ class Store(abc.ABC):
             folder: An empty folder, which the kit deletes.
         """
         return nullcontext(f"{name}:{folder / 'log.db'}")
-
-    def _batches(self) -> Iterator[Experience]:
-        """Yield the whole log."""
-        position = 0
-        while (batch := self.experience(position)).position > position:
-            position = batch.position
-            yield batch

@@ -44,14 +44,7 @@ def _records(size: int, first: int = 0) -> Records:
 
 def _everything(store: Store, step: int) -> list[Experience]:
     """Return the log, read ``step`` entries at a time."""
-    parts: list[Experience] = []
-    position = 0
-    while True:
-        part = store.experience(after=position, limit=step)
-        if part.position == position:
-            return parts
-        parts.append(part)
-        position = part.position
+    return list(store.experiences(limit=step))
 
 
 def _ids(parts: list[Experience]) -> tuple[list[str], list[str], list[tuple[str, int | None]]]:

@@ -90,12 +90,12 @@ def _of_log(ctx: click.Context, url: str, episode: str) -> Mapping[str, Any]:
 def _calls_of(store: Store, decisions: Collection[str]) -> Mapping[str, Attempt]:
     """Return the first attempt of each decision; the log is read until all are found."""
     found: dict[str, Attempt] = {}
-    position = 0
-    while len(found) < len(decisions) and (batch := store.experience(position)).position > position:
+    for batch in store.experiences():
         for attempt in batch.attempts:
             if attempt.decision_id in decisions:
                 found.setdefault(attempt.decision_id, attempt)
-        position = batch.position
+        if len(found) == len(decisions):
+            break
     return found
 
 
