@@ -13,6 +13,7 @@ from aamc_sdk.storage.files import (
     write_bytes,
     write_json,
     write_text,
+    write_yaml,
 )
 from aamc_sdk.storage.folders import locked, make_folder
 from aamc_sdk.storage.training_checkpoint import load_training_checkpoint, save_training_checkpoint
@@ -39,4 +40,5 @@ __all__ = [
     "write_bytes",
     "write_json",
     "write_text",
+    "write_yaml",
 ]

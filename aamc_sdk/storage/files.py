@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+import yaml
+
 from aamc_sdk.errors import CheckpointError, OutputError
 
 T = TypeVar("T")
@@ -86,6 +88,11 @@ def to_json(value: Any, indent: int | None = None) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON document atomically."""
     write_text(path, to_json(value, indent=1) + "\n")
+
+
+def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as a YAML file atomically, its keys in their order."""
+    write_text(path, yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
 
 
 def read_json(path: Path) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import CheckpointError, OutputError
-from aamc_sdk.storage import plain, read_arrays, read_bytes, read_json, replacing, to_json, write_arrays, write_json, write_text
+from aamc_sdk.storage import plain, read_arrays, read_bytes, read_json, replacing, to_json, write_arrays, write_json, write_text, write_yaml
 
 ARRAYS = {"weights": np.arange(60.0).reshape(6, 10), "names": np.array(["a", "ü"])}
 
@@ -131,3 +131,8 @@ def test_reading_arrays_runs_no_code(tmp_path):
     with pytest.raises(CheckpointError, match="damaged"):
         read_arrays(tmp_path / "file.npz")
     assert not (tmp_path / "sprung").exists()
+
+
+def test_yaml_keeps_the_order_of_keys_and_writes_plain_values(tmp_path: Path) -> None:
+    write_yaml(tmp_path / "a.yaml", {"b": np.array([1.0, np.nan]), "a": "ü"})
+    assert (tmp_path / "a.yaml").read_text(encoding="utf-8") == "b:\n- 1.0\n- null\na: ü\n"

@@ -9,12 +9,11 @@ from typing import Any
 
 import attrs
 import click
-import yaml
 from aamc_experiments.commands import new_folder
 
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import CheckpointError, ConfigError, Interrupted, OutputError
-from aamc_sdk.storage import locked, plain, write_text
+from aamc_sdk.storage import locked, plain, write_yaml
 
 OPTIONS_FILE = "experiment.yaml"
 """The file with the command and the options of a folder's experiment."""
@@ -91,4 +90,4 @@ def _write(opened: OpenExperiment) -> None:
     if any(opened.folder.iterdir()):
         raise OutputError(f"{opened.folder} is not empty; choose another folder with --out")
     content = {"schema": 1, "command": opened.command, "options": opened.options}
-    write_text(opened.folder / OPTIONS_FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    write_yaml(opened.folder / OPTIONS_FILE, content)

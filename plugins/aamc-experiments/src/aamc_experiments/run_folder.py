@@ -14,15 +14,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.settings import Settings, read_settings
 from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, PreferenceError, slash_hint
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import pool_to
 from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
-from aamc_sdk.storage import component_of, make_folder, plain, write_json, write_text
+from aamc_sdk.storage import component_of, make_folder, write_json, write_yaml
 from aamc_sdk.types import Floats, Pool
 
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
@@ -99,11 +97,11 @@ class RunFolder(Run):
         if reward is not None:
             reward.save(self.folder)
         if pool is not None:
-            write_text(self.folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
+            write_yaml(self.folder / "pool.yaml", pool_to(pool))
         names = list(dict.fromkeys(fingerprint.write(self.folder) for fingerprint in fingerprints))
         date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         content = {"schema": 1, "date": date, "settings": settings.plain(), **details, "fingerprints": names, "versions": _versions()}
-        write_text(self.folder / "run.yaml", yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
+        write_yaml(self.folder / "run.yaml", content)
 
     def discard_unless_begun(self, component: str) -> None:
         """Empty the folder of a training that its settings stopped, unless the component has written a file.

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from aamc_environments.queue import read_world
 from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
 from aamc_experiments.experiment import Experiment
@@ -21,7 +20,7 @@ from aamc_sdk.config import unstructure
 from aamc_sdk.interfaces import Progress, Reward
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_to
-from aamc_sdk.storage import locked, plain, write_text
+from aamc_sdk.storage import locked, write_yaml
 from aamc_sdk.types import Floats
 
 FLOOR, CEILING = "random", "oracle"
@@ -72,8 +71,8 @@ def _experiment(folder: Path, progress: Progress, settings: Mapping[str, Any], s
     given = read_settings(settings)
     known = read_world(given.environment.options.get("world", "default"))
     pool, world = grow(find_pool(given.pool or "default", plugins), known, size, given.seed)
-    write_text(folder / "pool.yaml", yaml.safe_dump(plain(pool_to(pool)), sort_keys=False, allow_unicode=True))
-    write_text(folder / "world.yaml", yaml.safe_dump(plain(unstructure(world)), sort_keys=False, allow_unicode=True))
+    write_yaml(folder / "pool.yaml", pool_to(pool))
+    write_yaml(folder / "world.yaml", unstructure(world))
     environment = {**given.environment.options, "name": "queue", "world": str(folder / "world.yaml")}
     grown = read_settings({**settings, "pool": str(folder / "pool.yaml"), "environment": environment})
     return Experiment(grown, plugins, folder / RUN, progress)

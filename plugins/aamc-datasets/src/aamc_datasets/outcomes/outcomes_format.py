@@ -16,7 +16,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from aamc_datasets.outcomes.outcome_rows import OutcomeRow, parse_rows
 from aamc_datasets.recognition import single_file
@@ -24,7 +23,7 @@ from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import DataError, PoolError, nearest, one_of
 from aamc_sdk.routing import expected_cost, pool_to, read_pool
-from aamc_sdk.storage import to_json, write_text
+from aamc_sdk.storage import to_json, write_text, write_yaml
 from aamc_sdk.types import Floats
 
 ROWS_FILE, POOL_FILE = "outcomes.jsonl", "pool.yaml"
@@ -139,7 +138,7 @@ def write_outcomes(dataset: Dataset, folder: Path) -> None:
         raise DataError("only a dataset with outcomes and a pool can be written in the native format")
     lines = "".join(to_json(line) + "\n" for line in _lines(dataset, dataset.outcomes, dataset.pool))
     note = {"cost_note": dataset.cost_note} if dataset.cost_note else {}
-    write_text(folder / POOL_FILE, yaml.safe_dump({**pool_to(dataset.pool), **note}, sort_keys=False, allow_unicode=True))
+    write_yaml(folder / POOL_FILE, {**pool_to(dataset.pool), **note})
     write_text(folder / ROWS_FILE, lines)
 
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import yaml
 
 from aamc_models.collect.collector import Collection, Collector
 from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, CallLedger, LedgerEntry
 from aamc_models.collect.prompts import Prompt
 from aamc_sdk.errors import OutputError, one_of
 from aamc_sdk.routing import pool_to, read_pool
-from aamc_sdk.storage import to_json, write_text
+from aamc_sdk.storage import to_json, write_text, write_yaml
 from aamc_sdk.types import Pool, wilson_interval
 
 POOL_FILE = "pool.yaml"
@@ -54,7 +53,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], pool: Pool) -> Non
     """Write the outcomes, and the pool next to them unless it is there; each whole or not at all."""
     pool_file = path.parent / POOL_FILE
     if not pool_file.exists():
-        write_text(pool_file, yaml.safe_dump(pool_to(pool), sort_keys=False, allow_unicode=True))
+        write_yaml(pool_file, pool_to(pool))
     write_text(path, "".join(to_json(row) + "\n" for row in rows))
 
 
