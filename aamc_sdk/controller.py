@@ -92,8 +92,7 @@ class MetaController:
             self._starts = DecisionStarter(self._decider, self._commits, self._workers.run)
             self._models = components.models
             self._completions = RoutedCompletions(self._models, self.pool, self._decider, self._calls, self._workers)
-            if self._models is not None:
-                self._models.record_attempts(partial(self._workers.run, self._outcomes.add_finished_call))
+            self._models.record_attempts(partial(self._workers.run, self._outcomes.add_finished_call))
             self.learner: Learner | None = None
             if isinstance(router, OnlineRouter):
                 router.attach(store, self._user_id)
@@ -101,8 +100,8 @@ class MetaController:
             unusable.pop_all()
 
     @property
-    def models(self) -> ModelClient | None:
-        """The client for calling the candidates; it records calls with a decision's id as attempts. None if none can be called."""
+    def models(self) -> ModelClient:
+        """The client for calling the candidates; it records calls with a decision's id as attempts."""
         return self._models
 
     @classmethod
@@ -482,7 +481,7 @@ class MetaController:
         if self.learner is not None:
             self.learner.close()
         self.router.close()
-        if self._models is not None and self._loop.started:
+        if self._loop.started:
             self._loop.submit(self._models.close()).result()
         self._loop.close()
         self._workers.close()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 
@@ -59,7 +59,7 @@ class LedgerStore(Store):
     A subclass that divides its log calls ``_start_retention`` when it is open, and ``_stop_retention`` before it closes.
     """
 
-    Config = StoreOptions
+    Config: ClassVar[type[Any]] = StoreOptions
     formats: Callable[[str], type[Any]] | None = None
     """Returns the class of an export's format by its name; set where the store is opened with plugins."""
     _next_expiry = 0.0

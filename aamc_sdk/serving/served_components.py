@@ -37,6 +37,7 @@ class ServedComponents:
         reward: Turns outcomes and a preference into utility.
         router: Scores the candidates.
         store: The decision log.
+        models: Calls the candidates.
         estimator: Describes queries; None for none.
         preference: The preference of requests that give none.
         preference_given: Whether the application chose that preference.
@@ -44,7 +45,6 @@ class ServedComponents:
         plugins: The plugins that receive events; None for none.
         router_name: The router's name in decisions.
         preferences: Preferences that requests may give by name, such as a run's calibrated ones.
-        models: Calls the candidates; None where none can be called.
         loop: The event loop of the components' services.
         typical: Each candidate's mean quality, cost and latency ``[M, 3]``, for candidates without prices or figures.
     """
@@ -53,6 +53,7 @@ class ServedComponents:
     reward: Reward
     router: Router
     store: Store
+    models: ModelClient
     estimator: Estimator | None = None
     preference: Preference = attrs.field(factory=Preference)
     preference_given: bool = False
@@ -60,7 +61,6 @@ class ServedComponents:
     plugins: Plugins | None = None
     router_name: str = ""
     preferences: Mapping[str, Preference] = attrs.field(factory=dict)
-    models: ModelClient | None = None
     loop: EventLoopThread = attrs.field(factory=EventLoopThread)
     typical: Floats | None = None
 
@@ -251,7 +251,7 @@ def _check_trained(router: Router, choice: Choice, allow_untrained: bool, estima
         raise ConfigError(f"router {choice.name!r} requires training and has none; {how}, or pass allow_untrained=True to serve it untrained")
 
 
-def _client(services: Services, plugins: Plugins) -> ModelClient | None:
+def _client(services: Services, plugins: Plugins) -> ModelClient:
     """Return the client for calling the candidates, whose endpoints are checked now instead of at the first call.
 
     Raises:
@@ -266,7 +266,8 @@ def _client(services: Services, plugins: Plugins) -> ModelClient | None:
                 logger.warning("candidate %r of the pool cannot be called: %s", candidate.name, error)
             else:
                 configure(provider.Config, endpoint.options, where=f"the endpoint of candidate {candidate.name!r} ({endpoint.provider})")
-    return services.models if isinstance(services.models, ModelClient) else None
+    assert isinstance(services.models, ModelClient)  # of make_services
+    return services.models
 
 
 def components_from_file(

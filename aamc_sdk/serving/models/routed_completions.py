@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, PoolError
+from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Completion
 from aamc_sdk.routing.arguments import PreferenceLike, RouteArguments
 from aamc_sdk.serving.decisions.close_guard import CloseGuard
@@ -21,14 +21,14 @@ class RoutedCompletions:
     """Routes a request, calls the chosen model, and falls back to the router's next choice.
 
     Args:
-        models: The client for models; None where none can be called.
+        models: The client for models.
         pool: The candidates.
         decider: Decides requests.
         calls: Admits calls until it is closed.
         workers: Run work that would block an event loop.
     """
 
-    def __init__(self, models: ModelClient | None, pool: Pool, decider: Decider, calls: CloseGuard, workers: WorkerThreads) -> None:
+    def __init__(self, models: ModelClient, pool: Pool, decider: Decider, calls: CloseGuard, workers: WorkerThreads) -> None:
         self._models, self._pool, self._decider, self._calls, self._workers = models, pool, decider, calls, workers
 
     async def complete(
@@ -40,8 +40,6 @@ class RoutedCompletions:
         on_text: Callable[[str], object] | None = None,
     ) -> Completion:
         """Return the answer; errors as for :meth:`aamc_sdk.MetaController.complete`."""
-        if self._models is None:
-            raise PoolError("this controller has no client for models; make it with MetaController.build, load or from_file")
         if options is not None and not isinstance(options, Mapping):
             raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
         described = arguments.query(query)

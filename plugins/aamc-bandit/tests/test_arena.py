@@ -12,11 +12,11 @@ import pytest
 from aamc_bandit.arena import Arena, CandidateAnswer, JudgeVerdict, ModelJudge, NoAnswerError, ScoreJudge
 
 from aamc_sdk import MetaController, ModelSpec, Pool, Prices
-from aamc_sdk.errors import ConfigError, DataError, PoolError, StoreError, UnknownDecisionError
+from aamc_sdk.errors import ConfigError, DataError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import AgentOutput, OnlineRouter, Services
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.routing import LinearReward
-from aamc_sdk.serving import ServedComponents
+from aamc_sdk.serving import ModelClient, ServedComponents
 from aamc_sdk.types import Query, Scores
 
 
@@ -45,7 +45,8 @@ def controller(pool):
     reward = LinearReward()
     services = Services(pool=pool, reward=reward, make=make)
     store = MemoryStore("memory:", StoreOptions())
-    with MetaController(ServedComponents(pool=pool, reward=reward, router=Loaded(None, services), store=store, seed=3)) as made:
+    models = ModelClient(lambda endpoint: make("provider", endpoint.provider, {}))
+    with MetaController(ServedComponents(pool=pool, reward=reward, router=Loaded(None, services), store=store, models=models, seed=3)) as made:
         yield made
 
 
@@ -355,8 +356,3 @@ def test_a_call_whose_cost_is_unknown_is_not_free(controller) -> None:
     match = asyncio.run(Arena(controller, role).play("Sort"))
     assert all(math.isnan(answer.cost_usd) for answer in match.answers)
     assert all(math.isnan(attempt.cost_usd) for attempt in controller.store.experience().attempts)
-
-
-def test_without_a_call_or_a_client_for_models_it_says_so(controller) -> None:
-    with pytest.raises(PoolError, match="give the arena a call"):
-        Arena(controller)

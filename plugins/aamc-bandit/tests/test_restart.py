@@ -44,7 +44,8 @@ def build(router: dict, pool: Pool, store: str) -> MetaController:
     services = made.router.services
     fresh = services.make("router", router["name"], {name: value for name, value in router.items() if name != "name"})
     log = open_store(store, plugins)
-    components = ServedComponents(pool=pool, reward=made.reward, router=fresh, store=log, estimator=Digits(None, services), seed=1)
+    described = Digits(None, services)
+    components = ServedComponents(pool=pool, reward=made.reward, router=fresh, store=log, models=made.models, estimator=described, seed=1)
     return MetaController(components)
 
 

@@ -54,7 +54,6 @@ class Arena:
 
     Raises:
         ConfigError: An option is unknown or invalid.
-        PoolError: There is neither a call nor a client for models.
     """
 
     def __init__(

@@ -125,7 +125,7 @@ class ModelJudge:
         self._prompt = prompt
 
     @classmethod
-    def of(cls, models: ModelCaller | None, candidate: Candidate, source: str = "", prompt: str = PROMPT) -> ModelJudge:
+    def of(cls, models: ModelCaller, candidate: Candidate, source: str = "", prompt: str = PROMPT) -> ModelJudge:
         """Return a judge that asks a candidate by its endpoint.
 
         Args:
@@ -133,9 +133,6 @@ class ModelJudge:
             candidate: The judging model.
             source: The source of its feedback (default: ``judge:`` and the candidate's name).
             prompt: The prompt.
-
-        Raises:
-            PoolError: There is no client.
         """
         return cls(partial(calls_by_endpoint(models), candidate), source or f"judge:{candidate.name}", prompt)
 

@@ -31,7 +31,7 @@ from aamc_sdk import MetaController
 from aamc_sdk.errors import PoolError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.serving import ModelClient, ServedComponents
+from aamc_sdk.serving import ServedComponents
 from aamc_sdk.types import PoolState, Query
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Gateway:
             settings = attrs.evolve(settings, access=with_endpoint_limits(settings.access, components.pool))
         self.controller = MetaController(components)
         self.components, self.settings = components, settings
-        self.models: ModelClient = _models(components)
+        self.models = components.models
         self.upstreams = Upstreams(components.pool, self.models)
         try:
             self.upstreams.check()
@@ -171,9 +171,3 @@ class Gateway:
 def is_local(store: Store) -> bool:
     """Return whether only processes of this machine can open a log."""
     return store.url.partition(":")[0] in ("sqlite", "memory")
-
-
-def _models(components: ServedComponents) -> ModelClient:
-    if components.models is None:
-        raise PoolError("these components call no models; make them from a pool whose candidates have endpoints")
-    return components.models
