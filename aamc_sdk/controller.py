@@ -415,8 +415,8 @@ class MetaController:
             query: The request; its turns are sent to the model too.
             preference: As for :meth:`route`.
             options: Parameters of the request to the model, such as ``temperature``; they win over the candidate's own parameters.
-            on_text: Called with each piece of the answer's text as it comes, on another thread; None to ask for the whole answer at once. After the
-                first text no other candidate is called.
+            on_text: Called with each piece of the answer's text as it comes, on a worker thread; None to ask for the whole answer at once, as an
+                answer to ``options`` with tools must come. After the first text no other candidate is called.
             **arguments: As for :meth:`route`.
 
         Returns:
@@ -424,6 +424,7 @@ class MetaController:
 
         Raises:
             PoolError: No candidate has an endpoint.
+            DataError: ``options`` are no mapping, or have tools beside ``on_text``.
             ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
         self._guard.check()

@@ -382,6 +382,38 @@ def test_complete_falls_back_to_the_next_choice_and_logs_every_attempt() -> None
         assert [(attempt.candidate, attempt.status) for attempt in attempts(controller)] == [("small", "error"), ("large", "ok")]
 
 
+def test_complete_gives_the_text_as_it_comes_of_the_candidate_that_answers() -> None:
+    pool = Pool(
+        [ModelSpec("small", "?", endpoint={"provider": "echo", "error": "overloaded"}), ModelSpec("large", "?", endpoint={"provider": "echo"})]
+    )
+    came: list[str] = []
+    with build("first", pool) as controller:
+        answer = controller.complete("Hi there", on_text=came.append)
+        assert (answer.candidate, answer.text, "".join(came)) == ("large", "Hi there", "Hi there")
+        assert [(attempt.candidate, attempt.status) for attempt in attempts(controller)] == [("small", "error"), ("large", "ok")]
+
+
+def test_a_function_that_gets_the_text_may_complete_another_request(controller: MetaController) -> None:
+    others: list[str] = []
+    controller.complete("Hi", on_text=lambda _: others.append(controller.complete("you").text))
+    assert set(others) == {"you"}
+
+
+def test_what_a_function_that_gets_the_text_raises_reaches_the_caller_and_ends_the_call(controller: MetaController) -> None:
+    def refuse(text: str) -> None:
+        raise ValueError(text)
+
+    with pytest.raises(ValueError, match="Hi"):
+        controller.complete("Hi", on_text=refuse)
+    (attempt,) = attempts(controller)
+    assert attempt.status == "cancelled"
+
+
+def test_tool_calls_do_not_come_piece_by_piece(controller: MetaController) -> None:
+    with pytest.raises(DataError, match="leave on_text out, or the tools"):
+        controller.complete("Hi", options={"tools": [{"type": "function"}]}, on_text=print)
+
+
 def test_complete_says_so_when_every_candidate_fails_or_none_can_be_called() -> None:
     broken = Pool([ModelSpec("small", "?", endpoint={"provider": "echo", "error": "overloaded"})])
     with build("first", broken) as controller, pytest.raises(ProviderError, match="no candidate answered: calling 'small' failed: overloaded"):

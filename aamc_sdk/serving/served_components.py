@@ -242,11 +242,12 @@ def _scale_outcomes(pool: Pool) -> Outcomes:
 
 def _check_trained(router: Router, choice: Choice, allow_untrained: bool, estimator: Choice | None = None) -> None:
     if router.requires.training and not allow_untrained:
-        command = ["aamc", "run", "--router", choice.name]
-        for key, value in choice.options.items():
-            command += ["--set", f"router.{key}={value if isinstance(value, str) else to_json(value)}"]
-        if estimator is not None:
-            command += ["--estimator", estimator.name]
+        command = ["aamc", "run"]
+        for kind, named in (("router", choice), ("estimator", estimator)):
+            if named is not None:
+                command += [f"--{kind}", named.name]
+                for key, value in named.options.items():
+                    command += ["--set", f"{kind}.{key}={value if isinstance(value, str) else to_json(value)}"]
         how = f"train it with: {shlex.join(command)}, and serve the run by MetaController.load"
         raise ConfigError(f"router {choice.name!r} requires training and has none; {how}, or pass allow_untrained=True to serve it untrained")
 

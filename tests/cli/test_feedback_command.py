@@ -345,6 +345,11 @@ def test_what_is_beyond_the_limits_is_dropped_at_once(aamc, monkeypatch) -> None
     assert "0 decisions and 0 partitions dropped; 1 left." in aamc("retain", "--store", "sqlite:old.db?retention={max_gb: 1}")[2]
 
 
+def test_a_log_in_memory_drops_nothing(aamc) -> None:
+    status, out, _ = aamc("retain", "--store", "memory:", "--json")
+    assert (status, json.loads(out)["decisions"]) == (0, 0)
+
+
 @pytest.mark.parametrize("output", [(), ("--json",)])
 def test_a_log_without_a_limit_says_so_where_it_is_to_be_brought_within_it(aamc, output) -> None:
     status, _, err = aamc("retain", "--store", "sqlite:log.db", *output)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Erasure, LedgerStore, entry_of, ledger_store, line_of, open_store
+from aamc_sdk.log import Erasure, LedgerStore, entry_of, ledger_store, line_of, open_store, rows
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Snapshot, Turn
 
@@ -91,6 +91,13 @@ def test_prompts_are_kept_where_the_option_says_so(scheme: str, tmp_path: Path) 
     store.add_decisions([record("d")])
     assert store.record("d").query == record("d").query
     store.close()
+
+
+def test_every_field_of_feedback_and_of_expected_outcomes_is_kept() -> None:
+    feedback = rows._feedback_fields(Feedback(decision_id="d", quality=1.0, revision=1))
+    assert {*feedback, "time"} == {field.name for field in attrs.fields(Feedback)}
+    expected = rows._expected_fields(Outcomes(np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2))))
+    assert set(expected) == {field.name for field in attrs.fields(Outcomes)}
 
 
 def test_an_unknown_propensity_reads_as_unknown(store: Store) -> None:

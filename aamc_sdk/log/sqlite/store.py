@@ -348,7 +348,8 @@ class SqliteStore(LedgerStore):
     def _address(self, mode: str) -> str:
         """Return the URI to open the file with; a read-only store ignores ``mode``.
 
-        SQLite writes a file next to a write-ahead log. On a read-only medium, open the file as immutable unless a write-ahead log exists.
+        A read-only store opens the file as immutable, unless another process has left changes in its write-ahead log: SQLite reads these only with
+        a shared-memory file, which it cannot write on a read-only medium.
         """
         address = f"{self._opened.as_uri()}?mode="
         if not self.config.read_only:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
@@ -183,7 +183,7 @@ class ModelClient:
         pool: Pool,
         messages: Sequence[Message],
         options: Mapping[str, Any],
-        on_text: Callable[[str], object] | None = None,
+        on_text: Callable[[str], Awaitable[object]] | None = None,
     ) -> Completion:
         """Return the answer of a decision's candidate, or of the router's next allowed choice when a call fails.
 
@@ -192,7 +192,7 @@ class ModelClient:
             pool: The candidates.
             messages: The conversation.
             options: Parameters of the request.
-            on_text: Called with each piece of the answer's text as it comes; None to ask for the whole answer at once.
+            on_text: Awaited with each piece of the answer's text as it comes; None to ask for the whole answer at once.
 
         Raises:
             ProviderError: Every allowed candidate failed, or one failed after its first text.
@@ -266,14 +266,14 @@ def _parameters(candidate: Candidate, options: Mapping[str, Any]) -> dict[str, A
     return {**(candidate.parameters if isinstance(candidate, ModelSpec) else {}), **options}
 
 
-async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_text: Callable[[str], object]) -> Completion:
+async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_text: Callable[[str], Awaitable[object]]) -> Completion:
     """Return a streamed answer; each piece of its text is added to ``came`` and shown as it comes."""
     usage, finish_reason = Usage(), "stop"
     async with aclosing(chunks):
         async for chunk in chunks:
             if chunk.content:
                 came.append(chunk.content)
-                on_text(chunk.content)
+                await on_text(chunk.content)
             usage, finish_reason = chunk.usage or usage, chunk.finish_reason or finish_reason
     return Completion(message={"role": "assistant", "content": "".join(came)}, usage=usage, finish_reason=finish_reason)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -42,8 +43,11 @@ class RoutedCompletions:
         """Return the answer; errors as for :meth:`aamc_sdk.MetaController.complete`."""
         if options is not None and not isinstance(options, Mapping):
             raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
+        if on_text is not None and options and options.get("tools"):
+            raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
+        show = None if on_text is None else partial(self._workers.run, on_text)  # it may block, or complete another request
         described = arguments.query(query)
         arguments = attrs.evolve(arguments, state=self._models.present_state(self._pool, arguments.state))
         with self._calls:
             (decision,) = await self._workers.run(self._decider.decide, [described], preference, arguments, arguments.ids)
-            return await self._models.answer(decision, self._pool, conversation(described), options or {}, on_text)
+            return await self._models.answer(decision, self._pool, conversation(described), options or {}, show)

@@ -268,17 +268,6 @@ def test_wrong_options_are_refused(plugins, options, message):
         served(plugins, options)
 
 
-@pytest.mark.parametrize(("limit", "share"), [("usd_per_1k", 1000.0), ("p95_ms", 1.0)])
-def test_limits_are_checked_on_measured_rows_before_any_training(plugins, limit, share):
-    dataset = make_dataset(200)
-    measured = attrs.evolve(make_request(dataset), expected=dataset.outcomes)
-    figures = dataset.outcomes.cost_usd if limit == "usd_per_1k" else dataset.outcomes.latency_ms
-    minimum = share * float(np.where(measured.mask, figures, np.inf).min(axis=1).mean())
-    Subject("router", "paced", plugins, {"router": "random", limit: 2 * minimum}).make().check_options(measured)
-    with pytest.raises(ConfigError, match=f"{limit} .* (below what the cheapest candidates take|cannot be met)"):
-        Subject("router", "paced", plugins, {"router": "random", limit: 0.5 * minimum}).make().check_options(measured)
-
-
 def test_an_unknown_wrapped_router_is_refused(plugins):
     with pytest.raises(UnknownComponentError, match=r"thomson.*did you mean 'thompson'"):
         served(plugins, {"router": "thomson"})

@@ -351,21 +351,6 @@ def test_a_device_that_is_not_there_is_refused_before_data_are_read(experiment, 
         experiment(device="cuda").complete()
 
 
-def test_options_that_do_not_suit_the_rows_are_refused_before_anything_is_trained(experiment, monkeypatch, tmp_path) -> None:
-    checked = []
-
-    def refuse(router, request):
-        checked.append(request.expected)
-        raise ConfigError("the limit is too low")
-
-    monkeypatch.setattr(TinyEstimator, "train", stop)
-    monkeypatch.setattr(TinyRouter, "check_options", refuse, raising=False)
-    with pytest.raises(ConfigError, match="the limit is too low"):
-        experiment().complete()
-    assert not (tmp_path / "run").exists()
-    assert np.isfinite(checked[0].quality).all()
-
-
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_a_device_that_is_always_there_is_not_asked_for(experiment, monkeypatch, device) -> None:
     monkeypatch.setattr(TinyRouter, "check_device", stop, raising=False)

@@ -109,6 +109,20 @@ def test_a_part_of_a_key_or_its_base64_form_is_in_no_error(upstream, provider, m
     assert "the key '[API key]' is not known; a key looks like sk-12345***cdef" in str(error)
 
 
+@pytest.mark.parametrize("key", ["a1b2c3d4e5f60718.AbCdEfGhIjKlMnOp", "id-1234567890:s3cr3t~tail%", "eyJhbGciOiJI.eyJzdWIiOiJv.c2lnbmF0dXJl"])
+def test_a_key_with_other_signs_than_letters_is_hidden_whole(upstream, provider, monkeypatch, key) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    error = failed(sent, provider(base_url=upstream(reply({"error": {"message": f"Incorrect API key {key} given"}}, 400)).url, api_key_env="MY_KEY"))
+    assert "Incorrect API key [API key] given" in str(error)
+
+
+def test_words_that_only_begin_as_the_key_does_stay(upstream, provider, monkeypatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-ant-api03-1234567890abcdefghij")
+    words = {"error": {"message": "keys begin with sk-ant-api03-, see the console"}}
+    error = failed(sent, provider(base_url=upstream(reply(words, 400)).url, api_key_env="MY_KEY"))
+    assert "keys begin with sk-ant-api03-, see the console" in str(error)
+
+
 def test_a_key_that_a_server_repeats_in_a_stream_is_in_no_event(upstream, provider, monkeypatch) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     failure = b"data: " + json.dumps(REPEATED).encode() + b"\n\n"

@@ -1,6 +1,6 @@
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -148,11 +148,18 @@ def test_a_failed_call_is_recorded_before_the_next_one_begins() -> None:
     assert [(each.candidate, each.status) for each in attempts] == [("a", "error"), ("b", "ok")]
 
 
+def shown_in(texts: list[str]) -> Callable[[str], Awaitable[None]]:
+    async def show(text: str) -> None:
+        texts.append(text)
+
+    return show
+
+
 def test_an_answer_is_shown_as_it_comes_and_priced_as_a_whole_one() -> None:
     client, attempts = client_of(a=Scripted(ProviderError("down")), b=Scripted(Chunk(content="4"), Chunk(content="2", usage=USAGE)))
     decision = Decision("d", "a", 1.0, Preference(1.0, 0.0, 0.0), utilities={"a": 1.0, "b": 0.5})
     shown: list[str] = []
-    answer = asyncio.run(client.answer(decision, Pool([spec("a"), spec("b")]), MESSAGES, {}, shown.append))
+    answer = asyncio.run(client.answer(decision, Pool([spec("a"), spec("b")]), MESSAGES, {}, shown_in(shown)))
     assert shown == ["4", "2"]
     assert (answer.text, answer.usage, answer.candidate, answer.decision_id) == ("42", USAGE, "b", "d")
     assert (answer.cost_usd, answer.latency_ms) == (attempts[1].cost_usd, attempts[1].latency_ms)
@@ -163,7 +170,7 @@ def test_no_other_candidate_is_called_after_the_first_text() -> None:
     decision = Decision("d", "a", 1.0, Preference(1.0, 0.0, 0.0), utilities={"a": 1.0, "b": 0.5})
     shown: list[str] = []
     with pytest.raises(ProviderError, match=r"^cut"):
-        asyncio.run(client.answer(decision, Pool([spec("a"), spec("b")]), MESSAGES, {}, shown.append))
+        asyncio.run(client.answer(decision, Pool([spec("a"), spec("b")]), MESSAGES, {}, shown_in(shown)))
     assert (shown, [attempt.status for attempt in attempts]) == (["4"], ["error"])
 
 

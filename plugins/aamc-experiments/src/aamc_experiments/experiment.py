@@ -11,8 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import attrs
-
 from aamc_experiments.data import SPLITS, TrainingFingerprint, about_split, check_unchanged
 from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
 from aamc_experiments.measurement import Measurement
@@ -41,21 +39,6 @@ class DeviceCheck(Protocol):
 
         Raises:
             ConfigError: The device is not available.
-        """
-
-
-@runtime_checkable
-class OptionsCheck(Protocol):
-    """A router that can check, before anything is trained, whether its options suit the training rows."""
-
-    def check_options(self, request: RoutingRequest) -> None:
-        """Check the options.
-
-        Args:
-            request: The training rows, with their measured outcomes as the expected ones.
-
-        Raises:
-            ConfigError: An option does not suit them.
         """
 
 
@@ -122,26 +105,17 @@ class Experiment:
         """Return the routers of :meth:`compared` that the training rows cannot train, with the reasons.
 
         Raises:
-            AamcError: A router cannot be made, such as around an unknown one, needs an estimator where none is named, or has unsuitable options.
+            AamcError: A router cannot be made, such as around an unknown one, or needs an estimator where none is named.
         """
         if self._left_out is None:
             self._left_out = {}
             for name, choice in self.compared().items():
                 if find_checkpoint(choice.name, "router") is None:
-                    router: Router = self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset)
-                    self._check_estimator(name, router.requires)
-                    if why := _why_unfit(router.requires, setup.splits["train"]):
+                    requires = self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset).requires
+                    self._check_estimator(name, requires)
+                    if why := _why_unfit(requires, setup.splits["train"]):
                         self._left_out[name] = why
-                    elif isinstance(router, OptionsCheck) and setup.splits["train"].outcomes is not None:
-                        router.check_options(self._measured(setup))
         return self._left_out
-
-    def _measured(self, setup: ExperimentSetup) -> RoutingRequest:
-        """Return the training rows with their measured outcomes as the expected ones."""
-        train = setup.splits["train"]
-        assert train.outcomes is not None
-        request = build_request(train.queries, setup.services.pool, self.settings.preference.array)
-        return attrs.evolve(request, expected=train.outcomes)
 
     def _fit(self, train: Dataset) -> list[str]:
         """Return the installed routers that these training rows can train."""

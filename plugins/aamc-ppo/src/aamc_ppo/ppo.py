@@ -335,8 +335,8 @@ class PPO:
 
         Args:
             rollout: What the policy played.
-            remaining: Factor of step size and limit, which falls from 1 to 0 as the schedule says. The entropy bonus falls to 0 in the second half:
-                later costs are at last those of the decisions that will be served, which take the best candidate.
+            remaining: Factor of step size and limit, which falls from 1 to 0 as the schedule says. When it is below one half, the entropy bonus
+                falls with it: the critic then learns what later decisions cost in service, where the best candidate is taken.
             rng: The random generator of the order of minibatches.
         """
         config = self._config

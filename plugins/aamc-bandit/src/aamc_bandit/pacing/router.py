@@ -42,7 +42,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidat
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Services, Store, Training
 from aamc_sdk.routing import choice_probabilities, typical_request
 from aamc_sdk.storage import read_json, to_json, write_json
-from aamc_sdk.types import ROUNDING, Experience, Floats, Outcomes, RoutingRequest, Scores
+from aamc_sdk.types import ROUNDING, Experience, Floats, RoutingRequest, Scores
 
 STATE, INNER = "paced.json", "router"
 
@@ -141,8 +141,12 @@ class Paced(OnlineRouter):
         request, outcomes = training.request, training.dataset.outcomes
         if request is None or not len(request):
             return metrics
-        ledger, sampled = self._checked(request, outcomes)
-        self._state = ledger
+        self._state = ledger = PacingLedger(self.config, self._limits or default_limit(request))
+        rows = np.unique(np.linspace(0, len(request) - 1, self.config.window).astype(np.intp))
+        sampled = request.take(rows)
+        if outcomes is not None:
+            learn_table(ledger.resources, sampled, outcomes.cost_usd[rows], outcomes.latency_ms[rows])
+        check_attainable(ledger.resources, sampled, self.config)
         notes = [note[PACED] for note in self.score(sampled).notes]
         with self._lock:
             for note in notes:
@@ -151,24 +155,6 @@ class Paced(OnlineRouter):
             solved = zip(ledger.resources, curves, targets, strict=True)
             found = {one.name: {"limit": one.limit, "multiplier": curve.mean_price(target), "target": target} for one, curve, target in solved}
             return metrics | {"limits": found}
-
-    def check_options(self, request: RoutingRequest) -> None:
-        """Check before any training that the candidates can keep the limits on rows with measured outcomes.
-
-        Raises:
-            ConfigError: None keeps a limit; the message gives the attainable value.
-        """
-        self._checked(request, request.expected)
-
-    def _checked(self, request: RoutingRequest, outcomes: Outcomes | None) -> tuple[PacingLedger, RoutingRequest]:
-        """Return a ledger that has learned from outcomes, and the rows that it has learned from, after a check of the limits on these rows."""
-        ledger = PacingLedger(self.config, self._limits or default_limit(request))
-        rows = np.unique(np.linspace(0, len(request) - 1, self.config.window).astype(np.intp))
-        sampled = request.take(rows)
-        if outcomes is not None:
-            learn_table(ledger.resources, sampled, outcomes.cost_usd[rows], outcomes.latency_ms[rows])
-        check_attainable(ledger.resources, sampled, self.config)
-        return ledger, sampled
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
         """Prepare both routers to serve.

@@ -33,6 +33,7 @@ from aamc_bandit.trials.trial_notes import CANARY, TrialNote, serving_role
 from aamc_sdk.config import option
 from aamc_sdk.interfaces import Services, Store
 from aamc_sdk.routing import choice_probabilities, uniform
+from aamc_sdk.storage import plain
 from aamc_sdk.types import Decision, Experience, Floats, Query, RoutingRequest, Scores, tenant_user
 
 FORGIVEN = 0.01
@@ -208,7 +209,7 @@ class Canary(RouterPair):
 def served_by(decision: Decision) -> str | None:
     """Return the router that served a canary's decision, ``"stable"`` or ``"candidate"``; None for a decision of another router."""
     note = decision.notes.get(CANARY)
-    return None if note is None else serving_role(msgspec.convert(note, TrialNote), decision.id, decision.candidate)
+    return None if note is None else serving_role(msgspec.convert(plain(note), TrialNote), decision.id, decision.candidate)
 
 
 def _expected_of(choices: Floats, request: RoutingRequest, row: int) -> dict[str, dict[str, Any]]:

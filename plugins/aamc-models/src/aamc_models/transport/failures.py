@@ -22,8 +22,8 @@ ERROR_CHARACTERS = 500
 """Maximum characters of an error."""
 _KEY_CHARACTERS, _HIDDEN = 8, "[API key]"
 """Minimum length of a key that is left out of errors, and the words in its place."""
-_KEY_BEGIN = 12
-"""Number of characters at the begin of a key by which it is found."""
+_KEY_PREFIX = 12
+"""Minimum length of the start of a key by which a cut one is found; at least half of it, since keys begin with public words such as sk-ant-api03."""
 RETRIED = frozenset({"connection", "timeout", "rate_limit", "server", "protocol"})
 """Kinds of failures after which another attempt may succeed."""
 ELSEWHERE = frozenset({401, 403, 404})
@@ -96,7 +96,8 @@ def without_key(words: AnyStr, key: str) -> AnyStr:
     if len(key) < _KEY_CHARACTERS:
         return words
     forms = key, base64.b64encode(key.encode()).decode()
-    pattern = rf"(?:{'|'.join(re.escape(form[:_KEY_BEGIN]) for form in forms)})[\w+/=-]*"
+    starts = [form[: max(_KEY_PREFIX, len(form) // 2)] for form in forms]
+    pattern = f"{'|'.join(map(re.escape, forms))}|(?:{'|'.join(map(re.escape, starts))})[A-Za-z0-9_.~%:+/=-]*"
     return re.sub(pattern, _HIDDEN, words) if isinstance(words, str) else re.sub(pattern.encode(), _HIDDEN.encode(), words)
 
 
