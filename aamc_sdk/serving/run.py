@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aamc_sdk.config import ServingSettings, load_yaml
-from aamc_sdk.errors import CheckpointError, ConfigError, PoolError, PreferenceError, one_of
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PoolError, PreferenceError, one_of
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from
@@ -121,9 +121,21 @@ class Run:
 
     @property
     def calibrations(self) -> dict[str, Any]:
-        """Results of ``aamc calibrate``, by name."""
+        """Results of ``aamc calibrate``, by name.
+
+        Raises:
+            CheckpointError: Their file is damaged.
+        """
         path = self.folder / "calibrations.json"
-        return dict(read_json(path)) if path.exists() else {}
+        if not path.exists():
+            return {}
+        try:
+            found = dict(read_json(path))
+            for calibration in found.values():
+                Preference(*calibration["preference"])
+        except (AamcError, TypeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path} is damaged: delete it, and calibrate again with aamc calibrate") from error
+        return found
 
     @property
     def calibrated_preferences(self) -> dict[str, Preference]:

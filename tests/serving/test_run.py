@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from aamc_sdk.errors import UnknownComponentError
+from aamc_sdk.errors import CheckpointError, UnknownComponentError
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving import component_name, find_checkpoint
+from aamc_sdk.serving import Run, component_name, find_checkpoint
 from aamc_sdk.storage import write_json
 
 
@@ -39,3 +39,10 @@ def test_a_dataset_file_without_its_format_is_told_how_to_name_it(tmp_path: Path
         Plugins().load("dataset", "mine.jsonl")
     with pytest.raises(UnknownComponentError, match=r"\(there are: .*\)$"):
         Plugins().load("dataset", "absent")
+
+
+@pytest.mark.parametrize("content", ["", "null", "[1]", '{"a": 1}', '{"a": {"preference": ["x"]}}', '{"a": {}}'])
+def test_damaged_calibrations_are_named_with_the_remedy(tmp_path: Path, content: str) -> None:
+    (tmp_path / "calibrations.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"calibrations\.json is damaged: delete it, and calibrate again with aamc calibrate"):
+        _ = Run(tmp_path).calibrated_preferences

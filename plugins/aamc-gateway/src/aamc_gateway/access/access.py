@@ -61,7 +61,8 @@ class Access:
             ConfigError: It can be reached from other machines, and there are no keys.
         """
         if not _is_loopback(host) and not await self._has_keys():
-            make = f"aamc keys add NAME --admin with the store of the gateway, or by the environment variable {self._settings.admin_key_env}"
+            named = "where URL is the log that aamc serve --store names"
+            make = f"aamc keys add NAME --admin --store URL, {named}, or by the environment variable {self._settings.admin_key_env}"
             raise ConfigError(f"without keys the gateway listens on 127.0.0.1 only, not on {host!r}: make a key first, with {make}")
 
     async def caller(self, headers: Headers) -> Caller:

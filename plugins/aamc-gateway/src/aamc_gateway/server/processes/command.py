@@ -15,7 +15,9 @@ import click
 @click.option("--config", metavar="FILE", help="Configuration file: ours, with a section gateway, or one of vLLM Semantic Router.")
 @click.option("--pool", metavar="NAME|FILE", help="Pool with the endpoints of the candidates (default: that of the run or the configuration).")
 @click.option("--estimator", metavar="NAME|FOLDER", help="Estimator, or the folder of a trained one (default: that of the run or the configuration).")
-@click.option("--store", metavar="URL", help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db).")
+@click.option(
+    "--store", metavar="URL", help="URL of the log (default: the run's own, else sqlite:aamc-gateway.db; in memory where nothing is named)."
+)
 @click.option("--workers", type=click.IntRange(1, 256), help="Number of worker processes (default: 1).")
 @click.option("--check", is_flag=True, help="Check everything without starting.")
 def serve(check: bool, **options: Any) -> None:

@@ -70,6 +70,11 @@ class Launch:
         """Whether nothing is named, so that the gateway serves the provider ``echo``."""
         return self.run is None and self.router is None and self.pool is None and (self.config is None or not _names_components(self.config))
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the log is in memory."""
+        return self._store() == TRIAL_STORE
+
     def settings(self) -> GatewaySettings:
         """Return the settings: the options, and the section ``gateway`` of the configuration file.
 
@@ -83,7 +88,7 @@ class Launch:
             section = arena_of_file(self.config, section)
         given = {name: value for name in ("host", "port", "workers") if (value := getattr(self, name)) is not None}
         settings = configure(GatewaySettings, {**section, **given}, where="gateway")
-        if settings.workers > 1 and self._store() == TRIAL_STORE:
+        if settings.workers > 1 and self.in_memory:
             raise ConfigError(
                 "several workers cannot share a log in memory: give one in a file or on a server, such as --store sqlite:aamc-gateway.db"
             )

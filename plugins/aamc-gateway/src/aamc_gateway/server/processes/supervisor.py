@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 
 from aamc_gateway.observe import prepare_workers, worker_ended
-from aamc_gateway.server.processes.launch import Launch
+from aamc_gateway.server.processes.launch import STORE, Launch
 from aamc_gateway.server.processes.worker import serve_worker
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.errors import AamcError, ConfigError
@@ -82,7 +82,8 @@ def run(launch: Launch) -> None:
 
 def _announce(launch: Launch, address: str) -> None:
     what = "the provider echo, which calls no model (name a pool with --pool)" if launch.is_trial else "the candidates of the pool"
-    click.echo(f"Serving {what} at {address}/v1; model aamc/auto lets the router choose.", err=True)
+    kept = f" The log is in memory; keys that were made are in another one (name it, such as --store {STORE})." if launch.in_memory else ""
+    click.echo(f"Serving {what} at {address}/v1; model aamc/auto lets the router choose.{kept}", err=True)
 
 
 def _address(host: str, port: int) -> str:
