@@ -114,10 +114,6 @@ class MemoryStore(LedgerStore):
         chain, snapshot = self._ledger.deltas[name], self._ledger.snapshots.get(name)
         return chain[-1].position if chain else 0 if snapshot is None else snapshot.position
 
-    def retain(self) -> int:
-        """Drop nothing: the log has no limits."""
-        return 0
-
     def close(self) -> None:
         """Refuse further writes."""
         self._closed = True
