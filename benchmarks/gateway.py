@@ -43,18 +43,23 @@ BODY = {"model": "", "messages": [{"role": "user", "content": "What is the capit
 AAMC = [sys.executable, "-c", "from aamc_sdk.cli import main; main()"]
 PACES_MS = (1, 20)
 CHUNKS = 200
-PRICES = {"good": 2.0, "small": 1.0, **{f"paced-{pace}": 0.5 for pace in PACES_MS}}
-"""The candidates, with their prices in USD per million tokens."""
+PRICES = {"good": 2.0, "small": 1.0}
+"""The candidates, with their prices in USD per million tokens; the stub answers alike for both."""
 SERVER_CORE, LOAD_CORE = 0, 1
 
 
 def start_stub(folder: Path) -> Server:
-    """Start the stub: models that answer at once, and paced ones."""
-    scripts = {f"paced-{pace}": {"pace_ms": pace, "chunks": CHUNKS, "text": "word " * CHUNKS} for pace in PACES_MS}
-    (folder / "scripts.json").write_text(json.dumps(scripts))
+    """Start the stub, whose models answer at once until :func:`pace_stub` says otherwise."""
     port = free_port()
-    command = [sys.executable, "-m", "aamc_models.testing", "--port", str(port), "--scripts", "scripts.json"]
+    command = [sys.executable, "-m", "aamc_models.testing", "--port", str(port)]
     return start("direct", command, f"http://127.0.0.1:{port}", "/stub/counts", folder, LOAD_CORE, model="good")
+
+
+def pace_stub(stub: Server, pace_ms: int | None) -> None:
+    """Let the stub send its answers in paced chunks; None: at once again."""
+    script = {} if pace_ms is None else {"pace_ms": pace_ms, "chunks": CHUNKS, "text": "word " * CHUNKS}
+    body, headers = json.dumps(dict.fromkeys(PRICES, script)).encode(), {"content-type": "application/json"}
+    urllib.request.urlopen(urllib.request.Request(f"{stub.url}/stub/scripts", body, headers, method="PUT"), timeout=10).close()
 
 
 def start_floor(folder: Path, upstream: str) -> Server:
@@ -82,10 +87,7 @@ def start_litellm(name: str, folder: Path, upstream: str, program: str) -> Serve
     port = free_port()
     rust = {"rust": True} if name == "litellm_rust" else {}
     parameters = {"api_base": f"{upstream}/v1", "api_key": "none", **rust}
-    models = [
-        {"model_name": model, "litellm_params": {"model": f"openai/{model}", **parameters}}
-        for model in ("good", *(f"paced-{pace}" for pace in PACES_MS))
-    ]
+    models = [{"model_name": "good", "litellm_params": {"model": "openai/good", **parameters}}]
     (folder / f"{name}.yaml").write_text(yaml.safe_dump({"model_list": models, "general_settings": {"master_key": "sk-bench"}}))
     command = [program, "--config", f"{name}.yaml", "--port", str(port), "--num_workers", "1", "--telemetry", "False"]
     headers = {"authorization": "Bearer sk-bench"}
@@ -116,17 +118,18 @@ def warm_up(server: Server) -> None:
         answer.read()
 
 
-def measure_streams(server: Server) -> dict[str, float]:
-    """Measure streams; each pace's model is named, since a router may not choose it."""
+def measure_streams(server: Server, stub: Server) -> dict[str, float]:
+    """Measure streams."""
     found: dict[str, float] = {}
     url, headers = f"{server.url}/v1/chat/completions", dict(server.headers)
+    body = {**BODY, "model": server.model, "stream": True, "max_tokens": 10_000}
     for pace in () if server.name == "ppo" else PACES_MS:  # a run's candidates have no pace
-        body = {**BODY, "model": f"paced-{pace}", "stream": True, "max_tokens": 10_000}
+        pace_stub(stub, pace)
         before = processor_s(server.process.pid)
         read = streams(url, body, headers, count=16, at_once=16, core=LOAD_CORE)
         found[f"chunk_us_{pace}"] = 1e6 * (processor_s(server.process.pid) - before) / read["chunks"]
         found[f"stream_errors_{pace}"] = read["errors"]
-    body = {**BODY, "model": server.model, "stream": True}
+    pace_stub(stub, None)
     found["first_ms"] = streams(url, body, headers, count=100, at_once=1, core=LOAD_CORE)["first_ms"]
     return found
 
@@ -205,7 +208,7 @@ def main() -> None:
                     ways = {"ppo_cached": False, "ppo_uncached": True} if server.name == "ppo" else {server.name: True}
                     for way, varied in ways.items():
                         figures = measure_buffered(server, folder, options.seconds, varied)
-                        samples[way].append({**figures, **({} if options.no_streams or way == "ppo_uncached" else measure_streams(server))})
+                        samples[way].append({**figures, **({} if options.no_streams or way == "ppo_uncached" else measure_streams(server, started[0]))})
             bandit = next(server for server in started if server.name == "bandit")
             document: dict[str, Any] = {
                 "cores": os.cpu_count(),
