@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aamc_sdk.errors import DataError, EstimatesError
+from aamc_sdk import MetaController
+from aamc_sdk.errors import ConfigError, DataError, EstimatesError
 from aamc_sdk.interfaces import Training
 from aamc_sdk.routing import default_pool
-from aamc_sdk.types import Dataset, Outcomes, Query
+from aamc_sdk.types import Dataset, Outcomes, Pool, Query
 
 
 @pytest.mark.parametrize(("name", "expected"), [("llm-only", "LLM-XLarge"), ("slm-only", "SLM-Medium")])
@@ -93,3 +94,9 @@ def test_means_leave_out_what_is_not_known(make_router: Any, training: Any, pool
     dataset = Dataset(training.dataset.queries, pool, Outcomes(quality, outcomes.cost_usd, outcomes.latency_ms))
     means = make_router("llm-only", train=True, on=Training(dataset=dataset)).means.by_candidate(pool)
     np.testing.assert_allclose(means[:, 0], [0.6, np.nan, 0.9])
+
+
+def test_slm_only_is_refused_at_the_start_where_each_request_would_fail(pool: Pool) -> None:
+    with pytest.raises(ConfigError, match="'slm-only' requires training and has none"):
+        MetaController.build(router="slm-only", pool=pool)
+    MetaController.build(router={"name": "slm-only", "model": "middle"}, pool=pool).close()
