@@ -17,18 +17,8 @@ from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes.columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes.row_outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.retention import begins_partition, covered_position, oldest_goes, renewed_since
-from aamc_sdk.log.rows import (
-    ATTEMPT,
-    COLUMNS,
-    DECISION,
-    FEEDBACK,
-    Row,
-    columns_of,
-    episode_of,
-    fingerprint_bytes,
-    record_from,
-    user_of,
-)
+from aamc_sdk.log.rows.decision_row import record_from
+from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes
 from aamc_sdk.log.rules import Excerpt, Ledger, Write, append, append_feedback
 from aamc_sdk.log.sqlite.file import connect, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
@@ -80,7 +70,6 @@ __all__ = [
     "deltas_after",
     "encode",
     "entry_of",
-    "episode_of",
     "erased_if_forgotten",
     "export_files",
     "extends_chain",
@@ -102,7 +91,6 @@ __all__ = [
     "run_writes",
     "transaction",
     "user_digest",
-    "user_of",
     "without_tenant",
     "write_ahead",
 ]

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.ledger_store import READ_AT_ONCE, LedgerStore
-from aamc_sdk.log.rows import attempt_row, decision_row, feedback_row
+from aamc_sdk.log.rows.attempt_row import attempt_row
+from aamc_sdk.log.rows.decision_row import decision_row
+from aamc_sdk.log.rows.feedback_row import feedback_row
 from aamc_sdk.types import Attempt
 
 

@@ -8,14 +8,17 @@ from collections.abc import Container, Iterable, Mapping
 
 import attrs
 
-from aamc_sdk.log.rows import DECISION, Row, columns_of, query_from, redacted_query, with_query
+from aamc_sdk.log.rows.decision_row import query_from, redacted_query, with_query
+from aamc_sdk.log.rows.row import DECISION, Row, columns_of
 from aamc_sdk.types import SEPARATOR, tenant_user
 
 
-def erased(row: Row) -> Row:
-    """Return a decision's row without user, session, prompt, embedding and fingerprint."""
+def erased(row: Row, *, without_tenant: bool = False) -> Row:
+    """Return a decision's row without user, session, prompt, embedding and fingerprint, and perhaps without the tenant's name."""
     query = attrs.evolve(redacted_query(query_from(row.fields["query"])), user=None, session=None, turns=())
-    return attrs.evolve(with_query(row, query), embedding=None, fingerprint="")
+    if without_tenant:
+        query = attrs.evolve(query, tenant=None)
+    return with_query(row, query, embedding=None, fingerprint="")
 
 
 def user_digest(user: str) -> str:
@@ -47,14 +50,12 @@ class Erasure:
 
     def applied(self, row: Row) -> Row:
         """Return a decision's row, erased."""
-        if self.user is not None:
-            return erased(row)
-        return with_query(row, attrs.evolve(query_from(erased(row).fields["query"]), tenant=None), embedding=None, fingerprint="")
+        return erased(row, without_tenant=self.user is None)
 
 
 def erased_forms(row: Row) -> tuple[Row, Row]:
     """Return a decision's row as it is once its user was forgotten, and as it is once its tenant was forgotten."""
-    return erased(row), Erasure(None).applied(row)
+    return erased(row), erased(row, without_tenant=True)
 
 
 def erased_if_forgotten(rows: Iterable[Row], forgotten: Mapping[str, float]) -> list[Row]:

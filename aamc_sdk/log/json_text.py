@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,13 @@ def decode(content: str | bytes) -> Any:
         return _decoder.decode(content)
     except (msgspec.MsgspecError, UnicodeEncodeError):  # half a surrogate pair, or damaged, which json explains
         return json.loads(content)
+
+
+def null_if_unknown(value: float) -> float | None:
+    """Return a number as JSON keeps it: None for NaN and infinities."""
+    return float(value) if math.isfinite(value) else None
+
+
+def nan_if_null(value: float | None) -> float:
+    """Return a number that JSON kept: NaN for None."""
+    return math.nan if value is None else value

@@ -23,17 +23,10 @@ from aamc_sdk.log.exports.jsonl import Entry
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
-from aamc_sdk.log.rows import (
-    ATTEMPT,
-    DECISION,
-    FEEDBACK,
-    Row,
-    attempt_row,
-    decision_from,
-    decision_row,
-    feedback_from,
-    redacted,
-)
+from aamc_sdk.log.rows.attempt_row import attempt_row
+from aamc_sdk.log.rows.decision_row import decision_from, decision_row, redacted
+from aamc_sdk.log.rows.feedback_row import feedback_from
+from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row
 from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback, drop_pending
 from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Partition, Record, new_ids
 
@@ -310,12 +303,6 @@ class LedgerStore(Store):
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
 
-    def rows(self, after: int = 0, limit: int = 1000) -> Sequence[Row]:
-        """Return at most ``limit`` entries after a position, as they are kept, in log order."""
-        while not (batch := self.batch(after, limit)).rows and batch.position > after:
-            after = batch.position
-        return batch.rows
-
     @abc.abstractmethod
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
@@ -345,9 +332,7 @@ class LedgerStore(Store):
 
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
         """Append decisions, all or none; return for each the earlier one of its id, None where it is new."""
-        names = [row.id for row in rows]
-        found = self._write(Write(lambda ledger: append_decisions(ledger, rows), names))
-        return [None if row is own else row for row, own in zip(found, rows, strict=True)]
+        return self._write(Write(lambda ledger: append_decisions(ledger, rows), [row.id for row in rows]))
 
     def _append_attempts(self, rows: Sequence[Row]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers."""

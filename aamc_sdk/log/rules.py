@@ -17,19 +17,9 @@ import attrs
 
 from aamc_sdk.errors import ConflictError, StoreError, nearest, one_of
 from aamc_sdk.log.erasure import erased_forms
-from aamc_sdk.log.rows import (
-    ATTEMPT,
-    DECISION,
-    FEEDBACK,
-    Row,
-    attempt_row,
-    candidates_of,
-    columns_of,
-    feedback_attempt_id,
-    feedback_row,
-    numbered,
-    same_attempt,
-)
+from aamc_sdk.log.rows.attempt_row import attempt_row, feedback_attempt_id, numbered, same_attempt
+from aamc_sdk.log.rows.feedback_row import feedback_row
+from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, candidates_of, columns_of
 from aamc_sdk.types import Attempt, Feedback
 
 T = TypeVar("T")
@@ -175,14 +165,13 @@ def _append_numbered(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     return new
 
 
-def append_decisions(ledger: Ledger, rows: Sequence[Row]) -> list[Row]:
-    """Append decisions, all or none; return each as it is in the log, the earlier one where its id was known.
+def append_decisions(ledger: Ledger, rows: Sequence[Row]) -> list[Row | None]:
+    """Append decisions, all or none; return for each the earlier one of its id, None where it is new.
 
     Raises:
         StoreError: An id is known with another request.
     """
-    append(ledger, rows)
-    return [ledger.find(DECISION, row.id)[-1] for row in rows]
+    return [None if is_new else ledger.find(DECISION, row.id)[-1] for row, is_new in zip(rows, append(ledger, rows), strict=True)]
 
 
 def drop_pending(ledger: Ledger, rows: Sequence[Row]) -> int:

@@ -85,6 +85,16 @@ COST_SOURCES = ("", "given", "priced", "reported", "estimated")
 """The origin of a call's cost: unknown, given by the application, list prices times usage, the provider's own figure, estimated without usage."""
 
 
+def default_status(error: str | None) -> str:
+    """Return the status of a call that was reported without one."""
+    return "ok" if error is None else "error"
+
+
+def default_cost_source(cost_usd: float | None) -> str:
+    """Return the origin of a call's cost that was reported without one; an unknown cost is None or NaN."""
+    return "" if cost_usd is None or cost_usd != cost_usd else "given"  # NaN is unequal to itself
+
+
 @attrs.frozen(slots=False)  # without slots, construction takes a third less time
 class Attempt:
     """One call made for a decision, successful, failed, cancelled or refused.
@@ -125,11 +135,11 @@ class Attempt:
 
     @status.default
     def _default_status(self) -> str:
-        return "ok" if self.error is None else "error"
+        return default_status(self.error)
 
     @cost_source.default
     def _default_cost_source(self) -> str:
-        return "given" if self.cost_usd == self.cost_usd else ""  # NaN is unequal to itself; the validator refuses what is not a number
+        return default_cost_source(self.cost_usd)
 
     def __attrs_post_init__(self) -> None:
         for name in _COUNTS:  # all in one place: a converter and a validator of each take most of the time

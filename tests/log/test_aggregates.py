@@ -31,7 +31,7 @@ def store():
 
 
 def test_sums_are_those_of_the_outcomes_and_revisions_count_once(store):
-    found = {(each.day, each.tenant, each.candidate): each for each in aggregates_of(store.rows(0, 1000))}
+    found = {(each.day, each.tenant, each.candidate): each for each in aggregates_of(store.batch(0, 1000).rows)}
     first = found["1970-01-02", None, POOL.names[0]]
     assert first == Aggregate("1970-01-02", None, POOL.names[0], 3, 3, 2.0, 2 + 4.0, 2 + 2.0, 0.5, 1, 10.0, 1)
     assert found["1970-01-02", None, POOL.names[1]] == Aggregate("1970-01-02", None, POOL.names[1], 1, 1, failed=1)  # a failed call has quality 0
@@ -43,18 +43,18 @@ def test_sums_are_those_of_the_outcomes_and_revisions_count_once(store):
 
 
 def test_decisions_need_columns_only(store):
-    rows = store.rows(0, 1000)
+    rows = store.batch(0, 1000).rows
     without = [attrs.evolve(row, content="", columns=columns_of(row)) if row.kind == "decision" else row for row in rows]
     assert aggregates_of(without) == aggregates_of(rows)
 
 
 def test_aggregates_add_up_and_come_back_from_json(store):
-    rows = store.rows(0, 1000)
+    rows = store.batch(0, 1000).rows
     parts = [aggregates_of(row for row in rows if row.decision_id in names) for names in (("d0", "d1"), ("d2", "d3", "d4", "d5"))]
     read = [aggregate_from(text) for part in parts for text in aggregate_texts({}, part).values()]
     assert combined(read) == aggregates_of(rows)
 
 
 def test_a_time_beyond_the_calendar_has_a_day(store):
-    row = attrs.evolve(store.rows(0, 1)[0], time=1e15)
+    row = attrs.evolve(store.batch(0, 1).rows[0], time=1e15)
     assert [each.day for each in aggregates_of([row])] == ["9999-12-31"]

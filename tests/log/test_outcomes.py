@@ -164,7 +164,7 @@ def test_half_a_surrogate_pair_is_read_as_it_was_logged(store: Store) -> None:
 def test_contents_of_earlier_versions_are_read(tmp_path: Path) -> None:
     with closing(open_store(f"sqlite:{tmp_path / 'log.db'}", PLUGINS)) as store:
         store.add_decisions([record("d")])
-        (row,) = store.rows()  # type: ignore[attr-defined]  # a store in a file
+        (row,) = store.batch().rows  # type: ignore[attr-defined]  # a store in a file
         with closing(sqlite3.connect(tmp_path / "log.db")) as file:
             file.execute("UPDATE entries SET content = ?", (row.content,))
             file.commit()

@@ -266,7 +266,7 @@ def test_a_log_of_the_first_version_is_migrated_in_place(tmp_path: Path) -> None
 def test_a_log_of_version_0_1_keeps_every_entry(tmp_path: Path) -> None:
     exported = [json.loads(line) for line in (DATA / "version-0.1.jsonl").read_text().splitlines()]
     with closing(SqliteStore(f"sqlite:{old_log(tmp_path / 'log.db')}", SqliteOptions(store_text=True))) as store:
-        entries = [*store.rows(), *store.pending_rows()]
+        entries = [*store.batch().rows, *store.pending_rows()]
         assert exported == [json.loads(line_of(row)) for row in entries]
         assert [found.id for found in store.experience().decisions] == ["d", "e", "f"]
         assert [(found.n, found.candidate, found.status) for found in store.experience().attempts] == [

@@ -62,7 +62,7 @@ def test_a_log_of_version_4_keeps_every_entry_as_it_is(fourth: Path) -> None:
     with closing(sqlite3.connect(fourth)) as connection:
         before = connection.execute("SELECT * FROM entries ORDER BY n").fetchall()
     with closing(opened(fourth, store_text=True)) as store:
-        entries = [*store.rows(), *store.pending_rows()]
+        entries = [*store.batch().rows, *store.pending_rows()]
         assert [json.loads(line) for line in (DATA / "version-4.jsonl").read_text().splitlines()] == [json.loads(line_of(row)) for row in entries]
         assert store.snapshot("router") == Snapshot(7, b"state", 1, "feedback/e/explicit")
         assert store.add(entries) == ([False] * len(entries), None)
@@ -90,7 +90,7 @@ def test_a_log_of_version_4_is_divided_and_retained(fourth: Path) -> None:
         assert [(each.first, each.begun) for each in store.partitions()] == [(1, 1760000000.0), (2, 1760000001.0), (5, 1760100001.0)]
         store.add_decisions(decision("new"))
         assert store.retain() == 2
-        assert [(row.kind, row.decision_id) for row in store.rows()] == [
+        assert [(row.kind, row.decision_id) for row in store.batch().rows] == [
             ("decision", "e"),
             ("attempt", "e"),
             ("feedback", "e"),
@@ -170,7 +170,7 @@ def test_relaxed_commits_are_synced_soon_without_another_write(tmp_path: Path, m
     with closing(opened(tmp_path / "log.db")) as store:
         store.add_decisions(decision("c"))
         assert not synced.is_set()  # SQLite itself has synced it
-        assert [row.id for row in store.rows()] == ["a", "b", "c"]
+        assert [row.id for row in store.batch().rows] == ["a", "b", "c"]
 
 
 def test_relaxed_commits_are_synced_in_time_however_many_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def judge(store: SqliteStore, *names: str) -> None:
 
 
 def ids(store: SqliteStore) -> list[str]:
-    return [row.id for row in store.rows(0, 10_000)]
+    return [row.id for row in store.batch(0, 10_000).rows]
 
 
 def test_a_day_begins_a_partition_and_old_ones_go_with_all_that_belongs_to_their_decisions(store: SqliteStore, clock: Clock) -> None:
@@ -274,7 +274,7 @@ def test_a_clock_that_was_set_drops_nothing_and_warns_once(store: SqliteStore, c
 
 def test_a_backup_of_before_a_forget_brings_nobody_back(store: SqliteStore, path: Path, clock: Clock) -> None:
     decide(store, "a", "b", user="ann")
-    backup = store.rows()
+    backup = store.batch().rows
     clock.now += DAY
     decide(store, "c")
     clock.now += 3 * DAY

@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 
 from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import Erasure, LedgerStore, entry_of, ledger_store, line_of, open_store, rows
+from aamc_sdk.log import Erasure, LedgerStore, entry_of, ledger_store, line_of, open_store
+from aamc_sdk.log.rows.decision_row import decision_row
+from aamc_sdk.log.rows.feedback_row import feedback_row
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Snapshot, Turn
 
@@ -94,10 +96,9 @@ def test_prompts_are_kept_where_the_option_says_so(scheme: str, tmp_path: Path) 
 
 
 def test_every_field_of_feedback_and_of_expected_outcomes_is_kept() -> None:
-    feedback = rows._feedback_fields(Feedback(decision_id="d", quality=1.0, revision=1))
-    assert {*feedback, "time"} == {field.name for field in attrs.fields(Feedback)}
-    expected = rows._expected_fields(Outcomes(np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 2))))
-    assert set(expected) == {field.name for field in attrs.fields(Outcomes)}
+    feedback = feedback_row(Feedback(decision_id="d", quality=1.0, revision=1))
+    assert {*feedback.fields, "time"} == {field.name for field in attrs.fields(Feedback)}
+    assert decision_row(record("d"), store_text=False).fields["expected"].keys() == {field.name for field in attrs.fields(Outcomes)}
 
 
 def test_an_unknown_propensity_reads_as_unknown(store: Store) -> None:
@@ -487,7 +488,7 @@ def test_the_log_in_memory_and_the_file_agree_whatever_comes_in_whatever_order(s
         for kind, name, number, candidate in steps:
             outcomes = [outcome_of(store, kind, f"d{name}", number, candidate) for store in stores]
             assert outcomes[0] == outcomes[1]
-        memory, file = ([store.rows(), store.pending_rows()] for store in stores)
+        memory, file = ([store.batch().rows, store.pending_rows()] for store in stores)
         for row, other in zip(memory[0] + memory[1], [*file[0], *file[1]], strict=True):
             assert attrs.evolve(row, time=0.0) == attrs.evolve(other, time=0.0)
         assert stores[0].experience(1, 3).feedback == stores[1].experience(1, 3).feedback
@@ -562,11 +563,11 @@ def test_an_old_export_is_imported_again_after_its_user_was_forgotten(store: Sto
     assert isinstance(store, LedgerStore)
     store.add_decisions([asked("d", tenant="acme", session="s", turns=[Turn("user", "a secret")])])
     store.add_feedback([(Feedback(decision_id="d", quality=0.5, time=13.0), None)])
-    export = [entry_of(line_of(row)) for row in store.rows()]
+    export = [entry_of(line_of(row)) for row in store.batch().rows]
     store.forget(*whom)
-    erased = store.rows()
+    erased = store.batch().rows
     assert store.add(export) == ([False, False], None)
-    assert store.rows() == erased
+    assert store.batch().rows == erased
 
 
 def test_what_later_versions_log_reads_as_it_was_logged(store: Store) -> None:

@@ -21,7 +21,7 @@ def rows():
         decisions = controller.route_batch([f"question {n} of Ann" for n in range(200)])
         controller.feedback_batch([Feedback(decision_id=decision.id, quality=0.5) for decision in decisions])
         controller.route("a question of Bob's", user="bob", session="s", tenant="acme")
-        return controller.store.rows(0, 1000)
+        return controller.store.batch(0, 1000).rows
 
 
 def test_every_content_comes_back_also_from_templates_that_were_read_again(rows):

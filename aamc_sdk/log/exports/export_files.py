@@ -13,7 +13,7 @@ import attrs
 from aamc_sdk.log.exports.export_format import Export, ExportFormat, ExportWriter
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.outcomes.row_outcomes import is_within
-from aamc_sdk.log.rows import DECISION, Row, columns_of
+from aamc_sdk.log.rows.row import DECISION, Row, columns_of
 from aamc_sdk.types import Partition
 
 

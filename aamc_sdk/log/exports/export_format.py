@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.log.erasure import Erasure
-from aamc_sdk.log.rows import Row
+from aamc_sdk.log.rows.row import Row
 
 
 @attrs.frozen

@@ -17,7 +17,10 @@ import attrs
 
 from aamc_sdk.errors import AamcError, DataError, nearest, one_of
 from aamc_sdk.log.json_text import encode
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row, record_from
+from aamc_sdk.log.rows.attempt_row import attempt_row
+from aamc_sdk.log.rows.decision_row import record_from
+from aamc_sdk.log.rows.feedback_row import feedback_row
+from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, check_name
 
 T = TypeVar("T")

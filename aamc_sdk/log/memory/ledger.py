@@ -15,7 +15,10 @@ import attrs
 
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.experience import Batch, joined, replaced_rows, revised_ids
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_from, decision_row, feedback_from, feedback_row, record_from, without_text
+from aamc_sdk.log.rows.attempt_row import attempt_from
+from aamc_sdk.log.rows.decision_row import decision_row, record_from, without_text
+from aamc_sdk.log.rows.feedback_row import feedback_from, feedback_row
+from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row
 from aamc_sdk.log.rules import warn_of_pending
 from aamc_sdk.types import Attempt, Experience, Feedback, Record, Records, Snapshot, StateDelta
 
@@ -150,14 +153,10 @@ class MemoryLedger:
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
-        rows = self.rows(after, limit)
-        end = after + len(rows)
+        end = max(after, min(after + limit, len(self._log)))
+        rows = [self._row(position) for position in range(after, end)]
         decisions = [self._row(position) for position in sorted({self._decision_position(position) for position in range(after, end)})]
         return Batch(end, rows, decisions, self.epoch, None, self._replaced_in(after, end) if self._replaced else ())
-
-    def rows(self, after: int, limit: int) -> list[Row]:
-        """Return at most ``limit`` entries after a position, as databases keep them."""
-        return [self._row(position) for position in range(after, min(after + limit, len(self._log)))]
 
     def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""

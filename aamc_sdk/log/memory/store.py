@@ -13,7 +13,7 @@ from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory.ledger import MemoryLedger
 from aamc_sdk.log.options import MemoryOptions
-from aamc_sdk.log.rows import Row
+from aamc_sdk.log.rows.row import Row
 from aamc_sdk.log.rules import Write, append_feedback
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot, StateDelta
 

@@ -14,8 +14,10 @@ import numpy as np
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.outcomes.columns import FIGURES, OutcomeColumns
 from aamc_sdk.log.outcomes.join import OutcomeJoin
-from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, query_from
+from aamc_sdk.log.rows.decision_row import query_from
+from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, columns_of
 from aamc_sdk.types import Experience, LoggedOutcomes, Query
+from aamc_sdk.types.decisions import default_status
 
 T = TypeVar("T")
 LoggedEntry = Sequence[Any]
@@ -225,7 +227,7 @@ class RowOutcomes(OutcomeJoin):
         _, decision_ids, ids, candidates, _, _, packed, _, status, *figures = columns
         if None in status:
             calls = _all_decoded(_CALL, unpack(packed), ids)
-            status = [call.status or ("ok" if call.error is None else "error") for call in calls]
+            status = [call.status or default_status(call.error) for call in calls]
             figures = [[getattr(call, name) for call in calls] for name in FIGURES]
         self.add_attempts(decision_ids, candidates, status, *figures)
 

@@ -31,7 +31,8 @@ from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.options import StoreOptions
 from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes
 from aamc_sdk.log.retention import renewed_since
-from aamc_sdk.log.rows import Row, record_from
+from aamc_sdk.log.rows.decision_row import record_from
+from aamc_sdk.log.rows.row import Row
 from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite.file import connect, snapshot, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions

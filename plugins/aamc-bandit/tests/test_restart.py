@@ -76,7 +76,7 @@ def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path
     assert after != before
     monkeypatch.setattr(learning, "BATCH", 1000)  # all at once, without any view
     with closing(open_store(url, get_plugin_manager())) as log, build(router, pool, "memory:") as anew:
-        anew.store.add(log.rows(0, 10**6))
+        anew.store.add(log.batch(0, 10**6).rows)
         anew.learner.flush(60)
         assert state_of(anew.router) == after
 

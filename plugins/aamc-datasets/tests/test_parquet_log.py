@@ -69,8 +69,8 @@ def test_an_export_has_the_entries_of_the_log_a_file_for_each_partition(log) -> 
     assert [Path(file).name for file in found["files"]] == ["partition-000000.parquet", "partition-000001.parquet"]
     with closing(opened("parquet:out")) as copy:
         assert isinstance(copy, LedgerStore)
-        assert copy.rows(0, 1000) == log.rows(0, 1000)
-        assert found["entries"] == len(log.rows(0, 1000))
+        assert copy.batch(0, 1000).rows == log.batch(0, 1000).rows
+        assert found["entries"] == len(log.batch(0, 1000).rows)
         ours, theirs = (store.outcomes(columns=OUTCOME_COLUMNS) for store in (log, copy))
         for name in OUTCOME_COLUMNS:
             assert same(ours[name], theirs[name]), name
@@ -105,7 +105,7 @@ def test_forgetting_a_user_erases_the_exports_too(log, caplog) -> None:
     assert run_command("feedback", "forget", "--user", "u1", "--store", "sqlite:log.db")[0] == 0
     assert all(b"u1" not in Path(file).read_bytes() for file in files)
     with closing(opened("parquet:out")) as copy:
-        assert copy.rows(0, 1000) == log.rows(0, 1000)
+        assert copy.batch(0, 1000).rows == log.batch(0, 1000).rows
         assert {record.query.user for record in copy.experience().records} == {"u0", "u2", None}
     Path(files[0]).unlink()
     with caplog.at_level(logging.WARNING), closing(opened("sqlite:log.db")) as store:
@@ -123,7 +123,7 @@ def test_forgetting_a_tenant_erases_its_users_texts_and_name(log) -> None:
             found = [(record.query.tenant, record.query.user, record.query.text) for record in store.experience().records]
         assert {each[0] for each in found} == {"t0", None}
         assert {each[1:] for each in found if each[0] is None} == {(None, "")}
-    assert b"t1" not in b"".join(bytes(row.content, "utf-8") for row in log.rows(0, 1000))
+    assert b"t1" not in b"".join(bytes(row.content, "utf-8") for row in log.batch(0, 1000).rows)
 
 
 def test_a_user_is_forgotten_within_a_tenant(log) -> None:

@@ -39,7 +39,7 @@ def judge(store: Store, *names: str, quality: float = 0.5) -> None:
 
 
 def ids(store: Any) -> list[str]:
-    return [row.id for row in store.rows(0, 10_000)]
+    return [row.id for row in store.batch(0, 10_000).rows]
 
 
 def age(url: str, store: Store, days: float) -> None:

@@ -23,7 +23,8 @@ from waiting import wait_until
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import DECISION, Row, ledger_store
-from aamc_sdk.log.rows import decision_row, feedback_row
+from aamc_sdk.log.rows.decision_row import decision_row
+from aamc_sdk.log.rows.feedback_row import feedback_row
 from aamc_sdk.types import Attempt, Feedback, Query, Snapshot, StateDelta
 
 Open = Callable[..., PostgresStore]
@@ -58,7 +59,7 @@ def test_a_log_of_version_3_becomes_the_first_partition(log, postgres_server, pr
         connection.execute(f"INSERT INTO {prefix}_snapshots (name, position, content, last) VALUES ('router', 9, 'state', 'decision/d4')")
         connection.execute(f"INSERT INTO {prefix}_erasures (who) VALUES ('somebody')")
     store = log()
-    assert [attrs.evolve(row, embedding=None) for row in store.rows()] == [attrs.evolve(row, embedding=None) for _, row in placed]
+    assert [attrs.evolve(row, embedding=None) for row in store.batch().rows] == [attrs.evolve(row, embedding=None) for _, row in placed]
     assert [row.id for row in store.pending_rows()] == ["later/s1.0", "later/s0.0", "later/s0.5"]
     assert store.snapshot("router") == Snapshot(9, b"state", 1, "decision/d4")
     assert [(each.number, each.first, each.last, each.begun) for each in store.partitions()] == [(0, 1, None, 1000.0)]
@@ -179,7 +180,7 @@ def test_replicas_share_templates_and_one_that_was_not_kept_is_not_used(log, mon
         stores[n % 2].add_decisions([each])
     for store in (*stores, log()):
         assert [store.record(f"d{n}").candidates for n in range(40)] == [each.candidates for each in records]
-        assert [row.content for row in store.rows()] == [decision_row(each, store_text=False).content for each in records]
+        assert [row.content for row in store.batch().rows] == [decision_row(each, store_text=False).content for each in records]
 
 
 def test_a_decision_takes_little_space(log, postgres_server, prefix):
@@ -363,7 +364,7 @@ def test_texts_that_templates_must_not_keep_are_packed_too(log):
         templates = [bytes(content) for (content,) in store._tables.run(connection, "SELECT content FROM {templates}")]
         assert templates
         assert not any(b"secret" in content or b"ann" in content for content in templates)
-    assert [row.kind for row in store.rows()] == [DECISION] * 3
+    assert [row.kind for row in store.batch().rows] == [DECISION] * 3
 
 
 def test_outcomes_are_read_from_columns_of_old_and_new_entries(log, postgres_server, prefix):

@@ -562,7 +562,7 @@ def write_version_2(server, prefix, decisions):
             memory.add_decisions(records(name))
             memory.add_feedback([(Feedback(decision_id=name, quality=0.5, time=1.0), None)])
         memory.add_feedback([(Feedback(decision_id="later", quality=1.0, time=time.time()), None)])
-        for position, row in enumerate(memory.rows(0, 10_000), 1):
+        for position, row in enumerate(memory.batch(0, 10_000).rows, 1):
             if row.kind == "decision":
                 client.hset(f"{prefix}:decision:{row.id}", mapping={f"decision/{row.id}": value(1, row), "position": position})
                 client.sadd(f"{prefix}:user:ann", row.id)

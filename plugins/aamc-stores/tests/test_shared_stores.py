@@ -78,7 +78,7 @@ def test_decisions_come_in_log_order_whenever_they_were_made(log):
         store.add_feedback([(Feedback(decision_id=name, quality=1.0), None)])
     assert ids(store, 4) == (["z", "x", "w"], ["x/explicit", "z/explicit", "w/explicit"])
     assert store.experience(3).made == 1
-    assert [row.id for row in store.rows(3, 2)] == ["w", "x/explicit"]
+    assert [row.id for row in store.batch(3, 2).rows] == ["w", "x/explicit"]
 
 
 def test_what_waits_goes_on_waiting_where_it_does_not_fit(log):
@@ -298,7 +298,7 @@ def test_a_log_of_version_0_1_keeps_every_entry(log, server):
         assert np.isnan(store.record("f").decision.propensity)
         assert store.snapshot("router") == Snapshot(8, b"state", 1, "decision/f")
         assert set(store.forgotten(["eve", "ann"])) == {"eve"}
-        assert store.add([*store.rows(), *store.pending_rows()]) == ([False] * 11, None)
+        assert store.add([*store.batch().rows, *store.pending_rows()]) == ([False] * 11, None)
         assert store.add_attempts([calls[0], Attempt("d")]) == [0, 3]
         assert store.add_feedback([(Feedback(decision_id="d", quality=0.5, revision=1), None)]) == [True]
         assert [feedback.quality for feedback in store.experience(8).replaced] == [1.0]
@@ -391,7 +391,7 @@ def test_the_log_agrees_with_the_one_in_memory_whatever_comes_in_whatever_order(
         step = [draws.choice("djja"), f"d{draws.randrange(12)}", draws.randrange(3), draws.choice([None, CHOSEN, OTHER, "nobody"])]
         outcomes = [_outcome(store, *step) for store in stores]
         assert outcomes[0] == outcomes[1], step
-    found, expected = ([store.rows(0, 1000), sorted(store.pending_rows(), key=lambda row: row.key)] for store in stores)
+    found, expected = ([store.batch(0, 1000).rows, sorted(store.pending_rows(), key=lambda row: row.key)] for store in stores)
     for row, other in zip(found[0] + found[1], expected[0] + expected[1], strict=True):
         assert attrs.evolve(row, time=0.0) == attrs.evolve(other, time=0.0)
     assert len(found[0]) > 50

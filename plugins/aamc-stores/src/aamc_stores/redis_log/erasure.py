@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 
-from aamc_sdk.log import DECISION, Erasure, columns_of, user_of
+from aamc_sdk.log import DECISION, Erasure, columns_of
 from aamc_stores.redis_log.arguments import binary
 from aamc_stores.redis_log.group import DecisionHash
 from aamc_stores.redis_log.keys import EMBEDDING, LATEST, WHOLE, StoredEntry, old_field_of, value_of, with_number
@@ -103,6 +103,6 @@ class RedisErasure:
         ops.append(["HSET", each.key, old_field_of(row) if entry.old else WHOLE, binary(value)])
         ops.append(["HDEL", each.key, EMBEDDING, "embedding"])
         ops.append(["HSET", each.key, LATEST, binary(with_number(each.latest, write_id()))])
-        if user := user_of(entry.row):
+        if user := columns_of(entry.row)["user_id"]:
             ops.append(["SREM", self._server.key(f"user:{user}"), row.id])
         return ops

@@ -13,12 +13,11 @@ from aamc_sdk.log import (
     aggregate_key,
     aggregate_texts,
     aggregates_of,
+    columns_of,
     covered_position,
-    episode_of,
     oldest_goes,
     oldest_key,
     renewed_since,
-    user_of,
     without_tenant,
 )
 from aamc_sdk.types import Aggregate, Partition
@@ -151,7 +150,8 @@ class RedisRetention:
                 if row.kind == FEEDBACK and not is_default(row):
                     yield ["UNLINK", *self._feedback_keys(row.id)]
                 elif row.kind == DECISION:
-                    for name, member in (("user", user_of(row)), ("episode", episode_of(row))):
+                    columns = columns_of(row)
+                    for name, member in (("user", columns["user_id"]), ("episode", columns["episode"])):
                         if member:
                             yield ["SREM", self._server.key(f"{name}:{member}"), row.id]
             yield ["SREM", self._server.key("pending"), each.id]

@@ -1,0 +1,1 @@
+"""The log's entries as rows, and decisions, attempts and feedback to and from them."""
