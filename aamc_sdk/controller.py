@@ -34,7 +34,6 @@ from aamc_sdk.serving.decisions.reported_outcomes import ReportedOutcomes
 from aamc_sdk.serving.decisions.started_decisions import DecisionStarter, StartedDecision
 from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
 from aamc_sdk.serving.learner.learner import Learner
-from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.models.routed_completions import RoutedCompletions
 from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_components, make_components
 from aamc_sdk.types import (
@@ -60,6 +59,10 @@ class MetaController:
     Args:
         components: The components to serve with; their store is closed if they cannot be used.
         user_key: The key that turns user ids into pseudonyms before the router, the log and events see them; None leaves them.
+
+    Attributes:
+        models: The client for calling the candidates; it records calls with a decision's id as attempts.
+        learner: Learns from the log; None for a router that does not learn.
 
     Raises:
         ConfigError: The router is privileged, so it needs outcomes in advance; or the key cannot be used.
@@ -89,20 +92,15 @@ class MetaController:
             self._decider = Decider(components, self._user_id, self._guard, self._events, self._workers)
             self._outcomes = ReportedOutcomes(store, self._guard, self._events)
             self._commits = self._outcomes.commits
-            self._starts = DecisionStarter(self._decider, self._commits, self._workers.run)
-            self._models = components.models
-            self._completions = RoutedCompletions(self._models, self.pool, self._decider, self._calls, self._workers)
-            self._models.record_attempts(partial(self._workers.run, self._outcomes.add_finished_call))
+            self._starts = DecisionStarter(self._decider, self._commits, self._workers)
+            self.models = components.models
+            self._completions = RoutedCompletions(self.models, self.pool, self._decider, self._calls, self._workers)
+            self.models.record_attempts(partial(self._workers.run, self._outcomes.add_finished_call))
             self.learner: Learner | None = None
             if isinstance(router, OnlineRouter):
                 router.attach(store, self._user_id)
                 self.learner = self._outcomes.learner = Learner(store, router, self._events.learned)
             unusable.pop_all()
-
-    @property
-    def models(self) -> ModelClient:
-        """The client for calling the candidates; it records calls with a decision's id as attempts."""
-        return self._models
 
     @classmethod
     def load(
@@ -483,7 +481,7 @@ class MetaController:
             self.learner.close()
         self.router.close()
         if self._loop.started:
-            self._loop.submit(self._models.close()).result()
+            self._loop.submit(self.models.close()).result()
         self._loop.close()
         self._workers.close()
         self._events.close()

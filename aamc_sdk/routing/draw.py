@@ -100,11 +100,11 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
-    chosen, propensities, found = _draw(scores, request, sample, seed, ids)
+    chosen, propensities, found = _choose(scores, request, sample, seed, ids)
     return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), None if found is None else found.probabilities)
 
 
-def _draw(
+def _choose(
     scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]
 ) -> tuple[list[int], list[float], _Distribution | None]:
     """Return :func:`draw`'s choices and propensities, and their distribution."""
@@ -224,7 +224,7 @@ def decide(
         raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
     if len(ids) != (rows := len(request)):
         raise ConfigError(f"{rows} requests need {rows} ids, not {len(ids)}")
-    chosen, propensities, distribution = _draw(scores, request, sample, seed, ids)
+    chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
     names, now = request.pool.names, time.time()
     probabilities = itertools.repeat({}, rows) if distribution is None else distribution.by_name
     recorded = _preferences(request), probabilities, _notes(scores, request), _utilities(scores.utility, request)

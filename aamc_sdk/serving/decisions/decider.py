@@ -70,29 +70,24 @@ class Decider:
     def decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Decision]:
         """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""
         logged = self._logged(queries, preference, arguments, ids)
-        return list(self._new(queries, preference, arguments, ids).decisions) if logged is None else [record.decision for record in logged]
+        if logged is not None:
+            return [record.decision for record in logged]
+        return list(self.log(self.drawn(queries, preference, arguments, ids)).decisions)
 
     async def adecide(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Decision:
         """Return the decision of one query without blocking the event loop."""
-        asked, ids = ([query], preference, arguments), arguments.ids
+        asked = [query], preference, arguments, arguments.ids
         if not isinstance(self.router, AsyncRouter):
-            return (await self._workers.run(self.decide, *asked, ids))[0]
-        logged = await self._workers.run(self._logged, *asked, ids)
+            return (await self._workers.run(self.decide, *asked))[0]
+        logged = await self._workers.run(self._logged, *asked)
         if logged is not None:
             return logged[0].decision
-        request = await self._workers.run(self.request, *asked)
-        try:
-            scores = await self.ascore(request, self.router)
-        except asyncio.CancelledError:
-            if self._guard.closed:  # cancelled by close, not by the caller
-                raise StoreError("the controller is closed") from None
-            raise
-        return (await self._workers.run(lambda: self.log(self.draw(request, scores, ids, arguments)))).decisions[0]
+        return (await self._workers.run(self.log, await self.adrawn(self.router, *asked))).decisions[0]
 
     def record(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Record:
         """Return the record of one query's decision."""
         asked = [query], preference, arguments, arguments.ids
-        return (self._logged(*asked) or self._new(*asked))[0]
+        return (self._logged(*asked) or self.log(self.drawn(*asked)))[0]
 
     def request(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
         """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate.
@@ -123,19 +118,30 @@ class Decider:
         request.check_mask()  # before the router scores, which may cost money
         return request
 
-    def score(self, request: RoutingRequest) -> Scores:
-        """Return the router's scores.
+    def drawn(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
+        """Return a decision for each query, not in the log yet.
 
         Raises:
-            PluginError: The router failed, or returned something else.
+            PluginError: The router failed, or its scores cannot be used. Other errors are those of :meth:`request`.
         """
+        request = self.request(queries, preference, arguments)
         with self._router_errors:
-            return self._components.router.score(request)
+            scores = self.router.score(request)
+        return self.draw(request, scores, ids, arguments)
 
-    async def ascore(self, request: RoutingRequest, router: AsyncRouter) -> Scores:
-        """Return an asynchronous router's scores without blocking the caller's event loop; errors as for :meth:`score`."""
-        with self._router_errors:
-            return await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
+    async def adrawn(
+        self, router: AsyncRouter, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None
+    ) -> Records:
+        """Return decisions of an asynchronous router as :meth:`drawn` does, without blocking the caller's event loop."""
+        request = await self._workers.run(self.request, queries, preference, arguments)
+        try:
+            with self._router_errors:
+                scores = await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
+        except asyncio.CancelledError:
+            if self._guard.closed:  # cancelled by close, not by the caller
+                raise StoreError("the controller is closed") from None
+            raise
+        return self.draw(request, scores, ids, arguments)
 
     def draw(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, arguments: RouteArguments) -> Records:
         """Draw a decision for each row.
@@ -198,10 +204,6 @@ class Decider:
                 return None
             records.append(record)
         return records
-
-    def _new(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
-        request = self.request(queries, preference, arguments)
-        return self.log(self.draw(request, self.score(request), ids, arguments))
 
     def _with_user_id(self, query: Query) -> Query:
         user = None if query.user is None else self._user_id(query.user)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
 
@@ -13,14 +12,13 @@ from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing.arguments import PreferenceLike, RouteArguments
 from aamc_sdk.serving.decisions.commit_queue import CommitQueue
 from aamc_sdk.serving.decisions.decider import Decider
+from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
 from aamc_sdk.types import Decision, Query, Record, Records, new_ids
 
-InThread = Callable[..., Awaitable[Any]]
 LOOP_MS = 1.0
 """Mean time of a decision above which decisions are made on a worker thread instead of the event loop."""
 _WEIGHT = 1 / 32
 """Weight of the newest decision in the mean time."""
-
 _IDS_AT_ONCE = 64
 
 
@@ -45,11 +43,11 @@ class DecisionStarter:
     Args:
         decider: Scores and draws.
         commits: Writes the decisions.
-        in_thread: Runs a function with arguments on a worker thread.
+        workers: Run decisions that take long.
     """
 
-    def __init__(self, decider: Decider, commits: CommitQueue, in_thread: InThread) -> None:
-        self._decider, self._commits, self._in_thread = decider, commits, in_thread
+    def __init__(self, decider: Decider, commits: CommitQueue, workers: WorkerThreads) -> None:
+        self._decider, self._commits, self._workers = decider, commits, workers
         self._mean_ms = 0.0
         self._ids: list[str] = []
 
@@ -58,13 +56,11 @@ class DecisionStarter:
         queries, ids = [arguments.query(query)], [self._new_id()]
         router = self._decider.router
         if isinstance(router, AsyncRouter):
-            request = await self._in_thread(self._decider.request, queries, preference, arguments)
-            scores = await self._decider.ascore(request, router)
-            drawn = self._decider.draw(request, scores, ids, arguments)
+            drawn = await self._decider.adrawn(router, queries, preference, arguments, ids)
         elif self._mean_ms < LOOP_MS:
-            drawn = self._decide(queries, preference, arguments, ids)
+            drawn = self._drawn_in_time(queries, preference, arguments, ids)
         else:
-            drawn = await self._in_thread(self._decide, queries, preference, arguments, ids)
+            drawn = await self._workers.run(self._drawn_in_time, queries, preference, arguments, ids)
         record = drawn[0]
         return StartedDecision(record.decision, record, self._commits.add_decision(record))
 
@@ -74,9 +70,9 @@ class DecisionStarter:
             self._ids = new_ids(_IDS_AT_ONCE)
         return self._ids.pop()
 
-    def _decide(self, queries: Sequence[Query], preference: PreferenceLike, arguments: RouteArguments, ids: Sequence[str]) -> Records:
+    def _drawn_in_time(self, queries: Sequence[Query], preference: PreferenceLike, arguments: RouteArguments, ids: Sequence[str]) -> Records:
+        """Return decisions, and note how long they took."""
         began = time.thread_time()  # not the time that other threads take
-        request = self._decider.request(queries, preference, arguments)
-        drawn = self._decider.draw(request, self._decider.score(request), ids, arguments)
+        drawn = self._decider.drawn(queries, preference, arguments, ids)
         self._mean_ms += _WEIGHT * (1000 * (time.thread_time() - began) - self._mean_ms)
         return drawn
