@@ -29,7 +29,7 @@ import numpy as np
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
-from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, ledger_store, sqlite
+from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, partitioned_store, sqlite
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import DefaultSettings, Learner, ServedComponents, make_services, state_of
 from aamc_sdk.serving.learner import learner
@@ -92,7 +92,7 @@ def open_log(path: Path, max_gb: float | None = None) -> SqliteStore:
 def serve(path: Path, acknowledged: int, max_gb: float | None) -> None:
     """Decide and record feedback forever, and write the id of each acknowledged piece."""
     learner.SNAPSHOT_EVERY = 100  # so that kills meet the writing of snapshots as well
-    ledger_store.RETAIN_SECONDS = 0.02  # and the dropping of partitions
+    partitioned_store.RETAIN_SECONDS = 0.02  # and the dropping of partitions
     sqlite.DROPPED_AT_ONCE = 20
     store = open_log(path, max_gb)
     models = make_services(POOL, get_plugin_manager(), DefaultSettings()).models

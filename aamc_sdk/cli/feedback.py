@@ -191,7 +191,7 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
         before = len(log.partitions())
         decisions = log.retain()
         left = len(log.partitions())
-        if isinstance(log, LedgerStore) and log.config.retention == Retention():
+        if isinstance(log, LedgerStore) and getattr(log.config, "retention", Retention()) == Retention():
             advice = "Set one in the store's URL, such as ?retention={days: 30}, and use that URL wherever the log is opened."
             click.echo(f"{log.name} has no limit, so nothing is dropped. {advice}", err=True)
             if not as_json:

@@ -16,6 +16,7 @@ from aamc_sdk.log.memory.store import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes.columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes.row_outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
+from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows.decision_row import record_from
 from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes
@@ -45,6 +46,7 @@ __all__ = [
     "LedgerStore",
     "LoggedEntry",
     "MemoryStore",
+    "PartitionedStore",
     "Retention",
     "Row",
     "RowOutcomes",

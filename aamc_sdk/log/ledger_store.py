@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,22 +19,20 @@ from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.exports.export_format import Export
 from aamc_sdk.log.exports.jsonl import Entry
-from aamc_sdk.log.options import Retention, StoreOptions
+from aamc_sdk.log.options import StoreOptions
 from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes, logged_entry
-from aamc_sdk.log.retention import DAY_SECONDS, ClockReading
+from aamc_sdk.log.retention import DAY_SECONDS
 from aamc_sdk.log.rows.attempt_row import attempt_row
 from aamc_sdk.log.rows.decision_row import decision_from, decision_row, redacted
 from aamc_sdk.log.rows.feedback_row import feedback_from
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row
 from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback, drop_pending
-from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Partition, Record, new_ids
+from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Record, new_ids
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 MAX_SNAPSHOTS = 8
 """Number of snapshots that a log keeps; of more, those written longest ago go."""
-RETAIN_SECONDS = 60.0
-"""Time between two calls of ``retain``, in a store that has limits."""
 EXPIRY_SECONDS = 3600.0
 """Time between two searches for pending entries that came too long ago."""
 EXPIRIES = 10
@@ -47,23 +44,16 @@ BATCH_ENTRIES = 1000
 
 
 class LedgerStore(Store):
-    """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way.
-
-    A subclass that divides its log calls ``_start_retention`` when it is open, and ``_stop_retention`` before it closes.
-    """
+    """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way."""
 
     Config: ClassVar[type[Any]] = StoreOptions
     formats: Callable[[str], type[Any]] | None = None
     """Returns the class of an export's format by its name; set where the store is opened with plugins."""
     _next_expiry = 0.0
     _added = 0
-    _retention: threading.Thread | None = None
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
-        self._opened_at = ClockReading.now()
-        self._jump_reported = self._waiting_reported = False
-        self._ending = threading.Event()
         self._unlogged = 0
 
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
@@ -143,83 +133,6 @@ class LedgerStore(Store):
                 return new, refusal
         return new, None
 
-    def retain(self) -> int:
-        """Drop decisions beyond the limits of the store's retention; return their number.
-
-        Does nothing after the system clock was changed by more than an hour, and logs one warning.
-        """
-        if self.config.retention == Retention():
-            return 0
-        if self._clock_was_set():
-            if not self._jump_reported:
-                logger.warning(
-                    "the clock was set by more than an hour, so nothing is dropped from the log %s until the program is restarted", self.name
-                )
-            self._jump_reported = True
-            return 0
-        self._jump_reported = False
-        decisions = self._retain()
-        self._drop_expired()
-        return decisions
-
-    def _retain(self) -> int:
-        """Drop partitions, a part at a time, while the oldest is to go; return the number of decisions dropped."""
-        decisions = 0
-        while (oldest := self._oldest_to_drop()) is not None and not self._ending.is_set():
-            dropped = self._drop_part(oldest)
-            if dropped is None:
-                break
-            decisions += dropped
-        self._note_waiting(oldest)
-        return decisions
-
-    def _drop_expired(self) -> None:
-        """Drop expired sums, and floors of inactive routers that still contain forgotten users."""
-
-    def _clock_was_set(self) -> bool:
-        return ClockReading.now().jumped_since(self._opened_at)
-
-    def _oldest_to_drop(self) -> Partition | None:
-        """Return the oldest partition if it goes (see :func:`aamc_sdk.log.oldest_goes`), or has gone in part."""
-        return None
-
-    def _drop_part(self, oldest: Partition) -> int | None:
-        """Drop some decisions of the oldest partition with all their entries, and the partition if none is left.
-
-        Returns:
-            The number of decisions; None if a router that still learns has not learned all their entries yet.
-        """
-        return None
-
-    def _note_waiting(self, oldest: Partition | None) -> None:
-        """Log once that a partition cannot go yet."""
-        if oldest is not None and not self._waiting_reported and not self._ending.is_set():
-            logger.info("partition %d of %s is dropped when the routers that learn from the log have learned it all", oldest.number, self.name)
-        self._waiting_reported = oldest is not None
-
-    def _start_retention(self) -> None:
-        """Call :meth:`retain` on a thread of its own from time to time, where the log has limits."""
-        if self.config.retention != Retention():
-            self._retention = threading.Thread(target=self._keep_retaining, name="aamc-retention", daemon=True)
-            self._retention.start()
-
-    def _stop_retention(self) -> None:
-        """End that thread; twice, or in a forked child, does nothing."""
-        self._ending.set()
-        if self._retention is not None:
-            self._retention.join()
-
-    def _keep_retaining(self) -> None:
-        reported = ""
-        while not self._ending.wait(RETAIN_SECONDS):
-            try:
-                self.retain()
-                reported = ""
-            except Exception as error:  # such as a disk that is full; the next time may do
-                if str(error) != reported:
-                    logger.warning("the log could not be brought within its limits, which is tried again: %s", error)
-                reported = str(error)
-
     def forget(self, user: str | None, tenant: str | None = None) -> int:
         """Erase a user's decisions, within a tenant or in all of them, or all of a tenant's; return how many they are.
 
@@ -231,8 +144,6 @@ class LedgerStore(Store):
         while count == BATCH_ENTRIES:
             count, position = self._erase(erasure, position, BATCH_ENTRIES)
             decisions += count
-        if not self._clock_was_set():
-            self._drop_expired()
         self._erase_exports(erasure)
         return decisions
 

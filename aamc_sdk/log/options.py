@@ -17,26 +17,16 @@ class Retention:
 
 
 @attrs.frozen(kw_only=True)
-class MemoryOptions:
-    """The options of the log in memory."""
+class LedgerOptions:
+    """The options of every log."""
 
     store_text: bool = option(False, "Whether prompts are kept in the log; without it only their estimates and token counts are.")
     pending_days: float = option(30.0, "Days after which feedback without a decision is deleted.", above=0)
     max_pending: int = option(100_000, "Maximum number of pending entries; the oldest of more are deleted.", at_least=1)
 
-    @property
-    def retention(self) -> Retention:
-        """No limits: the log ends with its process."""
-        return Retention()
-
-    @property
-    def on_store_failure(self) -> str:
-        """Decisions that cannot be logged are refused."""
-        return "refuse"
-
 
 @attrs.frozen(kw_only=True)
-class StoreOptions(MemoryOptions):
+class StoreOptions(LedgerOptions):
     """The options of a log that outlives its process."""
 
     retention: Retention = option(  # noqa: RUF009  # it is frozen

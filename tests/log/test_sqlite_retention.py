@@ -19,7 +19,7 @@ import pytest
 from log_clock import DAY, NOON, Clock
 
 from aamc_sdk.errors import StoreAwayError
-from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, ledger_store
+from aamc_sdk.log import Retention, SqliteOptions, SqliteStore, partitioned_store
 from aamc_sdk.log.retention import ClockReading
 from aamc_sdk.log.sqlite import store as sqlite_store
 from aamc_sdk.testing import POOL, make_dataset, make_request
@@ -458,7 +458,7 @@ def test_deltas_are_a_chain_behind_the_newest_snapshot(store: SqliteStore) -> No
 
 def test_a_thread_retains_from_time_to_time(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
-    monkeypatch.setattr(ledger_store, "RETAIN_SECONDS", 0.01)
+    monkeypatch.setattr(partitioned_store, "RETAIN_SECONDS", 0.01)
     monkeypatch.setattr(SqliteStore, "retain", lambda _: done.set())
     with closing(opened(path, days=2)):
         assert done.wait(30)

@@ -12,7 +12,7 @@ from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory.ledger import MemoryLedger
-from aamc_sdk.log.options import MemoryOptions
+from aamc_sdk.log.options import LedgerOptions
 from aamc_sdk.log.rows.row import Row
 from aamc_sdk.log.rules import Write, append_feedback
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot, StateDelta
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class MemoryStore(LedgerStore):
     """Keeps the log in memory: for tests, and for logs that need not outlive their process."""
 
-    Config = MemoryOptions
+    Config = LedgerOptions
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)

@@ -155,7 +155,7 @@ def without_text(record: Record) -> Record:
 
 def redacted_query(query: Query) -> Query:
     """Return a query without its texts; turns keep speaker, model and rating."""
-    turns = [attrs.evolve(turn, content="") for turn in query.turns]
+    turns = tuple(attrs.evolve(turn, content="") for turn in query.turns)
     return attrs.evolve(query, text="", turns=turns, prompt_tokens=query.expected_prompt_tokens)
 
 

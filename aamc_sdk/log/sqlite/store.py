@@ -27,9 +27,9 @@ from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.exports.export_format import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
-from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.options import StoreOptions
 from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes
+from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows.decision_row import record_from
 from aamc_sdk.log.rows.row import Row
@@ -69,7 +69,7 @@ class SqliteOptions(StoreOptions):
     read_only: bool = option(False, "Whether the file is only read, as on a medium that cannot be written.")
 
 
-class SqliteStore(LedgerStore):
+class SqliteStore(PartitionedStore):
     """Keeps the log in a file.
 
     Raises:

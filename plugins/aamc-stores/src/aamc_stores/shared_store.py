@@ -19,7 +19,7 @@ import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import Batch, Erasure, GroupCommit, LedgerStore, Row, StoreOptions, Write, record_from
+from aamc_sdk.log import Batch, Erasure, GroupCommit, PartitionedStore, Row, StoreOptions, Write, record_from
 from aamc_sdk.types import Attempt, Experience, Feedback, Record
 from aamc_stores.spool import Spool, SpoolError, default_spool, name_of
 
@@ -39,7 +39,7 @@ class SharedOptions(StoreOptions):
     retry_s: float = option(1.0, "Time between two tries to reach a server that is away, in seconds.", above=0)
 
 
-class SharedStore(LedgerStore):
+class SharedStore(PartitionedStore):
     """A log on a server. While the server cannot be reached, writes wait in the spool and reads find nothing new.
 
     Raises:

@@ -1,0 +1,115 @@
+"""The base class of stores that drop the oldest partitions of their log."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from aamc_sdk.log.ledger_store import LedgerStore
+from aamc_sdk.log.options import Retention
+from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.types import Partition
+
+logger = logging.getLogger(__name__)
+RETAIN_SECONDS = 60.0
+"""Time between two calls of ``retain``, in a store that has limits."""
+
+
+class PartitionedStore(LedgerStore):
+    """A store that divides its log into partitions, and drops the oldest beyond the limits of its option ``retention``.
+
+    A subclass calls ``_start_retention`` when it is open, and ``_stop_retention`` before it closes.
+    """
+
+    _retention: threading.Thread | None = None
+
+    def __init__(self, url: str, config: Any) -> None:
+        super().__init__(url, config)
+        self._opened_at = ClockReading.now()
+        self._jump_reported = self._waiting_reported = False
+        self._ending = threading.Event()
+
+    def retain(self) -> int:
+        """Drop decisions beyond the limits of the store's retention; return their number.
+
+        Does nothing after the system clock was changed by more than an hour, and logs one warning.
+        """
+        if self.config.retention == Retention():
+            return 0
+        if self._clock_was_set():
+            if not self._jump_reported:
+                logger.warning(
+                    "the clock was set by more than an hour, so nothing is dropped from the log %s until the program is restarted", self.name
+                )
+            self._jump_reported = True
+            return 0
+        self._jump_reported = False
+        decisions = self._retain()
+        self._drop_expired()
+        return decisions
+
+    def _retain(self) -> int:
+        """Drop partitions, a part at a time, while the oldest is to go; return the number of decisions dropped."""
+        decisions = 0
+        while (oldest := self._oldest_to_drop()) is not None and not self._ending.is_set():
+            dropped = self._drop_part(oldest)
+            if dropped is None:
+                break
+            decisions += dropped
+        self._note_waiting(oldest)
+        return decisions
+
+    def _drop_expired(self) -> None:
+        """Drop expired sums, and floors of inactive routers that still contain forgotten users."""
+
+    def _clock_was_set(self) -> bool:
+        return ClockReading.now().jumped_since(self._opened_at)
+
+    def _oldest_to_drop(self) -> Partition | None:
+        """Return the oldest partition if it goes (see :func:`aamc_sdk.log.oldest_goes`), or has gone in part."""
+        return None
+
+    def _drop_part(self, oldest: Partition) -> int | None:
+        """Drop some decisions of the oldest partition with all their entries, and the partition if none is left.
+
+        Returns:
+            The number of decisions; None if a router that still learns has not learned all their entries yet.
+        """
+        return None
+
+    def _note_waiting(self, oldest: Partition | None) -> None:
+        """Log once that a partition cannot go yet."""
+        if oldest is not None and not self._waiting_reported and not self._ending.is_set():
+            logger.info("partition %d of %s is dropped when the routers that learn from the log have learned it all", oldest.number, self.name)
+        self._waiting_reported = oldest is not None
+
+    def _start_retention(self) -> None:
+        """Call :meth:`retain` on a thread of its own from time to time, where the log has limits."""
+        if self.config.retention != Retention():
+            self._retention = threading.Thread(target=self._keep_retaining, name="aamc-retention", daemon=True)
+            self._retention.start()
+
+    def _stop_retention(self) -> None:
+        """End that thread; twice, or in a forked child, does nothing."""
+        self._ending.set()
+        if self._retention is not None:
+            self._retention.join()
+
+    def _keep_retaining(self) -> None:
+        reported = ""
+        while not self._ending.wait(RETAIN_SECONDS):
+            try:
+                self.retain()
+                reported = ""
+            except Exception as error:  # such as a disk that is full; the next time may do
+                if str(error) != reported:
+                    logger.warning("the log could not be brought within its limits, which is tried again: %s", error)
+                reported = str(error)
+
+    def forget(self, user: str | None, tenant: str | None = None) -> int:
+        """Erase a user's decisions as :meth:`LedgerStore.forget` does, and what was learned from them by routers that no longer learn."""
+        decisions = super().forget(user, tenant)
+        if not self._clock_was_set():
+            self._drop_expired()
+        return decisions
