@@ -7,7 +7,7 @@ import time
 
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS
-from aamc_sdk.log.sqlite.table import Table
+from aamc_sdk.log.sqlite.table import EntryTable
 from aamc_sdk.types import Snapshot, StateDelta
 
 _STATES = "SELECT name, position, renewed, n FROM snapshots UNION ALL SELECT name, position, renewed, 0 FROM floors"
@@ -27,7 +27,7 @@ class States:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._epoch = Table(connection).epoch
+        self._epoch = EntryTable(connection).epoch
 
     def snapshot(self, name: str) -> Snapshot | None:
         """Return the snapshot of a name, else its floor, else None."""

@@ -38,7 +38,7 @@ from aamc_sdk.log.sqlite.file import connect, snapshot, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
-from aamc_sdk.log.sqlite.table import Table, TableCache
+from aamc_sdk.log.sqlite.table import EntryTable, TableCache
 from aamc_sdk.types import Aggregate, Experience, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 T = TypeVar("T")
@@ -250,7 +250,7 @@ class SqliteStore(PartitionedStore):
 
     def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
         with self._connected() as connection, transaction(connection):
-            count, position = Table(connection).erase(erasure, after, limit)
+            count, position = EntryTable(connection).erase(erasure, after, limit)
             if count < limit and erasure.user is None:
                 Partitions(connection).erase_tenant(erasure.tenant)
             return count, position
@@ -270,7 +270,7 @@ class SqliteStore(PartitionedStore):
 
     def _counts(self) -> tuple[int, int]:
         with self._reading_connection() as connection:
-            table = Table(connection)
+            table = EntryTable(connection)
             return table.position, States(connection).counts()[0]
 
     def _pending_counts(self) -> tuple[int, int]:
@@ -283,7 +283,7 @@ class SqliteStore(PartitionedStore):
 
     def _own_health(self) -> Mapping[str, float]:
         with self._reading_connection() as connection:
-            table, divided = Table(connection), Partitions(connection)
+            table, divided = EntryTable(connection), Partitions(connection)
             start, _, dropped = table.bounds()
             return {
                 "entries": table.position - dropped + sum(table.pending_counts()),
@@ -314,7 +314,7 @@ class SqliteStore(PartitionedStore):
             raise StoreAwayError(f"the decision log {self.path} was removed or replaced while it was open: nothing was written; open it again")
         try:
             with self._explained(), transaction(self._connection):
-                table = Table(self._connection, self._written)
+                table = EntryTable(self._connection, self._written)
                 excerpt = table.excerpt(writes)
                 results = run_writes(writes, excerpt)
                 table.write(excerpt, self.config.retention)
@@ -372,10 +372,10 @@ class SqliteStore(PartitionedStore):
         return folder / "log.db"
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[Table]:
+    def _reading(self) -> Iterator[EntryTable]:
         """Read the entries in one state of the file, however many queries it takes."""
         with self._reading_connection() as connection:
-            yield Table(connection, self._read)
+            yield EntryTable(connection, self._read)
 
     @contextlib.contextmanager
     def _reading_connection(self) -> Iterator[sqlite3.Connection]:

@@ -84,7 +84,7 @@ class TableCache:
             self.templates.extend(content for (content,) in found.fetchall())
 
 
-class Table:
+class EntryTable:
     """The table ``entries`` within a transaction of a connection."""
 
     def __init__(self, connection: sqlite3.Connection, cache: TableCache | None = None) -> None:

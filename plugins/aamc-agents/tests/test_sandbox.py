@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from aamc_agents.sandbox import Limits, Ran, code_in, confinement, machine_fences, run_python
+from aamc_agents.sandbox import Ran, SandboxLimits, code_in, confinement, machine_fences, run_python
 from aamc_agents.sandbox.scratch_folder import remove
 from aamc_agents.sandbox.system_calls import ALLOWED, compiled_filter
 from aamc_agents.state import TaskState
@@ -18,10 +18,10 @@ from aamc_agents.tool import AgentError
 
 from aamc_sdk.errors import ConfigError, DataError
 
-SHORT = Limits(seconds=30.0, memory_mb=128, file_mb=1, printed_bytes=5_000)
+SHORT = SandboxLimits(seconds=30.0, memory_mb=128, file_mb=1, printed_bytes=5_000)
 
 
-def run(*programs: str, limits: Limits = SHORT, **files: str) -> Ran:
+def run(*programs: str, limits: SandboxLimits = SHORT, **files: str) -> Ran:
     return asyncio.run(run_python(programs, limits, {f"{name}.txt": content for name, content in files.items()}))
 
 
@@ -75,7 +75,7 @@ def test_what_a_program_must_not_do_fails_in_words(program: str, error: str) -> 
 @pytest.mark.parametrize("program", ["print('on')\nwhile True: pass", "import os, time\nos.close(1)\nos.close(2)\ntime.sleep(60)"])
 def test_an_endless_program_is_stopped_in_time(program: str) -> None:
     began = time.monotonic()
-    ran = run(program, limits=Limits(seconds=0.5))
+    ran = run(program, limits=SandboxLimits(seconds=0.5))
     assert ran.error == "it took longer than 0.5 s"
     assert time.monotonic() - began < 30
 
@@ -121,7 +121,7 @@ def test_whatever_a_program_made_of_its_folder_is_removed(tmp_path: Path) -> Non
 
 def test_cancelling_ends_the_process() -> None:
     async def cancelled() -> float:
-        job = asyncio.create_task(run_python(["import time; time.sleep(60)"], Limits(seconds=60)))
+        job = asyncio.create_task(run_python(["import time; time.sleep(60)"], SandboxLimits(seconds=60)))
         await asyncio.sleep(0.3)
         began = time.monotonic()
         job.cancel()
@@ -225,7 +225,7 @@ def test_a_program_is_not_run_again_and_no_more_run_side_by_side_than_there_are_
     python = make_agent("python")
     at_work, most, programs = 0, 0, list[str]()
 
-    async def run(sources: Sequence[str], limits: Limits, files: Mapping[str, str]) -> Ran:
+    async def run(sources: Sequence[str], limits: SandboxLimits, files: Mapping[str, str]) -> Ran:
         nonlocal at_work, most
         at_work += 1
         most = max(most, at_work)
@@ -249,7 +249,7 @@ def test_a_program_is_not_run_again_and_no_more_run_side_by_side_than_there_are_
 
 
 def test_where_the_kernel_fences_nothing_that_is_said_once(make_agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    async def run(sources: Sequence[str], limits: Limits, files: Mapping[str, str]) -> Ran:
+    async def run(sources: Sequence[str], limits: SandboxLimits, files: Mapping[str, str]) -> Ran:
         late = sources == ["print(0)"]
         return Ran(printed="1", error="it took longer than 5 s" if late else None, fences=() if late else ("limits", "audit"))
 

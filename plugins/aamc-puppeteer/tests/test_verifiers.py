@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from aamc_agents.sandbox import Limits
+from aamc_agents.sandbox import SandboxLimits
 from aamc_agents.tasks import Task, Verdict, Verifier
 from aamc_puppeteer.tasks.verifiers import (
     Callback,
@@ -139,7 +139,7 @@ TESTS = "assert double(2) == 4\nassert double(-1) == -2"
     ],
 )
 def test_unit_tests_decide_about_a_program(answer: str, why: str) -> None:
-    verdict = judge(UnitTests(limits=Limits(seconds=1.0)), TESTS, answer)
+    verdict = judge(UnitTests(limits=SandboxLimits(seconds=1.0)), TESTS, answer)
     assert verdict.correct is (why == "")
     assert why in verdict.why
 

@@ -14,7 +14,7 @@ from aamc_report.sections.cost_quality import hull_band
 from aamc_report.sections.destinations import COLOURS
 from aamc_report.sections.disputes import disputes, find_texts
 from aamc_report.sections.failures import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, failure_causes, failure_tables
-from aamc_report.sections.groups import Group
+from aamc_report.sections.groups import QueryGroup
 from aamc_report.sections.regret import regret_tables, regrets
 from aamc_report.sections.reliability import Reliability, reliabilities, reliability_tables
 
@@ -230,13 +230,13 @@ def test_a_share_of_none_or_all_has_the_exact_interval() -> None:
     flags = np.zeros((40, 2), dtype=bool)
     flags[:, 1] = True
     resampling = Resampling.bootstrap(np.repeat(np.arange(20), 2), 500, seed=1)  # two queries in each of 20 streams
-    group = Group("half", np.arange(40) < 20)
+    group = QueryGroup("half", np.arange(40) < 20)
     (none, of_none), (every, of_every) = group.shares(flags, resampling)
     # 0 of 10 streams: 97.5% of such samples of a share p have at least one where (1 - p)^10 = 0.025
     assert (none, every) == (0.0, 1.0)
     assert of_none == pytest.approx((0.0, 0.3085), abs=1e-4)
     assert of_every == pytest.approx((0.6915, 1.0), abs=1e-4)
-    assert np.isnan(Group("few", np.arange(40) < 4).shares(flags, resampling)[0][1]).all()
+    assert np.isnan(QueryGroup("few", np.arange(40) < 4).shares(flags, resampling)[0][1]).all()
     flags[:10, 0] = True
     assert group.shares(flags, resampling)[0] == group.means(flags.astype(float), resampling)[0]
 
@@ -247,13 +247,13 @@ def test_the_mean_of_a_group_has_the_interval_of_resamples_of_its_queries_alone(
     values = np.column_stack((rng.normal(1.0, 2.0, 600), rng.random(600) < 0.3, np.ones(600)))
     values[~rows] = 50.0  # others, which say nothing of the group
     n, resampling = rows.sum(), Resampling.bootstrap(np.arange(600), 4000, seed=1)
-    *uncertain, (mean, (low, high)) = Group("some", rows).means(values, resampling)
+    *uncertain, (mean, (low, high)) = QueryGroup("some", rows).means(values, resampling)
     assert (mean, np.isnan(low), np.isnan(high)) == (1.0, True, True)
     for (found, interval), own in zip(uncertain, values[rows].T, strict=False):
         half = 1.96 * own.std() / np.sqrt(n)
         assert found == pytest.approx(own.mean())
         assert interval == pytest.approx((found - half, found + half), abs=0.08 * half)
-    nobody = Group("nobody", np.zeros(600, dtype=bool)).means(values, resampling)
+    nobody = QueryGroup("nobody", np.zeros(600, dtype=bool)).means(values, resampling)
     assert np.isnan([number for mean, bounds in nobody for number in (mean, *bounds)]).all()
 
 

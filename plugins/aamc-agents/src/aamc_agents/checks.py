@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from aamc_agents.sandbox import Limits, run_python
+from aamc_agents.sandbox import SandboxLimits, run_python
 from aamc_sdk.interfaces import Diagnosis
 
 
 def check_sandbox() -> list[Diagnosis]:
     """Check that programs of the agent ``python`` run, and which fences confine them."""
-    ran = asyncio.run(run_python(["print(6 * 7)"], Limits(unconfined=True)))
+    ran = asyncio.run(run_python(["print(6 * 7)"], SandboxLimits(unconfined=True)))
     fences = f"programs are confined by: {', '.join(ran.fences) or 'nothing'}"
     if ran.error is not None or ran.printed.strip() != "42":
         return [Diagnosis("sandbox", f"a program failed: {ran.error or ran.printed!r}", "broken", "leave the agent python out (--agents)")]

@@ -59,7 +59,7 @@ class ModelConfig:
 
 
 @attrs.frozen
-class Reply:
+class ModelReply:
     """A model's answer.
 
     Attributes:
@@ -112,7 +112,7 @@ class ChatModel:
             endpoint = Endpoint.of(config.endpoint)
             self._services.make("provider", endpoint.provider, endpoint.options)
 
-    async def ask(self, prompt: str, system: str = "") -> Reply:
+    async def ask(self, prompt: str, system: str = "") -> ModelReply:
         """Return the model's reply to a prompt.
 
         Raises:
@@ -197,7 +197,7 @@ class ChatModel:
             spec, endpoint=spec.endpoint or own.endpoint, prices=spec.prices or own.prices, parameters={**own.parameters, **spec.parameters}
         )
 
-    async def _call_recorded(self, controller: MetaController, decision: Decision, messages: list[Message]) -> Reply:
+    async def _call_recorded(self, controller: MetaController, decision: Decision, messages: list[Message]) -> ModelReply:
         """Call the candidate of a decision and record the call as an attempt."""
         spec = self._complete(controller.pool.candidates[controller.pool.index(decision.candidate)])
         began = time.monotonic()
@@ -215,7 +215,7 @@ class ChatModel:
             await controller.aattempt(decision.id, candidate=spec.name, latency_ms=1000 * (time.monotonic() - began), **figures)
         return reply
 
-    async def _call(self, spec: ModelSpec, messages: list[Message]) -> Reply:
+    async def _call(self, spec: ModelSpec, messages: list[Message]) -> ModelReply:
         """Return a model's reply, through the client for models; time limits and further attempts are those of the endpoint."""
         called = self._services.loop.submit(self._client.complete(spec, messages))  # a provider's connections belong to this loop
         try:
@@ -242,7 +242,7 @@ class ChatModel:
         return None
 
 
-def _reply(completion: Completion, spec: ModelSpec, sent: int) -> Reply:
+def _reply(completion: Completion, spec: ModelSpec, sent: int) -> ModelReply:
     """Return the reply in a completion. Tokens that the server did not count are estimated from the numbers of characters.
 
     Raises:
@@ -257,7 +257,7 @@ def _reply(completion: Completion, spec: ModelSpec, sent: int) -> Reply:
         endpoint = Endpoint.of(spec.endpoint or "")
         where = f"model {spec.name!r} at {endpoint.options.get('base_url', endpoint.provider)}"
         raise AgentError(f"{where} said nothing; check that it is a chat model, and the limit of its tokens", 0.0 if math.isnan(cost) else cost)
-    return Reply(text, spec.name, given + made, cost, counted)
+    return ModelReply(text, spec.name, given + made, cost, counted)
 
 
 def _limit(parameters: Mapping[str, Any]) -> int | None:

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from aamc_agents.sandbox import Limits, Ran, check_confined, code_in, run_python
+from aamc_agents.sandbox import Ran, SandboxLimits, check_confined, code_in, run_python
 from aamc_agents.state import TaskState
 from aamc_agents.tool import AgentError, Tool, ToolConfig, billed, subject
 from aamc_sdk import Candidate, Services, option
@@ -70,7 +70,7 @@ class Python(Tool):
         key = (program, *(text for file in sorted(files.items()) for text in file))
         async with self._place():
             if key not in self._ran:
-                limits = Limits(seconds=self.config.seconds, memory_mb=self.config.memory_mb, unconfined=self.config.unconfined)
+                limits = SandboxLimits(seconds=self.config.seconds, memory_mb=self.config.memory_mb, unconfined=self.config.unconfined)
                 self._remember(key, await run_python([program], limits, files))
         return self._ran[key]
 

@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from aamc_environments.common_random_numbers import QUERIES, CommonRandomNumbers, Steps
-from aamc_environments.observer import Observer
+from aamc_environments.observation_encoder import ObservationEncoder
 from aamc_environments.preferences import PreferenceSource
 from aamc_environments.resources import NO_CHANGE, StepView
 from aamc_sdk import Outcomes, Reward, RoutingRequest
@@ -151,7 +151,7 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
     def _show(self, request: RoutingRequest) -> None:
         """Set all rows as routers see them until the next event."""
         self.visible = request
-        self.observer = Observer(request, self.setup.reward)
+        self.observer = ObservationEncoder(request, self.setup.reward)
         self._allowed = request.mask.ravel()
 
     @property

@@ -33,7 +33,7 @@ _CHECK_INTERVAL_S = 0.05
 
 
 @attrs.frozen(kw_only=True)
-class Limits:
+class SandboxLimits:
     """The resources that a program may use.
 
     Attributes:
@@ -77,7 +77,7 @@ class Ran:
 def machine_fences() -> Ran:
     """Return the result of no program, with the fences that confine programs on this machine."""
     with ThreadPoolExecutor(1) as elsewhere:  # this thread may run an event loop already
-        return elsewhere.submit(asyncio.run, run_python([], Limits(seconds=60.0))).result()
+        return elsewhere.submit(asyncio.run, run_python([], SandboxLimits(seconds=60.0))).result()
 
 
 def check_confined(unconfined: bool, name: str) -> None:
@@ -90,7 +90,7 @@ def check_confined(unconfined: bool, name: str) -> None:
         raise ConfigError(f"{REFUSAL}; set {name}=true for programs that you trust")
 
 
-async def run_python(programs: Sequence[str], limits: Limits, files: Mapping[str, str] | None = None) -> Ran:
+async def run_python(programs: Sequence[str], limits: SandboxLimits, files: Mapping[str, str] | None = None) -> Ran:
     """Run programs one after the other in one new process and namespace, in a new folder.
 
     Args:
@@ -114,7 +114,7 @@ async def run_python(programs: Sequence[str], limits: Limits, files: Mapping[str
         remove(folder)
 
 
-async def run_tests(program: str, tests: str, limits: Limits, files: Mapping[str, str] | None = None) -> str:
+async def run_tests(program: str, tests: str, limits: SandboxLimits, files: Mapping[str, str] | None = None) -> str:
     """Run a program, then its tests, which fail by an error, as :func:`run_python` does; return why they fail, ``""`` if they pass.
 
     A program that ends the process before its tests does not pass. One can find the tests in its own process if it searches for them.
@@ -131,7 +131,7 @@ def _check_plain(name: str) -> None:
         raise DataError(f"a task's file must have a plain name such as prices.csv, not {name!r}")
 
 
-async def _run(programs: Sequence[str], limits: Limits, folder: Path) -> Ran:
+async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path) -> Ran:
     seccomp = base64.b64encode(compiled_filter() or b"").decode()
     given = {name: getattr(limits, name) for name in ("seconds", "memory_mb", "file_mb")}
     options = {**given, "folder": str(folder), "seccomp": seccomp, "refusal": "" if limits.unconfined else REFUSAL}
@@ -170,7 +170,7 @@ async def _run(programs: Sequence[str], limits: Limits, folder: Path) -> Ran:
     return Ran(printed=printed.decode(errors="replace"), error=error, fences=tuple(fences.split()))
 
 
-async def _watch(process: asyncio.subprocess.Process, limits: Limits, folder: Path) -> None:
+async def _watch(process: asyncio.subprocess.Process, limits: SandboxLimits, folder: Path) -> None:
     """Stop a program that fills the disk."""
     while not is_full(folder, limits.disk_mb):
         await asyncio.sleep(_CHECK_INTERVAL_S)
@@ -185,7 +185,7 @@ async def _feed(process: asyncio.subprocess.Process, programs: Sequence[str]) ->
         process.stdin.close()
 
 
-async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, limits: Limits) -> bytes:
+async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, limits: SandboxLimits) -> bytes:
     """Return the output of a program; stop a program that writes too much."""
     content = b""
     while stream is not None and (chunk := await stream.read(_CHUNK)):

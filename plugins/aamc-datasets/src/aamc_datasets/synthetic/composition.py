@@ -35,7 +35,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 
 @attrs.frozen
-class Ask:
+class Instruction:
     """One ask of a text: its words, the difficulty of its subject from 0 to 1, and whether it needs tools."""
 
     text: str
@@ -58,8 +58,8 @@ class Composition:
     """
 
     category: str
-    main: Ask
-    steps: tuple[Ask, ...] = ()
+    main: Instruction
+    steps: tuple[Instruction, ...] = ()
     links: tuple[str, ...] = ()
     demand: float = 0.0
     demand_text: str = ""
@@ -115,19 +115,19 @@ class Composer:
         listed = count >= 2 and rng.random() < LISTED
         links = (rng.choice(self._shared.bullets),) if listed else tuple(rng.sample(self._shared.links, count))
         demand = self._key(self._shared.demands)
-        context = self._fill(Ask(rng.choice(self._shared.contexts)), used).text
+        context = self._fill(Instruction(rng.choice(self._shared.contexts)), used).text
         return Composition(name, main, steps, links, demand, rng.choice(self._shared.demands[demand]), context)
 
-    def _main(self, family: Family) -> Ask:
+    def _main(self, family: Family) -> Instruction:
         difficulty = self._key(family.subjects)
         phrasing = self._rng.choice(family.asks + family.sentences)
         if phrasing in family.asks:
             frame = self._rng.choice(self._shared.frames)
             phrasing = frame.replace("{ask}", phrasing).replace("{Ask}", _capital(phrasing))
         subject = self._rng.choice(family.subjects[difficulty])
-        return Ask(_capital(phrasing.replace("{subject}", subject)), difficulty, family.tools)
+        return Instruction(_capital(phrasing.replace("{subject}", subject)), difficulty, family.tools)
 
-    def _steps(self, category: str, count: int) -> list[Ask]:
+    def _steps(self, category: str, count: int) -> list[Instruction]:
         own = self._grammar.categories[category]
         plain = iter(self._rng.sample(own.steps, count))
         steps = []
@@ -135,23 +135,23 @@ class Composer:
             if self._rng.random() < BORROWED:
                 steps.append(self._borrow(category))
             elif self._rng.random() < TOOL_STEPS:
-                steps.append(Ask(self._rng.choice(own.tool_steps), tools=True))
+                steps.append(Instruction(self._rng.choice(own.tool_steps), tools=True))
             else:
-                steps.append(Ask(next(plain)))
+                steps.append(Instruction(next(plain)))
         return steps
 
-    def _borrow(self, category: str) -> Ask:
+    def _borrow(self, category: str) -> Instruction:
         """Return an ask of another category that needs no tools."""
         other = self._rng.choice([name for name in CATEGORIES if name != category])
         family = self._rng.choice([family for family in self._grammar.categories[other].families if not family.tools])
         difficulty = self._key(family.subjects)
         ask = self._rng.choice(family.asks).replace("{subject}", self._rng.choice(family.subjects[difficulty]))
-        return Ask(ask, difficulty)
+        return Instruction(ask, difficulty)
 
     def _key(self, table: dict[float, list[str]]) -> float:
         return self._rng.choice(list(table))
 
-    def _fill(self, ask: Ask, used: set[str]) -> Ask:
+    def _fill(self, ask: Instruction, used: set[str]) -> Instruction:
         """Fill every slot, if possible with a value that the text does not contain yet."""
 
         def value(slot: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aamc_models.dialects import DIALECTS, answer_events, wants_usage
 
 from aamc_gateway.arena.aggregation import aggregate, is_unknown
-from aamc_gateway.arena.match_exchange import MatchExchange, Reply
+from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.forwarding.own_answers import EventSender, send_whole
@@ -70,7 +70,7 @@ async def serve_arena(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive
         await sender.fail(error)
 
 
-async def _played(exchange: MatchExchange) -> tuple[Reply, list[Reply]]:
+async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]]:
     """Return the answer to serve, and all answers.
 
     Raises:
@@ -100,7 +100,7 @@ async def _played(exchange: MatchExchange) -> tuple[Reply, list[Reply]]:
     return served, answered
 
 
-async def _send(exchange: MatchExchange, ask: Ask, served: Reply, replies: list[Reply], send: Send, sender: EventSender) -> None:
+async def _send(exchange: MatchExchange, ask: Ask, served: MatchReply, replies: list[MatchReply], send: Send, sender: EventSender) -> None:
     gateway, name, decision = exchange.gateway, served.upstream.name, exchange.decision
     assert decision is not None
     assert exchange.record is not None

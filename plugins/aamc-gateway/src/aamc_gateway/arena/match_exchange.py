@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(kw_only=True)
-class Reply:
+class MatchReply:
     """A candidate's answer.
 
     Attributes:
@@ -96,14 +96,14 @@ class MatchExchange(Exchange):
         """Return the candidates that can be called now, for which alone something is reserved; all where none can."""
         return [name for name in names if self.gateway.upstreams[name].retry_after_s is None] or names
 
-    async def call(self, name: str, ask: Ask) -> Reply:
+    async def call(self, name: str, ask: Ask) -> MatchReply:
         """Return a candidate's answer to a request, or the error of the call."""
         upstream = self.gateway.upstreams[name]
         assert self.decision is not None
         try:
             prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "")
         except DataError as wrong:  # the candidate's dialect cannot express the request
-            return Reply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
+            return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:
             seen = SeenCall(name, time.time(), provider=upstream.provider_name)
             self.served.calls.append(seen)
@@ -136,7 +136,7 @@ class MatchExchange(Exchange):
             if error is not None:
                 seen.error_kind, seen.status = error.kind, error.status
                 self._failures.append((error.with_traceback(None), prepared.dialect == self.ask.api))  # else a cycle, as in failed()
-        return Reply(
+        return MatchReply(
             upstream=upstream,
             prepared=prepared,
             answer=answer,
@@ -155,7 +155,7 @@ class MatchExchange(Exchange):
         except asyncio.TimeoutError:
             raise ProviderError(f"model {upstream.name!r} gave no answer in {seconds:g} s", kind="timeout") from None
 
-    def serve(self, reply: Reply, unknown: bool) -> None:
+    def serve(self, reply: MatchReply, unknown: bool) -> None:
         """Note the answer that is served, and log the calls: a vote may come as soon as the client has the answers.
 
         Args:

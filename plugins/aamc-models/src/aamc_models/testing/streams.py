@@ -18,7 +18,7 @@ EMPTY: dict[str, dict[str, Any]] = {"message": {"content": []}, "function_call":
 
 
 @attrs.frozen
-class EventStream:
+class AnswerStream:
     """The events of a stream.
 
     Attributes:
@@ -32,7 +32,7 @@ class EventStream:
     tail: list[bytes]
 
 
-def stream_of(api: str, reply: Reply, *, asked: bool) -> EventStream:
+def stream_of(api: str, reply: Reply, *, asked: bool) -> AnswerStream:
     """Return the events of a streamed answer.
 
     Args:
@@ -48,7 +48,7 @@ def stream_of(api: str, reply: Reply, *, asked: bool) -> EventStream:
         events = list(_chat(reply, asked) if api == "chat" else _completions(reply, asked))
     where = [index for index, (_, content) in enumerate(events) if content] or [len(events) - 1]
     data = [event for event, _ in events]
-    return EventStream(data[: where[0]], data[where[0] : where[-1] + 1], data[where[-1] + 1 :])
+    return AnswerStream(data[: where[0]], data[where[0] : where[-1] + 1], data[where[-1] + 1 :])
 
 
 def error_event(api: str, message: str) -> bytes:

@@ -32,7 +32,7 @@ _HOP_HEADERS = frozenset({"connection", "content-encoding", "content-length", "k
 
 
 @attrs.frozen(kw_only=True, slots=False)  # without slots, construction takes a third less time
-class Exchange:
+class HttpExchange:
     """A request to one address.
 
     Attributes:

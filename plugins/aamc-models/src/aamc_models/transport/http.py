@@ -14,7 +14,7 @@ from aamc_models.dialects import StreamMonitor, usage_of
 from aamc_models.dialects.events import strict_event
 from aamc_models.dialects.fields import strict_json
 from aamc_models.transport.deployments import Deployment, Deployments, DeploymentTurn
-from aamc_models.transport.exchange import EventStream, Exchange, checked_answer
+from aamc_models.transport.exchange import EventStream, HttpExchange, checked_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.pauses import pause_s
@@ -208,7 +208,7 @@ class HttpProvider(WireProvider):
     def _error(self, body: RequestBody, deployment: Deployment, failure: Failure) -> ProviderError:
         return provider_error(failure, body.candidate.name, deployment.shown_address, deployment.api_key_env, bool(deployment.api_key))
 
-    async def _exchange(self, deployment: Deployment, body: RequestBody) -> Exchange:
+    async def _exchange(self, deployment: Deployment, body: RequestBody) -> HttpExchange:
         request = body.request
         headers = self._headers.copy()
         for name, value in request.headers.items():
@@ -217,7 +217,7 @@ class HttpProvider(WireProvider):
         for name, value in self.key_headers(deployment.api_key).items():
             if name not in self._given:
                 headers[name] = value
-        return Exchange(
+        return HttpExchange(
             session=await self._sessions.session(),
             options=self.config,
             limits=self._limits,

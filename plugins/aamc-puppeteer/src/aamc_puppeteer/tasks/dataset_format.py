@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 from aamc_agents.models import ChatModel, ModelConfig
-from aamc_agents.sandbox import Limits, check_confined
+from aamc_agents.sandbox import SandboxLimits, check_confined
 from aamc_agents.tasks import Task, Verifier
 
 from aamc_puppeteer.tasks.published_tasks import PUBLISHED, read_published
@@ -90,7 +90,7 @@ class PublishedSuites(DatasetFormat):
     def _verifier(self, name: str) -> Verifier:
         if name == "unit-tests":
             check_confined(self.config.unconfined, "dataset.unconfined")
-            return UnitTests(limits=Limits(unconfined=self.config.unconfined))
+            return UnitTests(limits=SandboxLimits(unconfined=self.config.unconfined))
         if name != JUDGE:
             return named(name)
         model = ChatModel(configure(ModelConfig, self.config.judge, where=JUDGE), self.services)

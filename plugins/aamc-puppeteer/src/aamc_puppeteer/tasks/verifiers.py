@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
-from aamc_agents.sandbox import Limits, code_in, run_tests
+from aamc_agents.sandbox import SandboxLimits, code_in, run_tests
 from aamc_agents.tasks import Task, Verdict, Verifier
 
 from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
@@ -124,7 +124,7 @@ class UnitTests:
         limits: Limits of the program and the tests.
     """
 
-    limits: Limits = attrs.field(factory=Limits)
+    limits: SandboxLimits = attrs.field(factory=SandboxLimits)
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
         """Run the program, then the tests."""

@@ -4,7 +4,7 @@ from aamc_puppeteer.tasks.dataset_format import DIFFICULTIES
 from aamc_puppeteer.tasks.sources import split_tasks
 from aamc_puppeteer.testbed.agents import TOOLS
 from aamc_puppeteer.testbed.baselines import best_pipeline, by_chance, in_order, play
-from aamc_puppeteer.testbed.routes import Route, cheapest_route
+from aamc_puppeteer.testbed.routes import AgentRoute, cheapest_route
 from aamc_puppeteer.testbed.suites import SUITES, load_suite
 from aamc_puppeteer.testbed.worlds import AgentWorld, Kind, WorldAgent
 
@@ -12,9 +12,9 @@ __all__ = [
     "DIFFICULTIES",
     "SUITES",
     "TOOLS",
+    "AgentRoute",
     "AgentWorld",
     "Kind",
-    "Route",
     "WorldAgent",
     "best_pipeline",
     "by_chance",

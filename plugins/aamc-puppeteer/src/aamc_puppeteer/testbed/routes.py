@@ -15,14 +15,14 @@ from aamc_sdk import Agent
 
 
 @attrs.frozen
-class Route:
+class AgentRoute:
     """Agents in order, and their total cost in USD."""
 
     agents: tuple[str, ...]
     cost: float
 
 
-async def cheapest_route(task: Task, agents: Sequence[Agent], steps: int) -> Route | None:
+async def cheapest_route(task: Task, agents: Sequence[Agent], steps: int) -> AgentRoute | None:
     """Return the cheapest sequence of at most ``steps`` tools that solves a task, or None if there is none (Dijkstra 1959).
 
     Tools are assumed to be deterministic and to depend on the task and the last output alone. A sequence with a failure is
@@ -39,7 +39,7 @@ async def cheapest_route(task: Task, agents: Sequence[Agent], steps: int) -> Rou
             continue
         seen.add((said, state.steps_left))
         if said is not None and (await task.verifier(task, said)).correct:
-            return Route(tuple(activation.agent for activation in state.history), cost)
+            return AgentRoute(tuple(activation.agent for activation in state.history), cost)
         for agent in agents if state.steps_left else ():
             try:
                 output = await agent.execute(state)

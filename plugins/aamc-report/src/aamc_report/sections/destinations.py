@@ -16,7 +16,7 @@ from aamc_report.page import Drawing
 from aamc_report.render import tip
 from aamc_report.results import Results
 from aamc_report.sections.failures import AVOIDABLE, IMPOSSIBLE, OVERRATED, TRADED, UNKNOWN, Cause, Rows, headline_causes
-from aamc_report.sections.groups import Group, groups, omission_note
+from aamc_report.sections.groups import QueryGroup, groups, omission_note
 from aamc_report.sections.models import REST, most_chosen
 from aamc_report.style import MUTED, PAPER, as_table, new_figure, on_colour, short, without_ticks
 from aamc_report.tables import Cell, Column, Table, TableRow
@@ -45,7 +45,7 @@ class Destinations:
         shares: ``[G, N]``; NaN for a group without queries.
     """
 
-    groups: Sequence[Group]
+    groups: Sequence[QueryGroup]
     models: Sequence[str]
     shares: Floats
 
@@ -100,7 +100,7 @@ def _draw_shares(axes: Axes, found: Destinations) -> None:
     as_table(axes)
 
 
-def _stacked(causes: Mapping[Cause, Rows], groups: Sequence[Group]) -> Iterator[tuple[Cause, Floats, Floats]]:
+def _stacked(causes: Mapping[Cause, Rows], groups: Sequence[QueryGroup]) -> Iterator[tuple[Cause, Floats, Floats]]:
     """Yield the starts and the widths of each cause's bars, ``[G]`` each."""
     sizes = np.array([max(group.size, 1) for group in groups])
     left = np.zeros(len(groups))

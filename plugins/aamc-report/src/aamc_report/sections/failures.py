@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aamc_report.formats import percent
 from aamc_report.results import Results
-from aamc_report.sections.groups import Group, group_rows, groups, omission_note
+from aamc_report.sections.groups import QueryGroup, group_rows, groups, omission_note
 from aamc_report.tables import Column, Table
 
 Rows = NDArray[np.bool_]
@@ -76,7 +76,7 @@ def failure_tables(results: Results) -> list[Table]:
     """Return the headline's failures and their causes, by category and by model."""
     causes = headline_causes(results)
     chosen = results.decisions.chosen[results.position, HEADLINE]
-    models = [Group(name, chosen == m) for m, name in enumerate(results.decisions.candidates.tolist()) if (chosen == m).any()]
+    models = [QueryGroup(name, chosen == m) for m, name in enumerate(results.decisions.candidates.tolist()) if (chosen == m).any()]
     subject = f"queries that {results.headline} failed at the preference, with 95% intervals, and the causes."
     return [
         _table(f"Share of each category's {subject}{omission_note(results)}", "Category", groups(results), causes, results.resampling),
@@ -84,7 +84,7 @@ def failure_tables(results: Results) -> list[Table]:
     ]
 
 
-def _table(caption: str, first: str, found: Sequence[Group], causes: Mapping[Cause, Rows], resampling: Resampling) -> Table:
+def _table(caption: str, first: str, found: Sequence[QueryGroup], causes: Mapping[Cause, Rows], resampling: Resampling) -> Table:
     by_cause = list(causes.values())
     columns, values = [Column("Queries"), Column("Failed", "", "Queries whose quality is below the threshold.")], [np.any(by_cause, axis=0)]
     if len(causes) > 1:

@@ -19,7 +19,7 @@ ALL_QUERIES = "All queries"
 
 
 @attrs.frozen(eq=False)
-class Group:
+class QueryGroup:
     """The queries of a category, or all.
 
     Attributes:
@@ -66,16 +66,18 @@ class Group:
         yield from zip(own.T, own.mean(axis=0).tolist(), resampled.T, strict=True)
 
 
-def group_rows(found: Sequence[Group], measure: Callable[[Group], Sequence[tuple[float, tuple[float, float]]]], write: Format) -> list[TableRow]:
+def group_rows(
+    found: Sequence[QueryGroup], measure: Callable[[QueryGroup], Sequence[tuple[float, tuple[float, float]]]], write: Format
+) -> list[TableRow]:
     """Return a row for each group: its number of queries, and its figures with their intervals, such as its means."""
     return [TableRow([group.name], [Cell(group.size), *(Cell(figure, write, ends) for figure, ends in measure(group))]) for group in found]
 
 
-def groups(results: Results) -> list[Group]:
+def groups(results: Results) -> list[QueryGroup]:
     """Return all queries, then those of each category that is shown."""
     category = results.decisions.category
-    everything = Group(ALL_QUERIES, np.ones(len(category), dtype=bool))
-    return [everything, *(Group(name, category == name) for name in results.shown_categories)]
+    everything = QueryGroup(ALL_QUERIES, np.ones(len(category), dtype=bool))
+    return [everything, *(QueryGroup(name, category == name) for name in results.shown_categories)]
 
 
 def omission_note(results: Results) -> str:

@@ -76,7 +76,7 @@ _END = """UPDATE {version} SET position = %s; COMMIT"""
 
 
 @attrs.frozen
-class State:
+class LogState:
     """The log as a transaction finds it.
 
     Attributes:
@@ -115,9 +115,9 @@ class Entries:
         self._forgotten: tuple[int, Mapping[str, float]] = (0, {})
         self._size: tuple[int, float, int] = (-1, 0.0, 0)
 
-    def state(self, connection: psycopg.Connection) -> State:
+    def state(self, connection: psycopg.Connection) -> LogState:
         """Return the log's state."""
-        return State(*self._tables.run(connection, _STATE).fetchone())  # type: ignore[misc]  # it has one row
+        return LogState(*self._tables.run(connection, _STATE).fetchone())  # type: ignore[misc]  # it has one row
 
     @property
     def prepared(self) -> str:
@@ -149,7 +149,7 @@ class Entries:
 
     def _commit(self, connection: psycopg.Connection, results: psycopg.Cursor[Any], writes: Sequence[Write[Any]]) -> list[Any]:
         results.set_result(-2)
-        state = State(*results.fetchone())  # type: ignore[misc]  # it has one row
+        state = LogState(*results.fetchone())  # type: ignore[misc]  # it has one row
         results.set_result(-1)
         found = results.fetchall()
         found.sort(key=itemgetter(-1))  # the log's order, or the order of arrival
@@ -172,7 +172,7 @@ class Entries:
             held = [(row.kind, row.id, row.decision_id, row.candidate, row.content, row.time, row.revision) for row in excerpt.held.values()]
             connection.cursor().executemany(self._tables.query(_HOLD), held)
 
-    def _place(self, connection: psycopg.Connection, rows: Sequence[Row], state: State, partitions: dict[str, int]) -> None:
+    def _place(self, connection: psycopg.Connection, rows: Sequence[Row], state: LogState, partitions: dict[str, int]) -> None:
         """Write entries in their decisions' partitions, and commit.
 
         Args:
@@ -187,7 +187,7 @@ class Entries:
         end = self._tables.query(_END).replace("%s", str(state.position + len(rows)))
         connection.execute(end)
 
-    def _newest(self, connection: psycopg.Connection, state: State) -> int:
+    def _newest(self, connection: psycopg.Connection, state: LogState) -> int:
         """Return the number of the partition for new decisions, which is made where one begins."""
         newest, now = None, time.time()
         if state.number is not None:
@@ -211,7 +211,7 @@ class Entries:
             self._size = number, time.monotonic(), size
         return size
 
-    def _copy(self, connection: psycopg.Connection, rows: Sequence[Row], state: State, partitions: Mapping[str, int]) -> None:
+    def _copy(self, connection: psycopg.Connection, rows: Sequence[Row], state: LogState, partitions: Mapping[str, int]) -> None:
         templates = self._writers_templates
         if len(templates) < state.templates:
             templates.extend(self._templates_after(connection, len(templates)))

@@ -53,7 +53,7 @@ class ProgramTestsJudge(SingleJudge):
 
     async def _passes(self, program: str, test: str) -> bool:
         async with self._places:  # no more programs at once than processors, so that none runs out of time while it waits
-            return not await self._sandbox.run_tests(program, test, self._sandbox.Limits())
+            return not await self._sandbox.run_tests(program, test, self._sandbox.SandboxLimits())
 
 
 class FunctionJudge(SingleJudge):

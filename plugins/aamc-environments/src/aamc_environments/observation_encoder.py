@@ -17,7 +17,7 @@ _QUICKNESS, _LOG_WAIT, _PRESSURE = (PAIR_FEATURES.index(name) for name in ("quic
 _PROMPT = QUERY_NUMBERS.index("log_prompt_tokens")
 
 
-class Observer:
+class ObservationEncoder:
     """Encodes rows of a request like :meth:`aamc_sdk.routing.features.Features.flat`.
 
     Args:
