@@ -162,6 +162,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {names[matches[0]]!r}?" if matches else ""
 
 
+def unknown_name(what: str, name: object, known: Iterable[str], lead: str = "it has") -> str:
+    """Return a message on an unknown name, such as ``"a query has no field 'txt'; did you mean 'text'? (it has: needs, text)"``."""
+    names = list(known)
+    return f"{what} {name!r:.80}{nearest(str(name), names)} ({lead}: {one_of(names)})"
+
+
 def slash_hint(name: str) -> str:
     """Return advice to write a slash if a component's name is that of a folder, else ``""``."""
     return f"; a folder is given with a slash: ./{name}" if os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing

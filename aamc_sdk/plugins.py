@@ -17,7 +17,7 @@ import attrs
 import pluggy
 
 from aamc_sdk import hookspecs
-from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, nearest, one_of, slash_hint
+from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, nearest, one_of, slash_hint, unknown_name
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Plugins:
             PluginError: Two distributions offer it.
         """
         if kind not in KINDS:
-            raise UnknownComponentError(f"there is no kind {kind!r}{nearest(kind, KINDS)} (kinds: {one_of(KINDS)})")
+            raise UnknownComponentError(unknown_name("there is no kind", kind, KINDS, "kinds"))
         for offer in self.offers:
             if (offer.kind, offer.component.name) == (kind, name):
                 if offer.error:

@@ -18,7 +18,7 @@ import cattrs
 import numpy as np
 import yaml
 
-from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.errors import ConfigError, nearest, one_of, unknown_name
 
 T = TypeVar("T")
 _LISTS = (list, tuple, Sequence)
@@ -178,7 +178,7 @@ def _check_names(cls: type[Any], options: Mapping[str, Any], owner: str) -> None
     known = [field.name for field in attrs.fields(cls)]
     for key in options:
         if key not in known:
-            raise ConfigError(f"{owner} has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
+            raise ConfigError(unknown_name(f"{owner} has no option", key, known))
 
 
 def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:

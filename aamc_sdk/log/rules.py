@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
-from aamc_sdk.errors import ConflictError, StoreError, nearest, one_of
+from aamc_sdk.errors import ConflictError, StoreError, one_of, unknown_name
 from aamc_sdk.log.erasure import erased_forms
 from aamc_sdk.log.rows.attempt_row import attempt_row, feedback_attempt_id, numbered, same_attempt
 from aamc_sdk.log.rows.feedback_row import feedback_row
@@ -302,7 +302,7 @@ def _check(row: Row, history: Sequence[Row]) -> None:
     loser = columns_of(row).get("beaten")
     for name in filter(None, (row.candidate, loser)):
         if name != history[0].candidate and name not in (known := candidates_of(history[0])):
-            raise ConflictError(f"decision {row.decision_id!r} had no candidate {name!r}{nearest(name, known)} (it had {one_of(known)})")
+            raise ConflictError(unknown_name(f"decision {row.decision_id!r} had no candidate", name, known, "it had"))
     if loser and loser == _candidate_of(row, history):
         raise ConflictError(f"a candidate cannot beat itself: {loser!r} is winner and loser of feedback {row.id!r}")
 

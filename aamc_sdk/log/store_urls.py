@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import attrs
 
 from aamc_sdk.config import configure, parse_yaml
-from aamc_sdk.errors import ConfigError, StoreError, nearest, one_of
+from aamc_sdk.errors import ConfigError, StoreError, unknown_name
 from aamc_sdk.log.ledger_store import LedgerStore
 
 if TYPE_CHECKING:
@@ -76,6 +76,6 @@ def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
     rest = [(key, value) for key, value in pairs if key not in known]
     if rest and "//" not in address:
         key = rest[0][0]
-        raise ConfigError(f"store {name} has no option {key!r}{nearest(key, known)} (it has {one_of(known)})")
+        raise ConfigError(unknown_name(f"store {name} has no option", key, known))
     options = {key: parse_yaml(value, f"{key} of {address}") for key, value in pairs if key in known}
     return f"{address}?{urlencode(rest, quote_via=quote)}" if rest else address, options

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import DataError, PreferenceError, nearest, one_of
+from aamc_sdk.errors import DataError, PreferenceError, unknown_name
 from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
 from aamc_sdk.types.texts import as_names
 
@@ -109,7 +109,7 @@ def check_names(given: Iterable[str], known: Collection[str], what: str) -> None
     """
     for name in given:
         if name not in known:
-            raise DataError(f"{what} has no argument {name!r}{nearest(name, known)} (it has: {one_of(known)})")
+            raise DataError(unknown_name(f"{what} has no argument", name, known))
 
 
 def queries_of(queries: Iterable[str | Query]) -> list[Query]:

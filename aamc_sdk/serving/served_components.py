@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, nearest, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, one_of, unknown_name
 from aamc_sdk.interfaces import Estimator, EventLoopThread, Reward, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.routing import find_pool, typical_request
@@ -317,6 +317,6 @@ def _check_keys(content: Mapping[str, Any], path: Path) -> None:
     known = (*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS)
     for key in content:
         if key not in known:
-            raise ConfigError(f"{path}: the configuration has no option {key!r}{nearest(str(key), known)} (it has: {one_of(known)})")
+            raise ConfigError(unknown_name(f"{path}: the configuration has no option", key, known))
     if idle := [key for key in content if key in EXPERIMENT_KEYS]:
         logger.warning("%s: without effect: %s (only experiments use it)", path, ", ".join(idle))

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import PoolError, nearest, one_of
+from aamc_sdk.errors import PoolError, one_of, unknown_name
 from aamc_sdk.types.candidates import Candidate
 from aamc_sdk.types.pool_arrays import PoolArrays
 
@@ -76,8 +76,7 @@ class Pool:
         try:
             return self._positions[name]
         except KeyError:
-            hint = nearest(name, self.names)
-            raise PoolError(f"the pool has no candidate {name!r}{hint} (it has: {one_of(self.names)})") from None
+            raise PoolError(unknown_name("the pool has no candidate", name, self.names)) from None
 
     def subset(self, names: Sequence[str]) -> Pool:
         """Return a pool of the named candidates, in the order given."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from aamc_sdk.errors import AamcError, DataError, nearest, one_of
+from aamc_sdk.errors import AamcError, DataError, unknown_name
 from aamc_sdk.log.json_text import encode
 from aamc_sdk.log.rows.attempt_row import attempt_row
 from aamc_sdk.log.rows.decision_row import record_from
@@ -134,7 +134,7 @@ def _check_fields(cls: type[Any], given: Mapping[str, Any], noun: str) -> None:
     fields = {field.name: field for field in attrs.fields(cls)}
     for name in given:
         if name not in fields:
-            raise DataError(f"{noun} has no field {name!r}{nearest(name, fields)} (it has {one_of(fields)})")
+            raise DataError(unknown_name(f"{noun} has no field", name, fields))
     for name, field in fields.items():
         if field.default is attrs.NOTHING and name not in given:
             raise DataError(f"{noun} must have the field {name!r}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.errors import DataError, unknown_name
 from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.types import Floats, Preference, Query
 
@@ -200,7 +200,7 @@ def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         known = (*ALWAYS, *OUTCOME_COLUMNS)
         if name not in known:
-            raise DataError(f"logged outcomes have no column {name!r}{nearest(name, known)} (they have {one_of(known)})")
+            raise DataError(unknown_name("logged outcomes have no column", name, known, "they have"))
     return tuple(name for name in names if name in OUTCOME_COLUMNS)
 
 

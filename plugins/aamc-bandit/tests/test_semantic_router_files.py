@@ -218,7 +218,7 @@ def test_what_cannot_be_used_is_refused_with_the_file_and_the_way_out(file, cont
 def test_a_decision_that_is_not_there_is_refused_with_the_nearest(file) -> None:
     with pytest.raises(ConfigError, match="no decision 'technicl'; did you mean 'technical'"):
         settings_from_options({"configs": (file(FIRST_FORM),), "assignments": ("decision=technicl",)})
-    with pytest.raises(ConfigError, match=r"no decision 'technical' \(it has none\)"):
+    with pytest.raises(ConfigError, match=r"no decision 'technical' \(it has: none\)"):
         settings_from_options({"configs": (file({"algorithm": TECHNICAL["algorithm"]}),), "assignments": ("decision=technical",)})
 
 

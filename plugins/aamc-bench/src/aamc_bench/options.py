@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME
-from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.errors import ConfigError, unknown_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,7 +79,7 @@ def known_names(kind: str, names: Iterable[str], known: Collection[str]) -> list
     found = list(names)
     for name in found:
         if name not in known:
-            raise ConfigError(f"there is no {kind} {name!r}{nearest(name, known)} (there are: {one_of(known)})")
+            raise ConfigError(unknown_name(f"there is no {kind}", name, known, "there are"))
     return found
 
 

@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 import attrs
 
-from aamc_sdk.errors import CheckpointError, DataError, OutputError, nearest, one_of
+from aamc_sdk.errors import CheckpointError, DataError, OutputError, nearest, one_of, unknown_name
 from aamc_sdk.storage import read_json, write_json
 
 HOST = "https://huggingface.co/datasets/RUC-NLPIR/FlashRAG_datasets/resolve/main"
@@ -73,7 +73,7 @@ def fetch(names: Sequence[str], folder: Path, *, splits: Sequence[str] = (), hos
     known = {split for name in names for split in FILES[name][1]}
     for split in splits:
         if split not in known:
-            raise DataError(f"{one_of(names)} has no split {split!r}{nearest(split, known)} (there are: {one_of(sorted(known))})")
+            raise DataError(unknown_name(f"{one_of(names)} has no split", split, known, "there are"))
     if not host.startswith(("http://", "https://")):
         raise DataError(f"the address of a host must begin with https:// or http://, not {host!r}")
     recorded = _recorded(folder)

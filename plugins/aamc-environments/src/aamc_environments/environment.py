@@ -13,7 +13,7 @@ from aamc_environments.noise import add_noise
 from aamc_environments.preferences import KINDS, PreferenceSource
 from aamc_environments.streams import Streams, StreamSetup
 from aamc_sdk import Dataset, Environment, Estimates, Preference, RoutingRequest, option
-from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.errors import DataError, unknown_name
 from aamc_sdk.types import Floats
 
 
@@ -88,7 +88,7 @@ class StreamEnvironment(Environment):
             DataError: :meth:`prepare` was not given this split.
         """
         if name not in self._splits:
-            raise DataError(f"there is no split {name!r}{nearest(name, self._splits)} (there are: {one_of(self._splits)})")
+            raise DataError(unknown_name("there is no split", name, self._splits, "there are"))
         return self._splits[name]
 
     @abc.abstractmethod

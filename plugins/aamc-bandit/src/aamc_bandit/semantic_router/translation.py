@@ -13,7 +13,7 @@ import attrs
 
 from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, NEAR_TIE
 from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS
-from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.errors import ConfigError, nearest, one_of, unknown_name
 
 LEARNING = ("rl_driven", "thompson", "concurrent")
 """The algorithms that learn from feedback; each has its options in a section of its own name."""
@@ -149,7 +149,7 @@ def _choose(decisions: list[Mapping[str, Any]], wanted: str | None) -> Mapping[s
     """Return the decision of the wanted name, else the first that learns."""
     names = [decision["name"] for decision in decisions if decision["name"]]
     if wanted is not None and wanted not in names:
-        raise ConfigError(f"the file has no decision {wanted!r}{nearest(wanted, names)} (it has {one_of(names)})")
+        raise ConfigError(unknown_name("the file has no decision", wanted, names))
     named = [decision for decision in decisions if wanted in (None, decision["name"])]
     learning = [decision for decision in named if _type_of(decision) in LEARNING]
     if not learning:

@@ -16,7 +16,7 @@ from aamc_datasets.json_rows import score
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
-from aamc_sdk.errors import DataError, PoolError, nearest, one_of
+from aamc_sdk.errors import DataError, PoolError, nearest, unknown_name
 from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Floats
 
@@ -105,6 +105,6 @@ def _quality(file: Path, rows: Sequence[Mapping[str, Any]], pool: Pool, strict: 
         for name, value in row["scores"].items():
             where = f"{file}, entry {number + 1}"
             if name not in columns:
-                raise DataError(f"{where}: {CANDIDATES_FILE} has no candidate {name!r}{nearest(name, columns)} (it has {one_of(columns)})")
+                raise DataError(unknown_name(f"{where}: {CANDIDATES_FILE} has no candidate", name, columns))
             quality[number, columns[name]] = score(value, f"{where}: the score of {name!r}", strict)
     return quality

@@ -19,7 +19,7 @@ import attrs
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.access.settings import Limits
 from aamc_sdk.config import configure, unstructure
-from aamc_sdk.errors import DataError, StoreAwayError, nearest, one_of
+from aamc_sdk.errors import DataError, StoreAwayError, unknown_name
 
 if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
@@ -164,7 +164,7 @@ async def find_key(shared: SharedState, which: str) -> Key:
         if key.id == which or (key.name == which and key.state(now) == "active"):
             return key
     known = [key.name for key in keys if key.state(now) == "active"]
-    raise DataError(f"there is no active key of the name or id {which!r}{nearest(which, known)} (there are: {one_of(known)})")
+    raise DataError(unknown_name("there is no active key of the name or id", which, known, "there are"))
 
 
 async def rotate_key(shared: SharedState, which: str, grace_s: float) -> tuple[Key, str]:

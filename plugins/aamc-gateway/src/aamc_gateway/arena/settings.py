@@ -7,7 +7,7 @@ from collections.abc import Collection
 import attrs
 
 from aamc_sdk.config import option
-from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.errors import ConfigError, unknown_name
 
 CHOOSE, VOTE, SYNTHESIZE = "choose", "vote", "synthesize"
 """The values of ``aggregate``."""
@@ -44,6 +44,4 @@ def check_arena(settings: ArenaSettings, names: Collection[str]) -> None:
     for role in ("judge", "synthesizer"):
         name = getattr(settings, role)
         if name and name not in names:
-            raise ConfigError(
-                f"gateway.arena.{role} must be a candidate with an endpoint, not {name!r}{nearest(name, names)} (there are {one_of(names)})"
-            )
+            raise ConfigError(unknown_name(f"gateway.arena.{role} must be a candidate with an endpoint, not", name, names, "there are"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aamc_gateway.requests.routing_arguments import MAX_NAME
 from aamc_gateway.server.interfaces import Caller, Refused
-from aamc_sdk.errors import ConflictError, DataError, UnknownDecisionError, nearest, one_of
+from aamc_sdk.errors import ConflictError, DataError, UnknownDecisionError, unknown_name
 from aamc_sdk.types import Record
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_judgement(body: Any, caller: Caller) -> dict[str, Any]:
         if name in ADMIN_FIELDS and not caller.admin:
             raise Refused(f"{name!r} in feedback needs an admin key; leave it out", status=403, kind="permission")
         if name not in (*FIELDS, *ADMIN_FIELDS):
-            raise DataError(f"feedback has no field {name!r}{nearest(str(name), FIELDS)} (it has {one_of(FIELDS)})")
+            raise DataError(unknown_name("feedback has no field", name, FIELDS))
     given = {name: value for name, value in body.items() if value is not None}
     if not isinstance(given.get("decision_id"), str) or not given["decision_id"]:
         found = given.get("decision_id")

@@ -14,7 +14,7 @@ from aamc_gateway.requests.routing_arguments import ARENA, MAX_NAME, PREFIX, ROU
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
 from aamc_gateway.server.interfaces import Refused
 from aamc_gateway.server.settings import GatewaySettings
-from aamc_sdk.errors import nearest, one_of
+from aamc_sdk.errors import nearest, unknown_name
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class RequestReader:
 def unknown_header(name: bytes, known: Iterable[bytes]) -> Refused:
     """Return the refusal of a request with a header of the gateway that it does not know."""
     text, names = name.decode("latin-1"), sorted(each.decode("latin-1") for each in known if each.startswith(OWN_PREFIX))
-    return Refused(f"there is no request header {text!r:.100}{nearest(text, names)} (there are {one_of(names)})")
+    return Refused(unknown_name("there is no request header", text, names, "there are"))
 
 
 def _shortened(text: str, characters: int) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import attrs
 
 from aamc_gateway.server.interfaces import Refused
-from aamc_sdk.errors import nearest, one_of
+from aamc_sdk.errors import unknown_name
 from aamc_sdk.types import Preference
 
 ROUTE = "aamc/auto"
@@ -70,7 +70,7 @@ def routing_arguments(in_model: Mapping[str, str], in_header: str | None, in_bod
     given: dict[str, Any] = {**in_model, **({} if in_header is None else {"preference": in_header}), **(in_body or {})}
     for name in given:
         if name not in NAMES:
-            raise Refused(f"aamc has no argument {name!r}{nearest(name, NAMES)} (it has: {one_of(NAMES)})")
+            raise Refused(unknown_name("aamc has no argument", name, NAMES))
     return RoutingArguments(
         preference=_preference(given.get("preference"), named),
         quality_floor=_number(given, "quality_floor", 1.0),

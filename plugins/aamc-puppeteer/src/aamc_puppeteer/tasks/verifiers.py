@@ -12,7 +12,7 @@ import attrs
 from aamc_agents.sandbox import SandboxLimits, code_in, run_tests
 from aamc_agents.tasks import Task, Verdict, Verifier
 
-from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
+from aamc_sdk.errors import ConfigError, DataError, unknown_name
 
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
@@ -228,5 +228,5 @@ def named(name: str) -> Verifier:
     """
     if name not in NAMED:
         known = (*NAMED, JUDGE)
-        raise ConfigError(f"there is no verifier {name!r}{nearest(name, known)} (there are: {one_of(known)})")
+        raise ConfigError(unknown_name("there is no verifier", name, known, "there are"))
     return NAMED[name]()

@@ -12,7 +12,7 @@ from aamc_agents.state import TaskState
 from aamc_agents.tool import AgentError, Tool, subject
 
 from aamc_sdk import Candidate
-from aamc_sdk.errors import nearest, one_of
+from aamc_sdk.errors import unknown_name
 
 Row = Mapping[str, str]
 
@@ -61,7 +61,7 @@ def _what_is_left(text: str) -> str:
 
 def _rows(files: Mapping[str, str], name: str) -> Sequence[Row]:
     if name not in files:
-        raise AgentError(f"there is no table {name!r}{nearest(name, files)} (there are: {one_of(files)})")
+        raise AgentError(unknown_name("there is no table", name, files, "there are"))
     rows = _read(files[name])
     if not rows:
         raise AgentError(f"table {name!r} has no rows")
@@ -82,5 +82,5 @@ def _where(rows: Sequence[Row], column: str, key: str) -> list[Row]:
 
 def _cell(row: Row, column: str) -> str:
     if row.get(column) is None:
-        raise AgentError(f"the table has no column {column!r}{nearest(column, row)} (it has: {one_of(row)})")
+        raise AgentError(unknown_name("the table has no column", column, row))
     return row[column]

@@ -9,7 +9,7 @@ from aamc_agents.tasks import Task
 
 from aamc_puppeteer.tasks.dataset_format import DIFFICULTIES
 from aamc_puppeteer.testbed.suites import arithmetic, critic_loop, multi_hop, strings, tables
-from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.errors import DataError, unknown_name
 
 MIXED = "mixed"
 GENERATORS: Mapping[str, Callable[[str, Random, int], Task]] = {
@@ -40,7 +40,7 @@ def load_suite(name: str, *, seed: int = 0, size: int = 300, difficulty: int | N
         DataError: The suite or the difficulty is unknown, or the suite has fewer different tasks.
     """
     if name not in SUITES:
-        raise DataError(f"there is no task suite {name!r}{nearest(name, SUITES)} (there are: {one_of(SUITES)})")
+        raise DataError(unknown_name("there is no task suite", name, SUITES, "there are"))
     if difficulty is not None and not 1 <= difficulty <= DIFFICULTIES:
         raise DataError(f"a difficulty is a whole number from 1 to {DIFFICULTIES}, not {difficulty!r}")
     kinds = tuple(GENERATORS) if name == MIXED else (name,)
