@@ -31,7 +31,7 @@ from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
 from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, partitioned_store, sqlite
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.serving import DefaultSettings, Learner, ServedComponents, make_services, state_of
+from aamc_sdk.serving import Learner, ServedComponents, make_services, state_of
 from aamc_sdk.serving.learner import learner
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_reward
@@ -95,7 +95,7 @@ def serve(path: Path, acknowledged: int, max_gb: float | None) -> None:
     partitioned_store.RETAIN_SECONDS = 0.02  # and the dropping of partitions
     sqlite.DROPPED_AT_ONCE = 20
     store = open_log(path, max_gb)
-    models = make_services(POOL, get_plugin_manager(), DefaultSettings()).models
+    models = make_services(POOL, get_plugin_manager()).models
     components = ServedComponents(pool=POOL, reward=make_reward(make_dataset(20)), router=Posterior(), store=store, models=models)
     controller = MetaController(components)
 

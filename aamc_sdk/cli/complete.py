@@ -94,7 +94,7 @@ def _components(
 
 def _untrained(plugins: Plugins, router: str, pool: str, estimator: str | None, store: str) -> ServedComponents:
     from aamc_sdk.config import ServingSettings
-    from aamc_sdk.serving import DefaultSettings, find_checkpoint, make_components, make_services
+    from aamc_sdk.serving import find_checkpoint, make_components, make_services
     from aamc_sdk.storage import load_component
 
     folder = None if estimator is None else find_checkpoint(estimator, "estimator")
@@ -103,7 +103,7 @@ def _untrained(plugins: Plugins, router: str, pool: str, estimator: str | None, 
     if folder is not None:
         import attrs
 
-        trained = load_component(folder, "estimator", plugins, make_services(components.pool, plugins, DefaultSettings(), components.reward))
+        trained = load_component(folder, "estimator", plugins, make_services(components.pool, plugins, reward=components.reward))
         return attrs.evolve(components, estimator=trained)
     return components
 

@@ -17,7 +17,6 @@ from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation
 from aamc_sdk.explain.sentences import in_words
 from aamc_sdk.interfaces import Reward, Router
 from aamc_sdk.routing import EXPECTED_QUALITY
-from aamc_sdk.routing.requests import recorded_request
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Record, RoutingRequest
 
 BORDER = 20
@@ -40,7 +39,7 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
         reward: The reward; None: expected rewards are unknown.
         pool: Describes the candidates; a candidate that is not in it has only its name.
     """
-    request = recorded_request([record], pool or Pool(map(Candidate, record.candidates)))
+    request = recorded_request(record, pool or Pool(map(Candidate, record.candidates)))
     expected = _expected(record, request)
     weights, contributions = np.ones(3), np.full((len(record.candidates), 3), np.nan)
     if reward is not None:
@@ -77,6 +76,29 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
         flip_searched=is_searched,
     )
     return attrs.evolve(explanation, why=in_words(explanation))
+
+
+def recorded_request(record: Record, pool: Pool) -> RoutingRequest:
+    """Return a record's request in the form that the router scored.
+
+    Args:
+        record: The record.
+        pool: Describes the candidates; a candidate that is not in it has only its name.
+    """
+    names, known, masked_why = record.candidates, {candidate.name: candidate for candidate in pool}, record.masked_why
+    return RoutingRequest(
+        queries=[record.query],
+        estimates=record.estimates,
+        pool=Pool(known.get(name, Candidate(name)) for name in names),
+        preferences=record.decision.preference.array[None],
+        expected=record.expected,
+        wait_ms=record.wait_ms,
+        mask=np.array([[name not in masked_why for name in names]]),
+        masked_why={why: np.array([[masked_why.get(name) == why for name in names]]) for why in set(masked_why.values())},
+        preference_given=record.preference_given,
+        in_flight=record.in_flight,
+        pressure=record.pressure,
+    )
 
 
 def _expected(record: Record, request: RoutingRequest) -> Outcomes:

@@ -11,6 +11,7 @@ from aamc_sdk.log.exports.jsonl import Entry, entry_of, line_of
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.lazy_sequence import LazySequence
+from aamc_sdk.log.ledger import Excerpt, Ledger, Write
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory.store import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
@@ -20,7 +21,7 @@ from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows.decision_row import record_from
 from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes
-from aamc_sdk.log.rules import Excerpt, Ledger, Write, append, append_feedback
+from aamc_sdk.log.rules import append, append_feedback
 from aamc_sdk.log.sqlite.file import connect, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store

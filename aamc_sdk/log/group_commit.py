@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import ProcessLock
-from aamc_sdk.log.rules import Excerpt, Write, warn_of_pending
+from aamc_sdk.log.ledger import Excerpt, Write
+from aamc_sdk.log.rules import warn_of_pending
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -100,16 +101,17 @@ class GroupCommit:
         """Whether this process is a fork of the one that opened the log."""
         return self._process.forked
 
-    def run(self, work: Write[T] | Callable[[], T]) -> T:
+    def run(self, work: Write[T] | Callable[[], T], *, closes: bool = False) -> T:
         """Commit a write, and return its result once that is durable; or call a function between two groups, so that it never contends with writes.
+
+        Args:
+            work: The write or the function.
+            closes: Whether to refuse all later work.
 
         Raises:
             StoreError: The write was refused, the transaction failed, or the log is closed.
             ForkedError: This process is a fork of the one that opened the log.
         """
-        return self._run(work)
-
-    def _run(self, work: Write[T] | Callable[[], T], *, closes: bool = False) -> T:
         self._process.check()
         item = _Item(work)
         try:
@@ -157,7 +159,7 @@ class GroupCommit:
     def close(self) -> None:
         """Finish the writes, then stop; closing twice, or in a forked child, does nothing."""
         if not self.forked:
-            self._run(self._end, closes=True)
+            self.run(self._end, closes=True)
 
     def _end(self) -> None:
         if self._ended:

@@ -19,6 +19,7 @@ from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.exports.export_format import Export
 from aamc_sdk.log.exports.jsonl import Entry
+from aamc_sdk.log.ledger import Ledger, Write
 from aamc_sdk.log.options import StoreOptions
 from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS
@@ -26,7 +27,7 @@ from aamc_sdk.log.rows.attempt_row import attempt_row
 from aamc_sdk.log.rows.decision_row import decision_from, decision_row, redacted
 from aamc_sdk.log.rows.feedback_row import feedback_from
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row
-from aamc_sdk.log.rules import Ledger, Write, append, append_attempts, append_decisions, append_feedback, drop_pending
+from aamc_sdk.log.rules import append, append_attempts, append_decisions, append_feedback, drop_pending
 from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Record, new_ids
 
 T = TypeVar("T")

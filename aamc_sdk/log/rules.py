@@ -9,129 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import compress
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import attrs
 
 from aamc_sdk.errors import ConflictError, StoreError, one_of, unknown_name
 from aamc_sdk.log.erasure import erased_forms
+from aamc_sdk.log.ledger import Ledger
 from aamc_sdk.log.rows.attempt_row import attempt_row, feedback_attempt_id, numbered, same_attempt
 from aamc_sdk.log.rows.feedback_row import feedback_row
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, candidates_of, columns_of
 from aamc_sdk.types import Attempt, Feedback
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 _PENDING_STAYS = "%s stays pending until its id is sent again with other content: %s"
-
-
-class Ledger(Protocol):
-    """A log's storage, as these rules need it. Only one thread at a time uses it."""
-
-    def find(self, kind: str, entry_id: str) -> Sequence[Row]:
-        """Return the entry of that kind and id, placed or pending: nothing, one row, or several revisions of feedback in ascending order."""
-
-    def history(self, decision_id: str) -> Sequence[Row]:
-        """Return a decision and its placed attempts in log order; nothing if the decision is not in the log."""
-
-    def pending(self, decision_id: str) -> Sequence[Row]:
-        """Return the entries that are pending until a decision comes, in order of arrival."""
-
-    def place(self, row: Row) -> None:
-        """Give an entry the log's next position, whether it is new, was pending, or replaces a pending one."""
-
-    def hold(self, row: Row) -> None:
-        """Keep a new entry without a position."""
-
-    def drop(self, row: Row) -> None:
-        """Delete a pending entry."""
-
-
-class Excerpt:
-    """A ledger of some decisions with their entries.
-
-    A database is read once and written once for each group of writes; a query for each fact would cost a round trip each.
-
-    Args:
-        placed: Entries with a position, in log order: the decisions, their attempts, and the feedback whose ids are written.
-        pending: Entries that are pending until these decisions come, in order of arrival.
-
-    Attributes:
-        placed: The entries that get the log's next positions, in this order: new ones, and ones that were pending.
-        held: New entries that are pending.
-        dropped: Pending entries to delete.
-    """
-
-    def __init__(self, placed: Iterable[Row], pending: Iterable[Row]) -> None:
-        self.placed: list[Row] = []
-        self.held: dict[tuple[str, str, int], Row] = {}
-        self.dropped: list[Row] = []
-        self._known: defaultdict[tuple[str, str], dict[int, Row]] = defaultdict(dict)
-        self._history: defaultdict[str, list[Row]] = defaultdict(list)
-        self._pending: defaultdict[str, dict[tuple[str, str, int], Row]] = defaultdict(dict)
-        for row in placed:
-            self._add_placed(row)
-        for row in pending:
-            self._add_pending(row)
-
-    def find(self, kind: str, entry_id: str) -> Sequence[Row]:
-        """Return the entry of that kind and id, placed or pending, with all its revisions."""
-        known = self._known.get((kind, entry_id), {})
-        return [known[revision] for revision in sorted(known)] if len(known) > 1 else list(known.values())
-
-    def history(self, decision_id: str) -> Sequence[Row]:
-        """Return a decision and its placed attempts in log order."""
-        return self._history.get(decision_id, ())
-
-    def pending(self, decision_id: str) -> Sequence[Row]:
-        """Return the entries that are pending until a decision comes, in order of arrival."""
-        return list(self._pending.get(decision_id, {}).values())
-
-    def place(self, row: Row) -> None:
-        """Give an entry the log's next position."""
-        if waiting := self._pending.get(row.decision_id):
-            self.held.pop(row.key, None)
-            waiting.pop(row.key, None)
-        self.placed.append(row)
-        self._add_placed(row)
-
-    def hold(self, row: Row) -> None:
-        """Keep a new entry without a position."""
-        self.held[row.key] = row
-        self._add_pending(row)
-
-    def drop(self, row: Row) -> None:
-        """Delete a pending entry."""
-        self.held.pop(row.key, None)
-        self._pending[row.decision_id].pop(row.key, None)
-        self._known[row.kind, row.id].pop(row.revision, None)
-        self.dropped.append(row)
-
-    def _add_placed(self, row: Row) -> None:
-        self._known[row.kind, row.id][row.revision] = row
-        if row.kind != FEEDBACK:
-            self._history[row.decision_id].append(row)
-
-    def _add_pending(self, row: Row) -> None:
-        self._known[row.kind, row.id][row.revision] = row
-        self._pending[row.decision_id][row.key] = row
-
-
-@attrs.frozen
-class Write(Generic[T]):
-    """A change of the log.
-
-    Attributes:
-        run: Makes the change. It checks first and writes then, so after a StoreError nothing is changed.
-        decisions: Ids of the decisions whose entries it reads or adds.
-        feedback: Ids of the feedback that it reads or adds.
-    """
-
-    run: Callable[[Ledger], T]
-    decisions: Sequence[str]
-    feedback: Sequence[str] = ()
 
 
 def warn_of_pending(rows: Iterable[Row]) -> None:

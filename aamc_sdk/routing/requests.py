@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +12,6 @@ from aamc_sdk.interfaces import Estimator
 from aamc_sdk.types import (
     DEFAULT_OUTPUT_TOKENS,
     AnswerLengths,
-    Candidate,
     Estimates,
     Floats,
     Outcomes,
@@ -21,7 +19,6 @@ from aamc_sdk.types import (
     PoolState,
     Preference,
     Query,
-    Record,
     RoutingRequest,
 )
 
@@ -105,44 +102,6 @@ def _by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
 def typical_request(pool: Pool) -> RoutingRequest:
     """Return one request of a typical size at the default preference: 256 tokens of prompt and of answer, without estimates."""
     return build_request([Query("", prompt_tokens=DEFAULT_OUTPUT_TOKENS, output_tokens=DEFAULT_OUTPUT_TOKENS)], pool, Preference().array)
-
-
-def recorded_request(records: Sequence[Record], pool: Pool) -> RoutingRequest:
-    """Return recorded requests in the form that the router scored.
-
-    Args:
-        records: The B records, at least one, with the same candidates and the same ``preference_given``.
-        pool: Describes the candidates; a candidate that is no longer in it has only its name.
-    """
-    names, known = records[0].candidates, {candidate.name: candidate for candidate in pool}
-    estimates = Estimates.stack([record.estimates for record in records])
-    if not estimates.fingerprint:  # embeddings of several estimators cannot be compared
-        estimates = attrs.evolve(estimates, embedding=None)
-    reasons = {why for record in records for why in record.masked_why.values()}
-    quality = [record.expected.known_quality for record in records]
-    return RoutingRequest(
-        queries=[record.query for record in records],
-        estimates=estimates,
-        pool=Pool(known.get(name, Candidate(name)) for name in names),
-        preferences=np.stack([record.decision.preference.array for record in records]),
-        expected=Outcomes(
-            quality=None if all(record.expected.quality is None for record in records) else np.concatenate(quality),
-            cost_usd=np.concatenate([record.expected.cost_usd for record in records]),
-            latency_ms=np.concatenate([record.expected.latency_ms for record in records]),
-        ),
-        wait_ms=np.concatenate([record.wait_ms for record in records]),
-        mask=np.array([[name not in record.masked_why for name in names] for record in records]),
-        masked_why={why: np.array([[record.masked_why.get(name) == why for name in names] for record in records]) for why in reasons},
-        preference_given=records[0].preference_given,
-        in_flight=_stacked([record.in_flight for record in records], records),
-        pressure=_stacked([record.pressure for record in records], records),
-    )
-
-
-def _stacked(figures: Sequence[Floats | None], records: Sequence[Record]) -> Floats | None:
-    if all(figure is None for figure in figures):
-        return None
-    return np.concatenate([np.zeros_like(record.wait_ms) if figure is None else figure for figure, record in zip(figures, records, strict=True)])
 
 
 def _preference_rows(preferences: Floats, rows: int) -> Floats:

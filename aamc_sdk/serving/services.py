@@ -40,7 +40,7 @@ class DefaultSettings:
     device: str = "auto"
 
 
-def make_services(pool: Pool, plugins: Plugins, settings: ComponentSettings, reward: Reward | None = None) -> Services:
+def make_services(pool: Pool, plugins: Plugins, settings: ComponentSettings = DefaultSettings(), reward: Reward | None = None) -> Services:
     """Return the services for making components; components that these make start from the same preset.
 
     Args:

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aamc_sdk.explain import Explanation, explain
+from aamc_sdk.explain.explainer import recorded_request
 from aamc_sdk.interfaces import Requirements, Router
 from aamc_sdk.routing import LinearReward, build_request, decide
-from aamc_sdk.routing.requests import recorded_request
+from aamc_sdk.testing import POOL as KIT_POOL
+from aamc_sdk.testing import make_dataset, make_request
 from aamc_sdk.types import (
     Estimates,
     Floats,
@@ -79,7 +81,7 @@ def decided(router: Router, preference: Preference, quality: Sequence[float] | N
 
 
 def winner(router: Router, record: Record, preference: Preference) -> str:
-    request = recorded_request([record], POOL).with_preference(preference.array)
+    request = recorded_request(record, POOL).with_preference(preference.array)
     return decide(request, router.score(request), ["d"], router="r", sample=False, seed=0)[0].candidate
 
 
@@ -271,3 +273,19 @@ def test_a_decision_without_recorded_utilities_says_so() -> None:
     assert found.runner_up == "middle"
     assert "small was chosen" in found.why
     assert "no utilities were recorded" in found.why
+
+
+def test_a_recorded_request_comes_back_as_the_router_saw_it():
+    dataset = make_dataset(6)
+    asked = make_request(dataset)
+    decisions = decide(asked, Scores(np.zeros(asked.mask.shape)), list("abcdef"), router="", sample=False, seed=0)
+    for row, record in enumerate(Records(decisions, asked)):
+        again, request = recorded_request(record, KIT_POOL), asked.take(slice(row, row + 1))
+        assert again.queries == list(request.queries)
+        assert again.pool == request.pool
+        for name in ("preferences", "wait_ms", "mask"):
+            assert getattr(again, name) == pytest.approx(getattr(request, name))
+        assert again.expected.known_quality == pytest.approx(request.expected.known_quality)
+        assert again.expected.cost_usd == pytest.approx(request.expected.cost_usd)
+        assert again.estimates.embedding == pytest.approx(request.estimates.embedding)
+        assert [again.reasons(0, m) for m in range(4)] == [request.reasons(0, m) for m in range(4)]

@@ -6,11 +6,8 @@ import pytest
 
 from aamc_sdk import Candidate, Estimator, Latency, ModelSpec, Pool, PoolState, Prices, Query
 from aamc_sdk.errors import NoCandidateError, PoolError
-from aamc_sdk.routing import build_request, decide, expected_cost, expected_latency, token_counts
-from aamc_sdk.routing.requests import recorded_request
-from aamc_sdk.testing import POOL as KIT_POOL
-from aamc_sdk.testing import make_dataset, make_request
-from aamc_sdk.types import AnswerLengths, Estimates, Records, Scores
+from aamc_sdk.routing import build_request, expected_cost, expected_latency, token_counts
+from aamc_sdk.types import AnswerLengths, Estimates
 
 SMALL = ModelSpec("small", prices=Prices(1.0, 2.0, cached_input=0.1), latency=Latency(10, 90), context_window=1000)
 LARGE = ModelSpec("large", abilities={"tools", "vision"}, prices=Prices(10.0, 40.0), latency=Latency(20, 480))
@@ -184,21 +181,6 @@ def test_what_nobody_knows_stays_unknown():
     expected = build_request([Query("x")], pool, PREFERENCE, typical=np.full((2, 3), np.nan)).expected
     assert np.isnan(expected.cost_usd).all()
     assert np.isnan(expected.latency_ms).all()
-
-
-def test_recorded_requests_come_back_as_the_router_saw_them():
-    dataset = make_dataset(6)
-    request = make_request(dataset)
-    decisions = decide(request, Scores(np.zeros(request.mask.shape)), list("abcdef"), router="", sample=False, seed=0)
-    again = recorded_request(list(Records(decisions, request)), KIT_POOL)
-    assert again.queries == list(request.queries)
-    assert again.pool == request.pool
-    for name in ("preferences", "wait_ms", "mask"):
-        assert getattr(again, name) == pytest.approx(getattr(request, name))
-    assert again.expected.known_quality == pytest.approx(request.expected.known_quality)
-    assert again.expected.cost_usd == pytest.approx(request.expected.cost_usd)
-    assert again.estimates.embedding == pytest.approx(request.estimates.embedding)
-    assert [again.reasons(row, m) for row in range(6) for m in range(4)] == [request.reasons(row, m) for row in range(6) for m in range(4)]
 
 
 def test_learned_lengths_change_cost_latency_and_mask():

@@ -10,11 +10,12 @@ from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
+from aamc_sdk.log.ledger import Write
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory.ledger import MemoryLedger
 from aamc_sdk.log.options import LedgerOptions
 from aamc_sdk.log.rows.row import Row
-from aamc_sdk.log.rules import Write, append_feedback
+from aamc_sdk.log.rules import append_feedback
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot, StateDelta
 
 T = TypeVar("T")

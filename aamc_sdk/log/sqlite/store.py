@@ -27,13 +27,13 @@ from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.exports.export_format import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
+from aamc_sdk.log.ledger import Write
 from aamc_sdk.log.options import StoreOptions
 from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows.decision_row import record_from
 from aamc_sdk.log.rows.row import Row
-from aamc_sdk.log.rules import Write
 from aamc_sdk.log.sqlite.file import connect, snapshot, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare

@@ -228,7 +228,7 @@ class _CallablePool:
     Attributes:
         pool: The pool.
         without_endpoint: The names of candidates without one.
-        providers: The providers that were made so far, with the candidates' names; only they have a state.
+        providers: The providers that were made so far, with the candidates' names.
     """
 
     pool: Pool
@@ -245,8 +245,7 @@ class _CallablePool:
         uncallable = frozenset(candidate.name for candidate in pool if not isinstance(candidate, ModelSpec) or candidate.endpoint is None)
         if len(uncallable) == len(pool):
             raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
-        made = tuple((candidate.name, providers[candidate]) for candidate in pool if candidate in providers)
-        return cls(pool, uncallable, tuple(pair for pair in made if type(pair[1]).state is not Provider.state))
+        return cls(pool, uncallable, tuple((candidate.name, providers[candidate]) for candidate in pool if candidate in providers))
 
     def limits(self) -> tuple[frozenset[str], dict[str, float]]:
         """Return the names of candidates whose servers rest, and the requests left by name where there is a limit."""

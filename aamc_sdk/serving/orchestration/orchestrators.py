@@ -12,7 +12,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving.orchestration.sessions import TeamOptions, TeamOrchestrator
 from aamc_sdk.serving.run import ORCHESTRATOR, Run
-from aamc_sdk.serving.services import DefaultSettings, make_services
+from aamc_sdk.serving.services import make_services
 from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_component
 
 DEFAULT = "puppeteer"
@@ -117,9 +117,7 @@ def _untrained(name: str, team: TeamOptions, plugins: Plugins, pool: str | None,
         options = {**target.untrained_options(team), **options}
     else:
         _refuse_team(name, team)
-    component: Orchestrator = plugins.make(
-        ORCHESTRATOR, name, make_services(find_pool(pool or "default", plugins), plugins, DefaultSettings()), options
-    )
+    component: Orchestrator = plugins.make(ORCHESTRATOR, name, make_services(find_pool(pool or "default", plugins), plugins), options)
     return component
 
 

@@ -17,7 +17,7 @@ from aamc_sdk.errors import ConfigError, DataError, PluginError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import LinearReward, build_request
-from aamc_sdk.serving import DefaultSettings, ServedComponents, make_services, restore, state_of
+from aamc_sdk.serving import ServedComponents, make_services, restore, state_of
 from aamc_sdk.types import Estimates, Floats, Prices
 
 QUALITY = np.array([1.0, 0.0, 0.0])
@@ -44,7 +44,7 @@ def controller(trial: WorldTrial) -> Iterator[MetaController]:
         reward=trial.services.reward,
         router=trial.router,
         store=open_store("memory:", get_plugin_manager()),
-        models=make_services(trial.pool, get_plugin_manager(), DefaultSettings()).models,
+        models=make_services(trial.pool, get_plugin_manager()).models,
         estimator=trial.estimator,
         preference=Preference(1.0, 0.0, 0.0),
         preference_given=True,

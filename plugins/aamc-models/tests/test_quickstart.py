@@ -16,7 +16,7 @@ from aamc_models.testing import Script, StubServer
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.routing import pool_from, pool_to, read_pool
-from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.serving import make_services
 from aamc_sdk.testing import run_command
 from aamc_sdk.types import Endpoint
 
@@ -60,7 +60,7 @@ def test_a_ready_made_pool_has_prices_with_their_date_and_endpoints_that_its_pro
     pool = read_pool(path)
     text = path.read_text(encoding="utf-8")
     assert re.search(r"^# .*\b20\d\d-\d\d-\d\d\b", text, flags=re.MULTILINE)
-    models = make_services(pool, get_plugin_manager(), DefaultSettings()).models
+    models = make_services(pool, get_plugin_manager()).models
     for candidate in pool:
         assert candidate.prices is not None
         assert candidate.context_window
@@ -91,7 +91,7 @@ def test_the_pools_in_the_docs_can_be_called(page: str) -> None:
     assert found
     for text in found:
         pool = pool_from(yaml.safe_load(text), page)
-        models = make_services(pool, get_plugin_manager(), DefaultSettings()).models
+        models = make_services(pool, get_plugin_manager()).models
         assert [models.provider(candidate) for candidate in pool]
 
 

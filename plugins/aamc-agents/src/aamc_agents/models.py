@@ -17,7 +17,7 @@ from aamc_sdk import Candidate, MetaController, ModelSpec, Prices, Query, Servic
 from aamc_sdk.errors import AamcError, ConfigError, PoolError, one_of
 from aamc_sdk.interfaces import Completion, Message, Provider, Usage
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import DefaultSettings, ModelClient, make_services, price
+from aamc_sdk.serving import ModelClient, make_services, price
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Decision, Endpoint
 
 UNCONFIGURED = "no language model is configured; add an endpoint to the pool, or set endpoint"
@@ -102,7 +102,7 @@ class ChatModel:
         if config.run and config.router:
             raise ConfigError(f"options run ({config.run!r}) and router ({config.router!r}) exclude each other; give one of them")
         self.config = config
-        self._services = services or make_services(default_pool(), get_plugin_manager(), DefaultSettings())
+        self._services = services or make_services(default_pool(), get_plugin_manager())
         self._client = self._services.models or ModelClient(self._provider)
         self._given = controller
         self._named: MetaController | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -77,15 +77,7 @@ def evaluate_log(
         DataError: The log has no usable decision, or no texts to estimate again.
         ConfigError: No router is named, or a privileged one.
     """
-    store = open_store(url, plugins, existing=True)
-    try:
-        log = read_log(store, failure_quality, since, until)
-    finally:
-        store.close()
-    if not log.total and (since is not None or until is not None):
-        raise DataError(f"{url} has no decision in that time; give an earlier --since or a later --until")
-    if not len(log):
-        raise DataError(f"no decision of {url} counts, of {log.total}: {_reasons(log)}; give feedback on quality first")
+    log = _decisions(url, plugins, failure_quality, since, until)
     if run is not None and not set(log.candidates) & set(run.pool.names):
         if not run_optional:
             raise StoreError(f"the candidates of {url} are not those of {run.folder}: {one_of(log.candidates)}; name the run that made it")
@@ -114,6 +106,21 @@ def evaluate_log(
     }
     result: dict[str, Any] = plain(document)
     return result
+
+
+def _decisions(url: str, plugins: Plugins, failure_quality: float | None, since: float | None, until: float | None) -> LoggedDecisions:
+    """Read the decisions of a log.
+
+    Raises:
+        DataError: None of them can be used.
+    """
+    with closing(open_store(url, plugins, existing=True)) as store:
+        log = read_log(store, failure_quality, since, until)
+    if not log.total and (since is not None or until is not None):
+        raise DataError(f"{url} has no decision in that time; give an earlier --since or a later --until")
+    if not len(log):
+        raise DataError(f"no decision of {url} counts, of {log.total}: {_reasons(log)}; give feedback on quality first")
+    return log
 
 
 def _iso(when: float | None) -> str | None:

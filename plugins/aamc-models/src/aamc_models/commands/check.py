@@ -95,9 +95,9 @@ async def check_pool(pool: Pool, plugins: Plugins, seconds: float) -> list[Check
         plugins: The plugins that offer providers.
         seconds: The timeout of each call.
     """
-    from aamc_sdk.serving import DefaultSettings, ModelClient, make_services
+    from aamc_sdk.serving import ModelClient, make_services
 
-    models = make_services(pool, plugins, DefaultSettings()).models
+    models = make_services(pool, plugins).models
     assert isinstance(models, ModelClient)
     try:
         return await asyncio.gather(*(_check(models, candidate, seconds) for candidate in pool))

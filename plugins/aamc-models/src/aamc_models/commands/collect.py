@@ -90,14 +90,14 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
     from aamc_models.collect import Collection, make_judge
     from aamc_sdk.errors import PoolError, one_of
     from aamc_sdk.routing import find_pool
-    from aamc_sdk.serving import DefaultSettings, ModelClient, make_services
+    from aamc_sdk.serving import ModelClient, make_services
     from aamc_sdk.types import ModelSpec
 
     pool = find_pool(given["pool"], plugins)
     asked = pool if given["candidates"] is None else pool.subset(split_names(given["candidates"], "--candidates", "small,large"))
     judge = make_judge(given["spec"], pool, asked)
     judging = None if judge.model is None else pool.candidates[pool.index(judge.model)]
-    models = make_services(pool, plugins, DefaultSettings()).models
+    models = make_services(pool, plugins).models
     assert isinstance(models, ModelClient)
     called = [*asked, *([] if judging is None else [judging])]
     for candidate in called:

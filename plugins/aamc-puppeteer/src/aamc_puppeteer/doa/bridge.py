@@ -18,7 +18,7 @@ from aamc_sdk.interfaces import Agent, NoOptions
 from aamc_sdk.interfaces import AgentOutput as CoreOutput
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import DefaultSettings, make_services
+from aamc_sdk.serving import make_services
 from aamc_sdk.types import Candidate
 
 
@@ -77,7 +77,7 @@ def installed_agent(name: str, **options: Any) -> InterfaceAgent:
         UnknownComponentError: No plugin offers it.
         ConfigError: An option is unknown or wrong.
     """
-    services = make_services(default_pool(), get_plugin_manager(), DefaultSettings())
+    services = make_services(default_pool(), get_plugin_manager())
     return InterfaceAgent(services.make("agent", name, options))
 
 
