@@ -25,7 +25,7 @@ GRID = 32
 """Points along each segment at which the runner-up is tried before bisection."""
 BISECTIONS = 16
 """Halvings of the grid's step: a flip is found to within 1 / (32 * 2^16) of its segment."""
-_DIGITS = (3, 4)
+_ROUNDED_DIGITS = (3, 4)
 Wins = Callable[[Floats], NDArray[np.bool_]]
 """Whether the runner-up wins at each of ``[n, 3]`` preferences."""
 
@@ -175,7 +175,7 @@ def _first_win(start: Floats, segment: Floats, won: float, wins: Wins) -> Floats
 def _rounded(start: Floats, point: Floats, wins: Wins) -> Preference | None:
     """Return a preference of few digits just beyond the point, if the runner-up wins there too; else the point."""
     direction = (point - start) / np.abs(point - start).max()
-    beyond = [np.round(np.maximum(point + direction * 10.0**-digits, 0), digits) for digits in _DIGITS]
+    beyond = [np.round(np.maximum(point + direction * 10.0**-digits, 0), digits) for digits in _ROUNDED_DIGITS]
     preferences = [Preference(*weights) for weights in (*beyond, point)]
     won = wins(np.stack([preference.array for preference in preferences]))
     return preferences[int(won.argmax())] if won.any() else None

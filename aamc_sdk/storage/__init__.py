@@ -1,6 +1,6 @@
 """Atomic files, locked folders and checkpoints."""
 
-from aamc_sdk.storage.checkpoints import COMPONENT, RESUME, component_of, is_complete, load_component, save_component
+from aamc_sdk.storage.checkpoints import COMPONENT, RESUME_FOLDER, component_of, is_complete, load_component, save_component
 from aamc_sdk.storage.files import (
     plain,
     read_arrays,
@@ -20,7 +20,7 @@ from aamc_sdk.storage.training_checkpoint import load_training_checkpoint, save_
 
 __all__ = [
     "COMPONENT",
-    "RESUME",
+    "RESUME_FOLDER",
     "component_of",
     "is_complete",
     "load_component",

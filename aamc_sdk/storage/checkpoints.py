@@ -20,7 +20,7 @@ from aamc_sdk.storage.folders import make_folder
 
 COMPONENT = "component.json"
 """The file of a checkpoint that names its component, with its options and version."""
-RESUME = "resume"
+RESUME_FOLDER = "resume"
 """Name of the subfolder with the state of an unfinished training; removed after it."""
 
 
@@ -28,7 +28,7 @@ def save_component(folder: Path, kind: str, name: str, component: BaseComponent,
     """Write a trained component, its origin and configuration, and the metrics of its training."""
     make_folder(folder)
     component.save(folder)
-    shutil.rmtree(folder / RESUME, ignore_errors=True)
+    shutil.rmtree(folder / RESUME_FOLDER, ignore_errors=True)
     write_json(folder / "training.json", training)
     plugin = plugins.find(kind, name).plugin
     about = {"schema": 1, "kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}

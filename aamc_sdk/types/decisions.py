@@ -79,7 +79,7 @@ class Decision:
 
 
 _COUNTS = ("n", "output_tokens", "prompt_tokens", "cached_tokens", "reasoning_tokens")
-STATUSES = ("ok", "error", "cancelled", "refused")
+ATTEMPT_STATUSES = ("ok", "error", "cancelled", "refused")
 """The statuses of calls. Only the first two say something about the candidate."""
 COST_SOURCES = ("", "given", "priced", "reported", "estimated")
 """The origin of a call's cost: unknown, given by the application, list prices times usage, the provider's own figure, estimated without usage."""
@@ -149,7 +149,7 @@ class Attempt:
 
     @status.validator
     def _check_status(self, attribute: attrs.Attribute[str], value: object) -> None:
-        check_choice(value, STATUSES, "an attempt's status")
+        check_choice(value, ATTEMPT_STATUSES, "an attempt's status")
 
     @cost_source.validator
     def _check_cost_source(self, attribute: attrs.Attribute[str], value: object) -> None:

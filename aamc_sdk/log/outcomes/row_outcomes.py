@@ -23,7 +23,7 @@ T = TypeVar("T")
 LoggedEntry = Sequence[Any]
 """An entry's kind, decision's id, own id, candidate, time, propensity, content as the store keeps it, embedding, and a call's status, cost, latency
 and output tokens. Unrequested fields may be None. Without a status, the content is decoded."""
-BATCH = 500
+JOINED_AT_ONCE = 500
 """Entries that are joined at once: few enough for the processor's cache."""
 _Numbers = list[float | None]
 
@@ -205,7 +205,7 @@ class RowOutcomes(OutcomeJoin):
             unpack: Returns contents as JSON.
         """
         following = iter(entries)
-        while batch := list(itertools.islice(following, BATCH)):
+        while batch := list(itertools.islice(following, JOINED_AT_ONCE)):
             of_kind: dict[str, list[LoggedEntry]] = {DECISION: [], ATTEMPT: [], FEEDBACK: []}
             for entry in batch:
                 of_kind[entry[0]].append(entry)

@@ -67,6 +67,7 @@ class Learner:
 
     Attributes:
         error: Why learning has stopped; None while it continues.
+        is_learner: Whether this process learns, rather than applying another one's changes.
     """
 
     def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:
@@ -89,7 +90,7 @@ class Learner:
         self._initial_state = state_of(router)
         gives_changes = router.snapshots and router.changes() is not None
         self._name, self._shared = name, store.shares_learning and gives_changes
-        self._leads = not self._shared
+        self.is_learner = not self._shared
         self._kept = KeptState(store, name, followed=self._shared, gives_changes=gives_changes)
         self._start()
         self._thread = threading.Thread(target=self._work, name="aamc-learner", daemon=True)
@@ -104,11 +105,6 @@ class Learner:
     def learns_calls(self) -> bool:
         """Whether decisions and calls are learned as soon as they are in the log."""
         return self._router.learns_calls
-
-    @property
-    def is_learner(self) -> bool:
-        """Whether this process learns, rather than applying another one's changes."""
-        return self._leads
 
     def wake(self) -> int:
         """Notify the thread that the log has grown; return the number that :meth:`flush` waits for."""
@@ -144,7 +140,7 @@ class Learner:
             end = self._store.position()
         lag, kept = max(0, end - self.position), self._kept
         return {
-            "is_learner": float(self._leads),
+            "is_learner": float(self.is_learner),
             "learner_lag": lag,
             "staleness_s": time.monotonic() - self._current_at if lag or self._stalled or self._away else 0.0,
             "snapshot_age_s": 0.0 if kept.point == self._point or not self._router.snapshots else kept.age_seconds,
@@ -152,14 +148,14 @@ class Learner:
 
     def close(self) -> None:
         """Learn the present log, keep the state, and stop; closing twice does nothing. A process that follows another one only stops."""
-        if not self._closed and self._leads:
+        if not self._closed and self.is_learner:
             with suppress(PluginError):  # a failure to learn was reported when it happened
                 self.flush()
         with self._changed:
             closed, self._closed = self._closed, True
             self._changed.notify_all()
         self._thread.join()
-        if not closed and self._leads and self._router.snapshots and self.error is None:
+        if not closed and self.is_learner and self._router.snapshots and self.error is None:
             try:
                 self._kept.close(self._learning, self._point)
             except StoreError as error:  # the next start learns more again, no less
@@ -170,7 +166,7 @@ class Learner:
         return self._closed or self.error is not None
 
     def _knows(self, end: int) -> bool:
-        return self._leads or (not self._stalled and self._point.position >= end)
+        return self.is_learner or (not self._stalled and self._point.position >= end)
 
     def _start(self) -> None:
         """Begin with the newest state of the log, and bring it up to the present end."""
@@ -196,7 +192,7 @@ class Learner:
     def _work(self) -> None:
         while not self._stopped:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or (self._leads and self._requested > self._done), self._pause())
+                self._changed.wait_for(lambda: self._closed or (self.is_learner and self._requested > self._done), self._pause())
                 requested = self._requested
             self._catch_up(report=True)
             with self._changed:
@@ -207,7 +203,7 @@ class Learner:
         """Return the time until the thread looks at the log without being asked."""
         if not self._shared:
             return POLL_SECONDS
-        if self._leads:
+        if self.is_learner:
             return SHARE_SECONDS if self._point == self._kept.point else max(0.0, self._next_share - time.monotonic())
         return FLUSH_SECONDS if self._flushing else FOLLOW_SECONDS
 
@@ -216,7 +212,7 @@ class Learner:
             self._away = False
             while not self._stopped and self._is_elected() and self._learn_batch(report):
                 self._keep_in_time(caught_up=False)
-            if self._leads:
+            if self.is_learner:
                 self._keep_in_time(caught_up=True)
             else:
                 self._follow()
@@ -235,7 +231,7 @@ class Learner:
         if self._shared and now >= self._next_election:
             self._next_election = now + ELECTION_SECONDS
             elected = self._store.is_learner(self._name)
-            if elected != self._leads:
+            if elected != self.is_learner:
                 logger.info("this process %s the log %s from position %d on", "learns" if elected else "follows", self._store.name, self.position)
                 if not elected:
                     self._resign()
@@ -244,8 +240,8 @@ class Learner:
                     self._load()
                 else:
                     self._follow()
-                self._leads, self._stalled = elected, False
-        return self._leads
+                self.is_learner, self._stalled = elected, False
+        return self.is_learner
 
     def _learn_batch(self, report: bool) -> bool:
         """Learn the next batch of the log; return whether there was one."""

@@ -8,7 +8,7 @@ from collections import Counter
 
 from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, PoolState
 
-EXPIRY_SECONDS = 600.0
+LOST_AFTER_SECONDS = 600.0
 """Age in seconds after which a call is assumed lost and no longer counts as in flight."""
 
 
@@ -47,7 +47,7 @@ class PoolTracker:
         return PoolState(wait_ms=waits, in_flight=known) if known else None
 
     def _count(self) -> Counter[str]:
-        oldest = time.monotonic() - EXPIRY_SECONDS
+        oldest = time.monotonic() - LOST_AFTER_SECONDS
         with self._lock:
             for key in [key for key, (_, since) in self._begun.items() if since < oldest]:
                 del self._begun[key]

@@ -26,7 +26,7 @@ from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, 
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.serving import component_name, find_checkpoint
-from aamc_sdk.storage import RESUME, component_of, is_complete, load_component, locked, read_json, save_component
+from aamc_sdk.storage import RESUME_FOLDER, component_of, is_complete, load_component, locked, read_json, save_component
 from aamc_sdk.types import Dataset, RoutingRequest
 
 
@@ -322,8 +322,8 @@ class Experiment:
             request=None if requests is None else requests["train"],
             validation_request=None if requests is None else requests["validation"],
             env=setup.env,
-            folder=folder / RESUME,
-            resume=(folder / RESUME).is_dir(),
+            folder=folder / RESUME_FOLDER,
+            resume=(folder / RESUME_FOLDER).is_dir(),
             progress=self.progress,
         )
 

@@ -22,7 +22,7 @@ from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving import ORCHESTRATOR, Run, make_services, trained_name
-from aamc_sdk.storage import RESUME, is_complete, load_component, locked, read_json, save_component
+from aamc_sdk.storage import RESUME_FOLDER, is_complete, load_component, locked, read_json, save_component
 from aamc_sdk.types import Dataset, question
 
 ROUTER_SETTINGS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
@@ -82,7 +82,7 @@ class OrchestratorTraining:
         splits = read_tasks(self.settings, self.plugins, services)
         if self.resumed:
             check_unchanged(splits, self.run.content["splits"], self.run.folder)
-        resumable = folder / RESUME
+        resumable = folder / RESUME_FOLDER
         training = Training(
             dataset=splits["train"],
             validation=splits.get("validation"),
