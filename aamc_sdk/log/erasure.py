@@ -8,17 +8,17 @@ from collections.abc import Container, Iterable, Mapping
 
 import attrs
 
-from aamc_sdk.log.rows.decision_row import query_from, redacted_query, with_query
+from aamc_sdk.log.rows.decision_row import query_from, redacted_fields, with_query
 from aamc_sdk.log.rows.row import DECISION, Row, columns_of
 from aamc_sdk.types import SEPARATOR, tenant_user
 
 
 def erased(row: Row, *, without_tenant: bool = False) -> Row:
     """Return a decision's row without user, session, prompt, embedding and fingerprint, and perhaps without the tenant's name."""
-    query = attrs.evolve(redacted_query(query_from(row.fields["query"])), user=None, session=None, turns=())
-    if without_tenant:
-        query = attrs.evolve(query, tenant=None)
-    return with_query(row, query, embedding=None, fingerprint="")
+    fields = redacted_fields(query_from(row.fields["query"])) | {"user": None, "session": None}
+    for name in ("turns", "tenant") if without_tenant else ("turns",):
+        fields.pop(name, None)
+    return with_query(row, fields, embedding=None, fingerprint="")
 
 
 def user_digest(user: str) -> str:

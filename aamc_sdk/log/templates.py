@@ -16,7 +16,7 @@ import msgspec
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.erasure import erased
 from aamc_sdk.log.json_text import decode
-from aamc_sdk.log.rows.row import DECISION, Row
+from aamc_sdk.log.rows.row import DECISION, Row, sort_of
 
 LEVEL = 3
 """The level of compression: a higher one takes longer, and saves less than a tenth more."""
@@ -57,7 +57,7 @@ class Templates:
         content = row.content.encode()
         if row.kind != DECISION:
             return bytes([_PLAIN]) + content, None
-        alike = self._alike[_sort_in(content)]
+        alike = self._alike[row.sort or _sort_in(content)]
         packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
         if len(packed) <= POOR * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
             return packed, None
@@ -126,11 +126,9 @@ _sorts = msgspec.json.Decoder(_Sort)  # several times as fast as reading everyth
 
 
 def _sort_in(content: bytes) -> str:
-    """Return what decisions have in common that share templates: the router and the candidates."""
     try:
         sort = _sorts.decode(content)
-        router, candidates = sort.decision.router, sort.candidates
+        return sort_of(sort.decision.router, sort.candidates)
     except msgspec.MsgspecError:  # half a surrogate pair in a text
         fields = decode(content)
-        router, candidates = fields["decision"].get("router", ""), fields["candidates"]
-    return "\n".join((router, *candidates))
+        return sort_of(fields["decision"].get("router", ""), fields["candidates"])

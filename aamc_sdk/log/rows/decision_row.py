@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.log.json_text import check_plain, encode, nan_if_null, null_if_unknown
-from aamc_sdk.log.rows.row import DECISION, Row, columns_from
+from aamc_sdk.log.rows.row import DECISION, Row, columns_from, sort_of
 from aamc_sdk.types import ByName, Decision, Estimates, Floats, Outcomes, Preference, Query, Record, Turn, request_fingerprint
 
 _FLOAT32 = np.dtype("<f4")
@@ -31,7 +31,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
         check_plain(decision.notes)
     content = {
         "decision": _decision_fields(decision),
-        "query": _query_fields(query if store_text else redacted_query(query)),
+        "query": _query_fields(query) if store_text else redacted_fields(query),
         "estimates": {
             "complexity": null_if_unknown(estimates.complexity[0]),
             "categories": estimates.categories[0].tolist(),
@@ -64,6 +64,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
         fingerprint=fingerprint,
         columns=columns_from(DECISION, content),
+        sort=sort_of(decision.router, record.candidates),
     )
 
 
@@ -143,25 +144,19 @@ def record_from(row: Row) -> Record:
 
 def redacted(row: Row) -> Row:
     """Return a decision's row without its prompt."""
-    query = query_from(row.fields["query"])
-    without = redacted_query(query)
-    return row if without.text == query.text and without.turns == query.turns else with_query(row, without)
+    query = row.fields["query"]
+    has_text = query["text"] or any(turn["content"] for turn in query.get("turns", ()))
+    return with_query(row, redacted_fields(query_from(query))) if has_text else row
 
 
 def without_text(record: Record) -> Record:
     """Return a record without its prompt; token count and fingerprint stay."""
-    return attrs.evolve(record, query=redacted_query(record.query), fingerprint=request_fingerprint(record))
+    return attrs.evolve(record, query=query_from(redacted_fields(record.query)), fingerprint=request_fingerprint(record))
 
 
-def redacted_query(query: Query) -> Query:
-    """Return a query without its texts; turns keep speaker, model and rating."""
-    turns = tuple(attrs.evolve(turn, content="") for turn in query.turns)
-    return attrs.evolve(query, text="", turns=turns, prompt_tokens=query.expected_prompt_tokens)
-
-
-def with_query(row: Row, query: Query, **changes: Any) -> Row:
-    """Return a decision's row with another query, and with changes to its other fields."""
-    return attrs.evolve(row, content=encode(row.fields | {"query": _query_fields(query)}), columns=None, **changes)
+def with_query(row: Row, fields: Mapping[str, Any], **changes: Any) -> Row:
+    """Return a decision's row with other fields of its query, and with changes to its own attributes."""
+    return attrs.evolve(row, content=encode(row.fields | {"query": fields}), columns=None, **changes)
 
 
 def _query_fields(query: Query) -> dict[str, Any]:
@@ -178,6 +173,15 @@ def _query_fields(query: Query) -> dict[str, Any]:
         fields["turns"] = [attrs.asdict(turn) for turn in query.turns]
     if query.tenant is not None:
         fields["tenant"] = query.tenant
+    return fields
+
+
+def redacted_fields(query: Query) -> dict[str, Any]:
+    """Return a query's fields without its texts; turns keep speaker, model and rating."""
+    fields = _query_fields(query)
+    fields["text"], fields["prompt_tokens"] = "", query.expected_prompt_tokens
+    for turn in fields.get("turns", ()):
+        turn["content"] = ""
     return fields
 
 

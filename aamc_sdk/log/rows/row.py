@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,7 @@ class Row:
         revision: The revision of feedback; 0 for other entries.
         fingerprint: The fingerprint of a decision's request; ``""`` where it is unknown or was erased.
         columns: The values of ``COLUMNS`` by name, where they are at hand without parsing the content.
+        sort: Router and candidates of a decision as one text (:func:`sort_of`), where they are at hand too.
     """
 
     kind: str
@@ -71,6 +72,7 @@ class Row:
     revision: int = 0
     fingerprint: str = ""
     columns: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
+    sort: str = attrs.field(default="", eq=False, repr=False)
 
     def unpacked_by(self, unpack: Callable[[], str]) -> Row:
         """Return this row, whose content a function returns when it is first asked for."""
@@ -150,6 +152,11 @@ def columns_from(kind: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     found["status"] = fields.get("status") or default_status(fields["error"])
     found["cost_source"] = fields.get("cost_source", default_cost_source(fields["cost_usd"])) or None
     return found
+
+
+def sort_of(router: str, candidates: Iterable[str]) -> str:
+    """Return what decisions have in common that are kept as differences from one template: the router and the candidates."""
+    return "\n".join((router, *candidates))
 
 
 def fingerprint_bytes(fingerprint: str) -> bytes | None:
