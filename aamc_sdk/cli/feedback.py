@@ -150,7 +150,7 @@ def export(
 
 
 def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> int:
-    """Write entries as JSON Lines, those that are pending last if all are meant; return how many they are."""
+    """Write entries as JSON Lines, those that are pending last if all are meant; return their number."""
     from aamc_sdk.log import line_of
     from aamc_sdk.storage import replacing
 

@@ -132,7 +132,7 @@ class Store(abc.ABC):
         """
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that lead on from a state of that name, in order; empty where it is the newest.
+        """Return the changes that continue from a state of that name, in order; empty where it is the newest.
 
         Args:
             name: The snapshots' name.
@@ -140,7 +140,7 @@ class Store(abc.ABC):
             epoch: The epoch of the state.
 
         Returns:
-            None where nothing leads on from it: load the snapshot instead, if there is one.
+            None where no changes continue from it: load the snapshot instead, if there is one.
         """
         return None
 
@@ -176,7 +176,7 @@ class Store(abc.ABC):
         return ()
 
     def forget(self, user: str | None, tenant: str | None = None) -> int:
-        """Erase user, session, text, embedding and fingerprint of decisions; return how many they are.
+        """Erase user, session, text, embedding and fingerprint of decisions; return their number.
 
         Snapshots are dropped, since they were learned from these decisions, and a new epoch begins. If partitions were dropped, one snapshot per
         router is kept. The router loads it, removes the forgotten users, and saves it again.

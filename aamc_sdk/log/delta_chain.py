@@ -1,4 +1,4 @@
-"""Deltas: the chain of changes that leads on from a router's full snapshot."""
+"""Deltas: the chain of changes that continues from a router's full snapshot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aamc_sdk.types import StateDelta
 
 
 def deltas_after(deltas: Sequence[StateDelta], after: int, newest: int) -> Sequence[StateDelta] | None:
-    """Return the deltas that lead on from a state.
+    """Return the deltas that continue from a state.
 
     Args:
         deltas: The deltas that are kept, in order.
@@ -36,7 +36,7 @@ def extends_chain(delta: StateDelta, newest: int, epoch: int) -> bool:
 
 
 def replaces_deltas(position: int, afters: Collection[int], newest: int) -> bool:
-    """Return whether a full snapshot takes the place of the deltas before it: it is newer than all of them, or one leads on from it.
+    """Return whether a full snapshot takes the place of the deltas before it: it is newer than all of them, or one continues from it.
 
     Any other snapshot was taken by a process that learned apart from the chain. Keeping it would cut off the newest state.
 

@@ -93,7 +93,7 @@ class LedgerStore(Store):
         return new
 
     def expire_pending(self) -> int:
-        """Delete entries whose decision did not come in time, and the oldest of too many; return how many they are.
+        """Delete entries whose decision did not come in time, and the oldest of too many; return their number.
 
         Called at times by :meth:`add_feedback`. A warning says how many were deleted.
         """
@@ -135,7 +135,7 @@ class LedgerStore(Store):
         return new, None
 
     def forget(self, user: str | None, tenant: str | None = None) -> int:
-        """Erase a user's decisions, within a tenant or in all of them, or all of a tenant's; return how many they are.
+        """Erase a user's decisions, within a tenant or in all of them, or all of a tenant's; return their number.
 
         Others' writes come between two batches. Then the exports that the store knows are written again without these decisions.
         """

@@ -97,13 +97,13 @@ class MemoryStore(LedgerStore):
                 ledger.deltas.pop(oldest, None)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that lead on from a state of that name, in order; None where nothing does."""
+        """Return the changes that continue from a state of that name, in order; None where nothing does."""
         with self._lock:
             kept = list(self._ledger.deltas[name])
             return deltas_after(kept, after, self._newest(name)) if epoch == self._ledger.epoch else None
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the changes of a state; return whether they lead on from the newest."""
+        """Keep the changes of a state; return whether they continue from the newest."""
         with self._lock:
             fits = extends_chain(delta, self._newest(name), self._open.epoch)
             if fits:

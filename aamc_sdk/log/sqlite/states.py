@@ -57,7 +57,7 @@ class States:
             self._connection.execute(f"DELETE FROM {table} WHERE name != ? AND name NOT IN ({_KEPT})", (name, MAX_SNAPSHOTS))  # noqa: S608  # constants
 
     def deltas(self, name: str, after: int, epoch: int) -> list[StateDelta] | None:
-        """Return the deltas that lead on from a state, nothing where it is the newest, None where nothing leads on."""
+        """Return the deltas that continue from a state, nothing where it is the newest, None where none does."""
         if epoch != self._epoch:
             return None
         query = "SELECT after, position, content, ?, last FROM deltas WHERE name = ? AND after >= ? ORDER BY after"
@@ -66,7 +66,7 @@ class States:
         return None if deltas is None else list(deltas)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep a delta if it leads on from the newest state; return whether it does."""
+        """Keep a delta if it continues from the newest state; return whether it does."""
         if not extends_chain(delta, self._newest(name), self._epoch):
             return False
         values = (name, delta.after, delta.position, delta.content, delta.last)

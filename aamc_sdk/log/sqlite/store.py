@@ -169,12 +169,12 @@ class SqliteStore(PartitionedStore):
             States(connection).put_snapshot(name, snapshot)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that lead on from a state of that name, in order; None where nothing does."""
+        """Return the changes that continue from a state of that name, in order; None where nothing does."""
         with self._reading_connection() as connection:
             return States(connection).deltas(name, after, epoch)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the changes of a state if they lead on from the newest; return whether they do. A log that is only read keeps none."""
+        """Keep the changes of a state if they continue from the newest; return whether they do. A log that is only read keeps none."""
         if self.config.read_only:
             return False
         with self._connected() as connection, transaction(connection):
@@ -235,7 +235,7 @@ class SqliteStore(PartitionedStore):
             self._ending.wait(time.monotonic() - begun)
 
     def forget(self, user: str | None, tenant: str | None = None) -> int:
-        """Erase decisions of a user, a tenant, or a user within a tenant; return how many they are.
+        """Erase decisions of a user, a tenant, or a user within a tenant; return their number.
 
         Their bytes are gone when this returns, from the write-ahead log too, unless another reader holds the log: then a warning says so.
         """

@@ -1,4 +1,4 @@
-"""The state of a router in the log: a full snapshot, and the changes that lead on from it."""
+"""The state of a router in the log: a full snapshot, and the changes that continue from it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class KeptState:
     Attributes:
         point: The place of the newest state that this process kept or took over.
         empty: Whether the log has no state of the router, as far as this process knows.
-        whole_next: Whether the next state is kept as a whole: the log has none that changes lead on from.
+        whole_next: Whether the next state is kept as a whole: the log has none that changes continue from.
     """
 
     def __init__(self, store: Store, name: str, *, followed: bool, gives_changes: bool) -> None:
@@ -120,7 +120,7 @@ class KeptState:
         return self.point
 
     def follow(self, router: OnlineRouter) -> bool:
-        """Apply the changes that lead on; return False if nothing leads on from this state, so that another one must be loaded.
+        """Apply the changes that continue from this state; return False if none do, so that another one must be loaded.
 
         Raises:
             CheckpointError: The changes cannot be read; the router's state is undefined.
@@ -187,7 +187,7 @@ class KeptState:
             self.keep_whole(router, point)
 
     def _send(self) -> bool:
-        """Keep the changes that are not kept yet; return whether they lead on from the log's newest state."""
+        """Keep the changes that are not kept yet; return whether they continue from the log's newest state."""
         while self._unsent:
             delta = self._unsent[0]
             again, self._sending = self._sending, True  # stays true where the store raises: it may have kept them

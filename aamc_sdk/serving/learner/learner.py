@@ -290,7 +290,7 @@ class Learner:
             self._reported_position = max(self._reported_position, self.position)
             self._next_election = 0.0
             self._load()
-        self._refused = not kept  # a second time in succession, the whole state is kept next: nothing leads on from the log's state
+        self._refused = not kept  # a second time in succession, the whole state is kept next: no changes continue from the log's state
 
     def _load(self, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> bool:
         """Load the newest state of the log, if it has one that is accepted; return whether it has."""
@@ -368,7 +368,7 @@ class Learner:
             self._keep()
 
     def _follow(self) -> None:
-        """Apply the changes that another process has published; where none lead on, load its state."""
+        """Apply the changes that another process has published; where none continue from this one, load its state."""
         self._note_end()
         self._stalled = self.position == self._damaged_position
         if not self._stalled:

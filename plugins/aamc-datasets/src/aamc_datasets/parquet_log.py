@@ -101,7 +101,7 @@ class ParquetStore(MemoryStore, ExportFormat):
 
     @classmethod
     def erase(cls, path: Path, erasure: Erasure) -> int:
-        """Write a file again with some decisions erased; return how many they are."""
+        """Write a file again with some decisions erased; return their number."""
         if not any(row.kind == DECISION and erasure.covers(row) for _, row in read_rows(path)):
             return 0
         erased = 0

@@ -133,7 +133,7 @@ class SharedStore(PartitionedStore):
             return {**spool, "away": 1}
 
     def forget(self, user: str | None, tenant: str | None = None) -> int:
-        """Erase decisions of a user, a tenant, or a user within a tenant, on the server and in the spool; return how many they are.
+        """Erase decisions of a user, a tenant, or a user within a tenant, on the server and in the spool; return their number.
 
         Spooled entries are delivered first, as they would bring the user back later. Another machine's spool is out of reach.
 

@@ -56,7 +56,7 @@ class ErasableValues:
             await self._shared.put(f"{_GROUP}/{key}", entry, ttl_s, group=_GROUP, max_bytes=_INDEX_BYTES)
 
     async def sweep(self) -> int:
-        """Delete the values of forgotten users; return how many they are."""
+        """Delete the values of forgotten users; return their number."""
         entries = {name: orjson.loads(value) for name, value in (await self._shared.scan(_GROUP)).items()}
         gone = await asyncio.to_thread(self._forgotten, entries) if entries else []
         for name in gone:

@@ -56,7 +56,7 @@ class States:
         run(connection, "DELETE FROM {deltas} WHERE name NOT IN (SELECT name FROM {snapshots})")
 
     def deltas(self, connection: psycopg.Connection, name: str, after: int, epoch: int) -> list[StateDelta] | None:
-        """Return the changes that lead on from a state; None where nothing does."""
+        """Return the changes that continue from a state; None where nothing does."""
         if epoch != self._epoch(connection):
             return None
         query = "SELECT after, position, content, epoch, last FROM {deltas} WHERE name = %s AND after >= %s ORDER BY after"

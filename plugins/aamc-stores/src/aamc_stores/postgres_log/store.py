@@ -53,7 +53,7 @@ class PostgresStore(SharedStore):
             self._states.put_snapshot(connection, name, snapshot)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that lead on from a state, in order; None where nothing does."""
+        """Return the changes that continue from a state, in order; None where nothing does."""
         with self._reading() as connection:
             return self._states.deltas(connection, name, after, epoch)
 

@@ -125,14 +125,14 @@ class RedisStates:
         self._server.change(put)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the deltas that lead on from a state, nothing where it is the newest, None where nothing leads on."""
+        """Return the deltas that continue from a state, nothing where it is the newest, None where none does."""
         while True:
             facts, newest, chain = self.facts(), *self._newest(name)
             if facts.states == self.facts().states:
                 return deltas_after(chain, after, newest) if epoch == facts.epoch else None
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep a delta if it leads on from the newest state; return whether it does."""
+        """Keep a delta if it continues from the newest state; return whether it does."""
 
         def put() -> bool | None:
             facts = self.facts()

@@ -39,11 +39,11 @@ class RedisStore(SharedStore):
         self._states.put_snapshot(name, snapshot)
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
-        """Return the changes that lead on from a state of that name, in order; None where nothing does."""
+        """Return the changes that continue from a state of that name, in order; None where nothing does."""
         return self._states.deltas(name, after, epoch)
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
-        """Keep the changes of a state; return whether they lead on from the newest."""
+        """Keep the changes of a state; return whether they continue from the newest."""
         return self._states.put_delta(name, delta)
 
     def is_learner(self, name: str) -> bool:
