@@ -3,7 +3,7 @@
 import attrs
 import numpy as np
 import pytest
-from aamc_datasets.synthetic.composition import Ask, Composer, Composition
+from aamc_datasets.synthetic.composition import Composer, Composition, Instruction
 from aamc_datasets.synthetic.grammar import CATEGORIES, load_grammar
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aamc_sdk import Query
 
 difficulties = st.floats(0, 1)
-asks = st.builds(Ask, st.text(min_size=1), difficulties, st.booleans())
+asks = st.builds(Instruction, st.text(min_size=1), difficulties, st.booleans())
 step_lists = st.lists(asks, max_size=4)
 
 
@@ -20,39 +20,41 @@ def compositions(seed: int, count: int) -> list[Composition]:
     return [composer.compose() for _ in range(count)]
 
 
-def composed(main: Ask, steps: list[Ask], demand: float) -> Composition:
+def composed(main: Instruction, steps: list[Instruction], demand: float) -> Composition:
     return Composition("math", main, tuple(steps), ("Then {step}.",) * len(steps), demand)
 
 
 def test_complexity_of_a_known_composition() -> None:
-    steps = [Ask("sort them", 0.2), Ask("explain why")]
-    assert pytest.approx(composed(Ask("List the primes.", 0.6), steps, 1.0).complexity) == 0.03 + 0.5 * 0.6 + 0.08 * 2 + 0.13 * 1.0
+    steps = [Instruction("sort them", 0.2), Instruction("explain why")]
+    assert pytest.approx(composed(Instruction("List the primes.", 0.6), steps, 1.0).complexity) == 0.03 + 0.5 * 0.6 + 0.08 * 2 + 0.13 * 1.0
 
 
 def test_text_of_a_known_composition() -> None:
-    parts = Composition("math", Ask("Add 2 and 3."), (Ask("name a source"),), ("Also, {step}.",), 1.0, "Be rigorous.", "This is for Ben.")
+    parts = Composition(
+        "math", Instruction("Add 2 and 3."), (Instruction("name a source"),), ("Also, {step}.",), 1.0, "Be rigorous.", "This is for Ben."
+    )
     assert parts.text == "This is for Ben. Add 2 and 3. Also, name a source. Be rigorous."
 
 
 def test_further_asks_can_stand_in_a_list() -> None:
-    parts = Composition("math", Ask("Add 2 and 3."), (Ask("check it"), Ask("name a source")), ("Besides:",), 0.0, "Be brief.")
+    parts = Composition("math", Instruction("Add 2 and 3."), (Instruction("check it"), Instruction("name a source")), ("Besides:",), 0.0, "Be brief.")
     assert parts.text == "Add 2 and 3. Be brief. Besides: (1) check it; (2) name a source."
 
 
 @given(asks, step_lists, difficulties, asks)
-def test_each_further_ask_adds_complexity(main: Ask, steps: list[Ask], demand: float, more: Ask) -> None:
+def test_each_further_ask_adds_complexity(main: Instruction, steps: list[Instruction], demand: float, more: Instruction) -> None:
     assert composed(main, [*steps, more], demand).complexity > composed(main, steps, demand).complexity
 
 
 @given(asks, step_lists, difficulties, difficulties)
-def test_a_harder_subject_or_demand_never_lowers_complexity(main: Ask, steps: list[Ask], demand: float, other: float) -> None:
+def test_a_harder_subject_or_demand_never_lowers_complexity(main: Instruction, steps: list[Instruction], demand: float, other: float) -> None:
     base = composed(main, steps, demand)
     assert composed(attrs.evolve(main, difficulty=max(main.difficulty, other)), steps, demand).complexity >= base.complexity
     assert composed(main, steps, max(demand, other)).complexity >= base.complexity
 
 
 @given(asks, step_lists)
-def test_tools_are_needed_exactly_when_an_ask_needs_them(main: Ask, steps: list[Ask]) -> None:
+def test_tools_are_needed_exactly_when_an_ask_needs_them(main: Instruction, steps: list[Instruction]) -> None:
     assert any(ask.tools for ask in (main, *steps)) == composed(main, steps, 0.0).tool_use
 
 

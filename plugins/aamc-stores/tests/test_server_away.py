@@ -403,7 +403,7 @@ def test_a_postgres_whose_tables_are_put_right_takes_what_waited(request, tmp_pa
 def test_reading_beside_the_log_says_that_the_server_is_away(log, server):
     store = log()
     server.kill()
-    for read in (store.pending, store.rows, lambda: store.snapshot("router"), lambda: store.forget("ann")):
+    for read in (store.pending, store.batch, lambda: store.snapshot("router"), lambda: store.forget("ann")):
         with pytest.raises(StoreAwayError, match="see that the server runs"):
             read()
     server.start()
