@@ -541,9 +541,10 @@ def test_requests_that_race_with_closing_are_decided_or_refused(tmp_path: Path) 
         assert {decision.id for decision in again.store.experience().decisions} == set(acknowledged)
 
 
-def test_an_asynchronous_request_is_refused_when_the_controller_closes_meanwhile() -> None:
+@pytest.mark.parametrize("method", ["aroute", "start_route"])
+def test_an_asynchronous_request_is_refused_when_the_controller_closes_meanwhile(method: str) -> None:
     async def work(controller: MetaController) -> None:
-        task = asyncio.create_task(controller.aroute("Hi"))
+        task = asyncio.create_task(getattr(controller, method)("Hi"))
         while not controller.router.waiting:  # type: ignore[attr-defined]  # Slow has it
             await asyncio.sleep(0)
         controller.close()
