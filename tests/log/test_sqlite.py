@@ -416,4 +416,13 @@ def test_a_full_disk_refuses_the_write_and_no_other(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", FILLER, str(tmp_path / "log.db")], capture_output=True, text=True, check=True)
     refusal, kept = result.stdout.splitlines()
     assert "log.db cannot be used" in refusal
+    assert "its disk is full or failing" in refusal
     assert kept == "['kept', 'later']"
+
+
+def test_a_log_on_a_full_disk_says_what_is_full(tmp_path: Path) -> None:
+    """SQLite's limit on a file's pages gives the error of a disk that refuses a page."""
+    with closing(SqliteStore(f"sqlite:{tmp_path / 'log.db'}", SqliteOptions())) as store:
+        store._connection.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(StoreAwayError, match=r"log\.db cannot be used \(database or disk is full\): its disk is full.*free some space"):
+            store.add_feedback([(Feedback(decision_id="a", quality=1.0, source="x" * 200_000), None)])

@@ -58,6 +58,8 @@ _ADVICE = {
     "unable to open": "its folder must exist and be writable, which SQLite needs even for reading while a -wal file exists: "
     "choose another path (--store sqlite:PATH)",
     "readonly": "it cannot be written: choose another path (--store sqlite:PATH), or only read it by ?read_only=true",
+    "is full": "its disk is full, and nothing was written: free some space, and try again",
+    "disk I/O": "its disk is full or failing, and nothing was written: free some space or check the disk, and try again",
     "locked": "another process has locked it; try again",
 }
 
