@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from aamc_sdk import DataError, MetaController, ModelSpec, Pool, builtin
-from aamc_sdk.errors import ProviderError
+from aamc_sdk.errors import ProviderError, StoreError
+from aamc_sdk.log import open_store
 from aamc_sdk.plugins import KINDS, Plugins
 from aamc_sdk.testing import assert_conforms
 
@@ -133,6 +134,16 @@ def test_the_log_in_one_file_is_there_again_when_it_is_opened(plugins, tmp_path)
         assert controller.store.record(decision.id).decision == decision
         assert [call.cost_usd for call in controller.store.experience().attempts] == [0.5]
         assert [feedback.decision_id for feedback in controller.store.pending()] == ["still to come"]
+
+
+def test_the_log_in_one_file_refuses_a_wrong_path(plugins, tmp_path):
+    with pytest.raises(StoreError, match=r"there is no store at .*missing"):
+        open_store(f"one-file:{tmp_path / 'missing'}", plugins, existing=True)
+    for content in (b"", b"notes\n", b"\x92\x01\x02"):
+        (tmp_path / "notes").write_bytes(content)
+        with pytest.raises(StoreError, match=r"notes is not a decision log, or is damaged .*; choose another path"):
+            open_store(f"one-file:{tmp_path / 'notes'}", plugins)
+        assert (tmp_path / "notes").read_bytes() == content
 
 
 def test_the_configuration_format_serves_a_file(plugins, tmp_path):

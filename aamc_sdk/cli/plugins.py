@@ -106,12 +106,12 @@ def check(ctx: click.Context, distribution: str, as_json: bool) -> None:
     if as_json:
         from aamc_sdk.cli.output import write_json_line
 
-        rows = [{"component": f.component, "check": f.check, "passed": f.passed, "message": f.message} for f in findings]
+        rows = [{"component": f.component, "check": f.check, "passed": f.passed, "skipped": f.skipped, "message": f.message} for f in findings]
         write_json_line({"schema": 1, "distribution": distribution, "findings": rows})
     else:
         for finding in findings:
-            click.echo(
-                f"{'ok  ' if finding.passed else 'FAIL'}  {finding.component}: {finding.check}" + (f": {finding.message}" if finding.message else "")
-            )
-        click.echo(f"{len(findings) - len(failed)} passed, {len(failed)} failed", err=True)
+            status = "skipped" if finding.skipped else "ok" if finding.passed else "FAIL"
+            click.echo(f"{status:<7}  {finding.component}: {finding.check}" + (f": {finding.message}" if finding.message else ""))
+        skipped = sum(finding.skipped for finding in findings)
+        click.echo(f"{len(findings) - len(failed) - skipped} passed, {len(failed)} failed, {skipped} skipped", err=True)
     ctx.exit(1 if failed else 0)

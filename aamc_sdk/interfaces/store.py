@@ -25,6 +25,8 @@ class Store(abc.ABC):
     Config: ClassVar[type[Any]] = NoOptions
     shares_learning: ClassVar[bool] = False
     """Whether one process learns for all that have the log open, and the others apply its changes."""
+    persistent: ClassVar[bool] = True
+    """Whether the log outlives its process; the conformance kit then opens it a second time."""
 
     def __init__(self, url: str, config: Any) -> None:
         self.url = url
@@ -204,6 +206,14 @@ class Store(abc.ABC):
         ``pending_attempts``, ``snapshots``, and entries that wait for a server.
         """
         return {"pending_feedback": len(self.pending())}
+
+    @classmethod
+    def exists(cls, url: str) -> bool:
+        """Return whether the log of a URL is there. Commands that only read refuse a missing one: a wrong path is not an empty log.
+
+        By default True, as for a server. A store in a file overrides this.
+        """
+        return True
 
     @classmethod
     def test_url(cls, name: str, folder: Path) -> AbstractContextManager[str]:

@@ -15,6 +15,7 @@ import attrs
 from aamc_sdk.config import configure, parse_yaml
 from aamc_sdk.errors import ConfigError, StoreError, unknown_name
 from aamc_sdk.log.ledger_store import LedgerStore
+from aamc_sdk.log.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
@@ -41,20 +42,14 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
     target = plugins.load("store", scheme)
     address, given = _split(url, [field.name for field in attrs.fields(target.Config)])
     path = address.partition(":")[2]
-    if existing and scheme == "sqlite" and path:
-        if not _is_log(Path(path)):
-            raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
-        if not _can_be_written(Path(path)):
-            given["read_only"] = True
+    if existing and not target.exists(address):
+        raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
+    if existing and issubclass(target, SqliteStore) and path and not _can_be_written(Path(path)):
+        given["read_only"] = True
     store: Store = target(address, configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}"))
     if isinstance(store, LedgerStore):
         store.formats = partial(plugins.load, "store")
     return store
-
-
-def _is_log(path: Path) -> bool:
-    """Return whether a file may be a log; an empty one is none, and opening it would turn it into one."""
-    return any(place.is_file() and place.stat().st_size > 0 for place in (path, Path(f"{path}-wal")))
 
 
 def _can_be_written(path: Path) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
+from unittest import SkipTest
 
 import attrs
 
@@ -18,20 +19,27 @@ class Finding:
     Attributes:
         component: Kind and name, such as ``"router ppo"``.
         check: The check in words.
-        passed: Whether the component passed.
-        message: Why the component failed; ``""`` if it passed.
+        passed: Whether the component passed; also true of a check that does not apply.
+        message: Why the component failed, or why the check does not apply; ``""`` if it passed.
+        skipped: Whether the check does not apply to the component.
     """
 
     component: str
     check: str
     passed: bool
     message: str = ""
+    skipped: bool = False
 
 
 def require(condition: object, message: str) -> None:
     """Raise AssertionError with the message unless the condition holds; unlike ``assert``, this also works under ``python -O``."""
     if not condition:
         raise AssertionError(message)
+
+
+def skip(reason: str) -> NoReturn:
+    """End a check that does not apply to the component; pytest counts it as skipped too."""
+    raise SkipTest(reason)
 
 
 def checks_in(module: str) -> tuple[Callable[[Any], None], ...]:
@@ -48,6 +56,8 @@ def _run(component: str, check: Callable[[T], None], subject: T) -> Finding:
     words = check.__name__.removeprefix("check_").replace("_", " ")
     try:
         check(subject)
+    except SkipTest as skipped:
+        return Finding(component, words, True, str(skipped), skipped=True)
     except AssertionError as error:
         return Finding(component, words, False, str(error))
     except Exception as error:  # a component under test may raise anything

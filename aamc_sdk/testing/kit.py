@@ -34,7 +34,7 @@ _HEAVY = ("torch", "transformers", "gymnasium", "sklearn", "matplotlib", "pandas
 
 
 def checks_of(kind: str) -> Sequence[Callable[[Subject], None]]:
-    """Return the checks of a kind, for ``pytest.mark.parametrize``; each raises AssertionError."""
+    """Return the checks of a kind, for ``pytest.mark.parametrize``; each raises AssertionError, or SkipTest where it does not apply."""
     if kind not in KINDS:
         raise PluginError(f"there is no kind {kind!r}{nearest(kind, KINDS)} (kinds: {one_of(KINDS)})")
     module, name = _CHECKS[kind]

@@ -11,7 +11,7 @@ from aamc_sdk.routing import draw
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.snapshots import restore
 from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
-from aamc_sdk.testing.findings import checks_in, require
+from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import NEWCOMER, POOL, estimates_of, make_dataset, make_request
 from aamc_sdk.types import Dataset, Decision, Estimates, Experience, Feedback, Outcomes, Pool, Preference, RoutingRequest, Scores
@@ -163,10 +163,16 @@ def check_several_preferences_at_once(subject: Subject) -> None:
     require(all(map(_same, each, alone)), "score_each and score differ under the same preference")
 
 
+def _skip_without_snapshots(subject: Subject) -> None:
+    if not issubclass(subject.target, OnlineRouter):
+        skip("it does not learn from the log: it is no OnlineRouter")
+    if not subject.target.snapshots:
+        skip("snapshots is False: a restart learns the whole log again")
+
+
 def check_learning_survives_a_save(subject: Subject) -> None:
     """Learning with a save and a load in between gives the same scores as learning without."""
-    if not issubclass(subject.target, OnlineRouter) or not subject.target.snapshots:
-        return
+    _skip_without_snapshots(subject)
     first, second = _experience(0), _experience(8)
     whole, halved = subject.reloaded(subject.trained), subject.reloaded(subject.trained)
     whole.learn(first)
@@ -181,8 +187,7 @@ def check_learning_survives_a_save(subject: Subject) -> None:
 
 def check_a_load_replaces_what_was_learned(subject: Subject) -> None:
     """Loading an earlier state removes everything learned since, as forgetting a user requires."""
-    if not issubclass(subject.target, OnlineRouter) or not subject.target.snapshots:
-        return
+    _skip_without_snapshots(subject)
     router, request = subject.reloaded(subject.trained), _request(subject)
     before, state = router.score(request), state_of(router)
     router.learn(_experience(0))

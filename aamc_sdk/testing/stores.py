@@ -7,17 +7,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 
-from aamc_sdk.errors import StoreError, UnknownDecisionError
+from aamc_sdk.errors import AamcError, DataError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
 from aamc_sdk.testing.components import OPTION_CHECKS
-from aamc_sdk.testing.findings import checks_in, require
+from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, Records, Snapshot, StateDelta
@@ -28,12 +29,18 @@ ID, CHOSEN = "decision-0", POOL.names[3]
 @contextmanager
 def _store(subject: Subject, **options: Any) -> Iterator[Store]:
     """Open an empty store with some options; its ``test_url`` removes its data afterwards."""
+    with _url(subject) as url, closing(open_store(url, subject.plugins, {**subject.options, **options})) as store:
+        yield store
+
+
+@contextmanager
+def _url(subject: Subject) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder, subject.target.test_url(subject.name, Path(folder)) as url:
-        store = open_store(url, subject.plugins, {**subject.options, **options})
-        try:
-            yield store
-        finally:
-            store.close()
+        yield url
+
+
+def _has_option(subject: Subject, name: str) -> bool:
+    return name in {field.name for field in attrs.fields(subject.target.Config)}
 
 
 def _records(size: int, first: int = 0) -> Records:
@@ -122,6 +129,32 @@ def check_the_same_feedback_counts_once(subject: Subject) -> None:
         require(found == ["decision-0/explicit", "decision-0/implicit"], f"experience must have each feedback once, not {found}")
 
 
+def check_feedback_comes_with_its_attempt(subject: Subject) -> None:
+    """The attempt of a piece of feedback is logged with it, once, under the decision's next number; both tell the candidate that served."""
+    with _store(subject) as store:
+        store.add_decisions(_records(1))
+        store.add_attempts([Attempt(ID, 0, CHOSEN, error="timed out")])
+        given = Feedback(decision_id=ID, quality=1.0), Attempt(ID, 7, cost_usd=0.5)
+        require([store.add_feedback([given]), store.add_feedback([given])] == [[True], [False]], "feedback with an attempt must count once")
+        parts = _everything(store, 100)
+        found = [(call.n, call.candidate, call.cost_usd) for part in parts for call in part.attempts[-1:]]
+        expected = [(1, CHOSEN, 0.5)]
+        require(found == expected, f"the feedback's attempt must be in the log as (number, candidate, cost) {expected}, not {found}")
+        served = [feedback.candidate for part in parts for feedback in part.feedback]
+        require(served == [CHOSEN], f"feedback without a candidate must come with the one that served, {CHOSEN!r}, not {served}")
+
+
+def check_unknown_candidates_are_refused(subject: Subject) -> None:
+    """Attempts and feedback on a candidate that the decision did not have are refused, and nothing of a refused batch of attempts is kept."""
+    with _store(subject) as store:
+        store.add_decisions(_records(1))
+        calls, judged = [Attempt(ID, 0), Attempt(ID, 1, "nobody")], Feedback(decision_id=ID, quality=1.0, candidate="nobody")
+        _must_raise(StoreError, lambda: store.add_attempts(calls), "an attempt of a candidate that the decision did not have")
+        _must_raise(StoreError, lambda: store.add_feedback([(judged, None)]), "feedback on a candidate that the decision did not have")
+        _, feedback, attempts = _ids(_everything(store, 100))
+        require((feedback, attempts) == ([], []), f"nothing that is refused may be kept; experience has {feedback + attempts}")
+
+
 def check_early_feedback_waits_for_its_decision(subject: Subject) -> None:
     """Feedback before its decision is pending until that comes, and is not lost."""
     with _store(subject) as store:
@@ -204,7 +237,28 @@ def check_experience_keeps_the_order_of_the_log(subject: Subject) -> None:
         require(whole[0] == [f"decision-{n}" for n in range(12)], f"decisions must be in the order of the log, not {whole[0]}")
         require(len(whole[1]) == 4, f"four pieces of feedback were given, and experience has {len(whole[1])}")
         for step in (1, 2, 5):
-            require(_ids(_everything(store, step)) == whole, f"reading {step} entries at a time gives another experience")
+            parts = _everything(store, step)
+            require(_ids(parts) == whole, f"reading {step} entries at a time gives another experience")
+            sizes = np.diff([sum(map(len, _ids(parts[:count]))) for count in range(len(parts) + 1)])
+            require(max(sizes) <= step, f"experience(limit={step}) must return at most {step} new entries, and returned {max(sizes)}")
+        end = parts[-1].position
+        require(store.position() == end, f"position must be {end}, where the experience of the whole log ends, not {store.position()}")
+
+
+def check_outcomes_of_a_time(subject: Subject) -> None:
+    """``outcomes`` gives the figures of decisions from ``since`` and before ``until``; an unknown column is a DataError."""
+    with _store(subject) as store:
+        store.add_decisions([attrs.evolve(each, decision=attrs.evolve(each.decision, time=100.0 * n)) for n, each in enumerate(_records(4), 1)])
+        store.add_attempts([Attempt(f"decision-{n}", 0, CHOSEN, cost_usd=0.1 * n, latency_ms=10.0 * n) for n in range(4)])
+        store.add_feedback([(Feedback(decision_id=f"decision-{n}", quality=0.25 * n), None) for n in range(4)])
+        for since, until, rows in ((None, None, [0, 1, 2, 3]), (200.0, 400.0, [1, 2]), (250.0, None, [2, 3]), (None, 200.0, [0])):
+            found, asked = store.outcomes(since, until), f"outcomes(since={since}, until={until})"
+            expected = [f"decision-{n}" for n in rows]
+            require(list(found.decision_ids) == expected, f"{asked} must give {expected}, not {list(found.decision_ids)}")
+            for name, unit in (("quality", 0.25), ("cost_usd", 0.1), ("latency_ms", 10.0)):
+                figures = unit * np.array(rows)
+                require(equal(getattr(found, name), figures), f"{asked} must give {name} {figures}, not {getattr(found, name)}")
+        _must_raise(DataError, lambda: store.outcomes(columns=["no-such-column"]), "an unknown column of outcomes")
 
 
 def check_several_threads_write(subject: Subject) -> None:
@@ -222,7 +276,7 @@ def check_the_newest_snapshot_is_kept(subject: Subject) -> None:
     with _store(subject) as store:
         store.put_snapshot("kit", Snapshot(5, b"five", last="x"))
         if store.snapshot("kit") is None:
-            return
+            skip("it keeps no snapshots (snapshot returns None after put_snapshot): a restart learns the whole log again")
         for position, content in ((4, b"older"), (5, b"as new")):
             store.put_snapshot("kit", Snapshot(position, content))
             require(store.snapshot("kit") == Snapshot(5, b"five", last="x"), "a snapshot must stay until a newer one comes")
@@ -237,7 +291,7 @@ def check_deltas_are_a_chain(subject: Subject) -> None:
         first, second = StateDelta(2, 3, b"first", last="x"), StateDelta(3, 6, b"second")
         if store.snapshot("kit") is None or not store.put_delta("kit", first):
             require(store.deltas("kit", 2, 0) is None, "a store that keeps no deltas must return None for them")
-            return
+            skip("it keeps no changes of snapshots (put_delta returns False)")
         require(not store.put_delta("kit", first), "a delta that arrives twice must be refused")
         require(not store.put_delta("kit", StateDelta(5, 7, b"")), "a delta on a state that is not the newest must be refused")
         require(not store.put_delta("kit", StateDelta(3, 6, b"", epoch=1)), "a delta of another epoch must be refused")
@@ -262,15 +316,38 @@ def check_deltas_are_a_chain(subject: Subject) -> None:
         require(store.put_delta("kit", StateDelta(13, 14, b"fifth")), "the next delta must lead on from the full snapshot")
 
 
+def check_forgetting_erases_what_was_logged(subject: Subject) -> None:
+    """``forget`` erases a user's decisions and no others, drops the snapshots, which were learned from them, and begins a new epoch."""
+    options = {"store_text": True} if _has_option(subject, "store_text") else {}
+    with _store(subject, **options) as store:
+        store.add_decisions([attrs.evolve(each, query=attrs.evolve(each.query, user=f"user-{n}", session="s")) for n, each in enumerate(_records(2))])
+        store.put_snapshot("kit", Snapshot(store.position(), b"learned"))
+        before, kept = store.experience().epoch, store.record("decision-1").query
+        erased = _forget(store, "user-0")
+        require(erased == 1, f"forget must return the number of erased decisions, 1, not {erased}")
+        found = store.record(ID)
+        left = [name for name in ("text", "user", "session") if getattr(found.query, name)]
+        left += ["embedding"] if found.estimates.embedding is not None else []
+        require(not left, f"forget must erase the decision's {', '.join(left)}")
+        require(store.record("decision-1").query == kept, "forget must leave other users' decisions")
+        require(store.snapshot("kit") is None, "forget must drop the snapshots: they were learned from the erased decisions")
+        require(store.experience().epoch > before, "forget must begin a new epoch, so that routers learn the log again")
+
+
+def _forget(store: Store, user: str) -> int:
+    """Forget a user; the check is skipped where the store cannot."""
+    try:
+        return store.forget(user)
+    except StoreError as error:
+        skip(str(error))
+
+
 def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:
     """A decision of before ``forget`` that comes later is erased as it is written; a store that cannot forget says so."""
     with _store(subject) as store:
         (given,) = _records(1)
         early = attrs.evolve(given, decision=attrs.evolve(given.decision, time=time.time() - 60.0), query=attrs.evolve(given.query, user="ann"))
-        try:
-            store.forget("ann")
-        except StoreError:
-            return
+        _forget(store, "ann")
         store.add_decisions([early])
         require(store.record(ID).query.user is None, "a decision that its user made before being forgotten must be erased as it is written")
         later = attrs.evolve(early, decision=attrs.evolve(early.decision, id="decision-1", time=time.time() + 60.0))
@@ -280,13 +357,13 @@ def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:
 
 def check_retention_drops_whole_decisions_that_were_learned(subject: Subject) -> None:
     """``retain`` drops the oldest decisions with all their entries once snapshots cover them; the remaining ones are read as before."""
-    if "retention" not in {field.name for field in attrs.fields(subject.target.Config)}:
-        return
+    if not _has_option(subject, "retention"):
+        skip("it has no option retention")
     with _store(subject, retention={"max_gb": 1e-6}) as store:
         for n in range(4):
             store.add_decisions(_records(1, n))
         if not store.partitions():
-            return
+            skip("it does not divide its log (partitions is empty)")
         store.add_feedback([(Feedback(decision_id=ID, quality=0.5), None)])
         store.put_snapshot("kit", Snapshot(store.experience().position - 1, b"without the feedback"))
         require(store.retain() == 0, "a decision whose feedback a router has not learned must stay")
@@ -308,10 +385,64 @@ def check_retention_drops_whole_decisions_that_were_learned(subject: Subject) ->
         require(store.snapshot("kit") == Snapshot(position, b"whole"), "forget must leave the snapshot that covers what was dropped")
 
 
-def check_closing_twice_does_nothing(subject: Subject) -> None:
-    """A second ``close`` is harmless."""
+def check_a_closed_store_takes_no_entries(subject: Subject) -> None:
+    """Writes after ``close`` are refused, since nothing would make them durable; a second ``close`` is harmless."""
     with _store(subject) as store:
+        store.add_decisions(_records(1))
         store.close()
+        store.close()
+        _must_raise(StoreError, lambda: store.add_decisions(_records(1, 1)), "add_decisions after close")
+        _must_raise(StoreError, lambda: store.add_attempts([Attempt(ID)]), "add_attempts after close")
+        _must_raise(StoreError, lambda: store.add_feedback([(Feedback(decision_id=ID, quality=1.0), None)]), "add_feedback after close")
+
+
+def check_entries_are_there_when_the_log_is_opened_again(subject: Subject) -> None:
+    """Entries are durable when a write returns: a second store of the same URL reads them, before the first is closed and after."""
+    if not subject.target.persistent:
+        skip("persistent is False: its log ends with the process")
+    with _url(subject) as url:
+        with closing(open_store(url, subject.plugins, subject.options)) as store:
+            store.add_decisions(_records(2))
+            store.add_attempts([Attempt(ID, 0)])
+            store.add_feedback([(Feedback(decision_id=ID, quality=1.0), None), (Feedback(decision_id="early", quality=1.0), None)])
+            store.put_snapshot("kit", Snapshot(store.position(), b"learned"))
+            expected = _state(store)
+            try:
+                second = open_store(url, subject.plugins, subject.options)
+            except AamcError:  # only one process may open it
+                pass
+            else:
+                with closing(second):
+                    _require_state(second, expected, "opened while the store that wrote it is open")
+        with closing(open_store(url, subject.plugins, subject.options)) as again:
+            _require_state(again, expected, "closed and opened again")
+
+
+def _state(store: Store) -> tuple[Any, ...]:
+    return (*_ids(_everything(store, 100)), list(store.pending()), store.snapshot("kit"))
+
+
+def _require_state(store: Store, expected: tuple[Any, ...], when: str) -> None:
+    names = ("decisions", "feedback", "attempts", "pending feedback", "the snapshot")
+    lost = [name for name, before, after in zip(names, expected, _state(store), strict=True) if before != after]
+    advice = "make each write durable before it returns, or set persistent = False if the log ends with its process"
+    require(not lost, f"{', '.join(lost)} differ in a log that was {when}: {advice}")
+
+
+def check_files_that_are_no_log_are_refused(subject: Subject) -> None:
+    """A store in a file says whether the file is there, and refuses one that is not a log with a StoreError, and leaves it as it was."""
+    with _url(subject) as url:
+        with closing(open_store(url, subject.plugins, subject.options)) as store:
+            store.add_decisions(_records(1))
+        file, noise = Path(url.partition(":")[2].partition("?")[0]), bytes(range(256))
+        if not file.is_file():
+            skip("it keeps its log in no file of the kit's folder")
+        require(subject.target.exists(url), "exists must return True for a log that is there")
+        missing = f"{subject.name}:{file.with_name('missing')}"
+        require(not subject.target.exists(missing), "exists must return False for a missing file, so that a wrong path is refused")
+        file.write_bytes(noise)
+        _must_raise(StoreError, lambda: open_store(url, subject.plugins, subject.options).close(), "opening a file that is not a log")
+        require(file.read_bytes() == noise, "a file that is not a log must stay as it was")
 
 
 def _must_raise(error: type[Exception], action: Callable[[], Any], what: str) -> None:
@@ -319,7 +450,9 @@ def _must_raise(error: type[Exception], action: Callable[[], Any], what: str) ->
         action()
     except error:
         return
-    raise AssertionError(f"{what} must raise {error.__name__}")
+    except Exception as other:
+        raise AssertionError(f"{what} must raise {error.__name__}, not {type(other).__name__}: {other}") from other
+    raise AssertionError(f"{what} must raise {error.__name__}, but raised nothing")
 
 
 CHECKS = (*OPTION_CHECKS, *checks_in(__name__))

@@ -1,9 +1,11 @@
 """The kit passes a third party's store, and each broken store is caught by the check that is meant for it."""
 
+import re
 import threading
 import time
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 import attrs
@@ -11,9 +13,10 @@ import numpy as np
 import pytest
 from offering import failed
 
-from aamc_sdk.errors import UnknownDecisionError
+from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, SqliteStore, StoreOptions, record_from, replaced_rows, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
+from aamc_sdk.testing import check_component
 
 
 class Twice(MemoryStore):
@@ -90,10 +93,76 @@ class Silent(SqliteStore):
         return attrs.evolve(super().experience(after, limit), start=0)
 
 
+class Volatile(MemoryStore):
+    """Never writes."""
+
+    persistent = True
+
+
+class Unlimited(MemoryStore):
+    def experience(self, after=0, limit=1000):
+        return super().experience(after, 10**9)
+
+
+class Lost(MemoryStore):
+    def position(self):
+        return 0
+
+
+class NeverClosed(MemoryStore):
+    def close(self):
+        pass
+
+
+class Timeless(MemoryStore):
+    def outcomes(self, since=None, until=None, columns=()):
+        return super().outcomes(columns=columns)
+
+
+class CallsLost(MemoryStore):
+    def add_feedback(self, feedback):
+        return super().add_feedback([(item, None) for item, _ in feedback])
+
+
+class Trusting(MemoryStore):
+    def add_attempts(self, attempts):
+        return super().add_attempts([attrs.evolve(each, candidate="") for each in attempts])
+
+
+class Keepsake(MemoryStore):
+    def forget(self, user, tenant=None):
+        return 1
+
+
+class Overwriting(SqliteStore):
+    def __init__(self, url, config):
+        try:
+            super().__init__(url, config)
+        except StoreError:
+            Path(url.partition(":")[2]).unlink()
+            super().__init__(url, config)
+
+
+class Everywhere(SqliteStore):
+    @classmethod
+    def exists(cls, url):
+        return True
+
+
 @pytest.mark.parametrize(
     ("target", "checks"),
     [
-        (Twice, {"the same feedback counts once", "a later revision replaces feedback"}),
+        (Volatile, {"entries are there when the log is opened again"}),
+        (Unlimited, {"experience keeps the order of the log"}),
+        (Lost, {"experience keeps the order of the log"}),
+        (NeverClosed, {"a closed store takes no entries"}),
+        (Timeless, {"outcomes of a time"}),
+        (CallsLost, {"feedback comes with its attempt"}),
+        (Trusting, {"unknown candidates are refused"}),
+        (Keepsake, {"forgetting erases what was logged", "a forgotten user stays forgotten"}),
+        (Overwriting, {"files that are no log are refused"}),
+        (Everywhere, {"files that are no log are refused"}),
+        (Twice, {"the same feedback counts once", "a later revision replaces feedback", "feedback comes with its attempt"}),
         (Impatient, {"early feedback waits for its decision"}),
         (Backwards, {"experience keeps the order of the log"}),
         (Mixed, {"records go with decisions"}),
@@ -126,14 +195,17 @@ class Shelf(LedgerStore):
     @contextmanager
     def test_url(cls, name, folder):
         url = f"{name}://shelves/{uuid.uuid4().hex}"
-        yield url
-        del cls.shelves[url]
+        try:
+            yield url
+        finally:
+            del cls.shelves[url]
 
     def __init__(self, url, config):
         super().__init__(url, config)
         if "//shelves/" not in url:
             raise ValueError(f"no shelf has the name {url!r}")
         self.shelves.setdefault(url, ([], []))
+        self.closed = False
 
     def rows(self, after=0, limit=1000):
         return self.shelves[self.url][0][after : after + limit]
@@ -157,7 +229,7 @@ class Shelf(LedgerStore):
         return self.batch(after, limit).experience()
 
     def close(self):
-        pass
+        self.closed = True
 
     def _counts(self):
         return len(self.rows(0, 10**9)), 0
@@ -166,6 +238,8 @@ class Shelf(LedgerStore):
         return ()
 
     def _write(self, write):
+        if self.closed:
+            raise StoreError("the shelf is closed")
         with self.lock:
             placed, pending = self.shelves[self.url]
             excerpt = Excerpt(placed, pending)
@@ -179,3 +253,15 @@ class Shelf(LedgerStore):
 def test_a_third_partys_store_on_a_server_passes_the_kit(offer):
     assert failed(offer("store", Shelf), "store") == set()
     assert Shelf.shelves == {}
+
+
+def test_checks_of_what_a_store_does_not_offer_are_skipped_with_the_reason(offer):
+    findings = {finding.check: finding for finding in check_component("store", "mine", offer("store", Shelf))}
+    assert {check: re.sub(r"mine:\S+|\(.*", "", finding.message).strip() for check, finding in findings.items() if finding.skipped} == {
+        "the newest snapshot is kept": "it keeps no snapshots",
+        "deltas are a chain": "it keeps no changes of snapshots",
+        "forgetting erases what was logged": "the store  cannot forget a user",
+        "a forgotten user stays forgotten": "the store  cannot forget a user",
+        "retention drops whole decisions that were learned": "it does not divide its log",
+        "files that are no log are refused": "it keeps its log in no file of the kit's folder",
+    }

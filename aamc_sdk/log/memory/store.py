@@ -25,6 +25,7 @@ class MemoryStore(LedgerStore):
     """Keeps the log in memory: for tests, and for logs that need not outlive their process."""
 
     Config = LedgerOptions
+    persistent = False
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)

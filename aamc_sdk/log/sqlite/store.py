@@ -112,6 +112,12 @@ class SqliteStore(PartitionedStore):
         if not config.read_only:
             self._start_retention()
 
+    @classmethod
+    def exists(cls, url: str) -> bool:
+        """Return whether the file of a URL may be a log; an empty one is none, and opening it would turn it into one."""
+        path = url.partition(":")[2]
+        return not path or any(place.is_file() and place.stat().st_size > 0 for place in (Path(path), Path(f"{path}-wal")))
+
     def _make_if_missing(self) -> None:
         """Make the file if there is none.
 
