@@ -481,6 +481,8 @@ class Crashing(First):
             raise RuntimeError("boom")
         if request.queries[0].text == "exit":
             raise SystemExit(4)
+        if request.queries[0].text == "write":
+            request.expected.cost_usd *= 2
 
 
 class CrashingLater(Asking):
@@ -504,7 +506,13 @@ def test_a_provider_that_misbehaves_is_a_failed_attempt_and_the_next_candidate_a
 
 @pytest.mark.parametrize("router", ["crashing", "crashinglater"])
 @pytest.mark.parametrize(
-    ("text", "found"), [("fail", "RuntimeError: boom"), ("exit", "SystemExit: 4"), ("nothing", "must return aamc_sdk.Scores, not NoneType")]
+    ("text", "found"),
+    [
+        ("fail", "RuntimeError: boom"),
+        ("exit", "SystemExit: 4"),
+        ("nothing", "must return aamc_sdk.Scores, not NoneType"),
+        ("write", "read-only: the router must copy one"),
+    ],
 )
 def test_a_router_that_fails_is_named(router: str, text: str, found: str) -> None:
     with build(router) as controller:

@@ -93,7 +93,10 @@ class Router(BaseComponent):
 
     @property
     def samples(self) -> bool:
-        """Whether decisions are drawn from ``probabilities`` rather than by the maximum utility."""
+        """Whether decisions are drawn from the probabilities of its scores rather than by the maximum utility.
+
+        By default the option ``sample`` of its ``Config``, a bool; False if there is no such option. A router may override this.
+        """
         return bool(getattr(self.config, "sample", False))
 
     @abc.abstractmethod

@@ -20,6 +20,7 @@ from aamc_sdk.types import (
     Preference,
     Query,
     RoutingRequest,
+    read_only,
 )
 
 T = TypeVar("T", bound=np.generic)
@@ -39,7 +40,7 @@ def build_request(
     lengths: AnswerLengths | None = None,
     estimator: Estimator | None = None,
 ) -> RoutingRequest:
-    """Return the request of B queries among M candidates.
+    """Return the request of B queries among M candidates. Its arrays are read-only: a router that wrote to them would change the log.
 
     Args:
         queries: The queries.
@@ -58,6 +59,7 @@ def build_request(
     Raises:
         PoolError: The state names a candidate that is not in the pool.
     """
+    queries = tuple(queries)  # which neither an estimator nor a router can reorder
     if estimator is not None:
         estimates = estimator.estimate(queries) if estimates is None else estimates
         quality = estimator.quality(estimates, pool) if quality is None else quality
@@ -70,7 +72,7 @@ def build_request(
     forbidden = _forbidden_cells(queries, all_tokens, pool, state, cost_usd, budget_usd)
     if typical is not None and not arrays.complete:
         cost_usd, latency_ms = _or_worst(cost_usd), _or_worst(latency_ms)
-    return RoutingRequest(
+    request = RoutingRequest(
         queries=queries,
         estimates=Estimates.unknown(rows) if estimates is None else estimates,
         pool=pool,
@@ -85,10 +87,33 @@ def build_request(
         pressure=None if state is None or not state.pressure else _repeated(_by_position(state.pressure, pool), rows),
         embed=None if estimator is None else estimator.embed,
     )
+    _protect(request, with_estimates=estimates is not None)
+    return request
+
+
+def _protect(request: RoutingRequest, *, with_estimates: bool) -> None:
+    """Make the arrays of a request read-only, except those that are so already. Spelled out, since each decision takes this path."""
+    expected = request.expected
+    request.preferences.setflags(False)
+    expected.cost_usd.setflags(False)
+    expected.latency_ms.setflags(False)
+    if expected.output_tokens is not None:
+        expected.output_tokens.setflags(False)
+    if expected.quality is not None:
+        expected.quality.setflags(False)
+    if with_estimates:
+        estimates = request.estimates
+        for array in (estimates.complexity, estimates.categories, estimates.tool_use, estimates.embedding):
+            if array is not None:
+                array.setflags(False)
+    if request.masked_why:
+        request.mask.setflags(False)
+        for where in request.masked_why.values():
+            where.setflags(False)
 
 
 def _by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
-    """Return values by name as an array ``[M]`` in the pool's order, 0 for a candidate without one.
+    """Return values by name as a read-only array ``[M]`` in the pool's order, 0 for a candidate without one.
 
     Raises:
         PoolError: A name is not in the pool.
@@ -96,7 +121,7 @@ def _by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
     array = np.zeros(len(pool))
     for name, figure in figures.items():
         array[pool.index(name)] = figure
-    return array
+    return read_only(array)
 
 
 def typical_request(pool: Pool) -> RoutingRequest:

@@ -19,7 +19,8 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import to_json
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.subject import Subject
+from aamc_sdk.testing.subject import TRAIN_ROWS, VALIDATION_FIRST, VALIDATION_ROWS, Subject, changed
+from aamc_sdk.testing.world import make_dataset
 
 INTERFACES: Mapping[str, type[Any]] = {
     "estimator": interfaces.Estimator,
@@ -86,6 +87,22 @@ def check_training_returns_metrics(subject: Subject) -> None:
     require(all(isinstance(point, Mapping) for point in curve), "metrics['curve'] must be a list of mappings")
 
 
+def check_training_leaves_its_data_as_it_was(subject: Subject) -> None:
+    """``train`` changes no array of its data, which other components are trained and compared on."""
+    _ = subject.trained
+    for name, before, after in (
+        ("dataset", make_dataset(TRAIN_ROWS), subject.train_set),
+        ("validation", make_dataset(VALIDATION_ROWS, VALIDATION_FIRST), subject.validation_set),
+    ):
+        require_same(before, after, f"training.{name}", "train")
+
+
+def require_same(before: Any, after: Any, name: str, method: str) -> None:
+    """Raise AssertionError if a method has changed its argument, which others read too."""
+    found = changed(before, after, name)
+    require(not found, f"{method} changes {', '.join(found)}; others read it too: copy it before you change it")
+
+
 def check_checkpoints_run_no_code(subject: Subject) -> None:
     """No saved file can run code when it is loaded."""
     with _saved(subject) as folder:
@@ -147,4 +164,9 @@ def from_threads(function: Callable[[T], R], inputs: Sequence[T]) -> list[list[R
 
 
 OPTION_CHECKS = (check_is_a_class_of_its_kind, check_options_have_defaults_and_meanings, check_unknown_options_are_refused)
-LEARNER_CHECKS = (check_training_returns_metrics, check_checkpoints_run_no_code, check_damaged_checkpoints_are_refused)
+LEARNER_CHECKS = (
+    check_training_returns_metrics,
+    check_training_leaves_its_data_as_it_was,
+    check_checkpoints_run_no_code,
+    check_damaged_checkpoints_are_refused,
+)

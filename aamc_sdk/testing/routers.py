@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError
-from aamc_sdk.interfaces import OnlineRouter
+from aamc_sdk.errors import AamcError, StoreError
+from aamc_sdk.interfaces import AsyncRouter, OnlineRouter, Router
+from aamc_sdk.log.json_text import check_plain
 from aamc_sdk.routing import draw
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.snapshots import restore
-from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
+from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import NEWCOMER, POOL, estimates_of, make_dataset, make_request
@@ -38,6 +41,10 @@ def check_shapes(subject: Subject) -> None:
 def _require_shapes(scores: Scores, request: RoutingRequest) -> None:
     rows, shape = len(request), request.mask.shape
     require(isinstance(scores, Scores), f"score must return aamc_sdk.Scores, not {type(scores).__name__}")
+    for name in ("utility", "probabilities", "expected_quality"):
+        array = getattr(scores, name)
+        is_real = isinstance(array, np.ndarray) and array.dtype.kind in "fiub"
+        require(is_real or (array is None and name != "utility"), f"{name} must be a numpy array of real numbers, not {array!r:.80}")
     require(np.shape(scores.utility) == shape, f"utility must be {shape}, not {np.shape(scores.utility)}")
     require(not np.isnan(scores.utility[request.mask]).any(), "utility is NaN for an allowed candidate")
     if scores.probabilities is not None:
@@ -52,6 +59,11 @@ def _require_shapes(scores: Scores, request: RoutingRequest) -> None:
         require(spent.shape in ((), (rows,)), f"{name} must be one number or ({rows},), not {spent.shape}")
         require((spent >= 0).all(), f"{name} must be at least 0")
     require(len(scores.notes) in (0, rows), f"notes must be empty or one a row, not {len(scores.notes)} for {rows} rows")
+    for note in scores.notes:
+        try:
+            check_plain(note)
+        except StoreError as error:
+            raise AssertionError(f"the log cannot keep a note: {error}") from error
 
 
 def check_masks(subject: Subject) -> None:
@@ -81,6 +93,63 @@ def check_the_same_seed_gives_the_same_result(subject: Subject) -> None:
     request = _request(subject)
     require(_same(subject.trained.score(request), again.score(request)), "two trainings with the same seed score differently")
     require(_same(again.score(request), again.score(request)), "scoring the same request twice gives two results")
+
+
+def check_a_request_stays_as_it_is(subject: Subject) -> None:
+    """``score`` changes neither its request nor the scores that it returned before: the log reads both after the router."""
+    request = _request(subject)
+    given = copy.deepcopy(request)  # whose arrays can be written to
+    scores = subject.trained.score(given)
+    require_same(request, given, "request", "score")
+    before = copy.deepcopy(scores)
+    subject.trained.score(request.take(slice(None, None, -1)).with_preference(np.array((0.2, 0.3, 0.5))))
+    require_same(before, scores, "scores", "the next call of score")
+
+
+def check_instances_share_nothing(subject: Subject) -> None:
+    """Training another instance on other data changes no score of this one."""
+    request = _request(subject)
+    before = copy.deepcopy(subject.trained.score(request))
+    subject.make().train(subject.other_training())
+    alike = _same(before, subject.trained.score(request))
+    require(alike, "training one instance changes another one's scores: keep what is learned in the instance, not in its class or module")
+
+
+def check_untrained_it_scores_or_says_so(subject: Subject) -> None:
+    """Without training, a router scores, or raises an AamcError with a message; ``requires`` may declare that it cannot."""
+    if subject.target.requires.training:
+        skip("it requires training, so it is not served without")
+    try:
+        _require_shapes(subject.make().score(_request(subject)), _request(subject))
+    except AamcError as error:
+        require(str(error), "the error has no message")
+
+
+def check_ascore_and_score_agree(subject: Subject) -> None:
+    """An asynchronous router gives the same scores to ``route`` and ``aroute``."""
+    if not issubclass(subject.target, AsyncRouter):
+        skip("it has no ascore: it is no AsyncRouter")
+    request = _request(subject)
+    alike = _same(subject.trained.score(request), subject.trained.services.loop.run(subject.trained.ascore(request)))
+    require(alike, "ascore and score give different scores; leave score to AsyncRouter, which calls ascore")
+
+
+def check_probabilities_are_drawn_from(subject: Subject) -> None:
+    """A router that returns probabilities says whether decisions are drawn from them."""
+    scores = subject.trained.score(_request(subject))
+    if scores.probabilities is None:
+        skip("it returns no probabilities: the maximum utility decides")
+    own = subject.target.samples is not Router.samples
+    declared = own or "sample" in {field.name for field in attrs.fields(subject.target.Config)}
+    require(declared, "its probabilities are never drawn from: give Config an option sample (a bool), or override the property samples")
+    require(isinstance(subject.trained.samples, bool), f"samples must be True or False, not {subject.trained.samples!r}")
+
+
+def check_closing_twice_does_nothing(subject: Subject) -> None:
+    """A second ``close`` is harmless."""
+    router = subject.make()
+    router.close()
+    router.close()
 
 
 def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
@@ -154,6 +223,16 @@ def check_uses_estimates_is_true_where_it_matters(subject: Subject) -> None:
     require(alike, "uses_estimates is False, but the estimates change the scores")
 
 
+def check_texts_are_declared_where_they_matter(subject: Subject) -> None:
+    """A router without ``requires.text`` gives the same scores without the texts, which logs keep only on request."""
+    if subject.target.requires.text:
+        skip("requires.text says that it reads texts")
+    request = _request(subject)
+    queries = [attrs.evolve(query, text="", prompt_tokens=query.expected_prompt_tokens) for query in request.queries]
+    alike = _same(subject.trained.score(request), subject.trained.score(attrs.evolve(request, queries=queries)))
+    require(alike, "the texts of queries change the scores: declare requires = Requirements(text=True)")
+
+
 def check_several_preferences_at_once(subject: Subject) -> None:
     """``score_each`` gives the scores that ``score`` gives under each preference."""
     request, preferences = _request(subject), np.eye(3)
@@ -163,11 +242,29 @@ def check_several_preferences_at_once(subject: Subject) -> None:
     require(all(map(_same, each, alone)), "score_each and score differ under the same preference")
 
 
-def _skip_without_snapshots(subject: Subject) -> None:
+def _skip_without_learning(subject: Subject) -> None:
     if not issubclass(subject.target, OnlineRouter):
         skip("it does not learn from the log: it is no OnlineRouter")
+
+
+def _skip_without_snapshots(subject: Subject) -> None:
+    _skip_without_learning(subject)
     if not subject.target.snapshots:
         skip("snapshots is False: a restart learns the whole log again")
+
+
+def check_learning_does_not_depend_on_batches(subject: Subject) -> None:
+    """The log may be divided into batches anywhere: a decision comes again with later feedback, and counts once."""
+    _skip_without_learning(subject)
+    whole, divided, request = subject.reloaded(subject.trained), subject.reloaded(subject.trained), _request(subject)
+    entire = _experience(0, 16)
+    whole.learn(entire)
+    halves = [entire.take(np.arange(8)), entire.take(np.arange(8, 16))]
+    for half in halves:
+        divided.learn(attrs.evolve(half, made=8, feedback=()))
+        divided.learn(attrs.evolve(half, made=0))
+    advice = "learn a decision when it is made (the last `made` of a batch), and feedback when it comes"
+    require(_same(whole.score(request), divided.score(request)), f"the scores depend on how the log is divided into batches: {advice}")
 
 
 def check_learning_survives_a_save(subject: Subject) -> None:
@@ -196,13 +293,13 @@ def check_a_load_replaces_what_was_learned(subject: Subject) -> None:
     require(state_of(router) == state, "a state saved after a load depends on learning before it")
 
 
-def _experience(first: int) -> Experience:
-    dataset = make_dataset(8, first=3000 + first)
+def _experience(first: int, size: int = 8) -> Experience:
+    dataset = make_dataset(size, first=3000 + first)
     assert dataset.outcomes is not None
-    decisions = [Decision(f"{first + row}", POOL.names[row % len(POOL)], 0.25, Preference()) for row in range(8)]
+    decisions = [Decision(f"{first + row}", POOL.names[row % len(POOL)], 0.25, Preference()) for row in range(size)]
     quality = dataset.outcomes.known_quality
     feedback = [Feedback(decision_id=decision.id, quality=float(quality[row, row % len(POOL)])) for row, decision in enumerate(decisions)]
-    return Experience(2 * (first + 8), dataset.queries, estimates_of(dataset), decisions, (), feedback)
+    return Experience(2 * (first + size), dataset.queries, estimates_of(dataset), decisions, (), feedback, made=size)
 
 
 CHECKS = (*OPTION_CHECKS, *LEARNER_CHECKS, *checks_in(__name__))

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 
 from aamc_sdk.config import configure
@@ -15,9 +16,10 @@ from aamc_sdk.interfaces import Completion, Message, Router, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing.streams import TableEnvironment
 from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward
-from aamc_sdk.types import Candidate
+from aamc_sdk.types import Candidate, Dataset
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 60, 20, 24
+VALIDATION_FIRST, TEST_FIRST = 1000, 2000
 
 
 class EchoModels:
@@ -45,8 +47,8 @@ class Subject:
         self.plugins = plugins
         self.options = options or {}
         self.train_set = make_dataset(TRAIN_ROWS)
-        self.validation_set = make_dataset(VALIDATION_ROWS, first=1000)
-        self.test_set = make_dataset(TEST_ROWS, first=2000)
+        self.validation_set = make_dataset(VALIDATION_ROWS, first=VALIDATION_FIRST)
+        self.test_set = make_dataset(TEST_ROWS, first=TEST_FIRST)
         self.reward = make_reward(self.train_set)
 
     @cached_property
@@ -66,6 +68,10 @@ class Subject:
         """Return a new, untrained component."""
         return self.target(configure(self.target.Config, self.options, preset="quick", where=self.name), self.services(seed))
 
+    def other_training(self) -> Training:
+        """Return a training on other data."""
+        return self._training(self.validation_set, self.test_set)
+
     @cached_property
     def trained(self) -> Any:
         """The trained component; checks share it and must not change it."""
@@ -75,14 +81,17 @@ class Subject:
 
     def training(self) -> Training:
         """Return the data of the training."""
+        return self._training(self.train_set, self.validation_set)
+
+    def _training(self, train: Dataset, validation: Dataset) -> Training:
         environment = TableEnvironment(None, self.services())
-        environment.prepare({"train": self.train_set, "validation": self.validation_set, "test": self.test_set})
+        environment.prepare({"train": train, "validation": validation, "test": self.test_set})
         privileged = isinstance(self.target, type) and issubclass(self.target, Router) and self.target.privileged
         return Training(
-            dataset=self.train_set,
-            validation=self.validation_set,
-            request=make_request(self.train_set, hindsight=privileged),
-            validation_request=make_request(self.validation_set, hindsight=privileged),
+            dataset=train,
+            validation=validation,
+            request=make_request(train, hindsight=privileged),
+            validation_request=make_request(validation, hindsight=privileged),
             env=environment,
         )
 
@@ -93,6 +102,19 @@ class Subject:
             fresh = self.make()
             fresh.load(Path(folder))
         return fresh
+
+
+def changed(before: Any, after: Any, name: str) -> list[str]:
+    """Return the names of the parts in which two copies of a value differ: arrays, mappings, sequences and attrs objects."""
+    if isinstance(before, np.ndarray):
+        return [] if np.array_equal(before, after, equal_nan=before.dtype.kind == "f") else [name]
+    if isinstance(before, Mapping):
+        parts = [] if list(before) == list(after) else [name]
+        return parts + [found for key in before if key in after for found in changed(before[key], after[key], f"{name}[{key!r}]")]
+    if attrs.has(type(before)) and type(before).__eq__ is object.__eq__:  # others compare as a whole
+        fields = [field.name for field in attrs.fields(type(before))]
+        return [found for field in fields for found in changed(getattr(before, field), getattr(after, field), f"{name}.{field}")]
+    return [] if before == after else [name]
 
 
 def equal(left: Any, right: Any, tolerance: float = 1e-6) -> bool:

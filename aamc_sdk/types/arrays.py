@@ -183,7 +183,7 @@ def _known_mean(values: Floats) -> Floats:
 
 @attrs.frozen(eq=False, slots=False)  # quicker to construct
 class RoutingRequest:
-    """The input of a router, for a batch of B requests. Do not write to its arrays: requests share their memory.
+    """The input of a router, for a batch of B requests. Its arrays are read-only, since the log and other routers read them too.
 
     Attributes:
         queries: The B queries.
@@ -292,7 +292,7 @@ class Scores:
 
     Attributes:
         utility: Utility of each candidate, higher is better, ``[B, M]``; masked candidates are ignored.
-        probabilities: Probability of drawing each candidate, ``[B, M]``; None to take the maximum utility.
+        probabilities: Probability of drawing each candidate, ``[B, M]``, drawn from if ``Router.samples``; None to take the maximum utility.
         propensity_known: Whether ``probabilities`` are exactly those of the draw.
         spent_usd: Cost of the decision itself in USD, ``[B]`` or one number for all rows.
         spent_ms: Time of the decision spent waiting for others, in milliseconds, ``[B]`` or one number for all rows.

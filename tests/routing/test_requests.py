@@ -42,12 +42,37 @@ def test_latency_is_that_of_an_unloaded_candidate():
     assert np.isnan(expected_latency(POOL, 1)[0, 2])
 
 
+def arrays_of(values, name=""):
+    """Return the arrays among the fields of an object, and of objects in it, by name."""
+    if isinstance(values, np.ndarray):
+        return {name: values}
+    fields = values if isinstance(values, dict) else attrs.asdict(values, recurse=False) if attrs.has(type(values)) else {}
+    return {each: array for key, value in fields.items() for each, array in arrays_of(value, f"{name}.{key}").items()}
+
+
+class Describing(Estimator):
+    def estimate(self, queries):
+        known = np.full(len(queries), 0.5)
+        return Estimates(known, np.ones((len(queries), 1)), ("all",), known.copy(), np.ones((len(queries), 4)))
+
+    def quality(self, estimates, pool):
+        return np.full((len(estimates), len(pool)), 0.5)
+
+    def answer_lengths(self, estimates, pool):
+        return AnswerLengths(np.full((len(estimates), len(pool)), 9.0), np.full(len(pool), 9.0))
+
+
+STATE = PoolState(wait_ms={"small": 50.0}, in_flight={"small": 2}, pressure={"large": 1.0}, unavailable={"small"})
+
+
 @pytest.mark.parametrize("rows", [1, 2])
-def test_memory_that_requests_share_cannot_be_written_to(rows):
-    request = build_request([Query("")] * rows, POOL, PREFERENCE)
-    for shared in (request.mask, request.wait_ms, request.expected.latency_ms):
-        with pytest.raises(ValueError, match="read-only"):
-            shared[0, 0] = 1
+@pytest.mark.parametrize("arguments", [{}, {"estimator": Describing(None, None), "state": STATE, "budget_usd": 1.0}])
+def test_no_array_of_a_request_can_be_written_to(rows, arguments):
+    request = build_request([Query("")] * rows, POOL, PREFERENCE, **arguments)
+    arrays = arrays_of(request)
+    assert len(arrays) >= 8
+    assert [name for name, array in arrays.items() if array.flags.writeable] == []
+    assert isinstance(request.queries, tuple)
 
 
 @pytest.mark.parametrize("rows", [1, 2])

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 
 import attrs
 import numpy as np
@@ -10,7 +11,7 @@ from offering import failed
 
 from aamc_sdk import Scores, option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces import OnlineRouter, Router
+from aamc_sdk.interfaces import AsyncRouter, NoOptions, OnlineRouter, Router
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import assert_conforms, check_component, checks_of
@@ -19,6 +20,7 @@ from aamc_sdk.testing import assert_conforms, check_component, checks_of
 @attrs.frozen(kw_only=True)
 class Options:
     strength: float = option(0.1, "how much the training means count", at_least=0)
+    sample: bool = option(True, "draw decisions from the probabilities")
 
 
 class FairRouter(OnlineRouter):
@@ -168,6 +170,114 @@ class Mute(FairRouter):
         super().train(training)
 
 
+class Rescaling(FairRouter):
+    """Changes its request in place."""
+
+    def score(self, request):
+        request.expected.cost_usd[:] = np.nan_to_num(request.expected.cost_usd)
+        return super().score(request)
+
+
+class Unmasking(FairRouter):
+    def score(self, request):
+        dict.clear(request.masked_why)
+        return super().score(request)
+
+
+class Reusing(FairRouter):
+    """Returns the same array again and again."""
+
+    def score(self, request):
+        fresh = super().score(request).utility
+        if getattr(self, "buffer", np.empty(0)).shape != fresh.shape:
+            self.buffer = np.empty_like(fresh)
+        self.buffer[:] = fresh
+        return Scores(self.buffer)
+
+
+class Shared(FairRouter):
+    """Keeps what it learned in its class."""
+
+    known: dict = {}  # noqa: RUF012  # the mistake
+
+    def train(self, training):
+        metrics = super().train(training)
+        self.known.update(self.bonus)
+        return metrics
+
+    def score(self, request):
+        self.bonus = dict(self.known)
+        return super().score(request)
+
+
+class NeedsTraining(FairRouter):
+    def score(self, request):
+        return Scores(super().score(request).utility + max(self.bonus.values()))
+
+
+class Filling(FairRouter):
+    """Fills gaps of the training data in place."""
+
+    def train(self, training):
+        metrics = super().train(training)
+        training.dataset.outcomes.quality[:] = 0.5
+        return metrics
+
+
+class Undrawn(FairRouter):
+    Config = NoOptions
+
+    def score(self, request):
+        return Scores(request.expected.known_quality, np.ones(request.mask.shape))
+
+
+class TwoMinds(FairRouter, AsyncRouter):
+    async def ascore(self, request):
+        return Scores(-self.score(request).utility)
+
+
+class CountsTwice(FairRouter):
+    """Learns a decision each time that it comes in a batch."""
+
+    def learn(self, experience):
+        super().learn(experience)
+        for decision in experience.decisions:
+            self.bonus = self.bonus | {decision.candidate: self.bonus[decision.candidate] + 0.1}
+
+
+class Averaging(FairRouter):
+    """Learns the mean of a batch."""
+
+    def learn(self, experience):
+        mean = np.mean([feedback.quality for feedback in experience.feedback]) if experience.feedback else 0.0
+        self.bonus = {name: 0.9 * value + 0.1 * mean * row for row, (name, value) in enumerate(self.bonus.items())}
+
+
+class Noted(FairRouter):
+    def score(self, request):
+        return attrs.evolve(super().score(request), notes=[{"seen": time.gmtime}] * len(request))
+
+
+class Listing(FairRouter):
+    def score(self, request):
+        return Scores(super().score(request).utility.tolist())
+
+
+class Reading(FairRouter):
+    def score(self, request):
+        written = np.array(["Python" in query.text for query in request.queries], dtype=float)
+        return Scores(super().score(request).utility * (1 + written[:, None]))
+
+
+class ClosedOnce(FairRouter):
+    def __init__(self, config, services):
+        super().__init__(config, services)
+        self.resources = ["connection"]
+
+    def close(self):
+        self.resources.remove("connection")
+
+
 @attrs.frozen(kw_only=True)
 class Unexplained:
     strength: float = 0.1
@@ -206,6 +316,20 @@ def test_a_fair_router_passes_every_check(offer):
         (Amnesic, "learning survives a save"),
         (Mute, "training returns metrics"),
         (Undocumented, "options have defaults and meanings"),
+        (Rescaling, "a request stays as it is"),
+        (Unmasking, "a request stays as it is"),
+        (Reusing, "a request stays as it is"),
+        (Shared, "instances share nothing"),
+        (NeedsTraining, "untrained it scores or says so"),
+        (Filling, "training leaves its data as it was"),
+        (Undrawn, "probabilities are drawn from"),
+        (TwoMinds, "ascore and score agree"),
+        (CountsTwice, "learning does not depend on batches"),
+        (Averaging, "learning does not depend on batches"),
+        (Noted, "shapes"),
+        (Listing, "shapes"),
+        (Reading, "texts are declared where they matter"),
+        (ClosedOnce, "closing twice does nothing"),
         (LinearReward, "is a class of its kind"),
         (Router, "is a class of its kind"),
     ],

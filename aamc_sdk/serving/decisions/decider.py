@@ -43,7 +43,8 @@ class _RouterErrors:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
-            raise PluginError(f"router {self._name!r} failed: {type(error).__name__}: {error}") from error
+            hint = "; a request's arrays are read-only: the router must copy one before changing it" if "read-only" in str(error) else ""
+            raise PluginError(f"router {self._name!r} failed: {type(error).__name__}: {error}{hint}") from error
 
 
 class Decider:
