@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,24 +92,16 @@ def build_request(
 
 
 def _protect(request: RoutingRequest, *, with_estimates: bool) -> None:
-    """Make the arrays of a request read-only, except those that are so already. Spelled out, since each decision takes this path."""
-    expected = request.expected
-    request.preferences.setflags(False)
-    expected.cost_usd.setflags(False)
-    expected.latency_ms.setflags(False)
-    if expected.output_tokens is not None:
-        expected.output_tokens.setflags(False)
-    if expected.quality is not None:
-        expected.quality.setflags(False)
+    """Make the arrays of a request read-only, except those that are so already."""
+    expected, estimates = request.expected, request.estimates
+    arrays: list[NDArray[Any] | None] = [request.preferences, expected.cost_usd, expected.latency_ms, expected.output_tokens, expected.quality]
     if with_estimates:
-        estimates = request.estimates
-        for array in (estimates.complexity, estimates.categories, estimates.tool_use, estimates.embedding):
-            if array is not None:
-                array.setflags(False)
+        arrays += [estimates.complexity, estimates.categories, estimates.tool_use, estimates.embedding]
     if request.masked_why:
-        request.mask.setflags(False)
-        for where in request.masked_why.values():
-            where.setflags(False)
+        arrays += [request.mask, *request.masked_why.values()]
+    for array in arrays:
+        if array is not None:
+            array.setflags(False)  # type: ignore[call-arg]  # by position is twice as fast, in each decision; the stub knows the keyword only
 
 
 def _by_position(figures: Mapping[str, float], pool: Pool) -> Floats:

@@ -7,7 +7,8 @@ tests, one line checks a component, training included::
 """
 
 from aamc_sdk.testing.command_line import run_command
-from aamc_sdk.testing.findings import Finding
+from aamc_sdk.testing.datasets import require_consistent
+from aamc_sdk.testing.findings import Finding, skip
 from aamc_sdk.testing.kit import assert_conforms, check_component, check_distribution, checks_of
 from aamc_sdk.testing.streams import TableEnvironment
 from aamc_sdk.testing.subject import Subject
@@ -26,5 +27,7 @@ __all__ = [
     "make_dataset",
     "make_request",
     "make_reward",
+    "require_consistent",
     "run_command",
+    "skip",
 ]

@@ -11,8 +11,8 @@ import numpy as np
 from aamc_sdk.errors import AamcError
 from aamc_sdk.testing.components import OPTION_CHECKS
 from aamc_sdk.testing.findings import checks_in, require, skip
-from aamc_sdk.testing.subject import Subject
-from aamc_sdk.types import Dataset
+from aamc_sdk.testing.subject import Subject, changed
+from aamc_sdk.types import Dataset, Experience, question
 
 
 def check_what_is_read_is_consistent(subject: Subject) -> None:
@@ -22,8 +22,30 @@ def check_what_is_read_is_consistent(subject: Subject) -> None:
     except AamcError as error:
         require(str(error), "the error has no message")
         skip(f"without a path it reads nothing ({error}); check what it reads with aamc_sdk.testing.require_consistent")
-    for split, dataset in (read if isinstance(read, Mapping) else {"all": read}).items():
+    splits = read if isinstance(read, Mapping) else {"all": read}
+    for split, dataset in splits.items():
         require_consistent(dataset, split)
+    _require_apart(splits)
+
+
+def check_reading_twice_gives_the_same(subject: Subject) -> None:
+    """The same seed gives the same queries and outcomes."""
+    try:
+        first, second = subject.make().read(""), subject.make().read("")
+    except AamcError as error:
+        skip(f"without a path it reads nothing ({error})")
+    pairs = [(first[name], second[name]) for name in first] if isinstance(first, Mapping) else [(first, second)]
+    for before, after in pairs:
+        found = [*changed(before.queries, after.queries, "queries"), *changed(before.outcomes, after.outcomes, "outcomes")]
+        require(not found, f"two reads with the same seed differ in {', '.join(found)}: draw from services.seed only")
+
+
+def _require_apart(splits: Mapping[str, Dataset]) -> None:
+    asked: dict[str, str] = {}
+    for split, dataset in splits.items():
+        for text in map(question, dataset.queries):
+            other = asked.setdefault(text, split)
+            require(other == split, f"splits {other!r} and {split!r} share the question {text!r:.60}, so the test is not of unseen questions")
 
 
 def require_consistent(dataset: Dataset, split: str = "dataset") -> None:
@@ -43,6 +65,24 @@ def require_consistent(dataset: Dataset, split: str = "dataset") -> None:
         quality = dataset.outcomes.known_quality
         known = quality[~np.isnan(quality)]
         require(((known >= 0) & (known <= 1)).all(), f"{split}: quality must lie in 0 to 1")
+        for name in ("cost_usd", "latency_ms"):
+            figures = getattr(dataset.outcomes, name)
+            wrong = figures[(figures < 0) | np.isinf(figures)]
+            require(not wrong.size, f"{split}: {name} must be finite and at least 0, or NaN where unknown, not {wrong[:1]}")
+    for name in ("references", "groups"):
+        column = getattr(dataset, name)
+        require(column is None or len(column) == rows, f"{split}: {name} must have one entry a query, {rows}, not {len(column or ())}")
+    if dataset.experience is not None:
+        _require_experience(dataset.experience, split)
+
+
+def _require_experience(experience: Experience, split: str) -> None:
+    rows, ids = len(experience.decisions), [decision.id for decision in experience.decisions]
+    require(len(experience.queries) == rows, f"{split}: the experience must have one query a decision, {rows}, not {len(experience.queries)}")
+    twice = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < rows else []
+    require(not twice, f"{split}: ids of decisions must be unique, so that feedback counts for one of them; used twice: {', '.join(twice[:3])}")
+    judged = [(item.id, item.revision) for item in experience.feedback]
+    require(len(set(judged)) == len(judged), f"{split}: ids of feedback must be unique within a revision, so that each piece counts once")
 
 
 def check_bad_paths_are_refused(subject: Subject) -> None:

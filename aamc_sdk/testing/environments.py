@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from aamc_sdk.routing import encode
-from aamc_sdk.testing.components import OPTION_CHECKS
+from aamc_sdk.testing.components import OPTION_CHECKS, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
-from aamc_sdk.testing.subject import Subject, equal
-from aamc_sdk.testing.world import POOL, make_request
+from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.types import Floats
 
 _STREAMS, _STEPS, _LONG = 8, 20, 1000
@@ -51,12 +51,15 @@ def check_shapes_of_a_step(subject: Subject) -> None:
     observation, _ = streams.reset(seed=0)
     for _ in range(_STEPS):
         _require_observation(subject, streams, observation)
+        preferences = streams.request().preferences.copy()
         observation, reward, terminated, truncated, info = streams.step(_allowed(streams))
         for name, array in {"reward": reward, "terminated": terminated, "truncated": truncated}.items():
             require(np.shape(array) == (_STREAMS,), f"{name} must be ({_STREAMS},), not {np.shape(array)}")
         require(np.isfinite(reward).all(), "reward must be finite")
         require(not np.any(terminated), "streams never terminate, they are only truncated")
-        _require_info(info)
+        _require_info(info, len(subject.train_set))
+        expected = (subject.reward.weights(preferences) * info["vector_reward"]).sum(axis=1)
+        require(equal(reward, expected, 1e-5), "reward must be info['vector_reward'] weighted by the services' reward and the request's preferences")
 
 
 def _require_observation(subject: Subject, streams: Any, observation: Floats) -> None:
@@ -65,11 +68,13 @@ def _require_observation(subject: Subject, streams: Any, observation: Floats) ->
     require(equal(observation, expected, 1e-4), "observations must be features.encode(request()).flat()")
 
 
-def _require_info(info: dict[str, Any]) -> None:
+def _require_info(info: dict[str, Any], rows: int) -> None:
     for name in _INFO:
         require(name in info, f"info lacks {name!r}")
         shape = (_STREAMS, 3) if name == "vector_reward" else (_STREAMS,)
         require(np.shape(info[name]) == shape, f"info[{name!r}] must be {shape}, not {np.shape(info[name])}")
+    within = (info["row"] >= 0) & (info["row"] < rows)
+    require(within.all(), f"info['row'] must be rows of the split, 0 to {rows - 1}, not {info['row'][~within]}")
 
 
 def check_the_same_seed_gives_the_same_trajectory(subject: Subject) -> None:
@@ -78,14 +83,22 @@ def check_the_same_seed_gives_the_same_trajectory(subject: Subject) -> None:
     require(equal(first, second), "two runs with the same seed differ")
 
 
-def _trajectory(streams: Any) -> Floats:
+def _trajectory(streams: Any, seed: int = 7) -> Floats:
     """Return observations and rewards of all steps, ``[steps, n, width + 1]``."""
     seen = []
-    observation, _ = streams.reset(seed=7)
+    observation, _ = streams.reset(seed=seed)
     for _ in range(_STEPS):
         observation, reward, *_ = streams.step(_allowed(streams))
         seen.append(np.column_stack((observation, reward)))
     return np.stack(seen)
+
+
+def check_reset_follows_its_seed(subject: Subject) -> None:
+    """``reset`` with a seed starts the trajectory of that seed, whatever was played before; another seed gives another one."""
+    streams = _streams(subject, seed=3)
+    first, again, other = _trajectory(streams), _trajectory(streams), _trajectory(streams, seed=8)
+    require(equal(first, again), "reset with the same seed gives another trajectory the second time: make the generator anew in reset")
+    require(not equal(first, other), "reset ignores its seed: seeds 7 and 8 give the same trajectory")
 
 
 def check_streams_of_one_number_share_their_randomness(subject: Subject) -> None:
@@ -107,13 +120,15 @@ def check_given_preferences_are_kept(subject: Subject) -> None:
 
 
 def check_masked_actions_are_reported(subject: Subject) -> None:
-    """``info["masked"]`` marks the masked actions."""
+    """``info["masked"]`` marks the masked actions, which have the quality 0."""
     streams = _streams(subject)
     streams.reset(seed=0)
     for step in range(_STEPS):
         mask = streams.request().mask
         actions = np.full(_STREAMS, step % mask.shape[1])
         info = streams.step(actions)[-1]
+        gained = info["quality"][~mask[:, step % mask.shape[1]]]
+        require((gained == 0).all(), f"a masked action must count as the worst outcome, with quality 0, not {gained}")
         require(np.array_equal(info["masked"], ~mask[:, step % mask.shape[1]]), "info['masked'] must mark the masked actions")
 
 
@@ -125,6 +140,16 @@ def check_requests_have_hindsight(subject: Subject) -> None:
     require(len(request) == _STREAMS, f"request must have {_STREAMS} rows, not {len(request)}")
     require(request.mask.any(axis=1).all(), "each row of request needs an allowed candidate")
     require(request.hindsight is not None, "request must have hindsight, for privileged routers")
+
+
+def check_data_stays_as_it_was(subject: Subject) -> None:
+    """The environment changes no array of its splits, which others are trained and compared on."""
+    streams = _streams(subject)
+    streams.reset(seed=0)
+    for _ in range(_STEPS):
+        streams.step(_allowed(streams))
+    streams.close()
+    require_same(make_dataset(TRAIN_ROWS), subject.train_set, "the split 'train'", "the environment")
 
 
 def check_streams_that_are_cut_off_show_their_end(subject: Subject) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import attrs
 import numpy as np
 
-from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads
+from aamc_sdk.errors import AamcError
+from aamc_sdk.interfaces import Estimator
+from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
-from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal
-from aamc_sdk.testing.world import NEWCOMER, POOL
+from aamc_sdk.testing.subject import TEST_FIRST, TEST_ROWS, TRAIN_ROWS, Subject, equal
+from aamc_sdk.testing.world import NEWCOMER, POOL, make_dataset
 from aamc_sdk.types import Estimates, Floats, Pool
 
 
@@ -125,6 +129,53 @@ def check_estimating_from_several_threads(subject: Subject) -> None:
     each = [[*queries[turn:], *queries[:turn]] for turn in range(THREADS)]
     for alone, rounds in zip(map(subject.trained.estimate, each), from_threads(subject.trained.estimate, each), strict=True):
         require(all(_same(alone, found) for found in rounds), "threads disturb each other")
+
+
+def check_an_earlier_result_stays_as_it_is(subject: Subject) -> None:
+    """``estimate`` changes neither its queries nor the estimates that it returned before, which caches and the log keep."""
+    queries, given = ([*make_dataset(TEST_ROWS, TEST_FIRST).queries] for _ in range(2))
+    estimates = subject.trained.estimate(given)
+    require(given == queries, "estimate changes the list of queries; sort or cut a copy")
+    before = copy.deepcopy(estimates)
+    subject.trained.estimate(queries[::-1])
+    require_same(before, estimates, "estimates", "the next call of estimate")
+
+
+def check_instances_share_nothing(subject: Subject) -> None:
+    """Training another instance on other data changes no estimate of this one; other estimates have another fingerprint."""
+    queries = subject.test_set.queries
+    before, quality = copy.deepcopy(subject.trained.estimate(queries)), copy.deepcopy(_quality(subject.trained, subject))
+    other = subject.make()
+    other.train(subject.other_training())
+    after = subject.trained.estimate(queries)
+    alike = _same(before, after) and equal(quality, _quality(subject.trained, subject), 1e-5)
+    require(alike, "training one instance changes another one's estimates: keep what is learned in the instance, not in its class or module")
+    same = _same(before, other.estimate(queries)) and equal(quality, _quality(other, subject), 1e-5)
+    distinct = same or before.fingerprint != other.estimate(queries).fingerprint
+    require(distinct, "two trainings give different estimates under one fingerprint: derive it from the weights, since results are cached under it")
+
+
+def _quality(estimator: Estimator, subject: Subject) -> Floats | None:
+    return estimator.quality(estimator.estimate(subject.test_set.queries), POOL)
+
+
+def check_embeddings_of_texts(subject: Subject) -> None:
+    """Embeddings, if any, have a finite row for each text, which does not depend on the other texts."""
+    texts = ["A small model for easy questions.", "Strong in code."]
+    together = subject.trained.embed(texts)
+    if together is None:
+        skip("it embeds no texts (embed returns None)")
+    require(np.ndim(together) == 2 and len(together) == len(texts), f"embed must return [N, D], not {np.shape(together)} for {len(texts)} texts")
+    require(np.isfinite(together).all(), "embeddings of texts must be finite")
+    require(equal(subject.trained.embed(texts[1:]), together[1:], 1e-4), "a text has another embedding alone than in its batch")
+
+
+def check_untrained_it_estimates_or_says_so(subject: Subject) -> None:
+    """Without training, an estimator returns estimates, NaN where unknown, or raises an AamcError with a message."""
+    try:
+        _require_estimates(subject.make().estimate(subject.test_set.queries), len(subject.test_set))
+    except AamcError as error:
+        require(str(error), "the error has no message")
 
 
 def check_training_without_outcomes(subject: Subject) -> None:

@@ -6,9 +6,10 @@ import attrs
 import numpy as np
 
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.testing.components import OPTION_CHECKS
+from aamc_sdk.testing.components import OPTION_CHECKS, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
-from aamc_sdk.testing.subject import Subject, equal
+from aamc_sdk.testing.subject import TEST_FIRST, TEST_ROWS, Subject, equal
+from aamc_sdk.testing.world import make_dataset
 from aamc_sdk.types import Floats, Outcomes
 
 _PREFERENCES = np.array([(0.9, 0.08, 0.02), (0.3, 0.3, 0.4), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
@@ -109,6 +110,43 @@ def check_unknown_outcomes(subject: Subject) -> None:
     before, after = _scalars(reward, outcomes), _scalars(reward, partly)
     require(equal(before[:, 1:], after[:, 1:]), "one unknown quality changes other rows")
     require(np.isfinite(after[3]).all(), "an unknown quality must not matter if quality has no weight")
+
+
+def check_outcomes_stay_as_they_are(subject: Subject) -> None:
+    """Neither ``fit``, ``vector`` nor ``scalar`` changes the outcomes, which others read too."""
+    before, given = (make_dataset(TEST_ROWS, TEST_FIRST).outcomes for _ in range(2))
+    reward = subject.make()
+    for name, method in (("fit", reward.fit), ("vector", reward.vector), ("scalar", lambda outcomes: _scalars(reward, outcomes))):
+        method(given)
+        require_same(before, given, "outcomes", name)
+
+
+def check_a_row_does_not_depend_on_its_batch(subject: Subject) -> None:
+    """A row has the same reward alone as in its batch."""
+    reward, outcomes = _fitted(subject), _outcomes(subject)
+    alone = _scalars(reward, outcomes.take(slice(1, 2)))
+    require(equal(alone, _scalars(reward, outcomes)[:, 1:2]), "a row has another reward alone than in its batch: take scales in fit only")
+
+
+def check_outcomes_without_differences(subject: Subject) -> None:
+    """The reward is finite where all costs and latencies are equal, or latencies are unknown."""
+    outcomes = _outcomes(subject)
+    flat = attrs.evolve(outcomes, cost_usd=np.full_like(outcomes.cost_usd, 0.01), latency_ms=np.full_like(outcomes.latency_ms, 100.0))
+    for what, known in (
+        ("equal costs and latencies", flat),
+        ("unknown latencies", attrs.evolve(outcomes, latency_ms=np.full_like(flat.cost_usd, np.nan))),
+    ):
+        reward = subject.make()
+        reward.fit(known)
+        require(np.isfinite(_scalars(reward, known)).all(), f"the reward of {what} must be finite: give such an objective the value or the weight 0")
+
+
+def check_instances_share_nothing(subject: Subject) -> None:
+    """Fitting another instance to other outcomes changes no reward of this one."""
+    reward, outcomes = _fitted(subject), _outcomes(subject)
+    before = _scalars(reward, outcomes).copy()
+    subject.make().fit(attrs.evolve(outcomes, cost_usd=7 * outcomes.cost_usd, latency_ms=3 * outcomes.latency_ms))
+    require(equal(before, _scalars(reward, outcomes)), "fitting one instance changes another one's rewards: keep the scales in the instance")
 
 
 def check_save_and_load(subject: Subject) -> None:

@@ -239,7 +239,7 @@ def check_experience_keeps_the_order_of_the_log(subject: Subject) -> None:
         for step in (1, 2, 5):
             parts = _everything(store, step)
             require(_ids(parts) == whole, f"reading {step} entries at a time gives another experience")
-            sizes = np.diff([sum(map(len, _ids(parts[:count]))) for count in range(len(parts) + 1)])
+            sizes = np.diff([sum(len(entries) for entries in _ids(parts[:count])) for count in range(len(parts) + 1)])
             require(max(sizes) <= step, f"experience(limit={step}) must return at most {step} new entries, and returned {max(sizes)}")
         end = parts[-1].position
         require(store.position() == end, f"position must be {end}, where the experience of the whole log ends, not {store.position()}")

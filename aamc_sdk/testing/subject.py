@@ -111,7 +111,7 @@ def changed(before: Any, after: Any, name: str) -> list[str]:
     if isinstance(before, Mapping):
         parts = [] if list(before) == list(after) else [name]
         return parts + [found for key in before if key in after for found in changed(before[key], after[key], f"{name}[{key!r}]")]
-    if attrs.has(type(before)) and type(before).__eq__ is object.__eq__:  # others compare as a whole
+    if attrs.has(type(before)) and "__eq__" not in vars(type(before)):  # others compare as a whole
         fields = [field.name for field in attrs.fields(type(before))]
         return [found for field in fields for found in changed(getattr(before, field), getattr(after, field), f"{name}.{field}")]
     return [] if before == after else [name]

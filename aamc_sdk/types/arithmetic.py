@@ -18,7 +18,7 @@ ROUNDING = 1e-9
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """Make an array read-only in place and return it, for memory that several objects share."""
-    array.setflags(False)
+    array.setflags(write=False)
     return array
 
 

@@ -40,6 +40,51 @@ class Restless:
         return observation, reward + self.noise.normal(size=len(reward)), *rest
 
 
+class Deaf:
+    """Ignores the seed of reset."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=0)
+
+
+class Continuing:
+    """Seeds a generator once, and draws on from it after reset."""
+
+    def reset(self, *, seed=None, options=None):
+        self.resets = getattr(self, "resets", 0) + 1
+        return super().reset(seed=(seed or 0) + self.resets)
+
+
+class Flattering:
+    """Pays more than the objectives tell."""
+
+    def step(self, actions):
+        observation, reward, *rest = super().step(actions)
+        return observation, reward + 1, *rest
+
+
+class Generous:
+    """Lets a masked action succeed."""
+
+    def step(self, actions):
+        *rest, info = super().step(actions)
+        return *rest, info | {"quality": np.ones(self.num_envs)}
+
+
+class Offset:
+    def step(self, actions):
+        *rest, info = super().step(actions)
+        return *rest, info | {"row": info["row"] + 1000}
+
+
+class Filling(TableEnvironment):
+    """Changes its data in place."""
+
+    def prepare(self, splits):
+        super().prepare(splits)
+        splits["train"].outcomes.latency_ms[:] = 1.0
+
+
 class Headstrong:
     def request(self):
         return super().request().with_preference(np.array([1.0, 0.0, 0.0]))
@@ -67,6 +112,11 @@ def test_the_kits_own_environment_passes_every_check(offer):
         (Lenient, "masked actions are reported"),
         (Restless, "the same seed gives the same trajectory"),
         (Restless, "streams of one number share their randomness"),
+        (Deaf, "reset follows its seed"),
+        (Continuing, "reset follows its seed"),
+        (Flattering, "shapes of a step"),
+        (Generous, "masked actions are reported"),
+        (Offset, "shapes of a step"),
         (Headstrong, "given preferences are kept"),
         (Blind, "requests have hindsight"),
         (Abrupt, "streams that are cut off show their end"),
@@ -74,3 +124,7 @@ def test_the_kits_own_environment_passes_every_check(offer):
 )
 def test_a_broken_environment_is_caught(offer, change, check):
     assert check in failed(offer("environment", type("Broken", (Changed,), {"change": change})), "environment")
+
+
+def test_an_environment_that_changes_its_data_is_caught(offer):
+    assert "data stays as it was" in failed(offer("environment", Filling), "environment")

@@ -94,6 +94,58 @@ class NeedsOutcomes(FairEstimator):
         return super().train(training)
 
 
+class Sorting(FairEstimator):
+    """Sorts the queries in place, as for batches of similar length."""
+
+    def estimate(self, queries):
+        if isinstance(queries, list):
+            queries.sort(key=lambda query: len(query.text))
+        return super().estimate(queries)
+
+
+class Reusing(FairEstimator):
+    """Returns the same array again and again."""
+
+    def estimate(self, queries):
+        found = super().estimate(queries)
+        if getattr(self, "buffer", np.empty(0)).shape != found.complexity.shape:
+            self.buffer = np.empty_like(found.complexity)
+        self.buffer[:] = found.complexity
+        return attrs.evolve(found, complexity=self.buffer)
+
+
+class Shared(FairEstimator):
+    """Keeps what it learned in its class."""
+
+    def train(self, training):
+        metrics = super().train(training)
+        type(self).mean = self.mean
+        del self.mean
+        return metrics
+
+
+class OneName(FairEstimator):
+    def estimate(self, queries):
+        return attrs.evolve(super().estimate(queries), fingerprint="mine")
+
+
+class Flat(FairEstimator):
+    def embed(self, texts):
+        return np.array([float(len(text)) for text in texts])
+
+
+class Centred(FairEstimator):
+    def embed(self, texts):
+        lengths = np.array([[float(len(text))] for text in texts])
+        return lengths - lengths.mean()
+
+
+class NeedsTraining(FairEstimator):
+    def estimate(self, queries):
+        _ = self.rows
+        return super().estimate(queries)
+
+
 def test_a_fair_estimator_passes_every_check(offer):
     assert failed(offer("estimator", FairEstimator), "estimator") == set()
 
@@ -110,6 +162,13 @@ def test_a_fair_estimator_passes_every_check(offer):
         (InSample, "out of fold quality"),
         (Relabelled, "save and load"),
         (Absent, "estimating from several threads"),
+        (Sorting, "an earlier result stays as it is"),
+        (Reusing, "an earlier result stays as it is"),
+        (Shared, "instances share nothing"),
+        (OneName, "instances share nothing"),
+        (Flat, "embeddings of texts"),
+        (Centred, "embeddings of texts"),
+        (NeedsTraining, "untrained it estimates or says so"),
         (NeedsOutcomes, "training without outcomes"),
     ],
 )

@@ -1,6 +1,7 @@
 """Each broken reward is caught by the check that is meant for it."""
 
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -59,6 +60,51 @@ class Scaleless(LinearReward):
         self.cost = self.latency
 
 
+class InPlace(LinearReward):
+    def vector(self, outcomes):
+        outcomes.cost_usd[:] = np.round(outcomes.cost_usd, 3)
+        return super().vector(outcomes)
+
+
+class Relative(LinearReward):
+    """Scales by the batch instead of the training outcomes."""
+
+    affine = None
+
+    def scalar(self, outcomes, preferences):
+        return outcomes.known_quality - outcomes.cost_usd / outcomes.cost_usd.max(initial=1e-9)
+
+
+class Dividing(LinearReward):
+    affine = None
+
+    def fit(self, outcomes):
+        super().fit(outcomes)
+        self.span = np.ptp(outcomes.cost_usd)
+
+    def scalar(self, outcomes, preferences):
+        with np.errstate(all="ignore"):
+            return outcomes.known_quality - outcomes.cost_usd / self.span
+
+    def load(self, folder):
+        super().load(folder)
+        self.span = 1.0
+
+
+class Global(LinearReward):
+    """Keeps its scales in the class."""
+
+    scales: ClassVar[dict] = {}
+
+    def fit(self, outcomes):
+        super().fit(outcomes)
+        self.scales.update(cost=self.cost, latency=self.latency)
+
+    def vector(self, outcomes):
+        self.cost, self.latency = self.scales["cost"], self.scales["latency"]
+        return super().vector(outcomes)
+
+
 @pytest.mark.parametrize(
     ("target", "check"),
     [
@@ -66,6 +112,10 @@ class Scaleless(LinearReward):
         (Spreading, "unknown outcomes"),
         (Scaleless, "save and load"),
         (Bent, "slopes and offsets"),
+        (InPlace, "outcomes stay as they are"),
+        (Relative, "a row does not depend on its batch"),
+        (Dividing, "outcomes without differences"),
+        (Global, "instances share nothing"),
     ],
 )
 def test_a_broken_reward_is_caught(offer, target, check):

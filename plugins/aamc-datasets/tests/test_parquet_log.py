@@ -20,7 +20,7 @@ from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces import NoOptions, Store
 from aamc_sdk.log import OUTCOME_COLUMNS, LedgerStore, open_store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.testing import POOL, run_command
+from aamc_sdk.testing import POOL, assert_conforms, check_component, run_command
 from aamc_sdk.types import Attempt, Feedback
 
 DAY = 86400.0
@@ -153,3 +153,9 @@ def test_a_folder_without_an_export_is_refused(url: str, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StoreError, match="there is no export"):
         opened(url)
+
+
+def test_the_kit_skips_what_it_would_write() -> None:
+    assert_conforms("store", "parquet", get_plugin_manager())
+    reasons = {finding.message for finding in check_component("store", "parquet", get_plugin_manager()) if finding.skipped}
+    assert "an export is only read" in reasons

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from aamc_gmtrouter.baselines import BradleyTerry, UserBaselineConfig, UserElo, UserRidge
 
-from aamc_sdk import Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, Services
+from aamc_sdk import Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, Services, get_plugin_manager
 from aamc_sdk.interfaces import Training
 from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.serving import restore, state_of
+from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Dataset, Estimates, Floats
 
 POOL = Pool([ModelSpec("a"), ModelSpec("b"), ModelSpec("c")])
@@ -27,6 +28,11 @@ def experience(user: str, *pairs: tuple[str, str]) -> Experience:
 def scores(router: object, user: str) -> Floats:
     found: Floats = router.score(build_request([Query("q", user=user)], POOL, np.array([1.0, 0, 0]))).utility[0]  # type: ignore[attr-defined]  # a router
     return found
+
+
+@pytest.mark.parametrize("name", ["bradley-terry", "user-elo", "user-ridge"])
+def test_a_baseline_keeps_the_contract_of_routers(name: str) -> None:
+    assert_conforms("router", name, get_plugin_manager())
 
 
 def test_user_ridge_is_the_closed_form_of_own_judgements() -> None:

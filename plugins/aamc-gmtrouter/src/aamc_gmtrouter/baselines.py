@@ -57,7 +57,7 @@ class UserBaseline(OnlineRouter):
 
     def score(self, request: RoutingRequest) -> Scores:
         """Score the candidates by name."""
-        return Scores(np.stack([self._of(query, request.pool.names) for query in request.queries]))
+        return Scores(np.reshape([self._of(query, request.pool.names) for query in request.queries], request.mask.shape))
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Fit the scores that all users share."""
