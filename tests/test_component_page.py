@@ -84,6 +84,15 @@ def test_the_online_router_turns_away_from_a_candidate_that_fails(plugins):
         assert controller.route("a").candidate != first
 
 
+def test_the_online_router_counts_a_revision_once(plugins):
+    with MetaController.build(router="mean-quality", pool="two-models", plugins=plugins) as controller:
+        decision = controller.route("a")
+        controller.feedback(decision.id, quality=1.0)
+        controller.feedback(decision.id, quality=0.0, revision=1)
+        controller.learner.flush()
+        assert controller.router.totals == {decision.candidate: [0.0, 1]}
+
+
 def test_the_asynchronous_router_asks_its_model(plugins):
     async def route(reply):
         router = {"name": "ask-model", "endpoint": {"provider": "echo", "reply": reply}}
@@ -94,6 +103,7 @@ def test_the_asynchronous_router_asks_its_model(plugins):
 
 
 def test_the_provider_calls_a_server_and_names_a_failure(plugins, server):
+    assert_conforms("provider", "http-json", plugins, {"base_url": server})
     pool = Pool([ModelSpec("m", endpoint={"provider": "http-json", "base_url": server})])
     with MetaController.build(router="cheapest", pool=pool, plugins=plugins) as controller:
         answer = controller.complete("Hello")

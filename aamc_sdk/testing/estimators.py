@@ -132,13 +132,16 @@ def check_estimating_from_several_threads(subject: Subject) -> None:
 
 
 def check_an_earlier_result_stays_as_it_is(subject: Subject) -> None:
-    """``estimate`` changes neither its queries nor the estimates that it returned before, which caches and the log keep."""
+    """No method changes the queries, or the estimates that were returned before, which caches and the log keep."""
     queries, given = ([*make_dataset(TEST_ROWS, TEST_FIRST).queries] for _ in range(2))
     estimates = subject.trained.estimate(given)
     require(given == queries, "estimate changes the list of queries; sort or cut a copy")
     before = copy.deepcopy(estimates)
     subject.trained.estimate(queries[::-1])
     require_same(before, estimates, "estimates", "the next call of estimate")
+    for name in ("quality", "answer_lengths"):
+        getattr(subject.trained, name)(estimates, POOL)
+        require_same(before, estimates, "estimates", name)
 
 
 def check_instances_share_nothing(subject: Subject) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 
-from aamc_sdk.interfaces import ConfigFormat, Provider
+from aamc_sdk.interfaces import Chunk, Completion, ConfigFormat, EndpointState, Provider, Usage
 from aamc_sdk.testing.components import OPTION_CHECKS
-from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.findings import require, skip
 from aamc_sdk.testing.subject import Subject
+from aamc_sdk.types import ModelSpec
+
+_SECONDS = 30.0
 
 
 def check_a_provider_is_asynchronous(subject: Subject) -> None:
@@ -19,6 +23,33 @@ def check_a_provider_is_asynchronous(subject: Subject) -> None:
     require(isinstance(subject.target.dialect, str) and subject.target.dialect, "dialect must name the wire dialect")
 
 
+def check_its_state_is_known(subject: Subject) -> None:
+    """``state`` returns an EndpointState at once: it is called for each decision."""
+    state = subject.make().state()
+    require(isinstance(state, EndpointState), f"state must return aamc_sdk.interfaces.EndpointState, not {type(state).__name__}")
+
+
+def check_it_answers(subject: Subject) -> None:
+    """With the options of a test server, ``complete`` returns a Completion and ``stream`` yields Chunks of a text."""
+    if not subject.options:
+        skip("no server to call: give a test server's options, as in assert_conforms('provider', NAME, plugins, {'base_url': URL})")
+    completion, chunks = asyncio.run(asyncio.wait_for(_answers(subject.make()), _SECONDS))
+    require(isinstance(completion, Completion), f"complete must return aamc_sdk.Completion, not {type(completion).__name__}")
+    require(isinstance(completion.usage, Usage), f"a completion's usage must be aamc_sdk.interfaces.Usage, not {type(completion.usage).__name__}")
+    require(not completion.cost_usd < 0, f"a completion's cost must be USD of at least 0, or NaN where unknown, not {completion.cost_usd}")
+    require(completion.text, "the completion has no text")
+    require(chunks and all(isinstance(chunk, Chunk) for chunk in chunks), "stream must yield aamc_sdk.interfaces.Chunk objects, at least one")
+    require("".join(chunk.content for chunk in chunks), "the stream has no text")
+
+
+async def _answers(provider: Provider) -> tuple[Completion, list[Chunk]]:
+    candidate, messages = ModelSpec("kit"), [{"role": "user", "content": "What is two and two?"}]
+    try:
+        return await provider.complete(candidate, messages), [chunk async for chunk in provider.stream(candidate, messages)]
+    finally:
+        await provider.close()
+
+
 def check_it_leaves_other_files_alone(subject: Subject) -> None:
     """A configuration format recognizes neither an empty file nor one of the SDK's own format."""
     found = subject.target()
@@ -27,5 +58,5 @@ def check_it_leaves_other_files_alone(subject: Subject) -> None:
         require(not found.recognizes(content), f"it recognizes {content!r}, which has another format")
 
 
-PROVIDER_CHECKS = (*OPTION_CHECKS, check_a_provider_is_asynchronous)
+PROVIDER_CHECKS = (*OPTION_CHECKS, check_a_provider_is_asynchronous, check_its_state_is_known, check_it_answers)
 CONFIG_FORMAT_CHECKS = (check_it_leaves_other_files_alone,)

@@ -107,12 +107,14 @@ def check_a_request_stays_as_it_is(subject: Subject) -> None:
 
 
 def check_instances_share_nothing(subject: Subject) -> None:
-    """Training another instance on other data changes no score of this one."""
-    request = _request(subject)
+    """Training another instance on other data, and its learning, change no score of this one."""
+    request, other, advice = _request(subject), subject.make(), "keep what is learned in the instance, not in its class or module"
     before = copy.deepcopy(subject.trained.score(request))
-    subject.make().train(subject.other_training())
-    alike = _same(before, subject.trained.score(request))
-    require(alike, "training one instance changes another one's scores: keep what is learned in the instance, not in its class or module")
+    other.train(subject.other_training())
+    require(_same(before, subject.trained.score(request)), f"training one instance changes another one's scores: {advice}")
+    if isinstance(other, OnlineRouter):
+        other.learn(_experience(0))
+        require(_same(before, subject.trained.score(request)), f"learning in one instance changes another one's scores: {advice}")
 
 
 def check_untrained_it_scores_or_says_so(subject: Subject) -> None:
@@ -265,6 +267,14 @@ def check_learning_does_not_depend_on_batches(subject: Subject) -> None:
         divided.learn(attrs.evolve(half, made=0))
     advice = "learn a decision when it is made (the last `made` of a batch), and feedback when it comes"
     require(_same(whole.score(request), divided.score(request)), f"the scores depend on how the log is divided into batches: {advice}")
+
+
+def check_the_log_stays_as_it_is(subject: Subject) -> None:
+    """``learn`` changes nothing in its experience, which is the log's own in a store in memory."""
+    _skip_without_learning(subject)
+    given, before = _experience(0), _experience(0)
+    subject.reloaded(subject.trained).learn(given)
+    require_same(before, given, "experience", "learn")
 
 
 def check_learning_survives_a_save(subject: Subject) -> None:

@@ -210,6 +210,19 @@ class Shared(FairRouter):
         return super().score(request)
 
 
+class SharedLearning(FairRouter):
+    """Adds what it learns to a mapping of its class."""
+
+    seen: dict = {}  # noqa: RUF012  # the mistake
+
+    def learn(self, experience):
+        for feedback in experience.feedback:
+            self.seen[feedback.decision_id] = feedback.quality
+
+    def score(self, request):
+        return Scores(super().score(request).utility + len(self.seen) * request.expected.cost_usd)
+
+
 class NeedsTraining(FairRouter):
     def score(self, request):
         return Scores(super().score(request).utility + max(self.bonus.values()))
@@ -251,6 +264,15 @@ class Averaging(FairRouter):
     def learn(self, experience):
         mean = np.mean([feedback.quality for feedback in experience.feedback]) if experience.feedback else 0.0
         self.bonus = {name: 0.9 * value + 0.1 * mean * row for row, (name, value) in enumerate(self.bonus.items())}
+
+
+class Marking(FairRouter):
+    """Marks the decisions that it has learned."""
+
+    def learn(self, experience):
+        super().learn(experience)
+        for decision in experience.decisions:
+            decision.notes["learned"] = True
 
 
 class Noted(FairRouter):
@@ -320,12 +342,14 @@ def test_a_fair_router_passes_every_check(offer):
         (Unmasking, "a request stays as it is"),
         (Reusing, "a request stays as it is"),
         (Shared, "instances share nothing"),
+        (SharedLearning, "instances share nothing"),
         (NeedsTraining, "untrained it scores or says so"),
         (Filling, "training leaves its data as it was"),
         (Undrawn, "probabilities are drawn from"),
         (TwoMinds, "ascore and score agree"),
         (CountsTwice, "learning does not depend on batches"),
         (Averaging, "learning does not depend on batches"),
+        (Marking, "the log stays as it is"),
         (Noted, "shapes"),
         (Listing, "shapes"),
         (Reading, "texts are declared where they matter"),
