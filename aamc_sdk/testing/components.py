@@ -19,8 +19,7 @@ from aamc_sdk.config import configure
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import to_json
 from aamc_sdk.testing.findings import require
-from aamc_sdk.testing.subject import TRAIN_ROWS, VALIDATION_FIRST, VALIDATION_ROWS, Subject, changed
-from aamc_sdk.testing.world import make_dataset
+from aamc_sdk.testing.subject import Subject, changed, splits
 
 INTERFACES: Mapping[str, type[Any]] = {
     "estimator": interfaces.Estimator,
@@ -90,11 +89,9 @@ def check_training_returns_metrics(subject: Subject) -> None:
 def check_training_leaves_its_data_as_it_was(subject: Subject) -> None:
     """``train`` changes no array of its data, which other components are trained and compared on."""
     _ = subject.trained
-    for name, before, after in (
-        ("dataset", make_dataset(TRAIN_ROWS), subject.train_set),
-        ("validation", make_dataset(VALIDATION_ROWS, VALIDATION_FIRST), subject.validation_set),
-    ):
-        require_same(before, after, f"training.{name}", "train")
+    train, validation, _ = splits()
+    require_same(train, subject.train_set, "training.dataset", "train")
+    require_same(validation, subject.validation_set, "training.validation", "train")
 
 
 def require_same(before: Any, after: Any, name: str, method: str) -> None:

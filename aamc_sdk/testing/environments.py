@@ -9,8 +9,8 @@ import numpy as np
 from aamc_sdk.routing import encode
 from aamc_sdk.testing.components import OPTION_CHECKS, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
-from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.testing.subject import Subject, equal, splits
+from aamc_sdk.testing.world import POOL, make_request
 from aamc_sdk.types import Floats
 
 _STREAMS, _STEPS, _LONG = 8, 20, 1000
@@ -149,7 +149,7 @@ def check_data_stays_as_it_was(subject: Subject) -> None:
     for _ in range(_STEPS):
         streams.step(_allowed(streams))
     streams.close()
-    require_same(make_dataset(TRAIN_ROWS), subject.train_set, "the split 'train'", "the environment")
+    require_same(splits()[0], subject.train_set, "the split 'train'", "the environment")
 
 
 def check_streams_that_are_cut_off_show_their_end(subject: Subject) -> None:

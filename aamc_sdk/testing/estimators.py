@@ -11,8 +11,8 @@ from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
-from aamc_sdk.testing.subject import TEST_FIRST, TEST_ROWS, TRAIN_ROWS, Subject, equal
-from aamc_sdk.testing.world import NEWCOMER, POOL, make_dataset
+from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal, splits
+from aamc_sdk.testing.world import NEWCOMER, POOL
 from aamc_sdk.types import Estimates, Floats, Pool
 
 
@@ -133,7 +133,7 @@ def check_estimating_from_several_threads(subject: Subject) -> None:
 
 def check_an_earlier_result_stays_as_it_is(subject: Subject) -> None:
     """No method changes the queries, or the estimates that were returned before, which caches and the log keep."""
-    queries, given = ([*make_dataset(TEST_ROWS, TEST_FIRST).queries] for _ in range(2))
+    queries, given = ([*splits()[2].queries] for _ in range(2))
     estimates = subject.trained.estimate(given)
     require(given == queries, "estimate changes the list of queries; sort or cut a copy")
     before = copy.deepcopy(estimates)

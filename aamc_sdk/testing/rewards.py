@@ -8,8 +8,7 @@ import numpy as np
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.testing.components import OPTION_CHECKS, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
-from aamc_sdk.testing.subject import TEST_FIRST, TEST_ROWS, Subject, equal
-from aamc_sdk.testing.world import make_dataset
+from aamc_sdk.testing.subject import Subject, equal, splits
 from aamc_sdk.types import Floats, Outcomes
 
 _PREFERENCES = np.array([(0.9, 0.08, 0.02), (0.3, 0.3, 0.4), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)])
@@ -114,7 +113,7 @@ def check_unknown_outcomes(subject: Subject) -> None:
 
 def check_outcomes_stay_as_they_are(subject: Subject) -> None:
     """Neither ``fit``, ``vector`` nor ``scalar`` changes the outcomes, which others read too."""
-    before, given = (make_dataset(TEST_ROWS, TEST_FIRST).outcomes for _ in range(2))
+    before, given = (splits()[2].outcomes for _ in range(2))
     reward = subject.make()
     for name, method in (("fit", reward.fit), ("vector", reward.vector), ("scalar", lambda outcomes: _scalars(reward, outcomes))):
         method(given)

@@ -15,11 +15,10 @@ from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Completion, Message, Router, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing.streams import TableEnvironment
-from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward
+from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward, with_judgements
 from aamc_sdk.types import Candidate, Dataset
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 60, 20, 24
-VALIDATION_FIRST, TEST_FIRST = 1000, 2000
 
 
 class EchoModels:
@@ -29,6 +28,15 @@ class EchoModels:
         """Return the last message's text."""
         content = str(messages[-1]["content"]) if messages else ""
         return Completion(message={"role": "assistant", "content": content}, cost_usd=0.0, candidate=candidate.name, decision_id=decision_id)
+
+
+def splits() -> tuple[Dataset, Dataset, Dataset]:
+    """Return the data for training, validation and test, the first two with judged decisions of users."""
+    return (
+        with_judgements(make_dataset(TRAIN_ROWS)),
+        with_judgements(make_dataset(VALIDATION_ROWS, first=1000)),
+        make_dataset(TEST_ROWS, first=2000),
+    )
 
 
 class Subject:
@@ -46,9 +54,7 @@ class Subject:
         self.name = name
         self.plugins = plugins
         self.options = options or {}
-        self.train_set = make_dataset(TRAIN_ROWS)
-        self.validation_set = make_dataset(VALIDATION_ROWS, first=VALIDATION_FIRST)
-        self.test_set = make_dataset(TEST_ROWS, first=TEST_FIRST)
+        self.train_set, self.validation_set, self.test_set = splits()
         self.reward = make_reward(self.train_set)
 
     @cached_property

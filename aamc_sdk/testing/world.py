@@ -13,7 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.routing import LinearReward, build_request, expected_cost, expected_latency, token_counts
-from aamc_sdk.types import Dataset, Estimates, Floats, Labels, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query, RoutingRequest
+from aamc_sdk.types import (
+    Dataset,
+    Decision,
+    Estimates,
+    Experience,
+    Feedback,
+    Floats,
+    Labels,
+    Latency,
+    ModelSpec,
+    Outcomes,
+    Pool,
+    Preference,
+    Prices,
+    Query,
+    RoutingRequest,
+    question,
+)
 
 POOL = Pool(
     [
@@ -56,6 +73,17 @@ def make_dataset(size: int, first: int = 0) -> Dataset:
     ]
     labels = Labels(complexity=complexity, category=category, tool_use=tool_use)
     return Dataset(queries, POOL, _outcomes(queries, complexity, numbers), labels, source="aamc_sdk.testing")
+
+
+def with_judgements(dataset: Dataset) -> Dataset:
+    """Return a dataset of :func:`make_dataset` with one logged decision a query, by four users in turn, judged by its outcome."""
+    assert dataset.outcomes is not None
+    queries = [attrs.evolve(query, user=f"user-{row % 4}") for row, query in enumerate(dataset.queries)]
+    decisions = [Decision(f"log-{question(query)[:12]}", POOL.names[row % len(POOL)], 0.25, Preference()) for row, query in enumerate(queries)]
+    quality = dataset.outcomes.known_quality
+    feedback = [Feedback(decision_id=decision.id, quality=float(quality[row, row % len(POOL)])) for row, decision in enumerate(decisions)]
+    experience = Experience(2 * len(decisions), queries, estimates_of(dataset), decisions, (), feedback, made=len(decisions))
+    return attrs.evolve(dataset, experience=experience)
 
 
 def _text(category: str, n: int) -> str:

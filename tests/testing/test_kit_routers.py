@@ -316,6 +316,21 @@ def test_a_fair_router_passes_every_check(offer):
     assert_conforms("router", "mine", offer("router", FairRouter), {"strength": 0.0})
 
 
+class FromLogs(FairRouter):
+    """Learns from judged decisions alone."""
+
+    def train(self, training):
+        judged = training.dataset.experience
+        assert {query.user for query in judged.queries} == {f"user-{n}" for n in range(4)}
+        self.bonus = dict.fromkeys(training.dataset.pool.names, 0.5)
+        self.learn(judged)
+        return {"feedback": len(judged.feedback)}
+
+
+def test_a_router_that_learns_from_logs_alone_passes_too(offer):
+    assert failed(offer("router", FromLogs), "router") == set()
+
+
 @pytest.mark.parametrize(
     ("target", "check"),
     [

@@ -30,9 +30,11 @@ def scores(router: object, user: str) -> Floats:
     return found
 
 
-@pytest.mark.parametrize("name", ["bradley-terry", "user-elo", "user-ridge"])
-def test_a_baseline_keeps_the_contract_of_routers(name: str) -> None:
-    assert_conforms("router", name, get_plugin_manager())
+@pytest.mark.parametrize(
+    ("name", "options"), [("bradley-terry", {}), ("user-elo", {}), ("user-ridge", {}), ("gmtrouter", {"steps": 4, "evaluate_every": 2})]
+)
+def test_each_router_keeps_the_contract(name: str, options: dict[str, int]) -> None:
+    assert_conforms("router", name, get_plugin_manager(), options)
 
 
 def test_user_ridge_is_the_closed_form_of_own_judgements() -> None:

@@ -321,7 +321,8 @@ class GMTRouter(OnlineRouter):
         """
         model, flags = read_model(folder)
         users = {str(key): unpacked(document) for key, document in read_json(folder / USERS).items()}
-        checkpoints: dict[str, Mapping[str, Any]] = {name: read_arrays(folder / name) for name in (BEST, LAST) if (folder / name).exists()}
+        names = () if self.config.model == "preference" else (BEST, LAST)
+        checkpoints: dict[str, Mapping[str, Any]] = {name: read_arrays(folder / name) for name in names}
         network = self._served_network(model, checkpoints, folder) if flags["graph_used"] else None
         with self._lock:
             self._model, self._network, self._checkpoints, self._hashes = model, network, checkpoints, flags["hashed_words"]
@@ -332,7 +333,7 @@ class GMTRouter(OnlineRouter):
         from aamc_gmtrouter.graph.network import ServedNetwork, check_parameters
 
         if BEST not in checkpoints:
-            raise CheckpointError(f"{folder / BEST} is missing; train again")
+            raise CheckpointError(f"{folder} holds a graph network, which a router of model=preference does not serve; train again")
         if wrong := check_parameters(self.config, model.dimensions, checkpoints[BEST]):
             raise CheckpointError(f"{folder} holds a graph network of other options ({one_of(wrong[:3])}); train again")
         return ServedNetwork(self.config, model.dimensions, checkpoints[BEST])
