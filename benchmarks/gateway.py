@@ -208,7 +208,9 @@ def main() -> None:
                     ways = {"ppo_cached": False, "ppo_uncached": True} if server.name == "ppo" else {server.name: True}
                     for way, varied in ways.items():
                         figures = measure_buffered(server, folder, options.seconds, varied)
-                        samples[way].append({**figures, **({} if options.no_streams or way == "ppo_uncached" else measure_streams(server, started[0]))})
+                        if not options.no_streams and way != "ppo_uncached":
+                            figures |= measure_streams(server, started[0])
+                        samples[way].append(figures)
             bandit = next(server for server in started if server.name == "bandit")
             document: dict[str, Any] = {
                 "cores": os.cpu_count(),
