@@ -14,10 +14,10 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import option
-from aamc_sdk.errors import CheckpointError, ConfigError, PreferenceError
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PreferenceError
 from aamc_sdk.interfaces import Reward
-from aamc_sdk.storage import read_json, write_json
-from aamc_sdk.types import ROUNDING, Floats, Outcomes, read_only
+from aamc_sdk.storage import RESTORE, read_json_object, write_json
+from aamc_sdk.types import ROUNDING, Floats, Outcomes, json_figures, read_only
 
 
 @attrs.frozen
@@ -144,8 +144,13 @@ class LinearReward(Reward):
         Raises:
             CheckpointError: The file is missing or damaged.
         """
-        saved = read_json(folder / "reward.json")
+        path = folder / "reward.json"
+        saved = read_json_object(path)
         try:
-            self.cost, self.latency = (Scale(*(np.nan if x is None else float(x) for x in saved[key])) for key in ("cost_usd", "latency_ms"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the scales of the reward in {folder} cannot be used ({error!r}); train again") from error
+            scales = [Scale(*json_figures(saved.get(key), 2)) for key in ("cost_usd", "latency_ms")]
+        except DataError as error:
+            raise CheckpointError(f"{path} is damaged: {error}; {RESTORE}") from error
+        for scale in scales:
+            if not (scale.minimum <= scale.maximum or (math.isnan(scale.minimum) and math.isnan(scale.maximum))):
+                raise CheckpointError(f"{path} is damaged: {attrs.astuple(scale)} is not a range; {RESTORE}")
+        self.cost, self.latency = scales

@@ -10,20 +10,22 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aamc_sdk.config import ServingSettings, load_yaml
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PoolError, PreferenceError, one_of
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, PoolError, PreferenceError, one_of
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from
 from aamc_sdk.serving.services import services_with_reward
-from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_component, read_json
-from aamc_sdk.types import Floats, Pool, Preference
+from aamc_sdk.storage import COMPONENT, RESTORE, component_of, is_complete, load_component, load_state, read_json, read_json_object
+from aamc_sdk.types import Floats, Pool, Preference, json_figures
 
 EVALUATION = "evaluation"
 """The goal of a run that evaluates another run."""
 ORCHESTRATOR = "orchestrator"
 """The goal of a run that trained an orchestrator, and the name of its subfolder."""
-RUN_KEYS = {"schema", "settings", "router", "goal", "versions"}
-"""The keys that every ``run.yaml`` has."""
+RUN_KEYS = {"schema": int, "settings": dict, "router": str, "goal": str, "versions": dict}
+"""The keys that every ``run.yaml`` has, and the types of their values."""
+OTHER_KEYS = {"date": str, "resolved": dict, "splits": dict, "source": str, "fingerprints": list, "evaluates": str}
+"""The keys that some have."""
 
 R = TypeVar("R", bound="Run")
 
@@ -77,14 +79,18 @@ class Run:
     @cached_property
     def content(self) -> dict[str, Any]:
         """The content of ``run.yaml``."""
+        path = self.folder / "run.yaml"
         try:
-            content = load_yaml(self.folder / "run.yaml")
+            content = load_yaml(path)
         except ConfigError as error:
-            raise CheckpointError(f"{self.folder} cannot be read: {error}") from error
+            raise CheckpointError(f"{self.folder} cannot be read: {error}; {RESTORE}") from error
         if content.get("schema", 1) != 1:
-            raise CheckpointError(f"{self.folder / 'run.yaml'} has schema {content['schema']!r}, not 1: it was made by another version; train again")
-        if lacking := RUN_KEYS - content.keys():
-            raise CheckpointError(f"{self.folder / 'run.yaml'} is damaged: it lacks {one_of(lacking)}; train again")
+            raise CheckpointError(f"{path} has schema {content['schema']!r}, not 1: it was made by another version; train again")
+        if lacking := RUN_KEYS.keys() - content.keys():
+            raise CheckpointError(f"{path} is damaged: it lacks {one_of(lacking)}; {RESTORE}")
+        for key, kind in (RUN_KEYS | OTHER_KEYS).items():
+            if type(content.get(key, kind())) is not kind:
+                raise CheckpointError(f"{path} is damaged: {key!r} is {content[key]!r:.40}; {RESTORE}")
         return content
 
     @cached_property
@@ -93,7 +99,7 @@ class Run:
         try:
             return ServingSettings.of(self.content["settings"])
         except (ConfigError, PreferenceError) as error:
-            raise CheckpointError(f"{self.folder / 'run.yaml'} cannot be used: {error}") from error
+            raise CheckpointError(f"{self.folder / 'run.yaml'} cannot be used: {error}; {RESTORE}") from error
 
     @cached_property
     def pool(self) -> Pool:
@@ -102,7 +108,7 @@ class Run:
         try:
             return pool_from(load_yaml(path), str(path))
         except (ConfigError, PoolError) as error:
-            raise CheckpointError(f"{error}; the run is damaged: train again") from error
+            raise CheckpointError(f"{error}; {RESTORE}") from error
 
     @property
     def router_name(self) -> str:
@@ -117,7 +123,10 @@ class Run:
             CheckpointError: The run is an evaluation of another run, or holds an orchestrator.
         """
         self.refuse_evaluation()
-        return list(self.content.get("resolved", {}).get("routers", {}))
+        routers = self.content.get("resolved", {}).get("routers", {})
+        if not isinstance(routers, dict):
+            raise CheckpointError(f"{self.folder / 'run.yaml'} is damaged: 'resolved.routers' is {routers!r:.40}; {RESTORE}")
+        return list(routers)
 
     @property
     def calibrations(self) -> dict[str, Any]:
@@ -166,7 +175,7 @@ class Run:
         """
         self.refuse_evaluation()
         services = services_with_reward(self.pool, plugins, self.settings)
-        services.reward.load(self.folder)
+        load_state(services.reward, self.folder)
         return services
 
     def estimator(self, plugins: Plugins, services: Services) -> Estimator | None:
@@ -199,10 +208,16 @@ class Run:
     def candidate_means(self) -> Floats:
         """The candidates' mean training quality, cost in USD and latency in ms, ``[M, 3]``."""
         path = self.folder / "candidates.json"
-        saved = read_json(path)
-        if not isinstance(saved, dict) or set(saved) != set(self.pool.names):
-            raise CheckpointError(f"{path} and pool.yaml name different candidates: one file belongs to another run; train again")
-        return np.array([saved[name] for name in self.pool.names], dtype=np.float64)  # null becomes NaN
+        saved = read_json_object(path)
+        if saved.keys() != set(self.pool.names):
+            raise CheckpointError(f"{path} and pool.yaml name different candidates: one file belongs to another run; {RESTORE}")
+        try:
+            means = np.array([json_figures(saved[name], 3) for name in self.pool.names])
+        except DataError as error:
+            raise CheckpointError(f"{path} is damaged: {error}; {RESTORE}") from error
+        if (means[:, 0] > 1).any():
+            raise CheckpointError(f"{path} is damaged: a mean quality is above 1; {RESTORE}")
+        return means
 
 
 def find_checkpoint(name: str, kind: str) -> Path | None:

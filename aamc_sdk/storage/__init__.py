@@ -1,11 +1,17 @@
 """Atomic files, locked folders and checkpoints."""
 
-from aamc_sdk.storage.checkpoints import COMPONENT, RESUME_FOLDER, component_of, is_complete, load_component, save_component
+from aamc_sdk.storage.checkpoints import COMPONENT, RESUME_FOLDER, TRAINING, component_of, is_complete, load_component, load_state, save_component
 from aamc_sdk.storage.files import (
+    RESTORE,
+    array_hash,
+    check_file_hashes,
+    file_hashes,
+    json_hash,
     plain,
     read_arrays,
     read_bytes,
     read_json,
+    read_json_object,
     replacing,
     to_json,
     under,
@@ -20,10 +26,17 @@ from aamc_sdk.storage.training_checkpoint import load_training_checkpoint, save_
 
 __all__ = [
     "COMPONENT",
+    "RESTORE",
     "RESUME_FOLDER",
+    "TRAINING",
+    "array_hash",
+    "check_file_hashes",
     "component_of",
+    "file_hashes",
     "is_complete",
+    "json_hash",
     "load_component",
+    "load_state",
     "load_training_checkpoint",
     "locked",
     "make_folder",
@@ -31,6 +44,7 @@ __all__ = [
     "read_arrays",
     "read_bytes",
     "read_json",
+    "read_json_object",
     "replacing",
     "save_component",
     "save_training_checkpoint",

@@ -1,7 +1,7 @@
 """Checkpoints of components: saving a trained component to a folder and loading it.
 
 A checkpoint is complete when it has a ``component.json``, which is written last. Without one, ``--resume``
-continues or repeats the training.
+continues or repeats the training. It holds the SHA-256 of each file that the component loads, so a file that was changed since is refused.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from aamc_sdk.config import unstructure
-from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError
 from aamc_sdk.interfaces import BaseComponent, Services
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.storage.files import read_json, write_json
+from aamc_sdk.storage.files import RESTORE, check_file_hashes, file_hashes, read_json, read_json_object, write_json
 from aamc_sdk.storage.folders import make_folder
 
 COMPONENT = "component.json"
 """The file of a checkpoint that names its component, with its options and version."""
+TRAINING = "training.json"
+"""The file of a checkpoint with the metrics of the training, for reports."""
 RESUME_FOLDER = "resume"
 """Name of the subfolder with the state of an unfinished training; removed after it."""
 
@@ -29,10 +31,11 @@ def save_component(folder: Path, kind: str, name: str, component: BaseComponent,
     make_folder(folder)
     component.save(folder)
     shutil.rmtree(folder / RESUME_FOLDER, ignore_errors=True)
-    write_json(folder / "training.json", training)
+    write_json(folder / TRAINING, training)
     plugin = plugins.find(kind, name).plugin
     about = {"schema": 1, "kind": kind, "name": name, "distribution": plugin.distribution, "version": plugin.version}
-    write_json(folder / COMPONENT, about | {"config": unstructure(component.config)})
+    loaded = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (COMPONENT, TRAINING)]
+    write_json(folder / COMPONENT, about | {"config": unstructure(component.config), "files": file_hashes(folder, loaded)})
 
 
 def load_component(folder: Path, kind: str, plugins: Plugins, services: Services, options: Mapping[str, Any] | None = None) -> Any:
@@ -50,12 +53,29 @@ def load_component(folder: Path, kind: str, plugins: Plugins, services: Services
     """
     about = component_of(folder, kind)
     try:
-        component = plugins.make(kind, about["name"], services, {**(about.get("config") or {}), **(options or {})})
+        component = plugins.make(kind, about["name"], services, {**about.get("config", {}), **(options or {})})
     except ConfigError as error:
         unfit = f"{folder / COMPONENT} does not fit the installed {kind} {about['name']!r}"
         raise CheckpointError(f"{unfit}: {error}; if another version made it, train it again") from error
-    component.load(folder)
+    load_state(component, folder)
     return component
+
+
+def load_state(component: BaseComponent, folder: Path) -> None:
+    """Let a component load the files of a folder; those of a checkpoint must be as they were saved.
+
+    Raises:
+        CheckpointError: A file is missing, damaged or changed, or holds something else than the component saves.
+    """
+    about = read_json_object(folder / COMPONENT) if is_complete(folder) else {}
+    check_file_hashes(folder, about.get("files", {}), RESTORE)  # version 0.1 wrote none
+    try:
+        component.load(folder)
+    except AamcError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        unfit = f"{folder} holds something else than this version of {type(component).__name__} saves ({type(error).__name__}: {error})"
+        raise CheckpointError(f"{unfit}; {RESTORE}") from error
 
 
 def is_complete(folder: Path) -> bool:
@@ -72,6 +92,8 @@ def component_of(folder: Path, kind: str) -> dict[str, Any]:
     about = read_json(folder / COMPONENT)
     if not isinstance(about, dict) or about.get("kind") != kind or not isinstance(about.get("name"), str):
         raise CheckpointError(f"{folder / COMPONENT} does not describe a checkpoint of kind {kind}; choose another folder")
+    if not all(isinstance(about.get(key, {}), dict) for key in ("config", "files")):
+        raise CheckpointError(f"{folder / COMPONENT} is damaged: 'config' and 'files' must be JSON objects; {RESTORE}")
     if (schema := about.get("schema", 1)) != 1:
         raise CheckpointError(f"{folder / COMPONENT} has schema {schema!r}, not 1: another version of the SDK made it; train again")
     return about

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -16,6 +18,8 @@ import yaml
 from aamc_sdk.errors import CheckpointError, OutputError
 
 T = TypeVar("T")
+RESTORE = "restore the file, or train again"
+"""The advice for a file that cannot be used, unless its reader knows better."""
 
 
 @contextmanager
@@ -57,7 +61,7 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         CheckpointError: The file is missing or cannot be read.
     """
-    return _read(path, lambda file: file.read())
+    return _read(path, lambda file: file.read(), RESTORE)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -95,13 +99,29 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, advice: str = RESTORE) -> Any:
     """Read a JSON document.
+
+    Args:
+        path: The file.
+        advice: What to do if it cannot be used, for the error.
 
     Raises:
         CheckpointError: The file is missing, unreadable, truncated or not JSON.
     """
-    return _read(path, lambda file: json.loads(file.read().decode()))
+    return _read(path, lambda file: json.loads(file.read().decode()), advice)
+
+
+def read_json_object(path: Path, advice: str = RESTORE) -> dict[str, Any]:
+    """Read a JSON object, as :func:`read_json` reads any document.
+
+    Raises:
+        CheckpointError: The file cannot be used, or holds something else.
+    """
+    content = read_json(path, advice)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is damaged: it must hold a JSON object, not {content!r:.40}; {advice}")
+    return content
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -112,8 +132,12 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def read_arrays(path: Path) -> dict[str, Any]:
+def read_arrays(path: Path, advice: str = RESTORE) -> dict[str, Any]:
     """Read named arrays from an npz file; pickled objects are refused, so no code runs.
+
+    Args:
+        path: The file.
+        advice: What to do if it cannot be used, for the error.
 
     Raises:
         CheckpointError: The file is missing, unreadable, truncated or not an npz file.
@@ -121,10 +145,22 @@ def read_arrays(path: Path) -> dict[str, Any]:
     import numpy as np
 
     def load(file: BinaryIO) -> dict[str, Any]:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is not an npz file, or a part of one")
+        file.seek(0)
         with np.load(file, allow_pickle=False) as saved:
-            return dict(saved)
+            return {name: _array(saved, name) for name in saved.files}
 
-    return _read(path, load)
+    return _read(path, load, advice)
+
+
+def _array(saved: Mapping[str, Any], name: str) -> Any:
+    try:
+        return saved[name]
+    except ValueError as error:
+        if "allow_pickle" in str(error):  # numpy's advice would run code of the file
+            raise ValueError(f"{name} holds Python objects, which are never loaded") from error
+        raise
 
 
 def under(prefix: str, arrays: Mapping[str, T]) -> dict[str, T]:
@@ -132,15 +168,58 @@ def under(prefix: str, arrays: Mapping[str, T]) -> dict[str, T]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _read(path: Path, reader: Callable[[BinaryIO], T]) -> T:
+def file_hashes(folder: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Return the SHA-256 of each file, by its path in the folder."""
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+
+
+def json_hash(value: Any) -> str:
+    """Return the SHA-256 of a value's JSON document."""
+    return hashlib.sha256(to_json(value).encode()).hexdigest()
+
+
+def array_hash(arrays: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of named arrays with their types and shapes."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {values.dtype.str} {values.shape} ".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def check_file_hashes(folder: Path, hashes: Mapping[str, str], advice: str) -> None:
+    """Check that files are as they were when :func:`file_hashes` read them.
+
+    Raises:
+        CheckpointError: A file is missing or was changed; the message ends with the advice.
+    """
+    for name, saved in hashes.items():
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / name} is missing; {advice}")
+        if _sha256(folder / name) != saved:
+            raise CheckpointError(f"{folder / name} was changed after it was written; {advice}")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read(path: Path, reader: Callable[[BinaryIO], T], advice: str) -> T:
     try:
         file = path.open("rb")
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing: the checkpoint is incomplete; train again") from error
+        raise CheckpointError(f"{path} is missing: the checkpoint is incomplete; {advice}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     with file:
         try:
             return reader(file)
         except Exception as error:  # readers of damaged files raise almost anything
-            raise CheckpointError(f"{path} is damaged ({error}); train again") from error
+            raise CheckpointError(f"{path} is damaged ({error}); {advice}") from error

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage.files import read_arrays, to_json, write_arrays
+from aamc_sdk.storage.files import array_hash, read_arrays, to_json, write_arrays
 
 CHECKPOINT = "checkpoint.npz"
 """Name of the file in the folder of a training."""
@@ -49,7 +49,7 @@ def save_training_checkpoint(
         made_for: Settings that a resumed training must share, in JSON types.
     """
     if folder is not None:
-        about = to_json({"done": done, "made_for": made_for, "curve": curve})
+        about = to_json({"done": done, "made_for": made_for, "curve": curve, "sha256": array_hash(arrays)})
         write_arrays(folder / CHECKPOINT, {**arrays, _ABOUT: np.array(about)})
 
 
@@ -62,12 +62,16 @@ def load_training_checkpoint(folder: Path | None, made_for: Mapping[str, Any]) -
     path = None if folder is None else folder / CHECKPOINT
     if path is None or not path.exists():
         return None
-    arrays = read_arrays(path)
+    advice = f"delete {path.parent}, and resume: that training begins anew"
+    arrays = read_arrays(path, advice)
     try:
         about = json.loads(str(arrays.pop(_ABOUT)))
-        done, made, curve = int(about["done"]), about["made_for"], list(about["curve"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error!r}); delete it and train again") from error
+        done, made, curve = int(about["done"]), dict(about["made_for"]), list(about["curve"])
+        intact = array_hash(arrays) == about.get("sha256", array_hash(arrays))  # version 0.1 wrote none
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}); {advice}") from error
+    if not intact:
+        raise CheckpointError(f"{path} was changed after it was written; {advice}")
     for key, value in made_for.items():
         if made.get(key) != value:
             raise CheckpointError(f"{path} was made with other {key} ({made.get(key)!r}, not {value!r}); resume with the same {key}, or train again")

@@ -4,6 +4,7 @@ from aamc_sdk.types.arithmetic import ROUNDING, Floats, read_only, sigmoid, wils
 from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingRequest, Scores
 from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
+from aamc_sdk.types.checks import json_figures
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes
@@ -52,6 +53,7 @@ __all__ = [
     "Vote",
     "check_name",
     "check_text",
+    "json_figures",
     "new_ids",
     "question",
     "read_only",

@@ -50,6 +50,17 @@ def is_figure(value: object) -> bool:
     return is_amount(value) and bool(value <= MAX_FIGURE)  # type: ignore[operator]  # a number
 
 
+def json_figures(values: object, count: int) -> list[float]:
+    """Return figures that a JSON document holds, those that are null as NaN.
+
+    Raises:
+        DataError: The value is not a list of as many figures.
+    """
+    if not isinstance(values, list) or len(values) != count or not all(value is None or is_figure(value) for value in values):
+        raise DataError(f"expected {count} numbers from 0 to {MAX_FIGURE:g}, or null if unknown, not {values!r:.80}")
+    return [math.nan if value is None else float(value) for value in values]
+
+
 def check_figure(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a number from 0 to ``MAX_FIGURE``, or NaN for unknown."""
     if type(value) is float and not (value < 0 or value > MAX_FIGURE):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from aamc_sdk.errors import CheckpointError, ConfigError, PreferenceError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward, Scale
+from aamc_sdk.storage import write_json
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Outcomes
 
@@ -154,4 +155,11 @@ def test_scales_survive_saving_and_loading(tmp_path, latency):
 def test_a_damaged_file_is_a_checkpoint_error(tmp_path, content):
     (tmp_path / "reward.json").write_text(content)
     with pytest.raises(CheckpointError):
+        LinearReward().load(tmp_path)
+
+
+@pytest.mark.parametrize("scale", [None, "x", [0.5], [0.5, "x"], [True, 1.0], [1.0, 0.5], [-1.0, 1.0], [0.0, 1e300], [None, 1.0]])
+def test_scales_that_are_no_range_are_refused(tmp_path, scale) -> None:
+    write_json(tmp_path / "reward.json", {"cost_usd": scale, "latency_ms": [None, None]})
+    with pytest.raises(CheckpointError, match=r"reward\.json is damaged: .*; restore the file, or train again$"):
         LinearReward().load(tmp_path)

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tiny import Tiny
 
+from aamc_sdk import Services, builtin
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import component_of, write_json
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.routing import LinearReward, default_pool
+from aamc_sdk.storage import component_of, load_component, load_state, save_component, write_json
 
 
 def test_a_checkpoint_of_another_schema_is_another_versions(tmp_path: Path) -> None:
@@ -15,3 +21,61 @@ def test_a_checkpoint_of_another_schema_is_another_versions(tmp_path: Path) -> N
         component_of(tmp_path, "router")
     write_json(tmp_path / "component.json", {**about, "schema": 1})
     assert component_of(tmp_path, "router")["name"] == "ppo"
+
+
+PLUGINS = Plugins(extra={"core": builtin, "tiny": Tiny()}, discover=False)
+SERVICES = Services(pool=default_pool(), reward=LinearReward(), make=PLUGINS.make)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    estimator = PLUGINS.make("estimator", "means", SERVICES)
+    estimator.means = np.array([0.25, 0.75])
+    save_component(tmp_path, "estimator", "means", estimator, PLUGINS, {"rows": 3})
+    return tmp_path
+
+
+def load(folder: Path) -> list[float]:
+    means: list[float] = load_component(folder, "estimator", PLUGINS, SERVICES).means.tolist()
+    return means
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", '"x"', "[0.25, 0.7", "[0.25, 75]"])
+def test_a_file_that_was_changed_after_the_training_is_refused(saved: Path, content: str) -> None:
+    assert load(saved) == [0.25, 0.75]
+    (saved / "means.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"means\.json was changed after it was written; restore the file, or train again$"):
+        load(saved)
+
+
+def test_a_missing_file_is_named(saved: Path) -> None:
+    (saved / "means.json").unlink()
+    with pytest.raises(CheckpointError, match=r"means\.json is missing; restore the file, or train again$"):
+        load(saved)
+
+
+def test_the_metrics_of_a_training_may_change(saved: Path) -> None:
+    write_json(saved / "training.json", {"rows": 4})
+    assert load(saved) == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("key", ["config", "files"])
+def test_a_damaged_description_is_refused(saved: Path, key: str) -> None:
+    about = json.loads((saved / "component.json").read_text())
+    write_json(saved / "component.json", about | {key: "x"})
+    with pytest.raises(CheckpointError, match=r"component\.json is damaged: 'config' and 'files' must be JSON objects"):
+        load(saved)
+
+
+def test_files_that_a_component_cannot_use_are_refused_even_without_hashes(saved: Path) -> None:
+    about = json.loads((saved / "component.json").read_text())
+    del about["files"]
+    write_json(saved / "component.json", about)
+    assert load(saved) == [0.25, 0.75]
+
+    class Strict(type(PLUGINS.make("estimator", "means", SERVICES))):  # type: ignore[misc]  # the class of a component
+        def load(self, folder: Path) -> None:
+            self.means = json.loads((folder / "means.json").read_text())["means"]
+
+    with pytest.raises(CheckpointError, match=r"holds something else than this version of Strict saves .*; restore the file, or train again$"):
+        load_state(Strict(Strict.Config(), SERVICES), saved)

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import CheckpointError, OutputError
-from aamc_sdk.storage import plain, read_arrays, read_bytes, read_json, replacing, to_json, write_arrays, write_json, write_text, write_yaml
+from aamc_sdk.storage import (
+    plain,
+    read_arrays,
+    read_bytes,
+    read_json,
+    read_json_object,
+    replacing,
+    to_json,
+    write_arrays,
+    write_json,
+    write_text,
+    write_yaml,
+)
 
 ARRAYS = {"weights": np.arange(60.0).reshape(6, 10), "names": np.array(["a", "ü"])}
 
@@ -136,3 +148,20 @@ def test_reading_arrays_runs_no_code(tmp_path):
 def test_yaml_keeps_the_order_of_keys_and_writes_plain_values(tmp_path: Path) -> None:
     write_yaml(tmp_path / "a.yaml", {"b": np.array([1.0, np.nan]), "a": "ü"})
     assert (tmp_path / "a.yaml").read_text(encoding="utf-8") == "b:\n- 1.0\n- null\na: ü\n"
+
+
+def test_a_damaged_npz_file_gets_no_advice_to_load_pickles(tmp_path):
+    path = tmp_path / "file.npz"
+    path.write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match=r"file\.npz is damaged \(it is not an npz file, or a part of one\); delete it$"):
+        read_arrays(path, "delete it")
+    np.savez(path, objects=np.array([{}], dtype=object))
+    with pytest.raises(CheckpointError, match=r"file\.npz is damaged \(objects holds Python objects, which are never loaded\)"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '"x"', "5"])
+def test_a_json_document_that_is_no_object_is_refused(tmp_path, content):
+    (tmp_path / "file.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"file\.json is damaged: it must hold a JSON object, not .*; restore the file, or train again$"):
+        read_json_object(tmp_path / "file.json")

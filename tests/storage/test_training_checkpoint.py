@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
+from aamc_sdk.storage import load_training_checkpoint, read_arrays, save_training_checkpoint, write_arrays
 from aamc_sdk.storage.training_checkpoint import CHECKPOINT
 
 MADE_FOR = {"seed": 3, "pool": ["a", "b"]}
@@ -39,7 +39,22 @@ def test_another_training_is_refused_with_what_differs(left) -> None:
         load_training_checkpoint(left, MADE_FOR | {"seed": 4})
 
 
-def test_a_damaged_checkpoint_is_refused(left) -> None:
+def test_a_damaged_checkpoint_says_how_to_resume(left) -> None:
     (left / CHECKPOINT).write_bytes((left / CHECKPOINT).read_bytes()[:100])
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match=f"is damaged .*; delete {left}, and resume: that training begins anew$"):
+        load_training_checkpoint(left, MADE_FOR)
+
+
+@pytest.mark.parametrize("arrays", [{}, {"weights": np.arange(2.0)}, {"weights": np.full(3, np.nan)}, {"weights": np.array(["x"] * 3)}])
+def test_other_arrays_than_the_saved_ones_are_refused(left, arrays) -> None:
+    about = read_arrays(left / CHECKPOINT)["about"]
+    write_arrays(left / CHECKPOINT, {**arrays, "about": about})
+    with pytest.raises(CheckpointError, match="was changed after it was written"):
+        load_training_checkpoint(left, MADE_FOR)
+
+
+@pytest.mark.parametrize("about", ["[]", "null", '{"done": "x"}', '{"done": 2, "made_for": 5, "curve": []}'])
+def test_a_checkpoint_that_describes_nothing_is_refused(left, about) -> None:
+    write_arrays(left / CHECKPOINT, {"weights": np.arange(3.0), "about": np.array(about)})
+    with pytest.raises(CheckpointError, match="is damaged"):
         load_training_checkpoint(left, MADE_FOR)

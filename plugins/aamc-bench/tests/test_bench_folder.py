@@ -63,6 +63,16 @@ def test_an_experiments_file_that_is_damaged_or_another_versions_is_refused(tmp_
         pass
 
 
+def test_options_that_were_changed_are_refused(tmp_path: Path) -> None:
+    with open_experiment("bench x", tmp_path, None, {"size": 7}, options_of):
+        pass
+    file = tmp_path / "experiment.yaml"
+    file.write_text(file.read_text().replace("size: 7", "size: x"))
+    words = "experiment.yaml was changed after it was written; restore its options, or begin anew with: aamc bench x"
+    with pytest.raises(CheckpointError, match=words), open_experiment("bench x", None, tmp_path, NOTHING, options_of):
+        pass
+
+
 def test_an_interruption_says_how_to_go_on(tmp_path: Path) -> None:
     words = f"resume it with: aamc bench x --resume {tmp_path}"
     with pytest.raises(Interrupted, match=words), open_experiment("bench x", tmp_path, None, NOTHING, options_of):

@@ -14,6 +14,7 @@ from aamc_bench.grid import GridJob, JobsFailed, run_grid, slug
 
 from aamc_sdk.errors import CheckpointError, OutputError
 from aamc_sdk.interfaces import NoProgress
+from aamc_sdk.storage import read_json, write_json
 
 HERE = "bench_jobs"
 
@@ -52,8 +53,26 @@ def test_a_damaged_result_is_refused_with_the_file_to_delete(tmp_path: Path, con
     with pytest.raises(CheckpointError) as refused:
         run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
     assert str(refused.value).startswith(f"{file} ")
-    assert str(refused.value).endswith(f"; delete that file, and do its job again with --resume {tmp_path}")
+    assert str(refused.value).endswith(f"; delete {file}, and do its job again with --resume {tmp_path}")
     file.unlink()
+    assert run_grid(jobs(range(1)), tmp_path, 1, NoProgress()) == {"job-0": 0}
+
+
+@pytest.mark.parametrize("result", [None, {}, 5])
+def test_a_result_that_was_changed_is_refused(tmp_path: Path, result: object) -> None:
+    run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
+    file = tmp_path / "jobs" / "job-0.json"
+    write_json(file, read_json(file) | {"result": result})
+    with pytest.raises(CheckpointError, match=r"job-0\.json was changed after it was written; delete .*job-0\.json, and do its job again"):
+        run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
+
+
+def test_a_file_of_a_job_that_was_changed_is_named_with_the_result_to_delete(tmp_path: Path) -> None:
+    run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
+    (tmp_path / "jobs" / "job-0" / "began").write_text("garbage")
+    with pytest.raises(CheckpointError, match=r"job-0/began was changed after it was written; delete .*job-0\.json, and do its job again"):
+        run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
+    (tmp_path / "jobs" / "job-0.json").unlink()
     assert run_grid(jobs(range(1)), tmp_path, 1, NoProgress()) == {"job-0": 0}
 
 
@@ -111,6 +130,7 @@ from pathlib import Path
 from aamc_bench import grid
 from aamc_bench.grid import GridJob, run_grid
 from aamc_sdk.interfaces import NoProgress
+from aamc_sdk.storage import read_json, write_json
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests in the background has it ignored
     jobs = [GridJob("quick", "{HERE}:square", {{"number": 2}}), GridJob("slow", "{HERE}:wait", {{"seconds": 300}})]

@@ -517,7 +517,7 @@ def test_half_a_run_is_damaged_and_another_schema_is_another_version(experiment)
     file = made.run.folder / "run.yaml"
     text = file.read_text()
     file.write_text("".join(text.splitlines(keepends=True)[: text.count("\n") // 2]))
-    with pytest.raises(CheckpointError, match=r"run\.yaml is damaged: it lacks .*versions; train again"):
+    with pytest.raises(CheckpointError, match=r"run\.yaml is damaged: it lacks .*versions; restore the file, or train again"):
         _ = RunFolder.open(made.run.folder).settings
     file.write_text(text.replace("schema: 1", "schema: 2", 1))
     with pytest.raises(CheckpointError, match="has schema 2, not 1: it was made by another version"):

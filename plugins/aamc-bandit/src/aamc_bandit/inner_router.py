@@ -13,7 +13,7 @@ from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services
 from aamc_sdk.serving import component_name, find_checkpoint, state_of
-from aamc_sdk.storage import COMPONENT, read_json, to_json
+from aamc_sdk.storage import component_of, load_state, to_json
 
 
 def check_router_option(option: str, given: Any) -> None:
@@ -83,8 +83,8 @@ class InnerRouter:
         if folder is None:
             return cls._versioned(given, _make(given, {}, services), trained=False)
         name = component_name(given, "router")
-        router = _make(name, read_json(folder / COMPONENT).get("config") or {}, services)
-        router.load(folder)
+        router = _make(name, component_of(folder, "router").get("config", {}), services)
+        load_state(router, folder)
         return cls._versioned(name, router, trained=True)
 
     @classmethod

@@ -13,7 +13,7 @@ from aamc_experiments.commands import new_folder
 
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import CheckpointError, ConfigError, Interrupted, OutputError
-from aamc_sdk.storage import locked, plain, write_yaml
+from aamc_sdk.storage import json_hash, locked, plain, write_yaml
 
 OPTIONS_FILE = "experiment.yaml"
 """The file with the command and the options of a folder's experiment."""
@@ -73,12 +73,15 @@ def _read(folder: Path, command: str) -> Mapping[str, Any]:
     try:
         content = load_yaml(folder / OPTIONS_FILE)
     except ConfigError as error:
-        raise CheckpointError(f"{folder} cannot be resumed: {error}") from error
+        raise CheckpointError(f"{folder} cannot be resumed: {error}; restore the file, or begin anew with: aamc {command}") from error
     if content.get("schema", 1) != 1 or not isinstance(content.get("command"), str) or not isinstance(content.get("options"), dict):
         raise CheckpointError(f"{folder / OPTIONS_FILE} is damaged, or of another version; begin anew with: aamc {command}")
     if content["command"] != command:
         raise CheckpointError(f"{folder} was begun by aamc {content['command']}; resume it with: aamc {content['command']} --resume {folder}")
     options: Mapping[str, Any] = content["options"]
+    hashed = json_hash(options)
+    if content.get("sha256", hashed) != hashed:  # version 0.1 wrote none
+        raise CheckpointError(f"{folder / OPTIONS_FILE} was changed after it was written; restore its options, or begin anew with: aamc {command}")
     return options
 
 
@@ -89,5 +92,5 @@ def _write(opened: OpenExperiment) -> None:
         return
     if any(opened.folder.iterdir()):
         raise OutputError(f"{opened.folder} is not empty; choose another folder with --out")
-    content = {"schema": 1, "command": opened.command, "options": opened.options}
+    content = {"schema": 1, "command": opened.command, "options": opened.options, "sha256": json_hash(opened.options)}
     write_yaml(opened.folder / OPTIONS_FILE, content)

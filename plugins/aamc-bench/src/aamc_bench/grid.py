@@ -26,7 +26,7 @@ import attrs
 from aamc_sdk.cli import LineProgress
 from aamc_sdk.errors import AamcError, CheckpointError, OutputError
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.storage import make_folder, plain, read_json, write_json
+from aamc_sdk.storage import check_file_hashes, file_hashes, json_hash, make_folder, plain, read_json_object, write_json
 
 JOBS = "jobs"
 """The folder of the jobs, below the experiment's."""
@@ -178,15 +178,16 @@ def _kept(job: GridJob, place: Path) -> Mapping[str, Any] | None:
     path = place / f"{job.key}.json"
     if not path.exists():
         return None
-    advice = f"delete that file, and do its job again with --resume {place.parent}"
-    try:
-        kept: Mapping[str, Any] = read_json(path)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.__cause__}); {advice}") from error
-    if not isinstance(kept, dict) or not {"arguments", "result"} <= kept.keys():
+    advice = f"delete {path}, and do its job again with --resume {place.parent}"
+    kept = read_json_object(path, advice)
+    if not {"arguments", "result"} <= kept.keys():
         raise CheckpointError(f"{path} is not the result of a job; {advice}")
     if kept["arguments"] != job.arguments:
         raise OutputError(f"{path} was made with other arguments; choose another folder with --out")
+    hashed = json_hash(kept["result"])
+    if kept.get("sha256", hashed) != hashed:  # version 0.1 wrote none
+        raise CheckpointError(f"{path} was changed after it was written; {advice}")
+    check_file_hashes(place / job.key, kept.get("files", {}), advice)
     return kept
 
 
@@ -201,8 +202,10 @@ def do(job: GridJob, place: Path) -> str | None:
         try:
             module, _, name = job.function.partition(":")
             function = getattr(importlib.import_module(module), name)
-            result = function(place / job.key, LineProgress(), **job.arguments)
-            write_json(place / f"{job.key}.json", {"schema": 1, "function": job.function, "arguments": job.arguments, "result": result})
+            result = plain(function(place / job.key, LineProgress(), **job.arguments))
+            about = {"schema": 1, "function": job.function, "arguments": job.arguments, "result": result, "sha256": json_hash(result)}
+            own = sorted(path for path in (place / job.key).glob("*") if path.is_file())
+            write_json(place / f"{job.key}.json", about | {"files": file_hashes(place / job.key, own)})
         except (Exception, SystemExit) as error:
             traceback.print_exc()
             why = f"{type(error).__name__}: {' '.join(str(error).split())}"

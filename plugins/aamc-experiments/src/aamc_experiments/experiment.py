@@ -26,7 +26,7 @@ from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, 
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.serving import component_name, find_checkpoint
-from aamc_sdk.storage import RESUME_FOLDER, component_of, is_complete, load_component, locked, read_json, save_component
+from aamc_sdk.storage import RESUME_FOLDER, TRAINING, component_of, is_complete, load_component, locked, read_json_object, save_component
 from aamc_sdk.types import Dataset, RoutingRequest
 
 
@@ -339,5 +339,5 @@ def _why_unfit(requires: Requirements, train: Dataset) -> str:
 
 
 def _training_metrics(folder: Path) -> dict[str, Any]:
-    path = folder / "training.json"
-    return dict(read_json(path)) if path.exists() else {}
+    path = folder / TRAINING
+    return read_json_object(path) if path.exists() else {}

@@ -22,7 +22,7 @@ from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving import ORCHESTRATOR, Run, make_services, trained_name
-from aamc_sdk.storage import RESUME_FOLDER, is_complete, load_component, locked, read_json, save_component
+from aamc_sdk.storage import RESUME_FOLDER, TRAINING, is_complete, load_component, locked, read_json_object, save_component
 from aamc_sdk.types import Dataset, question
 
 ROUTER_SETTINGS = ("router", "estimator", "environment", "reward", "test_dataset", "routers", "preference", "evaluation")
@@ -70,7 +70,7 @@ class OrchestratorTraining:
             folder = self.run.folder / ORCHESTRATOR
             if not is_complete(folder):
                 self._train(folder)
-            return dict(read_json(folder / "training.json"))
+            return read_json_object(folder / TRAINING)
 
     def _train(self, folder: Path) -> None:
         services = make_services(find_pool(self.settings.pool or "default", self.plugins), self.plugins, self.settings)

@@ -20,7 +20,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError, OutputError, Preferenc
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import pool_to
 from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
-from aamc_sdk.storage import component_of, make_folder, write_json, write_yaml
+from aamc_sdk.storage import RESTORE, component_of, make_folder, write_json, write_yaml
 from aamc_sdk.types import Floats, Pool
 
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
@@ -127,7 +127,7 @@ class RunFolder(Run):
         try:
             return read_settings(self.content["settings"])
         except (ConfigError, PreferenceError) as error:
-            raise CheckpointError(f"{self.folder / 'run.yaml'} cannot be used: {error}") from error
+            raise CheckpointError(f"{self.folder / 'run.yaml'} cannot be used: {error}; {RESTORE}") from error
 
     @property
     def fingerprints(self) -> list[TrainingFingerprint]:

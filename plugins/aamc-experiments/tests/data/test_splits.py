@@ -3,7 +3,7 @@ from __future__ import annotations
 import hypothesis
 import numpy as np
 import pytest
-from aamc_experiments.data import Groups, about_split, check_same_candidates, fit_to_pool, read_splits, split_hash, split_rows
+from aamc_experiments.data import Groups, about_split, check_same_candidates, check_unchanged, fit_to_pool, read_splits, split_hash, split_rows
 from aamc_experiments.settings import Source, read_settings
 from hypothesis import strategies as st
 
@@ -198,3 +198,9 @@ def test_what_is_said_of_a_split_follows_its_comparisons() -> None:
 
     assert about_split(voted("a", "b")) == about_split(voted("a", "b"))
     assert about_split(voted("a", "b"))["comparisons_sha256"] != about_split(voted("b", "a"))["comparisons_sha256"]
+
+
+@pytest.mark.parametrize("before", [{}, {"train": 5}, {"train": None}])
+def test_a_run_that_does_not_describe_a_split_is_damaged(before, tmp_path) -> None:
+    with pytest.raises(DataError, match=r"run\.yaml is damaged: 'splits' does not describe the train rows; restore the file, or train again"):
+        check_unchanged({"train": table("ab")}, before, tmp_path)

@@ -9,6 +9,7 @@ import pytest
 from aamc_experiments.evaluation import Comparison
 
 from aamc_sdk.errors import CheckpointError
+from aamc_sdk.storage import read_arrays, write_arrays
 
 
 def test_a_comparison_comes_back_as_it_was_saved(table: Any, routers: Any, tmp_path: Path) -> None:
@@ -24,6 +25,14 @@ def test_a_truncated_file_is_a_one_line_error(table: Any, routers: Any, tmp_path
     table.compare({"greedy": routers.Greedy(routers.options, table.services)}).save(path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(CheckpointError, match="damaged"):
+        Comparison.load(path)
+
+
+def test_a_comparison_that_was_changed_is_refused(table: Any, routers: Any, tmp_path: Path) -> None:
+    path = tmp_path / "decisions.npz"
+    table.compare({"greedy": routers.Greedy(routers.options, table.services)}).save(path)
+    write_arrays(path, read_arrays(path) | {"cost_usd": np.full((43, 4), -7.5)})
+    with pytest.raises(CheckpointError, match=r"decisions\.npz was changed after it was written; evaluate again$"):
         Comparison.load(path)
 
 

@@ -11,7 +11,7 @@ from aamc_experiments.run_folder import RunFolder
 
 from aamc_report.results import Gate, GateResult, PairedTest, Results, bounds, number
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_json
+from aamc_sdk.storage import TRAINING, read_json
 from aamc_sdk.types import Preference
 
 NESTED = ("ci95", "per_category", "model_share", "model_share_ci95", "cost_at_quality", "cost_at_quality_ci95")
@@ -121,7 +121,7 @@ def _read_decisions(path: Path, routers: Collection[str]) -> Comparison:
 
 def _read_curves(folder: Path) -> Mapping[str, Sequence[Mapping[str, float]]]:
     curves = {}
-    for path in (folder / "estimator" / "training.json", *sorted(folder.glob("routers/*/training.json"))):
+    for path in (folder / "estimator" / TRAINING, *sorted(folder.glob(f"routers/*/{TRAINING}"))):
         if path.is_file():
             curve = _read_curve(path)
             if curve:
@@ -140,7 +140,7 @@ def _read_curve(path: Path) -> Sequence[Mapping[str, float]]:
 def _read_limits(folder: Path) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
     """Return the limits that routers reported to keep, by router and by the limit's name; a damaged entry counts as none."""
     found = {}
-    for path in sorted(folder.glob("routers/*/training.json")):
+    for path in sorted(folder.glob(f"routers/*/{TRAINING}")):
         content = read_json(path)
         limits = content.get("limits") if isinstance(content, Mapping) else None
         if isinstance(limits, Mapping) and all(isinstance(limit, Mapping) for limit in limits.values()):

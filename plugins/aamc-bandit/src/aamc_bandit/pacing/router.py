@@ -38,7 +38,7 @@ from aamc_bandit.pacing.notes import decision_notes, row_of
 from aamc_bandit.pacing.options import CHEAPEST, LIMITS, PACED, PACED_TWICE, PacedOptions
 from aamc_bandit.pacing.recent_requests import without_unknown
 from aamc_bandit.pacing.resources import DAY_S, MINUTE_S, LimitedResource, learn_table
-from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError
+from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError, one_of
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Services, Store, Training
 from aamc_sdk.routing import choice_probabilities, typical_request
 from aamc_sdk.storage import read_json, to_json, write_json
@@ -217,6 +217,8 @@ class Paced(OnlineRouter):
             inner.router.load(folder / INNER)
             self._made = inner
         try:
+            if self._limits and self._limits.keys() != saved["limits"].keys():
+                raise CheckpointError(f"{folder / STATE} has the limits {one_of(saved['limits'])}, not {one_of(self._limits)}; train again")
             ledger = PacingLedger(self.config, self._limits or saved["limits"])
             ledger.set(saved)
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:

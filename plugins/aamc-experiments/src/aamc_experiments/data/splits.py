@@ -188,8 +188,10 @@ def check_unchanged(splits: Mapping[str, Dataset], before: Mapping[str, Mapping[
         DataError: The questions, outcomes or comparisons of a split changed.
     """
     for name, split in splits.items():
-        now = about_split(split)
-        changed = [content for key, content in HASHED.items() if key in now and now[key] != before[name].get(key)]
+        now, then = about_split(split), before.get(name)
+        if not isinstance(then, Mapping):
+            raise DataError(f"{folder / 'run.yaml'} is damaged: 'splits' does not describe the {name} rows; restore the file, or train again")
+        changed = [content for key, content in HASHED.items() if key in now and now[key] != then.get(key)]
         if changed:
             why = f"the data of {folder} is not what it was when the run began: its {name} rows have other {' and '.join(changed)}"
             raise DataError(f"{why}; begin another run, or try this one's routers on the new rows with aamc evaluate --dataset")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 
 from aamc_experiments.data.near_duplicates import SIMILARITY, Signatures, Sketches, algorithm, find_boilerplate, likely_pairs
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.storage import array_hash, read_arrays, write_arrays
 from aamc_sdk.types import text_hash
 
 logger = logging.getLogger(__name__)
@@ -68,7 +66,7 @@ class TrainingFingerprint:
             "boilerplate": np.array(sorted(self.boilerplate), dtype=np.uint64),
             "algorithm": np.array(self.algorithm),
         }
-        name = _hash(arrays)
+        name = array_hash(arrays)
         write_arrays(_path(run, name), arrays)
         return name
 
@@ -80,19 +78,10 @@ class TrainingFingerprint:
             CheckpointError: It is missing, damaged, or its content does not have the hash that it is named by.
         """
         arrays = read_arrays(_path(run, name))
-        if _hash(arrays) != name:
+        if array_hash(arrays) != name:
             raise CheckpointError(f"{_path(run, name)} was changed: it no longer shows what {run} was trained on; train again")
         return cls(arrays["questions"], arrays["signatures"], frozenset(arrays["boilerplate"].tolist()), str(arrays["algorithm"]))
 
 
 def _path(run: Path, name: str) -> Path:
     return run / FOLDER / f"{name}.npz"
-
-
-def _hash(arrays: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        values = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {values.dtype.str} {values.shape} ".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.episode_scores import figures, score
 from aamc_router_r1.training.replies import Replies
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.storage import RESTORE, read_json_object, write_json
 from aamc_sdk.types import Prices
 
 STATE = "router_r1.json"
@@ -152,10 +152,13 @@ class Job:
 
     def restore(self, checkpoint: Path) -> None:
         """Restore that part of the state from a checkpoint."""
-        state: Mapping[str, Any] = read_json(checkpoint / STATE)
-        self.normalizer = CostNormalizer.from_state(state["normalizer"])
-        self.spent_usd, self.curve, self.stages = state["spent_usd"], list(state["curve"]), dict(state["stages"])
-        self.best = -math.inf if state["best"] is None else state["best"]
+        state = read_json_object(checkpoint / STATE)
+        try:
+            self.normalizer = CostNormalizer.from_state(state["normalizer"])
+            self.spent_usd, self.curve, self.stages = float(state["spent_usd"]), list(state["curve"]), dict(state["stages"])
+            self.best = -math.inf if state["best"] is None else float(state["best"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{checkpoint / STATE} is damaged ({error!r}); {RESTORE}") from error
 
     def questions(self, steps: int) -> list[tuple[int, float]]:
         """Return the task and the weight of the cost of each question of the training, in order: passes over both, each in a new order."""

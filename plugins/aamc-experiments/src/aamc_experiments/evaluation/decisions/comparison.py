@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_arrays, write_arrays
+from aamc_sdk.storage import array_hash, read_arrays, write_arrays
 from aamc_sdk.types import Floats, Outcomes
+
+HASH = "sha256"
+"""The array of ``decisions.npz`` with the hash of the others."""
 
 Names = NDArray[np.str_]
 Integers = NDArray[np.integer[Any]]
@@ -91,7 +94,8 @@ class Comparison:
 
     def save(self, path: Path) -> None:
         """Write an npz."""
-        write_arrays(path, attrs.asdict(self, recurse=False))
+        arrays = attrs.asdict(self, recurse=False)
+        write_arrays(path, {**arrays, HASH: np.array(array_hash(arrays))})
 
     @classmethod
     def load(cls, path: Path) -> Comparison:
@@ -100,7 +104,10 @@ class Comparison:
         Raises:
             CheckpointError: The file is missing, damaged, or not a comparison.
         """
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, "evaluate again")
+        saved = arrays.pop(HASH, None)  # version 0.1 wrote none
+        if saved is not None and str(saved) != array_hash(arrays):
+            raise CheckpointError(f"{path} was changed after it was written; evaluate again")
         lacking = [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING and field.name not in arrays]
         if lacking:
             raise CheckpointError(f"{path} is not a comparison: it lacks {', '.join(lacking)}; evaluate again")
