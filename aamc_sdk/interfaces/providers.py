@@ -56,6 +56,10 @@ class Provider(BaseComponent):
     def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
         """Yield the answer piece by piece; arguments and errors as for :meth:`complete`."""
 
+    def unset_keys(self) -> Sequence[str]:
+        """Return the environment variables for API keys that the endpoint's options name and that are not set."""
+        return ()
+
     def state(self) -> EndpointState:
         """Return the endpoint's present state; called from any thread, for each decision."""
         return _AVAILABLE

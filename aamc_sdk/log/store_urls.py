@@ -42,6 +42,10 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
     target = plugins.load("store", scheme)
     address, given = _split(url, [field.name for field in attrs.fields(target.Config)])
     path = address.partition(":")[2]
+    if scheme == "memory" and path:
+        raise ConfigError("store memory has neither a path nor a server; use memory: alone, or sqlite:PATH for a log in a file")
+    if scheme == "sqlite" and path == ":memory:":
+        raise ConfigError(f"{address} would be a file of that name; use memory: for a log in memory, or sqlite:PATH for one in a file")
     if existing and not target.exists(address):
         raise StoreError(f"there is no store at {path}; name one that decisions were logged in")
     if existing and issubclass(target, SqliteStore) and path and not _can_be_written(Path(path)):

@@ -15,7 +15,7 @@ from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from
 from aamc_sdk.serving.services import services_with_reward
-from aamc_sdk.storage import COMPONENT, RESTORE, component_of, is_complete, load_component, load_state, read_json, read_json_object
+from aamc_sdk.storage import COMPONENT, RESTORE, component_of, is_complete, load_component, load_state, read_json_object
 from aamc_sdk.types import Floats, Pool, Preference, json_figures
 
 EVALUATION = "evaluation"
@@ -139,7 +139,7 @@ class Run:
         if not path.exists():
             return {}
         try:
-            found = dict(read_json(path))
+            found = read_json_object(path)
             for calibration in found.values():
                 Preference(*calibration["preference"])
         except (AamcError, TypeError, ValueError, KeyError) as error:

@@ -68,7 +68,8 @@ def load_state(component: BaseComponent, folder: Path) -> None:
         CheckpointError: A file is missing, damaged or changed, or holds something else than the component saves.
     """
     about = read_json_object(folder / COMPONENT) if is_complete(folder) else {}
-    check_file_hashes(folder, about.get("files", {}), RESTORE)  # version 0.1 wrote none
+    found = {name: saved for name, saved in about.get("files", {}).items() if (folder / name).is_file()}  # version 0.1 wrote none
+    check_file_hashes(folder, found, RESTORE)  # the component names missing files; not all are its own
     try:
         component.load(folder)
     except AamcError:

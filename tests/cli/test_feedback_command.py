@@ -238,6 +238,12 @@ def test_other_feedback_of_the_same_source_says_how_it_can_count(aamc) -> None:
     assert add("--quality", "0", "--source", "you")[0] == 0
 
 
+def test_feedback_cannot_wait_in_a_log_that_ends_with_the_command(aamc) -> None:
+    status, _, err = aamc("add", "soon", "--quality", "1", "--wait", "--store", "memory:")
+    assert status == 2
+    assert "--wait needs a log that outlives this command: name it with --store, such as sqlite:state.db" in err
+
+
 def test_feedback_waits_for_an_unknown_decision_where_that_is_meant(aamc) -> None:
     status, _, err = aamc("add", "soon", "--quality", "1", "--store", "sqlite:log.db")
     assert status == 1

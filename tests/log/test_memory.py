@@ -75,7 +75,7 @@ def test_records_are_a_sequence():
 
 
 def test_messages_name_a_log_without_the_password_in_its_url(caplog):
-    store = open_store("memory://ann:secret@host/log", Plugins())
+    store = MemoryStore("memory://ann:secret@host/log", StoreOptions())
     assert (store.name, MemoryStore("memory:log", StoreOptions()).name) == ("memory://host/log", "memory:log")
     store.note_export(Export("log.parquet", "parquet"))
     assert "memory://host/log" in caplog.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from aamc_sdk.errors import ConfigError
@@ -19,3 +21,16 @@ def test_a_servers_own_parameter_that_a_url_gives_twice_is_refused_without_its_v
     with pytest.raises(ConfigError, match="the URL of store memory gives the option 'password' twice") as raised:
         open_store("memory://host/log?password=secret&password=word", Plugins())
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["memory:foo", "memory:state.db?store_text=true", "memory://host/log"])
+def test_a_log_in_memory_has_no_path(url: str) -> None:
+    with pytest.raises(ConfigError, match="store memory has neither a path nor a server; use memory: alone, or sqlite:PATH for a log in a file"):
+        open_store(url, Plugins())
+
+
+def test_sqlites_own_name_for_a_database_in_memory_makes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="sqlite::memory: would be a file of that name; use memory: for a log in memory"):
+        open_store("sqlite::memory:", Plugins())
+    assert not list(tmp_path.iterdir())

@@ -89,7 +89,7 @@ def test_a_record_reads_as_it_was_logged_but_for_the_prompt(store: Store) -> Non
 
 @pytest.mark.parametrize("scheme", ["memory", "sqlite"])
 def test_prompts_are_kept_where_the_option_says_so(scheme: str, tmp_path: Path) -> None:
-    store = open_store(f"{scheme}:{tmp_path / 'log.db'}", PLUGINS, {"store_text": True})
+    store = open_store("memory:" if scheme == "memory" else f"{scheme}:{tmp_path / 'log.db'}", PLUGINS, {"store_text": True})
     store.add_decisions([record("d")])
     assert store.record("d").query == record("d").query
     store.close()

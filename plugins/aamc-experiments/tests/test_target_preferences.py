@@ -4,6 +4,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments import target_preferences
+from aamc_experiments.commands.calibrate import calibrate as calibrate_command
 from aamc_experiments.evaluation import Resampling
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.measurement import Measurement
@@ -11,13 +12,15 @@ from aamc_experiments.out_of_fold import OUT_OF_FOLD, write_out_of_fold
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.target_preferences import Calibration, Target, _DecidedRows, calibrate, quality_cost_ray, save_calibration
+from click.testing import CliRunner
 from tiny import Tiny, TinyRouter
 
 from aamc_sdk import MetaController, Preference, Requirements, builtin
-from aamc_sdk.errors import ConfigError, DataError, PreferenceError
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, OutputError, PreferenceError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
+from aamc_sdk.storage import COMPONENT, read_json, write_json
 from aamc_sdk.types import AnswerLengths
 
 CONTENT = {"router": "best-expected", "estimator": "means", "environment": "table", "dataset": "tiny:400", "routers": []}
@@ -254,6 +257,8 @@ def test_training_rows_are_decided_with_the_lengths_expected_out_of_fold(plugins
     rows, models = len(setup.splits["train"]), len(setup.services.pool)
     lengths = AnswerLengths(np.full((rows, models), 77.0), np.full(models, 77.0))
     write_out_of_fold(folder / "estimator", np.full((rows, models), 0.5), setup, lengths)
+    about = read_json(folder / "estimator" / COMPONENT)
+    write_json(folder / "estimator" / COMPONENT, about | {"files": {}})
     seen = []
     monkeypatch.setattr(target_preferences, "build_request", lambda *given, **known: seen.append(known) or build_request(*given, **known))
 
@@ -263,3 +268,26 @@ def test_training_rows_are_decided_with_the_lengths_expected_out_of_fold(plugins
     assert progress.stages == ["Comparing on the validation split", "Comparing on the train split"]
     assert ["quality" in known for known in seen] == [False, True]
     assert np.array_equal(seen[1]["lengths"].tokens, lengths.tokens)
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_result_that_cannot_be_saved_is_shown(run, plugins, monkeypatch, words) -> None:
+    def refuse(*arguments) -> None:
+        raise OutputError("cannot write calibrations.json: Permission denied; choose another folder")
+
+    monkeypatch.setattr(target_preferences, "save_calibration", refuse)
+    command = [str(run.folder), "--quality-floor", "0.5", "--confidence", "0", *words]
+    result = CliRunner().invoke(calibrate_command, command, obj=plugins)
+    assert isinstance(result.exception, OutputError)
+    preference = calibrated(run, plugins, "quality-floor", 0.5).preference
+    assert str(result.exception).endswith(f"Permission denied, so the run does not keep it; use --preference {preference}")
+    assert result.exception.document["preference"] == preference.array.tolist()
+    assert words or f"preference {preference}" in result.stdout
+
+
+def test_damaged_calibrations_are_refused_before_the_work(run, plugins, monkeypatch) -> None:
+    monkeypatch.setattr(target_preferences, "calibrate", None)
+    (run.folder / "calibrations.json").write_text("[]")
+    result = CliRunner().invoke(calibrate_command, [str(run.folder), "--quality-floor", "0.5"], obj=plugins)
+    (run.folder / "calibrations.json").unlink()
+    assert isinstance(result.exception, CheckpointError)

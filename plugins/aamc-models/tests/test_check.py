@@ -94,3 +94,14 @@ def test_a_pool_whose_models_all_answer_is_fine(stub: StubServer, tmp_path: Path
     assert "good" in out
     assert "ok" in out
     assert "1 of 1 answered" in err
+
+
+def test_an_answer_without_a_key_names_the_variable_that_is_not_set(stub: StubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AAMC_TEST_KEY", raising=False)
+    path = tmp_path / "pool.yaml"
+    endpoint = f"{{provider: openai, base_url: '{stub.url}/v1', api_key_env: AAMC_TEST_KEY}}"
+    path.write_text(f"candidates: [{{name: good, prices: {{input: 1, output: 2}}, endpoint: {endpoint}}}]")
+    status, out, err = run_command("models", "check", "--pool", str(path), "--json")
+    assert status == 0, err
+    (row,) = json.loads(out)["models"]
+    assert row["advice"] == '$AAMC_TEST_KEY is not set, and the server answered without a key: set it, or write api_key_env: ""'

@@ -43,6 +43,35 @@ def test_check_says_what_would_be_served() -> None:
     assert result.output == f"OK: {served}; the log is in memory and ends with the process\n"
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "unset"),
+    [
+        ("provider: openai, base_url: 'http://127.0.0.1:9/v1', api_key_env: AAMC_TEST_KEY", "AAMC_TEST_KEY"),
+        ("provider: anthropic", "ANTHROPIC_API_KEY"),
+        ("provider: openai, base_url: 'http://127.0.0.1:9/v1', deployments: [{}, {api_key_env: AAMC_TEST_KEY}]", "AAMC_TEST_KEY"),
+        ("provider: openai, base_url: 'http://127.0.0.1:9/v1'", None),
+        ("provider: openai, headers: {Authorization: Bearer x}", None),
+    ],
+)
+def test_check_warns_of_an_api_key_that_is_not_set(endpoint: str, unset: str | None, tmp_path: Path, monkeypatch, caplog) -> None:
+    for name in ("AAMC_TEST_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "pool.yaml").write_text(f"candidates: [{{name: a, prices: {{input: 1, output: 2}}, endpoint: {{{endpoint}}}}}]")
+    command = ["serve", "--check", "--port", "0", "--pool", str(tmp_path / "pool.yaml"), "--store", "memory:"]
+    assert CliRunner().invoke(aamc, command).exit_code == 0
+    warned = [record.getMessage() for record in caplog.records if "API key" in record.getMessage()]
+    assert warned == (
+        []
+        if unset is None
+        else [f"calls of candidate 'a' carry no API key: ${unset} is not set; set it, or write api_key_env: \"\" if the server needs none"]
+    )
+    if unset is not None:
+        caplog.clear()
+        monkeypatch.setenv(unset, "key")
+        CliRunner().invoke(aamc, command)
+        assert "API key" not in caplog.text
+
+
 def test_check_finds_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

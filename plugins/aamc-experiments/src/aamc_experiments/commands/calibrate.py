@@ -8,6 +8,7 @@ import click
 
 from aamc_experiments.run_folder import RunFolder
 from aamc_sdk.cli import JSON, plugins_of
+from aamc_sdk.errors import OutputError, split_advice
 
 
 @click.command()
@@ -43,12 +44,11 @@ def calibrate(
     target = Target(kind, value, CONFIDENCE if confidence is None else confidence)
     check_name(name or target.name)
     opened = RunFolder.open(run)
+    _ = opened.calibrations  # damaged ones are refused before the work
     with progress() as shown:
         found = calibrate(opened, plugins_of(ctx), shown, target)
     name = name or (target.name if found.met else f"{target.name}-missed")
     saved = found.met or save_missed
-    if saved:
-        save_calibration(opened, name, found)
     document = {"schema": 1, "name": name if saved else None, **found.to_dict()}
     if not as_json:
         met = f"met on {found.confidence:.0%} of resamples of {found.rows} validation rows"
@@ -56,6 +56,13 @@ def calibrate(
         for figure, estimate in found.figures.items():
             bounds = found.ci95[figure]
             click.echo(f"  {figure}: {estimate:.4g}" + (f" (95% interval {bounds[0]:.4g} to {bounds[1]:.4g})" if bounds else ""))
+    if saved:
+        try:
+            save_calibration(opened, name, found)
+        except OutputError as error:
+            unsaved = OutputError(f"{split_advice(str(error))[0]}, so the run does not keep it; use --preference {found.preference}")
+            unsaved.document = document | {"name": None}
+            raise unsaved from error
     if not found.met:
         missed = f"--{kind} {value:g} is met on {found.confidence:.1%} of resamples, and {target.confidence:.1%} is asked for"
         error = TargetMissedError(f"{missed}; lower the target or --confidence, or use more rows" + ("" if saved else ", or add --save-missed"))

@@ -86,6 +86,14 @@ class Upstream:
         return cast(Wire, provider if isinstance(provider, WireProvider) else PlainWire(provider))
 
     @property
+    def unset_keys(self) -> Sequence[str]:
+        """The environment variables for API keys that its endpoint names and that are not set; none where the provider cannot be made."""
+        try:
+            return self._models.provider(self.candidate).unset_keys()
+        except AamcError:
+            return ()
+
+    @property
     def is_resting(self) -> bool:
         """Whether its servers are not called for a while, after failures."""
         wire = self.wire

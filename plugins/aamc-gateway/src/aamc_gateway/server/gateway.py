@@ -123,6 +123,13 @@ class Gateway:
         """
         await self.access.check_listening(self.settings.host)
         check_arena(self.settings.arena, self.upstreams)
+        for upstream in self.upstreams.values():
+            for name in upstream.unset_keys:
+                logger.warning(
+                    'calls of candidate %r carry no API key: $%s is not set; set it, or write api_key_env: "" if the server needs none',
+                    upstream.name,
+                    name,
+                )
         for orchestration in self.orchestrations.values():
             await asyncio.to_thread(orchestration.check)
         self.watch.start()

@@ -145,7 +145,7 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
         prompt_tokens=call.usage.prompt_tokens,
         output_tokens=call.usage.output_tokens,
         cost_usd=call.cost_usd,
-        advice=_advice_on_cost(candidate, call),
+        advice="; ".join(filter(None, (_advice_on_keys(provider.unset_keys()), _advice_on_cost(candidate, call)))),
     )
 
 
@@ -153,6 +153,11 @@ async def _collect(stream: AsyncIterator[Chunk], call: Call, pieces: list[Chunk]
     async for chunk in stream:
         call.note(chunk)
         pieces.append(chunk)
+
+
+def _advice_on_keys(unset: Sequence[str]) -> str:
+    names = " and ".join(f"${name}" for name in unset)
+    return f'{names} is not set, and the server answered without a key: set it, or write api_key_env: ""' if unset else ""
 
 
 def _advice_on_cost(candidate: Candidate, call: Call) -> str:

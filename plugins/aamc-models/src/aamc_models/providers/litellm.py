@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -146,6 +146,11 @@ class LiteLLM(ChatProvider):
         own.pop("stream_options", None)
         guard = {"_skip_mcp_handler": True} if "tools" in own else {}  # a request's tools must not make LiteLLM call servers of its own
         return {**parameters, **own, **config.settings, **server, **key, **headers, **fixed, **guard}
+
+    def unset_keys(self) -> Sequence[str]:
+        """Return the variable of the options if it is not set."""
+        name = self.config.api_key_env
+        return [name] if name and not os.environ.get(name) else []
 
     def _cost(self, answer: Any) -> float:
         """Return LiteLLM's price of a streamed answer's usage; NaN for a model without one."""

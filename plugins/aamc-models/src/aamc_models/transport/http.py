@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 import aiohttp
+import attrs
 from yarl import URL
 
 from aamc_models.dialects import StreamMonitor, usage_of
@@ -78,6 +79,20 @@ class HttpProvider(WireProvider):
         if not path.startswith("/") or ".." in path:
             raise Failure(f"has no API {api!r}", "request")
         return base_url + path
+
+    def unset_keys(self) -> Sequence[str]:
+        """Return the unset variables of its deployments; the default one counts at the default address only, as other servers may need no key."""
+        if self._given.keys() & {"authorization", "x-api-key"}:
+            return ()
+        default = attrs.fields_dict(type(self.config))
+        unset = [
+            deployment.api_key_env
+            for deployment in self._deployments.all
+            if deployment.api_key_env
+            and not deployment.api_key
+            and (deployment.api_key_env != default["api_key_env"].default or deployment.base_url == default["base_url"].default)
+        ]
+        return list(dict.fromkeys(unset))
 
     @property
     def apis(self) -> Collection[str]:
