@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import cattrs
@@ -184,7 +185,10 @@ def _check_names(cls: type[Any], options: Mapping[str, Any], owner: str) -> None
 def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
     hints, fields = get_type_hints(cls), attrs.fields_dict(cls)
     for key, value in options.items():
-        kind = get_origin(hints[key])
+        hint = _without_none(hints[key])
+        if value is None and hint is not hints[key]:
+            continue
+        kind = get_origin(hint)
         choices = fields[key].metadata.get("choices")
         if choices is not None and not isinstance(value, str):  # YAML reads words such as on and no as truth values
             raise ConfigError(f"{where}: {key} must be one of {one_of(choices)}, not {value!r}")
@@ -192,11 +196,23 @@ def _check_kinds(cls: type[Any], options: Mapping[str, Any], where: str) -> None
             raise ConfigError(f"{where}: {key} must be a list such as [a, b], not {value!r}")
         if kind in _MAPPINGS and not isinstance(value, Mapping):
             raise ConfigError(f"{where}: {key} must be keys and values such as {{a: 1}}, not {value!r}")
-        if attrs.has(hints[key]):  # options that an option groups
-            if not isinstance(value, Mapping):
-                first = attrs.fields(hints[key])[0].name
-                raise ConfigError(f"{where}: {key} must be keys and values such as {{{first}: 1}}, not {value!r}")
-            _check_names(hints[key], value, f"{where}: {key}")
+        if kind in _LISTS and attrs.has(item := get_args(hint)[0]):
+            for entry in value:
+                _check_group(item, entry, f"each of {key}", where)
+        if attrs.has(hint):  # options that an option groups
+            _check_group(hint, value, key, where)
+
+
+def _check_group(cls: type[Any], value: Any, key: str, where: str) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: {key} must be keys and values such as {{{attrs.fields(cls)[0].name}: 1}}, not {value!r}")
+    _check_names(cls, value, f"{where}: {key}")
+
+
+def _without_none(hint: Any) -> Any:
+    """Return the type of an option that may also be None; any other type as it is."""
+    kinds = [kind for kind in get_args(hint) if kind is not NoneType]
+    return kinds[0] if get_origin(hint) in (Union, UnionType) and len(kinds) == 1 else hint
 
 
 def unstructure(config: Any) -> Any:

@@ -131,6 +131,28 @@ def test_a_group_of_options_is_checked_like_the_options(value, message):
     assert str(caught.value) == f"thing: {message}"
 
 
+@attrs.frozen(kw_only=True)
+class ListedOptions:
+    """Options of which one is a list of groups."""
+
+    windows: Sequence[Limits] = option([], "windows")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([5], "each of windows must be keys and values such as {days: 1}, not 5"),
+        ([{"days": 1}, None], "each of windows must be keys and values such as {days: 1}, not None"),
+        ([{"day": 1}], "each of windows has no option 'day'; did you mean 'days'? (it has: days, max_gb)"),
+    ],
+)
+def test_each_group_of_a_list_is_checked_like_the_options(value, message):
+    assert configure(ListedOptions, {"windows": [{"days": 2}]}).windows == (Limits(days=2.0),)
+    with pytest.raises(ConfigError) as caught:
+        configure(ListedOptions, {"windows": value}, where="thing")
+    assert str(caught.value) == f"thing: {message}"
+
+
 def test_an_unknown_option_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match=r"thing has no option 'step'; did you mean 'steps'\? \(it has: hidden, limit"):
         make({"step": 3})

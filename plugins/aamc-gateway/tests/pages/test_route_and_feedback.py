@@ -49,7 +49,13 @@ def test_route_takes_the_arguments_of_routing(serve: Serve):
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [({}, "must have text"), (b"{", "not valid JSON"), ({"text": 5}, "must have text"), ({"text": "x", "model": "large"}, "nothing is decided")],
+    [
+        ({}, "must have text"),
+        (b"{", "not valid JSON"),
+        (b"null", 'the body must be a JSON object such as {"text": "Hello"}, not null'),
+        ({"text": 5}, "must have text"),
+        ({"text": "x", "model": "large"}, "nothing is decided"),
+    ],
 )
 def test_route_says_what_is_wrong(serve: Serve, body, message):
     found = http(f"{serve().url}/v1/route", body)
@@ -66,6 +72,13 @@ def test_a_decision_of_route_has_the_document_of_the_command(serve: Serve):
     explained = json.loads(shown.stdout)
     assert set(explained) == set(found)
     assert (explained["candidate"], explained["propensity"]) == (found["candidate"], found["propensity"])
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"5", b'"x"'])
+def test_feedback_that_is_no_object_is_shown_one(serve: Serve, body):
+    found = http(f"{serve().url}/v1/feedback", body)
+    message = f'the body must be a JSON object such as {{"decision_id": "...", "quality": 1}}, not {body.decode()}'
+    assert (found.status, found.json["error"]["message"]) == (400, message)
 
 
 def test_feedback_is_in_the_log_when_it_is_acknowledged(serve: Serve):

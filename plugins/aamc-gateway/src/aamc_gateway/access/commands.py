@@ -79,7 +79,11 @@ def keys() -> None:
 @click.argument("name")
 @click.option("--tenant", metavar="T", help="Tenant that the key belongs to.")
 @click.option("--user", metavar="U", help="User that the key belongs to (default: requests may name their users).")
-@click.option("--models", metavar="A,B", help="Candidates and orchestrators that the key may use (default: all).")
+@click.option(
+    "--models",
+    metavar="A,B",
+    help="Candidates and orchestrators that the key may use (default: all); unchecked, as the gateway's pool is unknown here.",
+)
 @click.option("--usd-per-day", type=Number(min=0), metavar="USD", help="Budget a day, in UTC.")
 @click.option("--usd-per-month", type=Number(min=0), metavar="USD", help="Budget a calendar month, in UTC.")
 @click.option("--usd-total", type=Number(min=0), metavar="USD", help="Budget in all.")

@@ -37,5 +37,5 @@ async def admin_vote(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
 
 
 async def _vote(gateway: Gateway, scope: Scope, receive: Receive, send: Send, caller: Caller) -> None:
-    body = await read_json(gateway, scope, receive)
+    body = await read_json(gateway, scope, receive, '{"winner": ...}')
     await send_safe_json(send, await gateway.ballots.vote(scope["path_params"]["id"], body.get("winner"), caller))

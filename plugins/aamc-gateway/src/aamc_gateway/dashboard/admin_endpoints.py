@@ -10,7 +10,7 @@ from aamc_gateway.dashboard.json_http import read_json, send_safe_json
 from aamc_gateway.dashboard.log_reader import RECENT
 from aamc_gateway.dashboard.overview import PERIODS
 from aamc_gateway.dashboard.sign_in import admin_caller
-from aamc_gateway.feedback.judgements import add_judgement
+from aamc_gateway.feedback.judgements import EXAMPLE, add_judgement
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_sdk.errors import DataError, one_of
 
@@ -57,7 +57,7 @@ async def trial_figures(gateway: Gateway, scope: Scope, receive: Receive, send: 
 async def admin_feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``POST /admin/feedback``: as ``POST /v1/feedback``, for the dashboard's cookie."""
     caller = await admin_caller(gateway, scope)
-    document = await asyncio.to_thread(add_judgement, gateway.controller, await read_json(gateway, scope, receive), caller)
+    document = await asyncio.to_thread(add_judgement, gateway.controller, await read_json(gateway, scope, receive, EXAMPLE), caller)
     await send_safe_json(send, document, 202 if document["waits"] else 200)
 
 

@@ -20,15 +20,15 @@ SAFE_HEADERS = (
 """Headers for browsers: keep no copy, trust the media type, and tell no other site the address."""
 
 
-async def read_json(gateway: Any, scope: Scope, receive: Receive) -> dict[str, Any]:
-    """Return a request's body, an object.
+async def read_json(gateway: Any, scope: Scope, receive: Receive, example: str) -> dict[str, Any]:
+    """Return a request's body, an object such as the example.
 
     Raises:
         ClientLeft: The client has closed the connection.
         Refused: The body is too large, too slow, or no JSON object.
     """
     limits = gateway.settings.limits
-    return parse_object(await read_body(scope, receive, limits), limits.nesting)
+    return parse_object(await read_body(scope, receive, limits), limits.nesting, example)
 
 
 async def send_safe_json(send: Send, document: Mapping[str, Any], status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:

@@ -60,7 +60,7 @@ async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) ->
     check_origin(scope)
     if not await gateway.shared.count("dashboard/login", 1, LOGINS_A_MINUTE, 60.0):
         raise Refused("too many attempts to sign in; try again in a minute", status=429, kind="rate_limit", retry_after_s=60.0)
-    key = (await read_json(gateway, scope, receive)).get("key")
+    key = (await read_json(gateway, scope, receive, '{"key": ...}')).get("key")
     if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
         raise Refused("the key is missing; enter an admin key, see: aamc keys", status=401, kind="authentication")
     caller = await gateway.access.caller([(b"authorization", b"Bearer " + key.encode())])

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from aamc_gateway.dashboard.json_http import read_json, send_safe_json
-from aamc_gateway.feedback.judgements import add_judgement
+from aamc_gateway.feedback.judgements import EXAMPLE, add_judgement
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 
 async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``POST /v1/feedback``: 200 once the judgement is in the log, 202 if it waits there for its decision."""
-    body = await read_json(gateway, scope, receive)
+    body = await read_json(gateway, scope, receive, EXAMPLE)
     document = await asyncio.to_thread(add_judgement, gateway.controller, body, scope["caller"])
     await send_safe_json(send, document, 202 if document["waits"] else 200)

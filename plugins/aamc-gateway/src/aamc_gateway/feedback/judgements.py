@@ -14,6 +14,8 @@ from aamc_sdk.types import Record
 if TYPE_CHECKING:
     from aamc_sdk import MetaController
 
+EXAMPLE = '{"decision_id": "...", "quality": 1}'
+"""A judgement, for messages."""
 THUMBS = {"up": 1.0, "down": 0.0}
 THUMBS_SOURCE = "implicit:thumbs"
 """The source of thumbs events: a click is no considered judgement, so it counts only where there is no explicit one."""
@@ -47,7 +49,7 @@ def read_judgement(body: Any, caller: Caller) -> dict[str, Any]:
         Refused: The caller may not give a field.
     """
     if not isinstance(body, Mapping):
-        raise DataError(f'the body must be a JSON object such as {{"decision_id": "...", "quality": 1}}, not {body!r:.80}')
+        raise DataError(f"the body must be a JSON object such as {EXAMPLE}, not {body!r:.80}")
     for name in body:
         if name in ADMIN_FIELDS and not caller.admin:
             raise Refused(f"{name!r} in feedback needs an admin key; leave it out", status=403, kind="permission")

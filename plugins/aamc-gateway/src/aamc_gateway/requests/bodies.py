@@ -75,8 +75,13 @@ def _too_large(at_most: int) -> Refused:
     return Refused(f"the body is larger than {at_most / 1e6:g} MB; send less, or raise gateway.limits.body_mb", status=413)
 
 
-def parse_object(raw: bytes, nesting: int) -> dict[str, Any]:
+def parse_object(raw: bytes, nesting: int, example: str = '{"model": ...}') -> dict[str, Any]:
     """Return a body as a JSON object.
+
+    Args:
+        raw: The body.
+        nesting: Maximum depth of objects and lists.
+        example: An object that the endpoint takes, for the error.
 
     Raises:
         Refused: It is not JSON, no object, or nested too deeply.
@@ -86,7 +91,7 @@ def parse_object(raw: bytes, nesting: int) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise Refused(f"the body is not valid JSON: {error}; send one JSON object") from None
     if not isinstance(body, dict):
-        raise Refused(f'the body must be a JSON object such as {{"model": ...}}, not {raw.strip()[:40].decode(errors="replace")}')
+        raise Refused(f"the body must be a JSON object such as {example}, not {raw.strip()[:40].decode(errors='replace')}")
     if raw.count(b"{") + raw.count(b"[") > nesting and is_deeper(body, nesting):
         raise Refused(f"the body is nested deeper than {nesting} levels; send a flatter one")
     return body

@@ -28,7 +28,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
     """
     limits = gateway.settings.limits
     raw = await read_body(scope, receive, limits)
-    ask = await interpret(raw, lambda: _ask(gateway, scope, parse_object(raw, limits.nesting), raw))
+    ask = await interpret(raw, lambda: _ask(gateway, scope, parse_object(raw, limits.nesting, '{"text": "Hello"}'), raw))
     exchange = Exchange(gateway, ask, scope["route"])
     with Ended(gateway, exchange, scope):
         await exchange.decide()
