@@ -59,10 +59,10 @@ def calibrate(
     if saved:
         try:
             save_calibration(opened, name, found)
-        except OutputError as error:
-            unsaved = OutputError(f"{split_advice(str(error))[0]}, so the run does not keep it; use --preference {found.preference}")
-            unsaved.document = document | {"name": None}
-            raise unsaved from error
+        except OutputError as why:
+            unsaved = OutputError(f"{split_advice(str(why))[0]}, so the run does not keep it; use --preference {found.preference}")
+            unsaved.document = {**document, "name": None}
+            raise unsaved from why
     if not found.met:
         missed = f"--{kind} {value:g} is met on {found.confidence:.1%} of resamples, and {target.confidence:.1%} is asked for"
         error = TargetMissedError(f"{missed}; lower the target or --confidence, or use more rows" + ("" if saved else ", or add --save-missed"))
