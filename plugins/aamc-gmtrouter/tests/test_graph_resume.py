@@ -94,4 +94,4 @@ def test_a_damaged_checkpoint_is_named(copied: Path) -> None:
     np.savez(checkpoint, **kept)
     result = CliRunner().invoke(aamc, ["train", "--resume", "run"])
     assert isinstance(result.exception, CheckpointError)
-    assert "checkpoint.npz is damaged" in str(result.exception)
+    assert "checkpoint.npz was changed after it was written" in str(result.exception)
