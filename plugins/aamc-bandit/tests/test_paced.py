@@ -16,7 +16,7 @@ from aamc_bandit.thompson.router import Thompson
 from aamc_baselines import plugin as baselines
 
 from aamc_sdk import MetaController, builtin
-from aamc_sdk.errors import ConfigError, LimitError, UnknownComponentError
+from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, UnknownComponentError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import RouteArguments, choice_probabilities, expected_cost
 from aamc_sdk.serving import state_of
@@ -285,3 +285,10 @@ def test_a_checkpoint_of_paced_cannot_be_wrapped(plugins, tmp_path: Path):
     save_component(tmp_path / "router", "router", "paced", subject.make(), plugins, {})
     with pytest.raises(ConfigError, match="paced cannot wrap paced"):
         served(plugins, {"router": str(tmp_path / "router")})
+
+
+def test_a_checkpoint_with_other_limits_is_refused(plugins, tmp_path: Path):
+    Subject("router", "paced", plugins, {"router": "thompson", "usd_per_1k": 5.0}).make().save(tmp_path)
+    other = Subject("router", "paced", plugins, {"router": "thompson", "usd_per_day": 5.0}).make()
+    with pytest.raises(CheckpointError, match=r"paced\.json has the limits usd_per_1k, not usd_per_day; train again$"):
+        other.load(tmp_path)
