@@ -219,10 +219,11 @@ class Store(abc.ABC):
     def test_url(cls, name: str, folder: Path) -> AbstractContextManager[str]:
         """Return the URL of a new, empty store for the conformance kit, as a context that removes the store's data afterwards.
 
-        By default a file in the kit's folder. A store on a server overrides this; its error names the setting that the kit's user must give.
+        By default a file in the kit's folder, or no path if the store is not persistent. A store on a server overrides this; its error names the
+        setting that the kit's user must give.
 
         Args:
             name: The store's component name, the URL's scheme.
             folder: An empty folder, which the kit deletes.
         """
-        return nullcontext(f"{name}:{folder / 'log.db'}")
+        return nullcontext(f"{name}:{folder / 'log.db' if cls.persistent else ''}")

@@ -121,7 +121,7 @@ def test_a_streamed_call_costs_as_much_as_a_whole_one(stub) -> None:
     for name in PROVIDERS:
         spec = ModelSpec("m", prices=prices, endpoint={"provider": name, "base_url": stub.url})
         with MetaController.build(router="random", pool=Pool([spec, ModelSpec("other")])) as controller:
-            client = controller._models
+            client = controller.models
 
             async def both(spec=spec, client=client) -> tuple[float, float]:
                 decided = controller.route("?").id
