@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aamc_sdk.config import ServingSettings, load_yaml
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, PoolError, PreferenceError, one_of
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, PoolError, PreferenceError, one_of, unknown_name
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from
@@ -90,7 +90,7 @@ class Run:
             raise CheckpointError(f"{path} is damaged: it lacks {one_of(lacking)}; {RESTORE}")
         for key, kind in (RUN_KEYS | OTHER_KEYS).items():
             if type(content.get(key, kind())) is not kind:
-                raise CheckpointError(f"{path} is damaged: {key!r} is {content[key]!r:.40}; {RESTORE}")
+                raise CheckpointError(f"{path} is damaged: {key!r} must be of type {kind.__name__}, not {content[key]!r:.40}; {RESTORE}")
         return content
 
     @cached_property
@@ -141,7 +141,8 @@ class Run:
         try:
             found = read_json_object(path)
             for calibration in found.values():
-                Preference(*calibration["preference"])
+                quality, cost, latency = calibration["preference"]
+                Preference(quality, cost, latency)
         except (AamcError, TypeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path} is damaged: delete it, and calibrate again with aamc calibrate") from error
         return found
@@ -198,7 +199,7 @@ class Run:
         """
         wanted = self.router_name if name is None else name
         if wanted not in self.router_names:
-            raise CheckpointError(f"{self.folder} holds no router {wanted!r} (it holds: {one_of(self.router_names)})")
+            raise CheckpointError(unknown_name(f"{self.folder} holds no router", wanted, self.router_names, "it holds"))
         if not is_complete(self.folder / "routers" / wanted):
             raise CheckpointError(f"router {wanted!r} of {self.folder} is incomplete; resume its training with --resume {self.folder}")
         component: Router = load_component(self.folder / "routers" / wanted, "router", plugins, services)

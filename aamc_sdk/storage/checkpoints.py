@@ -15,7 +15,7 @@ from aamc_sdk.config import unstructure
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError
 from aamc_sdk.interfaces import BaseComponent, Services
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.storage.files import RESTORE, check_file_hashes, file_hashes, read_json, read_json_object, write_json
+from aamc_sdk.storage.files import RESTORE, check_file_hashes, file_hashes, read_json_object, write_json
 from aamc_sdk.storage.folders import make_folder
 
 COMPONENT = "component.json"
@@ -90,8 +90,8 @@ def component_of(folder: Path, kind: str) -> dict[str, Any]:
     Raises:
         CheckpointError: The folder holds no checkpoint, or one of another kind or schema.
     """
-    about = read_json(folder / COMPONENT)
-    if not isinstance(about, dict) or about.get("kind") != kind or not isinstance(about.get("name"), str):
+    about = read_json_object(folder / COMPONENT)
+    if about.get("kind") != kind or not isinstance(about.get("name"), str):
         raise CheckpointError(f"{folder / COMPONENT} does not describe a checkpoint of kind {kind}; choose another folder")
     if not all(isinstance(about.get(key, {}), dict) for key in ("config", "files")):
         raise CheckpointError(f"{folder / COMPONENT} is damaged: 'config' and 'files' must be JSON objects; {RESTORE}")

@@ -42,7 +42,7 @@ def test_a_dataset_file_without_its_format_is_told_how_to_name_it(tmp_path: Path
         Plugins().load("dataset", "absent")
 
 
-@pytest.mark.parametrize("content", ["", "null", "[]", "[1]", '{"a": 1}', '{"a": {"preference": ["x"]}}', '{"a": {}}'])
+@pytest.mark.parametrize("content", ["", "null", "[]", "[1]", '{"a": 1}', '{"a": {"preference": ["x"]}}', '{"a": {}}', '{"a": {"preference": [1]}}'])
 def test_damaged_calibrations_are_named_with_the_remedy(tmp_path: Path, content: str) -> None:
     (tmp_path / "calibrations.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"calibrations\.json is damaged: delete it, and calibrate again with aamc calibrate"):

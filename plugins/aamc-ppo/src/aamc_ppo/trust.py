@@ -44,7 +44,7 @@ class Trust:
 
     def __str__(self) -> str:
         if self.factor == 0:
-            return "ppo learned nothing beyond the plug-in rule that validation streams confirm: it decides by the plug-in rule (trust factor 0)"
+            return "ppo learned nothing beyond the plug-in rule, and decides by it (trust factor 0): validation streams confirm no gain"
         low, high = self.ci95
         gain = f"{self.gain:.4f} (95% interval {low:.4f} to {high:.4f})"
         return f"ppo gains {gain} over the plug-in rule on validation streams, at trust factor {self.factor:g}"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aamc_experiments.evaluation import Comparison, evaluation_points
+from aamc_experiments.evaluation import MEASURE_AGAIN, Comparison, evaluation_points
 from aamc_experiments.run_folder import RunFolder
 
 from aamc_report.results import Gate, GateResult, PairedTest, Results, bounds, number
@@ -17,7 +17,6 @@ from aamc_sdk.types import Preference
 NESTED = ("ci95", "per_category", "model_share", "model_share_ci95", "cost_at_quality", "cost_at_quality_ci95")
 GAPS = ("quality_gap", "reward_gap", "oracle_share")
 """The promotion gate's figures in a report."""
-AGAIN = "evaluate the run again with: aamc evaluate"
 
 
 def read_results(folder: Path) -> Results:
@@ -51,7 +50,7 @@ def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Sequence[PairedTest]:
         return [PairedTest(str(t["a"]), str(t["b"]), number(t["difference"]), bounds(t["ci95"]), number(t["p"]), number(t["p_holm"])) for t in tests]
     except (KeyError, TypeError, ValueError) as error:
         why = f"its 'comparisons' cannot be used ({error!r})"
-        raise CheckpointError(f"metrics.json is damaged: {why}; {AGAIN}") from error
+        raise CheckpointError(f"metrics.json is damaged: {why}; {MEASURE_AGAIN}") from error
 
 
 def _read_gate(found: Mapping[str, Any]) -> Gate:
@@ -62,7 +61,7 @@ def _read_gate(found: Mapping[str, Any]) -> Gate:
         ]
         return Gate(str(found["why"]), results)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"metrics.json is damaged: its 'gate' cannot be used ({error!r}); {AGAIN}") from error
+        raise CheckpointError(f"metrics.json is damaged: its 'gate' cannot be used ({error!r}); {MEASURE_AGAIN}") from error
 
 
 def _read_metrics(path: Path) -> Mapping[str, Any]:
@@ -70,7 +69,7 @@ def _read_metrics(path: Path) -> Mapping[str, Any]:
     routers = content.get("routers") if isinstance(content, Mapping) else None
     usable = isinstance(routers, Mapping) and routers and all(map(_is_usable, routers.values()))
     if not usable or not isinstance(content.get("data"), Mapping):
-        raise CheckpointError(f"{path} is damaged: it must hold 'data', and figures of 'routers'; {AGAIN}")
+        raise CheckpointError(f"{path} is damaged: it must hold 'data', and figures of 'routers'; {MEASURE_AGAIN}")
     found: Mapping[str, Any] = content
     return found
 
@@ -99,7 +98,7 @@ def _are_intervals(found: Any) -> bool:
 def _read_decisions(path: Path, routers: Collection[str]) -> Comparison:
     decisions = Comparison.load(path)
     if set(decisions.routers.tolist()) != set(routers):
-        raise CheckpointError(f"{path} and metrics.json are about different routers; {AGAIN}")
+        raise CheckpointError(f"{path} and metrics.json are about different routers; {MEASURE_AGAIN}")
     r, p, q, m = len(decisions.routers), len(evaluation_points(Preference())), len(decisions.queries), len(decisions.candidates)
     outcomes = (q, m) if decisions.is_table else (r, p, q)
     shapes = {
@@ -115,7 +114,7 @@ def _read_decisions(path: Path, routers: Collection[str]) -> Comparison:
     }
     unfit = [name for name, shape in shapes.items() if getattr(decisions, name).shape != shape]
     if unfit or not q or not ((decisions.chosen >= 0) & (decisions.chosen < m)).all():
-        raise CheckpointError(f"{path} is damaged: its arrays do not fit together ({', '.join(unfit) or 'chosen'}); {AGAIN}")
+        raise CheckpointError(f"{path} is damaged: its arrays do not fit together ({', '.join(unfit) or 'chosen'}); {MEASURE_AGAIN}")
     return decisions
 
 
@@ -133,7 +132,7 @@ def _read_curve(path: Path) -> Sequence[Mapping[str, float]]:
     content = read_json(path)
     curve = content.get("curve") or [] if isinstance(content, Mapping) else None
     if not isinstance(curve, list) or not all(isinstance(point, Mapping) for point in curve):
-        raise CheckpointError(f"{path} is damaged: its 'curve' must be a list of points; train again")
+        raise CheckpointError(f"{path} is damaged: its 'curve' must be a list of points; delete the file to report without its curve, or train again")
     return curve
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
+from aamc_experiments.evaluation import HEADLINE, MEASURE_AGAIN, Comparison, Resampling
 from aamc_experiments.run_folder import RunFolder
 
 from aamc_sdk.errors import CheckpointError
@@ -196,7 +196,7 @@ def number(value: object) -> float:
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CheckpointError(f"metrics.json is damaged: {value!r} is not a number; evaluate the run again with: aamc evaluate")
+        raise CheckpointError(f"metrics.json is damaged: {value!r} is not a number; {MEASURE_AGAIN}")
     return float(value)
 
 

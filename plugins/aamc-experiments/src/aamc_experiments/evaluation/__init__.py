@@ -16,6 +16,7 @@ from aamc_experiments.evaluation.bootstrap import (
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
 from aamc_experiments.evaluation.decisions import (
     HEADLINE,
+    MEASURE_AGAIN,
     SWEEP,
     Comparison,
     ComparisonRequest,
@@ -40,6 +41,7 @@ from aamc_experiments.evaluation.user_choices import choice_auc, choice_figures
 __all__ = [
     "BINS",
     "HEADLINE",
+    "MEASURE_AGAIN",
     "SWEEP",
     "CandidateMeans",
     "Comparison",

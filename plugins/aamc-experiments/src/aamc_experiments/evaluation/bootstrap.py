@@ -148,7 +148,7 @@ def intervals(figures: Figures) -> dict[str, list[float] | None]:
 def trust_note(name: str, trust: Mapping[str, Any]) -> str:
     """Return the gain of a trained policy over router ``greedy``, which its training starts as, in a sentence; see ``Router.trust``."""
     if not trust["factor"]:
-        return f"{name} learned nothing beyond its starting rule, greedy, that validation confirms, and decides like it."
+        return f"{name} learned nothing beyond its starting rule, greedy, and decides like it: validation confirms no gain."
     low, high = trust["ci95"]
     return f"{name} gains {trust['gain']:.4f} ({low:.4f} to {high:.4f}) of mean reward over its starting rule, greedy, in validation."
 

@@ -1,6 +1,6 @@
 """The decisions of a comparison: all routers decide all queries at all preferences; ``decisions.npz`` keeps the record."""
 
-from aamc_experiments.evaluation.decisions.comparison import Comparison, Integers, Names
+from aamc_experiments.evaluation.decisions.comparison import MEASURE_AGAIN, Comparison, Integers, Names
 from aamc_experiments.evaluation.decisions.preferences import (
     HEADLINE,
     LATTICE,
@@ -19,6 +19,7 @@ from aamc_experiments.evaluation.decisions.table import compare_table
 __all__ = [
     "HEADLINE",
     "LATTICE",
+    "MEASURE_AGAIN",
     "QUALITY_ALONE",
     "SWEEP",
     "Comparison",

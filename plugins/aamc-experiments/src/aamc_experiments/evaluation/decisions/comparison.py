@@ -20,6 +20,9 @@ from aamc_sdk.types import Floats, Outcomes
 HASH = "sha256"
 """The array of ``decisions.npz`` with the hash of the others."""
 
+MEASURE_AGAIN = "complete the run with: aamc run --resume RUN; if it is an evaluation, run aamc evaluate again with another --out"
+"""What to do about damaged results."""
+
 Names = NDArray[np.str_]
 Integers = NDArray[np.integer[Any]]
 """An array of integers."""
@@ -104,11 +107,11 @@ class Comparison:
         Raises:
             CheckpointError: The file is missing, damaged, or not a comparison.
         """
-        arrays = read_arrays(path, "evaluate again")
+        arrays = read_arrays(path, MEASURE_AGAIN)
         saved = arrays.pop(HASH, None)  # version 0.1 wrote none
         if saved is not None and str(saved) != array_hash(arrays):
-            raise CheckpointError(f"{path} was changed after it was written; evaluate again")
+            raise CheckpointError(f"{path} was changed after it was written; {MEASURE_AGAIN}")
         lacking = [field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING and field.name not in arrays]
         if lacking:
-            raise CheckpointError(f"{path} is not a comparison: it lacks {', '.join(lacking)}; evaluate again")
+            raise CheckpointError(f"{path} is not a comparison: it lacks {', '.join(lacking)}; {MEASURE_AGAIN}")
         return cls(**{field.name: arrays[field.name] for field in attrs.fields(cls) if field.name in arrays})
