@@ -184,7 +184,7 @@ class RequestReader:
 def unknown_header(name: bytes, known: Iterable[bytes]) -> Refused:
     """Return the refusal of a request with a header of the gateway that it does not know."""
     text, names = name.decode("latin-1"), sorted(each.decode("latin-1") for each in known if each.startswith(OWN_PREFIX))
-    return Refused(unknown_name("there is no request header", text, names, "there are"))
+    return Refused(f"{unknown_name('there is no request header', text, names, 'there are')}; give other arguments in the body's object 'aamc'")
 
 
 def _shortened(text: str, characters: int) -> str:
