@@ -84,9 +84,9 @@ def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, w
     if judgement["id"] is None:
         del judgement["id"]
     given = Feedback(decision_id=decision_id, time=time.time(), **judgement)
-    if wait and store is not None and store.startswith("memory:"):
-        raise click.UsageError("--wait needs a log that outlives this command: name it with --store, such as sqlite:state.db")
     with _opened(ctx, run, store) as log:
+        if wait and not log.persistent:
+            raise click.UsageError("--wait needs a log that outlives this command: name it with --store, such as sqlite:state.db")
         known = _is_known(log, decision_id, wait)
         (new,) = log.add_feedback([(given, None)])
     sentence = f"Recorded as {given.id}." if new else f"{given.id} was in the log already; it counts once."

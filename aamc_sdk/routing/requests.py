@@ -101,7 +101,7 @@ def _protect(request: RoutingRequest, *, with_estimates: bool) -> None:
         arrays += [request.mask, *request.masked_why.values()]
     for array in arrays:
         if array is not None:
-            array.setflags(False)  # type: ignore[call-arg]  # by position is twice as fast, in each decision; the stub knows the keyword only
+            read_only(array)
 
 
 def _by_position(figures: Mapping[str, float], pool: Pool) -> Floats:

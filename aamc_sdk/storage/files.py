@@ -170,7 +170,7 @@ def under(prefix: str, arrays: Mapping[str, T]) -> dict[str, T]:
 
 def file_hashes(folder: Path, files: Iterable[Path]) -> dict[str, str]:
     """Return the SHA-256 of each file, by its path in the folder."""
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    return {path.relative_to(folder).as_posix(): _read(path, _sha256, RESTORE) for path in files}
 
 
 def json_hash(value: Any) -> str:
@@ -186,7 +186,7 @@ def array_hash(arrays: Mapping[str, Any]) -> str:
     for name in sorted(arrays):
         values = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {values.dtype.str} {values.shape} ".encode())
-        digest.update(values.tobytes())
+        digest.update(values)  # type: ignore[arg-type]  # its memory, without a copy
     return digest.hexdigest()
 
 
@@ -197,17 +197,14 @@ def check_file_hashes(folder: Path, hashes: Mapping[str, str], advice: str) -> N
         CheckpointError: A file is missing or was changed; the message ends with the advice.
     """
     for name, saved in hashes.items():
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / name} is missing; {advice}")
-        if _sha256(folder / name) != saved:
+        if _read(folder / name, _sha256, advice) != saved:
             raise CheckpointError(f"{folder / name} was changed after it was written; {advice}")
 
 
-def _sha256(path: Path) -> str:
+def _sha256(file: BinaryIO) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -215,7 +212,7 @@ def _read(path: Path, reader: Callable[[BinaryIO], T], advice: str) -> T:
     try:
         file = path.open("rb")
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing: the checkpoint is incomplete; {advice}") from error
+        raise CheckpointError(f"{path} is missing; {advice}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     with file:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage.files import array_hash, read_arrays, to_json, write_arrays
+from aamc_sdk.storage.files import array_hash, json_hash, read_arrays, to_json, write_arrays
 
 CHECKPOINT = "checkpoint.npz"
 """Name of the file in the folder of a training."""
@@ -49,8 +49,8 @@ def save_training_checkpoint(
         made_for: Settings that a resumed training must share, in JSON types.
     """
     if folder is not None:
-        about = to_json({"done": done, "made_for": made_for, "curve": curve, "sha256": array_hash(arrays)})
-        write_arrays(folder / CHECKPOINT, {**arrays, _ABOUT: np.array(about)})
+        about = {"done": done, "made_for": made_for, "curve": curve}
+        write_arrays(folder / CHECKPOINT, {**arrays, _ABOUT: np.array(to_json(about | {"sha256": _hash(about, arrays)}))})
 
 
 def load_training_checkpoint(folder: Path | None, made_for: Mapping[str, Any]) -> TrainingCheckpoint | None:
@@ -67,7 +67,8 @@ def load_training_checkpoint(folder: Path | None, made_for: Mapping[str, Any]) -
     try:
         about = json.loads(str(arrays.pop(_ABOUT)))
         done, made, curve = int(about["done"]), dict(about["made_for"]), list(about["curve"])
-        intact = array_hash(arrays) == about.get("sha256", array_hash(arrays))  # version 0.1 wrote none
+        saved = about.pop("sha256", None)  # version 0.1 wrote none
+        intact = saved is None or saved == _hash(about, arrays)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error!r}); {advice}") from error
     if not intact:
@@ -76,3 +77,7 @@ def load_training_checkpoint(folder: Path | None, made_for: Mapping[str, Any]) -
         if made.get(key) != value:
             raise CheckpointError(f"{path} was made with other {key} ({made.get(key)!r}, not {value!r}); resume with the same {key}, or train again")
     return TrainingCheckpoint(arrays, done, curve, path)
+
+
+def _hash(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    return json_hash({**about, "arrays": array_hash(arrays)})

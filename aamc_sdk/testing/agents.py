@@ -35,10 +35,12 @@ def check_it_answers_a_task(subject: Subject) -> None:
     except AamcError as error:
         require(str(error), "the error has no message")
         skip(f"it cannot answer the kit's task ({error})")
+    except asyncio.TimeoutError:
+        skip(f"it does not answer within {_SECONDS:g} s")
     except AttributeError as error:
         if error.obj is not state.task:
             raise
-        skip(f"it needs a task with {error.name!r}, which the kit's task has not")
+        skip(f"it needs a task with {error.name!r}, which the kit's task lacks")
     require(isinstance(output, AgentOutput), f"execute must return aamc_sdk.AgentOutput, not {type(output).__name__}")
     require(isinstance(output.content, str), f"the content must be a text, not {type(output.content).__name__}")
     require(not output.cost < 0 and not math.isinf(output.cost), f"the cost must be USD of at least 0, or NaN where unknown, not {output.cost}")
@@ -77,13 +79,11 @@ def check_the_budget_is_kept(subject: Subject) -> None:
         require(taken <= maximum, f"{taken} steps were taken with a budget of {maximum}")
 
 
-AGENT_CHECKS = (*OPTION_CHECKS, check_an_agent_is_a_candidate, check_it_answers_a_task)
-
-
 def check_the_same_seed_gives_the_same_steps(subject: Subject) -> None:
     """Two instances with the same seed work on a task in the same steps."""
     first, second = ([(step.content, step.final) for step in _steps(subject, Budget(steps=4))] for _ in range(2))
     require(first == second, "two instances with the same seed take different steps: draw from services.seed only")
 
 
+AGENT_CHECKS = (*OPTION_CHECKS, check_an_agent_is_a_candidate, check_it_answers_a_task)
 ORCHESTRATOR_CHECKS = (*OPTION_CHECKS, check_steps_lead_to_an_answer, check_the_budget_is_kept, check_the_same_seed_gives_the_same_steps)

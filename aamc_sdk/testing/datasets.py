@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,8 +35,10 @@ def check_reading_twice_gives_the_same(subject: Subject) -> None:
         first, second = subject.make().read(""), subject.make().read("")
     except AamcError as error:
         skip(f"without a path it reads nothing ({error})")
-    pairs = [(first[name], second[name]) for name in first] if isinstance(first, Mapping) else [(first, second)]
-    for before, after in pairs:
+    if not isinstance(first, Mapping):
+        first, second = {"all": first}, {"all": second}
+    require(first.keys() == second.keys(), f"two reads with the same seed have other splits: {', '.join(first)}, and {', '.join(second)}")
+    for before, after in ((first[name], second[name]) for name in first):
         found = [*changed(before.queries, after.queries, "queries"), *changed(before.outcomes, after.outcomes, "outcomes")]
         require(not found, f"two reads with the same seed differ in {', '.join(found)}: draw from services.seed only")
 
@@ -70,8 +73,8 @@ def require_consistent(dataset: Dataset, split: str = "dataset") -> None:
             wrong = figures[(figures < 0) | np.isinf(figures)]
             require(not wrong.size, f"{split}: {name} must be finite and at least 0, or NaN where unknown, not {wrong[:1]}")
     for name in ("references", "groups"):
-        column = getattr(dataset, name)
-        require(column is None or len(column) == rows, f"{split}: {name} must have one entry a query, {rows}, not {len(column or ())}")
+        entries = rows if getattr(dataset, name) is None else len(getattr(dataset, name))
+        require(entries == rows, f"{split}: {name} must have one entry a query, {rows}, not {entries}")
     if dataset.experience is not None:
         _require_experience(dataset.experience, split)
 
@@ -79,7 +82,7 @@ def require_consistent(dataset: Dataset, split: str = "dataset") -> None:
 def _require_experience(experience: Experience, split: str) -> None:
     rows, ids = len(experience.decisions), [decision.id for decision in experience.decisions]
     require(len(experience.queries) == rows, f"{split}: the experience must have one query a decision, {rows}, not {len(experience.queries)}")
-    twice = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < rows else []
+    twice = sorted(name for name, count in Counter(ids).items() if count > 1)
     require(not twice, f"{split}: ids of decisions must be unique, so that feedback counts for one of them; used twice: {', '.join(twice[:3])}")
     judged = [(item.id, item.revision) for item in experience.feedback]
     require(len(set(judged)) == len(judged), f"{split}: ids of feedback must be unique within a revision, so that each piece counts once")

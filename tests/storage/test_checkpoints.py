@@ -50,7 +50,7 @@ def test_a_file_that_was_changed_after_the_training_is_refused(saved: Path, cont
 
 def test_a_missing_file_is_named(saved: Path) -> None:
     (saved / "means.json").unlink()
-    with pytest.raises(CheckpointError, match=r"means\.json is missing: the checkpoint is incomplete; restore the file, or train again$"):
+    with pytest.raises(CheckpointError, match=r"means\.json is missing; restore the file, or train again$"):
         load(saved)
 
 

@@ -1,5 +1,7 @@
 """Checkpoints of an unfinished training."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,15 @@ def test_a_damaged_checkpoint_says_how_to_resume(left) -> None:
 def test_other_arrays_than_the_saved_ones_are_refused(left, arrays) -> None:
     about = read_arrays(left / CHECKPOINT)["about"]
     write_arrays(left / CHECKPOINT, {**arrays, "about": about})
+    with pytest.raises(CheckpointError, match="was changed after it was written"):
+        load_training_checkpoint(left, MADE_FOR)
+
+
+@pytest.mark.parametrize("change", [{"done": 1}, {"curve": []}])
+def test_another_description_than_the_saved_one_is_refused(left, change) -> None:
+    arrays = read_arrays(left / CHECKPOINT)
+    about = json.loads(str(arrays.pop("about")))
+    write_arrays(left / CHECKPOINT, {**arrays, "about": np.array(json.dumps({**about, **change}))})
     with pytest.raises(CheckpointError, match="was changed after it was written"):
         load_training_checkpoint(left, MADE_FOR)
 

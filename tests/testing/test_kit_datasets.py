@@ -39,6 +39,14 @@ class Moody(FairFormat):
         return make_dataset(10, first=10 * next(self.moods))
 
 
+class Growing(FairFormat):
+    reads = itertools.count()
+
+    def read(self, path):
+        super().read(path)
+        return {f"split{next(self.reads)}": make_dataset(10)}
+
+
 def logged(**changes):
     """Return a dataset whose experience has one judged decision a query."""
     dataset = make_dataset(3)
@@ -58,7 +66,13 @@ def test_a_careless_dataset_format_is_caught(offer):
 
 
 @pytest.mark.parametrize(
-    ("target", "checks"), [(FairFormat, set()), (Leaking, {"what is read is consistent"}), (Moody, {"reading twice gives the same"})]
+    ("target", "checks"),
+    [
+        (FairFormat, set()),
+        (Leaking, {"what is read is consistent"}),
+        (Moody, {"reading twice gives the same"}),
+        (Growing, {"reading twice gives the same"}),
+    ],
 )
 def test_a_broken_format_is_caught(offer, target, checks):
     assert failed(offer("dataset", target), "dataset") == checks
