@@ -6,7 +6,7 @@ simplex lattice of preferences and played streams, as a share of the way from ``
 the mean itself (expected utility), the maximum shortfall to ``oracle`` at one preference (worst regret), the hypervolume of
 the mean objectives above the reference point 0, and the violations of the order of cost, latency and quality along sweeps.
 
-    python benchmarks/ppo.py --steps 1000000 --load 0.6 --seeds 0 1 2
+    python benchmarks/ppo.py --load 0.6 --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def measure(seed: int, args: argparse.Namespace) -> dict[str, Any]:
     assert outcomes is not None
     services.reward.fit(outcomes)
     requests = fitted_requests(env, args.error, args.blind, seed)
-    options = {"total_timesteps": args.steps} | {key: parse_yaml(value, key) for key, value in (pair.split("=") for pair in args.set)}
+    options = {key: parse_yaml(value, key) for key, value in (pair.split("=") for pair in args.set)}
+    if args.steps is not None:
+        options["total_timesteps"] = args.steps
     ppo = PPORouter(configure(PPOConfig, options, preset=args.preset), services)
     started = time.process_time()
     training = Training(dataset=env.dataset("train"), validation=env.dataset("validation"), env=env)
@@ -175,7 +177,7 @@ def disorder(env: QueueEnvironment, request: RoutingRequest, router: Router, see
 def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--steps", type=int, help="total_timesteps of ppo (default: the preset's)")
     parser.add_argument("--load", type=float, default=0.6)
     parser.add_argument("--error", type=float, default=0.1, help="standard deviation of the estimated complexity's error")
     parser.add_argument("--blind", action="store_true", help="let expected quality follow from complexity alone")

@@ -156,7 +156,8 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     """Print an error, on standard output too if that is a JSON document; return the exit status."""
     status, message, hint = 1, str(error), ""
     if isinstance(error, click.UsageError):
-        status, message, hint = error.exit_code, error.format_message(), f"see {error.ctx.command_path if error.ctx else 'aamc'} --help"
+        message = _unknown_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
+        status, hint = error.exit_code, f"see {error.ctx.command_path if error.ctx else 'aamc'} --help"
     elif isinstance(error, click.ClickException):
         status, message = error.exit_code, error.format_message()
     elif isinstance(error, (KeyboardInterrupt, click.Abort, Interrupted)):
@@ -179,6 +180,15 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     except OSError:  # a full disk, or a reader that has gone away; the line above has said what is wrong
         _abandon_output()
     return status
+
+
+def _unknown_option(error: click.NoSuchOption) -> str:
+    """Return a message on an unknown option; it names an argument of that name, or the nearest option."""
+    parameters = [] if error.ctx is None else error.ctx.command.params
+    name = error.option_name.lstrip("-")
+    if error.ctx is not None and any(isinstance(each, click.Argument) and each.name in (name, f"{name}s") for each in parameters):
+        return f"no option {error.option_name}: {name.upper()} is an argument, as in {error.ctx.command_path} {name.upper()}"
+    return f"no option {error.option_name}{nearest(error.option_name, [option for each in parameters for option in each.opts])}"
 
 
 def _abandon_output() -> None:

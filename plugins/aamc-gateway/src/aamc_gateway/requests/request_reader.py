@@ -239,7 +239,7 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     if names and names[0] == "messages":
         if not isinstance(given, list) or not given or not all(isinstance(message, dict) for message in given):
             raise Refused("messages must be a list of at least one object with role and content")
-        _check_roles(given)
+        _check_messages(given)
     elif given is not None and api in ("completions", "embeddings"):
         items = given if isinstance(given, list) else [given]
         numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
@@ -247,12 +247,14 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
             raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}")
 
 
-def _check_roles(messages: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a message without a role; its server says which roles it knows, since some chat templates have their own."""
+def _check_messages(messages: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a message without a role, and a user's without content; the server says which roles it knows, since some chat templates have their own."""
     for index, message in enumerate(messages):
         role = message.get("role")
         if not (isinstance(role, str) and role):
             raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}")
+        if role == "user" and message.get("content") is None:
+            raise Refused(f"messages[{index}] has no content; a user's message needs a text or a list of parts")
 
 
 def _check_tools(tools: Any) -> None:
