@@ -168,6 +168,11 @@ def unknown_name(what: str, name: object, known: Iterable[str], lead: str = "it 
     return f"{what} {name!r:.80}{nearest(str(name), names)} ({lead}: {one_of(names)})"
 
 
+def read_only_hint(error: BaseException) -> str:
+    """Return advice if an error is that of numpy on writing into an array that is read-only, such as one of a request, else ``""``."""
+    return "; the arrays of a request are read-only: copy one before you change it" if "read-only" in str(error) else ""
+
+
 def slash_hint(name: str) -> str:
     """Return advice to write a slash if a component's name is that of a folder, else ``""``."""
     return f"; a folder is given with a slash: ./{name}" if os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing

@@ -556,6 +556,48 @@ def test_an_asynchronous_request_is_refused_when_the_controller_closes_meanwhile
         assert controller.store.experience().position == 0
 
 
+@pytest.mark.parametrize("method", ["aroute", "start_route"])
+def test_an_asynchronous_router_is_not_asked_after_the_controller_was_closed(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with build("slow") as controller:
+        decider = controller._decider
+        request, waits, go_on = decider.request, threading.Event(), threading.Event()
+
+        def slowly(*arguments: Any) -> Any:
+            waits.set()
+            assert go_on.wait(60)
+            return request(*arguments)
+
+        async def work() -> None:
+            task = asyncio.create_task(getattr(controller, method)("Hi"))
+            await asyncio.to_thread(waits.wait, 60)
+            closed = asyncio.create_task(asyncio.to_thread(controller.close))
+            while not controller._guard.closed:
+                await asyncio.sleep(0)
+            go_on.set()
+            with pytest.raises(StoreError, match="the controller is closed"):
+                await task
+            await closed
+
+        monkeypatch.setattr(decider, "request", slowly)
+        asyncio.run(work())
+        assert not controller.router.waiting  # type: ignore[attr-defined]  # Slow has it
+        assert not controller._loop.started
+
+
+def test_a_caller_that_cancels_while_the_controller_closes_is_cancelled() -> None:
+    async def work(controller: MetaController) -> None:
+        task = asyncio.create_task(controller.aroute("Hi"))
+        while not controller.router.waiting:  # type: ignore[attr-defined]  # Slow has it
+            await asyncio.sleep(0)
+        task.cancel()
+        controller.close()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with build("slow") as controller:
+        asyncio.run(work(controller))
+
+
 def test_what_a_router_breaks_is_an_error_and_not_logged(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controller.router, "score", lambda request: Scores(np.zeros((len(request), 3))))
     with pytest.raises(PluginError, match="utility must be real numbers of shape"):

@@ -101,7 +101,7 @@ class Router(BaseComponent):
 
     @abc.abstractmethod
     def score(self, request: RoutingRequest) -> Scores:
-        """Score the candidates; called from several threads at once."""
+        """Score the candidates; called from several threads at once. The same request has the same scores until the router learns."""
 
     def score_each(self, request: RoutingRequest, preferences: Floats) -> Iterator[Scores]:
         """Score the same requests under each of P preferences ``[P, 3]`` in turn.

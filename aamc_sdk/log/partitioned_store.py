@@ -108,7 +108,7 @@ class PartitionedStore(LedgerStore):
                 reported = str(error)
 
     def forget(self, user: str | None, tenant: str | None = None) -> int:
-        """Erase a user's decisions as :meth:`LedgerStore.forget` does, and what was learned from them by routers that no longer learn."""
+        """Erase a user's decisions as :meth:`LedgerStore.forget` does, and the states of routers that no longer learn."""
         decisions = super().forget(user, tenant)
         if not self._clock_was_set():
             self._drop_expired()

@@ -93,6 +93,17 @@ class Run:
                 raise CheckpointError(f"{path} is damaged: {key!r} must be of type {kind.__name__}, not {content[key]!r:.40}; {RESTORE}")
         return content
 
+    @property
+    def splits(self) -> dict[str, Any]:
+        """What tells whether each split has the same queries again, by its name.
+
+        Raises:
+            CheckpointError: ``run.yaml`` lacks it.
+        """
+        if "splits" not in self.content:
+            raise CheckpointError(f"{self.folder / 'run.yaml'} is damaged: it lacks splits; {RESTORE}")
+        return dict(self.content["splits"])
+
     @cached_property
     def settings(self) -> ServingSettings:
         """The settings for serving the run."""
@@ -133,18 +144,18 @@ class Run:
         """Results of ``aamc calibrate``, by name.
 
         Raises:
-            CheckpointError: Their file is damaged.
+            CheckpointError: Their file is damaged or cannot be read.
         """
-        path = self.folder / "calibrations.json"
+        path, advice = self.folder / "calibrations.json", "delete it, and calibrate again with aamc calibrate"
         if not path.exists():
             return {}
+        found = read_json_object(path, advice)
         try:
-            found = read_json_object(path)
             for calibration in found.values():
                 quality, cost, latency = calibration["preference"]
                 Preference(quality, cost, latency)
         except (AamcError, TypeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{path} is damaged: delete it, and calibrate again with aamc calibrate") from error
+            raise CheckpointError(f"{path} is damaged: {advice}") from error
         return found
 
     @property

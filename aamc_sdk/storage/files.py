@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import yaml
-
+from aamc_sdk.config import to_yaml
 from aamc_sdk.errors import CheckpointError, OutputError
 
 T = TypeVar("T")
@@ -96,7 +95,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as a YAML file atomically, its keys in their order."""
-    write_text(path, yaml.safe_dump(plain(content), sort_keys=False, allow_unicode=True))
+    write_text(path, to_yaml(plain(content)))
 
 
 def read_json(path: Path, advice: str = RESTORE) -> Any:

@@ -9,6 +9,8 @@ from unittest import SkipTest
 
 import attrs
 
+from aamc_sdk.errors import read_only_hint
+
 T = TypeVar("T")
 
 
@@ -61,6 +63,5 @@ def _run(component: str, check: Callable[[T], None], subject: T) -> Finding:
     except AssertionError as error:
         return Finding(component, words, False, str(error))
     except Exception as error:  # a component under test may raise anything
-        hint = "; the arrays of a request are read-only: copy one before you change it" if "read-only" in str(error) else ""
-        return Finding(component, words, False, f"{type(error).__name__}: {error}{hint}")
+        return Finding(component, words, False, f"{type(error).__name__}: {error}{read_only_hint(error)}")
     return Finding(component, words, True)

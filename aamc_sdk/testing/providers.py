@@ -18,8 +18,7 @@ def check_a_provider_is_asynchronous(subject: Subject) -> None:
     """``complete`` is a coroutine function, ``stream`` an asynchronous iterator, and ``dialect`` a name."""
     require(issubclass(subject.target, Provider), "a provider must be a subclass of aamc_sdk.interfaces.Provider")
     require(inspect.iscoroutinefunction(subject.target.complete), "complete must be a coroutine function (async def)")
-    streams = inspect.isasyncgenfunction(subject.target.stream) or not inspect.iscoroutinefunction(subject.target.stream)
-    require(streams, "stream must return an asynchronous iterator, not a coroutine")
+    require(not inspect.iscoroutinefunction(subject.target.stream), "stream must return an asynchronous iterator, not a coroutine")
     require(isinstance(subject.target.dialect, str) and subject.target.dialect, "dialect must name the wire dialect")
 
 

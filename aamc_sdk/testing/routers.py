@@ -262,9 +262,9 @@ def check_learning_does_not_depend_on_batches(subject: Subject) -> None:
     entire = _experience(0, 16)
     whole.learn(entire)
     halves = [entire.take(np.arange(8)), entire.take(np.arange(8, 16))]
-    for half in halves:
-        divided.learn(attrs.evolve(half, made=8, feedback=()))
-        divided.learn(attrs.evolve(half, made=0))
+    for begun, half in zip((0, 16), halves, strict=True):
+        divided.learn(attrs.evolve(half, position=begun + 8, made=8, feedback=()))
+        divided.learn(attrs.evolve(half, position=begun + 16, made=0))
     advice = "learn a decision when it is made (the last `made` of a batch), and feedback when it comes"
     require(_same(whole.score(request), divided.score(request)), f"the scores depend on how the log is divided into batches: {advice}")
 

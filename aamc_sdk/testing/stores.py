@@ -130,7 +130,7 @@ def check_the_same_feedback_counts_once(subject: Subject) -> None:
 
 
 def check_feedback_comes_with_its_attempt(subject: Subject) -> None:
-    """The attempt of a piece of feedback is logged with it, once, under the decision's next number; both tell the candidate that served."""
+    """The attempt of a piece of feedback is logged with it, once, under the decision's next number; both name the candidate that served."""
     with _store(subject) as store:
         store.add_decisions(_records(1))
         store.add_attempts([Attempt(ID, 0, CHOSEN, error="timed out")])
@@ -299,18 +299,18 @@ def check_deltas_are_a_chain(subject: Subject) -> None:
         for after, expected in ((2, [first, second]), (3, [second]), (6, [])):
             found = store.deltas("kit", after, 0)
             require(found is not None and list(found) == expected, f"the deltas after {after} must be {expected}, not {found}")
-        require(store.deltas("kit", 4, 0) is None and store.deltas("kit", 2, 1) is None, "deltas must be None where nothing leads on")
+        require(store.deltas("kit", 4, 0) is None and store.deltas("kit", 2, 1) is None, "deltas must be None where nothing continues from the state")
         store.put_snapshot("kit", Snapshot(6, b"whole again"))
         require(store.deltas("kit", 2, 0) is None, "a full snapshot must end the deltas before it")
-        require(list(store.deltas("kit", 6, 0) or ()) == [], "no delta leads on from the newest state")
+        require(list(store.deltas("kit", 6, 0) or ()) == [], "no delta continues from the newest state")
         for delta in (StateDelta(6, 9, b"third"), StateDelta(9, 12, b"fourth")):
             store.put_delta("kit", delta)
         store.put_snapshot("kit", Snapshot(8, b"between two deltas"))
         whole = store.snapshot("kit")
         require(whole is not None and whole.position == 6, "a full snapshot that is older than the deltas and apart from them must be left out")
         require(len(store.deltas("kit", 6, 0) or ()) == 2, "the deltas must lead on to the newest state")
-        store.put_snapshot("kit", Snapshot(9, b"where a delta leads on"))
-        require(len(store.deltas("kit", 9, 0) or ()) == 1, "a full snapshot from which a delta leads on must keep that one")
+        store.put_snapshot("kit", Snapshot(9, b"where a delta continues"))
+        require(len(store.deltas("kit", 9, 0) or ()) == 1, "a full snapshot from which a delta continues must keep that one")
         store.put_snapshot("kit", Snapshot(13, b"newer than all deltas"))
         require(store.deltas("kit", 12, 0) is None, "a full snapshot that is newer than the deltas must end all of them")
         require(store.put_delta("kit", StateDelta(13, 14, b"fifth")), "the next delta must lead on from the full snapshot")

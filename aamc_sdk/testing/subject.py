@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -76,7 +77,7 @@ class Subject:
 
     def other_training(self) -> Training:
         """Return a training on other data."""
-        return self._training(self.validation_set, self.test_set)
+        return self._training(self.validation_set, with_judgements(self.test_set))
 
     @cached_property
     def trained(self) -> Any:
@@ -117,10 +118,14 @@ def changed(before: Any, after: Any, name: str) -> list[str]:
     if isinstance(before, Mapping):
         parts = [] if list(before) == list(after) else [name]
         return parts + [found for key in before if key in after for found in changed(before[key], after[key], f"{name}[{key!r}]")]
-    if attrs.has(type(before)) and "__eq__" not in vars(type(before)):  # others compare as a whole
+    if isinstance(before, list | tuple):
+        parts = [] if isinstance(after, list | tuple) and len(before) == len(after) else [name]
+        return parts + [found for n, pair in enumerate(zip(before, after, strict=False)) for found in changed(*pair, f"{name}[{n}]")]
+    if attrs.has(type(before)) and type(before) is type(after):
         fields = [field.name for field in attrs.fields(type(before))]
         return [found for field in fields for found in changed(getattr(before, field), getattr(after, field), f"{name}.{field}")]
-    return [] if before == after else [name]
+    both_unknown = isinstance(before, float) and isinstance(after, float) and math.isnan(before) and math.isnan(after)
+    return [] if both_unknown or before == after else [name]
 
 
 def equal(left: Any, right: Any, tolerance: float = 1e-6) -> bool:

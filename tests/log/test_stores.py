@@ -48,7 +48,7 @@ def record(name: str, *, fingerprint: str = "one", notes: object = None) -> Reco
             np.array([0.25]), np.array([[0.75, 0.25]]), ("code", "chat"), np.array([math.nan]), np.array([[0.5, -1.5]], dtype=np.float32), fingerprint
         ),
         candidates=("a", "b", "c"),
-        expected=Outcomes(None, np.array([[0.1, 0.2, math.nan]]), np.array([[1.0, 2.0, 3.0]])),
+        expected=Outcomes(None, np.array([[0.1, 0.2, math.nan]]), np.array([[1.0, 2.0, 3.0]]), output_tokens=np.array([[20.0, 30.0, 40.0]])),
         wait_ms=np.array([[0.0, 5.0, 0.0]]),
         masked_why={"c": "over budget"},
     )
@@ -79,6 +79,7 @@ def test_a_record_reads_as_it_was_logged_but_for_the_prompt(store: Store) -> Non
     assert (found.candidates, found.masked_why) == (given.candidates, given.masked_why)
     assert found.expected.quality is None
     np.testing.assert_array_equal(found.expected.cost_usd, given.expected.cost_usd)
+    np.testing.assert_array_equal(found.expected.output_tokens, given.expected.output_tokens)
     np.testing.assert_array_equal(found.wait_ms, given.wait_ms)
     np.testing.assert_array_equal(found.estimates.categories, given.estimates.categories)
     np.testing.assert_array_equal(found.estimates.tool_use, given.estimates.tool_use)

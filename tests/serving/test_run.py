@@ -45,8 +45,20 @@ def test_a_dataset_file_without_its_format_is_told_how_to_name_it(tmp_path: Path
 @pytest.mark.parametrize("content", ["", "null", "[]", "[1]", '{"a": 1}', '{"a": {"preference": ["x"]}}', '{"a": {}}', '{"a": {"preference": [1]}}'])
 def test_damaged_calibrations_are_named_with_the_remedy(tmp_path: Path, content: str) -> None:
     (tmp_path / "calibrations.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"calibrations\.json is damaged: delete it, and calibrate again with aamc calibrate"):
+    with pytest.raises(CheckpointError, match=r"calibrations\.json is damaged.*[:;] delete it, and calibrate again with aamc calibrate"):
         _ = Run(tmp_path).calibrated_preferences
+
+
+def test_calibrations_that_cannot_be_read_are_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "calibrations.json").mkdir()
+    with pytest.raises(CheckpointError, match=r"calibrations\.json cannot be read: Is a directory$"):
+        _ = Run(tmp_path).calibrations
+
+
+def test_a_run_without_splits_is_refused_where_they_are_compared(tmp_path: Path) -> None:
+    write_yaml(tmp_path / "run.yaml", {"schema": 1, "settings": {}, "router": "ppo", "goal": "routing", "versions": {}})
+    with pytest.raises(CheckpointError, match=r"run\.yaml is damaged: it lacks splits; restore the file, or train again"):
+        _ = Run(tmp_path).splits
 
 
 MEANS = {"small": [0.5, 0.001, None], "large": [0.75, 0.01, 900.0]}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import CheckpointError, OutputError
 from aamc_sdk.storage import (
     plain,
@@ -143,6 +144,12 @@ def test_reading_arrays_runs_no_code(tmp_path):
     with pytest.raises(CheckpointError, match="damaged"):
         read_arrays(tmp_path / "file.npz")
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("text", ["1e-4", "-2E5", ".5e3", "1_0.", "yes", "null", "2024-01-01", "a: b", " x "])
+def test_yaml_keeps_texts_that_look_like_something_else(tmp_path: Path, text: str) -> None:
+    write_yaml(tmp_path / "a.yaml", {"a": text, text: 1e-5})
+    assert load_yaml(tmp_path / "a.yaml") == {"a": text, text: 1e-5}
 
 
 def test_yaml_keeps_the_order_of_keys_and_writes_plain_values(tmp_path: Path) -> None:

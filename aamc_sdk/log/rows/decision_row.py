@@ -130,6 +130,7 @@ def record_from(row: Row) -> Record:
             quality=None if expected["quality"] is None else _floats([expected["quality"]]),
             cost_usd=_floats([expected["cost_usd"]]),
             latency_ms=_floats([expected["latency_ms"]]),
+            output_tokens=None if expected.get("output_tokens") is None else _floats([expected["output_tokens"]]),
         ),
         wait_ms=_floats([content["wait_ms"]]),
         masked_why=content["masked_why"],

@@ -96,18 +96,14 @@ class CommitQueue:
             thread.join()
 
     def _put(self, entry: Record | Attempt | None, future: asyncio.Future[Any] | Future[None] | None) -> None:
-        if self._thread is None:
-            self._start()
-        self._submitted += entry is not None
-        self._queue.put((entry, future))
-
-    def _start(self) -> None:
         with self._lock:
             if self._closed:
                 raise StoreError("the controller is closed")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="aamc-commits", daemon=True)
                 self._thread.start()
+            self._submitted += entry is not None
+            self._queue.put((entry, future))
 
     def _work(self) -> None:
         ended = False

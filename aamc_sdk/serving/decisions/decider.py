@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, read_only_hint
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, check_floor, weights_of
@@ -43,8 +43,7 @@ class _RouterErrors:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
-            hint = "; a request's arrays are read-only: the router must copy one before changing it" if "read-only" in str(error) else ""
-            raise PluginError(f"router {self._name!r} failed: {type(error).__name__}: {error}{hint}") from error
+            raise PluginError(f"router {self._name!r} failed: {type(error).__name__}: {error}{read_only_hint(error)}") from error
 
 
 class Decider:
@@ -135,14 +134,20 @@ class Decider:
     ) -> Records:
         """Return decisions of an asynchronous router as :meth:`drawn` does, without blocking the caller's event loop."""
         request = await self._workers.run(self.request, queries, preference, arguments)
+        with self._guard:  # only until it is submitted, as closing cancels it then
+            scoring = router.services.loop.submit(self._scored(router, request))
+        with self._router_errors:
+            scores = await asyncio.wrap_future(scoring)
+        return self.draw(request, scores, ids, arguments)
+
+    async def _scored(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
+        """Return an asynchronous router's scores; on the event loop of the components."""
         try:
-            with self._router_errors:
-                scores = await asyncio.wrap_future(router.services.loop.submit(router.ascore(request)))
+            return await router.ascore(request)
         except asyncio.CancelledError:
             if self._guard.closed:  # cancelled by close, not by the caller
                 raise StoreError("the controller is closed") from None
             raise
-        return self.draw(request, scores, ids, arguments)
 
     def draw(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, arguments: RouteArguments) -> Records:
         """Draw a decision for each row.

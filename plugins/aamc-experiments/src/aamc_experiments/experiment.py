@@ -186,7 +186,7 @@ class Experiment:
             "splits": {name: about_split(split) for name, split in setup.splits.items()},
         }
         if self.resumed:
-            check_unchanged(setup.splits, self.run.content["splits"], self.run.folder)
+            check_unchanged(setup.splits, self.run.splits, self.run.folder)
         self.run.begin(self.settings, setup.services.pool, setup.services.reward, details, [fingerprint_of(setup.splits), *fingerprints])
         self.run.write_candidate_means(typical_outcomes(train, setup.services.pool).means)
         return setup

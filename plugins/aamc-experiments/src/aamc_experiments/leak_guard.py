@@ -59,7 +59,7 @@ def read_evaluation_rows(run: RunFolder, settings: Settings, readers: Readers, s
         found = leave_out_trained_rows(found.rows, run.fingerprints[1:], strict)
     else:
         logger.warning("the run was trained on its %s rows: its results there do not carry over to other questions", split)
-    check_unchanged({split: Dataset(found.rows.queries)}, run.content["splits"], run.folder)  # outcomes come later, from the environment
+    check_unchanged({split: Dataset(found.rows.queries)}, run.splits, run.folder)  # outcomes come later, from the environment
     return found
 
 

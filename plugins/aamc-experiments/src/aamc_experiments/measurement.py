@@ -288,5 +288,5 @@ def make_evaluation_setup(run: RunFolder, settings: Settings, plugins: Plugins, 
     env.prepare({"test": fit_to_pool(found.rows, run.pool)})
     test = env.dataset("test")
     if found.split is not None and env.stationary:  # the outcomes of a simulator follow from the run and the questions
-        check_unchanged({found.split: test}, run.content["splits"], run.folder)
+        check_unchanged({found.split: test}, run.splits, run.folder)
     return ExperimentSetup(env=env, splits={"test": test}, services=services, tested=found.split, dropped=found.dropped)

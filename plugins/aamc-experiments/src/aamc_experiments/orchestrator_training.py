@@ -81,7 +81,7 @@ class OrchestratorTraining:
             component = load_component(Path(start) / ORCHESTRATOR, ORCHESTRATOR, self.plugins, services, self.choice.options)
         splits = read_tasks(self.settings, self.plugins, services)
         if self.resumed:
-            check_unchanged(splits, self.run.content["splits"], self.run.folder)
+            check_unchanged(splits, self.run.splits, self.run.folder)
         resumable = folder / RESUME_FOLDER
         training = Training(
             dataset=splits["train"],

@@ -211,7 +211,7 @@ class _DecidedRows:
     def of(cls, run: RunFolder, plugins: Plugins, progress: Progress, target: Target) -> _DecidedRows:
         """Let a run's router decide the rows that are new to it."""
         setup, services = make_setup(run.settings, plugins), run.services(plugins)
-        check_unchanged({name: setup.splits[name] for name in ("train", "validation")}, run.content["splits"], run.folder)
+        check_unchanged({name: setup.splits[name] for name in ("train", "validation")}, run.splits, run.folder)
         estimator, router = run.estimator(plugins, services), run.router(plugins, services)
         out_of_fold = read_out_of_fold(run.folder / "estimator", setup)
         train = setup.splits["train"].outcomes

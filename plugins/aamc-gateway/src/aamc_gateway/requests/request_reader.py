@@ -248,7 +248,7 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
 
 
 def _check_messages(messages: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a message without a role, and a user's without content; the server says which roles it knows, since some chat templates have their own."""
+    """Refuse a message without a role, and a user's without content; each server knows its roles, as some chat templates have their own."""
     for index, message in enumerate(messages):
         role = message.get("role")
         if not (isinstance(role, str) and role):
