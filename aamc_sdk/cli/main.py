@@ -155,7 +155,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _report(error: BaseException, *, as_json: bool) -> int:
     """Print an error, on standard output too if that is a JSON document; return the exit status."""
     status, message, hint = 1, str(error), ""
-    if isinstance(error, click.UsageError):
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        status, message, hint = error.exit_code, _unknown_option(error.option_name, error.ctx), f"see {error.ctx.command_path} --help"
+    elif isinstance(error, click.UsageError):
         status, message, hint = error.exit_code, error.format_message(), f"see {error.ctx.command_path if error.ctx else 'aamc'} --help"
     elif isinstance(error, click.ClickException):
         status, message = error.exit_code, error.format_message()
@@ -179,6 +181,17 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     except OSError:  # a full disk, or a reader that has gone away; the line above has said what is wrong
         _abandon_output()
     return status
+
+
+def _unknown_option(option: str, ctx: click.Context) -> str:
+    """Return the message on an unknown option; it names the argument of that name, or the option most alike."""
+    name, parameters = option.lstrip("-"), ctx.command.params
+    for argument in parameters:
+        if isinstance(argument, click.Argument) and argument.name in (name, f"{name}s"):
+            return f"No such option '{option}'. Give {name.upper()} as an argument: {ctx.command_path} {name.upper()}"
+    known = {spelling.lstrip("-") for each in parameters if isinstance(each, click.Option) for spelling in each.opts}
+    found = nearest(name, known).partition("'")[2].rstrip("'?")
+    return f"No such option '{option}'." + (f" Did you mean '--{found}'?" if found else "")
 
 
 def _abandon_output() -> None:
