@@ -200,7 +200,7 @@ def check_file_hashes(folder: Path, hashes: Mapping[str, str], advice: str) -> N
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder / name} is missing; {advice}")
         if _sha256(folder / name) != saved:
-            raise CheckpointError(f"{folder / name} was changed after it was written; {advice}")
+            raise CheckpointError(f"{folder / name} was changed after it was written, or its saved hash was; {advice}")
 
 
 def _sha256(path: Path) -> str:

@@ -118,6 +118,8 @@ def _decisions(url: str, plugins: Plugins, failure_quality: float | None, since:
         log = read_log(store, failure_quality, since, until)
     if not log.total and (since is not None or until is not None):
         raise DataError(f"{url} has no decision in that time; give an earlier --since or a later --until")
+    if not log.total:
+        raise DataError(f"{url} holds no decision: it is empty; name a log that decisions were written to, such as sqlite:state.db")
     if not len(log):
         raise DataError(f"no decision of {url} counts, of {log.total}: {_reasons(log)}; give feedback on quality first")
     return log
@@ -288,7 +290,7 @@ def _choices(router: Router, request: RoutingRequest) -> Floats:
 
 
 def _reasons(log: LoggedDecisions) -> str:
-    return "; ".join(f"{LEFT_OUT[reason]} ({count})" for reason, count in log.left_out.items() if count) or "it is empty"
+    return "; ".join(f"{LEFT_OUT[reason]} ({count})" for reason, count in log.left_out.items() if count)
 
 
 def _notes(log: LoggedDecisions) -> Iterator[str]:
