@@ -112,6 +112,10 @@ def check(ctx: click.Context, distribution: str, as_json: bool) -> None:
         for finding in findings:
             status = "skipped" if finding.skipped else "ok" if finding.passed else "FAIL"
             click.echo(f"{status:<7}  {finding.component}: {finding.check}" + (f": {finding.message}" if finding.message else ""))
+        if failed:
+            click.echo("\nFailed:")
+        for finding in failed:
+            click.echo(f"  {finding.component}: {finding.check}: {finding.message}")
         skipped = sum(finding.skipped for finding in findings)
         click.echo(f"{len(findings) - len(failed) - skipped} passed, {len(failed)} failed, {skipped} skipped", err=True)
     ctx.exit(1 if failed else 0)
