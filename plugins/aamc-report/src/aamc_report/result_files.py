@@ -68,7 +68,7 @@ def _read_metrics(path: Path) -> Mapping[str, Any]:
     content = read_json(path)
     routers = content.get("routers") if isinstance(content, Mapping) else None
     usable = isinstance(routers, Mapping) and routers and all(map(_is_usable, routers.values()))
-    if not usable or not isinstance(content.get("data"), Mapping):
+    if not usable or routers is None or not isinstance(content.get("data"), Mapping):
         raise CheckpointError(f"{path} is damaged: it must hold 'data', and figures of 'routers'; {MEASURE_AGAIN}")
     for name, metrics in routers.items():
         _check_figures(path, f"routers.{name}", metrics)
