@@ -37,6 +37,8 @@ def test_a_misspelt_name_is_recognised(text: str, names: tuple[str, ...], meant:
         ("model", OPTIONS),
         ("color", OPTIONS),
         ("price", OPTIONS),
+        ("rum", ("resume", "routers")),
+        ("promote", ("route", "report", "reproduce")),
         ("", OPTIONS),
     ],
 )

@@ -188,7 +188,8 @@ def _unknown_option(error: click.NoSuchOption) -> str:
     name = error.option_name.lstrip("-")
     if error.ctx is not None and any(isinstance(each, click.Argument) and each.name in (name, f"{name}s") for each in parameters):
         return f"no option {error.option_name}: {name.upper()} is an argument, as in {error.ctx.command_path} {name.upper()}"
-    return f"no option {error.option_name}{nearest(error.option_name, [option for each in parameters for option in each.opts])}"
+    hint = nearest(name, [spelling.lstrip("-") for each in parameters if isinstance(each, click.Option) for spelling in each.opts])
+    return f"no option {error.option_name}{hint}".replace("mean '", "mean '--")
 
 
 def _abandon_output() -> None:

@@ -109,15 +109,13 @@ def check(ctx: click.Context, distribution: str, as_json: bool) -> None:
         rows = [{"component": f.component, "check": f.check, "passed": f.passed, "skipped": f.skipped, "message": f.message} for f in findings]
         write_json_line({"schema": 1, "distribution": distribution, "findings": rows})
     else:
-        said = set[tuple[str, str]]()
         for finding in findings:
             status = "skipped" if finding.skipped else "ok" if finding.passed else "FAIL"
-            repeated = not finding.passed and (finding.component, finding.message) in said
-            said.add((finding.component, finding.message))
-            message = "the same" if repeated else finding.message
-            click.echo(f"{status:<7}  {finding.component}: {finding.check}" + (f": {message}" if message else ""))
+            click.echo(f"{status:<7}  {finding.component}: {finding.check}" + (f": {finding.message}" if finding.message else ""))
+        if failed:
+            click.echo("\nFailed:")
+        for finding in failed:
+            click.echo(f"  {finding.component}: {finding.check}: {finding.message}")
         skipped = sum(finding.skipped for finding in findings)
         click.echo(f"{len(findings) - len(failed) - skipped} passed, {len(failed)} failed, {skipped} skipped", err=True)
-        for finding in failed:
-            click.echo(f"failed: {finding.component}: {finding.check}", err=True)
     ctx.exit(1 if failed else 0)

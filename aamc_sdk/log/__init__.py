@@ -22,7 +22,7 @@ from aamc_sdk.log.retention import begins_partition, covered_position, oldest_go
 from aamc_sdk.log.rows.decision_row import record_from
 from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes
 from aamc_sdk.log.rules import append, append_feedback
-from aamc_sdk.log.sqlite.file import connect, transaction, write_ahead
+from aamc_sdk.log.sqlite.file import advice_on, connect, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
 from aamc_sdk.log.templates import Templates
@@ -57,6 +57,7 @@ __all__ = [
     "StoreOptions",
     "Templates",
     "Write",
+    "advice_on",
     "aggregate_from",
     "aggregate_key",
     "aggregate_texts",

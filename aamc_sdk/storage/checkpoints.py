@@ -69,7 +69,7 @@ def load_state(component: BaseComponent, folder: Path) -> None:
     """
     about = read_json_object(folder / COMPONENT) if is_complete(folder) else {}
     found = {name: saved for name, saved in about.get("files", {}).items() if (folder / name).is_file()}  # version 0.1 wrote none
-    check_file_hashes(folder, found, RESTORE)  # the component names missing files; not all are its own
+    check_file_hashes(folder, found, f"restore it and {COMPONENT}, or train again")  # the component names missing files; not all are its own
     try:
         component.load(folder)
     except AamcError:

@@ -197,7 +197,7 @@ def check_file_hashes(folder: Path, hashes: Mapping[str, str], advice: str) -> N
     """
     for name, saved in hashes.items():
         if _read(folder / name, _sha256, advice) != saved:
-            raise CheckpointError(f"{folder / name} was changed after it was written; {advice}")
+            raise CheckpointError(f"{folder / name} was changed after it was written, or its saved hash was; {advice}")
 
 
 def _sha256(file: BinaryIO) -> str:

@@ -50,8 +50,18 @@ def checks_in(module: str) -> tuple[Callable[[Any], None], ...]:
 
 
 def run_checks(component: str, checks: Sequence[Callable[[T], None]], subject: T) -> list[Finding]:
-    """Run each check separately, so that one failure does not stop the others."""
-    return [_run(component, check, subject) for check in checks]
+    """Run each check separately, so that one failure does not stop the others; a TypeError that an earlier check met counts as skipped.
+
+    Such an error is of a signature, such as that of ``__init__``, which nearly every check would repeat.
+    """
+    findings: list[Finding] = []
+    first: dict[str, str] = {}
+    for check in checks:
+        found = _run(component, check, subject)
+        if found.message.startswith("TypeError: ") and (earlier := first.setdefault(found.message, found.check)) != found.check:
+            found = Finding(component, found.check, True, f"it fails as {earlier!r} does", skipped=True)
+        findings.append(found)
+    return findings
 
 
 def _run(component: str, check: Callable[[T], None], subject: T) -> Finding:

@@ -217,7 +217,7 @@ def test_route_takes_trained_checkpoints(aamc) -> None:
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (["--router", "nobody"], 1, "holds no router 'nobody' (it holds: "),
+        (["--router", "nobody"], 1, " (runs/latest, the default of --run) holds no router 'nobody' (it holds: "),
         (["--router", "no/where"], 1, "no/where holds no router checkpoint"),
         (["--router", "lost/favourite"], 1, "lost/favourite is outside a run"),
         (["--estimator", "means"], 2, "--estimator must be the folder of a trained estimator, not 'means'; train one with"),
@@ -403,6 +403,10 @@ def test_without_a_command_the_commands_are_listed(aamc) -> None:
     ("arguments", "status", "words"),
     [
         (["rnu"], 2, "did you mean 'run'"),
+        (["promote"], 2, "no command 'promote' (see aamc --help)"),
+        (["evaluate", "--run", "x"], 2, "no option --run: RUN is an argument, as in aamc evaluate RUN (see aamc evaluate --help)"),
+        (["run", "--ruoter", "x"], 2, "no option --ruoter; did you mean '--router'?"),
+        (["run", "--rum", "x"], 2, "no option --rum (see aamc run --help)"),
         (["run", "--router", "favorite"], 2, "did you mean 'favourite'"),
         (["run", "--router", "favourite", "--set", "router.favorite=1"], 2, "did you mean 'favourite'"),
         (["run", "--router", "favourite", "--set", "router.favourite"], 2, "KEY=VALUE"),

@@ -44,7 +44,9 @@ def load(folder: Path) -> list[float]:
 def test_a_file_that_was_changed_after_the_training_is_refused(saved: Path, content: str) -> None:
     assert load(saved) == [0.25, 0.75]
     (saved / "means.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"means\.json was changed after it was written; restore the file, or train again$"):
+    with pytest.raises(
+        CheckpointError, match=r"means\.json was changed after it was written, or its saved hash was; restore it and component\.json, or train again$"
+    ):
         load(saved)
 
 

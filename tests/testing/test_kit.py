@@ -29,6 +29,19 @@ def test_a_broken_plugin_is_a_finding():
     assert [finding.message for finding in findings if not finding.passed] == ["aamc_routers failed: RuntimeError: no licence"]
 
 
+def test_the_command_lists_the_failures_once_more_at_the_end(monkeypatch):
+    class Broken:
+        @hookimpl
+        def aamc_routers(self):
+            return [Component("lost", "nowhere.at.all:Router", "")]
+
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"broken": Broken()}, discover=False))
+    status, out, err = run_command("plugins", "check", "broken")
+    assert (status, err) == (1, "1 passed, 1 failed, 0 skipped\n")
+    (line,) = [line for line in out.splitlines() if line.startswith("FAIL")]
+    assert out.endswith(f"\nFailed:\n  {line[4:].strip()}\n")
+
+
 def test_the_command_prints_why_a_check_does_not_apply(monkeypatch):
     class Core:
         """The memory store alone, as a distribution."""

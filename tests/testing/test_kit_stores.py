@@ -255,6 +255,22 @@ def test_a_third_partys_store_on_a_server_passes_the_kit(offer):
     assert Shelf.shelves == {}
 
 
+def test_entries_that_checks_leave_pending_are_not_warned_of(offer, caplog):
+    check_component("store", "mine", offer("store", MemoryStore))
+    assert "pending" not in caplog.text
+
+
+def test_a_store_with_another_signature_is_reported_once(offer):
+    class Urled(MemoryStore):
+        def __init__(self, url):
+            super().__init__(url, None)
+
+    findings = check_component("store", "mine", offer("store", Urled))
+    (failed,) = [finding for finding in findings if not finding.passed]
+    assert "positional argument" in failed.message
+    assert f"it fails as {failed.check!r} does" in {finding.message for finding in findings if finding.skipped}
+
+
 def test_checks_of_what_a_store_does_not_offer_are_skipped_with_the_reason(offer):
     findings = {finding.check: finding for finding in check_component("store", "mine", offer("store", Shelf))}
     assert {check: re.sub(r"mine:\S+|\(.*", "", finding.message).strip() for check, finding in findings.items() if finding.skipped} == {

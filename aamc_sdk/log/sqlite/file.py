@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +17,11 @@ from aamc_sdk.errors import ForkedError
 
 _BUSY_SECONDS = 30.0
 _RETRY_SECONDS = 0.01
+DISK_ADVICE = {
+    "is full": "its disk is full, and nothing was written: free some space, and try again",
+    "disk I/O": "its disk is full or failing, and nothing was written: free some space or check the disk, and try again",
+}
+"""Advice on errors of the disk, by a part of SQLite's message."""
 _open: dict[int, tuple[int, tuple[int, int]]] = {}
 """The process, and the file's device and inode, of each open connection by its identity; a fork inherits it with SQLite's memory."""
 
@@ -41,6 +46,11 @@ class _Connection(sqlite3.Connection):
         """Close the file."""
         _open.pop(id(self), None)
         super().close()
+
+
+def advice_on(error: BaseException, advice: Mapping[str, str] = DISK_ADVICE) -> str:
+    """Return the advice for an error of SQLite, ``""`` without any."""
+    return next((text for sign, text in advice.items() if sign in str(error)), "")
 
 
 def connect(address: str) -> sqlite3.Connection:

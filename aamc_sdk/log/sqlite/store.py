@@ -34,7 +34,7 @@ from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows.decision_row import record_from
 from aamc_sdk.log.rows.row import Row
-from aamc_sdk.log.sqlite.file import connect, snapshot, transaction
+from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, snapshot, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
@@ -58,8 +58,7 @@ _ADVICE = {
     "unable to open": "its folder must exist and be writable, which SQLite needs even for reading while a -wal file exists: "
     "choose another path (--store sqlite:PATH)",
     "readonly": "it cannot be written: choose another path (--store sqlite:PATH), or only read it by ?read_only=true",
-    "is full": "its disk is full, and nothing was written: free some space, and try again",
-    "disk I/O": "its disk is full or failing, and nothing was written: free some space or check the disk, and try again",
+    **DISK_ADVICE,
     "locked": "another process has locked it; try again",
 }
 
@@ -420,6 +419,6 @@ class SqliteStore(PartitionedStore):
         try:
             yield
         except sqlite3.Error as error:
-            advice = next((advice for sign, advice in _ADVICE.items() if sign in str(error)), "nothing was written")
+            advice = advice_on(error, _ADVICE) or "nothing was written"
             kind = StoreAwayError if isinstance(error, sqlite3.OperationalError) else StoreError  # other errors are about the content
             raise kind(f"the decision log {self.path} cannot be used ({error}): {advice}") from error

@@ -67,10 +67,19 @@ def test_a_result_that_was_changed_is_refused(tmp_path: Path, result: object) ->
         run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
 
 
+def test_a_job_of_an_earlier_version_without_a_result_is_done_again(tmp_path: Path) -> None:
+    run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
+    file = tmp_path / "jobs" / "job-0.json"
+    write_json(file, {"schema": 1, "arguments": read_json(file)["arguments"], "result": None})
+    assert run_grid(jobs(range(1)), tmp_path, 1, NoProgress()) == {"job-0": 0}
+
+
 def test_a_file_of_a_job_that_was_changed_is_named_with_the_result_to_delete(tmp_path: Path) -> None:
     run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
     (tmp_path / "jobs" / "job-0" / "began").write_text("garbage")
-    with pytest.raises(CheckpointError, match=r"job-0/began was changed after it was written; delete .*job-0\.json, and do its job again"):
+    with pytest.raises(
+        CheckpointError, match=r"job-0/began was changed after it was written, or its saved hash was; delete .*job-0\.json, and do its job again"
+    ):
         run_grid(jobs(range(1)), tmp_path, 1, NoProgress())
     (tmp_path / "jobs" / "job-0.json").unlink()
     assert run_grid(jobs(range(1)), tmp_path, 1, NoProgress()) == {"job-0": 0}

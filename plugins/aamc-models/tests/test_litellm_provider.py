@@ -145,6 +145,13 @@ def test_parameters_of_the_candidate_reach_the_server_and_unknown_apis_are_refus
         asyncio.run(make("openai/m").send(spec(), WireRequest(api="responses", body={"input": "a"})))
 
 
+def test_an_unset_key_is_named(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make("openai/m")
+    assert made.unset_keys() == []
+    monkeypatch.delenv("STUB_KEY")
+    assert made.unset_keys() == ["STUB_KEY"]
+
+
 def test_a_missing_library_is_named(provider: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aamc_models.providers.litellm.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'aamc-models\[litellm\]'"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,27 @@ def test_metrics_of_another_shape_are_an_error(make_run: Any, part: str, value: 
     folder = make_run(routers=("ppo",))
     write_json(folder / "metrics.json", read_json(folder / "metrics.json") | {part: value})
     with pytest.raises(CheckpointError, match=r"metrics\.json"):
+        write_report(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("aiq", "high", "routers.ppo.aiq must be a number or null, not 'high'"),
+        ("mean_cost_usd", [1.0], "routers.ppo.mean_cost_usd must be a number or null, not [1.0]"),
+        ("mean_quality", True, "routers.ppo.mean_quality must be a number or null, not True"),
+        ("ci95", {"aiq": [0.1, "x"]}, "routers.ppo.ci95.aiq must be two numbers or null, not [0.1, 'x']"),
+        ("model_share", {"a": "most"}, "routers.ppo.model_share.a must be a number or null, not 'most'"),
+        ("per_category", {"math": {"n": 3, "mean_quality": []}}, "routers.ppo.per_category.math.mean_quality must be a number"),
+        ("frontier", [{"mean_cost_usd": 1.0, "mean_quality": "x"}], "routers.ppo.frontier[0].mean_quality must be a number"),
+    ],
+)
+def test_a_figure_that_is_no_number_is_named(make_run: Any, key: str, value: Any, words: str) -> None:
+    folder = make_run(routers=("ppo",))
+    content = read_json(folder / "metrics.json")
+    content["routers"]["ppo"][key] = value
+    write_json(folder / "metrics.json", content)
+    with pytest.raises(CheckpointError, match=re.escape(f"metrics.json is damaged: {words}")):
         write_report(folder)
 
 

@@ -184,6 +184,8 @@ def _kept(job: GridJob, place: Path) -> Mapping[str, Any] | None:
         raise CheckpointError(f"{path} is not the result of a job; {advice}")
     if kept["arguments"] != job.arguments:
         raise OutputError(f"{path} was made with other arguments; choose another folder with --out")
+    if kept["result"] is None and "sha256" not in kept:  # version 0.1 kept it so, and no job returns nothing
+        return None
     hashed = json_hash(kept["result"])
     if kept.get("sha256", hashed) != hashed:  # version 0.1 wrote none
         raise CheckpointError(f"{path} was changed after it was written; {advice}")

@@ -11,7 +11,9 @@ import pytest
 from aamc_gateway.access.shared import Claim, Exceeded, Granted, SharedState, open_shared
 from aamc_gateway.access.shared.open_state import backend_of
 from aamc_gateway.access.shared.operations import Reserve, Settle
+from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 
+from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.interfaces import Store
 
 every_backend = pytest.mark.parametrize("store_url", ["memory", "sqlite", "redis", "postgres"], indirect=True)
@@ -35,6 +37,14 @@ def claim(limit: float, amount: float = 1.0, *, least: float | None = None, coun
 
 async def reserved(shared: SharedState, *claims: Claim) -> Granted | Exceeded:
     return (await shared.reserve(claims))[1]
+
+
+def test_a_full_disk_is_named_with_its_remedy(tmp_path: Path) -> None:
+    """SQLite's limit on a file's pages gives the error of a disk that refuses a page."""
+    backend = SqliteBackend(tmp_path / "shared.db")
+    backend._connection.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(StoreAwayError, match=r"disk is full; its disk is full.*free some space"), backend._transaction(exclusive=True):
+        backend._connection.execute("CREATE TABLE more AS SELECT randomblob(200000)")
 
 
 @every_backend

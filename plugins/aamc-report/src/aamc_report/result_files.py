@@ -68,10 +68,28 @@ def _read_metrics(path: Path) -> Mapping[str, Any]:
     content = read_json(path)
     routers = content.get("routers") if isinstance(content, Mapping) else None
     usable = isinstance(routers, Mapping) and routers and all(map(_is_usable, routers.values()))
-    if not usable or not isinstance(content.get("data"), Mapping):
+    if not usable or routers is None or not isinstance(content.get("data"), Mapping):
         raise CheckpointError(f"{path} is damaged: it must hold 'data', and figures of 'routers'; {MEASURE_AGAIN}")
+    for name, metrics in routers.items():
+        _check_figures(path, f"routers.{name}", metrics)
     found: Mapping[str, Any] = content
     return found
+
+
+def _check_figures(path: Path, where: str, figures: Mapping[str, Any]) -> None:
+    """Check that figures are numbers or null, nested ones and the bounds of intervals too."""
+    for key, value in figures.items():
+        if isinstance(value, Mapping):
+            _check_figures(path, f"{where}.{key}", value)
+        elif key == "frontier":
+            for position, point in enumerate(value or ()):
+                _check_figures(path, f"{where}.frontier[{position}]", point)
+        elif key != "preference":
+            is_interval = "ci95" in where and isinstance(value, list)
+            for number in value if is_interval else [value]:
+                if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
+                    expected = "two numbers" if is_interval else "a number"
+                    raise CheckpointError(f"{path} is damaged: {where}.{key} must be {expected} or null, not {value!r:.40}; {MEASURE_AGAIN}")
 
 
 def _is_usable(metrics: Any) -> bool:

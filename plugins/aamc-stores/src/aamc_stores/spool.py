@@ -26,6 +26,7 @@ from aamc_sdk.log import (
     Erasure,
     Excerpt,
     Row,
+    advice_on,
     append,
     append_feedback,
     connect,
@@ -197,7 +198,8 @@ class Spool:
             yield connection
 
     def _refusal(self, error: BaseException) -> SpoolError:
-        return SpoolError(f"the spool {self.path} cannot be used ({error}); name another file by the option spool")
+        advice = advice_on(error) or "name another file by the option spool"
+        return SpoolError(f"the spool {self.path} cannot be used ({error}); {advice}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

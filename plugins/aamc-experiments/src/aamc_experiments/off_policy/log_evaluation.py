@@ -118,9 +118,10 @@ def _decisions(url: str, plugins: Plugins, failure_quality: float | None, since:
         log = read_log(store, failure_quality, since, until)
     if not log.total and (since is not None or until is not None):
         raise DataError(f"{url} has no decision in that time; give an earlier --since or a later --until")
+    if not log.total:
+        raise DataError(f"the log {url} is empty; name one that decisions were written to, such as sqlite:state.db")
     if not len(log):
-        why = f"none of the {log.total:,} decisions of {url} counts: {_reasons(log)}" if log.total else f"the log {url} is empty"
-        raise DataError(f"{why}; give feedback on quality first")
+        raise DataError(f"none of the {log.total:,} decisions of {url} counts: {_reasons(log)}; give feedback on quality first")
     return log
 
 

@@ -239,7 +239,10 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     if names and names[0] == "messages":
         if not isinstance(given, list) or not given or not all(isinstance(message, dict) for message in given):
             raise Refused("messages must be a list of at least one object with role and content")
-        _check_messages(given)
+        _check_roles(given)
+        _check_contents("messages", given)
+    elif api == "responses" and isinstance(given, list):
+        _check_contents("input", given)
     elif given is not None and api in ("completions", "embeddings"):
         items = given if isinstance(given, list) else [given]
         numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
@@ -247,14 +250,19 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
             raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}")
 
 
-def _check_messages(messages: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a message without a role, and a user's without content; each server knows its roles, as some chat templates have their own."""
+def _check_roles(messages: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a message without a role; its server says which roles it knows, since some chat templates have their own."""
     for index, message in enumerate(messages):
         role = message.get("role")
         if not (isinstance(role, str) and role):
             raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}")
-        if role == "user" and message.get("content") is None:
-            raise Refused(f"messages[{index}] has no content; a user's message needs a text or a list of parts")
+
+
+def _check_contents(name: str, items: Iterable[Any]) -> None:
+    """Refuse a user's message without content; an assistant's may have calls of tools instead."""
+    for index, item in enumerate(items):
+        if isinstance(item, dict) and item.get("role") == "user" and item.get("content") is None:
+            raise Refused(f"{name}[{index}].content must be a text or a list of parts, as the role is user; add it")
 
 
 def _check_tools(tools: Any) -> None:

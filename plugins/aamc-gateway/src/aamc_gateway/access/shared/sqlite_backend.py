@@ -13,7 +13,7 @@ from urllib.parse import quote
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
 from aamc_gateway.access.shared.state import LEASE_S
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import connect, transaction, write_ahead
+from aamc_sdk.log import advice_on, connect, transaction, write_ahead
 
 _NAMES = "(SELECT value FROM json_each(?))"
 
@@ -39,7 +39,8 @@ class SqliteBackend(SqlBackend):
                 for statement in TABLES:
                     self._connection.execute(statement.format(p="shared_", blob="BLOB", real="REAL"))
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"the shared state {self._name} cannot be opened: {error}; its folder must exist and be writable") from error
+            advice = advice_on(error) or "its folder must exist and be writable"
+            raise StoreError(f"the shared state {self._name} cannot be opened: {error}; {advice}") from error
 
     @contextmanager
     def _transaction(self, *, exclusive: bool) -> Iterator[float]:
@@ -50,7 +51,8 @@ class SqliteBackend(SqlBackend):
             else:
                 yield time.time()
         except sqlite3.OperationalError as error:
-            raise StoreAwayError(f"the shared state {self._name} cannot be used now: {error}") from error
+            advice = advice_on(error)
+            raise StoreAwayError(f"the shared state {self._name} cannot be used now: {error}" + (f"; {advice}" if advice else "")) from error
         except sqlite3.Error as error:
             raise StoreError(f"the shared state {self._name} cannot be used: {error}") from error
 
