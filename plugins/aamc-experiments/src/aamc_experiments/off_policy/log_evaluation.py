@@ -23,7 +23,7 @@ from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, r
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, filled, read_log
 from aamc_experiments.off_policy.logged_requests import logged_request
 from aamc_experiments.settings import read_settings
-from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of
+from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of, quantity
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
@@ -121,7 +121,7 @@ def _decisions(url: str, plugins: Plugins, failure_quality: float | None, since:
     if not log.total:
         raise DataError(f"the log {url} is empty; name one that decisions were written to, such as sqlite:state.db")
     if not len(log):
-        raise DataError(f"none of the {log.total:,} decisions of {url} counts: {_reasons(log)}; give feedback on quality first")
+        raise DataError(f"of {quantity(log.total, 'decision')} of {url} none counts: {_reasons(log)}; give feedback on quality first")
     return log
 
 
