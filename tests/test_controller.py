@@ -122,6 +122,19 @@ class Slow(Greedy, AsyncRouter):
         return Greedy.score(self, request)
 
 
+class Patient(Slow):
+    """Waits for network calls in ``score`` too."""
+
+    score = AsyncRouter.score
+
+
+class Eager(Greedy, AsyncRouter):
+    """Waits for itself: ``score`` waits for the event loop that ``ascore`` runs on."""
+
+    async def ascore(self, request: RoutingRequest) -> Scores:
+        return AsyncRouter.score(self, request)
+
+
 class Hearer:
     """An application's own plugin: offers the components above and receives events; fails on one decision."""
 
@@ -131,7 +144,7 @@ class Hearer:
 
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        classes = {"greedy-by-reward": Greedy, "coin": Coin, "counting": Counting, "seer": Seer, "slow": Slow}
+        classes = {"greedy-by-reward": Greedy, "coin": Coin, "counting": Counting, "seer": Seer, "slow": Slow, "eager": Eager, "patient": Patient}
         return [Component(name, f"{__name__}:{part.__name__}", "") for name, part in classes.items()]
 
     @hookimpl
@@ -582,6 +595,21 @@ def test_an_asynchronous_router_is_not_asked_after_the_controller_was_closed(met
         asyncio.run(work())
         assert not controller.router.waiting  # type: ignore[attr-defined]  # Slow has it
         assert not controller._loop.started
+
+
+def test_an_asynchronous_router_that_waits_for_itself_is_an_error() -> None:
+    with build("eager") as controller, pytest.raises(PluginError, match=r"run was called on its own event loop.*await instead"):
+        asyncio.run(controller.aroute("Hi"))
+
+
+def test_a_thread_that_waits_for_an_asynchronous_router_is_refused_when_the_controller_closes() -> None:
+    with build("patient") as controller, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(controller.route, "Hi")
+        while not controller.router.waiting:  # type: ignore[attr-defined]  # Slow has it
+            time.sleep(0.001)
+        controller.close()
+        with pytest.raises(StoreError, match="the controller is closed"):
+            waiting.result(60)
 
 
 def test_a_caller_that_cancels_while_the_controller_closes_is_cancelled() -> None:

@@ -511,7 +511,7 @@ def test_a_provider_that_misbehaves_is_a_failed_attempt_and_the_next_candidate_a
         ("fail", "RuntimeError: boom"),
         ("exit", "SystemExit: 4"),
         ("nothing", "must return aamc_sdk.Scores, not NoneType"),
-        ("write", "read-only: the router must copy one"),
+        ("write", "read-only: copy one before you change it"),
     ],
 )
 def test_a_router_that_fails_is_named(router: str, text: str, found: str) -> None:

@@ -50,7 +50,11 @@ class EventLoopThread:
 
         Raises:
             ForkedError: As for :meth:`submit`.
+            RuntimeError: The caller runs on the loop, and would wait for itself.
         """
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError("run was called on its own event loop, such as by score inside ascore, and would wait for itself; await instead")
         future = self.submit(work)
         try:
             return future.result()

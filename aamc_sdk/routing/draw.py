@@ -264,7 +264,10 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
     for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
         if isinstance(spent, float) and spent == 0:
             continue
-        for note, amount in zip(notes, np.broadcast_to(spent, rows).tolist(), strict=True):
+        amounts = np.asarray(spent)
+        if amounts.shape not in ((), (rows,)) or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
+            raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {spent!r:.80}")
+        for note, amount in zip(notes, np.broadcast_to(amounts, rows).tolist(), strict=True):
             if amount:
                 note[name] = amount
     return notes

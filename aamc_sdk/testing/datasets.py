@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, DataError
 from aamc_sdk.testing.components import OPTION_CHECKS
 from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject, changed
-from aamc_sdk.types import Dataset, Experience, question
+from aamc_sdk.types import Dataset, check_dataset, question
 
 
 def check_what_is_read_is_consistent(subject: Subject) -> None:
@@ -52,40 +49,13 @@ def _require_apart(splits: Mapping[str, Dataset]) -> None:
 
 
 def require_consistent(dataset: Dataset, split: str = "dataset") -> None:
-    """Raise AssertionError unless each array of a dataset has one row a query and values in its range."""
+    """Raise AssertionError unless a dataset has rows, and each of its arrays one row a query and values in its range."""
     require(isinstance(dataset, Dataset), f"read must return aamc_sdk.Dataset, not {type(dataset).__name__}")
-    rows = len(dataset)
-    require(rows > 0, f"{split} is empty")
-    for name in ("complexity", "category", "tool_use"):
-        column = getattr(dataset.labels, name)
-        require(column is None or np.shape(column) == (rows,), f"{split}: labels.{name} must have one row a query")
-    if dataset.outcomes is not None:
-        require(dataset.pool is not None, f"{split}: outcomes need a pool")
-        shape = (rows, len(dataset.pool or ()))
-        for name in ("known_quality", "cost_usd", "latency_ms"):
-            found = np.shape(getattr(dataset.outcomes, name))
-            require(found == shape, f"{split}: outcomes.{name} must be {shape}, not {found}")
-        quality = dataset.outcomes.known_quality
-        known = quality[~np.isnan(quality)]
-        require(((known >= 0) & (known <= 1)).all(), f"{split}: quality must lie in 0 to 1")
-        for name in ("cost_usd", "latency_ms"):
-            figures = getattr(dataset.outcomes, name)
-            wrong = figures[(figures < 0) | np.isinf(figures)]
-            require(not wrong.size, f"{split}: {name} must be finite and at least 0, or NaN where unknown, not {wrong[:1]}")
-    for name in ("references", "groups"):
-        entries = rows if getattr(dataset, name) is None else len(getattr(dataset, name))
-        require(entries == rows, f"{split}: {name} must have one entry a query, {rows}, not {entries}")
-    if dataset.experience is not None:
-        _require_experience(dataset.experience, split)
-
-
-def _require_experience(experience: Experience, split: str) -> None:
-    rows, ids = len(experience.decisions), [decision.id for decision in experience.decisions]
-    require(len(experience.queries) == rows, f"{split}: the experience must have one query a decision, {rows}, not {len(experience.queries)}")
-    twice = sorted(name for name, count in Counter(ids).items() if count > 1)
-    require(not twice, f"{split}: ids of decisions must be unique, so that feedback counts for one of them; used twice: {', '.join(twice[:3])}")
-    judged = [(item.id, item.revision) for item in experience.feedback]
-    require(len(set(judged)) == len(judged), f"{split}: ids of feedback must be unique within a revision, so that each piece counts once")
+    require(len(dataset) > 0, f"{split} is empty")
+    try:
+        check_dataset(dataset, split)
+    except DataError as error:
+        raise AssertionError(str(error)) from error
 
 
 def check_bad_paths_are_refused(subject: Subject) -> None:

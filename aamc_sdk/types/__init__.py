@@ -5,7 +5,7 @@ from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingReq
 from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.checks import json_figures
-from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, question, text_hash, votes
+from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, check_dataset, question, text_hash, votes
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes
 from aamc_sdk.types.pool_state import PoolState
@@ -51,6 +51,7 @@ __all__ = [
     "StateDelta",
     "Turn",
     "Vote",
+    "check_dataset",
     "check_name",
     "check_text",
     "json_figures",

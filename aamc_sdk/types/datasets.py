@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_sdk.errors import DataError
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.arrays import Estimates, Outcomes
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback
@@ -205,6 +207,64 @@ class Dataset:
     def complete(self) -> NDArray[np.bool_]:
         """Whether no outcome of a row is missing, ``[Q]``."""
         return np.ones(len(self), dtype=bool) if self.outcomes is None else self.outcomes.complete
+
+
+def check_dataset(dataset: Dataset, name: str) -> None:
+    """Check that each array of a dataset has one row a query and values in its range.
+
+    Args:
+        dataset: The dataset.
+        name: Its name, for messages.
+
+    Raises:
+        DataError: An array has not.
+    """
+    for why in itertools.chain(_wrong_labels(dataset), _wrong_outcomes(dataset), _wrong_experience(dataset)):
+        raise DataError(f"{name}: {why}")
+
+
+def _wrong_labels(dataset: Dataset) -> Iterator[str]:
+    rows = len(dataset)
+    for name in ("complexity", "category", "tool_use"):
+        column = getattr(dataset.labels, name)
+        if column is not None and np.shape(column) != (rows,):
+            yield f"labels.{name} must have one row a query, {rows}, not be of shape {np.shape(column)}"
+    for name in ("references", "groups"):
+        entries = rows if getattr(dataset, name) is None else len(getattr(dataset, name))
+        if entries != rows:
+            yield f"{name} must have one entry a query, {rows}, not {entries}"
+
+
+def _wrong_outcomes(dataset: Dataset) -> Iterator[str]:
+    if dataset.outcomes is None:
+        return
+    if dataset.pool is None:
+        yield "outcomes need a pool"
+    shape = (len(dataset), len(dataset.pool or ()))
+    for name in ("known_quality", "cost_usd", "latency_ms"):
+        figures = getattr(dataset.outcomes, name)
+        if np.shape(figures) != shape:
+            yield f"outcomes.{name} must be {shape}, not {np.shape(figures)}"
+        wrong = figures[(figures < 0) | np.isinf(figures)]
+        if wrong.size and name != "known_quality":
+            yield f"{name} must be finite and at least 0, or NaN where unknown, not {wrong[:1]}"
+    quality = dataset.outcomes.known_quality
+    if ((quality < 0) | (quality > 1)).any():
+        yield f"quality must lie in 0 to 1, not be {quality[(quality < 0) | (quality > 1)][:1]}"
+
+
+def _wrong_experience(dataset: Dataset) -> Iterator[str]:
+    experience = dataset.experience
+    if experience is None:
+        return
+    rows, ids = len(experience.decisions), Counter(decision.id for decision in experience.decisions)
+    if len(experience.queries) != rows:
+        yield f"the experience must have one query a decision, {rows}, not {len(experience.queries)}"
+    if len(ids) < rows:
+        twice = sorted(name for name, count in ids.items() if count > 1)
+        yield f"ids of decisions must be unique, so that feedback counts for one of them; used twice: {', '.join(twice[:3])}"
+    if len({(item.id, item.revision) for item in experience.feedback}) < len(experience.feedback):
+        yield "ids of feedback must be unique within a revision, so that each piece counts once"
 
 
 class Vote(NamedTuple):

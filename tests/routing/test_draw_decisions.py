@@ -4,6 +4,7 @@ import attrs
 import numpy as np
 import pytest
 
+from aamc_sdk.errors import PluginError
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Preference, Scores
@@ -26,3 +27,18 @@ def test_each_decision_remembers_its_rows_preference():
     shared = build_request(REQUEST.queries, POOL, weights[0])
     assert preferences_of(shared) == [Preference(*weights[0])] * 3
     assert preferences_of(attrs.evolve(shared, preferences=weights)) == [Preference(*row) for row in weights]
+
+
+@pytest.mark.parametrize("name", ["spent_usd", "spent_ms"])
+@pytest.mark.parametrize("spent", [-1.0, np.nan, np.inf, np.array([0.1, -0.1, 0.1]), np.array([0.1, 0.1]), np.array(["a"] * 3), ["a"], None])
+def test_what_a_decision_cost_must_be_numbers_of_at_least_0(name, spent):
+    scores = attrs.evolve(Scores(np.zeros(REQUEST.mask.shape)), **{name: spent})
+    with pytest.raises(PluginError, match=f"a router's {name} must be one number of at least 0, or 3, one for each query, not"):
+        decide(REQUEST, scores, ["a", "b", "c"], router="r", sample=False, seed=0)
+
+
+@pytest.mark.parametrize("spent", [0.5, 1, np.float64(0.5), np.array([0.1, 0.0, 0.3]), [0.1, 0.0, 0.3]])
+def test_what_a_decision_cost_is_noted(spent):
+    scores = attrs.evolve(Scores(np.zeros(REQUEST.mask.shape)), spent_usd=spent)
+    decided = decide(REQUEST, scores, ["a", "b", "c"], router="r", sample=False, seed=0)
+    assert [decision.notes.get("spent_usd", 0) for decision in decided] == np.broadcast_to(spent, 3).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 
 import attrs
 import numpy as np
@@ -35,13 +36,15 @@ from aamc_sdk.types.records import fingerprint_of
 class _RouterErrors:
     """Turns a router's exceptions into an error of the SDK that names the router. A context manager for any thread."""
 
-    def __init__(self, served: ServedComponents) -> None:
-        self._name = served.router_name or type(served.router).__name__
+    def __init__(self, served: ServedComponents, guard: CloseGuard) -> None:
+        self._name, self._guard = served.router_name or type(served.router).__name__, guard
 
     def __enter__(self) -> None:
         """Do nothing: this is quicker than a generator, for each decision."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
+            raise StoreError("the controller is closed") from None
         if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
             raise PluginError(f"router {self._name!r} failed: {type(error).__name__}: {error}{read_only_hint(error)}") from error
 
@@ -65,7 +68,7 @@ class Decider:
     ) -> None:
         self._components, self.router = components, components.router
         self._user_id, self._guard, self._events, self._workers = user_id, guard, events, workers
-        self._router_errors = _RouterErrors(components)
+        self._router_errors = _RouterErrors(components, guard)
 
     def decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Decision]:
         """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""

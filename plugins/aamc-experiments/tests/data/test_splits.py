@@ -3,12 +3,22 @@ from __future__ import annotations
 import hypothesis
 import numpy as np
 import pytest
-from aamc_experiments.data import Groups, about_split, check_same_candidates, check_unchanged, fit_to_pool, read_splits, split_hash, split_rows
+from aamc_experiments.data import (
+    Groups,
+    about_split,
+    check_same_candidates,
+    check_unchanged,
+    fit_to_pool,
+    read_splits,
+    read_whole,
+    split_hash,
+    split_rows,
+)
 from aamc_experiments.settings import Source, read_settings
 from hypothesis import strategies as st
 
 from aamc_sdk import Candidate, Dataset, Decision, Estimates, Experience, Feedback, Outcomes, Pool, Preference, Query
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, PluginError
 
 QUERIES = [Query(f"question {n}") for n in range(1000)]
 NAMES = [query.text for query in QUERIES]
@@ -204,3 +214,40 @@ def test_what_is_said_of_a_split_follows_its_comparisons() -> None:
 def test_a_run_that_does_not_describe_a_split_is_damaged(before, tmp_path) -> None:
     with pytest.raises(DataError, match=r"run\.yaml is damaged: 'splits' does not describe the train rows; restore the file, or train again"):
         check_unchanged({"train": table("ab")}, before, tmp_path)
+
+
+class Format:
+    """A dataset format that returns what it is given, or raises it."""
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+    def read(self, path: str) -> object:
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+def outcomes_of(quality: float = 0.5, cost_usd: float = 0.1, latency_ms: float = 100.0, rows: int = 2) -> Dataset:
+    pool = Pool([Candidate("a"), Candidate("b")])
+    figures = [np.full((rows, 2), value) for value in (quality, cost_usd, latency_ms)]
+    return Dataset([Query("one"), Query("two")], pool=pool, outcomes=Outcomes(*figures))
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "message"),
+    [
+        (outcomes_of(quality=1.5), DataError, r"table:x: quality must lie in 0 to 1, not be \[1\.5\]"),
+        (outcomes_of(cost_usd=-1.0), DataError, r"table:x: cost_usd must be finite and at least 0, or NaN where unknown, not \[-1\.\]"),
+        (outcomes_of(latency_ms=np.inf), DataError, "table:x: latency_ms must be finite and at least 0"),
+        (outcomes_of(rows=1), DataError, r"table:x: outcomes.known_quality must be \(2, 2\), not \(1, 2\)"),
+        ({"test": outcomes_of(quality=-0.5)}, DataError, "test of table:x: quality must lie in 0 to 1"),
+        (None, PluginError, r"dataset format 'table' must return aamc_sdk.Dataset, or one for each split, not NoneType"),
+        ({"train": 1}, PluginError, "not int"),
+        (ValueError("boom"), PluginError, "dataset format 'table' failed: ValueError: boom"),
+        (DataError("no such file"), DataError, "^no such file$"),
+    ],
+)
+def test_what_a_format_reads_is_checked_and_names_the_format(result: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        read_whole(Source("table", {}, "x"), lambda source: Format(result))

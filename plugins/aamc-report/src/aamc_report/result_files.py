@@ -85,7 +85,7 @@ def _check_figures(path: Path, where: str, figures: Mapping[str, Any]) -> None:
             for position, point in enumerate(value or ()):
                 _check_figures(path, f"{where}.frontier[{position}]", point)
         elif key != "preference":
-            is_interval = "ci95" in where and isinstance(value, list)
+            is_interval = "ci95" in f"{where}.{key}" and isinstance(value, list)
             for number in value if is_interval else [value]:
                 if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
                     expected = "two numbers" if is_interval else "a number"

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from aamc_experiments.data.near_duplicates import group_names
 from aamc_experiments.settings import Settings, Source
-from aamc_sdk.errors import DataError, one_of, quantity
+from aamc_sdk.errors import AamcError, DataError, PluginError, one_of, quantity
 from aamc_sdk.interfaces import DatasetFormat
-from aamc_sdk.types import Dataset, Pool, question, text_hash, votes
+from aamc_sdk.types import Dataset, Pool, check_dataset, question, text_hash, votes
 
 logger = logging.getLogger(__name__)
 Readers = Callable[[Source], DatasetFormat]
@@ -109,7 +109,17 @@ def read_whole(source: Source, readers: Readers) -> Dataset:
 
 
 def _read(source: Source, readers: Readers) -> Dataset | dict[str, Dataset]:
-    read = readers(source).read(source.path)
+    try:
+        read = readers(source).read(source.path)
+    except (AamcError, OSError):
+        raise
+    except Exception as error:  # a format may raise anything
+        raise PluginError(f"dataset format {source.name!r} failed: {type(error).__name__}: {error}") from error
+    parts = read if isinstance(read, Mapping) else {"": read}
+    for split, dataset in parts.items():
+        if not isinstance(dataset, Dataset):
+            raise PluginError(f"dataset format {source.name!r} must return aamc_sdk.Dataset, or one for each split, not {type(dataset).__name__}")
+        check_dataset(dataset, f"{split} of {source}" if split else str(source))
     if isinstance(read, Dataset):
         if not len(read):
             raise DataError(f"{source} has no rows")
