@@ -32,8 +32,7 @@ def test_finding_out_what_there_is_imports_nothing_slow(program):
     assert not modules_after(program) & SLOW
 
 
-@pytest.mark.parametrize("arguments", [["plugins"], ["plugins", "--json"], ["--help"], ["--version"]])
-def test_the_quick_commands_import_nothing_slow(arguments):
+def modules_of_command(*arguments):
     program = f"""
 import sys
 sys.argv = ['aamc', *{arguments!r}]
@@ -43,7 +42,16 @@ try:
 except SystemExit as end:
     assert not end.code, end
 """
-    assert not modules_after(program) & SLOW
+    return modules_after(program)
+
+
+@pytest.mark.parametrize("arguments", [["plugins"], ["plugins", "--json"], ["--help"], ["--version"]])
+def test_the_quick_commands_import_nothing_slow(arguments):
+    assert not modules_of_command(*arguments) & SLOW
+
+
+def test_the_version_is_shown_without_looking_for_plugins():
+    assert not modules_of_command("--version") & {"aamc_sdk.plugins", "importlib.metadata", "pluggy"}
 
 
 def test_no_module_of_the_core_imports_a_heavy_library():

@@ -14,7 +14,6 @@ from typing import Any
 import click
 
 from aamc_sdk import __version__
-from aamc_sdk.cli.completion import complete_components
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PreferenceError, UnknownComponentError, nearest, split_advice
@@ -75,6 +74,8 @@ class CommandTree(click.Group):
         """Import and return a command; while a shell completes words, with completion of component names."""
         command = self._command(ctx, cmd_name)
         if command is not None and ctx.resilient_parsing:
+            from aamc_sdk.cli.completion import complete_components
+
             complete_components(command)
         return command
 

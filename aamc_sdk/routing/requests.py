@@ -143,7 +143,7 @@ def _expected_figures(
     """Return cost, unloaded latency and output tokens, ``[B, M]`` each; cost and latency are NaN, and output tokens None, where unknown."""
     arrays = pool.arrays
     cost_usd, latency_ms = _cost(queries, tokens, pool), _repeated(arrays.latency_ms, len(queries))
-    output = _output_tokens(queries, tokens, lengths, len(pool))
+    output = _output_tokens(queries, tokens, lengths)
     relative: Floats | float = 1.0
     if output is not None:
         usual: Floats | int = DEFAULT_OUTPUT_TOKENS
@@ -153,19 +153,19 @@ def _expected_figures(
             usual = np.where(learned, np.maximum(lengths.typical, 1.0), DEFAULT_OUTPUT_TOKENS)
             relative = np.where(learned, output / usual, 1.0)
         if arrays.has_latency:
-            latency_ms = latency_ms + (output / usual - 1) * arrays.service_ms
+            latency_ms = (output / usual - 1) * arrays.service_ms + latency_ms
     if typical is not None and not arrays.complete:
         cost_usd = np.where(np.isnan(cost_usd), typical[:, 1] * relative, cost_usd)
         fixed = 0.0 if lengths is None else lengths.fixed_latency
         latency_ms = np.where(np.isnan(latency_ms), typical[:, 2] * (fixed + (1 - fixed) * relative), latency_ms)
-    return cost_usd, latency_ms, output
+    return cost_usd, latency_ms, None if output is None else output + np.zeros_like(cost_usd)
 
 
-def _output_tokens(queries: Sequence[Query], tokens: Floats, lengths: AnswerLengths | None, candidates: int) -> Floats | None:
-    """Return the expected output tokens, ``[B, M]``; None if they are neither stated nor learned."""
+def _output_tokens(queries: Sequence[Query], tokens: Floats, lengths: AnswerLengths | None) -> Floats | None:
+    """Return the expected output tokens, ``[B, M]``, or ``[B, 1]`` where no candidate differs; None if they are neither stated nor learned."""
     given = [query.output_tokens is not None for query in queries]
     if lengths is None:
-        return tokens[:, 1:].repeat(candidates, axis=1) if True in given else None
+        return tokens[:, 1:] if True in given else None
     return np.where(np.array(given, dtype=bool)[:, None] | np.isnan(lengths.tokens), tokens[:, 1:], lengths.tokens)
 
 

@@ -40,6 +40,7 @@ def cpu_ms(program: str) -> float:
     """Return the CPU time, user and system, of one program in a fresh interpreter."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # compiling is done once, by what installs
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, env=environment, check=True)  # a program of this module
+    command, quiet = [sys.executable, "-c", program], subprocess.DEVNULL
+    subprocess.run(command, stdout=quiet, stderr=quiet, env=environment, check=True)  # a program of this module
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return 1000 * (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
