@@ -80,7 +80,14 @@ def test_the_gateways_own_fields_do_not_reach_the_model_and_unknown_ones_do(serv
             b'{"model": "aamc/auto", "messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}',
             "messages[0].content[0].text must be a string, not 5",
         ),
-        (b'{"model": "aamc/auto", "messages": [{}]}', "messages[0].role must be a text such as user, not None"),
+        (b'{"messages": [{"role": "user", "content": "hi"}]}', "the request has no model; add it, such as 'aamc/auto'"),
+        (b'{"model": "aamc/auto", "messages": [{}]}', "messages[0] has no role; add it, such as user"),
+        (b'{"model": "aamc/auto", "messages": [{"role": "user", "content": "hi"}, 5]}', "messages[1] must be an object with role and content, not 5"),
+        (b'{"model": "aamc/auto", "messages": "hi"}', "messages must be a list of at least one object with role and content, not 'hi'"),
+        (
+            b'{"model": "aamc/auto", "messages": [{"role": "user", "content": [{"type": "text"}]}]}',
+            "messages[0].content[0].text must be a string; it is missing or null",
+        ),
         (b'{"model": "aamc/auto", "messages": [{"role": ["user"], "content": "hi"}]}', "messages[0].role must be a text such as user, not ['user']"),
         (b'{"model": "aamc/auto", "tools": 5, "messages": [{"role": "user", "content": "hi"}]}', "tools must be a list of objects, not 5"),
         (

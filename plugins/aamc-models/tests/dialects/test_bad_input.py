@@ -150,7 +150,7 @@ def test_random_events_raise_nothing_else(source: str, events: list[bytes]) -> N
             r"messages\[0\].content\[0\].text must be a string, not 5",
         ),
         ("messages", {"messages": [], "thinking": {"type": "enabled"}}, "thinking.budget_tokens must be an integer"),
-        ("responses", {"input": [{"type": "function_call", "name": "f"}]}, r"input\[0\].call_id must be a string, not None"),
+        ("responses", {"input": [{"type": "function_call", "name": "f"}]}, r"input\[0\].call_id must be a string; it is missing or null"),
         ("completions", {"prompt": [1, 2]}, "prompt must be one text"),
         ("latin", {}, "dialect must be one of chat, messages"),
     ],

@@ -132,6 +132,8 @@ class RequestReader:
         return own, passed
 
     def _model(self, model: Any) -> tuple[Mode, str, dict[str, str]]:
+        if model is None:
+            raise Refused(f"the request has no model; add it, such as {ROUTE!r}")
         if not isinstance(model, str) or not model:
             raise Refused(f"model must be {ROUTE!r} or the name of a model, not {model!r:.80}")
         if model in self._names:
@@ -237,9 +239,9 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
             raise Refused(f"{field} must be an integer of {limits}, not {value!r:.80}")
     given = body.get(names[0]) if names else None
     if names and names[0] == "messages":
-        if not isinstance(given, list) or not given or not all(isinstance(message, dict) for message in given):
-            raise Refused("messages must be a list of at least one object with role and content")
-        _check_roles(given)
+        if not isinstance(given, list) or not given:
+            raise Refused(f"messages must be a list of at least one object with role and content, not {given!r:.80}")
+        _check_messages(given)
         _check_contents("messages", given)
     elif api == "responses" and isinstance(given, list):
         _check_contents("input", given)
@@ -250,10 +252,14 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
             raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}")
 
 
-def _check_roles(messages: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a message without a role; its server says which roles it knows, since some chat templates have their own."""
+def _check_messages(messages: Iterable[Any]) -> None:
+    """Refuse what is no message, and a message without a role; its server says which roles it knows, since some chat templates have their own."""
     for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise Refused(f"messages[{index}] must be an object with role and content, not {message!r:.80}")
         role = message.get("role")
+        if role is None:
+            raise Refused(f"messages[{index}] has no role; add it, such as user")
         if not (isinstance(role, str) and role):
             raise Refused(f"messages[{index}].role must be a text such as user, not {role!r:.80}")
 

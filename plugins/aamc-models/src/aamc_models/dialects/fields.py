@@ -46,7 +46,8 @@ def strict_json(body: bytes) -> bytes:
 
 def wrong(field: str, wanted: str, value: object) -> DataError:
     """Return the error for a field that holds something else than it must."""
-    return DataError(f"{field} must be {wanted}, not {_shown(value)}")
+    found = "; it is missing or null" if value is None else f", not {_shown(value)}"
+    return DataError(f"{field} must be {wanted}{found}")
 
 
 def check_dialect(dialect: str, known: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from aamc_models.dialects.content import is_set, text_of
 from aamc_models.dialects.conversations.envelopes import without_envelopes
 from aamc_models.dialects.conversations.side_requests import side_request
 from aamc_models.dialects.conversions import DIALECTS
-from aamc_models.dialects.fields import JSON, check_dialect, objects, optional_text, wrong
+from aamc_models.dialects.fields import JSON, check_dialect, objects, text, wrong
 
 EARLIER = 2
 """Human messages before the last one that are classified with it."""
@@ -123,7 +123,7 @@ def _words(content: object, field: str) -> tuple[list[str], bool]:
     for place, part in objects(content, field):
         kind = part.get("type")
         if isinstance(kind, str) and kind in _TEXTS:
-            texts.append(optional_text(part.get("text"), f"{place}.text"))
+            texts.append(text(part.get("text"), f"{place}.text"))
         images = images or (isinstance(kind, str) and kind in _IMAGES)
     return texts, images
 
