@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aamc_sdk.config import ServingSettings, load_yaml
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, PoolError, PreferenceError, one_of, unknown_name
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, PoolError, PreferenceError, one_of, split_advice, unknown_name
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from
@@ -83,7 +83,7 @@ class Run:
         try:
             content = load_yaml(path)
         except ConfigError as error:
-            raise CheckpointError(f"{self.folder} cannot be read: {error}; {RESTORE}") from error
+            raise CheckpointError(f"{self.folder} cannot be read: {split_advice(str(error))[0]}; {RESTORE}") from error
         if content.get("schema", 1) != 1:
             raise CheckpointError(f"{path} has schema {content['schema']!r}, not 1: it was made by another version; train again")
         if lacking := RUN_KEYS.keys() - content.keys():

@@ -103,5 +103,6 @@ def test_a_run_with_values_of_other_types_is_refused(tmp_path: Path, changes: di
 @pytest.mark.parametrize("content", ["", "a: [b", "[]", "x"])
 def test_a_damaged_run_says_what_to_do(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.yaml").write_text(content)
-    with pytest.raises(CheckpointError, match=r"; restore the file, or train again$"):
+    with pytest.raises(CheckpointError, match=r"; restore the file, or train again$") as error:
         _ = Run(tmp_path).content
+    assert str(error.value).count("; ") == 1, "one advice"

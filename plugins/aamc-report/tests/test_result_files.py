@@ -74,6 +74,13 @@ def test_metrics_of_another_shape_are_an_error(make_run: Any, part: str, value: 
         write_report(folder)
 
 
+def test_missing_metrics_are_measured_again_by_completing_the_run(make_run: Any) -> None:
+    folder = make_run(routers=("ppo",))
+    (folder / "metrics.json").unlink()
+    with pytest.raises(CheckpointError, match=r"metrics\.json is missing; complete the run with: aamc run --resume and its folder"):
+        write_report(folder)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [

@@ -65,7 +65,7 @@ def _read_gate(found: Mapping[str, Any]) -> Gate:
 
 
 def _read_metrics(path: Path) -> Mapping[str, Any]:
-    content = read_json(path)
+    content = read_json(path, MEASURE_AGAIN)
     routers = content.get("routers") if isinstance(content, Mapping) else None
     usable = isinstance(routers, Mapping) and routers and all(map(_is_usable, routers.values()))
     if not usable or routers is None or not isinstance(content.get("data"), Mapping):

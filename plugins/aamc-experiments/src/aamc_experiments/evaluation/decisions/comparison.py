@@ -20,7 +20,7 @@ from aamc_sdk.types import Floats, Outcomes
 HASH = "sha256"
 """The array of ``decisions.npz`` with the hash of the others."""
 
-MEASURE_AGAIN = "complete the run with: aamc run --resume RUN; if it is an evaluation, run aamc evaluate again with another --out"
+MEASURE_AGAIN = "complete the run with: aamc run --resume and its folder; if it is an evaluation, run aamc evaluate again with another --out"
 """What to do about damaged results."""
 
 Names = NDArray[np.str_]
