@@ -6,6 +6,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from importlib import metadata
 from typing import Any
 
@@ -59,7 +60,8 @@ def check_component(kind: str, name: str, plugins: Plugins, options: Mapping[str
     loading = run_checks(label, [check_it_loads], Subject(kind, name, plugins))
     if not loading[0].passed:
         return loading
-    return loading + run_checks(label, checks_of(kind), Subject(kind, name, plugins, options))
+    with closing(Subject(kind, name, plugins, options)) as subject:
+        return loading + run_checks(label, checks_of(kind), subject)
 
 
 def check_it_loads(subject: Subject) -> None:

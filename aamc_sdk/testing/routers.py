@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+import time
 
 import attrs
 import numpy as np
@@ -18,6 +20,9 @@ from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject, equal
 from aamc_sdk.testing.world import NEWCOMER, POOL, estimates_of, make_dataset, make_request
 from aamc_sdk.types import Dataset, Decision, Estimates, Experience, Feedback, Outcomes, Pool, Preference, RoutingRequest, Scores
+
+_END_S = 1.0
+"""Seconds in which a closed router's threads must end."""
 
 
 def _request(subject: Subject, dataset: Dataset | None = None, pool: Pool = POOL) -> RoutingRequest:
@@ -152,6 +157,22 @@ def check_closing_twice_does_nothing(subject: Subject) -> None:
     router = subject.make()
     router.close()
     router.close()
+
+
+def check_closing_ends_its_threads(subject: Subject) -> None:
+    """No thread that the router started is left after ``close``."""
+    request = _request(subject)
+    subject.trained.score(request)  # starts what all routers share
+    before = set(threading.enumerate())
+    router = subject.reloaded(subject.trained)
+    router.score(request)
+    router.close()
+    router.services.loop.close()  # a controller ends it
+    started, end = set(threading.enumerate()) - before, time.monotonic() + _END_S
+    for thread in started:
+        thread.join(max(0.0, end - time.monotonic()))
+    left = sorted(thread.name for thread in started if thread.is_alive())
+    require(not left, f"close must end the threads that the router started; still alive: {', '.join(left)}")
 
 
 def check_a_batch_of_one_and_of_none(subject: Subject) -> None:

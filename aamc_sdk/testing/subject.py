@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import configure
-from aamc_sdk.interfaces import Completion, Message, Router, Services, Training
+from aamc_sdk.interfaces import Completion, EventLoopThread, Message, Router, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing.streams import TableEnvironment
 from aamc_sdk.testing.world import POOL, make_dataset, make_request, make_reward, with_judgements
@@ -55,6 +56,8 @@ class Subject:
         self.name = name
         self.plugins = plugins
         self.options = options or {}
+        self._routers: list[Router] = []
+        self._loops: list[EventLoopThread] = []
         self.train_set, self.validation_set, self.test_set = splits()
         self.reward = make_reward(self.train_set)
 
@@ -69,11 +72,24 @@ class Subject:
         def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
             return self.plugins.make(kind, name, self.services(seed), options)
 
-        return Services(pool=POOL, reward=self.reward, make=make, models=EchoModels(), seed=seed, device="cpu")
+        services = Services(pool=POOL, reward=self.reward, make=make, models=EchoModels(), seed=seed, device="cpu")
+        self._loops.append(services.loop)
+        return services
 
     def make(self, seed: int = 0) -> Any:
         """Return a new, untrained component."""
-        return self.target(configure(self.target.Config, self.options, preset="quick", where=self.name), self.services(seed))
+        component = self.target(configure(self.target.Config, self.options, preset="quick", where=self.name), self.services(seed))
+        if isinstance(component, Router):
+            self._routers.append(component)
+        return component
+
+    def close(self) -> None:
+        """Close the routers that were made, whatever their ``close`` raises: checks report it. Then end the event loops of all services."""
+        for router in self._routers:
+            with suppress(Exception):
+                router.close()
+        for loop in self._loops:
+            loop.close()
 
     def other_training(self) -> Training:
         """Return a training on other data."""

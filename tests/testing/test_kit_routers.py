@@ -300,6 +300,25 @@ class ClosedOnce(FairRouter):
         self.resources.remove("connection")
 
 
+class LeavesAThread(FairRouter):
+    def __init__(self, config, services):
+        super().__init__(config, services)
+        threading.Thread(target=time.sleep, args=(5.0,), name="sleeper", daemon=True).start()
+
+
+class Counted(FairRouter):
+    """Counts the routers that are open."""
+
+    opened: set = set()  # noqa: RUF012  # of all routers
+
+    def __init__(self, config, services):
+        super().__init__(config, services)
+        self.opened.add(id(self))
+
+    def close(self):
+        self.opened.discard(id(self))
+
+
 @attrs.frozen(kw_only=True)
 class Unexplained:
     strength: float = 0.1
@@ -369,12 +388,18 @@ def test_a_router_that_learns_from_logs_alone_passes_too(offer):
         (Listing, "shapes"),
         (Reading, "texts are declared where they matter"),
         (ClosedOnce, "closing twice does nothing"),
+        (LeavesAThread, "closing ends its threads"),
         (LinearReward, "is a class of its kind"),
         (Router, "is a class of its kind"),
     ],
 )
 def test_a_broken_router_is_caught(offer, target, check):
     assert check in failed(offer("router", target), "router")
+
+
+def test_the_kit_closes_the_routers_that_it_makes(offer):
+    check_component("router", "mine", offer("router", Counted))
+    assert Counted.opened == set()
 
 
 def test_assert_conforms_says_everything_that_is_wrong(offer):
