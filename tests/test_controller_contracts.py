@@ -60,6 +60,21 @@ class Asking(AsyncRouter):
         return Scores(np.tile([0.0, 1.0], (len(request), 1)), propensity_known=False)
 
 
+class Waiting(Asking):
+    """Waits until it is cancelled."""
+
+    began, cancelled = threading.Event(), threading.Event()
+
+    async def ascore(self, request: Any) -> Scores:
+        self.began.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return await super().ascore(request)
+
+
 @attrs.frozen
 class LearnedOptions:
     epochs: int = 1
@@ -100,7 +115,7 @@ class Parts:
 
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        kinds = (First, Blocking, Asking, Learned, Seeing, Crashing, CrashingLater)
+        kinds = (First, Blocking, Asking, Waiting, Learned, Seeing, Crashing, CrashingLater)
         return [Component(kind.__name__.lower(), f"{__name__}:{kind.__name__}", kind.__name__) for kind in kinds]
 
 
@@ -533,6 +548,20 @@ def test_a_stream_of_the_echo_is_its_text(controller: MetaController) -> None:
         return "".join([chunk.content or "" async for chunk in echo.stream(ModelSpec("small"), [{"role": "user", "content": "hello  world"}])])
 
     assert asyncio.run(work()) == "hello  world"
+
+
+def test_a_completion_that_is_cancelled_while_it_routes_cancels_the_router() -> None:
+    async def work(controller: MetaController) -> None:
+        task = asyncio.create_task(controller.acomplete("Hi"))
+        await asyncio.to_thread(Waiting.began.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(Waiting.cancelled.wait, 20)
+
+    with build("waiting", slow_pool(1.0)) as controller:
+        asyncio.run(asyncio.wait_for(work(controller), 60))
+        assert attempts(controller) == []
 
 
 def test_a_cancelled_call_is_recorded() -> None:

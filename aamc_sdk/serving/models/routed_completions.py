@@ -49,5 +49,5 @@ class RoutedCompletions:
         described = arguments.query(query)
         arguments = attrs.evolve(arguments, state=self._models.present_state(self._pool, arguments.state))
         with self._calls:
-            (decision,) = await self._workers.run(self._decider.decide, [described], preference, arguments, arguments.ids)
+            decision = await self._decider.adecide(described, preference, arguments)
             return await self._models.answer(decision, self._pool, conversation(described), options or {}, show)
