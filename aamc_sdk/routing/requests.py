@@ -158,7 +158,7 @@ def _expected_figures(
         cost_usd = np.where(np.isnan(cost_usd), typical[:, 1] * relative, cost_usd)
         fixed = 0.0 if lengths is None else lengths.fixed_latency
         latency_ms = np.where(np.isnan(latency_ms), typical[:, 2] * (fixed + (1 - fixed) * relative), latency_ms)
-    return cost_usd, latency_ms, None if output is None else output + np.zeros_like(cost_usd)
+    return cost_usd, latency_ms, None if output is None else output.repeat(len(pool) // output.shape[1], axis=1)
 
 
 def _output_tokens(queries: Sequence[Query], tokens: Floats, lengths: AnswerLengths | None) -> Floats | None:
