@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.server.processes import worker
 from aamc_models.testing import Script
 from server.conftest import Run
@@ -28,8 +30,19 @@ def no_collections() -> Iterator[None]:
     gc.enable()
 
 
+def exchanges_are_freed() -> bool:
+    """Wait until the last requests have ended; return whether their exchanges are gone. The collector would free some before it counts them."""
+    end = time.monotonic() + 5
+    while any(isinstance(each, Exchange) for each in gc.get_objects()):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def cycles_of_ours() -> Counter[str]:
     """Collect garbage and return how many objects of each of our types it has."""
+    assert exchanges_are_freed()
     gc.set_debug(gc.DEBUG_SAVEALL)
     gc.collect()
     return Counter(type(each).__name__ for each in gc.garbage if type(each).__module__.startswith(OURS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,7 @@ class Exchange:
         self._spent_usd = 0.0
         self._spent_tokens = 0
         self._attempts: list[Attempt] = []
+        self._choices = 0
         self._ended = False
 
     async def decide(self) -> None:
@@ -201,7 +202,8 @@ class Exchange:
             UnservedError: No other candidate may answer.
             DataError: The request cannot be converted for any candidate.
         """
-        for upstream, strip in self._choices:
+        while (choice := self._next_choice()) is not None:
+            upstream, strip = choice
             try:
                 prepared = upstream.prepare(self.ask, strip=strip)
             except DataError as error:
@@ -215,13 +217,13 @@ class Exchange:
             raise self._wrong
         raise self.unserved()
 
-    @cached_property
-    def _choices(self) -> Iterator[tuple[Upstream, Strip]]:
-        """The candidates to call, one after the other, and which state of another candidate is taken out of the request for it."""
+    def _next_choice(self) -> tuple[Upstream, Strip] | None:
+        """Return the next candidate to call, and which state of another candidate is taken out of the request for it; None after the last."""
         assert self.decision is not None
-        yield self._choice(self.decision.candidate)
-        for name in self._fallbacks()[: self.gateway.settings.limits.fallbacks]:
-            yield self._choice(name)
+        earlier, self._choices = self._choices, self._choices + 1
+        if earlier == 0:
+            return self._choice(self.decision.candidate)
+        return self._choice(self._fallbacks[earlier - 1]) if earlier <= len(self._fallbacks) else None
 
     def _choice(self, name: str) -> tuple[Upstream, Strip]:
         ask, origin = self.ask, self._origin.candidate
@@ -231,14 +233,16 @@ class Exchange:
         mixed = self._origin.mixed or "unsigned_thinking" in ask.foreign_state
         return self.gateway.upstreams[name], "all" if moved else "earlier" if mixed else ""
 
+    @cached_property
     def _fallbacks(self) -> list[str]:
-        """Return the candidates to call after the chosen one, the best first."""
+        """The candidates to call after the chosen one, the best first."""
         decision = self.decision
         assert decision is not None
         if self.ask.mode == "model" or not self._origin.movable:
             return []
         order = decision.fallback_order if len(decision.utilities) > 1 else self._by_cost()
-        return [name for name in order if name != decision.candidate and name in self._allowed]
+        others = [name for name in order if name != decision.candidate and name in self._allowed]
+        return others[: self.gateway.settings.limits.fallbacks]
 
     def _by_cost(self) -> list[str]:
         """Return the order of the candidates where the router has none: the expensive ones first, or the cheap ones for side requests."""
