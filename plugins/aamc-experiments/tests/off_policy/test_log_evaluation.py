@@ -17,12 +17,14 @@ from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from tiny import Tiny, TinyEstimator, TinyRouter
 
-from aamc_sdk import Component, Estimates, MetaController, Pool, Requirements, Router, Scores, builtin, hookimpl, option
+from aamc_sdk import Component, Estimates, MetaController, ModelSpec, Pool, Query, Requirements, Router, Scores, builtin, hookimpl, option
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, StoreError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.routing import expected_cost
+from aamc_sdk.storage import write_yaml
 from aamc_sdk.testing import POOL, run_command
-from aamc_sdk.types import Attempt, Feedback, Preference
+from aamc_sdk.types import Attempt, Feedback, Preference, Prices
 
 QUALITY = {name: 0.3 + 0.2 * m for m, name in enumerate(POOL.names)}
 FIGURES = ("quality", "cost_usd", "latency_ms", "utility")
@@ -64,10 +66,18 @@ class Frugal(Router):
         return Scores(np.where(request.preferences[:, 1:2] > 0.5, -request.expected.cost_usd, last))
 
 
+class Dearest(Router):
+    """The candidate of the highest prices."""
+
+    def score(self, request) -> Scores:
+        level = expected_cost([Query("", prompt_tokens=100, output_tokens=100)], request.pool)
+        return Scores(np.tile(np.nan_to_num(level), (len(request), 1)))
+
+
 class Routers:
     @hookimpl
     def aamc_routers(self):
-        names = {"uniform": Uniform, "secretive": Secretive, "reader": Reader, "frugal": Frugal}
+        names = {"uniform": Uniform, "secretive": Secretive, "reader": Reader, "frugal": Frugal, "dearest": Dearest}
         return [Component(name, f"{__name__}:{kind.__name__}", name) for name, kind in names.items()]
 
 
@@ -126,6 +136,42 @@ def test_the_logged_policy_is_the_baseline_and_its_own_double_differs_in_nothing
     assert document["logged"]["quality"]["value"] == pytest.approx(0.6, abs=0.05)
     assert document["routers"]["uniform"]["quality"]["snips"]["difference"] == pytest.approx(0.0)
     assert document["routers"]["uniform"]["n_eff"] == pytest.approx(400)
+
+
+OWN = ("SLM-Tiny", "LLM-XLarge", "mine")
+"""Candidates, two of them with names of the default pool, the dearest one first."""
+
+
+@pytest.fixture
+def own_prices(plugins, tmp_path) -> str:
+    """Return the URL of a log whose candidates have prices of their own."""
+    pool = Pool(ModelSpec(name, prices=Prices(input=price, output=4 * price)) for name, price in zip(OWN, (9.0, 0.1, 1.0), strict=True))
+    url = f"sqlite:{tmp_path}/own.db"
+    with MetaController.build(router="uniform", pool=pool, store=url, plugins=plugins) as controller:
+        made = controller.route_batch([f"Question {n}" for n in range(400)])
+        judged = [(Feedback(decision_id=decision.id, quality=0.2 + 0.3 * OWN.index(decision.candidate)), None) for decision in made]
+        controller.store.add_feedback(judged)
+    return url
+
+
+def test_a_router_that_reads_prices_reads_those_of_the_log(own_prices, plugins) -> None:
+    document = evaluate_log(own_prices, plugins, names=["dearest"])
+    assert document["routers"]["dearest"]["quality"]["snips"]["value"] == pytest.approx(0.2)
+    assert any("prices" in note and "--pool" in note for note in document["notes"])
+
+
+def test_a_pool_file_gives_the_candidates_their_prices(own_prices, plugins, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    candidates = [{"name": name, "prices": {"input": price, "output": price}} for name, price in zip(OWN, (1.0, 9.0, 2.0), strict=True)]
+    write_yaml(tmp_path / "pool.yaml", {"candidates": candidates})
+    status, out, err = run_command("evaluate", "--logs", own_prices, "--routers", "dearest", "--pool", "pool.yaml", "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    assert document["routers"]["dearest"]["quality"]["snips"]["value"] == pytest.approx(0.5)
+    assert not any("--pool" in note for note in document["notes"])
+    write_yaml(tmp_path / "pool.yaml", {"candidates": candidates[:2]})
+    status, _, err = run_command("evaluate", "--logs", own_prices, "--routers", "dearest", "--pool", "pool.yaml")
+    assert (status, "the pool lacks mine" in err) == (2, True), err
 
 
 def test_another_preference_asks_the_routers_again(log, plugins) -> None:

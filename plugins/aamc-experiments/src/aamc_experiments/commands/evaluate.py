@@ -44,7 +44,9 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
     help="Trained estimator (default: the run's own): with --router for it, with --logs to estimate texts again, else to score it alone.",
 )
 @click.option("--orchestrator", metavar="NAME", help="Orchestrator to evaluate on --dataset, trained in RUN or with --set orchestrator.KEY=VALUE.")
-@click.option("--pool", metavar="NAME|FILE", help="With --orchestrator: models that it calls (default: as trained).")
+@click.option(
+    "--pool", metavar="NAME|FILE", help="With --orchestrator: models that it calls (default: as trained); with --logs, without RUN: the candidates."
+)
 @click.option("--dataset", metavar="FORMAT:PATH", help="Data to evaluate on (default: the run's own rows).")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Split of the run's own rows (default: test).")
 @click.option("--strict", is_flag=True, help="Fail if a component was trained on a row, instead of leaving such rows out.")
@@ -84,7 +86,8 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         _refuse(ctx, NOT_OF_ORCHESTRATORS, "--orchestrator evaluates an orchestrator on tasks")
         evaluate_orchestrator(ctx, options, options["run"] if _given(ctx, "run") else None, as_json)
         return
-    _refuse(ctx, ("pool",), "--pool belongs to --orchestrator")
+    if options["logs"] is None or _given(ctx, "run"):
+        _refuse(ctx, ("pool",), "--pool belongs to --orchestrator, or to --logs without RUN")
     if options["logs"] is not None:
         _refuse(ctx, COMPARISON_OPTIONS, "--logs takes its decisions from a log")
         _evaluate_log(ctx, options["logs"], options, as_json)
@@ -220,18 +223,21 @@ def _evaluate_estimator(ctx: click.Context, options: Mapping[str, Any], as_json:
 def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_json: bool) -> None:
     from aamc_experiments.commands.tables import show_log_estimates
     from aamc_experiments.off_policy import evaluate_log
+    from aamc_sdk.routing import find_pool
     from aamc_sdk.types import Preference
 
     folder, routers, preference = options["run"], options["routers"], options["preference"]
     check_range(options["since"], options["until"])
     named = _given(ctx, "run")
-    run = RunFolder.open(folder) if named or (folder / "run.yaml").is_file() else None
+    pool = None if options["pool"] is None else find_pool(options["pool"], plugins_of(ctx))
+    run = RunFolder.open(folder) if pool is None and (named or (folder / "run.yaml").is_file()) else None
     document = evaluate_log(
         url,
         plugins_of(ctx),
         names=None if routers is None else split_names(routers),
         run=run,
         run_optional=not named,
+        pool=pool,
         preference=None if preference is None else Preference.parse(preference, {} if run is None else run.calibrated_preferences),
         estimator=options["estimator"],
         failure_quality=_failure_quality(options["failure_quality"]),

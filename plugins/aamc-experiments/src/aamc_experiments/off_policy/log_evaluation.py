@@ -27,10 +27,10 @@ from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, S
 from aamc_sdk.interfaces import Estimator, Router, Services
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.routing import build_request, choice_probabilities, default_pool
+from aamc_sdk.routing import build_request, choice_probabilities
 from aamc_sdk.serving import estimates_fingerprint, services_with_reward
 from aamc_sdk.storage import load_component, plain
-from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, RoutingRequest
+from aamc_sdk.types import Candidate, Floats, ModelSpec, Outcomes, Pool, Preference, Prices, RoutingRequest
 
 if TYPE_CHECKING:
     from aamc_experiments.run_folder import RunFolder
@@ -51,6 +51,7 @@ def evaluate_log(
     names: Sequence[str] | None = None,
     run: RunFolder | None = None,
     run_optional: bool = False,
+    pool: Pool | None = None,
     preference: Preference | None = None,
     estimator: str | None = None,
     failure_quality: float | None = 0.0,
@@ -65,6 +66,7 @@ def evaluate_log(
         names: The routers: those of the run, and others that need no training; all of the run's when None.
         run: The run, whose routers, reward and candidates are used; without one the log's expected outcomes scale the reward.
         run_optional: Whether to ignore a run with other candidates than the log, instead of raising an error.
+        pool: Describes the candidates where there is no run; when None, their prices follow from the log's expected costs.
         preference: The preference of all requests; each request's own when None.
         estimator: The trained estimator that estimates the log's texts again, as for
             :func:`aamc_experiments.run_folder.estimator_checkpoint`; the logged estimates count when None.
@@ -75,14 +77,14 @@ def evaluate_log(
     Raises:
         StoreError: The log does not exist, or has other candidates than the run.
         DataError: The log has no usable decision, or no texts to estimate again.
-        ConfigError: No router is named, or a privileged one.
+        ConfigError: No router is named, or a privileged one, or the pool lacks a candidate of the log.
     """
     log = _decisions(url, plugins, failure_quality, since, until)
     if run is not None and not set(log.candidates) & set(run.pool.names):
         if not run_optional:
             raise StoreError(f"the candidates of {url} are not those of {run.folder}: {one_of(log.candidates)}; name the run that made it")
         run = None
-    services = _services(log, plugins, run)
+    services = _services(log, plugins, run, pool)
     routers = _routers(services, plugins, names, run)
     if estimator is not None and not log.has_texts:
         raise DataError(f"{url} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
@@ -102,7 +104,7 @@ def evaluate_log(
         "routers": {
             name: _estimated(router, policies, outcomes, of_run=run is not None and name in run.router_names) for name, router in routers.items()
         },
-        "notes": list(_notes(log)),
+        "notes": list(_notes(log, described=run is not None or pool is not None)),
     }
     result: dict[str, Any] = plain(document)
     return result
@@ -132,15 +134,25 @@ def _iso(when: float | None) -> str | None:
     return None
 
 
-def _services(log: LoggedDecisions, plugins: Plugins, run: RunFolder | None) -> Services:
+def _services(log: LoggedDecisions, plugins: Plugins, run: RunFolder | None, pool: Pool | None) -> Services:
     if run is not None:
         return run.services(plugins)
-    settings = read_settings({})
-    known = {candidate.name: candidate for candidate in default_pool()}
-    pool = Pool(known.get(name, Candidate(name)) for name in log.candidates)
-    services = services_with_reward(pool, plugins, settings)
+    if pool is not None and (lacking := [name for name in log.candidates if name not in pool.names]):
+        raise ConfigError(f"the pool lacks {one_of(lacking)}, which the log has; name the pool that served it")
+    services = services_with_reward(pool or _logged_pool(log), plugins, read_settings({}))
     services.reward.fit(log.expected)
     return services
+
+
+def _logged_pool(log: LoggedDecisions) -> Pool:
+    """Return a log's candidates with a price per request: the mean of their expected costs, which were those of the same tokens for each."""
+    expected = log.columns["expected_cost_usd"]
+    known = ~np.isnan(expected)
+    means = np.where(known, expected, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return Pool(
+        ModelSpec(name, prices=Prices(input=0.0, output=0.0, request=float(mean))) if counted else Candidate(name)
+        for name, mean, counted in zip(log.candidates, means, known.any(axis=0), strict=True)
+    )
 
 
 def _routers(services: Services, plugins: Plugins, names: Sequence[str] | None, run: RunFolder | None) -> dict[str, Router]:
@@ -293,8 +305,10 @@ def _reasons(log: LoggedDecisions) -> str:
     return "; ".join(f"{LEFT_OUT[reason]} ({count})" for reason, count in log.left_out.items() if count)
 
 
-def _notes(log: LoggedDecisions) -> Iterator[str]:
+def _notes(log: LoggedDecisions, *, described: bool) -> Iterator[str]:
     """Yield the remarks on the log."""
+    if not described:
+        yield "routers see prices that follow from the log's expected costs; --pool FILE gives them those of the candidates"
     if any(log.left_out.values()):
         yield f"left out of {log.total} decisions: {_reasons(log)}"
     if log.left_out["fallback"]:
