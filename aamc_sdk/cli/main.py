@@ -58,11 +58,11 @@ class CommandTree(click.Group):
         self.path = path
 
     def offered(self, ctx: click.Context) -> Mapping[str, str]:
-        """Return the subcommands that plugins offer, by name, with the full path of a component each."""
-        found = {}
-        for name in plugins_of(ctx).names("command"):
+        """Return the subcommands that plugins offer, by name, with the full path of a component each; a command comes before longer names."""
+        found: dict[str, str] = {}
+        for name in sorted(plugins_of(ctx).names("command")):
             if name.startswith(self.path):
-                found[name.removeprefix(self.path).split(" ")[0]] = name
+                found.setdefault(name.removeprefix(self.path).split(" ")[0], name)
         return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:

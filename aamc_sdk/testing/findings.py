@@ -72,6 +72,6 @@ def _run(component: str, check: Callable[[T], None], subject: T) -> Finding:
         return Finding(component, words, True, str(skipped), skipped=True)
     except AssertionError as error:
         return Finding(component, words, False, str(error))
-    except Exception as error:  # a component under test may raise anything
+    except (Exception, SystemExit) as error:  # a component under test may raise anything
         return Finding(component, words, False, f"{type(error).__name__}: {error}{read_only_hint(error)}")
     return Finding(component, words, True)

@@ -393,6 +393,21 @@ def test_plugins_show_gives_the_choices_of_an_option(aamc, monkeypatch) -> None:
     assert "One of: fast, slow" in aamc("plugins", "show", "router", "favourite")[1]
 
 
+class Deeper:
+    """A plugin's command whose name begins with that of another one."""
+
+    @hookimpl
+    def aamc_commands(self):
+        return [Component("run deep", "tiny:TinyRouter", "Run deep.")]
+
+
+def test_a_command_whose_name_begins_with_anothers_does_not_replace_it(monkeypatch) -> None:
+    found = Plugins({"core": builtin, "experiments": experiments, "deeper": Deeper()}, discover=False)
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: found)
+    status, out, _ = run_command("run", "--help")
+    assert (status, "--router" in out) == (0, True)
+
+
 def test_without_a_command_the_commands_are_listed(aamc) -> None:
     status, out, err = aamc()
     assert (status, err) == (0, "")

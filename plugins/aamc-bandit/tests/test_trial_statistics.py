@@ -215,3 +215,6 @@ def test_a_log_without_a_trial_is_an_error_that_says_what_to_do(aamc) -> None:
     status, _, err = aamc("canary", "--store", "sqlite:log.db")
     assert status == 1
     assert "serve with the router canary or shadow first" in err
+    status, _, err = aamc("canary", "--store", "sqlite:log.db", "--since", "2099-01-01")
+    assert status == 1
+    assert "no decision of a trial in that time; give an earlier --since or a later --until" in err

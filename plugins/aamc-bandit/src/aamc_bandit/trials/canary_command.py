@@ -44,6 +44,8 @@ def canary(ctx: click.Context, run: Path, store: str | None, since: float | None
     finally:
         log.close()
     found = read.trials
+    if not found and (since is not None or until is not None):
+        raise DataError(f"{url} has no decision of a trial in that time; give an earlier --since or a later --until")
     if not found:
         raise DataError(f"{url} has no decision of a trial; serve with the router canary or shadow first")
     rows = [trial_document(trial) for trial in found]
