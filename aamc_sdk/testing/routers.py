@@ -324,6 +324,18 @@ def check_a_load_replaces_what_was_learned(subject: Subject) -> None:
     require(state_of(router) == state, "a state saved after a load depends on learning before it")
 
 
+def check_comparisons_do_not_stop_learning(subject: Subject) -> None:
+    """A comparison, which has no quality, is learned or left out; an error would end learning for good."""
+    _skip_without_learning(subject)
+    router, experience = subject.reloaded(subject.trained), _experience(0)
+    names = POOL.names
+    compared = [
+        Feedback(decision_id=decision.id, candidate=names[1], over=names[0], tie=n % 2 == 1) for n, decision in enumerate(experience.decisions)
+    ]
+    router.learn(attrs.evolve(experience, feedback=compared))
+    _require_shapes(router.score(_request(subject)), _request(subject))
+
+
 def _experience(first: int, size: int = 8) -> Experience:
     dataset = make_dataset(size, first=3000 + first)
     assert dataset.outcomes is not None

@@ -42,8 +42,9 @@ class FairRouter(OnlineRouter):
     def learn(self, experience):
         chosen = {decision.id: decision.candidate for decision in experience.decisions}
         for feedback in experience.feedback:
-            name = chosen[feedback.decision_id]
-            self.bonus = self.bonus | {name: 0.9 * self.bonus[name] + 0.1 * feedback.quality}
+            if feedback.quality is not None:
+                name = chosen[feedback.decision_id]
+                self.bonus = self.bonus | {name: 0.9 * self.bonus[name] + 0.1 * feedback.quality}
 
     def save(self, folder):
         write_json(folder / "bonus.json", self.bonus)
@@ -300,6 +301,12 @@ class ClosedOnce(FairRouter):
         self.resources.remove("connection")
 
 
+class QualitiesOnly(FairRouter):
+    def learn(self, experience):
+        super().learn(experience)
+        self.bonus = self.bonus | {"sum": sum(0.0 * feedback.quality for feedback in experience.feedback)}
+
+
 class LeavesAThread(FairRouter):
     def __init__(self, config, services):
         super().__init__(config, services)
@@ -389,6 +396,7 @@ def test_a_router_that_learns_from_logs_alone_passes_too(offer):
         (Reading, "texts are declared where they matter"),
         (ClosedOnce, "closing twice does nothing"),
         (LeavesAThread, "closing ends its threads"),
+        (QualitiesOnly, "comparisons do not stop learning"),
         (LinearReward, "is a class of its kind"),
         (Router, "is a class of its kind"),
     ],
