@@ -264,10 +264,24 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
     for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
         if isinstance(spent, float) and spent == 0:
             continue
-        amounts = np.asarray(spent)
-        if amounts.shape not in ((), (rows,)) or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
-            raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {spent!r:.80}")
-        for note, amount in zip(notes, np.broadcast_to(amounts, rows).tolist(), strict=True):
+        for note, amount in zip(notes, spent_by_row(name, spent, rows).tolist(), strict=True):
             if amount:
                 note[name] = amount
     return notes
+
+
+def spent_by_row(name: str, spent: Any, rows: int) -> NDArray[Any]:
+    """Return what scores say that each decision cost, ``[B]``.
+
+    Args:
+        name: ``spent_usd`` or ``spent_ms``.
+        spent: Its value: one number, or one for each query.
+        rows: B queries.
+
+    Raises:
+        PluginError: It is something else, or not finite, or negative.
+    """
+    amounts = np.asarray(spent)
+    if amounts.shape not in ((), (rows,)) or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
+        raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {spent!r:.80}")
+    return np.broadcast_to(amounts, rows)
