@@ -550,13 +550,18 @@ def test_a_stream_of_the_echo_is_its_text(controller: MetaController) -> None:
     assert asyncio.run(work()) == "hello  world"
 
 
+async def cancel_completion(controller: MetaController, began: threading.Event) -> None:
+    """Start a completion, and cancel it when an event is set."""
+    task = asyncio.create_task(controller.acomplete("Hi"))
+    await asyncio.to_thread(began.wait, 60)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_a_completion_that_is_cancelled_while_it_routes_cancels_the_router() -> None:
     async def work(controller: MetaController) -> None:
-        task = asyncio.create_task(controller.acomplete("Hi"))
-        await asyncio.to_thread(Waiting.began.wait, 60)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await cancel_completion(controller, Waiting.began)
         assert await asyncio.to_thread(Waiting.cancelled.wait, 20)
 
     with build("waiting", slow_pool(1.0)) as controller:
@@ -566,11 +571,7 @@ def test_a_completion_that_is_cancelled_while_it_routes_cancels_the_router() -> 
 
 def test_a_cancelled_call_is_recorded() -> None:
     async def work(controller: MetaController) -> None:
-        task = asyncio.create_task(controller.acomplete("Hi"))
-        await asyncio.to_thread(Signalling.began.wait, 60)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await cancel_completion(controller, Signalling.began)
         while not attempts(controller):
             await asyncio.sleep(0.01)
 
