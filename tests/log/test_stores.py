@@ -559,13 +559,13 @@ def test_the_id_of_a_forgotten_users_decision_is_refused(store: Store) -> None:
         store.add_decisions([again])
 
 
-@pytest.mark.parametrize("whom", [("ann", None), ("ann", "acme"), (None, "acme")])
-def test_an_old_export_is_imported_again_after_its_user_was_forgotten(store: Store, whom: tuple[str | None, str | None]) -> None:
+@pytest.mark.parametrize("forgotten", [("ann", None), ("ann", "acme"), (None, "acme")])
+def test_an_old_export_is_imported_again_after_its_user_was_forgotten(store: Store, forgotten: tuple[str | None, str | None]) -> None:
     assert isinstance(store, LedgerStore)
     store.add_decisions([asked("d", tenant="acme", session="s", turns=[Turn("user", "a secret")])])
     store.add_feedback([(Feedback(decision_id="d", quality=0.5, time=13.0), None)])
     export = [entry_of(line_of(row)) for row in store.batch().rows]
-    store.forget(*whom)
+    store.forget(*forgotten)
     erased = store.batch().rows
     assert store.add(export) == ([False, False], None)
     assert store.batch().rows == erased

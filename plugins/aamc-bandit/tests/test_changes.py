@@ -33,7 +33,7 @@ ROUTERS: dict[str, dict[str, Any]] = {
 
 
 class Forgetful:
-    """A log that knows only whom it forgot."""
+    """A log that knows only the users that it forgot."""
 
     def __init__(self, *users: str) -> None:
         self.users = users

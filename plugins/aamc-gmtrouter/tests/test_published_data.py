@@ -26,7 +26,7 @@ SHAPES = {
 
 
 def lines(name: str, judges: int) -> Iterator[dict[str, Any]]:
-    """Yield answers to twelve questions, rated by judges of whom half like the first models and half the last ones."""
+    """Yield answers to twelve questions, rated by judges; half of them like the first models and half the last ones."""
     (liked, other), exchanges, compared = SHAPES[name]
     draw = np.random.default_rng(len(name))
     for judge in range(judges):

@@ -155,14 +155,14 @@ def test_revisions_wait_beside_each_other(spool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("whom", "left"),
+    ("forgotten", "left"),
     [
         (("ann", None), [(None, "t1"), (None, "t2"), ("bob", "t1")]),
         (("ann", "t1"), [(None, "t1"), ("ann", "t2"), ("bob", "t1")]),
         ((None, "t1"), [(None, None), ("ann", "t2"), (None, None)]),
     ],
 )
-def test_refused_decisions_are_erased_of_whom_is_forgotten_alone(spool, whom, left) -> None:
+def test_refused_decisions_are_erased_for_forgotten_users_alone(spool, forgotten, left) -> None:
     request = make_request(make_dataset(3))
     queries = [Query("Hi", user=user, tenant=tenant) for user, tenant in (("ann", "t1"), ("ann", "t2"), ("bob", "t1"))]
     made = [Decision(f"d{n}", POOL.names[0], 1.0, Preference()) for n in range(3)]
@@ -171,6 +171,6 @@ def test_refused_decisions_are_erased_of_whom_is_forgotten_alone(spool, whom, le
         spool.set_aside(number, "refused")
     with closing(sqlite3.connect(spool.path)) as connection, connection:
         connection.execute("INSERT INTO spool (kind, id, decision_id, line, refused) VALUES ('decision', 'x', 'x', 'damaged', 'unreadable')")
-    spool.forget(Erasure(*whom))
+    spool.forget(Erasure(*forgotten))
     entries = [entry_of(line) for line, why in spool.refused() if why == "refused"]
     assert [(query["user"], query.get("tenant")) for query in (entry.fields["query"] for entry in entries)] == left

@@ -66,7 +66,7 @@ class Frugal(Router):
         return Scores(np.where(request.preferences[:, 1:2] > 0.5, -request.expected.cost_usd, last))
 
 
-class Dearest(Router):
+class MostExpensive(Router):
     """The candidate of the highest prices."""
 
     def score(self, request) -> Scores:
@@ -77,7 +77,7 @@ class Dearest(Router):
 class Routers:
     @hookimpl
     def aamc_routers(self):
-        names = {"uniform": Uniform, "secretive": Secretive, "reader": Reader, "frugal": Frugal, "dearest": Dearest}
+        names = {"uniform": Uniform, "secretive": Secretive, "reader": Reader, "frugal": Frugal, "most-expensive": MostExpensive}
         return [Component(name, f"{__name__}:{kind.__name__}", name) for name, kind in names.items()]
 
 
@@ -139,7 +139,7 @@ def test_the_logged_policy_is_the_baseline_and_its_own_double_differs_in_nothing
 
 
 OWN = ("SLM-Tiny", "LLM-XLarge", "mine")
-"""Candidates, two of them with names of the default pool, the dearest one first."""
+"""Candidates, two of them with names of the default pool, the most expensive one first."""
 
 
 @pytest.fixture
@@ -155,8 +155,8 @@ def own_prices(plugins, tmp_path) -> str:
 
 
 def test_a_router_that_reads_prices_reads_those_of_the_log(own_prices, plugins) -> None:
-    document = evaluate_log(own_prices, plugins, names=["dearest"])
-    assert document["routers"]["dearest"]["quality"]["snips"]["value"] == pytest.approx(0.2)
+    document = evaluate_log(own_prices, plugins, names=["most-expensive"])
+    assert document["routers"]["most-expensive"]["quality"]["snips"]["value"] == pytest.approx(0.2)
     assert any("prices" in note and "--pool" in note for note in document["notes"])
 
 
@@ -164,13 +164,13 @@ def test_a_pool_file_gives_the_candidates_their_prices(own_prices, plugins, tmp_
     monkeypatch.chdir(tmp_path)
     candidates = [{"name": name, "prices": {"input": price, "output": price}} for name, price in zip(OWN, (1.0, 9.0, 2.0), strict=True)]
     write_yaml(tmp_path / "pool.yaml", {"candidates": candidates})
-    status, out, err = run_command("evaluate", "--logs", own_prices, "--routers", "dearest", "--pool", "pool.yaml", "--json")
+    status, out, err = run_command("evaluate", "--logs", own_prices, "--routers", "most-expensive", "--pool", "pool.yaml", "--json")
     assert status == 0, err
     document = json.loads(out)
-    assert document["routers"]["dearest"]["quality"]["snips"]["value"] == pytest.approx(0.5)
+    assert document["routers"]["most-expensive"]["quality"]["snips"]["value"] == pytest.approx(0.5)
     assert not any("--pool" in note for note in document["notes"])
     write_yaml(tmp_path / "pool.yaml", {"candidates": candidates[:2]})
-    status, _, err = run_command("evaluate", "--logs", own_prices, "--routers", "dearest", "--pool", "pool.yaml")
+    status, _, err = run_command("evaluate", "--logs", own_prices, "--routers", "most-expensive", "--pool", "pool.yaml")
     assert (status, "the pool lacks mine" in err) == (2, True), err
 
 

@@ -1,4 +1,4 @@
-"""One call of an official client, and what came of it in a form that is the same for all four."""
+"""One call of an official client, and its result in a form that is the same for all four."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Call:
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """What came of a call.
+    """The result of a call.
 
     Attributes:
         answer: The whole answer.

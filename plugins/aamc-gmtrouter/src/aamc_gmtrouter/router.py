@@ -45,7 +45,7 @@ from aamc_sdk.types import Floats
 logger = logging.getLogger(__name__)
 USERS, BEST, LAST = "users.json", "best.npz", "last.npz"
 NOBODY = UserHistory()
-"""The history of a user whom the router does not know; their vector is kept under the empty name."""
+"""The history of a user that the router does not know; their vector is kept under the empty name."""
 SLOPE = 0.25
 """Quality per unit of preference utility near a half: that of the logistic function. It sets the weight of taste against cost and latency."""
 SHOWN_TURNS = 3

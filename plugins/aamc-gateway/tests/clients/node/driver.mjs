@@ -1,4 +1,4 @@
-// Calls the official Node clients as lines of JSON on standard input say, and writes what came of each as a line of JSON.
+// Calls the official Node clients as lines of JSON on standard input say, and writes the result of each as a line of JSON.
 import { createInterface } from "node:readline";
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
