@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -54,10 +55,26 @@ class Silent(Shouter):
         yield
 
 
+class Endless(Shouter):
+    """Looks at no budget."""
+
+    async def run(self, task: Query, budget: Budget):
+        while True:
+            await asyncio.sleep(0.01)
+            yield Step(decision=None, content="again", cost_usd=0.25)
+
+
+class Unpriced(Shouter):
+    """Does not know what a step cost."""
+
+    async def run(self, task: Query, budget: Budget):
+        yield Step(decision=None, content="thought", cost_usd=float("nan"))
+
+
 class Orchestrators:
     @hookimpl
     def aamc_orchestrators(self) -> list[Component]:
-        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("shouter", "silent")]
+        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("shouter", "silent", "endless", "unpriced")]
 
 
 @pytest.fixture
@@ -97,13 +114,34 @@ def test_the_budget_is_reported_as_the_reason(aamc: Aamc, options: list[str], st
     assert (json.loads(out)["stop"], json.loads(out)["answer"]) == (stop, "thought 1")
 
 
+@pytest.mark.parametrize(
+    ("options", "stop", "counts"),
+    [
+        (["--steps", "3"], "truncated", {3}),
+        (["--steps", "1000", "--budget", "0.6"], "out_of_budget", {3}),
+        (["--steps", "1000", "--seconds", "0.2"], "out_of_budget", set(range(1, 22))),
+    ],
+)
+def test_the_work_ends_at_the_budget_whether_the_orchestrator_looks_at_it_or_not(aamc: Aamc, options: list[str], stop: str, counts: set[int]) -> None:
+    status, out, err = aamc("orchestrate", "hello", "--orchestrator", "endless", "--json", *options)
+    assert status == 0, err
+    assert (json.loads(out)["stop"], json.loads(out)["answer"]) == (stop, "again")
+    assert len(json.loads(out)["steps"]) in counts
+
+
+def test_a_step_of_unknown_cost_is_refused_since_no_budget_could_stop_the_work(aamc: Aamc) -> None:
+    status, _, err = aamc("orchestrate", "hello", "--orchestrator", "unpriced")
+    assert status == 1
+    assert "Unpriced must yield steps with a cost in USD of at least 0" in " ".join(err.split())
+
+
 def test_no_step_is_no_answer(aamc: Aamc) -> None:
     status, out, _ = aamc("orchestrate", "hello", "--orchestrator", "silent")
     assert (status, out) == (1, "")
 
 
 def test_a_trained_one_is_found_by_its_name(aamc: Aamc) -> None:
-    for name in ("shouter", "silent"):
+    for name in ("shouter", "silent", "endless", "unpriced"):
         status, _, err = aamc("train", "--orchestrator", name, *(["--set", "orchestrator.mark=ho"] if name == "shouter" else []))
         assert status == 0, err
     assert aamc("orchestrate", "hello", "--orchestrator", "shouter")[1] == "HELLOho\n"

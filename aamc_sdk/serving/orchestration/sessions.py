@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import abc
 import json
+import math
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.config import configure, load_yaml, option, set_option
-from aamc_sdk.errors import ConfigError, OutputError
+from aamc_sdk.errors import ConfigError, OutputError, PluginError
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Attempt, Query, Record
@@ -101,15 +103,31 @@ class Session:
         return len(self._steps)
 
     async def steps(self) -> AsyncIterator[Step]:
-        """Work on the task, yielding each step as it is done."""
+        """Work on the task, yielding each step as it is done.
+
+        The step that uses up the budget is the last, whether the orchestrator looks at its budget or not.
+
+        Raises:
+            PluginError: The orchestrator yields something that is no step with a cost.
+        """
+        until = time.monotonic() + self.budget.seconds
+        if self.budget.steps == 0:
+            return
         async for step in self.orchestrator.run(self.task, self.budget):
+            self._check(step)
             self._steps.append(step)
             self.answer = step.content or None
             if step.final:
                 self.stop = "answered"
-            elif self.cost_usd >= self.budget.cost_usd:
+            elif self.cost_usd >= self.budget.cost_usd or time.monotonic() >= until:
                 self.stop = "out_of_budget"
             yield step
+            if self.stop == "out_of_budget" or self.count >= self.budget.steps:
+                return
+
+    def _check(self, step: Any) -> None:
+        if not isinstance(step, Step) or not 0 <= step.cost_usd < math.inf:  # NaN would make the budget unlimited
+            raise PluginError(f"{type(self.orchestrator).__name__} must yield steps with a cost in USD of at least 0, not {step!r:.200}")
 
     def describe(self, step: Step) -> Sequence[Any]:
         """Return the lines that the terminal shows for a step."""

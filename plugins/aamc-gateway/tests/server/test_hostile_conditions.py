@@ -94,9 +94,9 @@ def steps(orchestrator: Endless, **settings: Any) -> int:
     return asyncio.run(count())
 
 
-def test_an_orchestrator_that_loops_is_ended_one_step_beyond_its_budget() -> None:
-    assert steps(Endless(lambda: None), steps=7) == 8
-    assert steps(Endless(lambda: None, cost_usd=0.4), steps=1000, budget_usd=1.0) == 4
+def test_an_orchestrator_that_loops_is_ended_at_its_budget() -> None:
+    assert steps(Endless(lambda: None), steps=7) == 7
+    assert steps(Endless(lambda: None, cost_usd=0.4), steps=1000, budget_usd=1.0) == 3
     assert 1 <= steps(Endless(lambda: time.sleep(0.01)), steps=10**9, seconds=1.0) < 1000
 
 

@@ -110,7 +110,7 @@ class Orchestration:
 
 
 class _Steps:
-    """The steps of a session, which works on its own thread and event loop; it ends at its budget, whether the orchestrator does or not."""
+    """The steps of a session, which works on its own thread and event loop; reading them ends soon after the budget's time."""
 
     def __init__(self, session: Session, name: str, request_id: str) -> None:
         self._session, self._name, self._request_id = session, name, request_id
@@ -139,14 +139,11 @@ class _Steps:
             self._here.call_soon_threadsafe(self._done.put_nowait, found)
 
     async def _run(self) -> None:
-        budget, spent_usd, is_over = self._session.budget, 0.0, False
         async with aclosing(self._session.steps()) as steps:  # type: ignore[type-var]  # an async generator, which ends with this block
             async for step in steps:
                 self._tell(step)
-                if is_over or self._ending.is_set():
-                    return  # one that looks at its budget has ended by itself
-                spent_usd += step.cost_usd
-                is_over = self._session.count >= budget.steps or spent_usd >= budget.cost_usd or time.monotonic() >= self._until
+                if self._ending.is_set():
+                    return
                 await asyncio.sleep(0)  # an orchestrator that waits for nothing could not be cancelled
 
     async def __aiter__(self) -> AsyncGenerator[Step, None]:
