@@ -108,6 +108,7 @@ def _choose(
     scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]
 ) -> tuple[list[int], list[float], _Distribution | None]:
     """Return :func:`draw`'s choices and propensities, and their distribution."""
+    _check(scores, request)
     if not sample or scores.probabilities is None:
         chosen = _maximum_utility(scores, request).tolist()
         return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
@@ -124,10 +125,22 @@ def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) 
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
+    _check(scores, request)
     if sample and scores.probabilities is not None:
         return allowed_probabilities(scores.probabilities, request)
     chosen = _maximum_utility(scores, request)
     return np.equal.outer(chosen, np.arange(len(request.pool))).astype(np.float64)
+
+
+def _check(scores: Scores, request: RoutingRequest) -> None:
+    """Check what a router returned, except for utility and probabilities, which are checked where they are needed."""
+    if not isinstance(scores, Scores):
+        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
+    if scores.expected_quality is not None:
+        _check_numbers(scores.expected_quality, request, "expected_quality")
+    for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
+        if not isinstance(spent, float) or spent != 0:
+            spent_by_row(name, spent, len(request))
 
 
 def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
@@ -168,15 +181,15 @@ def _check_scores(array: Floats, request: RoutingRequest, name: str) -> Floats:
     mask = request.mask
     unknown = np.isnan(array)
     if np.count_nonzero(unknown) and (unknown & mask).any():
-        raise PluginError(f"a router's {name} must not be NaN for an allowed candidate; {_nan_hint(request)}")
+        raise PluginError(f"a router's {name} must not be NaN for an allowed candidate; {_nan_hint(request, unknown & mask)}")
     return array
 
 
-def _nan_hint(request: RoutingRequest) -> str:
-    """Return the likely cause of a NaN utility, and the remedy."""
+def _nan_hint(request: RoutingRequest, found: NDArray[np.bool_]) -> str:
+    """Return the likely cause of NaN at the ``found`` cells, ``[B, M]``, and the remedy."""
     for column, figure, given in ((1, "cost_usd", "prices"), (2, "latency_ms", "a latency")):
         unknown = np.isnan(getattr(request.expected, figure)) & request.mask & (request.preferences[:, column, None] > 0)
-        if unknown.any():
+        if unknown.any() and not (found & ~unknown).any():
             names = one_of([name for name, missing in zip(request.pool.names, unknown.any(axis=0), strict=True) if missing])
             return f"the preference weighs {figure}, which is unknown for {names}: give {given} in the pool, or a preference without it"
     return "the router may need a trained estimator (--estimator tce)"
@@ -189,8 +202,10 @@ def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -
 
     Raises:
         DataError: The minimum is not a number from 0 to 1.
+        PluginError: The scores cannot be used.
     """
     check_floor(quality_floor)
+    _check(scores, request)
     request = attrs.evolve(request, quality_floor=quality_floor)
     quality = request.expected.quality if scores.expected_quality is None else scores.expected_quality
     if quality is None:
@@ -220,8 +235,6 @@ def decide(
         PluginError: The scores cannot be used.
         TypeError: They are something else.
     """
-    if not isinstance(scores, Scores):
-        raise TypeError(f"a router's score must return aamc_sdk.Scores, not {type(scores).__name__}")
     if len(ids) != (rows := len(request)):
         raise ConfigError(f"{rows} requests need {rows} ids, not {len(ids)}")
     chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
@@ -264,7 +277,7 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
     for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
         if isinstance(spent, float) and spent == 0:
             continue
-        for note, amount in zip(notes, spent_by_row(name, spent, rows).tolist(), strict=True):
+        for note, amount in zip(notes, np.broadcast_to(spent, rows).tolist(), strict=True):
             if amount:
                 note[name] = amount
     return notes

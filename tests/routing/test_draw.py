@@ -151,6 +151,8 @@ def test_nan_where_a_price_or_latency_is_unknown_is_said_to_come_from_that(figur
         draw(Scores(utility), request, False, 0, ["a", "b"])
     with pytest.raises(PluginError, match="the router may need a trained estimator"):
         draw(Scores(utility), request.with_preference(np.array([1.0, 0.0, 0.0])), False, 0, ["a", "b"])
+    with pytest.raises(PluginError, match="the router may need a trained estimator"):  # it is also NaN where all is known
+        draw(Scores(np.full_like(utility, np.nan)), request, False, 0, ["a", "b"])
 
 
 @pytest.mark.parametrize("row", [(0.0, 0.0, 0.0, 0.0), (-0.1, 0.5, 0.6, 0.0), (np.inf, 0.1, 0.1, 0.1)])

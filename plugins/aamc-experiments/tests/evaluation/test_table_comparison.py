@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import ComparisonRequest, compare_table
 from aamc_experiments.evaluation.decisions import table as tables
 from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
 
-from aamc_sdk.errors import DataError, PreferenceError
+from aamc_sdk.errors import DataError, PluginError, PreferenceError
 from aamc_sdk.types import Preference, text_hash
 
 
@@ -75,6 +76,29 @@ def test_no_complete_row_is_an_error(make_table: Any, routers: Any) -> None:
     )
     with pytest.raises(DataError, match="every candidate"):
         compare_table(compared, broken)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"spent_usd": np.nan}, r"router 'odd': a router's spent_usd must be one number of at least 0, or 4, one for each query, not nan"),
+        ({"spent_ms": np.zeros(3)}, "router 'odd': a router's spent_ms must be"),
+        ({"expected_quality": np.zeros((4, 7))}, r"router 'odd': a router's expected_quality must be real numbers of shape \(4, 2\)"),
+        ({"utility": np.zeros((4, 7))}, r"router 'odd': a router's utility must be real numbers of shape \(4, 2\)"),
+        (None, "router 'odd' failed: TypeError: a router's score must return aamc_sdk.Scores, not NoneType"),
+        (ValueError("shape mismatch"), "router 'odd' failed: ValueError: shape mismatch"),
+    ],
+)
+def test_a_router_that_fails_is_named(table: Any, routers: Any, found: Any, message: str) -> None:
+    class Odd(routers.Greedy):
+        def score(self, request: Any) -> Any:
+            if isinstance(found, Exception):
+                raise found
+            return found and attrs.evolve(super().score(request), **found)
+
+    good = routers.Greedy(routers.options, table.services)
+    with pytest.raises(PluginError, match=message):
+        table.compare({"good": good, "odd": Odd(routers.options, table.services)})
 
 
 def test_draws_follow_from_the_seed_and_differ_between_preferences(large_table: Any, routers: Any) -> None:

@@ -74,10 +74,17 @@ class MostExpensive(Router):
         return Scores(np.tile(np.nan_to_num(level), (len(request), 1)))
 
 
+class Broken(Router):
+    """Fails."""
+
+    def score(self, request) -> Scores:
+        raise ValueError("shape mismatch")
+
+
 class Routers:
     @hookimpl
     def aamc_routers(self):
-        names = {"uniform": Uniform, "secretive": Secretive, "reader": Reader, "frugal": Frugal, "most-expensive": MostExpensive}
+        names = {"uniform": Uniform, "secretive": Secretive, "reader": Reader, "frugal": Frugal, "most-expensive": MostExpensive, "broken": Broken}
         return [Component(name, f"{__name__}:{kind.__name__}", name) for name, kind in names.items()]
 
 
@@ -182,10 +189,11 @@ def test_another_preference_asks_the_routers_again(log, plugins) -> None:
 
 
 def test_a_router_that_cannot_be_asked_again_says_so_and_leaves_the_others(log, plugins) -> None:
-    routers = evaluate_log(log, plugins, names=["reader", "secretive", "best-expected", "favourite"])["routers"]
+    routers = evaluate_log(log, plugins, names=["reader", "secretive", "best-expected", "favourite", "broken"])["routers"]
     assert "store_text" in routers["reader"]["refused"]
     assert "probabilities" in routers["secretive"]["refused"]
     assert "estimator" in routers["best-expected"]["refused"]
+    assert routers["broken"]["refused"] == "router 'Broken' failed: ValueError: shape mismatch"
     assert routers["reader"]["quality"] is None
     assert routers["favourite"]["refused"] is None
 

@@ -22,6 +22,7 @@ from aamc_experiments.off_policy.bounded_outcomes import BoundedOutcome, bounded
 from aamc_experiments.off_policy.estimators import Choices, by_name, estimate, refusal
 from aamc_experiments.off_policy.logged_decisions import LEFT_OUT, LoggedDecisions, filled, read_log
 from aamc_experiments.off_policy.logged_requests import logged_request
+from aamc_experiments.router_errors import errors_of
 from aamc_experiments.settings import read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, EstimatesError, StoreError, one_of, quantity
 from aamc_sdk.interfaces import Estimator, Router, Services
@@ -295,10 +296,12 @@ class LoggedPolicies:
 
 def _choices(router: Router, request: RoutingRequest) -> Floats:
     """Return the probabilities of a router's choices, ``[B, M]``; 1 for the maximum utility if it does not draw."""
-    scores = router.score(request)
+    with errors_of(type(router).__name__):
+        scores = router.score(request)
+        found = choice_probabilities(scores, request, router.samples)
     if router.samples and not scores.propensity_known:
         raise ConfigError("it does not know the probabilities of its choices")
-    return choice_probabilities(scores, request, router.samples)
+    return found
 
 
 def _reasons(log: LoggedDecisions) -> str:

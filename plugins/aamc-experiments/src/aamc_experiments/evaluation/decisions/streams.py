@@ -11,6 +11,7 @@ from aamc_experiments.evaluation.decisions.comparison import Comparison, Integer
 from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
 from aamc_experiments.evaluation.decisions.request import ComparisonRequest
 from aamc_experiments.evaluation.decisions.router_decisions import RouterDecisions, comparison_of, decision_ids, visible
+from aamc_experiments.router_errors import errors_of
 from aamc_sdk.errors import PluginError
 from aamc_sdk.interfaces import Environment, Progress, Router, RoutingStreams
 from aamc_sdk.routing import draw
@@ -35,7 +36,7 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
 
     Raises:
         PreferenceError: The headline preference weighs only latency, which is not known.
-        PluginError: The environment gave two routers different queries.
+        PluginError: A router failed, its scores cannot be used, or the environment gave two routers different queries.
     """
     points, progress = compared.points(), compared.progress
     progress.start(compared.stage, len(compared.routers) * (warm_up + steps))
@@ -53,7 +54,8 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
             preferences=np.repeat(played_points, streams, axis=0),
         )
         decided = RouterDecisions.empty(len(played_points), played_rows.size, len(compared.request.pool), streams=True)
-        found = _play_streams(router, vector, decided, played_rows, compared.seed, warm_up, progress)
+        with errors_of(name):
+            found = _play_streams(router, vector, decided, played_rows, compared.seed, warm_up, progress)
         decisions[name] = decided
         vector.close()
     # any router's will do: it depends on the queries and random numbers alone

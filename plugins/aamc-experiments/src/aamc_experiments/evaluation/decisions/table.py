@@ -12,6 +12,7 @@ from aamc_experiments.evaluation.decisions.comparison import Comparison
 from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
 from aamc_experiments.evaluation.decisions.request import ComparisonRequest
 from aamc_experiments.evaluation.decisions.router_decisions import RouterDecisions, comparison_of, decision_ids, visible
+from aamc_experiments.router_errors import errors_of
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.routing import draw
@@ -30,6 +31,7 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
 
     Raises:
         DataError: No row is complete.
+        PluginError: A router failed, or its scores cannot be used.
         PreferenceError: The headline preference weighs only latency, which is not known.
     """
     rows = np.flatnonzero(outcomes.complete)
@@ -39,7 +41,10 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
     request, outcomes = compared.request.take(rows), outcomes.take(rows)
     points, progress = compared.points(outcomes), compared.progress
     progress.start(compared.stage, len(compared.routers) * len(rows))
-    decisions = {name: _decide_table(router, request, outcomes, points, compared.seed, progress) for name, router in compared.routers.items()}
+    decisions = {}
+    for name, router in compared.routers.items():
+        with errors_of(name):
+            decisions[name] = _decide_table(router, request, outcomes, points, compared.seed, progress)
     return comparison_of(compared, points, decisions, rows, np.arange(len(rows)), outcomes)
 
 
@@ -51,13 +56,13 @@ def _decide_table(router: Router, request: RoutingRequest, outcomes: Outcomes, p
         groups = _scored_alike(points, router)
         scored = router.score_each(part, points[[group[0] for group in groups]])
         for group, scores in zip(groups, scored, strict=True):
-            if QUALITY_ALONE in group:
-                decided.record_scores(rows, scores, part)
             for point in group:
                 ids = decision_ids(seed, np.full(len(rows), point), rows) if router.samples else ()
                 decided.chosen[point, rows] = draw(scores, part, router.samples, seed, ids).chosen
                 decided.spent_usd[point, rows] = scores.spent_usd
                 decided.spent_ms[point, rows] = scores.spent_ms
+            if QUALITY_ALONE in group:
+                decided.record_scores(rows, scores, part)
         progress.advance(len(rows))
     return decided
 

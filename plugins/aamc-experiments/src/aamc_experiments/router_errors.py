@@ -1,0 +1,25 @@
+"""Errors that say which of several routers failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aamc_sdk.errors import AamcError, PluginError, read_only_hint
+
+
+@contextmanager
+def errors_of(name: str) -> Iterator[None]:
+    """Name the router whose plugin raised an error, since several are compared.
+
+    Raises:
+        PluginError: Its scores cannot be used, or it failed.
+    """
+    try:
+        yield
+    except PluginError as error:
+        raise PluginError(f"router {name!r}: {error}") from error
+    except AamcError:
+        raise
+    except Exception as error:
+        raise PluginError(f"router {name!r} failed: {type(error).__name__}: {error}{read_only_hint(error)}") from error
