@@ -48,7 +48,7 @@ class LiteLLMOptions:
     remote_files: bool = option(False, "Accept addresses of images and files in requests, which LiteLLM may fetch itself; else only their data.")
     timeout_seconds: float = option(600.0, "Maximum seconds of one attempt, until the answer's end.", above=0.0)
     retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
-    max_pause_s: float = option(8.0, "Maximum seconds of a pause before another attempt.", at_least=0.0)
+    max_pause_s: float = option(8.0, "Maximum seconds of a pause before another attempt; a longer Retry-After ends the attempts.", at_least=0.0)
 
 
 class LiteLLM(ChatProvider):
@@ -118,7 +118,7 @@ class LiteLLM(ChatProvider):
                 return await call(**arguments, **streamed)
             except Exception as error:
                 failure = self._error(candidate, error)
-                if failure.kind not in RETRIED or attempt == self.config.retries:
+                if failure.kind not in RETRIED or attempt == self.config.retries or (failure.retry_after_s or 0.0) > self.config.max_pause_s:
                     raise failure from error
                 await asyncio.sleep(pause_s(attempt, failure.retry_after_s, self.config.max_pause_s))
         raise AssertionError("the last attempt returns or raises")

@@ -27,6 +27,8 @@ from aamc_sdk.interfaces import EndpointState, Usage, WireProvider, WireReply, W
 
 T = TypeVar("T")
 _JSON_APIS = frozenset({"chat", "completions", "count_tokens", "embeddings", "messages", "responses"})
+_LONGEST_REST_S = 300.0
+"""Maximum time in seconds for which a deployment is not called since its server said so: a wrong date must not end it."""
 _LONG_ANSWER = 2**20
 """Bytes of a list of embeddings from which it is not read: that would block the event loop for milliseconds."""
 _USAGE_DIALECTS = {"chat": "chat", "completions": "completions", "embeddings": "completions", "messages": "messages", "responses": "responses"}
@@ -197,7 +199,7 @@ class HttpProvider(WireProvider):
                 raise self._error(body, *last) from failure
             if deployments.others_free(tokens, tried):
                 continue
-            if paused == config.retries or failure.kind not in RETRIED:
+            if paused == config.retries or failure.kind not in RETRIED or (failure.retry_after_s or 0.0) > config.max_pause_s:
                 raise self._error(body, *last) from failure
             await asyncio.sleep(pause_s(paused, failure.retry_after_s, config.max_pause_s))
             paused += 1
@@ -205,7 +207,7 @@ class HttpProvider(WireProvider):
     def _judge(self, turn: DeploymentTurn, failure: Failure) -> None:
         """End a turn by its failure: a server that refuses the request itself works."""
         if failure.kind == "rate_limit":
-            turn.drop(min(failure.retry_after_s or 0.0, self.config.max_pause_s))
+            turn.drop(min(failure.retry_after_s or 0.0, _LONGEST_REST_S))
         elif failure.kind != "request":
             turn.fail(failure.text)
         else:
@@ -217,6 +219,9 @@ class HttpProvider(WireProvider):
         if resting is not None:
             text = f"is not called for {wait_s:.3g} s after failures, of which the last was: {resting.breaker.failure}"
             return resting, Failure(text, "server", retry_after_s=wait_s)
+        paused = min(self._deployments.all, key=lambda deployment: deployment.paused_until)
+        if paused.paused_until >= self._deployments.clock() + wait_s * 0.999:
+            return paused, Failure(f"wants no request for {wait_s:.3g} s, as its answer 429 said", "rate_limit", retry_after_s=wait_s)
         text = f"has no request or token left of its limits per minute for {wait_s:.3g} s"
         return self._deployments.all[0], Failure(text, "rate_limit", retry_after_s=wait_s)
 
