@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -15,9 +16,14 @@ from aamc_models.testing import Script, StubServer
 from faults.conftest import ask_all, chat
 
 
-def connect(url: str) -> socket.socket:
+def connect(url: str, receive_bytes: int | None = None) -> socket.socket:
     host, _, port = url.removeprefix("http://").partition(":")
-    return socket.create_connection((host, int(port)), timeout=30)
+    client = socket.socket()
+    client.settimeout(30)
+    if receive_bytes is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    client.connect((host, int(port)))
+    return client
 
 
 def head(body: bytes, path: str = "/v1/chat/completions") -> bytes:
@@ -80,6 +86,22 @@ def test_a_slow_reader_holds_the_upstream_up_and_reads_all(serve: Any, stub: Stu
             return sum([len(part) async for part in answer.content.iter_any()])
 
     assert asyncio.run(main()) > len(text) * 0.9
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(serve: Any, stub: StubServer, stream: bool) -> None:
+    stub.scripts["good"] = Script(text="x" * 64_000_000, chunks=2000)
+    gateway = serve({"good": {}}, settings={"limits": {"write_s": 1.0}})
+    body = json.dumps(chat(stream=stream)).encode()
+    with contextlib.ExitStack() as clients:
+        for _ in range(3):
+            client = clients.enter_context(connect(gateway.url, receive_bytes=4096))
+            client.sendall(head(body) + body)
+        assert stub.wait(lambda now: now.counts("good").calls == 3)
+        assert stub.wait(lambda now: now.active == 0)
+        began = time.monotonic()
+        gateway.stop()
+        assert time.monotonic() - began < 30  # not after shutdown_s, ten minutes
 
 
 def resident_mb(pid: int) -> float:

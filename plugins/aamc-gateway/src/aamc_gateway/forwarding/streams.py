@@ -40,10 +40,9 @@ class StreamedAnswer:
         self._settings = exchange.gateway.settings
         self._writing = asyncio.Lock()
         self._open = self._flowing = False
-        self._last_write = self._write_began = time.monotonic()
+        self._last_write = time.monotonic()
         self._response_id: str | None = None
         self._last_events = b""
-        self._task = asyncio.current_task()
         self._keeper: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -123,7 +122,6 @@ class StreamedAnswer:
         if b"sequence_number" in data:  # not in comments
             self._last_events = data
         async with self._writing:
-            self._write_began = time.monotonic()
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
             self._last_write = time.monotonic()
 
@@ -145,16 +143,12 @@ class StreamedAnswer:
             self._response_id = found[1].decode(errors="replace")
 
     def _tick(self) -> None:
-        """Keep a silent stream alive, and end one whose client takes nothing."""
+        """Keep a silent stream alive."""
         loop, now, every = asyncio.get_running_loop(), time.monotonic(), self._settings.streams.keep_alive_s
         wait = every
-        if self._writing.locked():
-            if now - self._write_began > self._settings.limits.write_s and self._task is not None:
-                self._task.cancel()
-                return
-        elif now - self._last_write < every * 0.999:
+        if now - self._last_write < every * 0.999:
             wait = every - (now - self._last_write)
-        else:
+        elif not self._writing.locked():
             self._keeper = loop.create_task(self._keep_alive())
         self._timer = loop.call_later(wait, self._tick)
 

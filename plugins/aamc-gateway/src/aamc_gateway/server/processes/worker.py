@@ -1,4 +1,4 @@
-"""A worker: uvicorn with uvloop and httptools, limits of headers, reload by SIGHUP, and a shutdown that lets answers end."""
+"""A worker: uvicorn with uvloop and httptools, reload by SIGHUP, and a shutdown that lets answers end."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from functools import partial
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aamc_gateway.observe import Metrics, configure_logs
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.app import GatewayApp
 from aamc_gateway.server.processes.launch import Launch
-from aamc_gateway.server.settings import GatewaySettings, RequestLimits
+from aamc_gateway.server.processes.limited_protocol import limited_protocol
+from aamc_gateway.server.settings import GatewaySettings
 
 _KEEP_ALIVE_S = 75
 """Time for which an idle connection is kept; longer than that of usual proxies."""
@@ -33,56 +33,6 @@ _LARGE_BYTES = 128 * 1024
 """Size from which a block of memory goes back to the system as soon as it is freed: glibc's own value, which it raises with each such block."""
 _YOUNG_OBJECTS = 10_000
 """New objects after which garbage is looked for: requests make few cycles, and each search takes longer than a request."""
-
-
-def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
-    """Return a protocol whose connections end when a request's headers are too large or too slow."""
-    at_most = int(limits.header_kb * 1e3)
-
-    class LimitedProtocol(HttpToolsProtocol):
-        _reading = False
-        _size = 0
-        _headers_timer: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-            super().connection_made(transport)
-            self._wait()
-
-        def data_received(self, data: bytes) -> None:
-            if self._awaits_headers():
-                self._size += len(data)
-            super().data_received(data)
-            if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
-                self._wait()
-            if self._reading and self._size > at_most and not self.transport.is_closing():
-                self._end()
-                self.send_400_response("The request's headers are too large.")
-
-        def _awaits_headers(self) -> bool:
-            return self._reading or self.cycle is None or self.cycle.response_complete
-
-        def on_message_begin(self) -> None:
-            self._reading = True
-            super().on_message_begin()
-
-        def on_headers_complete(self) -> None:
-            self._reading, self._size = False, 0
-            self._end()
-            super().on_headers_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._end()
-            super().connection_lost(exc)
-
-        def _wait(self) -> None:
-            self._headers_timer = self.loop.call_later(limits.header_s, self.transport.close)
-
-        def _end(self) -> None:
-            if self._headers_timer is not None:
-                self._headers_timer.cancel()
-                self._headers_timer = None
-
-    return LimitedProtocol
 
 
 class Server(uvicorn.Server):

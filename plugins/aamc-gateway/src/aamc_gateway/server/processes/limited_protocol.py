@@ -1,0 +1,108 @@
+"""Limits of connections, which ASGI has no place for: of headers, and of clients that take nothing of their answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from aamc_gateway.server.settings import RequestLimits
+
+_LOOKS = 8
+"""Number of times that a client which takes no data is looked at before its connection ends."""
+
+
+def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
+    """Return a protocol whose connections end when a request's headers are too large or too slow, or when the client takes nothing of its answer."""
+    at_most, every_s = int(limits.header_kb * 1e3), limits.write_s / _LOOKS
+
+    class LimitedProtocol(HttpToolsProtocol):
+        _reading = False
+        _size = 0
+        _headers_timer: asyncio.TimerHandle | None = None
+        _write_timer: asyncio.TimerHandle | None = None
+        _unsent = 0
+        _taken = 0.0
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+            super().connection_made(transport)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            if self._awaits_headers():
+                self._size += len(data)
+            super().data_received(data)
+            if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
+                self._wait()
+            if self._reading and self._size > at_most and not self.transport.is_closing():
+                self._end()
+                self.send_400_response("The request's headers are too large.")
+
+        def _awaits_headers(self) -> bool:
+            return self._reading or self.cycle is None or self.cycle.response_complete
+
+        def on_message_begin(self) -> None:
+            self._reading = True
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._reading, self._size = False, 0
+            self._end()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._end()
+            self._stop_watching()
+            super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch_writes()
+
+        def resume_writing(self) -> None:
+            if not self.transport.is_closing():
+                self._stop_watching()
+            super().resume_writing()
+
+        def shutdown(self) -> None:
+            super().shutdown()
+            self._watch_end()
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self._watch_end()
+
+        def _watch_end(self) -> None:
+            """See that a connection which is closed does not wait forever for a client to take the rest."""
+            if self.transport.is_closing():
+                self._watch_writes()
+
+        def _watch_writes(self) -> None:
+            if self._write_timer is None:
+                self._unsent, self._taken = self.transport.get_write_buffer_size(), self.loop.time()
+                self._write_timer = self.loop.call_later(every_s, self._look)
+
+        def _look(self) -> None:
+            unsent, now = self.transport.get_write_buffer_size(), self.loop.time()
+            if unsent < self._unsent:
+                self._taken = now
+            self._unsent = unsent
+            if now - self._taken >= limits.write_s:
+                self.transport.abort()
+            else:
+                self._write_timer = self.loop.call_later(every_s, self._look)
+
+        def _stop_watching(self) -> None:
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+                self._write_timer = None
+
+        def _wait(self) -> None:
+            self._headers_timer = self.loop.call_later(limits.header_s, self.transport.close)
+
+        def _end(self) -> None:
+            if self._headers_timer is not None:
+                self._headers_timer.cancel()
+                self._headers_timer = None
+
+    return LimitedProtocol
