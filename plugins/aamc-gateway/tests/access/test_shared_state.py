@@ -131,6 +131,29 @@ def test_ten_times_a_tenth_fits_into_one_and_no_more(store: Store) -> None:
 
 
 @every_backend
+def test_of_the_amounts_that_are_enough_the_largest_that_fits_is_held(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        wide = claim(1.0, 5.0, least=0.1)
+        assert [(await shared.reserve([wide], [0.1, 0.4, 5.0]))[1] for _ in range(4)] == [Granted(0.4), Granted(0.4), Granted(0.1), Granted(0.1)]
+        assert (await shared.reserve([wide], [0.1, 0.4, 5.0]))[1] == Exceeded(0, pytest.approx(1.0), pytest.approx(1.0))
+        assert (await shared.reserve([claim(1.0, 0.5, counter="other")], [0.1]))[1] == Granted(math.inf)
+
+    run(store, test)
+
+
+@every_backend
+def test_a_refusal_tells_what_open_reservations_hold(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        claims = [claim(1.0, 0.3)]
+        token, _ = await shared.reserve(claims)
+        shared.settle(token, claims, [0.2])
+        await shared.reserve([claim(1.0, 0.5)])
+        assert await reserved(shared, claim(1.0, 0.4)) == Exceeded(0, pytest.approx(0.7), pytest.approx(0.5))
+
+    run(store, test)
+
+
+@every_backend
 def test_a_claim_with_a_least_amount_gets_what_is_left_of_all_its_counters(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         await reserved(shared, claim(1.0, 0.7, counter="day"))

@@ -143,7 +143,7 @@ def test_a_client_that_leaves_a_stream_pays_for_what_came(serve: Any, stub: Stub
 
 @pytest.mark.parametrize("ttl", ["1h", "\\u0031h"])
 def test_a_prompt_that_is_cached_for_an_hour_reserves_twice_its_price(serve: Any, stub: StubServer, ttl: str) -> None:
-    gateway = serve({"good": {"input_price": 10_000.0, "output_price": 0.0}}, settings={"access": {"limits": {"usd_total": 1.6}}})
+    gateway = serve({"good": {"input_price": 10_000.0, "output_price": 0.0}}, settings={"access": {"limits": {"usd_total": 3.2}}})
 
     def post(mark: str) -> int:
         block = f'{{"type": "text", "text": "{WORDS}", "cache_control": {{"type": "ephemeral", "ttl": "{mark}"}}}}'
@@ -177,3 +177,49 @@ def test_files_cost_nothing_and_a_batch_fits_no_budget(serve: Any, stub: StubSer
     answer = httpx.post(f"{gateway.url}/v1/batches", json={"input_file_id": "file-1"}, headers=headers, timeout=60)
     assert (answer.status_code, len(stub.requests)) == (402, calls)
     assert "unknown" in answer.json()["error"]["message"]
+
+
+def test_an_answer_without_a_limit_gets_the_one_that_was_reserved(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(output_tokens=50_000, prompt_tokens=10, first_ms=200)
+    settings = {"access": {"limits": {"usd_total": 100.0}}, "limits": {"output_tokens": 1000}}
+    gateway = serve({"good": PRICES}, settings=settings)
+    answers = ask_all(gateway.url, [chat()] * 40)
+    served = [headers for status, headers, _ in answers if status == 200]
+    assert 1 <= len(served) <= 10
+    assert {headers["x-aamc-max-tokens"] for headers in served} == {"1000"}
+    assert {request.body["max_tokens"] for request in stub.requests} == {1000}
+    assert "x-aamc-max-tokens" not in ask_all(gateway.url, [chat(max_tokens=1)])[0][1]
+
+
+def test_a_limit_among_the_parameters_of_a_candidate_is_what_is_reserved(serve: Any, stub: StubServer) -> None:
+    gateway = serve({"good": {**PRICES, "parameters": {"max_tokens": 100}}}, settings={"access": {"limits": {"usd_total": 1.1}}})
+    ((status, headers, _),) = ask_all(gateway.url, [chat()])
+    assert (status, "x-aamc-max-tokens" in headers) == (200, False)
+    assert [request.body["max_tokens"] for request in stub.requests] == [100]
+
+
+def test_digits_take_twice_the_tokens_of_prose(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(output_tokens=1, prompt_tokens=5000, first_ms=300)
+    gateway = serve({"good": {"input_price": 1000.0, "output_price": 0.0}}, settings={"access": {"limits": {"usd_total": 20.0}}})
+    answers = ask_all(gateway.url, [{**chat(max_tokens=1), "messages": [{"role": "user", "content": "1 " * 5000}]}] * 20)
+    assert 1 <= Counter(status for status, _, _ in answers)[200] <= 4
+
+
+def test_what_requests_in_progress_hold_is_said_to_be_free_soon(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(output_tokens=1, prompt_tokens=1, first_ms=500)
+    gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_per_day": 1.5}}})
+    answers = ask_all(gateway.url, [chat(max_tokens=100)] * 3)
+    assert Counter(status for status, _, _ in answers) == {200: 1, 402: 2}
+    _, headers, body = next(answer for answer in answers if answer[0] == 402)
+    assert headers["retry-after"] == "1"
+    assert "1 USD are reserved for requests in progress, and this one may cost up to 1 USD: try again once they have ended" in body.decode()
+    assert ask_all(gateway.url, [chat(max_tokens=100)])[0][0] == 200
+
+
+def test_a_cheaper_candidate_does_not_reserve_all_that_is_left(serve: Any, stub: StubServer) -> None:
+    for name in ("good", "dear"):
+        stub.scripts[name] = Script(output_tokens=100, prompt_tokens=10, first_ms=300)
+    settings = {"access": {"over_budget": "cheaper", "limits": {"usd_total": 9.0}}}
+    gateway = serve({"good": PRICES, "dear": {"input_price": 0.0, "output_price": 1e6}}, settings=settings)
+    answers = ask_all(gateway.url, [chat("aamc/auto", max_tokens=100)] * 5)
+    assert [(status, headers.get("x-aamc-model")) for status, headers, _ in answers] == [(200, "good")] * 5

@@ -7,7 +7,7 @@ import ipaddress
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -103,6 +103,7 @@ class Access:
         *,
         max_cost_usd: float,
         least_cost_usd: float | None = None,
+        costs_usd: Sequence[float] = (),
         tokens: int = 0,
         calls: int = 1,
         user: str | None = None,
@@ -113,6 +114,7 @@ class Access:
             caller: The caller.
             max_cost_usd: The maximum cost in USD over all candidates that may answer, NaN if unknown.
             least_cost_usd: The maximum cost of the cheapest candidate, NaN if unknown; used where ``over_budget`` is ``cheaper``.
+            costs_usd: The maximum cost of each candidate, of which the largest that fits is reserved then.
             tokens: The estimated tokens of the prompt, and the maximum of the answer, of one call.
             calls: The maximum number of calls.
             user: The user that the request names; the key's own user has priority.
@@ -127,7 +129,7 @@ class Access:
         if self._settings.over_budget == CHEAPER and least_cost_usd is not None and not math.isnan(least_cost_usd):
             least = least_cost_usd
             max_cost_usd = least if math.isnan(max_cost_usd) else max_cost_usd
-        demand = Demand(max_cost_usd, least, float(tokens * calls))
+        demand = Demand(max_cost_usd, least, float(tokens * calls), costs_usd)
         reservation = await Reservation.make(self._shared, holders, demand)
         return Admission(self._shared, reservation, self._models, float(tokens))
 

@@ -41,13 +41,13 @@ class Reservation:
         if not claims:
             return None
         try:
-            token, found = await shared.reserve([claim.claim for claim in claims])
+            token, found = await shared.reserve([claim.claim for claim in claims], demand.enough_usd)
         except StoreAwayError as error:
             raise Refused(
                 "budgets and limits cannot be checked now; try again in a moment", status=503, kind="unavailable", retry_after_s=1.0
             ) from error
         if isinstance(found, Exceeded):
-            raise claims[found.claim].refusal(found.used, demand)
+            raise claims[found.claim].refusal(found)
         return cls(shared, token, claims, found.amount)
 
     def settle(self, cost_usd: float, tokens: int | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ import attrs
 
 from aamc_gateway.access.refusals import Refused
 from aamc_gateway.access.settings import Limits
-from aamc_gateway.access.shared import Claim
+from aamc_gateway.access.shared import Claim, Exceeded
 
 USD, REQUESTS, TOKENS, PARALLEL = "usd", "requests", "tokens", "parallel"
 _MINUTE_S = 60.0
@@ -50,11 +50,13 @@ class Demand:
         max_usd: The maximum of its cost in USD; NaN if unknown.
         least_usd: A cost in USD that is enough; equal to ``max_usd`` to get all or nothing.
         tokens: The maximum of its tokens.
+        enough_usd: The costs in USD of which the largest that fits is reserved, where not all of ``max_usd`` is left; those of the candidates.
     """
 
     max_usd: float
     least_usd: float
     tokens: float
+    enough_usd: Sequence[float] = ()
 
 
 @attrs.frozen
@@ -67,11 +69,14 @@ class LimitedClaim:
     period: str
     ends: float
 
-    def refusal(self, used: float, demand: Demand) -> Refused:
+    def refusal(self, found: Exceeded) -> Refused:
         """Return the refusal of a request that does not fit."""
-        limit, who = self.claim.limit, self.holder.label
+        limit, who, used = self.claim.limit, self.holder.label, found.used
         if self.unit == USD:
             left = f"the budget of {who} has {_usd(max(0.0, limit - used))} USD left of {_usd(limit)} USD {_PERIODS[self.period]}"
+            if used - found.held + self.claim.least <= limit:
+                held = f"{_usd(found.held)} USD are reserved for requests in progress, and this one may cost up to {_usd(self.claim.least)} USD"
+                return Refused(f"{left}; {held}: try again once they have ended", status=402, kind="budget", retry_after_s=1.0)
             asks = f"this request may cost up to {_usd(self.claim.least)} USD: ask for fewer tokens (max_tokens), or for a cheaper model"
             after = "" if self.ends == math.inf else f"; the budget is renewed at {_time(self.ends)}"
             wait = None if self.ends == math.inf else max(1.0, self.ends - time.time())

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
     from aamc_sdk.serving import Call
 
+_DENSE_BYTES_PER_TOKEN = 2
+"""Bytes of a token in digits and code, which budgets count for text: prose has twice as many, and images more."""
 HeaderList = list[tuple[bytes, bytes]]
 
 
@@ -120,6 +122,7 @@ class Exchange:
             ask.caller,
             max_cost_usd=self.max_cost_usd(costs),
             least_cost_usd=self.least_cost_usd(costs),
+            costs_usd=[cost for cost in costs.values() if not math.isnan(cost)],
             tokens=sum(self._max_tokens),
             calls=self.max_calls(),
             user=ask.query.user,
@@ -140,7 +143,19 @@ class Exchange:
         ask, upstreams = self.ask, self.gateway.upstreams
         if ask.priced != "tokens":
             return dict.fromkeys(self._names, 0.0 if ask.priced == "nothing" else math.nan)
-        return {name: upstreams[name].max_cost_usd(*self._max_tokens, hour=ask.caches_for_an_hour) for name in self._names}
+        prompt = ask.body_bytes // (CHARACTERS_PER_TOKEN if ask.images else _DENSE_BYTES_PER_TOKEN)
+        most = self.gateway.settings.limits.output_tokens
+        candidates = [upstreams[name] for name in self._names]
+        return {one.name: one.max_cost_usd(prompt, one.max_output_tokens(ask, most), hour=ask.caches_for_an_hour) for one in candidates}
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The limit that an answer gets, so that it costs no more than was reserved; None without a budget, or where the request has a limit."""
+        ask, admission = self.ask, self._admission
+        assert admission is not None
+        if admission.budget_usd == math.inf or ask.max_tokens is not None or ask.priced != "tokens":
+            return None
+        return self.gateway.settings.limits.output_tokens
 
     def max_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return the maximum cost of the request, by the maximum cost of an answer of each candidate."""
@@ -205,7 +220,7 @@ class Exchange:
         while (choice := self._next_choice()) is not None:
             upstream, strip = choice
             try:
-                prepared = upstream.prepare(self.ask, strip=strip)
+                prepared = upstream.prepare(self.ask, strip=strip, max_tokens=self.max_tokens)
             except DataError as error:
                 self._wrong = error.with_traceback(None)  # else a cycle, as in failed()
                 continue
@@ -363,6 +378,8 @@ class Exchange:
             found.append((b"x-aamc-model", upstream.name.encode(errors="replace")))
         if not math.isnan(decision.propensity):
             found.append((b"x-aamc-propensity", f"{decision.propensity:.6g}".encode()))
+        if prepared is not None and prepared.max_tokens is not None:
+            found.append((b"x-aamc-max-tokens", str(prepared.max_tokens).encode()))
         if prepared is not None and prepared.dropped:
             found.append((b"x-aamc-dropped", ", ".join(prepared.dropped).encode("ascii", errors="replace")))
         return found

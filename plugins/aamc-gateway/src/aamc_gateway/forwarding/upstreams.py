@@ -20,6 +20,8 @@ from aamc_sdk.interfaces import Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, Prices
 
+_OUTPUT_LIMITS = {"chat": "max_tokens", "messages": "max_tokens", "completions": "max_tokens", "responses": "max_output_tokens"}
+"""The field that limits the tokens of an answer, by API."""
 Strip = Literal["", "earlier", "all"]
 FORM_MODEL = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{1,200})(\r\n)')
 """The field ``model`` of a form: the text before its value, the value, and the text after it."""
@@ -48,12 +50,14 @@ class Prepared:
         dialect: Its dialect, which is that of the answer.
         dropped: Fields that this dialect cannot express.
         hides_usage: Whether the client has not asked for the usage that the stream brings.
+        max_tokens: The limit of the answer that a budget imposes; None for none.
     """
 
     request: WireRequest
     dialect: str
     dropped: tuple[str, ...] = ()
     hides_usage: bool = False
+    max_tokens: int | None = None
 
 
 class Upstream:
@@ -71,6 +75,8 @@ class Upstream:
         self.provider_name = endpoint.provider
         self._model = str(endpoint.options.get("model") or candidate.name)
         self._max_tokens = endpoint.options.get("max_output_tokens", DEFAULT_MAX_TOKENS)
+        limits = [candidate.parameters[name] for name in {*_OUTPUT_LIMITS.values(), "max_completion_tokens"} & candidate.parameters.keys()]
+        self._own_limit: int | None = max((limit for limit in limits if isinstance(limit, int)), default=None)
         self._reasons = not candidate.abilities or "reasoning" in candidate.abilities
         prices = candidate.prices
         self._prices = None if prices is None else _maximum_prices(prices)
@@ -133,6 +139,10 @@ class Upstream:
             return None
         return next((other for other in DIALECTS[:3] if other in self.apis), None)
 
+    def max_output_tokens(self, ask: Ask, otherwise: int) -> int:
+        """Return the maximum tokens of the answers to a request: as it says, else as the candidate's parameters do, else another number each."""
+        return (ask.max_tokens or self._own_limit or otherwise) * ask.answers
+
     def max_cost_usd(self, prompt_tokens: int, output_tokens: int, *, hour: bool = False) -> float:
         """Return the maximum cost of an answer in USD; NaN without prices.
 
@@ -147,13 +157,14 @@ class Upstream:
         prompt = max(prompt, written) if hour else prompt
         return (prompt_tokens * prompt + output_tokens * output) / 1e6 + request
 
-    def prepare(self, ask: Ask, *, strip: Strip = "") -> Prepared:
+    def prepare(self, ask: Ask, *, strip: Strip = "", max_tokens: int | None = None) -> Prepared:
         """Return a request in a dialect that the candidate understands.
 
         Args:
             ask: The request.
             strip: The state to take out as only another candidate understands it: ``"all"``, that before the last human message (``"earlier"``),
                 or none (``""``).
+            max_tokens: The limit of an answer that has none; None for no limit.
 
         Raises:
             DataError: A field has a wrong type, so that it cannot be converted.
@@ -163,6 +174,10 @@ class Upstream:
         api = self.answers(ask.api) or ask.api
         body: Mapping[str, Any] = ask.body
         parameters = self.candidate.parameters
+        if self._own_limit is not None or ask.api not in _OUTPUT_LIMITS:
+            max_tokens = None
+        if max_tokens is not None:
+            body = {**body, _OUTPUT_LIMITS[ask.api]: max_tokens}
         if strip:
             body = without_foreign_state(ask.dialect, body, earlier_only=strip == "earlier", parameters=parameters if api == ask.dialect else None)
         dropped: tuple[str, ...] = ()
@@ -170,7 +185,7 @@ class Upstream:
             converted = convert_request(ask.dialect, api, body, max_tokens=self._max_tokens, parameters=parameters, reasons=self._reasons)
             body, dropped = converted.body, tuple(converted.dropped)
         hides_usage = ask.stream and ask.api in ("chat", "completions") and not wants_usage(ask.body)
-        return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=ask.headers), api, dropped, hides_usage)
+        return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=ask.headers), api, dropped, hides_usage, max_tokens)
 
     def _named(self, ask: Ask) -> Mapping[str, Any] | bytes:
         """Return the body of an API that passes through: JSON that names a model gets the model's name on the server."""

@@ -25,7 +25,11 @@ class RequestLimits:
     read_s: float = option(60.0, "Maximum time until a request's body is complete, in seconds.", above=0)
     write_s: float = option(120.0, "Maximum time that a client may take no data of its answer, in seconds.", above=0)
     fallbacks: int = option(3, "Maximum number of further candidates that are called after the first one failed.", at_least=0)
-    output_tokens: int = option(4096, "Tokens of an answer that are reserved in budgets where a request gives no maximum.", at_least=1)
+    output_tokens: int = option(
+        4096,
+        "Maximum tokens of an answer for a key with a budget, where neither the request nor the pool gives one.",
+        at_least=1,
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -48,10 +48,12 @@ class Exceeded:
     Attributes:
         claim: The index of the first claim that does not fit.
         used: What is charged and held already.
+        held: The part of it that open reservations hold.
     """
 
     claim: int
     used: float
+    held: float = 0.0
 
 
 @attrs.frozen
@@ -96,10 +98,17 @@ class Scan:
 
 @attrs.frozen
 class Reserve:
-    """Hold the amounts of all claims, or of none; return :class:`Granted` or :class:`Exceeded`."""
+    """Hold the amounts of all claims, or of none; return :class:`Granted` or :class:`Exceeded`.
+
+    Attributes:
+        token: The token of the reservation.
+        claims: The claims.
+        enough: Amounts of which the largest that fits is held by claims with ``least`` below ``amount``; all that fits where there are none.
+    """
 
     token: str
     claims: Sequence[Claim]
+    enough: Sequence[float] = ()
 
 
 @attrs.frozen

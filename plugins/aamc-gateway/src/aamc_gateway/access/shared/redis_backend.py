@@ -99,7 +99,7 @@ class RedisBackend(Backend):
                 return READ, (json.dumps(list(operation.counters)),)
             case Reserve():
                 claims = [(c.counter, c.limit, c.amount, c.least, _finite(c.expires), c.before, c.weight) for c in operation.claims]
-                return RESERVE, (self._worker, self._lease_s, operation.token, json.dumps(claims))
+                return RESERVE, (self._worker, self._lease_s, operation.token, json.dumps(claims), json.dumps(list(operation.enough)))
             case Settle():
                 charges = [(charge, _finite(claim.expires)) for claim, charge in zip(operation.claims, operation.charges, strict=True)]
                 return SETTLE, (self._worker, operation.token, json.dumps(charges))
@@ -119,5 +119,5 @@ def _result(operation: Operation, reply: Any) -> Any:
             return [float(value) for value in reply]
         case Reserve():
             index, amount = int(reply[0]), float(reply[1])
-            return Exceeded(index - 1, amount) if index else Granted(amount if amount >= 0 else math.inf)
+            return Exceeded(index - 1, amount, float(reply[2])) if index else Granted(amount if amount >= 0 else math.inf)
     return None

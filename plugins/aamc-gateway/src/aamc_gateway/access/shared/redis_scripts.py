@@ -51,7 +51,9 @@ local function check()
     for i, claim in ipairs(claims) do
         local total = used(claim[1])
         if claim[6] ~= '' then total = total + claim[7] * used(claim[6]) end
-        if claim[2] * (1 + 1e-9) - total < claim[4] then return i, total end
+        if claim[2] * (1 + 1e-9) - total < claim[4] then
+            return i, total, redis.call('HGET', p .. 'counter:' .. claim[1], 'held') or '0'
+        end
         if claim[4] < claim[3] then
             local most = math.max(0, math.min(claim[3], claim[2] - total))
             if granted < 0 or most < granted then granted = most end
@@ -59,9 +61,14 @@ local function check()
     end
     return 0, granted
 end
-local index, amount = check()
-if index > 0 and give_back() then index, amount = check() end
-if index > 0 then return {index, string.format('%.17g', amount)} end
+local index, amount, holding = check()
+if index > 0 and give_back() then index, amount, holding = check() end
+if index > 0 then return {index, string.format('%.17g', amount), holding} end
+local fitting = -1
+for _, enough in ipairs(cjson.decode(ARGV[6])) do
+    if enough <= amount * (1 + 1e-9) and enough > fitting then fitting = enough end
+end
+if fitting >= 0 then amount = fitting end
 local held = {}
 for i, claim in ipairs(claims) do
     local share = claim[3]
@@ -73,8 +80,8 @@ redis.call('HSET', p .. 'held:' .. ARGV[2], ARGV[4], cjson.encode(held))
 return {0, string.format('%.17g', amount)}
 """
 )
-"""Reserve. Arguments: prefix, worker, seconds of its lease, token, claims. Returns the index of the claim that does not fit, from 1, and what is
-used of its counter; else 0 and the granted amount, below 0 for none."""
+"""Reserve. Arguments: prefix, worker, seconds of its lease, token, claims, amounts that are enough. Returns the index of the claim that does not
+fit, from 1, what is used of its counter, and what of that is held; else 0 and the granted amount, below 0 for none."""
 
 SETTLE = (
     _FUNCTIONS

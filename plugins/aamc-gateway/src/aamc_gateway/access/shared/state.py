@@ -65,10 +65,10 @@ class SharedState(abc.ABC):
         found: Mapping[str, bytes] = await self.apply(Scan(group))
         return found
 
-    async def reserve(self, claims: Sequence[Claim]) -> tuple[str, Granted | Exceeded]:
-        """Hold the amounts of all claims, or of none; return the token for :meth:`settle`, and the result."""
+    async def reserve(self, claims: Sequence[Claim], enough: Sequence[float] = ()) -> tuple[str, Granted | Exceeded]:
+        """Hold the amounts of all claims, or of none; return the token for :meth:`settle`, and the result. See :class:`Reserve`."""
         token = os.urandom(8).hex()
-        found: Granted | Exceeded = await self.apply(Reserve(token, claims))
+        found: Granted | Exceeded = await self.apply(Reserve(token, claims, enough))
         return token, found
 
     def settle(self, token: str, claims: Sequence[Claim], charges: Sequence[float]) -> None:
