@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from observe.collector import Collector
 from prometheus_client.parser import text_string_to_metric_families
 
 from aamc_sdk.cli import aamc
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
 
 pytestmark = pytest.mark.one_python
 
@@ -138,6 +141,20 @@ def test_calls_beyond_an_endpoint_s_concurrency_are_its_queue(stub: StubServer, 
         found = totals(gateway)
         assert (found["aamc_in_flight"], found["aamc_queue_depth"]) == (3, 1)
         gateway.kill()  # the clients end with it
+
+
+def test_what_a_stream_that_was_cut_cost_is_counted_as_the_log_has_it(stub: StubServer, tmp_path: Path) -> None:
+    stub.scripts["good"] = Script(fault="late_error", text="word " * 400)
+    with GatewayProcess(tmp_path, candidates(stub)) as gateway:
+        answer = httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "good", "stream": True}, timeout=60)
+        assert "error" in answer.text
+        wait_for(lambda: totals(gateway).get("aamc_requests_total") == 1)
+        counted = totals(gateway)
+        gateway.stop()
+    with closing(open_store(f"sqlite:{tmp_path / 'state.db'}", get_plugin_manager(), existing=True)) as store:
+        (cut,) = store.experience().attempts
+    assert counted["aamc_cost_usd_total"] == pytest.approx(cut.cost_usd)
+    assert counted["aamc_tokens_total"] > 100
 
 
 def test_two_workers_add_up_what_they_served(stub: StubServer, tmp_path: Path) -> None:

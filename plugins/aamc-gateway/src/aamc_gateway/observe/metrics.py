@@ -105,8 +105,9 @@ class Metrics:
                 self._called(sums, call.candidate, call.error_kind or "ok", call.ended - call.began)
             if served.cached:
                 sums[self.cache_hits] += 1
-            if candidate:
-                self._answered(sums, self._of(candidate), served)
+            paid = candidate or (served.calls[-1].candidate if served.calls and served.cost_usd > 0 else "")  # such as a stream that was cut
+            if paid:
+                self._answered(sums, self._of(paid), served)
         if self._registry is None:
             self.flush()
 
