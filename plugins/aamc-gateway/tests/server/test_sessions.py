@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from aamc_gateway.access import open_shared
+from aamc_gateway.access import SharedState, open_shared
 from aamc_gateway.requests.sessions import Sessions, hashed_session, session_in_metadata
 from aamc_gateway.server.settings import SessionSettings
 from aamc_models.testing import Script
@@ -87,6 +87,23 @@ def test_a_tool_loop_stays_on_its_model_with_thinking(serve: Any, attempt: int) 
     second = running.ask("/v1/messages", {**asked, "messages": messages})
     assert (first.status, second.status) == (200, 200)
     assert second.headers["x-aamc-model"] == first.headers["x-aamc-model"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["aamc/auto", "aamc/arena"])
+def test_another_worker_knows_the_conversation_when_its_answer_ends(serve: Any, monkeypatch: pytest.MonkeyPatch, model: str, stream: bool) -> None:
+    put = SharedState.put
+
+    async def slow(*arguments: Any, **options: Any) -> None:
+        await asyncio.sleep(0.3)
+        await put(*arguments, **options)
+
+    monkeypatch.setattr(SharedState, "put", slow)
+    one, other = (serve({"workers": 2}, good=Script()) for _ in range(2))
+    assert one.chat(model=model, stream=stream, headers={"x-aamc-session": "s"}).status == 200
+    found = asyncio.run_coroutine_threadsafe(other.gateway.sessions.find("//session/s"), other.loop).result(30)
+    assert found is not None
+    assert found.candidate == "good"
 
 
 def test_thinking_is_taken_out_when_another_model_is_named(serve: Any) -> None:

@@ -107,6 +107,7 @@ async def _send(exchange: MatchExchange, ask: Ask, served: MatchReply, replies: 
     answers = [(reply.upstream.name, reply.text) for reply in replies]
     vote = f"/v1/arena/{decision.id}" if await gateway.ballots.offer(exchange.record, ask.query.text, answers, ask.caller) else ""
     headers = [*exchange.headers(served.upstream, served.prepared), *([(b"x-aamc-vote", vote.encode())] if vote else [])]
+    await exchange.remember(served.upstream)
     if ask.stream:
         sender.headers = headers
         document = {**exchange.document(served.prepared), **({"vote": vote} if vote else {})}
@@ -114,4 +115,3 @@ async def _send(exchange: MatchExchange, ask: Ask, served: MatchReply, replies: 
     else:
         await send_whole(send, served.answer, ask.dialect, name, [*headers, *cost_header(exchange.served.cost_usd)])
     exchange.end(200)
-    await exchange.remember(served.upstream)

@@ -347,6 +347,8 @@ class Exchange:
         unknown, tokens = math.isnan(call.cost_usd), tokens_of(call.usage)
         self._spent_usd += 0.0 if unknown else call.cost_usd
         self._spent_tokens += tokens
+        if failed and tokens:
+            self.served.usage = call.usage
         if held is not None:
             held.settle(0.0 if failed and unknown else call.cost_usd, tokens or (0 if failed else None))
 
@@ -398,13 +400,17 @@ class Exchange:
         return found
 
     async def remember(self, upstream: Upstream, response_id: str | None = None) -> None:
-        """Remember the candidate that answered the conversation."""
+        """Remember the candidate that answered the conversation. Before the answer ends: its client may go on with it at another worker at once."""
         ask, sessions, origin = self.ask, self.gateway.sessions, self._origin
         mixed = origin.mixed or origin.candidate not in (None, upstream.name)
         if ask.session is not None:
             await sessions.note(ask.session, upstream.name, mixed)
         if response_id is not None:
             await sessions.note(f"{ask.scope}response/{response_id}", upstream.name, mixed)
+
+    async def infer_feedback(self) -> None:
+        """Give the feedback that follows from the request, if any: its user has asked the same in other words, for example."""
+        ask = self.ask
         if ask.mode == "route" and self.decision is not None:
             inferred = self.gateway.signals.observe(ask, self.decision, time.time())
             if inferred is not None:

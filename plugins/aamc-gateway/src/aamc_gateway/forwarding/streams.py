@@ -97,9 +97,10 @@ class StreamedAnswer:
         exchange.charge(call, upstream)
         exchange.served.finish_reason = relay.monitor.finish_reason or ""
         await self.begin(upstream, prepared)
+        await exchange.remember(upstream, self._response_id)
         await self._end(relay.last_events(exchange.document(prepared)))
         exchange.end(200)
-        await exchange.remember(upstream, self._response_id)
+        await exchange.infer_feedback()
         await relay.drain()
         return True
 

@@ -37,9 +37,10 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
     """
     upstream, prepared, reply = await first_answer(exchange)
     await exchange.commit()
+    await exchange.remember(upstream, _response_id(prepared, reply))
     await send_reply(send, reply, [*exchange.headers(upstream, prepared), *cost_header(exchange.served.cost_usd)])
     exchange.end(reply.status)
-    await exchange.remember(upstream, _response_id(prepared, reply))
+    await exchange.infer_feedback()
 
 
 async def send_reply(send: Send, reply: WireReply, headers: HeaderList | None = None) -> None:

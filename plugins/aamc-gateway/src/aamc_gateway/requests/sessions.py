@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -93,10 +94,11 @@ class Sessions:
         return found if found is not None and time.time() - found.at < self._settings.keep_s else None
 
     async def note(self, key: str, candidate: str, mixed: bool = False) -> None:
-        """Remember the candidate that answered, and whether another one has answered before."""
+        """Remember the candidate that answered, and whether another one has answered before; in this worker alone while the shared state is away."""
         before = self._known.pop(key, None)
         answered = self._known[key] = Answered(candidate, time.time(), mixed)
         if len(self._known) > self._settings.at_most:
             self._known.popitem(last=False)
         if self._shared is not None and (before is None or before.candidate != candidate or answered.at - before.at > self._settings.cache_s / 4):
-            await self._shared.put(f"session:{key}", orjson.dumps([candidate, answered.at, mixed]), self._settings.keep_s)
+            with suppress(StoreAwayError):
+                await self._shared.put(f"session:{key}", orjson.dumps([candidate, answered.at, mixed]), self._settings.keep_s)
