@@ -217,6 +217,7 @@ def _check_group(cls: type[Any], value: Any, key: str, where: str) -> None:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where}: {key} must be keys and values such as {{{attrs.fields(cls)[0].name}: 1}}, not {value!r}")
     _check_names(cls, value, f"{where}: {key}")
+    _check_kinds(cls, value, f"{where}: {key}")
 
 
 def _without_none(hint: Any) -> Any:

@@ -146,6 +146,35 @@ def test_what_cannot_be_served_is_refused(options: Any, message: str, tmp_path: 
     assert message in str(result.exception)
 
 
+ECHO = "{provider: echo}"
+KEY = "sk-proj-abcdefgh1234567890"
+
+
+@pytest.mark.parametrize(
+    ("gateway", "second", "message"),
+    [
+        ("access: {models: {smal: {requests_per_minute: 5}}}", ECHO, "gateway.access.models must name candidates, not 'smal'; did you mean 'small'?"),
+        ("access: {limits: {usd_per_hour: 5}}", ECHO, "gateway: access: limits has no option 'usd_per_hour'"),
+        ("access: {tenants: anna}", ECHO, "gateway: access: tenants must be keys and values such as {a: 1}, not 'anna'"),
+        ("sessions: {header: 'x y'}", ECHO, "header must be the name of a header, of letters, digits, - and _, not 'x y'"),
+        ("sessions: {ties: [thinkin]}", ECHO, "ties must name state of a request, not 'thinkin'; did you mean 'thinking'?"),
+        ("observe: {tracing: {endpoint: foo}}", ECHO, "endpoint must be a URL such as http://127.0.0.1:4318/v1/traces, not 'foo'"),
+        ("{}", '{provider: openai, headers: {a: "x\\ny"}}', "the endpoint of candidate 'second' (openai): headers: 'a' must be the name of a header"),
+        ("{}", "{provider: openai, retries: -1}", "the endpoint of candidate 'second' (openai): retries must be at least 0"),
+        ("{}", f"{{provider: openai, api_key_env: {KEY}}}", "api_key_env must be the name of an environment variable, such as OPENAI_API_KEY"),
+        ("{}", '{provider: echo}}, {name: "a\\nb", endpoint: {provider: echo}', "has a character that no header can carry"),
+    ],
+)
+def test_a_configuration_that_would_fail_later_is_refused(gateway: str, second: str, message: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = f"pool: {{candidates: [{{name: small, endpoint: {ECHO}}}, {{name: second, endpoint: {second}}}]}}\ngateway:\n  {gateway}\n"
+    Path("serve.yaml").write_text(file.replace("gateway:\n  {}", "gateway: {}"), encoding="utf-8")
+    result = CliRunner().invoke(aamc, ["serve", "--check", "--port", "0", "--store", "memory:", "--config", "serve.yaml"])
+    assert isinstance(result.exception, AamcError), result.output
+    assert message in str(result.exception)
+    assert KEY not in f"{result.exception}{result.output}"
+
+
 def test_an_orchestrator_that_could_answer_no_request_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     echo = "{name: a, prices: {input: 1, output: 1}, endpoint: {provider: echo}}"

@@ -12,7 +12,7 @@ from aamc_gateway.server.processes.supervisor import _Workers
 class Worker:
     """A process during whose start the gateway is asked to end."""
 
-    exitcode = 0
+    exitcode = -signal.SIGTERM
 
     def __init__(self, workers: _Workers) -> None:
         self._workers, self.pid = workers, None

@@ -32,7 +32,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
         if isinstance(value, float):
             return value
         number, unit = str(value)[:-1], str(value)[-1:]
-        if not number.isdecimal() or unit not in _SECONDS:
+        if not number.isdecimal() or not int(number) or unit not in _SECONDS:
             self.fail(f"{value!r} is not a duration such as 30m, 12h, 30d or 4w", param, ctx)
         return int(number) * _SECONDS[unit]
 

@@ -221,9 +221,11 @@ class Upstreams(Mapping[str, Upstream]):
         """Check that a candidate can be called.
 
         Raises:
-            PoolError: None has an endpoint, or no provider can be made; or one has a name of the gateway's own models.
+            PoolError: None has an endpoint, or no provider can be made; or one has a name of the gateway's own models, or one that cannot be sent.
         """
         for name in self._all:
+            if not name.isprintable():
+                raise PoolError(f"candidate {name!r} has a character that no header can carry; rename it in the pool file")
             if name.startswith(PREFIX):
                 raise PoolError(f"candidate {name!r} must not begin with {PREFIX!r}, as the gateway's own models do; rename it in the pool file")
         if not self._all:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 from aamc_sdk.config import option
+from aamc_sdk.errors import ConfigError
 
 
 @attrs.frozen(kw_only=True)
@@ -18,6 +19,10 @@ class TracingSettings:
     headers: Mapping[str, str] = option({}, "Headers of the exports; a value that begins with $ names an environment variable.")
     sample_ratio: float = option(0.01, "Share of the requests that are traced; those whose caller traces them always are.", at_least=0, at_most=1)
     service_name: str = option("aamc-gateway", "Name of this service in the spans.")
+
+    def __attrs_post_init__(self) -> None:
+        if not self.endpoint.startswith(("http://", "https://")):
+            raise ConfigError(f"endpoint must be a URL such as http://127.0.0.1:4318/v1/traces, not {self.endpoint!r}")
 
 
 @attrs.frozen(kw_only=True)

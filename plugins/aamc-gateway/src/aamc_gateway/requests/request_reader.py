@@ -145,6 +145,8 @@ class RequestReader:
             return "arena", name, arguments
         if name.startswith(PREFIX) and name[len(PREFIX) :] in self._orchestrators:
             return "orchestrator", name, arguments
+        if name in self._names:
+            raise Refused(f"{name!r} takes no arguments; they go with {ROUTE!r}, which lets the router choose")
         known = [ROUTE, *sorted(self._names)]
         raise Refused(f"there is no model {name!r:.200}{nearest(name[:200], known)}; GET /v1/models lists them", status=404, kind="model_not_found")
 

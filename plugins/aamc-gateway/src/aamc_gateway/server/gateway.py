@@ -28,7 +28,7 @@ from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_gateway.server.shared_limits import with_endpoint_limits
 from aamc_sdk import MetaController
-from aamc_sdk.errors import PoolError
+from aamc_sdk.errors import ConfigError, PoolError, unknown_name
 from aamc_sdk.interfaces import Store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents
@@ -119,10 +119,14 @@ class Gateway:
         """Start the parts that need the worker's event loop.
 
         Raises:
-            ConfigError: It listens beyond this machine, and has no keys; or the arena or an orchestrator cannot work as configured.
+            ConfigError: It listens beyond this machine and has no keys, a limited model is not in the pool, or the arena or an orchestrator
+                cannot work as configured.
         """
         await self.access.check_listening(self.settings.host)
         check_arena(self.settings.arena, self.upstreams)
+        for name in self.settings.access.models:
+            if name not in self.components.pool.names:
+                raise ConfigError(unknown_name("gateway.access.models must name candidates, not", name, self.components.pool.names, "there are"))
         for upstream in self.upstreams.values():
             for name in upstream.unset_keys:
                 logger.warning(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import attrs
+from aamc_models.dialects import FOREIGN_STATE
 
 from aamc_gateway.access.settings import AccessSettings, CacheSettings
 from aamc_gateway.arena.settings import ArenaSettings
@@ -12,6 +14,9 @@ from aamc_gateway.feedback.settings import ImplicitSettings
 from aamc_gateway.observe.settings import ObserveSettings
 from aamc_gateway.orchestrations.settings import OrchestratorSettings
 from aamc_sdk.config import option
+from aamc_sdk.errors import ConfigError, unknown_name
+
+_HEADER = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +49,13 @@ class SessionSettings:
         "State in a request that keeps the conversation on its candidate; other state is taken out when the candidate changes.",
     )
     at_most: int = option(10_000, "Maximum number of conversations that a worker remembers, at about 300 bytes each.", at_least=1)
+
+    def __attrs_post_init__(self) -> None:
+        if not _HEADER.fullmatch(self.header):
+            raise ConfigError(f"header must be the name of a header, of letters, digits, - and _, not {self.header!r}")
+        for tie in self.ties:
+            if tie not in FOREIGN_STATE:
+                raise ConfigError(unknown_name("ties must name state of a request, not", tie, FOREIGN_STATE, "there are"))
 
 
 @attrs.frozen(kw_only=True)

@@ -10,6 +10,8 @@ from aamc_models.dialects.conversions import DIALECTS
 from aamc_models.dialects.fields import JSON, check_dialect, items, mapping, objects
 from aamc_models.dialects.messages.reasoning_room import THINKING_BLOCKS, lacks_thinking, thinks
 
+FOREIGN_STATE = ("open_tool_calls", "previous_response_id", "item_reference", "container", "encrypted_reasoning", "thinking", "unsigned_thinking")
+"""The kinds of state that :func:`foreign_state` finds."""
 _CHAT_STATE = ("thinking_blocks", "reasoning_details", "reasoning_content", "reasoning", "audio", "provider_specific_fields", "extra_content")
 _CALL_STATE = ("provider_specific_fields", "extra_content")
 _STORED = {"previous_response_id": "previous_response_id", "conversation": "previous_response_id"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -9,6 +10,10 @@ import attrs
 
 from aamc_sdk import option
 from aamc_sdk.errors import ConfigError
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +30,7 @@ class DeploymentOptions:
     def __attrs_post_init__(self) -> None:
         if self.base_url:
             check_address(self.base_url)
+        check_variable(self.api_key_env)
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +57,8 @@ class EndpointOptions:
 
     def __attrs_post_init__(self) -> None:
         check_address(self.base_url)
+        check_variable(self.api_key_env)
+        check_headers(self.headers)
 
 
 def check_address(base_url: str) -> None:
@@ -66,3 +74,24 @@ def check_address(base_url: str) -> None:
         is_address = False
     if not is_address:
         raise ConfigError(f"base_url must be an address such as http://localhost:8000/v1, not {base_url!r}")
+
+
+def check_variable(name: str) -> None:
+    """Check the name of an environment variable with a key; the message does not show it, as it may be the key.
+
+    Raises:
+        ConfigError: It is no such name.
+    """
+    if name and not _VARIABLE.fullmatch(name):
+        raise ConfigError("api_key_env must be the name of an environment variable, such as OPENAI_API_KEY; a key itself belongs into the variable")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Check the headers of an endpoint.
+
+    Raises:
+        ConfigError: A name or a value cannot be sent.
+    """
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise ConfigError(f"headers: {name!r:.80} must be the name of a header, and its value one line of text")

@@ -183,7 +183,8 @@ class _Workers:
         while True:
             alive = [process for process in self._all.values() if process.is_alive()]
             if self.ending and not alive:
-                return max((abs(process.exitcode or 0) for process in self._all.values()), default=0)
+                codes = (process.exitcode or 0 for process in self._all.values())
+                return max((abs(code) for code in codes if code != -signal.SIGTERM), default=0)  # asked to end while it started
             for place, process in list(self._all.items()):
                 if not process.is_alive() and not self.ending:
                     worker_ended(process.pid or 0)
