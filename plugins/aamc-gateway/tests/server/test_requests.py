@@ -179,6 +179,11 @@ def test_a_header_of_the_gateway_that_it_does_not_know_is_refused(serve: Any, st
     assert stub.counts("good").calls == 1
 
 
+def test_arguments_in_the_name_of_a_model_say_where_they_belong(serve: Any) -> None:
+    answer = serve(good=Script()).chat(model="good?preference=1,0,0")
+    assert (answer.status, answer.json["error"]["message"]) == (404, "only 'aamc/auto' takes arguments, not 'good'")
+
+
 def test_what_is_classified_is_the_last_human_message_and_two_before(serve: Any) -> None:
     running = serve(good=Script())
     said = [("system", "S"), *((role, f"{role} {n}") for n in range(4) for role in ("user", "assistant")), ("user", "last")]

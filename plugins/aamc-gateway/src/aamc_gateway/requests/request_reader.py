@@ -14,7 +14,7 @@ from aamc_gateway.requests.routing_arguments import ARENA, MAX_NAME, PREFIX, ROU
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
 from aamc_gateway.server.interfaces import Refused
 from aamc_gateway.server.settings import GatewaySettings
-from aamc_sdk.errors import nearest, unknown_name
+from aamc_sdk.errors import nearest, one_of
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ class RequestReader:
             return "arena", name, arguments
         if name.startswith(PREFIX) and name[len(PREFIX) :] in self._orchestrators:
             return "orchestrator", name, arguments
-        if name in self._names:
-            raise Refused(f"{name!r} takes no arguments; they go with {ROUTE!r}, which lets the router choose")
+        if (named := name.partition("?")[0]) in self._names:
+            raise Refused(f"only {ROUTE!r} takes arguments, not {named!r}", status=404, kind="model_not_found")
         known = [ROUTE, *sorted(self._names)]
         raise Refused(f"there is no model {name!r:.200}{nearest(name[:200], known)}; GET /v1/models lists them", status=404, kind="model_not_found")
 
@@ -188,7 +188,7 @@ class RequestReader:
 def unknown_header(name: bytes, known: Iterable[bytes]) -> Refused:
     """Return the refusal of a request with a header of the gateway that it does not know."""
     text, names = name.decode("latin-1"), sorted(each.decode("latin-1") for each in known if each.startswith(OWN_PREFIX))
-    return Refused(f"{unknown_name('there is no request header', text, names, 'there are')}; give other arguments in the body's object 'aamc'")
+    return Refused(f"{text} is no header of this request (there are: {one_of(names)}); give other arguments in the body's object 'aamc'")
 
 
 def _shortened(text: str, characters: int) -> str:
