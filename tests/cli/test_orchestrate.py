@@ -68,13 +68,24 @@ class Unpriced(Shouter):
     """Does not know what a step cost."""
 
     async def run(self, task: Query, budget: Budget):
-        yield Step(decision=None, content="thought", cost_usd=float("nan"))
+        yield Step(decision=None, content="thought", cost_usd=float("nan") if task.text == "nan" else None)  # type: ignore[arg-type]  # on purpose
+
+
+class Talkative(Shouter):
+    """Calls each of its steps the last one."""
+
+    async def run(self, task: Query, budget: Budget):
+        try:
+            for _ in range(50):
+                yield Step(decision=None, content="again", cost_usd=1.0, final=True)
+        finally:
+            Path("closed").touch()
 
 
 class Orchestrators:
     @hookimpl
     def aamc_orchestrators(self) -> list[Component]:
-        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("shouter", "silent", "endless", "unpriced")]
+        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("shouter", "silent", "endless", "unpriced", "talkative")]
 
 
 @pytest.fixture
@@ -129,8 +140,15 @@ def test_the_work_ends_at_the_budget_whether_the_orchestrator_looks_at_it_or_not
     assert len(json.loads(out)["steps"]) in counts
 
 
-def test_a_step_of_unknown_cost_is_refused_since_no_budget_could_stop_the_work(aamc: Aamc) -> None:
-    status, _, err = aamc("orchestrate", "hello", "--orchestrator", "unpriced")
+def test_nothing_comes_after_the_final_step(aamc: Aamc) -> None:
+    _, out, _ = aamc("orchestrate", "hello", "--orchestrator", "talkative", "--json", "--budget", "2")
+    assert (json.loads(out)["stop"], len(json.loads(out)["steps"])) == ("answered", 1)
+    assert Path("closed").exists()
+
+
+@pytest.mark.parametrize("cost", ["nan", "none"])
+def test_a_step_of_unknown_cost_is_refused_since_no_budget_could_stop_the_work(aamc: Aamc, cost: str) -> None:
+    status, _, err = aamc("orchestrate", cost, "--orchestrator", "unpriced")
     assert status == 1
     assert "Unpriced must yield steps with a cost in USD of at least 0" in " ".join(err.split())
 

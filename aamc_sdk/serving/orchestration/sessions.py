@@ -10,7 +10,8 @@ import abc
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ class Session:
     async def steps(self) -> AsyncIterator[Step]:
         """Work on the task, yielding each step as it is done.
 
-        The step that uses up the budget is the last, whether the orchestrator looks at its budget or not.
+        The step that uses up the budget is the last, whether the orchestrator looks at its budget or not. A step in progress is not broken off. A
+        subclass that works in another way keeps to the budget itself.
 
         Raises:
             PluginError: The orchestrator yields something that is no step with a cost.
@@ -113,20 +115,24 @@ class Session:
         until = time.monotonic() + self.budget.seconds
         if self.budget.steps == 0:
             return
-        async for step in self.orchestrator.run(self.task, self.budget):
-            self._check(step)
-            self._steps.append(step)
-            self.answer = step.content or None
-            if step.final:
-                self.stop = "answered"
-            elif self.cost_usd >= self.budget.cost_usd or time.monotonic() >= until:
-                self.stop = "out_of_budget"
-            yield step
-            if self.stop == "out_of_budget" or self.count >= self.budget.steps:
-                return
+        steps = self.orchestrator.run(self.task, self.budget)
+        try:
+            async for step in steps:
+                self._check(step)
+                self._steps.append(step)
+                self.answer = step.content or None
+                is_spent = self.cost_usd >= self.budget.cost_usd or time.monotonic() >= until
+                if step.final or is_spent:
+                    self.stop = "answered" if step.final else "out_of_budget"
+                yield step
+                if self.stop != "truncated" or self.count >= self.budget.steps:
+                    return
+        finally:
+            if isinstance(steps, AsyncGenerator):
+                await steps.aclose()
 
     def _check(self, step: Any) -> None:
-        if not isinstance(step, Step) or not 0 <= step.cost_usd < math.inf:  # NaN would make the budget unlimited
+        if not isinstance(step, Step) or not isinstance(step.cost_usd, Real) or not 0 <= float(step.cost_usd) < math.inf:  # a budget needs it
             raise PluginError(f"{type(self.orchestrator).__name__} must yield steps with a cost in USD of at least 0, not {step!r:.200}")
 
     def describe(self, step: Step) -> Sequence[Any]:
