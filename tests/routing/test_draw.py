@@ -140,6 +140,13 @@ def test_nan_is_refused_where_a_candidate_is_allowed_and_ignored_elsewhere():
     assert draw(Scores(utility), masked([False, True, True, True]), False, 0, IDS)[0].tolist() == [2] * ROWS
 
 
+def without_figures(expected):
+    """Return expected outcomes where the first candidate's cost and the second one's latency are unknown."""
+    cost, latency = expected.cost_usd.astype(float), expected.latency_ms.astype(float)
+    cost[:, 0], latency[:, 1] = np.nan, np.nan
+    return attrs.evolve(expected, cost_usd=cost, latency_ms=latency)
+
+
 @pytest.mark.parametrize(("figure", "preference"), [("cost_usd", [0.5, 0.5, 0.0]), ("latency_ms", [0.5, 0.0, 0.5])])
 def test_nan_where_a_price_or_latency_is_unknown_is_said_to_come_from_that(figure, preference):
     request = make_request(make_dataset(2)).with_preference(np.array(preference))
@@ -151,6 +158,10 @@ def test_nan_where_a_price_or_latency_is_unknown_is_said_to_come_from_that(figur
         draw(Scores(utility), request, False, 0, ["a", "b"])
     with pytest.raises(PluginError, match="the router may need a trained estimator"):
         draw(Scores(utility), request.with_preference(np.array([1.0, 0.0, 0.0])), False, 0, ["a", "b"])
+    both = attrs.evolve(request.with_preference(np.array([0.5, 0.25, 0.25])), expected=without_figures(request.expected))
+    utility = np.where(np.isnan(both.expected.cost_usd) | np.isnan(both.expected.latency_ms), np.nan, 0.5)
+    with pytest.raises(PluginError, match=r"the preference weighs (cost_usd|latency_ms), which is unknown for"):
+        draw(Scores(utility), both, False, 0, ["a", "b"])
     with pytest.raises(PluginError, match="the router may need a trained estimator"):  # it is also NaN where all is known
         draw(Scores(np.full_like(utility, np.nan)), request, False, 0, ["a", "b"])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from aamc_experiments.evaluation import Comparison, ComparisonRequest, compare_streams, metrics
 
-from aamc_sdk.errors import PreferenceError
+from aamc_sdk.errors import PluginError, PreferenceError
 from aamc_sdk.types import Outcomes, Preference, RoutingRequest
 
 STREAMS, STEPS = 3, 5
@@ -76,6 +76,22 @@ def play(table: Any, routers: dict[str, Any], warm_up: int = 0, **changes: Any) 
     }
     compared = ComparisonRequest(routers=routers, request=table.request, **(arguments | changes))
     return compare_streams(compared, env, "test", streams=STREAMS, steps=STEPS, warm_up=warm_up), env  # type: ignore[arg-type]  # all that is used of one
+
+
+def test_only_a_router_s_own_errors_are_said_to_be_its(table: Any, routers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(routers.Greedy):
+        def score(self, request: Any) -> Any:
+            raise ValueError("shape mismatch")
+
+    with pytest.raises(PluginError, match="router 'broken' failed: ValueError: shape mismatch"):
+        play(table, {"good": routers.Greedy(routers.options, table.services), "broken": Broken(routers.options, table.services)})
+
+    def fail(self: Any, actions: Any) -> Any:
+        raise ValueError("the environment's")
+
+    monkeypatch.setattr(Line, "step", fail)
+    with pytest.raises(ValueError, match=r"^the environment's$"):
+        play(table, {"good": routers.Greedy(routers.options, table.services)})
 
 
 def test_every_router_and_preference_meets_the_same_queries(table: Any, routers: Any) -> None:

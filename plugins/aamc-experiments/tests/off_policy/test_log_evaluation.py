@@ -193,7 +193,7 @@ def test_a_router_that_cannot_be_asked_again_says_so_and_leaves_the_others(log, 
     assert "store_text" in routers["reader"]["refused"]
     assert "probabilities" in routers["secretive"]["refused"]
     assert "estimator" in routers["best-expected"]["refused"]
-    assert routers["broken"]["refused"] == "router 'Broken' failed: ValueError: shape mismatch"
+    assert routers["broken"]["refused"] == "router 'broken' failed: ValueError: shape mismatch"
     assert routers["reader"]["quality"] is None
     assert routers["favourite"]["refused"] is None
 

@@ -103,7 +103,8 @@ def evaluate_log(
         "range": {"since": _iso(since), "until": _iso(until), "next_since": _iso(log.end if until is None else until)},
         "logged": {"n": len(log), **{name: _mean(outcome) for name, outcome in outcomes.items()}},
         "routers": {
-            name: _estimated(router, policies, outcomes, of_run=run is not None and name in run.router_names) for name, router in routers.items()
+            name: _estimated(name, router, policies, outcomes, of_run=run is not None and name in run.router_names)
+            for name, router in routers.items()
         },
         "notes": list(_notes(log, described=run is not None or pool is not None)),
     }
@@ -194,11 +195,11 @@ def _fingerprint(run: RunFolder | None, plugins: Plugins, services: Services, ro
     return estimates_fingerprint(run.estimator(plugins, services))
 
 
-def _estimated(router: Router, policies: LoggedPolicies, outcomes: Mapping[str, BoundedOutcome], *, of_run: bool) -> dict[str, Any]:
+def _estimated(name: str, router: Router, policies: LoggedPolicies, outcomes: Mapping[str, BoundedOutcome], *, of_run: bool) -> dict[str, Any]:
     """Return the entry of one router; its figures are null if the log cannot evaluate it, or it cannot decide the requests."""
     log, nothing = policies.log, dict[str, Any].fromkeys(outcomes)
     try:
-        choices = Choices(log.chosen, log.probabilities, policies.probabilities(router, of_run=of_run))
+        choices = Choices(log.chosen, log.probabilities, policies.probabilities(name, router, of_run=of_run))
     except AamcError as error:  # the other routers are still evaluated
         return {"refused": str(error), "warning": None, **dict.fromkeys(SUPPORT), **nothing}
     figures = (choices.effective, choices.expected_effective, choices.weights.mean(), choices.max_weight, choices.unsupported)
@@ -244,10 +245,11 @@ class LoggedPolicies:
     estimator: Estimator | None = None
     fingerprint: str | None = None
 
-    def probabilities(self, router: Router, *, of_run: bool) -> Floats:
+    def probabilities(self, name: str, router: Router, *, of_run: bool) -> Floats:
         """Return the probability of each candidate under a router in each recorded request, ``[n, K]``.
 
         Args:
+            name: The router's name.
             router: The router.
             of_run: Whether the router is the run's, and not one made for this evaluation.
 
@@ -268,7 +270,7 @@ class LoggedPolicies:
                 found = "estimates of another estimator than its run's, or none," if self.estimator is None else "another estimator than its run's"
                 raise EstimatesError(f"with {found} it is not the router that would serve; {self._advice}")
             try:
-                probabilities[np.ix_(rows, log.places(request.pool.names))] = _choices(router, request)
+                probabilities[np.ix_(rows, log.places(request.pool.names))] = _choices(name, router, request)
             except EstimatesError as error:
                 if not router.uses_estimates:
                     raise
@@ -294,9 +296,9 @@ class LoggedPolicies:
         return attrs.evolve(request, estimates=again.estimates, expected=expected)
 
 
-def _choices(router: Router, request: RoutingRequest) -> Floats:
+def _choices(name: str, router: Router, request: RoutingRequest) -> Floats:
     """Return the probabilities of a router's choices, ``[B, M]``; 1 for the maximum utility if it does not draw."""
-    with errors_of(type(router).__name__):
+    with errors_of(name):
         scores = router.score(request)
         found = choice_probabilities(scores, request, router.samples)
     if router.samples and not scores.propensity_known:

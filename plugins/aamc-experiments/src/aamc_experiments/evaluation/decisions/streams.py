@@ -54,8 +54,7 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
             preferences=np.repeat(played_points, streams, axis=0),
         )
         decided = RouterDecisions.empty(len(played_points), played_rows.size, len(compared.request.pool), streams=True)
-        with errors_of(name):
-            found = _play_streams(router, vector, decided, played_rows, compared.seed, warm_up, progress)
+        found = _play_streams(name, router, vector, decided, played_rows, compared.seed, warm_up, progress)
         decisions[name] = decided
         vector.close()
     # any router's will do: it depends on the queries and random numbers alone
@@ -64,7 +63,7 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
 
 
 def _play_streams(
-    router: Router, vector: RoutingStreams, decided: RouterDecisions, played_rows: Integers, seed: int, warm_up: int, progress: Progress
+    name: str, router: Router, vector: RoutingStreams, decided: RouterDecisions, played_rows: Integers, seed: int, warm_up: int, progress: Progress
 ) -> list[Floats]:
     """Play all streams to their end; after the warm-up, record decisions, and the row of each query in ``played_rows [steps, streams]``.
 
@@ -87,9 +86,10 @@ def _play_streams(
         if counterfactual_quality is not None and step >= 0:
             counterfactual.append(counterfactual_quality()[:streams])
         request = visible(router, request, request.hindsight)
-        scores = router.score(request)
         ids = decision_ids(seed, point, np.tile(np.arange(now.start, now.stop), points)) if router.samples else ()
-        chosen = draw(scores, request, router.samples, seed, ids).chosen
+        with errors_of(name):
+            scores = router.score(request)
+            chosen = draw(scores, request, router.samples, seed, ids).chosen
         info = vector.step(chosen)[4]
         progress.advance(1)
         if step < 0:
@@ -98,8 +98,8 @@ def _play_streams(
         decided.chosen[:, now] = chosen.reshape(points, streams)
         for array, spent in ((decided.spent_usd, scores.spent_usd), (decided.spent_ms, scores.spent_ms)):
             array[:, now] = np.broadcast_to(spent, len(chosen)).reshape(points, streams)
-        for name, array in recorded.items():
-            array[:, now] = info[name].reshape(points, streams)
+        for figure, array in recorded.items():
+            array[:, now] = info[figure].reshape(points, streams)
         _record_rows(played_rows[step], info["row"][:streams])
     return counterfactual
 

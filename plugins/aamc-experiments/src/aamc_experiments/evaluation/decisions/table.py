@@ -43,26 +43,28 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
     progress.start(compared.stage, len(compared.routers) * len(rows))
     decisions = {}
     for name, router in compared.routers.items():
-        with errors_of(name):
-            decisions[name] = _decide_table(router, request, outcomes, points, compared.seed, progress)
+        decisions[name] = _decide_table(name, router, request, outcomes, points, compared.seed, progress)
     return comparison_of(compared, points, decisions, rows, np.arange(len(rows)), outcomes)
 
 
-def _decide_table(router: Router, request: RoutingRequest, outcomes: Outcomes, points: Floats, seed: int, progress: Progress) -> RouterDecisions:
+def _decide_table(
+    name: str, router: Router, request: RoutingRequest, outcomes: Outcomes, points: Floats, seed: int, progress: Progress
+) -> RouterDecisions:
     decided = RouterDecisions.empty(len(points), len(request), len(request.pool))
     for start in range(0, len(request), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(request)))
         part = visible(router, request.take(rows), outcomes.take(rows))
         groups = _scored_alike(points, router)
-        scored = router.score_each(part, points[[group[0] for group in groups]])
-        for group, scores in zip(groups, scored, strict=True):
-            for point in group:
-                ids = decision_ids(seed, np.full(len(rows), point), rows) if router.samples else ()
-                decided.chosen[point, rows] = draw(scores, part, router.samples, seed, ids).chosen
-                decided.spent_usd[point, rows] = scores.spent_usd
-                decided.spent_ms[point, rows] = scores.spent_ms
-            if QUALITY_ALONE in group:
-                decided.record_scores(rows, scores, part)
+        with errors_of(name):
+            scored = router.score_each(part, points[[group[0] for group in groups]])
+            for group, scores in zip(groups, scored, strict=True):
+                for point in group:
+                    ids = decision_ids(seed, np.full(len(rows), point), rows) if router.samples else ()
+                    decided.chosen[point, rows] = draw(scores, part, router.samples, seed, ids).chosen
+                    decided.spent_usd[point, rows] = scores.spent_usd
+                    decided.spent_ms[point, rows] = scores.spent_ms
+                if QUALITY_ALONE in group:
+                    decided.record_scores(rows, scores, part)
         progress.advance(len(rows))
     return decided
 
