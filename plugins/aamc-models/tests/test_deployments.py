@@ -8,6 +8,7 @@ from misbehaving_server import ANSWER, DONE, END, cut, event, events, hang, repl
 from test_http_provider import CANDIDATE, CHAT, failed, sent, streamed
 
 from aamc_sdk import MetaController, ModelSpec, Pool
+from aamc_sdk.errors import ConfigError
 
 NOBODY = "http://127.0.0.1:9/v1"
 STREAM = events(event("a"), END, DONE)
@@ -241,3 +242,19 @@ def test_decisions_avoid_a_candidate_without_a_request_left(upstream) -> None:
     with MetaController.build(router={"name": "slm-only", "model": "small"}, pool=pool) as controller:
         assert [controller.complete("3 + 5?").candidate for _ in range(4)] == ["small", "small", "large", "large"]
         assert {attempt.status for attempt in controller.store.experience().attempts} == {"ok"}
+
+
+def test_a_long_pause_of_one_deployment_leaves_the_call_to_one_that_is_free_soon(upstream, provider) -> None:
+    long, short = upstream(reply({}, 429, retry_after="60")), upstream(reply({}, 429, retry_after="0.5"), reply())
+    calling = provider(base_url=NOBODY, deployments=shared(long, short))
+    assert [sent(calling).status for _ in range(3)] == [200] * 3
+    assert len(long.asked) <= 1
+
+
+@pytest.mark.parametrize("key", ["sk-proj-abcdefgh12345678", "gsk_abcdefgh12345678", "hf_abcdefghABCDEFGH", "two words"])
+def test_a_key_in_the_place_of_its_variable_is_refused_unseen(provider, key) -> None:
+    with pytest.raises(ConfigError, match="api_key_env must be the name of an environment variable") as refused:
+        provider(base_url=NOBODY, api_key_env=key)
+    assert key not in str(refused.value)
+    for name in ("SK_KEY", "my_key", "HF_TOKEN", "openai_key2"):
+        provider(base_url=NOBODY, api_key_env=name)

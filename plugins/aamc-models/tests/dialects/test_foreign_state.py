@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aamc_models.dialects import foreign_state, without_foreign_state
+from aamc_models.dialects import FOREIGN_STATE, foreign_state, without_foreign_state
 
 ASK = {"role": "user", "content": "Hi"}
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}
@@ -44,6 +44,7 @@ def messages(*blocks: dict[str, Any]) -> dict[str, Any]:
 )
 def test_state_is_named(dialect: str, body: dict[str, Any], kinds: set[str]) -> None:
     assert kinds == foreign_state(dialect, body)
+    assert kinds <= set(FOREIGN_STATE)
     assert foreign_state(dialect, without_foreign_state(dialect, body)) <= {"open_tool_calls"}
 
 

@@ -16,6 +16,7 @@ import orjson
 
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.transport.failures import RETRIED, advice_on, public_text, refusal, without_key
+from aamc_models.transport.options import check_headers, check_variable
 from aamc_models.transport.pauses import pause_s, retry_after_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
 from aamc_sdk.errors import ConfigError, ProviderError
@@ -49,6 +50,10 @@ class LiteLLMOptions:
     timeout_seconds: float = option(600.0, "Maximum seconds of one attempt, until the answer's end.", above=0.0)
     retries: int = option(2, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
     max_pause_s: float = option(8.0, "Maximum seconds of a pause before another attempt; a longer Retry-After ends the attempts.", at_least=0.0)
+
+    def __attrs_post_init__(self) -> None:
+        check_variable(self.api_key_env)
+        check_headers(self.headers)
 
 
 class LiteLLM(ChatProvider):

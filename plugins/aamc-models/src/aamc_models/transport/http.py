@@ -199,10 +199,13 @@ class HttpProvider(WireProvider):
                 raise self._error(body, *last) from failure
             if deployments.others_free(tokens, tried):
                 continue
-            if paused == config.retries or failure.kind not in RETRIED or (failure.retry_after_s or 0.0) > config.max_pause_s:
+            if paused == config.retries or failure.kind not in RETRIED:
                 raise self._error(body, *last) from failure
-            await asyncio.sleep(pause_s(paused, failure.retry_after_s, config.max_pause_s))
             paused += 1
+            if (failure.retry_after_s or 0.0) <= config.max_pause_s:
+                await asyncio.sleep(pause_s(paused - 1, failure.retry_after_s, config.max_pause_s))
+            elif failure.kind != "rate_limit":  # else the deployment is paused, and the next turn is another one's, or too late
+                raise self._error(body, *last) from failure
 
     def _judge(self, turn: DeploymentTurn, failure: Failure) -> None:
         """End a turn by its failure: a server that refuses the request itself works."""

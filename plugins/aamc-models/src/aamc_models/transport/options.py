@@ -11,7 +11,8 @@ import attrs
 from aamc_sdk import option
 from aamc_sdk.errors import ConfigError
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"(?!(?:sk|gsk|hf|xai|pplx|AIza)[_A-Z0-9]*[a-z0-9]{8})[A-Za-z_][A-Za-z0-9_]*")
+"""Names of variables; not the forms of known providers' keys."""
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
@@ -83,7 +84,7 @@ def check_variable(name: str) -> None:
         ConfigError: It is no such name.
     """
     if name and not _VARIABLE.fullmatch(name):
-        raise ConfigError("api_key_env must be the name of an environment variable, such as OPENAI_API_KEY; a key itself belongs into the variable")
+        raise ConfigError("api_key_env must be the name of an environment variable, such as OPENAI_API_KEY; put the key into that variable")
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
