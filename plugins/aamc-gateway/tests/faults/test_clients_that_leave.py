@@ -104,6 +104,21 @@ def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(serve: Any, stub: 
         assert time.monotonic() - began < 30  # not after shutdown_s, ten minutes
 
 
+def test_a_connection_that_is_to_close_ends_too_where_its_client_takes_nothing(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(text="x" * 2_900_000)
+    gateway = serve({"good": {}}, settings={"limits": {"write_s": 1.0}})
+    body = json.dumps(chat()).encode()
+    with contextlib.ExitStack() as clients:
+        for length in range(0, 60_000, 20_000):  # the end of some answers is below what pauses the writer
+            stub.scripts["good"] = Script(text="x" * (2_780_000 + length))
+            client = clients.enter_context(connect(gateway.url, receive_bytes=4096))
+            client.sendall(head(body).replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n") + body)
+            assert stub.wait(lambda now: now.active == 0 and now.counts("good").calls > 0)
+        began = time.monotonic()
+        gateway.stop()
+        assert time.monotonic() - began < 30
+
+
 def resident_mb(pid: int) -> float:
     from pathlib import Path
 

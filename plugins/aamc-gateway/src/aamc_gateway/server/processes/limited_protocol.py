@@ -8,13 +8,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aamc_gateway.server.settings import RequestLimits
 
-_LOOKS = 8
-"""Number of times that a client which takes no data is looked at before its connection ends."""
+_CHECKS = 8
+"""Number of times that a client which takes no data is checked before its connection ends."""
 
 
 def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
     """Return a protocol whose connections end when a request's headers are too large or too slow, or when the client takes nothing of its answer."""
-    at_most, every_s = int(limits.header_kb * 1e3), limits.write_s / _LOOKS
+    at_most, every_s = int(limits.header_kb * 1e3), limits.write_s / _CHECKS
 
     class LimitedProtocol(HttpToolsProtocol):
         _reading = False
@@ -26,16 +26,16 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
             super().connection_made(transport)
-            self._wait()
+            self._start_headers_timer()
 
         def data_received(self, data: bytes) -> None:
             if self._awaits_headers():
                 self._size += len(data)
             super().data_received(data)
             if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
-                self._wait()
+                self._start_headers_timer()
             if self._reading and self._size > at_most and not self.transport.is_closing():
-                self._end()
+                self._stop_headers_timer()
                 self.send_400_response("The request's headers are too large.")
 
         def _awaits_headers(self) -> bool:
@@ -47,22 +47,26 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
 
         def on_headers_complete(self) -> None:
             self._reading, self._size = False, 0
-            self._end()
+            self._stop_headers_timer()
             super().on_headers_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._end()
-            self._stop_watching()
+            self._stop_headers_timer()
+            self._stop_write_timer()
             super().connection_lost(exc)
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._watch_writes()
+            self._start_write_timer()
 
         def resume_writing(self) -> None:
             if not self.transport.is_closing():
-                self._stop_watching()
+                self._stop_write_timer()
             super().resume_writing()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch_end()
 
         def shutdown(self) -> None:
             super().shutdown()
@@ -75,14 +79,14 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
         def _watch_end(self) -> None:
             """See that a connection which is closed does not wait forever for a client to take the rest."""
             if self.transport.is_closing():
-                self._watch_writes()
+                self._start_write_timer()
 
-        def _watch_writes(self) -> None:
+        def _start_write_timer(self) -> None:
             if self._write_timer is None:
                 self._unsent, self._taken = self.transport.get_write_buffer_size(), self.loop.time()
-                self._write_timer = self.loop.call_later(every_s, self._look)
+                self._write_timer = self.loop.call_later(every_s, self._check_progress)
 
-        def _look(self) -> None:
+        def _check_progress(self) -> None:
             unsent, now = self.transport.get_write_buffer_size(), self.loop.time()
             if unsent < self._unsent:
                 self._taken = now
@@ -90,17 +94,17 @@ def limited_protocol(limits: RequestLimits) -> type[HttpToolsProtocol]:
             if now - self._taken >= limits.write_s:
                 self.transport.abort()
             else:
-                self._write_timer = self.loop.call_later(every_s, self._look)
+                self._write_timer = self.loop.call_later(every_s, self._check_progress)
 
-        def _stop_watching(self) -> None:
+        def _stop_write_timer(self) -> None:
             if self._write_timer is not None:
                 self._write_timer.cancel()
                 self._write_timer = None
 
-        def _wait(self) -> None:
+        def _start_headers_timer(self) -> None:
             self._headers_timer = self.loop.call_later(limits.header_s, self.transport.close)
 
-        def _end(self) -> None:
+        def _stop_headers_timer(self) -> None:
             if self._headers_timer is not None:
                 self._headers_timer.cancel()
                 self._headers_timer = None

@@ -184,7 +184,7 @@ class _Workers:
             alive = [process for process in self._all.values() if process.is_alive()]
             if self.ending and not alive:
                 codes = (process.exitcode or 0 for process in self._all.values())
-                return max((abs(code) for code in codes if code != -signal.SIGTERM), default=0)  # asked to end while it started
+                return max((abs(code) for code in codes if code != -signal.SIGTERM), default=0)  # one that was asked to end before it could answer
             for place, process in list(self._all.items()):
                 if not process.is_alive() and not self.ending:
                     worker_ended(process.pid or 0)
