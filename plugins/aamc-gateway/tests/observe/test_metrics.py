@@ -126,3 +126,13 @@ print(json.dumps(text.decode()))
     assert value(found, "aamc_cost_usd_total", model="cheap") == 2.5
     assert value(found, "aamc_saved_usd", model="cheap") == -1.25
     assert value(found, "aamc_in_flight") == 1
+
+
+def test_costs_and_tokens_are_those_of_the_called_models() -> None:
+    metrics = Metrics()
+    paid = SeenCall("a", 0.0, 1.0, error_kind="protocol", cost_usd=1.1, usage=Usage(prompt_tokens=10, output_tokens=5))
+    metrics.served(Served(request_id="1", route="/v1", status=502, calls=[paid, SeenCall("b", 1.0, 2.0, error_kind="server")], cost_usd=1.1))
+    text = metrics.text().decode()
+    assert 'aamc_cost_usd_total{model="a"} 1.1' in text
+    assert 'aamc_tokens_total{kind="input",model="a"} 10.0' in text
+    assert 'aamc_cost_usd_total{model="b"}' not in text

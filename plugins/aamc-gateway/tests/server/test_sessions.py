@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from aamc_gateway.requests.sessions import Sessions, hashed_session, session_in_
 from aamc_gateway.server.settings import SessionSettings
 from aamc_models.testing import Script
 
-from aamc_sdk.errors import StoreAwayError
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 
@@ -72,6 +73,30 @@ def test_a_conversation_that_the_worker_knows_goes_on_while_the_others_cannot_be
         return None if found is None else found.candidate
 
     assert asyncio.run(find()) == "small"
+
+
+@pytest.mark.parametrize("error", [StoreError("no permission"), StoreAwayError("away"), None])
+def test_an_answer_is_not_lost_where_the_other_workers_cannot_learn_who_gave_it(serve: Any, monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
+    async def put(*arguments: Any, **options: Any) -> None:
+        if error is not None:
+            raise error
+        await asyncio.sleep(60)  # a server that hangs
+
+    monkeypatch.setattr(SharedState, "put", put)
+    running = serve({"workers": 2}, good=Script())
+    for stream in (False, True):
+        assert running.chat(stream=stream, headers={"x-aamc-session": f"s{stream}"}).status == 200
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_feedback_is_inferred_of_conversations_that_the_arena_answers_too(serve: Any, share: float) -> None:
+    running = serve({"arena": {"share": share, "candidates": 2}, "implicit": {"rephrasing": True}}, one=Script(), two=Script())
+    for text in ("how do I sort a list of numbers", "how can I sort a list of numbers"):
+        assert running.chat(text, headers={"x-aamc-session": "s"}).status == 200
+    deadline = time.monotonic() + 30
+    while not (judged := running.log().feedback) and time.monotonic() < deadline:
+        time.sleep(0.05)  # it is inferred after the answer
+    assert [found.source for found in judged] == ["implicit:rephrasing"]
 
 
 @pytest.mark.parametrize("attempt", range(3))

@@ -115,3 +115,4 @@ async def _send(exchange: MatchExchange, ask: Ask, served: MatchReply, replies: 
     else:
         await send_whole(send, served.answer, ask.dialect, name, [*headers, *cost_header(exchange.served.cost_usd)])
     exchange.end(200)
+    await exchange.infer_feedback()

@@ -20,6 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from aamc_gateway.observe.outcomes import Served
 from aamc_gateway.observe.workers import FOLDER
+from aamc_sdk.interfaces import Usage
 
 PRESENT = {
     "breaker_open": "1 while the servers of a candidate rest after failures.",
@@ -61,7 +62,7 @@ class Metrics:
         self.decisions = Histogram("aamc_decision_seconds", "Time of a decision.", buckets=_DECISION_SECONDS, **made)
         self.calls = Counter("aamc_calls", "Calls of candidates by the kind of their error, or ok.", ["model", "result"], **made)
         self.call_latency = Histogram("aamc_call_seconds", "Time of a call of a candidate.", ["model"], buckets=_SECONDS, **made)
-        self.cost = Counter("aamc_cost_usd", "Cost of requests in USD, by answering candidate.", ["model"], **made)
+        self.cost = Counter("aamc_cost_usd", "Cost in USD of calls and decisions, by candidate.", ["model"], **made)
         self.unknown_costs = Counter("aamc_unknown_costs", "Answers whose cost is unknown.", ["model"], **made)
         summed: Any = {**made, "multiprocess_mode": "sum"}
         self.saved = Gauge("aamc_saved_usd", "Cost saved against the best candidate in USD; below 0 where routing cost more.", ["model"], **summed)
@@ -101,13 +102,18 @@ class Metrics:
             sums = self._sums
             sums[self.in_flight] -= 1
             sums[requests] += 1
+            paid_usd = 0.0
             for call in served.calls:
                 self._called(sums, call.candidate, call.error_kind or "ok", call.ended - call.began)
+                if call.cost_usd > 0:  # not NaN
+                    paid_usd += call.cost_usd
+                    sums[self._of(call.candidate).cost] += call.cost_usd
+                if call.usage is not None:
+                    self._used(sums, self._of(call.candidate), call.usage)
             if served.cached:
                 sums[self.cache_hits] += 1
-            paid = candidate or (served.calls[-1].candidate if served.calls and served.cost_usd > 0 else "")  # such as a stream that was cut
-            if paid:
-                self._answered(sums, self._of(paid), served)
+            if candidate:
+                self._answered(sums, self._of(candidate), served, paid_usd)
         if self._registry is None:
             self.flush()
 
@@ -156,16 +162,19 @@ class Metrics:
             found = self._candidates[candidate] = _CandidateMetrics(self, candidate)
         return found
 
-    def _answered(self, sums: defaultdict[Counter | Gauge, float], metrics: _CandidateMetrics, served: Served) -> None:
+    def _answered(self, sums: defaultdict[Counter | Gauge, float], metrics: _CandidateMetrics, served: Served, paid_usd: float) -> None:
         if math.isnan(served.cost_usd):
             sums[metrics.unknown_cost] += 1
         else:
-            sums[metrics.cost] += max(0.0, served.cost_usd)
+            sums[metrics.cost] += max(0.0, served.cost_usd - paid_usd)  # of the decision, or of an orchestration's steps
         if not math.isnan(served.saved_usd):
             sums[metrics.saved] += served.saved_usd
         if not math.isnan(served.first_token_ms):
             metrics.first_token.observe(served.first_token_ms / 1000)
-        usage = served.usage
+        if all(call.usage is None for call in served.calls):  # such as an orchestration's
+            self._used(sums, metrics, served.usage)
+
+    def _used(self, sums: defaultdict[Counter | Gauge, float], metrics: _CandidateMetrics, usage: Usage) -> None:
         counted = (
             (metrics.input, usage.prompt_tokens),
             (metrics.output, usage.output_tokens),

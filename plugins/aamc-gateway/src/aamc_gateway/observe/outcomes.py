@@ -22,6 +22,8 @@ class SeenCall:
         upstream_model: The model's name on its server.
         error_kind: Why it failed, see :class:`aamc_sdk.errors.ProviderError`, or ``"cancelled"``; ``""`` if it did not.
         status: The HTTP status of the upstream's answer; None if unknown.
+        cost_usd: Its cost; NaN if unknown.
+        usage: Its tokens; None if it has not ended.
     """
 
     candidate: str
@@ -31,6 +33,8 @@ class SeenCall:
     upstream_model: str = ""
     error_kind: str = ""
     status: int | None = None
+    cost_usd: float = math.nan
+    usage: Usage | None = None
 
 
 @attrs.define(kw_only=True)

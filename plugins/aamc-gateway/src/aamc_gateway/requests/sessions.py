@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
 
-from aamc_sdk.errors import StoreAwayError
+from aamc_sdk.errors import StoreAwayError, StoreError
 
 if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
     from aamc_gateway.server.settings import SessionSettings
 
+logger = logging.getLogger(__name__)
+_SHARE_S = 1.0
+"""Maximum time in seconds for which an answer's end waits until the other workers know who gave it."""
 _HEAD = 1000
 """Characters of the system prompt that tell conversations apart: its end often has the date."""
 
@@ -100,5 +104,8 @@ class Sessions:
         if len(self._known) > self._settings.at_most:
             self._known.popitem(last=False)
         if self._shared is not None and (before is None or before.candidate != candidate or answered.at - before.at > self._settings.cache_s / 4):
-            with suppress(StoreAwayError):
-                await self._shared.put(f"session:{key}", orjson.dumps([candidate, answered.at, mixed]), self._settings.keep_s)
+            put = self._shared.put(f"session:{key}", orjson.dumps([candidate, answered.at, mixed]), self._settings.keep_s)
+            try:
+                await asyncio.wait_for(put, _SHARE_S)
+            except (StoreError, asyncio.TimeoutError) as error:  # the answer is paid, and must not wait or be lost for this
+                logger.warning("the other workers do not learn who answered a conversation: %s", error)
