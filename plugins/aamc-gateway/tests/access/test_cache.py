@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -166,3 +167,12 @@ def test_a_hit_is_counted(gateway: GatewayProcess, seed: int) -> None:
     before = hits()
     repeated(gateway, seed)
     assert hits() == before + 1
+
+
+def test_an_answer_that_a_budget_limited_is_not_given_to_others(tmp_path: Path) -> None:
+    settings = {"cache": {"enabled": True}, "access": {"users": {"anna": {"usd_total": 100.0}}}, "limits": {"output_tokens": 4}}
+    with StubServer() as stub, GatewayProcess(tmp_path, [stub_candidate("m", f"{stub.url}/v1")], settings=settings) as gateway:
+        body = {"model": "m", "temperature": 0, "messages": [{"role": "user", "content": "Hello"}]}
+        for user in ("anna", "ben"):
+            headers = httpx.post(f"{gateway.url}/v1/chat/completions", json={**body, "user": user}, timeout=60).headers
+            assert ("x-aamc-max-tokens" in headers, "x-aamc-cache" in headers) == (user == "anna", False)

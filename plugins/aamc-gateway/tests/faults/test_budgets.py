@@ -217,9 +217,48 @@ def test_what_requests_in_progress_hold_is_said_to_be_free_soon(serve: Any, stub
 
 
 def test_a_cheaper_candidate_does_not_reserve_all_that_is_left(serve: Any, stub: StubServer) -> None:
-    for name in ("good", "dear"):
+    for name in ("good", "expensive"):
         stub.scripts[name] = Script(output_tokens=100, prompt_tokens=10, first_ms=300)
     settings = {"access": {"over_budget": "cheaper", "limits": {"usd_total": 9.0}}}
-    gateway = serve({"good": PRICES, "dear": {"input_price": 0.0, "output_price": 1e6}}, settings=settings)
+    gateway = serve({"good": PRICES, "expensive": {"input_price": 0.0, "output_price": 1e6}}, settings=settings)
     answers = ask_all(gateway.url, [chat("aamc/auto", max_tokens=100)] * 5)
     assert [(status, headers.get("x-aamc-model")) for status, headers, _ in answers] == [(200, "good")] * 5
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [("chat/completions", {"max_output_tokens": 1}), ("chat/completions", {"max_tokens": 0}), ("messages", {"max_output_tokens": 1})],
+)
+def test_only_the_fields_that_an_api_reads_limit_its_answer(serve: Any, stub: StubServer, path: str, fields: Any) -> None:
+    settings = {"access": {"limits": {"usd_total": 100.0}}, "limits": {"output_tokens": 1000}}
+    gateway = serve({"good": PRICES}, settings=settings)
+    ((status, _, _),) = ask_all(gateway.url, [chat("good", **fields)], path=path)
+    assert (status, [request.body["max_tokens"] for request in stub.requests]) == (200, [1000])
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "body", "limit"),
+    [
+        ({}, "completions", {"model": "good", "prompt": "hi"}, 16),
+        ({"provider": "anthropic", "max_output_tokens": 500}, "chat/completions", chat("good"), 500),
+        ({"context_window": 800}, "chat/completions", chat("good", text="x" * 2000), range(150, 260)),
+        ({"parameters": {"max_tokens": 100}, "provider": "anthropic"}, "chat/completions", chat("good"), 100),
+        ({"parameters": {"max_output_tokens": 100}}, "chat/completions", chat("good"), 1000),
+    ],
+)
+def test_the_limit_of_a_budget_is_never_more_than_the_candidate_s_own(
+    serve: Any, stub: StubServer, fields: Any, path: str, body: Any, limit: Any
+) -> None:
+    settings = {"access": {"limits": {"usd_total": 100.0}}, "limits": {"output_tokens": 1000}}
+    gateway = serve({"good": {**PRICES, **fields}}, settings=settings)
+    ((status, _, answer),) = ask_all(gateway.url, [body], path=path)
+    assert status == 200, answer
+    (sent,) = [request.body["max_tokens"] for request in stub.requests]
+    assert sent in (limit if isinstance(limit, range) else [limit])
+
+
+def test_a_model_s_own_budget_limits_its_answers_too(serve: Any, stub: StubServer) -> None:
+    settings = {"access": {"models": {"good": {"usd_total": 100.0}}}, "limits": {"output_tokens": 1000}}
+    gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
+    headers = [ask_all(gateway.url, [chat(name)])[0][1] for name in ("good", "other")]
+    assert [found.get("x-aamc-max-tokens") for found in headers] == ["1000", None]

@@ -24,6 +24,11 @@ class Limits:
     tokens_per_minute: int | None = option(None, "Tokens of prompts and answers a minute.", at_least=1)
     parallel_requests: int | None = option(None, "Requests at the same time.", at_least=1)
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is a limit in USD."""
+        return not (self.usd_per_day is None and self.usd_per_month is None and self.usd_total is None)
+
 
 NO_LIMITS = Limits()
 

@@ -101,7 +101,7 @@ class MatchExchange(Exchange):
         upstream = self.gateway.upstreams[name]
         assert self.decision is not None
         try:
-            prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "", max_tokens=self.max_tokens)
+            prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "", max_tokens=self.max_tokens(name))
         except DataError as wrong:  # the candidate's dialect cannot express the request
             return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:
@@ -129,10 +129,10 @@ class MatchExchange(Exchange):
                 error = ProviderError(str(failed), kind="protocol")
             except BaseException:  # the client has left
                 seen.ended, seen.error_kind = time.time(), "cancelled"
-                self._spend(held, call, failed=True)
+                self._spend(held, call, seen, failed=True)
                 raise
             seen.ended = time.time()
-            self._spend(held, call, failed=error is not None)
+            self._spend(held, call, seen, failed=error is not None)
             if error is not None:
                 seen.error_kind, seen.status = error.kind, error.status
                 self._failures.append((error.with_traceback(None), prepared.dialect == self.ask.api))  # else a cycle, as in failed()

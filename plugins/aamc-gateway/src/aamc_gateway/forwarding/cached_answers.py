@@ -72,6 +72,6 @@ class Recording:
     async def keep(self, exchange: Exchange, key: str) -> None:
         """Keep the answer of a request that has ended well."""
         served = exchange.served
-        if served.status == 200 and not served.error_kind and served.candidate and self._parts:
+        if served.status == 200 and not served.error_kind and served.candidate and self._parts and not exchange.was_limited:
             answer = CachedAnswer(served.candidate, served.cost_usd, b"".join(self._parts))
             await exchange.gateway.cache.keep(key, exchange.ask, answer, exchange.record, exchange.gateway.erasable)

@@ -44,12 +44,14 @@ class Exchange:
         decision: The decision, once :meth:`decide` has returned.
         record: The decision with its inputs.
         served: What metrics and logs see.
+        was_limited: Whether a budget has limited an answer, which is then not one for others.
     """
 
     def __init__(self, gateway: Gateway, ask: Ask, route: str) -> None:
         self.gateway, self.ask = gateway, ask
         self.served = served_request(ask, route)
         self.decision: Decision | None = None
+        self.was_limited = False
         self.record: Record | None = None
         self._committed: asyncio.Future[Decision] | None = None
         self._admission: Admission | None = None
@@ -148,14 +150,13 @@ class Exchange:
         candidates = [upstreams[name] for name in self._names]
         return {one.name: one.max_cost_usd(prompt, one.max_output_tokens(ask, most), hour=ask.caches_for_an_hour) for one in candidates}
 
-    @property
-    def max_tokens(self) -> int | None:
-        """The limit that an answer gets, so that it costs no more than was reserved; None without a budget, or where the request has a limit."""
-        ask, admission = self.ask, self._admission
+    def max_tokens(self, name: str) -> int | None:
+        """Return the maximum limit of a candidate's answer that has none, so that it costs no more than was reserved; None without a budget."""
+        settings, admission = self.gateway.settings, self._admission
         assert admission is not None
-        if admission.budget_usd == math.inf or ask.max_tokens is not None or ask.priced != "tokens":
-            return None
-        return self.gateway.settings.limits.output_tokens
+        own = settings.access.models.get(name)
+        has_budget = admission.budget_usd != math.inf or (own is not None and own.has_budget)
+        return settings.limits.output_tokens if has_budget and self.ask.priced == "tokens" else None
 
     def max_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return the maximum cost of the request, by the maximum cost of an answer of each candidate."""
@@ -220,10 +221,11 @@ class Exchange:
         while (choice := self._next_choice()) is not None:
             upstream, strip = choice
             try:
-                prepared = upstream.prepare(self.ask, strip=strip, max_tokens=self.max_tokens)
+                prepared = upstream.prepare(self.ask, strip=strip, max_tokens=self.max_tokens(upstream.name))
             except DataError as error:
                 self._wrong = error.with_traceback(None)  # else a cycle, as in failed()
                 continue
+            self.was_limited |= prepared.max_tokens is not None
             try:
                 return upstream, prepared, await self.begin(upstream)
             except ProviderError as error:
@@ -328,7 +330,7 @@ class Exchange:
         """Add the cost of a call that has ended, and its error to those of the request."""
         seen = self.served.calls[-1] if self.served.calls else SeenCall(upstream.name, time.time())
         seen.ended = time.time()
-        self._spend(self._held, call, failed=error is not None)
+        self._spend(self._held, call, seen, failed=error is not None)
         if error is not None:
             self.failed(upstream, error, own_dialect=own_dialect)
             seen.error_kind, seen.status = error.kind, error.status
@@ -339,16 +341,16 @@ class Exchange:
 
     def cancelled(self, call: Call) -> None:
         """Note that a call was cancelled, such as by a client that left, and add the cost of the part that came."""
-        self.served.calls[-1].ended, self.served.calls[-1].error_kind = time.time(), "cancelled"
-        self._spend(self._held, call, failed=True)
+        seen = self.served.calls[-1]
+        seen.ended, seen.error_kind = time.time(), "cancelled"
+        self._spend(self._held, call, seen, failed=True)
 
-    def _spend(self, held: Reservation | None, call: Call, *, failed: bool) -> None:
+    def _spend(self, held: Reservation | None, call: Call, seen: SeenCall, *, failed: bool) -> None:
         """Add an ended call's cost and tokens to the request's sums, and charge the candidate's own limits; a failed call without a cost was free."""
         unknown, tokens = math.isnan(call.cost_usd), tokens_of(call.usage)
         self._spent_usd += 0.0 if unknown else call.cost_usd
         self._spent_tokens += tokens
-        if failed and tokens:
-            self.served.usage = call.usage
+        seen.cost_usd, seen.usage = call.cost_usd, call.usage
         if held is not None:
             held.settle(0.0 if failed and unknown else call.cost_usd, tokens or (0 if failed else None))
 
@@ -395,6 +397,8 @@ class Exchange:
             found["propensity"] = decision.propensity
         found["cost_usd"] = None if math.isnan(served.cost_usd) else served.cost_usd
         found["cost_source"] = served.cost_source
+        if prepared is not None and prepared.max_tokens is not None:
+            found["max_tokens"] = prepared.max_tokens
         if prepared is not None and prepared.dropped:
             found["dropped"] = list(prepared.dropped)
         return found

@@ -14,14 +14,16 @@ from aamc_models.dialects import DEFAULT_MAX_TOKENS, DIALECTS, convert_request, 
 from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.plain_provider import PlainWire
 from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.request_reader import OUTPUT_LIMITS
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.serving import ModelClient
-from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, Prices
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate, Endpoint, ModelSpec, Pool, Prices
 
-_OUTPUT_LIMITS = {"chat": "max_tokens", "messages": "max_tokens", "completions": "max_tokens", "responses": "max_output_tokens"}
-"""The field that limits the tokens of an answer, by API."""
+_USUAL_COMPLETION = 16
+"""Tokens of an answer of the API completions without a limit."""
+_PROMPT_MARGIN = 1.1
 Strip = Literal["", "earlier", "all"]
 FORM_MODEL = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{1,200})(\r\n)')
 """The field ``model`` of a form: the text before its value, the value, and the text after it."""
@@ -75,8 +77,6 @@ class Upstream:
         self.provider_name = endpoint.provider
         self._model = str(endpoint.options.get("model") or candidate.name)
         self._max_tokens = endpoint.options.get("max_output_tokens", DEFAULT_MAX_TOKENS)
-        limits = [candidate.parameters[name] for name in {*_OUTPUT_LIMITS.values(), "max_completion_tokens"} & candidate.parameters.keys()]
-        self._own_limit: int | None = max((limit for limit in limits if isinstance(limit, int)), default=None)
         self._reasons = not candidate.abilities or "reasoning" in candidate.abilities
         prices = candidate.prices
         self._prices = None if prices is None else _maximum_prices(prices)
@@ -139,9 +139,27 @@ class Upstream:
             return None
         return next((other for other in DIALECTS[:3] if other in self.apis), None)
 
-    def max_output_tokens(self, ask: Ask, otherwise: int) -> int:
-        """Return the maximum tokens of the answers to a request: as it says, else as the candidate's parameters do, else another number each."""
-        return (ask.max_tokens or self._own_limit or otherwise) * ask.answers
+    def imposed_limit(self, ask: Ask, at_most: int) -> int | None:
+        """Return the limit of an answer's tokens that a request of limited cost gets; None if the request or the candidate's parameters have one."""
+        api = self.answers(ask.api) or ask.api
+        if ask.max_tokens or self._own_limit(api) or api not in OUTPUT_LIMITS:
+            return None
+        if api == "completions":
+            return min(at_most, _USUAL_COMPLETION)
+        if api == "messages":
+            at_most = min(at_most, self._max_tokens)
+        window, prompt = self.candidate.context_window, _PROMPT_MARGIN * ask.body_bytes / CHARACTERS_PER_TOKEN
+        return at_most if window is None else max(1, min(at_most, int(window - prompt)))
+
+    def max_output_tokens(self, ask: Ask, at_most: int) -> int:
+        """Return the maximum tokens of all answers to a request of limited cost."""
+        own = self._own_limit(self.answers(ask.api) or ask.api)
+        return (ask.max_tokens or own or self.imposed_limit(ask, at_most) or at_most) * ask.answers
+
+    def _own_limit(self, api: str) -> int | None:
+        """Return the limit of an answer's tokens among the candidate's parameters, by the fields that an API reads."""
+        given = [self.candidate.parameters.get(name) for name in OUTPUT_LIMITS.get(api, ())]
+        return max((limit for limit in given if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0), default=None)
 
     def max_cost_usd(self, prompt_tokens: int, output_tokens: int, *, hour: bool = False) -> float:
         """Return the maximum cost of an answer in USD; NaN without prices.
@@ -164,7 +182,7 @@ class Upstream:
             ask: The request.
             strip: The state to take out as only another candidate understands it: ``"all"``, that before the last human message (``"earlier"``),
                 or none (``""``).
-            max_tokens: The limit of an answer that has none; None for no limit.
+            max_tokens: The maximum limit of an answer that has none; None for no limit.
 
         Raises:
             DataError: A field has a wrong type, so that it cannot be converted.
@@ -174,10 +192,9 @@ class Upstream:
         api = self.answers(ask.api) or ask.api
         body: Mapping[str, Any] = ask.body
         parameters = self.candidate.parameters
-        if self._own_limit is not None or ask.api not in _OUTPUT_LIMITS:
-            max_tokens = None
-        if max_tokens is not None:
-            body = {**body, _OUTPUT_LIMITS[ask.api]: max_tokens}
+        limit = None if max_tokens is None else self.imposed_limit(ask, max_tokens)
+        if limit is not None:
+            body = {**body, OUTPUT_LIMITS[ask.api][0]: limit}
         if strip:
             body = without_foreign_state(ask.dialect, body, earlier_only=strip == "earlier", parameters=parameters if api == ask.dialect else None)
         dropped: tuple[str, ...] = ()
@@ -185,7 +202,7 @@ class Upstream:
             converted = convert_request(ask.dialect, api, body, max_tokens=self._max_tokens, parameters=parameters, reasons=self._reasons)
             body, dropped = converted.body, tuple(converted.dropped)
         hides_usage = ask.stream and ask.api in ("chat", "completions") and not wants_usage(ask.body)
-        return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=ask.headers), api, dropped, hides_usage, max_tokens)
+        return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=ask.headers), api, dropped, hides_usage, limit)
 
     def _named(self, ask: Ask) -> Mapping[str, Any] | bytes:
         """Return the body of an API that passes through: JSON that names a model gets the model's name on the server."""

@@ -36,12 +36,17 @@ _REQUIRED = {
     "responses": ("input", "previous_response_id", "prompt", "conversation"),
 }
 """The fields of an API of which a request has at least one."""
-_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-"""The fields that limit the tokens of an answer; servers differ in the one that they read."""
+OUTPUT_LIMITS = {
+    "chat": ("max_tokens", "max_completion_tokens"),
+    "messages": ("max_tokens",),
+    "completions": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+}
+"""The fields that limit the tokens of an answer, by API."""
 _COUNTS = ("n", "best_of")
 """The fields that ask for several answers."""
 _MAX_ANSWERS = 128
-_LIMITED = {**dict.fromkeys(_OUTPUT_LIMITS, (0, math.inf)), **dict.fromkeys(_COUNTS, (1, _MAX_ANSWERS))}
+_LIMITED = {**dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens"), (0, math.inf)), **dict.fromkeys(_COUNTS, (1, _MAX_ANSWERS))}
 """Fields with numbers, with the least and the most of each: others would make the reserved cost too small."""
 
 
@@ -110,7 +115,7 @@ class RequestReader:
             stream=body.get("stream") is True,
             images=said.images,
             turns=said.turns,
-            max_tokens=max([body[name] for name in _OUTPUT_LIMITS if body.get(name) is not None], default=None),
+            max_tokens=max([body[name] for name in OUTPUT_LIMITS.get(api, ()) if body.get(name)], default=None),
             answers=_answers(api, body),
             caches_for_an_hour=(b"1h" in raw or b"\\u" in raw) and caches_for_an_hour(body),
             foreign_state=foreign_state(dialect, body) if api == dialect else frozenset(),

@@ -32,7 +32,7 @@ class RequestLimits:
     fallbacks: int = option(3, "Maximum number of further candidates that are called after the first one failed.", at_least=0)
     output_tokens: int = option(
         4096,
-        "Maximum tokens of an answer for a key with a budget, where neither the request nor the pool gives one.",
+        "Maximum tokens of an answer under a budget, where neither the request nor the pool gives one.",
         at_least=1,
     )
 
