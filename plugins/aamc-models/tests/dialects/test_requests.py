@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from aamc_models.dialects import convert_request, from_chat, to_chat
+from aamc_models.transport.request_body import RequestBody
 
+from aamc_sdk import ModelSpec
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import WireRequest
 
@@ -241,9 +244,34 @@ def test_the_same_dialect_is_left_alone(requests: dict[str, Any]) -> None:
 
 
 def test_openais_own_server_gets_its_name_of_the_limit_and_others_the_common_one(provider: Any) -> None:
-    request = WireRequest(api="chat", body=convert_request("messages", "chat", {"messages": ASK, "max_tokens": 5}).body)
-    assert provider("openai")._limited(request).body == {"messages": ASK, "max_completion_tokens": 5}
-    assert provider("openai", base_url="http://127.0.0.1:9/v1")._limited(request).body == {"messages": ASK, "max_tokens": 5}
+    request, candidate = WireRequest(api="chat", body=convert_request("messages", "chat", {"messages": ASK, "max_tokens": 5}).body), ModelSpec("m")
+    assert provider("openai")._limited(candidate, request).body == {"messages": ASK, "max_completion_tokens": 5}
+    assert provider("openai", base_url="http://127.0.0.1:9/v1")._limited(candidate, request).body == {"messages": ASK, "max_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    ("api", "parameters", "body", "sent"),
+    [
+        ("chat", {"max_tokens": 500}, {}, {"max_completion_tokens": 500}),
+        ("chat", {"max_tokens": 500}, {"max_tokens": 100}, {"max_completion_tokens": 100}),
+        ("chat", {"max_tokens": 500}, {"max_completion_tokens": 100}, {"max_completion_tokens": 100}),
+        ("chat", {"max_completion_tokens": 500, "seed": 1}, {"max_tokens": 100}, {"max_completion_tokens": 100, "seed": 1}),
+        ("responses", {"max_tokens": 500, "reasoning_effort": "high"}, {}, {"max_output_tokens": 500, "reasoning": {"effort": "high"}}),
+        (
+            "responses",
+            {"max_tokens": 500, "reasoning": {"effort": "low"}},
+            {"max_output_tokens": 9},
+            {"max_output_tokens": 9, "reasoning": {"effort": "low"}},
+        ),
+        ("embeddings", {"max_tokens": 500}, {}, {}),
+    ],
+)
+def test_a_candidate_s_parameters_are_sent_in_the_words_of_the_api_and_a_request_s_limit_replaces_theirs(
+    provider: Any, api: str, parameters: Any, body: Any, sent: Any
+) -> None:
+    candidate = ModelSpec("m", parameters=parameters)
+    request = provider("openai")._limited(candidate, WireRequest(api=api, body=body))
+    assert json.loads(RequestBody(candidate, request).data("m")) == {**sent, "model": "m"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import attrs
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
-from aamc_sdk import Candidate, option
+from aamc_sdk import Candidate, ModelSpec, option
 from aamc_sdk.interfaces import WireReply, WireRequest
 
 OPENAI_ADDRESS = "https://api.openai.com/v1"
@@ -54,7 +54,7 @@ class OpenAI(ChatProvider, HttpProvider):
         Raises:
             ProviderError: No attempt was answered; the error is the last one's.
         """
-        return await super().send(candidate, self._limited(request))
+        return await super().send(candidate, self._limited(candidate, request))
 
     def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
         """Send a request with ``"stream": true`` and yield each server-sent event as it came.
@@ -62,15 +62,19 @@ class OpenAI(ChatProvider, HttpProvider):
         Raises:
             ProviderError: No attempt was answered, or the connection was lost.
         """
-        return super().events(candidate, self._limited(request))
+        return super().events(candidate, self._limited(candidate, request))
 
-    def _limited(self, request: WireRequest) -> WireRequest:
+    def _limited(self, candidate: Candidate, request: WireRequest) -> WireRequest:
         """Return a request whose limit has the name that all of OpenAI's own models know; other servers know ``max_tokens``."""
         body = request.body
-        if request.api != "chat" or isinstance(body, bytes) or "max_tokens" not in body or not self._is_openai:
+        if request.api != "chat" or isinstance(body, bytes) or not self._is_openai:
+            return request
+        given = candidate.parameters if isinstance(candidate, ModelSpec) and "max_completion_tokens" not in body else {}
+        limit = body.get("max_tokens", given.get("max_tokens"))
+        if limit is None:
             return request
         renamed = {name: value for name, value in body.items() if name != "max_tokens"}
-        return attrs.evolve(request, body={"max_completion_tokens": body["max_tokens"], **renamed})
+        return attrs.evolve(request, body={"max_completion_tokens": limit, **renamed})
 
     @cached_property
     def _is_openai(self) -> bool:

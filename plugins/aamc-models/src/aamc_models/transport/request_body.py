@@ -15,6 +15,8 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN
 _WITHOUT_PARAMETERS = frozenset({"count_tokens", "embeddings"})
 """APIs to which the parameters of a candidate, such as ``reasoning_effort``, are unknown."""
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""The fields that limit the tokens of an answer."""
 
 
 class RequestBody:
@@ -43,15 +45,27 @@ class RequestBody:
             return body
         name = model or self.candidate.name
         if name not in self._data:
-            parameters = self.candidate.parameters if isinstance(self.candidate, ModelSpec) else {}
-            if self.request.api in _WITHOUT_PARAMETERS:
-                parameters = {}
+            parameters = self._parameters(body)
             streamed = {"stream": True} if self._stream else {}
             try:
                 self._data[name] = orjson.dumps({**parameters, **body, **streamed, "model": name})
             except TypeError as error:
                 raise Failure(f"cannot be asked: the request is not JSON: {error}", "request") from error
         return self._data[name]
+
+    def _parameters(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the candidate's parameters in the words of the request's API; a limit of the request replaces theirs, whatever its name."""
+        if not isinstance(self.candidate, ModelSpec) or self.request.api in _WITHOUT_PARAMETERS:
+            return {}
+        parameters = dict(self.candidate.parameters)
+        if self.request.api == "responses":
+            for chat, own in (("max_tokens", "max_output_tokens"), ("max_completion_tokens", "max_output_tokens"), ("reasoning_effort", "reasoning")):
+                if (value := parameters.pop(chat, None)) is not None:
+                    parameters.setdefault(own, {"effort": value} if own == "reasoning" else value)
+        if any(body.get(name) is not None for name in _LIMITS):
+            for name in _LIMITS:
+                parameters.pop(name, None)
+        return parameters
 
     @property
     def estimated_tokens(self) -> float:
@@ -60,7 +74,7 @@ class RequestBody:
         if isinstance(body, bytes):
             return len(body) / CHARACTERS_PER_TOKEN
         given: Mapping[str, Any] = body
-        limits = [given.get(name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")]
+        limits = [given.get(name) for name in _LIMITS]
         longest = max((limit for limit in limits if isinstance(limit, int) and limit > 0), default=0)
         try:
             return len(self.data("") or b"") / CHARACTERS_PER_TOKEN + longest
