@@ -32,7 +32,7 @@ TRAJECTORIES = "trajectories.jsonl"
 @click.option("--steps", type=click.IntRange(min=0), help="Maximum number of activations (default: as trained).")
 @click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
 @click.option("--budget", "usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when this amount is spent (default: no limit).")
-@click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time, once the step in progress ends (default: no limit).")
+@click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time (default: no limit).")
 @click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
 @click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one a line.")
 @click.option("--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options; repeatable, later files win.")
