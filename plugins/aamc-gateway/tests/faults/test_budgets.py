@@ -11,12 +11,16 @@ from typing import Any
 import aiohttp
 import httpx
 import pytest
+import yaml
+from aamc_gateway.testing import GatewayProcess
 from aamc_models.testing import Script, StubServer
 from faults.conftest import ask_all, chat
 
 PRICES = {"input_price": 0.0, "output_price": 10_000.0}
 """A cent a token of the answer."""
 WORDS = "word " * 50
+THINKS = {"thinking": {"type": "enabled", "budget_tokens": 6000}}
+IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'iVBORw0KGgo=' * 8000}"}}
 
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one worker", "two workers"])
@@ -241,7 +245,12 @@ def test_only_the_fields_that_an_api_reads_limit_its_answer(serve: Any, stub: St
     [
         ({}, "completions", {"model": "good", "prompt": "hi"}, 16),
         ({"provider": "anthropic", "max_output_tokens": 500}, "chat/completions", chat("good"), 500),
-        ({"context_window": 800}, "chat/completions", chat("good", text="x" * 2000), range(150, 260)),
+        ({"provider": "anthropic", "parameters": THINKS}, "chat/completions", chat("good"), 8192),
+        ({"context_window": 2400}, "chat/completions", chat("good", text="x" * 2000), None),
+        ({"context_window": 8000}, "chat/completions", chat("good", text="x" * 2000), 1000),
+        ({"context_window": 8000}, "chat/completions", {"model": "good", "messages": [{"role": "user", "content": [IMAGE]}]}, 1000),
+        ({"apis": ["responses"], "parameters": {"max_tokens": 100}}, "responses", {"model": "good", "input": "hi"}, 100),
+        ({"apis": ["responses"]}, "responses", {"model": "good", "input": "hi"}, 1000),
         ({"parameters": {"max_tokens": 100}, "provider": "anthropic"}, "chat/completions", chat("good"), 100),
         ({"parameters": {"max_output_tokens": 100}}, "chat/completions", chat("good"), 1000),
     ],
@@ -249,12 +258,11 @@ def test_only_the_fields_that_an_api_reads_limit_its_answer(serve: Any, stub: St
 def test_the_limit_of_a_budget_is_never_more_than_the_candidate_s_own(
     serve: Any, stub: StubServer, fields: Any, path: str, body: Any, limit: Any
 ) -> None:
-    settings = {"access": {"limits": {"usd_total": 100.0}}, "limits": {"output_tokens": 1000}}
+    settings = {"access": {"limits": {"usd_total": 1000.0}}, "limits": {"output_tokens": 1000}}
     gateway = serve({"good": {**PRICES, **fields}}, settings=settings)
     ((status, _, answer),) = ask_all(gateway.url, [body], path=path)
     assert status == 200, answer
-    (sent,) = [request.body["max_tokens"] for request in stub.requests]
-    assert sent in (limit if isinstance(limit, range) else [limit])
+    assert [request.body.get("max_tokens", request.body.get("max_output_tokens")) for request in stub.requests] == [limit]
 
 
 def test_a_model_s_own_budget_limits_its_answers_too(serve: Any, stub: StubServer) -> None:
@@ -262,3 +270,22 @@ def test_a_model_s_own_budget_limits_its_answers_too(serve: Any, stub: StubServe
     gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
     headers = [ask_all(gateway.url, [chat(name)])[0][1] for name in ("good", "other")]
     assert [found.get("x-aamc-max-tokens") for found in headers] == ["1000", None]
+
+
+def test_a_model_without_prices_is_left_out_under_a_budget_wherever_it_stands(serve: Any, stub: StubServer) -> None:
+    gateway = serve({"good": PRICES, "other": PRICES}, settings={"access": {"limits": {"usd_total": 100.0}}})
+    file = gateway.folder / "pool.yaml"
+    pool = yaml.safe_load(file.read_text())
+    gateway.stop()
+    pool["candidates"].insert(0, {"name": "unpriced", "endpoint": pool["candidates"][0]["endpoint"]})
+    with GatewayProcess(gateway.folder, pool["candidates"], settings={"access": {"limits": {"usd_total": 100.0}}}) as again:
+        ((status, headers, body),) = ask_all(again.url, [chat("aamc/auto", max_tokens=10)])
+        assert (status, headers.get("x-aamc-model")) != (200, "unpriced"), body
+        assert status == 200, body
+        assert ask_all(again.url, [chat("unpriced", max_tokens=10)])[0][0] == 402
+
+
+def test_a_request_beyond_the_whole_budget_is_not_told_to_wait(serve: Any) -> None:
+    gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_per_day": 0.5}}})
+    ((status, headers, body),) = ask_all(gateway.url, [chat(max_tokens=100)])
+    assert (status, "retry-after" in headers, b"renewed" in body) == (402, False, False)

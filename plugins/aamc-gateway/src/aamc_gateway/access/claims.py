@@ -78,8 +78,9 @@ class LimitedClaim:
                 held = f"{_usd(found.held)} USD are reserved for requests in progress, and this one may cost up to {_usd(self.claim.least)} USD"
                 return Refused(f"{left}; {held}: try again once they have ended", status=402, kind="budget", retry_after_s=1.0)
             asks = f"this request may cost up to {_usd(self.claim.least)} USD: ask for fewer tokens (max_tokens), or for a cheaper model"
-            after = "" if self.ends == math.inf else f"; the budget is renewed at {_time(self.ends)}"
-            wait = None if self.ends == math.inf else max(1.0, self.ends - time.time())
+            renewed = self.ends != math.inf and self.claim.least <= limit
+            after = f"; the budget is renewed at {_time(self.ends)}" if renewed else ""
+            wait = max(1.0, self.ends - time.time()) if renewed else None
             return Refused(f"{left}; {asks}{after}", status=402, kind="budget", retry_after_s=wait)
         if self.unit == PARALLEL:
             return Refused(f"{who} has {limit:g} requests in progress, which is its limit", status=429, kind="rate_limit", retry_after_s=1.0)
@@ -108,7 +109,7 @@ def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedCla
         if limit is None:
             continue
         if math.isnan(demand.max_usd) or math.isnan(demand.least_usd):
-            why = f"{holder.label} has a budget, and the cost of this request is unknown: name a model that has prices, and send no batch"
+            why = f"{holder.label} has a budget, and the cost of this request is unknown: ask a model with prices, or add them to the pool"
             raise Refused(why, status=402, kind="budget")
         yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd)
 

@@ -159,8 +159,8 @@ class Exchange:
         return settings.limits.output_tokens if has_budget and self.ask.priced == "tokens" else None
 
     def max_cost_usd(self, costs: Mapping[str, float]) -> float:
-        """Return the maximum cost of the request, by the maximum cost of an answer of each candidate."""
-        return max(costs.values(), default=math.nan)
+        """Return the maximum cost of the request, by the maximum cost of an answer of each candidate; those of unknown cost fit no budget."""
+        return max((cost for cost in costs.values() if not math.isnan(cost)), default=math.nan)
 
     def max_calls(self) -> int:
         """Return the maximum number of calls whose tokens are reserved."""
@@ -168,7 +168,7 @@ class Exchange:
 
     def least_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return a cost that is enough for some answer, by the maximum cost of an answer of each candidate."""
-        return min(costs.values(), default=math.nan)
+        return min((cost for cost in costs.values() if not math.isnan(cost)), default=math.nan)
 
     def participants(self, names: Sequence[str]) -> Sequence[str]:
         """Return the candidates that may be called for the request, of those that can answer it."""

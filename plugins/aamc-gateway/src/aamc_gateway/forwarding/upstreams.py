@@ -23,7 +23,8 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate, Endpoint, ModelSpec,
 
 _USUAL_COMPLETION = 16
 """Tokens of an answer of the API completions without a limit."""
-_PROMPT_MARGIN = 1.1
+_ANY_LIMIT = ("max_output_tokens", "max_completion_tokens", "max_tokens")
+"""The parameters that limit an answer of the API responses: the provider translates those of chat."""
 Strip = Literal["", "earlier", "all"]
 FORM_MODEL = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{1,200})(\r\n)')
 """The field ``model`` of a form: the text before its value, the value, and the text after it."""
@@ -140,25 +141,38 @@ class Upstream:
         return next((other for other in DIALECTS[:3] if other in self.apis), None)
 
     def imposed_limit(self, ask: Ask, at_most: int) -> int | None:
-        """Return the limit of an answer's tokens that a request of limited cost gets; None if the request or the candidate's parameters have one."""
+        """Return the limit of an answer's tokens that a request of limited cost gets; None where there is one without it.
+
+        The request, the candidate's parameters, the API ``messages`` and a context window that is nearly full limit the answer.
+        """
         api = self.answers(ask.api) or ask.api
-        if ask.max_tokens or self._own_limit(api) or api not in OUTPUT_LIMITS:
+        if ask.max_tokens or self._own_limit(api) or api not in OUTPUT_LIMITS or api == "messages":
             return None
         if api == "completions":
             return min(at_most, _USUAL_COMPLETION)
-        if api == "messages":
-            at_most = min(at_most, self._max_tokens)
-        window, prompt = self.candidate.context_window, _PROMPT_MARGIN * ask.body_bytes / CHARACTERS_PER_TOKEN
-        return at_most if window is None else max(1, min(at_most, int(window - prompt)))
+        window = self.candidate.context_window
+        return at_most if window is None or window >= 2 * at_most + self._prompt_tokens(ask) else None
 
     def max_output_tokens(self, ask: Ask, at_most: int) -> int:
         """Return the maximum tokens of all answers to a request of limited cost."""
-        own = self._own_limit(self.answers(ask.api) or ask.api)
-        return (ask.max_tokens or own or self.imposed_limit(ask, at_most) or at_most) * ask.answers
+        api, window = self.answers(ask.api) or ask.api, self.candidate.context_window
+        limit = ask.max_tokens or self._own_limit(api) or self.imposed_limit(ask, at_most)
+        if limit is None:
+            thinking = self.candidate.parameters.get("thinking")
+            budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+            limit = self._max_tokens + (budget if isinstance(budget, int) else 0) if api == "messages" else at_most
+            if api != "messages" and window is not None:
+                limit = max(1, window - self._prompt_tokens(ask) // 2)
+        return int(limit) * ask.answers
+
+    def _prompt_tokens(self, ask: Ask) -> int:
+        """Return the usual tokens of a prompt of text; of one with images little is known."""
+        return 0 if ask.images else ask.body_bytes // CHARACTERS_PER_TOKEN
 
     def _own_limit(self, api: str) -> int | None:
-        """Return the limit of an answer's tokens among the candidate's parameters, by the fields that an API reads."""
-        given = [self.candidate.parameters.get(name) for name in OUTPUT_LIMITS.get(api, ())]
+        """Return the limit of an answer's tokens among the candidate's parameters, by the fields that are sent to an API."""
+        names = _ANY_LIMIT if api == "responses" else OUTPUT_LIMITS.get(api, ())
+        given = [self.candidate.parameters.get(name) for name in names]
         return max((limit for limit in given if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0), default=None)
 
     def max_cost_usd(self, prompt_tokens: int, output_tokens: int, *, hour: bool = False) -> float:
