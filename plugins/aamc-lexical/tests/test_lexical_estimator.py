@@ -156,7 +156,7 @@ def test_threads_get_what_one_thread_gets(trained, data, pool):
     alone = trained.quality(trained.estimate(queries), pool)
     with ThreadPoolExecutor(8) as threads:
         rows = list(threads.map(lambda query: trained.quality(trained.estimate([query]), pool)[0], queries))
-    assert np.allclose(rows, alone)
+    assert np.allclose(rows, alone, atol=1e-5)  # a batch is rounded otherwise than one row, as the processor's BLAS has it
 
 
 def test_a_long_text_is_described_and_not_remembered(make_estimator, trained, tmp_path):
