@@ -140,7 +140,7 @@ def _check(scores: Scores, request: RoutingRequest) -> None:
         _check_numbers(scores.expected_quality, request, "expected_quality")
     for name, spent in (("spent_usd", scores.spent_usd), ("spent_ms", scores.spent_ms)):
         if not isinstance(spent, float) or spent != 0:
-            spent_by_row(name, spent, len(request))
+            check_spent(name, spent, len(request))
 
 
 def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp]:
@@ -286,8 +286,8 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
     return notes
 
 
-def spent_by_row(name: str, spent: Any, rows: int) -> NDArray[Any]:
-    """Return what scores say that each decision cost, ``[B]``.
+def check_spent(name: str, spent: Any, rows: int) -> None:
+    """Check what scores say that decisions cost.
 
     Args:
         name: ``spent_usd`` or ``spent_ms``.
@@ -300,4 +300,3 @@ def spent_by_row(name: str, spent: Any, rows: int) -> NDArray[Any]:
     amounts = np.asarray(spent)
     if amounts.shape not in ((), (rows,)) or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
         raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {spent!r:.80}")
-    return np.broadcast_to(amounts, rows)

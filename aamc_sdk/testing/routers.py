@@ -13,7 +13,7 @@ from aamc_sdk.errors import AamcError, PluginError, StoreError
 from aamc_sdk.interfaces import AsyncRouter, OnlineRouter, Router
 from aamc_sdk.log.json_text import check_plain
 from aamc_sdk.routing import draw
-from aamc_sdk.routing.draw import spent_by_row
+from aamc_sdk.routing.draw import check_spent
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.snapshots import restore
 from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads, require_same
@@ -62,7 +62,7 @@ def _require_shapes(scores: Scores, request: RoutingRequest) -> None:
         require(np.shape(scores.expected_quality) == shape, f"expected_quality must be {shape}, not {np.shape(scores.expected_quality)}")
     for name in ("spent_usd", "spent_ms"):
         try:
-            spent_by_row(name, getattr(scores, name), rows)
+            check_spent(name, getattr(scores, name), rows)
         except PluginError as error:
             raise AssertionError(str(error)) from error
     require(len(scores.notes) in (0, rows), f"notes must be empty or one a row, not {len(scores.notes)} for {rows} rows")
