@@ -101,7 +101,7 @@ class MatchExchange(Exchange):
         upstream = self.gateway.upstreams[name]
         assert self.decision is not None
         try:
-            prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "", max_tokens=self.max_tokens(name))
+            prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "", max_tokens=self.answer_limit(name))
         except DataError as wrong:  # the candidate's dialect cannot express the request
             return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:

@@ -124,7 +124,7 @@ class Exchange:
             ask.caller,
             max_cost_usd=self.max_cost_usd(costs),
             least_cost_usd=self.least_cost_usd(costs),
-            costs_usd=[cost for cost in costs.values() if not math.isnan(cost)],
+            costs_usd=_known(costs),
             tokens=sum(self._max_tokens),
             calls=self.max_calls(),
             user=ask.query.user,
@@ -150,7 +150,7 @@ class Exchange:
         candidates = [upstreams[name] for name in self._names]
         return {one.name: one.max_cost_usd(prompt, one.max_output_tokens(ask, most), hour=ask.caches_for_an_hour) for one in candidates}
 
-    def max_tokens(self, name: str) -> int | None:
+    def answer_limit(self, name: str) -> int | None:
         """Return the maximum limit of a candidate's answer that has none, so that it costs no more than was reserved; None without a budget."""
         settings, admission = self.gateway.settings, self._admission
         assert admission is not None
@@ -160,7 +160,7 @@ class Exchange:
 
     def max_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return the maximum cost of the request, by the maximum cost of an answer of each candidate; those of unknown cost fit no budget."""
-        return max((cost for cost in costs.values() if not math.isnan(cost)), default=math.nan)
+        return max(_known(costs), default=math.nan)
 
     def max_calls(self) -> int:
         """Return the maximum number of calls whose tokens are reserved."""
@@ -168,7 +168,7 @@ class Exchange:
 
     def least_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return a cost that is enough for some answer, by the maximum cost of an answer of each candidate."""
-        return min((cost for cost in costs.values() if not math.isnan(cost)), default=math.nan)
+        return min(_known(costs), default=math.nan)
 
     def participants(self, names: Sequence[str]) -> Sequence[str]:
         """Return the candidates that may be called for the request, of those that can answer it."""
@@ -221,7 +221,7 @@ class Exchange:
         while (choice := self._next_choice()) is not None:
             upstream, strip = choice
             try:
-                prepared = upstream.prepare(self.ask, strip=strip, max_tokens=self.max_tokens(upstream.name))
+                prepared = upstream.prepare(self.ask, strip=strip, max_tokens=self.answer_limit(upstream.name))
             except DataError as error:
                 self._wrong = error.with_traceback(None)  # else a cycle, as in failed()
                 continue
@@ -433,6 +433,10 @@ class Exchange:
         if self._admission is not None:
             self._admission.settle(served.cost_usd, self._spent_tokens if tokens_of(served.usage) or error_kind else None)
         self.gateway.metrics.served(served)
+
+
+def _known(costs: Mapping[str, float]) -> list[float]:
+    return [cost for cost in costs.values() if not math.isnan(cost)]
 
 
 def tokens_of(usage: Usage) -> int:

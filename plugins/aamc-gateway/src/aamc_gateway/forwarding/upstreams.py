@@ -9,12 +9,20 @@ from typing import Any, Literal, Protocol, cast
 
 import attrs
 import orjson
-from aamc_models.dialects import DEFAULT_MAX_TOKENS, DIALECTS, convert_request, wants_usage, with_usage, without_foreign_state
+from aamc_models.dialects import (
+    ANY_OUTPUT_LIMIT,
+    DEFAULT_MAX_TOKENS,
+    DIALECTS,
+    OUTPUT_LIMITS,
+    convert_request,
+    wants_usage,
+    with_usage,
+    without_foreign_state,
+)
 
 from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.plain_provider import PlainWire
 from aamc_gateway.requests.ask import Ask
-from aamc_gateway.requests.request_reader import OUTPUT_LIMITS
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import Provider, WireProvider, WireReply, WireRequest
@@ -23,8 +31,6 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate, Endpoint, ModelSpec,
 
 _USUAL_COMPLETION = 16
 """Tokens of an answer of the API completions without a limit."""
-_ANY_LIMIT = ("max_output_tokens", "max_completion_tokens", "max_tokens")
-"""The parameters that limit an answer of the API responses: the provider translates those of chat."""
 Strip = Literal["", "earlier", "all"]
 FORM_MODEL = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{1,200})(\r\n)')
 """The field ``model`` of a form: the text before its value, the value, and the text after it."""
@@ -157,12 +163,12 @@ class Upstream:
         """Return the maximum tokens of all answers to a request of limited cost."""
         api, window = self.answers(ask.api) or ask.api, self.candidate.context_window
         limit = ask.max_tokens or self._own_limit(api) or self.imposed_limit(ask, at_most)
-        if limit is None:
+        if limit is None and api == "messages":
             thinking = self.candidate.parameters.get("thinking")
             budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
-            limit = self._max_tokens + (budget if isinstance(budget, int) else 0) if api == "messages" else at_most
-            if api != "messages" and window is not None:
-                limit = max(1, window - self._prompt_tokens(ask) // 2)
+            limit = self._max_tokens + (budget if isinstance(budget, int) else 0)
+        elif limit is None:
+            limit = at_most if window is None else max(1, window - self._prompt_tokens(ask) // 2)
         return int(limit) * ask.answers
 
     def _prompt_tokens(self, ask: Ask) -> int:
@@ -171,7 +177,7 @@ class Upstream:
 
     def _own_limit(self, api: str) -> int | None:
         """Return the limit of an answer's tokens among the candidate's parameters, by the fields that are sent to an API."""
-        names = _ANY_LIMIT if api == "responses" else OUTPUT_LIMITS.get(api, ())
+        names = ANY_OUTPUT_LIMIT if api == "responses" else OUTPUT_LIMITS.get(api, ())  # for it the provider translates those of chat
         given = [self.candidate.parameters.get(name) for name in names]
         return max((limit for limit in given if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0), default=None)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aamc_models.dialects import Conversation, conversation_of, foreign_state
+from aamc_models.dialects import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS, Conversation, conversation_of, foreign_state
 
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.requests.ask import Ask, Mode
@@ -36,17 +36,10 @@ _REQUIRED = {
     "responses": ("input", "previous_response_id", "prompt", "conversation"),
 }
 """The fields of an API of which a request has at least one."""
-OUTPUT_LIMITS = {
-    "chat": ("max_tokens", "max_completion_tokens"),
-    "messages": ("max_tokens",),
-    "completions": ("max_tokens",),
-    "responses": ("max_output_tokens",),
-}
-"""The fields that limit the tokens of an answer, by API."""
 _COUNTS = ("n", "best_of")
 """The fields that ask for several answers."""
 _MAX_ANSWERS = 128
-_LIMITED = {**dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens"), (0, math.inf)), **dict.fromkeys(_COUNTS, (1, _MAX_ANSWERS))}
+_LIMITED = {**dict.fromkeys(ANY_OUTPUT_LIMIT, (0, math.inf)), **dict.fromkeys(_COUNTS, (1, _MAX_ANSWERS))}
 """Fields with numbers, with the least and the most of each: others would make the reserved cost too small."""
 
 

@@ -7,10 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from aamc_models.dialects import ANY_OUTPUT_LIMIT
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate, Prices
 
-LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-"""The parameters that limit an answer's tokens."""
 _ENVELOPE_TOKENS = 64
 """More tokens than a server adds around a message."""
 TYPICAL_OUTPUT_TOKENS = 256
@@ -80,12 +79,12 @@ class ReservedBudget:
 def limited(candidate: Candidate, options: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
     """Return the parameters of a candidate's requests, with a maximum of tokens unless they have one."""
     parameters = {**getattr(candidate, "parameters", {}), **options}
-    return parameters if any(name in parameters for name in LIMITS) else {**parameters, "max_tokens": max_tokens}
+    return parameters if any(name in parameters for name in ANY_OUTPUT_LIMIT) else {**parameters, "max_tokens": max_tokens}
 
 
 def limit_of(parameters: Mapping[str, Any], default: int) -> int:
     """Return the maximum of tokens in the parameters of a request."""
-    given = [parameters[name] for name in LIMITS if isinstance(parameters.get(name), int)]
+    given = [parameters[name] for name in ANY_OUTPUT_LIMIT if isinstance(parameters.get(name), int)]
     return min(given, default=default)
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 from aamc_models.dialects.chat_events import ChatEvents, answer_events, chat_completion, chat_head
 from aamc_models.dialects.conversations.conversation import Conversation, conversation_of
 from aamc_models.dialects.conversions import (
+    ANY_OUTPUT_LIMIT,
     DEFAULT_MAX_TOKENS,
     DIALECTS,
+    OUTPUT_LIMITS,
     Converted,
     answer_from_chat,
     answer_to_chat,
@@ -29,10 +31,12 @@ from aamc_models.dialects.stream_monitor import Seen, StreamMonitor
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
 
 __all__ = [
+    "ANY_OUTPUT_LIMIT",
     "DEFAULT_MAX_TOKENS",
     "DIALECTS",
     "DONE",
     "FOREIGN_STATE",
+    "OUTPUT_LIMITS",
     "ChatEvents",
     "Conversation",
     "Converted",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -19,6 +19,15 @@ from aamc_models.dialects.responses import answer as responses_answer
 from aamc_models.dialects.responses import from_chat as responses_from_chat
 from aamc_models.dialects.responses import to_chat as responses_to_chat
 
+OUTPUT_LIMITS: Mapping[str, Sequence[str]] = {
+    "chat": ("max_tokens", "max_completion_tokens"),
+    "messages": ("max_tokens",),
+    "completions": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+}
+"""The fields that limit the tokens of an answer, by dialect."""
+ANY_OUTPUT_LIMIT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""The same of all dialects, as parameters of a candidate may have them."""
 DEFAULT_MAX_TOKENS = 8192
 """The maximum tokens of an answer if nothing else limits them and the dialect requires a limit."""
 DIALECTS = ("chat", "messages", "responses", "completions")

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from aamc_models.dialects import ANY_OUTPUT_LIMIT
 from aamc_models.transport.failures import Failure
 from aamc_sdk import Candidate, ModelSpec
 from aamc_sdk.interfaces import WireRequest
@@ -15,8 +16,6 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN
 _WITHOUT_PARAMETERS = frozenset({"count_tokens", "embeddings"})
 """APIs to which the parameters of a candidate, such as ``reasoning_effort``, are unknown."""
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-"""The fields that limit the tokens of an answer."""
 
 
 class RequestBody:
@@ -62,8 +61,8 @@ class RequestBody:
             for chat, own in (("max_tokens", "max_output_tokens"), ("max_completion_tokens", "max_output_tokens"), ("reasoning_effort", "reasoning")):
                 if (value := parameters.pop(chat, None)) is not None:
                     parameters.setdefault(own, {"effort": value} if own == "reasoning" else value)
-        if any(body.get(name) is not None for name in _LIMITS):
-            for name in _LIMITS:
+        if any(body.get(name) is not None for name in ANY_OUTPUT_LIMIT):
+            for name in ANY_OUTPUT_LIMIT:
                 parameters.pop(name, None)
         return parameters
 
@@ -74,7 +73,7 @@ class RequestBody:
         if isinstance(body, bytes):
             return len(body) / CHARACTERS_PER_TOKEN
         given: Mapping[str, Any] = body
-        limits = [given.get(name) for name in _LIMITS]
+        limits = [given.get(name) for name in ANY_OUTPUT_LIMIT]
         longest = max((limit for limit in limits if isinstance(limit, int) and limit > 0), default=0)
         try:
             return len(self.data("") or b"") / CHARACTERS_PER_TOKEN + longest
