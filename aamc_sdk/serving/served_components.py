@@ -248,8 +248,8 @@ def _check_trained(router: Router, choice: Choice, allow_untrained: bool, estima
                 command += [f"--{kind}", named.name]
                 for key, value in named.options.items():
                     command += ["--set", f"{kind}.{key}={value if isinstance(value, str) else to_json(value)}"]
-        how = f"train it with: {shlex.join(command)}, and serve the run by MetaController.load"
-        raise ConfigError(f"router {choice.name!r} requires training and has none; {how}, or pass allow_untrained=True to serve it untrained")
+        how = f"train it with: {shlex.join(command)}, and serve the run's folder by MetaController.load or aamc serve --run"
+        raise ConfigError(f"router {choice.name!r} requires training and has none; {how}; in Python, allow_untrained=True serves it untrained")
 
 
 def _client(services: Services, plugins: Plugins) -> ModelClient:

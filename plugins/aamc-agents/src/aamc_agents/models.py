@@ -181,7 +181,8 @@ class ChatModel:
         if not found:
             raise AgentError(UNCONFIGURED)
         if (name and name not in found) or (not name and len(found) > 1):
-            raise AgentError(f"model must be one of the pool's candidates with an endpoint ({one_of(found)}), not {name!r}; or let a router choose")
+            given = f", not {name!r}" if name else ", as the pool has several"
+            raise AgentError(f"option model must name a candidate with an endpoint ({one_of(found)}){given}; or let option run or router choose")
         return self._complete(found[name] if name else next(iter(found.values())))
 
     def _complete(self, candidate: Candidate) -> ModelSpec:

@@ -215,7 +215,7 @@ def test_what_requests_in_progress_hold_is_said_to_be_free_soon(serve: Any, stub
     answers = ask_all(gateway.url, [chat(max_tokens=100)] * 3)
     assert Counter(status for status, _, _ in answers) == {200: 1, 402: 2}
     _, headers, body = next(answer for answer in answers if answer[0] == 402)
-    assert headers["retry-after"] == "1"
+    assert (headers["retry-after"], headers["x-should-retry"]) == ("1", "true")
     assert "1 USD are reserved for requests in progress, and this one may cost up to 1 USD: try again once they have ended" in body.decode()
     assert ask_all(gateway.url, [chat(max_tokens=100)])[0][0] == 200
 
@@ -270,6 +270,18 @@ def test_a_model_s_own_budget_limits_its_answers_too(serve: Any, stub: StubServe
     gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
     headers = [ask_all(gateway.url, [chat(name)])[0][1] for name in ("good", "other")]
     assert [found.get("x-aamc-max-tokens") for found in headers] == ["1000", None]
+
+
+def test_a_model_s_own_budget_refuses_as_any_other_and_sends_routed_requests_elsewhere(serve: Any, stub: StubServer) -> None:
+    gateway = serve({"good": PRICES, "other": PRICES}, settings={"access": {"models": {"good": {"usd_total": 1e-9}}}})
+    ((status, headers, body),) = ask_all(gateway.url, [chat("good", max_tokens=10)])
+    assert (status, headers["x-should-retry"]) == (402, "false")
+    assert b"the budget of the model 'good' has" in body
+    for path in ("messages", "responses"):
+        assert ask_all(gateway.url, [chat("good", max_tokens=10, input="hi")], path=path)[0][0] == 402
+    assert ask_all(gateway.url, [chat("good", max_tokens=10, stream=True)])[0][0] == 402
+    ((status, headers, _),) = ask_all(gateway.url, [chat("aamc/auto", max_tokens=10)])
+    assert (status, headers["x-aamc-model"]) == (200, "other")
 
 
 def test_a_model_without_prices_is_left_out_under_a_budget_wherever_it_stands(serve: Any, stub: StubServer) -> None:

@@ -79,6 +79,7 @@ def test_what_no_candidate_can_do_stays_a_request_to_change(serve: Callable[...,
 
 IMAGE = [{"type": "image_url", "image_url": {"url": "https://images.test/cat.png"}}]
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+PNG = {"type": "base64", "media_type": "image/png"}
 SMALL = {"context_window": 1000, "abilities": ["vision"]}
 ABLE = {"abilities": ["tools", "json"]}
 
@@ -124,6 +125,20 @@ def test_a_named_model_gets_no_request_that_needs_an_ability_it_lacks(serve: Cal
     assert (refused.status, refused.json["error"]["message"]) == (400, message)
     assert stub.counts("plain").calls == 0
     assert running.chat(model="able", **fields).status == 200
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "a" * 20_000}},
+        {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": {**PNG, "data": "a" * 20_000}}]},
+    ],
+)
+def test_the_bytes_of_documents_and_images_are_no_words_of_a_context_window(serve: Callable[..., Any], part: Any) -> None:
+    running = serve(None, {"small": {"context_window": 1000}}, small=Script())
+    body = {"model": "small", "max_tokens": 9, "messages": [{"role": "user", "content": [part, {"type": "text", "text": "What is this?"}]}]}
+    answer = running.ask("/v1/messages", body)
+    assert answer.status == 200, answer.body
 
 
 def test_an_ability_that_no_model_declares_is_left_to_the_server(serve: Callable[..., Any]) -> None:

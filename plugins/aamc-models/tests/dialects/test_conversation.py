@@ -31,6 +31,38 @@ def test_results_of_tools_are_not_classified(dialect: str, requests: dict[str, A
     assert (conversation.tools, conversation.images, conversation.json, conversation.max_tokens) == (True, True, True, 3000)
 
 
+PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aaaa"}}
+PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "aaaa"}}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "images", "files"),
+    [
+        ("messages", {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": [PICTURE]}]}]}, True, False),
+        ("messages", {"messages": [{"role": "user", "content": [PDF]}]}, False, True),
+        ("messages", {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "text"}]}]}, False, False),
+        (
+            "chat",
+            {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_data": "data:application/pdf;base64,aaaa"}}]}]},
+            False,
+            True,
+        ),
+        ("chat", {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "aaaa"}}]}]}, False, True),
+        ("chat", {"messages": [{"role": "tool", "tool_call_id": "a", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, True, False),
+        (
+            "responses",
+            {"input": [{"type": "function_call_output", "call_id": "a", "output": [{"type": "input_image", "image_url": "x"}]}]},
+            True,
+            False,
+        ),
+        ("responses", {"input": [{"role": "user", "content": [{"type": "input_file", "file_data": "aaaa"}]}]}, False, True),
+    ],
+)
+def test_images_and_files_are_found_in_results_of_tools_too(dialect: str, body: dict[str, Any], images: bool, files: bool) -> None:
+    conversation = conversation_of(dialect, body)
+    assert (conversation.images, conversation.files) == (images, files)
+
+
 def test_a_prompt_of_text_is_classified_and_one_of_tokens_not() -> None:
     assert conversation_of("completions", {"prompt": ["Once"]}).human == ("Once",)
     assert conversation_of("completions", {"prompt": [1, 2, 3]}).human == ()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aamc_sdk.serving import Call
 
 _DENSE_BYTES_PER_TOKEN = 2
-"""Bytes of a token in digits and code, which budgets count for text: prose has twice as many, and images more."""
+"""Bytes of a token in digits and code, which budgets count for text: prose has twice as many, and images and documents more."""
 HeaderList = list[tuple[bytes, bytes]]
 
 
@@ -145,7 +145,7 @@ class Exchange:
         ask, upstreams = self.ask, self.gateway.upstreams
         if ask.priced != "tokens":
             return dict.fromkeys(self._names, 0.0 if ask.priced == "nothing" else math.nan)
-        prompt = ask.body_bytes // (CHARACTERS_PER_TOKEN if ask.images else _DENSE_BYTES_PER_TOKEN)
+        prompt = ask.body_bytes // (CHARACTERS_PER_TOKEN if ask.has_media else _DENSE_BYTES_PER_TOKEN)
         most = self.gateway.settings.limits.output_tokens
         candidates = [upstreams[name] for name in self._names]
         return {one.name: one.max_cost_usd(prompt, one.max_output_tokens(ask, most), hour=ask.caches_for_an_hour) for one in candidates}
@@ -216,6 +216,7 @@ class Exchange:
 
         Raises:
             UnservedError: No other candidate may answer.
+            Refused: The request names a candidate that is over its own limits.
             DataError: The request cannot be converted for any candidate.
         """
         while (choice := self._next_choice()) is not None:
@@ -271,6 +272,7 @@ class Exchange:
 
         Raises:
             ProviderError: The candidate is over its own limits.
+            Refused: Likewise, and the request names it.
         """
         assert self.decision is not None
         self._held = await self.reserve(upstream.name)
@@ -281,7 +283,8 @@ class Exchange:
         """Reserve a call's share of the candidate's own limits; None if it has none.
 
         Raises:
-            ProviderError: It is over its limits.
+            ProviderError: It is over its limits, so another candidate is to answer.
+            Refused: Likewise, and the request names it.
         """
         assert self._admission is not None
         if not self.gateway.settings.access.models:
@@ -289,6 +292,8 @@ class Exchange:
         try:
             return await self._admission.use(name, self._max_costs.get(name, math.nan))
         except Refused as error:
+            if self.ask.mode == "model":
+                raise
             raise ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s) from error
 
     async def _record(self, attempt: Attempt) -> None:

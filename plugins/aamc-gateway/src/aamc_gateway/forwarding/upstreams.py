@@ -119,6 +119,11 @@ class Upstream:
         return wire.state().retry_after_s if isinstance(wire, Provider) else None
 
     @property
+    def has_prices(self) -> bool:
+        """Whether the pool gives it prices."""
+        return self._prices is not None
+
+    @property
     def price_rank(self) -> float:
         """The sum of its prices for the prompt and the answer; -1 without prices."""
         return -1.0 if self._prices is None else self._prices[0] + self._prices[1]
@@ -172,8 +177,8 @@ class Upstream:
         return int(limit) * ask.answers
 
     def _prompt_tokens(self, ask: Ask) -> int:
-        """Return the usual tokens of a prompt of text; of one with images little is known."""
-        return 0 if ask.images else ask.body_bytes // CHARACTERS_PER_TOKEN
+        """Return the usual tokens of a prompt of text; of one with images or documents little is known."""
+        return 0 if ask.has_media else ask.body_bytes // CHARACTERS_PER_TOKEN
 
     def _own_limit(self, api: str) -> int | None:
         """Return the limit of an answer's tokens among the candidate's parameters, by the fields that are sent to an API."""
@@ -258,13 +263,18 @@ class Upstreams(Mapping[str, Upstream]):
         """Check that a candidate can be called.
 
         Raises:
-            PoolError: None has an endpoint, or no provider can be made; or one has a name of the gateway's own models, or one that cannot be sent.
+            PoolError: None has an endpoint, or no provider can be made; or one has a name of the gateway's own models, or one that cannot be sent, or
+                a limit of answers that is no number.
         """
-        for name in self._all:
+        for name, upstream in self._all.items():
             if not name.isprintable():
                 raise PoolError(f"candidate {name!r} has a character that no header can carry; rename it in the pool file")
             if name.startswith(PREFIX):
                 raise PoolError(f"candidate {name!r} must not begin with {PREFIX!r}, as the gateway's own models do; rename it in the pool file")
+            for field in ANY_OUTPUT_LIMIT:
+                limit = upstream.candidate.parameters.get(field, 1)
+                if type(limit) is not int or limit < 1:
+                    raise PoolError(f"candidate {name!r}: the parameter {field} must be a number of tokens, such as 1000, not {limit!r:.80}")
         if not self._all:
             raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
         errors = []

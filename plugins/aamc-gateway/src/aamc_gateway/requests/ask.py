@@ -36,7 +36,7 @@ class Ask:
         scope: Prefix of the keys of values that are remembered for the caller: its tenant and key.
         session: The key of the conversation, unique among all callers; None without one.
         stream: Whether the answer is streamed.
-        images: Whether an image is part of the conversation.
+        has_media: Whether images, documents or recordings are part of the conversation, whose bytes say little of their tokens.
         turns: Number of human messages in the whole conversation.
         max_tokens: Maximum tokens of the answer; None without a limit.
         caches_for_an_hour: Whether it may write the prompt to a cache for an hour, which costs more.
@@ -64,7 +64,7 @@ class Ask:
     scope: str = ""
     session: str | None = None
     stream: bool = False
-    images: bool = False
+    has_media: bool = False
     turns: int = 0
     max_tokens: int | None = None
     answers: int = 1

@@ -119,14 +119,12 @@ class Gateway:
         """Start the parts that need the worker's event loop.
 
         Raises:
-            ConfigError: It listens beyond this machine and has no keys, a limited model is not in the pool, or the arena or an orchestrator
-                cannot work as configured.
+            ConfigError: It listens beyond this machine and has no keys, a limited model is not in the pool, a budget would refuse every request,
+                or the arena or an orchestrator cannot work as configured.
         """
         await self.access.check_listening(self.settings.host)
         check_arena(self.settings.arena, self.upstreams)
-        for name in self.settings.access.models:
-            if name not in self.components.pool.names:
-                raise ConfigError(unknown_name("gateway.access.models must name candidates, not", name, self.components.pool.names, "there are"))
+        self._check_limits()
         for upstream in self.upstreams.values():
             for name in upstream.unset_keys:
                 logger.warning(
@@ -138,6 +136,19 @@ class Gateway:
             await asyncio.to_thread(orchestration.check)
         self.watch.start()
         self.erasable.start()
+
+    def _check_limits(self) -> None:
+        access, known = self.settings.access, self.components.pool.names
+        for name, limits in access.models.items():
+            if name not in known:
+                raise ConfigError(unknown_name("gateway.access.models must name candidates, not", name, known, "there are"))
+            if limits.has_budget and name in self.upstreams and not self.upstreams[name].has_prices:
+                raise ConfigError(
+                    f"gateway.access.models gives {name!r} a budget, and it has no prices, so no request would fit; add them to the pool"
+                )
+        budgets = [limits for limits in (access.limits, *access.tenants.values(), *access.users.values()) if limits.has_budget]
+        if budgets and not any(upstream.has_prices for upstream in self.upstreams.values()):
+            raise ConfigError("gateway.access has a budget in USD, and no candidate has prices, so no request would fit it; add them to the pool")
 
     def __enter__(self) -> None:
         """Count a request as in progress inside the block."""

@@ -37,6 +37,8 @@ _STATUSES: tuple[tuple[type[AamcError], int, str], ...] = (
 )
 _RETRIED = frozenset(("rate_limit", "unavailable"))
 """Kinds of refusals after which a client's automatic retry makes sense."""
+_SOON_S = 5.0
+"""A budget that has enough left within this time is worth a retry too, which clients do not make after a 402 by themselves."""
 
 
 def dialect_of(path: str) -> str:
@@ -55,7 +57,9 @@ async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id:
         headers.append((b"x-aamc-decision-id", decision_id.encode()))
     if retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % math.ceil(retry_after_s)))
-    if isinstance(error, UnservedError) or kind not in _RETRIED:
+    if kind == "budget" and retry_after_s is not None and retry_after_s <= _SOON_S:
+        headers.append((b"x-should-retry", b"true"))
+    elif isinstance(error, UnservedError) or kind not in _RETRIED:
         headers.append((b"x-should-retry", b"false"))
     if status == 408:
         headers.append((b"connection", b"close"))  # closing while a larger body arrives (413) would reset the connection before its answer is read

@@ -19,6 +19,7 @@ _TEXTS = frozenset(("text", "input_text"))
 _FORMATS = frozenset(("response_format", "text", "output_config"))
 """Fields that may ask for JSON."""
 _IMAGES = frozenset(("image", "image_url", "input_image"))
+_FILES = frozenset(("document", "file", "input_file", "input_audio"))
 
 
 @attrs.frozen(kw_only=True, slots=False)  # without slots, construction takes a third less time
@@ -31,7 +32,8 @@ class Conversation:
         system: The system prompt, instructions of developers included.
         turns: Number of human messages in the whole conversation.
         tools: Whether tools are offered.
-        images: Whether an image is part of the conversation.
+        images: Whether an image is part of the conversation, results of tools included.
+        files: Whether a document or a recording is, likewise.
         json: Whether the answer must be JSON.
         max_tokens: The maximum tokens of the answer; None without a limit.
         stream: Whether a streamed answer is wanted.
@@ -45,6 +47,7 @@ class Conversation:
     turns: int = 0
     tools: bool = False
     images: bool = False
+    files: bool = False
     json: bool = False
     max_tokens: int | None = None
     stream: bool = False
@@ -61,14 +64,15 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     check_dialect(dialect, DIALECTS)
     system: list[str] = []
     people: list[str] = []
-    images = enveloped = False
+    kinds: set[str] = set()
+    enveloped = False
     for role, content, field in _messages(dialect, body):
+        if isinstance(content, list):
+            kinds.update(_kinds(content))
         if role in ("system", "developer"):
             system.append(text_of(content, field, "\n"))
         elif role == "user":
-            words, pictures = _words(content, field)
-            images = images or pictures
-            spoken, removed = _spoken(words)
+            spoken, removed = _spoken(_words(content, field))
             enveloped = enveloped or removed
             if spoken:
                 people.append(spoken)
@@ -81,7 +85,8 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
         system=instructions,
         turns=len(people),
         tools=tools,
-        images=images,
+        images=not kinds.isdisjoint(_IMAGES),
+        files=not kinds.isdisjoint(_FILES),
         json=_wants_json(body),
         max_tokens=limit,
         stream=body.get("stream") is True,
@@ -109,23 +114,28 @@ def _messages(dialect: str, body: JSON) -> Iterator[tuple[object, object, str]]:
     if name == "input" and body.get(name) is not None and not isinstance(body[name], list):
         raise wrong(name, "a string or a list", body[name])
     for field, message in objects(body.get(name), name):
-        yield message.get("role"), message.get("content"), f"{field}.content"
+        yield message.get("role"), message.get("content", message.get("output")), f"{field}.content"  # results of tools have an output
 
 
-def _words(content: object, field: str) -> tuple[list[str], bool]:
-    """Return the texts of a message, and whether it holds an image; tool results are left out."""
+def _kinds(parts: list[Any]) -> Iterator[str]:
+    """Yield the types of a message's parts, and of the parts of the tool results among them."""
+    for part in parts:
+        if isinstance(part, Mapping):
+            kind, inner = part.get("type"), part.get("content")
+            if isinstance(kind, str):
+                yield kind
+            if kind == "tool_result" and isinstance(inner, list):
+                yield from (one["type"] for one in inner if isinstance(one, Mapping) and isinstance(one.get("type"), str))
+
+
+def _words(content: object, field: str) -> list[str]:
+    """Return the texts of a message; tool results are left out."""
     if content is None or isinstance(content, str):
-        return [content or ""], False
+        return [content or ""]
     if not isinstance(content, list):
         raise wrong(field, "a string or a list", content)
-    texts: list[str] = []
-    images = False
-    for place, part in objects(content, field):
-        kind = part.get("type")
-        if isinstance(kind, str) and kind in _TEXTS:
-            texts.append(text(part.get("text"), f"{place}.text"))
-        images = images or (isinstance(kind, str) and kind in _IMAGES)
-    return texts, images
+    parts = objects(content, field)
+    return [text(part.get("text"), f"{place}.text") for place, part in parts if isinstance(part.get("type"), str) and part["type"] in _TEXTS]
 
 
 def _spoken(texts: list[str]) -> tuple[str, bool]:
