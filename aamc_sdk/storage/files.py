@@ -25,11 +25,21 @@ RESTORE = "restore the file, or train again"
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces ``path`` when the block succeeds, and is removed when it fails.
 
+    A link stays, and leads to the new file. A pipe or a device such as ``/dev/null`` stays too, and is written as it goes.
+
     Raises:
         OutputError: The folder cannot be written, or the disk is full.
     """
+    path = Path(os.path.realpath(path))
     if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises where a folder must not be searched
         raise OutputError(f"cannot write {path}: it is a folder; name a file in it")
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113  # likewise
+        try:
+            with path.open("wb") as device:
+                yield device
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}; name a file") from error
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -1,6 +1,8 @@
 import json
 import os
+import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,26 @@ def _stop_in_the_middle(path):
     with replacing(path) as file:
         file.write(b"half of the ne")
         raise KeyboardInterrupt
+
+
+def test_a_link_stays_and_leads_to_the_new_file(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes of this kind")
+def test_a_pipe_is_written_and_not_replaced(tmp_path):
+    """Replaced as a file, ``/dev/null`` would be gone for the whole machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as thread:
+        read = thread.submit(pipe.read_bytes)
+        write_text(pipe, "text")
+        assert read.result(10) == b"text"
+    assert pipe.is_fifo()
 
 
 def test_an_unwritable_folder_is_an_output_error(tmp_path):
