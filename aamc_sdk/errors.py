@@ -176,7 +176,7 @@ def read_only_hint(error: BaseException) -> str:
 
 def slash_hint(name: str) -> str:
     """Return advice to write a slash if a component's name is that of a folder, else ``""``."""
-    return f"; a folder is given with a slash: ./{name}" if os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing
+    return f"; a folder is given with a slash: ./{name}" if os.sep not in name and os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing
 
 
 def quantity(number: int, noun: str, plural: str = "") -> str:

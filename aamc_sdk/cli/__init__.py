@@ -11,6 +11,7 @@ from aamc_sdk.cli.options import (
     SINCE,
     STORE,
     UNTIL,
+    Duration,
     Folder,
     InputFile,
     Number,
@@ -18,7 +19,7 @@ from aamc_sdk.cli.options import (
     request_parameters,
     split_names,
 )
-from aamc_sdk.cli.output import INTERVALS, console, print_table, write_json_line
+from aamc_sdk.cli.output import INTERVALS, console, one_line, print_table, printable, write_json_line
 from aamc_sdk.cli.progress import LineProgress, progress
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "SINCE",
     "STORE",
     "UNTIL",
+    "Duration",
     "Folder",
     "InputFile",
     "LineProgress",
@@ -39,8 +41,10 @@ __all__ = [
     "check_range",
     "console",
     "main",
+    "one_line",
     "plugins_of",
     "print_table",
+    "printable",
     "progress",
     "request_parameters",
     "split_names",

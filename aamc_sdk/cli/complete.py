@@ -81,31 +81,17 @@ def _components(
     plugins: Plugins, *, has_run: bool, run: Path, router: str | None, pool: str | None, estimator: str | None, store: str | None
 ) -> ServedComponents:
     """Return the components of the run, with the endpoints of the pool if there is one; without a run, untrained ones for the pool."""
+    from aamc_sdk.config import ServingSettings
     from aamc_sdk.errors import CheckpointError
-    from aamc_sdk.serving import load_checkpoints
+    from aamc_sdk.serving import load_checkpoints, make_components
 
     if pool is not None and not has_run:
-        return _untrained(plugins, router or UNTRAINED_ROUTER, pool, estimator, store or "memory:")
+        settings = ServingSettings.of({"router": router or UNTRAINED_ROUTER, "estimator": estimator, "pool": pool})
+        return make_components(settings, plugins, store=store or "memory:")
     try:
         return load_checkpoints(run, plugins, router=router, estimator=estimator, store=store, pool=pool)
     except CheckpointError as error:
         raise error if has_run else CheckpointError(f"{error}, or name your models with --pool") from error
-
-
-def _untrained(plugins: Plugins, router: str, pool: str, estimator: str | None, store: str) -> ServedComponents:
-    from aamc_sdk.config import ServingSettings
-    from aamc_sdk.serving import find_checkpoint, make_components, make_services
-    from aamc_sdk.storage import load_component
-
-    folder = None if estimator is None else find_checkpoint(estimator, "estimator")
-    settings = ServingSettings.of({"router": router, "estimator": None if folder else estimator, "pool": pool})
-    components = make_components(settings, plugins, store=store)
-    if folder is not None:
-        import attrs
-
-        trained = load_component(folder, "estimator", plugins, make_services(components.pool, plugins, reward=components.reward))
-        return attrs.evolve(components, estimator=trained)
-    return components
 
 
 def _attempts(controller: MetaController, before: int, decision_id: str | None) -> list[Attempt]:

@@ -57,7 +57,28 @@ class Number(click.FloatRange):
         return number
 
 
-_UNIT_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def _seconds(text: str) -> float | None:
+    """Return a duration such as ``12h`` in seconds; None for another text."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
+    return None if found is None else float(found[1]) * _UNIT_SECONDS[found[2]]
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """A duration above 0 such as ``12h`` or ``30d``, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert the value."""
+        if isinstance(value, float):
+            return value
+        seconds = _seconds(str(value))
+        if not seconds:
+            self.fail(f"{value!r} is not a duration such as 30m, 12h, 30d or 4w", param, ctx)
+        return seconds
 
 
 class When(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
@@ -69,9 +90,8 @@ class When(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
         """Convert the value."""
         if isinstance(value, float):
             return value
-        duration = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", str(value))
-        if duration is not None:
-            return time.time() - float(duration[1]) * _UNIT_SECONDS[duration[2]]
+        if (ago := _seconds(str(value))) is not None:
+            return time.time() - ago
         try:
             found = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", str(value)))
         except ValueError:

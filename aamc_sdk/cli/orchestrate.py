@@ -158,7 +158,7 @@ async def _work(session: Session, show: Callable[[Any], None]) -> None:
     """Work on the task and show each step as it is done."""
     async for step in session.steps():
         for line in session.describe(step):
-            show(line)
+            show(printable(line) if isinstance(line, str) else line)
 
 
 def _show(session: Session, about: Mapping[str, Any], as_json: bool) -> None:

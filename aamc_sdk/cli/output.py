@@ -24,6 +24,13 @@ def printable(text: str) -> str:
     return text.replace("\r\n", "\n").translate(_CONTROLS)
 
 
+def one_line(text: str, width: int) -> str:
+    """Return a text as one line of at most ``width`` characters that cannot steer a terminal."""
+    flat = " ".join(text[: 10 * width].split())
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in flat[: width + 1])
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+
+
 def write_json_line(document: Any) -> None:
     """Write one JSON document to standard output."""
     from aamc_sdk.storage import to_json

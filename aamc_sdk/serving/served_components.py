@@ -194,7 +194,7 @@ def make_components(
     """Return untrained components; the reward's scales come from the pool's own figures.
 
     Args:
-        settings: The choices of router, estimator and reward.
+        settings: The choices of router, estimator and reward; an estimator may be the folder of a trained one.
         plugins: The plugins that offer components.
         pool: The candidates; those that the settings name when None.
         store: The log's URL.
@@ -215,7 +215,7 @@ def make_components(
         pool=candidates,
         reward=services.reward,
         router=router,
-        estimator=None if estimator is None else services.make("estimator", estimator.name, estimator.options),
+        estimator=None if estimator is None else _estimator(estimator, plugins, services),
         store=open_store(store, plugins),
         preference=settings.preference,
         preference_given=preference_given,
@@ -225,6 +225,14 @@ def make_components(
         models=client,
         loop=services.loop,
     )
+
+
+def _estimator(choice: Choice, plugins: Plugins, services: Services) -> Estimator:
+    """Return an estimator by its name, or the trained one of a folder."""
+    folder = find_checkpoint(choice.name, "estimator")
+    if folder is not None:
+        return load_component(folder, "estimator", plugins, services, choice.options)  # type: ignore[no-any-return]  # of any kind
+    return services.make("estimator", choice.name, choice.options)  # type: ignore[no-any-return]  # likewise
 
 
 def _scale_outcomes(pool: Pool) -> Outcomes:

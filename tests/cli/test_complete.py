@@ -140,6 +140,12 @@ def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
     assert out.startswith("by ")
     assert "--run here" in err
     assert Path("here/log.db").exists()
+    untrained = ["--pool", "tiny.yaml", "--router", "first"]
+    assert aamc("complete", "Hello", *untrained, "--estimator", "here/estimator")[0] == 0
+    status, _, err = aamc("complete", "Hello", *untrained, "--estimator", "./here")
+    assert status == 0, err
+    status, _, err = aamc("complete", "Hello", *untrained, "--estimator", "./nowhere")
+    assert (status, "./nowhere holds no estimator checkpoint" in err) == (1, True)
     Path("moved.yaml").write_text(Path("tiny.yaml").read_text().replace("reply: by ", "reply: moved "))
     status, out, err = aamc("complete", "Hello", "--run", "here", "--pool", "moved.yaml")
     assert (status, out.startswith("moved ")) == (0, True), err

@@ -97,6 +97,14 @@ def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Aamc:
     return run_command
 
 
+def test_a_step_steers_no_terminal(aamc: Aamc) -> None:
+    status, out, err = aamc("orchestrate", "hi \x1b]0;owned\x07", "--orchestrator", "shouter")
+    assert status == 0, err
+    assert "OWNED" in out
+    assert "OWNED" in err
+    assert "\x1b" not in out + err
+
+
 def test_the_command_is_the_cores() -> None:
     assert "orchestrate" in run_command("--help")[1]
 

@@ -9,7 +9,7 @@ import pytest
 from aamc_experiments.commands.tables import show_metrics
 from rich.console import Console
 
-from aamc_sdk.cli import progress
+from aamc_sdk.cli import one_line, progress
 from aamc_sdk.cli.output import show_explanation
 
 NAMED = "mine[/old]"
@@ -69,3 +69,12 @@ class Terminal(StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a\n b\tc", "a b c"), ("\x1b[31mred", "\ufffd[31mred"), ("", ""), ("[bold]x", "[bold]x")])
+def test_a_text_is_shown_as_one_line_that_steers_no_terminal(text: str, shown: str) -> None:
+    assert one_line(text, 100) == shown
+
+
+def test_a_long_text_is_cut_to_one_line() -> None:
+    assert one_line("x" * 2**20, 100) == "x" * 99 + "…"

@@ -4,11 +4,10 @@ import random
 from pathlib import Path
 
 import numpy as np
-import pytest
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.analysis.figures import draw_graph, draw_training, save_png
-from aamc_puppeteer.analysis.terminal import SHOWN, describe, short, tree
+from aamc_puppeteer.analysis.terminal import describe, tree
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -49,13 +48,6 @@ class TestTrees:
     def test_a_failure_is_told_by_its_error(self) -> None:
         line = describe(Activation(agent="web", fault=Fault.RAISED, error="OSError: gone", cost=0.5))
         assert "OSError: gone" in line.plain
-
-    @pytest.mark.parametrize(("text", "shown"), [("a\n b\tc", "a b c"), ("\x1b[31mred", "\ufffd[31mred"), ("", ""), ("[bold]x", "[bold]x")])
-    def test_texts_are_one_printable_line(self, text: str, shown: str) -> None:
-        assert short(text) == shown
-
-    def test_long_texts_are_cut(self) -> None:
-        assert short("x" * 2**20) == "x" * (SHOWN - 1) + "…"
 
 
 def _texts(figure: Figure) -> list[str]:

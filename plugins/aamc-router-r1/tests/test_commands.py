@@ -42,6 +42,16 @@ def test_the_document_has_what_was_promised(pool, capsys):
     assert all(step["text"] and step["tokens"] > 0 for step in document["steps"])
 
 
+def test_what_models_say_steers_no_terminal(pool, server, capsys):
+    server.turns["policy"] = ["\x1b]0;owned\x07 <answer> \x1b[31mJane </answer>"]
+    assert orchestrate(pool, "--trajectory", "kept.jsonl") == 0
+    with pytest.raises(SystemExit):
+        main(["trace", "kept.jsonl"])
+    shown = "".join(capsys.readouterr())
+    assert shown.count("Jane") >= 3
+    assert "\x1b" not in shown
+
+
 def test_no_answer_has_status_1_and_says_why(pool, server, capsys):
     server.turns["policy"] = ["never"]
     assert orchestrate(pool, "--json") == 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from aamc_sdk.cli import JSON, Number, plugins_of, split_names
+from aamc_sdk.cli import JSON, Duration, Number, plugins_of, split_names
 from aamc_sdk.errors import StoreError
 
 if TYPE_CHECKING:
@@ -19,24 +19,6 @@ if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
 
 T = TypeVar("T")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
-    """A duration such as ``12h`` or ``30d``, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Convert the value."""
-        if isinstance(value, float):
-            return value
-        number, unit = str(value)[:-1], str(value)[-1:]
-        if not number.isdecimal() or not int(number) or unit not in _SECONDS:
-            self.fail(f"{value!r} is not a duration such as 30m, 12h, 30d or 4w", param, ctx)
-        return int(number) * _SECONDS[unit]
-
-
 RUN = click.option("--run", type=click.Path(path_type=Path), help="Folder of the run that the gateway serves.")
 STORE = click.option("--store", metavar="URL", help="URL of the gateway's log (default: the run's own, else sqlite:aamc-gateway.db).")
 
@@ -90,7 +72,7 @@ def keys() -> None:
 @click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Requests a minute.")
 @click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens of prompts and answers a minute.")
 @click.option("--parallel-requests", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
-@click.option("--expires", type=Duration(), metavar="TIME", help="Time after which the key ends, such as 30d (default: never).")
+@click.option("--expires", type=Duration(), metavar="DURATION", help="Time after which the key ends, such as 30d (default: never).")
 @click.option("--admin", is_flag=True, help="The key may also see admin pages and write.")
 @RUN
 @STORE
@@ -178,7 +160,9 @@ def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None,
 
 @keys.command()
 @click.argument("key", metavar="NAME|ID")
-@click.option("--grace", type=Duration(), default=0.0, metavar="TIME", help="Time for which the old secret stays valid, such as 24h (default: none).")
+@click.option(
+    "--grace", type=Duration(), default=0.0, metavar="DURATION", help="Time for which the old secret stays valid, such as 24h (default: none)."
+)
 @RUN
 @STORE
 @JSON

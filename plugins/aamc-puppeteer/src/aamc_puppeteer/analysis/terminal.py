@@ -9,6 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from aamc_puppeteer.episodes.trajectory import Trajectory
+from aamc_sdk.cli import one_line
 
 SHOWN = 100
 """Maximum characters of a text in one line."""
@@ -20,7 +21,7 @@ def tree(trajectories: Sequence[Trajectory]) -> Tree:
     Args:
         trajectories: One episode, or several of the same task, such as parallel paths.
     """
-    root = Tree(Text(short(trajectories[0].state.task.text), style="bold"), guide_style="dim")
+    root = Tree(Text(one_line(trajectories[0].state.task.text, SHOWN), style="bold"), guide_style="dim")
     branches: dict[tuple[str, ...], Tree] = {(): root}
     for trajectory in trajectories:
         path: tuple[str, ...] = ()
@@ -37,7 +38,7 @@ def describe(activation: Activation) -> Text:
     """Return an agent's turn in one line: agent, output, cost and duration."""
     output = activation.output
     line = Text(activation.agent, style="bold cyan").append("  ")
-    line.append(short(activation.error or "failed") if output is None else short(output.content), style="red" if output is None else "default")
+    line.append(one_line(activation.error or "failed" if output is None else output.content, SHOWN), style="red" if output is None else "default")
     return line.append(f"  {activation.cost:.3g} USD, {1000 * activation.seconds:,.0f} ms", style="dim")
 
 
@@ -45,15 +46,8 @@ def ending(trajectory: Trajectory) -> Text:
     """Return in one line why an episode ended, its answer, and the verdict."""
     said = answer(trajectory.state)
     line = Text(trajectory.stop.value.replace("_", " "), style="dim").append("  ")
-    line.append("no answer" if said is None else short(said), style="bold")
+    line.append("no answer" if said is None else one_line(said, SHOWN), style="bold")
     if trajectory.verdict is not None:
         word, style = ("right", "green") if trajectory.succeeded else ("wrong", "red")
         line.append(f"  {word}", style=style)
     return line
-
-
-def short(text: str) -> str:
-    """Return a text as one printable line of limited length."""
-    flat = " ".join(text[: 10 * SHOWN].split())
-    printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in flat[: SHOWN + 1])
-    return printable if len(printable) <= SHOWN else printable[: SHOWN - 1] + "…"

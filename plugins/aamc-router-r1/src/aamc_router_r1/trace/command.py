@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_sdk.cli import InputFile, console, plugins_of
+from aamc_sdk.cli import InputFile, console, plugins_of, printable
 from aamc_sdk.errors import DataError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _show(episodes: Sequence[Mapping[str, Any]]) -> None:
 
     shown = console()
     for document in episodes:
-        shown.print(document["task"] or "(the log keeps no texts)")
+        shown.print(printable(document["task"] or "(the log keeps no texts)"))
         for step in document["steps"]:
             call = ModelCall(
                 **{key: step[key] for key in ("role", "round", "candidate", "text", "question", "seconds", "error")},
@@ -115,4 +115,4 @@ def _show(episodes: Sequence[Mapping[str, Any]]) -> None:
             )
             shown.print(line(call))
         answer = document["answer"]
-        shown.print(f"{document['outcome']}, {document['cost_usd']:.3g} USD: {'no answer' if answer is None else answer}\n")
+        shown.print(f"{document['outcome']}, {document['cost_usd']:.3g} USD: {'no answer' if answer is None else printable(answer)}\n")
