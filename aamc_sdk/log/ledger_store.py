@@ -28,7 +28,7 @@ from aamc_sdk.log.rows.decision_row import decision_from, decision_row, redacted
 from aamc_sdk.log.rows.feedback_row import feedback_from
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row
 from aamc_sdk.log.rules import append, append_attempts, append_decisions, append_feedback, drop_pending
-from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Record, new_ids
+from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Record, check_name, new_ids
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -138,9 +138,16 @@ class LedgerStore(Store):
         """Erase a user's decisions, within a tenant or in all of them, or all of a tenant's; return their number.
 
         Others' writes come between two batches. Then the exports that the store knows are written again without these decisions.
+
+        Raises:
+            DataError: A name cannot be one.
+            StoreError: Neither is given, or the log cannot be written.
         """
         if user is None and tenant is None:
             raise StoreError("name a user or a tenant to forget")
+        for kind, name in (("user", user), ("tenant", tenant)):
+            if name is not None:
+                check_name(name, f"the {kind} to forget")
         erasure, decisions, position, count = Erasure(user, tenant), 0, 0, BATCH_ENTRIES
         while count == BATCH_ENTRIES:
             count, position = self._erase(erasure, position, BATCH_ENTRIES)

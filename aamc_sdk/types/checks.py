@@ -16,6 +16,8 @@ MAX_COUNT = 10**12
 """Maximum count of tokens or calls; a greater one is taken for a mistake."""
 MAX_FIGURE = 1e12
 """Maximum cost in USD, time in milliseconds, or number in a pool's state. Sums of larger ones could overflow, and are mistakes."""
+MAX_TIME = 1e11
+"""Maximum time in seconds since the epoch, in the year 5138; a greater one is taken for milliseconds."""
 _NO_NAMES: frozenset[str] = frozenset()
 _NUMBERS = (float, int, np.floating, np.integer)
 
@@ -77,7 +79,7 @@ def check_propensity(instance: object, attribute: attrs.Attribute[Any], value: f
 
 def check_time(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     """Check that a field is a time in seconds since the epoch."""
-    if not (is_amount(value) and value < math.inf):
+    if not (is_amount(value) and value <= MAX_TIME):
         raise DataError(f"{field_label(instance, attribute)} must be seconds since the epoch, not {value!r}")
 
 

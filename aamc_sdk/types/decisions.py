@@ -13,6 +13,7 @@ import attrs
 from aamc_sdk.errors import DataError
 from aamc_sdk.types.checks import (
     MAX_COUNT,
+    MAX_TIME,
     check_choice,
     check_count,
     check_figure,
@@ -218,7 +219,7 @@ class Feedback:
         _check_range("quality", 0.0 if self.quality is None else self.quality, 1)
         _check_range("confidence", self.confidence, 1)
         _check_range("weight", self.weight, MAX_WEIGHT)
-        if not is_amount(self.time) or not math.isfinite(self.time):
+        if not is_amount(self.time) or not self.time <= MAX_TIME:
             raise DataError(f"time must be seconds since the epoch, not {self.time!r}")
         if self.over is not None and self.over == self.candidate:
             raise DataError(f"a candidate cannot beat itself: {self.over!r} is winner and loser")

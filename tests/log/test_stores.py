@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aamc_sdk.errors import ConfigError, ForkedError, StoreError, UnknownComponentError, UnknownDecisionError
+from aamc_sdk.errors import ConfigError, DataError, ForkedError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Erasure, LedgerStore, entry_of, ledger_store, line_of, open_store
 from aamc_sdk.log.rows.decision_row import decision_row
@@ -283,6 +284,36 @@ def test_read_in_stretches_each_entry_comes_once_and_with_its_decision(store: St
         attempts += [item.decision_id for item in found.attempts]
         position = found.position
     assert (feedback, attempts, position) == (["one/explicit", "two/explicit"], ["one"], 5)
+
+
+@pytest.mark.parametrize("since", ["7d", math.nan, datetime(2026, 1, 1, tzinfo=timezone.utc)])
+def test_a_time_that_is_no_number_is_refused(store: Store, since: Any) -> None:
+    """It selected other decisions in each store, or none."""
+    for limits in ((since, None), (None, since)):
+        with pytest.raises(DataError, match="must be seconds since the epoch"):
+            store.outcomes(*limits)
+
+
+@pytest.mark.parametrize("columns", ["text", None])
+def test_columns_are_a_list(store: Store, columns: Any) -> None:
+    with pytest.raises(DataError, match="columns must be a list of names"):
+        store.outcomes(columns=columns)
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800", 1, b"ann"])
+def test_only_a_name_can_be_forgotten(store: Store, name: Any) -> None:
+    epoch = store.batch(0, 10).epoch
+    with pytest.raises(DataError, match="the user to forget must"):
+        store.forget(name)
+    with pytest.raises(DataError, match="the tenant to forget must"):
+        store.forget(None, name)
+    assert store.batch(0, 10).epoch == epoch
+
+
+def test_a_time_in_milliseconds_is_refused() -> None:
+    for late in (10**30, 1.7e12):
+        with pytest.raises(DataError, match="time must be seconds since the epoch"):
+            Feedback(decision_id="d", quality=1.0, time=late)
 
 
 def test_an_empty_log_gives_an_empty_experience(store: Store) -> None:

@@ -194,8 +194,10 @@ def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
     """Return the names of ``OUTCOME_COLUMNS`` among those asked for; the figures that logged outcomes always have may be named too.
 
     Raises:
-        DataError: A name is unknown.
+        DataError: They are no list of names, or a name is unknown.
     """
+    if isinstance(asked, str) or not isinstance(asked, Iterable):
+        raise DataError(f"columns must be a list of names such as ['text'], not {asked!r:.80}")
     names = tuple(dict.fromkeys(asked))
     for name in names:
         known = (*ALWAYS, *OUTCOME_COLUMNS)

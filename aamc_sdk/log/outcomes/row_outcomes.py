@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.log.outcomes.columns import FIGURES, OutcomeColumns
 from aamc_sdk.log.outcomes.join import OutcomeJoin
 from aamc_sdk.log.rows.decision_row import query_from
@@ -191,9 +192,15 @@ class RowOutcomes(OutcomeJoin):
         columns: The columns that are asked for.
         since: Time of the first decisions to join, in seconds since the epoch; None for all.
         until: Time before which decisions are joined; None for all.
+
+    Raises:
+        DataError: A time is no number.
     """
 
     def __init__(self, columns: Iterable[str] = (), since: float | None = None, until: float | None = None) -> None:
+        for name, limit in (("since", since), ("until", until)):
+            if limit is not None and not (isinstance(limit, Real) and limit == limit):  # NaN
+                raise DataError(f"{name} must be seconds since the epoch, such as time.time() - 86400, or None, not {limit!r}")
         super().__init__(OutcomeColumns(columns, _Fields, _query))
         self._range = since, until
 

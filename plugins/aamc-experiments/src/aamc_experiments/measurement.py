@@ -115,7 +115,7 @@ class Measurement:
         result = metrics(comparison, reward, options, source=rows.source, cost_note=rows.cost_note, seed=seed)
         result["data"] |= {"split": self.setup.tested, "dropped": self.setup.dropped}
         if not comparison.is_table:
-            result["data"] |= {"warm_up": options.warm_up, "steps": options.steps}
+            result["data"] |= {"warm_up": options.warm_up, "steps": options.steps, "growing_waits": comparison.growing_waits()}
         for name, router in self.routers.items():
             if router.trust is not None:
                 result["routers"][name]["trust"] = dict(router.trust)

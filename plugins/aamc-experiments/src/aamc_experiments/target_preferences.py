@@ -10,6 +10,7 @@ training rows as well, by their out-of-fold quality: these are as new to it as v
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.data import check_unchanged
-from aamc_experiments.evaluation import Comparison, Resampling, known_interval
+from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval
 from aamc_experiments.evaluation.decisions import from_quality_to_cost
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.out_of_fold import OutOfFold, read_out_of_fold
@@ -33,6 +34,7 @@ from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
 from aamc_sdk.types import Floats, Preference
 
+logger = logging.getLogger(__name__)
 VALUES = {
     "quality-floor": "a share of the best single candidate's quality, at least 0 and at most 2 (0.97 for 97%)",
     "budget-usd-per-1k": "USD of at least 0",
@@ -248,6 +250,8 @@ class _DecidedRows:
         latency_ms = outcomes.latency_ms.T if target.kind == P95 else None
         if latency_ms is not None and np.isnan(latency_ms).any():
             raise DataError(WITHOUT_LATENCY)
+        if latency_ms is not None and (growing := growing_waits_note(comparison.growing_waits())):
+            logger.warning("%s", growing)
         strong = comparison.chosen[0] == int(np.nanargmax(comparison.candidate_means[:, 0]))
         table = comparison.quality if comparison.is_table else np.tile(comparison.candidate_means[:, 0], (len(comparison.queries), 1))
         return cls(outcomes.known_quality.T, outcomes.cost_usd.T, strong.T.astype(np.float64), table, comparison.stream, latency_ms)

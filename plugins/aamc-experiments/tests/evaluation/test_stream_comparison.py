@@ -183,3 +183,37 @@ def test_an_untimed_reward_refuses_a_preference_for_latency_alone(table: Any, ro
     table.reward.fit(Outcomes(table.outcomes.quality, table.outcomes.cost_usd, np.full((4, 2), np.nan)))
     with pytest.raises(PreferenceError, match="only latency"):
         play(table, {"always": routers.Always(routers.options, table.services)}, headline=Preference(0, 0, 1))
+
+
+def streams_of(latency_ms: Any) -> Comparison:
+    """Return a comparison of one router at one preference, from latencies ``[steps, streams]``."""
+    steps, streams = latency_ms.shape
+    played = latency_ms.reshape(1, 1, -1)
+    empty = np.zeros((1, played.size, 1))
+    return Comparison(
+        routers=np.array(["busy"]),
+        preferences=np.array([[1.0, 0.0, 0.0]]),
+        queries=np.full(played.size, ""),
+        category=np.full(played.size, ""),
+        candidates=np.array(["a"]),
+        candidate_means=np.ones((1, 3)),
+        scales=np.ones((2, 2)),
+        chosen=np.zeros(played.shape, dtype=np.intp),
+        spent_usd=np.zeros(played.shape),
+        expected_quality=empty,
+        utility=empty,
+        stream=np.tile(np.arange(streams), steps),
+        quality=np.ones(played.shape),
+        cost_usd=np.ones(played.shape),
+        latency_ms=played,
+        missing=np.array(0),
+    )
+
+
+def test_waits_that_still_grow_at_the_end_of_the_streams_are_found() -> None:
+    rng = np.random.default_rng(0)
+    steady = rng.exponential(100.0, (48, 64))
+    assert streams_of(steady).growing_waits() == []
+    assert streams_of(steady + 10.0 * np.arange(48)[:, None]).growing_waits() == ["busy"]
+    assert streams_of(steady + 10.0 * np.arange(48)[::-1, None]).growing_waits() == []
+    assert streams_of(steady[:2]).growing_waits() == []

@@ -85,12 +85,14 @@ def _router_table(title: str, headings: Iterable[str], notes: Iterable[str], fir
 
 def _notes(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the remarks on the data of a comparison."""
-    from aamc_experiments.evaluation import few_queries_note
+    from aamc_experiments.evaluation import few_queries_note, growing_waits_note
 
     if few := few_queries_note(data["queries"]):
         yield few
     if "warm_up" in data:
         yield f"Each stream: {quantity(data['warm_up'], 'query', 'queries')} of warm-up, then {data['steps']} that count."
+    if growing := growing_waits_note(data.get("growing_waits", ())):
+        yield growing
     if data.get("cost_note"):
         yield f"Costs: {data['cost_note']}."
     if data.get("split") in ("train", "validation"):

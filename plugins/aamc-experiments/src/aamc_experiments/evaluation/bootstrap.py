@@ -9,7 +9,7 @@ Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -151,6 +151,15 @@ def trust_note(name: str, trust: Mapping[str, Any]) -> str:
         return f"{name} learned nothing beyond its starting rule, greedy, and decides like it: validation confirms no gain."
     low, high = trust["ci95"]
     return f"{name} gains {trust['gain']:.4f} ({low:.4f} to {high:.4f}) of mean reward over its starting rule, greedy, in validation."
+
+
+def growing_waits_note(routers: Sequence[str]) -> str:
+    """Return a warning on routers whose waits grow until the end of the streams; empty for none."""
+    if not routers:
+        return ""
+    whose = f"of {', '.join(routers)}" if len(routers) < 4 else f"of {quantity(len(routers), 'router')}, {', '.join(routers[:3])} among them,"
+    more = "longer streams would show worse figures, so lower the load, or raise evaluation.warm_up and evaluation.steps until they stay"
+    return f"The waits {whose} still grow at the end of the streams: {more}."
 
 
 def few_queries_note(queries: int) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import few_queries_note, trust_note
+from aamc_experiments.evaluation import few_queries_note, growing_waits_note, trust_note
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -186,7 +186,8 @@ def section(results: Results) -> Section:
     if dropped:
         notes.append(f"Left out: {quantity(dropped, 'query', 'queries')} that were trained on, near-duplicates included.")
     tables = [comparison_table(compared_routers(results), caption), *limit_tables(results), *gate_tables(results)]
-    lead = [few_queries_note(results.queries), "" if results.gate is None else f"{results.gate.why}."]
+    warnings = (few_queries_note(results.queries), growing_waits_note(results.data.get("growing_waits", ())))
+    lead = [*warnings, "" if results.gate is None else f"{results.gate.why}."]
     return Section(name="comparison", title="Comparison", lead=" ".join(filter(None, lead)), tables=tables, notes=notes)
 
 

@@ -26,6 +26,8 @@ MEASURE_AGAIN = "complete the run with: aamc run --resume and its folder; if it 
 Names = NDArray[np.str_]
 Integers = NDArray[np.integer[Any]]
 """An array of integers."""
+GROWTH, GROWTH_ERRORS = 0.1, 4.0
+"""Share and standard errors by which the latency of the second half of the streams exceeds that of the first where waits grow."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -94,6 +96,21 @@ class Comparison:
             quality, cost, latency = self.quality[router], self.cost_usd[router], self.latency_ms[router]
         own_ms = np.broadcast_to(self.spent_ms, self.chosen.shape)[router]
         return Outcomes(quality, cost + self.spent_usd[router], latency + own_ms)
+
+    def growing_waits(self) -> list[str]:
+        """Return the routers whose latency still grows within the streams at the headline's preference: longer streams would show more."""
+        if self.is_table:
+            return []
+        streams = int(self.stream.max()) + 1
+        latency = self.latency_ms[:, 0].reshape(len(self.routers), -1, streams)  # [R, steps, streams]
+        half = latency.shape[1] // 2
+        if half < 2 or streams < 2:
+            return []
+        first, second = latency[:, :half].mean(axis=1), latency[:, -half:].mean(axis=1)
+        growth = second - first
+        error = growth.std(axis=1, ddof=1) / np.sqrt(streams)
+        grows = (growth.mean(axis=1) > GROWTH_ERRORS * error) & (second.mean(axis=1) > (1 + GROWTH) * first.mean(axis=1))
+        return [str(name) for name in self.routers[grows]]
 
     def save(self, path: Path) -> None:
         """Write an npz."""
