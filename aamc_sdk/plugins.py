@@ -188,12 +188,18 @@ class Plugins:
 
         Raises:
             ConfigError: An option is unknown or wrong.
+            PluginError: The component raised another error than the SDK's.
         """
         from aamc_sdk.config import configure
 
         target = self.load(kind, name)
         config = configure(target.Config, options or {}, preset=preset, where=name)
-        return target(config, services)
+        try:
+            return target(config, services)
+        except AamcError:
+            raise
+        except (Exception, SystemExit) as error:  # it may raise anything
+            raise PluginError(f"{kind} {name!r} cannot be made: {type(error).__name__}: {error}") from error
 
     def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:
         """Return the format of another system that recognizes a configuration file's content; None for the SDK's own format."""

@@ -185,17 +185,21 @@ def _check_scores(array: Floats, request: RoutingRequest, name: str) -> Floats:
     return array
 
 
+_UNKNOWN_CAUSE = "the router may need a trained estimator (--estimator tce), or compute NaN from figures that it knows"
+
+
 def _nan_hint(request: RoutingRequest, found: NDArray[np.bool_]) -> str:
     """Return the likely cause of NaN at the ``found`` cells, ``[B, M]``, and the remedy."""
     figures = (1, "cost_usd", "prices"), (2, "latency_ms", "a latency")
     cells = [np.isnan(getattr(request.expected, figure)) & request.mask & (request.preferences[:, column, None] > 0) for column, figure, _ in figures]
     if (found & ~cells[0] & ~cells[1]).any():
-        return "the router may need a trained estimator (--estimator tce)"
+        return _UNKNOWN_CAUSE
     for (_, figure, given), unknown in zip(figures, cells, strict=True):
         if unknown.any():
             names = one_of([name for name, missing in zip(request.pool.names, unknown.any(axis=0), strict=True) if missing])
-            return f"the preference weighs {figure}, which is unknown for {names}: give {given} in the pool, or a preference without it"
-    return "the router may need a trained estimator (--estimator tce)"
+            remedy = f"give {given} in the pool, or a preference without it, unless the router computes NaN itself"
+            return f"the preference weighs {figure}, which is unknown for {names}: {remedy}"
+    return _UNKNOWN_CAUSE
 
 
 def above_floor(request: RoutingRequest, scores: Scores, quality_floor: float) -> RoutingRequest:

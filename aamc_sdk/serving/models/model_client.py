@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -201,11 +202,12 @@ class ModelClient:
         async with self.request_attempts() as record:
             for name in decision.fallback_order:
                 candidate, came = pool.candidates[pool.index(name)], list[str]()
+                own = copy.deepcopy(messages)  # what a provider changes in them must not reach the next one
                 try:
                     if on_text is None:
-                        return await self._complete(candidate, messages, decision.id, options, record)
+                        return await self._complete(candidate, own, decision.id, options, record)
                     call = self.attempt(candidate, decision.id, record)
-                    answer = await _collected(self._stream(call, candidate, messages, options), came, on_text)
+                    answer = await _collected(self._stream(call, candidate, own, options), came, on_text)
                     return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=name, decision_id=decision.id)
                 except ProviderError as error:
                     if came:
@@ -284,8 +286,8 @@ def _checked(answer: object) -> Completion:
         TypeError: It is something else.
         ValueError: Its cost is negative.
     """
-    if not isinstance(answer, Completion) or not isinstance(answer.usage, Usage):
-        raise TypeError(f"the provider must return an aamc_sdk.Completion with its Usage, not {answer!r:.80}")
+    if not isinstance(answer, Completion) or not isinstance(answer.usage, Usage) or not isinstance(answer.message, Mapping):
+        raise TypeError(f"the provider must return an aamc_sdk.Completion with its Usage and a message, an object, not {answer!r:.120}")
     if not (math.isnan(answer.cost_usd) or 0 <= answer.cost_usd < math.inf):
         raise ValueError(f"the answer's cost_usd must be at least 0, or NaN if unknown, not {answer.cost_usd!r}")
     return answer

@@ -134,6 +134,43 @@ def test_the_public_message_of_a_request_that_nobody_answered_has_those_of_its_c
     assert raised.value.public == "no candidate answered: a is away; b is away"
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_a_failing_provider_does_to_the_messages_does_not_reach_the_next_one(streamed: bool) -> None:
+    class Rewriting(Scripted):
+        async def complete(self, candidate, messages, **options) -> Completion:
+            messages[-1]["content"] = "REPLACED"
+            raise ProviderError("down")
+
+        async def stream(self, candidate, messages, **options) -> AsyncIterator[Chunk]:
+            messages[-1]["content"] = "REPLACED"
+            raise ProviderError("down")
+            yield
+
+    class Echoing(Scripted):
+        async def complete(self, candidate, messages, **options) -> Completion:
+            return Completion(message={"content": messages[-1]["content"]}, usage=USAGE)
+
+        async def stream(self, candidate, messages, **options) -> AsyncIterator[Chunk]:
+            yield Chunk(content=messages[-1]["content"], usage=USAGE, finish_reason="stop")
+
+    client, _ = client_of(a=Rewriting(), b=Echoing())
+    decision = Decision("d", "a", 1.0, Preference(1.0, 0.0, 0.0), utilities={"a": 1.0, "b": 0.5})
+    said = [{"role": "user", "content": "hello"}]
+    texts: list[str] = []
+    answer = asyncio.run(client.answer(decision, Pool([spec("a"), spec("b")]), said, {}, shown_in(texts) if streamed else None))
+    assert (answer.text, said[0]["content"]) == ("hello", "hello")
+
+
+def test_an_answer_whose_message_is_no_object_is_an_error_of_the_provider() -> None:
+    class Texting(Scripted):
+        async def complete(self, candidate, messages, **options) -> Completion:
+            return Completion(message="hello", usage=USAGE)  # type: ignore[arg-type]  # on purpose
+
+    client, _ = client_of(a=Texting(), b=Scripted())
+    decision = Decision("d", "a", 1.0, Preference(1.0, 0.0, 0.0), utilities={"a": 1.0, "b": 0.5})
+    assert asyncio.run(_answered(client, decision))
+
+
 def test_a_failed_call_is_recorded_before_the_next_one_begins() -> None:
     class Looking(Scripted):
         async def complete(self, candidate, messages, **options) -> Completion:

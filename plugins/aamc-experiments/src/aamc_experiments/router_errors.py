@@ -21,5 +21,5 @@ def errors_of(name: str) -> Iterator[None]:
         raise PluginError(f"router {name!r}: {error}") from error
     except AamcError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
         raise PluginError(f"router {name!r} failed: {type(error).__name__}: {error}{read_only_hint(error)}") from error
