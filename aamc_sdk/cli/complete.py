@@ -29,7 +29,12 @@ UNTRAINED_ROUTER = "thompson"
 @text_argument("text")
 @RUN
 @click.option("--router", metavar="NAME|FOLDER", help="Router of the run, or the folder of a trained one; with --pool, an untrained router.")
-@click.option("--pool", metavar="NAME|FILE", help="Models to call: with --run, its candidates; else for an untrained router (default: thompson).")
+@click.option(
+    "--pool",
+    metavar="NAME|FILE",
+    help="Models to call. With --run: endpoints for its candidates. Without: the candidates of an untrained router (thompson unless --router "
+    "names one).",
+)
 @click.option("--estimator", metavar="NAME|FOLDER", help="Folder of a trained estimator; with --pool, also a name (default: the run's own, or none).")
 @STORE
 @PREFERENCE

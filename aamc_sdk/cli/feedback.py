@@ -70,7 +70,7 @@ def feedback() -> None:
 @click.option("--source", default="explicit", help="Source of the feedback, which counts once a decision (default: explicit).")
 @click.option("--revision", type=click.IntRange(0, 10**12), default=0, metavar="N", help="Replaces lower revisions of the source (default: 0).")
 @click.option("--id", metavar="ID", help="Id of the feedback (default: the decision's id and the source).")
-@click.option("--wait", is_flag=True, help="Keep the feedback also if the decision is not in the log yet.")
+@click.option("--wait", is_flag=True, help="Accept feedback on a decision that is not in the log yet.")
 @RUN
 @STORE
 @JSON
@@ -229,7 +229,7 @@ def partitions(ctx: click.Context, run: Path, store: str | None, as_json: bool) 
 @JSON
 @click.pass_context
 def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_json: bool) -> None:
-    """Add the entries of FILE, as export writes them, to the log; known entries count once.
+    """Add the entries of FILE, in the export format, to the log; known entries count once.
 
     The first line that cannot be read or is refused ends the import, with its number in the error. The lines before it are in the log, and the
     whole file may be imported again.

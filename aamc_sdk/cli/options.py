@@ -157,7 +157,7 @@ PREFERENCE = click.option(
 
 def _check_text(ctx: click.Context, argument: click.Parameter, text: str) -> str:
     if not text.strip():  # an application's query may be empty, next to an image; on the command line it is a mistake
-        raise click.UsageError(f"{argument.human_readable_name} must not be empty, not {text!r}")
+        raise click.UsageError(f"{argument.human_readable_name} must not be empty")
     return text
 
 

@@ -36,7 +36,9 @@ TRAJECTORIES = "trajectories.jsonl"
 @click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
 @click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one a line.")
 @click.option("--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options; repeatable, later files win.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as agent_options.reasoner.model=large-1.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as agent_options.reasoner.model=large-1; repeatable."
+)
 @click.option("--trajectory", "kept", type=click.Path(path_type=Path), help=f"File to append the episode to (default: {TRAJECTORIES} of the run).")
 @click.option("--store", metavar="URL", help="Log of the policy's decisions, for feedback (default: log.db of the run).")
 @click.option("--graph", type=click.Path(path_type=Path), help="Draw the order of the agents as PNG.")

@@ -66,7 +66,7 @@ def test_routers_that_need_outcomes_are_left_out_with_a_word(run) -> None:
     assert re.search(r"supervised is left out: it learns from outcomes, and \S*/votes\.csv holds comparisons alone", run.stderr)
 
 
-def test_pairs_are_foretold_as_likely_as_they_are(run, folder) -> None:
+def test_pairs_are_predicted_as_likely_as_they_are(run, folder) -> None:
     with np.load(folder / "voted" / "decisions.npz") as saved:
         quality, kind, names = saved["expected_quality"][0].astype(float), saved["category"], saved["candidates"].tolist()
     score = np.log(quality / (1 - quality))
@@ -88,7 +88,7 @@ def test_costs_are_on_the_scale_of_list_prices(run, folder) -> None:
 
 def test_training_alone_takes_candidates_and_prices_from_a_pool(aamc, data) -> None:
     trained = aamc("train", "--router", "mf", *data, "--pool", "tested/pool.yaml", "--out", "trained", "--json")
-    assert json.loads(trained.stdout)["metrics"]["validation_votes_foretold"] > 0.7
+    assert json.loads(trained.stdout)["metrics"]["validation_votes_predicted"] > 0.7
     explained = aamc("route", prompt("short", 0), "--run", "trained", "--preference", "1,0,0", "--json")
     assert json.loads(explained.stdout)["candidate"] == "coder"
 

@@ -139,7 +139,7 @@ def test_a_log_that_the_file_has_left_behind_counts_once(serve, tmp_path, path, 
     again = serve(logs[0])
     assert cell(again, "global", "", "small").wins == 2
     assert path.with_name("rl_state.json.damaged-1").read_bytes() == left
-    assert "went on to another log after it learned this one" in caplog.text
+    assert "was used with another log after it learned this one" in caplog.text
 
 
 def test_a_server_that_is_away_when_it_is_saved_doubles_nothing(serve, tmp_path, path, monkeypatch) -> None:

@@ -141,7 +141,7 @@ def test_an_address_of_an_image_is_refused_unless_it_is_allowed(make: Callable[.
 def test_parameters_of_the_candidate_reach_the_server_and_unknown_apis_are_refused(make: Callable[..., Any], stub: StubServer) -> None:
     asyncio.run(make("openai/m").send(spec(parameters={"temperature": 0.25}), request()))
     assert stub.requests[-1].body["temperature"] == 0.25
-    with pytest.raises(ProviderError, match="no API 'responses', but chat and embeddings"):
+    with pytest.raises(ProviderError, match="does not offer the API 'responses'; it offers chat and embeddings"):
         asyncio.run(make("openai/m").send(spec(), WireRequest(api="responses", body={"input": "a"})))
 
 

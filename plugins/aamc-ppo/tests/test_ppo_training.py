@@ -115,10 +115,10 @@ def test_resuming_with_other_options_or_a_damaged_checkpoint_is_refused(bandit, 
 @pytest.mark.parametrize(
     ("name", "earlier", "why"),
     [
-        ("parameter/query_w2", lambda array: array + 0.1, "where the utility of an objective reads the others"),
-        ("parameter/critic_w1", lambda array: array[:-3], "whose critic_w1 does not fit"),
-        ("adam/critic_w1/exp_avg", None, "whose critic_w1 does not fit"),
-        ("rate", None, "whose rate does not fit"),
+        ("parameter/query_w2", lambda array: array + 0.1, "was saved by an older version"),
+        ("parameter/critic_w1", lambda array: array[:-3], "is of another version, whose critic_w1 does not fit"),
+        ("adam/critic_w1/exp_avg", None, "is of another version, whose critic_w1 does not fit"),
+        ("rate", None, "is of another version, whose rate does not fit"),
     ],
 )
 def test_a_training_of_another_version_is_not_resumed(bandit, tmp_path, name, earlier, why):
@@ -129,7 +129,7 @@ def test_a_training_of_another_version_is_not_resumed(bandit, tmp_path, name, ea
     del about["sha256"]  # earlier versions wrote none
     changed = {"about": np.array(json.dumps(about))} | ({} if earlier is None else {name: earlier(arrays[name])})
     write_arrays(tmp_path / CHECKPOINT, {key: array for key, array in arrays.items() if key != name} | changed)
-    with pytest.raises(CheckpointError, match=rf"checkpoint\.npz is of another version, {why}; delete it and train again$"):
+    with pytest.raises(CheckpointError, match=rf"checkpoint\.npz {why}; delete it and train again$"):
         trained(env, env.training(folder=tmp_path, resume=True))
 
 

@@ -134,7 +134,7 @@ def test_an_older_decision_is_unknown_until_the_server_is_back(log, server):
     server.kill()
     store.add_decisions(records("during"))
     assert store.record("during").decision.id == "during"
-    with pytest.raises(StoreAwayError, match="'before' does not wait here, so it is unknown until the server is back"):
+    with pytest.raises(StoreAwayError, match="'before' is not in the local spool, and unknown until the server is back"):
         store.record("before")
     server.start()
     assert store.record("before").decision.id == "before"
@@ -404,7 +404,7 @@ def test_reading_beside_the_log_says_that_the_server_is_away(log, server):
     store = log()
     server.kill()
     for read in (store.pending, store.batch, lambda: store.snapshot("router"), lambda: store.forget("ann")):
-        with pytest.raises(StoreAwayError, match="see that the server runs"):
+        with pytest.raises(StoreAwayError, match="check that the server runs"):
             read()
     server.start()
 

@@ -378,7 +378,7 @@ def test_a_prefix_that_is_no_name_is_refused(log):
 
 def test_a_server_that_is_not_there_is_an_error_when_the_log_is_opened(tmp_path):
     for url in ("redis://127.0.0.1:1/0", "postgres://secret:word@127.0.0.1:1/none"):
-        with pytest.raises(StoreError, match="see that the server runs") as raised:
+        with pytest.raises(StoreError, match="check that the server runs") as raised:
             open_store(url, get_plugin_manager(), {"spool": str(tmp_path / "spool.db"), "timeout_s": 0.5})
         assert "secret" not in str(raised.value)
 

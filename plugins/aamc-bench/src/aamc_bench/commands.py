@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @DATASETS
 @ROUTERS
 @SEEDS
-@benchmark_options
+@benchmark_options()
 def compare(**given: Any) -> None:
     """Compare routers on several datasets and seeds, in one table.
 
@@ -53,7 +53,7 @@ def compare(**given: Any) -> None:
 @click.option("--n-queries", type=click.IntRange(min=1, max=MAXIMUM), help="Decisions to time one at a time (default: 1000).")
 @ROUTERS
 @SEED
-@benchmark_options
+@benchmark_options()
 def scalability(**given: Any) -> None:
     """Measure decision time and utility against the number of candidates.
 
@@ -77,7 +77,7 @@ def scalability(**given: Any) -> None:
 @click.option(
     "--outcomes", type=Numbers(int, minimum=1, maximum=MAXIMUM), metavar="10,50,...", help="Training outcomes of each newcomer (default: 10,50,200)."
 )
-@benchmark_options
+@benchmark_options()
 def unseen_models(**given: Any) -> None:
     """Measure routing with candidates without training outcomes.
 
@@ -104,7 +104,7 @@ def unseen_models(**given: Any) -> None:
 @ROUTERS
 @DATASET
 @SEED
-@benchmark_options
+@benchmark_options()
 def robustness(**given: Any) -> None:
     """Measure routers under noise on estimates and texts, and on categories without training data.
 
@@ -130,9 +130,9 @@ def robustness(**given: Any) -> None:
     "--budgets",
     type=Numbers(float, minimum=0, maximum=1, minimum_open=True),
     metavar="0.05,0.25,...",
-    help="Budgets of a day, above 0, the cheapest candidate on each request, up to 1, the best one (default: 0.25).",
+    help="Daily budgets, from above 0 (always the cheapest candidate) to 1 (always the best) (default: 0.25).",
 )
-@benchmark_options
+@benchmark_options("lexical")
 def bandit(**given: Any) -> None:
     """Measure the cost of learning online in scenarios of service.
 
@@ -151,7 +151,7 @@ def bandit(**given: Any) -> None:
 @click.command("control")
 @click.option("--scenario", "scenarios", metavar="A,B,...", help="Scenarios of environment queue (default: all but default).")
 @click.option("--pool", metavar="NAME|FILE", help="Model pool (default: each scenario's own).")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Option, such as environment.load=1.5; repeatable.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as environment.load=1.5; repeatable.")
 @click.option("--preference", metavar="Q,C,L", help="Weights of quality, cost and latency (default: each scenario's own).")
 @SEEDS
 @click.option("--steps", type=click.IntRange(min=1), help="Training decisions of ppo (default: the preset's).")

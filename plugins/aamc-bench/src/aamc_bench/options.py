@@ -91,22 +91,32 @@ SEED = click.option("--seed", type=click.IntRange(min=0), help="Seed of all rand
 SEEDS = click.option("--seeds", type=Seeds(), metavar="0,1,...", help="Seeds; everything is done once for each.")
 
 _RUN = (
-    click.option("--estimator", metavar="NAME", help="Estimator name, or none (default: tce, and lexical for bench bandit)."),
     click.option("--pool", metavar="NAME|FILE", help="Model pool (default: the data's own, or the default pool)."),
     PREFERENCE,
-    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Option, such as routers.ppo.learning_rate=1e-4; repeatable."),
+    click.option(
+        "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as routers.ppo.learning_rate=1e-4; repeatable."
+    ),
     click.option("--preset", type=click.Choice(["quick", "full", "paper"]), help="Preset of the options (default: quick)."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Device of torch (default: auto)."),
 )
 
 
-def run_options(function: F) -> F:
-    """Add the options of a run, of its folder, and of JSON output."""
-    for option in reversed((*_RUN, OUT, RESUME, JSON)):
-        function = option(function)
-    return function
+def run_options(estimator: str = "tce") -> Callable[[F], F]:
+    """Return a decorator that adds the options of a run, of its folder, and of JSON output.
+
+    Args:
+        estimator: The command's default estimator, for its help.
+    """
+    named = click.option("--estimator", metavar="NAME", help=f"Estimator name, or none (default: {estimator}).")
+
+    def add(function: F) -> F:
+        for option in reversed((named, *_RUN, OUT, RESUME, JSON)):
+            function = option(function)
+        return function
+
+    return add
 
 
-def benchmark_options(function: F) -> F:
-    """Add the options of a run and the number of jobs at a time."""
-    return run_options(WORKERS(function))
+def benchmark_options(estimator: str = "tce") -> Callable[[F], F]:
+    """Return a decorator that adds the options of a run and the number of jobs at a time; ``estimator`` is the default in its help."""
+    return lambda function: run_options(estimator)(WORKERS(function))

@@ -25,7 +25,9 @@ from aamc_sdk.storage import to_json
 _SIZE = click.IntRange(min=1, max=MAX_TEXTS)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _STRICT = click.option("--strict", is_flag=True, help="Refuse scores outside 0 to 1 in published files, instead of clipping and counting them.")
-_SET = click.option("--set", "assignments", multiple=True, metavar="dataset.KEY=VALUE", help="Set one option of the format.")
+_SET = click.option(
+    "--set", "assignments", multiple=True, metavar="dataset.KEY=VALUE", help="Set one option, such as dataset.output_tokens=128; repeatable."
+)
 
 
 def _parse_shares(ctx: click.Context, parameter: click.Parameter, value: str | None) -> dict[str, float]:

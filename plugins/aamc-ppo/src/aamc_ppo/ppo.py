@@ -482,7 +482,7 @@ class PPO:
         """Continue from a state returned by :meth:`state`.
 
         Raises:
-            CheckpointError: An array of the checkpoint ``path`` is missing or has another shape, or an objective's utility reads the others.
+            CheckpointError: An array of the checkpoint ``path`` is missing or has another shape, or an older version saved it.
         """
         name = "rate"
         try:
@@ -495,4 +495,4 @@ class PPO:
             raise CheckpointError(f"{path} is of another version, whose {name} does not fit; delete it and train again") from error
         fixed = trained_outputs(self._config.embedding) == 0
         if any((state[f"parameter/{name}"] * fixed).any() for name in ("query_w2", "query_b2")):
-            raise CheckpointError(f"{path} is of another version, where the utility of an objective reads the others; delete it and train again")
+            raise CheckpointError(f"{path} was saved by an older version; delete it and train again")

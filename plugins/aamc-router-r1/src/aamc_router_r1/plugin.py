@@ -45,5 +45,5 @@ def aamc_commands() -> list[Component]:
     """Offer the server of single decisions, and the traces of episodes."""
     return [
         Component("serve-router", "aamc_router_r1.single.command:serve_router", "Serve a policy to semantic routers."),
-        Component("trace", "aamc_router_r1.trace.command:trace", "Show episodes of router-r1, also as a page of HTML."),
+        Component("trace", "aamc_router_r1.trace.command:trace", "Show episodes of router-r1, in the terminal or as an HTML page."),
     ]

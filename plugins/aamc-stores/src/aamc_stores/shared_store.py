@@ -51,7 +51,7 @@ class SharedStore(PartitionedStore):
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
         if not re.fullmatch(r"[A-Za-z_]\w{0,39}", config.prefix, re.ASCII):
-            raise ConfigError(f"the prefix of a log must be up to 40 letters, digits and _, without a digit in front, not {config.prefix!r}")
+            raise ConfigError(f"the prefix of a log must be up to 40 letters, digits and _ and must not start with a digit: {config.prefix!r}")
         self._connect()
         self._epoch = self._batch(0, 0).epoch
         self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix), round(1e6 * config.max_spool_mb))
@@ -98,7 +98,7 @@ class SharedStore(PartitionedStore):
         if row is not None:
             return record_from(row)
         if away is not None:
-            raise StoreAwayError(f"decision {decision_id!r} does not wait here, so it is unknown until the server is back: {away}") from away
+            raise StoreAwayError(f"decision {decision_id!r} is not in the local spool, and unknown until the server is back: {away}") from away
         raise UnknownDecisionError(f"no decision of the log {self.name} has the id {decision_id!r}")
 
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:

@@ -2,7 +2,7 @@
 
 Nothing counts twice. The file stores the starting evidence (that before the first entry of the log) and identifies the log by its first decision
 when it was new, or by its newest one, since retention drops the oldest. With the same log, the router restores the starting evidence and replays
-the log. With another log, or a file of vLLM Semantic Router, it starts from all evidence in the file. A file that went on to another log and then
+the log. With another log, or a file of vLLM Semantic Router, it starts from all evidence in the file. A file that was used with another log and then
 meets an earlier one again is kept aside, since its evidence already contains that log.
 """
 
@@ -137,7 +137,7 @@ class StateFile:
         if not isinstance(state, Mapping) or not isinstance(last, str) or not isinstance(earlier, list):
             raise CheckpointError("it is incomplete")
         if not is_same and current in earlier:
-            raise CheckpointError("it went on to another log after it learned this one, so this log's entries would count twice")
+            raise CheckpointError("it was used with another log after it learned this one, so this log's entries would count twice")
         self._earlier = earlier if is_same else [*earlier, last]
         if is_same:
             self._log_id, self.origin = last, str(content.get("origin", ""))

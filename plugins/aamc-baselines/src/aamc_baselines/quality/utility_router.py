@@ -125,7 +125,7 @@ class UtilityRouter(Router):
             return {}
         quality = self.learned.function.predict(features)
         lead = quality[pairs.row, pairs.winner] - quality[pairs.row, pairs.loser]
-        return {"validation_votes_foretold": float((lead > 0)[decided].mean())}
+        return {"validation_votes_predicted": float((lead > 0)[decided].mean())}
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the utility with the predicted quality.

@@ -79,4 +79,4 @@ def greedy_truth_rule(streams: QueueStreams) -> Floats:
 
 
 def _nothing(kind: str, name: str, options: Any) -> Any:
-    raise PluginError(f"the benchmark of control cannot make other components, such as {kind} {name!r}")
+    raise PluginError(f"aamc bench control cannot make other components, such as {kind} {name!r}")

@@ -14,7 +14,7 @@ from aamc_sdk.cli import Folder, plugins_of
 @click.command("fig5")
 @click.option("--run", type=Folder(path_type=Path), help="An existing run (default: make one, as aamc run --router ppo does).")
 @SEED
-@run_options
+@run_options()
 @click.pass_context
 def fig5(ctx: click.Context, /, **given: Any) -> None:
     """Make Figure 5 of the AAMC paper: success, cost, latency and efficiency of the strategies, with 95% intervals.

@@ -22,7 +22,7 @@ def choose_newcomers(pool: Pool, count: int, seed: int) -> list[str]:
     """
     if len(pool) < count + MINIMUM_OTHERS:
         needed = f"unseen-models takes {count} away and needs {MINIMUM_OTHERS} others"
-        raise DataError(f"{needed}, and the data has {len(pool)} candidates; take fewer away (--newcomers), or other data")
+        raise DataError(f"{needed}, and the data has {len(pool)} candidates; lower --newcomers, or use other data")
     drawn = np.random.default_rng((seed, len(pool))).choice(len(pool), count, replace=False)
     return [pool.names[m] for m in sorted(drawn)]
 

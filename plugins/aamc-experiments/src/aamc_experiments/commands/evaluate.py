@@ -70,8 +70,8 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
 
     Rows of other data that the run was trained on are left out, and so are near-duplicates of them.
 
-    A router of aamc train, as RUN or with --router, is compared with baselines, which are trained on the rows of its training. With
-    --router also on those of --dataset, and --config and --set change the settings, such as those of the simulator.
+    A router from aamc train (RUN or --router) is compared with baselines trained on the same rows. With --router, --dataset names other rows
+    to train the baselines and compare on, and --config and --set change settings, such as those of the simulator.
 
     With --estimator alone, score an estimator: errors of complexity, category and tool use, and the calibration of expected quality.
 

@@ -28,7 +28,7 @@ CONFIG = click.option(
     help="YAML file of options, or a file of another system that a plugin reads; of several files, later ones win.",
 )
 """The option ``--config``."""
-SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One option, such as router.learning_rate=1e-4.")
+SET = click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as router.learning_rate=1e-4; repeatable.")
 """The option ``--set``."""
 _OPTIONS = (
     click.option("--router", metavar="NAME|FOLDER", help="Router name or checkpoint folder (default: ppo)."),

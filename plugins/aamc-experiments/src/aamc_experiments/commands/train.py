@@ -35,7 +35,7 @@ ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset"
 def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any) -> None:
     """Train a router with its estimator, an estimator alone, or an orchestrator.
 
-    Then runs/latest is a trained router, which aamc evaluate compares with the baselines and aamc route serves.
+    Afterwards runs/latest holds the trained router: aamc evaluate compares it with the baselines, and aamc route asks it.
 
     Example: aamc train --router ppo --estimator tce --out checkpoints/ppo
     """

@@ -73,7 +73,7 @@ def keys() -> None:
 @click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens of prompts and answers a minute.")
 @click.option("--parallel-requests", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
 @click.option("--expires", type=Duration(), metavar="DURATION", help="Time after which the key ends, such as 30d (default: never).")
-@click.option("--admin", is_flag=True, help="The key may also see admin pages and write.")
+@click.option("--admin", is_flag=True, help="Also allow the dashboard, /metrics, and feedback and votes of an admin.")
 @RUN
 @STORE
 @JSON
@@ -92,7 +92,7 @@ def add(
     as_json: bool,
     **limits: Any,
 ) -> None:
-    """Make a key called NAME and show it once. Without own limits it has those of the gateway's settings."""
+    """Make a key called NAME and show it once. A key without limits gets the gateway's default limits."""
     from aamc_gateway.access.keys import add_key
     from aamc_gateway.access.settings import Limits
     from aamc_sdk.types import check_name

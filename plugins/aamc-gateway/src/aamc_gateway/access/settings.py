@@ -53,7 +53,7 @@ def _by_name(meaning: str) -> Any:
 class AccessSettings:
     """The options of access: keys, budgets and limits."""
 
-    admin_key_env: str = option("AAMC_ADMIN_KEY", "Environment variable of a key for admin pages and writes, besides the keys of aamc keys.")
+    admin_key_env: str = option("AAMC_ADMIN_KEY", "Environment variable of an admin key, besides the keys of aamc keys.")
     over_budget: str = option(
         REFUSE,
         "What happens to a request that may cost more than a budget has left: refuse it, or route it to a cheaper candidate that still fits. "

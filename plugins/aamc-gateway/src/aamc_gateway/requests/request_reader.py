@@ -186,11 +186,11 @@ class RequestReader:
 def unknown_header(name: bytes, known: Iterable[bytes]) -> Refused:
     """Return the refusal of a request with a header of the gateway that it does not know."""
     text, names = name.decode("latin-1"), sorted(each.decode("latin-1") for each in known if each.startswith(OWN_PREFIX))
-    return Refused(f"{text} is no header of this request (there are: {one_of(names)}); give other arguments in the body's object 'aamc'")
+    return Refused(f"this request takes no header {text} (it takes: {one_of(names)}); give other arguments in the body's object 'aamc'")
 
 
 def _shortened(text: str, characters: int) -> str:
-    """Return begin and end of a long text: no classifier reads more, and each would take long."""
+    """Return the start and end of a long text: no classifier reads more, and each would take long."""
     return text if len(text) <= characters else f"{text[: characters // 2]}\n...\n{text[-(characters // 2) :]}"
 
 

@@ -137,7 +137,8 @@ class LiteLLM(ChatProvider):
         config, body = self.config, request.body
         if request.api not in _FIELDS or not isinstance(body, Mapping):
             raise ProviderError(
-                f"model {candidate.name!r} of the provider litellm has no API {request.api!r}, but chat and embeddings", kind="request"
+                f"model {candidate.name!r} of the provider litellm does not offer the API {request.api!r}; it offers chat and embeddings",
+                kind="request",
             )
         if not config.remote_files and any("://" in text[:16] for text in _file_texts(body.get("messages"))):
             problem = f"model {candidate.name!r} takes images and files as data: URLs only, as LiteLLM may fetch others itself"

@@ -14,7 +14,7 @@ from aamc_sdk.errors import ConfigError
 @click.command("serve-router")
 @click.option("--run", type=Folder(path_type=Path), help="Folder of a trained router-r1 (default: the policy of --set orchestrator.policy).")
 @click.option("--pool", metavar="NAME|FILE", help="Candidates of requests that name none, and the policy (default: as trained).")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as orchestrator.policy=NAME.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as orchestrator.policy=NAME; repeatable.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", default=8100, type=click.IntRange(0, 65535), help="Port to listen on; 0 for a free one (default: 8100).")
 @click.pass_context

@@ -263,7 +263,7 @@ class PostgresStore(SharedStore):
 
     def _refusal(self, error: psycopg.Error) -> StoreError:
         refused = isinstance(error, _CONTENT_ERRORS)
-        kind, advice = (StoreError, "nothing was written") if refused else (StoreAwayError, "see that the server runs and its URL is right")
+        kind, advice = (StoreError, "nothing was written") if refused else (StoreAwayError, "check that the server runs and that the URL is right")
         if isinstance(error, psycopg.errors.LockNotAvailable):
             advice = "another transaction holds its lock; end that one (pg_locks names its pid) or wait for it"
         explained = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")

@@ -228,10 +228,12 @@ class Tables:
         entries = int(self.value(connection, "SELECT coalesce(max(position), 0) FROM {entries}"))
         if version <= len(_EARLIER):
             seconds = entries / _FILLED_A_SECOND
-            logger.warning("the log %s gets new columns: its %d entries are read in about %.0f s, and nobody writes", log, entries, seconds)
+            logger.warning("the log %s is being upgraded: reading its %d entries takes about %.0f s, and writers wait", log, entries, seconds)
         elif entries >= _SLOW_ENTRIES:
             seconds = entries / _ENTRIES_A_SECOND
-            logger.warning("the log %s is divided: its %d entries are read once in about %.0f s; others write meanwhile", log, entries, seconds)
+            logger.warning(
+                "the log %s is being upgraded: reading its %d entries takes about %.0f s; others can write meanwhile", log, entries, seconds
+            )
 
     def _fill_columns(self, connection: psycopg.Connection) -> None:
         """Fill the columns of entries that had none."""

@@ -213,7 +213,7 @@ class RedisServer:
         try:
             yield
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise StoreAwayError(f"the log {self.name} cannot be reached ({error}): see that the server runs and its URL is right") from error
+            raise StoreAwayError(f"the log {self.name} cannot be reached ({error}): check that the server runs and that the URL is right") from error
         except redis.RedisError as error:
             if str(error).startswith(_NOT_NOW):
                 raise StoreAwayError(f"the log {self.name} cannot be written now ({error})") from error

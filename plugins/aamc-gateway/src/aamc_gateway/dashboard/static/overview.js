@@ -71,7 +71,7 @@ function costs(found, label, again) {
   return card("Cost and saving",
     h("label", {}, "Compared with always using ", choice),
     note(cost.baseline ? `${cost.baseline}: ${cost.baseline_why}. The same tokens at its list prices cost ${usd(cost.baseline_usd)}; the saving is net of what routing cost.` : cost.baseline_why),
-    parts.length ? lines("Cost since the begin of the period, in USD", parts.map((part) => part.begin), [["routed", actual, 0, false], ...(cost.baseline ? [[`always ${cost.baseline}`, always, 1, true]] : [])], usd, label) : note("No decisions in this period."));
+    parts.length ? lines("Cost since the start of the period, in USD", parts.map((part) => part.begin), [["routed", actual, 0, false], ...(cost.baseline ? [[`always ${cost.baseline}`, always, 1, true]] : [])], usd, label) : note("No decisions in this period."));
 }
 
 export async function show(period, again) {
