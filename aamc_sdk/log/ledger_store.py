@@ -95,7 +95,7 @@ class LedgerStore(Store):
     def expire_pending(self) -> int:
         """Delete entries whose decision did not come in time, and the oldest of too many; return their number.
 
-        Called at times by :meth:`add_feedback`. A warning says how many were deleted.
+        Called periodically by :meth:`add_feedback`. A warning says how many were deleted.
         """
         days, at_most = self.config.pending_days, self.config.max_pending
         rows, oldest = self.pending_rows(), time.time() - days * DAY_SECONDS

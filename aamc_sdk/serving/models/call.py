@@ -28,7 +28,7 @@ class Call:
         usage: The tokens of the call; set inside the block.
         cost_usd: The provider's own figure, set inside the block; without one, list prices times usage once the block has ended. NaN if unknown.
         cost_source: The origin of the cost, see :class:`aamc_sdk.Attempt`; ``"estimated"`` may be set inside the block.
-        latency_ms: Time from the begin to the end of the block.
+        latency_ms: Time from the start to the end of the block.
         first_token_ms: Time until :meth:`first_token` was called; NaN without.
     """
 

@@ -19,7 +19,7 @@ from aamc_sdk.types import Pool, Query
 
 
 class RoutedCompletions:
-    """Routes a request, calls the chosen model, and falls back to the router's next choice.
+    """Decides requests, and has the model client answer them: it calls the chosen model, and the next choice where a call fails.
 
     Args:
         models: The client for models.

@@ -1,6 +1,6 @@
 """Utility as a linear function of quality: utility = weight x quality + shift.
 
-With a preference, the reward gives weight and shift. Without one, cheap candidates win ties and near-ties, and a conversation rather stays with
+With a preference, the reward gives weight and shift. Without one, cheap candidates win ties and near-ties, and a conversation tends to stay with
 the candidate that holds its prompt cache:
 
     utility = quality + cost_weight x (0.2 x (1 - cost / maximum cost of the row) + saving of the cache / maximum cost of the row)

@@ -18,7 +18,7 @@ class Caller:
         name: The name of its key.
         tenant: The tenant that the key belongs to; None for none.
         user: The user that the key belongs to; None if requests may name their users.
-        admin: Whether it may see admin pages and write.
+        admin: Whether it opens the dashboard and ``/metrics``, and may give feedback and vote as an admin.
         models: Names of the candidates and orchestrators that it may use; empty for all.
         limits: The key's budgets and limits.
     """
@@ -47,7 +47,7 @@ class Caller:
             raise Refused(hint, status=403, kind="permission")
 
     def check_admin(self) -> None:
-        """Check that it may see admin pages and write.
+        """Check that it is an admin key.
 
         Raises:
             Refused: It may not.

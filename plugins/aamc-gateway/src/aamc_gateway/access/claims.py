@@ -38,7 +38,7 @@ class Holder:
 
     @property
     def scope(self) -> str:
-        """The begin of the names of its counters; users and tenants are hashed, so that none is named there."""
+        """The prefix of the names of its counters; users and tenants are hashed, so that none is named there."""
         return f"{self.kind}/{self.id}" if self.kind in ("key", "model") else f"{self.kind}/{_hashed(self.id)}"
 
 

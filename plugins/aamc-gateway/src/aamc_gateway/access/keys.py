@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
 
 PREFIX = "sk-aamc-"
-"""The begin of every key, by which scanners of leaked secrets find it."""
+"""The prefix of every key, by which scanners of leaked secrets find it."""
 GROUP = "keys"
 """The group of the keys in the shared state."""
 FRESH_S = 2.0
@@ -66,7 +66,7 @@ class Key:
         created: When it was made, in seconds since the epoch.
         tenant: The tenant that it belongs to; None for none.
         user: The user that it belongs to; None if requests may name their users.
-        admin: Whether it may see admin pages and write.
+        admin: Whether it opens the dashboard and ``/metrics``, and may give feedback and vote as an admin.
         models: Names of the candidates and orchestrators that it may use; empty for all.
         limits: Its budgets and limits; None for those of the settings.
         expires: When it ends, in seconds since the epoch; None for never.

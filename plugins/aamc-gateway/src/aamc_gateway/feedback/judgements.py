@@ -36,7 +36,7 @@ FIELDS = (
 )
 ADMIN_FIELDS = ("weight",)
 _FIRST_REVISION = 1_735_689_600_000
-"""The begin of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then."""
+"""The start of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then."""
 _NAMES = ("decision_id", "id", "source", "candidate", "over")
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 

@@ -69,7 +69,7 @@ class Exchange:
         self._ended = False
 
     async def decide(self) -> None:
-        """Admit the request and choose a candidate; the decision's commit goes on meanwhile, unless the last one failed.
+        """Admit the request and choose a candidate; its commit goes on meanwhile, unless the log's last commit failed.
 
         Raises:
             AamcError: The request is refused, nothing can be chosen, or the log still cannot be written.

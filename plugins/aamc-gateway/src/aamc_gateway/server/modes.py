@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def handlers(gateway: Gateway) -> dict[Mode, Handler]:
-    """Return the handler of each mode; other packages add theirs here, one line each."""
+    """Return the handler of each mode, from the gateway's own packages."""
     return {"route": serve_route, "model": serve, "arena": serve_arena, "orchestrator": serve_orchestrator}
 
 

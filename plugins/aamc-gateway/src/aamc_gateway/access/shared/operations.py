@@ -12,7 +12,7 @@ class Claim:
     """A claim on a counter with a limit.
 
     Attributes:
-        counter: The counter's name, with the begin of its window.
+        counter: The counter's name, with the start of its window.
         limit: The maximum of the charged and held amount.
         amount: The amount to hold until the claim is settled.
         least: The amount that is enough. All claims of a reservation with ``least`` below ``amount`` get the same amount between both.

@@ -37,7 +37,7 @@ class Route:
 
 
 def all_routes() -> list[Route]:
-    """Return the routes; other packages add theirs here, one line each."""
+    """Return the routes, those of the gateway's other packages included."""
     return [
         Route("/v1/chat/completions", ("POST",), ask_endpoint("chat", "chat")),
         Route("/v1/messages", ("POST",), ask_endpoint("messages", "messages")),

@@ -6,7 +6,7 @@ import re
 from itertools import islice
 
 HEAD = 4000
-"""Characters at the begin of the system prompt, and at the begin and end of the last message, in which the wording is looked for."""
+"""Characters at the start of the system prompt, and at the start and end of the last message, that are searched for the wording."""
 _MAX_WORDS = 20
 """Times that a word such as "title" is looked at in one text."""
 _BEFORE, _AFTER = 100, 160
