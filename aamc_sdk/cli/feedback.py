@@ -190,16 +190,17 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
     from aamc_sdk.log import LedgerStore, Retention
 
     with _opened(ctx, run, store) as log:
-        before = len(log.partitions())
+        before = {partition.number for partition in log.partitions()}
         decisions = log.retain()
-        left = len(log.partitions())
+        left = {partition.number for partition in log.partitions()}  # others may have begun meanwhile
         if isinstance(log, LedgerStore) and getattr(log.config, "retention", Retention()) == Retention():
             advice = "Set one in the store's URL, such as ?retention={days: 30}, and use that URL wherever the log is opened."
             click.echo(f"{log.name} has no limit, so nothing is dropped. {advice}", err=True)
             if not as_json:
                 return
-    document = {"decisions": decisions, "partitions_dropped": before - left, "partitions": left}
-    _show(as_json, document, f"{quantity(decisions, 'decision')} and {quantity(before - left, 'partition')} dropped; {left} left.")
+    dropped = len(before - left)
+    document = {"decisions": decisions, "partitions_dropped": dropped, "partitions": len(left)}
+    _show(as_json, document, f"{quantity(decisions, 'decision')} and {quantity(dropped, 'partition')} dropped; {len(left)} left.")
 
 
 @feedback.command()
