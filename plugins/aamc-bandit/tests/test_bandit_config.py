@@ -48,13 +48,14 @@ def write(folder: Path, section: dict[str, Any], kind: str = "rl_driven") -> str
     return str(path)
 
 
-def test_every_key_reaches_the_router(tmp_path) -> None:
-    section = {**EFFECTIVE, **OF_ROUTER_R1, "storage_path": str(tmp_path / "state.json")}
-    with MetaController.from_file(write(tmp_path, section)) as controller:
+def test_every_key_except_those_of_router_r1_reaches_the_router(tmp_path, caplog) -> None:
+    section = {**EFFECTIVE, "storage_path": str(tmp_path / "state.json")}
+    with MetaController.from_file(write(tmp_path, section | OF_ROUTER_R1)) as controller:
         config = controller.router.config
     assert isinstance(controller.router, Thompson)
     assert {key: getattr(config, key) for key in section} == section
     assert config.blend == "linear"
+    assert "algorithm.rl_driven.use_router_r1_rewards (it belongs to Router-R1: evidence holds quality only; " in caplog.text
 
 
 def test_epsilon_greedy_is_the_router_of_that_name(tmp_path) -> None:

@@ -141,12 +141,13 @@ def test_every_key_without_effect_is_reported_by_name(file, caplog) -> None:
         assert key in reported(caplog)
 
 
-def test_the_keys_of_router_r1_are_reported_even_where_they_change_nothing(file, caplog) -> None:
+@pytest.mark.parametrize("kind", ["rl_driven", "thompson"])
+def test_the_keys_of_router_r1_are_reported_even_at_their_defaults(file, caplog, kind) -> None:
     section = {"use_router_r1_rewards": False, "cost_reward_alpha": 0.3, "llm_routing_fallback": "thompson", "model_cost_per_token": {"big": 1.0}}
-    _, options = options_of(file({"algorithm": {"type": "rl_driven", "rl_driven": section}}))
+    _, options = options_of(file({"algorithm": {"type": kind, kind: section}}))
     for key in section:
-        assert f"algorithm.rl_driven.{key}" in reported(caplog)
-    assert options.keys() == {*AS_UPSTREAM, *section} - {"model_cost_per_token"}  # the router itself refuses a wrong type
+        assert f"algorithm.{kind}.{key}" in reported(caplog)
+    assert options == AS_UPSTREAM
 
 
 def test_a_file_without_idle_keys_reports_nothing(file, caplog) -> None:

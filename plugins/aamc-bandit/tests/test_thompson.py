@@ -491,14 +491,6 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
         make(**options)
 
 
-def test_options_without_effect_are_named_with_why(caplog: pytest.LogCaptureFixture) -> None:
-    make(use_router_r1_rewards=True, enable_llm_routing=False)
-    assert [record.getMessage() for record in caplog.records] == [
-        "option use_router_r1_rewards has no effect: evidence holds quality only; "
-        "cost enters a decision through the preference, or without one through cost_weight"
-    ]
-
-
 def test_the_program_in_the_reference_page_runs(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "reference" / "bandit.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)

@@ -32,11 +32,7 @@ ROUTER_R1 = {
     **dict.fromkeys(("router_r1_server_url", "llm_routing_fallback"), "this router decides from feedback and asks no model"),
     **dict.fromkeys(("enable_multi_round_aggregation", "max_aggregation_rounds"), "one candidate answers in one round"),
 }
-"""Keys of ``rl_driven`` for Router-R1, which asks a model to choose, and the reasons why they have no effect on a bandit."""
-LLM_ROUTING = (
-    "enable_llm_routing: true asks a model to choose, and this router decides from feedback alone; "
-    "set it to false, or take the router router-r1, as a configuration file of vLLM Semantic Router with this key does"
-)
+"""Keys of ``rl_driven`` for Router-R1, which asks a model to choose, and the reasons why a bandit has no such options."""
 LLM_ROUTER = "router-r1"
 """The router that asks a model, of aamc-router-r1; the algorithm's own router is its fallback."""
 OF_LLM_ROUTER = (
@@ -172,11 +168,14 @@ def _router(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], di
         on_error = {"on_error": algorithm["on_error"]} if "on_error" in algorithm else {}
         return {"name": "thompson", **AS_UPSTREAM}, on_error | section
     options = _renamed_options(section) if kind == "thompson" else section
-    options.pop("model_cost_per_token", None)  # the only ignored key that is not an option of ours
     name = "epsilon-greedy" if options.get("use_thompson_sampling") is False else "thompson"
-    if kind == "rl_driven" and options.get("enable_llm_routing") is True:
+    asks = options.get("enable_llm_routing", False)
+    if not isinstance(asks, bool):
+        raise ConfigError(f"{kind}.enable_llm_routing: must be true or false, not {asks!r}")
+    if asks:
         return _llm_router(name, options), None
-    return {"name": name, **AS_UPSTREAM, **options}, None
+    effective = {key: value for key, value in options.items() if key not in ("enable_llm_routing", *ROUTER_R1)}
+    return {"name": name, **AS_UPSTREAM, **effective}, None
 
 
 def _llm_router(learner_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,7 +274,7 @@ def _ignored_in_algorithm(algorithm: Mapping[str, Any], kind: str, where: str) -
     section = _section(algorithm, kind)
     asks = section.get("enable_llm_routing") is True
     for key in section:
-        if kind == "rl_driven" and key in ROUTER_R1 and not (asks and key in OF_LLM_ROUTER):
+        if kind != "concurrent" and key in ROUTER_R1 and not (asks and key in OF_LLM_ROUTER):
             yield IgnoredKey(f"{where}.{kind}.{key}", f"it belongs to Router-R1: {ROUTER_R1[key]}")
     for key in algorithm:
         if key in (*LEARNING, *OTHERS) and key != kind:

@@ -10,7 +10,6 @@ import attrs
 from aamc_bandit.feedback_outcomes import OutcomeOptions
 from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT
 from aamc_bandit.semantic_router.model_candidates import is_price
-from aamc_bandit.semantic_router.translation import LLM_ROUTING, ROUTER_R1
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError
 
@@ -69,14 +68,6 @@ class ThompsonOptions(OutcomeOptions):
     storage_path: str | None = option(None, "JSON state file, read when serving starts and written as a snapshot; none for no file")
     auto_save_interval: str = option("30s", "time between two snapshots, in Go's notation for durations")
     router_model_path: str | None = option(None, "checkpoint folder of this router to start from; none to start without evidence")
-    use_router_r1_rewards: bool = option(False, "no effect: " + ROUTER_R1["use_router_r1_rewards"])
-    cost_reward_alpha: float = option(0.3, "no effect: " + ROUTER_R1["cost_reward_alpha"], at_least=0, at_most=1)
-    format_reward_penalty: float = option(-1.0, "no effect: " + ROUTER_R1["format_reward_penalty"])
-    enable_llm_routing: bool = option(False, "must be false: this router asks no model")
-    router_r1_server_url: str | None = option(None, "no effect: " + ROUTER_R1["router_r1_server_url"])
-    llm_routing_fallback: str = option("thompson", "no effect: " + ROUTER_R1["llm_routing_fallback"], choices=("thompson", "error"))
-    enable_multi_round_aggregation: bool = option(False, "no effect: " + ROUTER_R1["enable_multi_round_aggregation"])
-    max_aggregation_rounds: int = option(3, "no effect: " + ROUTER_R1["max_aggregation_rounds"], at_least=0)
 
     blend: str = option(SHRINKAGE, "how the levels of evidence are combined; published is vLLM Semantic Router's whole algorithm", choices=BLENDS)
     prior_alpha: float = option(1.0, "prior wins of every candidate", at_least=MIN_PRIOR)
@@ -104,8 +95,6 @@ class ThompsonOptions(OutcomeOptions):
     def __attrs_post_init__(self) -> None:
         if self.window and self.discount is not None and self.discount < 1:
             raise ConfigError(f"discount {self.discount!r} and window {self.window!r} exclude each other; leave discount at 1 or window at 0")
-        if self.enable_llm_routing:
-            raise ConfigError(LLM_ROUTING)
         for category, scores in self.category_scores.items():
             for name, score in scores.items():
                 if not 0 <= score <= 1:
@@ -126,11 +115,6 @@ class ThompsonOptions(OutcomeOptions):
         if self.discount is not None:
             return self.discount
         return 1.0 if self.window else half_life_discount(self.half_life)
-
-    def without_effect(self) -> dict[str, str]:
-        """Return the reasons of all options that have no effect and differ from their defaults."""
-        defaults = {field.name: field.default for field in attrs.fields(type(self))}
-        return {name: ROUTER_R1[name] for name, default in defaults.items() if name in ROUTER_R1 and getattr(self, name) != default}
 
 
 @attrs.frozen(kw_only=True)

@@ -117,8 +117,6 @@ class Thompson(OnlineRouter):
         if config.category_scores:
             scored = add_ratings(self.evidence.to_json(), _category_ratings(config.category_scores), 0.0)
             self.evidence.restore(scored)
-        for name, why in config.without_effect().items():
-            logger.warning("option %s has no effect: %s", name, why)
         if config.router_model_path is not None:
             self.load(Path(config.router_model_path))
 
