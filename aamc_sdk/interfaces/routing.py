@@ -76,6 +76,8 @@ class Requirements:
 class Router(BaseComponent):
     """Scores the candidates for a batch of requests.
 
+    A class declares ``requires`` and ``uses_preference``; an instance may set its own, if they depend on its options.
+
     Attributes:
         requires: The data that it depends on.
         privileged: Whether it receives hindsight; such a router is a reference for evaluation and is never served.
@@ -85,9 +87,9 @@ class Router(BaseComponent):
             ``ci95`` in mean reward; None without such a validation.
     """
 
-    requires: ClassVar[Requirements] = Requirements()
+    requires: Requirements = Requirements()
     privileged: ClassVar[bool] = False
-    uses_preference: ClassVar[bool] = True
+    uses_preference: bool = True
     uses_estimates: ClassVar[bool] = True
     trust: Mapping[str, Any] | None = None
 

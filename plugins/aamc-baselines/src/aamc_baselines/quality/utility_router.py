@@ -59,7 +59,7 @@ class UtilityRouter(Router):
     """
 
     Function: ClassVar[type[QualityFunction]]
-    requires: ClassVar[Requirements] = Requirements(outcomes=True, training=True, cheap_rescoring=True)
+    requires = Requirements(outcomes=True, training=True, cheap_rescoring=True)
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)

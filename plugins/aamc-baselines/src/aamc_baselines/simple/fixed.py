@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aamc_baselines.simple.means import MeansRouter, TrainingMeans
 from aamc_sdk.config import option
 from aamc_sdk.errors import EstimatesError
-from aamc_sdk.interfaces import Requirements
+from aamc_sdk.interfaces import Requirements, Services
 from aamc_sdk.types import Floats, Pool, RoutingRequest, Scores
 
 
@@ -100,20 +100,16 @@ class SmallOptions:
     share: float = option(0.8, "Otherwise the cheapest candidate with at least this share of the best mean training quality.", at_least=0, at_most=1)
 
 
-class SmallRequires:
-    """Training where the pool lacks the named model; on the class, whose pool is unknown, nothing."""
-
-    def __get__(self, router: SlmOnly | None, owner: type[SlmOnly]) -> Requirements:
-        return Requirements(training=router is not None and router.config.model not in router.services.pool.names)
-
-
 class SlmOnly(_OrderedRouter):
     """Always the named small model, else the cheapest with a mean training quality near the best."""
 
     Config = SmallOptions
-    requires = SmallRequires()
     uses_preference = False
     uses_estimates = False
+
+    def __init__(self, config: SmallOptions, services: Services) -> None:
+        super().__init__(config, services)
+        self.requires = Requirements(training=config.model not in services.pool.names)
 
     def order(self, pool: Pool) -> NDArray[np.intp]:
         """Return the cheapest candidate of sufficient quality first.

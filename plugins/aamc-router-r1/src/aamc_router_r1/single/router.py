@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import numpy as np
@@ -52,8 +52,8 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
     Config = RouterOptions
     config: RouterOptions
     requires = FallbackRequires()
-    uses_preference: ClassVar[bool] = False
-    snapshots: ClassVar[bool] = True
+    uses_preference = False
+    snapshots = True
 
     def __init__(self, config: RouterOptions, services: Services) -> None:
         super().__init__(config, services)
@@ -61,8 +61,7 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
         if config.llm_routing_fallback != ERROR:
             self.fallback = _fallback(config, services)
         self._selector = self._make_selector()
-        decides = self.fallback is not None and self._selector is None
-        self.uses_preference = config.show_preference or (decides and self.fallback.uses_preference)  # type: ignore[misc, union-attr]  # an option's
+        self.uses_preference = config.show_preference or (self._selector is None and self.fallback is not None and self.fallback.uses_preference)
         self._cache = DecisionCache[ModelSelection](config.cache_size, config.cache_seconds)
 
     def _make_selector(self) -> Selector | None:
