@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -152,6 +153,15 @@ def split_advice(message: str) -> tuple[str, str]:
     """Split a message into the problem and the advice; the advice is ``""`` if there is none."""
     wrong, _, advice = message.rpartition("; ")
     return (wrong, advice) if wrong else (message, "")
+
+
+@contextmanager
+def read_errors(path: object, advice: str, *also: type[Exception], raises: type[AamcError] = DataError) -> Iterator[None]:
+    """Raise an error with the path and the advice instead of one of opening, reading or decoding a file, or of the other given types."""
+    try:
+        yield
+    except (OSError, UnicodeDecodeError, *also) as error:
+        raise raises(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

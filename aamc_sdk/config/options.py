@@ -19,7 +19,7 @@ import cattrs
 import numpy as np
 import yaml
 
-from aamc_sdk.errors import ConfigError, nearest, one_of, unknown_name
+from aamc_sdk.errors import ConfigError, nearest, one_of, read_errors, unknown_name
 
 T = TypeVar("T")
 _LISTS = (list, tuple, Sequence)
@@ -127,10 +127,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, unreadable, empty, not YAML, or not a mapping.
     """
-    try:
+    with read_errors(path, "check the path", raises=ConfigError):
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; check the path") from error
     if not text.strip():
         raise ConfigError(f"{path} is empty; write keys and values into it, or leave the file out")
     content = parse_yaml(text, str(path))

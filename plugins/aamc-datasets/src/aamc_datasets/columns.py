@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_datasets.json_rows import MAX_USD, bounded_number, estimated_tokens, score
-from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.errors import DataError, nearest, one_of, read_errors
 from aamc_sdk.types import Floats
 
 SUFFIXES = (".csv", ".parquet")
@@ -126,11 +126,8 @@ def column_names(file: Path) -> list[str]:
 
 
 def _csv_names(file: Path) -> list[str]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as rows:
-            return next(csv.reader(rows), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}; give a CSV file in UTF-8") from error
+    with read_errors(file, "give a CSV file in UTF-8", csv.Error), file.open(encoding="utf-8-sig", newline="") as rows:
+        return next(csv.reader(rows), [])
 
 
 def _parquet_names(file: Path) -> list[str]:

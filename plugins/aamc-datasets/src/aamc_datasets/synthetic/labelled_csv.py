@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aamc_datasets.recognition import hint
-from aamc_sdk.errors import DataError, nearest
+from aamc_sdk.errors import DataError, nearest, read_errors
 from aamc_sdk.storage import write_text
 from aamc_sdk.types import Dataset, Labels, Query
 
@@ -40,11 +40,8 @@ def read_labelled(path: Path) -> Dataset:
     Raises:
         DataError: The file is missing, has other columns, or contains an invalid row; the message gives the line.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = _rows(path, file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give a CSV file in UTF-8") from error
+    with read_errors(path, "give a CSV file in UTF-8"), path.open(encoding="utf-8-sig", newline="") as file:
+        rows = _rows(path, file)
     if not rows:
         raise DataError(f"{path} has a header but no row; give at least one text")
     texts, complexity, category, tool_use = zip(*rows, strict=True)

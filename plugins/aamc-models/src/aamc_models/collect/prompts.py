@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError, one_of, read_errors
 from aamc_sdk.types import check_text
 
 PROMPT_FIELDS = ("prompt", "query", "question", "text", "input")
@@ -53,14 +53,13 @@ def read_prompts(path: Path, *, prompt_field: str | None = None, answer_field: s
     """
     if path.suffix not in SUFFIXES:
         raise DataError(f"prompts must be in a file that ends in {one_of(SUFFIXES)}, not {path.name!r}")
-    try:
-        with path.open("rb") as file:
-            content = io.StringIO("".join(_decoded(file)), newline="")
-        rows = list({".jsonl": _json_lines, ".csv": _csv_rows, ".txt": _lines}[path.suffix](content))
-    except (OSError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give a file in UTF-8") from error
-    except DataError as error:
-        raise DataError(f"{path}, {error}") from error
+    with read_errors(path, "give a file in UTF-8", csv.Error):
+        try:
+            with path.open("rb") as file:
+                content = io.StringIO("".join(_decoded(file)), newline="")
+            rows = list({".jsonl": _json_lines, ".csv": _csv_rows, ".txt": _lines}[path.suffix](content))
+        except DataError as error:
+            raise DataError(f"{path}, {error}") from error
     if not rows:
         raise DataError(f"{path} has no prompts; give at least one line")
     return [_prompt(row, f"{path}, line {number}", prompt_field, answer_field) for number, row in rows]

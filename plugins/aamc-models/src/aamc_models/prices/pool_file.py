@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from aamc_models.prices.price_map import ListedModel, PriceMap
 from aamc_sdk.config import parse_yaml
-from aamc_sdk.errors import ConfigError, PoolError
+from aamc_sdk.errors import ConfigError, PoolError, read_errors
 from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Endpoint
 
@@ -57,14 +57,13 @@ class PoolFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with read_errors(path, "name a pool file in YAML", raises=PoolError):
             text = path.read_text(encoding="utf-8")
+        try:
             self._yaml = _round_trip(text)
             self._content: Any = self._yaml.load(text)
             self._wanted = parse_yaml(text, str(path))
             pool_from(self._wanted, str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PoolError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; name a pool file in YAML") from error
         except (YAMLError, ConfigError) as error:
             raise PoolError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, read_errors
 from aamc_sdk.types import Endpoint
 
 INSTALLED_FILE = "model_prices_and_context_window_backup.json"
@@ -97,10 +97,8 @@ class PriceMap:
                 )
             path = Path(found.submodule_search_locations[0]) / INSTALLED_FILE
             source = f"litellm {metadata.version('litellm')}"
-        try:
+        with read_errors(path, "give LiteLLM's price map, a JSON file", ValueError, RecursionError):
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give LiteLLM's price map, a JSON file") from error
         if not isinstance(content, dict) or not any(isinstance(entry, dict) and _PRICES["input"] in entry for entry in content.values()):
             raise DataError(f"{path} is not LiteLLM's price map: no model in it has {_PRICES['input']!r}")
         return cls(content, source)

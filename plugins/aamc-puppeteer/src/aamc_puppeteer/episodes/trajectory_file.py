@@ -17,7 +17,7 @@ from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
-from aamc_sdk.errors import DataError, OutputError
+from aamc_sdk.errors import DataError, OutputError, read_errors
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.storage import plain, replacing
 
@@ -83,10 +83,8 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
     Raises:
         DataError: The file is missing, or a line is not an episode.
     """
-    try:
+    with read_errors(path, "check the path"):
         file = path.open("rb")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}; check the path") from error
     with file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):

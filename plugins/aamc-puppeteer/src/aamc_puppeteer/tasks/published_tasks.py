@@ -12,7 +12,7 @@ from aamc_datasets.json_rows import json_lines, require, text
 from aamc_datasets.recognition import existing
 
 from aamc_puppeteer.tasks.verifiers import CompleteProgram, Coverage, MultipleChoice, Numeric
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError, one_of, read_errors
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Row = Mapping[str, Any]
@@ -96,11 +96,8 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[int, Any]]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            yield from enumerate(csv.DictReader(lines), start=1)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {file}: {error}; give a CSV file in UTF-8") from error
+    with read_errors(file, "give a CSV file in UTF-8", csv.Error), file.open(encoding="utf-8-sig", newline="") as lines:
+        yield from enumerate(csv.DictReader(lines), start=1)
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[int, Any]]:

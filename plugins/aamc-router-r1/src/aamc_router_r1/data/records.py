@@ -14,7 +14,7 @@ from aamc_datasets.recognition import existing
 from aamc_router_r1.data.tasks import Consultation, RoutingDataset, RoutingTask, as_dataset
 from aamc_router_r1.protocol import ModelCard
 from aamc_sdk import DatasetFormat
-from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.errors import DataError, nearest, one_of, read_errors
 from aamc_sdk.types import Latency, ModelSpec, Prices
 
 KEYS = ("query", "query_type", "candidate_models", "ground_truth", "optimal_model", "reasoning", "steps", "conclusion")
@@ -117,10 +117,8 @@ def _numbered(file: Path) -> Iterator[tuple[str, Any]]:
     if file.suffix != ".json":
         yield from ((f"{file}, line {number}", row) for number, row in json_lines(file))
         return
-    try:
+    with read_errors(file, "give JSON in UTF-8"):
         content = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}; give JSON in UTF-8") from error
     rows = parse_json(content, str(file))
     starts = _lines_of_elements(content)
     for number, row in enumerate(rows if isinstance(rows, list) else [rows]):

@@ -18,7 +18,7 @@ from aamc_datasets.json_rows import json_lines, parse_json, require, text
 
 from aamc_router_r1.questions.dataset import QuestionDataset
 from aamc_sdk import DatasetFormat, Query
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, read_errors
 from aamc_sdk.types import Labels
 
 Row = Mapping[str, Any]
@@ -132,10 +132,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix == ".jsonl":
         yield from ((f"line {number}", row) for number, row in json_lines(path))
         return
-    try:
+    with read_errors(path, "give a text file in UTF-8"):
         content = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give a text file in UTF-8") from error
     if path.suffix == ".json":
         try:
             document = json.loads(content)
