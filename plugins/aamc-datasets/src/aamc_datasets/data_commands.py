@@ -14,7 +14,7 @@ from aamc_datasets.outcomes.outcomes_format import POOL_FILE, ROWS_FILE, write_o
 from aamc_datasets.synthetic.labelled_csv import write_labelled
 from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, check_shares, compose_splits
 from aamc_sdk import Dataset
-from aamc_sdk.cli import plugins_of
+from aamc_sdk.cli import JSON, plugins_of
 from aamc_sdk.config import set_option
 from aamc_sdk.errors import ConfigError, OutputError, quantity
 from aamc_sdk.plugins import Plugins, describe_options
@@ -23,7 +23,6 @@ from aamc_sdk.serving import make_services
 from aamc_sdk.storage import to_json
 
 _SIZE = click.IntRange(min=1, max=MAX_TEXTS)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _STRICT = click.option("--strict", is_flag=True, help="Refuse scores outside 0 to 1 in published files, instead of clipping and counting them.")
 _SET = click.option(
     "--set", "assignments", multiple=True, metavar="dataset.KEY=VALUE", help="Set one option, such as dataset.output_tokens=128; repeatable."
@@ -57,7 +56,7 @@ def _parse_shares(ctx: click.Context, parameter: click.Parameter, value: str | N
 @click.option(
     "--shares", metavar="NAME=N,...", callback=_parse_shares, help="Relative frequencies of categories, such as code=3,chat=1 (default: all alike)."
 )
-@_JSON
+@JSON
 def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, shares: Mapping[str, float], as_json: bool) -> None:
     """Write labelled texts of eight categories as train.csv, val.csv and test.csv, unless the folder holds one of them.
 
@@ -78,7 +77,7 @@ def generate(n_train: int, n_val: int, n_test: int, out: Path, seed: int, shares
 @click.argument("datasets", nargs=-1, required=True, metavar="FORMAT:PATH...")
 @_SET
 @_STRICT
-@_JSON
+@JSON
 @click.pass_context
 def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[str, ...], strict: bool, as_json: bool) -> None:
     """Summarise each dataset: rows, candidates, means, best single candidate, oracle. Count the questions that two datasets share.
@@ -103,7 +102,7 @@ def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[st
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for outcomes.jsonl and pool.yaml.")
 @_SET
 @_STRICT
-@_JSON
+@JSON
 @click.pass_context
 def convert(ctx: click.Context, dataset: str, folder: Path, assignments: tuple[str, ...], strict: bool, as_json: bool) -> None:
     """Write a dataset with outcomes in the native format, which outcomes:DIR reads. A dataset with splits gets one folder per split.

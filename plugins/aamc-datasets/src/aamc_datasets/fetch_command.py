@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from aamc_datasets.downloads import HOST, fetch
+from aamc_sdk.cli import JSON
 from aamc_sdk.storage import to_json
 
 
@@ -15,7 +16,7 @@ from aamc_sdk.storage import to_json
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for NAME/SPLIT.jsonl and checksums.json.")
 @click.option("--split", "splits", multiple=True, metavar="NAME", help="Split to download, such as train; may be repeated (default: all).")
 @click.option("--host", default=HOST, metavar="URL", help="Base address of the files, for a mirror (default: FlashRAG's on Hugging Face).")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@JSON
 def fetch_datasets(names: tuple[str, ...], out: Path, splits: tuple[str, ...], host: str, as_json: bool) -> None:
     """Download datasets: nq, hotpotqa, triviaqa, popqa, 2wiki, musique, bamboogle. Later aamc data and aamc train read them, as nq:FILE.
 
