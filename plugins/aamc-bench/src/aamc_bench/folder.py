@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import click
-from aamc_experiments.commands import new_folder
+from aamc_experiments.commands import new_folder, split_options
 
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import CheckpointError, ConfigError, Interrupted, OutputError
@@ -53,9 +52,8 @@ def open_experiment(
         OutputError: The folder holds something else, or another process is writing it.
         Interrupted: The user stopped the experiment; the message says how to resume it.
     """
+    split_options({**given, "out": out, "resume": resume}, "an experiment")
     if resume is not None:
-        if out is not None or any(value not in (None, ()) for value in given.values()):
-            raise click.UsageError("--resume continues an experiment with its own options; leave the other options out")
         opened = OpenExperiment(command, resume, _read(resume, command))
     else:
         opened = OpenExperiment(command, out or new_folder(command.replace(" ", "-")), plain(options_of(**given)))

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from aamc_sdk.interfaces import Progress
 
 
-def split_options(options: Mapping[str, Any], noun: str) -> tuple[dict[str, Any], Path | None, Path | None]:
+def split_options(options: Mapping[str, Any], job: str) -> tuple[dict[str, Any], Path | None, Path | None]:
     """Return the options of the experiment, the folder to write, and the folder to resume.
+
+    Args:
+        options: The options of the command line; None or empty if not given.
+        job: The job for the error, such as ``"a run"``.
 
     Raises:
         click.UsageError: ``--resume`` comes with other options, which would change the job.
@@ -27,7 +31,7 @@ def split_options(options: Mapping[str, Any], noun: str) -> tuple[dict[str, Any]
     described = {key: value for key, value in options.items() if key not in ("out", "resume")}
     out, resume = options.get("out"), options.get("resume")
     if resume is not None and (out is not None or any(value not in (None, ()) for value in described.values())):
-        raise click.UsageError(f"--resume continues a {noun} with its own options; leave the other options out")
+        raise click.UsageError(f"--resume continues {job} with its own options; leave the other options out")
     return described, out, resume
 
 
@@ -48,7 +52,7 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
     from aamc_experiments.experiment import Experiment
     from aamc_sdk.errors import CheckpointError, ConfigError
 
-    described, out, resume = split_options(options, "run")
+    described, out, resume = split_options(options, "a run")
     if resume is None:
         settings = settings_from_options(described)
         if settings.budget_usd is not None or settings.continue_from is not None:

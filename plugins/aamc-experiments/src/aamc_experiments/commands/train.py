@@ -77,7 +77,7 @@ def names_orchestrator(options: Mapping[str, Any]) -> bool:
         return RunFolder.open(resume).goal is Goal.ORCHESTRATOR
     if options.get("router") is not None:
         return False
-    described, _, _ = split_options(options, "training")
+    described, _, _ = split_options(options, "a training")
     return settings_from_options(described).orchestrator is not None
 
 
@@ -90,10 +90,9 @@ def open_orchestrator_training(ctx: click.Context, options: Mapping[str, Any], f
     """
     from aamc_experiments.orchestrator_training import OrchestratorTraining, check_options, with_default_dataset, with_start
 
-    described, out, resume = split_options(options, "training")
+    described, out, resume = split_options({**options, "form": form}, "a training")
+    del described["form"]
     if resume is not None:
-        if form is not None:
-            raise click.UsageError("--resume continues a training with its own options; leave the other options out")
         return OrchestratorTraining.resume(resume, plugins_of(ctx), shown)
     ignored = ROUTER_OPTIONS if described.get("continue_from") is None else (*ROUTER_OPTIONS, "preset")
     useless = [f"--{name.replace('_', '-')}" for name in ignored if described.get(name) is not None]
