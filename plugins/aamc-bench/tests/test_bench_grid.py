@@ -99,7 +99,6 @@ def test_a_job_that_fails_stops_no_other(tmp_path: Path) -> None:
     with pytest.raises(JobsFailed, match="1 of 3 jobs failed, first job-1: ValueError: unlucky 1") as caught:
         run_grid(jobs(range(3), unlucky=1), tmp_path, 1, NoProgress())
     assert caught.value.results == {"job-0": 0, "job-2": 4}
-    assert caught.value.failures == {"job-1": "ValueError: unlucky 1"}
     assert "Traceback" in (tmp_path / "jobs" / "job-1.log").read_text()
 
 

@@ -60,14 +60,12 @@ class JobsFailed(AamcError):
 
     Attributes:
         results: The results of the other jobs, by key.
-        failures: The reason for each failure, by key.
     """
 
     def __init__(self, results: Mapping[str, Any], failures: Mapping[str, str], folder: Path) -> None:
         (key, why), *_ = failures.items()
         super().__init__(f"{len(failures)} of {len(results) + len(failures)} jobs failed, first {key}: {why} ({folder / JOBS / key}.log says more)")
         self.results = results
-        self.failures = failures
 
 
 def slug(text: str) -> str:

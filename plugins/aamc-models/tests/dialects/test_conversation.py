@@ -90,14 +90,13 @@ def test_a_prompt_of_text_is_classified_and_one_of_tokens_not() -> None:
 def test_the_envelopes_of_coding_agents_are_left_out(text: str, words: str) -> None:
     conversation = said("before", text)
     assert (("before", words) if words else ("before",)) == conversation.human
-    assert conversation.envelope
 
 
 @pytest.mark.parametrize(
     "text", ["what does <context>x</context> mean", "a < b and b > c", "<b>bold</b>", "close <system-reminder> please", "<task> ..."]
 )
 def test_a_persons_own_tags_stay(text: str) -> None:
-    assert ((text,), False) == (said(text).human, said(text).envelope)
+    assert (text,) == said(text).human
 
 
 def test_reminders_in_blocks_of_their_own_are_left_out() -> None:

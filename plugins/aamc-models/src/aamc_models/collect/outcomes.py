@@ -80,7 +80,7 @@ def check_place(path: Path, ledger: Path, pool: Pool) -> None:
         )
 
 
-def figures(rows: Sequence[Mapping[str, Any]], plan: Collection, collector: Collector, ledger: CallLedger) -> dict[str, dict[str, Any]]:
+def figures(rows: Sequence[Mapping[str, Any]], plan: Collection, collector: Collector) -> dict[str, dict[str, Any]]:
     """Return each candidate's figures: judged answers, mean quality with its 95% interval, cost and latency, failed and cut answers."""
     found = {}
     for name in plan.pool.names:

@@ -212,7 +212,7 @@ def _write(job: _Job, collector: Collector) -> dict[str, Any]:
         "cost_usd": costs.answers + costs.judge + costs.failed,
         "judge_cost_usd": costs.judge,
         "costs": attrs.asdict(costs),
-        "candidates": figures(rows, job.plan, collector, job.ledger),
+        "candidates": figures(rows, job.plan, collector),
         "failed": dict(collector.failed),
         "given_up": collector.given_up,
     }

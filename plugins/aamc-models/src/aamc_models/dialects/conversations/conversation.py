@@ -37,7 +37,6 @@ class Conversation:
         json: Whether the answer must be JSON.
         max_tokens: The maximum tokens of the answer; None without a limit.
         stream: Whether a streamed answer is wanted.
-        envelope: Whether text of a coding agent was left out of the human messages above.
         side_request: ``"title"`` or ``"summary"`` if a client asks for its own purposes, such as naming a chat, else ``""``.
     """
 
@@ -51,7 +50,6 @@ class Conversation:
     json: bool = False
     max_tokens: int | None = None
     stream: bool = False
-    envelope: bool = False
     side_request: str = ""
 
 
@@ -65,17 +63,13 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     system: list[str] = []
     people: list[str] = []
     kinds: set[str] = set()
-    enveloped = False
     for role, content, field in _messages(dialect, body):
         if isinstance(content, list):
             kinds.update(_kinds(content))
         if role in ("system", "developer"):
             system.append(text_of(content, field, "\n"))
-        elif role == "user":
-            spoken, removed = _spoken(_words(content, field))
-            enveloped = enveloped or removed
-            if spoken:
-                people.append(spoken)
+        elif role == "user" and (spoken := _spoken(_words(content, field))):
+            people.append(spoken)
     limit = next((body[name] for name in ("max_completion_tokens", "max_output_tokens", "max_tokens") if type(body.get(name)) is int), None)
     tools = is_set(body.get("tools")) or is_set(body.get("functions"))
     instructions = "\n\n".join(system)
@@ -90,7 +84,6 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
         json=_wants_json(body),
         max_tokens=limit,
         stream=body.get("stream") is True,
-        envelope=enveloped,
         side_request=side_request(instructions, people[-1] if people else "", tools),
     )
 
@@ -138,12 +131,9 @@ def _words(content: object, field: str) -> list[str]:
     return [text(part.get("text"), f"{place}.text") for place, part in parts if isinstance(part.get("type"), str) and part["type"] in _TEXTS]
 
 
-def _spoken(texts: list[str]) -> tuple[str, bool]:
-    """Return a person's words in the texts of a message, and whether a program's were left out."""
-    if len(texts) == 1:
-        return without_envelopes(texts[0])
-    spoken = [without_envelopes(text) for text in texts]
-    return "\n\n".join(words for words, _ in spoken if words), any(removed for _, removed in spoken)
+def _spoken(texts: list[str]) -> str:
+    """Return a person's words in the texts of a message."""
+    return "\n\n".join(filter(None, map(without_envelopes, texts)))
 
 
 def _wants_json(body: JSON) -> bool:

@@ -56,19 +56,18 @@ _OPENING = re.compile("<(" + "|".join(re.escape(name) for name in ENVELOPES) + r
 _WRAPPER_TAGS = re.compile("</?(?:" + "|".join(WRAPPERS) + ")>")
 
 
-def without_envelopes(text: str) -> tuple[str, bool]:
-    """Return a person's words in a message, and whether something else was left out.
+def without_envelopes(text: str) -> str:
+    """Return a person's words in a message.
 
     The time is linear in the length, also for text with many tags that are never closed.
     """
     if text.lstrip().startswith(_LINES) or _TOOL_RESULT.match(text):
-        return "", True
+        return ""
     words, found = (text, False) if "<" not in text else _without_elements(text)
     stripped = words.strip()
     if found or (stripped.startswith("<") and stripped.endswith(">")):
-        unwrapped = _WRAPPER_TAGS.sub("", stripped, count=MAX_TAGS)
-        return unwrapped.strip(), found or unwrapped != stripped
-    return stripped, False
+        return _WRAPPER_TAGS.sub("", stripped, count=MAX_TAGS).strip()
+    return stripped
 
 
 def _without_elements(text: str) -> tuple[str, bool]:

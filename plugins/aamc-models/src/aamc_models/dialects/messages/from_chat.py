@@ -202,7 +202,7 @@ def _tools(body: JSON, messages: list[dict[str, Any]], dropped: Dropped) -> dict
     tools = [{**_tool(function, field), **chosen(tool, "cache_control")} for field, function, tool in functions_of(body, dropped)]
     if not tools:
         return _tools_of_history(messages)
-    choice = _tool_choice(body, tools, dropped)
+    choice = _tool_choice(body, dropped)
     if body.get("parallel_tool_calls") is False and (choice or {"type": "auto"})["type"] != "none":
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
     return {"tools": tools, "tool_choice": choice} if choice else {"tools": tools}
@@ -224,7 +224,7 @@ def _tools_of_history(messages: Iterable[JSON]) -> dict[str, Any]:
     return {"tools": tools, "tool_choice": {"type": "none"}} if tools else {}
 
 
-def _tool_choice(body: JSON, tools: list[dict[str, Any]], dropped: Dropped) -> dict[str, Any] | None:
+def _tool_choice(body: JSON, dropped: Dropped) -> dict[str, Any] | None:
     choice = body.get("tool_choice", body.get("function_call"))
     if choice is None:
         return None

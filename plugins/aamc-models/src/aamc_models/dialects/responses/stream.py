@@ -110,7 +110,6 @@ class ResponsesWriter:
         self._items: list[dict[str, Any]] = []
         self._open: dict[str, Any] | None = None
         self._calls: dict[object, dict[str, Any]] = {}
-        self._logprobs: list[dict[str, Any]] = []
         self._finish: str | None = None
         self._usage = StreamedUsage("chat")
         self._pieces = ToolCallPieces()
