@@ -39,7 +39,7 @@ def stream(seed: int, feedback: int, share: float, difference: float, drift: boo
     Args:
         seed: The seed of all randomness.
         feedback: The number of judged decisions.
-        share: The probability that the candidate router serves.
+        share: The probability that the challenger serves.
         difference: Its success probability minus that of the stable router, where their choices differ.
         drift: Whether success falls from 0.9 to 0.3 during the trial, while the share grows from 0.1 to 0.5.
     """

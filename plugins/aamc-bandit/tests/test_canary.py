@@ -257,17 +257,17 @@ def test_feedback_reaches_both_and_a_restart_keeps_it(name, plugins, tmp_path) -
             controller.feedback(controller.route("Hi").id, quality=1.0)
     with serve(plugins, name, f"sqlite:{tmp_path}/log.db", **both) as controller:
         router: Any = controller.router
-        assert sum(router.stable.praise.values()) == sum(router.candidate.praise.values()) == 2.0
+        assert sum(router.stable.praise.values()) == sum(router.challenger.praise.values()) == 2.0
 
 
 @pytest.mark.parametrize("name", ["canary", "shadow"])
-@pytest.mark.parametrize("role", ["stable", "candidate"])
-def test_around_a_router_without_snapshots_a_restart_learns_the_log_again(role, name, plugins, tmp_path) -> None:
+@pytest.mark.parametrize(("role", "attribute"), [("stable", "stable"), ("candidate", "challenger")])
+def test_around_a_router_without_snapshots_a_restart_learns_the_log_again(role, attribute, name, plugins, tmp_path) -> None:
     options = {role: {"name": "forgetful", "sample": False}}
     for learned in (0.0, 1.0):
         with serve(plugins, name, f"sqlite:{tmp_path}/log.db", **options) as controller:
             router: Any = controller.router
-            assert sum(getattr(router, role).praise.values()) == learned
+            assert sum(getattr(router, attribute).praise.values()) == learned
             controller.feedback(controller.route("Hi").id, quality=1.0)
 
 
@@ -297,7 +297,7 @@ def test_a_saved_canary_needs_no_checkpoint_that_it_was_made_from(plugins, tmp_p
     for file in checkpoint.iterdir():
         file.unlink()
     again = load_component(folder, "router", plugins, Subject("router", "canary", plugins).services())
-    assert again.candidate.praise == {TINY: 5.0}
+    assert again.challenger.praise == {TINY: 5.0}
     assert again.label("candidate") == str(checkpoint)
     save_component(folder, "router", "canary", again, plugins, {})  # over what is there
 
@@ -371,8 +371,8 @@ def test_waiting_for_the_routers_decides_the_same(name, plugins) -> None:
         assert controller.route("Hi", decision_id="d").notes == waited.notes
 
 
-def test_a_candidate_that_fails_fails_no_request_and_ends_the_trial(plugins, caplog) -> None:
-    """The failed decisions are the stable router's, with its propensity; after some failures, the candidate is not asked any more."""
+def test_a_challenger_that_fails_fails_no_request_and_ends_the_trial(plugins, caplog) -> None:
+    """The failed decisions are the stable router's, with its propensity; after some failures, the challenger is not asked any more."""
     with serve(plugins, stable="counting", candidate="failing", share=0.5, max_failures=3) as controller:
         decisions = [controller.route("Hi") for _ in range(20)]
         for decision in decisions:
@@ -392,7 +392,7 @@ def test_a_candidate_that_fails_fails_no_request_and_ends_the_trial(plugins, cap
 
 
 @pytest.mark.parametrize("by_user", [False, True])
-def test_decisions_that_the_candidate_failed_to_score_are_served_by_the_stable_router(by_user, plugins) -> None:
+def test_decisions_that_the_challenger_failed_to_score_are_served_by_the_stable_router(by_user, plugins) -> None:
     with serve(plugins, candidate="failing", share=1.0, by_user=by_user) as controller:
         decisions = [controller.route("Hi", user="anna") for _ in range(3)]
     assert [served_by(decision) for decision in decisions] == ["stable"] * 3
@@ -401,28 +401,28 @@ def test_decisions_that_the_candidate_failed_to_score_are_served_by_the_stable_r
 def test_rare_failures_never_add_up_to_the_end_of_a_trial(plugins, monkeypatch) -> None:
     with serve(plugins, max_failures=2) as controller:
         router: Any = controller.router
-        score = router.candidate.score
+        score = router.challenger.score
         for count, decisions in ((1, 50), (2, 110)):
-            monkeypatch.setattr(router.candidate, "score", lambda request: 1 / 0)
+            monkeypatch.setattr(router.challenger, "score", lambda request: 1 / 0)
             controller.route("Hi")
-            monkeypatch.setattr(router.candidate, "score", score)
+            monkeypatch.setattr(router.challenger, "score", score)
             assert router.ended is None, count
             controller.route_batch(["Hi"] * decisions)
         for _ in range(2):
-            monkeypatch.setattr(router.candidate, "score", lambda request: 1 / 0)
+            monkeypatch.setattr(router.challenger, "score", lambda request: 1 / 0)
             controller.route("Hi")
         assert router.ended is not None
 
 
 @pytest.mark.parametrize("name", ["canary", "shadow"])
-def test_a_candidate_that_takes_too_long_delays_no_request_beyond_its_limit(name, plugins) -> None:
+def test_a_challenger_that_takes_too_long_delays_no_request_beyond_its_limit(name, plugins) -> None:
     with serve(plugins, name, candidate="brooding", timeout_ms=20.0) as controller:
         decision = controller.route("Hi")
     assert decision.notes[name]["candidate"]["error"] == "no scores within 20 ms"
     assert decision.candidate == LARGE
 
 
-def test_a_candidate_that_cannot_learn_ends_the_trial_and_the_stable_router_learns_on(plugins, tmp_path) -> None:
+def test_a_challenger_that_cannot_learn_ends_the_trial_and_the_stable_router_learns_on(plugins, tmp_path) -> None:
     trial = {"stable": "counting", "candidate": "brooding", "timeout_ms": 5000.0, "max_failures": 1}
     for learned in (1.0, 2.0):  # the trial stays ended after a restart
         with serve(plugins, store=f"sqlite:{tmp_path}/log.db", **trial) as controller:
@@ -439,9 +439,9 @@ def test_a_candidate_that_cannot_learn_ends_the_trial_and_the_stable_router_lear
 
 @pytest.mark.parametrize("name", ["canary", "shadow"])
 @pytest.mark.parametrize("fails", ["attach", "origin", "prepare_replay", "save", "load", "learn"])
-def test_a_candidate_that_cannot_start_keeps_the_stable_router_from_nothing(name, fails, plugins, tmp_path, monkeypatch, caplog) -> None:
+def test_a_challenger_that_cannot_start_keeps_the_stable_router_from_nothing(name, fails, plugins, tmp_path, monkeypatch, caplog) -> None:
     """It breaks down between two starts; the stable router goes on from its state, and learns again where a user is forgotten."""
-    monkeypatch.setattr(Broken, "repaired", fails != "save")  # the state tells a candidate that cannot save from one that can
+    monkeypatch.setattr(Broken, "repaired", fails != "save")  # the state tells a challenger that cannot save from one that can
     trial = {"stable": "counting", "candidate": {"name": "broken", "fails": fails}, "store": f"sqlite:{tmp_path}/log.db"}
     with serve(plugins, name, **trial) as controller:
         controller.feedback(controller.route("Hi", user="ann").id, quality=1.0)
@@ -464,14 +464,14 @@ def test_a_candidate_that_cannot_start_keeps_the_stable_router_from_nothing(name
 
 
 @pytest.mark.parametrize("name", ["canary", "shadow"])
-def test_a_checkpoint_with_a_damaged_candidate_is_refused(name, plugins, tmp_path) -> None:
+def test_a_checkpoint_with_a_damaged_challenger_is_refused(name, plugins, tmp_path) -> None:
     make(plugins, name).save(tmp_path)
     (tmp_path / "candidate" / "praise.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"praise\.json"):
         make(plugins, name).load(tmp_path)
 
 
-def test_each_user_stays_with_one_router_and_a_larger_share_keeps_the_candidates_users(plugins) -> None:
+def test_each_user_stays_with_one_router_and_a_larger_share_keeps_the_challengers_users(plugins) -> None:
     with serve(plugins, share=0.3, by_user=True) as controller:
         router: Any = controller.router
         roles = []
@@ -539,7 +539,7 @@ def test_failed_calls_end_a_trial_that_serves_everything(failing, why, plugins) 
 
 
 def served_alone(plugins: Plugins, calls: int = 30, call: dict[str, float] | None = None, **options: Any) -> tuple[str | None, Any]:
-    """Return why a canary with share 1 has ended after calls of its candidate, and what is expected of the stable router's."""
+    """Return why a canary with share 1 has ended after calls of its challenger, and what is expected of the stable router's."""
     with serve(plugins, share=1.0, **options) as controller:
         decisions = [controller.route("Hi", decision_id=f"d{n}") for n in range(calls)]
         for decision in decisions:
@@ -555,7 +555,7 @@ ONE_TINY = {"stable": {"name": "fixed", "favourite": TINY}, "candidate": {"name"
 
 @pytest.mark.parametrize(("figure", "verb"), [("cost_usd", "cost"), ("latency_ms", "take")])
 def test_costly_and_slow_calls_end_a_trial_that_serves_everything(figure, verb, plugins) -> None:
-    """Without calls of the stable router, the candidate's are compared with what was expected of it."""
+    """Without calls of the stable router, the challenger's are compared with what was expected of it."""
     _, expected = served_alone(plugins, calls=1, **ONE_TINY)
     usual = expected[figure][TINY]
     assert usual > 0
@@ -582,7 +582,7 @@ def test_the_stable_routers_expectation_is_under_its_own_probabilities(plugins) 
     assert served_alone(plugins, call={"cost_usd": 0.99 * limit}, **options)[0] is None
 
 
-def test_a_retrained_candidate_at_the_same_path_is_another_trial(plugins, tmp_path) -> None:
+def test_a_retrained_challenger_at_the_same_path_is_another_trial(plugins, tmp_path) -> None:
     checkpoint, store = tmp_path / "counting", f"sqlite:{tmp_path}/log.db"
     router = trained(plugins)
     for praise in (5.0, 7.0):

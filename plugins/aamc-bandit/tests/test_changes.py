@@ -186,9 +186,9 @@ def test_the_changes_of_a_few_users_are_few(pool: Pool) -> None:
 def test_a_pair_has_changes_only_if_both_routers_have(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = made({"name": "canary", "stable": "thompson", "candidate": "epsilon-greedy"}, pool)
     assert pair.changes() is not None
-    monkeypatch.setattr(pair.candidate, "changes", lambda: None)
+    monkeypatch.setattr(pair.challenger, "changes", lambda: None)
     assert pair.changes() is None
     assert pair.ended is None
-    monkeypatch.setattr(pair.candidate, "changes", lambda: 1 / 0)
+    monkeypatch.setattr(pair.challenger, "changes", lambda: 1 / 0)
     assert pair.changes() is None
     assert "division by zero" in pair.ended

@@ -1,13 +1,13 @@
-"""Limits of a canary: its calls are compared with those of the stable router, and a candidate beyond a limit ends the trial.
+"""Limits of a canary: its calls are compared with those of the stable router, and a challenger beyond a limit ends the trial.
 
-A limit is exceeded when the mean over the candidate's calls is above it by more than three standard errors,
+A limit is exceeded when the mean over the challenger's calls is above it by more than three standard errors,
 
     m_c - ratio * m_s - excess > 3 sqrt(v_c / n_c + ratio^2 v_s / n_s),
 
 so that a few unlucky calls end nothing. For the rate of failed calls the ratio is 1, for cost and latency the excess is 0.
 
 With a share near 1 the stable router has few calls or none. While it has fewer than ``MIN_CALLS``, its rate of failed calls counts as 0, and
-each of its means is that of the calls it would have made in place of the candidate's. For a call of model c with cost (or latency) y,
+each of its means is that of the calls it would have made in place of the challenger's. For a call of model c with cost (or latency) y,
 
     s = p_s(c) y + sum over a != c of p_s(a) E(a),
 
@@ -87,7 +87,7 @@ class CallComparison:
             self._add(f"{role}/latency_ms", call.latency_ms)
 
     def add_expected(self, call: Attempt, stable: Mapping[str, Any]) -> None:
-        """Add the cost and latency that the stable router would have had in place of a candidate's call.
+        """Add the cost and latency that the stable router would have had in place of a challenger's call.
 
         Args:
             call: The call.
@@ -101,17 +101,17 @@ class CallComparison:
                 self._add(f"expected/{figure}", math.nan if math.isnan(own) else mean)
 
     def exceeded(self, max_error_excess: float, max_cost_ratio: float, max_latency_ratio: float) -> str | None:
-        """Return the limit of a canary's options that the candidate exceeds, in words; None for none."""
+        """Return the limit of a canary's options that the challenger exceeds, in words; None for none."""
         for figure, ratio, excess in (("errors", 1.0, max_error_excess), ("cost_usd", max_cost_ratio, 0.0), ("latency_ms", max_latency_ratio, 0.0)):
-            stable, candidate, expected = (self._means.get(f"{role}/{figure}", RunningMean()) for role in ("stable", "candidate", "expected"))
+            stable, challenger, expected = (self._means.get(f"{role}/{figure}", RunningMean()) for role in ("stable", "candidate", "expected"))
             measured = stable.n >= MIN_CALLS
             if not measured:
                 stable = NEVER_FAILED if figure == "errors" else expected
-            if min(stable.n, candidate.n) < MIN_CALLS or ratio * stable.mean + excess == 0:  # nothing is a multiple of a free call
+            if min(stable.n, challenger.n) < MIN_CALLS or ratio * stable.mean + excess == 0:  # nothing is a multiple of a free call
                 continue
-            uncertainty = math.sqrt(candidate.error_variance + ratio**2 * stable.error_variance)
-            if candidate.mean - ratio * stable.mean - excess > STANDARD_ERRORS * uncertainty:
-                return REASONS[figure][not measured].format(candidate.mean, stable.mean)
+            uncertainty = math.sqrt(challenger.error_variance + ratio**2 * stable.error_variance)
+            if challenger.mean - ratio * stable.mean - excess > STANDARD_ERRORS * uncertainty:
+                return REASONS[figure][not measured].format(challenger.mean, stable.mean)
         return None
 
     def plain(self) -> dict[str, tuple[int, float, float]]:

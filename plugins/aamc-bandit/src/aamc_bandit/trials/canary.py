@@ -1,6 +1,6 @@
 """``canary``: a new router serves a share of the traffic, and the log shows whether it is better.
 
-Both routers score every request: the stable one has choice probabilities p_s, the candidate p_c. A decision is drawn from their
+Both routers score every request: the stable one has choice probabilities p_s, the challenger p_c. A decision is drawn from their
 mixture,
 
     mu(a | x) = (1 - share) p_s(a | x) + share p_c(a | x),
@@ -10,8 +10,8 @@ which :func:`served_by` derives the router that served it, and the expected cost
 ``by_user``, each user is assigned to one of the routers at random, and a decision is drawn from that router's probabilities; requests
 without a user are drawn from the mixture.
 
-If the candidate fails before the draw, the decision is the stable router's: p_c = p_s, and the notes say why. The trial ends, and the
-stable router serves all requests, when the candidate has failed to score ``max_failures`` times (a hundred decisions without a failure make
+If the challenger fails before the draw, the decision is the stable router's: p_c = p_s, and the notes say why. The trial ends, and the
+stable router serves all requests, when the challenger has failed to score ``max_failures`` times (a hundred decisions without a failure make
 up for one), fails to learn, or exceeds a limit of :mod:`aamc_bandit.trials.call_limits`.
 """
 
@@ -45,11 +45,11 @@ logger = logging.getLogger(__name__)
 class CanaryOptions(RouterPairOptions):
     """Options of ``canary``."""
 
-    share: float = option(0.1, "share of requests that the candidate serves", at_least=0.0, at_most=1.0)
+    share: float = option(0.1, "share of requests that the challenger serves", at_least=0.0, at_most=1.0)
     share_file: str = option("", "file with the share, read again whenever it changes; overrides share")
-    by_user: bool = option(False, "whether each user always gets the same router, the candidate for a share of the users")
+    by_user: bool = option(False, "whether each user always gets the same router, the challenger for a share of the users")
     max_failures: int = option(
-        5, "failures of the candidate to score in this process that end the trial; 100 decisions without one make up for one", at_least=1
+        5, "failures of the challenger to score in this process that end the trial; 100 decisions without one make up for one", at_least=1
     )
     max_error_excess: float = option(0.05, "rate of failed calls in excess of the stable router's above which the trial ends", at_least=0.0)
     max_cost_ratio: float = option(10.0, "mean cost of a call above which the trial ends, as a multiple of the stable router's", above=0)
@@ -81,7 +81,7 @@ class Canary(RouterPair):
 
     @property
     def share(self) -> float:
-        """The share of requests that the candidate serves; it may be set while the router serves.
+        """The share of requests that the challenger serves; it may be set while the router serves.
 
         Raises:
             ConfigError: The share that is set is not from 0 to 1.
@@ -100,13 +100,13 @@ class Canary(RouterPair):
             stable = self.stable.score(request)
             note = {CANARY: {"ended": self.ended, **self.described()}}
             return self._drawn_from(stable, stable, choice_probabilities(stable, request, self.stable.samples), [note] * len(request))
-        stable, candidate = self.score_both(request)
+        stable, challenger = self.score_both(request)
         stable_choices = choice_probabilities(stable, request, self.stable.samples)
-        if isinstance(candidate, str):
-            self._count_failure(candidate)
-            scores, choices, failure = stable, stable_choices, {"error": candidate}
+        if isinstance(challenger, str):
+            self._count_failure(challenger)
+            scores, choices, failure = stable, stable_choices, {"error": challenger}
         else:
-            (scores, choices), failure = candidate, {}
+            (scores, choices), failure = challenger, {}
             with self._counting:
                 self._failures = max(0.0, self._failures - FORGIVEN * len(request))
         share, pair = self.share, self.described()
@@ -149,7 +149,7 @@ class Canary(RouterPair):
             self._end(exceeded)
         super().learn(experience)
 
-    def candidate_failed(self, why: str) -> None:
+    def challenger_failed(self, why: str) -> None:
         """End the trial."""
         self._end(f"it {why}")
 
@@ -162,8 +162,8 @@ class Canary(RouterPair):
         self.ended = self.ended or saved.get("ended")
         self._calls = CallComparison(saved.get("calls"))
 
-    def _drawn_from(self, stable: Scores, candidate: Scores, probabilities: Any, notes: list[dict[str, Any]]) -> Scores:
-        both = [(self.stable, stable)] if candidate is stable else [(self.stable, stable), (self.candidate, candidate)]
+    def _drawn_from(self, stable: Scores, challenger: Scores, probabilities: Any, notes: list[dict[str, Any]]) -> Scores:
+        both = [(self.stable, stable)] if challenger is stable else [(self.stable, stable), (self.challenger, challenger)]
         return Scores(
             utility=stable.utility,
             probabilities=probabilities,
@@ -175,14 +175,14 @@ class Canary(RouterPair):
         )
 
     def _role(self, query: Query, share: float) -> str | None:
-        """Return the router that a query's user is assigned to; None for none. A larger share keeps the users that the candidate has."""
+        """Return the router that a query's user is assigned to; None for none. A larger share keeps the users that the challenger has."""
         if not self.config.by_user or query.user is None:
             return None
         user = tenant_user(query.user, query.tenant)
         return "candidate" if uniform(self.services.seed, f"{CANARY}/{self._routers()['candidate'].version}/{user}") < share else "stable"
 
     def _count_failure(self, why: str) -> None:
-        logger.warning("the candidate %s of a canary failed, so the stable router decides: %s", self.label("candidate"), why)
+        logger.warning("the challenger %s of a canary failed, so the stable router decides: %s", self.label("candidate"), why)
         with self._counting:
             self._failures += 1
             if self._failures >= self.config.max_failures:

@@ -19,7 +19,7 @@ from aamc_sdk.cli import JSON, RUN, SINCE, STORE, UNTIL, check_range, plugins_of
 @JSON
 @click.pass_context
 def canary(ctx: click.Context, run: Path, store: str | None, since: float | None, until: float | None, again: bool, as_json: bool) -> None:
-    """Test whether the candidate of a canary or shadow is better than the stable router.
+    """Test whether the challenger of a canary or shadow is better than the stable router.
 
     The test is sequential: repeated looks are valid. At most 5% of trials without a difference ever show one, however long they
     run.
@@ -65,7 +65,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     from aamc_sdk.cli import INTERVALS, print_table
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=INTERVALS, caption_justify="left")
-    for heading in ("trial", "stable", "quality", "candidate", "quality", "compared", "difference", "verdict"):
+    for heading in ("trial", "stable", "quality", "challenger", "quality", "compared", "difference", "verdict"):
         is_number = heading in ("quality", "compared", "difference")
         table.add_column(heading, justify="right" if is_number else "left", no_wrap=is_number)
     for row in rows:

@@ -1,6 +1,8 @@
-"""The base of ``canary`` and ``shadow``: a stable router and a candidate that may replace it.
+"""The base of ``canary`` and ``shadow``: a stable router and a challenger that may replace it.
 
-Both routers score every request. The stable router's errors are the pair's; an error of the candidate never reaches a request, and never
+Options, notes and JSON documents name the roles ``stable`` and ``candidate``.
+
+Both routers score every request. The stable router's errors are the pair's; an error of the challenger never reaches a request, and never
 keeps the stable router from starting or learning. Only a wrong configuration, such as an unknown name or a damaged checkpoint, is an error at the
 start.
 """
@@ -36,9 +38,9 @@ logger = logging.getLogger(__name__)
 ROLES = ("stable", "candidate")
 ROUTERS = "routers.json"
 UNSAVED = "unsaved"
-"""In the description of a candidate that could not save its state."""
+"""In the description of a challenger that could not save its state."""
 ROWS_A_LIMIT = 100
-"""Requests of a batch that the candidate scores within one time limit."""
+"""Requests of a batch that the challenger scores within one time limit."""
 
 
 @attrs.frozen(kw_only=True)
@@ -46,8 +48,8 @@ class RouterPairOptions:
     """Options of ``shadow``, and of ``canary`` among others."""
 
     stable: Any = option("epsilon-greedy", "the proven router: its name, a checkpoint folder, or options with a name")  # noqa: RUF009  # a text
-    candidate: Any = option("thompson", "the router that may replace it, given in the same way")  # noqa: RUF009  # likewise
-    timeout_ms: float = option(1000.0, "time in which the candidate must score up to 100 requests of a service, in milliseconds", above=0)
+    candidate: Any = option("thompson", "the challenger, which may replace it, given in the same way")  # noqa: RUF009  # likewise
+    timeout_ms: float = option(1000.0, "time in which the challenger must score up to 100 requests of a service, in milliseconds", above=0)
 
     def __attrs_post_init__(self) -> None:
         for role in ROLES:
@@ -86,7 +88,7 @@ class RouterPair(OnlineRouter):
         return self._routers()["stable"].router
 
     @property
-    def candidate(self) -> Router:
+    def challenger(self) -> Router:
         """The router that may replace it."""
         return self._routers()["candidate"].router
 
@@ -95,16 +97,16 @@ class RouterPair(OnlineRouter):
         return {role: dict(paired.router.train(training)) for role, paired in self._routers().items() if not paired.trained}
 
     def score_both(self, request: RoutingRequest) -> tuple[Scores, tuple[Scores, Floats] | str]:
-        """Return the stable router's scores, and the candidate's with its choice probabilities ``[B, M]``, or why it has none."""
-        stable, candidate = (paired.router for paired in self.paired)
+        """Return the stable router's scores, and the challenger's with its choice probabilities ``[B, M]``, or why it has none."""
+        stable, challenger = (paired.router for paired in self.paired)
         if self._unusable is not None:
             return stable.score(request), self._unusable
 
-        def score_candidate() -> tuple[Scores, Floats]:
-            scores = candidate.score(request)
-            return scores, choice_probabilities(scores, request, candidate.samples)
+        def score_challenger() -> tuple[Scores, Floats]:
+            scores = challenger.score(request)
+            return scores, choice_probabilities(scores, request, challenger.samples)
 
-        work = _on_own_thread(score_candidate)
+        work = _on_own_thread(score_challenger)
         scores = stable.score(request)
         limit_ms = self.config.timeout_ms * math.ceil(len(request) / ROWS_A_LIMIT) if self._serves else None
         wait([work], None if limit_ms is None else limit_ms / 1000)
@@ -113,9 +115,9 @@ class RouterPair(OnlineRouter):
         error = work.exception()
         return scores, work.result() if error is None else repr(error)
 
-    def candidate_failed(self, why: str) -> None:
-        """Handle an error of the candidate outside of a request; by default log it."""
-        logger.error("the candidate %s of a %s %s", self.label("candidate"), type(self).__name__.lower(), why)
+    def challenger_failed(self, why: str) -> None:
+        """Handle an error of the challenger outside of a request; by default log it."""
+        logger.error("the challenger %s of a %s %s", self.label("candidate"), type(self).__name__.lower(), why)
 
     def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
         """Prepare both routers to serve."""
@@ -125,15 +127,15 @@ class RouterPair(OnlineRouter):
     def origin(self) -> bytes | None:
         """Return an identifier of both routers' initial states; None if the states themselves identify them."""
         known = {"stable": self.stable.origin() if isinstance(self.stable, OnlineRouter) else None, "candidate": None}
-        if isinstance(self.candidate, OnlineRouter):
+        if isinstance(self.challenger, OnlineRouter):
             with self._contained("failed to identify its initial state", unusable=True):
-                known["candidate"] = self.candidate.origin()
+                known["candidate"] = self.challenger.origin()
         if not any(known.values()):
             return None
         states = {"stable": known["stable"] or state_of(self.stable), "candidate": known["candidate"] or b""}
         if not states["candidate"]:
             with self._contained("failed to save its state"):
-                states["candidate"] = state_of(self.candidate)
+                states["candidate"] = state_of(self.challenger)
         initial = [hashlib.sha256(states[role]).hexdigest() for role in self._routers()]
         return to_json([initial, self.described(), self.trial_state()]).encode()
 
@@ -142,7 +144,7 @@ class RouterPair(OnlineRouter):
         self._for_both(lambda router: router.prepare_replay(log), "failed to prepare to replay the log", unusable=True)
         self._starting = False
         while self._start_failures:
-            self.candidate_failed(self._start_failures.pop(0))
+            self.challenger_failed(self._start_failures.pop(0))
 
     def learn(self, experience: Experience) -> None:
         """Let both routers learn from all decisions, whichever router made them."""
@@ -152,7 +154,7 @@ class RouterPair(OnlineRouter):
         """Close both routers."""
         self.stable.close()
         with self._contained("failed to close"):
-            self.candidate.close()
+            self.challenger.close()
 
     def save(self, folder: Path) -> None:
         """Write names, options and states of both routers."""
@@ -162,7 +164,7 @@ class RouterPair(OnlineRouter):
         self.stable.save(folder / "stable")
         described["candidate"][UNSAVED] = True
         with self._contained("failed to save its state"):
-            self.candidate.save(folder / "candidate")
+            self.challenger.save(folder / "candidate")
             del described["candidate"][UNSAVED]
         write_json(folder / ROUTERS, described | self.trial_state())
 
@@ -170,7 +172,7 @@ class RouterPair(OnlineRouter):
         """Read a folder that :meth:`save` wrote; the checkpoints that the options name are not read.
 
         Raises:
-            CheckpointError: The folder names a router or options that cannot be used, or it is a checkpoint whose candidate is damaged.
+            CheckpointError: The folder names a router or options that cannot be used, or it is a checkpoint whose challenger is damaged.
         """
         described = read_json(folder / ROUTERS)
         with self._making:
@@ -188,10 +190,10 @@ class RouterPair(OnlineRouter):
         changed: dict[str, bytes | None] = {}
         if isinstance(self.stable, OnlineRouter):
             changed["stable"] = self.stable.changes()
-        if isinstance(self.candidate, OnlineRouter):
+        if isinstance(self.challenger, OnlineRouter):
             changed["candidate"] = None
             with self._contained("failed to give its changes"):
-                changed["candidate"] = self.candidate.changes()
+                changed["candidate"] = self.challenger.changes()
         encoded = {role: base64.b64encode(changes).decode() for role, changes in changed.items() if changes is not None}
         return to_json({"routers": encoded, "trial": self.trial_state()}).encode() if len(encoded) == len(changed) else None
 
@@ -202,10 +204,10 @@ class RouterPair(OnlineRouter):
             changed = {role: base64.b64decode(encoded, validate=True) for role, encoded in delta["routers"].items()}
             if isinstance(self.stable, OnlineRouter):
                 self.stable.apply_changes(changed["stable"])
-            if isinstance(self.candidate, OnlineRouter):
-                changes_of_candidate = changed["candidate"]
+            if isinstance(self.challenger, OnlineRouter):
+                changes_of_challenger = changed["candidate"]
                 with self._contained("failed to take over changes", unusable=True, raises=CheckpointError):
-                    self.candidate.apply_changes(changes_of_candidate)
+                    self.challenger.apply_changes(changes_of_challenger)
             self.set_trial_state(delta["trial"])
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise CheckpointError(f"the changes of a pair of routers are damaged ({error!r}); load its whole state") from error
@@ -227,7 +229,7 @@ class RouterPair(OnlineRouter):
 
     @property
     def paired(self) -> tuple[InnerRouter, ...]:
-        """The stable router and the candidate."""
+        """The stable router and the challenger."""
         return tuple(self._routers()[role] for role in ROLES)
 
     def _routers(self) -> dict[str, InnerRouter]:
@@ -238,20 +240,20 @@ class RouterPair(OnlineRouter):
             return self._made
 
     def _for_both(self, work: Callable[[OnlineRouter], None], failure: str, *, unusable: bool = False) -> None:
-        """Run work on each router that learns; see :meth:`_contained` for the candidate's errors."""
+        """Run work on each router that learns; see :meth:`_contained` for the challenger's errors."""
         if isinstance(self.stable, OnlineRouter):
             work(self.stable)
-        if isinstance(self.candidate, OnlineRouter):
+        if isinstance(self.challenger, OnlineRouter):
             with self._contained(failure, unusable=unusable):
-                work(self.candidate)
+                work(self.challenger)
 
     @contextmanager
     def _contained(self, what: str, *, unusable: bool = False, raises: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """Run work of the candidate, whose errors must not reach the stable router.
+        """Run work of the challenger, whose errors must not reach the stable router.
 
         Args:
             what: The failure, for the message.
-            unusable: Whether the candidate must not score after a failure.
+            unusable: Whether the challenger must not score after a failure.
             raises: Errors to raise anyway.
         """
         try:
@@ -267,7 +269,7 @@ class RouterPair(OnlineRouter):
             if self._starting:  # an ended trial would change the name of the snapshots
                 self._start_failures.append(failure)
             else:
-                self.candidate_failed(failure)
+                self.challenger_failed(failure)
 
 
 def _on_own_thread(work: Callable[[], T]) -> Future[T]:
@@ -280,7 +282,7 @@ def _on_own_thread(work: Callable[[], T]) -> Future[T]:
         except BaseException as error:  # raised where the result is asked for
             future.set_exception(error)
 
-    threading.Thread(target=run, name="aamc-candidate", daemon=True).start()
+    threading.Thread(target=run, name="aamc-challenger", daemon=True).start()
     return future
 
 

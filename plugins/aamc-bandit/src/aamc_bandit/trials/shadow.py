@@ -1,6 +1,6 @@
-"""``shadow``: the stable router serves, and each decision notes the choice probabilities of the candidate router.
+"""``shadow``: the stable router serves, and each decision notes the choice probabilities of the challenger.
 
-The candidate router changes neither the choice nor, if it fails or takes too long, the answer. It scores while the stable router does, and
+The challenger changes neither the choice nor, if it fails or takes too long, the answer. It scores while the stable router does, and
 delays a request until its time limit at most.
 """
 
@@ -17,7 +17,7 @@ from aamc_sdk.types import Floats, RoutingRequest, Scores
 
 
 class Shadow(RouterPair):
-    """A stable router that serves, and a candidate router that is only recorded."""
+    """A stable router that serves, and a challenger that is only recorded."""
 
     @property
     def samples(self) -> bool:
@@ -25,13 +25,13 @@ class Shadow(RouterPair):
         return self.stable.samples
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Return the stable router's scores, with the candidate router's choices in the notes."""
-        served, candidate = self.score_both(request)
-        if isinstance(candidate, str):
-            self.candidate_failed(f"failed to score: {candidate}")
-            recorded: list[dict[str, Any]] = [{"error": candidate}] * len(request)
+        """Return the stable router's scores, with the challenger's choices in the notes."""
+        served, challenger = self.score_both(request)
+        if isinstance(challenger, str):
+            self.challenger_failed(f"failed to score: {challenger}")
+            recorded: list[dict[str, Any]] = [{"error": challenger}] * len(request)
         else:
-            recorded = self._recorded(request, *candidate)
+            recorded = self._recorded(request, *challenger)
         pair = self.described()
         notes = [
             {**(served.notes[row] if served.notes else {}), SHADOW: {**pair, "candidate": {**pair["candidate"], **choices}}}
@@ -40,7 +40,7 @@ class Shadow(RouterPair):
         return attrs.evolve(served, notes=notes)
 
     def _recorded(self, request: RoutingRequest, scores: Scores, probabilities: Floats) -> list[dict[str, Any]]:
-        known = scores.propensity_known or not self.candidate.samples
+        known = scores.propensity_known or not self.challenger.samples
         names, chosen = request.pool.names, probabilities.argmax(axis=1)
         return [
             {

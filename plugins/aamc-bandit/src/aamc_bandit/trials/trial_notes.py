@@ -91,7 +91,7 @@ def notes_of(decision: NotedDecision) -> Iterator[tuple[str, TrialNote]]:
 def serving_role(note: TrialNote, decision_id: str, candidate: str) -> str:
     """Return the router that served a canary's decision, ``"stable"`` or ``"candidate"``.
 
-    If the candidate failed to score, the stable router served the decision. If only one router could have chosen the model, that one served
+    If the challenger failed to score, the stable router served the decision. If only one router could have chosen the model, that one served
     it. If both could, a number derived from the decision's id selects one with the right odds, so that the answer never changes.
     """
     if note.ended is not None or note.candidate.error is not None:

@@ -1,11 +1,11 @@
-"""Sequential test of a candidate router against the stable one, from the log; valid after every feedback.
+"""Sequential test of a challenger against the stable one, from the log; valid after every feedback.
 
 For a decision with outcome r in [0, 1], where a was drawn with probability mu(a | x), let
 
     g = (p_c(a | x) - p_s(a | x)) / mu(a | x),    d = (r - b) g,
 
-with the choice probabilities p_c and p_s of the candidate and the stable router, and b the mean of the earlier outcomes. Since g
-has mean 0 for any b, the mean of d is the expected outcome of the candidate router minus that of the stable one. This also
+with the choice probabilities p_c and p_s of the challenger and the stable router, and b the mean of the earlier outcomes. Since g
+has mean 0 for any b, the mean of d is the expected outcome of the challenger minus that of the stable one. This also
 holds while traffic, share or models change, and decisions with p_c = p_s add no noise. Betting against the mean of d
 (:func:`aamc_experiments.off_policy.lower_bound_at_any_time`) gives an interval that holds at all times together. In a shadow,
 mu = p_s.
@@ -72,9 +72,9 @@ class Trial:
     Attributes:
         kind: ``"canary"`` or ``"shadow"``.
         stable: The stable router's label.
-        candidate: The candidate router's label.
+        candidate: The challenger's label.
         stable_version: A digest of the stable router's options and state before it served; ``""`` in logs of version 0.1.
-        candidate_version: Likewise of the candidate router: a retrained candidate at the same path is another trial.
+        candidate_version: Likewise of the challenger: a retrained one at the same path is another trial.
         judgements: The compared decisions, in the order of their feedback.
         served: The number of decisions that each router served; in a shadow, the stable router serves all.
         left_out: The number of decisions that could not be compared, by reason.
@@ -125,7 +125,7 @@ class Trial:
             why = "the difference has changed during the trial, so no single figure fits all feedback; start a new trial"
             return {**figures, "verdict": None, "why": why}
         verdict = "better" if low > 0 else "worse" if high < 0 else "no difference yet"
-        why = f"the candidate's quality minus the stable router's is {differences.mean():+.3f} (95% {low:+.3f} to {high:+.3f}, at any time)"
+        why = f"the challenger's quality minus the stable router's is {differences.mean():+.3f} (95% {low:+.3f} to {high:+.3f}, at any time)"
         return {**figures, "difference": float(differences.mean()), "ci95": [low, high], "verdict": verdict, "why": why}
 
 
