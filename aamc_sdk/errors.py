@@ -158,9 +158,10 @@ def split_advice(message: str) -> tuple[str, str]:
 @contextmanager
 def read_errors(path: object, advice: str, *also: type[Exception], raises: type[AamcError] = DataError) -> Iterator[None]:
     """Raise an error with the path and the advice instead of one of opening, reading or decoding a file, or of the other given types."""
+    types: tuple[type[Exception], ...] = (OSError, UnicodeDecodeError, *also)
     try:
         yield
-    except (OSError, UnicodeDecodeError, *also) as error:
+    except types as error:
         raise raises(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
 
 
