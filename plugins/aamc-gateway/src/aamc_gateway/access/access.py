@@ -15,7 +15,7 @@ from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.access.claims import PARALLEL, Demand, Holder, claims_of
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of
-from aamc_gateway.access.refusals import Refused
+from aamc_gateway.access.refusals import Refused, refused_for_now
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
@@ -83,7 +83,7 @@ class Access:
                 raise Refused(f"this gateway needs a key: {_MISSING}", status=401, kind="authentication")
             found = await self._keys.find(key)
         except StoreAwayError as error:
-            raise Refused("keys cannot be checked now; try again in a moment", status=503, kind="unavailable", retry_after_s=1.0) from error
+            raise refused_for_now("keys cannot be checked now") from error
         if found is None:
             if self._admin_digest and hmac.compare_digest(self._admin_digest, digest_of(key)):
                 return self._admin

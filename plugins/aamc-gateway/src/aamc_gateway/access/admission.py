@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aamc_gateway.access.claims import PARALLEL, REQUESTS, TOKENS, Demand, Holder, LimitedClaim, claims_of
-from aamc_gateway.access.refusals import Refused
+from aamc_gateway.access.refusals import refused_for_now
 from aamc_gateway.access.shared import Exceeded
 from aamc_sdk.errors import StoreAwayError
 
@@ -43,9 +43,7 @@ class Reservation:
         try:
             token, found = await shared.reserve([claim.claim for claim in claims], demand.enough_usd)
         except StoreAwayError as error:
-            raise Refused(
-                "budgets and limits cannot be checked now; try again in a moment", status=503, kind="unavailable", retry_after_s=1.0
-            ) from error
+            raise refused_for_now("budgets and limits cannot be checked now") from error
         if isinstance(found, Exceeded):
             raise claims[found.claim].refusal(found)
         return cls(shared, token, claims, found.amount)

@@ -21,3 +21,8 @@ class Refused(AamcError):
     def __init__(self, message: str, *, status: int = 400, kind: str = "request", retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.status, self.kind, self.retry_after_s = status, kind, retry_after_s
+
+
+def refused_for_now(why: str) -> Refused:
+    """Return the refusal of a request that may pass in a moment."""
+    return Refused(f"{why}; try again in a moment", status=503, kind="unavailable", retry_after_s=1.0)

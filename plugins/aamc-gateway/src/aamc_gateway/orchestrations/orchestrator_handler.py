@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, wants_usage
 
+from aamc_gateway.access.refusals import refused_for_now
 from aamc_gateway.forwarding.own_answers import EventSender, send_whole
 from aamc_gateway.forwarding.served_requests import Ended, cost_header, served_request
 from aamc_gateway.orchestrations.session_log import entries_of
@@ -39,7 +40,7 @@ async def serve_orchestrator(gateway: Gateway, ask: Ask, scope: Scope, receive: 
     if ask.api not in DIALECTS:
         raise Refused(f"{ask.model} answers conversations only; use /v1/chat/completions")
     if gateway.log_watch.is_away():
-        raise Refused("the decision log cannot be written now; try again in a moment", status=503, kind="unavailable", retry_after_s=1.0)
+        raise refused_for_now("the decision log cannot be written now")
     orchestration = gateway.orchestrations[ask.model[len(PREFIX) :]]
     limit_usd = min(orchestration.settings.budget_usd, math.inf if ask.budget_usd is None else ask.budget_usd)
     tokens = ask.body_bytes // CHARACTERS_PER_TOKEN
