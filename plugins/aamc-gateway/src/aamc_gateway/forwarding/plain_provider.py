@@ -21,7 +21,6 @@ class PlainWire:
         provider: The provider.
     """
 
-    dialect = "openai"
     apis: Collection[str] = frozenset(("chat",))
 
     def __init__(self, provider: Provider) -> None:
