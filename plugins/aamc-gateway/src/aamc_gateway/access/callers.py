@@ -21,6 +21,7 @@ class Caller:
         admin: Whether it opens the dashboard and ``/metrics``, and may give feedback and vote as an admin.
         models: Names of the candidates and orchestrators that it may use; empty for all.
         limits: The key's budgets and limits.
+        scope: Begins the keys of values that are remembered for it: its tenant and key.
     """
 
     key_id: str = ""
@@ -30,6 +31,11 @@ class Caller:
     admin: bool = False
     models: frozenset[str] = frozenset()
     limits: Limits = attrs.field(factory=Limits)
+    scope: str = attrs.field(init=False)
+
+    @scope.default
+    def _scope(self) -> str:
+        return f"{self.tenant or ''}/{self.key_id}/"
 
     def may_use(self, model: str) -> bool:
         """Return whether it may use a candidate or an orchestrator."""

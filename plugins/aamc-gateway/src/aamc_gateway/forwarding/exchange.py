@@ -415,7 +415,7 @@ class Exchange:
         if ask.session is not None:
             await sessions.note(ask.session, upstream.name, mixed)
         if response_id is not None:
-            await sessions.note(f"{ask.scope}response/{response_id}", upstream.name, mixed)
+            await sessions.note(f"{ask.caller.scope}response/{response_id}", upstream.name, mixed)
 
     async def infer_feedback(self) -> None:
         """Give the feedback that follows from the request, if any: its user has asked the same in other words, for example."""

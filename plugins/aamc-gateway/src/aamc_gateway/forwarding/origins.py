@@ -56,7 +56,7 @@ async def find_origin(gateway: Gateway, ask: Ask, names: Collection[str]) -> Ori
     previous = ask.body.get("previous_response_id")
     answered = None
     if isinstance(previous, str) and previous:
-        answered = await gateway.sessions.find(f"{ask.scope}response/{previous}")
+        answered = await gateway.sessions.find(f"{ask.caller.scope}response/{previous}")
     if answered is None and ask.session is not None:
         answered = await gateway.sessions.find(ask.session)
     if answered is not None and answered.candidate not in gateway.upstreams:

@@ -33,7 +33,6 @@ class Ask:
         preference: The preference; None for the default.
         quality_floor: Minimum expected quality from 0 to 1; None for none.
         budget_usd: Maximum expected cost of the answer; None for none.
-        scope: Prefix of the keys of values that are remembered for the caller: its tenant and key.
         session: The key of the conversation, unique among all callers; None without one.
         stream: Whether the answer is streamed.
         has_media: Whether images, documents or recordings are part of the conversation, whose bytes say little of their tokens.
@@ -61,7 +60,6 @@ class Ask:
     preference: Preference | None = None
     quality_floor: float | None = None
     budget_usd: float | None = None
-    scope: str = ""
     session: str | None = None
     stream: bool = False
     has_media: bool = False

@@ -103,8 +103,7 @@ class RequestReader:
             preference=arguments.preference,
             quality_floor=arguments.quality_floor,
             budget_usd=arguments.budget_usd,
-            scope=(scope := f"{caller.tenant or ''}/{caller.key_id}/"),
-            session=None if session is None else f"{scope}session/{session}",
+            session=None if session is None else f"{caller.scope}session/{session}",
             stream=body.get("stream") is True,
             has_media=said.images or said.files,
             turns=said.turns,
@@ -145,8 +144,7 @@ class RequestReader:
             return "orchestrator", name, arguments
         if (named := name.partition("?")[0]) in self._names:
             raise Refused(f"only {ROUTE!r} takes arguments, not {named!r}", status=404, kind="model_not_found")
-        known = [ROUTE, *sorted(self._names)]
-        raise Refused(f"there is no model {name!r:.200}{nearest(name[:200], known)}; GET /v1/models lists them", status=404, kind="model_not_found")
+        raise unknown_model(name, [ROUTE, *sorted(self._names)])
 
     def _identity(
         self, own: Mapping[bytes, str], body: Mapping[str, Any], said: Conversation, arguments: RoutingArguments, caller: Caller
@@ -187,6 +185,11 @@ def unknown_header(name: bytes, known: Iterable[bytes]) -> Refused:
     """Return the refusal of a request with a header of the gateway that it does not know."""
     text, names = name.decode("latin-1"), sorted(each.decode("latin-1") for each in known if each.startswith(OWN_PREFIX))
     return Refused(f"this request takes no header {text} (it takes: {one_of(names)}); give other arguments in the body's object 'aamc'")
+
+
+def unknown_model(name: str, known: Collection[str]) -> Refused:
+    """Return the refusal of a request for a model that there is not."""
+    return Refused(f"there is no model {name!r:.200}{nearest(name[:200], known)}; GET /v1/models lists them", status=404, kind="model_not_found")
 
 
 def _shortened(text: str, characters: int) -> str:

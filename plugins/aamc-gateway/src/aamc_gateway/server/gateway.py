@@ -19,11 +19,10 @@ from aamc_gateway.forwarding.upstreams import Upstreams
 from aamc_gateway.forwarding.usage import UsageEstimator
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.orchestrations.orchestration import Orchestration
-from aamc_gateway.requests.ask import Mode
 from aamc_gateway.requests.request_reader import RequestReader
+from aamc_gateway.requests.routing_arguments import ARENA, PREFIX
 from aamc_gateway.requests.sessions import Sessions
 from aamc_gateway.server.http.client_watch import ClientWatch
-from aamc_gateway.server.interfaces import Handler
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_gateway.server.shared_limits import with_endpoint_limits
@@ -65,7 +64,6 @@ class Gateway:
         ties: State that keeps a conversation on its candidate.
         watch: Notices clients that leave.
         log_watch: Notices a log that cannot be written.
-        handlers: Answers requests, by their mode; see :mod:`aamc_gateway.server.modes`.
         best: The most expensive candidate, which savings are compared with.
         own_models: The gateway's own models besides ``aamc/auto``.
         began: When it was made, in seconds since the epoch.
@@ -104,8 +102,7 @@ class Gateway:
         self.ties = frozenset(settings.sessions.ties)
         self.watch = ClientWatch()
         self.log_watch = LogWatch()
-        self.handlers: dict[Mode, Handler] = {}
-        self.own_models: tuple[str, ...] = ()
+        self.own_models = (*((ARENA,) if len(self.upstreams) > 1 else ()), *(PREFIX + name for name in self.orchestrations))
         self.began = time.time()
         self.best = max(self.upstreams.values(), key=lambda upstream: upstream.price_rank)
         self._names = frozenset(components.pool.names)

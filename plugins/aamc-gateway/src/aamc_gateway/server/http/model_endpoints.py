@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from aamc_gateway.requests.ask import Ask
+from aamc_gateway.arena.arena_handler import serve_arena, serve_route
+from aamc_gateway.forwarding.model_handler import serve
+from aamc_gateway.orchestrations.orchestrator_handler import serve_orchestrator
+from aamc_gateway.requests.ask import Ask, Mode
 from aamc_gateway.requests.bodies import interpret, parse_object, read_body
+from aamc_gateway.requests.request_reader import unknown_model
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE
 from aamc_gateway.server.http.answers import send_body, send_json
-from aamc_gateway.server.interfaces import Receive, Refused, RouteEndpoint, Scope, Send
+from aamc_gateway.server.interfaces import Handler, Receive, RouteEndpoint, Scope, Send
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
+
+_HANDLERS: Mapping[Mode, Handler] = {"route": serve_route, "model": serve, "arena": serve_arena, "orchestrator": serve_orchestrator}
 
 
 async def read_ask(gateway: Gateway, dialect: str, api: str, scope: Scope, receive: Receive) -> Ask:
@@ -33,10 +40,7 @@ def ask_endpoint(dialect: str, api: str) -> RouteEndpoint:
 
     async def endpoint(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
         ask = await read_ask(gateway, dialect, api, scope, receive)
-        handler = gateway.handlers.get(ask.mode)
-        if handler is None:
-            raise Refused(f"{ask.model} is not served here", status=404, kind="not_found")
-        await handler(gateway, ask, scope, receive, send)
+        await _HANDLERS[ask.mode](gateway, ask, scope, receive, send)
 
     return endpoint
 
@@ -62,13 +66,13 @@ async def models(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /
 async def model(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
     """Answer ``/v1/models/NAME``."""
     name = scope["path_params"]["name"]
-    found = next((entry for entry in _entries(gateway, scope) if entry["id"] == name), None)
-    if found is None:
-        raise Refused(f"there is no model {name!r:.200}; GET /v1/models lists them", status=404, kind="model_not_found")
-    await send_json(send, found)
+    entries = {entry["id"]: entry for entry in _entries(gateway, scope)}
+    if name not in entries:
+        raise unknown_model(name, entries)
+    await send_json(send, entries[name])
 
 
-def _entries(gateway: Gateway, scope: Scope) -> list[dict[str, object]]:
+def _entries(gateway: Gateway, scope: Scope) -> list[dict[str, Any]]:
     caller, names = scope["caller"], [ROUTE, *gateway.own_models, *gateway.upstreams]
     created = int(gateway.began)
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))

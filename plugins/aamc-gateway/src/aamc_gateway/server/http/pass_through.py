@@ -14,9 +14,9 @@ from aamc_gateway.forwarding.upstreams import FORM_MODEL
 from aamc_gateway.forwarding.whole_answers import send_reply
 from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.bodies import header, read_body
-from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header
+from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header, unknown_model
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
-from aamc_sdk.errors import ProviderError, nearest
+from aamc_sdk.errors import ProviderError
 from aamc_sdk.types import Query
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         message = "the request must name a model: in its body, in the header x-aamc-model, or by ?model="
         raise Refused(message)
     if name not in gateway.upstreams:
-        raise Refused(
-            f"there is no model {name!r:.200}{nearest(name, gateway.upstreams)}; GET /v1/models lists them", status=404, kind="model_not_found"
-        )
+        raise unknown_model(name, gateway.upstreams)
     caller: Caller = scope["caller"]
     caller.check_model(name)
     ask = Ask(
@@ -76,7 +74,6 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         mode="model",
         model=name,
         query=Query("", user=caller.user, tenant=caller.tenant),
-        scope=f"{caller.tenant or ''}/{caller.key_id}/",
         priced="nothing" if _FREE.match(scope["path"]) else "unknown" if _BATCH.fullmatch(scope["path"]) else "tokens",
         headers={key.decode("ascii"): value.decode("latin-1") for key, value in scope["headers"] if key in _KEPT},
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aamc_gateway.arena.concurrent_file import arena_of_file
-from aamc_gateway.server import modes
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import ServingSettings, configure, load_yaml
@@ -122,9 +121,7 @@ class Launch:
             AamcError: Something that the options name cannot be used.
         """
         settings = self.settings()
-        gateway = Gateway(self.components(get_plugin_manager()), settings, metrics=metrics)
-        gateway.handlers, gateway.own_models = modes.handlers(gateway), modes.own_models(gateway)
-        return gateway
+        return Gateway(self.components(get_plugin_manager()), settings, metrics=metrics)
 
     def _store(self) -> str | None:
         return TRIAL_STORE if self.store is None and self.is_trial else self.store
