@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aamc_gateway.observe import Metrics, SeenCall, Served
+from aamc_gateway.observe import CallFigures, Metrics, RequestFigures
 from prometheus_client.parser import text_string_to_metric_families
 
 from aamc_sdk.interfaces import Usage
@@ -26,20 +26,20 @@ def value(found: Samples, name: str, **labels: str) -> float:
     return found[name, frozenset(labels.items())]
 
 
-def served(**fields: object) -> Served:
+def served(**fields: object) -> RequestFigures:
     known: dict[str, object] = {
         "route": "/v1/chat/completions",
         "dialect": "chat",
         "candidate": "cheap",
         "began": 100.0,
         "ended": 100.3,
-        "calls": [SeenCall("strong", 100.0, 100.1, error_kind="server"), SeenCall("cheap", 100.1, 100.3)],
+        "calls": [CallFigures("strong", 100.0, 100.1, error_kind="server"), CallFigures("cheap", 100.1, 100.3)],
         "cost_usd": 0.02,
         "saved_usd": -0.01,
         "first_token_ms": 120.0,
         "usage": Usage(prompt_tokens=100, output_tokens=20, cached_tokens=60, cache_write_tokens=5, reasoning_tokens=7),
     }
-    return Served(request_id="r", **{**known, **fields})  # type: ignore[arg-type]
+    return RequestFigures(request_id="r", **{**known, **fields})  # type: ignore[arg-type]
 
 
 def test_a_request_is_counted_by_route_model_and_status_with_its_cost_tokens_and_times() -> None:
@@ -92,11 +92,11 @@ def test_health_and_breakers_are_gauges_with_their_units() -> None:
 
 _WORKER = """
 import sys
-from aamc_gateway.observe import Metrics, Served
+from aamc_gateway.observe import Metrics, RequestFigures
 metrics = Metrics()
 for _ in range(int(sys.argv[1])):
     metrics.started("/v1/messages")
-    metrics.served(Served(request_id="r", route="/v1/messages", candidate="cheap", cost_usd=0.5, saved_usd=-0.25))
+    metrics.served(RequestFigures(request_id="r", route="/v1/messages", candidate="cheap", cost_usd=0.5, saved_usd=-0.25))
 metrics.started("/v1/messages")
 if len(sys.argv) > 2:
     sys.stdout.buffer.write(metrics.text())
@@ -130,8 +130,10 @@ print(json.dumps(text.decode()))
 
 def test_costs_and_tokens_are_those_of_the_called_models() -> None:
     metrics = Metrics()
-    paid = SeenCall("a", 0.0, 1.0, error_kind="protocol", cost_usd=1.1, usage=Usage(prompt_tokens=10, output_tokens=5))
-    metrics.served(Served(request_id="1", route="/v1", status=502, calls=[paid, SeenCall("b", 1.0, 2.0, error_kind="server")], cost_usd=1.1))
+    paid = CallFigures("a", 0.0, 1.0, error_kind="protocol", cost_usd=1.1, usage=Usage(prompt_tokens=10, output_tokens=5))
+    metrics.served(
+        RequestFigures(request_id="1", route="/v1", status=502, calls=[paid, CallFigures("b", 1.0, 2.0, error_kind="server")], cost_usd=1.1)
+    )
     text = metrics.text().decode()
     assert 'aamc_cost_usd_total{model="a"} 1.1' in text
     assert 'aamc_tokens_total{kind="input",model="a"} 10.0' in text

@@ -7,7 +7,7 @@ import logging
 import math
 
 import pytest
-from aamc_gateway.observe import LogSettings, SeenCall, Served, configure_logs
+from aamc_gateway.observe import CallFigures, LogSettings, RequestFigures, configure_logs
 from aamc_gateway.observe.request_log import JsonFormatter, RequestLog, TextFormatter, redacted
 
 KEY = "sk-aamc-0123456789ab-AkICxP6U7_YSRkGcEmPwteamJN46W3ny8IvVOdcUFgc"
@@ -15,8 +15,8 @@ KEY = "sk-aamc-0123456789ab-AkICxP6U7_YSRkGcEmPwteamJN46W3ny8IvVOdcUFgc"
 
 def test_the_line_of_a_request_says_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
     log = RequestLog()
-    served = Served(request_id="r1", route="/v1/messages", decision_id="d1", candidate="cheap", began=1_800_000_000.0, ended=1_800_000_000.25)
-    served.calls, served.cost_usd, served.key_id = [SeenCall("cheap", 1.0)], 0.002, "k1"
+    served = RequestFigures(request_id="r1", route="/v1/messages", decision_id="d1", candidate="cheap", began=1_800_000_000.0, ended=1_800_000_000.25)
+    served.calls, served.cost_usd, served.key_id = [CallFigures("cheap", 1.0)], 0.002, "k1"
     log.served(served)
     line = json.loads(capsys.readouterr().err)
     assert line["time"] == "2027-01-15T08:00:00.250+00:00"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aamc_gateway.observe import Observer, ObserveSettings, SeenCall, Served, TracingSettings
+from aamc_gateway.observe import CallFigures, Observer, ObserveSettings, RequestFigures, TracingSettings
 from observe.collector import Collector, attributes
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
@@ -24,18 +24,18 @@ def collector() -> Iterator[Collector]:
         yield running
 
 
-def served(**fields: Any) -> Served:
+def served(**fields: Any) -> RequestFigures:
     calls = [
-        SeenCall("strong", 100.01, 100.1, provider="anthropic", upstream_model="claude", error_kind="server", status=529),
-        SeenCall("cheap", 100.1, 100.3, provider="openai", upstream_model="gpt"),
+        CallFigures("strong", 100.01, 100.1, provider="anthropic", upstream_model="claude", error_kind="server", status=529),
+        CallFigures("cheap", 100.1, 100.3, provider="openai", upstream_model="gpt"),
     ]
     known: dict[str, Any] = {"route": "/v1/chat/completions", "dialect": "chat", "candidate": "cheap", "decision_id": "d1", "calls": calls}
     times = {"began": 100.0, "ended": 100.31, "decision_began": 100.0, "decision_ended": 100.01, "first_token_ms": 120.0}
     usage = Usage(prompt_tokens=10, output_tokens=5, cached_tokens=4)
-    return Served(request_id="r1", **{**known, **times, "usage": usage, "finish_reason": "stop", "cost_usd": 0.01, **fields})
+    return RequestFigures(request_id="r1", **{**known, **times, "usage": usage, "finish_reason": "stop", "cost_usd": 0.01, **fields})
 
 
-def traced(collector: Collector, *requests: Served, **settings: Any) -> list[Any]:
+def traced(collector: Collector, *requests: RequestFigures, **settings: Any) -> list[Any]:
     from aamc_gateway.observe.tracing import Tracing
 
     tracing = Tracing(TracingSettings(endpoint=collector.endpoint, **{"sample_ratio": 1.0, **settings}))

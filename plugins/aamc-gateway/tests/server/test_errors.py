@@ -13,7 +13,7 @@ import pytest
 from aamc_gateway.access import Caller
 from aamc_gateway.access.cache import CachedAnswer
 from aamc_gateway.forwarding.cached_answers import answer_from_cache
-from aamc_gateway.observe.outcomes import Served
+from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
 
@@ -168,7 +168,7 @@ def test_the_calls_of_the_arena_are_logged_before_anyone_can_vote(serve: Serve, 
 
 def test_a_client_that_leaves_an_answer_from_the_cache_is_recorded_like_one_that_leaves_another(serve: Serve, monkeypatch: Any) -> None:
     running = serve({"cache": {"enabled": True}}, good=Script())
-    seen: list[Served] = []
+    seen: list[RequestFigures] = []
     monkeypatch.setattr(running.gateway.metrics, "served", seen.append)
 
     async def found(*arguments: Any) -> CachedAnswer:

@@ -13,7 +13,7 @@ from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.forwarding.own_answers import EventSender, send_whole
-from aamc_gateway.forwarding.served_requests import Ended, cost_header
+from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
 from aamc_gateway.requests.ask import Ask
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_sdk.errors import AamcError
@@ -55,7 +55,7 @@ async def serve_arena(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive
     exchange = MatchExchange(gateway, ask, scope["route"])
     sender = EventSender(send, ask.dialect, gateway.settings.streams.keep_alive_s)
     try:
-        with gateway.watch.of(receive) as client, Ended(gateway, exchange, scope, client):
+        with gateway.watch.of(receive) as client, ObservedRequest(gateway, exchange, scope, client):
             await exchange.decide()
             await exchange.commit()
             if ask.stream:

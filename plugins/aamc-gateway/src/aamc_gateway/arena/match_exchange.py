@@ -16,7 +16,7 @@ from aamc_gateway.arena.settings import SYNTHESIZE, ArenaSettings
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
-from aamc_gateway.observe.outcomes import SeenCall
+from aamc_gateway.observe.request_figures import CallFigures
 from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
@@ -105,7 +105,7 @@ class MatchExchange(Exchange):
         except DataError as wrong:  # the candidate's dialect cannot express the request
             return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:
-            seen = SeenCall(name, time.time(), provider=upstream.provider_name)
+            seen = CallFigures(name, time.time(), provider=upstream.provider_name)
             self.served.calls.append(seen)
             recorded: list[Attempt] = []
 

@@ -14,7 +14,7 @@ from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable
 from aamc_gateway.forwarding.origins import UNKNOWN, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
-from aamc_gateway.observe.outcomes import SeenCall
+from aamc_gateway.observe.request_figures import CallFigures
 from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import DataError, NoCandidateError, ProviderError
@@ -276,7 +276,7 @@ class Exchange:
         """
         assert self.decision is not None
         self._held = await self.reserve(upstream.name)
-        self.served.calls.append(SeenCall(upstream.name, time.time(), provider=upstream.provider_name))
+        self.served.calls.append(CallFigures(upstream.name, time.time(), provider=upstream.provider_name))
         return self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
 
     async def reserve(self, name: str) -> Reservation | None:
@@ -333,7 +333,7 @@ class Exchange:
 
     def charge(self, call: Call, upstream: Upstream, error: ProviderError | None = None, *, own_dialect: bool = True) -> None:
         """Add the cost of a call that has ended, and its error to those of the request."""
-        seen = self.served.calls[-1] if self.served.calls else SeenCall(upstream.name, time.time())
+        seen = self.served.calls[-1] if self.served.calls else CallFigures(upstream.name, time.time())
         seen.ended = time.time()
         self._spend(self._held, call, seen, failed=error is not None)
         if error is not None:
@@ -350,7 +350,7 @@ class Exchange:
         seen.ended, seen.error_kind = time.time(), "cancelled"
         self._spend(self._held, call, seen, failed=True)
 
-    def _spend(self, held: Reservation | None, call: Call, seen: SeenCall, *, failed: bool) -> None:
+    def _spend(self, held: Reservation | None, call: Call, seen: CallFigures, *, failed: bool) -> None:
         """Add an ended call's cost and tokens to the request's sums, and charge the candidate's own limits; a failed call without a cost was free."""
         unknown, tokens = math.isnan(call.cost_usd), tokens_of(call.usage)
         self._spent_usd += 0.0 if unknown else call.cost_usd

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aamc_gateway.forwarding.cached_answers import Recording, answer_from_cache
 from aamc_gateway.forwarding.exchange import Exchange
-from aamc_gateway.forwarding.served_requests import Ended
+from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.forwarding.streams import StreamedAnswer
 from aamc_gateway.forwarding.whole_answers import answer_whole
 from aamc_gateway.requests.ask import Ask
@@ -30,7 +30,7 @@ async def serve(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive, send
             return
         send = recording = Recording(send, gateway.cache.max_answer)
     exchange = Exchange(gateway, ask, scope["route"])
-    with gateway.watch.of(receive) as client, Ended(gateway, exchange, scope, client):
+    with gateway.watch.of(receive) as client, ObservedRequest(gateway, exchange, scope, client):
         await exchange.decide()
         if ask.stream:
             await StreamedAnswer(exchange, send).run()

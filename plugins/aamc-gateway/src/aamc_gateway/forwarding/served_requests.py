@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from aamc_gateway.observe.outcomes import Served
+from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.http.error_answers import status_and_kind
 from aamc_sdk.errors import AamcError
@@ -26,7 +26,7 @@ CLIENT_LEFT = 499
 """The status of a request whose client left."""
 
 
-def served_request(ask: Ask, route: str) -> Served:
+def served_request(ask: Ask, route: str) -> RequestFigures:
     """Return a request that begins now.
 
     Args:
@@ -34,7 +34,7 @@ def served_request(ask: Ask, route: str) -> Served:
         route: The path of its route.
     """
     caller = ask.caller
-    return Served(
+    return RequestFigures(
         request_id=f"{_PROCESS}{next(_REQUESTS):08x}",
         route=route,
         dialect=ask.dialect if ask.api == ask.dialect else ask.api,
@@ -58,13 +58,13 @@ class Ending(Protocol):
         served: What metrics see of it.
     """
 
-    served: Served
+    served: RequestFigures
 
     def end(self, status: int, error_kind: str = "") -> None:
         """End it; a second call does nothing."""
 
 
-class Ended:
+class ObservedRequest:
     """Begins a request, and ends it where the block raises. A context manager.
 
     Args:

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from aamc_gateway.observe.outcomes import Served
+from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.observe.workers import FOLDER
 from aamc_sdk.interfaces import Usage
 
@@ -89,7 +89,7 @@ class Metrics:
         if self._registry is None:
             self.flush()
 
-    def served(self, served: Served) -> None:
+    def served(self, served: RequestFigures) -> None:
         """Record a request that has ended: status, latency, cost, tokens and calls."""
         route, candidate = served.route, served.candidate
         labels = (route, candidate, served.status)
@@ -162,7 +162,7 @@ class Metrics:
             found = self._candidates[candidate] = _CandidateMetrics(self, candidate)
         return found
 
-    def _answered(self, sums: defaultdict[Counter | Gauge, float], metrics: _CandidateMetrics, served: Served, paid_usd: float) -> None:
+    def _answered(self, sums: defaultdict[Counter | Gauge, float], metrics: _CandidateMetrics, served: RequestFigures, paid_usd: float) -> None:
         if math.isnan(served.cost_usd):
             sums[metrics.unknown_cost] += 1
         else:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from aamc_gateway.observe.metrics import Metrics
-from aamc_gateway.observe.outcomes import Served
+from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.observe.request_log import RequestLog
 from aamc_sdk.errors import ConfigError
 
@@ -34,12 +34,12 @@ class Observer:
         self.started, self.decided, self.refused = self.metrics.started, self.metrics.decided, self.metrics.refused
         self.fallback, self.stream_event = self.metrics.fallback, self.metrics.stream_event
 
-    def trace(self, served: Served, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def trace(self, served: RequestFigures, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Note the trace that a request belongs to, by its header ``traceparent``."""
         if self._tracing is not None:
             served.traceparent = next((value.decode("latin-1") for name, value in headers if name == b"traceparent"), "")
 
-    def served(self, served: Served) -> None:
+    def served(self, served: RequestFigures) -> None:
         """Record a request that has ended."""
         self.metrics.served(served)
         if self._tracing is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from aamc_gateway.observe.outcomes import Served
+from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.observe.settings import LogSettings
 
 _SECRET = re.compile(
@@ -67,7 +67,7 @@ def configure_logs(settings: LogSettings) -> None:
 class RequestLog:
     """Writes a line for each request."""
 
-    def served(self, served: Served) -> None:
+    def served(self, served: RequestFigures) -> None:
         """Write the line of a request that has ended."""
         document = {
             "time": _time(served.ended),

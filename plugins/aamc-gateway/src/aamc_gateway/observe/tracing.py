@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer, set_span_in_context
 
-from aamc_gateway.observe.outcomes import SeenCall, Served
+from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -42,7 +42,7 @@ class Tracing:
         self._provider.add_span_processor(BatchSpanProcessor(_otlp_exporter(settings)))
         self._tracer: Tracer = self._provider.get_tracer("aamc_gateway", schema_url=SCHEMA)
 
-    def served(self, served: Served) -> None:
+    def served(self, served: RequestFigures) -> None:
         """Export the spans of a request that has ended, if it is sampled."""
         parent = _parent(served.traceparent)
         sampled = parent.trace_flags.sampled if parent is not None else random.random() < self._ratio  # noqa: S311  # a sample, no secret
@@ -77,7 +77,7 @@ class Tracing:
         """Export the remaining spans; it may wait for the collector for seconds."""
         self._provider.shutdown()
 
-    def _call(self, call: SeenCall, served: Served, context: Any) -> None:
+    def _call(self, call: CallFigures, served: RequestFigures, context: Any) -> None:
         operation = _OPERATIONS.get(served.dialect, served.dialect or "chat")
         model = call.upstream_model or call.candidate
         attributes: dict[str, Any] = {"gen_ai.operation.name": operation, "gen_ai.provider.name": call.provider, "gen_ai.request.model": model}
@@ -90,7 +90,7 @@ class Tracing:
         span.end(_nanoseconds(served.ended if math.isnan(call.ended) else call.ended))
 
 
-def _answer(served: Served) -> dict[str, Any]:
+def _answer(served: RequestFigures) -> dict[str, Any]:
     """Return the attributes of the call that answered."""
     usage = served.usage
     return {

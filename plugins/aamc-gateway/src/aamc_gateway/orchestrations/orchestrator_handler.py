@@ -13,7 +13,7 @@ from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversa
 
 from aamc_gateway.access.refusals import refused_for_now
 from aamc_gateway.forwarding.own_answers import EventSender, send_whole
-from aamc_gateway.forwarding.served_requests import Ended, cost_header, served_request
+from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header, served_request
 from aamc_gateway.orchestrations.session_log import entries_of
 from aamc_gateway.orchestrations.settings import CONTENT, NONE, REASONING
 from aamc_gateway.requests.ask import Ask
@@ -47,7 +47,7 @@ async def serve_orchestrator(gateway: Gateway, ask: Ask, scope: Scope, receive: 
     admission = await gateway.access.admit(ask.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=ask.query.user)
     work = Work(gateway, ask, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
     try:
-        with gateway.watch.of(receive) as client, Ended(gateway, work, scope, client):
+        with gateway.watch.of(receive) as client, ObservedRequest(gateway, work, scope, client):
             await work.run(send)
     except AamcError as error:
         if not work.sender.has_begun:

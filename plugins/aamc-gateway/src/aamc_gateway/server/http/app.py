@@ -59,7 +59,7 @@ class GatewayApp:
             await send({"type": "websocket.close", "code": 1003})
 
     async def _answer(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
-        started = Started(send)
+        start = ResponseStart(send)
         try:
             route = self._find(scope)
             scope["route"] = route.path
@@ -67,17 +67,17 @@ class GatewayApp:
                 scope["caller"] = caller = await gateway.access.caller(scope["headers"])
                 if route.scope == "admin":
                     caller.check_admin()
-            await route.endpoint(gateway, scope, receive, started)
+            await route.endpoint(gateway, scope, receive, start)
         except ClientLeft:
             pass
         except AamcError as error:
-            if started.begun:
+            if start.begun:
                 raise
             if isinstance(error, Refused):
                 gateway.metrics.refused(error.kind)
             await send_error(error, dialect_of(scope["path"]), send, decision_id=scope.get("decision_id", ""))
         except Exception as error:
-            if started.begun:
+            if start.begun:
                 raise
             logger.exception("a request of %s failed", scope["path"])
             await send_error(
@@ -146,7 +146,7 @@ class GatewayApp:
         logger.warning("the configuration was reloaded")
 
 
-class Started:
+class ResponseStart:
     """Passes messages on, and knows whether an answer has begun.
 
     Args:

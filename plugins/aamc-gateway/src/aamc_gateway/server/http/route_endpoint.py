@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aamc_gateway.forwarding.exchange import Exchange
-from aamc_gateway.forwarding.served_requests import Ended
+from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
 from aamc_gateway.requests.routing_arguments import ARENA, ROUTE
@@ -30,7 +30,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
     raw = await read_body(scope, receive, limits)
     ask = await interpret(raw, lambda: _ask(gateway, scope, parse_object(raw, limits.nesting, '{"text": "Hello"}'), raw))
     exchange = Exchange(gateway, ask, scope["route"])
-    with Ended(gateway, exchange, scope):
+    with ObservedRequest(gateway, exchange, scope):
         await exchange.decide()
         decision = await exchange.commit()
         explanation = await asyncio.to_thread(gateway.controller.explain, decision.id)

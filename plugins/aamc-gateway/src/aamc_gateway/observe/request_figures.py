@@ -1,4 +1,4 @@
-"""The outcome of a served request: the source of metrics, spans and log lines."""
+"""The figures of a request and of its calls, as metrics, spans and log lines see them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aamc_sdk.interfaces import Usage
 
 
 @attrs.define
-class SeenCall:
+class CallFigures:
     """One call of a candidate for a request.
 
     Attributes:
@@ -38,7 +38,7 @@ class SeenCall:
 
 
 @attrs.define(kw_only=True)
-class Served:
+class RequestFigures:
     """A request that has been served, refused or has failed.
 
     Attributes:
@@ -84,7 +84,7 @@ class Served:
     decision_began: float = math.nan
     decision_ended: float = math.nan
     first_token_ms: float = math.nan
-    calls: list[SeenCall] = attrs.field(factory=list)
+    calls: list[CallFigures] = attrs.field(factory=list)
     cost_usd: float = math.nan
     cost_source: str = ""
     saved_usd: float = math.nan
