@@ -94,7 +94,7 @@ def test_each_candidate_of_the_arena_is_charged_for_its_own_answer(serve: Any, s
     settings = {"access": {"models": {name: {"usd_total": 1.5} for name in ("good", "other")}}, "arena": {"candidates": 2}}
     gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
     assert ask_all(gateway.url, [chat("aamc/arena", max_tokens=100)])[0][0] == 200
-    assert [ask_all(gateway.url, [chat(name, max_tokens=100)])[0][0] for name in ("good", "other")] == [429, 429]
+    assert [ask_all(gateway.url, [chat(name, max_tokens=100)])[0][0] for name in ("good", "other")] == [402, 402]
     assert [ask_all(gateway.url, [chat(name, max_tokens=50)])[0][0] for name in ("good", "other")] == [200, 200]
 
 
