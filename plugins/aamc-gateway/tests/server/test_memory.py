@@ -74,6 +74,25 @@ def test_a_request_that_no_candidate_answers_leaves_no_cycle_of_ours(serve: Run,
     assert Counter() == cycles_of_ours()
 
 
+@pytest.mark.parametrize("fault", ["cut", "late_error"])
+def test_a_stream_that_breaks_leaves_no_cycle_of_ours(serve: Run, no_collections: None, fault: str) -> None:
+    running = serve(first=Script(fault=fault))
+    for _ in range(3):
+        answer = running.chat(stream=True)
+        assert (answer.status, "error" in answer.events[-1]) == (200, True)
+    assert Counter() == cycles_of_ours()
+
+
+@pytest.mark.parametrize("model", ["aamc/auto", "aamc/arena"])
+def test_a_candidate_over_its_own_limit_leaves_no_cycle_of_ours(serve: Run, no_collections: None, model: str) -> None:
+    limits = {"models": {"first": {"usd_total": 1e-9}}}
+    running = serve(settings={"access": limits, "arena": {"candidates": 2}}, first=Script(), second=Script())
+    for _ in range(6):
+        running.gateway.access._full = (time.monotonic() + 60, {})  # the limit is found as late as the call
+        assert running.chat(model=model).status == 200
+    assert Counter() == cycles_of_ours()
+
+
 def test_tables_of_conversations_have_limits(serve: Run) -> None:
     running = serve(settings={"sessions": {"at_most": 3}, "implicit": {"sessions": 2}})
     for number in range(6):

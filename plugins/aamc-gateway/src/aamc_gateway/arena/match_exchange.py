@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from aamc_models.dialects import answer_to_chat
 
 from aamc_gateway.arena.settings import SYNTHESIZE, ArenaSettings
 from aamc_gateway.forwarding.exchange import Exchange
+from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
-from aamc_gateway.observe.request_figures import CallFigures
 from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.admission import Reservation
 
 
 @attrs.frozen(kw_only=True)
@@ -99,54 +95,50 @@ class MatchExchange(Exchange):
     async def call(self, name: str, ask: Ask) -> MatchReply:
         """Return a candidate's answer to a request, or the error of the call."""
         upstream = self.gateway.upstreams[name]
-        assert self.decision is not None
         try:
             prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "", max_tokens=self.answer_limit(name))
         except DataError as wrong:  # the candidate's dialect cannot express the request
             return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:
-            seen = CallFigures(name, time.time(), provider=upstream.provider_name)
-            self.served.calls.append(seen)
-            recorded: list[Attempt] = []
-
-            async def record(attempt: Attempt) -> None:
-                recorded.append(attempt)
-                self._attempts.append(attempt)
-
-            call = self.gateway.models.attempt(upstream.candidate, self.decision.id, record)
-            error: ProviderError | None = None
-            held: Reservation | None = None
-            answer: Mapping[str, Any] = {}
             try:
-                held = await self.reserve(name)
-                async with call:
-                    reply = await self._sent(upstream, prepared)
-                    bill_reply(self, call, upstream, prepared, reply)
-                    answer = answer_to_chat(prepared.dialect, answer_of(reply))
-            except ProviderError as failed:
-                error = failed
-            except AamcError as failed:
-                error = ProviderError(str(failed), kind="protocol")
-            except BaseException:  # the client has left
-                seen.ended, seen.error_kind = time.time(), "cancelled"
-                self._spend(held, call, seen, failed=True)
-                raise
-            seen.ended = time.time()
-            self._spend(held, call, seen, failed=error is not None)
-            if error is not None:
-                seen.error_kind, seen.status = error.kind, error.status
-                self._failures.append((error.with_traceback(None), prepared.dialect == self.ask.api))  # else a cycle, as in failed()
+                call = await self.begin(upstream, prepared)
+            except ProviderError as error:
+                self.failed(upstream, prepared, error)
+                return MatchReply(upstream=upstream, prepared=prepared, error=error)
+            return await self._reply(call)
+
+    async def _reply(self, call: UpstreamCall) -> MatchReply:
+        upstream, prepared, block = call.upstream, call.prepared, call.block
+        answer: Mapping[str, Any] = {}
+        error: ProviderError | None = None
+        try:
+            async with block:
+                reply = await self._sent(upstream, prepared)
+                bill_reply(call, reply, self.ask.priced)
+                answer = answer_to_chat(prepared.request.api, answer_of(reply))
+        except ProviderError as failed:
+            error = failed
+        except AamcError as failed:
+            error = ProviderError(str(failed), kind="protocol")
+        except BaseException:  # the client has left
+            call.end(cancelled=True)
+            raise
+        call.end(error)
         return MatchReply(
             upstream=upstream,
             prepared=prepared,
             answer=answer,
-            usage=call.usage,
-            cost_usd=call.cost_usd,
-            cost_source=call.cost_source,
-            latency_ms=call.latency_ms,
+            usage=block.usage,
+            cost_usd=block.cost_usd,
+            cost_source=block.cost_source,
+            latency_ms=block.latency_ms,
             error=error,
-            attempt=recorded[0] if recorded else None,
+            attempt=self._attempts[-1],  # nothing has run since the block's end recorded it
         )
+
+    async def _record(self, attempt: Attempt) -> None:
+        """Keep a call until the log gets all."""
+        self._attempts.append(attempt)
 
     async def _sent(self, upstream: Upstream, prepared: Prepared) -> WireReply:
         seconds = self.settings.timeout_seconds
@@ -168,7 +160,7 @@ class MatchExchange(Exchange):
         self._log_attempts(ended=True)
         served = self.served
         served.candidate, served.usage, served.cost_source = reply.upstream.name, reply.usage, reply.cost_source
-        served.cost_usd = math.nan if unknown else self._spent_usd
+        served.cost_usd = math.nan if unknown else self.spent_usd
 
 
 def _without_stream(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +13,18 @@ from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
 from aamc_gateway.forwarding.origins import UNKNOWN, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
+from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
-from aamc_gateway.observe.request_figures import CallFigures
+from aamc_gateway.forwarding.usage import tokens_of
 from aamc_gateway.requests.ask import Ask
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import DataError, NoCandidateError, ProviderError
-from aamc_sdk.interfaces import Usage
 from aamc_sdk.serving import price, settled_attempts
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
 
 if TYPE_CHECKING:
-    from aamc_gateway.access.admission import Admission, Reservation
+    from aamc_gateway.access.admission import Admission
     from aamc_gateway.server.gateway import Gateway
-    from aamc_sdk.serving import Call
 
 _DENSE_BYTES_PER_TOKEN = 2
 """Bytes of a token in digits and code, which budgets count for text: prose has twice as many, and images and documents more."""
@@ -45,6 +44,8 @@ class Exchange:
         record: The decision with its inputs.
         served: What metrics and logs see.
         was_limited: Whether a budget has limited an answer, which is then not one for others.
+        spent_usd: The known cost so far, of its decision and its calls.
+        spent_tokens: The tokens of its calls so far.
     """
 
     def __init__(self, gateway: Gateway, ask: Ask, route: str) -> None:
@@ -61,9 +62,8 @@ class Exchange:
         self._names: Sequence[str] = ()
         self._allowed: Sequence[str] = ()
         self._full: Mapping[str, float] = {}
-        self._held: Reservation | None = None
-        self._spent_usd = 0.0
-        self._spent_tokens = 0
+        self.spent_usd = 0.0
+        self.spent_tokens = 0
         self._attempts: list[Attempt] = []
         self._choices = 0
         self._ended = False
@@ -110,7 +110,7 @@ class Exchange:
                 raise unsuitable(ask, self._allowed, error) from error
             raise  # a limit of the router, which says so itself
         self.served.decision_id, self.served.decision_ended = self.decision.id, time.time()
-        self._spent_usd += float(self.decision.notes.get("spent_usd") or 0.0)
+        self.spent_usd += float(self.decision.notes.get("spent_usd") or 0.0)
         gateway.metrics.decided(max(0.0, self.served.decision_ended - self.served.decision_began))  # the clock may have been set
         if gateway.log_watch.is_suspect:  # no candidate is paid for an answer that may not be given
             await self.commit()
@@ -211,8 +211,8 @@ class Exchange:
             return min(known, key=lambda name: known[name]) if known else None
         return None
 
-    async def next_call(self) -> tuple[Upstream, Prepared, Call]:
-        """Begin the call of the next candidate that may answer; return the candidate, its request, and the block around the call.
+    async def next_call(self) -> UpstreamCall:
+        """Return the call of the next candidate that may answer.
 
         Raises:
             UnservedError: No other candidate may answer.
@@ -228,9 +228,9 @@ class Exchange:
                 continue
             self.was_limited |= prepared.max_tokens is not None
             try:
-                return upstream, prepared, await self.begin(upstream)
+                return await self.begin(upstream, prepared)
             except ProviderError as error:
-                self.failed(upstream, error, own_dialect=prepared.dialect == self.ask.api)
+                self.failed(upstream, prepared, error)
         if self._wrong is not None and not self.served.calls:
             raise self._wrong
         raise self.unserved()
@@ -267,34 +267,24 @@ class Exchange:
         costs = {name: 0.0 if math.isnan(cost) else cost for name, cost in self._max_costs.items()}
         return sorted(costs, key=lambda name: costs[name], reverse=not self.ask.side_request)
 
-    async def begin(self, upstream: Upstream) -> Call:
-        """Return the block around a call of a candidate.
+    async def begin(self, upstream: Upstream, prepared: Prepared) -> UpstreamCall:
+        """Return a call of a candidate, with its share of the candidate's own limits reserved.
 
         Raises:
-            ProviderError: The candidate is over its own limits.
+            ProviderError: The candidate is over its own limits, so another one is to answer.
             Refused: Likewise, and the request names it.
         """
         assert self.decision is not None
-        self._held = await self.reserve(upstream.name)
-        self.served.calls.append(CallFigures(upstream.name, time.time(), provider=upstream.provider_name))
-        return self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
-
-    async def reserve(self, name: str) -> Reservation | None:
-        """Reserve a call's share of the candidate's own limits; None if it has none.
-
-        Raises:
-            ProviderError: It is over its limits, so another candidate is to answer.
-            Refused: Likewise, and the request names it.
-        """
         assert self._admission is not None
-        if not self.gateway.settings.access.models:
-            return None
-        try:
-            return await self._admission.use(name, self._max_costs.get(name, math.nan))
-        except Refused as error:
-            if self.ask.mode == "model":
-                raise
-            raise ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s) from error
+        held = None
+        if self.gateway.settings.access.models:
+            try:
+                held = await self._admission.use(upstream.name, self._max_costs.get(upstream.name, math.nan))
+            except Refused as error:
+                if self.ask.mode == "model":
+                    raise
+                raise ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s) from error
+        return UpstreamCall(self, upstream, prepared, self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record), held)
 
     async def _record(self, attempt: Attempt) -> None:
         """Log a call; from one that refused the request on, once another one answers it or none does."""
@@ -307,61 +297,18 @@ class Exchange:
             for attempt in settled:
                 self.gateway.controller.add_attempt(attempt)
 
-    def bill(
-        self,
-        call: Call,
-        upstream: Upstream,
-        prepared: Prepared,
-        reported: Usage | None,
-        cost_usd: float,
-        text_bytes: Callable[[], int],
-        *,
-        finished: bool,
-    ) -> None:
-        """Set usage and cost of a call: as reported, else estimated from the bytes that came; nothing where nothing came."""
-        if not finished and not text_bytes() and (reported is None or reported.prompt_tokens is None):
-            return
-        body = prepared.request.body
-        usage, estimated = self.gateway.usage_estimator.usage(
-            upstream.name, body if isinstance(body, dict) else {}, text_bytes, reported or Usage(), finished=finished
-        )
-        call.usage = usage
-        if finished and not math.isnan(cost_usd):
-            call.cost_usd = cost_usd
-        elif estimated:
-            call.cost_source = "estimated"
+    def answered(self, call: UpstreamCall) -> None:
+        """End the call whose answer is that of the request."""
+        call.end()
+        served, block = self.served, call.block
+        served.candidate, served.usage, served.cost_source = call.upstream.name, block.usage, block.cost_source
+        served.cost_usd = self.spent_usd if not math.isnan(block.cost_usd) else math.nan
+        served.saved_usd = price(self.gateway.best.candidate, block.usage)[0] - served.cost_usd
 
-    def charge(self, call: Call, upstream: Upstream, error: ProviderError | None = None, *, own_dialect: bool = True) -> None:
-        """Add the cost of a call that has ended, and its error to those of the request."""
-        seen = self.served.calls[-1] if self.served.calls else CallFigures(upstream.name, time.time())
-        seen.ended = time.time()
-        self._spend(self._held, call, seen, failed=error is not None)
-        if error is not None:
-            self.failed(upstream, error, own_dialect=own_dialect)
-            seen.error_kind, seen.status = error.kind, error.status
-            return
-        self.served.candidate, self.served.usage, self.served.cost_source = upstream.name, call.usage, call.cost_source
-        self.served.cost_usd = self._spent_usd if not math.isnan(call.cost_usd) else math.nan
-        self.served.saved_usd = price(self.gateway.best.candidate, call.usage)[0] - self.served.cost_usd
-
-    def cancelled(self, call: Call) -> None:
-        """Note that a call was cancelled, such as by a client that left, and add the cost of the part that came."""
-        seen = self.served.calls[-1]
-        seen.ended, seen.error_kind = time.time(), "cancelled"
-        self._spend(self._held, call, seen, failed=True)
-
-    def _spend(self, held: Reservation | None, call: Call, seen: CallFigures, *, failed: bool) -> None:
-        """Add an ended call's cost and tokens to the request's sums, and charge the candidate's own limits; a failed call without a cost was free."""
-        unknown, tokens = math.isnan(call.cost_usd), tokens_of(call.usage)
-        self._spent_usd += 0.0 if unknown else call.cost_usd
-        self._spent_tokens += tokens
-        seen.cost_usd, seen.usage = call.cost_usd, call.usage
-        if held is not None:
-            held.settle(0.0 if failed and unknown else call.cost_usd, tokens or (0 if failed else None))
-
-    def failed(self, upstream: Upstream, error: ProviderError, *, own_dialect: bool) -> None:
+    def failed(self, upstream: Upstream, prepared: Prepared, error: ProviderError) -> None:
         """Note that a candidate could not answer."""
-        self._failures.append((error.with_traceback(None), own_dialect))  # the traceback's frames have this object: a cycle
+        error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
+        self._failures.append((error, prepared.request.api == self.ask.api))
         self.gateway.metrics.fallback(upstream.name, error.kind)
 
     def unserved(self) -> UnservedError:
@@ -434,16 +381,11 @@ class Exchange:
         served.end(status, error_kind)
         self._log_attempts(ended=True)
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
-            served.cost_usd = self._spent_usd
+            served.cost_usd = self.spent_usd
         if self._admission is not None:
-            self._admission.settle(served.cost_usd, self._spent_tokens if tokens_of(served.usage) or error_kind else None)
+            self._admission.settle(served.cost_usd, self.spent_tokens if tokens_of(served.usage) or error_kind else None)
         self.gateway.metrics.served(served)
 
 
 def _known(costs: Mapping[str, float]) -> list[float]:
     return [cost for cost in costs.values() if not math.isnan(cost)]
-
-
-def tokens_of(usage: Usage) -> int:
-    """Return the known tokens of a call."""
-    return (usage.prompt_tokens or 0) + (usage.output_tokens or 0)

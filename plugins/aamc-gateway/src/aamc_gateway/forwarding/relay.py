@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aamc_models.dialects import Seen, StreamConverter, StreamMonitor, last_events, without_usage
 
-from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.server.deadline import Deadline
 from aamc_sdk.errors import DataError, ProviderError
 
 if TYPE_CHECKING:
     from aamc_gateway.forwarding.exchange import Exchange
-    from aamc_sdk.serving import Call
+    from aamc_gateway.forwarding.upstream_call import UpstreamCall
 
 _NULL_USAGE = b',"usage":null'
 _LAST_BYTES_S = 0.2
@@ -30,7 +29,7 @@ class Answer(Protocol):
 
     exchange: Exchange
 
-    async def begin(self, upstream: Upstream, prepared: Prepared) -> None:
+    async def begin(self, call: UpstreamCall) -> None:
         """Send the headers; only the first time."""
 
     async def write(self, data: bytes) -> None:
@@ -45,24 +44,23 @@ class Relay:
 
     Args:
         answer: The answer to the client.
-        upstream: The candidate that is called.
-        prepared: The request.
+        call: The call.
 
     Attributes:
         monitor: Reads the events as they pass.
     """
 
-    def __init__(self, answer: Answer, upstream: Upstream, prepared: Prepared) -> None:
-        ask = answer.exchange.ask
-        self._answer, self._exchange, self._upstream, self._prepared = answer, answer.exchange, upstream, prepared
-        self.monitor = StreamMonitor(prepared.dialect)
-        self._converter = None if prepared.dialect == ask.api else StreamConverter(prepared.dialect, ask.dialect, upstream.name)
-        self._dialect = ask.dialect
-        self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, prepared.request)
+    def __init__(self, answer: Answer, call: UpstreamCall) -> None:
+        ask, upstream, request = answer.exchange.ask, call.upstream, call.prepared.request
+        self._answer, self._exchange, self._call = answer, answer.exchange, call
+        self.monitor = StreamMonitor(request.api)
+        self._converter = None if request.api == ask.api else StreamConverter(request.api, ask.dialect, upstream.name)
+        self._dialect, self._hides_usage = ask.dialect, call.prepared.hides_usage
+        self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, request)
         self._held: list[bytes] = []
         self._flowing = self._done = self._has_finish = False
 
-    async def run(self, call: Call) -> None:
+    async def run(self) -> None:
         """Pass events on until the answer has finished and its usage has come.
 
         Raises:
@@ -71,7 +69,7 @@ class Relay:
         usage_s = self._exchange.gateway.settings.streams.usage_s
         try:
             while not self._done:
-                await self._until_finish(call)
+                await self._until_finish()
                 if not self._done:
                     with Deadline(usage_s):
                         await self._until_usage()
@@ -81,11 +79,11 @@ class Relay:
             if not (self.monitor.finished and self._has_finish):
                 raise
         if not self.monitor.finished:
-            raise ProviderError(f"the answer of {self._upstream.name!r} was cut: its stream ended before the answer did", kind="protocol")
+            raise ProviderError(f"the answer of {self._call.upstream.name!r} was cut: its stream ended before the answer did", kind="protocol")
         if self._converter is not None:
             self._held += self._converter.end()
 
-    async def _until_finish(self, call: Call) -> None:
+    async def _until_finish(self) -> None:
         """Pass events on until the finish, which is held."""
         monitor, answer, held = self.monitor, self._answer, self._held
         self._has_finish = False
@@ -109,16 +107,17 @@ class Relay:
             else:
                 held += out
                 if seen.content:
-                    call.first_token()
-                    self._exchange.served.first_token_ms = call.first_token_ms
-                    await answer.begin(self._upstream, self._prepared)
+                    block = self._call.block
+                    block.first_token()
+                    self._exchange.served.first_token_ms = block.first_token_ms
+                    await answer.begin(self._call)
                     self._flowing, self._held = True, []
                     await answer.write(b"".join(held))
                     held = self._held
         self._done = True
 
     def _error(self, seen: Seen) -> ProviderError:
-        name = f"model {self._upstream.name!r}"
+        name = f"model {self._call.upstream.name!r}"
         if seen.broken:
             return ProviderError(f"{name} sent a broken event: {seen.error}", kind="protocol", public=f"{name} sent a broken event")
         return ProviderError(f"{name} reported an error in its stream: {seen.error}", kind="server", public=f"{name} reported an error in its stream")
@@ -149,11 +148,11 @@ class Relay:
             try:
                 found = self._converter.feed(event)
             except DataError as error:
-                raise ProviderError(f"an event of {self._upstream.name!r} cannot be read: {error}", kind="protocol") from error
-            return [shown for each in found if (shown := without_usage(each))] if self._prepared.hides_usage else found
+                raise ProviderError(f"an event of {self._call.upstream.name!r} cannot be read: {error}", kind="protocol") from error
+            return [shown for each in found if (shown := without_usage(each))] if self._hides_usage else found
         if self._dialect == "responses" and not self._flowing:
             self._answer.note_response(event)
-        if self._prepared.hides_usage and b'"usage"' in event:
+        if self._hides_usage and b'"usage"' in event:
             event = event.replace(_NULL_USAGE, b"")
             if b'"usage"' in event:
                 event = without_usage(event)

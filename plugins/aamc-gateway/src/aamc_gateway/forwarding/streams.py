@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.relay import Relay
 from aamc_gateway.forwarding.stream_events import KEEP_ALIVE, STREAM_HEADERS, failure_event
+from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_sdk.errors import AamcError, ProviderError
 
 if TYPE_CHECKING:
     from aamc_gateway.server.interfaces import Send
-    from aamc_sdk.serving import Call
 
 _RESPONSE_ID = re.compile(rb'"id":\s*"(resp[^"]{1,200})"')
 
@@ -55,7 +55,7 @@ class StreamedAnswer:
         exchange = self.exchange
         self._timer = asyncio.get_running_loop().call_later(self._settings.streams.keep_alive_s, self._tick)
         try:
-            while not await self._attempt(*await exchange.next_call()):
+            while not await self._attempt(await exchange.next_call()):
                 pass  # the next candidate is called
         except asyncio.CancelledError:
             exchange.gateway.metrics.stream_event("client_left")
@@ -69,46 +69,42 @@ class StreamedAnswer:
             if self._keeper is not None:
                 self._keeper.cancel()
 
-    async def _attempt(self, upstream: Upstream, prepared: Prepared, call: Call) -> bool:
-        """Stream the answer of a candidate; return False where it failed before its content.
-
-        Raises:
-            ProviderError: It failed after content was sent.
-        """
-        exchange, relay = self.exchange, Relay(self, upstream, prepared)
+    async def _attempt(self, call: UpstreamCall) -> bool:
+        """Stream the answer of a candidate; return False where it failed before its content."""
+        exchange, relay = self.exchange, Relay(self, call)
         try:
-            async with call:
+            async with call.block:
                 try:
-                    await relay.run(call)
+                    await relay.run()
                 except BaseException:
                     await relay.close()
                     raise
                 finally:
                     monitor = relay.monitor
-                    exchange.bill(call, upstream, prepared, monitor.usage, monitor.cost_usd, lambda: monitor.text_bytes, finished=monitor.finished)
+                    call.bill(monitor.usage, monitor.cost_usd, lambda: monitor.text_bytes, finished=monitor.finished)
         except ProviderError as error:
-            exchange.charge(call, upstream, error, own_dialect=prepared.dialect == exchange.ask.api)
+            call.end(error)
             if self._flowing:
-                raise
-            return False
+                await self._break(error)  # raised, it would hold the request until the garbage collector came
+            return self._flowing
         except BaseException:  # the client has left, or the log refused the decision
-            exchange.cancelled(call)
+            call.end(cancelled=True)
             raise
-        exchange.charge(call, upstream)
+        exchange.answered(call)
         exchange.served.finish_reason = relay.monitor.finish_reason or ""
-        await self.begin(upstream, prepared)
-        await exchange.remember(upstream, self._response_id)
-        await self._end(relay.last_events(exchange.document(prepared)))
+        await self.begin(call)
+        await exchange.remember(call.upstream, self._response_id)
+        await self._end(relay.last_events(exchange.document(call.prepared)))
         exchange.end(200)
         await exchange.infer_feedback()
         await relay.drain()
         return True
 
-    async def begin(self, upstream: Upstream, prepared: Prepared) -> None:
+    async def begin(self, call: UpstreamCall) -> None:
         """Send the headers, once the decision is durable; only the first time."""
         self._flowing = True
         if not self._open:
-            await self._start(upstream, prepared)
+            await self._start(call.upstream, call.prepared)
 
     async def _start(self, upstream: Upstream | None, prepared: Prepared | None) -> None:
         await self.exchange.commit()

@@ -55,15 +55,13 @@ class Prepared:
     """A request to a candidate.
 
     Attributes:
-        request: The request.
-        dialect: Its dialect, which is that of the answer.
+        request: The request; its API is that of the answer, too.
         dropped: Fields that this dialect cannot express.
         hides_usage: Whether the client has not asked for the usage that the stream brings.
         max_tokens: The limit of the answer that a budget imposes; None for none.
     """
 
     request: WireRequest
-    dialect: str
     dropped: tuple[str, ...] = ()
     hides_usage: bool = False
     max_tokens: int | None = None
@@ -213,7 +211,7 @@ class Upstream:
             DataError: A field has a wrong type, so that it cannot be converted.
         """
         if ask.raw is not None:
-            return Prepared(WireRequest(api=ask.api, body=self._named(ask), headers=ask.headers, method=ask.method), ask.api)
+            return Prepared(WireRequest(api=ask.api, body=self._named(ask), headers=ask.headers, method=ask.method))
         api = self.answers(ask.api) or ask.api
         body: Mapping[str, Any] = ask.body
         parameters = self.candidate.parameters
@@ -227,7 +225,7 @@ class Upstream:
             converted = convert_request(ask.dialect, api, body, max_tokens=self._max_tokens, parameters=parameters, reasons=self._reasons)
             body, dropped = converted.body, tuple(converted.dropped)
         hides_usage = ask.stream and ask.api in ("chat", "completions") and not wants_usage(ask.body)
-        return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=ask.headers), api, dropped, hides_usage, limit)
+        return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=ask.headers), dropped, hides_usage, limit)
 
     def _named(self, ask: Ask) -> Mapping[str, Any] | bytes:
         """Return the body of an API that passes through: JSON that names a model gets the model's name on the server."""

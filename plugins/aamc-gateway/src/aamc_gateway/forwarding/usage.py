@@ -102,6 +102,11 @@ def _text_bytes(value: Any) -> int:
     return size
 
 
+def tokens_of(usage: Usage) -> int:
+    """Return the known tokens of a call."""
+    return (usage.prompt_tokens or 0) + (usage.output_tokens or 0)
+
+
 def answer_bytes(answer: Mapping[str, Any]) -> int:
     """Return the bytes of text, reasoning and tool calls in a chat completion, as a stream of it would bring them."""
     size = 0

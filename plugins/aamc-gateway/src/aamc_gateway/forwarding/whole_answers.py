@@ -11,16 +11,16 @@ from aamc_models.dialects import DIALECTS, answer_to_chat, convert_answer, repor
 
 from aamc_gateway.forwarding.exchange import Exchange, HeaderList
 from aamc_gateway.forwarding.served_requests import cost_header
-from aamc_gateway.forwarding.upstreams import Prepared, Upstream
+from aamc_gateway.forwarding.upstream_call import UpstreamCall
+from aamc_gateway.forwarding.upstreams import Prepared
 from aamc_gateway.forwarding.usage import answer_bytes
-from aamc_gateway.requests.ask import Priced
+from aamc_gateway.requests.ask import Ask, Priced
 from aamc_gateway.server.http.answers import send_body
 from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
 
 if TYPE_CHECKING:
     from aamc_gateway.server.interfaces import Send
-    from aamc_sdk.serving import Call
 
 _READ_BYTES = 2**20
 """Maximum size of an answer that is read although it only passes through: an image in JSON is larger."""
@@ -35,7 +35,8 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
         UnservedError: No candidate answered.
         StoreError: The log refused the decision.
     """
-    upstream, prepared, reply = await first_answer(exchange)
+    call, reply = await _first_answer(exchange)
+    upstream, prepared = call.upstream, call.prepared
     await exchange.commit()
     await exchange.remember(upstream, _response_id(prepared, reply))
     await send_reply(send, reply, [*exchange.headers(upstream, prepared), *cost_header(exchange.served.cost_usd)])
@@ -50,63 +51,62 @@ async def send_reply(send: Send, reply: WireReply, headers: HeaderList | None = 
     await send_body(send, reply.body, kind, reply.status, [*(headers or ()), *kept])
 
 
-async def first_answer(exchange: Exchange) -> tuple[Upstream, Prepared, WireReply]:
-    """Return the first answer of the allowed candidates in the client's dialect, with the candidate and the request that it got.
+async def _first_answer(exchange: Exchange) -> tuple[UpstreamCall, WireReply]:
+    """Return the first answer of the allowed candidates in the client's dialect, with its call.
 
     Raises:
         UnservedError: No candidate answered.
         DataError: The request cannot be converted for any candidate.
     """
     while True:
-        upstream, prepared, call = await exchange.next_call()
+        call = await exchange.next_call()
         try:
-            async with call:
-                reply = await upstream.wire.send(upstream.candidate, prepared.request)
-                bill_reply(exchange, call, upstream, prepared, reply)
-                reply = _in_dialect(exchange, upstream, prepared, reply)
+            async with call.block:
+                reply = await call.upstream.wire.send(call.upstream.candidate, call.prepared.request)
+                bill_reply(call, reply, exchange.ask.priced)
+                reply = _in_dialect(exchange.ask, call, reply)
         except ProviderError as error:
-            exchange.charge(call, upstream, error, own_dialect=prepared.dialect == exchange.ask.api)
+            call.end(error)
             continue
         except BaseException:  # such as the client that has left
-            exchange.cancelled(call)
+            call.end(cancelled=True)
             raise
-        exchange.charge(call, upstream)
-        return upstream, prepared, reply
+        exchange.answered(call)
+        return call, reply
 
 
-def bill_reply(exchange: Exchange, call: Call, upstream: Upstream, prepared: Prepared, reply: WireReply) -> None:
+def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     """Set usage and cost of a call from its answer.
 
     Raises:
         ProviderError: The answer is not a JSON object, or has no choice.
     """
-    dialect = prepared.dialect
-    if dialect in DIALECTS:
+    api = call.prepared.request.api
+    if api in DIALECTS:
         answer = answer_of(reply)
 
         def text_bytes() -> int:
-            return answer_bytes(answer if dialect in ("chat", "completions") else answer_to_chat(dialect, answer))
+            return answer_bytes(answer if api in ("chat", "completions") else answer_to_chat(api, answer))
 
-        cost_usd = reported_cost(dialect, answer, reply.headers)
-        exchange.bill(call, upstream, prepared, usage_of(dialect, answer), cost_usd, text_bytes, finished=True)
-        if dialect in ("chat", "completions") and not answer.get("choices"):
-            raise ProviderError(f"model {upstream.name!r} answered without a choice", kind="protocol", status=reply.status)
-    elif dialect == "embeddings":
+        call.bill(usage_of(api, answer), reported_cost(api, answer, reply.headers), text_bytes, finished=True)
+        if api in ("chat", "completions") and not answer.get("choices"):
+            raise ProviderError(f"model {call.upstream.name!r} answered without a choice", kind="protocol", status=reply.status)
+    elif api == "embeddings":
         usage = usage_of("completions", answer_of(reply, required=False))
         counted_usage = Usage(prompt_tokens=usage.prompt_tokens, output_tokens=0)
-        exchange.bill(call, upstream, prepared, counted_usage, reported_cost("completions", {}, reply.headers), lambda: 0, finished=True)
-    elif prepared.request.api.startswith("/"):
-        _bill_passed(call, reply, exchange.ask.priced, upstream)
+        call.bill(counted_usage, reported_cost("completions", {}, reply.headers), lambda: 0, finished=True)
+    elif api.startswith("/"):
+        _bill_passed(call, reply, priced)
 
 
-def _bill_passed(call: Call, reply: WireReply, priced: Priced, upstream: Upstream) -> None:
+def _bill_passed(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     """Bill an answer that passed through: by the cost or the tokens that it reports, else by the price of a request; unknown without one."""
     answer = answer_of(reply, required=False) if "json" in reply.headers.get("content-type", "") and len(reply.body) < _READ_BYTES else {}
     found = usage_of("responses", answer)
-    call.cost_usd = 0.0 if priced == "nothing" else reported_cost("responses", answer, reply.headers)
+    call.block.cost_usd = 0.0 if priced == "nothing" else reported_cost("responses", answer, reply.headers)
     is_counted = found.prompt_tokens is not None or found.output_tokens is not None
-    if is_counted or (priced == "tokens" and upstream.has_request_price):
-        call.usage = attrs.evolve(found, prompt_tokens=found.prompt_tokens or 0, output_tokens=found.output_tokens or 0)
+    if is_counted or (priced == "tokens" and call.upstream.has_request_price):
+        call.block.usage = attrs.evolve(found, prompt_tokens=found.prompt_tokens or 0, output_tokens=found.output_tokens or 0)
 
 
 def answer_of(reply: WireReply, *, required: bool = True) -> Mapping[str, Any]:
@@ -128,24 +128,25 @@ def answer_of(reply: WireReply, *, required: bool = True) -> Mapping[str, Any]:
     return found
 
 
-def _in_dialect(exchange: Exchange, upstream: Upstream, prepared: Prepared, reply: WireReply) -> WireReply:
+def _in_dialect(ask: Ask, call: UpstreamCall, reply: WireReply) -> WireReply:
     """Return an answer in the client's dialect.
 
     Raises:
         ProviderError: It cannot be converted, since it does not have the form of its own dialect.
     """
-    if prepared.dialect == exchange.ask.api:
+    api, name = call.prepared.request.api, call.upstream.name
+    if api == ask.api:
         return reply
     try:
-        answer = convert_answer(prepared.dialect, exchange.ask.dialect, answer_of(reply), upstream.name)
+        answer = convert_answer(api, ask.dialect, answer_of(reply), name)
     except DataError as error:
-        raise ProviderError(f"the answer of {upstream.name!r} cannot be read: {error}", kind="protocol", status=reply.status) from error
+        raise ProviderError(f"the answer of {name!r} cannot be read: {error}", kind="protocol", status=reply.status) from error
     return attrs.evolve(reply, headers={**reply.headers, "content-type": "application/json"}, body=orjson.dumps(answer), answer=answer)
 
 
 def _response_id(prepared: Prepared, reply: WireReply) -> str | None:
     """Return the id of an answer that its server keeps."""
-    if prepared.dialect != "responses" or reply.answer is None:
+    if prepared.request.api != "responses" or reply.answer is None:
         return None
     found = reply.answer.get("id")
     return found if isinstance(found, str) else None
