@@ -11,6 +11,8 @@ import yaml
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script, StubServer
 
+from aamc_sdk.interfaces import EndpointState
+
 from .conftest import Running, running
 
 BREAKER = {"breaker_failures": 1, "breaker_rest_s": 100.0}
@@ -166,6 +168,15 @@ def echoing(tmp_path: Path) -> Iterator[Running]:
     file.write_text(yaml.safe_dump({"pool": {"candidates": candidates}}), encoding="utf-8")
     with running(Launch(config=str(file), store=f"sqlite:{tmp_path / 'log.db'}")) as gateway:
         yield gateway
+
+
+def test_the_state_of_a_provider_without_a_wire_counts_as_it_does_in_routing(echoing: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = echoing.gateway
+    upstream = gateway.upstreams["plain"]
+    monkeypatch.setattr(gateway.models.provider(upstream.candidate), "state", lambda: EndpointState(available=False, retry_after_s=7.0))
+    ready = echoing.ask("/readyz", method="GET")
+    assert (ready.status, ready.json["problems"]) == (503, ["no candidate can be called: the servers of all rest after failures"])
+    assert upstream.retry_after_s == 7.0
 
 
 def test_a_candidate_without_an_endpoint_is_no_model(echoing: Running) -> None:

@@ -25,7 +25,7 @@ from aamc_gateway.forwarding.plain_provider import PlainWire
 from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError
-from aamc_sdk.interfaces import Provider, WireProvider, WireReply, WireRequest
+from aamc_sdk.interfaces import WireProvider, WireReply, WireRequest
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate, Endpoint, ModelSpec, Pool, Prices
 
@@ -107,14 +107,12 @@ class Upstream:
     @property
     def is_resting(self) -> bool:
         """Whether its servers are not called for a while, after failures."""
-        wire = self.wire
-        return isinstance(wire, Provider) and not wire.state().available
+        return not self._models.provider(self.candidate).state().available
 
     @property
     def retry_after_s(self) -> float | None:
         """Time in seconds after which its endpoint can be called, where it cannot be now; None if unknown."""
-        wire = self.wire
-        return wire.state().retry_after_s if isinstance(wire, Provider) else None
+        return self._models.provider(self.candidate).state().retry_after_s
 
     @property
     def has_prices(self) -> bool:
