@@ -78,6 +78,7 @@ def test_a_failed_candidate_is_left_out_or_fails_the_request(serve: Serve, stub:
     found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
     assert found.status == 200
     assert len(http(gateway.url + found.headers["x-aamc-vote"]).json["answers"]) == 2
+    assert b'aamc_fallbacks_total{kind="server",model="large"} 1.0' in http(f"{gateway.url}/metrics").body
 
 
 def test_a_candidate_whose_dialect_cannot_express_the_request_is_left_out(serve: Serve, stub: StubServer, candidates):
