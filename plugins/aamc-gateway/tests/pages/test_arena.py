@@ -47,6 +47,14 @@ def test_a_streamed_answer_names_its_model_cost_and_vote_in_the_last_event(serve
     assert f"/v1/arena/{found.headers['x-aamc-decision-id']}" == last["vote"]
 
 
+def test_a_stream_is_kept_alive_while_the_candidates_answer(serve: Serve, stub: StubServer):
+    stub.scripts.update(dict.fromkeys(MODELS, Script(first_ms=300)))
+    gateway = serve({"arena": {"candidates": 2}, "streams": {"keep_alive_s": 0.05}})
+    found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", stream=True))
+    assert found.body.startswith(b": keep-alive\n\n")
+    assert (found.body.endswith(b"data: [DONE]\n\n"), "error" in found.events[-1]) == (True, False)
+
+
 def test_a_vote_is_blind_and_becomes_feedback_of_comparisons(serve: Serve):
     gateway = serve({"arena": {"candidates": 3}})
     vote = gateway.url + http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena")).headers["x-aamc-vote"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from aamc_gateway.forwarding.own_answers import EventSender
+from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_models.dialects import ChatEvents
 from aamc_models.testing import Script, StubServer
 
@@ -81,17 +81,19 @@ def test_the_error_event_has_the_next_number_of_the_stream(serve: Any, provider:
 
 def test_the_error_event_of_an_orchestrator_s_stream_has_the_next_number() -> None:
     sent: list[bytes] = []
+    events: list[str] = []
 
     async def send(message: Mapping[str, Any]) -> None:
         sent.append(message.get("body", b""))
 
     async def work() -> None:
-        sender = EventSender(send, "responses", 1.0)
+        sender = EventSender(send, "responses", 1.0, events.append)
         await sender.write(ChatEvents("responses", "aamc/team", shows_usage=False).delta({"role": "assistant", "content": "hi"}))
         await sender.write(b": a server's comment\n\n")
         await sender.fail(ProviderError("it gave no answer", kind="server"))
 
     asyncio.run(work())
+    assert events == ["error"]
     assert [int(number) for number in re.findall(rb'"sequence_number":(\d+)', b"".join(sent))] == list(range(sent[1].count(b"data:") + 1))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aamc_models.dialects import answer_events, convert_answer, last_events
 
-from aamc_gateway.forwarding.stream_events import KEEP_ALIVE
+from aamc_gateway.forwarding.event_sender import KEEP_ALIVE
 
 
 def events_of(dialect: str, answer: Mapping[str, Any], model: str, document: Mapping[str, Any], *, usage: bool) -> bytes | None:

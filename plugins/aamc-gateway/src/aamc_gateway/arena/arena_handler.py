@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from aamc_models.dialects import DIALECTS, answer_events, wants_usage
+from aamc_models.dialects import DIALECTS, answer_events, convert_answer, wants_usage
 
 from aamc_gateway.arena.aggregation import aggregate, is_unknown
 from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply
+from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
-from aamc_gateway.forwarding.own_answers import EventSender, send_whole
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
 from aamc_gateway.requests.ask import Ask
+from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_sdk.errors import AamcError
 
@@ -53,17 +55,15 @@ async def serve_arena(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive
         await serve(gateway, ask, scope, receive, send)
         return
     exchange = MatchExchange(gateway, ask, scope["route"])
-    sender = EventSender(send, ask.dialect, gateway.settings.streams.keep_alive_s)
+    sender = EventSender(send, ask.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
     try:
         with gateway.watch.of(receive) as client, ObservedRequest(gateway, exchange, scope, client):
             await exchange.decide()
             await exchange.commit()
-            if ask.stream:
-                sender.headers = exchange.headers(None, None)
-                served, replies = await sender.wait(_played(exchange))
-            else:
+            sender.headers = exchange.headers()
+            with sender if ask.stream else nullcontext():
                 served, replies = await _played(exchange)
-            await _send(exchange, ask, served, replies, send, sender)
+                await _send(exchange, ask, served, replies, send, sender)
     except AamcError as error:
         if not sender.has_begun:
             raise
@@ -111,8 +111,9 @@ async def _send(exchange: MatchExchange, ask: Ask, served: MatchReply, replies: 
     if ask.stream:
         sender.headers = headers
         document = {**exchange.document(served.prepared), **({"vote": vote} if vote else {})}
-        await sender.write(answer_events(served.answer, ask.dialect, name, document, shows_usage=wants_usage(ask.body)), more=False)
+        await sender.end(answer_events(served.answer, ask.dialect, name, document, shows_usage=wants_usage(ask.body)))
     else:
-        await send_whole(send, served.answer, ask.dialect, name, [*headers, *cost_header(exchange.served.cost_usd)])
+        answer = convert_answer("chat", ask.dialect, served.answer, name)
+        await send_json(send, answer, headers=[*headers, *cost_header(exchange.served.cost_usd)])
     exchange.end(200)
     await exchange.infer_feedback()

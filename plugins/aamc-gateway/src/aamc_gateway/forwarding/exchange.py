@@ -325,7 +325,7 @@ class Exchange:
         self.decision = await self.gateway.log_watch.wait(self._committed)
         return self.decision
 
-    def headers(self, upstream: Upstream | None, prepared: Prepared | None) -> HeaderList:
+    def headers(self, upstream: Upstream | None = None, prepared: Prepared | None = None) -> HeaderList:
         """Return the headers that describe the request's processing; without a candidate, those of a stream that begins before one has answered."""
         decision = self.decision
         assert decision is not None

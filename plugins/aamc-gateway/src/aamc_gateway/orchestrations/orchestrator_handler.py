@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, wants_usage
+from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, convert_answer, wants_usage
 
 from aamc_gateway.access.refusals import refused_for_now
-from aamc_gateway.forwarding.own_answers import EventSender, send_whole
+from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header, served_request
 from aamc_gateway.orchestrations.session_log import entries_of
 from aamc_gateway.orchestrations.settings import CONTENT, NONE, REASONING
 from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.routing_arguments import PREFIX
+from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Step, Usage
@@ -45,10 +46,10 @@ async def serve_orchestrator(gateway: Gateway, ask: Ask, scope: Scope, receive: 
     limit_usd = min(orchestration.settings.budget_usd, math.inf if ask.budget_usd is None else ask.budget_usd)
     tokens = ask.body_bytes // CHARACTERS_PER_TOKEN
     admission = await gateway.access.admit(ask.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=ask.query.user)
-    work = Work(gateway, ask, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
+    work = Work(gateway, ask, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
     try:
-        with gateway.watch.of(receive) as client, ObservedRequest(gateway, work, scope, client):
-            await work.run(send)
+        with gateway.watch.of(receive) as client, ObservedRequest(gateway, work, scope, client), work.sender if ask.stream else nullcontext():
+            await work.run()
     except AamcError as error:
         if not work.sender.has_begun:
             raise
@@ -61,6 +62,7 @@ class Work:
     Args:
         gateway: The gateway.
         ask: The request.
+        send: Sends to the client.
         route: The path of its route.
         orchestration: The orchestrator.
         limit_usd: The maximum cost in USD.
@@ -68,33 +70,30 @@ class Work:
 
     Attributes:
         served: What metrics see of it.
+        sender: Sends the answer where it is streamed.
     """
 
-    def __init__(self, gateway: Gateway, ask: Ask, route: str, orchestration: Orchestration, limit_usd: float, admission: Admission) -> None:
-        self._gateway, self._ask, self._orchestration, self._limit_usd = gateway, ask, orchestration, limit_usd
+    def __init__(
+        self, gateway: Gateway, ask: Ask, send: Send, route: str, orchestration: Orchestration, limit_usd: float, admission: Admission
+    ) -> None:
+        self._gateway, self._ask, self._send, self._orchestration, self._limit_usd = gateway, ask, send, orchestration, limit_usd
         self._admission = admission
-        self.sender = EventSender(send=_unset, dialect=ask.dialect, keep_alive_s=gateway.settings.streams.keep_alive_s)
+        self.sender = EventSender(send, ask.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
+        self.sender.headers = [(b"x-aamc-model", ask.model.encode())]
         self.served = served_request(ask, route)
         self._spent_usd, self._tokens, self._ended = 0.0, 0, False
         self._records: Sequence[Record] = ()
 
-    async def run(self, send: Send) -> None:
+    async def run(self) -> None:
         """Work, and send the answer."""
-        ask, settings = self._ask, self._gateway.settings
-        self.sender = sender = EventSender(send, ask.dialect, settings.streams.keep_alive_s)
-        sender.headers = [(b"x-aamc-model", ask.model.encode())]
+        ask = self._ask
         events = ChatEvents(ask.dialect, ask.model, shows_usage=wants_usage(ask.body)) if ask.stream else None
         shown: list[str] = []
         waiting: Step | None = None
         session: Session | None = None
         begun = False
         async with aclosing(self._orchestration.run(self._query(), self._limit_usd, self._log, self.served.request_id)) as found:
-            steps = found.__aiter__()
-            while True:
-                try:
-                    step = await (sender.wait(steps.__anext__()) if events is not None else steps.__anext__())
-                except StopAsyncIteration:
-                    break
+            async for step in found:
                 if isinstance(step, Session):
                     session = step
                     continue
@@ -103,12 +102,12 @@ class Work:
                     text = _described(waiting)
                     shown.append(text)
                     if events is not None and (delta := self._delta(text)):
-                        await sender.write(events.delta(delta if begun else {"role": "assistant", **delta}))
+                        await self.sender.write(events.delta(delta if begun else {"role": "assistant", **delta}))
                         begun = True
                 waiting = step
-        await self._answer(send, session, shown, events, begun)
+        await self._answer(session, shown, events, begun)
 
-    async def _answer(self, send: Send, session: Session | None, shown: list[str], events: ChatEvents | None, begun: bool) -> None:
+    async def _answer(self, session: Session | None, shown: list[str], events: ChatEvents | None, begun: bool) -> None:
         ask = self._ask
         if session is None or session.answer is None:
             stop = "no step" if session is None else session.ending()
@@ -125,11 +124,11 @@ class Work:
         if events is not None:
             delta = {"content": session.answer}
             await self.sender.write(events.delta(delta if begun else {"role": "assistant", **delta}))
-            await self.sender.write(events.end(["stop"], usage, document), more=False)
+            await self.sender.end(events.end(["stop"], usage, document))
         else:
             text = "".join(shown) + session.answer if how == CONTENT else session.answer
             answer = chat_completion(ask.model, text, "".join(shown) if how == REASONING else "", usage)
-            await send_whole(send, answer, ask.dialect, ask.model, headers)
+            await send_json(self._send, convert_answer("chat", ask.dialect, answer, ask.model), headers=headers)
         self.end(200)
 
     async def _log(self, session: Session) -> None:
@@ -172,7 +171,3 @@ class Work:
 def _described(step: Step) -> str:
     agent = "" if step.decision is None else f"{step.decision.candidate}: "
     return f"{agent}{step.content}\n\n"
-
-
-async def _unset(message: Any) -> None:
-    raise AssertionError("nothing can be sent before the work begins")

@@ -37,7 +37,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
         document = explanation.to_dict() | {"classified": _classified(ask)}
         exchange.served.cost_usd = float(decision.notes.get("spent_usd") or 0.0)
         exchange.end(200)
-    await send_json(send, plain(document), headers=exchange.headers(None, None))
+    await send_json(send, plain(document), headers=exchange.headers())
 
 
 def _ask(gateway: Gateway, scope: Scope, body: MutableMapping[str, Any], raw: bytes) -> Ask:
