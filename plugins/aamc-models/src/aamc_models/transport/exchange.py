@@ -38,7 +38,7 @@ class HttpExchange:
     Attributes:
         session: The HTTP session.
         options: The endpoint's options.
-        limits: The limits of time that the session keeps.
+        timeout: The limits of time that the session keeps.
         method: The HTTP method.
         url: The address.
         headers: The headers.
@@ -48,7 +48,7 @@ class HttpExchange:
 
     session: aiohttp.ClientSession
     options: EndpointOptions
-    limits: aiohttp.ClientTimeout
+    timeout: aiohttp.ClientTimeout
     method: str
     url: URL
     headers: Mapping[str, str]
@@ -101,7 +101,7 @@ class HttpExchange:
     async def _begin(self) -> aiohttp.ClientResponse:
         """Return the answer's head; from then on, silence is limited."""
         response = await self.session.request(
-            self.method, self.url, data=self.data, headers=self.headers, proxy=self.proxy, timeout=self.limits, allow_redirects=False
+            self.method, self.url, data=self.data, headers=self.headers, proxy=self.proxy, timeout=self.timeout, allow_redirects=False
         )
         connection = response.connection
         if connection is not None and connection.protocol is not None:  # None: the whole answer is already here

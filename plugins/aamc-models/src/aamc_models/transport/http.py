@@ -59,7 +59,7 @@ class HttpProvider(WireProvider):
         self._given = {name.lower(): value for name, value in config.headers.items()}
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **self._given}
         self._urls: dict[tuple[str, str], URL] = {}
-        self._limits = aiohttp.ClientTimeout(total=config.timeout_seconds, sock_connect=config.connect_timeout_s)
+        self._timeout = aiohttp.ClientTimeout(total=config.timeout_seconds, sock_connect=config.connect_timeout_s)
         self._limits_tokens = any(deployment.tokens is not None for deployment in self._deployments.all)
         self._apis = frozenset(config.apis) or self.default_apis([deployment.base_url for deployment in self._deployments.all])
 
@@ -189,7 +189,7 @@ class HttpProvider(WireProvider):
                 failure = asked_model(error, body.request) if isinstance(error, Failure) else failure_of(error, config)
                 failure = redacted(failure, turn.deployment.api_key)
                 failure = failure.with_traceback(None)  # it has this frame, which has the failure: a cycle that keeps the request and its answer
-                self._judge(turn, failure)
+                _end_turn(turn, failure)
             except BaseException:
                 turn.drop()
                 raise
@@ -206,15 +206,6 @@ class HttpProvider(WireProvider):
                 await asyncio.sleep(pause_s(paused - 1, failure.retry_after_s, config.max_pause_s))
             elif failure.kind != "rate_limit":  # else the deployment is paused, and the next turn is another one's, or too late
                 raise self._error(body, *last) from failure
-
-    def _judge(self, turn: DeploymentTurn, failure: Failure) -> None:
-        """End a turn by its failure: a server that refuses the request itself works."""
-        if failure.kind == "rate_limit":
-            turn.drop(min(failure.retry_after_s or 0.0, _LONGEST_REST_S))
-        elif failure.kind != "request":
-            turn.fail(failure.text)
-        else:
-            turn.succeed()
 
     def _busy(self, wait_s: float) -> tuple[Deployment, Failure]:
         """Return the failure of a call for which no deployment is free."""
@@ -243,7 +234,7 @@ class HttpProvider(WireProvider):
         return HttpExchange(
             session=await self._sessions.session(),
             options=self.config,
-            limits=self._limits,
+            timeout=self._timeout,
             method=request.method,
             url=self._url(deployment.base_url, request.api),
             headers=headers,
@@ -258,6 +249,16 @@ class HttpProvider(WireProvider):
             if api in self.paths:  # other paths hold ids without end
                 self._urls[base_url, api] = url
         return url
+
+
+def _end_turn(turn: DeploymentTurn, failure: Failure) -> None:
+    """End a turn by its failure: a server that refuses the request itself works."""
+    if failure.kind == "rate_limit":
+        turn.drop(min(failure.retry_after_s or 0.0, _LONGEST_REST_S))
+    elif failure.kind != "request":
+        turn.fail(failure.text)
+    else:
+        turn.succeed()
 
 
 def _count(turn: DeploymentTurn, usage: Usage) -> None:
