@@ -1,4 +1,4 @@
-"""A limit of time, as ``asyncio.timeout`` of Python 3.11."""
+"""A limit of time, as ``asyncio.timeout`` of Python 3.11, at half its processor time: each request has one, and without an asynchronous block."""
 
 from __future__ import annotations
 
