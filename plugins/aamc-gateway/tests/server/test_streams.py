@@ -88,8 +88,9 @@ def test_the_error_event_of_an_orchestrator_s_stream_has_the_next_number() -> No
 
     async def work() -> None:
         sender = EventSender(send, "responses", 1.0, events.append)
-        await sender.write(ChatEvents("responses", "aamc/team", shows_usage=False).delta({"role": "assistant", "content": "hi"}))
-        await sender.write(b": a server's comment\n\n")
+        with sender:
+            await sender.write(ChatEvents("responses", "aamc/team", shows_usage=False).delta({"role": "assistant", "content": "hi"}))
+            await sender.write(b": a server's comment\n\n")
         await sender.fail(ProviderError("it gave no answer", kind="server"))
 
     asyncio.run(work())

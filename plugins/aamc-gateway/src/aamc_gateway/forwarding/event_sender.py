@@ -44,7 +44,6 @@ class EventSender:
         self._writing = asyncio.Lock()
         self._last_write = time.monotonic()
         self._last_events = b""
-        self._timer: asyncio.TimerHandle | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
@@ -53,7 +52,7 @@ class EventSender:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if kind is asyncio.CancelledError:
             self._count("client_left")
-        self._rest()
+        self._timer.cancel()
         if self._keeper is not None:
             self._keeper.cancel()
 
@@ -73,7 +72,7 @@ class EventSender:
 
     async def end(self, data: bytes) -> None:
         """Send the last events."""
-        self._rest()
+        self._timer.cancel()
         await self.write(data, more=False)
 
     async def fail(self, error: AamcError) -> None:
@@ -83,10 +82,6 @@ class EventSender:
         numbers = _SEQUENCE_NUMBER.findall(self._last_events)
         number = int(numbers[-1]) + 1 if numbers else 0
         await self.end(error_event(self._dialect, public_message(error), kind, getattr(error, "status", None), number))
-
-    def _rest(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
 
     def _tick(self) -> None:
         """Keep a silent stream alive."""
@@ -100,6 +95,6 @@ class EventSender:
     async def _keep_alive(self) -> None:
         with suppress(AamcError):  # a refused decision is for the request itself to report
             await self.prepare()
-            if self._timer is not None and not self._timer.cancelled():  # the stream has not ended meanwhile
+            if not self._timer.cancelled():  # the stream has not ended meanwhile
                 await self.write(KEEP_ALIVE)
                 self._count("keep_alive")
