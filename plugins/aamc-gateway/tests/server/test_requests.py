@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import math
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from aamc_gateway.access import Caller
+from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_models.testing import Script, StubServer
 
 
@@ -196,6 +198,14 @@ def test_the_ability_that_a_request_needs_is_asked_only_where_candidates_declare
     running = serve(plain=Script(), able=Script(), fields={"able": {"abilities": ["tools"]}})
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
     assert {running.chat(tools=tools).headers["x-aamc-model"] for _ in range(6)} == {"able"}
+
+
+def test_spans_of_calls_get_the_name_that_the_model_has_on_its_server(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = serve(good=Script(), fields={"good": {"model": "good-2026"}})
+    seen: SimpleQueue[RequestFigures] = SimpleQueue()
+    monkeypatch.setattr(running.gateway.metrics, "served", seen.put)
+    running.chat()
+    assert [(call.candidate, call.upstream_model) for call in seen.get(timeout=30).calls] == [("good", "good-2026")]
 
 
 def test_models_are_listed_in_the_form_of_both_dialects(serve: Any) -> None:

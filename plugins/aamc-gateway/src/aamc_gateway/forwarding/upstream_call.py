@@ -39,7 +39,7 @@ class UpstreamCall:
 
     def __init__(self, exchange: Exchange, upstream: Upstream, prepared: Prepared, block: Call, held: Reservation | None) -> None:
         self._exchange, self.upstream, self.prepared, self.block, self._held = exchange, upstream, prepared, block, held
-        self._figures = CallFigures(upstream.name, time.time(), provider=upstream.provider_name)
+        self._figures = CallFigures(upstream.name, time.time(), provider=upstream.provider_name, upstream_model=upstream.model)
         exchange.served.calls.append(self._figures)
 
     def bill(self, reported: Usage | None, cost_usd: float, text_bytes: Callable[[], int], *, finished: bool) -> None:

@@ -80,7 +80,7 @@ class Upstream:
         self._models = models
         endpoint = Endpoint.of(candidate.endpoint or "")
         self.provider_name = endpoint.provider
-        self._model = str(endpoint.options.get("model") or candidate.name)
+        self.model = str(endpoint.options.get("model") or candidate.name)
         self._max_tokens = endpoint.options.get("max_output_tokens", DEFAULT_MAX_TOKENS)
         self._reasons = not candidate.abilities or "reasoning" in candidate.abilities
         prices = candidate.prices
@@ -232,7 +232,7 @@ class Upstream:
             body = orjson.loads(ask.raw)
             if "model" in body:
                 return dict(body)
-        return FORM_MODEL.sub(lambda match: match[1] + self._model.encode() + match[3], ask.raw, count=1)
+        return FORM_MODEL.sub(lambda match: match[1] + self.model.encode() + match[3], ask.raw, count=1)
 
 
 def _maximum_prices(prices: Prices) -> tuple[float, float, float, float]:
