@@ -80,7 +80,7 @@ class Orchestration:
         return Session(orchestrator, task, Budget(**limits) if settings.steps is None else Budget(steps=settings.steps, **limits))
 
     async def run(
-        self, query: Query, budget_usd: float | None, log: Callable[[Session], Awaitable[None]], request_id: str = ""
+        self, query: Query, budget_usd: float, log: Callable[[Session], Awaitable[None]], request_id: str
     ) -> AsyncGenerator[Step | Session, None]:
         """Work on a task: yield each step as it is done, and last the session, whose decisions are then in the log.
 
@@ -88,7 +88,7 @@ class Orchestration:
 
         Args:
             query: The task.
-            budget_usd: Maximum cost in USD; None for that of the settings, which is never exceeded.
+            budget_usd: Maximum cost in USD.
             log: Writes the decisions of the session and the calls made for them.
             request_id: The request's id, under which an unexpected error is logged.
 
@@ -96,9 +96,8 @@ class Orchestration:
             AamcError: The orchestrator cannot work.
             ProviderError: It failed.
         """
-        limit = self.settings.budget_usd if budget_usd is None else min(budget_usd, self.settings.budget_usd)
         async with self._free:
-            session = await asyncio.to_thread(self._session, query, limit)
+            session = await asyncio.to_thread(self._session, query, budget_usd)
             steps = _Steps(session, self.name, request_id)
             try:
                 async for step in steps:

@@ -46,8 +46,8 @@ def dialect_of(path: str) -> str:
     return "messages" if path.startswith("/v1/messages") else "responses" if path.startswith("/v1/responses") else "chat"
 
 
-async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id: str = "") -> int:
-    """Send an error; return its status."""
+async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id: str = "") -> None:
+    """Send an error."""
     status, kind, retry_after_s, body = _parts(error)
     message: Any = body or error_body(dialect, public_message(error), kind, status)
     if kind == "model_not_found" and dialect != "messages":
@@ -66,7 +66,6 @@ async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id:
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send_json(send, message, status, headers)
-    return status
 
 
 def status_and_kind(error: AamcError) -> tuple[int, str]:

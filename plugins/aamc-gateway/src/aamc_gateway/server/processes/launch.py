@@ -80,10 +80,11 @@ class Launch:
         Raises:
             ConfigError: A setting is unknown or wrong, or the workers cannot share the log.
         """
-        section: Any = {} if self.config is None else load_yaml(Path(self.config)).get("gateway", {})
+        content: Mapping[str, Any] = {} if self.config is None else load_yaml(Path(self.config))
+        section = content.get("gateway", {})
         if not isinstance(section, Mapping):
             raise ConfigError(f"{self.config}: gateway must be keys and values such as {{port: 8000}}, not {section!r:.80}")
-        if self.config is not None and "router" not in load_yaml(Path(self.config)):
+        if self.config is not None and "router" not in content:
             section = arena_of_file(self.config, section)
         given = {name: value for name in ("host", "port", "workers") if (value := getattr(self, name)) is not None}
         settings = configure(GatewaySettings, {**section, **given}, where="gateway")
