@@ -89,7 +89,8 @@ def steps(orchestrator: Endless, **settings: Any) -> int:
         pass
 
     async def count() -> int:
-        return len([step async for step in orchestration.run(Query("Loop"), None, log) if isinstance(step, Step)])
+        found = orchestration.run(Query("Loop"), orchestration.settings.budget_usd, log, "request")
+        return len([step async for step in found if isinstance(step, Step)])
 
     return asyncio.run(count())
 
