@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from aamc_bench.control import job
 from aamc_bench.control.benchmark import ControlBenchmark, interval, summary
-from aamc_bench.control.policies import ScenarioWorld, greedy_truth_rule
+from aamc_bench.control.policies import REWARDS_FILE, ScenarioWorld, greedy_truth_rule
 from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, reference_rule
 from aamc_ppo.router import PPOConfig, PPORouter
 
 from aamc_sdk import Preference, Training
+from aamc_sdk.cli import LineProgress
 from aamc_sdk.errors import AamcError, ConfigError, OutputError
 from aamc_sdk.routing import pool_to
-from aamc_sdk.storage import read_json, write_json, write_text
+from aamc_sdk.storage import read_arrays, read_json, write_json, write_text
 
 POLICIES = ["random", "greedy", "greedy-truth", "reference", "ppo"]
 SMALL: dict[str, Any] = {"steps": 512, "seeds": [0, 1], "assignments": ["router.n_streams=16", "router.n_steps=256", "router.validation_steps=0"]}
@@ -143,6 +144,23 @@ def test_intervals_are_over_seeds_or_over_the_streams_of_one() -> None:
     assert (mean, high - mean) == pytest.approx((2.0, 12.7062 * 1.0), rel=1e-4)  # Student's t with one degree of freedom
     assert low == pytest.approx(2 * mean - high)
     assert interval([np.array([1.0, 3.0])])[0] == 2.0
+
+
+@pytest.mark.usefixtures("short")
+def test_noise_changes_what_greedy_sees_alone(tmp_path: Path) -> None:
+    named, router = SCENARIOS["scarce-server"], {"total_timesteps": 512, "n_streams": 16, "n_steps": 256, "validation_steps": 0}
+
+    def played(name: str, **options: float) -> dict[str, Any]:
+        environment = {"scenario": "scarce-server", "world": named.world, **options}
+        (tmp_path / name).mkdir()
+        job.measure(tmp_path / name, LineProgress(), pool_to(named.pool), environment, named.preference, 0, router, "full", sb3=False)
+        return read_arrays(tmp_path / name / REWARDS_FILE)
+
+    usual, exact, wrong = played("usual"), played("exact", noise=0.0), played("wrong", noise=0.4)
+    for name in POLICIES:
+        same = [np.array_equal(usual[name], other[name]) for other in (exact, wrong)]
+        assert same == [name != "greedy"] * 2, name
+    assert exact["greedy"] == pytest.approx(exact["greedy-truth"])
 
 
 def test_ppo_beats_greedy_on_the_scarce_server() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from aamc_environments.queue import Rule, mean_rewards, reference_rule, upper_bound
 from aamc_ppo.router import PPOConfig, PPORouter
 
-from aamc_bench.control.policies import ESTIMATE_ERROR, REWARDS_FILE, ScenarioWorld, greedy_rule, greedy_truth_rule, random_rule
+from aamc_bench.control.policies import REWARDS_FILE, ScenarioWorld, greedy_rule, greedy_truth_rule, random_rule
 from aamc_sdk import Preference, Training
 from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Progress
@@ -61,7 +61,7 @@ def measure(
     progress.start("Streams", len(rules))
     rewards = {}
     for name, rule in rules.items():
-        noise = (world.environment.config.noise or ESTIMATE_ERROR) if name == "greedy" else 0.0
+        noise = world.estimate_error if name == "greedy" else 0.0
         rewards[name] = mean_rewards(world.streams(STREAMS, weights, evaluation_seed, noise), rule, warm_up, steps)
         progress.advance()
     write_arrays(folder / REWARDS_FILE, rewards)

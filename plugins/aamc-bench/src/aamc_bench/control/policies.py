@@ -19,19 +19,26 @@ REWARDS_FILE = "rewards.npz"
 QUERIES = {"train": 8000, "validation": 1000, "test": 4000}
 """Queries of the splits."""
 ESTIMATE_ERROR = 0.1
-"""Standard deviation of the error of ``greedy``'s estimates, unless option noise of the environment is set."""
+"""Standard deviation of the error of ``greedy``'s estimates, unless option noise of the environment is given."""
 
 
 @attrs.frozen
 class ScenarioWorld:
-    """A scenario's environment, with queries of its own distribution and the reward fitted to them."""
+    """A scenario's environment, with queries of its own distribution and the reward fitted to them.
+
+    Attributes:
+        environment: The environment, with true expectations.
+        services: Its pool and reward.
+        estimate_error: Standard deviation of the error of ``greedy``'s estimates.
+    """
 
     environment: QueueEnvironment
     services: Services
+    estimate_error: float
 
     @classmethod
     def of(cls, pool: Pool, options: Mapping[str, Any], seed: int) -> ScenarioWorld:
-        """Build the environment.
+        """Build the environment; its option noise is the error of ``greedy``'s estimates alone.
 
         Raises:
             ConfigError: An option is wrong.
@@ -39,14 +46,14 @@ class ScenarioWorld:
         """
         reward = LinearReward()
         services = Services(pool=pool, reward=reward, make=_nothing, seed=seed)
-        config = configure(QueueOptions, options, where="environment")
-        environment = QueueEnvironment(config, services)
+        config = configure(QueueOptions, {"noise": ESTIMATE_ERROR, **options}, where="environment")
+        environment = QueueEnvironment(attrs.evolve(config, noise=0.0), services)
         world = read_world(config.world)
         environment.prepare({name: sample_queries(world, size, 3 * seed + number) for number, (name, size) in enumerate(QUERIES.items())})
         outcomes = environment.dataset("train").outcomes
         assert outcomes is not None  # the simulator samples them
         reward.fit(outcomes)
-        return cls(environment, services)
+        return cls(environment, services, config.noise)
 
     def streams(self, n: int, preference: Floats, seed: int, noise: float = 0.0) -> QueueStreams:
         """Return n test streams of one preference; the same ones for the same seed, with estimates of this error."""
