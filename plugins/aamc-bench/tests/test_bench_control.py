@@ -39,7 +39,8 @@ def test_the_document_is_the_contract_and_the_table_has_bounds_and_lengths(tmp_p
     assert list(document) == ["schema", "scenarios"]
     assert [scenario["name"] for scenario in document["scenarios"]] == ["scarce-server", "default"]
     for scenario in document["scenarios"]:
-        assert list(scenario) == ["name", "policies", "gap_closed"]
+        assert list(scenario) == ["name", "policies", "gap_closed", "trust"]
+        assert scenario["trust"] == {"0": None, "1": None}  # without validation none is chosen
         assert list(scenario["policies"]) == POLICIES
         for found in scenario["policies"].values():
             assert found["ci95"][0] <= found["mean_reward"] <= found["ci95"][1]
@@ -52,12 +53,24 @@ def test_the_document_is_the_contract_and_the_table_has_bounds_and_lengths(tmp_p
     for _, _, mean_reward, *_, bound, warm_up, steps in rows:
         assert mean_reward < bound
         assert (warm_up, steps) == ("200", "100")
-    for file in (tmp_path / "there" / "jobs").glob("*.json"):  # of a version that measured no bound
+    for file in (tmp_path / "there" / "jobs").glob("*.json"):  # of a version that measured no bound and kept no trust factor
         kept = read_json(file)
-        del kept["result"]["bound"], kept["sha256"]
+        del kept["result"]["bound"], kept["result"]["trust"], kept["sha256"]
         write_json(file, kept)
     ControlBenchmark().run(out=None, resume=tmp_path / "there", as_json=False)
     assert "NaN" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("in_process", "short")
+def test_a_policy_that_learned_nothing_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = {**SMALL, "seeds": [3], "assignments": [*SMALL["assignments"][:2], "router.validation_steps=512", "router.learning_rate=1e-9"]}
+    ControlBenchmark().run(out=tmp_path / "there", resume=None, as_json=False, scenarios="scarce-server", **options)
+    printed = capsys.readouterr()
+    assert "Trust factors: scarce-server 0." in " ".join(printed.out.split())
+    assert "scarce-server: ppo learned nothing beyond greedy-truth and decides by it (trust factor 0), with seed 3; try more --steps" in printed.err
+    (scenario,) = read_json(tmp_path / "there" / "results.json")["scenarios"]
+    assert scenario["trust"] == {"3": 0}
+    assert scenario["policies"]["ppo"] == scenario["policies"]["greedy-truth"]
 
 
 @pytest.mark.usefixtures("in_process", "short")

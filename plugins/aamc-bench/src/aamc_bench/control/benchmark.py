@@ -38,7 +38,7 @@ NOTE = (
     "bound: no policy earns more; the fluid bound in daily-budget, else the best candidate of each query in an idle pool. "
     "All policies but greedy see true expectations; greedy's quality has an error of .1, or of environment.noise. The same streams for all, after a "
     "warm-up in which greedy's rewards settle; after 4,000 steps of it they may still change. Warm-up and steps of each stream. 95% intervals over "
-    "seeds (Student), or over streams if there is one seed. No gap is closed where the interval of the gap includes 0 or less, or the gap is below "
+    "seeds (Student), or over streams if there is one seed. Trust: the factor of ppo's learned correction, by seed; at 0 ppo is greedy-truth. No gap is closed where the interval of the gap includes 0 or less, or the gap is below "
     ".0001, or that share of a mean reward below -1."
 )
 MIN_GAP = 1e-4
@@ -125,13 +125,14 @@ class ControlBenchmark(Benchmark):
         )
 
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """Return mean rewards and closed gaps of the scenarios that have results."""
+        """Return mean rewards, closed gaps and trust factors, by seed, of the scenarios that have results."""
         found = []
         for name in options["scenarios"]:
-            keys = [key for seed in options["seeds"] if (key := f"{name}-seed{seed}") in results]
+            keys = {str(seed): key for seed in options["seeds"] if (key := f"{name}-seed{seed}") in results}
             if keys:
-                rewards = [read_arrays(folder / JOBS / key / REWARDS_FILE) for key in keys]
-                found.append({"name": name, **summary(rewards)})
+                rewards = [read_arrays(folder / JOBS / key / REWARDS_FILE) for key in keys.values()]
+                trust = {seed: results[key].get("trust") for seed, key in keys.items()}
+                found.append({"name": name, **summary(rewards), "trust": trust})
         return {"scenarios": found}
 
     def document(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -156,7 +157,18 @@ class ControlBenchmark(Benchmark):
             for scenario in document["scenarios"]
             for name, mean in scenario["policies"].items()
         ]
-        return {"control": Table.of_records("Control: planning ahead", ("scenario", "policy"), COLUMNS, records, NOTE)}
+        trust = [f"{scenario['name']} {_factors(scenario['trust'])}" for scenario in document["scenarios"]]
+        note = f"{NOTE} Trust factors: {'; '.join(trust)}."
+        return {"control": Table.of_records("Control: planning ahead", ("scenario", "policy"), COLUMNS, records, note)}
+
+    def remarks(self, document: Mapping[str, Any]) -> Sequence[str]:
+        """Say where PPO learned nothing."""
+        untrusted = {scenario["name"]: [seed for seed, factor in scenario["trust"].items() if factor == 0] for scenario in document["scenarios"]}
+        return [
+            f"{name}: ppo learned nothing beyond greedy-truth and decides by it (trust factor 0), with seed {', '.join(seeds)}; try more --steps"
+            for name, seeds in untrusted.items()
+            if seeds
+        ]
 
 
 def pool_of(scenario: Mapping[str, Any]) -> Any:
@@ -196,6 +208,10 @@ def _linearised(gain: Floats, gap: Floats) -> Floats:
     """Return values ``[n]`` whose mean is mean(gain) / mean(gap), and whose spread gives the ratio's error (delta method)."""
     ratio = gain.mean() / gap.mean()
     return np.asarray(ratio + (gain - ratio * gap) / gap.mean())
+
+
+def _factors(trust: Mapping[str, float | None]) -> str:
+    return ", ".join("none" if factor is None else f"{factor:g}" for factor in trust.values())
 
 
 def _cell(closed: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,19 +39,20 @@ def measure(
     preset: str,
     sb3: bool,
 ) -> dict[str, Any]:
-    """Train PPO, play every policy in the same streams, save each stream's mean rewards; return lengths of streams and a bound of the reward.
+    """Train PPO, play every policy in the same streams, save each stream's mean rewards; return lengths of streams, a bound and PPO's trust factor.
 
     The file holds an array ``[streams]`` for each policy.
     """
     world, weights = ScenarioWorld.of(pool_from(pool, "the scenario's pool"), environment, seed), Preference.parse(preference).array
     evaluation_seed = seed + 2**20
     warm_up, steps = stream_length(world, weights, evaluation_seed)
+    ppo = _trained(world, folder, progress, router, preset)
     rules: dict[str, Rule] = {
         "random": random_rule(seed),
         "greedy": greedy_rule,
         "greedy-truth": greedy_truth_rule,
         "reference": reference_rule(world.streams(1, weights, evaluation_seed), weights),
-        "ppo": _ppo(world, folder, progress, router, preset),
+        "ppo": lambda streams: ppo.score(streams.request()).utility,
     }
     if sb3:
         from aamc_bench.control.sb3 import train_sb3
@@ -66,16 +67,17 @@ def measure(
         progress.advance()
     write_arrays(folder / REWARDS_FILE, rewards)
     bound = upper_bound(world.streams(1, weights, evaluation_seed), weights)
-    return {"warm_up": warm_up, "steps": steps, "streams": STREAMS, "bound": bound}
+    trust = None if ppo.trust is None else ppo.trust["factor"]
+    return {"warm_up": warm_up, "steps": steps, "streams": STREAMS, "bound": bound, "trust": trust}
 
 
-def _ppo(world: ScenarioWorld, folder: Path, progress: Progress, options: Mapping[str, Any], preset: str) -> Rule:
-    """Train router ``ppo`` with true expectations and return its rule; an interrupted training continues."""
+def _trained(world: ScenarioWorld, folder: Path, progress: Progress, options: Mapping[str, Any], preset: str) -> PPORouter:
+    """Return router ``ppo``, trained with true expectations; an interrupted training continues."""
     router = PPORouter(configure(PPOConfig, options, preset=preset, where="router"), world.services)
     environment = world.environment
     train, validation = environment.dataset("train"), environment.dataset("validation")
     router.train(Training(dataset=train, validation=validation, env=environment, folder=folder / "ppo", resume=True, progress=progress))
-    return lambda streams: router.score(streams.request()).utility
+    return router
 
 
 def stream_length(world: ScenarioWorld, preference: Floats, seed: int) -> tuple[int, int]:
