@@ -66,7 +66,7 @@ def test_a_policy_that_learned_nothing_is_reported(tmp_path: Path, capsys: pytes
     options = {**SMALL, "seeds": [3], "assignments": [*SMALL["assignments"][:2], "router.validation_steps=512", "router.learning_rate=1e-9"]}
     ControlBenchmark().run(out=tmp_path / "there", resume=None, as_json=False, scenarios="scarce-server", **options)
     printed = capsys.readouterr()
-    assert "Trust factors: scarce-server 0." in " ".join(printed.out.split())
+    assert "Trust factors by seed: scarce-server 0." in " ".join(printed.out.split())
     assert "scarce-server: ppo learned nothing beyond greedy-truth and decides by it (trust factor 0), with seed 3; try more --steps" in printed.err
     (scenario,) = read_json(tmp_path / "there" / "results.json")["scenarios"]
     assert scenario["trust"] == {"3": 0}

@@ -38,8 +38,8 @@ NOTE = (
     "bound: no policy earns more; the fluid bound in daily-budget, else the best candidate of each query in an idle pool. "
     "All policies but greedy see true expectations; greedy's quality has an error of .1, or of environment.noise. The same streams for all, after a "
     "warm-up in which greedy's rewards settle; after 4,000 steps of it they may still change. Warm-up and steps of each stream. 95% intervals over "
-    "seeds (Student), or over streams if there is one seed. Trust: the factor of ppo's learned correction, by seed; at 0 ppo is greedy-truth. No gap is closed where the interval of the gap includes 0 or less, or the gap is below "
-    ".0001, or that share of a mean reward below -1."
+    "seeds (Student), or over streams if there is one seed. No gap is closed where the interval of the gap includes 0 or less, or the gap is below "
+    ".0001, or that share of a mean reward below -1. At trust factor 0 ppo learned nothing beyond greedy-truth and decides by it."
 )
 MIN_GAP = 1e-4
 """The last digit of the rewards in the table, in units of the reward or of its size if that is above 1: shares of a smaller gap would say nothing."""
@@ -158,7 +158,7 @@ class ControlBenchmark(Benchmark):
             for name, mean in scenario["policies"].items()
         ]
         trust = [f"{scenario['name']} {_factors(scenario['trust'])}" for scenario in document["scenarios"]]
-        note = f"{NOTE} Trust factors: {'; '.join(trust)}."
+        note = f"{NOTE} Trust factors by seed: {'; '.join(trust)}."
         return {"control": Table.of_records("Control: planning ahead", ("scenario", "policy"), COLUMNS, records, note)}
 
     def remarks(self, document: Mapping[str, Any]) -> Sequence[str]:
