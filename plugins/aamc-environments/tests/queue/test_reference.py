@@ -10,7 +10,7 @@ from aamc_environments.queue.relative_values import NotConvergedError, SharedRes
 from aamc_environments.resources import DailyBudget
 from scipy.optimize import linprog  # type: ignore[import-untyped]  # scipy ships no types
 
-from aamc_sdk import Preference
+from aamc_sdk import Outcomes, Preference
 from aamc_sdk.types import Floats
 
 
@@ -91,6 +91,22 @@ def test_the_reference_is_above_greedy_and_below_the_idle_pool(scenario):
     gain = reference - plain
     assert gain.mean() > (-1e-4 if scenario == "default" else 2 * gain.std() / 8)
     assert reference.mean() < upper_bound(played_elsewhere(environment), weights) + 0.01
+
+
+def test_a_query_that_nothing_can_serve_is_a_failure_at_the_maximum_cost_and_latency():
+    down = [{"at": 0, "candidate": name, "kind": "down"} for name in ("strong", "weak")]
+    named, weights = SCENARIOS["scarce-server"], np.array([0.5, 0.3, 0.2])
+    streams = standalone(pool=named.pool, queries=50, scenario="scarce-server", world=named.world, events=down).vector(
+        4, "train", preferences=np.tile(weights, (4, 1))
+    )
+    streams.reset(seed=1)
+    outcomes = streams.request().hindsight
+    worst = Outcomes(np.zeros((4, 1)), *(values.max(axis=1, keepdims=True) for values in (outcomes.cost_usd, outcomes.latency_ms)))
+    expected = streams.setup.reward.scalar(worst, np.tile(weights, (4, 1)))[:, 0]
+    played = mean_rewards(streams, greedy, 0, 1)
+    assert played == pytest.approx(expected)
+    streams.reset(seed=1)
+    assert played == pytest.approx(streams.step(np.zeros(4, dtype=int))[1])  # as in the environment
 
 
 @pytest.mark.parametrize("load", [0.5, 4.0])

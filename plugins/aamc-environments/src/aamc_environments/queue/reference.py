@@ -69,16 +69,27 @@ def upper_bound(streams: QueueStreams, preference: Floats) -> float:
 
 
 def mean_rewards(streams: QueueStreams, rule: Rule, warm_up: int, steps: int) -> Floats:
-    """Return each stream's mean true expected reward under a rule, after ``warm_up`` further steps, ``[n]``."""
+    """Return each stream's mean true expected reward under a rule, after ``warm_up`` further steps, ``[n]``.
+
+    A query that no candidate may serve counts as in :meth:`Streams.step`: a failure at the maximum cost and latency.
+    """
     total, rows = np.zeros(streams.num_envs), np.arange(streams.num_envs)
     for step in range(warm_up + steps):
         request = streams.request()
         assert request.hindsight is not None
         actions = np.where(request.mask, rule(streams), -np.inf).argmax(axis=1)
         if step >= warm_up:
-            total += streams.setup.reward.scalar(request.hindsight, request.preferences)[rows, actions]
+            rewards = streams.setup.reward.scalar(request.hindsight, request.preferences)[rows, actions]
+            unserved = ~request.mask.any(axis=1)
+            total += np.where(unserved, _worst_rewards(streams, request.hindsight, request.preferences), rewards) if unserved.any() else rewards
         streams.step(actions)
     return total / steps
+
+
+def _worst_rewards(streams: QueueStreams, outcomes: Outcomes, preferences: Floats) -> Floats:
+    """Return the rewards ``[n]`` of failures at the maximum cost and latency."""
+    cost_usd, latency_ms = (values.max(axis=1, keepdims=True) for values in (outcomes.cost_usd, outcomes.latency_ms))
+    return streams.setup.reward.scalar(Outcomes(np.zeros_like(cost_usd), cost_usd, latency_ms), preferences)[:, 0]
 
 
 def true_rewards(streams: QueueStreams, preference: Floats) -> Floats:
