@@ -6,11 +6,11 @@ import attrs
 import numpy as np
 import pytest
 from aamc_environments.queue import QueueOptions, standalone
-from aamc_environments.queue.streams import Arrivals
+from aamc_environments.queue.streams import BURST, CALM, Arrivals
 
 from aamc_sdk import Latency, ModelSpec, Pool, Prices
 from aamc_sdk.config import configure
-from aamc_sdk.errors import PoolError
+from aamc_sdk.errors import ConfigError, PoolError
 
 STREAMS, WARM_UP, STEPS = 512, 300, 500
 
@@ -88,6 +88,40 @@ def test_the_share_of_queries_in_bursts_is_as_asked():
         if step >= 50:
             shares.append(bursting.mean())
     assert np.mean(shares) == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({"burst_share": 0.9}, "0.769 with burst_length 20 and warning 5, not 0.9"),
+        ({"burst_share": 0.9, "burst_length": 2.0, "warning": 0.0}, "0.666 with burst_length 2 and warning 0, not 0.9"),
+        ({"burst_length": 1.0}, "0.142 with burst_length 1 and warning 5, not 0.2"),
+        ({"warning": 100.0}, "0.165 with burst_length 20 and warning 100, not 0.2"),
+    ],
+)
+def test_a_share_of_bursts_that_cannot_be_reached_is_refused(options, limit):
+    with pytest.raises(ConfigError, match=f"^burst_share must be at most {limit}; lower it( or warning)?, or raise burst_length$"):
+        QueueOptions(scenario="forecast", **options)
+    QueueOptions(scenario="scarce-server", **options)  # without bursts nothing reads them
+    QueueOptions(scenario="forecast", **{**options, "burst_share": float(limit[:5])})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"burst_share": 0.769}, {"burst_length": 1.0, "burst_share": 0.142}, {"warning": 79.0}, {"warning": 1.0}, {"burst_share": 0.9, "warning": 0.0}],
+)
+def test_the_arrivals_have_the_share_of_bursts_and_the_load_that_were_asked_for(one_queue, options):
+    arrivals = standalone(one_queue, queries=8, load=0.6, burst=5.0, service_by_length=False, **{"warning": 5.0, **options}).arrivals("train")
+    chain = arrivals.transitions[[CALM, BURST]][:, [CALM, BURST]] if not arrivals.warning else arrivals.transitions
+    stationary = np.linalg.matrix_power(chain, 100_000)[0]
+    assert stationary[-1] == pytest.approx(options.get("burst_share", 0.2))
+    mean_gap_ms = arrivals.calm_gap_ms * (1 - stationary[-1] + stationary[-1] / 5)
+    assert 1000 / mean_gap_ms == pytest.approx(0.6)
+
+
+def test_a_warning_is_at_least_a_query_long():
+    with pytest.raises(ConfigError, match=r"warning must be 0 or at least 1, not 0\.5"):
+        QueueOptions(warning=0.5)
 
 
 def test_an_explicit_arrival_rate_overrides_the_load(one_queue):

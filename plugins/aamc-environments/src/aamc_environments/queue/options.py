@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -43,10 +44,10 @@ class QueueOptions(StreamOptions):
     burst: float | None = option(
         None, "arrival rate within bursts as a multiple of the rate between them; 1: no bursts; none: the scenario's, default 1", at_least=1.0
     )
-    burst_share: float = option(0.2, "share of queries within bursts", at_least=0.0, at_most=0.9)
+    burst_share: float = option(0.2, "share of queries within bursts, as far as burst_length and warning allow it", at_least=0.0, at_most=0.9)
     burst_length: float = option(20.0, "mean number of queries in a burst", at_least=1.0)
     warning: float | None = option(
-        None, "mean number of queries between a burst's announcement and its beginning; 0: none; none: the scenario's, default 0", at_least=0.0
+        None, "mean number of queries between a burst's announcement and its beginning, at least 1; 0: none; none: the scenario's, default 0", at_least=0.0
     )
     slots: int = option(4, "scenario batching: calls that each candidate serves at a time", at_least=1)
     tokens_per_minute: float | None = option(None, "scenario rate-limit: tokens a minute of a stream; none: from load", above=0.0)
@@ -59,11 +60,23 @@ class QueueOptions(StreamOptions):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        self._check_bursts()
         for name, reads in _OF_ONE_SCENARIO.items():
             if self.scenario != reads and getattr(self, name) != getattr(attrs.fields(type(self)), name).default:
                 raise ConfigError(
                     f"scenario {self.scenario} does not read {name}, which is for scenario {reads}; leave it out, or choose that scenario"
                 )
+
+    def _check_bursts(self) -> None:
+        """Refuse bursts that the chain of :class:`aamc_environments.queue.streams.Arrivals` cannot have: each phase is at least a query long."""
+        warning, length = self.present_warning, self.burst_length
+        if 0 < warning < 1:
+            raise ConfigError(f"warning must be 0 or at least 1, not {warning:g}")
+        maximum = length / (length + warning + 1)
+        if self.present_burst > 1 and self.burst_share > maximum:
+            given, lower = f"burst_length {length:g} and warning {warning:g}", "it or warning" if warning else "it"
+            at_most = math.floor(1000 * maximum) / 1000
+            raise ConfigError(f"burst_share must be at most {at_most} with {given}, not {self.burst_share:g}; lower {lower}, or raise burst_length")
 
     @property
     def present_load(self) -> float:
