@@ -236,7 +236,7 @@ def test_wrong_counts_and_names_are_refused(queue):
 def test_actions_that_name_no_candidate_are_refused(queue, wrong):
     streams = queue.vector(2, "train")
     streams.reset()
-    with pytest.raises(InvalidAction, match="a number from 0 to 6 each"):
+    with pytest.raises(InvalidAction, match="a whole number from 0 to 6 each"):
         streams.step(np.array(wrong))
 
 

@@ -26,6 +26,7 @@ from aamc_sdk.types import Floats
 
 OBSERVATION_BOUND = 1e6
 """Bound of observations: a stable queue stays far below."""
+RESET_FIRST = "call reset() before the first step()"
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -107,7 +108,10 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
 
         Raises:
             InvalidAction: The actions are not one candidate's number per stream.
+            ResetNeeded: The streams were not reset before their first step.
         """
+        if self._seed is not None:  # reset() takes it
+            raise gymnasium.error.ResetNeeded(RESET_FIRST)
         rewards, info = self._advance(self._checked(actions))
         observation = self._observe()
         truncations = np.zeros(self.num_envs, dtype=bool)
@@ -182,11 +186,11 @@ class Streams(VectorEnv[Array32, NDArray[Any], NDArray[Any]], abc.ABC):
         return self.observer.observe(self.row, self.setup.preferences.present, self._wait(), self.view)
 
     def _checked(self, actions: NDArray[Any]) -> NDArray[np.intp]:
-        actions = np.asarray(actions, dtype=np.intp)
-        candidates = len(self.visible.pool)
-        if actions.shape != (self.num_envs,) or actions.view(np.uintp).max() >= candidates:  # a negative number is a huge unsigned one
-            raise gymnasium.error.InvalidAction(f"{self.num_envs} streams need a number from 0 to {candidates - 1} each, not {actions!r:.80}")
-        return actions
+        given, candidates = np.asarray(actions), len(self.visible.pool)
+        whole = given.shape == (self.num_envs,) and given.dtype.kind in "iu"
+        if not whole or given.astype(np.uintp).max() >= candidates:  # a negative number is a huge unsigned one
+            raise gymnasium.error.InvalidAction(f"{self.num_envs} streams need a whole number from 0 to {candidates - 1} each, not {given!r:.80}")
+        return given.astype(np.intp, copy=False)
 
     def _answer(self, actions: NDArray[np.intp]) -> tuple[Outcomes, NDArray[np.bool_]]:
         cells = self.row * len(self.visible.pool) + actions

@@ -13,6 +13,7 @@ from aamc_environments.queue.single_stream import objectives_function
 from gymnasium.utils.env_checker import check_env
 
 from aamc_sdk import Outcomes, Pool
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.routing import LinearReward, default_pool
 
 
@@ -74,11 +75,60 @@ def test_a_single_stream_is_the_same_as_an_environment_and_as_arrays():
         assert infos["vector_reward"].tolist() == [info["vector_reward"].tolist()]
 
 
+@pytest.mark.parametrize("action", [1.7, np.float64(1.0), "1", None, np.array([1, 2])])
+def test_an_action_that_is_no_whole_number_is_refused(action):
+    environment = QueueEnv(queries=50)
+    environment.reset(seed=0)
+    with pytest.raises(gymnasium.error.InvalidAction, match="an action is a whole number from 0 to 6, not "):
+        environment.step(action)
+
+
+def test_actions_of_many_streams_are_whole_numbers():
+    streams = standalone(queries=50).vector(2, "train")
+    streams.reset()
+    with pytest.raises(gymnasium.error.InvalidAction, match=r"2 streams need a whole number from 0 to 6 each, not array\(\[1\.7, 0\.2\]\)"):
+        streams.step(np.array([1.7, 0.2]))
+    for wrong in (["a", "b"], [None, 1], [], [-1, 0]):
+        with pytest.raises(gymnasium.error.InvalidAction):
+            streams.step(wrong)
+    for kind in (np.int32, np.uint8, np.int64):
+        streams.step(np.array([1, 0], dtype=kind))
+    streams.step([1, 0])
+
+
+@pytest.mark.parametrize(("make", "action"), [(lambda: QueueEnv(queries=50), 0), (lambda: standalone(queries=50).vector(1, "train"), np.array([0]))])
+def test_a_step_before_reset_is_refused(make, action):
+    with pytest.raises(gymnasium.error.ResetNeeded, match=r"^call reset\(\) before the first step\(\)$"):
+        make().step(action)
+
+
+def test_a_stream_stays_truncated_until_it_is_reset():
+    environment = QueueEnv(queries=50, horizon=3)
+    environment.reset(seed=0)
+    assert [environment.step(np.int64(0))[3] for _ in range(5)] == [False, False, True, True, True]
+    environment.reset()
+    assert not environment.step(np.int64(0))[3]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"queries": 0}, "queries must be a whole number of at least 1, not 0"),
+        ({"queries": 2.5}, "queries must be a whole number of at least 1, not 2.5"),
+        ({"seed": -1}, "seed must be a whole number from 0 to .*, not -1"),
+        ({"seed": None}, "seed must be a whole number from 0 to .*, not None"),
+    ],
+)
+def test_sizes_and_seeds_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        gymnasium.make("aamc/Queue-v0", **options)
+
+
 @pytest.mark.parametrize("action", [7, -1])
 def test_an_action_that_names_no_candidate_is_refused(action):
     environment = QueueEnv(queries=50)
     environment.reset(seed=0)
-    with pytest.raises(gymnasium.error.InvalidAction, match="a number from 0 to 6"):
+    with pytest.raises(gymnasium.error.InvalidAction, match="a whole number from 0 to 6"):
         environment.step(action)
 
 

@@ -108,7 +108,7 @@ def test_a_share_of_bursts_that_cannot_be_reached_is_refused(options, limit):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"burst_share": 0.769}, {"burst_length": 1.0, "burst_share": 0.142}, {"warning": 79.0}, {"warning": 1.0}, {"burst_share": 0.9, "warning": 0.0}],
+    [{}, {"burst_share": 0.769}, {"burst_length": 1.0, "burst_share": 0.142}, {"warning": 79.0}, {"burst_share": 0.9, "warning": 0.0}],
 )
 def test_the_arrivals_have_the_share_of_bursts_and_the_load_that_were_asked_for(one_queue, options):
     arrivals = standalone(one_queue, queries=8, load=0.6, burst=5.0, service_by_length=False, **{"warning": 5.0, **options}).arrivals("train")

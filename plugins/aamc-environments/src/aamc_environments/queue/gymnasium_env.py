@@ -5,6 +5,8 @@ Queries follow the world's own distribution, and the reward is fitted to them.
 
 from __future__ import annotations
 
+from numbers import Integral
+from operator import index
 from typing import Any
 
 import gymnasium
@@ -15,10 +17,10 @@ from aamc_environments.queue.options import QueueOptions
 from aamc_environments.queue.query_sampler import sample_queries
 from aamc_environments.queue.single_stream import SingleQueueStream
 from aamc_environments.queue.world import read_world
-from aamc_environments.streams import OBSERVATION_BOUND, Streams
+from aamc_environments.streams import OBSERVATION_BOUND, RESET_FIRST, Streams
 from aamc_sdk import Pool, Services
-from aamc_sdk.config import configure
-from aamc_sdk.errors import PluginError
+from aamc_sdk.config import check_seed, configure
+from aamc_sdk.errors import ConfigError, PluginError
 from aamc_sdk.routing import Array32, LinearReward, default_pool
 
 SPLIT = "train"
@@ -36,6 +38,9 @@ def standalone(pool: Pool | None = None, queries: int = 4096, seed: int = 0, **o
     Raises:
         ConfigError: An option is unknown or wrong.
     """
+    check_seed(seed)
+    if not isinstance(queries, Integral) or queries < 1:
+        raise ConfigError(f"queries must be a whole number of at least 1, not {queries!r}")
     config = configure(QueueOptions, options, where="queue")
     reward = LinearReward()
     environment = QueueEnvironment(config, Services(pool=pool or default_pool(), reward=reward, make=_nothing, seed=seed))
@@ -81,9 +86,21 @@ class QueueEnv(gymnasium.Env[Array32, np.int64]):
         return self.stream.reset(seed=seed)[0][0], {}
 
     def step(self, action: np.int64) -> tuple[Array32, Any, bool, bool, dict[str, Any]]:
-        """Serve the present query by a candidate."""
-        reward, info = self.stream.advance(int(action))
-        return self.stream.observe(), reward, False, self.stream.clock == self.stream.setup.horizon, info
+        """Serve the present query by a candidate.
+
+        Raises:
+            InvalidAction: The action is not a candidate's number.
+            ResetNeeded: The environment was not reset before its first step.
+        """
+        if not self._seeded:
+            raise gymnasium.error.ResetNeeded(RESET_FIRST)
+        try:
+            candidate = index(action)
+        except TypeError:
+            raise gymnasium.error.InvalidAction(f"an action is a whole number from 0 to {self.action_space.n - 1}, not {action!r:.80}") from None
+        reward, info = self.stream.advance(candidate)
+        horizon = self.stream.setup.horizon
+        return self.stream.observe(), reward, False, horizon is not None and self.stream.clock >= horizon, info
 
 
 class MOQueueEnv(QueueEnv):

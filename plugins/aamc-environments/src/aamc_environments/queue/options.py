@@ -47,7 +47,9 @@ class QueueOptions(StreamOptions):
     burst_share: float = option(0.2, "share of queries within bursts, as far as burst_length and warning allow it", at_least=0.0, at_most=0.9)
     burst_length: float = option(20.0, "mean number of queries in a burst", at_least=1.0)
     warning: float | None = option(
-        None, "mean number of queries between a burst's announcement and its beginning, at least 1; 0: none; none: the scenario's, default 0", at_least=0.0
+        None,
+        "mean number of queries between a burst's announcement and its beginning, at least 1; 0: none; none: the scenario's, default 0",
+        at_least=0.0,
     )
     slots: int = option(4, "scenario batching: calls that each candidate serves at a time", at_least=1)
     tokens_per_minute: float | None = option(None, "scenario rate-limit: tokens a minute of a stream; none: from load", above=0.0)
