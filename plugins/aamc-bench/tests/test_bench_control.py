@@ -15,9 +15,9 @@ from aamc_bench.control.policies import REWARDS_FILE, ScenarioWorld, greedy_trut
 from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, reference_rule
 from aamc_ppo.router import PPOConfig, PPORouter
 
-from aamc_sdk import Preference, Training
+from aamc_sdk import Outcomes, Preference, Training
 from aamc_sdk.cli import LineProgress
-from aamc_sdk.errors import AamcError, ConfigError, OutputError
+from aamc_sdk.errors import AamcError, ConfigError, OutputError, PoolError
 from aamc_sdk.routing import pool_to
 from aamc_sdk.storage import read_arrays, read_json, write_json, write_text
 
@@ -109,10 +109,13 @@ def test_what_is_given_overrides_the_scenarios(tmp_path: Path) -> None:
     [
         ({"scenarios": "scarce-sever"}, "did you mean 'scarce-server'"),
         ({"assignments": ["environment.scenario=batching"], "scenarios": "scarce-server"}, "chosen by --scenario"),
-        ({"assignments": ["estimator.x=1"]}, "only options of environment and router"),
+        ({"assignments": ["estimator.x=1"]}, "only options of environment, reward and router"),
         ({"assignments": ["router.gama=1"]}, "gama"),
         ({"assignments": ["environment=1"]}, "environment=1 names no option of environment; write it as in"),
         ({"assignments": ["router=[ppo]"]}, "names no option of router"),
+        ({"assignments": ["environment.horizon=3"]}, "environment.horizon restarts the streams, which are measured after a warm-up; leave it out"),
+        ({"assignments": ["reward.latency_ms=[5]"]}, "latency_ms must be a range"),
+        ({"assignments": ["reward.lateny_ms=[0,5]"]}, "did you mean 'latency_ms'"),
         (
             {"assignments": ["environment.budget_usd=1"], "scenarios": "daily-budget,forecast"},
             "scenario forecast does not read budget_usd, which is for scenario daily-budget;",
@@ -124,6 +127,23 @@ def test_what_is_given_overrides_the_scenarios(tmp_path: Path) -> None:
 def test_bad_options_are_refused_before_the_first_job(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ControlBenchmark().checked_options(**given)
+
+
+def test_a_pool_of_one_candidate_is_refused(tmp_path: Path) -> None:
+    pool = {"candidates": pool_to(SCENARIOS["daily-budget"].pool)["candidates"][:1]}
+    write_text(tmp_path / "pool.yaml", json.dumps(pool))
+    with pytest.raises(PoolError, match="policies differ only where there is a choice, and the pool has 1 candidate; add one to the pool's file"):
+        ControlBenchmark().checked_options(scenarios="default", pool=str(tmp_path / "pool.yaml"))
+
+
+def test_scales_of_the_reward_are_options() -> None:
+    options = ControlBenchmark().checked_options(scenarios="scarce-server", assignments=["reward.latency_ms=[0,5000]"], seeds=[0])
+    (stage,) = ControlBenchmark().stages(options, {})
+    assert stage.jobs[0].arguments["reward"] == {"latency_ms": [0, 5000]}
+    named = SCENARIOS["scarce-server"]
+    world = ScenarioWorld.of(named.pool, options["scenarios"]["scarce-server"]["environment"], 0, options["reward"])
+    assert world.services.reward.vector(Outcomes(np.zeros(1), np.zeros(1), np.array([1000.0])))[0, 2] == pytest.approx(0.8)
+    assert "reward" not in ControlBenchmark().options()  # experiments of earlier versions go on
 
 
 def test_an_empty_list_of_scenarios_names_its_own_option() -> None:

@@ -178,6 +178,16 @@ def test_an_option_that_the_scenario_does_not_read_is_refused(option, value, rea
     assert getattr(QueueOptions(scenario=reads, **{option: value}), option) == value
 
 
+@pytest.mark.parametrize(
+    ("scenario", "option"),
+    [("default", "arrival_rate"), ("batching", "arrival_rate"), ("rate-limit", "tokens_per_minute"), ("daily-budget", "budget_usd")],
+)
+def test_a_load_beside_the_figure_that_replaces_it_is_refused(scenario, option):
+    with pytest.raises(ConfigError, match=f"^load and {option} are given, and scenario {scenario} reads one of them; leave one out$"):
+        QueueOptions(scenario=scenario, load=2.0, **{option: 1000.0})
+    QueueOptions(scenario="rate-limit", load=2.0, arrival_rate=1.0)  # load is that of the limit
+
+
 def test_a_load_far_above_what_the_candidates_can_serve_is_refused():
     with pytest.raises(ConfigError, match="load must be at most 100, not 1000"):
         QueueOptions(load=1000.0)

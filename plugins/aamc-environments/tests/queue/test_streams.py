@@ -124,8 +124,8 @@ def test_a_warning_is_at_least_a_query_long():
         QueueOptions(warning=0.5)
 
 
-def test_an_explicit_arrival_rate_overrides_the_load(one_queue):
-    assert standalone(one_queue, queries=8, load=0.1, arrival_rate=0.5).arrivals("train").per_second == 0.5
+def test_the_arrival_rate_is_given_or_follows_from_the_load(one_queue):
+    assert standalone(one_queue, queries=8, arrival_rate=0.5).arrivals("train").per_second == 0.5
     assert standalone(one_queue, queries=8, load=0.1, service_by_length=False).arrivals("train").per_second == pytest.approx(0.1)
 
 

@@ -19,7 +19,7 @@ from aamc_bench.options import known_names
 from aamc_sdk import Preference
 from aamc_sdk.cli import split_names
 from aamc_sdk.config import configure, set_option
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, PoolError
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_to
 from aamc_sdk.storage import plain, read_arrays
@@ -63,7 +63,7 @@ class ControlBenchmark(Benchmark):
         sb3: bool | None = None,
         **given: Any,
     ) -> dict[str, Any]:
-        """Return the pool, the environment and the preference of each scenario, the seeds, and the router's options.
+        """Return the pool, the environment and the preference of each scenario, the seeds, and the router's and the reward's options.
 
         Raises:
             ConfigError: There is no such scenario, or an option is wrong.
@@ -71,13 +71,15 @@ class ControlBenchmark(Benchmark):
         chosen: dict[str, Any] = {}
         for assignment in assignments:
             set_option(chosen, assignment)
-        if unknown := sorted(chosen.keys() - {"environment", "router"}):
-            raise ConfigError(f"--set {unknown[0]}...: only options of environment and router can be set, such as environment.load=1.5")
+        if unknown := sorted(chosen.keys() - {"environment", "reward", "router"}):
+            raise ConfigError(f"--set {unknown[0]}...: only options of environment, reward and router can be set, such as environment.load=1.5")
         for section, value in chosen.items():
             if not isinstance(value, dict):
                 raise ConfigError(f"--set {section}={value!r} names no option of {section}; write it as in environment.load=1.5")
         if "scenario" in chosen.get("environment", {}):
             raise ConfigError("environment.scenario is chosen by --scenario here; leave it out of --set")
+        if "horizon" in chosen.get("environment", {}):
+            raise ConfigError("environment.horizon restarts the streams, which are measured after a warm-up; leave it out")
         router = {**chosen.get("router", {}), **({} if steps is None else {"total_timesteps": steps})}
         if scenarios is None:
             names = [name for name in SCENARIOS if name != "default"]
@@ -99,14 +101,17 @@ class ControlBenchmark(Benchmark):
             "router": router,
             "preset": preset or "full",
             "sb3": bool(sb3),
+            **({"reward": chosen["reward"]} if "reward" in chosen else {}),
         }
 
     def checked_options(self, **given: Any) -> dict[str, Any]:
         """Return the options after a check that each scenario can be built and has a reference policy."""
         options = plain(self.options(**given))
         for name, scenario in options["scenarios"].items():
-            weights = Preference.parse(scenario["preference"]).array
-            world = ScenarioWorld.of(pool_of(scenario), scenario["environment"], options["seeds"][0])
+            weights, pool = Preference.parse(scenario["preference"]).array, pool_of(scenario)
+            if len(pool) < 2:
+                raise PoolError(f"policies differ only where there is a choice, and the pool has {len(pool)} candidate; add one to the pool's file")
+            world = ScenarioWorld.of(pool, scenario["environment"], options["seeds"][0], options.get("reward"))
             try:
                 reference_rule(world.streams(1, weights, 0), weights)
             except NotConvergedError as error:
@@ -115,7 +120,7 @@ class ControlBenchmark(Benchmark):
 
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
         """Yield the one stage: a job for each scenario and seed."""
-        shared = {key: options[key] for key in ("router", "preset", "sb3")}
+        shared = {key: options[key] for key in ("router", "preset", "sb3", "reward") if key in options}
         yield Stage(
             [
                 GridJob(f"{name}-seed{seed}", "aamc_bench.control.job:measure", {**scenario, **shared, "seed": seed})

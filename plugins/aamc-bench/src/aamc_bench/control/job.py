@@ -38,12 +38,13 @@ def measure(
     router: Mapping[str, Any],
     preset: str,
     sb3: bool,
+    reward: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train PPO, play every policy in the same streams, save each stream's mean rewards; return lengths of streams, a bound and PPO's trust factor.
 
     The file holds an array ``[streams]`` for each policy.
     """
-    world, weights = ScenarioWorld.of(pool_from(pool, "the scenario's pool"), environment, seed), Preference.parse(preference).array
+    world, weights = ScenarioWorld.of(pool_from(pool, "the scenario's pool"), environment, seed, reward), Preference.parse(preference).array
     evaluation_seed = seed + 2**20
     warm_up, steps = stream_length(world, weights, evaluation_seed)
     ppo = _trained(world, folder, progress, router, preset)

@@ -37,14 +37,20 @@ class ScenarioWorld:
     estimate_error: float
 
     @classmethod
-    def of(cls, pool: Pool, options: Mapping[str, Any], seed: int) -> ScenarioWorld:
+    def of(cls, pool: Pool, options: Mapping[str, Any], seed: int, scales: Mapping[str, Any] | None = None) -> ScenarioWorld:
         """Build the environment; its option noise is the error of ``greedy``'s estimates alone.
+
+        Args:
+            pool: The candidates.
+            options: Options of environment ``queue``.
+            seed: The seed of queries and outcomes.
+            scales: Options of reward ``linear``.
 
         Raises:
             ConfigError: An option is wrong.
             PoolError: The pool lacks candidates that the scenario needs.
         """
-        reward = LinearReward()
+        reward = LinearReward(configure(LinearReward.Config, scales or {}, where="reward"))
         services = Services(pool=pool, reward=reward, make=_nothing, seed=seed)
         config = configure(QueueOptions, {"noise": ESTIMATE_ERROR, **options}, where="environment")
         environment = QueueEnvironment(attrs.evolve(config, noise=0.0), services)

@@ -23,6 +23,8 @@ _OF_ONE_SCENARIO = {
     "turn_tokens": "prompt-cache",
 }
 """The options that one scenario alone reads."""
+_INSTEAD_OF_LOAD = {"rate-limit": "tokens_per_minute", "daily-budget": "budget_usd"}
+"""The options that replace load; in all other scenarios it is arrival_rate."""
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +65,9 @@ class QueueOptions(StreamOptions):
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self._check_bursts()
+        instead = _INSTEAD_OF_LOAD.get(self.scenario, "arrival_rate")
+        if self.load is not None and getattr(self, instead) is not None:
+            raise ConfigError(f"load and {instead} are given, and scenario {self.scenario} reads one of them; leave one out")
         for name, reads in _OF_ONE_SCENARIO.items():
             if self.scenario != reads and getattr(self, name) != getattr(attrs.fields(type(self)), name).default:
                 raise ConfigError(
