@@ -51,7 +51,7 @@ class LineProgress:
     """Plain lines for logs: the start of each stage, and its progress every ten seconds; a context manager."""
 
     def __init__(self) -> None:
-        self._what, self._total, self._done, self._last = "", 0, 0, 0.0
+        self._what, self._total, self._done, self._last, self._printed = "", 0, 0, 0.0, False
 
     def __enter__(self) -> LineProgress:
         return self
@@ -61,14 +61,15 @@ class LineProgress:
 
     def start(self, what: str, total: int) -> None:
         """Begin a stage of ``total`` steps."""
-        self._what, self._total, self._done, self._last = what, total, 0, time.monotonic()
+        self._what, self._total, self._done, self._last, self._printed = what, total, 0, time.monotonic(), False
         self.say(f"{what} ...")
 
     def advance(self, steps: int = 1, **figures: float) -> None:
-        """Count steps, and print a line at most every ten seconds."""
+        """Count steps, and print a line at most every ten seconds, and at the end of a stage that has printed one."""
         self._done += steps
-        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
+        now, ends = time.monotonic(), self._printed and steps > 0 and self._done == self._total
+        if ends or now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last, self._printed = now, True
             self.say(f"{self._what}: {self._done}/{self._total} {_figures(figures)}".rstrip())
 
     def say(self, line: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aamc_experiments.commands.tables import show_metrics
 from rich.console import Console
 
-from aamc_sdk.cli import one_line, progress
+from aamc_sdk.cli import LineProgress, one_line, progress
 from aamc_sdk.cli.output import show_explanation
 
 NAMED = "mine[/old]"
@@ -62,6 +62,17 @@ def test_a_bar_on_a_terminal_names_its_stage_as_it_is(monkeypatch) -> None:
     assert f"Training {NAMED}" in terminal.getvalue()
     assert f"{NAMED} is trained" in terminal.getvalue()
     assert "loss 0.5" in terminal.getvalue()
+
+
+def test_a_long_stage_ends_with_a_line_that_says_so(monkeypatch, capsys) -> None:
+    clock = iter([0.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.0, 21.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    shown = LineProgress()
+    for stage in ("Jobs", "Streams"):
+        shown.start(stage, 3)
+        for _ in range(3):
+            shown.advance()
+    assert capsys.readouterr().err.splitlines() == ["Jobs ...", "Jobs: 1/3", "Jobs: 3/3", "Streams ..."]  # the second took 7 seconds
 
 
 class Terminal(StringIO):

@@ -135,6 +135,8 @@ class TokenLimit(Resource):
 class DailyBudget(Resource):
     """USD for the queries of a day. Candidates that the rest of the day could not afford together with the cheapest one are forbidden.
 
+    That compares expected costs: longer answers than expected can exceed the budget.
+
     Streams begin at different times of the day, with the budget's share spent that belongs to it.
 
     Args:
