@@ -46,6 +46,9 @@ RETRY_SECONDS = 5.0
 START_SECONDS = 30.0
 """Time without progress after which a process that starts no longer waits for the elected one to learn the log."""
 
+NOWHERE = LogPoint(epoch=-1)
+"""A place that no log has, so that nothing continues from it."""
+
 
 class Learner:
     """Keeps a router's state up with the log, on one thread.
@@ -236,10 +239,12 @@ class Learner:
                 if not elected:
                     self._resign()
                 elif self._damaged_position >= 0:
+                    if not self._load():
+                        self._reset()
                     self._damaged_position = -1
-                    self._load()
                 else:
                     self._follow()
+                self._done = 0  # flush waits for what is learned from here on
                 self.is_learner, self._stalled = elected, False
         return self.is_learner
 
@@ -287,23 +292,28 @@ class Learner:
             return
         self._keeping_failed = False
         if not kept and self._shared and not self._refused:  # another process learns too, and was first
-            self._reported_position = max(self._reported_position, self.position)
             self._next_election = 0.0
             self._load()
         self._refused = not kept  # a second time in succession, the whole state is kept next: no changes continue from the log's state
 
     def _load(self, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> bool:
         """Load the newest state of the log, if it has one that is accepted; return whether it has."""
+        self._reported_position = max(self._reported_position, self.position)  # the state may be an earlier one
         try:
             found = self._kept.load(self._learning, accepts)
         except CheckpointError as error:
             logger.warning("the log is learned again from its start, since the router's snapshot cannot be read: %s", error)
-            restore(self._learning, self._initial_state)
-            self._kept.begin(LogPoint(epoch=self._point.epoch))
-            found = self._kept.point
+            self._reset()
+            return True
         if found is not None:
             self._point = found
         return found is not None
+
+    def _reset(self) -> None:
+        """Go back to the initial state."""
+        restore(self._learning, self._initial_state)
+        self._point = LogPoint(epoch=self._point.epoch)
+        self._kept.begin(self._point)
 
     def _load_beyond(self, start: int) -> bool:
         """Load the log's state if it has learned more, after entries up to ``start``, and later ones with them, were dropped; return whether so."""
@@ -319,17 +329,21 @@ class Learner:
     def _restart(self, epoch: int) -> None:
         """Go back to the log's own state, else to the initial one; feedback that is learned again is not reported again."""
         left = self._point
-        if left.position > 0:
+        self._router.prepare_replay(self._store)
+        if left.position > 0 or self._learning is not self._router:
+            second = self._second_router()
             if self._learning is self._router:
                 self._served_point = left
             else:
                 self._learning.close()
-            self._learning = self._second_router()
-        self._router.prepare_replay(self._store)
+            self._learning = second
         self._reported_position = max(self._reported_position, left.position)
-        self._point = LogPoint(epoch=epoch)
+        self._point = NOWHERE  # if the log cannot be read now, the next batch leads here again
         self._kept.begin(self._point)
-        if self._router.snapshots and self._load(lambda snapshot, end: end != left or left.epoch != epoch) and self._point.epoch != epoch:
+        if not (self._router.snapshots and self._load(lambda snapshot, end: end != left or left.epoch != epoch)):
+            self._point = LogPoint(epoch=epoch)
+            self._kept.begin(self._point)
+        elif self._point.epoch != epoch:
             self._learning.prepare_replay(self._store)  # this state was kept for the entries that the log has dropped
             self._point = attrs.evolve(self._point, epoch=epoch)
             self._kept.begin(self._point)
@@ -363,21 +377,24 @@ class Learner:
         if self._learning is not self._router:
             self._learning.close()
             self._learning, self._point = self._router, self._served_point
-            self._kept.begin(self._point)
+            self._kept.begin(NOWHERE)  # the served state is none of the log's any more
         elif self._point != self._kept.point:
             self._keep()
 
     def _follow(self) -> None:
-        """Apply the changes that another process has published; where none continue from this one, load its state."""
+        """Apply the changes that another process has published; where none continue from this one, load its state.
+
+        Changes continue from a state that the log has. A process that resigned before all that it learned was published loads the log's state.
+        """
         self._note_end()
-        self._stalled = self.position == self._damaged_position
+        self._stalled = self._point != self._kept.point or self.position == self._damaged_position
         if not self._stalled:
             try:
                 self._stalled = not self._kept.follow(self._router)
             except CheckpointError as error:
                 logger.warning("changes of the router's state cannot be read, so the next full snapshot is waited for: %s", error)
                 self._stalled, self._damaged_position = True, self._kept.point.position
-        self._point = self._kept.point
+            self._point = self._kept.point
         if self._stalled and time.monotonic() >= self._next_reload:
             self._next_reload = time.monotonic() + RELOAD_SECONDS
             self._load_published()

@@ -21,12 +21,14 @@ from aamc_stores.postgres_log.store import PostgresStore
 from aamc_stores.redis_log import states as redis_states
 from aamc_stores.redis_log.store import RedisStore
 from replica_process import ROUTER, Replica, digest, learner_of, single_state
+from waiting import wait_until
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import state_of
 from aamc_sdk.testing import POOL
+from aamc_sdk.types import StateDelta
 
 pytestmark = pytest.mark.one_python
 
@@ -129,6 +131,40 @@ def test_a_kill_at_any_step_of_election_and_publication_leaves_a_state_that_the_
         state, judged = single_state(url)
         assert digest(successor) == state
         assert judged >= 1
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_server_that_is_lost_as_a_state_is_published_makes_nothing_count_twice(url: str, server, committed: bool, monkeypatch) -> None:
+    monkeypatch.setattr(redis_states, "LEASE_SECONDS", 0.2)
+    with serving(url) as elected, serving(url) as follower:
+        replicas = elected.learner, follower.learner
+        elected.feedback(elected.route("Hi", user="ann").id, quality=1.0)
+        for learner in replicas:
+            learner.flush(60)
+        publish, lost = elected.store.put_delta, threading.Event()
+
+        def lose_the_server(name: str, delta: StateDelta) -> bool:
+            if committed:
+                publish(name, delta)
+            if not lost.is_set():
+                server.kill()
+                lost.set()
+            return publish(name, delta)
+
+        monkeypatch.setattr(elected.store, "put_delta", lose_the_server)
+        elected.feedback(elected.route("Hi", user="bob").id, quality=0.5)
+        assert lost.wait(60)
+        monkeypatch.undo()
+        wait_until(lambda: not elected.learner.is_learner)
+        server.start()
+        follower.feedback(follower.route("Hi", user="cat").id, quality=0.0)
+        wait_until(lambda: not elected.store.health()["spooled"] + follower.store.health()["spooled"])
+        wait_until(lambda: any(learner.is_learner for learner in replicas))
+        for learner in replicas:
+            learner.flush(60)
+        state, judged = single_state(url)
+        assert judged == 3
+        assert [digest(elected), digest(follower)] == [state, state]
 
 
 def test_a_forgotten_user_goes_from_every_replica(url: str) -> None:

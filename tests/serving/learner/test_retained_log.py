@@ -11,10 +11,11 @@ import attrs
 import pytest
 from log_clock import DAY, Clock
 
+from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.log import Retention, SqliteOptions, SqliteStore
 from aamc_sdk.serving import Learner
 from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Decision, Feedback, Preference, Query, Records
+from aamc_sdk.types import Decision, Feedback, Preference, Query, Records, Snapshot
 
 from .test_learner import Changing, learned
 
@@ -68,6 +69,31 @@ def test_a_forgotten_user_goes_from_the_state_of_a_partition_that_is_gone(store:
     assert store.health()["floors_to_clean"] == 0
     learner.close()
     assert learned(store, Changing()).judged == router.judged
+
+
+def test_an_outage_as_the_log_is_learned_again_loses_nothing_of_a_partition_that_is_gone(
+    store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_days(store, clock)
+    learned(store, Changing())
+    assert store.retain() == 2
+    router, outages = Changing(), [StoreAwayError("nobody answers")]
+    learner = Learner(store, router, lambda _: None)
+    read = store.snapshot
+
+    def snapshot(name: str) -> Snapshot | None:
+        if outages:
+            raise outages.pop()
+        return read(name)
+
+    monkeypatch.setattr(store, "snapshot", snapshot)
+    store.forget("a")
+    learner.wake()
+    while outages:
+        time.sleep(0.01)
+    learner.flush(60)
+    learner.close()
+    assert router.judged == {"b": 0.5, "c": 0.5}
 
 
 def test_a_lost_start_after_a_user_was_forgotten_loses_nothing(store: SqliteStore, clock: Clock, tmp_path: Path) -> None:
