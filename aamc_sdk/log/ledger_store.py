@@ -127,8 +127,7 @@ class LedgerStore(Store):
         """
         new: list[bool] = []
         for start in range(0, len(entries), BATCH_ENTRIES):
-            batch = [self._as_kept(entry) for entry in entries[start : start + BATCH_ENTRIES]]
-            found, refusal = self._write(_appending(batch))
+            found, refusal = self._write(self._adding(entries[start : start + BATCH_ENTRIES]))
             new += found
             if refusal is not None:
                 return new, refusal
@@ -257,6 +256,10 @@ class LedgerStore(Store):
         """Append attempts, all or none; return their numbers."""
         return self._write(Write(lambda ledger: append_attempts(ledger, rows), [row.decision_id for row in rows]))
 
+    def _adding(self, entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
+        """Return the write that appends entries in order; its result is which of them are new, and the refusal that ended it early."""
+        return _appending([self._as_kept(entry) for entry in entries])
+
     def _as_kept(self, entry: Entry) -> Entry:
         if isinstance(entry, Row) and entry.kind == DECISION and not self.config.store_text:
             return redacted(entry)
@@ -272,8 +275,6 @@ class LedgerStore(Store):
 
 
 def _appending(entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
-    """Return a write of several entries, whose result is which of them are new, and the refusal that ended it early."""
-
     def run(ledger: Ledger) -> tuple[list[bool], StoreError | None]:
         new: list[bool] = []
         try:

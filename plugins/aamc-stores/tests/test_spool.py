@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import attrs
@@ -128,22 +128,49 @@ def test_a_full_disk_is_named_with_its_remedy(spool) -> None:
 
 def test_an_attempt_without_a_number_is_numbered_as_far_as_the_spool_knows(spool) -> None:
     rows = [attempt_row(Attempt("d", cost_usd=0.5)), attempt_row(Attempt("d", 3)), attempt_row(Attempt("e"))]
-    assert spool.put(rows, whole=True) == [True] * 3
-    assert spool.numbers(rows) == [0, 3, 0]
-    assert spool.put(rows, whole=True) == [False] * 3
+    assert spool.put_attempts(rows) == [0, 3, 0]
+    assert spool.put_attempts(rows) == [0, 3, 0]
     assert [entry.fields["n"] for _, entry in spool.first(9)] == [None, 3, None]  # the server gives the numbers
     assert spool.counts() == (3, 0)
 
 
 def test_asking_again_is_known_in_the_spool_and_another_request_is_refused(spool) -> None:
     first = decided("d")
-    assert spool.put([first], whole=True) == [True]
-    assert spool.put([attrs.evolve(first, candidate=POOL.names[1], content=first.content.replace(POOL.names[0], POOL.names[1]))], whole=True) == [
-        False
-    ]
+    assert spool.put_decisions([first]) == [None]
+    assert spool.put_decisions([attrs.evolve(first, candidate=POOL.names[1], content=first.content.replace(POOL.names[0], POOL.names[1]))]) == [first]
     with pytest.raises(StoreError, match="other content"):
-        spool.put([attrs.evolve(first, content=first.content.replace("}", "} "), fingerprint="other")], whole=True)
+        spool.put_decisions([attrs.evolve(first, content=first.content.replace("}", "} "), fingerprint="other")])
     assert spool.decision("d") == first
+
+
+def test_another_process_that_delivers_at_once_changes_no_answer(spool, path, monkeypatch) -> None:
+    """Between the moment when an entry is kept and the answer, another process may deliver and remove it."""
+    writing = Spool._writing
+    other = Spool(path)
+
+    @contextmanager
+    def writing_and_delivered(self: Spool) -> Iterator[sqlite3.Connection]:
+        with writing(self) as connection:
+            yield connection
+        if self is spool:
+            other.remove([number for number, _ in other.first(9)])
+
+    first = decided("d")
+    other.put([first])
+    monkeypatch.setattr(Spool, "_writing", writing_and_delivered)
+    with closing(other):
+        assert spool.put_decisions([attrs.evolve(first, content=first.content.replace(POOL.names[0], POOL.names[1]))]) == [first]
+        assert spool.put_attempts([attempt_row(Attempt("d", cost_usd=0.5)), attempt_row(Attempt("d", 3))]) == [0, 3]
+    assert spool.is_empty
+
+
+def test_what_waits_on_some_decisions_is_found_with_what_waits_on_those_of_some_feedback(spool) -> None:
+    spool.put([judged("d"), decided("e"), judged("e", id="thumb"), judged("f")])
+    assert [number for number, _ in spool.about(["d"], [])] == [1]
+    assert [number for number, _ in spool.about(["f", "unknown"], ["thumb", "f/explicit"])] == [2, 3, 4]
+    spool.set_aside(4, "refused")
+    assert [number for number, _ in spool.about(["f"], [])] == []
+    assert not spool.is_empty
 
 
 def test_revisions_wait_beside_each_other(spool) -> None:

@@ -19,7 +19,7 @@ import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError, UnknownDecisionError
-from aamc_sdk.log import Batch, Erasure, GroupCommit, PartitionedStore, Row, StoreOptions, Write, record_from
+from aamc_sdk.log import Batch, Entry, Erasure, GroupCommit, PartitionedStore, Row, StoreOptions, Write, record_from
 from aamc_sdk.types import Attempt, Experience, Feedback, Record
 from aamc_stores.spool import Spool, SpoolError, default_spool, name_of
 
@@ -60,7 +60,7 @@ class SharedStore(PartitionedStore):
         self._closing = threading.Event()
         self._spooled = threading.Event()
         self._spooled.set()  # an earlier process may have left entries
-        self._writer = GroupCommit(self._commit, lambda: None)
+        self._writer = GroupCommit(self._commit_after_spool, lambda: None)
         self._flusher = threading.Thread(target=self._keep_flushing, name="aamc-spool", daemon=True)
         self._flusher.start()
         self._start_retention()
@@ -91,10 +91,9 @@ class SharedStore(PartitionedStore):
         """
         row, away = None, None
         try:
-            row = self._find(decision_id)
+            row = self._find(decision_id) or self._spool.decision(decision_id) or self._find(decision_id)  # it may have left the spool meanwhile
         except StoreAwayError as error:
-            away = error
-        row = row or self._spool.decision(decision_id)
+            row, away = self._spool.decision(decision_id), error
         if row is not None:
             return record_from(row)
         if away is not None:
@@ -154,24 +153,8 @@ class SharedStore(PartitionedStore):
         Raises:
             StoreAwayError: It is still away; acknowledged entries are out of the spool.
         """
-        at_once = _FLUSHED_AT_ONCE
-        while waiting := self._spool.first(at_once):
-            refusal: Exception | None
-            try:
-                new, refusal = self.add([entry for _, entry in waiting])
-            except StoreAwayError:
-                raise
-            except (StoreError, ValueError) as error:  # an entry that the server cannot hold; which one, single writes tell
-                if at_once > 1:
-                    at_once = 1
-                    continue
-                new, refusal = [], error
-            self._spool.remove([number for number, _ in waiting[: len(new)]])
-            if refusal is not None:
-                number, entry = waiting[len(new)]
-                where = self._spool.path
-                logger.error("the log %s refused %s %r, which waited in %s and is kept there: %s", self.name, *name_of(entry), where, refusal)
-                self._spool.set_aside(number, str(refusal))
+        while self._writer.run(self._deliver_next):
+            pass
 
     def close(self) -> None:
         """Finish the writes, to the server or the spool, then close both; closing twice, or in a forked child, does nothing."""
@@ -185,20 +168,11 @@ class SharedStore(PartitionedStore):
             self._disconnect()
 
     def _append_decisions(self, rows: Sequence[Row]) -> Sequence[Row | None]:
-        def spool() -> Sequence[Row | None]:
-            new = self._spool.put(rows, whole=True)
-            return [None if is_new else self._spool.decision(row.id) for row, is_new in zip(rows, new, strict=True)]
-
-        return self._or_spooled(lambda: super(SharedStore, self)._append_decisions(rows), spool)
+        return self._or_spooled(lambda: super(SharedStore, self)._append_decisions(rows), lambda: self._spool.put_decisions(rows))
 
     def _append_attempts(self, rows: Sequence[Row]) -> Sequence[int]:
         """Append attempts, all or none; return their numbers: of those without one, while the server is away, the spool's own count."""
-
-        def spool() -> Sequence[int]:
-            self._spool.put(rows, whole=True)
-            return self._spool.numbers(rows)
-
-        return self._or_spooled(lambda: super(SharedStore, self)._append_attempts(rows), spool)
+        return self._or_spooled(lambda: super(SharedStore, self)._append_attempts(rows), lambda: self._spool.put_attempts(rows))
 
     def _write(self, write: Write[T]) -> T:
         return self._writer.run(write)
@@ -214,6 +188,57 @@ class SharedStore(PartitionedStore):
             return spool()
         finally:
             self._spooled.set()  # also after a refusal: the entries before the refused one are in the spool
+
+    def _commit_after_spool(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        """Commit a group of writes after the entries on the same decisions that wait in the spool, whichever process put them there."""
+        try:
+            if not self._spool.is_empty:
+                self._spooled.set()  # the rest may be of a process that has ended
+                decisions = [name for write in writes for name in write.decisions]
+                self._deliver(self._spool.about(decisions, [name for write in writes for name in write.feedback]))
+        except Exception as error:
+            if isinstance(error, StoreAwayError) and not isinstance(error, SpoolError):
+                raise
+            self._note_failure(error)  # what nobody can deliver keeps nobody from writing
+        return self._commit(writes)
+
+    def _deliver_next(self) -> bool:
+        """Deliver the entries that have waited longest; return whether there were any."""
+        waiting = self._spool.first(_FLUSHED_AT_ONCE)
+        self._deliver(waiting)
+        return bool(waiting)
+
+    def _deliver(self, waiting: Sequence[tuple[int, Entry]]) -> None:
+        """Commit entries of the spool in order and remove them; called on the committing thread. What the server refuses is set aside."""
+        at_once = _FLUSHED_AT_ONCE
+        while waiting:
+            batch = waiting[:at_once]
+            refusal: Exception | None
+            try:
+                ((new, refusal),) = self._commit([self._adding([entry for _, entry in batch])])
+            except StoreAwayError:
+                raise
+            except (StoreError, ValueError) as error:  # an entry that the server cannot hold; which one, single writes tell
+                if len(batch) > 1:
+                    at_once = 1
+                    continue
+                new, refusal = [], error
+            if any(new):
+                self._note_return()
+            self._spool.remove([number for number, _ in batch[: len(new)]])
+            if refusal is not None:
+                self._set_aside(*batch[len(new)], refusal)
+            waiting = waiting[len(new) + (refusal is not None) :]
+
+    def _set_aside(self, number: int, entry: Entry, why: Exception) -> None:
+        where = self._spool.path
+        logger.error("the log %s refused %s %r, which waited in %s and is kept there: %s", self.name, *name_of(entry), where, why)
+        self._spool.set_aside(number, str(why))
+
+    def _note_return(self) -> None:
+        if self._away_until:
+            logger.warning("the log %s is back", self.name)
+        self._away_until = 0.0
 
     def _note_absence(self, error: StoreError) -> None:
         if self._away_until == 0:
@@ -234,9 +259,8 @@ class SharedStore(PartitionedStore):
             except Exception as error:
                 self._note_failure(error)
             else:
-                if self._away_until:
-                    logger.warning("the log %s is back", self.name)
-                self._away_until, self._failure = 0.0, ""
+                self._note_return()
+                self._failure = ""
                 continue
             self._spooled.set()
             self._closing.wait(self.config.retry_s)

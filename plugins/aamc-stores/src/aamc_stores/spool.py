@@ -41,9 +41,14 @@ _TABLE = """CREATE TABLE IF NOT EXISTS spool (
     kind TEXT NOT NULL, id TEXT NOT NULL, decision_id TEXT NOT NULL, line TEXT NOT NULL,
     refused TEXT)  -- why the server did not take it; NULL while it waits
 """
-_INDEX = "CREATE INDEX IF NOT EXISTS spool_by_decision ON spool (decision_id)"
-_ABOUT = """SELECT line FROM spool WHERE refused IS NULL AND (decision_id IN (SELECT value FROM json_each(:decisions))
-    OR (kind = 'feedback' AND id IN (SELECT value FROM json_each(:feedback)))) ORDER BY n"""
+_INDICES = (
+    "CREATE INDEX IF NOT EXISTS spool_by_decision ON spool (decision_id)",
+    "CREATE INDEX IF NOT EXISTS spool_by_id ON spool (id)",
+    "CREATE INDEX IF NOT EXISTS spool_waiting ON spool (n) WHERE refused IS NULL",
+)
+_WAITS = "SELECT 1 FROM spool WHERE refused IS NULL LIMIT 1"
+_ABOUT = """SELECT n, line FROM spool WHERE refused IS NULL AND decision_id IN (SELECT value FROM json_each(:decisions)
+    UNION SELECT decision_id FROM spool WHERE kind = 'feedback' AND id IN (SELECT value FROM json_each(:feedback))) ORDER BY n"""
 _REFUSED = "SELECT n, line FROM spool WHERE kind = 'decision' AND refused IS NOT NULL"
 
 
@@ -89,6 +94,21 @@ class Spool:
             StoreError: One was refused: it contradicts a waiting entry.
             SpoolError: The spool is full.
         """
+        new, _ = self._put(entries, whole=whole)
+        return new
+
+    def put_decisions(self, rows: Sequence[Row]) -> list[Row | None]:
+        """Keep decisions durably, all or none; return for each the waiting one of its id, None where it is new here."""
+        new, excerpt = self._put(rows, whole=True)
+        return [None if is_new else excerpt.find(DECISION, row.id)[-1] for row, is_new in zip(rows, new, strict=True)]
+
+    def put_attempts(self, rows: Sequence[Row]) -> list[int]:
+        """Keep attempts durably, all or none; return their numbers. The server may number those without one of their own otherwise."""
+        _, excerpt = self._put(rows, whole=True)
+        return [excerpt.find(ATTEMPT, row.id)[0].fields["n"] for row in rows]
+
+    def _put(self, entries: Sequence[Entry], *, whole: bool) -> tuple[list[bool], Excerpt]:
+        """Keep entries; also return the waiting entries on their decisions as they are then, since others may be delivered right afterwards."""
         new: list[bool] = []
         refusal: StoreError | None = None
         with self._writing() as connection:
@@ -108,7 +128,7 @@ class Spool:
                     connection.execute("INSERT INTO spool (kind, id, decision_id, line) VALUES (?, ?, ?, ?)", values)
         if refusal is not None:
             raise refusal
-        return new
+        return new, excerpt
 
     @property
     def size(self) -> int:
@@ -121,29 +141,39 @@ class Spool:
             advice = "raise max_spool_mb, or see that the server comes back"
             raise SpoolError(f"the spool {self.path} is full ({self._max_bytes / 1e6:g} MB), so nothing more can wait for the server: {advice}")
 
-    def numbers(self, rows: Sequence[Row]) -> list[int]:
-        """Return the numbers of attempts that wait; the server may number those without one of their own otherwise."""
-        with self._using() as connection:
-            excerpt = _excerpt(connection, rows)
-        return [excerpt.find(ATTEMPT, row.id)[0].fields["n"] for row in rows]
-
     def counts(self) -> tuple[int, int]:
         """Return the numbers of waiting entries and of refused ones."""
         with self._using() as connection:
             refused, waiting = connection.execute("SELECT count(refused), count(*) - count(refused) FROM spool").fetchone()
         return waiting, refused
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits; entries that any process has put are seen at once."""
+        with self._using() as connection:
+            return connection.execute(_WAITS).fetchone() is None
+
     def first(self, limit: int) -> list[tuple[int, Entry]]:
         """Return the entries that have waited longest, with their numbers; a line that cannot be read is set aside."""
         with self._using() as connection:
             found = connection.execute("SELECT n, line FROM spool WHERE refused IS NULL ORDER BY n LIMIT ?", (limit,)).fetchall()
+        entries = self._read(found)
+        return entries if entries or not found else self.first(limit)
+
+    def about(self, decisions: Sequence[str], feedback: Sequence[str]) -> list[tuple[int, Entry]]:
+        """Return the waiting entries on some decisions, and on those of some feedback, with their numbers; an unreadable line is set aside."""
+        with self._using() as connection:
+            found = _lines_about(connection, decisions, feedback)
+        return self._read(found)
+
+    def _read(self, lines: Sequence[tuple[int, str]]) -> list[tuple[int, Entry]]:
         entries: list[tuple[int, Entry]] = []
-        for n, line in found:
+        for n, line in lines:
             try:
                 entries.append((n, entry_of(line)))
             except DataError as error:
                 self.set_aside(n, str(error))
-        return entries if entries or not found else self.first(limit)
+        return entries
 
     def decision(self, decision_id: str) -> Row | None:
         """Return a decision that waits."""
@@ -207,7 +237,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         write_ahead(connection)
         connection.execute(_TABLE)
-        connection.execute(_INDEX)
+        for index in _INDICES:
+            connection.execute(index)
     except BaseException:
         connection.close()
         raise
@@ -219,12 +250,15 @@ def _size(connection: sqlite3.Connection) -> int:
     return int(connection.execute(query).fetchone()[0])
 
 
+def _lines_about(connection: sqlite3.Connection, decisions: Sequence[str], feedback: Sequence[str]) -> list[tuple[int, str]]:
+    return connection.execute(_ABOUT, {"decisions": json.dumps(decisions), "feedback": json.dumps(feedback)}).fetchall()
+
+
 def _excerpt(connection: sqlite3.Connection, entries: Sequence[Entry]) -> Excerpt:
     """Return the waiting entries on the same decisions and feedback as some entries, as the log's rules see them."""
-    decisions = json.dumps([_decision_id(entry) for entry in entries])
-    feedback = json.dumps([name for kind, name in map(name_of, entries) if kind == FEEDBACK])
+    feedback = [name for kind, name in map(name_of, entries) if kind == FEEDBACK]
     excerpt = Excerpt([], [])
-    for (line,) in connection.execute(_ABOUT, {"decisions": decisions, "feedback": feedback}).fetchall():
+    for _, line in _lines_about(connection, [_decision_id(entry) for entry in entries], feedback):
         with suppress(DataError, StoreError):  # damaged, or older than these rules; reported when its turn comes
             _add(excerpt, entry_of(line))
     return excerpt
