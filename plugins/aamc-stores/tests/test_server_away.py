@@ -11,12 +11,13 @@ import string
 import threading
 import time
 import uuid
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import attrs
 import psycopg
 import pytest
+import redis
 from aamc_stores.redis_log.scripts import COMMIT
 from aamc_stores.spool import Spool, default_spool
 from waiting import wait_until
@@ -342,21 +343,47 @@ def _default_of_a_new_connection(url):
         return connection.execute("SHOW default_transaction_read_only").fetchone()[0]
 
 
-def test_a_postgres_that_may_only_be_read_counts_as_away(request, tmp_path):
-    """A standby, or a server that another has taken over from, answers and takes nothing."""
-    server = request.getfixturevalue("postgres_server")
-    options = {"prefix": f"t{uuid.uuid4().hex[:16]}", "spool": str(tmp_path / "spool.db"), "retry_s": 0.1}
-    store = open_store(server.url, get_plugin_manager(), options)
+@contextmanager
+def _without_writes(server):
+    """Let a server take no writes for now: Redis by the limit of its memory, PostgreSQL by its settings."""
+    if server.url.startswith("redis"):
+        with redis.Redis.from_url(server.url) as admin:
+            admin.config_set("maxmemory", 1)
+            try:
+                yield
+            finally:
+                admin.config_set("maxmemory", 0)
+        return
     with psycopg.connect(server.url, autocommit=True) as admin:
         admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         admin.execute("SELECT pg_reload_conf()")
         wait_until(lambda: _default_of_a_new_connection(server.url) == "on")  # so every connection has been told
         try:
-            store.add_decisions(records("d"))
-            assert [entry.id for _, entry in store._spool.first(9)] == ["d"]
+            yield
         finally:
             admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
             admin.execute("SELECT pg_reload_conf()")
+
+
+def test_a_server_that_can_be_read_but_takes_no_writes_is_away(log, server):
+    store = log()
+    store.add_decisions(records("d"))
+    assert store.health()["away"] == 0
+    with _without_writes(server):
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+        assert store.health().items() >= {"away": 1, "spooled": 1, "position": 1}.items()
+    wait_until(lambda: store.health()["away"] == 0)
+    assert store.health().items() >= {"spooled": 0, "position": 2}.items()
+
+
+def test_a_postgres_that_may_only_be_read_counts_as_away(request, tmp_path):
+    """A standby, or a server that another has taken over from, answers and takes nothing."""
+    server = request.getfixturevalue("postgres_server")
+    options = {"prefix": f"t{uuid.uuid4().hex[:16]}", "spool": str(tmp_path / "spool.db"), "retry_s": 0.1}
+    store = open_store(server.url, get_plugin_manager(), options)
+    with _without_writes(server):
+        store.add_decisions(records("d"))
+        assert [entry.id for _, entry in store._spool.first(9)] == ["d"]
     wait_until(lambda: not store._spool.first(1))
     assert ids(store) == (["d"], [])
     store.drop()

@@ -123,11 +123,14 @@ class SharedStore(PartitionedStore):
         return [record_from(row) for row in self._find_episode(episode_id)]
 
     def health(self) -> Mapping[str, float]:
-        """Return numbers of entries by state, the spool's among them; the server's are left out while it is away."""
+        """Return numbers of entries by state, the spool's among them; the server's are left out while it cannot be read.
+
+        ``away`` is 1 while the server cannot be read, and from the first write that it did not take until it has taken the spool's entries again.
+        """
         waiting, refused = self._spool.counts()
         spool = {"spooled": waiting, "refused": refused, "spool_bytes": self._spool.size, "queued": self._writer.queued, "unlogged": self._unlogged}
         try:
-            return {**super().health(), **spool, "away": 0}
+            return {**super().health(), **spool, "away": int(self._away_until > 0)}
         except StoreAwayError:
             return {**spool, "away": 1}
 
