@@ -243,6 +243,27 @@ def test_what_the_server_cannot_hold_does_not_keep_the_rest_waiting(log, server,
     assert store.add_feedback([(Feedback(decision_id="d", quality=0.5), None)])[0]
 
 
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
+def test_names_of_512_bytes_fit_and_too_long_ones_are_named_as_such(log, server):
+    chance = random.Random(0)
+
+    def name(length=512):
+        return "".join(chance.choices(string.ascii_letters, k=length))
+
+    store = log()
+    early, late = name(), name()
+    (record,) = records(late)
+    store.add_decisions([attrs.evolve(record, query=Query("Hi", user=name(), tenant=name(), session=name()))])
+    for decision_id in (early, late):
+        store.add_feedback([(Feedback(decision_id=decision_id, quality=1.0, source=name()), Attempt(decision_id, cost_usd=0.5))])
+    store.add_decisions(records(early))
+    assert len(store.experience().feedback) == 2
+    (record,) = records("d")
+    with pytest.raises(StoreError, match="an id or name is too long for PostgreSQL's indices, and nothing was written; keep each within 512 bytes"):
+        store.add_decisions([attrs.evolve(record, query=Query("Hi", user=name(9000)))])
+    assert store.health().items() >= {"spooled": 0, "refused": 0}.items()
+
+
 def test_a_controller_decides_and_learns_on(server, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with MetaController.build(router="random", pool=POOL, store=server.url) as controller:
