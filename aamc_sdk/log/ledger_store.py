@@ -50,6 +50,8 @@ class LedgerStore(Store):
     Config: ClassVar[type[Any]] = StoreOptions
     formats: Callable[[str], type[Any]] | None = None
     """Returns the class of an export's format by its name; set where the store is opened with plugins."""
+    unerased_exports: Mapping[str, str] = {}
+    """The paths of the exports that the last ``forget`` could not erase, with the reasons."""
     _next_expiry = 0.0
     _added = 0
 
@@ -162,15 +164,32 @@ class LedgerStore(Store):
         """Remember a file that entries are exported to, so that ``forget`` writes it again."""
         logger.warning("the store %s does not remember its exports: export %s again after a user is forgotten", self.name, export.path)
 
+    def discard_export(self, export: Export) -> None:
+        """Remember a file no longer."""
+
     def _erase_exports(self, erasure: Erasure) -> None:
         """Write the known exports again without some decisions; a warning names those that cannot be."""
-        for export in self.exports():
-            try:
-                if self.formats is None:
-                    raise StoreError(f"no plugin for the format {export.format!r} is loaded")
-                self.formats(export.format).erase(Path(export.path), erasure)
-            except (AamcError, OSError) as error:
-                logger.warning("the export %s could not be erased (%s): delete it, or forget the user again", export.path, error)
+        found = {export.path: self._erase_export(export, erasure) for export in self.exports()}
+        self.unerased_exports = {path: why for path, why in found.items() if why}
+        for path, why in self.unerased_exports.items():
+            logger.warning("the export %s could not be erased (%s): delete it, or forget the user again", path, why)
+
+    def _erase_export(self, export: Export, erasure: Erasure) -> str:
+        """Write an export again without some decisions, or remember it no longer if it was deleted; return why neither could be done, or ``""``."""
+        path = Path(export.path)
+        try:
+            if self.formats is None:
+                raise StoreError(f"no plugin for the format {export.format!r} is loaded")
+            self.formats(export.format).erase(path, erasure)
+        except (AamcError, OSError) as error:
+            if not path.parent.is_dir():
+                return "its folder is missing; mount it, or make an empty one if the export was deleted"
+            if not _is_missing(path):
+                return str(error)
+            self.discard_export(export)
+            if not _is_missing(path):  # it is being exported again
+                self.note_export(export)
+        return ""
 
     def position(self) -> int:
         """Return the log's last position."""
@@ -272,6 +291,15 @@ class LedgerStore(Store):
         Raises:
             StoreError: The write was refused or failed, or the store is closed.
         """
+
+
+def _is_missing(path: Path) -> bool:
+    """Return whether there is no file; one that cannot be looked at may be there."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return False
 
 
 def _appending(entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:

@@ -275,6 +275,12 @@ class SqliteStore(PartitionedStore):
         with self._connected() as connection, transaction(connection):
             connection.execute("REPLACE INTO exports VALUES (?, ?)", (export.path, export.format))
 
+    def discard_export(self, export: Export) -> None:
+        """Remember a file no longer."""
+        if not self.config.read_only:
+            with self._connected() as connection, transaction(connection):
+                connection.execute("DELETE FROM exports WHERE path = ?", (export.path,))
+
     def _counts(self) -> tuple[int, int]:
         with self._reading_connection() as connection:
             table = EntryTable(connection)

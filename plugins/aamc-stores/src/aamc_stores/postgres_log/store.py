@@ -153,6 +153,11 @@ class PostgresStore(SharedStore):
         with self._writing(self._states_key) as connection:
             self._tables.run(connection, "INSERT INTO {exports} VALUES (%s, %s) ON CONFLICT (path) DO NOTHING", export.path, export.format)
 
+    def discard_export(self, export: Export) -> None:
+        """Remember a file no longer."""
+        with self._writing(self._states_key) as connection:
+            self._tables.run(connection, "DELETE FROM {exports} WHERE path = %s", export.path)
+
     def _retain(self) -> int:
         dropped = 0
         while (decisions := self._drop_oldest()) is not None:

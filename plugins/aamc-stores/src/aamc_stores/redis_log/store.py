@@ -128,6 +128,10 @@ class RedisStore(SharedStore):
         """Remember a file that entries are exported to."""
         self._server.commit((), [["HSET", self._server.key("exports"), export.path, export.format]])
 
+    def discard_export(self, export: Export) -> None:
+        """Remember a file no longer."""
+        self._server.commit((), [["HDEL", self._server.key("exports"), export.path]])
+
     def _epoch_check(self, facts: Facts) -> tuple[str, ...]:
         """Return the check that nobody was forgotten meanwhile."""
         return str(facts.epoch or ""), "GET", self._server.key("epoch")
