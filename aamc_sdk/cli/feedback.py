@@ -20,7 +20,7 @@ from aamc_sdk.errors import DataError, StoreError, UnknownDecisionError, quantit
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
-    from aamc_sdk.log import Entry, LedgerStore, Selection
+    from aamc_sdk.log import Entry, Exported, LedgerStore, Selection
 
 _LINES_AT_ONCE = 1000
 
@@ -130,8 +130,9 @@ def export(
 ) -> None:
     """Write the log to FILE, or to standard output, as JSON Lines: decisions, attempts and feedback in log order.
 
-    With --format parquet, FILE is a folder. One file is written per partition, or a single file with --tenant, --since or --until. Read it as
-    the store parquet:FOLDER. The log remembers these files, and forgetting a user erases the user there too.
+    With --format parquet, FILE is a folder for this log alone. One file is written per partition, or a single file with --tenant, --since or
+    --until. Read it as the store parquet:FOLDER. A file is only replaced by one that has all its decisions, so partitions that retention drops stay
+    in the folder. The log remembers these files, and forgetting a user erases the user there too.
 
     Example: aamc feedback export --format parquet --since 2026-11-01 exported/
     """
@@ -142,31 +143,30 @@ def export(
         raise click.UsageError("--json needs a FILE, since the entries are written to standard output")
     chosen = Selection(tenant, since, until)
     with _opened(ctx, run, store) as log:
-        if form == "jsonl":
-            files, written = [target], _export_lines(_ledger(log), target, chosen)
-        else:
-            files, written = _export_files(ctx, _ledger(log), target, form, chosen)
-    into = "" if form == "jsonl" else f" to {quantity(len(files), 'file')}"
-    document = {"entries": written, "files": [str(file) for file in files]}
-    _show(as_json, document, f"{quantity(written, 'entry', 'entries')} exported{into}.")
+        found = _export_lines(_ledger(log), target, chosen) if form == "jsonl" else _export_files(ctx, _ledger(log), target, form, chosen)
+    into = "" if form == "jsonl" else f" to {quantity(len(found.files), 'file')}"
+    document = {"entries": found.entries, "files": [str(file) for file in found.files], "kept": [str(file) for file in found.kept]}
+    _show(as_json, document, f"{quantity(found.entries, 'entry', 'entries')} exported{into}.")
+    for file in found.kept:
+        click.echo(f"{file} was kept as it is, since retention has dropped some of its decisions from the log.", err=True)
 
 
-def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> int:
-    """Write entries as JSON Lines, those that are pending last if all are meant; return their number."""
-    from aamc_sdk.log import line_of
-    from aamc_sdk.storage import replacing
+def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> Exported:
+    """Write entries as JSON Lines, those that are pending last if all are meant."""
+    from aamc_sdk.log import Exported, line_of
+    from aamc_sdk.storage import replacing_alone
 
     written = 0
     pending = log.pending_rows() if chosen.is_all else ()
-    with nullcontext(sys.stdout.buffer) if str(file) == "-" else replacing(file) as out:
+    with nullcontext(sys.stdout.buffer) if str(file) == "-" else replacing_alone(file) as out:
         for row in itertools.chain((row for _, row in chosen.rows(log)), pending):
             out.write(line_of(row).encode() + b"\n")
             written += 1
-    return written
+    return Exported([file], written)
 
 
-def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str, chosen: Selection) -> tuple[list[Path], int]:
-    """Write entries to files of a format; return the files and the number of entries."""
+def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str, chosen: Selection) -> Exported:
+    """Write entries to files of a format."""
     from aamc_sdk.log import ExportFormat, export_files
 
     found = plugins_of(ctx).load("store", form)
@@ -274,8 +274,10 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]],
 def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_file: Path | None, run: Path, store: str | None, as_json: bool) -> None:
     """Erase a user or a tenant from the log and its exports: user, session, text and embedding of their decisions.
 
-    Routers then learn the log again.
+    Routers then learn the log again. The exit status is 1 if an export could not be erased, such as on a disk that is not mounted; the command can be
+    repeated. Exports that were deleted are no longer remembered.
     """
+    from aamc_sdk.log import LedgerStore
     from aamc_sdk.serving.decisions.pseudonyms import pseudonym, read_key
 
     if user is None and tenant is None:
@@ -283,5 +285,10 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_fi
     log_user = user if user is None or user_key_file is None else pseudonym(user, read_key(user_key_file))
     with _opened(ctx, run, store) as log:
         decisions = log.forget(log_user) if tenant is None else log.forget(log_user, tenant)
+        unerased = log.unerased_exports if isinstance(log, LedgerStore) else {}
     hint = "" if decisions or user_key_file or user is None else " (if user ids are hashed, give the key's file with --user-key-file)"
-    _show(as_json, {"user": log_user, "tenant": tenant, "decisions": decisions}, f"{quantity(decisions, 'decision')} erased{hint}.")
+    document = {"user": log_user, "tenant": tenant, "decisions": decisions, "exports_not_erased": list(unerased)}
+    _show(as_json, document, f"{quantity(decisions, 'decision')} erased{hint}.")
+    if unerased:  # the store has logged which and why
+        click.echo(f"{quantity(len(unerased), 'export')} could not be erased; see above.", err=True)
+        ctx.exit(1)

@@ -5,9 +5,10 @@ from aamc_sdk.log.batches import read_batches
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
-from aamc_sdk.log.exports.export_files import Selection, export_files
+from aamc_sdk.log.exports.export_files import Exported, export_files
 from aamc_sdk.log.exports.export_format import Export, ExportFormat, ExportWriter
 from aamc_sdk.log.exports.jsonl import Entry, entry_of, line_of
+from aamc_sdk.log.exports.selection import Selection
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.lazy_sequence import LazySequence
@@ -41,6 +42,7 @@ __all__ = [
     "Export",
     "ExportFormat",
     "ExportWriter",
+    "Exported",
     "GroupCommit",
     "LazySequence",
     "Ledger",

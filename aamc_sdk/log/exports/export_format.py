@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,31 @@ class ExportFormat(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def writer(cls, path: Path) -> ExportWriter:
-        """Return a writer of a file."""
+    def writer(cls, path: Path, source: str) -> ExportWriter:
+        """Return a writer of a file, which keeps the name of the log that the entries are from."""
+
+    @classmethod
+    @abc.abstractmethod
+    def source(cls, path: Path) -> str:
+        """Return the name of the log that a file's entries are from; ``""`` if the file has none.
+
+        Raises:
+            DataError: There is no such file, or it is not of this format.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def decisions(cls, path: Path) -> Iterator[tuple[int, Row]]:
+        """Yield the decisions of a file with their positions, which ascend: id, time and tenant, without the content.
+
+        Raises:
+            DataError: There is no such file, or it is not of this format.
+        """
 
     @classmethod
     @abc.abstractmethod
     def erase(cls, path: Path, erasure: Erasure) -> int:
-        """Rewrite a file without the erased decisions; return their number.
+        """Rewrite a file without the erased decisions, and remove what killed processes left of it; return their number.
 
         Raises:
             DataError: There is no such file, or it is not of this format.
