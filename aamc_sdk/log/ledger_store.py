@@ -172,7 +172,7 @@ class LedgerStore(Store):
         found = {export.path: self._erase_export(export, erasure) for export in self.exports()}
         self.unerased_exports = {path: why for path, why in found.items() if why}
         for path, why in self.unerased_exports.items():
-            logger.warning("the export %s could not be erased (%s): delete it, or forget the user again", path, why)
+            logger.warning("the export %s could not be erased (%s): forget the user again when that has changed, or delete the file", path, why)
 
     def _erase_export(self, export: Export, erasure: Erasure) -> str:
         """Write an export again without some decisions, or remember it no longer if it was deleted; return why neither could be done, or ``""``."""
@@ -183,7 +183,7 @@ class LedgerStore(Store):
             self.formats(export.format).erase(path, erasure)
         except (AamcError, OSError) as error:
             if not path.parent.is_dir():
-                return "its folder is missing; mount it, or make an empty one if the export was deleted"
+                return "its folder is missing; mount it, or make an empty one if the files were deleted"
             if not _is_missing(path):
                 return str(error)
             self.discard_export(export)
