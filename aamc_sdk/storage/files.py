@@ -30,7 +30,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: The folder cannot be written, or the disk is full.
     """
-    path = Path(os.path.realpath(path))
+    if os.path.islink(path):  # noqa: PTH114  # likewise; else errors name the path as it was given
+        path = Path(os.path.realpath(path))
     if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises where a folder must not be searched
         raise OutputError(f"cannot write {path}: it is a folder; name a file in it")
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113  # likewise
