@@ -30,8 +30,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OutputError: The folder cannot be written, or the disk is full.
     """
-    if os.path.islink(path):  # noqa: PTH114  # likewise; else errors name the path as it was given
-        path = Path(os.path.realpath(path))
     if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises where a folder must not be searched
         raise OutputError(f"cannot write {path}: it is a folder; name a file in it")
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113  # likewise
@@ -41,6 +39,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}; name a file") from error
         return
+    if os.path.islink(path):  # noqa: PTH114  # likewise; else errors name the path as it was given
+        path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

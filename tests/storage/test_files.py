@@ -59,13 +59,16 @@ def test_a_link_stays_and_leads_to_the_new_file(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes of this kind")
 def test_a_pipe_is_written_and_not_replaced(tmp_path):
     """Replaced as a file, ``/dev/null`` would be gone for the whole machine."""
-    pipe = tmp_path / "pipe"
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
-    with ThreadPoolExecutor(1) as thread:
-        read = thread.submit(pipe.read_bytes)
-        write_text(pipe, "text")
-        assert read.result(10) == b"text"
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with ThreadPoolExecutor(1) as thread:
+            read = thread.submit(pipe.read_bytes)
+            write_text(path, "text")
+            assert read.result(10) == b"text"
     assert pipe.is_fifo()
+    assert link.is_symlink()
 
 
 def test_an_unwritable_folder_is_an_output_error(tmp_path):
