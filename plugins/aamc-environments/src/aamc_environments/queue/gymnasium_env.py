@@ -97,7 +97,8 @@ class QueueEnv(gymnasium.Env[Array32, np.int64]):
         try:
             candidate = index(action)
         except TypeError:
-            raise gymnasium.error.InvalidAction(f"an action is a whole number from 0 to {self.action_space.n - 1}, not {action!r:.80}") from None
+            candidates = len(self.stream.visible.pool)
+            raise gymnasium.error.InvalidAction(f"an action is a whole number from 0 to {candidates - 1}, not {action!r:.80}") from None
         reward, info = self.stream.advance(candidate)
         horizon = self.stream.setup.horizon
         return self.stream.observe(), reward, False, horizon is not None and self.stream.clock >= horizon, info
