@@ -6,10 +6,10 @@ from aamc_sdk.testing import check_component
 
 
 class Offering:
-    """Offers ``kit_target:target`` as the component ``mine`` of one kind."""
+    """Offers a component ``mine`` of one kind."""
 
-    def __init__(self, kind):
-        setattr(self, KINDS[kind], hookimpl(lambda: [Component("mine", "kit_target:target", "")]))
+    def __init__(self, kind, target="kit_target:target"):
+        setattr(self, KINDS[kind], hookimpl(lambda: [Component("mine", target, "")]))
 
 
 def failed(plugins, kind):

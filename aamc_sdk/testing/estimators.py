@@ -9,6 +9,7 @@ import numpy as np
 
 from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Estimator
+from aamc_sdk.testing.another_process import in_another_process
 from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal, splits
@@ -121,6 +122,18 @@ def check_save_and_load(subject: Subject) -> None:
     require(_same(before, after), "the loaded estimator gives other estimates")
     require(before.fingerprint == after.fingerprint, "the loaded estimator has another fingerprint")
     require(equal(subject.trained.quality(before, POOL), fresh.quality(after, POOL), 1e-5), "the loaded estimator gives another quality")
+
+
+def _estimated(subject: Subject, estimator: Estimator) -> tuple[Estimates, Floats | None]:
+    return estimator.estimate(subject.test_set.queries), _quality(estimator, subject)
+
+
+def check_another_process_estimates_the_same(subject: Subject) -> None:
+    """A process that loads the saved state gives the same estimates and fingerprint, though ``hash()`` of a text and the order of sets differ."""
+    (here, quality), (there, other) = _estimated(subject, subject.trained), in_another_process(subject, subject.trained, _estimated)
+    alike = _same(here, there) and equal(quality, other, 1e-5)
+    require(alike, "another process estimates differently: use hashlib.sha256 or zlib.crc32 in place of hash(), and sort sets")
+    require(here.fingerprint == there.fingerprint, "another process has another fingerprint: derive it by hashlib, not by hash()")
 
 
 def check_estimating_from_several_threads(subject: Subject) -> None:

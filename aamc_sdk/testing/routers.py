@@ -16,6 +16,7 @@ from aamc_sdk.routing import draw
 from aamc_sdk.routing.draw import check_spent
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.snapshots import restore
+from aamc_sdk.testing.another_process import in_another_process
 from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject, equal
@@ -210,6 +211,20 @@ def check_save_and_load(subject: Subject) -> None:
     """A router that loads a saved state gives the same scores."""
     request = _request(subject)
     require(_same(subject.trained.score(request), subject.reloaded(subject.trained).score(request)), "the loaded router scores differently")
+
+
+def _scored(subject: Subject, router: Router) -> Scores:
+    return router.score(_request(subject))
+
+
+def check_another_process_scores_the_same(subject: Subject) -> None:
+    """A process that loads the saved state gives the same scores, though ``hash()`` of a text and the order of sets differ there."""
+    router = subject.trained
+    if issubclass(subject.target, OnlineRouter) and subject.target.snapshots:
+        router = subject.reloaded(router)
+        router.learn(_experience(0))
+    alike = _same(_scored(subject, router), in_another_process(subject, router, _scored))
+    require(alike, "another process scores differently: use hashlib.sha256 or zlib.crc32 in place of hash(), and sort sets")
 
 
 def check_scoring_from_several_threads(subject: Subject) -> None:
