@@ -1,6 +1,7 @@
 """Each broken router is caught by the check that is meant for it."""
 
 import itertools
+import json
 import threading
 import time
 
@@ -13,7 +14,7 @@ from aamc_sdk import Scores, option
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import AsyncRouter, NoOptions, OnlineRouter, Router
 from aamc_sdk.routing import LinearReward
-from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.testing import assert_conforms, check_component, checks_of
 
 
@@ -29,28 +30,39 @@ class FairRouter(OnlineRouter):
     Config = Options
     snapshots = True
     bonus: dict = {}  # noqa: RUF012  # replaced, never changed
+    judged: dict = {}  # noqa: RUF012  # likewise: sum of qualities and number of them, by candidate
 
     def train(self, training):
         self.bonus = dict(zip(training.dataset.pool.names, training.dataset.outcomes.quality.mean(axis=0).tolist(), strict=True))
         return {"curve": [{"step": 0, "quality": max(self.bonus.values())}]}
 
     def score(self, request):
-        bonus = np.array([self.bonus.get(name, 0.0) for name in request.pool.names])
+        bonus = np.array([self.bonus.get(name, 0.0) + self.mean(name) for name in request.pool.names])
         utility = self.services.reward.scalar(request.expected, request.preferences) + self.config.strength * bonus
         return Scores(utility, np.exp(utility) / np.exp(utility).sum(axis=1, keepdims=True))
 
+    def mean(self, name):
+        total, count = self.judged.get(name, (0.0, 0))
+        return total / (count + 1)
+
     def learn(self, experience):
-        chosen = {decision.id: decision.candidate for decision in experience.decisions}
         for feedback in experience.feedback:
             if feedback.quality is not None:
-                name = chosen[feedback.decision_id]
-                self.bonus = self.bonus | {name: 0.9 * self.bonus[name] + 0.1 * feedback.quality}
+                replaced = experience.replaced_by(feedback)
+                self.add(feedback.candidate, feedback.quality, 1)
+                if replaced is not None:
+                    self.add(replaced.candidate, -replaced.quality, -1)
+
+    def add(self, name, quality, count):
+        total, number = self.judged.get(name, (0.0, 0))
+        self.judged = self.judged | {name: (total + quality, number + count)}
 
     def save(self, folder):
-        write_json(folder / "bonus.json", self.bonus)
+        write_json(folder / "bonus.json", {"bonus": self.bonus, "judged": self.judged})
 
     def load(self, folder):
-        self.bonus = read_json(folder / "bonus.json")
+        saved = read_json(folder / "bonus.json")
+        self.bonus, self.judged = saved["bonus"], {name: tuple(judged) for name, judged in saved["judged"].items()}
 
 
 class WrongShape(FairRouter):
@@ -256,7 +268,7 @@ class CountsTwice(FairRouter):
     def learn(self, experience):
         super().learn(experience)
         for decision in experience.decisions:
-            self.bonus = self.bonus | {decision.candidate: self.bonus[decision.candidate] + 0.1}
+            self.add(decision.candidate, 0.0, 1)
 
 
 class Averaging(FairRouter):
@@ -265,6 +277,85 @@ class Averaging(FairRouter):
     def learn(self, experience):
         mean = np.mean([feedback.quality for feedback in experience.feedback]) if experience.feedback else 0.0
         self.bonus = {name: 0.9 * value + 0.1 * mean * row for row, (name, value) in enumerate(self.bonus.items())}
+
+
+class Unrevised(FairRouter):
+    """Counts a revision as more feedback."""
+
+    def learn(self, experience):
+        super().learn(attrs.evolve(experience, replaced=()))
+
+
+class Remembering(FairRouter):
+    """Learns feedback on decisions that it keeps in memory alone."""
+
+    def __init__(self, config, services):
+        super().__init__(config, services)
+        self.known = set()
+
+    def learn(self, experience):
+        self.known |= {decision.id for decision in experience.decisions[len(experience.decisions) - experience.made :]}
+        super().learn(attrs.evolve(experience, feedback=[one for one in experience.feedback if one.decision_id in self.known]))
+
+
+class Crediting(FairRouter):
+    """Credits the chosen candidate, whichever was judged."""
+
+    def learn(self, experience):
+        chosen = {decision.id: decision.candidate for decision in experience.decisions}
+        super().learn(attrs.evolve(experience, feedback=[attrs.evolve(one, candidate=chosen[one.decision_id]) for one in experience.feedback]))
+
+
+class Personal(FairRouter):
+    """Counts the decisions of each user, and does not save it."""
+
+    def __init__(self, config, services):
+        super().__init__(config, services)
+        self.users = {}
+
+    def learn(self, experience):
+        super().learn(experience)
+        for query in experience.queries[len(experience.queries) - experience.made :]:
+            self.users[query.user] = self.users.get(query.user, 0) + 1
+
+    def score(self, request):
+        known = np.array([[self.users.get(query.user, 0)] for query in request.queries]).reshape(len(request), 1)
+        return Scores(super().score(request).utility + known * request.expected.cost_usd)
+
+
+class Rounding(FairRouter):
+    def save(self, folder):
+        rounded = {name: (round(total, 3), count) for name, (total, count) in self.judged.items()}
+        write_json(folder / "bonus.json", {"bonus": self.bonus, "judged": rounded})
+
+
+class Costing(FairRouter):
+    """Adds the costs of attempts, also unknown ones."""
+
+    def learn(self, experience):
+        super().learn(experience)
+        for attempt in experience.attempts:
+            self.add(attempt.candidate, -attempt.cost_usd, 0)
+
+
+class LastChanges(FairRouter):
+    """Passes on what the last batch changed."""
+
+    def learn(self, experience):
+        before = self.judged
+        super().learn(experience)
+        self.last = {name: judged for name, judged in self.judged.items() if before.get(name) != judged}
+
+    def changes(self):
+        return to_json(self.last).encode()
+
+    def apply_changes(self, changes):
+        self.judged = self.judged | {name: tuple(judged) for name, judged in json.loads(changes).items()}
+
+
+class AllChanges(LastChanges):
+    def changes(self):
+        return to_json(self.judged).encode()
 
 
 class Marking(FairRouter):
@@ -390,6 +481,13 @@ def test_a_router_that_learns_from_logs_alone_passes_too(offer):
         (TwoMinds, "ascore and score agree"),
         (CountsTwice, "learning does not depend on batches"),
         (Averaging, "learning does not depend on batches"),
+        (Unrevised, "a revision replaces what it revises"),
+        (Remembering, "learning survives a save"),
+        (Crediting, "feedback counts for the candidate that it names"),
+        (Personal, "learning survives a save"),
+        (Rounding, "learning survives a save"),
+        (Costing, "unknown figures do not spread"),
+        (LastChanges, "a copy follows the changes"),
         (Marking, "the log stays as it is"),
         (Noted, "shapes"),
         (Listing, "shapes"),
@@ -403,6 +501,10 @@ def test_a_router_that_learns_from_logs_alone_passes_too(offer):
 )
 def test_a_broken_router_is_caught(offer, target, check):
     assert check in failed(offer("router", target), "router")
+
+
+def test_a_router_that_passes_on_all_its_changes_passes(offer):
+    assert failed(offer("router", AllChanges), "router") == set()
 
 
 def test_the_kit_closes_the_routers_that_it_makes(offer):

@@ -79,8 +79,9 @@ class Counting(OnlineRouter):
     def learn(self, experience: Experience) -> None:
         chosen = {decision.id: decision.candidate for decision in experience.decisions}
         for feedback in experience.feedback:
-            name = chosen[feedback.decision_id]
-            self.praise[name] = self.praise.get(name, 0.0) + (feedback.quality or 0.0)
+            name, replaced = feedback.candidate or chosen[feedback.decision_id], experience.replaced_by(feedback)
+            earlier = 0.0 if replaced is None else replaced.quality or 0.0
+            self.praise[name] = self.praise.get(name, 0.0) + (feedback.quality or 0.0) - earlier
 
     def save(self, folder: Path) -> None:
         write_json(folder / "praise.json", self.praise)

@@ -1,0 +1,182 @@
+"""Checks of routers that learn from the log."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import numpy as np
+
+from aamc_sdk.interfaces import OnlineRouter
+from aamc_sdk.serving import state_of
+from aamc_sdk.serving.learner.snapshots import restore
+from aamc_sdk.testing.components import require_same
+from aamc_sdk.testing.findings import checks_in, require, skip
+from aamc_sdk.testing.scores import request_of, require_scores, same_scores
+from aamc_sdk.testing.subject import Subject
+from aamc_sdk.testing.world import POOL, estimates_of, make_dataset
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, RoutingRequest
+
+_ROUNDING = 1e-6
+
+
+def _skip_without_learning(subject: Subject) -> None:
+    if not issubclass(subject.target, OnlineRouter):
+        skip("it does not learn from the log: it is no OnlineRouter")
+
+
+def _skip_without_snapshots(subject: Subject) -> None:
+    _skip_without_learning(subject)
+    if not subject.target.snapshots:
+        skip("snapshots is False: a restart learns the whole log again")
+
+
+def check_learning_does_not_depend_on_batches(subject: Subject) -> None:
+    """The log may be divided into batches anywhere: a decision comes again with later attempts and feedback, and counts once."""
+    _skip_without_learning(subject)
+    whole, divided, request = subject.reloaded(subject.trained), subject.reloaded(subject.trained), _users_request(subject)
+    whole.learn(example_log())
+    for batch in _batches():
+        divided.learn(batch)
+    advice = "learn a decision when it is made (the last `made` of a batch), and feedback when it comes"
+    require(same_scores(whole.score(request), divided.score(request)), f"the scores depend on how the log is divided into batches: {advice}")
+
+
+def check_the_log_stays_as_it_is(subject: Subject) -> None:
+    """``learn`` changes nothing in its experience, which is the log's own in a store in memory."""
+    _skip_without_learning(subject)
+    given, before = example_log(), example_log()
+    subject.reloaded(subject.trained).learn(given)
+    require_same(before, given, "experience", "learn")
+
+
+def check_learning_survives_a_save(subject: Subject) -> None:
+    """Learning with a save and a load between any two batches gives the same scores as learning without, also for feedback that comes later."""
+    _skip_without_snapshots(subject)
+    whole, saved = subject.reloaded(subject.trained), subject.reloaded(subject.trained)
+    for batch in _batches():
+        whole.learn(batch)
+        saved = subject.reloaded(saved)
+        saved.learn(batch)
+    request = _users_request(subject)
+    alike = same_scores(whole.score(request), saved.score(request), 1e-9) and same_scores(
+        whole.score(request), subject.reloaded(saved).score(request), 1e-9
+    )
+    require(alike, "a save and a load between two batches change the learned state: save everything that learn adds, unrounded")
+
+
+def check_a_load_replaces_what_was_learned(subject: Subject) -> None:
+    """Loading an earlier state removes everything learned since, as forgetting a user requires."""
+    _skip_without_snapshots(subject)
+    router, request = subject.reloaded(subject.trained), _users_request(subject)
+    before, state = router.score(request), state_of(router)
+    router.learn(example_log())
+    restore(router, state)
+    require(same_scores(router.score(request), before), "scores after a load depend on learning before it")
+    require(state_of(router) == state, "a state saved after a load depends on learning before it")
+
+
+def check_a_copy_follows_the_changes(subject: Subject) -> None:
+    """A copy that applies ``changes``, of one or several batches, is in the learner's state to the bit."""
+    _skip_without_snapshots(subject)
+    learner, copied, request = subject.reloaded(subject.trained), subject.reloaded(subject.trained), _users_request(subject)
+    log = _batches()
+    for batches in (log[:3], log[3:]):
+        for batch in batches:
+            learner.learn(batch)
+        changes = learner.changes()
+        if changes is None:
+            skip("changes returns None: copies load its whole state")
+        copied.apply_changes(changes)
+        advice = "changes must bring all that was learned since its last call"
+        require(same_scores(learner.score(request), copied.score(request), 0.0), f"a copy that applied the changes scores differently: {advice}")
+        require(state_of(learner) == state_of(copied), f"a copy that applied the changes saves another state: {advice}")
+
+
+def check_a_revision_replaces_what_it_revises(subject: Subject) -> None:
+    """Feedback that was revised from 1 to 0 counts as feedback of 0 alone, or nearly so where older feedback counts less."""
+    _skip_without_learning(subject)
+    log, request = example_log(8, feedback=False), _users_request(subject)
+    again, decision = log.take(np.array([0])), log.decisions[0]
+    first = Feedback(decision_id=decision.id, candidate=decision.candidate, quality=1.0)
+    last = attrs.evolve(first, quality=0.0)
+    revision, other = attrs.evolve(last, revision=1), attrs.evolve(last, id="another")
+    revised, both, alone = (subject.reloaded(subject.trained) for _ in range(3))
+    for router, feedback, later, replaced in ((revised, first, [revision], [first]), (both, first, [other], ()), (alone, last, (), ())):
+        router.learn(attrs.evolve(log, feedback=[feedback]))
+        router.learn(attrs.evolve(again, position=log.position + 1, made=0, attempts=(), feedback=later, replaced=replaced))
+    wanted = alone.score(request).utility
+    off, off_of_both = (np.abs(router.score(request).utility - wanted).max() for router in (revised, both))
+    advice = "take back what a revision replaced (experience.replaced_by)"
+    require(off <= max(off_of_both / 2, _ROUNDING), f"feedback that was revised from 1 to 0 does not count as feedback of 0: {advice}")
+
+
+def check_feedback_counts_for_the_candidate_that_it_names(subject: Subject) -> None:
+    """Feedback on another candidate than the chosen one, such as after a fallback, is not learned as feedback on the chosen one."""
+    _skip_without_learning(subject)
+    log, request = example_log(8, feedback=False), _users_request(subject)
+    decision = log.decisions[0]
+    found = []
+    for named in (decision.candidate, POOL.names[1], None):
+        router = subject.reloaded(subject.trained)
+        router.learn(attrs.evolve(log, feedback=[Feedback(decision_id=decision.id, candidate=named, quality=1.0)] if named else ()))
+        found.append(router.score(request))
+    chosen, other, nothing = found
+    alike = same_scores(chosen, other, 1e-9) and not same_scores(chosen, nothing, 1e-9)
+    require(not alike, "feedback on another candidate counts for the chosen one: feedback.candidate is the candidate that was judged")
+
+
+def check_comparisons_do_not_stop_learning(subject: Subject) -> None:
+    """A comparison, which has no quality, is learned or left out; an error would end learning for good."""
+    _skip_without_learning(subject)
+    router, log = subject.reloaded(subject.trained), example_log(8)
+    names = POOL.names
+    compared = [Feedback(decision_id=decision.id, candidate=names[1], over=names[0], tie=n % 2 == 1) for n, decision in enumerate(log.decisions)]
+    router.learn(attrs.evolve(log, feedback=compared))
+    require_scores(router.score(_users_request(subject)), _users_request(subject))
+
+
+def check_unknown_figures_do_not_spread(subject: Subject) -> None:
+    """Attempts and users whose figures are unknown (NaN, None) leave the scores finite."""
+    _skip_without_learning(subject)
+    router, request = subject.reloaded(subject.trained), _users_request(subject)
+    router.learn(example_log())
+    require_scores(router.score(request), request)
+
+
+def _users_request(subject: Subject) -> RoutingRequest:
+    """Return a request of the users of :func:`example_log`, and of one that it lacks."""
+    request = request_of(subject)
+    return attrs.evolve(request, queries=[attrs.evolve(query, user=f"user-{row % 5}") for row, query in enumerate(request.queries)])
+
+
+def example_log(size: int = 16, feedback: bool = True) -> Experience:
+    """Return decisions of four users, with attempts, of which every other one has no known cost, and with feedback as a log has it.
+
+    The last pieces of feedback are a revision of the first, and a second source that judges another candidate than the chosen one.
+    """
+    dataset = make_dataset(size, first=3000)
+    queries = [attrs.evolve(query, user=f"user-{row % 4}") for row, query in enumerate(dataset.queries)]
+    decisions = [Decision(f"{row}", POOL.names[row % len(POOL)], 0.25, Preference()) for row in range(size)]
+    attempts = [Attempt(one.id, 0, one.candidate, cost_usd=(math.nan, 0.001)[row % 2]) for row, one in enumerate(decisions)]
+    judged = [Feedback(decision_id=one.id, candidate=one.candidate, quality=row * 0.618034 % 1) for row, one in enumerate(decisions)]
+    last = [attrs.evolve(judged[0], quality=0.123456, revision=1), Feedback(decision_id="1", candidate=POOL.names[0], quality=0.9, source="judge")]
+    experience = Experience(3 * size + 2, queries, estimates_of(dataset), decisions, attempts, (), made=size)
+    return attrs.evolve(experience, feedback=[*judged, *last], replaced=judged[:1]) if feedback else experience
+
+
+def _batches() -> list[Experience]:
+    """Return the entries of :func:`example_log` as a store gives them: half of the decisions, what followed them, the other half, what followed."""
+    log, half = example_log(), 8
+    early, late, again = np.arange(half), np.arange(half, 2 * half), np.array([0, 1, *range(half, 2 * half)])
+    after = {"early": (log.attempts[:half], log.feedback[:half]), "late": (log.attempts[half:], log.feedback[half:])}
+    parts = [(early, half, (), ()), (early, 0, *after["early"]), (late, half, (), ()), (again, 0, *after["late"])]
+    batches, position = [], 0
+    for rows, made, attempts, feedback in parts:
+        position += made + len(attempts) + len(feedback)
+        known = {"attempts": attempts, "feedback": feedback, "feedback_before": (), "made": made, "position": position}
+        batches.append(attrs.evolve(log.take(rows), **known, replaced=[one for one in log.replaced if any(new.revision for new in feedback)]))
+    return batches
+
+
+ONLINE_CHECKS = checks_in(__name__)
