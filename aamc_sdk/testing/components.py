@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Thread
 from typing import Any, TypeVar
 
 import attrs
+import numpy as np
 
 from aamc_sdk import interfaces
 from aamc_sdk.config import configure
@@ -34,12 +36,16 @@ INTERFACES: Mapping[str, type[Any]] = {
 }
 """The base class of each kind that has one."""
 
-_RUNS_CODE = {".pkl", ".pickle", ".pt", ".pth", ".joblib", ".bin"}
-_CHECKED = {".json", ".npz", ".safetensors"}
+_RUNS_NO_CODE = {".json", ".jsonl", ".safetensors", ".txt", ".csv", ".md", ".yaml", ".yml", ".onnx", ".npz", ".npy"}
+"""The formats of checkpoints: data and text, which run no code when they are loaded."""
+_NOT_READ = {".md"}
+"""Formats of files for people, which loading may leave unread."""
 THREADS = 8
 """Number of threads in checks of thread safety."""
 _REPEAT_S = 0.1
 """Seconds for which each thread repeats its call; at least once."""
+_END_S = 1.0
+"""Seconds in which the threads of a closed component must end."""
 _SWITCH_INTERVAL_S = 1e-6
 """Seconds between switches of threads, so that even short calls overlap."""
 
@@ -101,22 +107,61 @@ def require_same(before: Any, after: Any, name: str, method: str) -> None:
 
 
 def check_checkpoints_run_no_code(subject: Subject) -> None:
-    """No saved file can run code when it is loaded."""
+    """Each saved file has a format that runs no code when it is loaded, and holds no pickled objects."""
     with _saved(subject) as folder:
-        risky = [file.name for file in _files(folder) if file.suffix in _RUNS_CODE]
-    require(not risky, f"save JSON, npz or safetensors instead of {', '.join(risky)}, which can run code when loaded")
+        risky = [file.name for file in _files(folder) if file.suffix not in _RUNS_NO_CODE or _is_pickled(file)]
+    advice = f"save JSON, npz (without objects) or safetensors instead of {', '.join(risky)}, which can run code when loaded"
+    require(not risky, f"{advice} (allowed: {', '.join(sorted(_RUNS_NO_CODE))})")
+
+
+def _is_pickled(file: Path) -> bool:
+    """Whether a file is a pickle, whatever its name, or holds arrays of Python objects, which are pickles."""
+    with file.open("rb") as opened:
+        protocol, version = (*opened.read(2), 0, 0)[:2]
+    if protocol == pickle.PROTO[0] and version <= pickle.HIGHEST_PROTOCOL:
+        return True
+    try:
+        if file.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as saved:
+                _ = [saved[name] for name in saved.files]
+        elif file.suffix == ".npy":
+            np.load(file, allow_pickle=False)
+    except ValueError as error:
+        return "allow_pickle" in str(error)
+    return False
 
 
 def check_damaged_checkpoints_are_refused(subject: Subject) -> None:
-    """A truncated or missing file raises CheckpointError."""
+    """A truncated or missing file raises CheckpointError; the kit leaves out empty files and Markdown, which loading may not need."""
     with _saved(subject) as folder:
-        for file in [file for file in _files(folder) if file.suffix in _CHECKED]:
+        for file in [file for file in _files(folder) if file.suffix not in _NOT_READ and file.stat().st_size]:
             content = file.read_bytes()
             file.write_bytes(content[: len(content) // 2])
             _must_refuse(subject, folder, f"{file.name} cut in half")
             file.unlink()
             _must_refuse(subject, folder, f"{file.name} missing")
             file.write_bytes(content)
+
+
+def check_training_leaves_no_global_state(subject: Subject) -> None:
+    """``__init__`` and ``train`` neither seed nor use global generators, nor change numpy's error handling, nor print to standard output."""
+    _ = subject.trained
+    require_no_global_changes(subject.global_changes, "__init__ or train")
+
+
+def require_no_global_changes(found: Sequence[str], method: str) -> None:
+    """Raise AssertionError if a method changed something outside of its component."""
+    advice = "draw from numpy.random.default_rng(services.seed), use numpy.errstate, and log instead of printing"
+    require(not found, f"{method} changes {', '.join(found)}, which belongs to the whole program: {advice}")
+
+
+def require_no_threads(started: Iterable[Thread], advice: str) -> None:
+    """Raise AssertionError if threads are still alive after a second."""
+    end = time.monotonic() + _END_S
+    for thread in started:
+        thread.join(max(0.0, end - time.monotonic()))
+    left = sorted(thread.name for thread in started if thread.is_alive())
+    require(not left, f"{advice}; still alive: {', '.join(left)}")
 
 
 @contextmanager
@@ -164,6 +209,7 @@ OPTION_CHECKS = (check_is_a_class_of_its_kind, check_options_have_defaults_and_m
 LEARNER_CHECKS = (
     check_training_returns_metrics,
     check_training_leaves_its_data_as_it_was,
+    check_training_leaves_no_global_state,
     check_checkpoints_run_no_code,
     check_damaged_checkpoints_are_refused,
 )

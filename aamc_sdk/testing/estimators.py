@@ -10,9 +10,17 @@ import numpy as np
 from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.testing.another_process import in_another_process
-from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads, require_same
+from aamc_sdk.testing.components import (
+    LEARNER_CHECKS,
+    OPTION_CHECKS,
+    THREADS,
+    from_threads,
+    require_no_global_changes,
+    require_no_threads,
+    require_same,
+)
 from aamc_sdk.testing.findings import checks_in, require, skip
-from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal, splits
+from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal, splits, watched
 from aamc_sdk.testing.world import NEWCOMER, POOL
 from aamc_sdk.types import Estimates, Floats, Pool
 
@@ -106,12 +114,17 @@ def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
     require(quality is None or np.shape(quality) == (0, len(POOL)), "the quality of no queries must be [0, M]")
 
 
+def check_its_threads_let_the_program_end(subject: Subject) -> None:
+    """Training leaves no threads, as nothing closes an estimator, except daemon threads, which end with the program."""
+    _ = subject.again
+    subject.close_loops()
+    require_no_threads([thread for thread in subject.started if not thread.daemon], "__init__ and train must end the threads that they start")
+
+
 def check_the_same_seed_gives_the_same_result(subject: Subject) -> None:
     """Two trainings with the same seed give the same estimates."""
-    again = subject.make()
-    again.train(subject.training())
     queries = subject.test_set.queries
-    require(_same(subject.trained.estimate(queries), again.estimate(queries)), "two trainings with the same seed differ")
+    require(_same(subject.trained.estimate(queries), subject.again.estimate(queries)), "two trainings with the same seed differ")
 
 
 def check_save_and_load(subject: Subject) -> None:
@@ -130,7 +143,7 @@ def _estimated(subject: Subject, estimator: Estimator) -> tuple[Estimates, Float
 
 def check_another_process_estimates_the_same(subject: Subject) -> None:
     """A process that loads the saved state gives the same estimates and fingerprint, though ``hash()`` of a text and the order of sets differ."""
-    (here, quality), (there, other) = _estimated(subject, subject.trained), in_another_process(subject, subject.trained, _estimated)
+    (here, quality), (there, other) = _estimated(subject, subject.reloaded(subject.trained)), in_another_process(subject, subject.trained, _estimated)
     alike = _same(here, there) and equal(quality, other, 1e-5)
     require(alike, "another process estimates differently: use hashlib.sha256 or zlib.crc32 in place of hash(), and sort sets")
     require(here.fingerprint == there.fingerprint, "another process has another fingerprint: derive it by hashlib, not by hash()")
@@ -142,6 +155,13 @@ def check_estimating_from_several_threads(subject: Subject) -> None:
     each = [[*queries[turn:], *queries[:turn]] for turn in range(THREADS)]
     for alone, rounds in zip(map(subject.trained.estimate, each), from_threads(subject.trained.estimate, each), strict=True):
         require(all(_same(alone, found) for found in rounds), "threads disturb each other")
+
+
+def check_estimating_leaves_no_global_state(subject: Subject) -> None:
+    """``estimate`` neither draws from global generators nor prints to standard output, which belongs to the command's own result."""
+    with watched() as found:
+        subject.trained.estimate(subject.test_set.queries)
+    require_no_global_changes(found, "estimate")
 
 
 def check_an_earlier_result_stays_as_it_is(subject: Subject) -> None:

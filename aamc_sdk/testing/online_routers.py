@@ -119,7 +119,7 @@ def check_feedback_counts_for_the_candidate_that_it_names(subject: Subject) -> N
     found = []
     for named in (decision.candidate, POOL.names[1], None):
         router = subject.reloaded(subject.trained)
-        router.learn(attrs.evolve(log, feedback=[Feedback(decision_id=decision.id, candidate=named, quality=1.0)] if named else ()))
+        router.learn(attrs.evolve(log, feedback=[Feedback(decision_id=decision.id, candidate=named, quality=0.25)] if named else ()))
         found.append(router.score(request))
     chosen, other, nothing = found
     alike = same_scores(chosen, other, 1e-9) and not same_scores(chosen, nothing, 1e-9)

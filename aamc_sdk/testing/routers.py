@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-import time
 
 import attrs
 import numpy as np
@@ -13,16 +12,21 @@ from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import AsyncRouter, OnlineRouter, Router
 from aamc_sdk.routing import draw
 from aamc_sdk.testing.another_process import in_another_process
-from aamc_sdk.testing.components import LEARNER_CHECKS, OPTION_CHECKS, THREADS, from_threads, require_same
+from aamc_sdk.testing.components import (
+    LEARNER_CHECKS,
+    OPTION_CHECKS,
+    THREADS,
+    from_threads,
+    require_no_global_changes,
+    require_no_threads,
+    require_same,
+)
 from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.online_routers import ONLINE_CHECKS, example_log
 from aamc_sdk.testing.scores import request_of, require_scores, same_scores
-from aamc_sdk.testing.subject import Subject, equal
+from aamc_sdk.testing.subject import Subject, equal, watched
 from aamc_sdk.testing.world import NEWCOMER, POOL
 from aamc_sdk.types import Estimates, Outcomes, Pool, RoutingRequest, Scores
-
-_END_S = 1.0
-"""Seconds in which a closed router's threads must end."""
 
 
 def _ids(request: RoutingRequest) -> list[str]:
@@ -56,11 +60,9 @@ def _require_allowed(subject: Subject, request: RoutingRequest) -> None:
 
 def check_the_same_seed_gives_the_same_result(subject: Subject) -> None:
     """Two trainings with the same seed give the same scores."""
-    again = subject.make()
-    again.train(subject.training())
     request = request_of(subject)
-    require(same_scores(subject.trained.score(request), again.score(request)), "two trainings with the same seed score differently")
-    require(same_scores(again.score(request), again.score(request)), "scoring the same request twice gives two results")
+    require(same_scores(subject.trained.score(request), subject.again.score(request)), "two trainings with the same seed score differently")
+    require(same_scores(subject.again.score(request), subject.again.score(request)), "scoring the same request twice gives two results")
 
 
 def check_a_request_stays_as_it_is(subject: Subject) -> None:
@@ -122,20 +124,26 @@ def check_closing_twice_does_nothing(subject: Subject) -> None:
     router.close()
 
 
+def check_scoring_leaves_no_global_state(subject: Subject) -> None:
+    """``score`` neither draws from global generators nor prints to standard output, which belongs to the command's own result."""
+    with watched() as found:
+        subject.trained.score(request_of(subject))
+    require_no_global_changes(found, "score")
+
+
 def check_closing_ends_its_threads(subject: Subject) -> None:
-    """No thread that the router started is left after ``close``."""
-    request = request_of(subject)
+    """No thread that the router started is left after ``close``, whether it was loaded or trained."""
+    request, advice = request_of(subject), "close must end the threads that the router started"
     subject.trained.score(request)  # starts what all routers share
     before = set(threading.enumerate())
     router = subject.reloaded(subject.trained)
     router.score(request)
     router.close()
     router.services.loop.close()  # a controller ends it
-    started, end = set(threading.enumerate()) - before, time.monotonic() + _END_S
-    for thread in started:
-        thread.join(max(0.0, end - time.monotonic()))
-    left = sorted(thread.name for thread in started if thread.is_alive())
-    require(not left, f"close must end the threads that the router started; still alive: {', '.join(left)}")
+    require_no_threads(set(threading.enumerate()) - before, advice)
+    subject.again.close()
+    subject.close_loops()
+    require_no_threads(subject.started, f"{advice} in train")
 
 
 def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
@@ -179,11 +187,10 @@ def _scored(subject: Subject, router: Router) -> Scores:
 
 def check_another_process_scores_the_same(subject: Subject) -> None:
     """A process that loads the saved state gives the same scores, though ``hash()`` of a text and the order of sets differ there."""
-    router = subject.trained
+    router = subject.reloaded(subject.trained)
     if issubclass(subject.target, OnlineRouter) and subject.target.snapshots:
-        router = subject.reloaded(router)
         router.learn(example_log())
-    alike = same_scores(_scored(subject, router), in_another_process(subject, router, _scored))
+    alike = same_scores(_scored(subject, subject.reloaded(router)), in_another_process(subject, router, _scored))
     require(alike, "another process scores differently: use hashlib.sha256 or zlib.crc32 in place of hash(), and sort sets")
 
 
@@ -212,6 +219,15 @@ def check_uses_preference_is_true_where_it_matters(subject: Subject) -> None:
     request = request_of(subject)
     first, second = (subject.trained.score(request.with_preference(np.array(corner))) for corner in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
     require(subject.trained.uses_preference or same_scores(first, second), "uses_preference is False, but the preference changes the scores")
+
+
+def check_an_earlier_request_changes_no_scores(subject: Subject) -> None:
+    """A router that has scored the same queries under other preferences scores as a new one, so what it caches is cached by all that matters."""
+    request = request_of(subject)
+    for corner in np.eye(3)[:2]:
+        preferred = request.with_preference(corner)
+        alike = same_scores(subject.trained.score(preferred), subject.reloaded(subject.trained).score(preferred))
+        require(alike, "the scores depend on the requests before: cache by all that they depend on, such as the preference")
 
 
 def check_uses_estimates_is_true_where_it_matters(subject: Subject) -> None:

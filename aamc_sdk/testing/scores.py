@@ -40,6 +40,8 @@ def require_scores(scores: Scores, request: RoutingRequest) -> None:
         require((allowed > 0).all(), "probabilities must be positive for at least one allowed candidate")
     if scores.expected_quality is not None:
         require(np.shape(scores.expected_quality) == shape, f"expected_quality must be {shape}, not {np.shape(scores.expected_quality)}")
+        known = scores.expected_quality[~np.isnan(scores.expected_quality)]
+        require(((known >= 0) & (known <= 1)).all(), "expected_quality must lie in 0 to 1, or be NaN where unknown")
     for name in ("spent_usd", "spent_ms"):
         try:
             check_spent(name, getattr(scores, name), rows)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
+import random
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -88,6 +91,10 @@ class Subject:
         for router in self._routers:
             with suppress(Exception):
                 router.close()
+        self.close_loops()
+
+    def close_loops(self) -> None:
+        """End the event loops of all services, as a controller does; the next coroutine starts one again."""
         for loop in self._loops:
             loop.close()
 
@@ -97,9 +104,21 @@ class Subject:
 
     @cached_property
     def trained(self) -> Any:
-        """The trained component; checks share it and must not change it."""
+        """The trained component; checks share it and must not change it. ``global_changes`` has what this changed outside of it."""
+        training = self.training()
+        with watched() as self.global_changes:
+            component = self.make()
+            self.metrics = component.train(training)
+        return component
+
+    @cached_property
+    def again(self) -> Any:
+        """Another component, made and trained as ``trained`` was; ``started`` has the threads that this left, those of event loops among them."""
+        _ = self.trained  # starts what all components share
+        before = set(threading.enumerate())
         component = self.make()
-        self.metrics = component.train(self.training())
+        component.train(self.training())
+        self.started = set(threading.enumerate()) - before
         return component
 
     def training(self) -> Training:
@@ -125,6 +144,31 @@ class Subject:
             fresh = self.make()
             fresh.load(Path(folder))
         return fresh
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """Collect what a block changes outside of a component, and put it back: the global generators, numpy's error handling, standard output."""
+    found: list[str] = []
+    kept, printed = _global_state(), io.StringIO()
+    np.random.seed()  # another state, so that a block that seeds as one before is found too
+    random.seed()
+    before = _global_state()
+    try:
+        with redirect_stdout(printed):
+            yield found
+        after = _global_state()
+    finally:
+        np.random.set_state(kept["numpy.random"])  # the global generator
+        random.setstate(kept["random"])
+        np.seterr(**kept["numpy.seterr"])
+    found += [name for name in before if changed(before[name], after[name], name)]
+    if printed.getvalue():
+        found.append(f"standard output ({printed.getvalue()[:40]!r})")
+
+
+def _global_state() -> dict[str, Any]:
+    return {"numpy.random": np.random.get_state(), "random": random.getstate(), "numpy.seterr": np.geterr()}  # the global one
 
 
 def changed(before: Any, after: Any, name: str) -> list[str]:

@@ -1,5 +1,8 @@
 """Each broken estimator is caught by the check that is meant for it."""
 
+import threading
+import time
+
 import attrs
 import numpy as np
 import pytest
@@ -154,6 +157,24 @@ class NeedsTraining(FairEstimator):
         return super().estimate(queries)
 
 
+class LeavesAThread(FairEstimator):
+    def train(self, training):
+        threading.Thread(target=time.sleep, args=(8.0,), name="sleeper").start()
+        return super().train(training)
+
+
+class Chatting(FairEstimator):
+    def estimate(self, queries):
+        print("estimating")  # noqa: T201  # the mistake
+        return super().estimate(queries)
+
+
+class GlobalDraws(FairEstimator):
+    def train(self, training):
+        metrics = super().train(training)
+        return metrics | {"luck": np.random.random()}  # the mistake
+
+
 def test_a_fair_estimator_passes_every_check(offer):
     assert failed(offer("estimator", FairEstimator), "estimator") == set()
 
@@ -178,6 +199,9 @@ def test_a_fair_estimator_passes_every_check(offer):
         (Flat, "embeddings of texts"),
         (Centred, "embeddings of texts"),
         (NeedsTraining, "untrained it estimates or says so"),
+        (LeavesAThread, "its threads let the program end"),
+        (Chatting, "estimating leaves no global state"),
+        (GlobalDraws, "training leaves no global state"),
         (NeedsOutcomes, "training without outcomes"),
     ],
 )
