@@ -209,6 +209,11 @@ class Plugins:
                 return found
         return None
 
+    @property
+    def loaded(self) -> list[Plugin]:
+        """The plugins that were loaded, also those that announce no component."""
+        return list(self._plugins.values())
+
     def has_listeners(self, event: str) -> bool:
         """Return whether any plugin implements an event."""
         return bool(getattr(self._manager.hook, event).get_hookimpls())

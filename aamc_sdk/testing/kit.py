@@ -70,9 +70,10 @@ def check_it_loads(subject: Subject) -> None:
 
 
 def assert_conforms(kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None) -> None:
-    """Raise AssertionError with every failed check of a component; a one-line test for plugin authors."""
+    """Raise AssertionError with every failed check of a component, from the first one's exception; a one-line test for plugin authors."""
     failed = [finding for finding in check_component(kind, name, plugins, options) if not finding.passed]
-    require(not failed, "\n".join(f"{finding.component}: {finding.check}: {finding.message}" for finding in failed))
+    if failed:
+        raise AssertionError("\n".join(f"{finding.component}: {finding.check}: {finding.message}" for finding in failed)) from failed[0].error
 
 
 def check_distribution(distribution: str, plugins: Plugins) -> list[Finding]:
@@ -80,9 +81,13 @@ def check_distribution(distribution: str, plugins: Plugins) -> list[Finding]:
 
     Raises:
         UnknownComponentError: No plugin of that distribution is installed.
+        PluginError: Its plugins announce no component.
     """
     offers = [offer for offer in plugins if offer.plugin.distribution == distribution]
     if not offers:
+        if silent := [plugin.name for plugin in plugins.loaded if plugin.distribution == distribution]:
+            advice = "does @hookimpl stand above its functions, and is one of them aamc_routers or the like? Events announce none"
+            raise PluginError(f"{distribution!r} is installed, but its plugin {one_of(silent)} announces no component: {advice}")
         names = {offer.plugin.distribution for offer in plugins}
         is_known = any(distribution in known.values() for known in known_distributions().values())
         hint = f"; install it: pip install {distribution}" if is_known else nearest(distribution, names)

@@ -69,6 +69,13 @@ class Subject:
         """The class of the component, the function of a pool, or the command."""
         return self.plugins.load(self.kind, self.name)
 
+    @property
+    def package(self) -> str:
+        """The top-level package of the component's class, or of its target where that is no class or cannot be imported."""
+        target = self.__dict__.get("target")
+        module = target.__module__ if isinstance(target, type) else self.plugins.find(self.kind, self.name).component.target.partition(":")[0]
+        return str(module.partition(".")[0])
+
     def services(self, seed: int = 0) -> Services:
         """Return services like those of the core."""
 

@@ -1,15 +1,18 @@
 """The kit itself: components that do not load, plugins that fail, unknown names."""
 
+import inspect
 import json
+from pathlib import Path
 
 import pytest
 from offering import Offering
 
-from aamc_sdk import Component, hookimpl
+from aamc_sdk import Component, Scores, hookimpl
 from aamc_sdk.errors import PluginError, UnknownComponentError
 from aamc_sdk.interfaces import Router
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.testing import check_component, check_distribution, checks_of, run_command
+from aamc_sdk.storage import write_json
+from aamc_sdk.testing import assert_conforms, check_component, check_distribution, checks_of, run_command
 
 
 def test_a_component_that_does_not_load_has_one_finding():
@@ -68,3 +71,59 @@ def test_unknown_names_are_errors(offer):
         check_distribution("mime", plugins)
     with pytest.raises(PluginError, match="did you mean 'router'"):
         checks_of("routers")
+
+
+class Careless(Router):
+    """Fails in a line of its own."""
+
+    def score(self, request):
+        return request.expected + 1
+
+
+class Uninitialized(Router):
+    def __init__(self, config, services):
+        self.weight = 1.0
+
+    def score(self, request):
+        return self.services.reward.scalar(request.expected, request.preferences) * self.weight
+
+
+class Reading(Router):
+    """Raises another error than a damaged file should."""
+
+    def score(self, request):
+        return Scores(request.expected.known_quality)
+
+    def save(self, folder):
+        write_json(folder / "state.json", [1])
+
+    def load(self, folder):
+        [0][len((folder / "state.json").read_text())]
+
+
+def messages(plugins):
+    return {finding.check: finding.message for finding in check_component("router", "mine", plugins) if not finding.passed}
+
+
+def test_an_error_comes_with_the_line_of_the_plugin(offer):
+    place = f" ({Path(__file__).name}:{inspect.getsourcelines(Careless.score)[1] + 1})"
+    assert messages(offer("router", Careless))["shapes"].endswith(place)
+    place = f" ({Path(__file__).name}:{inspect.getsourcelines(Reading.load)[1] + 1})"
+    assert messages(offer("router", Reading))["damaged checkpoints are refused"].endswith(place)
+    with pytest.raises(AssertionError) as raised:
+        assert_conforms("router", "mine", offer("router", Careless))
+    assert isinstance(raised.value.__cause__, TypeError)
+
+
+def test_a_forgotten_call_of_the_base_class_is_named(offer):
+    expected = "AttributeError: 'Uninitialized' object has no attribute 'services'; call super().__init__(config, services) in __init__ (test_kit.py:"
+    assert messages(offer("router", Uninitialized))["shapes"].startswith(expected)
+
+
+def test_a_plugin_that_announces_nothing_is_named():
+    class Silent:
+        def aamc_routers(self):
+            return [Component("lost", "nowhere.at.all:Router", "")]
+
+    with pytest.raises(PluginError, match="'silent' is installed, but its plugin silent announces no component: does @hookimpl stand above"):
+        check_distribution("silent", Plugins({"silent": Silent()}, discover=False))
