@@ -1,5 +1,8 @@
 """Each broken provider is caught by the check that is meant for it."""
 
+import threading
+import time
+
 import attrs
 import pytest
 from offering import failed
@@ -39,6 +42,25 @@ class Stateless(FairProvider):
         return None
 
 
+class Prompting(FairProvider):
+    """Adds a system prompt to the caller's own list."""
+
+    async def complete(self, candidate, messages, **options):
+        messages.insert(0, {"role": "system", "content": "Be brief."})
+        return await super().complete(candidate, messages, **options)
+
+
+class Optionless(FairProvider):
+    async def complete(self, candidate, messages):
+        return await super().complete(candidate, messages)
+
+
+class LeavesAThread(FairProvider):
+    def __init__(self, config, services):
+        super().__init__(config, services)
+        threading.Thread(target=time.sleep, args=(2.5,), name="sleeper").start()
+
+
 def test_without_a_server_no_answer_is_checked(offer):
     skipped = [finding.message for finding in check_component("provider", "mine", offer("provider", Raw)) if finding.skipped]
     assert skipped == ["no server to call: give a test server's options, as in assert_conforms('provider', NAME, plugins, {'base_url': URL})"]
@@ -51,6 +73,19 @@ def test_with_one_answers_are_checked(offer):
         assert_conforms("provider", "mine", offer("provider", Raw), options)
     with pytest.raises(AssertionError, match="it answers: the stream has no text"):
         assert_conforms("provider", "mine", offer("provider", Mute), options)
+
+
+def test_a_provider_that_changes_the_messages_is_caught(offer):
+    with pytest.raises(AssertionError, match="it answers: a call changes messages"):
+        assert_conforms("provider", "mine", offer("provider", Prompting), {"reply": "4"})
+
+
+def test_a_provider_that_takes_no_options_is_caught(offer):
+    assert failed(offer("provider", Optionless), "provider") == {"a provider is asynchronous"}
+
+
+def test_a_provider_that_leaves_a_thread_is_caught(offer):
+    assert failed(offer("provider", LeavesAThread), "provider") == {"its threads let the program end"}
 
 
 def test_a_provider_without_a_state_is_caught(offer):
