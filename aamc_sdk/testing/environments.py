@@ -11,7 +11,7 @@ from aamc_sdk.testing.components import OPTION_CHECKS, require_same
 from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject, equal, splits
 from aamc_sdk.testing.world import POOL, make_request
-from aamc_sdk.types import Floats
+from aamc_sdk.types import Floats, question
 
 _STREAMS, _STEPS, _LONG = 8, 20, 1000
 _INFO = ("vector_reward", "quality", "cost_usd", "latency_ms", "row", "masked")
@@ -42,6 +42,32 @@ def check_a_split_becomes_a_table(subject: Subject) -> None:
     require(quality.shape == (len(dataset), len(POOL)), f"outcomes must be {(len(dataset), len(POOL))}, not {quality.shape}")
     known = quality[np.isfinite(quality)]
     require(((known >= 0) & (known <= 1)).all(), "quality must lie in 0 to 1")
+
+
+def check_splits_are_kept_apart(subject: Subject) -> None:
+    """``dataset`` and ``vector`` give each split its own queries: at most half of the test queries are training queries too."""
+    environment = _prepared(subject)
+    train = set(map(question, environment.dataset("train").queries))
+    streams = environment.vector(_STREAMS, "test")
+    streams.reset(seed=0)
+    for method, queries in (("dataset", environment.dataset("test").queries), ("vector", streams.request().queries)):
+        shared = np.mean([question(query) in train for query in queries])
+        require(shared <= 0.5, f"{method}('test') gives training queries ({shared:.0%}), so the test would be of what was learned")
+
+
+def check_info_belongs_to_the_query_that_was_asked(subject: Subject) -> None:
+    """``info["row"]`` is the row of the present query in ``dataset``; a call that costs something there costs something here."""
+    environment, streams = _prepared(subject), _streams(subject)
+    dataset = environment.dataset("train")
+    streams.reset(seed=0)
+    for _ in range(_STEPS):
+        asked, actions = list(map(question, streams.request().queries)), _allowed(streams)
+        info = streams.step(actions)[-1]
+        named = [question(dataset.queries[row]) for row in info["row"]]
+        require(named == asked, "info['row'] must be the row of the query that the step answered, not of the next one")
+        free = np.asarray(info["cost_usd"]) == 0
+        priced = dataset.outcomes.cost_usd[info["row"], actions] > 0
+        require(not (free & priced).any(), "info['cost_usd'] is 0 for calls that cost something in dataset")
 
 
 def check_shapes_of_a_step(subject: Subject) -> None:

@@ -85,6 +85,32 @@ class Filling(TableEnvironment):
         splits["train"].outcomes.latency_ms[:] = 1.0
 
 
+class Late:
+    """Reports the row of the next query."""
+
+    def step(self, actions):
+        *rest, info = super().step(actions)
+        return *rest, info | {"row": self._row}
+
+
+class Free:
+    def step(self, actions):
+        *rest, info = super().step(actions)
+        return *rest, info | {"cost_usd": np.zeros(self.num_envs)}
+
+
+class TestsOnTraining(TableEnvironment):
+    __test__ = False
+
+    def vector(self, n, split, **arguments):
+        return super().vector(n, "train", **arguments)
+
+
+class TableOfTraining(TableEnvironment):
+    def dataset(self, split):
+        return super().dataset("train")
+
+
 class Headstrong:
     def request(self):
         return super().request().with_preference(np.array([1.0, 0.0, 0.0]))
@@ -117,6 +143,8 @@ def test_the_kits_own_environment_passes_every_check(offer):
         (Flattering, "shapes of a step"),
         (Generous, "masked actions are reported"),
         (Offset, "shapes of a step"),
+        (Late, "info belongs to the query that was asked"),
+        (Free, "info belongs to the query that was asked"),
         (Headstrong, "given preferences are kept"),
         (Blind, "requests have hindsight"),
         (Abrupt, "streams that are cut off show their end"),
@@ -128,3 +156,8 @@ def test_a_broken_environment_is_caught(offer, change, check):
 
 def test_an_environment_that_changes_its_data_is_caught(offer):
     assert "data stays as it was" in failed(offer("environment", Filling), "environment")
+
+
+@pytest.mark.parametrize("target", [TestsOnTraining, TableOfTraining])
+def test_an_environment_that_tests_on_training_rows_is_caught(offer, target):
+    assert failed(offer("environment", target), "environment") == {"splits are kept apart"}
