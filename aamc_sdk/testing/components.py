@@ -145,7 +145,7 @@ def check_damaged_checkpoints_are_refused(subject: Subject) -> None:
 
 def check_training_leaves_no_global_state(subject: Subject) -> None:
     """``__init__`` and ``train`` neither seed nor use global generators, nor change numpy's error handling, nor print to standard output."""
-    _ = subject.trained
+    _ = subject.again
     require_no_global_changes(subject.global_changes, "__init__ or train")
 
 

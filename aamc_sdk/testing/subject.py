@@ -111,20 +111,25 @@ class Subject:
 
     @cached_property
     def trained(self) -> Any:
-        """The trained component; checks share it and must not change it. ``global_changes`` has what this changed outside of it."""
+        """The trained component; checks share it and must not change it."""
         training = self.training()
-        with watched() as self.global_changes:
+        with watched():
             component = self.make()
             self.metrics = component.train(training)
         return component
 
     @cached_property
     def again(self) -> Any:
-        """Another component, made and trained as ``trained`` was; ``started`` has the threads that this left, those of event loops among them."""
+        """Another component, made and trained as ``trained`` was.
+
+        ``started`` has the threads that this left, those of event loops among them, and ``global_changes`` what it changed outside of the
+        component: here, as the first training also imports libraries, which may draw numbers.
+        """
         _ = self.trained  # starts what all components share
-        before = set(threading.enumerate())
-        component = self.make()
-        component.train(self.training())
+        before, training = set(threading.enumerate()), self.training()
+        with watched() as self.global_changes:
+            component = self.make()
+            component.train(training)
         self.started = set(threading.enumerate()) - before
         return component
 
