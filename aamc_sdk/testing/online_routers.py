@@ -174,8 +174,8 @@ def _batches() -> list[Experience]:
     batches, position = [], 0
     for rows, made, attempts, feedback in parts:
         position += made + len(attempts) + len(feedback)
-        known = {"attempts": attempts, "feedback": feedback, "feedback_before": (), "made": made, "position": position}
-        batches.append(attrs.evolve(log.take(rows), **known, replaced=[one for one in log.replaced if any(new.revision for new in feedback)]))
+        part = attrs.evolve(log.take(rows), made=made, position=position, attempts=attempts, feedback=feedback, feedback_before=())
+        batches.append(attrs.evolve(part, replaced=[one for one in log.replaced if any(new.revision for new in feedback)]))
     return batches
 
 
