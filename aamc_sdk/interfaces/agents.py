@@ -26,8 +26,8 @@ class AgentOutput:
 
     Attributes:
         content: The answer.
-        cost: Cost in USD.
-        metadata: Other data, by name.
+        cost: Cost in USD, at least 0.
+        metadata: Other data, by name; ``cost_known`` is False where the cost is unknown, and then counts as 0.
     """
 
     content: str

@@ -49,7 +49,7 @@ class Training:
         validation: Rows for early stopping and model selection; shares no question with training.
         request: The request of the training rows; its expected quality is out of fold.
         validation_request: The request of the validation rows.
-        env: The environment in which policies are trained.
+        env: The environment in which policies are trained, on its splits ``train`` and ``validation``.
         folder: The folder for checkpoints of an unfinished training; None to write none.
         resume: Whether to resume from the checkpoint in the folder.
         progress: Receives the progress.

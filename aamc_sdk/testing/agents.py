@@ -43,7 +43,8 @@ def check_it_answers_a_task(subject: Subject) -> None:
         skip(f"it needs a task with {error.name!r}, which the kit's task lacks")
     require(isinstance(output, AgentOutput), f"execute must return aamc_sdk.AgentOutput, not {type(output).__name__}")
     require(isinstance(output.content, str), f"the content must be a text, not {type(output.content).__name__}")
-    require(not output.cost < 0 and not math.isinf(output.cost), f"the cost must be USD of at least 0, or NaN where unknown, not {output.cost}")
+    unknown = "where it is unknown, return 0, and cost_known: False in metadata"
+    require(math.isfinite(output.cost) and output.cost >= 0, f"the cost must be USD of at least 0, not {output.cost}; {unknown}")
 
 
 def _steps(subject: Subject, budget: Budget) -> list[Step]:

@@ -1,6 +1,7 @@
 """Broken agents and orchestrators are caught by the checks that are meant for them."""
 
 import itertools
+import math
 
 from offering import failed
 
@@ -47,6 +48,11 @@ class Silent(FairAgent):
         return AgentOutput(None, cost=-1.0)
 
 
+class Unpriced(FairAgent):
+    async def execute(self, state):
+        return AgentOutput("8", cost=math.nan)
+
+
 class Idle(FairAgent):
     def check(self):
         raise ConfigError("name a model by the option model")
@@ -67,6 +73,7 @@ class Moody(FairOrchestrator):
 
 def test_an_agent_without_an_answer_is_caught(offer):
     assert failed(offer("agent", Silent), "agent") == {"it answers a task"}
+    assert failed(offer("agent", Unpriced), "agent") == {"it answers a task"}
 
 
 def test_an_agent_that_says_what_it_needs_is_skipped(offer):
