@@ -253,6 +253,17 @@ def test_a_finished_part_is_not_trained_again_on_resume(experiment, plugins) -> 
     assert json.loads(marked.read_text()) == {"steps": 99}
 
 
+def test_options_that_were_edited_after_the_training_are_refused_on_resume(experiment, plugins) -> None:
+    made = experiment()
+    made.complete()
+    file = made.run.folder / "run.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["settings"]["router"] = {"name": "favourite", "favourite": 2}
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(CheckpointError, match="was trained with favourite 0, not 2 as run.yaml says: restore run.yaml, or train"):
+        Experiment.resume(made.run.folder, plugins, NoProgress()).complete()
+
+
 def test_an_interrupted_run_goes_on_to_the_same_result(experiment, plugins, monkeypatch) -> None:
     expected = experiment(folder="uninterrupted").complete()
     stopped = experiment()

@@ -21,12 +21,12 @@ from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import Choice, configure, unstructure
-from aamc_sdk.errors import DataError, EstimatesError, PluginError, one_of
+from aamc_sdk.errors import CheckpointError, DataError, EstimatesError, PluginError, one_of
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, Router, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.serving import component_name, find_checkpoint
-from aamc_sdk.storage import RESUME_FOLDER, TRAINING, component_of, is_complete, load_component, locked, read_json_object, save_component
+from aamc_sdk.storage import RESUME_FOLDER, TRAINING, component_of, is_complete, load_component, locked, plain, read_json_object, save_component
 from aamc_sdk.types import Dataset, RoutingRequest
 
 
@@ -238,6 +238,21 @@ class Experiment:
             return component_of(folder, kind).get("config")
         return unstructure(configure(self.plugins.load(kind, choice.name).Config, choice.options, preset=self.settings.preset, where=choice.name))
 
+    def _is_trained(self, kind: str, choice: Choice, folder: Path) -> bool:
+        """Return whether a folder of the run holds the trained component of its settings.
+
+        Raises:
+            CheckpointError: It was trained with other options, such as before ``run.yaml`` was edited.
+        """
+        if not is_complete(folder):
+            return False
+        trained, asked = component_of(folder, kind).get("config") or {}, plain(self._config(kind, choice)) or {}
+        changed = [f"{key} {trained[key]!r:.40}, not {asked[key]!r:.40}" for key in trained.keys() & asked.keys() if trained[key] != asked[key]]
+        if changed:
+            other = f"{folder} was trained with {'; '.join(sorted(changed))} as run.yaml says"
+            raise CheckpointError(f"{other}: restore run.yaml, or train with the new options in another folder (--out)")
+        return True
+
     def _resolved(self, choices: Mapping[str, Choice], env: Environment) -> dict[str, Any]:
         estimator = self.settings.estimator
         return {
@@ -253,7 +268,7 @@ class Experiment:
             return None
         folder = self.run.folder / "estimator"
         checkpoint = find_checkpoint(choice.name, "estimator")
-        if is_complete(folder):
+        if self._is_trained("estimator", choice, folder):
             return load_component(folder, "estimator", self.plugins, setup.services)  # type: ignore[no-any-return]  # of that kind
         if checkpoint is not None:
             component: Estimator = load_component(checkpoint, "estimator", self.plugins, setup.services)
@@ -288,7 +303,7 @@ class Experiment:
         """Return a trained router: this folder's own, a checkpoint's, or one trained now."""
         folder = self.run.folder / "routers" / name
         checkpoint = find_checkpoint(choice.name, "router")
-        if is_complete(folder):
+        if self._is_trained("router", choice, folder):
             return load_component(folder, "router", self.plugins, setup.services)  # type: ignore[no-any-return]  # of that kind
         if checkpoint is not None:
             component: Router = load_component(checkpoint, "router", self.plugins, setup.services)
