@@ -214,3 +214,15 @@ def test_pools_of_one_price_have_no_free_lunch():
     twins = Pool(ModelSpec(name, prices=Prices(1, 2, cached_input=0.5), latency=Latency(10, 100)) for name in ("strong", "weak"))
     streams = standalone(pool=twins, scenario="prompt-cache", world=SCENARIOS["scarce-server"].world).vector(2, "train")
     assert isinstance(streams.resource, PromptCache)  # type: ignore[attr-defined]  # the streams of environment queue
+
+
+@pytest.mark.parametrize(("second_ms", "said"), [(1000, "count for nothing"), (1001, "outweigh all else"), (2000, "")])
+def test_a_scale_that_is_none_for_waits_is_said(second_ms: int, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The reward's scale of latency is the range of the candidates' means, beside which each wait is nothing or all."""
+    latencies = {"strong": 1000, "weak": second_ms}
+    pool = Pool([ModelSpec(name, prices=Prices(1.0, 3.0), latency=Latency(40, service_ms)) for name, service_ms in latencies.items()])
+    environment = standalone(pool=pool, queries=300, scenario="scarce-server", world=SCENARIOS["scarce-server"].world)
+    for _ in range(2):
+        environment.vector(4, "train")
+    assert len(caplog.messages) == (1 if said else 0)
+    assert all(said in message for message in caplog.messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +19,12 @@ from aamc_environments.queue.world import read_world
 from aamc_environments.streams import StreamSetup
 from aamc_sdk import Dataset, Outcomes, Preference, RoutingRequest, Services
 from aamc_sdk.errors import DataError
-from aamc_sdk.routing import build_request
+from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, AnswerLengths, sigmoid
+
+logger = logging.getLogger(__name__)
+NARROW = 0.05
+"""Share of the slowest candidate's latency below which the range of all candidates is no scale for waits."""
 
 
 class QueueEnvironment(StreamEnvironment):
@@ -38,6 +43,7 @@ class QueueEnvironment(StreamEnvironment):
         self._skills = self._world.skills(services.pool)
         self._latencies = MeanLatencies.of(services.pool)
         self._schedule = Schedule(config.events, services.pool)
+        self._warned = False
         check_pool(config.scenario, services.pool)
 
     @classmethod
@@ -112,7 +118,19 @@ class QueueEnvironment(StreamEnvironment):
         )
 
     def _make_streams(self, split: str, setup: StreamSetup) -> QueueStreams:
+        self._warn_of_narrow_scale()
         streams = SingleQueueStream if len(setup.streams) == 1 else QueueStreams
         truth, arrivals = self._truths[split], self.arrivals(split)
         resource = make_resource(self.config, self.services.pool, truth, arrivals.per_second)
         return streams(setup, truth, arrivals, self._schedule, resource)
+
+    def _warn_of_narrow_scale(self) -> None:
+        reward = self.services.reward
+        if self._warned or not isinstance(reward, LinearReward) or reward.config.latency_ms or not reward.latency.known:
+            return
+        span = reward.latency.maximum - reward.latency.minimum
+        if span < NARROW * reward.latency.maximum:
+            self._warned = True
+            counts = "outweigh all else" if span else "count for nothing"
+            advice = "give latency a scale of its own, such as --set reward.latency_ms=[0,5000]"
+            logger.warning("the candidates' mean latencies differ by %.3g ms, the reward's scale, so waits %s; %s", span, counts, advice)
