@@ -179,8 +179,8 @@ class Upstream:
     def _own_limit(self, api: str) -> int | None:
         """Return the limit of an answer's tokens among the candidate's parameters, by the fields that are sent to an API."""
         names = ANY_OUTPUT_LIMIT if api == "responses" else OUTPUT_LIMITS.get(api, ())  # for it the provider translates those of chat
-        given = [self.candidate.parameters.get(name) for name in names]
-        return max((limit for limit in given if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0), default=None)
+        parameters = self.candidate.parameters  # the gateway starts only if these are numbers above 0
+        return max((int(parameters[name]) for name in names if name in parameters), default=None)
 
     def max_cost_usd(self, prompt_tokens: int, output_tokens: int, *, hour: bool = False) -> float:
         """Return the maximum cost of an answer in USD; NaN without prices.
