@@ -17,15 +17,7 @@ from aamc_sdk.errors import ConfigError, DataError, StoreError, one_of
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool
-from aamc_sdk.routing.arguments import (
-    PreferenceLike,
-    Preferences,
-    RouteArguments,
-    attempt_of,
-    feedback_of,
-    queries_of,
-    with_times,
-)
+from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, attempt_of, feedback_of, queries_of, with_times
 from aamc_sdk.serving.decisions.close_guard import CloseGuard
 from aamc_sdk.serving.decisions.decider import Decider
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
@@ -36,16 +28,7 @@ from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.models.routed_completions import RoutedCompletions
 from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_components, make_components
-from aamc_sdk.types import (
-    Attempt,
-    Decision,
-    Feedback,
-    Pool,
-    PoolState,
-    Query,
-    Record,
-    check_name,
-)
+from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
 
 if TYPE_CHECKING:
     from aamc_sdk.explain import Explanation
