@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
@@ -15,22 +15,6 @@ from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.types import Endpoint, Pool
 
 
-class ComponentSettings(Protocol):
-    """The settings that all components of one application share."""
-
-    @property
-    def preset(self) -> str:
-        """The preset that every component's options start from."""
-
-    @property
-    def seed(self) -> int:
-        """The seed of all randomness."""
-
-    @property
-    def device(self) -> str:
-        """The device that torch computes on."""
-
-
 @attrs.frozen(kw_only=True)
 class DefaultSettings:
     """The shared settings of components that are made without a configuration."""
@@ -40,7 +24,9 @@ class DefaultSettings:
     device: str = "auto"
 
 
-def make_services(pool: Pool, plugins: Plugins, settings: ComponentSettings = DefaultSettings(), reward: Reward | None = None) -> Services:
+def make_services(
+    pool: Pool, plugins: Plugins, settings: ServingSettings | DefaultSettings = DefaultSettings(), reward: Reward | None = None
+) -> Services:
     """Return the services for making components; components that these make start from the same preset.
 
     Args:
