@@ -165,6 +165,15 @@ def read_errors(path: object, advice: str, *also: type[Exception], raises: type[
         raise raises(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {advice}") from error
 
 
+@contextmanager
+def write_errors(path: object, advice: str) -> Iterator[None]:
+    """Raise an OutputError with the path and the advice instead of an error of creating or writing a file or folder."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name closest to ``name``, whatever its case, else ``""``."""
     # One wrong letter of three leaves a similarity of 0.67, one of four 0.75; unrelated longer words reach 0.67, such as promote and route

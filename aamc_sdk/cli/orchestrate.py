@@ -96,12 +96,10 @@ def _query(text: str, files: Sequence[Path], documents: Path | None) -> TaskQuer
 
 
 def _read(path: Path) -> str:
-    from aamc_sdk.errors import DataError
+    from aamc_sdk.errors import read_errors
 
-    try:
+    with read_errors(path, "give a text file in UTF-8"):
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; give a text file in UTF-8") from error
 
 
 def _options(given: Mapping[str, Any]) -> tuple[TeamOptions, Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from aamc_sdk.config import to_yaml
-from aamc_sdk.errors import CheckpointError, OutputError
+from aamc_sdk.errors import CheckpointError, OutputError, write_errors
 
 T = TypeVar("T")
 RESTORE = "restore the file, or train again"
@@ -33,28 +33,22 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises where a folder must not be searched
         raise OutputError(f"cannot write {path}: it is a folder; name a file in it")
     if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113  # likewise
-        try:
-            with path.open("wb") as device:
-                yield device
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}; name a file") from error
+        with write_errors(path, "name a file"), path.open("wb") as device:
+            yield device
         return
     if os.path.islink(path):  # noqa: PTH114  # likewise; else errors name the path as it was given
         path = Path(os.path.realpath(path))
-    try:
+    with write_errors(path, "choose another folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
+        with write_errors(path, "free some space or choose another folder"):
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ try:
 except ImportError:  # not on Windows, where folders are not locked
     fcntl = None  # type: ignore[assignment]  # see above
 
-from aamc_sdk.errors import OutputError
+from aamc_sdk.errors import OutputError, write_errors
 
 
 def make_folder(folder: Path) -> None:
@@ -21,10 +21,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         OutputError: The folder cannot be created.
     """
-    try:
+    with write_errors(folder, "choose another folder with --out"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}; choose another folder with --out") from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 
 from aamc_sdk.config import configure, load_yaml, option, set_option
-from aamc_sdk.errors import ConfigError, OutputError, PluginError
+from aamc_sdk.errors import ConfigError, PluginError, write_errors
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Attempt, Query, Record
@@ -163,11 +163,8 @@ class Session:
             OutputError: The file cannot be written.
         """
         document = {"schema": 1, "task": self.task.text, "answer": self.answer, "cost_usd": self.cost_usd, **self.document()}
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(plain(document), default=repr, allow_nan=False) + "\n")
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another file with --trajectory") from error
+        with write_errors(path, "choose another file with --trajectory"), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain(document), default=repr, allow_nan=False) + "\n")
 
     def check_drawing(self) -> None:
         """Check, before the first step, that :meth:`draw` will work.

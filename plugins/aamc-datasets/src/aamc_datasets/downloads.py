@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 import attrs
 
-from aamc_sdk.errors import CheckpointError, DataError, OutputError, nearest, one_of, unknown_name
+from aamc_sdk.errors import CheckpointError, DataError, nearest, one_of, unknown_name, write_errors
 from aamc_sdk.storage import read_json, write_json
 
 HOST = "https://huggingface.co/datasets/RUC-NLPIR/FlashRAG_datasets/resolve/main"
@@ -103,11 +103,9 @@ def _one(url: str, file: Path, recorded: Mapping[str, Any] | None) -> Fetched:
     """Return a file, downloaded unless it is there."""
     new = not file.is_file()
     if new:
-        try:
+        with write_errors(file, "free some space or choose another folder"):
             file.parent.mkdir(parents=True, exist_ok=True)
             _download(url, file.with_suffix(".part"))
-        except OSError as error:
-            raise OutputError(f"cannot write {file}: {error.strerror or error}") from error
     arrived = file.with_suffix(".part") if new else file
     checksum = _checksum(arrived)
     if recorded is not None and recorded.get("sha256") != checksum:

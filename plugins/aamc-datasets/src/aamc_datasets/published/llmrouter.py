@@ -16,7 +16,7 @@ from aamc_datasets.json_rows import score
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
-from aamc_sdk.errors import DataError, PoolError, nearest, unknown_name
+from aamc_sdk.errors import DataError, PoolError, nearest, read_errors, unknown_name
 from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Floats
 
@@ -50,9 +50,8 @@ class LLMRouter(DatasetFormat):
 
 def _read(file: Path) -> Any:
     try:
-        return json.loads(file.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror or error}") from error
+        with read_errors(file, "check its permissions"):
+            return json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is not valid JSON ({error}); it may be cut off") from error
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, OutputError
+from aamc_sdk.errors import DataError, write_errors
 from aamc_sdk.storage import locked, plain
 
 ANSWER, VERDICT = "answer", "verdict"
@@ -103,7 +103,7 @@ class CallLedger:
         """
         with locked(folder):
             ledger = cls(folder)
-            try:
+            with write_errors(ledger.path, "choose another place with --out"):
                 ledger._file = os.open(ledger.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 try:
                     ledger._read()
@@ -112,8 +112,6 @@ class CallLedger:
                     os.close(ledger._file)
                     if not ledger.path.stat().st_size:
                         ledger.path.unlink()
-            except OSError as error:
-                raise OutputError(f"cannot write {ledger.path}: {error.strerror or error}; choose another place with --out") from error
 
     def _read(self) -> None:
         """Read the entries. The end of a line that a killed process did not finish is cut off."""

@@ -17,7 +17,7 @@ from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
-from aamc_sdk.errors import DataError, OutputError, read_errors
+from aamc_sdk.errors import DataError, read_errors, write_errors
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.storage import plain, replacing
 
@@ -49,15 +49,13 @@ def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
         OutputError: The file cannot be written.
     """
     content = b"".join(map(_line, trajectories))
-    try:
+    with write_errors(path, "choose another folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             if fcntl is not None:  # so that a line that another process is writing is not taken for a broken one
                 fcntl.flock(file, fcntl.LOCK_EX)
             file.truncate(_whole_lines(file))
             file.write(content)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
 
 
 def truncate_trajectories(path: Path, episodes: int) -> None:
@@ -68,13 +66,10 @@ def truncate_trajectories(path: Path, episodes: int) -> None:
     """
     if not path.exists():
         return
-    try:
-        with path.open("rb+") as file:
-            for _ in range(episodes):
-                file.readline()
-            file.truncate(file.tell())
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
+    with write_errors(path, "choose another folder"), path.open("rb+") as file:
+        for _ in range(episodes):
+            file.readline()
+        file.truncate(file.tell())
 
 
 def read_trajectories(path: Path) -> Iterator[Trajectory]:
