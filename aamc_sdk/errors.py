@@ -194,6 +194,11 @@ def read_only_hint(error: BaseException) -> str:
     return "; the arrays of a request are read-only: copy one before you change it" if "read-only" in str(error) else ""
 
 
+def router_error(name: str, error: BaseException) -> PluginError:
+    """Return the error of a router that raised another one than the SDK's; the message has the router and the cause."""
+    return PluginError(f"router {name!r} failed: {type(error).__name__}: {error}{read_only_hint(error)}")
+
+
 def slash_hint(name: str) -> str:
     """Return advice to write a slash if a component's name is that of a folder, else ``""``."""
     return f"; a folder is given with a slash: ./{name}" if os.sep not in name and os.path.isdir(name) else ""  # noqa: PTH112  # pathlib is not imported for listing

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, read_only_hint
+from aamc_sdk.errors import AamcError, StoreAwayError, StoreError, UnknownDecisionError, router_error
 from aamc_sdk.interfaces import AsyncRouter
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, check_floor, weights_of
@@ -46,7 +46,7 @@ class _RouterErrors:
         if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
             raise StoreError("the controller is closed") from None
         if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
-            raise PluginError(f"router {self._name!r} failed: {type(error).__name__}: {error}{read_only_hint(error)}") from error
+            raise router_error(self._name, error) from error
 
 
 class Decider:

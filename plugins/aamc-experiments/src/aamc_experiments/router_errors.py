@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aamc_sdk.errors import AamcError, PluginError, read_only_hint
+from aamc_sdk.errors import AamcError, PluginError, router_error
 
 
 @contextmanager
@@ -22,4 +22,4 @@ def errors_of(name: str) -> Iterator[None]:
     except AamcError:
         raise
     except (Exception, SystemExit) as error:  # a plugin may raise anything
-        raise PluginError(f"router {name!r} failed: {type(error).__name__}: {error}{read_only_hint(error)}") from error
+        raise router_error(name, error) from error
