@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from aamc_sdk.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from aamc_models.providers.anthropic import Anthropic
@@ -11,18 +12,7 @@ if TYPE_CHECKING:
     from aamc_models.transport.http import HttpProvider
     from aamc_models.transport.options import DeploymentOptions, EndpointOptions
 
-_MODULES = {
-    "Anthropic": "aamc_models.providers.anthropic",
-    "DeploymentOptions": "aamc_models.transport.options",
-    "EndpointOptions": "aamc_models.transport.options",
-    "HttpProvider": "aamc_models.transport.http",
-    "OpenAI": "aamc_models.providers.openai",
-}
 __all__ = ["Anthropic", "DeploymentOptions", "EndpointOptions", "HttpProvider", "OpenAI"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is used: ``import aamc_models`` alone loads no HTTP library."""
-    if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# so that importing aamc_models alone loads no HTTP library
+__getattr__, __dir__ = lazy_exports(__name__, __all__, ("transport.options", "transport.http", "providers.openai", "providers.anthropic"))
