@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
+from aamc_models import check_variable
 
 from aamc_sdk.config import configure, option
-from aamc_sdk.errors import ConfigError
 
-_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)?")
 REFUSE, CHEAPER = "refuse", "cheaper"
 """The values of ``over_budget``."""
 
@@ -66,8 +64,7 @@ class AccessSettings:
     models: Mapping[str, Any] = _by_name("Limits of candidates over all keys, by name.")
 
     def __attrs_post_init__(self) -> None:
-        if not _VARIABLE.fullmatch(self.admin_key_env):  # it may be the key itself, so the message does not have it
-            raise ConfigError("admin_key_env must be the name of an environment variable, such as AAMC_ADMIN_KEY; put the key into that variable")
+        check_variable(self.admin_key_env, "admin_key_env", "AAMC_ADMIN_KEY")
 
 
 @attrs.frozen(kw_only=True)

@@ -77,14 +77,19 @@ def check_address(base_url: str) -> None:
         raise ConfigError(f"base_url must be an address such as http://localhost:8000/v1, not {base_url!r}")
 
 
-def check_variable(name: str) -> None:
+def check_variable(name: str, option: str = "api_key_env", example: str = "OPENAI_API_KEY") -> None:
     """Check the name of an environment variable with a key; the message does not show it, as it may be the key.
+
+    Args:
+        name: The name; ``""`` for none.
+        option: The option that gives it, for the message.
+        example: A name, for the message.
 
     Raises:
         ConfigError: It is no such name.
     """
     if name and not _VARIABLE.fullmatch(name):
-        raise ConfigError("api_key_env must be the name of an environment variable, such as OPENAI_API_KEY; put the key into that variable")
+        raise ConfigError(f"{option} must be the name of an environment variable, such as {example}; put the key into that variable")
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
