@@ -12,7 +12,6 @@ from aamc_models.dialects.conversations.conversation import Conversation, conver
 from aamc_models.dialects.conversions import (
     ANY_OUTPUT_LIMIT,
     DEFAULT_MAX_TOKENS,
-    DIALECTS,
     OUTPUT_LIMITS,
     Converted,
     answer_from_chat,
@@ -24,7 +23,7 @@ from aamc_models.dialects.conversions import (
 )
 from aamc_models.dialects.error_bodies import error_body, error_event
 from aamc_models.dialects.events import DONE, event_of, last_events
-from aamc_models.dialects.fields import json_object
+from aamc_models.dialects.fields import DIALECTS, json_object
 from aamc_models.dialects.foreign_state import FOREIGN_STATE, foreign_state, without_foreign_state
 from aamc_models.dialects.stream_converter import StreamConverter
 from aamc_models.dialects.stream_monitor import Seen, StreamMonitor

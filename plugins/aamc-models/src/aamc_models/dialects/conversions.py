@@ -30,7 +30,6 @@ ANY_OUTPUT_LIMIT = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 """The same of all dialects, as parameters of a candidate may have them."""
 DEFAULT_MAX_TOKENS = 8192
 """The maximum tokens of an answer if nothing else limits them and the dialect requires a limit."""
-DIALECTS = ("chat", "messages", "responses", "completions")
 _EFFORTS = ("reasoning_effort", "reasoning", "thinking")
 """Parameters that say how much a candidate thinks: a pool may hold the same model at two efforts, and the router has chosen one."""
 
@@ -54,7 +53,7 @@ def to_chat(dialect: str, body: Mapping[str, Any]) -> Converted:
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(dialect, DIALECTS)
+    check_dialect(dialect)
     mapping(body, "the body")
     dropped = Dropped()
     if dialect == "messages":
@@ -84,7 +83,7 @@ def from_chat(
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(dialect, DIALECTS)
+    check_dialect(dialect)
     mapping(body, "the body")
     dropped = Dropped()
     if body.get("reasoning_effort") is not None and (not reasons or any(name in (parameters or {}) for name in _EFFORTS)):
@@ -115,7 +114,7 @@ def convert_request(
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(target, DIALECTS)
+    check_dialect(target)
     if source == target:
         return Converted(dict(mapping(body, "the body")))
     canonical = to_chat(source, body)
@@ -129,7 +128,7 @@ def answer_to_chat(dialect: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(dialect, DIALECTS)
+    check_dialect(dialect)
     mapping(answer, "the answer")
     if dialect == "messages":
         return messages_answer.answer_to_chat(answer)
@@ -151,7 +150,7 @@ def answer_from_chat(dialect: str, answer: Mapping[str, Any], model: str = "") -
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(dialect, DIALECTS)
+    check_dialect(dialect)
     mapping(answer, "the answer")
     if dialect == "messages":
         return messages_answer.answer_from_chat(answer, model)
@@ -168,7 +167,7 @@ def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: s
     Raises:
         DataError: A field has a wrong type or value; the message names it.
     """
-    check_dialect(target, DIALECTS)
+    check_dialect(target)
     if source == target:
         return {**mapping(answer, "the answer"), **({"model": model} if model else {})}
     return answer_from_chat(target, answer_to_chat(source, answer), model)

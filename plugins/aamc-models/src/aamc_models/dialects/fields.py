@@ -12,6 +12,7 @@ import orjson
 from aamc_sdk.errors import DataError
 
 JSON = Mapping[str, Any]
+DIALECTS = ("chat", "messages", "responses", "completions")
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -50,14 +51,14 @@ def wrong(field: str, wanted: str, value: object) -> DataError:
     return DataError(f"{field} must be {wanted}{found}")
 
 
-def check_dialect(dialect: str, known: tuple[str, ...]) -> None:
+def check_dialect(dialect: str) -> None:
     """Check the name of a dialect.
 
     Raises:
         DataError: It is unknown.
     """
-    if dialect not in known:
-        raise DataError(f"dialect must be one of {', '.join(known)}, not {_shown(dialect)}")
+    if dialect not in DIALECTS:
+        raise DataError(f"dialect must be one of {', '.join(DIALECTS)}, not {_shown(dialect)}")
 
 
 def mapping(value: object, field: str) -> dict[str, Any]:

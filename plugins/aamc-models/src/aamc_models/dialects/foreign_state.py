@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects.content import is_set, lookup
-from aamc_models.dialects.conversions import DIALECTS
 from aamc_models.dialects.fields import JSON, check_dialect, items, mapping, objects
 from aamc_models.dialects.messages.reasoning_room import THINKING_BLOCKS, lacks_thinking, thinks
 
@@ -31,7 +30,7 @@ def foreign_state(dialect: str, body: Mapping[str, Any]) -> frozenset[str]:
     Raises:
         DataError: A field has a wrong type; the message names it.
     """
-    check_dialect(dialect, DIALECTS)
+    check_dialect(dialect)
     if dialect == "completions":
         return frozenset()
     if dialect == "responses":
@@ -105,7 +104,7 @@ def without_foreign_state(
     Raises:
         DataError: A field has a wrong type; the message names it.
     """
-    check_dialect(dialect, DIALECTS)
+    check_dialect(dialect)
     if dialect == "completions":
         return dict(body)
     name = "input" if dialect == "responses" else "messages"

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from aamc_models.dialects.chat.stream import ChatReader, ChatWriter
 from aamc_models.dialects.completions import CompletionsReader, CompletionsWriter
-from aamc_models.dialects.conversions import DIALECTS
 from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import check_dialect
 from aamc_models.dialects.messages.stream import MessagesReader, MessagesWriter
@@ -55,8 +54,8 @@ class StreamConverter:
     """
 
     def __init__(self, source: str, target: str, model: str = "") -> None:
-        check_dialect(source, DIALECTS)
-        check_dialect(target, DIALECTS)
+        check_dialect(source)
+        check_dialect(target)
         self._reader = _READERS[source]()
         self._writer = _writer(target, model)
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import orjson
 
 from aamc_models.dialects import finish_reasons
-from aamc_models.dialects.conversions import DIALECTS
 from aamc_models.dialects.events import data_of
 from aamc_models.dialects.fields import check_dialect, json_object
 from aamc_models.dialects.responses.stream import ENDS
@@ -57,7 +56,7 @@ class StreamMonitor:
     """
 
     def __init__(self, dialect: str) -> None:
-        check_dialect(dialect, DIALECTS)
+        check_dialect(dialect)
         self._dialect = dialect
         self._read = _READERS.get(dialect, StreamMonitor._chunk)  # bound methods would make a cycle, which waits for the garbage collector
         self.usage: Usage | None = None

@@ -10,7 +10,6 @@ import attrs
 from aamc_models.dialects.content import is_set, text_of
 from aamc_models.dialects.conversations.envelopes import without_envelopes
 from aamc_models.dialects.conversations.side_requests import side_request
-from aamc_models.dialects.conversions import DIALECTS
 from aamc_models.dialects.fields import JSON, check_dialect, objects, text, wrong
 
 EARLIER = 2
@@ -59,7 +58,7 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     Raises:
         DataError: A field has a wrong type; the message names it.
     """
-    check_dialect(dialect, DIALECTS)
+    check_dialect(dialect)
     system: list[str] = []
     people: list[str] = []
     kinds: set[str] = set()
