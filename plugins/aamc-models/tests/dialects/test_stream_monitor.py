@@ -43,9 +43,9 @@ def test_usage_in_a_last_chunk_with_choices_is_read() -> None:
     assert (monitor.finished, monitor.finish_reason) == (True, "stop")
 
 
-def test_a_chunk_of_usage_alone_is_told_apart() -> None:
-    assert Seen(usage_only=True) == StreamMonitor("chat").feed(chunk(usage={"prompt_tokens": 5, "cost": 0.25}))
-    assert Seen() == StreamMonitor("chat").feed(chunk(usage=None))
+@pytest.mark.parametrize("usage", [{"prompt_tokens": 5, "cost": 0.25}, None])
+def test_a_chunk_of_usage_alone_holds_no_content(usage: object) -> None:
+    assert Seen() == StreamMonitor("chat").feed(chunk(usage=usage))
 
 
 def test_an_upstreams_own_cost_is_read() -> None:

@@ -21,20 +21,18 @@ class Seen(NamedTuple):
 
     Attributes:
         content: It holds a piece of the answer: text, reasoning, or a tool call.
-        usage_only: It holds the usage and nothing else, as the last chunk of a chat stream does.
         error: The message of an error; None without one.
         broken: The error is that its data is not a JSON object.
         done: It is the last event: ``[DONE]``, ``message_stop``, or ``response.completed``.
     """
 
     content: bool = False
-    usage_only: bool = False
     error: str | None = None
     done: bool = False
     broken: bool = False
 
 
-_NOTHING, _CONTENT, _USAGE, _DONE = Seen(), Seen(content=True), Seen(usage_only=True), Seen(done=True)
+_NOTHING, _CONTENT, _DONE = Seen(), Seen(content=True), Seen(done=True)
 _DELTAS = frozenset(("content", "reasoning_content", "reasoning", "refusal"))
 
 
@@ -96,8 +94,6 @@ class StreamMonitor:
                 content = self._choice(choice) or content
         if chunk.get("usage"):
             self._note_usage(chunk)
-            if not choices:
-                return _USAGE
         return _CONTENT if content else _NOTHING
 
     def _choice(self, choice: dict[str, Any]) -> bool:
