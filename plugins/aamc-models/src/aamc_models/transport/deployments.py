@@ -6,14 +6,13 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from aamc_models.transport.circuit_breaker import CircuitBreaker
 from aamc_models.transport.options import DeploymentOptions, EndpointOptions
 from aamc_models.transport.rate_limit import RateLimit, Use
 from aamc_sdk.interfaces import EndpointState
 
-Clock = Callable[[], float]
 _WORKING = EndpointState()
 
 
@@ -76,7 +75,7 @@ class DeploymentTurn:
     """
 
     def __init__(self, deployments: Deployments, deployment: Deployment, tokens: float) -> None:
-        now = deployments.clock()
+        now = time.monotonic()
         self.deployment, self._deployments = deployment, deployments
         self._probe = deployment.breaker.begin()
         self._used: Use | None = None if deployment.tokens is None else deployment.tokens.take(tokens, now)
@@ -106,14 +105,14 @@ class DeploymentTurn:
         """End the turn: the server failed."""
         if self._end():
             with self._deployments.lock:
-                self.deployment.breaker.failed(failure, self._deployments.clock(), probe=self._probe)
+                self.deployment.breaker.failed(failure, time.monotonic(), probe=self._probe)
 
     def drop(self, pause_s: float = 0.0) -> None:
         """End the turn without a judgement: the caller left, or the server is over its limit and wants a pause."""
         if self._end():
             with self._deployments.lock:
                 self.deployment.breaker.dropped(probe=self._probe)
-                self.deployment.paused_until = max(self.deployment.paused_until, self._deployments.clock() + pause_s if pause_s else 0.0)
+                self.deployment.paused_until = max(self.deployment.paused_until, time.monotonic() + pause_s if pause_s else 0.0)
 
     def _end(self) -> bool:
         with self._deployments.lock:
@@ -127,16 +126,14 @@ class Deployments:
 
     Args:
         options: The endpoint's options.
-        clock: Returns the time in seconds.
 
     Attributes:
         all: The deployments.
     """
 
-    def __init__(self, options: EndpointOptions, clock: Clock = time.monotonic) -> None:
+    def __init__(self, options: EndpointOptions) -> None:
         self.all = [Deployment(own, options) for own in options.deployments or [DeploymentOptions()]]
         self.lock = threading.Lock()
-        self.clock = clock
         self._limited = any(deployment.requests is not None or deployment.tokens is not None for deployment in self.all)
 
     def turn(self, tokens: float, tried: Collection[Deployment] = ()) -> DeploymentTurn | float:
@@ -147,7 +144,7 @@ class Deployments:
             tried: Deployments that have failed this call, which come last.
         """
         with self.lock:
-            now = self.clock()
+            now = time.monotonic()
             waits = [deployment.wait_s(tokens, now) for deployment in self.all]
             free = [deployment for deployment, wait in zip(self.all, waits, strict=True) if not wait]
             if not free:
@@ -157,7 +154,7 @@ class Deployments:
     def others_free(self, tokens: float, tried: Collection[Deployment]) -> bool:
         """Whether a deployment is free that has not failed this call."""
         with self.lock:
-            now = self.clock()
+            now = time.monotonic()
             return any(deployment not in tried and not deployment.wait_s(tokens, now) for deployment in self.all)
 
     def state(self) -> EndpointState:
@@ -165,7 +162,7 @@ class Deployments:
         if not self._limited and not any(deployment.breaker.is_open or deployment.paused_until for deployment in self.all):
             return _WORKING  # the usual state costs each decision half a microsecond a candidate
         with self.lock:
-            now = self.clock()
+            now = time.monotonic()
             working = [deployment for deployment in self.all if not deployment.breaker.wait_s(now)]
             left = [deployment.remaining(now) for deployment in working]
             known = [amount for amount in left if amount is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
@@ -214,7 +215,7 @@ class HttpProvider(WireProvider):
             text = f"is not called for {wait_s:.3g} s after failures, of which the last was: {resting.breaker.failure}"
             return resting, Failure(text, "server", retry_after_s=wait_s)
         paused = min(self._deployments.all, key=lambda deployment: deployment.paused_until)
-        if paused.paused_until >= self._deployments.clock() + wait_s * 0.999:
+        if paused.paused_until >= time.monotonic() + wait_s * 0.999:
             return paused, Failure(f"wants no request for {wait_s:.3g} s, as its answer 429 said", "rate_limit", retry_after_s=wait_s)
         text = f"has no request or token left of its limits per minute for {wait_s:.3g} s"
         return self._deployments.all[0], Failure(text, "rate_limit", retry_after_s=wait_s)

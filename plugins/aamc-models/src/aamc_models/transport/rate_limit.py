@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
+WINDOW_S = 60.0
+"""Length of the window in seconds."""
+
 
 class Use:
     """An amount taken from a limit at a time."""
@@ -15,17 +18,16 @@ class Use:
 
 
 class RateLimit:
-    """Allows an amount in any window of time; a server that counts by the minute then never has a reason to refuse.
+    """Allows an amount in any minute; a server that counts by the minute then never has a reason to refuse.
 
     A token bucket would allow twice the amount in its worst window. Not thread-safe: the owner holds a lock.
 
     Args:
-        limit: Maximum amount in a window.
-        window_s: Length of the window in seconds.
+        limit: Maximum amount in a minute.
     """
 
-    def __init__(self, limit: float, window_s: float = 60.0) -> None:
-        self.limit, self._window_s = limit, window_s
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
         self._uses: deque[Use] = deque()
         self._sum = 0.0
 
@@ -42,8 +44,8 @@ class RateLimit:
         for use in self._uses:
             needed -= use.amount
             if needed <= 0:
-                return max(use.at + self._window_s - now, 0.0)
-        return self._window_s
+                return max(use.at + WINDOW_S - now, 0.0)
+        return WINDOW_S
 
     def take(self, amount: float, now: float) -> Use:
         """Take an amount."""
@@ -59,7 +61,7 @@ class RateLimit:
             use.amount = amount
 
     def _forget(self, now: float) -> None:
-        while self._uses and self._uses[0].at <= now - self._window_s:
+        while self._uses and self._uses[0].at <= now - WINDOW_S:
             self._sum -= self._uses.popleft().amount
         if not self._uses:
             self._sum = 0.0  # no rounding errors are left over
