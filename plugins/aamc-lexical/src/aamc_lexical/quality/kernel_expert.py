@@ -4,9 +4,10 @@ For unit embeddings :math:`u`, landmarks :math:`l` and the median squared distan
 
 .. math:: \hat q_m(u) = b_m(u) + \sum_l w_{lm} k(u, l), \qquad k(u, l) = \exp(-\lVert u - l \rVert^2 / (s \rho))
 
-where :math:`b` is the prediction of the categories, or the candidate's mean without categories. The correction fades away from the training
-rows. Two widths suit different numbers of rows. Landmarks are a sample of the training rows (Nyström: Williams & Seeger 2001), which bounds the
-time of a prediction. N training rows, L landmarks, B queries, M candidates, D features.
+where :math:`w` minimises the squared errors plus :math:`\lambda w^\top K w`, with the kernel K of the landmarks and the noise :math:`\lambda`,
+and :math:`b` is the prediction of the categories, or the candidate's mean without categories. The correction fades away from the training rows.
+Two widths suit different numbers of rows. Landmarks are a sample of the training rows (Nyström: Williams & Seeger 2001), which bounds the time
+of a prediction. N training rows, L landmarks, B queries, M candidates, D features.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.quality.experts import CategoryExpert, candidate_means, in_batches
-from aamc_lexical.quality.smoothing import unit_rows
+from aamc_lexical.quality.smoothing import least_squares, unit_rows
 from aamc_sdk.types import Floats
 
 MAX_LANDMARKS = 1000
@@ -59,7 +60,8 @@ class KernelExpert:
         width = cls.scale * float(np.median(_squared_distances(landmarks, landmarks)))
         no_correction = np.zeros((len(landmarks), quality.shape[1]), np.float32)
         bare = cls(landmarks, no_correction, np.array(max(width, MIN_WIDTH)), candidate_means(quality), categories)
-        coefficients = kernel_coefficients(bare._kernel(rows), bare._kernel(landmarks), quality - bare._base(embedding), cls.noise)
+        penalty = cls.noise * bare._kernel(landmarks).astype(np.float64) + JITTER * np.eye(len(landmarks))
+        coefficients = least_squares(bare._kernel(rows), quality - bare._base(embedding), penalty)
         return attrs.evolve(bare, coefficients=coefficients.astype(np.float32))
 
     def __call__(self, embedding: Floats) -> Floats:
@@ -90,27 +92,6 @@ class LocalExpert(KernelExpert):
     kind: ClassVar[str] = "local"
     scale: ClassVar[float] = 0.25
     noise: ClassVar[float] = 8.0
-
-
-def kernel_coefficients(kernel: Floats, among: Floats, residual: Floats, noise: float) -> Floats:
-    r"""Return each candidate's weights ``[L, M]`` of the landmarks.
-
-    .. math:: w_m = \arg\min_w \sum_i (r_{im} - k_i^\top w)^2 + \lambda w^\top K w
-
-    Args:
-        kernel: Of each row and each landmark, ``[N, L]``.
-        among: K of the formula, of the landmarks, ``[L, L]``.
-        residual: ``[N, M]``, NaN where unknown.
-        noise: The lambda of the formula.
-    """
-    known = np.isfinite(residual)
-    coefficients = np.empty((kernel.shape[1], residual.shape[1]))
-    penalty = noise * among.astype(np.float64) + JITTER * np.eye(len(among))
-    for pattern in np.unique(known, axis=1).T:  # candidates with the same known rows share one matrix
-        columns = (known == pattern[:, None]).all(axis=0)
-        rows = kernel[pattern]
-        coefficients[:, columns] = np.linalg.solve(rows.T @ rows + penalty, rows.T @ residual[pattern][:, columns])
-    return coefficients
 
 
 def _squared_distances(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:

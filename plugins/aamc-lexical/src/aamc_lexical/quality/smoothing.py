@@ -84,11 +84,23 @@ def ridge_coefficients(features: Floats, quality: Floats, means: Floats, penalty
         means: The candidates' means, ``[M]``.
         penalty: The alpha of the formula; it is not divided by the number of rows.
     """
-    known = np.isfinite(quality)
-    coefficients = np.empty((features.shape[1], quality.shape[1]))
-    for pattern in np.unique(known, axis=1).T:  # candidates with the same known rows share one matrix
+    return least_squares(features, quality - means, penalty * np.eye(features.shape[1]))
+
+
+def least_squares(features: Floats, target: Floats, penalty: Floats) -> Floats:
+    r"""Return each column's coefficients ``[D, M]``, fitted to its known rows.
+
+    .. math:: w_m = \arg\min_w \sum_i (y_{im} - w^\top x_i)^2 + w^\top P w
+
+    Args:
+        features: ``[N, D]``.
+        target: ``[N, M]``, NaN where unknown.
+        penalty: P of the formula, ``[D, D]``.
+    """
+    known = np.isfinite(target)
+    coefficients = np.empty((features.shape[1], target.shape[1]))
+    for pattern in np.unique(known, axis=1).T:  # columns with the same known rows share one matrix
         columns = (known == pattern[:, None]).all(axis=0)
         rows = features[pattern]
-        gram = rows.T @ rows + penalty * np.eye(features.shape[1])
-        coefficients[:, columns] = np.linalg.solve(gram, rows.T @ (quality[pattern][:, columns] - means[columns]))
+        coefficients[:, columns] = np.linalg.solve(rows.T @ rows + penalty, rows.T @ target[pattern][:, columns])
     return coefficients
