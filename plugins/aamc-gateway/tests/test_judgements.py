@@ -75,7 +75,6 @@ def test_the_source_of_thumbs_is_labelled_too(controller):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ([], "must be a JSON object"),
         ({"quality": 1}, "decision_id must be the id in the answer's header"),
         ({"decision_id": 7, "quality": 1}, "not 7"),
         ({"decision_id": "a"}, "must give quality"),

@@ -41,15 +41,13 @@ _NAMES = ("decision_id", "id", "source", "candidate", "over")
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 
 
-def read_judgement(body: Any, caller: Caller) -> dict[str, Any]:
+def read_judgement(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
     """Return the fields of a judgement, as :meth:`aamc_sdk.MetaController.feedback` takes them.
 
     Raises:
         DataError: A field is unknown, missing, or contradicts another one.
         Refused: The caller may not give a field.
     """
-    if not isinstance(body, Mapping):
-        raise DataError(f"the body must be a JSON object such as {EXAMPLE}, not {body!r:.80}")
     for name in body:
         if name in ADMIN_FIELDS and not caller.admin:
             raise Refused(f"{name!r} in feedback needs an admin key; leave it out", status=403, kind="permission")
@@ -92,7 +90,7 @@ def check_tenant(record: Record | None, caller: Caller) -> None:
         )
 
 
-def add_judgement(controller: MetaController, body: Any, caller: Caller) -> dict[str, Any]:
+def add_judgement(controller: MetaController, body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
     """Record a judgement; return the document of ``aamc feedback add --json``. It is in the log when this returns.
 
     The same judgement again changes nothing. Another one of the same source needs a higher ``revision``; thumbs get one by the clock, so that the
