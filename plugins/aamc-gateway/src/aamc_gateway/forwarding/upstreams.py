@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal
 
 import attrs
 import orjson
@@ -25,29 +25,15 @@ from aamc_gateway.forwarding.plain_provider import PlainWire
 from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError
-from aamc_sdk.interfaces import WireProvider, WireReply, WireRequest
+from aamc_sdk.interfaces import WireProvider, WireRequest
 from aamc_sdk.serving import ModelClient
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate, Endpoint, ModelSpec, Pool, Prices
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Endpoint, ModelSpec, Pool, Prices
 
 _USUAL_COMPLETION = 16
 """Tokens of an answer of the API completions without a limit."""
 Strip = Literal["", "earlier", "all"]
 FORM_MODEL = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{1,200})(\r\n)')
 """The field ``model`` of a form: the text before its value, the value, and the text after it."""
-
-
-class Wire(Protocol):
-    """The part of a provider that the gateway uses."""
-
-    @property
-    def apis(self) -> Collection[str]:
-        """The names of the APIs that the endpoint offers."""
-
-    async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
-        """Send a request and return the whole answer."""
-
-    def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
-        """Send a request and yield the server-sent events."""
 
 
 @attrs.frozen(slots=False)  # without slots, construction takes a third less time
@@ -87,14 +73,14 @@ class Upstream:
         self._prices = None if prices is None else _maximum_prices(prices)
 
     @cached_property
-    def wire(self) -> Wire:
+    def wire(self) -> WireProvider | PlainWire:
         """The provider.
 
         Raises:
             AamcError: No plugin offers it, or an option of the endpoint is wrong.
         """
         provider = self._models.provider(self.candidate)
-        return cast(Wire, provider if isinstance(provider, WireProvider) else PlainWire(provider))
+        return provider if isinstance(provider, WireProvider) else PlainWire(provider)
 
     @property
     def unset_keys(self) -> Sequence[str]:
