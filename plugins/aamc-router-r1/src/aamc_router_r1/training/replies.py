@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, json_lines, require, text
@@ -44,13 +44,8 @@ class ModelReply:
 
 
 Asked = tuple[RoutingTask, SubQuestion]
-
-
-class Replies(Protocol):
-    """Makes the replies of consulted models."""
-
-    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
-        """Return the replies to questions, each a task and its call."""
+Replies = Callable[[Sequence[Asked]], list[ModelReply]]
+"""Makes the replies to questions, each a task and its call."""
 
 
 def spec_of(task: RoutingTask, name: str) -> ModelSpec:
