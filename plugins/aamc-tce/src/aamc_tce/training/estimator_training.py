@@ -12,7 +12,7 @@ from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import Embedder
 from aamc_tce.encoders.runtime import serving_embedder
 from aamc_tce.encoders.torch_encoder import TorchEncoder
-from aamc_tce.training.strategies import FineTuning, FrozenEncoderTraining, TrainingStrategy, checkpoint_folder
+from aamc_tce.training.strategies import FineTuning, FrozenEncoderTraining, checkpoint_folder
 
 
 def train_estimator(config: TCEConfig, data: TrainingRows, make_encoder: Callable[[], TorchEncoder]) -> tuple[TrainingResult, Embedder]:
@@ -26,7 +26,7 @@ def train_estimator(config: TCEConfig, data: TrainingRows, make_encoder: Callabl
     Returns:
         The trained parts, and the embedder that they belong to.
     """
-    strategy: TrainingStrategy = (
+    strategy: FineTuning | FrozenEncoderTraining = (
         FineTuning(config, data, make_encoder) if config.fine_tune else FrozenEncoderTraining(config, data, serving_embedder(make_encoder(), config))
     )
     fitted = strategy.fit(data.rows, "heads")

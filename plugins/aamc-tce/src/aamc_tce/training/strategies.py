@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 from aamc_lexical.heads import HeadWeights, Targets
 from aamc_lexical.quality import CategoryExpert, Expert, HeadExpert
-from aamc_lexical.text_length import LengthFeature, with_length
+from aamc_lexical.text_length import with_length
 from aamc_lexical.trained_estimator import Projection
 from aamc_lexical.training import FittedParts, Rows, TrainingRows, smoothing_experts
 
@@ -35,16 +34,6 @@ class EncodedParts(FittedParts):
     """The parts fitted on rows, and the embedder that they belong to."""
 
     encoder: Embedder
-
-
-class TrainingStrategy(Protocol):
-    """Fits heads and experts on any rows."""
-
-    projection: Projection | None
-    text_length: LengthFeature | None
-
-    def fit(self, rows: Rows, name: str) -> EncodedParts:
-        """Train the heads and fit the quality experts on rows."""
 
 
 class FrozenEncoderTraining:
