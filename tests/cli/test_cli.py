@@ -540,6 +540,13 @@ def test_a_quick_command_imports_nothing_heavy(arguments) -> None:
     assert not loaded & {"torch", "transformers", "gymnasium", "numpy", "sklearn", "matplotlib", "rich", "cattrs"}
 
 
+def test_the_folder_of_a_training_is_named_after_the_component_that_it_trains(aamc) -> None:
+    for options, name in ((["--estimator", "means", *RUN[5:-2]], "means"), (RUN[1:-2], "favourite")):
+        status, out, err = aamc("train", *options, "--json")
+        assert status == 0, err
+        assert json.loads(out)["out"].endswith(f"-{name}")
+
+
 def test_no_estimator_alone_is_nothing_to_train(aamc) -> None:
     status, _, err = aamc("train", "--estimator", "none", "--out", "alone")
     assert status == 2

@@ -50,6 +50,7 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
         CheckpointError: Another command began the job.
     """
     from aamc_experiments.experiment import Experiment
+    from aamc_experiments.run_folder import Goal
     from aamc_sdk.errors import CheckpointError, ConfigError
 
     described, out, resume = split_options(options, "a run")
@@ -57,7 +58,8 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
         settings = settings_from_options(described)
         if settings.budget_usd is not None or settings.continue_from is not None:
             raise ConfigError("budget_usd and continue_from (--from) belong to the training of an orchestrator; leave them out, or name one")
-        return (kind or Experiment)(settings, plugins_of(ctx), out or new_folder(settings.router.name), shown, goal)
+        trained = settings.estimator if goal is Goal.ESTIMATOR and settings.estimator is not None else settings.router
+        return (kind or Experiment)(settings, plugins_of(ctx), out or new_folder(trained.name), shown, goal)
     experiment = (kind or Experiment).resume(resume, plugins_of(ctx), shown)
     folder, command = experiment.run.folder, experiment.goal.command
     if command == "evaluate":
