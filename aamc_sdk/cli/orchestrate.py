@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from aamc_sdk.serving import Session, TaskQuery, TeamOptions
 
 TRAJECTORIES = "trajectories.jsonl"
+GRACE_S = 5.0
+"""Time after the limit of ``--seconds`` in which a step may end, in seconds; then its thread is left behind."""
 
 
 @click.command()
@@ -32,7 +37,7 @@ TRAJECTORIES = "trajectories.jsonl"
 @click.option("--steps", type=click.IntRange(min=0), help="Maximum number of activations (default: as trained).")
 @click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
 @click.option("--budget", "usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when this amount is spent (default: no limit).")
-@click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time (default: no limit).")
+@click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time, within a step too (default: no limit).")
 @click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
 @click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one a line.")
 @click.option("--config", "configs", multiple=True, type=InputFile(), help="YAML file with agent_options; repeatable, later files win.")
@@ -67,7 +72,7 @@ def orchestrate(
     began = time.monotonic()
     try:
         with console(stderr=True).status("working") as status:
-            asyncio.run(_work(session, status.console.print))
+            _run(session, status.console.print)
     finally:
         if isinstance(orchestrator, SessionOrchestrator):
             orchestrator.close()
@@ -152,6 +157,59 @@ def _check_places(kept: Path, graph: Path | None) -> None:
             raise OutputError(f"cannot write {place}: there is no folder {place.parent}; create it, or choose another folder")
         if not os.access(place if place.exists() else place.parent, os.W_OK):
             raise OutputError(f"cannot write {place}: it is not writable; choose another place with --trajectory or --graph")
+
+
+def _run(session: Session, show: Callable[[Any], None]) -> None:
+    """Work on the task; a step that blocks its thread beyond the time limit is left behind there.
+
+    Raises:
+        PluginError: A session with records of its own does not end.
+    """
+    from aamc_sdk.errors import PluginError
+    from aamc_sdk.serving import SessionOrchestrator
+
+    seconds = session.budget.seconds
+    if math.isinf(seconds):
+        asyncio.run(_work(session, show))
+        return
+    errors: list[BaseException] = []
+
+    async def limited() -> None:
+        asyncio.get_running_loop().set_default_executor(_DaemonThreads())
+        await _work(session, show)
+
+    def work() -> None:
+        try:
+            asyncio.run(limited())
+        except BaseException as error:  # it is raised in the command's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="aamc-orchestrate", daemon=True)
+    thread.start()
+    thread.join(min(seconds + GRACE_S, threading.TIMEOUT_MAX))
+    if errors:
+        raise errors[0]
+    if thread.is_alive():
+        if isinstance(session.orchestrator, SessionOrchestrator):
+            raise PluginError(f"{type(session.orchestrator).__name__} did not end at its time limit of {seconds:g} s; its results are lost")
+        session.break_off()
+
+
+class _DaemonThreads(ThreadPoolExecutor):
+    """Runs each function in a daemon thread, so that one that hangs keeps neither the event loop nor the program from ending."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as error:  # it belongs to the future
+                    future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
 
 
 async def _work(session: Session, show: Callable[[Any], None]) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from tiny import Tiny
 from aamc_sdk import Component, Decision, Orchestrator, Preference, Query, builtin, hookimpl, option
 from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.serving import Session, SessionOrchestrator
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import run_command
 
@@ -82,10 +86,34 @@ class Talkative(Shouter):
             Path("closed").touch()
 
 
+class Hanging(Shouter):
+    """Waits for ever in its second step, as the task says: in its event loop, in a thread, or blocking everything."""
+
+    async def run(self, task: Query, budget: Budget):
+        yield Step(decision=None, content="first", cost_usd=0.25)
+        if task.text == "awaits":
+            await asyncio.Event().wait()
+        elif task.text == "in a thread":
+            await asyncio.to_thread(threading.Event().wait)
+        else:
+            threading.Event().wait()
+        yield Step(decision=None, content="never", final=True)
+
+
+class HangingSession(SessionOrchestrator, Hanging):
+    """Has sessions of its own."""
+
+    default_steps = 4
+
+    def session(self, task: Query, budget: Budget) -> Session:
+        return Session(self, task, budget)
+
+
 class Orchestrators:
     @hookimpl
     def aamc_orchestrators(self) -> list[Component]:
-        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("shouter", "silent", "endless", "unpriced", "talkative")]
+        classes = (Shouter, Silent, Endless, Unpriced, Talkative, Hanging, HangingSession)
+        return [Component(found.__name__.lower(), f"{__name__}:{found.__name__}", "") for found in classes]
 
 
 @pytest.fixture
@@ -146,6 +174,38 @@ def test_the_work_ends_at_the_budget_whether_the_orchestrator_looks_at_it_or_not
     assert status == 0, err
     assert (json.loads(out)["stop"], json.loads(out)["answer"]) == (stop, "again")
     assert len(json.loads(out)["steps"]) in counts
+
+
+def hang(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run ``aamc orchestrate`` in a process of its own, which has to end although a thread of it hangs."""
+    program = f"""
+import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
+import aamc_sdk.plugins, aamc_sdk.cli.orchestrate, aamc_sdk.cli.main, test_orchestrate as test
+aamc_sdk.plugins.get_plugin_manager = lambda: test.Plugins({{"core": test.builtin, "orchestrators": test.Orchestrators()}}, discover=False)
+sys.modules["aamc_sdk.cli.orchestrate"].GRACE_S = 0.5
+sys.modules["aamc_sdk.cli.main"].main(["orchestrate", *{options!r}, "--seconds", "0.3", "--json"])
+"""
+    return subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("task", ["awaits", "in a thread", "blocks"])
+def test_a_step_in_progress_is_broken_off_at_the_time_limit(tmp_path: Path, task: str) -> None:
+    done = hang(tmp_path, task, "--orchestrator", "hanging")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["stop"], document["answer"], document["cost_usd"], len(document["steps"])) == ("out_of_budget", "first", 0.25, 1)
+    assert json.loads((tmp_path / "trajectories.jsonl").read_text())["stop"] == "out_of_budget"
+
+
+def test_the_ending_says_that_a_step_was_broken_off(aamc: Aamc) -> None:
+    _, _, err = aamc("orchestrate", "awaits", "--orchestrator", "hanging", "--seconds", "0.2")
+    assert "out of budget: a step was broken off at 0.2 s, and its cost is not counted, after 1 step, 0.25 USD" in " ".join(err.split())
+
+
+def test_a_session_of_another_package_that_does_not_end_is_an_error(tmp_path: Path) -> None:
+    done = hang(tmp_path, "blocks", "--orchestrator", "hangingsession")
+    assert done.returncode == 1
+    assert "HangingSession did not end at its time limit of 0.3 s" in json.loads(done.stdout)["error"]["message"]
 
 
 def test_nothing_comes_after_the_final_step(aamc: Aamc) -> None:

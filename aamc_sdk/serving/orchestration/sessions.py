@@ -7,8 +7,10 @@ The command works with any orchestrator. A subclass of :class:`SessionOrchestrat
 from __future__ import annotations
 
 import abc
+import asyncio
 import json
 import math
+import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from numbers import Real
@@ -22,6 +24,8 @@ from aamc_sdk.errors import ConfigError, PluginError, write_errors
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Attempt, Query, Record
+
+_END = object()
 
 
 @attrs.frozen
@@ -92,6 +96,7 @@ class Session:
         self.answer: str | None = None
         self.stop = "truncated"
         self._steps: list[Step] = []
+        self._broken_off = False
 
     @property
     def cost_usd(self) -> float:
@@ -106,8 +111,8 @@ class Session:
     async def steps(self) -> AsyncIterator[Step]:
         """Work on the task, yielding each step as it is done.
 
-        The step that uses up the budget is the last, whether the orchestrator looks at its budget or not. A step in progress is not broken off. A
-        subclass that works in another way keeps to the budget itself.
+        The step that uses up the budget is the last, whether the orchestrator looks at its budget or not. At the time limit a step in progress is
+        cancelled; one that blocks its thread cannot be. A subclass that works in another way keeps to the budget itself.
 
         Raises:
             PluginError: The orchestrator yields something that is no step with a cost.
@@ -115,9 +120,9 @@ class Session:
         until = time.monotonic() + self.budget.seconds
         if self.budget.steps == 0:
             return
-        steps = self.orchestrator.run(self.task, self.budget)
+        steps = aiter(self.orchestrator.run(self.task, self.budget))
         try:
-            async for step in steps:
+            while (step := await self._next(steps, until)) is not _END:
                 self._check(step)
                 self._steps.append(step)
                 self.answer = step.content or None
@@ -130,6 +135,38 @@ class Session:
         finally:
             if isinstance(steps, AsyncGenerator):
                 await steps.aclose()
+
+    async def _next(self, steps: AsyncIterator[Step], until: float) -> Any:
+        """Return the next step; ``_END`` after the last one, or if the time limit breaks it off.
+
+        The step is cancelled within the running task, as an orchestrator may hold contexts that belong to it.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = False
+
+        def cancel() -> None:
+            nonlocal cancelled
+            cancelled = task.cancel()
+
+        left = until - time.monotonic()
+        timer = None if math.isinf(left) else asyncio.get_running_loop().call_later(left, cancel)
+        try:
+            return await anext(steps, _END)
+        except asyncio.CancelledError:
+            if not cancelled:
+                raise
+            self.break_off()
+            return _END
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if cancelled and sys.version_info >= (3, 11):
+                task.uncancel()
+
+    def break_off(self) -> None:
+        """Record that the time limit broke off the step in progress."""
+        self.stop, self._broken_off = "out_of_budget", True
 
     def _check(self, step: Any) -> None:
         if not isinstance(step, Step) or not isinstance(step.cost_usd, Real) or not 0 <= float(step.cost_usd) < math.inf:  # a budget needs it
@@ -146,7 +183,8 @@ class Session:
 
     def ending(self) -> str:
         """Return the reason for the end of the work, in words."""
-        return self.stop.replace("_", " ")
+        broken_off = f": a step was broken off at {self.budget.seconds:g} s, and its cost is not counted," if self._broken_off else ""
+        return self.stop.replace("_", " ") + broken_off
 
     def document(self) -> dict[str, Any]:
         """Return ``stop`` and ``steps`` in plain JSON values."""
