@@ -280,6 +280,11 @@ def test_without_prices_no_budget_can_be_kept(plugins):
         served(plugins, {}, pool=Pool([ModelSpec("a"), ModelSpec("b")]))
 
 
+def test_candidates_that_a_budget_leaves_out_for_want_of_a_price_are_named(plugins, caplog):
+    served(plugins, {"usd_per_day": 3.0, "p95_ms": 9000.0}, pool=Pool([ModelSpec("a"), *POOL_OF_THREE, ModelSpec("b")])).close()
+    assert [record.message for record in caplog.records] == ["usd_per_day leaves out candidates without a price: a, b; give their prices in the pool"]
+
+
 def test_a_checkpoint_of_paced_cannot_be_wrapped(plugins, tmp_path: Path):
     subject = Subject("router", "paced", plugins, {"router": "random", "usd_per_1k": 2.0})
     save_component(tmp_path / "router", "router", "paced", subject.make(), plugins, {})

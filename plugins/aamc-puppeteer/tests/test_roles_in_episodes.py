@@ -81,3 +81,18 @@ def test_a_budget_needs_prices(serve_model, tmp_path, monkeypatch: pytest.Monkey
     status, _, err = run_command(*given, "--out", "unknown")
     assert status == 0, err
     assert "at most 24 turns of agents; their cost is unknown: no prices for reasoner" in err
+
+
+def test_a_budget_of_one_task_needs_prices_too(serve_model, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = serve_model("8")
+    (tmp_path / "pool.yaml").write_text(f"candidates: [{{name: small, endpoint: '{server.url}'}}]")
+    given = ("orchestrate", "1 + 7", "--agents", "calculator,reasoner,concluder", "--pool", "pool.yaml")
+    status, out, err = run_command(*given, "--budget", "0.5")
+    assert (status, out) == (2, "")
+    assert "a budget of 0.5 USD cannot be kept: the models of agents 'reasoner', 'concluder' have no prices" in " ".join(err.split())
+    assert "set agent_options.reasoner.prices, such as {input: 1, output: 2}, or leave the budget out" in " ".join(err.split())
+    assert server.asked == []
+    assert run_command(*given)[0] == 0
+    free = [part for agent in ("reasoner", "concluder") for part in ("--set", f"agent_options.{agent}.prices={{input: 0, output: 0}}")]
+    assert run_command(*given, *free, "--budget", "0.5")[0] == 0

@@ -347,8 +347,13 @@ class Puppeteer(Team):
         return self.config.max_steps if self._trained_names else len(self.pool) + 1
 
     def session(self, task: Query, budget: Budget) -> PuppeteerSession:
-        """Return the work on a task for ``aamc orchestrate``; without a training the agents work in a fixed order, once each."""
+        """Return the work on a task for ``aamc orchestrate``; without a training the agents work in a fixed order, once each.
+
+        Raises:
+            ConfigError: An agent cannot work, or there is a budget and an agent calls a model without prices.
+        """
         self.check_agents()
+        CostEstimate.of(self._agents, 0).check(budget.cost_usd)
         choose = by_policy(self) if self._trained_names else in_fixed_order(self.pool.names)
         return PuppeteerSession(self, task, budget, choose)
 

@@ -12,7 +12,7 @@ from aamc_bandit.pacing.accounts import MeanAccount
 from aamc_bandit.pacing.options import PacedOptions
 from aamc_bandit.pacing.recent_requests import without_unknown
 from aamc_bandit.pacing.resources import LATE_SHARE, LateCalls, LimitedResource
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.types import Floats, RoutingRequest
 
 UNITS = {"usd_per_day": "USD", "usd_per_1k": "USD per 1,000 requests", "tokens_per_minute": "tokens"}
@@ -44,6 +44,8 @@ def check_attainable(resources: Sequence[LimitedResource], request: RoutingReque
         if isinstance(resource, LateCalls):
             _check_latency(resource, request)
             continue
+        if unpriced := [name for m, name in enumerate(request.pool.names) if np.isnan(use[:, m]).all()]:
+            logger.warning("%s leaves out candidates without a price: %s; give their prices in the pool", resource.name, one_of(unpriced))
         minimum = float(_minimum(use, request).mean())
         account = resource.account(config)
         if minimum <= (account.limit if isinstance(account, MeanAccount) else resource.limit):

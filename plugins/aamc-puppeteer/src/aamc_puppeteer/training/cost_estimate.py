@@ -43,9 +43,11 @@ class CostEstimate:
             ConfigError: An agent calls a model without prices.
         """
         if self.unpriced and math.isfinite(budget_usd):
+            names = ", ".join(map(repr, self.unpriced))
+            models = f"the models of agents {names} have" if len(self.unpriced) > 1 else f"the model of agent {names} has"
             raise ConfigError(
-                f"a budget of {budget_usd:g} USD cannot be kept: the model of agent {self.unpriced[0]!r} has no prices; "
-                f"set agent_options.{self.unpriced[0]}.prices, such as {{input: 1, output: 2}}"
+                f"a budget of {budget_usd:g} USD cannot be kept: {models} no prices; set agent_options.{self.unpriced[0]}.prices, "
+                "such as {input: 1, output: 2}, or leave the budget out"
             )
 
     def in_words(self, budget_usd: float) -> str:
