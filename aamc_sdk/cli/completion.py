@@ -54,6 +54,8 @@ def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [name for name in plugins_of(ctx).names(ctx.params.get("kind") or "") if name.startswith(incomplete)]
 
 
-def complete_distribution(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the distributions with plugins that begin so."""
-    return sorted({offer.plugin.distribution for offer in plugins_of(ctx) if offer.plugin.distribution.startswith(incomplete)})
+def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the distributions with plugins and the kinds that begin so; after a kind, its names."""
+    found, given = plugins_of(ctx), ctx.params.get(param.name or "") or ()
+    known = found.names(given[0]) if given else {offer.plugin.distribution for offer in found} | KINDS.keys()
+    return sorted(name for name in known if name.startswith(incomplete))

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from aamc_sdk.cli.completion import complete_distribution, complete_kind, complete_name
+from aamc_sdk.cli.completion import complete_kind, complete_name, complete_target
 from aamc_sdk.cli.invocation import plugins_of
-from aamc_sdk.cli.options import JSON
+from aamc_sdk.cli.options import JSON, Number
 from aamc_sdk.errors import quantity
 
 ALL = click.option("--all", "with_unlisted", is_flag=True, help="List components for tests and trials too, such as the agents of a testbed.")
@@ -94,14 +94,26 @@ def _presets(presets: dict[str, Any]) -> str:
 
 
 @plugins.command()
-@click.argument("distribution", shell_complete=complete_distribution)
+@click.argument("target", nargs=-1, required=True, metavar="DISTRIBUTION | KIND NAME", shell_complete=complete_target)
+@click.option("--seconds", type=Number(min=0, min_open=True), default=600.0, show_default=True, help="Time limit of a check; a longer one fails.")
 @JSON
 @click.pass_context
-def check(ctx: click.Context, distribution: str, as_json: bool) -> None:
-    """Run the conformance kit on each component of DISTRIBUTION."""
-    from aamc_sdk.testing import check_distribution
+def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: bool) -> None:
+    """Run the conformance kit on each component of DISTRIBUTION, or on the component KIND NAME.
 
-    findings = check_distribution(distribution, plugins_of(ctx))
+    Examples: aamc plugins check aamc-ppo, aamc plugins check router ppo
+    """
+    from aamc_sdk.testing import check_component, check_distribution
+
+    found = plugins_of(ctx)
+    if len(target) > 2:
+        raise click.UsageError(f"give a distribution, or the kind and the name of a component, not {' '.join(target)!r}")
+    if len(target) == 2:
+        distribution = found.find(*target).plugin.distribution
+        findings = check_component(*target, found, seconds=seconds)
+    else:
+        distribution = target[0]
+        findings = check_distribution(distribution, found, seconds=seconds)
     failed = [finding for finding in findings if not finding.passed]
     if as_json:
         from aamc_sdk.cli.output import write_json_line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import subprocess
@@ -72,4 +73,5 @@ def _result(
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(_SECONDS, exit=True)  # a process that hangs must not outlive a check that was left behind
     _run(Path(sys.argv[1]))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from concurrent.futures import Future, wait
+from contextlib import closing, redirect_stdout
 from pathlib import Path
-from traceback import walk_tb
+from queue import SimpleQueue
+from traceback import walk_stack, walk_tb
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 from unittest import SkipTest
 
@@ -16,6 +20,22 @@ from aamc_sdk.errors import read_only_hint
 from aamc_sdk.interfaces import BaseComponent
 
 T = TypeVar("T")
+
+
+CHECK_SECONDS = 600.0
+"""Time limit of a check, its training included: ``ppo`` needs three minutes on a machine with much other work."""
+
+
+class HangError(Exception):
+    """Raised when a check does not end in time.
+
+    Attributes:
+        frame: The frame that its thread was in.
+    """
+
+    def __init__(self, message: str, frame: FrameType | None) -> None:
+        super().__init__(message)
+        self.frame = frame
 
 
 @attrs.frozen
@@ -55,28 +75,81 @@ def checks_in(module: str) -> tuple[Callable[[Any], None], ...]:
     return tuple(found for name, found in vars(sys.modules[module]).items() if name.startswith("check_") and found.__module__ == module)
 
 
-def run_checks(component: str, checks: Sequence[Callable[[T], None]], subject: T) -> list[Finding]:
+def run_checks(component: str, checks: Sequence[Callable[[T], None]], subject: T, seconds: float = CHECK_SECONDS) -> list[Finding]:
     """Run each check separately, so that one failure does not stop the others; a TypeError that an earlier check met counts as skipped.
 
-    Such an error is of a signature, such as that of ``__init__``, which nearly every check would repeat.
+    Such an error is of a signature, such as that of ``__init__``, which nearly every check would repeat. After a check that hangs the others are
+    skipped, as they may wait for it.
+
+    Args:
+        component: The component in words.
+        checks: The checks.
+        subject: The argument of each check.
+        seconds: Time limit of a check.
     """
     findings: list[Finding] = []
     first: dict[str, str] = {}
-    for check in checks:
-        found = _run(component, check, subject)
-        if found.message.startswith("TypeError: ") and (earlier := first.setdefault(found.message, found.check)) != found.check:
-            found = Finding(component, found.check, True, f"it fails as {earlier!r} does", skipped=True)
-        findings.append(found)
+    with closing(_CheckThread()) as thread:
+        for check in checks:
+            if findings and isinstance(findings[-1].error, HangError):
+                hung = findings[-1].check
+                return findings + [Finding(component, _words(left), True, f"{hung!r} hangs", skipped=True) for left in checks[len(findings) :]]
+            found = _run(component, check, subject, thread, seconds)
+            if found.message.startswith("TypeError: ") and (earlier := first.setdefault(found.message, found.check)) != found.check:
+                found = Finding(component, found.check, True, f"it fails as {earlier!r} does", skipped=True)
+            findings.append(found)
     return findings
 
 
-def _run(component: str, check: Callable[[T], None], subject: T) -> Finding:
-    words = check.__name__.removeprefix("check_").replace("_", " ")
+class _CheckThread:
+    """A daemon thread that runs jobs one after the other, as components may belong to a thread; it is left behind if a job hangs."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[tuple[Callable[[], None], Future[None]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="aamc-check", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        self._thread._daemonic = False  # type: ignore[attr-defined]  # threads inherit it, and those of a component count as if made in the main one
+        while (given := self._jobs.get()) is not None:
+            job, done = given
+            try:
+                job()
+            except BaseException as error:  # a component under test may raise anything
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+    def run(self, job: Callable[[], None], seconds: float) -> None:
+        """Run a job, and raise what it raises.
+
+        Raises:
+            HangError: It does not end in time.
+        """
+        done: Future[None] = Future()
+        self._jobs.put((job, done))
+        if not wait([done], seconds).done:
+            raise HangError(f"it does not end within {seconds:g} s", sys._current_frames().get(self._thread.ident or 0))
+        done.result()
+
+    def close(self) -> None:
+        """End the thread after its jobs."""
+        self._jobs.put(None)
+
+
+def _words(check: Callable[..., None]) -> str:
+    return check.__name__.removeprefix("check_").replace("_", " ")
+
+
+def _run(component: str, check: Callable[[T], None], subject: T, thread: _CheckThread, seconds: float) -> Finding:
+    words = _words(check)
     try:
         with redirect_stdout(sys.stderr):  # standard output is the command's own
-            check(subject)
+            thread.run(lambda: check(subject), seconds)
     except SkipTest as skipped:
         return Finding(component, words, True, str(skipped), skipped=True)
+    except HangError as error:
+        return Finding(component, words, False, f"{error}{_place(error, subject)}; raise the limit if it is only slow", error=error)
     except AssertionError as error:
         return Finding(component, words, False, f"{error}{_place(error, subject)}", error=error)
     except (Exception, SystemExit) as error:  # a component under test may raise anything
@@ -90,7 +163,8 @@ def _place(error: BaseException, subject: object) -> str:
     package = getattr(subject, "package", None)
     raised: BaseException | None = error
     while package and raised is not None:
-        own = [(frame, line) for frame, line in walk_tb(raised.__traceback__) if _is_of(package, frame.f_globals.get("__name__", ""))]
+        lines = reversed(list(walk_stack(raised.frame))) if isinstance(raised, HangError) else walk_tb(raised.__traceback__)
+        own = [(frame, line) for frame, line in lines if _is_of(package, frame.f_globals.get("__name__", ""))]
         if own:
             frame, line = own[-1]
             return f" ({Path(frame.f_code.co_filename).name}:{line})"

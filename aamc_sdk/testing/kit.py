@@ -6,14 +6,13 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from importlib import metadata
 from typing import Any
 
 from aamc_sdk.errors import PluginError, UnknownComponentError, nearest, one_of
 from aamc_sdk.hookspecs import PROJECT
 from aamc_sdk.plugins import KINDS, Plugins, known_distributions
-from aamc_sdk.testing.findings import Finding, require, run_checks
+from aamc_sdk.testing.findings import CHECK_SECONDS, Finding, HangError, require, run_checks
 from aamc_sdk.testing.subject import Subject
 
 _CHECKS = {
@@ -43,7 +42,9 @@ def checks_of(kind: str) -> Sequence[Callable[[Subject], None]]:
     return checks
 
 
-def check_component(kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None) -> list[Finding]:
+def check_component(
+    kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None, *, seconds: float = CHECK_SECONDS
+) -> list[Finding]:
     """Run every check of a component's kind.
 
     Args:
@@ -51,17 +52,21 @@ def check_component(kind: str, name: str, plugins: Plugins, options: Mapping[str
         name: The component's name.
         plugins: The plugins that offer it.
         options: Options on top of preset ``quick``, for instance to shorten training.
+        seconds: Time limit of a check.
 
     Raises:
         UnknownComponentError: No plugin offers it.
     """
     plugins.find(kind, name)
     label = f"{kind} {name}"
-    loading = run_checks(label, [check_it_loads], Subject(kind, name, plugins))
+    loading = run_checks(label, [check_it_loads], Subject(kind, name, plugins), seconds)
     if not loading[0].passed:
         return loading
-    with closing(Subject(kind, name, plugins, options)) as subject:
-        return loading + run_checks(label, checks_of(kind), subject)
+    subject = Subject(kind, name, plugins, options)
+    findings = run_checks(label, checks_of(kind), subject, seconds)
+    if not any(isinstance(finding.error, HangError) for finding in findings):  # closing it would wait for what hangs
+        subject.close()
+    return loading + findings
 
 
 def check_it_loads(subject: Subject) -> None:
@@ -69,15 +74,18 @@ def check_it_loads(subject: Subject) -> None:
     require(subject.target is not None, "the target is None")
 
 
-def assert_conforms(kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None) -> None:
-    """Raise AssertionError with every failed check of a component, from the first one's exception; a one-line test for plugin authors."""
-    failed = [finding for finding in check_component(kind, name, plugins, options) if not finding.passed]
+def assert_conforms(kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None, *, seconds: float = CHECK_SECONDS) -> None:
+    """Raise AssertionError with every failed check of a component, from the first one's exception; a one-line test for plugin authors.
+
+    A check that takes longer than ``seconds`` fails.
+    """
+    failed = [finding for finding in check_component(kind, name, plugins, options, seconds=seconds) if not finding.passed]
     if failed:
         raise AssertionError("\n".join(f"{finding.component}: {finding.check}: {finding.message}" for finding in failed)) from failed[0].error
 
 
-def check_distribution(distribution: str, plugins: Plugins) -> list[Finding]:
-    """Check all components of an installed distribution.
+def check_distribution(distribution: str, plugins: Plugins, *, seconds: float = CHECK_SECONDS) -> list[Finding]:
+    """Check all components of an installed distribution; a check that takes longer than ``seconds`` fails.
 
     Raises:
         UnknownComponentError: No plugin of that distribution is installed.
@@ -94,10 +102,10 @@ def check_distribution(distribution: str, plugins: Plugins) -> list[Finding]:
         raise UnknownComponentError(f"no plugin of distribution {distribution!r} is installed{hint} (there are: {one_of(names)})")
     findings = []
     for name in sorted({offer.plugin.name for offer in offers}):
-        findings += run_checks(f"plugin {name}", [check_announcing_is_light], name)
+        findings += run_checks(f"plugin {name}", [check_announcing_is_light], name, seconds)
     for offer in offers:
         if offer.error is None:
-            findings += check_component(offer.kind, offer.component.name, plugins)
+            findings += check_component(offer.kind, offer.component.name, plugins, seconds=seconds)
         else:
             findings.append(Finding(f"{offer.kind} {offer.component.name}", "can be used", False, offer.error))
     return findings

@@ -23,6 +23,8 @@ WORDS = [
     ("aamc plugins show rou", "router"),
     ("aamc plugins show store mem", "memory"),
     ("aamc plugins check aamc-lex", "aamc-lexical"),
+    ("aamc plugins check rou", "router"),
+    ("aamc plugins check store mem", "memory"),
 ]
 
 

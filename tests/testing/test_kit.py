@@ -1,7 +1,9 @@
 """The kit itself: components that do not load, plugins that fail, unknown names."""
 
+import importlib
 import inspect
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from aamc_sdk.interfaces import Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import write_json
 from aamc_sdk.testing import assert_conforms, check_component, check_distribution, checks_of, run_command
+from aamc_sdk.testing.findings import CHECK_SECONDS
 
 
 def test_a_component_that_does_not_load_has_one_finding():
@@ -127,3 +130,61 @@ def test_a_plugin_that_announces_nothing_is_named():
 
     with pytest.raises(PluginError, match="'silent' is installed, but its plugin silent announces no component: does @hookimpl stand above"):
         check_distribution("silent", Plugins({"silent": Silent()}, discover=False))
+
+
+class Hanging(Router):
+    """Never scores."""
+
+    def score(self, request):
+        threading.Event().wait()
+
+
+def test_a_check_that_hangs_fails_at_its_limit_and_the_others_do_not_wait_for_it(offer):
+    findings = check_component("router", "mine", offer("router", Hanging), seconds=0.5)
+    (failed,) = [finding for finding in findings if not finding.passed]
+    line = inspect.getsourcelines(Hanging.score)[1] + 1
+    assert failed.message == f"it does not end within 0.5 s ({Path(__file__).name}:{line}); raise the limit if it is only slow"
+    assert {finding.message for finding in findings[findings.index(failed) + 1 :]} == {f"{failed.check!r} hangs"}
+    with pytest.raises(AssertionError, match=rf"router mine: {failed.check}: it does not end within 0\.5 s"):
+        assert_conforms("router", "mine", offer("router", Hanging), seconds=0.5)
+
+
+def test_the_checks_of_a_component_run_in_one_thread(offer):
+    threads = set()
+
+    class Noting(Router):
+        def __init__(self, config, services):
+            super().__init__(config, services)
+            threads.add(threading.current_thread())
+
+        def score(self, request):
+            return Scores(request.expected.known_quality)
+
+    check_component("router", "mine", offer("router", Noting))
+    (thread,) = [thread for thread in threads if thread.name == "aamc-check"]
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_the_command_checks_one_component_within_a_limit(monkeypatch, offer):
+    class Two:
+        @hookimpl
+        def aamc_stores(self):
+            return [Component("memory", "aamc_sdk.log:MemoryStore", ""), Component("other", "aamc_sdk.log:MemoryStore", "")]
+
+        @hookimpl
+        def aamc_routers(self):
+            return [Component("hanging", f"{__name__}:Hanging", "")]
+
+    monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"two": Two()}, discover=False))
+    status, out, err = run_command("plugins", "check", "store", "memory", "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    assert document["distribution"] == "two"
+    assert {finding["component"] for finding in document["findings"]} == {"store memory"}
+    status, out, _ = run_command("plugins", "check", "router", "hanging", "--seconds", "0.5")
+    assert (status, "it does not end within 0.5 s (test_kit.py:" in out) == (1, True)
+    (limit,) = [option for option in importlib.import_module("aamc_sdk.cli.plugins").check.params if option.name == "seconds"]
+    assert limit.default == CHECK_SECONDS
+    status, _, err = run_command("plugins", "check", "a", "b", "c")
+    assert (status, "not 'a b c'" in err) == (2, True)
