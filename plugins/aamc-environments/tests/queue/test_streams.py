@@ -102,7 +102,6 @@ def test_the_share_of_queries_in_bursts_is_as_asked():
 def test_a_share_of_bursts_that_cannot_be_reached_is_refused(options, limit):
     with pytest.raises(ConfigError, match=f"^burst_share must be at most {limit}; lower it( or warning)?, or raise burst_length$"):
         QueueOptions(scenario="forecast", **options)
-    QueueOptions(scenario="scarce-server", **options)  # without bursts nothing reads them
     QueueOptions(scenario="forecast", **{**options, "burst_share": float(limit[:5])})
 
 
@@ -122,6 +121,21 @@ def test_the_arrivals_have_the_share_of_bursts_and_the_load_that_were_asked_for(
 def test_a_warning_is_at_least_a_query_long():
     with pytest.raises(ConfigError, match=r"warning must be 0 or at least 1, not 0\.5"):
         QueueOptions(warning=0.5)
+
+
+@pytest.mark.parametrize("options", [{"burst_share": 0.4}, {"burst_length": 5.0}, {"warning": 5.0}])
+def test_options_of_bursts_without_bursts_are_refused(options):
+    (name,) = options
+    for given in ({}, {"burst": 1.0}, {"scenario": "forecast", "burst": 1.0}):
+        with pytest.raises(ConfigError, match=f"^{name} is given, and burst 1 means no bursts; leave it out, or set burst above 1"):
+            QueueOptions(**given, **options)
+    QueueOptions(burst=2.0, **options)
+    QueueOptions(scenario="forecast", **options)
+
+
+def test_a_scenario_may_be_without_its_bursts_and_warnings():
+    assert QueueOptions(scenario="forecast", burst=1.0).present_burst == 1
+    assert QueueOptions(warning=0.0).present_warning == 0
 
 
 def test_the_arrival_rate_is_given_or_follows_from_the_load(one_queue):

@@ -79,11 +79,19 @@ class QueueOptions(StreamOptions):
         warning, length = self.present_warning, self.burst_length
         if 0 < warning < 1:
             raise ConfigError(f"warning must be 0 or at least 1, not {warning:g}")
+        if self.present_burst == 1 and (given := self._given_for_bursts()):
+            raise ConfigError(f"{given[0]} is given, and burst 1 means no bursts; leave it out, or set burst above 1")
         maximum = length / (length + warning + 1)
         if self.present_burst > 1 and self.burst_share > maximum:
             given, lower = f"burst_length {length:g} and warning {warning:g}", "it or warning" if warning else "it"
             at_most = math.floor(1000 * maximum) / 1000
             raise ConfigError(f"burst_share must be at most {at_most} with {given}, not {self.burst_share:g}; lower {lower}, or raise burst_length")
+
+    def _given_for_bursts(self) -> list[str]:
+        """Return the options, other than ``burst``, that only bursts read and that differ from their defaults."""
+        defaults = attrs.fields(type(self))
+        given = [name for name in ("burst_share", "burst_length") if getattr(self, name) != getattr(defaults, name).default]
+        return given + (["warning"] if self.warning else [])
 
     @property
     def present_load(self) -> float:
