@@ -79,8 +79,8 @@ class QueueOptions(StreamOptions):
         warning, length = self.present_warning, self.burst_length
         if 0 < warning < 1:
             raise ConfigError(f"warning must be 0 or at least 1, not {warning:g}")
-        if self.present_burst == 1 and (given := self._given_for_bursts()):
-            raise ConfigError(f"{given[0]} is given, and burst 1 means no bursts; leave it out, or set burst above 1")
+        if self.present_burst == 1 and (unread := self._given_for_bursts()):
+            raise ConfigError(f"{unread[0]} is given, and burst 1 means no bursts; leave it out, or set burst above 1")
         maximum = length / (length + warning + 1)
         if self.present_burst > 1 and self.burst_share > maximum:
             given, lower = f"burst_length {length:g} and warning {warning:g}", "it or warning" if warning else "it"
