@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from aamc_sdk.interfaces.environments import Environment
+from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces.environments import Environment, RoutingStreams
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Dataset, RoutingRequest
@@ -40,6 +42,54 @@ class NoProgress:
         """Do nothing."""
 
 
+class TrainingEnvironment(Environment):
+    """An environment for training: another one without its split ``test``.
+
+    Args:
+        env: The other environment, whose further attributes can be read here.
+    """
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self.stationary = env.stationary  # type: ignore[misc]  # of the other environment's class
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the other environment."""
+        if name == "_env":  # not set yet, as in a copy
+            raise AttributeError(name)
+        return getattr(self._env, name)
+
+    def prepare(self, splits: Mapping[str, Dataset]) -> None:
+        """Set the data of the splits."""
+        self._env.prepare(splits)
+
+    def dataset(self, split: str) -> Dataset:
+        """Return a split with outcomes.
+
+        Raises:
+            DataError: The split is ``test``.
+        """
+        return self._env.dataset(_not_test(split))
+
+    def vector(self, n: int, split: str, **options: Any) -> RoutingStreams:
+        """Return n streams of a split's queries.
+
+        Raises:
+            DataError: The split is ``test``.
+        """
+        return self._env.vector(n, _not_test(split), **options)
+
+
+def _without_test(env: Environment | None) -> Environment | None:
+    return env if env is None or isinstance(env, TrainingEnvironment) else TrainingEnvironment(env)
+
+
+def _not_test(split: str) -> str:
+    if split == "test":
+        raise DataError("a training cannot use the split 'test', on which the result is measured; use 'train', or 'validation' to select")
+    return split
+
+
 @attrs.frozen(kw_only=True)
 class Training:
     """The data that a component learns from.
@@ -49,7 +99,7 @@ class Training:
         validation: Rows for early stopping and model selection; shares no question with training.
         request: The request of the training rows; its expected quality is out of fold.
         validation_request: The request of the validation rows.
-        env: The environment in which policies are trained, on its splits ``train`` and ``validation``.
+        env: The environment in which policies are trained, on its splits ``train`` and ``validation``; it refuses ``test``.
         folder: The folder for checkpoints of an unfinished training; None to write none.
         resume: Whether to resume from the checkpoint in the folder.
         progress: Receives the progress.
@@ -60,7 +110,7 @@ class Training:
     validation: Dataset | None = None
     request: RoutingRequest | None = None
     validation_request: RoutingRequest | None = None
-    env: Environment | None = None
+    env: Environment | None = attrs.field(default=None, converter=_without_test)
     folder: Path | None = None
     resume: bool = False
     progress: Progress = attrs.field(factory=NoProgress)

@@ -612,3 +612,16 @@ def test_the_kit_closes_the_routers_that_it_makes(offer):
 def test_assert_conforms_says_everything_that_is_wrong(offer):
     with pytest.raises(AssertionError, match=r"router mine: permuted candidates: the order of the pool changes the utilities"):
         assert_conforms("router", "mine", offer("router", Positional))
+
+
+class Peeking(Router):
+    """Trains on the queries that it is measured on."""
+
+    def train(self, training):
+        training.env.vector(4, "test")
+        return {}
+
+
+def test_the_conformance_kit_finds_a_router_that_trains_on_test_queries(offer):
+    failed = [finding.message for finding in check_component("router", "mine", offer("router", Peeking)) if not finding.passed]
+    assert any("a training cannot use the split 'test'" in message for message in failed)

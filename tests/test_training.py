@@ -1,0 +1,36 @@
+"""The data of a training: its environment has no test split."""
+
+import copy
+
+import attrs
+import numpy as np
+import pytest
+
+from aamc_sdk.errors import DataError
+from aamc_sdk.interfaces import Training
+from aamc_sdk.testing import TableEnvironment, make_dataset, make_reward
+
+
+@pytest.fixture
+def training() -> Training:
+    rows = make_dataset(30)
+    environment = TableEnvironment(None, attrs.make_class("Services", ["reward"])(make_reward(rows)))
+    environment.prepare({"train": rows, "validation": rows, "test": rows})
+    return Training(dataset=rows, env=environment)
+
+
+@pytest.mark.parametrize("ask", [lambda env: env.dataset("test"), lambda env: env.vector(4, "test"), lambda env: env.vector(n=4, split="test")])
+def test_a_training_cannot_draw_test_queries(training, ask):
+    for given in (training, attrs.evolve(training), copy.deepcopy(training)):
+        with pytest.raises(DataError, match="cannot use the split 'test', on which the result is measured; use 'train', or 'validation'"):
+            ask(given.env)
+
+
+def test_its_environment_is_otherwise_the_one_that_was_given(training):
+    assert training.env.stationary
+    assert list(training.env.splits) == ["train", "validation", "test"]
+    assert len(training.env.dataset("validation")) == 30
+    streams = training.env.vector(4, "train", seed=3, preferences=np.tile([1.0, 0.0, 0.0], (4, 1)))
+    streams.reset()
+    assert len(streams.request()) == 4
+    assert Training(dataset=training.dataset).env is None
