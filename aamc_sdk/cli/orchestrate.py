@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TRAJECTORIES = "trajectories.jsonl"
 GRACE_S = 5.0
 """Time after the limit of ``--seconds`` in which a step may end, in seconds; then its thread is left behind."""
+INTERRUPT_GRACE_S = 1.0
+"""Time after Ctrl-C in which a step may end, in seconds."""
 
 
 @click.command()
@@ -57,6 +59,7 @@ def orchestrate(
     Example: aamc orchestrate "What is 12 * (3 + 4)?" --steps 4
     """
     from aamc_sdk.cli.output import console
+    from aamc_sdk.errors import AamcError
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import SessionOrchestrator, find_orchestrator
 
@@ -69,26 +72,38 @@ def orchestrate(
     session = _session(orchestrator, query, given)
     if graph is not None:
         session.check_drawing()
-    began = time.monotonic()
-    try:
-        with console(stderr=True).status("working") as status:
-            _run(session, status.console.print)
-    finally:
-        if isinstance(orchestrator, SessionOrchestrator):
-            orchestrator.close()
-    records, attempts = session.log()
-    logged = {"id": records[-1].decision.id} if records and url else {}
-    _show(session, {**logged, "run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
-    session.keep(path)  # last, so that an answer that was paid for is printed even if the file cannot be written
-    if logged:
-        with closing(open_store(url, plugins_of(ctx), {"store_text": True})) as store:
-            store.add_decisions(records)
-            store.add_attempts(attempts)
-        click.echo(f"Judge the answer with: aamc feedback add {logged['id']} --quality Q --store {url}", err=True)
-    elif given["store"]:
-        click.echo("Nothing was logged: only a trained policy's decisions on a single path are.", err=True)
-    if graph is not None:
-        session.draw(graph)
+    with ExitStack() as opened:
+        log = partial(open_store, url, plugins_of(ctx), {"store_text": True})
+        store = opened.enter_context(closing(log())) if given["store"] else None  # before the first call
+        began = time.monotonic()
+        try:
+            with console(stderr=True).status("working") as status:
+                _run(session, status.console.print)
+        except KeyboardInterrupt:
+            if session.count:
+                session.keep(path)
+                click.echo(f"The episode so far is in {path}", err=True)
+            raise
+        finally:
+            if isinstance(orchestrator, SessionOrchestrator):
+                orchestrator.close()
+        records, attempts = session.log()
+        logged = {"id": records[-1].decision.id} if records and url else {}
+        _show(session, {**logged, "run": folder, "seconds": time.monotonic() - began, "trajectory": path}, as_json)
+        try:
+            session.keep(path)
+            if logged:
+                store = store or opened.enter_context(closing(log()))
+                store.add_decisions(records)
+                store.add_attempts(attempts)
+                click.echo(f"Judge the answer with: aamc feedback add {logged['id']} --quality Q --store {url}", err=True)
+            elif given["store"]:
+                click.echo("Nothing was logged: only a trained policy's decisions on a single path are.", err=True)
+            if graph is not None:
+                session.draw(graph)
+        except (AamcError, OSError) as error:  # the answer is printed, and no second JSON document may follow it
+            click.echo(f"aamc: {error}", err=True)
+            ctx.exit(1)
     click.echo(f"The episode is in {path}", err=True)
     ctx.exit(1 if session.answer is None else 0)
 
@@ -97,7 +112,11 @@ def _query(text: str, files: Sequence[Path], documents: Path | None) -> TaskQuer
     from aamc_sdk.serving import TaskQuery
 
     found = [] if documents is None else [line for line in _read(documents).splitlines() if line.strip()]
-    return TaskQuery(text, files={path.name: _read(path) for path in files}, documents=tuple(found))
+    by_name = {path.name: path for path in files}
+    for path in files:
+        if by_name[path.name] != path:
+            raise click.UsageError(f"agents read files by name, and --file {path} and {by_name[path.name]} have the same one; rename one of them")
+    return TaskQuery(text, files={name: _read(path) for name, path in by_name.items()}, documents=tuple(found))
 
 
 def _read(path: Path) -> str:
@@ -160,38 +179,39 @@ def _check_places(kept: Path, graph: Path | None) -> None:
 
 
 def _run(session: Session, show: Callable[[Any], None]) -> None:
-    """Work on the task; a step that blocks its thread beyond the time limit is left behind there.
+    """Work on the task in a thread of its own; a step that blocks that thread beyond the time limit, or beyond Ctrl-C, is left behind there.
 
     Raises:
         PluginError: A session with records of its own does not end.
     """
     from aamc_sdk.errors import PluginError
+    from aamc_sdk.interfaces import EventLoopThread
     from aamc_sdk.serving import SessionOrchestrator
 
-    seconds = session.budget.seconds
-    if math.isinf(seconds):
-        asyncio.run(_work(session, show))
-        return
-    errors: list[BaseException] = []
+    ended = threading.Event()
 
-    async def limited() -> None:
+    async def work() -> None:
         asyncio.get_running_loop().set_default_executor(_DaemonThreads())
-        await _work(session, show)
-
-    def work() -> None:
         try:
-            asyncio.run(limited())
-        except BaseException as error:  # it is raised in the command's thread
-            errors.append(error)
+            await _work(session, show)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=work, name="aamc-orchestrate", daemon=True)
-    thread.start()
-    thread.join(min(seconds + GRACE_S, threading.TIMEOUT_MAX))
-    if errors:
-        raise errors[0]
-    if thread.is_alive():
-        if isinstance(session.orchestrator, SessionOrchestrator):
-            raise PluginError(f"{type(session.orchestrator).__name__} did not end at its time limit of {seconds:g} s; its results are lost")
+    loop, seconds = EventLoopThread(), session.budget.seconds
+    future = loop.submit(work())
+    try:
+        wait([future], min(seconds + GRACE_S, threading.TIMEOUT_MAX))
+    except KeyboardInterrupt:
+        session.stop = "interrupted"
+        future.cancel()
+        ended.wait(INTERRUPT_GRACE_S)
+        raise
+    if future.done():
+        future.result()
+        loop.close()
+    elif isinstance(session.orchestrator, SessionOrchestrator):
+        raise PluginError(f"{type(session.orchestrator).__name__} did not end at its time limit of {seconds:g} s; its results are lost")
+    else:
         session.break_off()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from aamc_experiments import plugin as experiments
 from tiny import Tiny
 
 from aamc_sdk import Component, Decision, Orchestrator, Preference, Query, builtin, hookimpl, option
+from aamc_sdk.errors import OutputError
 from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Session, SessionOrchestrator
@@ -176,16 +178,22 @@ def test_the_work_ends_at_the_budget_whether_the_orchestrator_looks_at_it_or_not
     assert len(json.loads(out)["steps"]) in counts
 
 
-def hang(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run ``aamc orchestrate`` in a process of its own, which has to end although a thread of it hangs."""
-    program = f"""
-import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
+def program(*options: str, before: str = "") -> list[str]:
+    """Return the command of ``aamc orchestrate`` in a process of its own, which has to end although a thread of it hangs."""
+    text = f"""
+import signal, sys, threading; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
 import aamc_sdk.plugins, aamc_sdk.cli.orchestrate, aamc_sdk.cli.main, test_orchestrate as test
 aamc_sdk.plugins.get_plugin_manager = lambda: test.Plugins({{"core": test.builtin, "orchestrators": test.Orchestrators()}}, discover=False)
 sys.modules["aamc_sdk.cli.orchestrate"].GRACE_S = 0.5
-sys.modules["aamc_sdk.cli.main"].main(["orchestrate", *{options!r}, "--seconds", "0.3", "--json"])
+{before}
+sys.modules["aamc_sdk.cli.main"].main(["orchestrate", *{options!r}, "--json"])
 """
-    return subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return [sys.executable, "-c", text]
+
+
+def hang(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = program(*options, "--seconds", "0.3")
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("task", ["awaits", "in a thread", "blocks"])
@@ -195,6 +203,49 @@ def test_a_step_in_progress_is_broken_off_at_the_time_limit(tmp_path: Path, task
     document = json.loads(done.stdout)
     assert (document["stop"], document["answer"], document["cost_usd"], len(document["steps"])) == ("out_of_budget", "first", 0.25, 1)
     assert json.loads((tmp_path / "trajectories.jsonl").read_text())["stop"] == "out_of_budget"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot interrupt another process like Ctrl-C")
+@pytest.mark.parametrize("task", ["awaits", "in a thread", "blocks"])
+def test_an_interrupt_ends_the_work_and_keeps_the_steps_before_it(tmp_path: Path, task: str) -> None:
+    command = program(task, "--orchestrator", "hanging", before="signal.signal(signal.SIGINT, signal.default_int_handler)")
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        shown = next(line for line in process.stderr if "first" in line)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "interrupted" in err
+    assert json.loads(out)["error"]["message"] == "interrupted", shown
+    kept = json.loads((tmp_path / "trajectories.jsonl").read_text())
+    assert (kept["stop"], kept["cost_usd"], len(kept["steps"])) == ("interrupted", 0.25, 1)
+
+
+def test_a_store_is_opened_before_the_work(aamc: Aamc) -> None:
+    status, out, err = aamc("orchestrate", "hello", "--orchestrator", "shouter", "--store", "nope:x", "--json")
+    assert status == 2
+    assert json.loads(out).keys() == {"schema", "error"}
+    assert "thought" not in err
+
+
+def test_a_result_that_cannot_be_kept_is_printed_as_one_document(aamc: Aamc, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(session: Session, path: Path) -> None:
+        raise OutputError(f"cannot write {path}: no space left on device")
+
+    monkeypatch.setattr(Session, "keep", full)
+    status, out, err = aamc("orchestrate", "hello", "--orchestrator", "shouter", "--json")
+    assert (status, json.loads(out)["answer"]) == (1, "HELLO!")
+    assert "aamc: cannot write trajectories.jsonl: no space left on device" in err
+
+
+def test_a_damaged_training_does_not_hide_the_others(aamc: Aamc) -> None:
+    aamc("train", "--orchestrator", "shouter", "--out", "runs/good")
+    broken = Path("runs/broken/orchestrator/component.json")
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
+    for options in ((), ("--orchestrator", "shouter")):
+        status, out, err = aamc("orchestrate", "hello", *options, "--json")
+        assert (status, json.loads(out)["run"]) == (0, "runs/good"), err
 
 
 def test_the_ending_says_that_a_step_was_broken_off(aamc: Aamc) -> None:

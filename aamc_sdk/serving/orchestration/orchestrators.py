@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from aamc_sdk.serving.run import ORCHESTRATOR, Run
 from aamc_sdk.serving.services import make_services
 from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_component
 
+logger = logging.getLogger(__name__)
 DEFAULT = "puppeteer"
 """The orchestrator to use if none is named and none was trained."""
 
 
 def newest_orchestrator(name: str | None = None) -> Path:
-    """Return the folder of the orchestrator trained last, below ``runs/``.
+    """Return the folder of the orchestrator trained last, below ``runs/``. A damaged one is left out with a warning.
 
     Args:
         name: The orchestrator's name; any when None.
@@ -28,9 +30,17 @@ def newest_orchestrator(name: str | None = None) -> Path:
     Raises:
         CheckpointError: There is none; the message has the command that trains one.
     """
-    found = [path for path in Path("runs").glob(f"*/{ORCHESTRATOR}/{COMPONENT}") if not path.parents[1].is_symlink()]
-    if name is not None:
-        found = [path for path in found if component_of(path.parent, ORCHESTRATOR)["name"] == name]
+    found = []
+    for path in Path("runs").glob(f"*/{ORCHESTRATOR}/{COMPONENT}"):
+        if path.parents[1].is_symlink():
+            continue
+        try:
+            trained = trained_name(path.parents[1])
+        except CheckpointError as error:
+            logger.warning("left out: %s", error)
+            continue
+        if name in (None, trained):
+            found.append(path)
     if not found:
         how = f"train one with: aamc train --orchestrator {name or DEFAULT}"
         raise CheckpointError(f"there is no trained orchestrator under runs; {how}, or name its folder with --run")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from aamc_puppeteer.episodes.trajectory_file import read_trajectories
 from aamc_puppeteer.training import training_record
 from matplotlib.image import imread
 
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import run_command
 
 AGENTS = "orchestrator.agents=[calculator, parser, strings]"
@@ -56,6 +59,14 @@ class TestBeforeTraining:
     def test_limits_end_it(self, aamc: Aamc, option: str, stop: Stop) -> None:
         _, out, _ = aamc("orchestrate", "1 + 1", "--agents", "parser,calculator", option, "--json")
         assert json.loads(out)["stop"] == stop.value
+
+    def test_two_files_of_one_name_are_refused(self, aamc: Aamc) -> None:
+        for folder in ("one", "two"):
+            Path(folder).mkdir()
+            Path(folder, "a.txt").write_text(folder)
+        status, _, err = aamc("orchestrate", "Read a.txt", "--agents", "file-reader", "--file", "one/a.txt", "--file", "two/a.txt")
+        assert status == 2
+        assert "--file one/a.txt and two/a.txt have the same one" in " ".join(err.split())
 
     def test_an_order_of_many_agents_is_followed_to_its_end(self, aamc: Aamc) -> None:
         names = ["calculator", "checker", "extractor", "parser", "python", "retriever", "reviser", "strings", "table"]
@@ -287,7 +298,8 @@ class TestFurtherTraining:
         _, out, err = aamc("orchestrate", "2 + 2", "--run", "made", "--paths", "2", "--store", "sqlite:other.db", "--json")
         assert "Nothing was logged" in err
         assert "id" not in json.loads(out)
-        assert not Path("other.db").exists()
+        with closing(open_store("sqlite:other.db", get_plugin_manager())) as store:
+            assert store.position() == 0
 
     def test_an_untrained_one_learns_from_no_log(self, aamc: Aamc, made: Path) -> None:
         aamc("orchestrate", "2 + 2", "--run", "made")
@@ -325,14 +337,27 @@ def test_a_budget_in_money_ends_a_training_which_continues_later(aamc: Aamc) -> 
     priced = ["--set", "orchestrator.agent_options={parser: {billed_seconds: 1000}, strings: {billed_seconds: 3000}}"]
     status, out, err = aamc("train", *given, *priced, "--budget-usd", "100", "--out", "made", "--json")
     assert status == 0, err
-    assert "at most 8,000 turns of agents: 16,000.00 USD in equal shares, 24,000.00 USD at most; the training ends at 100 USD" in err
+    assert "at most 8,082 turns of agents: 16,164.00 USD in equal shares, 24,246.00 USD at most; the training ends at 100 USD" in err
     metrics = json.loads(out)["metrics"]
     assert 97 < metrics["spent_usd"] <= 100
     assert 0 < metrics["updates"] < 1000
-    assert metrics["estimate"] == {"turns": 8000, "mean_usd": 16000.0, "maximum_usd": 24000.0, "unpriced": []}
+    assert metrics["estimate"] == {"turns": 8082, "mean_usd": 16164.0, "maximum_usd": 24246.0, "unpriced": []}
     assert f"after {metrics['updates']} of 1000 updates" in err
     status, _, err = aamc("train", "--from", "made", "--dataset", "tasks:arithmetic", "--set", "orchestrator.updates=1", "--out", "more")
     assert status == 0, err
+
+
+def test_estimate_and_spending_of_a_training_cover_its_validation(aamc: Aamc) -> None:
+    options = ("agents=[parser, strings]", "updates=2", "episodes=4", "max_steps=2")
+    priced = "orchestrator.agent_options={parser: {billed_seconds: 1000}, strings: {billed_seconds: 1000}}"
+    given = [*(part for name in options for part in ("--set", f"orchestrator.{name}")), "--set", priced]
+    status, out, err = aamc("train", "--orchestrator", "puppeteer", "--dataset", "tasks:arithmetic", *given, "--out", "made", "--json")
+    assert status == 0, err
+    metrics = json.loads(out)["metrics"]
+    trained = sum(turn.cost for line in read_trajectories(Path("made/orchestrator/episodes.jsonl")) for turn in line.state.history)
+    validated = metrics["validation"]["mean_cost_usd"] * metrics["validation"]["episodes"]
+    assert metrics["spent_usd"] == pytest.approx(trained + validated)
+    assert metrics["estimate"]["turns"] == 2 * (2 * 4 + metrics["validation"]["episodes"])
 
 
 def test_the_name_of_an_orchestrator_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,6 +198,19 @@ def test_a_judge_picks_among_the_paths_answers(puppeteer_of: Callable[..., Puppe
     assert (steps[-1].content, steps[-1].cost_usd) == ("number 2", 0.5)
 
 
+def test_the_cost_of_a_session_has_the_judges_turn(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer = puppeteer_of(Says("a", "3"), Says("b", "number 2"), paths=2, fork_depth=1, join="judge", judge="b")
+    puppeteer.fit([Task(id="1", text="2", verifier=is_two)])
+    session = puppeteer.session(Query(SUM.text), Budget(steps=3))
+
+    async def work() -> float:
+        return sum([step.cost_usd async for step in session.steps()])
+
+    assert session.cost_usd == 0
+    assert asyncio.run(work()) == session.cost_usd == 1.5
+    assert session.document()["join_cost_usd"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("reply", "number"),
     [

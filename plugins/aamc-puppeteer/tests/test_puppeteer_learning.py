@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from aamc_agents.state import TaskState
 from aamc_puppeteer.config import PuppeteerConfig
+from aamc_puppeteer.episodes.executor import OutOfBudgetError
 from aamc_puppeteer.episodes.player import Visibility
 from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.orchestrator import Puppeteer
@@ -24,7 +25,7 @@ from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Budget, NoProgress
 from aamc_sdk.log import open_store
 from aamc_sdk.serving import Session
-from aamc_sdk.storage import read_arrays
+from aamc_sdk.storage import read_arrays, read_json
 from aamc_sdk.types import Attempt, Feedback
 
 
@@ -111,6 +112,21 @@ def test_a_stopped_training_goes_on_exactly(puppeteer_of: Callable[..., Puppetee
         puppeteer_of(described, **options).fit(tasks, folder=tmp_path, resume=True)
     with pytest.raises(CheckpointError, match="tasks"):
         puppeteer_of(loop, **options).fit(loop.tasks(21), folder=tmp_path, resume=True)
+
+
+def test_a_resumed_training_has_spent_what_its_repeated_updates_cost(
+    puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld, tmp_path: Path
+) -> None:
+    options = {"updates": 12, "episodes": 6, "checkpoint_every": 10, "hidden": 8, "seed": 5}
+    stopped, resumed, tight = (puppeteer_of(loop, **options) for _ in range(3))
+    whole = puppeteer_of(loop, **options).fit(loop.tasks(20))["spent_usd"]
+    with pytest.raises(Stopped):
+        stopped.fit(loop.tasks(20), folder=tmp_path, progress=StopAt(7))
+    spent = read_json(tmp_path / "spent.json")
+    assert 0 < spent < whole
+    with pytest.raises(OutOfBudgetError, match=r"is spent"):
+        tight.fit(loop.tasks(20), folder=tmp_path, resume=True, budget_usd=spent * 1.01)
+    assert resumed.fit(loop.tasks(20), folder=tmp_path, resume=True)["spent_usd"] > whole + spent * 0.99
 
 
 def test_what_is_saved_decides_like_what_was_trained(puppeteer_of: Callable[..., Puppeteer], loop: AgentWorld, tmp_path: Path) -> None:

@@ -154,12 +154,24 @@ class Puppeteer(Team):
         tasks, validation = tasks_of(training.dataset), training.validation
         if training.folder is not None:
             self._record = TrainingRecord(training.folder, self.config.episodes)
-        folder, progress, budget_usd = training.folder, training.progress, training.budget_usd
-        metrics = dict(self.fit(tasks, folder=folder, resume=training.resume, progress=progress, watch=self._record, budget_usd=budget_usd))
+        checks = [] if validation is None else tasks_of(validation)
+        progress, budget_usd = training.progress, training.budget_usd
+        metrics = dict(
+            self.fit(
+                tasks,
+                folder=training.folder,
+                resume=training.resume,
+                progress=progress,
+                watch=self._record,
+                budget_usd=budget_usd,
+                validation_tasks=len(checks),
+            )
+        )
         if self._record is not None:
             metrics |= self._record.figures()
         if validation is not None:
-            metrics["validation"] = self._validated(tasks_of(validation), budget_usd - metrics["spent_usd"], progress)
+            metrics["validation"] = self._validated(checks, budget_usd - metrics["spent_usd"], progress)
+            metrics["spent_usd"] += self._executor.spent_usd
         return metrics
 
     def _settle_team(self, dataset: Dataset) -> None:
@@ -199,6 +211,7 @@ class Puppeteer(Team):
         progress: Progress | None = None,
         watch: Watch | None = None,
         budget_usd: float = math.inf,
+        validation_tasks: int = 0,
     ) -> Mapping[str, Any]:
         """Train the policy on tasks, from where it is; return metrics, with the curve by update.
 
@@ -209,6 +222,7 @@ class Puppeteer(Team):
             progress: Receives the progress.
             watch: Called with every update's episodes.
             budget_usd: The training ends when the rest of this amount does not cover an agent's next turn.
+            validation_tasks: Number of tasks that the caller plays after the training; the estimated cost covers them too.
 
         Raises:
             CheckpointError: The checkpoint to resume from is damaged, or has other options, agents or tasks.
@@ -219,7 +233,7 @@ class Puppeteer(Team):
         from aamc_puppeteer.training.job import TrainingJob, one_thread
 
         check_tasks(tasks)
-        shown, config, estimate = progress or NoProgress(), self.config, self._estimate(budget_usd)
+        shown, config, estimate = progress or NoProgress(), self.config, self._estimate(budget_usd, validation_tasks)
         shown.say(estimate.in_words(budget_usd))
         with one_thread(), self._spending(budget_usd) as executor:
             if not self._trained_names:
@@ -259,11 +273,11 @@ class Puppeteer(Team):
         counts = {"logged_episodes": len(found.quality), "left_out": found.left_out, "mean_quality": float(np.mean(found.quality))}
         return {"updates": config.updates, **counts, "curve": curve}
 
-    def _estimate(self, budget_usd: float) -> CostEstimate:
-        """Return the estimated cost of a training whose agents can work, and whose budget can be kept."""
+    def _estimate(self, budget_usd: float, validation_tasks: int = 0) -> CostEstimate:
+        """Return the estimated cost of a training and its validation, whose agents can work, and whose budget can be kept."""
         self.check_agents()
         config = self.config
-        estimate = CostEstimate.of(self._agents, config.updates * config.episodes * config.max_steps)
+        estimate = CostEstimate.of(self._agents, (config.updates * config.episodes + validation_tasks) * config.max_steps)
         estimate.check(budget_usd)
         return estimate
 

@@ -118,7 +118,7 @@ class Executor:
 
     def close(self) -> None:
         """End the threads."""
-        for thread in self._threads.values():
+        for thread in list(self._threads.values()):  # a turn that runs may replace its thread
             thread.close()
         self._threads.clear()
 

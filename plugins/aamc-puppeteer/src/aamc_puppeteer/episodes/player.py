@@ -93,6 +93,11 @@ class Running:
         self.stop = Stop.STOPPED
         self.costs.append(0.0)
 
+    def break_off(self) -> None:
+        """End the episode without the action in progress."""
+        self.stop = Stop.INTERRUPTED
+        del self.probabilities[len(self.costs) :]
+
     def finished(self, verdict: Verdict | None, rule: EpisodeReward) -> Trajectory:
         """Return the finished episode."""
         assert self.stop is not None

@@ -25,6 +25,8 @@ class Stop(enum.Enum):
     """The money or the time was used up."""
     FAILED = "failed"
     """The task is empty."""
+    INTERRUPTED = "interrupted"
+    """The work was broken off."""
 
 
 @attrs.frozen(kw_only=True)

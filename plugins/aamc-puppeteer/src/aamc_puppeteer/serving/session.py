@@ -47,6 +47,7 @@ class PuppeteerSession(Session):
         self._described: set[int] = set()
         self._trajectories: Sequence[Trajectory] = ()
         self._decisions: list[Decision] = []
+        self._join_usd = 0.0
 
     async def steps(self) -> AsyncIterator[Step]:
         """Work on the task, yielding each step as it is done."""
@@ -57,12 +58,19 @@ class PuppeteerSession(Session):
             else:
                 self._paths.append(Branch(begin(0, task, self.budget.steps, 0)))
                 found = work_on(self._puppeteer.activate, self._choose, self._paths[0].episode, self.budget)
-            async for step in found:
-                content = step.content
-                if step.decision is not None:
-                    self._decisions.append(step.decision)
-                yield step
-            self._trajectories = [path.episode.finished(None, self._puppeteer.config.rule) for path in self._paths]
+            try:
+                async for step in found:
+                    content = step.content
+                    if step.decision is not None:
+                        self._decisions.append(step.decision)
+                    if step.final and len(self._paths) > 1:
+                        self._join_usd = step.cost_usd
+                    yield step
+            finally:
+                for path in self._paths:
+                    if path.episode.stop is None:
+                        path.episode.break_off()
+                self._trajectories = [path.episode.finished(None, self._puppeteer.config.rule) for path in self._paths]
             end(self._trajectories[0])
         first = self._trajectories[0]
         self.stop = first.stop.value
@@ -75,8 +83,8 @@ class PuppeteerSession(Session):
 
     @property
     def cost_usd(self) -> float:
-        """Cost of all turns."""
-        return sum(turn.cost for turn in self._turns)
+        """Cost of all turns, the judge's included."""
+        return sum(turn.cost for turn in self._turns) + self._join_usd
 
     @property
     def count(self) -> int:
@@ -100,7 +108,7 @@ class PuppeteerSession(Session):
     def document(self) -> dict[str, Any]:
         """Return ``stop`` and ``steps`` of the most probable path, and all paths if there are several."""
         paths = [{"stop": path.stop.value, "steps": to_document(path)["activations"]} for path in self._trajectories]
-        return {**paths[0], **({"paths": paths} if len(paths) > 1 else {})}
+        return {**paths[0], **({"paths": paths, "join_cost_usd": self._join_usd} if len(paths) > 1 else {})}
 
     def log(self) -> tuple[Sequence[Record], Sequence[Attempt]]:
         """Return the decisions and turns of a single path that the policy chose; several paths are no sample of the policy."""

@@ -29,13 +29,15 @@ from aamc_puppeteer.policy.encoder import StateFeatures, described
 from aamc_puppeteer.training.reinforce import ActionBatch, ReinforceLearner
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import Array32
-from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint, to_json
+from aamc_sdk.storage import load_training_checkpoint, read_json, save_training_checkpoint, to_json, write_json
 from aamc_sdk.types import Candidate
 
 Watch = Callable[[int, Sequence[Trajectory]], None]
 """Called with each update's number, from 0, and its episodes, before the update."""
 
 SPENT = "spent_usd"
+SPENT_FILE = "spent.json"
+"""Holds the cost so far, also that of updates after the last checkpoint: a resumed training repeats them, and the budget covers both."""
 
 
 @contextmanager
@@ -110,7 +112,7 @@ class TrainingJob:
         progress.start("puppeteer", self.config.updates)
         progress.advance(self.done)
         while self.done < self.config.updates:
-            began = time.perf_counter()
+            began, before = time.perf_counter(), self.player.executor.spent_usd
             try:
                 figures = self._update()
             except OutOfBudgetError as spent:
@@ -120,6 +122,9 @@ class TrainingJob:
                 progress.say(f"{spent} after {self.done} of {self.config.updates} updates; the training ends")
                 self._keep()
                 return
+            finally:
+                if self.folder is not None and self.player.executor.spent_usd > before:
+                    write_json(self.folder / SPENT_FILE, self.player.executor.spent_usd)
             self.done += 1
             self.curve.append({"step": self.done, **figures})
             shown = {"reward": figures["reward"], "success": figures["success"], "activations": figures["activations"]}
@@ -156,7 +161,7 @@ class TrainingJob:
         save_training_checkpoint(self.folder, state, self.done, self.curve, self._made_for())
 
     def restore(self) -> None:
-        """Resume from the checkpoint, or start from the beginning if there is none yet.
+        """Resume from the checkpoint, or start from the beginning if there is none yet; what was spent stays spent.
 
         Raises:
             CheckpointError: The checkpoint is damaged, or has other options, another seed, other agents or tasks.
@@ -166,6 +171,8 @@ class TrainingJob:
             self.learner.restore(found.arrays, found.path)
             self.player.executor.spent_usd = float(found.arrays.get(SPENT, 0.0))
             self.done, self.curve = found.done, found.curve
+        if self.folder is not None and (path := self.folder / SPENT_FILE).exists():
+            self.player.executor.spent_usd = max(self.player.executor.spent_usd, float(read_json(path)))
 
 
 def drawn_presence(rng: np.random.Generator, episodes: int, agents: int, share: float) -> NDArray[np.bool_]:
