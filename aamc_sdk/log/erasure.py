@@ -26,17 +26,20 @@ def user_digest(user: str) -> str:
     return hashlib.sha256(f"forgotten by aamc: {user}".encode(errors="surrogatepass")).hexdigest()
 
 
-@attrs.frozen
+@attrs.define
 class Erasure:
     """An erasure of decisions: those of a user, of a tenant, or of a user within a tenant.
 
     Attributes:
         user: The user; None for all users of the tenant, and then the tenant's name is erased too.
         tenant: The tenant; None for the user in all tenants.
+        latest: The time of the latest decision that was erased. It is ahead of the clock if another machine's was: a store keeps this time with
+            the digest then, so that a copy of the decision cannot bring the user back.
     """
 
     user: str | None
     tenant: str | None = None
+    latest: float = attrs.field(default=0.0, init=False)
 
     @property
     def digest(self) -> str:
@@ -50,6 +53,7 @@ class Erasure:
 
     def applied(self, row: Row) -> Row:
         """Return a decision's row, erased."""
+        self.latest = max(self.latest, row.time)
         return erased(row, without_tenant=self.user is None)
 
 

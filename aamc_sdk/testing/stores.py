@@ -365,6 +365,9 @@ def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:
         later = attrs.evolve(early, decision=attrs.evolve(early.decision, id="decision-1", time=time.time() + 60.0))
         store.add_decisions([later])
         require(store.record("decision-1").query.user == "ann", "a user who comes back later is a new user")
+        _forget(store, "ann")
+        store.add_decisions([attrs.evolve(later, decision=attrs.evolve(later.decision, id="copy"))])
+        require(store.record("copy").query.user is None, "a decision whose time was ahead of the clock must be erased in a copy that comes later too")
 
 
 def check_retention_drops_whole_decisions_that_were_learned(subject: Subject) -> None:

@@ -459,6 +459,20 @@ def test_an_erasure_in_batches_begins_a_new_epoch_at_its_end_and_can_be_interrup
     assert store.snapshot("router") is None
 
 
+def test_an_erasure_covers_copies_of_decisions_whose_time_is_ahead_of_the_clock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_store, "BATCH_ENTRIES", 2)
+    ahead = time.time() + 86_400.0
+
+    def made(name: str, when: float) -> Record:
+        return attrs.evolve(record(name), decision=attrs.evolve(record(name).decision, time=when))
+
+    store.add_decisions([made("a", ahead), *(record(name) for name in "bcd")])  # the last batch erases nothing
+    store.forget("ann")
+    store.forget("ann")  # the log no longer has the time
+    store.add_decisions([made("copy", ahead), made("new", ahead + 1.0)])
+    assert [query.user for query in store.experience().queries] == [None] * 5 + ["ann"]
+
+
 def test_the_log_can_tell_who_was_forgotten_and_keeps_no_name(store: Store) -> None:
     assert list(store.forgotten(["ann", "bob"])) == []
     store.forget("ann")

@@ -170,7 +170,7 @@ class MemoryLedger:
         if len(positions) < limit:
             self.snapshots.clear()
             self.epoch += 1
-            self.forgotten[erasure.digest] = time.time()
+            self.forgotten[erasure.digest] = max(time.time(), erasure.latest, self.forgotten.get(erasure.digest, 0.0))
             self.deltas.clear()
         return len(positions), 1 + positions[-1] if positions else after
 

@@ -223,7 +223,7 @@ class EntryTable:
         if len(rows) < limit:
             self._connection.execute("DELETE FROM snapshots")
             self._connection.execute("DELETE FROM deltas")
-            self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (time.time(), erasure.digest))
+            self._connection.execute("INSERT INTO erasures (time, who) VALUES (?, ?)", (max(time.time(), erasure.latest), erasure.digest))
 
     def forgotten_digests(self) -> dict[str, float]:
         """Return the time at which each user was forgotten, by the user's digest; logs of the first versions have none."""

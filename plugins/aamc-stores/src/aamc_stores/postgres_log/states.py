@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import psycopg
 
-from aamc_sdk.log import MAX_SNAPSHOTS, deltas_after, extends_chain, replaces_deltas
+from aamc_sdk.log import MAX_SNAPSHOTS, Erasure, deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.types import Snapshot, StateDelta
 from aamc_stores.postgres_log.tables import Tables
 
@@ -87,11 +89,12 @@ class States:
         drop = "DELETE FROM {snapshots} WHERE floor AND epoch < %s AND extract(epoch FROM renewed) < %s"
         self._tables.run(connection, drop, self._epoch(connection), since)
 
-    def forget(self, connection: psycopg.Connection, digest: str) -> None:
+    def forget(self, connection: psycopg.Connection, erasure: Erasure) -> None:
         """Begin a new epoch: all snapshots but floors go, and all deltas; the user's digest stays."""
         self._tables.run(connection, "DELETE FROM {snapshots} WHERE NOT floor")
         self._tables.run(connection, "DELETE FROM {deltas}")
-        self._tables.run(connection, "INSERT INTO {erasures} (who, time) VALUES (%s, clock_timestamp())", digest)
+        insert = "INSERT INTO {erasures} (who, time) VALUES (%s, greatest(clock_timestamp(), to_timestamp(%s)))"
+        self._tables.run(connection, insert, erasure.digest, math.ceil(erasure.latest))  # a timestamp has microseconds, a decision's time more digits
 
     def _known(self, connection: psycopg.Connection, name: str) -> list[tuple[bool, int, int]]:
         return self._tables.run(connection, "SELECT floor, position, epoch FROM {snapshots} WHERE name = %s", name).fetchall()

@@ -138,7 +138,7 @@ class PostgresStore(SharedStore):
         with self._writing(self._lock_key, self._states_key) as connection:
             count, position = self._entries.erase(connection, erasure, after, limit)
             if count < limit:
-                self._states.forget(connection, erasure.digest)
+                self._states.forget(connection, erasure)
                 if erasure.user is None:
                     self._partitions.erase_tenant(connection, erasure.tenant)
         return count, position

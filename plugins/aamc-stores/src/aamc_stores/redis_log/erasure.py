@@ -92,7 +92,8 @@ class RedisErasure:
             ops += self._states.dropped()
             if erasure.user is None:
                 ops += self._divided.without_tenant(erasure.tenant)
-            ops.append(["HSET", self._server.key("tombstones"), erasure.digest, repr(facts.now)])
+            forgotten_at = max(facts.now, erasure.latest, self._reader.tombstones().get(erasure.digest, 0.0))
+            ops.append(["HSET", self._server.key("tombstones"), erasure.digest, repr(forgotten_at)])
             ops.append(["SET", self._server.key("epoch"), str(facts.epoch + 1)])
         return self._server.commit(checks, ops, always=True) is not None
 
