@@ -90,6 +90,10 @@ class ConflictError(StoreError):
     """Raised when an entry contradicts the decision log: its id is known with other content, or its decision had no such candidate."""
 
 
+class NameLengthError(StoreError, DataError):
+    """Raised when the decision log refuses a record because an id or name is too long."""
+
+
 class UnknownDecisionError(StoreError, LookupError):
     """Raised when the log has no decision with the given id."""
 

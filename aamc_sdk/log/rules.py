@@ -3,6 +3,7 @@
 An entry has an id: the same id with the same content counts once, other content is refused. An entry whose decision is not in the log
 is pending, and gets its position right after that decision; one that does not fit the decision stays pending until other content comes under its id.
 A decision's content is its request: asking again returns the decision that is in the log. Feedback has revisions, a later one replaces the earlier.
+Ids and names have a maximum length.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import attrs
 from aamc_sdk.errors import ConflictError, StoreError, one_of, unknown_name
 from aamc_sdk.log.erasure import erased_forms
 from aamc_sdk.log.ledger import Ledger
+from aamc_sdk.log.name_lengths import check_lengths
 from aamc_sdk.log.rows.attempt_row import attempt_row, feedback_attempt_id, numbered, same_attempt
 from aamc_sdk.log.rows.feedback_row import feedback_row
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, candidates_of, columns_of
@@ -39,7 +41,7 @@ def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     Everything is checked before anything is written, so a refusal leaves the ledger as it was.
 
     Raises:
-        StoreError: An id is known with other content, or an entry does not fit its decision.
+        StoreError: An id is known with other content or is too long, or an entry does not fit its decision.
     """
     if len(rows) > 1 and len({row.key for row in rows}) < len(rows):
         (kind, twice, _), _ = Counter(row.key for row in rows).most_common(1)[0]
@@ -52,6 +54,7 @@ def _append_numbered(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     new = [_is_new(ledger, row) for row in rows]
     fresh = list(compress(rows, new))
     for row in fresh:
+        check_lengths(row)
         _check(row, ledger.history(row.decision_id))
     for row in fresh:
         _append(ledger, row)

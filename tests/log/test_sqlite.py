@@ -395,13 +395,13 @@ import resource, signal, sys
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log.sqlite.store import SqliteOptions
 from aamc_sdk.log.sqlite.store import SqliteStore
-from aamc_sdk.types import Feedback
+from aamc_sdk.types import Attempt, Feedback
 store = SqliteStore("sqlite:" + sys.argv[1], SqliteOptions())
 store.add_feedback([(Feedback(decision_id="kept", quality=1.0), None)])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 try:
-    store.add_feedback([(Feedback(decision_id="lost", quality=1.0, source="x" * 200_000), None)])
+    store.add_attempts([Attempt("lost", error="x" * 200_000)])
 except StoreError as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -425,4 +425,4 @@ def test_a_log_on_a_full_disk_says_what_is_full(tmp_path: Path) -> None:
     with closing(SqliteStore(f"sqlite:{tmp_path / 'log.db'}", SqliteOptions())) as store:
         store._connection.execute("PRAGMA max_page_count = 1")
         with pytest.raises(StoreAwayError, match=r"log\.db cannot be used \(database or disk is full\): its disk is full.*free some space"):
-            store.add_feedback([(Feedback(decision_id="a", quality=1.0, source="x" * 200_000), None)])
+            store.add_attempts([Attempt("a", error="x" * 200_000)])

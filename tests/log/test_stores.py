@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aamc_sdk.errors import ConfigError, DataError, ForkedError, StoreError, UnknownComponentError, UnknownDecisionError
+from aamc_sdk.errors import ConfigError, DataError, ForkedError, NameLengthError, StoreError, UnknownComponentError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import Erasure, LedgerStore, entry_of, ledger_store, line_of, open_store
 from aamc_sdk.log.rows.decision_row import decision_row
@@ -308,6 +308,38 @@ def test_only_a_name_can_be_forgotten(store: Store, name: Any) -> None:
     with pytest.raises(DataError, match="the tenant to forget must"):
         store.forget(None, name)
     assert store.batch(0, 10).epoch == epoch
+
+
+@pytest.mark.parametrize("name", ["x" * 512, "\u00e9" * 256, "\U0001f600" * 128])
+def test_names_of_512_bytes_are_kept(store: Store, name: str) -> None:
+    decided = asked(name, user=name, tenant=name, session=100 * name)
+    store.add_decisions([attrs.evolve(decided, decision=attrs.evolve(decided.decision, episode=name))])
+    given = Feedback(decision_id=name, quality=1.0, source=name), Attempt(name, cost_usd=0.5)
+    assert store.add_feedback([given, given]) == [True, False]
+    assert len(store.episode(name)) == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 513, "\u00e9" * 257])
+@pytest.mark.parametrize("field", ["id", "episode", "user", "tenant"])
+def test_decisions_with_longer_names_are_refused(store: Store, name: str, field: str) -> None:
+    given = asked("e", **({field: name} if field in ("user", "tenant") else {}))
+    if field in ("id", "episode"):
+        given = attrs.evolve(given, decision=attrs.evolve(given.decision, **{field: name}))
+    with pytest.raises(NameLengthError, match=r"must have at most 512 bytes, and '.*'\.\.\. has 51[34]"):
+        store.add_decisions([record("d"), given])
+    assert ids(store) == ([], [])
+
+
+def test_entries_on_decisions_with_longer_ids_are_refused(store: Store) -> None:
+    assert isinstance(store, LedgerStore)
+    store.add_decisions([record("d")])
+    for feedback in (Feedback(decision_id="d", quality=1.0, id="x" * 1026), Feedback(decision_id="x" * 513, quality=1.0)):
+        with pytest.raises(NameLengthError, match=r"the id of a (piece of feedback|decision) must have at most"):
+            store.add_feedback([(feedback, None)])
+        assert isinstance(store.add([feedback_row(feedback)])[1], NameLengthError)
+    with pytest.raises(NameLengthError, match="the id of a decision must have at most 512 bytes"):
+        store.add_attempts([Attempt("x" * 513, 0)])
+    assert (ids(store), store.pending_rows()) == ((["d"], []), [])
 
 
 def test_a_time_in_milliseconds_is_refused() -> None:

@@ -15,6 +15,7 @@ import attrs
 
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.experience import Batch, joined, replaced_rows, revised_ids
+from aamc_sdk.log.name_lengths import FITTING_CHARACTERS
 from aamc_sdk.log.rows.attempt_row import attempt_from
 from aamc_sdk.log.rows.decision_row import decision_row, record_from, without_text
 from aamc_sdk.log.rows.feedback_row import feedback_from, feedback_row
@@ -79,7 +80,7 @@ class MemoryLedger:
     def add_new_feedback(self, feedback: Feedback) -> bool:
         """Place feedback as it is; return whether that was possible: it is new, and fits a decision without attempts."""
         known, decided = self._positions[FEEDBACK], self._positions[DECISION].get(feedback.decision_id)
-        if decided is None or feedback.id in known or feedback.decision_id in self._attempts:
+        if decided is None or feedback.id in known or feedback.decision_id in self._attempts or len(feedback.id) > FITTING_CHARACTERS:
             return False
         if self.pending_rows and self._pending_revisions(FEEDBACK, feedback.id):
             return False

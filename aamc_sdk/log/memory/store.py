@@ -13,10 +13,11 @@ from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.ledger import Write
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory.ledger import MemoryLedger
+from aamc_sdk.log.name_lengths import fits
 from aamc_sdk.log.options import LedgerOptions
 from aamc_sdk.log.rows.row import Row
 from aamc_sdk.log.rules import append_feedback
-from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Record, Records, Snapshot, StateDelta
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Query, Record, Records, Snapshot, StateDelta
 
 T = TypeVar("T")
 
@@ -36,7 +37,8 @@ class MemoryStore(LedgerStore):
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Append decisions, all or none; return each as it is in the log."""
         decisions = records.decisions if isinstance(records, Records) else [record.decision for record in records]
-        ids = [decision.id for decision in decisions if not decision.notes]  # notes of no JSON type are refused at once
+        queries = records.request.queries if isinstance(records, Records) else [record.query for record in records]
+        ids = [decision.id for decision, query in zip(decisions, queries, strict=True) if _is_plain(decision, query)]
         with self._lock:
             added = len(ids) == len(decisions) and self._open.add_new_decisions(ids, records, self.config.store_text)
         return decisions if added else super().add_decisions(records)
@@ -141,3 +143,8 @@ class MemoryStore(LedgerStore):
         if self._closed:
             raise StoreError("the decision log is closed")
         return self._ledger
+
+
+def _is_plain(decision: Decision, query: Query) -> bool:
+    """Return whether nothing of a decision can be refused: neither notes of no JSON type nor a name that is too long."""
+    return not decision.notes and all(map(fits, (decision.id, decision.candidate, decision.episode, query.user, query.tenant)))

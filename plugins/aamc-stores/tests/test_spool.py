@@ -123,7 +123,7 @@ def test_whatever_the_file_suffers_is_a_store_error(spool, path) -> None:
 def test_a_full_disk_is_named_with_its_remedy(spool) -> None:
     spool._connection.execute("PRAGMA max_page_count = 1")
     with pytest.raises(StoreError, match=r"cannot be used \(database or disk is full\); its disk is full.*free some space"):
-        spool.put([judged("x" * 200_000)])
+        spool.put([judged(f"{n:0512}") for n in range(400)])
 
 
 def test_an_attempt_without_a_number_is_numbered_as_far_as_the_spool_knows(spool) -> None:

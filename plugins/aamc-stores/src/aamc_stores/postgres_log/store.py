@@ -24,8 +24,6 @@ from aamc_stores.postgres_log.states import States
 from aamc_stores.postgres_log.tables import Tables
 from aamc_stores.shared_store import SharedStore
 
-INDEXED_BYTES = 512
-"""Bytes that an id or name may surely have: the longest index row holds a decision's id twice, and its feedback's default id."""
 LEASE_SECONDS = 10.0
 """Time after which a learner that does not ask whether it still is one loses its election."""
 _CONTENT_ERRORS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
@@ -273,8 +271,6 @@ class PostgresStore(SharedStore):
         kind, advice = (StoreError, "nothing was written") if refused else (StoreAwayError, "check that the server runs and that the URL is right")
         if isinstance(error, psycopg.errors.LockNotAvailable):
             advice = "another transaction holds its lock; end that one (pg_locks names its pid) or wait for it"
-        if isinstance(error, psycopg.errors.ProgramLimitExceeded) and "index row" in str(error):
-            advice = f"an id or name is too long for PostgreSQL's indices, and nothing was written; keep each within {INDEXED_BYTES} bytes"
         explained = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")
         explained.__cause__ = error
         return explained
