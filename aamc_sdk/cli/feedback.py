@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from aamc_sdk.log import Entry, Exported, LedgerStore, Selection
 
 _LINES_AT_ONCE = 1000
+_BINARY = {
+    sign: f"{noun}, cannot be imported, only JSON Lines can: write them with aamc feedback export LINES --store {store}, and import LINES"
+    for sign, noun, store in ((b"PAR1", "a Parquet file", "parquet:FILE"), (b"SQLite format 3\0", "an SQLite file", "sqlite:FILE"))
+}
+"""Errors of files that hold a log in another format, by their first bytes."""
 
 
 def _opened(ctx: click.Context, run: Path, url: str | None, *, existing: bool = True) -> closing[Store]:
@@ -258,7 +263,7 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]],
             try:
                 entries.append((number, entry_of(line)))
             except DataError as error:
-                yield entries, DataError(f"line {number}: {error}")
+                yield entries, DataError(next((why for sign, why in _BINARY.items() if line.startswith(sign)), f"line {number}: {error}"))
                 return
         yield entries, None
 

@@ -178,6 +178,16 @@ def test_a_line_that_is_no_text_is_named(aamc) -> None:
     assert "latin.jsonl, line 2: not a log entry: 'utf-8' codec can't decode byte 0xeb" in err
 
 
+@pytest.mark.parametrize(
+    ("start", "why"), [(b"PAR1", "a Parquet file, cannot be imported, only JSON Lines"), (b"SQLite format 3\0", "an SQLite file, cannot be imported")]
+)
+def test_a_log_of_another_format_is_not_imported_and_named_as_such(aamc, start: bytes, why: str) -> None:
+    Path("log.bin").write_bytes(start + bytes(range(256)))
+    status, _, err = aamc("import", "log.bin", "--store", "sqlite:log.db")
+    assert status == 1
+    assert f"log.bin, {why}" in err
+
+
 def exported(aamc) -> dict[str, Any]:
     """Return the first decision of the log as it is exported."""
     return json.loads(aamc("export", "--store", "sqlite:log.db")[1].splitlines()[0])

@@ -143,9 +143,9 @@ def test_a_log_that_cannot_be_written_is_read(unwritable: Path) -> None:
         assert [decision.id for decision in store.experience().decisions] == ["d"]
         assert store.record("d").decision.candidate == POOL.names[0]
         assert not store.pending()
-        with pytest.raises(StoreError, match="cannot be written"):
+        with pytest.raises(StoreError, match="it is opened only for reading"):
             store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
-        with pytest.raises(StoreError, match="cannot be written"):
+        with pytest.raises(StoreError, match="it is opened only for reading"):
             store.forget("ann")
     with pytest.raises(StoreError, match="cannot be written"):
         open_store(f"sqlite:{unwritable}", PLUGINS)  # who goes on to write is told at once
@@ -204,6 +204,17 @@ def test_who_only_reads_keeps_no_view(tmp_path: Path) -> None:
     with closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
         reader.put_snapshot("router", Snapshot(1, b"what it learned"))
         assert reader.snapshot("router") is None
+
+
+def test_a_log_that_is_only_read_says_so_when_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    open_log(path).close()
+    with closing(SqliteStore(f"sqlite:{path}", SqliteOptions(read_only=True))) as reader:
+        for write in (lambda: reader.add_feedback([(Feedback(decision_id="d", quality=1.0), None)]), lambda: reader.forget("ann")):
+            with pytest.raises(StoreError, match="it is opened only for reading: make its file and folder writable, and leave out read_only"):
+                write()
+    with pytest.raises(StoreError, match="there is no such file, or it cannot be read; read_only makes none"):
+        SqliteStore(f"sqlite:{tmp_path / 'missing.db'}", SqliteOptions(read_only=True))
 
 
 def test_who_only_reads_does_not_mind_when_a_writer_comes_and_goes(tmp_path: Path) -> None:

@@ -61,6 +61,11 @@ _ADVICE = {
     **DISK_ADVICE,
     "locked": "another process has locked it; try again",
 }
+_READ_ONLY_ADVICE = {
+    **_ADVICE,
+    "unable to open": "there is no such file, or it cannot be read; read_only makes none: check the path",
+    "readonly": "it is opened only for reading: make its file and folder writable, and leave out read_only",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -425,6 +430,6 @@ class SqliteStore(PartitionedStore):
         try:
             yield
         except sqlite3.Error as error:
-            advice = advice_on(error, _ADVICE) or "nothing was written"
+            advice = advice_on(error, _READ_ONLY_ADVICE if self.config.read_only else _ADVICE) or "nothing was written"
             kind = StoreAwayError if isinstance(error, sqlite3.OperationalError) else StoreError  # other errors are about the content
             raise kind(f"the decision log {self.path} cannot be used ({error}): {advice}") from error

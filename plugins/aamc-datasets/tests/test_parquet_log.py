@@ -144,8 +144,10 @@ def test_a_decision_of_a_forgotten_tenant_that_comes_later_is_erased_as_it_is_wr
 
 def test_an_export_is_only_read(log) -> None:
     export()
-    with closing(opened("parquet:out")) as copy, pytest.raises(StoreError):
-        copy.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+    with closing(opened("parquet:out")) as copy:
+        for write in (lambda: copy.add_feedback([(Feedback(decision_id="d", quality=1.0), None)]), lambda: copy.forget("ann")):
+            with pytest.raises(StoreError, match="parquet:out is an export of a log and is only read: name the log itself"):
+                write()
 
 
 @pytest.mark.parametrize("url", ["parquet:", "parquet:missing", "parquet:."])

@@ -102,7 +102,11 @@ class ParquetStore(MemoryStore, ExportFormat):
             if row.key not in known:
                 known.add(row.key)
                 self._ledger.place(row)
-        self._closed = True
+
+    @property
+    def _open(self) -> NoReturn:
+        advice = "name the log itself, or copy the entries to another one by aamc feedback export FILE and aamc feedback import FILE"
+        raise StoreError(f"{self.name} is an export of a log and is only read: {advice}")
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
         """Keep nothing: an export is only read."""
