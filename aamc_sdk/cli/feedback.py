@@ -198,13 +198,14 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
         before = {partition.number for partition in log.partitions()}
         decisions = log.retain()
         left = {partition.number for partition in log.partitions()}  # others may have begun meanwhile
+        needed_gb = log.health().get("needed_gb", 0.0)  # the store has logged the advice
         if isinstance(log, LedgerStore) and getattr(log.config, "retention", Retention()) == Retention():
             advice = "Set one in the store's URL, such as ?retention={days: 30}, and use that URL wherever the log is opened."
             click.echo(f"{log.name} has no limit, so nothing is dropped. {advice}", err=True)
             if not as_json:
                 return
     dropped = len(before - left)
-    document = {"decisions": decisions, "partitions_dropped": dropped, "partitions": len(left)}
+    document = {"decisions": decisions, "partitions_dropped": dropped, "partitions": len(left), "needed_gb": needed_gb}
     _show(as_json, document, f"{quantity(decisions, 'decision')} and {quantity(dropped, 'partition')} dropped; {len(left)} left.")
 
 

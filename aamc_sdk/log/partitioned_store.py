@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.options import Retention
-from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.log.retention import ClockReading, needed_gb
 from aamc_sdk.types import Partition
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class PartitionedStore(LedgerStore):
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
         self._opened_at = ClockReading.now()
-        self._jump_reported = self._waiting_reported = False
+        self._jump_reported = self._waiting_reported = self._limit_reported = False
         self._ending = threading.Event()
 
     def retain(self) -> int:
@@ -47,7 +48,28 @@ class PartitionedStore(LedgerStore):
         self._jump_reported = False
         decisions = self._retain()
         self._drop_expired()
+        self._check_limit()
         return decisions
+
+    def health(self) -> Mapping[str, float]:
+        """Return numbers of entries by state; ``needed_gb`` is the smallest useful ``max_gb`` if the present one leaves no room, else 0."""
+        found = super().health()
+        return {**found, "needed_gb": self._needed_gb(found)}
+
+    def _needed_gb(self, figures: Mapping[str, float]) -> float:
+        return needed_gb(int(figures.get("partitions", 0)), int(figures.get("size_bytes", 0)), self.config.retention)
+
+    def _check_limit(self) -> None:
+        """Log a warning, once, if the log's limit in GB leaves no room for decisions."""
+        figures = self._own_health()
+        needed = self._needed_gb(figures)
+        if needed and not self._limit_reported:
+            logger.warning(
+                "the log %s takes %.2g GB with its newest partition alone, more than its max_gb of %g: all earlier decisions are dropped as soon as "
+                "their partition ends. Set max_gb to at least %g; tables, learned states and sums over dropped decisions count towards it",
+                *(self.name, figures["size_bytes"] / 1e9, self.config.retention.max_gb, needed),
+            )
+        self._limit_reported = needed > 0
 
     def _retain(self) -> int:
         """Drop partitions, a part at a time, while the oldest is to go; return the number of decisions dropped."""

@@ -54,6 +54,24 @@ def oldest_goes(partitions: Sequence[Partition], retention: Retention, now: floa
     return too_old or (retention.max_gb is not None and size > retention.max_gb * 1e9)
 
 
+def needed_gb(partitions: int, size: int, retention: Retention) -> float:
+    """Return the smallest useful ``max_gb`` where the present one leaves no room for decisions, else 0.
+
+    Where the newest partition alone is beyond the limit, most of the log are its tables, learned states and sums, which no partition takes along.
+    The smallest useful limit gives decisions as much room again.
+
+    Args:
+        partitions: Number of the log's partitions.
+        size: The log's present size in bytes.
+        retention: The log's limits.
+    """
+    if retention.max_gb is None or partitions > 1 or size <= retention.max_gb * 1e9:
+        return 0.0
+    gb = 2 * size / 1e9
+    digit = 10.0 ** (math.floor(math.log10(gb)) - 1)
+    return float(f"{math.ceil(gb / digit) * digit:.2g}")
+
+
 def renewed_since(retention: Retention, now: float) -> float:
     """Return the time since which a snapshot must have been put, new or not, so that its router counts as one that still learns."""
     return now - (RENEWED_DAYS if retention.days is None else retention.days) * DAY_SECONDS

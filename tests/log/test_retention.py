@@ -7,7 +7,7 @@ import math
 import pytest
 
 from aamc_sdk.log import Retention, begins_partition, covered_position, oldest_goes, renewed_since
-from aamc_sdk.log.retention import ClockReading
+from aamc_sdk.log.retention import ClockReading, needed_gb
 from aamc_sdk.types import Partition
 
 DAY = 24 * 3600.0
@@ -48,6 +48,21 @@ def test_the_oldest_goes_when_the_log_is_too_large():
     assert not oldest_goes(partitions, Retention(max_gb=1), NOON, 10**9)
     assert oldest_goes(partitions, Retention(max_gb=1), NOON, 10**9 + 1)
     assert not oldest_goes(partitions, Retention(), NOON + 1000 * DAY, 10**15)
+
+
+@pytest.mark.parametrize(
+    ("partitions", "size", "max_gb", "needed"),
+    [
+        (1, 1_234_000_000, 1.0, 2.5),
+        (1, 100_000, 1e-5, 0.0002),
+        (0, 61_440, 1e-5, 0.00013),
+        (1, 1_000_000_000, 1.0, 0.0),
+        (2, 1_234_000_000, 1.0, 0.0),  # the oldest goes, and may make room
+        (1, 1_234_000_000, None, 0.0),
+    ],
+)
+def test_a_limit_that_leaves_no_room_needs_twice_what_is_left(partitions, size, max_gb, needed):
+    assert needed_gb(partitions, size, Retention(max_gb=max_gb)) == needed
 
 
 def test_a_partition_that_began_in_the_future_keeps_none_before_it():

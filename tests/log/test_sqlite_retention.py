@@ -257,6 +257,27 @@ def test_the_size_is_bounded_by_the_file(path: Path, clock: Clock) -> None:
     assert path.stat().st_size <= 500_000  # what was dropped went back to the disk
 
 
+def test_a_limit_that_learned_states_fill_is_warned_of_once(path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(opened(path, max_gb=0.0005)) as store:
+        decide(store, "a")
+        assert store.health()["needed_gb"] == 0
+        store.put_snapshot("router", Snapshot(1, bytes(1_000_000)))
+        clock.now += DAY
+        decide(store, "b")
+        store.put_snapshot("router", Snapshot(2, bytes(1_000_000)))
+        assert [store.retain(), store.retain()] == [1, 0]
+        needed = store.health()["needed_gb"]
+        assert len(caplog.messages) == 1
+        assert (
+            f"more than its max_gb of 0.0005: all earlier decisions are dropped as soon as their partition ends. Set max_gb to at least {needed:g}"
+            in caplog.text
+        )
+    with closing(opened(path, max_gb=needed)) as store:
+        clock.now += DAY
+        decide(store, "c")
+        assert (store.retain(), store.health()["needed_gb"]) == (0, 0)
+
+
 def test_a_clock_that_was_set_drops_nothing_and_warns_once(store: SqliteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     decide(store, "a")
     clock.now += DAY
