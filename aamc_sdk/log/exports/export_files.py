@@ -140,9 +140,9 @@ class _Exporter:
     def _write(self, path: Path, write: Callable[[ExportWriter, EarlierExport], int]) -> int:
         """Write a file, and return the number of its entries."""
         export = Export(str(path), self.format)
-        if export not in self.store.exports():
+        if not self.store.remembers_export(export):
             self.store.note_export(export)
-        is_remembered = export in self.store.exports()
+        is_remembered = self.store.remembers_export(export)
         while True:
             epoch = self.store.batch(0, 1).epoch
             try:
@@ -154,7 +154,7 @@ class _Exporter:
                 other = self.format_class.source(path)
                 why = f"{path} is an export of another log{other and f', {other}'}, or of an earlier one of that name"
                 raise StoreError(f"{why}, and was not replaced by one of {self.store.name}; choose another folder") from error
-            if is_remembered and export not in self.store.exports():  # forgetting a user did not find the file, which was not there yet
+            if is_remembered and not self.store.remembers_export(export):  # forgetting a user did not find the file, which was not there yet
                 self.store.note_export(export)
             if self.store.batch(0, 1).epoch == epoch:
                 return written

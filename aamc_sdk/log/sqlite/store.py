@@ -272,6 +272,11 @@ class SqliteStore(PartitionedStore):
         with self._reading_connection() as connection:
             return [Export(*found) for found in connection.execute("SELECT path, format FROM exports ORDER BY path")]
 
+    def remembers_export(self, export: Export) -> bool:
+        """Return whether the log knows a file as an export."""
+        with self._reading_connection() as connection:
+            return connection.execute("SELECT format FROM exports WHERE path = ?", (export.path,)).fetchone() == (export.format,)
+
     def note_export(self, export: Export) -> None:
         """Remember a file that entries are exported to; a log that is only read remembers nothing."""
         if self.config.read_only:

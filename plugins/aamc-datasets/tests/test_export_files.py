@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from aamc_datasets.parquet_log import ParquetStore, read_rows
+from aamc_datasets.parquet_log import ParquetStore, ParquetWriter, read_rows
 
 from aamc_sdk import MetaController, Query
 from aamc_sdk.errors import OutputError, StoreError
-from aamc_sdk.log import Erasure, Export, MemoryStore, Selection, SqliteStore, export_files, open_store
+from aamc_sdk.log import DECISION, Erasure, Export, MemoryStore, Row, Selection, SqliteStore, columns_of, export_files, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, run_command
 
@@ -306,6 +306,30 @@ def test_a_file_that_appears_while_a_user_is_forgotten_stays_remembered(days, mo
     monkeypatch.setattr(store, "discard_export", lambda each: (discard(each), Path(each.path).touch()))
     store.forget("user 3")
     assert list(store.exports()) == [noted]
+
+
+def test_a_user_who_is_forgotten_while_a_file_is_written_is_not_in_it(days, monkeypatch) -> None:
+    store = days()
+    add, users = ParquetWriter.add, ["user 3", "user 4"]  # the second one while the file is written again
+
+    def add_and_forget(writer: ParquetWriter, position: int, row: Row) -> None:
+        if users:
+            store.forget(users.pop(0))
+        add(writer, position, row)
+
+    monkeypatch.setattr(ParquetWriter, "add", add_and_forget)
+    found = export(store)
+    kept = {columns_of(row)["user_id"] for file in found.files for _, row in read_rows(file) if row.kind == DECISION}
+    assert kept == {None, *(f"user {n}" for n in range(10) if n not in (3, 4))}
+    assert [Path(each.path) for each in store.exports()] == found.files  # although there was no file to erase yet
+
+
+def test_the_exports_of_a_log_are_asked_for_once_however_many_files_there_are(days, monkeypatch) -> None:
+    store, asked = days("log", 5), []
+    exports = store.exports
+    monkeypatch.setattr(store, "exports", lambda: asked.append(1) or exports())
+    assert len(export(store).files) == 5
+    assert len(asked) == 1
 
 
 def test_a_log_in_memory_is_exported_to_one_file(tmp_path) -> None:
