@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -206,3 +207,34 @@ def test_a_request_that_is_refused_is_refused_where_others_are_served(tmp_path: 
         with pytest.raises(StoreError, match="other content"):
             store.add_decisions([attrs.evolve(given, budget_usd=1.0)])
         assert store.health()["unlogged"] == 0
+
+
+def test_a_reader_that_ends_after_the_log_was_closed_leaves_no_connection_open(tmp_path: Path) -> None:
+    store = opened(tmp_path / "log.db")
+
+    class ClosedMeanwhile(list[sqlite3.Connection]):
+        def append(self, connection: sqlite3.Connection) -> None:
+            store.close()
+            super().append(connection)
+
+    store._idle = ClosedMeanwhile()
+    store.snapshot("router")
+    assert store._idle == []
+
+
+def test_a_log_that_cannot_be_opened_leaves_neither_a_connection_nor_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(opened(tmp_path / "log.db")) as store:
+        store.add_decisions(decision("d"))
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{store.path}{suffix}", f"{tmp_path / 'copy.db'}{suffix}")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "copies"))
+    (tmp_path / "copies").mkdir()
+
+    def refused(address: str) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(sqlite_store, "connect", refused)
+    with pytest.raises(StoreError, match="there is no such file, or it cannot be read") as raised:
+        opened(tmp_path / "copy.db", read_only=True)
+    assert raised.value is not None  # its traceback still holds the store
+    assert list((tmp_path / "copies").iterdir()) == []

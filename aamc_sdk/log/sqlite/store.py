@@ -92,26 +92,15 @@ class SqliteStore(PartitionedStore):
         self.path = Path(name)
         self._opened = self.path.resolve()
         self._copies = contextlib.ExitStack()
-        if config.read_only and self._has_changes() and not Path(f"{self._opened}-shm").exists():
-            self._opened = self._copied()
-        with self._explained():
-            if not config.read_only:
-                self._make_if_missing()
-            connection = connect(self._address("rw"))
-            try:
-                (check_prepared if config.read_only else prepare)(connection, self.path)
-            except BaseException:
-                connection.close()
-                self._copies.close()
-                raise
-        self._connection = connection
-        self._copies.callback(connection.close)
+        try:
+            self._connection = self._connect()
+        except BaseException:
+            self._copies.close()
+            raise
         self._file = self._file_now()
         self._written, self._read = TableCache(), TableCache()
         self._idle: list[sqlite3.Connection] = []
         relaxed = config.durability == "relaxed" and not config.read_only
-        if relaxed:
-            connection.execute("PRAGMA synchronous = NORMAL")
         self._writer = GroupCommit(self._commit, self._copies.close, self._sync if relaxed else None, SYNC_SECONDS)
         if not config.read_only:
             self._start_retention()
@@ -121,6 +110,19 @@ class SqliteStore(PartitionedStore):
         """Return whether the file of a URL may be a log; an empty one is none, and opening it would turn it into one."""
         path = url.partition(":")[2]
         return not path or any(place.is_file() and place.stat().st_size > 0 for place in (Path(path), Path(f"{path}-wal")))
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the connection for writing, or the only one of a read-only store; ``_copies`` closes it."""
+        if self.config.read_only and self._has_changes() and not Path(f"{self._opened}-shm").exists():
+            self._opened = self._copied()
+        with self._explained():
+            if not self.config.read_only:
+                self._make_if_missing()
+            connection = self._copies.enter_context(contextlib.closing(connect(self._address("rw"))))
+            (check_prepared if self.config.read_only else prepare)(connection, self.path)
+            if self.config.durability == "relaxed" and not self.config.read_only:
+                connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
 
     def _make_if_missing(self) -> None:
         """Make the file if there is none.
@@ -325,8 +327,7 @@ class SqliteStore(PartitionedStore):
         """Finish the writes, then close the file."""
         self._stop_retention()
         if not self._writer.forked:
-            while self._idle:
-                self._idle.pop().close()
+            self._close_idle()
         self._writer.close()
 
     def _write(self, write: Write[T]) -> T:
@@ -417,8 +418,16 @@ class SqliteStore(PartitionedStore):
                 raise
             if self._ending.is_set() or self.config.read_only or len(self._idle) >= _IDLE_CONNECTIONS:
                 connection.close()
-            else:
-                self._idle.append(connection)
+                return
+            self._idle.append(connection)
+            if self._ending.is_set() and not self._writer.forked:  # the store was closed meanwhile
+                self._close_idle()
+
+    def _close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        with contextlib.suppress(IndexError):  # another thread closed the last one
+            while self._idle:
+                self._idle.pop().close()
 
     def _idle_connection(self) -> sqlite3.Connection | None:
         """Return an open connection that nobody uses, if it is to the file that lies at the path and was not inherited by a fork."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ async def reserved(shared: SharedState, *claims: Claim) -> Granted | Exceeded:
 
 def test_a_full_disk_is_named_with_its_remedy(tmp_path: Path) -> None:
     """SQLite's limit on a file's pages gives the error of a disk that refuses a page."""
-    backend = SqliteBackend(tmp_path / "shared.db")
-    backend._connection.execute("PRAGMA max_page_count = 1")
-    with pytest.raises(StoreAwayError, match=r"disk is full; its disk is full.*free some space"), backend._transaction(exclusive=True):
-        backend._connection.execute("CREATE TABLE more AS SELECT randomblob(200000)")
+    with closing(SqliteBackend(tmp_path / "shared.db")) as backend:
+        backend._connection.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(StoreAwayError, match=r"disk is full; its disk is full.*free some space"), backend._transaction(exclusive=True):
+            backend._connection.execute("CREATE TABLE more AS SELECT randomblob(200000)")
 
 
 @every_backend

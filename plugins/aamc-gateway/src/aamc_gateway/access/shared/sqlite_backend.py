@@ -35,9 +35,6 @@ class SqliteBackend(SqlBackend):
         self._name = str(path)
         try:
             self._connection = _opened(path, durable)
-            with transaction(self._connection):
-                for statement in TABLES:
-                    self._connection.execute(statement.format(p="shared_", blob="BLOB", real="REAL"))
         except (sqlite3.Error, OSError) as error:
             advice = advice_on(error) or "its folder must exist and be writable"
             raise StoreError(f"the shared state {self._name} cannot be opened: {error}; {advice}") from error
@@ -74,6 +71,9 @@ def _opened(path: Path, durable: bool) -> sqlite3.Connection:
         write_ahead(connection)
         if not durable:
             connection.execute("PRAGMA synchronous = NORMAL")
+        with transaction(connection):
+            for statement in TABLES:
+                connection.execute(statement.format(p="shared_", blob="BLOB", real="REAL"))
     except BaseException:
         connection.close()
         raise
