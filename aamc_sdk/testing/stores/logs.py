@@ -1,0 +1,82 @@
+"""Logs for the checks of stores: opening an empty one, filling it, and reading all of it."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from aamc_sdk.interfaces import Store
+from aamc_sdk.log import open_store, rules
+from aamc_sdk.testing.subject import Subject
+from aamc_sdk.testing.world import POOL, make_dataset, make_request
+from aamc_sdk.types import Decision, Experience, Preference, Records
+
+ID, CHOSEN = "decision-0", POOL.names[3]
+
+
+@contextmanager
+def empty_store(subject: Subject, **options: Any) -> Iterator[Store]:
+    """Open an empty store with some options; its ``test_url`` removes its data afterwards."""
+    with new_url(subject) as url, closing(open_store(url, subject.plugins, {**subject.options, **options})) as store:
+        yield store
+
+
+@contextmanager
+def new_url(subject: Subject) -> Iterator[str]:
+    """Return the URL of a new log, whose data goes afterwards; warnings of pending entries are kept out of the report."""
+    with _no_warnings(), tempfile.TemporaryDirectory() as folder, subject.target.test_url(subject.name, Path(folder)) as url:
+        yield url
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keep the log's warnings of pending entries out of the report: checks write such entries on purpose."""
+    logger = logging.getLogger(rules.__name__)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def has_option(subject: Subject, name: str) -> bool:
+    """Return whether the store has an option."""
+    return name in {field.name for field in attrs.fields(subject.target.Config)}
+
+
+def records(size: int, first: int = 0) -> Records:
+    """Return decisions, numbered from ``first`` on."""
+    request = make_request(make_dataset(size, first))
+    decisions = [Decision(f"decision-{first + row}", CHOSEN, 0.5, Preference(), {CHOSEN: 0.5}, "kit") for row in range(size)]
+    return Records(decisions, request)
+
+
+def whole_log(store: Store, step: int) -> list[Experience]:
+    """Return the log, read ``step`` entries at a time."""
+    return list(store.experiences(limit=step))
+
+
+def ids(parts: list[Experience]) -> tuple[list[str], list[str], list[tuple[str, int | None]]]:
+    """Return the ids of decisions, feedback and attempts; a decision comes again with later entries on it."""
+    return (
+        list(dict.fromkeys(decision.id for part in parts for decision in part.decisions)),
+        [feedback.id for part in parts for feedback in part.feedback],
+        [(attempt.decision_id, attempt.n) for part in parts for attempt in part.attempts],
+    )
+
+
+def must_raise(error: type[Exception], action: Callable[[], Any], what: str) -> None:
+    """Require that an action raises an error."""
+    try:
+        action()
+    except error:
+        return
+    except Exception as other:
+        raise AssertionError(f"{what} must raise {error.__name__}, not {type(other).__name__}: {other}") from other
+    raise AssertionError(f"{what} must raise {error.__name__}, but raised nothing")

@@ -1,0 +1,134 @@
+"""Checks of what a store keeps of a log: learned states, and what is left after forgetting and retention."""
+
+from __future__ import annotations
+
+import time
+
+import attrs
+
+from aamc_sdk.errors import StoreError, UnknownDecisionError
+from aamc_sdk.interfaces import Store
+from aamc_sdk.testing.findings import checks_in, require, skip
+from aamc_sdk.testing.stores.logs import ID, empty_store, has_option, ids, must_raise, records, whole_log
+from aamc_sdk.testing.subject import Subject
+from aamc_sdk.types import Feedback, Snapshot, StateDelta
+
+
+def check_the_newest_snapshot_is_kept(subject: Subject) -> None:
+    """``put_snapshot`` replaces an older snapshot and no newer one; a store may keep none."""
+    with empty_store(subject) as store:
+        store.put_snapshot("kit", Snapshot(5, b"five", last="x"))
+        if store.snapshot("kit") is None:
+            skip("it keeps no snapshots (snapshot returns None after put_snapshot): a restart learns the whole log again")
+        for position, content in ((4, b"older"), (5, b"as new")):
+            store.put_snapshot("kit", Snapshot(position, content))
+            require(store.snapshot("kit") == Snapshot(5, b"five", last="x"), "a snapshot must stay until a newer one comes")
+        store.put_snapshot("kit", Snapshot(6, b"six"))
+        require(store.snapshot("kit") == Snapshot(6, b"six"), "a newer snapshot must replace an older one")
+
+
+def check_deltas_are_a_chain(subject: Subject) -> None:
+    """``put_delta`` takes only the next delta, ``deltas`` gives all that follow a state, and a snapshot ends them; a store may keep none."""
+    with empty_store(subject) as store:
+        store.put_snapshot("kit", Snapshot(2, b"whole"))
+        first, second = StateDelta(2, 3, b"first", last="x"), StateDelta(3, 6, b"second")
+        if store.snapshot("kit") is None or not store.put_delta("kit", first):
+            require(store.deltas("kit", 2, 0) is None, "a store that keeps no deltas must return None for them")
+            skip("it keeps no changes of snapshots (put_delta returns False)")
+        require(not store.put_delta("kit", first), "a delta that arrives twice must be refused")
+        require(not store.put_delta("kit", StateDelta(5, 7, b"")), "a delta on a state that is not the newest must be refused")
+        require(not store.put_delta("kit", StateDelta(3, 6, b"", epoch=1)), "a delta of another epoch must be refused")
+        require(store.put_delta("kit", second), "the next delta must be kept")
+        for after, expected in ((2, [first, second]), (3, [second]), (6, [])):
+            found = store.deltas("kit", after, 0)
+            require(found is not None and list(found) == expected, f"the deltas after {after} must be {expected}, not {found}")
+        require(store.deltas("kit", 4, 0) is None and store.deltas("kit", 2, 1) is None, "deltas must be None where nothing continues from the state")
+        store.put_snapshot("kit", Snapshot(6, b"whole again"))
+        require(store.deltas("kit", 2, 0) is None, "a full snapshot must end the deltas before it")
+        require(list(store.deltas("kit", 6, 0) or ()) == [], "no delta continues from the newest state")
+        for delta in (StateDelta(6, 9, b"third"), StateDelta(9, 12, b"fourth")):
+            store.put_delta("kit", delta)
+        store.put_snapshot("kit", Snapshot(8, b"between two deltas"))
+        whole = store.snapshot("kit")
+        require(whole is not None and whole.position == 6, "a full snapshot that is older than the deltas and apart from them must be left out")
+        require(len(store.deltas("kit", 6, 0) or ()) == 2, "the deltas must lead on to the newest state")
+        store.put_snapshot("kit", Snapshot(9, b"where a delta continues"))
+        require(len(store.deltas("kit", 9, 0) or ()) == 1, "a full snapshot from which a delta continues must keep that one")
+        store.put_snapshot("kit", Snapshot(13, b"newer than all deltas"))
+        require(store.deltas("kit", 12, 0) is None, "a full snapshot that is newer than the deltas must end all of them")
+        require(store.put_delta("kit", StateDelta(13, 14, b"fifth")), "the next delta must lead on from the full snapshot")
+
+
+def check_forgetting_erases_what_was_logged(subject: Subject) -> None:
+    """``forget`` erases a user's decisions and no others, drops the snapshots, which were learned from them, and begins a new epoch."""
+    options = {"store_text": True} if has_option(subject, "store_text") else {}
+    with empty_store(subject, **options) as store:
+        store.add_decisions([attrs.evolve(each, query=attrs.evolve(each.query, user=f"user-{n}", session="s")) for n, each in enumerate(records(2))])
+        store.put_snapshot("kit", Snapshot(store.position(), b"learned"))
+        before, kept = store.experience().epoch, store.record("decision-1").query
+        erased = _forget(store, "user-0")
+        require(erased == 1, f"forget must return the number of erased decisions, 1, not {erased}")
+        found = store.record(ID)
+        left = [name for name in ("text", "user", "session") if getattr(found.query, name)]
+        left += ["embedding"] if found.estimates.embedding is not None else []
+        require(not left, f"forget must erase the decision's {', '.join(left)}")
+        require(store.record("decision-1").query == kept, "forget must leave other users' decisions")
+        require(store.snapshot("kit") is None, "forget must drop the snapshots: they were learned from the erased decisions")
+        require(store.experience().epoch > before, "forget must begin a new epoch, so that routers learn the log again")
+
+
+def _forget(store: Store, user: str) -> int:
+    """Forget a user; the check is skipped where the store cannot."""
+    try:
+        return store.forget(user)
+    except StoreError as error:
+        skip(str(error))
+
+
+def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:
+    """A decision of before ``forget`` that comes later is erased as it is written; a store that cannot forget says so."""
+    with empty_store(subject) as store:
+        (given,) = records(1)
+        early = attrs.evolve(given, decision=attrs.evolve(given.decision, time=time.time() - 60.0), query=attrs.evolve(given.query, user="ann"))
+        _forget(store, "ann")
+        store.add_decisions([early])
+        require(store.record(ID).query.user is None, "a decision that its user made before being forgotten must be erased as it is written")
+        later = attrs.evolve(early, decision=attrs.evolve(early.decision, id="decision-1", time=time.time() + 60.0))
+        store.add_decisions([later])
+        require(store.record("decision-1").query.user == "ann", "a user who comes back later is a new user")
+        _forget(store, "ann")
+        store.add_decisions([attrs.evolve(later, decision=attrs.evolve(later.decision, id="copy"))])
+        require(store.record("copy").query.user is None, "a decision whose time was ahead of the clock must be erased in a copy that comes later too")
+
+
+def check_retention_drops_whole_decisions_that_were_learned(subject: Subject) -> None:
+    """``retain`` drops the oldest decisions with all their entries once snapshots cover them; the remaining ones are read as before."""
+    if not has_option(subject, "retention"):
+        skip("it has no option retention")
+    with empty_store(subject, retention={"max_gb": 1e-6}) as store:
+        for n in range(4):
+            store.add_decisions(records(1, n))
+        if not store.partitions():
+            skip("it does not divide its log (partitions is empty)")
+        store.add_feedback([(Feedback(decision_id=ID, quality=0.5), None)])
+        store.put_snapshot("kit", Snapshot(store.experience().position - 1, b"without the feedback"))
+        require(store.retain() == 0, "a decision whose feedback a router has not learned must stay")
+        position = store.experience().position
+        store.put_snapshot("kit", Snapshot(position, b"whole"))
+        dropped = store.retain()
+        require(0 < dropped < 4, f"of four partitions beyond the limit all but the newest must go, not {dropped} decisions")
+        must_raise(UnknownDecisionError, lambda: store.record(ID), "record of a decision that was dropped")
+        start = store.experience(position - 1).start
+        require(start == position, f"experience must give the position of the last dropped entry, here late feedback, {position} and not {start}")
+        left = [f"decision-{n}" for n in range(dropped, 4)]
+        require(ids(whole_log(store, 1)) == (left, [], []), "a decision must go with all its entries, and the others must stay")
+        require(sum(each.decisions for each in store.aggregates()) == dropped, "aggregates must count the decisions that were dropped")
+        store.add_decisions(records(1, 4))
+        found = store.experience(position)
+        require([decision.id for decision in found.decisions] == ["decision-4"], "positions must ascend although entries were dropped")
+        store.put_snapshot("kit", Snapshot(found.position, b"newer"))
+        store.forget("ann")
+        require(store.snapshot("kit") == Snapshot(position, b"whole"), "forget must leave the snapshot that covers what was dropped")
+
+
+CHECKS = checks_in(__name__)
