@@ -277,7 +277,8 @@ class SqliteStore(PartitionedStore):
     def remembers_export(self, export: Export) -> bool:
         """Return whether the log knows a file as an export."""
         with self._reading_connection() as connection:
-            return connection.execute("SELECT format FROM exports WHERE path = ?", (export.path,)).fetchone() == (export.format,)
+            found = connection.execute("SELECT format FROM exports WHERE path = ?", (export.path,)).fetchall()
+        return found == [(export.format,)]
 
     def note_export(self, export: Export) -> None:
         """Remember a file that entries are exported to; a log that is only read remembers nothing."""
