@@ -1,5 +1,6 @@
 import ast
 import asyncio
+import ctypes
 import os
 import subprocess
 import sys
@@ -167,7 +168,8 @@ import confinement
 libc = ctypes.CDLL(None)
 libc.prctl(38, 1, 0, 0, 0)
 assert confinement.restrict_files(libc, {folder!r}) and confinement.filter_system_calls(libc, {seccomp!r})
-open(os.path.join({folder!r}, "mine"), "w").close()
+FOLDER, SYS_FCNTL = {folder!r}, {{"x86_64": 72, "aarch64": 25}}.get(os.uname().machine, -1)
+open(os.path.join(FOLDER, "mine"), "w").close()
 {attempt}
 """
 
@@ -184,6 +186,21 @@ open(os.path.join({folder!r}, "mine"), "w").close()
         "os.chmod('/etc/passwd', 0o777)",
         "os.execv('/bin/true', ['true'])",
         "raise PermissionError if libc.socket(2, 1, 0) < 0 else SystemExit(0)",
+        "import fcntl; fcntl.fcntl(1, fcntl.F_SETOWN, os.getppid())",
+        "import fcntl; fcntl.fcntl(1, 15, bytes(8))  # F_SETOWN_EX",
+        "import fcntl; fcntl.fcntl(1, fcntl.F_SETSIG, 9)",
+        "import fcntl; fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_ASYNC)",
+        "import fcntl; fcntl.fcntl(os.open(FOLDER, os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_CREATE)",
+        "import fcntl; fcntl.fcntl(os.open(FOLDER + '/mine', os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK)",
+        "import fcntl, termios; fcntl.ioctl(1, termios.FIOASYNC, bytes(4))",
+        "import fcntl; fcntl.ioctl(1, 0x8901, bytes(4))  # FIOSETOWN",
+        "import fcntl; fcntl.ioctl(1, 0x8902, bytes(4))  # SIOCSPGRP",
+        "raise PermissionError if libc.syscall(SYS_FCNTL, 1, ctypes.c_long(8 | 1 << 32), os.getppid()) < 0 else SystemExit(0)",
+        "import resource; resource.prlimit(os.getppid(), resource.RLIMIT_CPU)",
+        "os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)",
+        "os.sched_setaffinity(os.getppid(), [0])",
+        "os.pidfd_open(os.getppid())",
+        "raise PermissionError if libc.prctl(1, 9, 0, 0, 0) < 0 else SystemExit(0)  # PR_SET_PDEATHSIG",
     ],
 )
 def test_the_kernel_refuses_on_its_own_what_the_interpreter_would(tmp_path: Path, attempt: str) -> None:
@@ -192,6 +209,47 @@ def test_the_kernel_refuses_on_its_own_what_the_interpreter_would(tmp_path: Path
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 1
     assert "PermissionError" in ended.stderr.splitlines()[-1]
+
+
+SIGNALLING = """
+import asyncio
+from aamc_agents.sandbox import SandboxLimits, run_python
+program = "import fcntl, os\\nfcntl.fcntl(1, fcntl.F_SETOWN, os.getppid())\\nfcntl.fcntl(1, fcntl.F_SETSIG, 9)\\n"
+program += "fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_ASYNC)\\nfor _ in range(100): os.write(1, bytes(60000))"
+print(asyncio.run(run_python([program], SandboxLimits(seconds=60.0))).error)
+"""
+
+
+def test_a_program_cannot_kill_the_process_that_runs_it() -> None:
+    need_the_kernel(fences_of_the_kernel())
+    ended = subprocess.run([sys.executable, "-c", SIGNALLING], capture_output=True, text=True, check=False, timeout=120)
+    assert (ended.returncode, ended.stdout.strip()) == (0, "PermissionError: [Errno 1] Operation not permitted")
+
+
+def test_landlock_keeps_signals_in_where_the_kernel_can(tmp_path: Path) -> None:
+    need_the_kernel(fences_of_the_kernel())
+    libc = ctypes.CDLL(None)
+    if libc.syscall(444, None, ctypes.c_size_t(0), 1) < 6:
+        pytest.skip("Landlock of this kernel has no scopes")
+    start = f"import ctypes, os, sys; sys.path.insert(0, {str(Path(confinement.__file__).parent)!r}); import confinement; libc = ctypes.CDLL(None)"
+    confine = f"libc.prctl(38, 1, 0, 0, 0); assert confinement.restrict_files(libc, {str(tmp_path)!r}); os.kill(os.getpid(), 0)"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{start}; {confine}; os.kill(os.getppid(), 0)"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert "PermissionError" in ended.stderr.splitlines()[-1]
+
+
+def test_a_program_may_use_what_pythons_files_need_of_fcntl_and_ioctl() -> None:
+    program = """
+import fcntl, os
+file = open("here", "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+os.set_inheritable(file.fileno(), True)
+os.set_blocking(file.fileno(), True)
+fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 0)
+print(os.isatty(0), fcntl.fcntl(file, fcntl.F_GETFL) & os.O_WRONLY, os.listdir())
+"""
+    assert run(program).printed == "False 1 ['here']\n"
 
 
 @pytest.mark.parametrize(
@@ -279,4 +337,6 @@ def test_the_filter_is_compiled_from_names_of_system_calls() -> None:
     assert program is not None
     assert len(program) % 8 == 0
     assert len(program) // 8 > len(ALLOWED) / 2
-    assert not {"socket", "fork", "clone", "clone3", "execve", "kill", "ptrace"} & {*ALLOWED}
+    assert not {"socket", "fork", "clone", "clone3", "execve", "kill", "tkill", "tgkill", "ptrace", "prctl"} & {*ALLOWED}
+    assert not {"rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open", "pidfd_send_signal", "timer_create", "setitimer", "mq_notify"} & {*ALLOWED}
+    assert not {"io_uring_setup", "io_uring_enter", "process_vm_writev", "prlimit64", "setrlimit", "setpriority", "sched_setaffinity"} & {*ALLOWED}

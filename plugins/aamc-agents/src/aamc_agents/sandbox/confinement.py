@@ -37,6 +37,8 @@ _READ, _WRITE_AND_MAKE = 1 << 2 | 1 << 3, 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 
 """Landlock's rights: to read files and folders; to write, remove, create, move and truncate them."""
 _RIGHTS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 """Number of file rights in each Landlock version; later versions add none."""
+_SCOPES_ABI, _SCOPES = 6, 1 | 1 << 1
+"""First Landlock version that keeps signals and connections to abstract sockets within the process, and its bits for both."""
 _FOR_FILES = 1 | 1 << 1 | 1 << 2 | 1 << 14
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 
@@ -67,8 +69,8 @@ def restrict_files(libc: Any, folder: str) -> bool:
     if abi < 1:
         return False
     known = (1 << _RIGHTS_OF_ABI.get(abi, 16)) - 1
-    handled = ctypes.c_uint64(known)
-    rules = libc.syscall(_LANDLOCK_CREATE, ctypes.byref(handled), ctypes.c_size_t(8), 0)
+    handled = struct.pack("=QQQ", known, 0, _SCOPES if abi >= _SCOPES_ABI else 0)
+    rules = libc.syscall(_LANDLOCK_CREATE, handled, ctypes.c_size_t(len(handled)), 0)
     if rules < 0:
         return False
     for path, rights in (*((path, _READ) for path in readable()), (folder, _READ | _WRITE_AND_MAKE)):

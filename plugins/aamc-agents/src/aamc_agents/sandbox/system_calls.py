@@ -8,8 +8,8 @@ from contextlib import suppress
 from functools import cache
 
 ALLOWED = (
-    *("read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek", "ioctl", "access"),
-    *("pread64", "pwrite64", "readv", "writev", "fcntl", "fsync", "truncate", "ftruncate", "dup", "dup2", "dup3"),
+    *("read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek", "access"),
+    *("pread64", "pwrite64", "readv", "writev", "fsync", "truncate", "ftruncate", "dup", "dup2", "dup3"),
     *("mmap", "mprotect", "munmap", "brk", "mremap", "madvise"),
     *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack"),
     *("select", "pselect6", "ppoll", "sched_yield", "nanosleep", "clock_nanosleep", "time", "gettimeofday", "clock_gettime", "clock_getres"),
@@ -19,12 +19,24 @@ ALLOWED = (
     *("exit", "exit_group", "arch_prctl", "futex", "set_robust_list", "getrandom", "rseq", "close_range"),
 )
 """Names of the allowed system calls: those of computing and of files. A name that the machine does not have is skipped."""
+ALLOWED_COMMANDS = {
+    "fcntl": ("F_DUPFD", "F_DUPFD_CLOEXEC", "F_GETFD", "F_SETFD", "F_GETFL", "F_GETLK", "F_SETLK", "F_SETLKW"),
+    "ioctl": ("TCGETS", "TIOCGWINSZ", "FIOCLEX", "FIONCLEX", "FIONBIO"),
+}
+"""Allowed second arguments of system calls, by their names in the modules ``fcntl`` and ``termios``.
+
+Others, such as ``F_SETOWN`` with ``O_ASYNC``, would have the kernel signal another process when the program prints.
+"""
+_32_BITS = 0xFFFF_FFFF
 
 
 @cache
 def compiled_filter() -> bytes | None:
     """Return the filter as a BPF program of this machine, in which every other call fails with EPERM; None without libseccomp."""
     try:
+        import fcntl
+        import termios
+
         import pyseccomp  # type: ignore[import-untyped]  # it has no types
     except (ImportError, OSError, RuntimeError):  # not Linux, or no libseccomp
         return None
@@ -32,6 +44,9 @@ def compiled_filter() -> bytes | None:
     for name in ALLOWED:
         with suppress(OSError):  # libseccomp does not know the name
             allowed.add_rule(pyseccomp.ALLOW, name)
+    for name, module in (("fcntl", fcntl), ("ioctl", termios)):
+        for command in ALLOWED_COMMANDS[name]:  # the kernel ignores the upper half of the argument
+            allowed.add_rule(pyseccomp.ALLOW, name, pyseccomp.Arg(1, pyseccomp.MASKED_EQ, _32_BITS, getattr(module, command)))
     with tempfile.TemporaryFile() as file:
         allowed.export_bpf(file)
         file.seek(0)
