@@ -36,6 +36,10 @@ def test_whole_numbers_are_exact(a: int, b: int, c: int, first: str, second: str
         "1e308 * 10",
         "1 / 0",
         "2 ** -5000",
+        "round(5, -25000000)",
+        "round(5, 25000000)",
+        "round(5, -10 ** 1000)",
+        "round(1, 2, 3)",
         "1 << 3",
         "(" * 900 + "1" + ")" * 900,
         "+".join("1" * 1500),
@@ -45,6 +49,10 @@ def test_whole_numbers_are_exact(a: int, b: int, c: int, first: str, second: str
 def test_what_is_no_arithmetic_or_too_large_is_refused(expression: str) -> None:
     with pytest.raises((ValueError, ArithmeticError)):
         evaluate(expression)
+
+
+def test_large_whole_numbers_need_not_fit_a_float() -> None:
+    assert evaluate("2 ** 2000 + round(1250, -2)") == 2**2000 + 1200
 
 
 @pytest.mark.parametrize(
@@ -66,6 +74,28 @@ def test_prose_that_python_could_read_is_searched_too(text: str) -> None:
 def test_a_part_of_an_expression_is_not_taken_for_it(text: str) -> None:
     with pytest.raises(ValueError, match="no expression"):
         expression_in(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is 10% + 5%?",
+        "50% - 20%",
+        "50% - 20",
+        "What is 100 + 10%?",
+        "5 % of 200 + 3",
+        "increase 200 by 10% + 5",
+        "What is 17 % 5?",
+    ],
+)
+def test_a_percent_sign_is_not_taken_for_a_remainder(text: str) -> None:
+    with pytest.raises(ValueError, match="no expression"):
+        expression_in(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("10 % 3", 1), ("2 * (17%5)", 4), ("10 % (-3)", -2)])
+def test_a_text_that_is_an_expression_may_have_a_remainder(text: str, value: int) -> None:
+    assert evaluate(expression_in(text)) == value
 
 
 def test_thousands_may_be_separated() -> None:

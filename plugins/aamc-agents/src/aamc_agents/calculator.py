@@ -19,6 +19,14 @@ MAX_CHARACTERS = 2_000
 MAX_BITS = 4_096
 """Integers with more bits are refused before they are computed."""
 
+
+def _round(value: Number, *digits: int) -> Number:
+    """Round as Python does, but compute no power of ten with more than MAX_BITS digits."""
+    if any(abs(count) > MAX_BITS for count in digits):
+        raise ValueError(f"a number is rounded to more than {MAX_BITS} digits")
+    return round(value, *digits)
+
+
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Number]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -35,18 +43,20 @@ _FUNCTIONS: dict[str, Callable[..., Number]] = {
     "floor": math.floor,
     "max": max,
     "min": min,
-    "round": round,
+    "round": _round,
     "sqrt": math.sqrt,
 }
-_RUN = re.compile(r"[\d\s.()+*/%-]+")
-_NO_START, _NO_END = ".*/% \t\r\n", ".(+*/%- \t\r\n"
+_RUN = re.compile(r"[\d\s.()+*/-]+")
+_NO_START, _NO_END = ".*/ \t\r\n", ".(+*/- \t\r\n"
 """Characters that no expression starts or ends with. They are stripped after the search, as a pattern that excludes them takes quadratic time."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _MARGIN = 4
 """Characters next to an expression that show whether it goes on there."""
 _GOES_ON_BEFORE = re.compile(r"(?:\w|[\d)]\s*[x\u00d7\u00b7\u00f7^]\s*|\d,)$")
 _GOES_ON_AFTER = re.compile(r"\w|\s*[x\u00d7\u00b7\u00f7^]\s*[\d(]|,\d")
-_OPERATION = re.compile(r"[\d)]\s*[+*/%-]")
+_OPERATION = re.compile(r"[\d)]\s*[+*/-]")
+_PERCENT = re.compile(r"%\s*[+-]")
+"""A percent sign, as in ``50% - 20``; Python reads a remainder of a division by -20."""
 
 
 class Calculator(Tool):
@@ -67,11 +77,12 @@ def expression_in(text: str) -> str:
     """Return the text if it is an expression, else the longest expression in it.
 
     Raises:
-        ValueError: The text has no expression. A text with an assignment is a program and is not searched.
+        ValueError: The text has no expression. A text with an assignment is a program and is not searched, nor is one with ``%``,
+            which prose has for percent.
     """
-    if _parses(text):
+    if _parses(text) and not _PERCENT.search(text):
         return text
-    runs = [] if "=" in text else list(_runs(_THOUSANDS.sub("", text)))
+    runs = [] if "=" in text or "%" in text else list(_runs(_THOUSANDS.sub("", text)))
     found = [run for run in runs if _OPERATION.search(run) and _parses(run)]
     if not found:
         raise ValueError("it has no expression")
@@ -91,6 +102,8 @@ def _runs(text: str) -> Iterator[str]:
 
 def _parses(text: str) -> bool:
     """Return whether a text is an expression, and not prose that Python could read too, such as ``What is 3 * 4``."""
+    if len(text) > MAX_CHARACTERS:  # it would be refused, after seconds of parsing
+        return False
     try:
         whole = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):  # the parser raises these for deep nesting and null bytes
@@ -111,7 +124,7 @@ def evaluate(expression: str) -> Number:
         value = _value(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, MemoryError, RecursionError, TypeError) as error:
         raise ValueError(f"it is not an expression ({error})") from error
-    if isinstance(value, complex) or not math.isfinite(value):
+    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"its value is {value}")
     return value
 
