@@ -22,8 +22,9 @@ def test_no_text_keeps_a_tool_at_work_for_long(say, agent: str, start: str, repe
     assert seconds_on_a_long_text(say, agent, start, repeated) < 0.5
 
 
-def test_no_answer_keeps_a_verifier_at_work_for_long() -> None:
+@pytest.mark.parametrize("repeated", ["\n", "answer is ", "answer: {", "the ", "({"])
+def test_no_answer_keeps_a_verifier_at_work_for_long(repeated: str) -> None:
     began = time.process_time()
-    verdict = asyncio.run(MultipleChoice()(Task(id="t", text="?", reference="A"), "\n" * 20_000))
+    verdict = asyncio.run(MultipleChoice()(Task(id="t", text="?", reference="A"), repeated * 20_000))
     assert not verdict.correct
     assert time.process_time() - began < 0.5

@@ -107,7 +107,14 @@ def test_a_reference_without_a_number_is_an_error_of_the_task() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "letter"),
-    [("C", "C"), ("c.", None), ("A is wrong, so the answer is (C).", "C"), ("Answer: **B**", "B"), ("(A) or (D)", "D"), ("None of them", None)],
+    [
+        *[("C", "C"), ("c.", None), ("A is wrong, so the answer is (C).", "C"), ("Answer: **B**", "B"), ("(A) or (D)", "D"), ("None of them", None)],
+        *[("The final answer is: C", "C"), ("The answer is $C$", "C"), ("The answer is option C.", "C"), ("The answer is \\boxed{C}.", "C")],
+        *[("The answer is:\n\n**C**", "C"), ("**Answer**: C", "C"), ("ANSWER: (C)", "C"), ("The answer is c.", "C")],
+        *[("(C) Paris", "C"), ("C. Paris", "C"), ("C) Paris", "C"), ("(B) is wrong.\n\nC", "C"), ("The answer is not B. It is (C).", "C")],
+        *[("Finding the answer is a matter of elimination. (C)", "C"), ("The answer is A cat.\nNo: the answer is C.", "C")],
+        *[("The answer is C.\n(A) and (B) are wrong.", "C"), ("The answer is Paris.", None), ("A cat.", None), ("The U.S. was first", None)],
+    ],
 )
 def test_a_letter_is_chosen_in_the_usual_ways(answer: str, letter: str | None) -> None:
     assert chosen_letter(answer) == letter
