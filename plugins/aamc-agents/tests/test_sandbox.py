@@ -77,7 +77,7 @@ def test_what_a_program_must_not_do_fails_in_words(program: str, error: str) -> 
 def test_an_endless_program_is_stopped_in_time(program: str) -> None:
     began = time.monotonic()
     ran = run(program, limits=SandboxLimits(seconds=0.5))
-    assert ran.error == "it took longer than 0.5 s"
+    assert (ran.error, ran.late) == ("it took longer than 0.5 s", True)
     assert time.monotonic() - began < 30
 
 
@@ -304,6 +304,21 @@ def test_a_program_is_not_run_again_and_no_more_run_side_by_side_than_there_are_
     before = len(programs)
     asyncio.run(ask())
     assert len(programs) == before < 20
+
+
+def test_a_program_that_was_late_is_run_again(make_agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = [Ran(printed="", error="it took longer than 5 s", late=True), Ran(printed="1", error=None)]
+
+    async def run(sources: Sequence[str], limits: SandboxLimits, files: Mapping[str, str]) -> Ran:
+        return results.pop(0)
+
+    monkeypatch.setattr("aamc_agents.python.run_python", run)
+    python, state = make_agent("python"), TaskState(task=Task(id="t", text="print(1)"))
+    with pytest.raises(TimeoutError, match="the program failed: it took longer than 5 s") as raised:
+        asyncio.run(python.execute(state))
+    assert isinstance(raised.value, AgentError)
+    assert raised.value.cost == pytest.approx(0.005)
+    assert asyncio.run(python.execute(state)).content == "1"
 
 
 def test_where_the_kernel_fences_nothing_that_is_said_once(make_agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

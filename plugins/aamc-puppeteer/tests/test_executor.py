@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
+from aamc_agents.tool import AgentTimeoutError
 from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
 
 from aamc_sdk import Agent, AgentOutput, Candidate
@@ -142,6 +143,15 @@ def test_an_agent_may_be_named_like_the_verifiers_lane(executors: Callable[..., 
     verdict = executor.verify([(Task(id="t", text="?", verifier=_thread), "2")])[0]
     assert verdict is not None
     assert verdict.why != activation.output.content
+
+
+@pytest.mark.parametrize("error", [TimeoutError("slow"), asyncio.TimeoutError("slow"), AgentTimeoutError("slow")])
+def test_an_agent_that_says_it_ran_out_of_time_is_asked_again(executors: Callable[..., Executor], error: Exception) -> None:
+    agent = Scripted(fail(error), deterministic=True)
+    executor = executors(a=agent)
+    first, _ = (executor.activate([("a", TaskState(task=TASK))])[0] for _ in range(2))
+    assert (first.fault, first.error) == (Fault.TIMEOUT, f"{type(error).__name__}: slow")
+    assert agent.calls == 2
 
 
 def test_with_no_time_left_nobody_is_asked(executors: Callable[..., Executor]) -> None:

@@ -13,7 +13,7 @@ import attrs
 
 from aamc_agents.sandbox import Ran, SandboxLimits, check_confined, code_in, run_python
 from aamc_agents.state import TaskState
-from aamc_agents.tool import AgentError, Tool, ToolConfig, billed, subject
+from aamc_agents.tool import AgentError, AgentTimeoutError, Tool, ToolConfig, billed, subject
 from aamc_sdk import Candidate, Services, option
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class PythonConfig(ToolConfig):
 class Python(Tool):
     """Runs a program in a sandboxed process, in a folder with the task's files, and returns its standard output.
 
-    A program is assumed to print the same each time: the result of a program and its files is cached.
+    A program is assumed to print the same each time: the result of a program and its files is cached, unless it took too long.
     """
 
     Config = PythonConfig
@@ -61,7 +61,7 @@ class Python(Tool):
         _check_computes(program)
         ran = await self._run(program, state.task.files)
         if ran.error is not None:
-            raise AgentError(f"the program failed: {ran.error}")
+            raise (AgentTimeoutError if ran.late else AgentError)(f"the program failed: {ran.error}")
         if not ran.printed.strip():
             raise AgentError("the program printed nothing")
         return ran.printed.strip()
@@ -69,10 +69,13 @@ class Python(Tool):
     async def _run(self, program: str, files: Mapping[str, str]) -> Ran:
         key = (program, *(text for file in sorted(files.items()) for text in file))
         async with self._place():
-            if key not in self._ran:
-                limits = SandboxLimits(seconds=self.config.seconds, memory_mb=self.config.memory_mb, unconfined=self.config.unconfined)
-                self._remember(key, await run_python([program], limits, files))
-        return self._ran[key]
+            if key in self._ran:
+                return self._ran[key]
+            limits = SandboxLimits(seconds=self.config.seconds, memory_mb=self.config.memory_mb, unconfined=self.config.unconfined)
+            ran = await run_python([program], limits, files)
+            if not ran.late:
+                self._remember(key, ran)
+            return ran
 
     def _remember(self, key: tuple[str, ...], ran: Ran) -> None:
         if not self._warned and ran.fences and not ran.fenced_by_kernel:

@@ -27,6 +27,10 @@ class AgentError(AamcError, RuntimeError):
         self.cost = cost
 
 
+class AgentTimeoutError(AgentError, TimeoutError):
+    """Raised when an agent ran out of time. The same call may succeed later, so it is not cached."""
+
+
 def check_extra(user: str, extra: str, *modules: str) -> None:
     """Check that the modules of an optional dependency are installed.
 

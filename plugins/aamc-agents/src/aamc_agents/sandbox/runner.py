@@ -61,11 +61,13 @@ class Ran:
         printed: Its standard output.
         error: Why it failed, in one line; None if it succeeded.
         fences: The fences that confined it: some of ``limits``, ``landlock``, ``seccomp`` and ``audit``.
+        late: Whether it was stopped at the limit of time, which it may keep on a machine with less to do.
     """
 
     printed: str
     error: str | None
     fences: tuple[str, ...] = ()
+    late: bool = False
 
     @property
     def fenced_by_kernel(self) -> bool:
@@ -159,7 +161,8 @@ async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path) -> 
         _kill(process)
         await process.wait()
     fences, _, trace = complaints.decode(errors="replace").partition("\n")
-    if late or process.returncode == -signal.SIGXCPU:
+    late = late or process.returncode == -signal.SIGXCPU
+    if late:
         error: str | None = f"it took longer than {limits.seconds:g} s"
     elif len(printed) >= limits.printed_bytes:
         error = f"it printed more than {limits.printed_bytes} bytes"
@@ -167,7 +170,7 @@ async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path) -> 
         error = f"it wrote more than {limits.disk_mb} MB, or {MAX_FILES} files and folders, or folders nested deeper than a path can be"
     else:
         error = _last(trace.splitlines()) or f"it ended with code {process.returncode}" if process.returncode else None
-    return Ran(printed=printed.decode(errors="replace"), error=error, fences=tuple(fences.split()))
+    return Ran(printed=printed.decode(errors="replace"), error=error, fences=tuple(fences.split()), late=late)
 
 
 async def _watch(process: asyncio.subprocess.Process, limits: SandboxLimits, folder: Path) -> None:

@@ -181,7 +181,8 @@ class Executor:
             return checked(name, output, time.perf_counter() - began, self._max_characters, self._max_cost)
         except BaseException as error:  # an agent, and the object it returns, may raise anything
             cost = max(cost_of(error), cost_of(output))
-            return failed(name, Fault.RAISED, error_text(error), time.perf_counter() - began, cost)
+            fault = Fault.TIMEOUT if isinstance(error, TimeoutError | asyncio.TimeoutError) else Fault.RAISED
+            return failed(name, fault, error_text(error), time.perf_counter() - began, cost)
 
 
 async def _result(value: Any) -> Any:
