@@ -8,6 +8,13 @@ from aamc_agents.web_fetch import text_of
 
 PAGE = "<html><style>p {}</style><body><h1>Pears</h1><p>12 are\n left.</p><script>alert(1)</script></body></html>"
 
+ENCODED = {
+    "/meta": '<html><head><meta charset="iso-8859-1"></head>Grüße'.encode("latin-1"),
+    "/http-equiv": "<META http-equiv='Content-Type' content='text/html; charset=windows-1252'>Grüße".encode("cp1252"),
+    "/both": "<meta charset=iso-8859-1>Grüße".encode(),
+    "/undeclared": "<p>Grüße <code>charset=iso-8859-1</code>".encode(),
+}
+
 
 def reply(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
     path, port = request.path, request.server.server_port
@@ -18,8 +25,12 @@ def reply(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
         return 304 if path == "/unchanged" else 300, {}, b""
     if path == "/slow":
         time.sleep(1)
-    kind = {"/page": "text/html; charset=utf-8", "/image": "image/png", "/charset": "text/plain; charset=klingon"}.get(path, "text/plain")
-    content = {"/page": PAGE, "/long": "x" * 5000, "/host": request.headers["Host"]}.get(path, "plain")
+    if path in ("/meta", "/http-equiv", "/both", "/undeclared"):
+        return 200, {"Content-Type": "text/html" + "; charset=utf-8" * (path == "/both")}, ENCODED[path]
+    if path.startswith("/charset/"):
+        return 200, {"Content-Type": f"text/plain; charset={path.rpartition('/')[2]}"}, b"plain"
+    kind = {"/page": "text/html; charset=utf-8", "/capitals": "TEXT/HTML", "/mixed": "text/HTML", "/image": "image/png"}.get(path, "text/plain")
+    content = {"/page": PAGE, "/capitals": PAGE, "/mixed": PAGE, "/long": "x" * 5000, "/host": request.headers["Host"]}.get(path, "plain")
     return 404 if path == "/gone" else 200, {"Content-Type": kind}, content.encode()
 
 
@@ -94,8 +105,27 @@ def test_what_cannot_be_read_is_said(fetch, path: str, options: dict[str, object
         fetch(path, **options)
 
 
-def test_an_unknown_charset_is_read_as_utf_8(fetch) -> None:
-    assert fetch("/charset") == "plain"
+@pytest.mark.parametrize("charset", ["klingon", "undefined", "idna", "base64", "rot13"])
+def test_an_unknown_charset_is_read_as_utf_8(fetch, charset: str) -> None:
+    assert fetch(f"/charset/{charset}") == "plain"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [("/meta", "Grüße"), ("/http-equiv", "Grüße"), ("/both", "Grüße"), ("/undeclared", "Grüße charset=iso-8859-1")]
+)
+def test_a_page_without_a_charset_in_its_header_may_declare_it_itself(fetch, path: str, text: str) -> None:
+    assert fetch(path) == text
+
+
+@pytest.mark.parametrize("path", ["/capitals", "/mixed"])
+def test_a_media_type_may_have_capitals(fetch, path: str) -> None:
+    assert fetch(path) == "Pears\n12 are left."
+
+
+def test_the_time_of_the_conversion_counts_and_does_not_block_others(fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_agents.web_fetch.text_of", lambda page: time.sleep(1.5))
+    with pytest.raises(AgentError, match=r"took longer than 0.5 s"):
+        fetch("/page", seconds=0.5)
 
 
 def test_a_long_page_is_cut_off(fetch) -> None:

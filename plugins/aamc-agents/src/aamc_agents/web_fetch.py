@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from aamc_agents.state import TaskState
-from aamc_agents.tool import AgentError, Tool, ToolConfig, check_extra, subject
+from aamc_agents.tool import AgentError, AgentTimeoutError, Tool, ToolConfig, check_extra, subject
 from aamc_sdk import Candidate, Services, option
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"https?://[^\s<>\"')]+")
 _TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml")
+_META_CHARSET = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_META_BYTES = 1024
+"""Bytes of a page in which it may declare its charset (HTML standard, section 4.2.5.4)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -58,7 +61,7 @@ class WebFetch(Tool):
         try:
             return await asyncio.wait_for(self._fetch(addresses[0].rstrip(".,;:!?")), self.config.seconds)
         except asyncio.TimeoutError:
-            raise AgentError(f"{addresses[0]} took longer than {self.config.seconds:g} s") from None
+            raise AgentTimeoutError(f"{addresses[0]} took longer than {self.config.seconds:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AgentError(f"{addresses[0]} cannot be fetched: {type(error).__name__}: {error}") from error
 
@@ -91,7 +94,7 @@ class WebFetch(Tool):
                 return url.join(response.headers["location"])
             if not response.is_success:
                 raise AgentError(f"{url} answers {response.status_code}")
-            kind = response.headers.get("content-type", "text/plain")
+            kind = response.headers.get("content-type", "text/plain").lower()
             if not kind.startswith(_TEXTS):
                 raise AgentError(f"{url} is not text but {kind!r:.60}")
             content = b""
@@ -99,8 +102,12 @@ class WebFetch(Tool):
                 content += chunk
                 if len(content) >= self.config.max_bytes:
                     break
-            text = _decoded(content[: self.config.max_bytes], response.charset_encoding or "utf-8")
-            return text_of(text) if "html" in kind else text
+            content = content[: self.config.max_bytes]
+            if "html" not in kind:
+                return _decoded(content, response.charset_encoding or "utf-8")
+            declared = _META_CHARSET.search(content[:_META_BYTES])
+            page = _decoded(content, response.charset_encoding or (declared[1].decode("ascii") if declared else "utf-8"))
+            return await asyncio.to_thread(text_of, page)  # a large page takes seconds
 
     async def _address(self, url: httpx.URL) -> str:
         """Return the first address of a host after a check of all its addresses."""
@@ -122,10 +129,10 @@ def _is_public(address: str) -> bool:
 
 
 def _decoded(content: bytes, charset: str) -> str:
-    """Return the text of bytes; a charset that Python does not know is taken for UTF-8."""
+    """Return the text of bytes; a charset that Python does not know, or cannot decode, is taken for UTF-8."""
     try:
         return content.decode(charset, errors="replace")
-    except LookupError:
+    except (LookupError, UnicodeError):  # "undefined" and "idna" raise the latter
         return content.decode("utf-8", errors="replace")
 
 
