@@ -54,6 +54,8 @@ def test_a_name_may_lack_a_dot_or_stand_in_quotes(say, folder: Path) -> None:
         ("deep", "Is a directory"),
         ("gone.txt", "No such file"),
         ("bytes.bin", "not UTF-8 text"),
+        ("a.txt\0b.c", r"'a\.txt\\x00b\.c' cannot be the name of a file"),
+        ("\ud800.txt", r"'\\ud800\.txt' cannot be the name of a file"),
     ],
 )
 def test_what_is_not_a_plain_file_reached_straight_is_refused(folder: Path, name: str, error: str) -> None:
@@ -71,3 +73,10 @@ def test_a_file_may_have_so_many_bytes_and_no_more(folder: Path) -> None:
 def test_without_a_file_or_a_folder_there_is_nothing_to_read(say, text: str, error: str) -> None:
     with pytest.raises(AgentError, match=error):
         say("file-reader", text)
+
+
+@pytest.mark.parametrize("name", ["a.txt\0b.c", "\ud800.txt", "x" * 300 + ".txt"])
+def test_a_name_that_no_file_can_have_is_billed_like_any_other(say, folder: Path, name: str) -> None:
+    with pytest.raises(AgentError) as raised:
+        say("file-reader", f"Read {name}", folder=str(folder))
+    assert raised.value.cost == pytest.approx(0.001)

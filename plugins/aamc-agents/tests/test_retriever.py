@@ -24,14 +24,22 @@ def test_without_documents_there_is_nothing_to_search(say) -> None:
         say("retriever", "Who is the founder of Norvik?")
 
 
+@pytest.mark.parametrize("corpus", [("the of", "and !"), ("",), ("?!", "\n")])
+def test_documents_without_a_word_cannot_be_searched(say, corpus: tuple[str, ...]) -> None:
+    with pytest.raises(AgentError, match="the documents have no words to search for") as raised:
+        say("retriever", Task(id="t", text="Who?", corpus=corpus))
+    assert raised.value.cost == pytest.approx(0.002)
+
+
 def test_the_paragraphs_of_a_folder_are_searched_where_the_task_brings_no_documents(say, tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "towns.md").write_text("Ambria lies\nby the sea.\n\nBelmora lies inland.\n", encoding="utf-8")
     (tmp_path / "image.png").write_bytes(b"\xff")
     found = say("retriever", "Where does Ambria lie?", folder=str(tmp_path), passages=1)
     assert found == "Question: Where does Ambria lie?\n- Ambria lies by the sea."
-    with pytest.raises(ConfigError, match=r"has no \.txt or \.md file"):
+    with pytest.raises(ConfigError, match=r"has no \.txt or \.md file") as raised:
         say("retriever", "Where?", folder=str(tmp_path / "nowhere"))
+    assert raised.value.cost == pytest.approx(0.002)  # every failure is billed
 
 
 @pytest.mark.parametrize(("name", "module", "extra"), [("retriever", "bm25s", "retriever"), ("web-fetch", "httpx", "web")])

@@ -90,6 +90,8 @@ def read_below(folder: Path, name: str, max_bytes: int) -> str:
     except OSError as error:
         linked = error.errno in (errno.ELOOP, errno.ENOTDIR)
         raise AgentError(f"cannot read {name!r}: {'a part of its path is a link or not a folder' if linked else error.strerror}") from error
+    except ValueError as error:  # a null character, or half of a surrogate pair
+        raise AgentError(f"{name!r} cannot be the name of a file") from error
     if len(content) > max_bytes:
         raise AgentError(f"{name!r} has more than {max_bytes} bytes")
     try:

@@ -81,8 +81,10 @@ def _index(corpus: tuple[str, ...]) -> Any:
     import bm25s  # type: ignore[import-untyped]  # it has no types
 
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it logs every index otherwise
-    index = bm25s.BM25()
-    index.index(_tokens(list(corpus)), show_progress=False)
+    index, tokens = bm25s.BM25(), _tokens(list(corpus))
+    if not any(tokens.ids):
+        raise AgentError("the documents have no words to search for")
+    index.index(tokens, show_progress=False)
     return index
 
 

@@ -87,8 +87,8 @@ class Tool(Agent):
         began = time.perf_counter()
         try:
             content = await self.act(state)
-        except AgentError as error:
-            error.cost = self._bill(began)
+        except Exception as error:
+            error.cost = self._bill(began)  # type: ignore[attr-defined]  # any error may have a cost
             raise
         return AgentOutput(content, cost=self._bill(began))
 
