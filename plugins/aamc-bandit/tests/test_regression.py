@@ -31,9 +31,9 @@ def test_the_posterior_is_ridge_on_all_data() -> None:
     assert posterior.covariance[0] == pytest.approx(np.linalg.inv(stacked.T @ stacked), rel=1e-9)
 
 
-def test_discounting_is_weights_that_fall_by_powers() -> None:
+def test_discounting_is_weights_that_fall_by_powers_of_the_later_weight() -> None:
     x, y, weight = data(40)
-    falling = weight * 0.9 ** np.arange(39, -1, -1)
+    falling = weight * 0.9 ** (weight.sum() - weight.cumsum())
     discounted, weighed = learned(x, y, weight, discount=0.9), learned(x, y, falling)
     assert discounted.precision == pytest.approx(weighed.precision, rel=1e-9)
     assert discounted.response == pytest.approx(weighed.response, rel=1e-9)

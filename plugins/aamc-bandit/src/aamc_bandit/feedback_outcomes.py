@@ -53,6 +53,10 @@ class OutcomeOptions:
     max_user_weight: float = option(1000.0, "maximum total weight of feedback on one user's decisions in a day (UTC)", above=0)
 
 
+Places = dict[str, list[float]]
+"""The clocks of a router's evidence when a piece of feedback was first counted, by candidate and whatever else the router ages."""
+
+
 class Outcome(NamedTuple):
     """The outcomes that one entry of the log adds or takes back.
 
@@ -63,6 +67,8 @@ class Outcome(NamedTuple):
         added: Whether they are added; else they are taken back.
         implicit: Whether they come from implicit feedback.
         time: When the feedback was given, in seconds since the epoch; 0 for a failed call.
+        places: When the piece was first counted, as the router measures its age. Empty for a new piece: the router that adds it fills it in.
+            A later revision comes with the places of the first, and is added there; it ages nothing.
     """
 
     row: int
@@ -71,14 +77,25 @@ class Outcome(NamedTuple):
     added: bool = True
     implicit: bool = False
     time: float = 0.0
+    places: Places = {}  # noqa: RUF012  # never altered: outcomes that are added have their own
 
 
 class Counted(NamedTuple):
-    """A counted piece of feedback or failed call: its source, its weight, and the candidates that it names."""
+    """A counted piece of feedback or failed call.
+
+    Attributes:
+        source: Its source.
+        weight: The counted weight.
+        candidates: The candidates that any of its revisions named.
+        held: The maximum weight of its revisions. The limits count this one, since each revision ages evidence as the heaviest one did.
+        places: See :class:`Outcome`.
+    """
 
     source: str
     weight: float
     candidates: Sequence[str]
+    held: float = 0.0
+    places: Places = {}  # noqa: RUF012  # never altered: pieces with a weight have their own
 
 
 class SavedCounts(msgspec.Struct):
@@ -146,31 +163,38 @@ class OutcomeLedger:
             yield from self._without_failure(row, counted, name)
             counted[_failure_id(name)] = _never_failed(name)  # a failure that is reported later counts for nothing
         elif not any(name in each.candidates for each in counted.values()):
-            counted[_failure_id(name)] = Counted(_FAILURE, float(weight), (name,))
-            yield Outcome(row, [(name, quality)], weight)
+            places: Places = {}
+            counted[_failure_id(name)] = Counted(_FAILURE, float(weight), (name,), float(weight), places)
+            yield Outcome(row, [(name, quality)], weight, places=places)
 
     def _without_failure(self, row: int, counted: dict[str, Counted], name: str) -> Iterator[Outcome]:
         failure, quality = counted.pop(_failure_id(name), None), self._options.failure_quality
         if failure is not None and failure.weight > 0 and quality is not None:
-            yield Outcome(row, [(name, quality)], failure.weight, added=False)
+            yield Outcome(row, [(name, quality)], failure.weight, added=False, places=failure.places)
 
     def _of_feedback(self, row: int, feedback: Feedback, replaced: Feedback | None, experience: Experience) -> Iterator[Outcome]:
         decision, implicit = experience.decisions[row], feedback.implicit
         known = self._decisions.get(decision.id)
         counted = self._counted(decision.id)
+        earlier = None
         if replaced is not None and (known is None or feedback.id in known):  # else it was not counted
-            weight = self._weight(replaced, replaced.implicit) if known is None else counted.pop(feedback.id).weight
-            yield Outcome(row, candidate_qualities(replaced, decision.candidate), weight, added=False, implicit=replaced.implicit)
+            earlier = counted.pop(feedback.id, None)
+            weight, places = (self._weight(replaced, replaced.implicit), {}) if earlier is None else (earlier.weight, earlier.places)
+            if weight > 0:
+                yield Outcome(row, candidate_qualities(replaced, decision.candidate), weight, False, replaced.implicit, 0.0, places)
         qualities = candidate_qualities(feedback, decision.candidate)
         names = [name for name, _ in qualities]
         if counted:
             for name in names:
                 yield from self._without_failure(row, counted, name)
         wanted = self._weight(feedback, implicit)
-        weight = self._within_day(experience.queries[row], feedback.time, self._allowed(feedback, wanted, names, counted))
-        if weight > 0 or wanted == 0:
-            counted[feedback.id] = Counted(feedback.source, float(weight), names)
-            yield Outcome(row, qualities, weight, True, implicit, feedback.time)
+        allowed, held = self._allowed(feedback, wanted, names, counted), 0.0 if earlier is None else earlier.held
+        weight = min(allowed, held) + self._within_day(experience.queries[row], feedback.time, max(allowed - held, 0.0))
+        if weight > 0 or earlier is not None or (wanted == 0 and len(counted) < MAX_PIECES):
+            piece = Counted(feedback.source, float(weight), names, float(weight), {}) if earlier is None else _revised(earlier, weight, names)
+            counted[feedback.id] = piece
+            if weight > 0:
+                yield Outcome(row, qualities, weight, True, implicit, feedback.time, piece.places)
 
     def _weight(self, feedback: Feedback, implicit: bool) -> float:
         """Return the weight that feedback asks for: weight times confidence, for implicit feedback also times ``implicit_feedback_weight``."""
@@ -246,6 +270,12 @@ class OutcomeLedger:
         self._users.apply_changes(delta.users)
 
 
+def _revised(earlier: Counted, weight: float, names: Sequence[str]) -> Counted:
+    """Return a counted piece after a revision with this weight, of these candidates."""
+    candidates = [*earlier.candidates, *(name for name in names if name not in earlier.candidates)]
+    return Counted(earlier.source, float(weight), candidates, max(earlier.held, float(weight)), dict(earlier.places))
+
+
 @lru_cache(1024)
 def _never_failed(candidate: str) -> Counted:
     return Counted(_FAILURE, 0.0, (candidate,))
@@ -264,7 +294,7 @@ def _failure_id(candidate: str) -> str:
 
 def _counted_weight(counted: Collection[Counted], names: Sequence[str]) -> float:
     """Return the weight counted on the candidate, of some, that has the most."""
-    return max(math.fsum([each.weight for each in counted if name in each.candidates]) for name in names) if counted else 0.0
+    return max(math.fsum([max(each.held, each.weight) for each in counted if name in each.candidates]) for name in names) if counted else 0.0
 
 
 def candidate_qualities(feedback: Feedback, served: str) -> list[tuple[str, float]]:

@@ -4,8 +4,8 @@ With theta ~ N(mu, sigma^2 Lambda^-1) and outcomes y = theta x + e, e ~ N(0, sig
 
     theta ~ N(P^-1 (Lambda mu + b), sigma^2 P^-1),   P = Lambda + A,   A = sum of w x x^T,   b = sum of w y x       (1)
 
-An outcome is a rank-one update of A and b. Discounting multiplies both by gamma before each update, so that the outcome before
-the last counts gamma, and the one before that gamma^2. The prior is never discounted.
+An outcome is a rank-one update of A and b. Discounting multiplies both by gamma^w before each update: with weights of 1 the outcome
+before the last counts gamma, and the one before that gamma^2. The prior is never discounted.
 
 Papers: Agrawal and Goyal 2013, "Thompson Sampling for Contextual Bandits with Linear Payoffs", ICML; for discounting, Russac et
 al. 2019, "Weighted Linear Bandits for Non-Stationary Environments", NeurIPS.
@@ -29,11 +29,13 @@ class SufficientStatistics:
         precision: A in equation (1), ``[d, d]``.
         response: b, ``[d]``.
         count: The sum of the weights, discounted like A and b, ``[]``.
+        clock: The sum of the weights of added outcomes, ``[]``: an outcome's age is the difference since.
     """
 
     precision: Floats
     response: Floats
     count: Floats
+    clock: Floats = attrs.field(factory=lambda: np.zeros(()))
 
     @classmethod
     def zeros(cls, width: int) -> SufficientStatistics:
@@ -43,22 +45,28 @@ class SufficientStatistics:
     @classmethod
     def stacked(cls, each: Sequence[SufficientStatistics], width: int) -> SufficientStatistics:
         """Return the statistics of M candidates, each of ``width`` numbers, as one."""
-        shapes = (width, width), (width,), ()
-        columns = zip(*((one.precision, one.response, one.count) for one in each), strict=True) if each else ((), (), ())
+        shapes = (width, width), (width,), (), ()
+        columns = zip(*((one.precision, one.response, one.count, one.clock) for one in each), strict=True) if each else ((), (), (), ())
         return cls(*(np.array(column).reshape(len(each), *shape) for column, shape in zip(columns, shapes, strict=True)))
 
     def add(self, x: Floats, y: float, weight: float, discount: float) -> None:
-        """Add an outcome ``y`` with context ``x`` ``[d]``, after discounting the earlier ones."""
-        self.precision *= discount
-        self.response *= discount
+        """Add an outcome ``y`` with context ``x`` ``[d]``, after discounting the earlier ones by ``discount`` to the power of ``weight``."""
+        kept = discount**weight
+        self.precision *= kept
+        self.response *= kept
+        self.count, self.clock = self.count * kept, self.clock + weight
+        self.revise(x, y, weight)
+
+    def revise(self, x: Floats, y: float, weight: float) -> None:
+        """Add an outcome without discounting the others; with a negative weight, take it back."""
         self.precision += (weight * x)[:, None] * x
         self.response += (weight * y) * x
-        self.count = self.count * discount + weight
+        self.count = np.maximum(self.count + weight, 0.0)  # not below 0 by rounding
 
     def widened(self, width: int) -> SufficientStatistics:
         """Return the statistics for contexts of ``width`` numbers, whose additional numbers were 0 so far."""
         more = width - len(self.response)
-        return SufficientStatistics(np.pad(self.precision, (0, more)), np.pad(self.response, (0, more)), self.count)
+        return SufficientStatistics(np.pad(self.precision, (0, more)), np.pad(self.response, (0, more)), self.count, self.clock)
 
 
 def posterior_means(statistics: SufficientStatistics, prior_precision: Floats) -> Floats:

@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.feedback_outcomes import CountedDelta, OutcomeLedger, OutcomeOptions
+from aamc_bandit.feedback_outcomes import CountedDelta, Outcome, OutcomeLedger, OutcomeOptions
 from aamc_bandit.linear.context import QueryContext
 from aamc_bandit.linear.normal_quadrature import normal_best_probabilities
 from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
@@ -62,7 +62,7 @@ class LinearThompsonOptions(OutcomeOptions):
     embedding_sd: float = option(0.05, "prior standard deviation of the effect of one number of the reduced embedding", above=0)
     noise_sd: float = option(0.45, "standard deviation of an outcome's quality around its expectation", above=0)
     residual: float = option(0.3, "factor on the prior standard deviations where an estimator expects a quality", above=0, at_most=1)
-    discount: float = option(0.995, "factor on a candidate's earlier evidence with each feedback on it", above=0, at_most=1)
+    discount: float = option(0.995, "factor on a candidate's earlier evidence with each feedback of weight 1 on it", above=0, at_most=1)
     newcomer_outcomes: float = option(50.0, "maximum number of outcomes that a similar candidate counts as in the prior mean", at_least=0)
     cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
     cost_weight: float = option(0.2, "weight of cost then; the whole range of cost is worth 0.2 times this weight in quality", at_least=0)
@@ -74,6 +74,7 @@ class LinearThompson(OnlineRouter):
 
     Config = LinearThompsonOptions
     snapshots = True
+    state_schema = 2
     config: LinearThompsonOptions
 
     def __init__(self, config: LinearThompsonOptions, services: Services) -> None:
@@ -116,7 +117,7 @@ class LinearThompson(OnlineRouter):
             return {"outcomes": 0 if outcomes is None else self._learn_table(request, outcomes.known_quality)}
 
     def learn(self, experience: Experience) -> None:
-        """Learn from feedback and failed calls, in log order; a replaced revision is taken back (exactly, without a discount)."""
+        """Learn from feedback and failed calls, in log order; a revision counts where the first one was."""
         with self._lock:
             self._widen(self._context.with_categories(experience.estimates.category_names))
             if not experience.feedback and not experience.attempts:
@@ -124,9 +125,9 @@ class LinearThompson(OnlineRouter):
             contexts = self._context(experience.estimates)
             for outcome in self._ledger.outcomes(experience):
                 expected = experience.expected_quality[outcome.row] if experience.expected_quality else {}
-                weight = outcome.weight if outcome.added else -outcome.weight
+                new = not outcome.places
                 for name, quality in outcome.qualities:
-                    self._learn(name, contexts[outcome.row], expected.get(name, np.nan), quality, weight)
+                    self._learn(name, contexts[outcome.row], expected.get(name, np.nan), quality, outcome, new)
             self._latest = None
 
     def save(self, folder: Path) -> None:
@@ -147,6 +148,7 @@ class LinearThompson(OnlineRouter):
         try:
             context = QueryContext(self.config.dimensions, self.services.seed).from_arrays(saved)
             names, shape = saved["names"].tolist(), saved["precision"].shape
+            saved.setdefault("clock", np.zeros(len(names)))  # those before 0.2.0 have none
             columns = [saved[field.name] for field in attrs.fields(SufficientStatistics)]
         except KeyError as error:
             raise CheckpointError(f"{folder / STATE} lacks {error}; train again") from error
@@ -217,13 +219,23 @@ class LinearThompson(OnlineRouter):
         unknown = np.isnan(quality)
         return np.where(unknown, UNKNOWN_QUALITY, quality), np.where(unknown, 1.0, self.config.residual)
 
-    def _learn(self, name: str, x: Floats, expected: float, quality: float, weight: float) -> None:
-        """Add an outcome, or take one back with a negative weight."""
+    def _learn(self, name: str, x: Floats, expected: float, quality: float, outcome: Outcome, new: bool) -> None:
+        """Add an outcome, or take one back; a revision counts at the candidate's clock of the first one, and discounts nothing.
+
+        The age of a piece without places is unknown. Where evidence is discounted, it is not taken back.
+        """
         offset, share = (UNKNOWN_QUALITY, 1.0) if np.isnan(expected) else (expected, self.config.residual)
-        if weight:
-            own = self._statistics.setdefault(name, SufficientStatistics.zeros(len(x)))
-            own.add(share * x, quality - offset, weight, self.config.discount if weight > 0 else 1.0)  # taking back discounts nothing
-            self._learned.add(name)
+        own = self._statistics.setdefault(name, SufficientStatistics.zeros(len(x)))
+        self._learned.add(name)
+        if new and outcome.added:
+            own.add(share * x, quality - offset, outcome.weight, self.config.discount)
+            outcome.places[name] = [float(own.clock)]
+        elif not new or self.config.discount == 1:
+            (clock,) = outcome.places.get(name, (float(own.clock),))
+            weight = outcome.weight * self.config.discount ** (float(own.clock) - clock)
+            own.revise(share * x, quality - offset, weight if outcome.added else -weight)
+            if outcome.added:
+                outcome.places[name] = [clock]
 
     def _learn_table(self, request: RoutingRequest, quality: Floats) -> int:
         """Learn outcomes ``[B, M]`` without discounting between them; return their number."""
@@ -250,15 +262,15 @@ class LinearThompson(OnlineRouter):
 
 def _packed(statistics: SufficientStatistics) -> str:
     """Return the statistics as text in JSON: base64 of their float64 numbers."""
-    numbers = np.concatenate((statistics.precision.ravel(), statistics.response, statistics.count.reshape(1)))
+    numbers = np.concatenate((statistics.precision.ravel(), statistics.response, statistics.count.reshape(1), statistics.clock.reshape(1)))
     return base64.b64encode(numbers.astype(_FLOAT64).tobytes()).decode()
 
 
 def _unpacked(text: str, width: int) -> SufficientStatistics:
     """Return the statistics of :func:`_packed` for contexts of ``width`` numbers; raises ValueError where they are others."""
     numbers = np.frombuffer(base64.b64decode(text, validate=True), _FLOAT64).astype(np.float64)
-    precision, response, count = np.split(numbers, (width * width, width * (width + 1)))
-    return SufficientStatistics(precision.reshape(width, width), response, count.reshape(()))
+    precision, response, count, clock = np.split(numbers, (width * width, width * (width + 1), width * (width + 1) + 1))
+    return SufficientStatistics(precision.reshape(width, width), response, count.reshape(()), clock.reshape(()))
 
 
 def _epsilon_greedy(utility: Floats, mask: NDArray[np.bool_], epsilon: float) -> Floats:

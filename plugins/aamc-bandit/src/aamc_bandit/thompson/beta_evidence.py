@@ -1,7 +1,7 @@
 """Evidence from feedback: weighted wins and losses of every candidate, globally and by category, user and session.
 
-Feedback is counted one at a time, so replaying a log in batches of any size gives bit-identical evidence. Memory is bounded:
-only the most recently mentioned users and sessions are kept.
+Feedback is counted one at a time, so replaying a log in batches of any size gives bit-identical evidence. A revision is counted
+where the first one was, and ages nothing. Memory is bounded: only the most recently mentioned users and sessions are kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from aamc_bandit.entity_names import own_id, session_user
-from aamc_bandit.feedback_outcomes import TIE
+from aamc_bandit.feedback_outcomes import TIE, Places
 from aamc_bandit.json_stream import write_json_pieces
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_sdk.errors import CheckpointError
@@ -29,6 +29,8 @@ GLOBAL_ENTITY = ""
 """The name of the global level's only entity."""
 RECENT = 0.98
 """Factor on a candidate's recent quality with each later outcome of it."""
+CLOCKS = ""
+"""The key of an entity's clock in :class:`aamc_bandit.feedback_outcomes.Outcome.places`, by level; the others are candidates with their totals."""
 _RESOLUTION = 2.0**32
 Amount = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -64,7 +66,7 @@ class CandidateEvidence(NamedTuple):
         losses: Weighted losses, likewise.
         total: Number of outcomes.
         successes: Number of successes.
-        at: The entity's feedback count at the last update.
+        at: The entity's clock at the last update.
         explicit: Number of explicit outcomes.
         implicit: Number of implicit outcomes.
         updated: Time of the latest feedback, in seconds since the epoch.
@@ -76,7 +78,7 @@ class CandidateEvidence(NamedTuple):
     losses: Amount
     total: Count
     successes: Count
-    at: Count
+    at: Amount
     explicit: Count
     implicit: Count
     updated: Amount
@@ -84,7 +86,7 @@ class CandidateEvidence(NamedTuple):
     recent_count: Amount = 0.0
 
 
-NO_EVIDENCE = CandidateEvidence(0.0, 0.0, 0, 0, 0, 0, 0, 0.0)
+NO_EVIDENCE = CandidateEvidence(0.0, 0.0, 0, 0, 0.0, 0, 0, 0.0)
 
 
 class EntityEvidence(msgspec.Struct):
@@ -94,22 +96,30 @@ class EntityEvidence(msgspec.Struct):
 
     Attributes:
         candidates: Evidence by candidate.
-        feedback_count: Number of feedbacks; discounting counts its time in them.
+        clock: The time by which evidence ages: the total weight of the feedback, or with a window its number of pieces, after ``began``.
+        began: The clock at the start. An entity begins with the global clock, so that an entity that was dropped and begins anew does not
+            have the same times again.
         recent: The outcomes in the sliding window, oldest first; empty without a window.
     """
 
     candidates: dict[str, CandidateEvidence] = msgspec.field(name="cells", default_factory=dict)
-    feedback_count: Count = msgspec.field(name="heard", default=0)
+    clock: Amount = msgspec.field(name="heard", default=0.0)
+    began: Amount = 0.0
     recent: tuple[tuple[tuple[str, Amount, Amount], ...], ...] = ()
 
     def __post_init__(self) -> None:
         for known in self.candidates.values():
-            if known.at > self.feedback_count:
-                raise ValueError(f"a candidate was updated after the last of {self.feedback_count} feedbacks")
+            if known.at > self.clock:
+                raise ValueError(f"a candidate was updated at {known.at}, after the clock's {self.clock}")
 
-    def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int, ageing: bool) -> None:
-        """Count one feedback, which has one outcome per candidate that it names; it discounts the earlier ones where ``ageing`` is true."""
-        self.feedback_count = now = self.feedback_count + ageing
+    def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int, ageing: bool) -> list[float]:
+        """Count one feedback, which has one outcome per candidate that it names; return the clock, and each candidate's total.
+
+        It discounts earlier feedback by ``discount`` to the power of its weight where ``ageing`` is true.
+        """
+        if ageing:
+            self.clock += 1 if window else max([wins + losses for _, wins, losses, _ in outcomes], default=0.0)
+        now, place = self.clock, [self.clock]
         for candidate, wins, losses, success in outcomes:
             known = self.candidates.get(candidate, NO_EVIDENCE)
             kept, weight = discount ** (now - known.at), wins + losses
@@ -125,41 +135,66 @@ class EntityEvidence(msgspec.Struct):
                 RECENT * known.recent_quality + wins / weight if weight else known.recent_quality,
                 RECENT * known.recent_count + 1 if weight else known.recent_count,
             )
+            place.append(known.total + 1.0)
         if window:
             recent = (*self.recent, tuple(outcome[:3] for outcome in outcomes))
             for left in recent[:-window]:
                 self._subtract(left)
             self.recent = recent[-window:]
+        return place
 
-    def remove(self, outcomes: Sequence[WeightedOutcome], implicit: bool, discount: float, window: int) -> None:
-        """Take back one feedback that a later revision replaces.
+    def revise(
+        self,
+        outcomes: Sequence[WeightedOutcome],
+        clock: float,
+        totals: Mapping[str, float],
+        added: bool,
+        implicit: bool,
+        time: float,
+        discount: float,
+        window: int,
+    ) -> None:
+        """Add one feedback, or take it back, at the clock at which it was first counted.
 
-        Exact without a discount. With one, the feedback's age is unknown and counts as 0, so at most the present evidence is taken back.
-        Feedback that has left the window is in no sum any more.
+        Args:
+            outcomes: One outcome per candidate that the feedback names.
+            clock: The clock when it was first counted.
+            totals: Each candidate's total then. It gives the age of the recent quality; candidates that are not named have age 0.
+            added: Whether it is added; else it is taken back.
+            implicit: Whether the feedback is implicit.
+            time: When it was given.
+            discount: As for :meth:`add`.
+            window: As for :meth:`add`. Feedback that has left the window stays out.
         """
-        counted = tuple(outcome[:3] for outcome in outcomes)
-        outcomes = [outcome for outcome in outcomes if outcome.candidate in self.candidates]  # its entity may have been dropped in between
-        if window:
-            if counted in self.recent:
-                at = self.recent.index(counted)
-                self.recent = self.recent[:at] + self.recent[at + 1 :]
-            else:
-                outcomes = [outcome._replace(wins=0.0, losses=0.0) for outcome in outcomes]
+        left = bool(window) and not self._revise_window(outcomes, clock, added)
+        sign = 1 if added else -1
         for candidate, wins, losses, success in outcomes:
-            known = self.candidates[candidate]
-            kept, weight = discount ** (self.feedback_count - known.at), wins + losses
+            known = self.candidates.get(candidate, NO_EVIDENCE)
+            if known is NO_EVIDENCE and not added:
+                continue
+            at, weight, latest = max(known.at, clock), wins + losses, max(known.total, known.total + sign)
+            kept, share = discount ** (at - known.at), 0.0 if left else sign * discount ** (at - clock)
+            recent = sign * RECENT ** max(latest - totals.get(candidate, latest), 0) if weight else 0.0
             self.candidates[candidate] = CandidateEvidence(
-                wins=max(kept * known.wins - wins, 0.0),
-                losses=max(kept * known.losses - losses, 0.0),
-                total=max(known.total - 1, 0),
-                successes=max(known.successes - success, 0),
-                at=self.feedback_count,
-                explicit=max(known.explicit - (not implicit), 0),
-                implicit=max(known.implicit - implicit, 0),
-                updated=known.updated,
-                recent_quality=max(known.recent_quality - wins / weight, 0.0) if weight else known.recent_quality,
-                recent_count=max(known.recent_count - 1, 0.0) if weight else known.recent_count,
+                wins=max(kept * known.wins + share * wins, 0.0),  # not below 0 by rounding
+                losses=max(kept * known.losses + share * losses, 0.0),
+                total=max(known.total + sign, 0),
+                successes=max(known.successes + sign * success, 0),
+                at=at,
+                explicit=max(known.explicit + sign * (not implicit), 0),
+                implicit=max(known.implicit + sign * implicit, 0),
+                updated=max(known.updated, time),
+                recent_quality=max(known.recent_quality + (recent * wins / weight if weight else 0.0), 0.0),
+                recent_count=max(known.recent_count + recent, 0.0),
             )
+
+    def _revise_window(self, outcomes: Sequence[WeightedOutcome], clock: float, added: bool) -> bool:
+        """Replace a feedback in the window, by nothing where it is taken back; return whether it was still there."""
+        at = len(self.recent) - 1 - round(self.clock - clock)
+        if at >= 0:
+            place = tuple(outcome[:3] for outcome in outcomes) if added else ()
+            self.recent = (*self.recent[:at], place, *self.recent[at + 1 :])
+        return at >= 0
 
     def _subtract(self, outcomes: Sequence[tuple[str, float, float]]) -> None:
         for candidate, wins, losses in outcomes:
@@ -169,14 +204,15 @@ class EntityEvidence(msgspec.Struct):
     def to_json(self) -> dict[str, Any]:
         """Return the evidence as JSON values."""
         recent = {"recent": [list(map(list, outcomes)) for outcomes in self.recent]} if self.recent else {}
-        return {"heard": self.feedback_count, "cells": {candidate: list(known) for candidate, known in self.candidates.items()}, **recent}
+        cells = {candidate: list(known) for candidate, known in self.candidates.items()}
+        return {"heard": self.clock, "began": self.began, "cells": cells, **recent}
 
     def table(self, candidates: Sequence[str], discount: float) -> Floats:
         """Return current wins, losses, total and successes, ``[M, 4]``."""
         known = [self.candidates.get(name, NO_EVIDENCE) for name in candidates]
         table = np.array([number for each in known for number in each[:4]], dtype=np.float64).reshape(-1, 4)
         if discount < 1:
-            table[:, :2] *= discount ** (self.feedback_count - np.array([[each.at] for each in known]))
+            table[:, :2] *= discount ** (self.clock - np.array([[each.at] for each in known]))
         return table
 
 
@@ -205,7 +241,7 @@ class BetaEvidence:
         changes: A counter that grows with every change of the evidence.
 
     Args:
-        discount: The factor on an entity's older evidence with every feedback about it; 1 keeps all.
+        discount: The factor on an entity's older evidence with every feedback of weight 1 about it; 1 keeps all.
         window: The number of latest feedbacks per entity that count; 0 counts all.
         max_users: Users kept, most recently mentioned first.
         max_sessions: Sessions kept, likewise.
@@ -224,8 +260,17 @@ class BetaEvidence:
         """Return the evidence of a level by entity, least recently mentioned first."""
         return self._levels[level]
 
-    def add(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, time: float, ageing: bool = True) -> None:
-        """Count one feedback globally and at each entity of its keys.
+    def add(
+        self,
+        keys: EvidenceKeys,
+        outcomes: Sequence[WeightedOutcome],
+        *,
+        implicit: bool,
+        time: float,
+        ageing: bool = True,
+        places: Places | None = None,
+    ) -> None:
+        """Count one feedback globally and at each entity of its keys; a revision where the first one was counted.
 
         Args:
             keys: The entities of the decision.
@@ -233,24 +278,51 @@ class BetaEvidence:
             implicit: Whether the feedback is implicit.
             time: When it was given, in seconds since the epoch.
             ageing: Whether it discounts earlier evidence; false for rows without an order in time.
+            places: The places of a revision; a new piece's empty dict is filled.
         """
         outcomes = self._summable(outcomes)
         with self._writing:
-            for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
-                if name is not None:
-                    entity = self._levels[level].mention(name, EntityEvidence)
-                    entity.add(outcomes, implicit, float(time), self._discount, self._window, ageing)
+            if places:
+                self._revise(keys, outcomes, places, True, implicit, float(time))
+            else:
+                found = self._add(keys, outcomes, implicit, float(time), ageing)
+                if places is not None:
+                    places.update(zip((CLOCKS, *(outcome.candidate for outcome in outcomes)), map(list, zip(*found, strict=True)), strict=True))
             self.changes += 1
 
-    def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool) -> None:
-        """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`."""
-        outcomes = self._summable(outcomes)
-        with self._writing:
-            for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
-                if name is not None and (entity := self._levels[level].get(name)) is not None:
-                    entity.remove(outcomes, implicit, self._discount, self._window)
-                    self._levels[level].altered(name)
-            self.changes += 1
+    def _add(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, ageing: bool) -> list[list[float]]:
+        """Count one feedback at each level; return the clock and the candidates' totals there, zeros where the level has no entity."""
+        known = self._levels["global"].get(GLOBAL_ENTITY)
+        began = 0.0 if known is None else known.clock
+        places = []
+        for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
+            if name is None:
+                places.append([0.0] * (1 + len(outcomes)))
+            else:
+                entity = self._levels[level].mention(name, lambda: EntityEvidence(clock=began, began=began))
+                places.append(entity.add(outcomes, implicit, time, self._discount, self._window, ageing))
+        return places
+
+    def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, places: Places) -> None:
+        """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`.
+
+        The age of feedback without places is unknown. Where evidence ages, it is not taken back.
+        """
+        if places or (self._discount == 1 and not self._window):
+            with self._writing:
+                self._revise(keys, self._summable(outcomes), places, False, implicit, 0.0)
+                self.changes += 1
+
+    def _revise(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], places: Places, added: bool, implicit: bool, time: float) -> None:
+        """Add or take back feedback at each level, except where the entity was dropped since."""
+        for n, (level, name) in enumerate(zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)):
+            entity = None if name is None else self._levels[level].get(name)
+            if name is None or entity is None or (places and places[CLOCKS][n] <= entity.began):
+                continue
+            clock = places[CLOCKS][n] if places else entity.clock
+            totals = {candidate: place[n] for candidate, place in places.items()}
+            entity.revise(outcomes, clock, totals, added, implicit, time, self._discount, self._window)
+            self._levels[level].altered(name)
 
     def _summable(self, outcomes: Sequence[WeightedOutcome]) -> Sequence[WeightedOutcome]:
         """Return outcomes whose sums are exact where a window needs that: an outcome that leaves it leaves no remainder."""

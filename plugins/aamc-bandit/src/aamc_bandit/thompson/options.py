@@ -16,18 +16,18 @@ from aamc_sdk.errors import ConfigError
 SHRINKAGE, LINEAR, PUBLISHED = "shrinkage", "linear", "published"
 BLENDS = (SHRINKAGE, LINEAR, PUBLISHED)
 HALF_LIFE, HALF_LIFE_EPSILON_GREEDY = 500, 200
-"""Default numbers of feedbacks at a level and entity after which evidence counts half, of ``thompson`` and of ``epsilon-greedy``."""
+"""Default numbers of feedbacks of weight 1 at a level and entity after which evidence counts half, of ``thompson`` and of ``epsilon-greedy``."""
 
 
 def half_life_discount(half_life: int) -> float:
-    """Return the factor on older evidence that halves it after this number of feedbacks."""
+    """Return the factor on older evidence that halves it after this number of feedbacks of weight 1."""
     return float(0.5 ** (1 / half_life))
 
 
 def discount_help(half_life: int) -> str:
     """Return the meaning of the option ``discount``."""
     return (
-        "factor on older evidence with each later feedback at the same level and entity; 1 keeps all; "
+        "factor on older evidence with each later feedback of weight 1 at the same level and entity; 1 keeps all; "
         f"none: a half-life of {half_life} feedbacks ({half_life_discount(half_life):.4f}), or 1 with a window"
     )
 
@@ -111,7 +111,7 @@ class ThompsonOptions(OutcomeOptions):
 
     @property
     def kept(self) -> float:
-        """The factor on older evidence with each later feedback."""
+        """The factor on older evidence with each later feedback of weight 1."""
         if self.discount is not None:
             return self.discount
         return 1.0 if self.window else half_life_discount(self.half_life)

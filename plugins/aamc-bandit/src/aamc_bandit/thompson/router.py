@@ -100,7 +100,7 @@ class Thompson(OnlineRouter):
 
     Config = ThompsonOptions
     snapshots = True
-    state_schema = 2
+    state_schema = 3
 
     def __init__(self, config: ThompsonOptions, services: Services) -> None:
         super().__init__(config, services)
@@ -140,7 +140,14 @@ class Thompson(OnlineRouter):
         return _concatenated([scores[key] for key in keys], request.mask.shape)
 
     def belief(self, keys: EvidenceKeys, pool: Pool) -> tuple[QualityBelief, Floats]:
-        """Return the belief about each candidate's quality, and each candidate's number of outcomes ``[M]``."""
+        """Return the belief that :meth:`score` uses about each candidate's quality, and each candidate's number of outcomes ``[M]``.
+
+        Candidates without feedback have the prior, or what the level above gives. May be called while another thread learns.
+
+        Args:
+            keys: The entities of a request; none of them is the belief about all requests without a category, user or session.
+            pool: The candidates.
+        """
         tables = [self._table(level, name, pool) for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)]
         everywhere, category, user, session = tables
         assert everywhere is not None
@@ -202,10 +209,10 @@ class Thompson(OnlineRouter):
             (keys,) = self._evidence_keys([experience.queries[outcome.row]], experience.estimates_of(outcome.row))
             weighted = [WeightedOutcome.of_quality(name, quality, outcome.weight) for name, quality in outcome.qualities]
             if outcome.added:
-                self.evidence.add(keys, weighted, implicit=outcome.implicit, time=outcome.time)
+                self.evidence.add(keys, weighted, implicit=outcome.implicit, time=outcome.time, places=outcome.places)
                 self._watch(keys.category, [name for name, _ in outcome.qualities])
             else:
-                self.evidence.remove(keys, weighted, implicit=outcome.implicit)
+                self.evidence.remove(keys, weighted, implicit=outcome.implicit, places=outcome.places)
 
     def _watch(self, category: str | None, names: Sequence[str]) -> None:
         """Raise an alarm where a candidate's recent quality leaves its interval, and end it where it is back."""
@@ -221,8 +228,8 @@ class Thompson(OnlineRouter):
 
     def _drift(self, entity: str, name: str) -> Drift | None:
         """Return the drift of a candidate in a category, or everywhere."""
-        known = self.evidence.entities("global" if entity == GLOBAL_ENTITY else "category")[entity]
-        return find_drift(name, entity, known.candidates[name])
+        known = self.evidence.entities("global" if entity == GLOBAL_ENTITY else "category").get(entity)
+        return None if known is None or name not in known.candidates else find_drift(name, entity, known.candidates[name])
 
     def close(self) -> None:
         """Save the state once more."""

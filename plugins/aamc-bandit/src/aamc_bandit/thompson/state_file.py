@@ -208,10 +208,10 @@ def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], upda
     levels = {level: dict(entities) for level, entities in state["levels"].items()}
     for group in ratings:
         entity = levels[group.level].get(group.entity, {"heard": 0, "cells": {}})
-        feedback_count = max(entity["heard"], *(rating.feedback for rating in group.candidates.values()))
+        clock = max(entity["heard"], *(rating.feedback for rating in group.candidates.values()))
         cells = dict(entity["cells"])
         for name, rating in group.candidates.items():
-            known = CandidateEvidence(*cells[name]) if name in cells else NO_EVIDENCE._replace(at=feedback_count)
+            known = CandidateEvidence(*cells[name]) if name in cells else NO_EVIDENCE._replace(at=clock)
             cells[name] = list(
                 known._replace(
                     wins=known.wins + rating.wins,
@@ -222,7 +222,7 @@ def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], upda
                     updated=max(known.updated, updated),
                 )
             )
-        levels[group.level][group.entity] = {**entity, "heard": feedback_count, "cells": cells}
+        levels[group.level][group.entity] = {**entity, "heard": clock, "cells": cells}
     return {**state, "levels": levels}
 
 
