@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,42 @@ def test_the_earlier_name_thompson_is_read_in_the_words_of_the_later(file) -> No
     section = {"prior_alpha": 2.0, "per_user": False, "decay_factor": 0.25, "min_samples": 5}
     _, options = options_of(file({"algorithm": {"type": "thompson", "thompson": section}}))
     assert options == AS_UPSTREAM | {"prior_alpha": 2.0, "enable_personalization": False, "discount": 0.75, "min_samples": 5}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"decay_factor": 1}, "thompson.decay_factor must be a number of at least 0 (no decay) and below 1, not 1"),
+        ({"decay_factor": "0.1"}, "thompson.decay_factor must be a number"),
+        ({"decay_factor": True}, "thompson.decay_factor must be a number"),
+        ({"decay_factor": 0.1, "discount": 0.9}, "thompson has both decay_factor and discount"),
+        ({"per_user": "yes"}, "thompson.per_user must be true or false, not 'yes'"),
+    ],
+)
+def test_an_error_about_the_earlier_name_names_the_key_of_the_file(file, section, message) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        options_of(file({"algorithm": {"type": "thompson", "thompson": section}}))
+
+
+def test_a_discount_in_the_earlier_section_is_a_discount(file) -> None:
+    section = {"discount": 0.9, "per_user": None}
+    assert options_of(file({"algorithm": {"type": "thompson", "thompson": section}}))[1] == AS_UPSTREAM | {"discount": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"concurrent": {"nope": 1}}, "concurrent has no option 'nope'"),
+        ({"concurrent": {"max_concurrent": 0}}, "max_concurrent"),
+        ({"concurrent": {"candidates": 1}}, "candidates"),
+        ({"on_error": "explode"}, "on_error"),
+    ],
+)
+def test_invalid_options_of_the_arena_are_refused(file, options, message) -> None:
+    path = file({"algorithm": {"type": "concurrent", **options}})
+    for read in (options_of, read_arena):
+        with pytest.raises(ConfigError, match=message):
+            read(path)
 
 
 def test_concurrent_is_a_learning_router_and_an_arena(file, caplog) -> None:

@@ -13,6 +13,7 @@ import attrs
 
 from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, NEAR_TIE
 from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS
+from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, nearest, one_of, unknown_name
 
 LEARNING = ("rl_driven", "thompson", "concurrent")
@@ -166,7 +167,7 @@ def _router(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], di
         raise ConfigError(f"{kind} has no option 'name'; the algorithm's type determines the router")
     if kind == "concurrent":
         on_error = {"on_error": algorithm["on_error"]} if "on_error" in algorithm else {}
-        return {"name": "thompson", **AS_UPSTREAM}, on_error | section
+        return {"name": "thompson", **AS_UPSTREAM}, _arena_options(on_error | section)
     options = _renamed_options(section) if kind == "thompson" else section
     name = "epsilon-greedy" if options.get("use_thompson_sampling") is False else "thompson"
     asks = options.get("enable_llm_routing", False)
@@ -176,6 +177,14 @@ def _router(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], di
         return _llm_router(name, options), None
     effective = {key: value for key, value in options.items() if key not in ("enable_llm_routing", *ROUTER_R1)}
     return {"name": name, **AS_UPSTREAM, **effective}, None
+
+
+def _arena_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the arena if they are valid."""
+    from aamc_bandit.arena.answer_arena import ArenaOptions
+
+    configure(ArenaOptions, options, where="concurrent")
+    return options
 
 
 def _llm_router(learner_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,10 +261,19 @@ def _section(algorithm: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 def _renamed_options(section: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the older ``type: thompson`` under their names in ``rl_driven``."""
-    names = {"per_user": "enable_personalization", "decay_factor": "discount"}
-    options = {names.get(key, key): value for key, value in section.items()}
-    if type(options.get("discount")) in (int, float):
-        options["discount"] = 1.0 - options["discount"]  # in the file, 0 means no decay
+    options = {key: value for key, value in section.items() if value is not None}  # a null key has its default
+    for old, new in (("per_user", "enable_personalization"), ("decay_factor", "discount")):
+        if old in options and new in options:
+            raise ConfigError(f"thompson has both {old} and {new}, which is its newer name; keep one of them")
+    if "per_user" in options:
+        per_user = options["enable_personalization"] = options.pop("per_user")
+        if not isinstance(per_user, bool):
+            raise ConfigError(f"thompson.per_user must be true or false, not {per_user!r}")
+    if "decay_factor" in options:
+        decay = options.pop("decay_factor")
+        if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 <= decay < 1:
+            raise ConfigError(f"thompson.decay_factor must be a number of at least 0 (no decay) and below 1, not {decay!r}")
+        options["discount"] = 1.0 - decay
     return options
 
 
