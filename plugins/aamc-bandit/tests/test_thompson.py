@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import pairwise
@@ -123,6 +124,21 @@ def test_posterior_means_follow_from_the_prior_and_the_counts() -> None:
     router = make(prior_alpha=3.0, prior_beta=2.0)
     router.learn(log(("small", 1.0), ("middle", 0.0)))
     assert router.score(ask()).expected_quality == pytest.approx(np.array([[4 / 6, 3 / 6, 3 / 5]]))
+
+
+def test_the_belief_is_that_of_the_scores_for_every_candidate_while_another_thread_learns() -> None:
+    router = make(prior_alpha=3.0, prior_beta=2.0, discount=0.999)
+    belief, samples = router.belief(EvidenceKeys(category="code"), POOL)
+    assert (belief.alpha.tolist(), belief.beta.tolist(), samples.tolist()) == ([3.0] * 3, [2.0] * 3, [0.0] * 3)
+    thread = threading.Thread(target=lambda: [router.learn(log(("small", 1.0), category=NAMES[n % 2])) for n in range(500)])
+    thread.start()
+    while thread.is_alive():
+        beliefs = [router.belief(EvidenceKeys(category=name), POOL)[0] for name in (None, *NAMES)]
+        assert all(np.isfinite((each.alpha, each.beta)).all() and each.mean[0] >= 0.6 for each in beliefs)
+    thread.join()
+    belief, samples = router.belief(EvidenceKeys(category="code"), POOL)
+    assert router.score(ask(category="code")).expected_quality[0].tolist() == belief.mean.tolist()
+    assert (belief.mean[1], samples.tolist()) == (pytest.approx(0.6), [500, 0, 0])
 
 
 @pytest.mark.parametrize(("quality", "expected"), [(1.0, [0.4, 0.0]), (0.0, [0.0, 0.4])])
