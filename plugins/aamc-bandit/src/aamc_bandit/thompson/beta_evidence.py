@@ -112,14 +112,9 @@ class EntityEvidence(msgspec.Struct):
             if known.at > self.clock:
                 raise ValueError(f"a candidate was updated at {known.at}, after the clock's {self.clock}")
 
-    def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int, ageing: bool) -> list[float]:
-        """Count one feedback, which has one outcome per candidate that it names; return the clock, and each candidate's total.
-
-        It discounts earlier feedback by ``discount`` to the power of its weight where ``ageing`` is true.
-        """
-        if ageing:
-            self.clock += 1 if window else max([wins + losses for _, wins, losses, _ in outcomes], default=0.0)
-        now, place = self.clock, [self.clock]
+    def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int, ageing: float) -> None:
+        """Count one feedback, which has one outcome per candidate that it names; it advances the clock by ``ageing``, and discounts earlier ones."""
+        self.clock = now = self.clock + ageing
         for candidate, wins, losses, success in outcomes:
             known = self.candidates.get(candidate, NO_EVIDENCE)
             kept, weight = discount ** (now - known.at), wins + losses
@@ -135,13 +130,11 @@ class EntityEvidence(msgspec.Struct):
                 RECENT * known.recent_quality + wins / weight if weight else known.recent_quality,
                 RECENT * known.recent_count + 1 if weight else known.recent_count,
             )
-            place.append(known.total + 1.0)
         if window:
             recent = (*self.recent, tuple(outcome[:3] for outcome in outcomes))
             for left in recent[:-window]:
                 self._subtract(left)
             self.recent = recent[-window:]
-        return place
 
     def revise(
         self,
@@ -285,23 +278,26 @@ class BetaEvidence:
             if places:
                 self._revise(keys, outcomes, places, True, implicit, float(time))
             else:
-                found = self._add(keys, outcomes, implicit, float(time), ageing)
+                entities = self._add(keys, outcomes, implicit, float(time), ageing)
                 if places is not None:
-                    places.update(zip((CLOCKS, *(outcome.candidate for outcome in outcomes)), map(list, zip(*found, strict=True)), strict=True))
+                    places[CLOCKS] = [0.0 if entity is None else entity.clock for entity in entities]
+                    for name in [outcome.candidate for outcome in outcomes]:
+                        places[name] = [0.0 if entity is None else float(entity.candidates[name].total) for entity in entities]
             self.changes += 1
 
-    def _add(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, ageing: bool) -> list[list[float]]:
-        """Count one feedback at each level; return the clock and the candidates' totals there, zeros where the level has no entity."""
+    def _add(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, ageing: bool) -> list[EntityEvidence | None]:
+        """Count one feedback at each level; return the entities."""
         known = self._levels["global"].get(GLOBAL_ENTITY)
         began = 0.0 if known is None else known.clock
-        places = []
+        weight = max([wins + losses for _, wins, losses, _ in outcomes], default=0.0)
+        advance = (1.0 if self._window else weight) if ageing else 0.0
+        entities: list[EntityEvidence | None] = []
         for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True):
-            if name is None:
-                places.append([0.0] * (1 + len(outcomes)))
-            else:
-                entity = self._levels[level].mention(name, lambda: EntityEvidence(clock=began, began=began))
-                places.append(entity.add(outcomes, implicit, time, self._discount, self._window, ageing))
-        return places
+            entity = None if name is None else self._levels[level].mention(name, lambda: EntityEvidence(clock=began, began=began))
+            if entity is not None:
+                entity.add(outcomes, implicit, time, self._discount, self._window, advance)
+            entities.append(entity)
+        return entities
 
     def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, places: Places) -> None:
         """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`.
