@@ -194,17 +194,68 @@ def test_the_files_are_part_of_the_package_and_have_a_strict_policy(serve: Serve
     assert http(f"{gateway.url}/admin/decisions/unknown").status == 404
 
 
-def test_a_revoked_key_ends_its_session(serve: Serve):
+def keys(gateway: GatewayProcess, *arguments: str) -> str:
+    """Run ``aamc keys`` with the gateway's store, and return its output."""
+    command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "keys", *arguments, "--store", "sqlite:state.db?store_text=true"]
+    return subprocess.run(command, cwd=gateway.folder, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def sign_in(gateway: GatewayProcess, key: str) -> str:
+    """Sign in to the dashboard and return the cookie with its attributes."""
+    return http(f"{gateway.url}/dashboard/login", {"key": key}).headers["set-cookie"]
+
+
+def status(gateway: GatewayProcess, cookie: str) -> int:
+    """Return the status of a request for figures with a cookie."""
+    return http(f"{gateway.url}/admin/overview", cookie=cookie.partition(";")[0]).status
+
+
+def restarted(gateway: GatewayProcess, **environment: str) -> GatewayProcess:
+    """End a gateway, and return one that begins with its files at its address."""
+    gateway.stop()
+    made = GatewayProcess(gateway.folder, environment=environment)
+    made.port, made.url, made.arguments = gateway.port, gateway.url, gateway.arguments
+    return made
+
+
+@pytest.mark.parametrize("change", ["revoke", "rotate"])
+def test_a_revoked_or_rotated_key_ends_its_session(serve: Serve, change: str):
     gateway = serve(keys=True)
-    command = [sys.executable, "-c", "from aamc_sdk.cli import main; main()", "keys"]
-    store = ["--store", "sqlite:state.db?store_text=true"]
-
-    def keys(*arguments: str) -> str:
-        return subprocess.run([*command, *arguments, *store], cwd=gateway.folder, capture_output=True, text=True, check=True, timeout=60).stdout
-
-    signed_in = http(f"{gateway.url}/dashboard/login", {"key": keys("add", "ops", "--admin").strip()})
-    cookie = signed_in.headers["set-cookie"]
+    cookie = sign_in(gateway, keys(gateway, "add", "ops", "--admin"))
     assert all(word in cookie for word in ("HttpOnly", "SameSite=Strict"))
-    assert http(f"{gateway.url}/admin/overview", cookie=cookie.partition(";")[0]).status == 200
-    keys("revoke", "ops")
-    assert http(f"{gateway.url}/admin/overview", cookie=cookie.partition(";")[0]).status == 401
+    assert status(gateway, cookie) == 200
+    keys(gateway, change, "ops")
+    assert status(gateway, cookie) == 401
+
+
+def test_a_session_lasts_as_long_as_the_secret_that_a_rotation_replaced(serve: Serve):
+    gateway = serve(keys=True)
+    cookie = sign_in(gateway, keys(gateway, "add", "ops", "--admin"))
+    keys(gateway, "rotate", "ops", "--grace", "1h")
+    assert status(gateway, cookie) == 200
+
+
+@pytest.mark.parametrize("replacement", ["another-admin-key-of-this-test-012345", ""])
+def test_a_session_ends_with_the_admin_key_of_the_environment(serve: Serve, replacement: str):
+    gateway = serve(keys=True)
+    keys(gateway, "add", "someone")  # so that keys are needed without that variable too
+    cookie = sign_in(gateway, ADMIN)
+    assert status(gateway, cookie) == 200
+    with restarted(gateway, AAMC_ADMIN_KEY=replacement):
+        assert status(gateway, cookie) == 401
+
+
+def test_a_session_from_before_there_were_keys_ends_with_the_first_key(serve: Serve):
+    gateway = serve()
+    cookie = sign_in(gateway, "any")
+    assert status(gateway, cookie) == 200
+    keys(gateway, "add", "someone")
+    with restarted(gateway):
+        assert status(gateway, cookie) == 401
+
+
+def test_wrong_keys_keep_no_administrator_out(serve: Serve):
+    gateway = serve(keys=True)
+    answers = [http(f"{gateway.url}/dashboard/login", {"key": "wrong"}) for _ in range(31)]
+    assert [answer.status for answer in answers] == [401] * 30 + [429]
+    assert status(gateway, sign_in(gateway, ADMIN)) == 200

@@ -85,13 +85,17 @@ class Access:
         except StoreAwayError as error:
             raise refused_for_now("keys cannot be checked now") from error
         if found is None:
-            if self._admin_digest and hmac.compare_digest(self._admin_digest, digest_of(key)):
+            if self.is_admin_key(digest_of(key)):
                 return self._admin
             raise Refused(f"this key is unknown here; {_MISSING}", status=401, kind="authentication")
         state = found[0].state(time.time())
         if state != "active":
             raise Refused(f"the key {found[0].name!r} is {state}; {_MISSING}", status=401, kind="authentication")
         return found[1]
+
+    def is_admin_key(self, digest: bytes) -> bool:
+        """Return whether a hash is that of the admin key of the environment."""
+        return bool(self._admin_digest) and hmac.compare_digest(self._admin_digest, digest)
 
     def is_limited(self, caller: Caller, user: str | None) -> bool:
         """Return whether a request of a caller for a user has a budget or another limit."""

@@ -1,6 +1,7 @@
 """Signing in to the dashboard: an admin key is exchanged for a cookie, so that no key is kept in the browser or stands in an address.
 
-The cookie is a random token. The shared state knows its hash for ``SESSION_S``, so that every worker accepts it.
+The cookie is a random token. The shared state keeps its hash for ``SESSION_S``, so that every worker accepts it, and the hash of the key: the
+session ends with the key.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from aamc_gateway.access.keys import read_keys
+from aamc_gateway.access.keys import digest_of, read_keys
 from aamc_gateway.dashboard.json_http import read_json, send_safe_json
 from aamc_gateway.requests.bodies import header
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 COOKIE = "aamc_dashboard"
 SESSION_S = 12 * 3600.0
 """Time after which people sign in again, in seconds."""
-LOGINS_A_MINUTE = 30
-"""Attempts to sign in that a gateway takes each minute."""
+FAILURES_A_MINUTE = 30
+"""Failed attempts to sign in from one address in a minute before the others are answered with status 429."""
 
 
 async def admin_caller(gateway: Gateway, scope: Scope) -> Caller:
@@ -58,16 +59,31 @@ def check_origin(scope: Scope) -> None:
 async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``POST /dashboard/login``: exchange an admin key for the cookie."""
     check_origin(scope)
-    if not await gateway.shared.count("dashboard/login", 1, LOGINS_A_MINUTE, 60.0):
-        raise Refused("too many attempts to sign in; try again in a minute", status=429, kind="rate_limit", retry_after_s=60.0)
     key = (await read_json(gateway, scope, receive, '{"key": ...}')).get("key")
     if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
         raise Refused("the key is missing; enter an admin key, see: aamc keys", status=401, kind="authentication")
-    caller = await gateway.access.caller([(b"authorization", b"Bearer " + key.encode())])
-    caller.check_admin()
+    try:
+        caller = await gateway.access.caller([(b"authorization", b"Bearer " + key.encode())])
+        caller.check_admin()
+    except Refused as refusal:
+        if refusal.kind in ("authentication", "permission"):
+            await _count_failure(gateway, scope)
+        raise
     token = secrets.token_urlsafe(32)
-    await gateway.shared.put(_name(token), orjson.dumps({"key_id": caller.key_id, "name": caller.name}), SESSION_S)
+    session = {"key_id": caller.key_id, "name": caller.name, "digest": digest_of(key).hex()}
+    await gateway.shared.put(_name(token), orjson.dumps(session), SESSION_S)
     await send_safe_json(send, {"schema": 1, "signed_in": True}, headers=[(b"set-cookie", _set_cookie(scope, token, SESSION_S))])
+
+
+async def _count_failure(gateway: Gateway, scope: Scope) -> None:
+    """Count a wrong key. The right one is never refused: behind a proxy, everybody has the proxy's address.
+
+    Raises:
+        Refused: There were too many from the client's address.
+    """
+    address = (scope.get("client") or ("",))[0]
+    if not await gateway.shared.count(f"dashboard/login/{address}", 1, FAILURES_A_MINUTE, 60.0):
+        raise Refused("too many wrong keys from this address; try again in a minute", status=429, kind="rate_limit", retry_after_s=60.0)
 
 
 async def logout(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,14 +109,16 @@ async def session(gateway: Gateway, scope: Scope, receive: Receive, send: Send) 
 
 
 async def _session(gateway: Gateway, token: str) -> Caller | None:
+    """Return the admin of a session; None without one, or once its key was rotated, revoked or removed, or has expired."""
     kept = await gateway.shared.get(_name(token))
     if not kept:
         return None
-    found = orjson.loads(kept)
-    keys = {key.id: key for key in await read_keys(gateway.shared)}
-    if (key := keys.get(found["key_id"])) is not None and key.state(time.time()) != "active":
-        return None  # it was revoked, or has expired
-    return Caller(key_id=found["key_id"], name=found["name"], admin=True)
+    found, now = orjson.loads(kept), time.time()
+    digest = bytes.fromhex(found.get("digest", ""))  # sessions of earlier versions have none
+    keys = [key for key in await read_keys(gateway.shared) if key.id == found["key_id"]]
+    if gateway.access.is_admin_key(digest) or any(key.state(now) == "active" and key.matches(digest, now) for key in keys):
+        return Caller(key_id=found["key_id"], name=found["name"], admin=True)
+    return None
 
 
 def _header(scope: Scope, name: bytes) -> str:
