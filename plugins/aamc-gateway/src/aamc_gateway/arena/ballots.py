@@ -5,8 +5,9 @@ Prompts and answers wait in the state that the workers share, never in the log, 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +16,7 @@ from aamc_gateway.arena.settings import ArenaSettings
 from aamc_gateway.server.interfaces import Caller, Refused
 from aamc_sdk.errors import ConflictError, one_of
 from aamc_sdk.routing import uniform
+from aamc_sdk.types import Feedback
 
 if TYPE_CHECKING:
     from aamc_gateway.access.erasable_values import ErasableValues
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 TIE, SKIP = "tie", "skip"
-_MATCH, _WAITING, _VOTED = "arena/match/", "arena/waiting/", "arena/voted/"
+_MATCH, _WAITING = "arena/match/", "arena/waiting/"
 _GROUP, _INDEX_BYTES = "arena-waiting", 200_000
 
 
@@ -102,28 +104,15 @@ class Ballots:
             raise Refused(f"winner must be one of {one_of([*named, TIE, SKIP])}, not {winner!r:.80}")
         new = 0
         if winner != SKIP:
-            new = await self._record(decision_id, named, winner, caller)
+            comparisons = _comparisons(decision_id, named, winner, f"vote:{caller.name}" if caller.name else "vote")
+            try:
+                new = sum(await asyncio.to_thread(self._controller.feedback_batch, comparisons))
+            except ConflictError as error:
+                raise Refused(f"you have voted otherwise on decision {decision_id!r} before; a vote is final", status=409) from error
         if caller.admin or winner != SKIP:
             await self._shared.delete(_WAITING + decision_id)
         revealed = [{"label": label, "candidate": candidate} for label, candidate in named.items()]
         return {"schema": 1, "id": decision_id, "winner": winner, "new": new, "answers": revealed if winner != SKIP else None}
-
-    async def _record(self, decision_id: str, named: dict[str, str], winner: str, caller: Caller) -> int:
-        from aamc_bandit.arena import Arena
-
-        arena = Arena(self._controller, _never, options={"candidates": self._settings.candidates})
-        first = next(iter(named)) if winner == TIE else winner
-        others = [candidate for label, candidate in named.items() if label != first]
-        source = f"vote:{caller.name}" if caller.name else "vote"
-        final = Refused(f"you have voted otherwise on decision {decision_id!r} before; a vote is final", status=409)
-        voted = await self._shared.get(f"{_VOTED}{decision_id}/{source}")  # another winner has pairs of its own, which the log would take
-        if voted is not None and voted != winner.encode():
-            raise final
-        await self._shared.put(f"{_VOTED}{decision_id}/{source}", winner.encode(), self._settings.keep_s)
-        try:
-            return await arena.vote(decision_id, named[first], others, tie=winner == TIE, source=source)
-        except ConflictError as error:
-            raise final from error
 
     async def _match(self, decision_id: str) -> dict[str, Any] | None:
         kept = await self._shared.get(_MATCH + decision_id)
@@ -136,5 +125,22 @@ def blind(match: dict[str, Any]) -> dict[str, Any]:
     return {"id": match["id"], "prompt": match["prompt"], "answers": answers}
 
 
-async def _never(*arguments: Any) -> Any:
-    raise AssertionError("a vote calls no candidate")
+def _comparisons(decision_id: str, named: Mapping[str, str], winner: str, source: str) -> list[Feedback]:
+    """Return a vote as comparisons of the best answer with each other one; in a tie, of the first answer.
+
+    Their ids hold no candidate, so the log refuses the comparisons of any other vote of that source.
+    """
+    best = named.get(winner) or next(iter(named.values()))
+    others = [candidate for candidate in named.values() if candidate != best]
+    return [
+        Feedback(
+            decision_id=decision_id,
+            id=f"{decision_id}/{source}/{n}",
+            candidate=best,
+            over=other,
+            tie=winner == TIE,
+            weight=1 / len(others),
+            source=source,
+        )
+        for n, other in enumerate(others, 1)
+    ]

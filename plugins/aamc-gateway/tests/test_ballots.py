@@ -1,0 +1,102 @@
+"""Votes on the answers of the arena: one vote of each voter, on the answers that were shown."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aamc_gateway.access import Caller, Refused
+from aamc_gateway.access.erasable_values import ErasableValues
+from aamc_gateway.access.shared.batches import DirectState
+from aamc_gateway.access.shared.memory_backend import MemoryBackend
+from aamc_gateway.arena.ballots import Ballots
+from aamc_gateway.arena.settings import ArenaSettings
+
+from aamc_sdk import MetaController
+from aamc_sdk.errors import StoreError
+from aamc_sdk.types import ModelSpec, Pool, Prices
+
+ANN, BEN = Caller(key_id="1", name="ann"), Caller(key_id="2", name="ben", admin=True)
+
+
+@pytest.fixture
+def controller():
+    pool = Pool([ModelSpec(name, prices=Prices(1.0, 2.0)) for name in ("small", "middle", "large")])
+    with MetaController.build(router="thompson", pool=pool) as made:
+        yield made
+
+
+@pytest.fixture
+def shared():
+    return DirectState(MemoryBackend())
+
+
+def ballots_of(controller, shared, **settings):
+    return Ballots(ArenaSettings(**settings), shared, ErasableValues(shared, controller.store), controller)
+
+
+async def offered(controller, ballots, names=("small", "middle", "large")):
+    """Offer answers to Ann for a vote, and return the decision's id."""
+    decision = controller.route("hello")
+    await ballots.offer(controller.store.record(decision.id), "hello", [(name, f"Answer of {name}.") for name in names], ANN)
+    return decision.id
+
+
+def compared(controller):
+    """Return the comparisons in the log: source, winner and loser."""
+    return [(feedback.source, feedback.candidate, feedback.over) for feedback in controller.store.experience().feedback]
+
+
+async def label(ballots, decision_id, candidate):
+    """Return the label of a candidate's answer."""
+    match = await ballots.find(decision_id, ANN)
+    return "ABC"[[name for name, _ in match["answers"]].index(candidate)]
+
+
+def test_answers_that_wait_are_voted_on_after_the_number_of_candidates_has_changed(controller, shared):
+    async def vote() -> int:
+        decision_id = await offered(controller, ballots_of(controller, shared, candidates=3))
+        later = ballots_of(controller, shared, candidates=2)
+        return (await later.vote(decision_id, await label(later, decision_id, "small"), ANN))["new"]
+
+    assert asyncio.run(vote()) == 2
+    assert {("vote:ann", "small", "middle"), ("vote:ann", "small", "large")} == set(compared(controller))
+
+
+@pytest.mark.parametrize("votes", [("A", "B", "C"), ("A", "tie"), ("tie", "C")], ids=lambda votes: "-".join(votes))
+def test_of_different_votes_at_the_same_time_one_counts(controller, shared, votes):
+    async def vote() -> list[int]:
+        ballots, statuses = ballots_of(controller, shared), []
+        for _ in range(10):
+            decision_id = await offered(controller, ballots)
+            found = await asyncio.gather(*(ballots.vote(decision_id, winner, ANN) for winner in votes), return_exceptions=True)
+            statuses.append(sorted(each.status if isinstance(each, Refused) else 200 for each in found))
+        return statuses
+
+    assert [[200, *[409] * (len(votes) - 1)]] * 10 == asyncio.run(vote())
+    assert len(compared(controller)) == 20
+
+
+def test_a_vote_that_the_log_did_not_take_can_be_repeated_or_changed(controller, shared, monkeypatch):
+    def fail(judgements):
+        raise StoreError("the disk is full")
+
+    async def vote() -> list[int]:
+        ballots = ballots_of(controller, shared)
+        decision_id = await offered(controller, ballots)
+        with monkeypatch.context() as patch:
+            patch.setattr(controller, "feedback_batch", fail)
+            with pytest.raises(StoreError):
+                await ballots.vote(decision_id, "A", ANN)
+        return [(await ballots.vote(decision_id, winner, voter))["new"] for winner, voter in (("B", ANN), ("B", ANN), ("A", BEN))]
+
+    assert asyncio.run(vote()) == [2, 0, 2]
+
+
+def test_a_tie_is_a_comparison_of_all_answers(controller, shared):
+    async def vote() -> int:
+        ballots = ballots_of(controller, shared)
+        return (await ballots.vote(await offered(controller, ballots), "tie", ANN))["new"]
+
+    assert asyncio.run(vote()) == 2
+    assert [(True, 0.5)] * 2 == [(feedback.tie, feedback.weight) for feedback in controller.store.experience().feedback]
