@@ -99,4 +99,4 @@ def test_a_tie_is_a_comparison_of_all_answers(controller, shared):
         return (await ballots.vote(await offered(controller, ballots), "tie", ANN))["new"]
 
     assert asyncio.run(vote()) == 2
-    assert [(True, 0.5)] * 2 == [(feedback.tie, feedback.weight) for feedback in controller.store.experience().feedback]
+    assert [(feedback.tie, feedback.weight) for feedback in controller.store.experience().feedback] == [(True, 0.5)] * 2

@@ -82,6 +82,8 @@ def test_the_source_of_thumbs_is_labelled_too(controller):
         ({"decision_id": "a", "quality": "good"}, "not 'good'"),
         ({"decision_id": "a", "quality": True, "over": "x"}, "both"),
         ({"decision_id": "a", "qualty": 1}, "did you mean 'quality'"),
+        ({"decision_id": "a", "quality": 1, "tie": True}, "tie needs over"),
+        ({"decision_id": "a", "thumbs": "up", "tie": True}, "tie needs over"),
         ({"decision_id": "a", "thumbs": "sideways"}, "thumbs must be up or down"),
         ({"decision_id": "a", "thumbs": "up", "quality": 1}, "not several"),
         ({"decision_id": "a", "quality": 1, "revision": -1}, "revision"),
@@ -106,8 +108,42 @@ def test_a_weight_needs_an_admin_key(controller):
     assert add_judgement(controller, body, Caller(admin=True))["new"]
 
 
-def test_a_tenants_key_judges_only_its_own_decisions(controller):
-    body = {"decision_id": controller.route("hello", tenant="acme").id, "quality": 1}
-    with pytest.raises(Refused, match="another tenant"):
-        add_judgement(controller, body, Caller(tenant="other"))
-    assert add_judgement(controller, body, Caller(tenant="acme"))["new"]
+@pytest.mark.parametrize(
+    ("asked", "caller", "is_allowed"),
+    [
+        ({"tenant": "acme"}, Caller(tenant="acme"), True),
+        ({"tenant": "acme", "user": "ann"}, Caller(tenant="acme"), True),
+        ({"tenant": "acme", "user": "ann"}, Caller(tenant="acme", user="ann"), True),
+        ({"user": "ann"}, Caller(), True),
+        ({"tenant": "acme", "user": "ann"}, Caller(admin=True), True),
+        ({"tenant": "acme"}, Caller(tenant="other"), False),
+        ({"tenant": "acme"}, Caller(), False),
+        ({}, Caller(tenant="acme"), False),
+        ({"tenant": "acme", "user": "ann"}, Caller(tenant="acme", user="ben"), False),
+        ({"tenant": "acme"}, Caller(tenant="acme", user="ben"), False),
+    ],
+)
+def test_a_key_judges_only_the_decisions_of_its_tenant_and_user(controller, asked, caller, is_allowed):
+    body = {"decision_id": controller.route("hello", **asked).id, "quality": 1}
+    if is_allowed:
+        assert add_judgement(controller, body, caller)["new"]
+        return
+    with pytest.raises(Refused, match="another tenant or user") as refused:
+        add_judgement(controller, body, caller)
+    assert refused.value.status == 404
+    assert add_judgement(controller, body, Caller(admin=True))["new"]
+
+
+@pytest.mark.parametrize("fields", [{"source": "vote"}, {"source": "vote:ann"}, {"id": "d/vote:ann/1"}, {"id": "d/vote/1"}])
+def test_feedback_takes_no_place_of_a_vote(controller, fields):
+    body = {"decision_id": controller.route("hello").id, "quality": 1, **fields}
+    with pytest.raises(Refused, match="votes in the arena") as refused:
+        add_judgement(controller, body, ANYONE)
+    assert refused.value.status == 403
+    assert add_judgement(controller, body, Caller(admin=True))["new"]
+
+
+@pytest.mark.parametrize("fields", [{"source": "voters"}, {"id": "vote-7"}, {"thumbs": "up", "source": "vote"}])
+def test_other_sources_and_ids_may_begin_with_these_letters(controller, fields):
+    body = {"decision_id": controller.route("hello").id, **({} if "thumbs" in fields else {"quality": 1}), **fields}
+    assert add_judgement(controller, body, ANYONE)["new"]

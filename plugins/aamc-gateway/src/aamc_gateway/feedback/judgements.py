@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ FIELDS = (
 ADMIN_FIELDS = ("weight",)
 _FIRST_REVISION = 1_735_689_600_000
 """The start of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then."""
+_VOTE = re.compile(r"/vote(:|/|$)")
 _NAMES = ("decision_id", "id", "source", "candidate", "over")
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 
@@ -60,11 +62,26 @@ def read_judgement(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
     for name in _NAMES:
         if isinstance(given.get(name), str) and len(given[name]) > MAX_NAME:  # the log keeps feedback on unknown decisions until they come
             raise DataError(f"{name} must have at most {MAX_NAME} characters, not {len(given[name]):,}")
+    if given.get("tie") and "over" not in given:
+        raise DataError("tie needs over, the candidate that was as good; leave it out with quality or thumbs")
     if "thumbs" in given:
-        return _thumbs(given)
-    if "quality" not in given and "over" not in given and not any(name in given for name in _FIGURES):
+        given = _thumbs(given)
+    elif "quality" not in given and "over" not in given and not any(name in given for name in _FIGURES):
         raise DataError("feedback must give quality (from 0 to 1), over (the candidate that was beaten), or thumbs (up or down)")
+    _check_no_vote(given, caller)
     return given
+
+
+def _check_no_vote(given: Mapping[str, Any], caller: Caller) -> None:
+    """Check that feedback does not take the place of a vote in the arena: its source, or an id of its source.
+
+    Raises:
+        Refused: It does, and the caller is no admin.
+    """
+    for name, text in (("source", f"/{given.get('source')}"), ("id", str(given.get("id")))):
+        if _VOTE.search(text) and not caller.admin:
+            message = f"{name} {given[name]!r:.80} is of votes in the arena: vote at the path in the header x-aamc-vote, or give another {name}"
+            raise Refused(message, status=403, kind="permission")
 
 
 def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
@@ -78,16 +95,18 @@ def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
     return {**given, "quality": THUMBS[thumbs], "thumbs": thumbs}
 
 
-def check_tenant(record: Record | None, caller: Caller) -> None:
-    """Check that a decision is the caller's to judge.
+def check_owner(record: Record | None, caller: Caller) -> None:
+    """Check that a decision is the caller's to judge: of its tenant, or of none if it has none; and of its user, if the key belongs to one.
 
     Raises:
-        Refused: It belongs to another tenant.
+        Refused: It belongs to another tenant or user.
     """
-    if record is not None and not caller.admin and caller.tenant is not None and record.query.tenant != caller.tenant:
-        raise Refused(
-            f"decision {record.decision.id!r} is of another tenant; send the feedback with that tenant's key", status=403, kind="permission"
-        )
+    if record is None or caller.admin:
+        return
+    query = record.query
+    if query.tenant != caller.tenant or caller.user not in (None, query.user):
+        message = f"decision {record.decision.id!r} is of another tenant or user; send the feedback with a key of theirs, or an admin key"
+        raise Refused(message, status=404, kind="not_found")
 
 
 def add_judgement(controller: MetaController, body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
@@ -98,13 +117,13 @@ def add_judgement(controller: MetaController, body: Mapping[str, Any], caller: C
 
     Raises:
         DataError: A field cannot be used.
-        Refused: The decision is of another tenant, or the log has another judgement of that source.
+        Refused: The decision is of another tenant or user, or the log has another judgement of that source.
         StoreError: The log cannot be written.
     """
     given = read_judgement(body, caller)
     thumbs, decision_id = given.pop("thumbs", None), given.pop("decision_id")
     record = _record(controller, decision_id)
-    check_tenant(record, caller)
+    check_owner(record, caller)
     if thumbs is not None and "revision" not in given:
         given["revision"] = time.time_ns() // 1_000_000 - _FIRST_REVISION
     try:
