@@ -51,7 +51,7 @@ class Figures:
     async def posteriors(self) -> dict[str, Any]:
         """Return the router's learned posteriors."""
         router = self._controller.router
-        found = await asyncio.to_thread(posteriors_document, router, self._controller.pool.names)
+        found = await asyncio.to_thread(posteriors_document, router, self._controller.pool)
         return {**found, "router": self._controller.router_name or type(router).__name__}
 
     async def trials(self) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from aamc_bandit.thompson import BetaEvidence, EvidenceKeys, Thompson
     from aamc_bandit.trials import TrialLog
 
     from aamc_sdk.interfaces import Router, Store
+    from aamc_sdk.types import Pool
 
 MAX_GROUPS = 50
 """Categories whose posteriors are shown, those with most evidence."""
@@ -39,51 +41,59 @@ def routers_of(router: Router) -> list[tuple[str, Router]]:
     return [(role, each.router) for role, each in zip(("stable", "candidate"), paired, strict=False)]
 
 
-def posteriors_document(router: Router, names: Sequence[str]) -> dict[str, Any]:
+def posteriors_document(router: Router, pool: Pool) -> dict[str, Any]:
     """Return the posteriors of a router that has some: Beta distributions of each candidate's quality, in general and by category.
 
     Args:
         router: The router.
-        names: The candidates of the pool.
+        pool: The candidates.
     """
     found = []
     for role, each in routers_of(router):
-        groups = _beta_groups(each, names)
+        groups = _beta_groups(each, pool)
         if groups:
             found.append({"role": role, "router": type(each).__name__, "groups": groups})
     return {"schema": 1, "routers": found}
 
 
-def _beta_groups(router: Router, names: Sequence[str]) -> list[dict[str, Any]]:
-    evidence = getattr(router, "evidence", None)
-    if evidence is None:
+def _beta_groups(router: Router, pool: Pool) -> list[dict[str, Any]]:
+    if getattr(router, "evidence", None) is None:
         return []
-    from aamc_bandit.leaderboard import leaderboard
+    from aamc_bandit.thompson import EvidenceKeys, Thompson
+    from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY
 
-    groups = [("global", "all requests", leaderboard(evidence))]
-    groups += [("category", name, leaderboard(evidence, "category", name)) for name in evidence.entities("category")]
-    groups[1:] = sorted(groups[1:], key=lambda group: -sum(standing.feedback for standing in group[2]))[:MAX_GROUPS]
-    return [
+    if not isinstance(router, Thompson):
+        return []
+    categories = {name: _feedback(router.evidence, "category", name, pool) for name in list(router.evidence.entities("category"))}
+    if not categories and not router.evidence.has("global", GLOBAL_ENTITY):
+        return []
+    most = sorted(categories, key=lambda name: -sum(categories[name]))[:MAX_GROUPS]
+    groups = [("global", "all requests", EvidenceKeys(), _feedback(router.evidence, "global", GLOBAL_ENTITY, pool))]
+    groups += [("category", name, EvidenceKeys(category=name), categories[name]) for name in most]
+    return [{"level": level, "name": name, "standings": _standings(router, keys, feedback, pool)} for level, name, keys, feedback in groups]
+
+
+def _feedback(evidence: BetaEvidence, level: str, name: str, pool: Pool) -> list[int]:
+    """Return the number of judgements of each candidate at an entity."""
+    return [int(number) for number in evidence.table(level, name, pool.names)[:, 2]]
+
+
+def _standings(router: Thompson, keys: EvidenceKeys, feedback: Sequence[int], pool: Pool) -> list[dict[str, Any]]:
+    """Return the candidates' posteriors as the router uses them, the highest mean first; candidates without feedback too."""
+    belief, _ = router.belief(keys, pool)
+    standings = [
         {
-            "level": level,
-            "name": name,
-            "standings": [
-                {
-                    "candidate": standing.candidate,
-                    "alpha": standing.alpha,
-                    "beta": standing.beta,
-                    "mean": standing.mean,
-                    "ci95": beta_interval(standing.alpha, standing.beta),
-                    "density": beta_density(standing.alpha, standing.beta),
-                    "feedback": standing.feedback,
-                }
-                for standing in standings
-                if standing.candidate in names
-            ],
+            "candidate": name,
+            "alpha": alpha,
+            "beta": beta,
+            "mean": alpha / (alpha + beta),
+            "ci95": beta_interval(alpha, beta),
+            "density": beta_density(alpha, beta),
+            "feedback": number,
         }
-        for level, name, standings in groups
-        if standings
+        for name, alpha, beta, number in zip(pool.names, belief.alpha.tolist(), belief.beta.tolist(), feedback, strict=True)
     ]
+    return sorted(standings, key=lambda standing: (-standing["mean"], -standing["feedback"]))
 
 
 class TrialReader:
