@@ -144,6 +144,17 @@ def test_a_period_leaves_out_what_is_older(controller, pool):
     assert counts == {"hour": 0, "day": 1, "all": 1}
 
 
+@pytest.mark.parametrize(("period", "count", "seconds"), [("hour", 60, 60), ("day", 48, 1800), ("month", 30, 86_400), ("all", 30, 86_400)])
+def test_the_parts_of_a_period_are_as_long_as_each_other_without_gaps(controller, pool, period, count, seconds):
+    controller.route("hello")
+    reader = LogReader(controller.store)
+    reader.read()
+    parts = overview(reader, pool, period, now=time.time() + 2 * seconds)["parts"]
+    begins = [part["begin"] for part in parts]
+    assert [begins[0] + seconds * place for place in range(count)] == begins
+    assert [0] * (count - 3) + [1, 0, 0] == [part["decisions"] for part in parts]
+
+
 def test_the_first_look_reads_the_newest_entries_only(controller, pool):
     for n in range(50):
         controller.route(f"hello {n}")

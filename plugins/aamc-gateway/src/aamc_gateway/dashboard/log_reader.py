@@ -285,7 +285,7 @@ class LogReader:
                     (sums.implicit if given.source.startswith("implicit") else sums.explicit).add(given.quality, judged.average_weight, sign)
 
     def period(self, name: str, now: float | None = None) -> tuple[PeriodSums, list[tuple[float, PeriodSums]]]:
-        """Return the sums of a period that ends now, and its parts with the time at which each begins.
+        """Return the sums of a period that ends now, and all its parts with the time at which each begins; those without decisions too.
 
         Args:
             name: ``"hour"``, ``"day"`` or ``"month"``; ``"all"`` for everything that was read, with the parts of ``"month"``.
@@ -295,16 +295,15 @@ class LogReader:
             length, part = RINGS["month" if name == "all" else name]
             now = time.time() if now is None else now
             first = int((now - length) // part) + 1
-            parts = [(number * part, sums) for number, sums in sorted(self._rings["month" if name == "all" else name].items()) if number >= first]
-            whole = PeriodSums()
-            for sums in [self.total] if name == "all" else [sums for _, sums in parts]:
+            ring = self._rings["month" if name == "all" else name]
+            numbers = sorted({*range(first, int(now // part) + 1), *(number for number in ring if number >= first)})  # a clock may be ahead
+            whole, parts = PeriodSums(), [(number * part, PeriodSums()) for number in numbers]
+            for number, (_, copy) in zip(numbers, parts, strict=True):
+                if number in ring:
+                    copy.plus(ring[number])
+            for sums in [self.total] if name == "all" else [copy for _, copy in parts]:
                 whole.plus(sums)
-            copies = []
-            for begin, sums in parts:
-                copy = PeriodSums()
-                copy.plus(sums)
-                copies.append((begin, copy))
-            return whole, copies
+            return whole, parts
 
     def recent(self, limit: int) -> list[RecentDecision]:
         """Return the newest decisions, the newest first."""

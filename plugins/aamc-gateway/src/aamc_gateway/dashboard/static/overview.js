@@ -5,6 +5,9 @@ import { card, duration, h, moment, note, percent, request, table, unread, usd, 
 
 let baseline = "";
 
+const some = (parts) => parts.some((part) => part.decisions);
+const none = (found) => (found.period === "all" ? "No decisions in the last 30 days." : "No decisions in this period.");
+
 function tile(name, figure, about, kind = "") {
   return h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, h("div", { class: `figure ${kind}` }, figure), h("div", { class: "about" }, about)));
 }
@@ -71,7 +74,7 @@ function costs(found, label, again) {
   return card("Cost and saving",
     h("label", {}, "Compared with always using ", choice),
     note(cost.baseline ? `${cost.baseline}: ${cost.baseline_why}. The same tokens at its list prices cost ${usd(cost.baseline_usd)}; the saving is net of what routing cost.` : cost.baseline_why),
-    parts.length ? lines("Cost since the start of the period, in USD", parts.map((part) => part.begin), [["routed", actual, 0, false], ...(cost.baseline ? [[`always ${cost.baseline}`, always, 1, true]] : [])], usd, label) : note("No decisions in this period."));
+    some(parts) ? lines(`Cost since the start of ${found.period === "all" ? "the last 30 days" : "the period"}, in USD`, parts.map((part) => part.begin), [["routed", actual, 0, false], ...(cost.baseline ? [[`always ${cost.baseline}`, always, 1, true]] : [])], usd, label) : note(none(found)));
 }
 
 export async function show(period, again) {
@@ -80,7 +83,7 @@ export async function show(period, again) {
   nameColours([...new Set([...found.baselines, ...names])].sort());
   const shown = names.filter((name) => found.parts.some((part) => part.answers[name]));
   const label = (time) => (period === "hour" || period === "day" ? moment(time, false) : new Date(1000 * time).toLocaleDateString("en-GB", { day: "2-digit", month: "short", timeZone: "UTC" }));
-  const traffic = card("Traffic by model", legend(shown), found.parts.length ? stackedBars("Answers by model", found.parts, shown, (part, name) => part.answers[name] ?? 0, (value) => whole(value), label) : note("No decisions in this period."));
+  const traffic = card("Traffic by model", legend(shown), some(found.parts) ? stackedBars(`Answers by model${found.period === "all" ? " in the last 30 days" : ""}`, found.parts, shown, (part, name) => part.answers[name] ?? 0, (value) => whole(value), label) : note(none(found)));
   const since = found.is_whole || !found.since ? null : note(`The log is longer: these figures begin with the decisions of ${moment(found.since)}.`);
   return [unread(found.left), tiles(found), h("div", { class: "pair" }, traffic, costs(found, label, again)), models(found), h("div", { class: "pair" }, latency(found), quality(found)), since];
 }
