@@ -164,6 +164,30 @@ def test_the_first_look_reads_the_newest_entries_only(controller, pool):
     assert (document["decisions"], document["is_whole"]) == (10, False)
 
 
+def test_entries_on_decisions_that_the_first_look_left_out_do_not_count(controller, pool):
+    old = controller.route("hello", unavailable=["large"])
+    controller.feedback(old.id, quality=1.0)
+    recent = [controller.route("hello", unavailable=["large"]) for _ in range(9)]
+    reader = LogReader(controller.store, max_entries=10)
+    controller.feedback(recent[0].id, quality=1.0)
+    reader.read()
+    controller.feedback(old.id, quality=0.0, revision=1)
+    call(controller, old)
+    controller.feedback(recent[0].id, quality=0.5, revision=1)
+    reader.read()
+    small = candidates(overview(reader, pool, "all"))["small"]
+    assert (small["chosen"], small["answers"], small["quality"]["n"], small["quality"]["mean"]) == (9, 0, 1, 0.5)
+
+
+def test_the_quality_of_all_models_is_weighted_as_that_of_each(controller, pool):
+    for name, quality, weight in (("small", 0.0, 1.0), ("large", 1.0, 3.0)):
+        controller.feedback(controller.route("hello").id, quality=quality, weight=weight, candidate=name)
+    reader = LogReader(controller.store)
+    reader.read()
+    quality = overview(reader, pool, "all")["quality"]
+    assert (quality["n"], quality["mean"]) == (2, 0.75)
+
+
 def test_a_forgotten_user_starts_the_figures_again_without_counting_twice(controller, pool):
     controller.route("hello", user="anna")
     reader = LogReader(controller.store)

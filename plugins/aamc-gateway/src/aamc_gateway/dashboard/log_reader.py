@@ -1,7 +1,7 @@
 """Reading the log for the dashboard: each entry once, in log order, into sums of bounded size.
 
 The log is read by position and not by time: a call or a judgement often comes long after its decision, and an entry that was counted is never
-read again. At the first look at most ``MAX_ENTRIES`` entries are read, the newest.
+read again. At the first look at most ``MAX_ENTRIES`` entries are read, the newest; entries on the decisions before these are left out.
 """
 
 from __future__ import annotations
@@ -170,11 +170,17 @@ class LogReader:
                 continue
             if row.kind == DECISION:
                 self._add_decision(row)
+            elif self._is_before(decision):
+                continue
             elif row.kind == ATTEMPT:
                 self._add_attempt(row, decision)
             elif row.kind == FEEDBACK:
                 before = max((revision for revision in revisions[row.id] if revision < row.revision), default=None)
                 self._add_feedback(row, decision, None if before is None else earlier[row.id, before])
+
+    def _is_before(self, decision: Row) -> bool:
+        """Return whether a decision is older than those that were read: its earlier entries are in no sum, so a later one cannot replace them."""
+        return not self.is_whole and (self.since is None or decision.time < self.since)
 
     def _periods(self, when: float) -> Iterator[PeriodSums]:
         """Yield the sums that an entry on a decision of that time belongs to."""

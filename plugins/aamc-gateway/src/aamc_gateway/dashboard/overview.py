@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from aamc_gateway.dashboard.log_reader import LogReader
-from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, percentiles
+from aamc_gateway.dashboard.log_sums import CandidateSums, Judgements, PeriodSums, percentiles
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 PERIODS = ("hour", "day", "month", "all")
@@ -57,6 +57,7 @@ def overview(reader: LogReader, pool: Pool, period: str, baseline: str | None = 
         "decisions": whole.decisions,
         "fell_back": whole.fell_back,
         "cost": cost_of(whole, best, prices),
+        "quality": _quality(_all_judgements(whole)),
         "baselines": sorted(prices),
         "candidates": [_candidate(name, sums) for name, sums in sorted(whole.candidates.items())],
         "parts": [
@@ -147,8 +148,16 @@ def _candidate(name: str, sums: CandidateSums) -> dict[str, Any]:
     }
 
 
-def _quality(judged: Any) -> dict[str, Any] | None:
-    return None if judged.mean is None else {"mean": judged.mean, "n": judged.n, "ci95": list(judged.interval)}
+def _all_judgements(sums: PeriodSums) -> Judgements:
+    found = Judgements()
+    for each in sums.candidates.values():
+        found.plus(each.explicit)
+    return found
+
+
+def _quality(judged: Judgements) -> dict[str, Any] | None:
+    mean, interval = judged.mean, judged.interval
+    return None if mean is None or interval is None else {"mean": mean, "n": judged.n, "ci95": list(interval)}
 
 
 def recent_document(reader: LogReader, limit: int) -> dict[str, Any]:

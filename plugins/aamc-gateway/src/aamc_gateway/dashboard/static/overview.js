@@ -14,8 +14,7 @@ function tile(name, figure, about, kind = "") {
 
 function tiles(found) {
   const { cost } = found, answers = found.candidates.reduce((sum, each) => sum + each.answers, 0), failed = found.candidates.reduce((sum, each) => sum + each.failed, 0);
-  const judged = found.candidates.reduce((sum, each) => sum + (each.quality?.n ?? 0), 0);
-  const mean = judged ? found.candidates.reduce((sum, each) => sum + (each.quality ? each.quality.n * each.quality.mean : 0), 0) / judged : null;
+  const { quality } = found;
   const unknown = [cost.unknown ? `${whole(cost.unknown)} calls of unknown cost` : "", cost.estimated ? `${whole(cost.estimated)} estimated` : ""].filter(Boolean).join(", ");
   const saved = cost.saved_usd, kind = saved > 0 ? "good" : saved < 0 ? "bad" : "";
   return h("dl", { class: "tiles" },
@@ -23,7 +22,7 @@ function tiles(found) {
     tile("Cost", usd(cost.total_usd), unknown || "of all calls and decisions"),
     tile("Saved", saved === null ? "–" : usd(saved), saved === null ? "no answers of known cost and tokens yet" : `${percent(cost.saved_share)} of always using ${cost.baseline} (n = ${whole(cost.compared)})`, kind),
     tile("Cost of routing", usd(cost.routing_usd), `deciding ${usd(cost.deciding_usd)}, calls that did not serve ${usd(cost.extra_calls_usd)}`),
-    tile("Quality", mean === null ? "–" : percent(mean), judged ? `by explicit feedback (n = ${whole(judged)})` : "no explicit feedback yet"),
+    tile("Quality", percent(quality?.mean), quality ? `by explicit feedback (n = ${whole(quality.n)})` : "no explicit feedback yet"),
     tile("Fallbacks", percent(answers ? found.fell_back / answers : null), `${whole(found.fell_back)} answers of another model than the chosen one`));
 }
 
