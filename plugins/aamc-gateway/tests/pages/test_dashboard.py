@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aamc_gateway.testing import GatewayProcess
+from aamc_gateway.testing import GatewayProcess, stub_candidate
+from aamc_models.testing import Script, StubServer
 from pages.browser import CHROMIUM, Page, browse
 from pages.conftest import ADMIN, Serve, chat, http
 
@@ -101,6 +103,47 @@ def test_a_decision_is_explained_and_judged(gateway: GatewayProcess, tmp_path: P
     assert [feedback["quality"] for decision in recent for feedback in decision["feedback"] if feedback["source"] == "implicit:dashboard"] == [1.0]
 
 
+def test_a_refresh_keeps_the_place_of_the_reader(serve: Serve, tmp_path: Path):
+    gateway = serve()
+
+    def ask(*texts: str) -> None:
+        for text in texts:
+            http(f"{gateway.url}/v1/chat/completions", chat(text=text))
+
+    row = "document.activeElement.closest('tr').lastChild.textContent"
+    heading = "document.activeElement.tagName === 'SECTION' && document.activeElement.querySelector('h2').textContent.startsWith('Decision ')"
+    explained = "document.querySelector('pre.prompt')?.textContent"
+
+    async def refresh(page: Page, newest: str) -> None:
+        await page.run("document.querySelector('#refresh').click()")
+        await page.until(f"document.querySelector('main').innerText.includes('{newest}')")
+
+    async def look(page: Page) -> None:
+        ask("first", "second", "third", "fourth")
+        await page.appearance(width=390)
+        await page.send("Emulation.setFocusEmulationEnabled", enabled=True)
+        await page.open(f"{gateway.url}/dashboard#decisions")
+        await page.until("document.querySelectorAll('button.link').length === 4")
+        await page.run("document.querySelectorAll('button.link')[2].focus(); document.querySelector('.scroll').scrollLeft = 200")
+        ask("fifth")
+        await refresh(page, "fifth")
+        assert await page.run(row) == "second"
+        assert await page.run("document.querySelector('.scroll').scrollLeft") == 200
+        await page.press("Enter")
+        await page.until(f"{explained} === 'second'")
+        assert await page.run(heading)
+        ask("sixth")
+        await refresh(page, "sixth")
+        assert await page.run(heading)
+        ask(*(f"more {n}" for n in range(60)))
+        await refresh(page, "more 59")
+        assert await page.run("document.querySelectorAll('button.link').length") == 50
+        assert await page.run(explained) == "second"
+        assert await page.run(heading)
+
+    browse(tmp_path / "profile", look)
+
+
 def test_a_vote_by_keyboard_reveals_the_models(gateway: GatewayProcess, tmp_path: Path):
     async def look(page: Page) -> str:
         await page.open(f"{gateway.url}/dashboard#arena")
@@ -163,6 +206,32 @@ def test_every_page_is_legible_and_fits(gateway: GatewayProcess, tmp_path: Path,
             await page.until(f"document.querySelector('main').dataset.page === '{name}'")
             assert await page.run(CONTRAST) == [], name
             assert await page.run("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than the window"
+
+    browse(tmp_path / "profile", look)
+
+
+def test_long_names_of_models_hide_no_figures(serve: Serve, stub: StubServer, candidates: list[dict[str, Any]], tmp_path: Path):
+    name = "accounts/somebody/models/large-model-with-a-very-long-name-2026-11-23-preview-instruct"
+    stub.scripts[name] = Script(text="Hello")
+    candidates.append(stub_candidate(name, f"{stub.url}/v1", input_price=20.0))
+    gateway = serve()
+    http(f"{gateway.url}/v1/chat/completions", chat(name))
+    shares = """[...document.querySelectorAll('.scroll')].filter((each) => each.clientWidth)
+        .map((each) => each.querySelector('tbody th').getBoundingClientRect().width / each.clientWidth)"""
+
+    async def look(page: Page) -> None:
+        for width in (390, 1280):
+            await page.appearance(width=width)
+            for name in ("overview", "decisions"):
+                await page.open(f"{gateway.url}/dashboard#{name}")
+                await page.until(f"document.querySelector('main').dataset.page === '{name}'")
+                if name == "decisions":
+                    await page.run("document.querySelector('button.link').click()")
+                    await page.until("document.querySelectorAll('table').length > 2")
+                for text in ("document.documentElement", "...document.querySelectorAll('.card')"):
+                    overflowing = f"[{text}].filter((each) => each.scrollWidth > each.clientWidth).length"
+                    assert await page.run(overflowing) == 0, (name, width)
+                assert max(await page.run(shares)) < 0.6, (name, width)
 
     browse(tmp_path / "profile", look)
 

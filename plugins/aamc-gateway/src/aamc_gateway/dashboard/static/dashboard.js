@@ -48,9 +48,8 @@ async function render() {
   try {
     const content = await PAGES[page()](period.value, render, say);
     if (mine !== turn) return;
-    const busy = main.querySelector(":focus, details[open]");
-    if (!busy || main.dataset.page !== page()) main.replaceChildren(...content.filter(Boolean));
-    else keepState(content);
+    if (main.dataset.page === page()) keepState(content);
+    else main.replaceChildren(...content.filter(Boolean));
     main.dataset.page = page();
     if (page() === "overview" || page() === "trials" || page() === "learning") say(`Updated at ${new Date().toLocaleTimeString("en-GB")}.`);
   } catch (error) {
@@ -63,14 +62,19 @@ async function render() {
   if (page() !== "arena") timer = setTimeout(() => (document.hidden ? null : render()), next);
 }
 
-// A refresh keeps open tables open, and the focus on the same control.
+// What an element is, whatever its place: rows come and go between two refreshes.
+const identity = (each) => `${each.closest("section")?.querySelector("h2").textContent} ${each.tagName} ${each.dataset.id ?? each.getAttribute("aria-label") ?? each.textContent}`;
+
+// A refresh keeps open tables open, their scrolling, and the focus on the same control.
 function keepState(content) {
-  const all = (root) => [...root.querySelectorAll("a, button, select, input, summary, [tabindex]")];
-  const focused = all(main).indexOf(document.activeElement);
-  const opened = [...main.querySelectorAll("details")].map((each) => each.open);
+  const all = (selector) => [...main.querySelectorAll(selector)];
+  const opened = new Set(all("details[open] > summary").map(identity));
+  const scrolled = new Map(all(".scroll").map((each) => [identity(each), each.scrollLeft]));
+  const focused = main.contains(document.activeElement) && document.activeElement !== main ? identity(document.activeElement) : null;
   main.replaceChildren(...content.filter(Boolean));
-  [...main.querySelectorAll("details")].forEach((each, place) => { each.open = opened[place] ?? false; });
-  if (focused >= 0) all(main)[focused]?.focus({ preventScroll: true });
+  for (const each of all("summary")) each.parentElement.open = opened.has(identity(each));
+  for (const each of all(".scroll")) each.scrollLeft = scrolled.get(identity(each)) ?? 0;
+  if (focused !== null) (all("a, button, select, input, summary, [tabindex]").find((each) => identity(each) === focused) ?? main).focus({ preventScroll: true });
 }
 
 addEventListener("hashchange", () => { delete main.dataset.page; say(""); main.focus({ preventScroll: true }); render(); });

@@ -2,7 +2,7 @@
 
 import { card, duration, h, moment, note, number, percent, request, table, unread, usd } from "./dom.js";
 
-let open = null;
+let open = null;  // the decision that is explained, also once newer ones have taken its place in the list
 
 const judgement = (each) => (each.over ? `${each.candidate} ${each.tie ? "ties with" : "beats"} ${each.over}` : percent(each.quality, 0)) + ` (${each.source})`;
 
@@ -24,7 +24,7 @@ function thumbs(decision, say) {
 async function details(decision, say) {
   const found = await request(`/admin/decisions/${encodeURIComponent(decision.id)}`);
   const objectives = ["quality", "cost", "latency"];
-  return card(`Decision ${decision.id}`,
+  const shown = card(`Decision ${decision.id}`,
     found.text ? h("pre", { class: "prompt" }, found.text) : note("The log keeps no prompts (store_text is off)."),
     h("p", {}, found.why),
     note(`Preference: ${objectives.map((name, place) => `${name} ${number(found.preference[place])}`).join(", ")}. Propensity ${found.propensity === null ? "unknown" : number(found.propensity)}.`),
@@ -42,20 +42,22 @@ async function details(decision, say) {
     ], decision.calls) : note("No calls are recorded."),
     decision.feedback.length ? note(`Feedback: ${decision.feedback.map(judgement).join("; ")}`) : null,
     thumbs(decision, say));
+  shown.setAttribute("tabindex", "-1");
+  shown.dataset.id = decision.id;
+  return shown;
 }
 
 export async function show(period, again, say) {
   const { decisions, left } = await request("/admin/decisions?limit=50");
   const place = h("div", {});
   const toggle = async (decision) => {
-    open = decision.id;
-    try { place.replaceChildren(await details(decision, say)); } catch (error) { place.replaceChildren(h("p", { class: "error" }, error.message)); }
+    open = decision;
+    try { place.replaceChildren(await details(decision, say)); } catch (error) { place.replaceChildren(h("p", { class: "error", tabindex: "-1" }, error.message)); }
   };
-  const select = async (decision) => { await toggle(decision); place.firstChild.setAttribute("tabindex", "-1"); place.firstChild.focus(); place.scrollIntoView({ block: "nearest" }); };
-  const kept = decisions.find((decision) => decision.id === open);
-  if (kept) await toggle(kept);
+  const select = async (decision) => { await toggle(decision); place.firstChild.focus(); place.scrollIntoView({ block: "nearest" }); };
+  if (open) await toggle(decisions.find((decision) => decision.id === open.id) ?? open);  // its calls and feedback are those of the last list with it
   const list = card("Recent decisions", decisions.length ? table("The newest first; choose one for its explanation.", [
-    ["time", (each) => h("button", { type: "button", class: "link", onclick: () => select(each), "aria-label": `Explain the decision of ${moment(each.time)} for ${each.candidate}` }, moment(each.time))],
+    ["time", (each) => h("button", { type: "button", class: "link", "data-id": each.id, onclick: () => select(each), "aria-label": `Explain the decision of ${moment(each.time)} for ${each.candidate}` }, moment(each.time))],
     ["chosen", (each) => each.candidate, "left"], ["served", (each) => served(each)?.candidate ?? "–", "left"], ["router", (each) => each.router, "left"],
     ["propensity", (each) => number(each.propensity)], ["cost", (each) => usd(served(each)?.cost_usd)], ["latency", (each) => duration(served(each)?.latency_ms)],
     ["feedback", (each) => each.feedback.map(judgement).join("; ") || "–", "left"], ["prompt", (each) => (each.text ? each.text.slice(0, 120) : "–"), "wrap"],
