@@ -60,21 +60,20 @@ def _beta_groups(router: Router, pool: Pool) -> list[dict[str, Any]]:
     if getattr(router, "evidence", None) is None:
         return []
     from aamc_bandit.thompson import EvidenceKeys, Thompson
-    from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY
 
     if not isinstance(router, Thompson):
         return []
     categories = {name: _feedback(router.evidence, "category", name, pool) for name in list(router.evidence.entities("category"))}
-    if not categories and not router.evidence.has("global", GLOBAL_ENTITY):
+    if not categories and not router.evidence.entities("global"):
         return []
     most = sorted(categories, key=lambda name: -sum(categories[name]))[:MAX_GROUPS]
-    groups = [("global", "all requests", EvidenceKeys(), _feedback(router.evidence, "global", GLOBAL_ENTITY, pool))]
+    groups = [("global", "all requests", EvidenceKeys(), _feedback(router.evidence, "global", "", pool))]
     groups += [("category", name, EvidenceKeys(category=name), categories[name]) for name in most]
     return [{"level": level, "name": name, "standings": _standings(router, keys, feedback, pool)} for level, name, keys, feedback in groups]
 
 
 def _feedback(evidence: BetaEvidence, level: str, name: str, pool: Pool) -> list[int]:
-    """Return the number of judgements of each candidate at an entity."""
+    """Return the number of judgements of each candidate at an entity; that of the level ``"global"`` has the name ``""``."""
     return [int(number) for number in evidence.table(level, name, pool.names)[:, 2]]
 
 
