@@ -6,6 +6,7 @@ from contextlib import closing
 import httpx
 import pytest
 from aamc_gateway.testing import GatewayProcess
+from aamc_models.testing import Script
 from policy_server import THOUGHT, pool_of
 
 from aamc_sdk.log import open_store
@@ -54,6 +55,18 @@ def test_an_episode_without_an_answer_is_an_error_and_its_calls_are_logged(gatew
     gateway.stop()
     with closing(open_store(f"sqlite:{tmp_path / 'state.db'}", get_plugin_manager(), existing=True)) as store:
         assert len(store.outcomes().candidates) == 5
+
+
+@pytest.mark.parametrize("failing", ["policy", "small"])
+def test_a_failed_call_names_neither_address_nor_upstream_text_to_clients(failing, gateway, server):
+    server.scripts[failing] = Script(fault="status")
+    server.turns.pop(failing, None)
+    for more in ({}, {"stream": True}):
+        server.asked.clear()
+        answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body(**more), timeout=30)
+        assert f"model '{failing}' failed (500" in answer.text
+        assert server.url not in answer.text
+        assert not any(server.url in str(asked) for asked in server.asked.get("policy", ()))  # the policy's server may be a third party's
 
 
 def test_the_gateway_routes_by_the_policys_first_call(server, tmp_path):

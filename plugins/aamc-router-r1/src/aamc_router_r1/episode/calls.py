@@ -12,7 +12,7 @@ import attrs
 
 from aamc_router_r1.episode.episode_budget import CallReservation, EpisodeBudget
 from aamc_router_r1.protocol import estimated_tokens
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, public_message
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, ModelCaller, Usage
 from aamc_sdk.serving import price
 from aamc_sdk.types import Candidate, ModelSpec, new_ids
@@ -38,6 +38,7 @@ class ModelCall:
         time: When the call began, in seconds since the epoch.
         status: ``"ok"``, ``"error"`` or ``"cancelled"``.
         error: What went wrong; None without an error.
+        public_error: The error without addresses and texts of the server; None if ``error`` has none.
         faults: The kinds of a turn's protocol errors.
         id: The id of its decision in the log.
     """
@@ -55,6 +56,7 @@ class ModelCall:
     time: float = 0.0
     status: str = "ok"
     error: str | None = None
+    public_error: str | None = None
     faults: tuple[str, ...] = ()
     id: str = attrs.field(factory=lambda: new_ids(1)[0])
 
@@ -62,6 +64,11 @@ class ModelCall:
     def tokens(self) -> int:
         """Tokens of prompt and answer."""
         return self.prompt_tokens + self.output_tokens
+
+    @property
+    def told_error(self) -> str:
+        """The error for the policy and for clients of the gateway; ``""`` without one."""
+        return self.public_error or self.error or ""
 
 
 @attrs.frozen
@@ -113,9 +120,9 @@ class EpisodeCaller:
             failure = {"status": "cancelled", "error": "the episode was cancelled"}
             raise
         except AamcError as error:
-            failure = {"status": "error", "error": str(error)}
+            failure = {"status": "error", "error": str(error), "public_error": public_message(error)}
         except Exception as error:  # a provider's own error ends this call, never the whole episode
-            failure = {"status": "error", "error": f"{type(error).__name__}: {error}"}
+            failure = {"status": "error", "error": f"{type(error).__name__}: {error}", "public_error": f"model {candidate.name!r} failed"}
         finally:
             call = attrs.evolve(about, seconds=time.monotonic() - began, time=at, **failure)
             call = _with_cost(call, candidate, completion, prompt_tokens(messages))
