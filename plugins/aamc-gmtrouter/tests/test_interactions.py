@@ -39,6 +39,30 @@ def test_answers_to_one_query_become_comparisons_and_ties_none(tmp_path: Path) -
     assert comparisons(dataset) == [("a", "b"), ("c", "b")]
 
 
+def test_turns_of_interleaved_sessions_are_in_the_order_of_their_first_answers(tmp_path: Path) -> None:
+    asked = [("q1", "X"), ("q2", "Y"), ("q3", "X"), ("q4", "Y"), ("q3", "X")]
+    dataset = read(tmp_path, user(*(item(query, f"m{n}", n / 9, timestamp=n, session=session) for n, (query, session) in enumerate(asked))))
+    assert [query.text for query in dataset.queries] == ["q1", "q2", "q3", "q3", "q4"]
+    assert comparisons(dataset) == [("m4", "m2")]
+
+
+def test_a_file_with_each_line_twice_is_read_as_the_file_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    line = user(item("q", "a", "positive", timestamp=1), item("q", "b", "negative"), item("r", "a", "positive", timestamp=9))
+    (tmp_path / "twice").mkdir()
+    once, twice = read(tmp_path, line), read(tmp_path / "twice", line, line)
+    assert once.experience is not None
+    assert twice.experience is not None
+    assert (list(twice.queries), list(twice.experience.feedback)) == (list(once.queries), list(once.experience.feedback))
+    assert "user 'ann': 3 interactions left out, as they repeat earlier ones" in caplog.text
+    assert "backwards" not in caplog.text
+
+
+def test_models_of_a_turn_are_compared_once_by_the_mean_of_their_ratings(tmp_path: Path) -> None:
+    ratings = [("a", 1.0), ("b", 0.6), ("a", 0.0), ("b", 0.6), ("c", 0.5)]
+    dataset = read(tmp_path, user(*(item("q", model, rating, timestamp=n) for n, (model, rating) in enumerate(ratings))))
+    assert comparisons(dataset) == [("b", "a"), ("b", "c")]
+
+
 def test_a_lone_answer_keeps_its_rating(tmp_path: Path) -> None:
     experience = read(tmp_path, user(item("q", "a", "positive"), item("r", "b", 0.25))).experience
     assert experience is not None

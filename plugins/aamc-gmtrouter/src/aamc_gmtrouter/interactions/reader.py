@@ -1,8 +1,8 @@
 """Reads interactions into decisions with feedback, divided by user.
 
 A row is an answer: a decision whose episode is the user's turn. Answers of one user to one query belong to one turn, as long as no other query
-comes between them. The ratings of a turn become comparisons of all pairs of its answers (ties are skipped); a turn with a single answer keeps
-its rating.
+of the same session comes between them. The mean ratings of a turn's models become comparisons of all pairs (ties are skipped); a turn of a
+single model keeps its ratings.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, groupby, pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import attrs
@@ -87,11 +88,11 @@ class Interactions(DatasetFormat):
 
     def _turns(self, user: str, answers: Sequence[RatedAnswer]) -> list[list[RatedAnswer]]:
         """Return a user's turns in time order, at most ``max_turns``."""
-        ordered = _in_time_order(user, answers)
-        by_session = sorted(ordered, key=_first_places(ordered)) if any(answer.session for answer in ordered) else ordered
-        turns = [
-            list(group) for _, group in groupby(by_session, key=lambda answer: (answer.session, answer.query, answer.earlier and len(answer.earlier)))
-        ]
+        ordered = _in_time_order(user, _without_repeats(user, answers))
+        by_exchange = sorted(ordered, key=lambda answer: (answer.session, len(answer.earlier)))
+        turns = [list(group) for _, group in groupby(by_exchange, key=lambda answer: (answer.session, len(answer.earlier), answer.query))]
+        places = {id(answer): place for place, answer in enumerate(ordered)}
+        turns.sort(key=lambda turn: places[id(turn[0])])
         if len(turns) > self.config.max_turns:
             logger.warning("user %r has %d turns; the latest %d are used (option max_turns)", user, len(turns), self.config.max_turns)
         return turns[-self.config.max_turns :]
@@ -126,6 +127,17 @@ def _read_file(file: Path, profiles: dict[str, UserProfile]) -> list[RatedAnswer
     return answers
 
 
+def _without_repeats(user: str, answers: Sequence[RatedAnswer]) -> list[RatedAnswer]:
+    """Return answers without those that repeat an earlier one, its rating and time included."""
+    kept: dict[tuple[Any, ...], RatedAnswer] = {}
+    for answer in answers:
+        time = None if math.isnan(answer.time) else answer.time
+        kept.setdefault((answer.session, answer.query, answer.model, answer.rating, time, answer.earlier), answer)
+    if repeated := len(answers) - len(kept):
+        logger.warning("user %r: %s left out, as they repeat earlier ones", user, quantity(repeated, "interaction"))
+    return list(kept.values())
+
+
 def _in_time_order(user: str, answers: Sequence[RatedAnswer]) -> list[RatedAnswer]:
     """Return answers in time order; equal times keep the file's order, and a missing time is that of the answer before."""
     missing, now, timed = 0, 0.0, list[RatedAnswer]()
@@ -139,14 +151,6 @@ def _in_time_order(user: str, answers: Sequence[RatedAnswer]) -> list[RatedAnswe
     if backwards:
         logger.warning("user %r: timestamps go backwards %s; the interactions are sorted by time", user, quantity(backwards, "time"))
     return sorted(timed, key=lambda answer: answer.time)
-
-
-def _first_places(answers: Sequence[RatedAnswer]) -> Any:
-    """Return a sort key that brings answers of one session and exchange together, in order of the session's first answer."""
-    first: dict[str, int] = {}
-    for place, answer in enumerate(answers):
-        first.setdefault(answer.session, place)
-    return lambda answer: (first[answer.session], len(answer.earlier)) if answer.session else (first[""], 0)
 
 
 class _Rows:
@@ -187,12 +191,18 @@ class _Rows:
 
 
 def _feedback(turn: str, answers: Sequence[RatedAnswer]) -> list[Feedback]:
-    """Return the comparisons of a turn's answers, or the rating of its only one."""
+    """Return the comparisons of a turn's models by their mean ratings, or the ratings of its only model."""
     if len({answer.model for answer in answers}) == 1:
         return [Feedback(decision_id=f"{turn}/{n}", quality=answer.rating, time=answer.time) for n, answer in enumerate(answers)]
+    places: dict[str, list[int]] = {}
+    for place, answer in enumerate(answers):
+        places.setdefault(answer.model, []).append(place)
+    means = {model: round(fmean(answers[place].rating for place in own), 9) for model, own in places.items()}
     found = []
-    for (i, one), (j, other) in combinations(enumerate(answers), 2):
-        if one.rating != other.rating and one.model != other.model:
-            (better, won), (worse, _) = ((one, i), (other, j)) if one.rating > other.rating else ((other, j), (one, i))
-            found.append(Feedback(id=f"{turn}/{i}-{j}", decision_id=f"{turn}/{won}", over=worse.model, time=better.time))
+    for pair in combinations(places, 2):
+        if means[pair[0]] != means[pair[1]]:
+            better, worse = sorted(pair, key=means.__getitem__, reverse=True)
+            i, j = (places[model][0] for model in pair)
+            won = places[better][0]
+            found.append(Feedback(id=f"{turn}/{i}-{j}", decision_id=f"{turn}/{won}", over=worse, time=answers[won].time))
     return found
