@@ -13,7 +13,7 @@ from tiny import Tiny
 
 from aamc_sdk import Component, Orchestrator, Query, builtin, hookimpl, option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, Step
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Run
 from aamc_sdk.serving.orchestration.orchestrators import load_orchestrator, newest_orchestrator
@@ -59,10 +59,20 @@ class Untaught(Counter):
     default_dataset = None
 
 
+class Scored(Counter, EvaluatedOrchestrator):
+    """One whose evaluation lists its tasks."""
+
+    def evaluate(self, dataset, routers, folder, progress):
+        return {"tasks": [query.text for query in dataset.queries]}
+
+    def table(self, document):
+        return str(document)
+
+
 class Orchestrators:
     @hookimpl
     def aamc_orchestrators(self):
-        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("counter", "untaught")]
+        return [Component(name, f"{__name__}:{name.title()}", "") for name in ("counter", "untaught", "scored")]
 
 
 @pytest.fixture
@@ -101,7 +111,7 @@ def test_what_it_was_made_from_stands_in_its_folder(aamc) -> None:
     assert sum(split["queries"] for split in content["splits"].values()) == 50
     assert content["settings"]["dataset"]["path"] == "50"
     assert content["settings"].keys() == {"dataset", "pool", "preset", "seed", "device", "orchestrator"}
-    assert {path.name for path in Path("made").iterdir()} == {"run.yaml", "orchestrator"}
+    assert {path.name for path in Path("made").iterdir()} == {"run.yaml", "orchestrator", "fingerprints"}
 
 
 def test_a_pool_that_was_named_is_kept_with_it(aamc, plugins) -> None:
@@ -197,6 +207,56 @@ def test_it_is_no_router(aamc, plugins) -> None:
     aamc("--orchestrator", "counter", "--out", "made")
     with pytest.raises(CheckpointError, match="aamc orchestrate TASK --run"):
         Run.open("made").services(plugins)
+
+
+class TestEvaluation:
+    """``aamc evaluate`` plays tasks that the orchestrator was not trained on."""
+
+    @pytest.fixture
+    def tasks(self, aamc):
+        """Train one; return the tasks of an evaluation, and its messages."""
+        assert aamc("--orchestrator", "scored", "--dataset", "tiny:50", "--out", "made")[0] == 0
+
+        def call(*arguments: str) -> tuple[list[str], str]:
+            status, out, err = run_command("evaluate", *arguments, "--json")
+            return (json.loads(out)["tasks"] if status == 0 else []), err
+
+        return call
+
+    def test_the_tasks_are_the_test_tasks_of_the_training(self, tasks) -> None:
+        found, _ = tasks("made")
+        assert len(found) == Run(Path("made")).content["splits"]["test"]["queries"]
+        assert tasks("made", "--orchestrator", "scored")[0] == found
+
+    def test_tasks_of_the_training_are_left_out_of_other_data(self, tasks, caplog) -> None:
+        own, _ = tasks("made")
+        found, _ = tasks("made", "--orchestrator", "scored", "--dataset", "tiny:60")
+        assert set(own) < set(found)
+        assert len(found) == len(own) + 10
+        assert f"{60 - len(found)} of 60 rows of aamc_sdk.testing were trained on, such as" in caplog.text
+        assert "none is left to evaluate" in tasks("made", "--dataset", "tiny:1")[1]
+
+    def test_a_training_that_took_over_another_knows_its_tasks(self, tasks, aamc) -> None:
+        assert aamc("--from", "made", "--dataset", "tiny:60", "--set", "dataset.first=100", "--out", "second")[0] == 0
+        own, _ = tasks("made")
+        assert tasks("second", "--dataset", "tiny:50")[0] == own
+
+    def test_a_run_of_an_older_version_divides_its_tasks_again(self, tasks, caplog) -> None:
+        own, _ = tasks("made")
+        content = yaml.safe_load(Path("made/run.yaml").read_text())
+        Path("made/run.yaml").write_text(yaml.safe_dump({**content, "fingerprints": []}))
+        assert tasks("made")[0] == own
+        assert not caplog.text
+        assert len(tasks("made", "--dataset", "tiny:50")[0]) == 50
+        assert "made by another version and does not say" in caplog.text
+
+    def test_test_tasks_that_changed_are_refused(self, tasks) -> None:
+        content = Path("made/run.yaml").read_text().replace("path: '50'", "path: '60'")
+        Path("made/run.yaml").write_text(content)
+        assert "is not what it was when the run began" in tasks("made")[1]
+
+    def test_an_untrained_one_needs_tasks(self, tasks) -> None:
+        assert "--dataset FORMAT:PATH" in tasks("--orchestrator", "scored")[1]
 
 
 class TestFinding:

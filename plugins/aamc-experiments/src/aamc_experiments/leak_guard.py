@@ -63,13 +63,14 @@ def read_evaluation_rows(run: RunFolder, settings: Settings, readers: Readers, s
     return found
 
 
-def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerprint], strict: bool) -> EvaluationRows:
+def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerprint], strict: bool, near_duplicates: bool = True) -> EvaluationRows:
     """Return the rows without those that some fingerprint contains.
 
     Args:
         rows: Rows to evaluate.
         fingerprints: The training rows of all components.
         strict: Whether a training row among them is an error.
+        near_duplicates: Whether near-duplicates of training rows are left out too.
 
     Raises:
         DataError: All rows are training rows, or ``strict`` is set and some are.
@@ -77,15 +78,16 @@ def leave_out_trained_rows(rows: Dataset, fingerprints: Sequence[TrainingFingerp
     questions = row_names(rows)
     trained = np.zeros(len(rows), dtype=bool)
     for fingerprint in fingerprints:
-        trained |= fingerprint.contains(questions)
+        trained |= fingerprint.contains(questions) if near_duplicates else fingerprint.contains_equal(questions)
     if not trained.any():
         return EvaluationRows(rows)
     example = shorten(rows.queries[int(trained.argmax())].text, 80)
-    found = f"{trained.sum()} of {len(rows)} rows of {rows.source or 'the data'} were trained on, or near-duplicates of them, such as {example!r}"
+    what = "were trained on, or near-duplicates of them," if near_duplicates else "were trained on,"
+    found = f"{trained.sum()} of {len(rows)} rows of {rows.source or 'the data'} {what} such as {example!r}"
     if strict:
         raise DataError(f"{found}; give other rows, or leave out --strict to evaluate the rest")
     if trained.all():
-        raise DataError(f"{found}; none is left to evaluate: give other rows, or evaluate the run's own by --split train")
+        raise DataError(f"{found}; none is left to evaluate: give other rows, or evaluate the run's own without --dataset")
     logger.warning("%s; they are left out", found)
     return EvaluationRows(rows.take(np.flatnonzero(~trained)), dropped=int(trained.sum()))
 
@@ -96,7 +98,7 @@ def fingerprint_of(splits: Mapping[str, Dataset]) -> TrainingFingerprint:
 
 
 def _trained_questions(splits: Mapping[str, Dataset]) -> list[str]:
-    return [row for name in ("train", "validation") for row in row_names(splits[name])]
+    return [row for name in ("train", "validation") if name in splits for row in row_names(splits[name])]
 
 
 def other_fingerprints(fingerprints: Iterable[TrainingFingerprint], splits: Mapping[str, Dataset]) -> list[TrainingFingerprint]:

@@ -13,11 +13,12 @@ from typing import Any
 import attrs
 
 from aamc_experiments.data import about_split, check_unchanged, split_rows
+from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of, leave_out_trained_rows
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.setup import dataset_readers
 from aamc_sdk.config import Choice, configure, unstructure
-from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
@@ -101,7 +102,8 @@ class OrchestratorTraining:
             "source": splits["train"].source,
             "splits": {name: about_split(split) for name, split in splits.items()},
         }
-        self.run.begin(self.settings, services.pool if self.settings.pool else None, None, details)
+        fingerprints = [fingerprint_of(splits), *([] if start is None else checkpoint_fingerprints([Path(start) / ORCHESTRATOR], strict=False))]
+        self.run.begin(self.settings, services.pool if self.settings.pool else None, None, details, fingerprints)
         try:
             metrics = component.train(training)
         except ConfigError:  # resuming would meet it again
@@ -173,3 +175,35 @@ def read_tasks(settings: Settings, plugins: Plugins, services: Services) -> dict
         return {"train": read}  # few episodes are judged, and each teaches; new tasks measure what was learned
     rows = split_rows([question(query) for query in read.queries], settings.seed)
     return {name: read.take(found) for name, found in rows.items()}
+
+
+def read_evaluation_tasks(folder: Path | None, source: Source | None, plugins: Plugins, services: Services) -> Dataset:
+    """Read the tasks to evaluate an orchestrator on: its own test tasks, or others. Tasks that it was trained on are left out.
+
+    Near-duplicates of these stay, as :func:`read_tasks` keeps only equal texts together.
+
+    Args:
+        folder: The folder of its training; None for an untrained one.
+        source: Other tasks; None for its own test tasks.
+        plugins: The plugins that offer components.
+        services: The orchestrator's services.
+
+    Raises:
+        ConfigError: There is neither a training nor a source.
+        DataError: There are no test tasks, they have changed since the training, or all were trained on.
+    """
+    run = None if folder is None else RunFolder.open(folder)
+    if source is not None:
+        read = plugins.make("dataset", source.name, services, source.options).read(source.path)
+        rows: Dataset = read["test"] if isinstance(read, Mapping) else read
+        fingerprints = [] if run is None else checkpoint_fingerprints([run.folder / ORCHESTRATOR], strict=False)
+    elif run is None:
+        raise ConfigError("there is no trained orchestrator with test tasks of its own; name tasks with --dataset FORMAT:PATH, such as nq:test.jsonl")
+    else:
+        splits = read_tasks(run.settings, plugins, services)
+        if "test" not in splits:
+            raise DataError(f"{run.folder} was trained on a log and has no test tasks; name some with --dataset FORMAT:PATH, such as nq:test.jsonl")
+        rows = splits["test"]
+        check_unchanged({"test": rows}, run.splits, run.folder)
+        fingerprints = run.fingerprints if run.content.get("fingerprints") else [fingerprint_of(splits)]
+    return leave_out_trained_rows(rows, fingerprints, strict=False, near_duplicates=False).rows

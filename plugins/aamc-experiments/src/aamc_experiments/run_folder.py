@@ -136,7 +136,8 @@ class RunFolder(Run):
         Raises:
             CheckpointError: The run has no fingerprints, one of them is damaged or was changed, or the folder is an evaluation.
         """
-        self.refuse_evaluation()
+        if self.goal is Goal.EVALUATION:
+            self.refuse_evaluation()
         names = self.content.get("fingerprints")
         if not names:
             raise CheckpointError(f"{self.folder / 'run.yaml'} does not say what was trained on; it was made by another version: train again")

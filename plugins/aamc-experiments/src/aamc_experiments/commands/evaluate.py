@@ -43,7 +43,7 @@ ROUTING_OPTIONS = (*BASELINE_OPTIONS, "routers", "preference", "gate")
     flag_value="",
     help="Trained estimator (default: the run's own): with --router for it, with --logs to estimate texts again, else to score it alone.",
 )
-@click.option("--orchestrator", metavar="NAME", help="Orchestrator to evaluate on --dataset, trained in RUN or with --set orchestrator.KEY=VALUE.")
+@click.option("--orchestrator", metavar="NAME", help="Orchestrator to evaluate on tasks, trained in RUN or with --set orchestrator.KEY=VALUE.")
 @click.option(
     "--pool", metavar="NAME|FILE", help="With --orchestrator: models that it calls (default: as trained); with --logs, without RUN: the candidates."
 )
@@ -78,7 +78,8 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     With --logs, estimate the results from logged decisions, their probabilities and their feedback, with 95% intervals; --since and --until
     choose the decisions. If RUN is not given and runs/latest is missing or has other candidates than the log, no run is used.
 
-    With --orchestrator, play tasks with right answers and compare the orchestrator, such as router-r1, with baselines and --routers.
+    With --orchestrator, or if RUN holds one, play tasks with right answers and compare the orchestrator, such as router-r1, with baselines and
+    --routers: on its own test tasks, or on those of --dataset that it was not trained on.
 
     Example: aamc evaluate runs/latest --dataset outcomes:mine/
     """
@@ -106,6 +107,9 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     elif (goal := RunFolder.open(options["run"]).goal) is Goal.ESTIMATOR:
         _refuse(ctx, ROUTING_OPTIONS, f"{options['run']} holds an estimator alone")
         _evaluate_estimator(ctx, {**options, "estimator": ""}, as_json)
+    elif goal is Goal.ORCHESTRATOR:
+        _refuse(ctx, NOT_OF_ORCHESTRATORS, f"{options['run']} holds an orchestrator, which is evaluated on tasks")
+        evaluate_orchestrator(ctx, options, options["run"], as_json)
     elif goal is Goal.ROUTER and not options["gate"] and options["dataset"] is options["split"] is None:
         _compare_with_baselines(ctx, {**options, "router": str(options["run"].resolve())}, as_json)
     else:

@@ -25,23 +25,22 @@ def evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder
     Raises:
         ConfigError: The orchestrator has no evaluation of its own, or an option is wrong.
     """
+    from aamc_experiments.orchestrator_training import read_evaluation_tasks
     from aamc_experiments.settings import Source
     from aamc_sdk.interfaces import EvaluatedOrchestrator
-    from aamc_sdk.serving import SessionOrchestrator, TeamOptions, WorkOptions, find_orchestrator
+    from aamc_sdk.serving import SessionOrchestrator, TeamOptions, WorkOptions, find_orchestrator, trained_name
     from aamc_sdk.storage import locked
 
-    if options["dataset"] is None:
-        raise click.UsageError("--orchestrator is evaluated on tasks: name them with --dataset FORMAT:PATH, such as nq:test.jsonl")
     own = WorkOptions.of(options["configs"], options["assignments"], "aamc evaluate --orchestrator").orchestrator
     plugins, out = plugins_of(ctx), options["out"]
-    component, _ = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
+    component, trained = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
+    name = options["orchestrator"] if trained is None else trained_name(trained)
     if not isinstance(component, EvaluatedOrchestrator):
-        raise ConfigError(f"orchestrator {options['orchestrator']!r} has no evaluation of its own; aamc train measures it on its test tasks")
-    source = Source.of(options["dataset"], "--dataset")
-    read = plugins.make("dataset", source.name, component.services, source.options).read(source.path)
-    dataset = read["test"] if isinstance(read, Mapping) else read
+        raise ConfigError(f"orchestrator {name!r} has no evaluation of its own; aamc train measures it on its test tasks")
+    source = None if options["dataset"] is None else Source.of(options["dataset"], "--dataset")
     routers = None if options["routers"] is None else split_names(options["routers"])
     try:
+        dataset = read_evaluation_tasks(trained, source, plugins, component.services)
         with progress() as shown, nullcontext() if out is None else locked(out):
             document = component.evaluate(dataset, routers, out, shown)
     finally:

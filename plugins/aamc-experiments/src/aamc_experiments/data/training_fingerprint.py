@@ -48,9 +48,13 @@ class TrainingFingerprint:
         """Return whether this is the fingerprint of just these questions, in any order."""
         return set(self.questions.tolist()) == {text_hash(each) for each in questions}
 
+    def contains_equal(self, questions: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether each question equals a training row, ``[Q]``."""
+        return np.isin([text_hash(each) for each in questions], self.questions)
+
     def contains(self, questions: Sequence[str]) -> NDArray[np.bool_]:
         """Return whether each question is a training row, or a near-duplicate of one by estimated similarity, ``[Q]``."""
-        found = np.isin([text_hash(each) for each in questions], self.questions)
+        found = self.contains_equal(questions)
         if self.algorithm != algorithm():
             logger.warning("near-duplicates of training rows are not found, only equal questions: the fingerprint was made by %s", self.algorithm)
             return found
