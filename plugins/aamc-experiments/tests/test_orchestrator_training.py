@@ -18,7 +18,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Run
 from aamc_sdk.serving.orchestration.orchestrators import load_orchestrator, newest_orchestrator
 from aamc_sdk.storage import read_json, write_json
-from aamc_sdk.testing import run_command
+from aamc_sdk.testing import make_dataset, run_command
 
 
 @attrs.frozen(kw_only=True)
@@ -162,6 +162,25 @@ def test_a_stopped_training_goes_on(aamc) -> None:
     assert status == 0, err
     assert json.loads(out)["metrics"]["resumed"]
     assert not Path("made/orchestrator/resume").exists()
+
+
+def test_a_resumed_training_keeps_its_models(aamc, plugins) -> None:
+    Path("pool.yaml").write_text("candidates: [{name: mine}]")
+    aamc("--orchestrator", "counter", "--set", "orchestrator.stop_at=3", "--pool", "pool.yaml", "--out", "made")
+    Path("pool.yaml").write_text("candidates: [{name: other}]")
+    assert aamc("--resume", "made")[0] == 0
+    assert load_orchestrator(Path("made"), plugins).services.pool.names == ("mine",)
+
+
+def test_a_training_whose_right_answers_changed_does_not_go_on(aamc, monkeypatch) -> None:
+    for answer in ("first", "changed"):
+        rows = attrs.evolve(make_dataset(50), references=[answer] * 50)
+        monkeypatch.setattr("tiny.TinyFormat.read", lambda self, path, rows=rows: rows)
+        if answer == "first":
+            aamc("--orchestrator", "counter", "--set", "orchestrator.stop_at=3", "--out", "made")
+    status, _, err = aamc("--resume", "made")
+    assert status == 1
+    assert "rows have other right answers" in err
 
 
 def test_a_finished_training_is_not_done_again(aamc) -> None:

@@ -74,7 +74,9 @@ class OrchestratorTraining:
             return read_json_object(folder / TRAINING)
 
     def _train(self, folder: Path) -> None:
-        services = make_services(find_pool(self.settings.pool or "default", self.plugins), self.plugins, self.settings)
+        trained_with = self.resumed and self.settings.pool  # the folder's copy counts: the file may have changed
+        pool = self.run.pool if trained_with else find_pool(self.settings.pool or "default", self.plugins)
+        services = make_services(pool, self.plugins, self.settings)
         start = self.settings.continue_from
         if start is None:
             component: Orchestrator = self.plugins.make(ORCHESTRATOR, self.choice.name, services, self.choice.options, self.settings.preset)

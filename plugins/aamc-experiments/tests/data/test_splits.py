@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import attrs
 import hypothesis
 import numpy as np
 import pytest
@@ -208,6 +211,38 @@ def test_what_is_said_of_a_split_follows_its_comparisons() -> None:
 
     assert about_split(voted("a", "b")) == about_split(voted("a", "b"))
     assert about_split(voted("a", "b"))["comparisons_sha256"] != about_split(voted("b", "a"))["comparisons_sha256"]
+
+
+@attrs.frozen
+class Model:
+    name: str
+    price: float
+    abilities: frozenset[str] = frozenset()
+    anything: object = None
+
+
+@attrs.frozen(eq=False)
+class Consulted(Dataset):
+    """Rows with models of their own."""
+
+    row_fields = ("models",)
+    models: Sequence[Model] = ()
+
+
+def test_what_is_said_of_a_split_follows_its_right_answers_and_what_a_format_adds_to_each_row(tmp_path) -> None:
+    def rows(answer: str, price: float) -> dict[str, Dataset]:
+        models = [Model("small", price, frozenset({"code", "vision", "tools"}), object())]
+        return {"train": Consulted(QUERIES[:1], references=[answer], models=models)}
+
+    before = {"train": about_split(rows("Paris", 1.0)["train"])}
+    check_unchanged(rows("Paris", 1.0), before, tmp_path)
+    with pytest.raises(DataError, match="its train rows have other right answers; begin another run"):
+        check_unchanged(rows("Rome", 1.0), before, tmp_path)
+    with pytest.raises(DataError, match="its train rows have other models; begin another run"):
+        check_unchanged(rows("Paris", 2.0), before, tmp_path)
+    check_unchanged({"train": Dataset(QUERIES[:1])}, before, tmp_path)  # questions alone
+    older = {key: before["train"][key] for key in ("queries", "sha256")}
+    check_unchanged(rows("Rome", 2.0), {"train": older}, tmp_path)  # a version that did not record them
 
 
 @pytest.mark.parametrize("before", [{}, {"train": 5}, {"train": None}])

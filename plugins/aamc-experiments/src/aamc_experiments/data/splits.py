@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -173,8 +175,14 @@ HASHED = {"sha256": "questions", "outcomes_sha256": "outcomes", "comparisons_sha
 
 
 def about_split(dataset: Dataset) -> dict[str, Any]:
-    """Return a split's entry in ``run.yaml``: its size, and the hashes of its questions and of its outcomes or comparisons."""
+    """Return a split's entry in ``run.yaml``: its size, and the hashes of its questions and of its outcomes or comparisons.
+
+    Right answers have a hash too, and so has each field that the dataset's class adds to the rows, such as the models of a task.
+    """
     about = {"queries": len(dataset), "sha256": split_hash(dataset)}
+    for name in ("references", *dataset.row_fields):
+        if (values := getattr(dataset, name)) is not None:
+            about[f"{name}_sha256"] = hashlib.sha256(json.dumps(list(values), default=_plain, skipkeys=True).encode()).hexdigest()
     if dataset.only_compared and dataset.experience is not None:
         found = [(text_hash(vote.query.text), *vote[1:]) for vote in votes(dataset.experience)]
         return about | {"comparisons_sha256": hashlib.sha256(repr(found).encode()).hexdigest()}
@@ -186,8 +194,21 @@ def about_split(dataset: Dataset) -> dict[str, Any]:
     return about | {"outcomes_sha256": digest.hexdigest()}
 
 
+def _plain(value: Any) -> Any:
+    """Return a value as one that JSON has; of a value without a known content only the class."""
+    if attrs.has(type(value)):
+        return {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, AbstractSet):
+        return sorted(value, key=repr)
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else type(value).__qualname__
+
+
 def check_unchanged(splits: Mapping[str, Dataset], before: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
     """Check that rows have the hashes that a run recorded; a hash that they have no content for is not compared.
+
+    Nor are hashes of right answers and of a class's own fields where the run has none: earlier versions did not record them.
 
     Args:
         splits: Some splits of the run, as they are now.
@@ -195,13 +216,15 @@ def check_unchanged(splits: Mapping[str, Dataset], before: Mapping[str, Mapping[
         folder: The run's folder.
 
     Raises:
-        DataError: The questions, outcomes or comparisons of a split changed.
+        DataError: The questions, outcomes, comparisons, right answers or further fields of a split changed.
     """
     for name, split in splits.items():
         now, then = about_split(split), before.get(name)
         if not isinstance(then, Mapping):
             raise DataError(f"{folder / 'run.yaml'} is damaged: 'splits' does not describe the {name} rows; restore the file, or train again")
         changed = [content for key, content in HASHED.items() if key in now and now[key] != then.get(key)]
+        added = [name for name in ("references", *split.row_fields) if (key := f"{name}_sha256") in now and then.get(key) not in (None, now[key])]
+        changed += ["right answers" if name == "references" else name for name in added]
         if changed:
             why = f"the data of {folder} is not what it was when the run began: its {name} rows have other {' and '.join(changed)}"
             raise DataError(f"{why}; begin another run, or try this one's routers on the new rows with aamc evaluate --dataset")
