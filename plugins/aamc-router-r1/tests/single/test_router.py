@@ -120,6 +120,27 @@ def test_a_server_that_fails_or_is_late_falls_back(fault, server):
     assert decision.notes["reason"]
 
 
+COST_USD = (100 + 20) * 1e-6
+"""Cost of a turn of the policy."""
+
+
+@pytest.mark.parametrize("turn", ["I would take big.", f"{THOUGHT}<search> nobody: q </search>", f"{THOUGHT}<answer> x </answer>", SELECTS_BIG])
+def test_a_policy_without_a_usable_answer_is_paid_and_the_decision_says_so(turn, server):
+    server.turns["policy"] = [turn]
+    with controller(server, policy="policy") as built:
+        decision = built.route("Who wrote Emma?", unavailable={"big", "policy"})
+        assert decision.notes["llm_routing"] == "fallback"
+        assert decision.notes["spent_usd"] == pytest.approx(COST_USD)
+
+
+@pytest.mark.parametrize("answer", [{"selected_model": "huge"}, {}, {"error": {"message": "the policy broke the protocol"}}])
+def test_a_server_without_a_usable_answer_says_its_cost(answer, server):
+    server.status = 422 if "error" in answer else 200
+    selected(server, {**answer, "cost_usd": COST_USD})
+    with controller(server, router_r1_server_url=server.url) as built:
+        assert built.route("Who wrote Emma?").notes["spent_usd"] == pytest.approx(COST_USD)
+
+
 def test_a_policy_that_breaks_the_protocol_falls_back(server):
     server.turns["policy"] = ["I would take big."]
     with controller(server, policy="policy") as built:
@@ -321,7 +342,7 @@ def test_a_stream_that_is_neither_true_nor_false_is_refused(given, decision_serv
 def test_the_policys_own_answer_selects_no_candidate(decision_server, server):
     server.turns["policy"] = [f"{THOUGHT}<answer> Jane Austen </answer>"]
     answer = httpx.post(f"{decision_server}/route", json={"query": "Who wrote Emma?"})
-    assert answer.status_code == 422
+    assert (answer.status_code, answer.json()["cost_usd"]) == (422, pytest.approx(COST_USD))
     assert "the policy 'policy' answered the query itself" in answer.json()["error"]["message"]
 
 

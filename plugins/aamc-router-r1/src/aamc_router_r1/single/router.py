@@ -87,10 +87,11 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
         began = time.monotonic()
         asked = await asyncio.gather(*(self._ask(request, row) for row in range(len(request))))
         spent_ms = 1000 * (time.monotonic() - began)
-        failed = np.array([row for row, found in enumerate(asked) if isinstance(found, str)], dtype=np.intp)
+        failed = np.array([row for row, found in enumerate(asked) if isinstance(found, SelectionError)], dtype=np.intp)
         if len(failed) and self.fallback is None:
-            reason = str(asked[int(failed[0])])
-            raise SelectionError(f"{reason}, and llm_routing_fallback is error", reason)
+            first = asked[int(failed[0])]
+            assert isinstance(first, SelectionError)
+            raise SelectionError(f"{first.reason}, and llm_routing_fallback is error", first.reason, first.cost_usd)
         others = await self._by_fallback(request.take(failed)) if len(failed) else None
         return self._combined(request, asked, failed, others, spent_ms)
 
@@ -99,7 +100,7 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
         return await self.fallback.ascore(request) if isinstance(self.fallback, AsyncRouter) else self.fallback.score(request)
 
     def _combined(
-        self, request: RoutingRequest, asked: Sequence[ModelSelection | str], failed: Any, others: Scores | None, spent_ms: float
+        self, request: RoutingRequest, asked: Sequence[ModelSelection | SelectionError], failed: Any, others: Scores | None, spent_ms: float
     ) -> Scores:
         utility = np.zeros(request.mask.shape)
         probabilities = np.zeros(request.mask.shape)
@@ -110,7 +111,7 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
                 utility[row, chosen] = probabilities[row, chosen] = 1.0
                 notes[row] = {"llm_routing": "selected", **({"thinking": found.thinking} if self.config.note_thinking else {})}
             else:
-                notes[row] = {"llm_routing": "fallback", "fallback": self.config.llm_routing_fallback, "reason": found}
+                notes[row] = {"llm_routing": "fallback", "fallback": self.config.llm_routing_fallback, "reason": found.reason}
         known = False
         if others is not None:
             utility[failed] = others.utility
@@ -118,16 +119,16 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
             known = len(failed) == len(asked) and others.propensity_known
             for row, own in zip(failed.tolist(), others.notes, strict=False):
                 notes[row] = {**own, **notes[row]}
-        spent = [0.0 if isinstance(found, str) or math.isnan(found.cost_usd) else found.cost_usd for found in asked]
+        spent = [0.0 if math.isnan(found.cost_usd) else found.cost_usd for found in asked]
         return Scores(utility, probabilities, known, np.array(spent), spent_ms, notes=notes)
 
-    async def _ask(self, request: RoutingRequest, row: int) -> ModelSelection | str:
+    async def _ask(self, request: RoutingRequest, row: int) -> ModelSelection | SelectionError:
         """Return the selection of one row, or why there is none."""
         if self._selector is None:
-            return "LLM routing is not enabled" if not self.config.enable_llm_routing else NOT_CONFIGURED
+            return SelectionError("LLM routing is not enabled" if not self.config.enable_llm_routing else NOT_CONFIGURED)
         query = request.queries[row]
         if not query.text.strip():
-            return "the query has no text"
+            return SelectionError("the query has no text")
         preference = Preference(*request.preferences[row].tolist()) if self.config.show_preference else None
         key = (query.text, query.turns, request.pool.names, preference)
         if (known := self._cache.get(key)) is not None:
@@ -135,19 +136,20 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
         try:
             found = await asyncio.wait_for(self._selector.select(query, request.pool, preference), self.config.timeout_seconds)
         except asyncio.TimeoutError:  # another class until Python 3.11
-            return f"no answer within {self.config.timeout_seconds:g} s"
+            return SelectionError(f"no answer within {self.config.timeout_seconds:g} s")
         except SelectionError as error:
-            return error.reason
+            return error
         except AamcError as error:
-            return str(error)
+            return SelectionError(str(error))
         self._cache.put(key, found)
         return self._allowed(found, request, row)
 
-    def _allowed(self, found: ModelSelection, request: RoutingRequest, row: int) -> ModelSelection | str:
+    def _allowed(self, found: ModelSelection, request: RoutingRequest, row: int) -> ModelSelection | SelectionError:
         if found.candidate not in request.pool.names:
-            return f"the policy answered itself, and {found.candidate!r} is not a candidate"
+            return SelectionError(f"the policy answered itself, and {found.candidate!r} is not a candidate", cost_usd=found.cost_usd)
         if not request.mask[row, request.pool.index(found.candidate)]:
-            return f"the policy selected {found.candidate!r}, which is not allowed: {request.reasons(row, request.pool.index(found.candidate))}"
+            reasons = request.reasons(row, request.pool.index(found.candidate))
+            return SelectionError(f"the policy selected {found.candidate!r}, which is not allowed: {reasons}", cost_usd=found.cost_usd)
         return found
 
     # The fallback learns

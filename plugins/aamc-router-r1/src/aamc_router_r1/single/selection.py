@@ -16,7 +16,7 @@ from aamc_router_r1.episode.calls import clean, request_options
 from aamc_router_r1.protocol import Codec, ModelNames, cards_of, codec_of, cut_turn, parse_turn, render_prompt
 from aamc_router_r1.single.options import CHAT, ServerOptions
 from aamc_sdk import Preference, Query
-from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
+from aamc_sdk.errors import AamcError, ConfigError, ProviderError, nearest, one_of
 from aamc_sdk.interfaces import Completion, ModelCaller, Services, WireProvider, WireRequest
 from aamc_sdk.types import Candidate, ModelSpec, Pool
 
@@ -26,11 +26,12 @@ class SelectionError(AamcError):
 
     Attributes:
         reason: The reason without the policy's text, which may quote the request; decisions note it.
+        cost_usd: Cost of the call in USD; NaN if unknown.
     """
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: str | None = None, cost_usd: float = math.nan) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.cost_usd = message if reason is None else reason, cost_usd
 
 
 @attrs.frozen
@@ -88,7 +89,7 @@ class FirstCall(Selector):
         others = [candidate.name for candidate in pool if options.consult_policy or candidate.name != self._policy.name]
         if not others:
             reason = f"there is no model besides the policy {self._policy.name!r}"
-            raise SelectionError(f"{reason}; add one, or set consult_policy=true", reason)
+            raise SelectionError(f"{reason}; add one, or set consult_policy=true", reason, 0.0)
         names = ModelNames(others, {alias: name for alias, name in options.aliases.items() if name in others})
         codec = codec_of(options.codec, names, options.continues)
         prompt = render_prompt(
@@ -126,20 +127,21 @@ class RouteServer(Selector):
             body["history"] = [{"role": turn.role, "content": turn.content} for turn in query.turns]
         if preference is not None:
             body["preference"] = {"quality": preference.quality, "cost": preference.cost, "latency": preference.latency}
-        reply = await self._provider.send(self._server, WireRequest(api="/route", body=body))
         try:
-            answer = json.loads(reply.body)
-        except (ValueError, RecursionError) as error:
-            raise SelectionError(f"the server's answer is not JSON: {reply.body[:80]!r}", "the server's answer is not JSON") from error
+            reply = await self._provider.send(self._server, WireRequest(api="/route", body=body))
+        except ProviderError as error:  # such as 422, where its policy was asked and gave no usable answer
+            raise SelectionError(str(error), cost_usd=_cost_in(_json(error.body))) from error
+        answer = _json(reply.body)
+        if answer is None:
+            raise SelectionError(f"the server's answer is not JSON: {reply.body[:80]!r}", "the server's answer is not JSON")
+        cost_usd = _cost_in(answer)
         if not isinstance(answer, Mapping) or not isinstance(answer.get("selected_model"), str) or not answer["selected_model"].strip():
-            raise SelectionError(
-                f"the server's answer must have a selected_model, not {clean(str(answer)):.200}", "the server's answer has no selected_model"
-            )
-        cost = answer.get("cost_usd")
+            message = f"the server's answer must have a selected_model, not {clean(str(answer)):.200}"
+            raise SelectionError(message, "the server's answer has no selected_model", cost_usd)
         return ModelSelection(
-            _known(answer["selected_model"].strip(), pool.names, self._aliases),
+            _known(answer["selected_model"].strip(), pool.names, self._aliases, cost_usd),
             clean(str(answer.get("thinking") or "")),
-            float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost <= MAX_USD else math.nan,
+            cost_usd,
             clean(str(answer.get("full_response") or "")),
         )
 
@@ -162,16 +164,30 @@ def selection_of(completion: Completion, codec: Codec, names: ModelNames, policy
     """
     turn = parse_turn(cut_turn(clean(codec.text(completion))), names)
     if turn.blocked is not None:
-        raise SelectionError(f"the policy {policy!r}: {turn.blocked}", f"the policy broke the protocol: {turn.blocked.kind}")
+        raise SelectionError(f"the policy {policy!r}: {turn.blocked}", f"the policy broke the protocol: {turn.blocked.kind}", completion.cost_usd)
     candidate = turn.calls[0].model if turn.calls else policy
     return ModelSelection(candidate, turn.thinking, completion.cost_usd, turn.text)
 
 
-def _known(name: str, names: Sequence[str], aliases: Mapping[str, str]) -> str:
+def _json(body: bytes) -> Any:
+    """Return the value of a body in JSON; None for another one."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _cost_in(answer: Any) -> float:
+    """Return the ``cost_usd`` of a server's answer; NaN without a possible one."""
+    cost = answer.get("cost_usd") if isinstance(answer, Mapping) else None
+    return float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost <= MAX_USD else math.nan
+
+
+def _known(name: str, names: Sequence[str], aliases: Mapping[str, str], cost_usd: float) -> str:
     found = aliases.get(name, name)
     if found not in names:
         message = f"the server selected {clean(name)!r:.200}, which is not a candidate{nearest(name, names)} ({one_of(names)})"
-        raise SelectionError(message, "the server selected a model that is not a candidate")
+        raise SelectionError(message, "the server selected a model that is not a candidate", cost_usd)
     return found
 
 

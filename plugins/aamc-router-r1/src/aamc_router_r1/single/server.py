@@ -70,15 +70,14 @@ class DecisionServer:
         try:
             found = await self._selector.select(query, pool, preference)
         except SelectionError as error:
-            return _error(str(error), 422)
+            return _error(str(error), 422, error.cost_usd)
         except AamcError as error:
             return _failed(error)
         if found.candidate not in pool.names:
-            return _error(
-                f"the policy {found.candidate!r} answered the query itself, and it is not a candidate; use another router for this query", 422
-            )
-        cost = None if math.isnan(found.cost_usd) else found.cost_usd
-        return JSONResponse({"selected_model": found.candidate, "thinking": found.thinking, "full_response": found.text, "cost_usd": cost})
+            message = f"the policy {found.candidate!r} answered the query itself, and it is not a candidate; use another router for this query"
+            return _error(message, 422, found.cost_usd)
+        document = {"selected_model": found.candidate, "thinking": found.thinking, "full_response": found.text}
+        return JSONResponse({**document, "cost_usd": _known_cost(found.cost_usd)})
 
     async def chat(self, request: Request) -> Response:
         """Answer a chat completion by the policy, of at most ``turn_tokens`` tokens; a streamed one is sent when the turn is whole."""
@@ -196,5 +195,11 @@ def _failed(error: AamcError) -> JSONResponse:
     return _error(public_message(error), 502)
 
 
-def _error(message: str, status: int) -> JSONResponse:
-    return JSONResponse({"error": {"message": message}}, status_code=status)
+def _error(message: str, status: int, cost_usd: float | None = None) -> JSONResponse:
+    """Return an error; with what the policy's call cost, if it was asked."""
+    cost = {} if cost_usd is None else {"cost_usd": _known_cost(cost_usd)}
+    return JSONResponse({"error": {"message": message}, **cost}, status_code=status)
+
+
+def _known_cost(cost_usd: float) -> float | None:
+    return None if math.isnan(cost_usd) else cost_usd
