@@ -13,7 +13,7 @@ from aamc_router_r1.single.server import DecisionServer
 from policy_server import THOUGHT, ToolCalls, make, pool_of
 
 from aamc_sdk import MetaController, Preference, Query, get_plugin_manager
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, public_message
 from aamc_sdk.routing import pool_from
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Turn
@@ -169,6 +169,16 @@ def test_the_fallback_may_be_an_error(server):
         pytest.raises(AamcError, match="selected_model"),
     ):
         built.route("Who wrote Emma?")
+
+
+@pytest.mark.parametrize("asked", ["server", "policy"])
+def test_the_public_message_of_that_error_has_no_address(asked, server):
+    server.scripts["policy"], server.status, server.route = Script(fault="status"), 500, b"{}"
+    options = {"router_r1_server_url": server.url, "retries": 0} if asked == "server" else {"policy": "policy"}
+    with controller(server, llm_routing_fallback="error", **options) as built, pytest.raises(AamcError) as raised:
+        built.route("Who wrote Emma?")
+    assert server.url in str(raised.value)
+    assert server.url not in public_message(raised.value)
 
 
 def test_a_decision_is_remembered(server):

@@ -91,7 +91,7 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
         if len(failed) and self.fallback is None:
             first = asked[int(failed[0])]
             assert isinstance(first, SelectionError)
-            raise SelectionError(f"{first.reason}, and llm_routing_fallback is error", first.reason, first.cost_usd)
+            raise SelectionError(f"{first.reason}, and llm_routing_fallback is error", first.reason, first.cost_usd) from first.__cause__
         others = await self._by_fallback(request.take(failed)) if len(failed) else None
         return self._combined(request, asked, failed, others, spent_ms)
 
@@ -140,7 +140,9 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
         except SelectionError as error:
             return error
         except AamcError as error:
-            return SelectionError(str(error))
+            unanswered = SelectionError(str(error))
+            unanswered.__cause__ = error  # has the message for clients of the gateway
+            return unanswered
         self._cache.put(key, found)
         return self._allowed(found, request, row)
 
