@@ -1,6 +1,6 @@
 """The router ``gmtrouter`` in worlds of known truth, compared with per-user ridge and the exact posterior, and its speed.
 
-Run it with ``python benchmarks/gmtrouter.py --worlds 12 --out results.json``; about fifteen minutes on one core.
+Run it with ``python benchmarks/gmtrouter.py --graph-worlds 1 --out results.json``; about fifteen minutes on one core.
 Intervals are 95% t-intervals over worlds.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from aamc_gmtrouter.graph.network import GraphNetwork, ServedNetwork, parameters_of
+from aamc_gmtrouter.graph.training import needed_errors
 from aamc_gmtrouter.history import UserHistory
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.testbed import TasteWorld, WorldSettings, WorldTrial
@@ -45,7 +46,7 @@ def interval(values: list[float]) -> dict[str, float]:
 def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: Path) -> dict[str, Any]:
     """Return areas under the ROC curve over worlds, by router and number of ratings; the first worlds also train the graph network."""
     rows: dict[str, list[list[float]]] = {"gmtrouter": [], "user-ridge": [], "posterior": []}
-    above, near, opposite, shuffled, used, seconds = [], [], [], [], 0, ([], [])
+    above, near, opposite, shuffled, used, gains, seconds = [], [], [], [], 0, [], ([], [])
     for seed in range(worlds):
         began = time.process_time()
         trial = WorldTrial(
@@ -63,6 +64,8 @@ def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: 
         donor = {users[place]: users[other] for place, other in zip(order, np.roll(order, 1), strict=True)}
         shuffled.append(trial.areas(donor.__getitem__)["gmtrouter"][3])
         used += bool(trial.metrics.get("graph_used"))
+        if seed < with_graph:
+            gains.append({name: trial.metrics[name] for name in ("graph_gain", "graph_gain_error")})
     named = {name: cells(found) for name, found in rows.items()}
     differences = {"above_ridge": cells(above), "minus_posterior": cells(near)}
     checks: dict[str, Any] = {
@@ -70,6 +73,7 @@ def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: 
         "shuffled": interval(shuffled),
         "graph_used": used,
         "graph_trained": min(worlds, with_graph),
+        "graph_gains": gains,
     }
     checks |= {name: float(np.mean(found)) for name, found in zip(("cpu_seconds", "cpu_seconds_with_graph"), seconds, strict=True) if found}
     return {**named, **differences, **checks}
@@ -108,6 +112,21 @@ def profile_areas(worlds: int, folder: Path) -> dict[str, Any]:
 def cells(rows: list[list[float]]) -> dict[str, dict[str, float]]:
     """Return the interval of each number of ratings."""
     return {size: interval([row[place] for row in rows]) for place, size in enumerate(SUPPORT)}
+
+
+def false_positives(users: int, validations: int = 10, trainings: int = 20_000) -> dict[str, float]:
+    """Return how often a graph network without any effect is used, with and without the correction for the number of validations.
+
+    The gain of each held-out user is a random walk over the validations.
+    """
+    draw, used = np.random.default_rng(0), {"uncorrected": 0, "corrected": 0}
+    for _ in range(trainings):
+        gains = draw.normal(size=(validations, users)).cumsum(axis=0)
+        best = gains[gains.mean(axis=1).argmax()]
+        errors = best.mean() / (best.std(ddof=1) / np.sqrt(users))
+        for name, counted in (("uncorrected", 1), ("corrected", validations)):
+            used[name] += errors > needed_errors(users, counted)
+    return {name: float(count / trainings) for name, count in used.items()}
 
 
 def speed(folder: Path) -> dict[str, float]:
@@ -165,6 +184,7 @@ def main() -> None:
         found |= {key: world_areas(settings, arguments.other_worlds, 0, folder) for key, settings in OTHERS.items()}
         found["profiles"] = profile_areas(arguments.other_worlds, folder)
         found["structured"] = structured_areas(arguments.other_worlds, folder)
+        found["false_positives"] = {str(users): false_positives(users) for users in (10, 20, 100)}
         found["speed"] = speed(folder)
     text = json.dumps({"schema": 1, "worlds": arguments.worlds, "results": found}, indent=1)
     if arguments.out:

@@ -19,10 +19,10 @@ from aamc_gmtrouter.taste import PreferenceModel
 from aamc_gmtrouter.taste.population import Population
 from aamc_gmtrouter.testbed import TasteWorld, WorldSettings, WorldTrial
 
-from aamc_sdk import Training
-from aamc_sdk.routing import build_request
+from aamc_sdk import Dataset, Services, Training
+from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.serving import restore, state_of
-from aamc_sdk.types import Query
+from aamc_sdk.types import Candidate, Pool, Query
 
 TRAITS = {"a": np.array([1.0, 0.0]), "b": np.array([0.0, 1.0])}
 MODEL = PreferenceModel(Reduction(np.zeros((3, 2)), np.ones(3), np.eye(2)), list(TRAITS), Population.empty(2, 2), TRAITS)
@@ -98,6 +98,19 @@ def test_training_lowers_the_loss_where_the_preference_model_is_weak(tmp_path: P
     found = GraphTraining(config, model, users, users, trial.services, Training(dataset=trial.dataset([0]))).run()
     assert found.used
     assert found.figures["graph_gain"] > 0.01
+
+
+@pytest.mark.parametrize(("validations", "used"), [(1, True), (10, False)])
+def test_the_gain_has_to_be_larger_where_the_best_of_more_validations_is_taken(validations: int, used: bool) -> None:
+    users = [history(("t1", "s", "a"), ("t2", "s", "b"))] * 20
+    services = Services(pool=Pool([Candidate("a"), Candidate("b")]), reward=LinearReward(), make=lambda *_: None, device="cpu")
+    config = GMTRouterConfig(steps=20 * validations, evaluate_every=20)
+    training = GraphTraining(config, MODEL, users, users, services, Training(dataset=Dataset([])))
+    gain = np.tile((-1.0, 1.0), 10)
+    training._first_losses, training._best_losses = gain + 2.2 * gain.std(ddof=1) / 20**0.5, np.zeros(20)
+    figures = training._trained().figures
+    assert figures["graph_gain"] == pytest.approx(2.2 * figures["graph_gain_error"])
+    assert figures["graph_used"] == used
 
 
 def test_a_router_with_the_network_alone_saves_both_checkpoints_and_scores_the_same(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 In each step every user's history is cut after a random number of turns, at most ``record_per_user``. Turns before the cut are visible, pairs
 after it are predicted. The loss of a pair is softplus(-(s1 - s2)), where s is the preference model's utility given the visible turns plus the
-network's score. On top of the preference model, the network is used only if its best checkpoint lowers the loss of held-out users by more than
-1.645 standard errors.
+network's score. On top of the preference model, the network is used only if its best checkpoint lowers the loss of held-out users significantly:
+by a t-test at 5% over the users, divided by the number of validations, since the best of them is tested on the users that chose it.
 
 A step's random draws depend on the seed and the step's number alone, so a checkpoint holds no generator's state, and a training that was
 interrupted ends like one that was not.
@@ -20,6 +20,7 @@ import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
 
 from aamc_gmtrouter.graph.batch import BatchLimits, PredictionBatch
 from aamc_gmtrouter.graph.network import GraphNetwork, parameters_of
@@ -39,8 +40,8 @@ HELD_OUT_TURNS = (1, 3, 10)
 """Numbers of a held-out user's turns that are visible; at most half of them."""
 PATIENCE = 5
 """Validations without a lower loss after which training ends."""
-SIGNIFICANT = 1.645
-"""Standard errors by which the loss of held-out users must fall."""
+LEVEL = 0.05
+"""Maximum probability that a network without any effect is used."""
 _ALL_PAIRS = 10**9
 
 
@@ -118,7 +119,8 @@ class GraphTraining:
         gain = self._first_losses - self._best_losses
         mean = float(gain.mean()) if len(gain) else 0.0
         error = float(np.std(gain, ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else math.inf
-        used = self._config.model == "graph" or (len(gain) >= MIN_HELD_OUT // 2 and mean > SIGNIFICANT * error)
+        validations = max(1, math.ceil(self._config.steps / self._config.evaluate_every))
+        used = self._config.model == "graph" or (len(gain) >= MIN_HELD_OUT // 2 and mean > needed_errors(len(gain), validations) * error)
         figures = {"graph_gain": mean, "graph_gain_error": error if math.isfinite(error) else None, "held_out_users": len(gain)}
         return TrainedGraph(self._best, parameters_of(self._network), used, {"graph_used": used, **figures, "curve": self._curve})
 
@@ -207,6 +209,11 @@ class GraphTraining:
             self._best, self._best_losses, self._waited = parts["best"], arrays["best_losses"], int(arrays["waited"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged ({error!r}); delete it and train again") from error
+
+
+def needed_errors(users: int, validations: int) -> float:
+    """Return the standard errors by which the loss of held-out users must fall, with Bonferroni's correction for the number of validations."""
+    return float(stdtrit(users - 1, 1 - LEVEL / validations))
 
 
 def _device(wanted: str) -> str:
