@@ -100,6 +100,24 @@ def test_a_trained_policy_is_served_in_this_process(model: Path, tmp_path: Path)
     assert document["steps"][0]["candidate"] == "policy"
 
 
+def test_a_trained_policy_is_trained_further(model: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    trained = arguments(model, first, steps=1, alpha=0.5, warm_start_epochs=3, warm_start_learning_rate=0.01)
+    assert run_command(*trained)[0] == 0
+    further = arguments(model, second, steps=0, warm_start_epochs=0)
+    further = [part for part in further if part not in ("--orchestrator", "router-r1")]
+    status, _, err = run_command(*further, "--from", str(first))
+    assert status == 0, err
+    begun, kept = (weights(run / "orchestrator" / name) for run, name in ((first, "best"), (second, "last")))
+    assert all((begun[key] == kept[key]).all() for key in begun)
+    assert any((weights(model)[key] != kept[key]).any() for key in kept)
+    scales = [
+        json.loads((run / "orchestrator" / name / "router_r1.json").read_text())["normalizer"]["roots"]
+        for run, name in ((first, "best"), (second, "last"))
+    ]
+    assert scales[0] == scales[1] != []
+
+
 KILLED = """
 import os, signal, sys
 from aamc_router_r1.training.checkpoints import Follow
@@ -171,7 +189,9 @@ def test_options_reach_grpo(options: dict[str, Any], argument: str, value: str, 
 @pytest.mark.parametrize(("alphas", "kept"), [((0.0,), [0.9]), ((0.0, 0.3), [0.5, 0.6])])
 def test_the_start_is_the_best_only_if_the_cost_has_no_weight(alphas: tuple[float, ...], kept: list[float]) -> None:
     rewards, found = iter([0.9, 0.5, 0.4, 0.6]), []
-    job = SimpleNamespace(alphas=alphas, best=-math.inf, stages={}, spent_usd=0.0, budget_usd=math.inf, validate=lambda *_: {"reward": next(rewards)})
+    job = SimpleNamespace(
+        alphas=alphas, start=None, best=-math.inf, stages={}, spent_usd=0.0, budget_usd=math.inf, validate=lambda *_: {"reward": next(rewards)}
+    )
     job.keep = lambda *_: found.append(job.best)
     trainer = SimpleNamespace(model=None, accelerator=SimpleNamespace(unwrap_model=lambda model: model))
     select = Select(cast("Any", job), trainer, cast("Any", None))

@@ -170,7 +170,7 @@ class Select(Follow):
         found = job.validate(policy, self._tokenizer)
         if found:
             job.stages[stage] = found
-        if stage == START and any(job.alphas):
+        if stage == START and any(job.alphas) and job.start is None:
             return  # no cost has a scale yet, so this reward cannot be compared with later ones
         if found and found["reward"] > job.best:
             job.best = found["reward"]

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from aamc_router_r1.data.tasks import RoutingDataset, RoutingTask, tasks_of
 from aamc_router_r1.training.options import AUTO, LIVE, SIMULATED
+from aamc_router_r1.training.provider import model_folder
 from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies
 from aamc_sdk import Services, Training
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError
@@ -27,7 +28,7 @@ class Trainee(Protocol):
     Attributes:
         config: Its options, of :class:`aamc_router_r1.config.RouterR1Config`.
         services: Have the pool and the client for models.
-        checkpoint: The folder of the trained policy; None before.
+        checkpoint: The folder of the trained policy, which a training continues from; None before the first.
     """
 
     config: Any
@@ -104,7 +105,7 @@ def policy_prices(trainee: Trainee) -> Prices:
 
 
 def train(trainee: Trainee, training: Training) -> Mapping[str, Any]:
-    """Train the policy; return metrics. Its checkpoints ``best`` and ``last`` are in ``trainee.checkpoint``."""
+    """Train the model of the options, or a loaded policy further; return metrics. Its checkpoints are in ``trainee.checkpoint``."""
     from aamc_router_r1.training.run import run
     from aamc_router_r1.training.stages import Job
 
@@ -120,6 +121,7 @@ def train(trainee: Trainee, training: Training) -> Mapping[str, Any]:
         seed=trainee.services.seed,
         device=trainee.services.device,
         progress=training.progress,
+        start=None if trainee.checkpoint is None else model_folder(str(trainee.checkpoint)),
         budget_usd=training.budget_usd,
     )
     launch(partial(run, job), trainee.config.processes)

@@ -11,9 +11,9 @@ from transformers.utils import logging
 
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.grpo import train_grpo
-from aamc_router_r1.training.stages import Job, load_model
+from aamc_router_r1.training.stages import STATE, Job, load_model
 from aamc_router_r1.training.warm_start import warm_start
-from aamc_sdk.storage import write_json
+from aamc_sdk.storage import read_json_object, write_json
 
 
 def run(job: Job) -> None:
@@ -28,6 +28,9 @@ def _run(job: Job) -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # job.progress reports
     job.folder.mkdir(parents=True, exist_ok=True)
     job.normalizer = CostNormalizer(job.config.cost_window)
+    if job.start is not None and (job.start / STATE).is_file():
+        state = read_json_object(job.start / STATE).get("normalizer")
+        job.normalizer = CostNormalizer.from_state({**state, "window": job.config.cost_window})
     start = warm_start(job)
     if job.steps:
         train_grpo(job, start, job.steps)

@@ -62,6 +62,7 @@ class Job:
         seed: Seed of all randomness.
         device: The device, as the services name it.
         progress: Receives the progress.
+        start: Folder of the trained policy that is trained further; None to start from ``config.model``.
         budget_usd: The training ends when its calls have cost this amount.
         normalizer: The scale of costs.
         spent_usd: What its calls have cost, those of validations included.
@@ -79,12 +80,18 @@ class Job:
     seed: int
     device: str
     progress: Progress
+    start: Path | None = None
     budget_usd: float = math.inf
     normalizer: CostNormalizer = attrs.field(factory=CostNormalizer)
     spent_usd: float = 0.0
     best: float = -math.inf
     curve: list[dict[str, Any]] = attrs.field(factory=list)
     stages: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def model(self) -> str:
+        """Folder or name of the model that the training starts from."""
+        return str(self.start or self.config.model)
 
     @property
     def steps(self) -> int:

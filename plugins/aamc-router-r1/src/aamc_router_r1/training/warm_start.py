@@ -35,10 +35,10 @@ def warm_start(job: Job) -> str:
     config, done = job.config, job.folder / WARM_START
     demonstrated = [task for task in job.tasks if task.answer]
     if not demonstrated or not config.warm_start_epochs:
-        return str(config.model)
+        return job.model
     if done.is_dir():
         return str(done)
-    model, tokenizer = load_model(config.model, job.device)
+    model, tokenizer = load_model(job.model, job.device)
     player, rng = job.player(tokenizer, 0.0), np.random.default_rng((job.seed, 2))
     alphas = [float(rng.choice(np.array(job.alphas, float))) if task.alpha is None else task.alpha for task in demonstrated]
     rows = [example(player, tokenizer, task, alpha) for task, alpha in zip(demonstrated, alphas, strict=True)]
