@@ -86,3 +86,7 @@ def test_an_information_has_at_most_its_tokens(reply, tokens):
     assert len(element.text) <= 4 * tokens
     (counted,) = elements(information(reply, tokens, count=len))
     assert len(counted.text) <= tokens
+
+
+def test_half_a_surrogate_pair_is_replaced_since_no_tokenizer_takes_it() -> None:
+    assert information("Jane \ud83d Austen\0", 600).strip() == "<information>Jane ? Austen\N{REPLACEMENT CHARACTER}</information>"

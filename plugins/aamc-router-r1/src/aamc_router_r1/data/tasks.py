@@ -75,7 +75,7 @@ class RoutingDataset(Dataset):
 
     Attributes:
         tasks: Each row's task.
-        simulator: Class of the replies of these tasks' models, ``module:Class``; ``""`` if only live or recorded models can reply.
+        simulator: Class of the :class:`aamc_router_r1.training.replies.Simulator` of these tasks, ``module:Class``; ``""`` for none.
     """
 
     row_fields = ("tasks",)

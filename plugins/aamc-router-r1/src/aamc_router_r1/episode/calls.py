@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from aamc_router_r1.episode.episode_budget import CallReservation, EpisodeBudget
+from aamc_router_r1.protocol import clean as clean  # of the same package's single decisions too
 from aamc_router_r1.protocol import estimated_tokens
 from aamc_sdk.errors import AamcError, public_message
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, ModelCaller, Usage
@@ -163,8 +164,3 @@ def request_options(candidate: Candidate, tokens: int, more: Mapping[str, Any]) 
     own = candidate.parameters if isinstance(candidate, ModelSpec) else {}
     limit = "max_completion_tokens" if "max_completion_tokens" in own else "max_tokens"
     return {limit: tokens, **{name: value for name, value in more.items() if name not in own}}
-
-
-def clean(text: str) -> str:
-    """Return a text that every file and log can hold: halves of surrogate pairs and NUL are replaced."""
-    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 
 from aamc_router_r1.episode.aggregation import POLICY, aggregated
-from aamc_router_r1.episode.calls import BY_MODEL, BY_POLICY, EpisodeCaller, ModelCall, clean, prompt_tokens, request_options
+from aamc_router_r1.episode.calls import BY_MODEL, BY_POLICY, EpisodeCaller, ModelCall, prompt_tokens, request_options
 from aamc_router_r1.episode.dialogue import Dialogue, DialogueLimits
 from aamc_router_r1.episode.episode_budget import EpisodeBudget, EpisodeBudgetError
-from aamc_router_r1.protocol import Codec, ModelNames, SubQuestion, truncated
+from aamc_router_r1.protocol import Codec, ModelNames, SubQuestion, clean, truncated
 from aamc_sdk.interfaces import EventLoopThread, Message, ModelCaller
 from aamc_sdk.types import Candidate, new_ids
 

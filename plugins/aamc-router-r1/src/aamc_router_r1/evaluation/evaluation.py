@@ -14,11 +14,11 @@ import attrs
 
 from aamc_router_r1 import trace
 from aamc_router_r1.episode import Episode, ModelCall
-from aamc_router_r1.episode.calls import BY_MODEL, EpisodeCaller, clean, prompt_tokens, request_options
+from aamc_router_r1.episode.calls import BY_MODEL, EpisodeCaller, prompt_tokens, request_options
 from aamc_router_r1.episode.episode import Setup
 from aamc_router_r1.episode.episode_budget import EpisodeBudget
 from aamc_router_r1.evaluation.results import AnsweredQuestion, summary
-from aamc_router_r1.protocol import elements
+from aamc_router_r1.protocol import clean, elements
 from aamc_router_r1.protocol.errors import ProtocolError
 from aamc_router_r1.questions import golds_of
 from aamc_router_r1.reward import exact_match, f1

@@ -18,7 +18,7 @@ from aamc_router_r1.protocol.errors import (
 )
 from aamc_router_r1.protocol.names import ModelNames, SubQuestion
 from aamc_router_r1.protocol.prompt import CODECS, TAGS, TOOLS, ModelCard, cards_of, render_prompt
-from aamc_router_r1.protocol.transcript import Segment, escaped, estimated_tokens, format_errors, information, joined, truncated
+from aamc_router_r1.protocol.transcript import Segment, clean, escaped, estimated_tokens, format_errors, information, joined, truncated
 from aamc_router_r1.protocol.turns import Element, PolicyTurn, cut_turn, elements, parse_turn
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "UnbalancedTagError",
     "UnknownModelError",
     "cards_of",
+    "clean",
     "codec_of",
     "cut_turn",
     "elements",

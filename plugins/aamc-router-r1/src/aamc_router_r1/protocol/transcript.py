@@ -47,9 +47,14 @@ def truncated(text: str, tokens: int, count: Callable[[str], int] = estimated_to
     return text[:low]
 
 
+def clean(text: str) -> str:
+    """Return a text that every file, log and tokenizer can hold: halves of surrogate pairs and NUL are replaced."""
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def escaped(reply: str) -> str:
     """Return a model's reply without any ``<``, so that it can neither open nor close a tag, and hold no special token of a chat template."""
-    return reply.replace("<", "&lt;")
+    return clean(reply).replace("<", "&lt;")
 
 
 def information(reply: str, tokens: int, count: Callable[[str], int] = estimated_tokens) -> str:

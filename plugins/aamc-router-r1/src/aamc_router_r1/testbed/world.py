@@ -208,6 +208,11 @@ class WorldReplies:
         return [self._reply(task, call.model, call.question) for task, call in asked]
 
     @staticmethod
+    def simulates(task: RoutingTask) -> bool:
+        """Return whether a task has its truth."""
+        return isinstance(task.simulation, Truth)
+
+    @staticmethod
     def _reply(task: RoutingTask, model: str, question: str) -> ModelReply:
         truth = task.simulation
         assert isinstance(truth, Truth)

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from aamc_router_r1.data.tasks import RoutingDataset, RoutingTask, tasks_of
 from aamc_router_r1.training.options import AUTO, LIVE, SIMULATED
 from aamc_router_r1.training.provider import model_folder
-from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies
+from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, Simulator
 from aamc_sdk import Services, Training
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError
 from aamc_sdk.storage import read_json
-from aamc_sdk.types import ModelSpec, Prices
+from aamc_sdk.types import Dataset, ModelSpec, Pool, Prices
 
 BEST, LAST = "best", "last"
 
@@ -76,26 +76,50 @@ def replies_of(trainee: Trainee, training: Training) -> Replies:
 
     Raises:
         ConfigError: The models can be neither called nor simulated.
-        DataError: The file of recorded replies is missing or has a bad line.
+        DataError: A question cannot be simulated although the options ask for it, or the file of recorded replies is missing or has a bad line.
     """
-    config, dataset = trainee.config, training.dataset
-    simulator = dataset.simulator if isinstance(dataset, RoutingDataset) else ""
-    chosen = config.replies
-    if chosen == AUTO:
-        chosen = SIMULATED if simulator else LIVE
-    if chosen == LIVE:
+    config, dataset, chosen = trainee.config, training.dataset, trainee.config.replies
+    tasks = [
+        task for split in (dataset, training.validation) if split is not None for task in tasks_of(split, trainee.services.pool, [config.policy])
+    ]
+    if chosen in (AUTO, SIMULATED):
+        simulator = _simulator(dataset, trainee.services.seed)
+        unknown = next((task for task in tasks if simulator is None or not simulator.simulates(task)), None)
+        if simulator is not None and unknown is None:
+            return simulator
+        if chosen == SIMULATED:
+            what = "" if unknown is None or simulator is None else f" to {unknown.question!r:.80}"
+            raise DataError(
+                f"{dataset.source} does not say what its models would reply{what}; add 'optimal_model', or the 'quality' of all models, to its records, "
+                "or set orchestrator.replies=live or a file of recorded replies"
+            )
+    if chosen in (AUTO, LIVE):
+        _check_endpoints(trainee.services.pool, tasks)
         options = {"max_tokens": config.routed_tokens, "temperature": config.routed_temperature}
         record = None if training.folder is None else training.folder / "replies.jsonl"
         return LiveReplies(trainee.services, options, config.call_seconds, record)
-    if chosen == SIMULATED:
-        if not simulator:
-            raise ConfigError(
-                f"{dataset.source} does not say what its models would reply; set orchestrator.replies=live or a file of recorded replies"
-            )
-        module, _, name = simulator.partition(":")
-        made: Replies = getattr(import_module(module), name)(trainee.services.seed)
-        return made
     return RecordedReplies(chosen)
+
+
+def _simulator(dataset: Dataset, seed: int) -> Simulator | None:
+    """Return the simulator of a dataset; None if it has none."""
+    if not isinstance(dataset, RoutingDataset) or not dataset.simulator:
+        return None
+    module, _, name = dataset.simulator.partition(":")
+    made: Simulator = getattr(import_module(module), name)(seed)
+    return made
+
+
+def _check_endpoints(pool: Pool, tasks: Sequence[RoutingTask]) -> None:
+    """Raise ConfigError if a model of the tasks cannot be called."""
+    callable_names = {candidate.name for candidate in pool if isinstance(candidate, ModelSpec) and candidate.endpoint is not None}
+    for task in tasks:
+        for spec in task.specs:
+            if spec.name not in callable_names:
+                raise ConfigError(
+                    f"{spec.name!r} is to reply to {task.question!r:.80} and has no endpoint in the pool; add it to the file of --pool, "
+                    "or set orchestrator.replies to simulated or a file of recorded replies"
+                )
 
 
 def policy_prices(trainee: Trainee) -> Prices:

@@ -16,7 +16,9 @@ class TrainingOptions:
     """Options of training the policy."""
 
     model: str = option("Qwen/Qwen2.5-3B-Instruct", "Causal language model to train: a folder, or a name that transformers downloads.")
-    replies: str = option(AUTO, "Replies of consulted models: live, simulated, a file of recorded replies, or auto: simulated if the dataset can.")
+    replies: str = option(
+        AUTO, "Replies of consulted models: live, simulated, a file of recorded replies, or auto: simulated if each record can be, else live."
+    )
     training_alphas: tuple[float, ...] = option((), "Weights of the cost to draw from in training; the prompt states the drawn one. () for alpha.")
 
     warm_start_epochs: float = option(1.0, "Epochs over the demonstrations of the records, before reinforcement learning; 0 for none.", at_least=0)

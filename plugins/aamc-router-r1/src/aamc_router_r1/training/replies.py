@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, json_lines, require, text
 from aamc_datasets.recognition import existing
 
 from aamc_router_r1.data.tasks import RoutingTask
-from aamc_router_r1.episode import CONSULTED
-from aamc_router_r1.protocol import SubQuestion, estimated_tokens
-from aamc_sdk.errors import AamcError, ConfigError, DataError
+from aamc_router_r1.episode import CONSULTED, ModelCall
+from aamc_router_r1.episode.calls import BY_MODEL, EpisodeCaller
+from aamc_router_r1.episode.episode_budget import EpisodeBudget
+from aamc_router_r1.protocol import SubQuestion, clean, estimated_tokens
+from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Services, Usage
 from aamc_sdk.serving import price
 from aamc_sdk.types import ModelSpec
@@ -36,16 +39,28 @@ class ModelReply:
         text: The text.
         cost_usd: Its cost; NaN if unknown.
         output_tokens: Tokens of the reply.
+        failed: Whether the text is an error and no reply.
     """
 
     text: str
     cost_usd: float
     output_tokens: int
+    failed: bool = False
 
 
 Asked = tuple[RoutingTask, SubQuestion]
 Replies = Callable[[Sequence[Asked]], list[ModelReply]]
 """Makes the replies to questions, each a task and its call."""
+
+
+class Simulator(Protocol):
+    """Simulates the replies to the tasks of a dataset; made with a seed."""
+
+    def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
+        """Return the replies to questions, each a task and its call."""
+
+    def simulates(self, task: RoutingTask) -> bool:
+        """Return whether a task has what its replies depend on."""
 
 
 def spec_of(task: RoutingTask, name: str) -> ModelSpec:
@@ -81,6 +96,11 @@ class SimulatedReplies:
         """Return the replies to questions."""
         return [self._reply(task, call) for task, call in asked]
 
+    @staticmethod
+    def simulates(task: RoutingTask) -> bool:
+        """Return whether a record has an optimal model, or the measured quality of each of its models."""
+        return bool(task.consultations) or all(task.kind in card.quality or "" in card.quality for card in task.cards)
+
     def _reply(self, task: RoutingTask, call: SubQuestion) -> ModelReply:
         spec = spec_of(task, call.model)
         right = uniform(self._seed, call.model, task.question, call.question) < self._quality(task, spec)
@@ -93,11 +113,6 @@ class SimulatedReplies:
         for category in (task.kind, ""):
             if category in measured:
                 return measured[category]
-        if not task.consultations:
-            raise DataError(
-                f"the replies of {spec.name!r} to {task.question!r:.80} cannot be simulated: its record has neither 'optimal_model' nor 'quality' "
-                "of its models; add one of them, or choose orchestrator.replies=live or a file of recorded replies"
-            )
         enough = max(_price(spec_of(task, step.model)) for step in task.consultations)
         return float(_price(spec) >= enough)
 
@@ -140,10 +155,12 @@ def _key(query: str) -> str:
 
 
 class LiveReplies:
-    """Replies of the models' endpoints, asked in parallel. Each is also appended to a file that :class:`RecordedReplies` reads.
+    """Replies of the endpoints of the pool, asked in parallel. Each reply is also appended to a file that :class:`RecordedReplies` reads.
+
+    The costs are those of an episode in service: reported, else by list prices, else estimated from the texts.
 
     Args:
-        services: Have the client for models and its event loop.
+        services: Have the pool, the client for models and its event loop.
         options: Parameters of the requests.
         seconds: Time limit of a call.
         record: The file to append to; None for none.
@@ -156,6 +173,7 @@ class LiveReplies:
         if services.models is None:
             raise ConfigError("there is no client for models; give the candidates endpoints in a pool file, or set orchestrator.replies")
         self._models, self._loop = services.models, services.loop
+        self._candidates = {candidate.name: candidate for candidate in services.pool}
         self._options, self._seconds, self._record = options, seconds, record
 
     def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
@@ -165,22 +183,27 @@ class LiveReplies:
             self._record.parent.mkdir(parents=True, exist_ok=True)
             with self._record.open("a", encoding="utf-8") as file:
                 for (_, call), reply in zip(asked, replies, strict=True):
+                    if reply.failed:
+                        continue
                     row = {"model": call.model, "query": call.question, "reply": reply.text, "output_tokens": reply.output_tokens}
                     file.write(json.dumps(row) + "\n")
         return replies
 
     async def _all(self, asked: Sequence[Asked]) -> list[ModelReply]:
         slots = asyncio.Semaphore(SIMULTANEOUS)
-        return list(await asyncio.gather(*(self._one(task, call, slots) for task, call in asked)))
+        return list(await asyncio.gather(*(self._one(call, slots) for _, call in asked)))
 
-    async def _one(self, task: RoutingTask, call: SubQuestion, slots: asyncio.Semaphore) -> ModelReply:
-        spec = spec_of(task, call.model)
+    async def _one(self, call: SubQuestion, slots: asyncio.Semaphore) -> ModelReply:
+        """Ask one model, as an episode in service does."""
         messages = [{"role": "user", "content": CONSULTED.format(question=call.question)}]
-        try:
-            async with slots:
-                answer = await asyncio.wait_for(self._models.complete(spec, messages, **self._options), self._seconds)
-        except asyncio.TimeoutError:  # another class until Python 3.11
-            return ModelReply(f"No reply of {call.model} within {self._seconds:g} s.", math.nan, 0)
-        except AamcError as error:
-            return ModelReply(f"No reply of {call.model}: {error}", math.nan, 0)
-        return ModelReply(answer.text.strip() or UNSURE, answer.cost_usd, answer.usage.output_tokens or estimated_tokens(answer.text))
+        about = ModelCall(role=BY_MODEL, round=0, candidate=call.model, question=call.question)
+        budget, candidate = EpisodeBudget(math.inf, sys.maxsize, math.inf), self._candidates[call.model]
+        async with slots:
+            caller, reservation = EpisodeCaller(self._models, None, budget, self._seconds), budget.reserve(candidate, 0, 1)
+            answered = await caller.ask(candidate, messages, reservation, self._options, about)
+        made, error = answered.call, answered.call.error
+        said = "" if answered.completion is None else clean(answered.completion.text).strip()
+        if error is None and not said:
+            error = "the reply is empty"
+        cost_usd = 0.0 if made.status == "error" else made.cost_usd
+        return ModelReply(said if error is None else f"No reply of {call.model}: {error}", cost_usd, made.output_tokens, error is not None)
