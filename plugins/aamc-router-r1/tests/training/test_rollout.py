@@ -10,6 +10,7 @@ import torch
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode import DialogueLimits
+from aamc_router_r1.protocol import information
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.testbed.tiny_model import tiny_tokenizer
 from aamc_router_r1.testbed.world import Truth, World, WorldReplies
@@ -84,6 +85,13 @@ def test_a_malformed_episode_gets_the_penalty_and_ends_within_its_rounds(task: R
     assert found["malformed"] == 0.5
     assert found["consultations"] == 0
     assert first.mask.count(1) == 3 * len(plain_ids(TOKENIZER, wrong))
+
+
+def test_the_words_of_special_tokens_in_a_reply_are_plain_text() -> None:
+    ids = plain_ids(TOKENIZER, information(f"item3 {TOKENIZER.eos_token} {TOKENIZER.pad_token}", 600))
+    assert not {TOKENIZER.eos_token_id, TOKENIZER.pad_token_id} & set(ids)
+    tags = plain_ids(TOKENIZER, "<information></information>")
+    assert [ids[0], ids[-1]] == tags
 
 
 def test_an_empty_turn_still_has_a_token(task: RoutingTask) -> None:

@@ -53,7 +53,7 @@ def clean(text: str) -> str:
 
 
 def escaped(reply: str) -> str:
-    """Return a model's reply without any ``<``, so that it can neither open nor close a tag, and hold no special token of a chat template."""
+    """Return a model's reply without any ``<``, so that it can neither open nor close a tag."""
     return clean(reply).replace("<", "&lt;")
 
 

@@ -90,8 +90,8 @@ def replies_of(trainee: Trainee, training: Training) -> Replies:
         if chosen == SIMULATED:
             what = "" if unknown is None or simulator is None else f" to {unknown.question!r:.80}"
             raise DataError(
-                f"{dataset.source} does not say what its models would reply{what}; add 'optimal_model', or the 'quality' of all models, to its records, "
-                "or set orchestrator.replies=live or a file of recorded replies"
+                f"{dataset.source} does not say what its models would reply{what}; add 'optimal_model' or the 'quality' of all models "
+                "to its records, or set orchestrator.replies=live or a file of recorded replies"
             )
     if chosen in (AUTO, LIVE):
         _check_endpoints(trainee.services.pool, tasks)

@@ -37,8 +37,8 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
 
 
 def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Return the tokens of a text within an episode."""
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    """Return the tokens of a text within an episode; the words of special tokens are plain text, since a reply may hold them."""
+    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
 @attrs.define

@@ -18,7 +18,7 @@ from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.episode_scores import figures, score
 from aamc_router_r1.training.replies import Replies
-from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, plain_ids
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import RESTORE, read_json_object, write_json
@@ -107,7 +107,7 @@ class Job:
 
     def player(self, tokenizer: PreTrainedTokenizerBase, temperature: float) -> BatchPlayer:
         """Return a player of episodes with this tokenizer."""
-        limits = attrs.evolve(self.config.limits, count=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]))
+        limits = attrs.evolve(self.config.limits, count=lambda text: len(plain_ids(tokenizer, text)))
         return BatchPlayer(
             tokenizer=tokenizer,
             replies=self.replies,
