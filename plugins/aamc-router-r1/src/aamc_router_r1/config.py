@@ -11,10 +11,15 @@ from aamc_router_r1.episode import AGGREGATIONS, POLICY, VOTE, DialogueLimits
 from aamc_router_r1.protocol import CODECS, TAGS
 from aamc_router_r1.reward import MODES, OUTCOMES, PAPER, CostNormalizer, RewardRule
 from aamc_router_r1.training.options import TrainingOptions
-from aamc_sdk import option
+from aamc_sdk import Preference, option
 
 BOTH, COMPLETION = "all", "completion"
 COST_TOKENS = (BOTH, COMPLETION)
+
+
+def preference_of(alpha: float) -> Preference:
+    """Return the preference that a prompt states for a weight of the cost."""
+    return Preference(1 - alpha, alpha, 0.0)
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -96,3 +101,10 @@ class RewardOptions:
 @attrs.frozen(kw_only=True)
 class RouterR1Config(PolicyOptions, RewardOptions, TrainingOptions):
     """Options of ``router-r1``."""
+
+    def stated(self, preference: Preference) -> Preference:
+        """Return the preference that a prompt states: with ``training_alphas`` the trained one whose weight of the cost is nearest."""
+        if not self.training_alphas:
+            return preference
+        cost = preference.cost / (preference.quality + preference.cost or 1.0)
+        return preference_of(min(self.training_alphas, key=lambda alpha: abs(alpha - cost)))

@@ -38,7 +38,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
     def __init__(self, config: RouterR1Config, services: Services) -> None:
         super().__init__(config, services)
         self.checkpoint: Path | None = None
-        self.preference = Preference.of(config.preference or None)
+        self.preference = config.stated(Preference.of(config.preference or None))
 
     @cached_property
     def setup(self) -> Setup:
@@ -92,7 +92,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
             codec=config.codec,
             rounds=config.rounds,
             calls=config.calls,
-            preference=(preference or self.preference) if config.show_preference else None,
+            preference=config.stated(preference or self.preference) if config.show_preference or config.training_alphas else None,
             context=config.context,
             history=task.turns if config.show_history else (),
         )

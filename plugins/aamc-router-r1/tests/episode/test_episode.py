@@ -7,7 +7,7 @@ import pytest
 from aamc_models.testing import Script
 from policy_server import THOUGHT, ToolCalls, make, play
 
-from aamc_sdk import Query
+from aamc_sdk import Preference, Query
 from aamc_sdk.errors import ConfigError, DataError, PoolError
 from aamc_sdk.interfaces import Budget
 
@@ -209,3 +209,19 @@ def test_steps_come_as_they_are_done(server):
     step = asyncio.run(work())
     router_r1.close()
     assert (step.decision.candidate, step.content, step.final) == ("policy", SEARCH, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "stated"),
+    [
+        ({}, None, "quality 1, low cost 0, low latency 0"),
+        ({"preference": [0.5, 0.25, 0.25]}, None, "quality 0.7, low cost 0.3, low latency 0"),
+        ({}, Preference(0.2, 0.7, 0.1), "quality 0.25, low cost 0.75, low latency 0"),
+        ({}, Preference(0.0, 0.0, 1.0), "quality 1, low cost 0, low latency 0"),
+    ],
+)
+def test_a_policy_of_several_weights_sees_the_nearest_preference_of_its_training(server, options, asked, stated):
+    router_r1 = make(server, training_alphas=[0.0, 0.3, 0.75], **options)
+    assert f"The user's preference: {stated}." in router_r1.prompt(Query("Who?"), asked)
+    assert asked is not None or router_r1.preference.cost == float(stated.split("low cost ")[1].split(",")[0])
+    router_r1.close()

@@ -19,7 +19,9 @@ class TrainingOptions:
     replies: str = option(
         AUTO, "Replies of consulted models: live, simulated, a file of recorded replies, or auto: simulated if each record can be, else live."
     )
-    training_alphas: tuple[float, ...] = option((), "Weights of the cost to draw from in training; the prompt states the drawn one. () for alpha.")
+    training_alphas: tuple[float, ...] = option(
+        (), "Weights of the cost to draw from in training; prompts state the drawn one, in service the nearest. () for alpha."
+    )
 
     warm_start_epochs: float = option(1.0, "Epochs over the demonstrations of the records, before reinforcement learning; 0 for none.", at_least=0)
     warm_start_learning_rate: float = option(1e-5, "Learning rate of the warm start.", above=0)

@@ -10,21 +10,17 @@ import attrs
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from aamc_router_r1.config import preference_of
 from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.episode import Dialogue, DialogueLimits
 from aamc_router_r1.protocol import ModelNames, render_prompt
 from aamc_router_r1.reward import RewardParts
 from aamc_router_r1.training.replies import Replies, spec_of
-from aamc_sdk.types import Preference, Prices
+from aamc_sdk.types import Prices
 
 CLOSING = ("</search>", "</answer>")
 """A turn ends with one of these tags."""
 FREE = Prices(input=0.0, output=0.0)
-
-
-def preference_of(alpha: float) -> Preference:
-    """Return the preference that a prompt states for a weight of the cost."""
-    return Preference(1 - alpha, alpha, 0.0)
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
