@@ -42,6 +42,11 @@ def test_answers_are_normalised(text, normal):
         ("", ["y"], 0, 0),
         ("Paris", "Paris", 1, 1),
         ("P", "Paris", 0, 0),
+        ("", ["A"], 0, 0),
+        ("?", ["The"], 0, 0),
+        ("the", ["A"], 0, 0),
+        (" the", ["The"], 1, 1),
+        ("", [""], 0, 0),
     ],
 )
 def test_outcomes(answer, golds, em, harmonic):

@@ -27,14 +27,20 @@ def each_gold(golds: Sequence[str]) -> Sequence[str]:
 
 
 def exact_match(answer: str, golds: Sequence[str]) -> float:
-    """Return 1 if the normalised answer equals any normalised gold answer, else 0."""
-    found = normalize_answer(answer)
-    return float(any(found == normalize_answer(gold) for gold in each_gold(golds)))
+    """Return 1 if the normalised answer equals any normalised gold answer, else 0; an empty answer is never right."""
+    return float(any(_equal(answer, gold) for gold in each_gold(golds)))
+
+
+def _equal(answer: str, gold: str) -> bool:
+    wanted = normalize_answer(gold)
+    if wanted:
+        return normalize_answer(answer) == wanted
+    return answer.strip().casefold() == gold.strip().casefold() != ""  # such as "The", of which normalising leaves nothing
 
 
 def f1(answer: str, golds: Sequence[str]) -> float:
     """Return the maximum over gold answers of the harmonic mean of precision and recall of normalised words."""
-    return max((_f1(normalize_answer(answer), normalize_answer(gold)) for gold in each_gold(golds)), default=0.0)
+    return max((max(_f1(normalize_answer(answer), normalize_answer(gold)), float(_equal(answer, gold))) for gold in each_gold(golds)), default=0.0)
 
 
 def _f1(answer: str, gold: str) -> float:
