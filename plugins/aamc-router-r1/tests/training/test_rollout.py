@@ -87,6 +87,14 @@ def test_a_malformed_episode_gets_the_penalty_and_ends_within_its_rounds(task: R
     assert first.mask.count(1) == 3 * len(plain_ids(TOKENIZER, wrong))
 
 
+def test_no_turn_begins_once_the_budget_is_spent(task: RoutingTask) -> None:
+    played, asked = player(), iter([False, True])
+    episode = played.begin(task, 0.3)
+    played.play(Scripted(["item3"], ["item3"]), [episode], lambda: next(asked))  # type: ignore[arg-type]  # all that the player needs of a model
+    assert len([segment for segment in episode.dialogue.transcript if segment.by_policy]) == 1
+    assert not episode.dialogue.done
+
+
 def test_the_words_of_special_tokens_in_a_reply_are_plain_text() -> None:
     ids = plain_ids(TOKENIZER, information(f"item3 {TOKENIZER.eos_token} {TOKENIZER.pad_token}", 600))
     assert not {TOKENIZER.eos_token_id, TOKENIZER.pad_token_id} & set(ids)

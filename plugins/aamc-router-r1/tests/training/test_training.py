@@ -84,6 +84,20 @@ def test_validation_is_part_of_the_spending(model: Path, tmp_path: Path) -> None
     assert metrics["spent_usd"] > 0
 
 
+@pytest.mark.parametrize(("budget", "made"), [("0.0000001", range(1)), ("0.0003", range(1, 5))])
+def test_a_training_ends_once_its_budget_is_spent(budget: str, made: range, model: Path, tmp_path: Path) -> None:
+    pool = tmp_path / "pool.yaml"
+    pool.write_text("candidates: [{name: policy, prices: {input: 0, output: 4}}, {name: small}]")
+    command = arguments(model, tmp_path / "run", policy="policy", warm_start_epochs=0, rounds=0, steps=5, save_every=100)
+    status, out, err = run_command(*command, "--pool", str(pool), "--budget-usd", budget)
+    assert status == 0, err
+    metrics = json.loads(out)["metrics"]
+    assert metrics["steps"] in made
+    turn_usd = 2 * 2 * 6 * 4 / 1e6  # of all episodes of an update
+    assert float(budget) <= metrics["spent_usd"] <= float(budget) + turn_usd
+    assert f"is spent after {metrics['steps']} updates" in err
+
+
 def test_a_trained_policy_is_served_in_this_process(model: Path, tmp_path: Path) -> None:
     assert run_command(*arguments(model, tmp_path / "run", steps=0, warm_start_epochs=1))[0] == 0
     pool = tmp_path / "pool.yaml"
@@ -192,12 +206,12 @@ def test_the_start_is_the_best_only_if_the_cost_has_no_weight(alphas: tuple[floa
     job = SimpleNamespace(
         alphas=alphas, start=None, best=-math.inf, stages={}, spent_usd=0.0, budget_usd=math.inf, validate=lambda *_: {"reward": next(rewards)}
     )
-    job.keep = lambda *_: found.append(job.best)
-    trainer = SimpleNamespace(model=None, accelerator=SimpleNamespace(unwrap_model=lambda model: model))
+    job.keep, job.spends = lambda *_: found.append(job.best), lambda: False
+    trainer = SimpleNamespace(model=None, accelerator=SimpleNamespace(unwrap_model=lambda model: model), is_world_process_zero=lambda: True)
     select = Select(cast("Any", job), trainer, cast("Any", None))
-    for step in range(4):
-        state = SimpleNamespace(is_world_process_zero=True, global_step=step, max_steps=3)
-        (select.on_step_end if step else select.on_train_begin)(SimpleNamespace(save_steps=1), state, None)
+    select.validate("start")
+    for step in range(1, 4):
+        select.on_step_end(SimpleNamespace(save_steps=1), SimpleNamespace(global_step=step, max_steps=3), None)
     assert found == kept
 
 

@@ -25,6 +25,10 @@ START = "start"
 """The stage before the first update."""
 
 
+class BudgetSpentError(Exception):
+    """Raised when the budget ends amid the episodes of an update, which is not made then."""
+
+
 def train_grpo(job: Job, start: str, steps: int) -> None:
     """Train the policy from a folder, or from the last checkpoint, and write ``best`` and ``last``."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is marked experimental; our tests cover what we use of it
@@ -49,12 +53,19 @@ def train_grpo(job: Job, start: str, steps: int) -> None:
         rollout_func=rollout,
     )
     trainer.remove_callback(PrinterCallback)  # it prints to standard output
-    trainer.add_callback(Select(job, trainer, tokenizer))
+    select = Select(job, trainer, tokenizer)
+    trainer.add_callback(select)
     trainer.add_callback(Follow(job, "router-r1"))
-    trainer.train(resume_from_checkpoint=resumed)
+    if resumed is None:
+        select.validate(START)
+    try:
+        trainer.train(resume_from_checkpoint=resumed)
+    except BudgetSpentError:
+        select.say_spent(trainer.state.global_step)
+    job.updates = trainer.state.global_step
     if trainer.is_world_process_zero():
         policy = merged(trainer)
-        job.stages["last"] = job.stages.get(str(trainer.state.global_step)) or job.validate(policy, tokenizer)
+        job.stages["last"] = job.stages.get(str(job.updates) if job.updates else START) or job.validate(policy, tokenizer)
         job.keep(policy, tokenizer, "last")
     trainer.accelerator.wait_for_everyone()
 
@@ -102,19 +113,25 @@ class EpisodeRollout:
         self._player = job.player(tokenizer, job.config.temperature)
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
-        """Return tokens, masks and rewards of one episode for each prompt."""
+        """Return tokens, masks and rewards of one episode for each prompt.
+
+        Raises:
+            BudgetSpentError: The budget ended before the episodes.
+        """
         from trl.models.utils import unwrap_model_for_generation
 
         job = self._job
         asked = [self._questions[int(prompt)] for prompt in prompts]
         episodes = [self._player.begin(job.tasks[task], alpha) for task, alpha in asked]
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
-            play_all(self._player, model, episodes, max(job.config.micro_batch_size, 64))
+            play_all(self._player, model, episodes, max(job.config.micro_batch_size, 64), lambda: job.spends(episodes))
         everyone = gather_object([_portable(episode) for episode in episodes])  # every process scales costs by the same window
+        job.spent_usd += sum(episode.spent_usd for episode in everyone)
+        if not all(episode.dialogue.done for episode in everyone):
+            raise BudgetSpentError  # in every process
         score(job.config, job.normalizer, everyone)
         first = trainer.accelerator.process_index * len(episodes)
         mine = everyone[first : first + len(episodes)]
-        job.spent_usd += sum(episode.spent_usd for episode in everyone)
         job.curve.append({"step": trainer.state.global_step + 1, **figures(everyone)})
         return {
             "prompt_ids": [episode.prompt_ids for episode in episodes],
@@ -145,23 +162,26 @@ class Select(Follow):
         self._trainer, self._tokenizer = trainer, tokenizer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Validate the policy that the training starts from."""
-        if not state.global_step:
-            self._validate(START, state)
+        """Leave the progress to the other callback."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Validate where a checkpoint is due, and stop if the budget is spent."""
         if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
-            self._validate(str(state.global_step), state)
-        if self._job.spent_usd >= self._job.budget_usd:
-            self._job.progress.say(f"the budget of {self._job.budget_usd:g} USD is spent after {state.global_step} updates; the training ends")
+            self.validate(str(state.global_step))
+        if self._job.spends():
+            self.say_spent(state.global_step)
             control.should_training_stop = True
+
+    def say_spent(self, updates: int) -> None:
+        """Report that the budget ends the training."""
+        self._job.progress.say(f"the budget of {self._job.budget_usd:g} USD is spent after {updates} updates; the training ends")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Leave the checkpoint to the other callback."""
 
-    def _validate(self, stage: str, state: Any) -> None:
-        if state.is_world_process_zero:
+    def validate(self, stage: str) -> None:
+        """Validate the policy, and keep it if it is the best."""
+        if self._trainer.is_world_process_zero():
             self._select(stage)
         (self._job.spent_usd,) = broadcast_object_list([self._job.spent_usd])  # every process ends at the budget in the same update
 

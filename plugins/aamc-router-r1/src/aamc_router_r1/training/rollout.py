@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -102,9 +102,9 @@ class BatchPlayer:
         names = ModelNames([card.name for card in task.cards])
         return PlayedEpisode(task, alpha, Dialogue(names, self.limits), prompt_ids(self.tokenizer, prompt))
 
-    def play(self, model: PreTrainedModel, episodes: Sequence[PlayedEpisode]) -> None:
-        """Play episodes to their ends, all in step."""
-        while running := [episode for episode in episodes if not episode.dialogue.done]:
+    def play(self, model: PreTrainedModel, episodes: Sequence[PlayedEpisode], stops: Callable[[], bool] = lambda: False) -> None:
+        """Play episodes to their ends, all in step; no turn begins once ``stops`` returns True."""
+        while (running := [episode for episode in episodes if not episode.dialogue.done]) and not stops():
             asked = []
             for episode, ids in zip(running, self._generate(model, running), strict=True):
                 asked += [(episode, call) for call in self._take(episode, ids)]

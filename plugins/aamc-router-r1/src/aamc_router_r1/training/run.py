@@ -41,6 +41,6 @@ def _run(job: Job) -> None:
     if PartialState().is_main_process:
         if not (job.folder / "best").is_dir():
             shutil.copytree(job.folder / "last", job.folder / "best")
-        metrics = {"steps": job.steps, "spent_usd": job.spent_usd, "validation": job.stages, "curve": job.curve}
+        metrics = {"steps": job.updates, "spent_usd": job.spent_usd, "validation": job.stages, "curve": job.curve}
         write_json(job.folder / "metrics.json", metrics)
     PartialState().wait_for_everyone()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ class Job:
         budget_usd: The training ends when its calls have cost this amount.
         normalizer: The scale of costs.
         spent_usd: What its calls have cost, those of validations included.
+        updates: Number of updates by GRPO so far.
         best: Mean reward of the best checkpoint in validation.
         curve: Figures of the updates.
         stages: Validation figures after each stage.
@@ -84,6 +85,7 @@ class Job:
     budget_usd: float = math.inf
     normalizer: CostNormalizer = attrs.field(factory=CostNormalizer)
     spent_usd: float = 0.0
+    updates: int = 0
     best: float = -math.inf
     curve: list[dict[str, Any]] = attrs.field(factory=list)
     stages: dict[str, Any] = attrs.field(factory=dict)
@@ -124,7 +126,9 @@ class Job:
         return self.config.training_alphas or (self.config.alpha,)
 
     def validate(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-        """Return figures of the greedy policy on the validation questions, with the cost normalizer as it is; empty without questions.
+        """Return figures of the greedy policy on the validation questions, with the cost normalizer as it is.
+
+        They are empty without questions, and where the budget ends before the last answer.
 
         Its calls count as spent.
         """
@@ -133,11 +137,17 @@ class Job:
         was, self.normalizer.frozen = self.normalizer.frozen, True
         player = self.player(tokenizer, 0.0)
         episodes = [player.begin(task, alpha) for number, task in enumerate(self.validation) for alpha in [self.alphas[number % len(self.alphas)]]]
-        play_all(player, model, episodes, self.config.micro_batch_size * 4)
-        score(self.config, self.normalizer, episodes)
-        self.normalizer.frozen = was
+        play_all(player, model, episodes, self.config.micro_batch_size * 4, lambda: self.spends(episodes))
         self.spent_usd += sum(episode.spent_usd for episode in episodes)
-        return figures(episodes)
+        finished = all(episode.dialogue.done for episode in episodes)
+        if finished:
+            score(self.config, self.normalizer, episodes)
+        self.normalizer.frozen = was
+        return figures(episodes) if finished else {}
+
+    def spends(self, episodes: Sequence[PlayedEpisode] = ()) -> bool:
+        """Return whether the budget is spent, together with these episodes."""
+        return self.spent_usd + sum(episode.spent_usd for episode in episodes) >= self.budget_usd
 
     def keep(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
         """Write a checkpoint that serves as a policy: the model, its tokenizer and the cost normalizer; it replaces the former whole."""
@@ -179,10 +189,10 @@ class Job:
         return list(zip(order[:wanted], alphas[:wanted], strict=True))
 
 
-def play_all(player: BatchPlayer, model: Any, episodes: Sequence[PlayedEpisode], together: int) -> None:
-    """Play episodes, some at a time, with dropout off."""
+def play_all(player: BatchPlayer, model: Any, episodes: Sequence[PlayedEpisode], together: int, stops: Callable[[], bool] = lambda: False) -> None:
+    """Play episodes, some at a time, with dropout off; no turn begins once ``stops`` returns True."""
     was = model.training
     model.eval()
     for first in range(0, len(episodes), together):
-        player.play(model, episodes[first : first + together])
+        player.play(model, episodes[first : first + together], stops)
     model.train(was)
