@@ -55,7 +55,8 @@ def described(pool: Pool) -> list[dict[str, Any]]:
                 f"{spec.name!r} needs prices and a latency in the pool file; add them, such as latency: {{network_ms: 50, service_ms: 700}}"
             )
         about = {"description": spec.description} if spec.description else {}
-        models.append({"name": spec.name, "cost": spec.prices.output, "latency": spec.latency.total_ms / 1000, **about})
+        prices = {"input": spec.prices.input, "output": spec.prices.output}
+        models.append({"name": spec.name, "cost": spec.prices.output, "prices": prices, "latency": spec.latency.total_ms / 1000, **about})
     return models
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_router_r1.data import RoutingDataset, parse_record, read_records, tasks_of
+from aamc_router_r1.data import RoutingDataset, as_dataset, parse_record, read_records, tasks_of
 from aamc_router_r1.data.records import RoutingRecords
 from aamc_router_r1.protocol import ModelNames, format_errors
 
@@ -55,6 +55,8 @@ def test_a_record_without_an_optimal_model_is_a_question_only() -> None:
         ({"candidate_models": [{"name": "a", "cost": -1, "latency": 0}]}, "'cost' of model 'a' must be a number from 0"),
         ({"candidate_models": [{"name": "a", "cost": None, "latency": 0}]}, "'cost' of model 'a' must be a number, not null"),
         ({"candidate_models": [{"name": "a", "latency": 0}]}, "has no 'cost'"),
+        ({"candidate_models": [{"name": "a", "cost": 1, "latency": 0, "prices": {"input": 1}}]}, "'prices' of model 'a' must be an object"),
+        ({"candidate_models": [{"name": "a", "cost": 1, "latency": 0, "prices": {"input": 1, "output": -1}}]}, "'output' of 'prices' of model 'a'"),
         ({"ground_truth": ""}, "'ground_truth' must be a text or a list of texts"),
         ({"ground_truth": []}, "'ground_truth' must be a text or a list of texts"),
         ({"query": 3}, "'query' must be a text"),
@@ -102,3 +104,20 @@ def test_questions_need_a_model_beside_the_policy():
     assert [card.name for card in tasks_of(questions, pool, ["policy"])[0].cards] == ["small"]
     with pytest.raises(PoolError, match="no model to consult"):
         tasks_of(questions, Pool([ModelSpec("policy")]), ["policy"])
+
+
+def test_a_model_may_have_other_prices_for_prompts_than_for_answers() -> None:
+    task = parse_record({**RECORD, "candidate_models": [MODELS[0], {**MODELS[1], "prices": {"input": 0.25, "output": 0.5}}]})
+    assert [(spec.prices.input, spec.prices.output) for spec in task.specs] == [(30.0, 30.0), (0.25, 0.5)]
+    assert [card.prices for card in task.cards] == [spec.prices for spec in task.specs]
+
+
+def test_the_policy_is_not_consulted_in_records_either() -> None:
+    pool, records = Pool([ModelSpec("policy")]), as_dataset([parse_record(RECORD)], "records.jsonl")
+    (task,) = tasks_of(records, pool, ["gpt-4"])
+    assert [card.name for card in task.cards] == [spec.name for spec in task.specs] == ["mistral-7b"]
+    assert task.demonstration()
+    (task,) = tasks_of(records, pool, ["mistral-7b"])
+    assert not task.demonstration()
+    with pytest.raises(PoolError, match="no model to consult besides the policy"):
+        tasks_of(records, pool, ["gpt-4", "mistral-7b"])

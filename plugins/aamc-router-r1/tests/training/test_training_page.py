@@ -21,7 +21,7 @@ TITLES = ["ivanhoe", "dracula", "walden", "ulysses", "candide", "faust", "hamlet
 QUESTIONS = {"nq": [("who wrote emma", "Jane Austen"), *((f"who wrote {title}", "someone else") for title in TITLES)], "hotpotqa": [("when", "1815")]}
 POOL = """
 candidates:
-- {name: large, description: Knows all., prices: {input: 9, output: 9}, latency: {service_ms: 900}, endpoint: {provider: echo}}
+- {name: large, description: Knows all., prices: {input: 3, output: 9}, latency: {service_ms: 900}, endpoint: {provider: echo}}
 - {name: small, prices: {input: 1, output: 1}, latency: {service_ms: 100}, endpoint: {provider: echo}}
 """
 TINY = "model=model rounds=1 turn_tokens=6 batch_size=2 group_size=2 micro_batch_size=2 steps=1 validation_questions=2"
@@ -51,6 +51,12 @@ def test_the_pages_commands_train_a_policy_that_is_asked(folder: Path) -> None:
     prepared = prepare(*preparing[1:])
     assert prepared.returncode == 0, prepared.stderr
     assert [task.golds for task in read_records("data/router_r1.jsonl")] == [[gold] for rows in QUESTIONS.values() for _, gold in rows]
+    assert {
+        (spec.name, spec.prices.input, spec.prices.output) for task in read_records("data/router_r1.jsonl") for spec in task.specs if spec.prices
+    } == {
+        ("large", 3.0, 9.0),
+        ("small", 1.0, 1.0),
+    }
     make_tiny_policy(folder / "model", World(0), width=16)
     smaller = [part for option in TINY.split() for part in ("--set", f"orchestrator.{option}")]
     status, _, errors = run_command(*training, *smaller, "--device", "cpu")

@@ -18,7 +18,7 @@ from aamc_sdk.errors import DataError, nearest, one_of, read_errors
 from aamc_sdk.types import Latency, ModelSpec, Prices
 
 KEYS = ("query", "query_type", "candidate_models", "ground_truth", "optimal_model", "reasoning", "steps", "conclusion")
-MODEL_KEYS = ("name", "cost", "latency", "description", "abilities", "quality")
+MODEL_KEYS = ("name", "cost", "prices", "latency", "description", "abilities", "quality")
 STEP_KEYS = ("thinking", "model", "query", "reply")
 SIMULATOR = "aamc_router_r1.training.replies:SimulatedReplies"
 CONCLUDED = "The information answers the question."
@@ -79,7 +79,7 @@ def _steps(row: Mapping[str, Any], names: list[str], gold: str) -> list[Consulta
 
 
 def _model(row: Any) -> tuple[ModelSpec, ModelCard]:
-    """Return a model of a record: its cost is USD per million tokens, its latency seconds."""
+    """Return a model of a record: its cost and prices are USD per million tokens, its latency seconds."""
     require(row, ("name", "cost", "latency"))
     _refuse_unknown(row, MODEL_KEYS, "a model")
     name = text(row, "name")
@@ -94,9 +94,17 @@ def _model(row: Any) -> tuple[ModelSpec, ModelCard]:
     if not isinstance(quality, Mapping):
         raise DataError(f"'quality' of model {name!r} must map categories to numbers from 0 to 1, not {quality!r:.80}")
     measured = {category: bounded_number(value, f"'quality' of model {name!r}", 1.0) for category, value in quality.items()}
-    prices, about = Prices(input=cost, output=cost), _optional_text(row, "description")
+    prices, about = _prices(row, name, cost), _optional_text(row, "description")
     spec = ModelSpec(name=name, description=about, abilities=frozenset(abilities), prices=prices, latency=Latency(service_ms=latency_ms))
     return spec, ModelCard(name=name, description=about, abilities=abilities, prices=prices, latency_ms=latency_ms, quality=measured)
+
+
+def _prices(row: Mapping[str, Any], name: str, cost: float) -> Prices:
+    """Return a model's ``prices``; without them its cost counts for input and output tokens."""
+    given = row.get("prices", {"input": cost, "output": cost})
+    if not isinstance(given, Mapping) or set(given) != {"input", "output"} or None in given.values():
+        raise DataError(f"'prices' of model {name!r} must be an object with the numbers input and output, not {given!r:.80}")
+    return Prices(**{key: bounded_number(value, f"{key!r} of 'prices' of model {name!r}", MAX_USD) for key, value in given.items()})
 
 
 def _optional_text(row: Mapping[str, Any], key: str) -> str:

@@ -90,6 +90,18 @@ def as_dataset(tasks: Sequence[RoutingTask], source: str, simulator: str = "") -
     return RoutingDataset(queries, labels=labels, references=references, source=source, tasks=tasks, simulator=simulator)
 
 
+def _without(task: RoutingTask, leave_out: Sequence[str]) -> RoutingTask:
+    """Return a task whose models leave some out; a demonstration that consults one of those is dropped."""
+    if not any(spec.name in leave_out for spec in task.specs):
+        return task
+    specs = [spec for spec in task.specs if spec.name not in leave_out]
+    if not specs:
+        raise PoolError(f"{task.question!r:.80} has no model to consult besides the policy; add one to its record")
+    kept = attrs.evolve(task, specs=specs, cards=[card for card in task.cards if card.name not in leave_out])
+    demonstrated = any(step.model in leave_out for step in task.consultations)
+    return attrs.evolve(kept, consultations=(), answer="") if demonstrated else kept
+
+
 def tasks_of(dataset: Dataset, pool: Pool, leave_out: Sequence[str] = ()) -> list[RoutingTask]:
     """Return the tasks of a dataset; those of another format than ours consult the pool's models.
 
@@ -103,7 +115,7 @@ def tasks_of(dataset: Dataset, pool: Pool, leave_out: Sequence[str] = ()) -> lis
         PoolError: There is no model to consult.
     """
     if isinstance(dataset, RoutingDataset):
-        return list(dataset.tasks)
+        return [_without(task, leave_out) for task in dataset.tasks]
     specs = [candidate for candidate in pool if isinstance(candidate, ModelSpec) and candidate.name not in leave_out]
     if not specs:
         raise PoolError("the pool has no model to consult besides the policy; name one with models by --pool")

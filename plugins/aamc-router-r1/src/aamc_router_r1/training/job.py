@@ -133,6 +133,9 @@ def train(trainee: Trainee, training: Training) -> Mapping[str, Any]:
     from aamc_router_r1.training.run import run
     from aamc_router_r1.training.stages import Job
 
+    config, prices = trainee.config, policy_prices(trainee)
+    if prices == Prices(0.0, 0.0) and any(config.training_alphas or (config.alpha,)):
+        training.progress.say("the policy's own tokens cost 0 USD in the reward; name a candidate with its prices by orchestrator.policy")
     folder = training.folder or Path(tempfile.mkdtemp(prefix="router-r1-"))
     pool, leave_out = trainee.services.pool, [trainee.config.policy]
     job = Job(
@@ -141,7 +144,7 @@ def train(trainee: Trainee, training: Training) -> Mapping[str, Any]:
         tasks=tasks_of(training.dataset, pool, leave_out),
         validation=_validation(training, tasks_of(training.validation or training.dataset, pool, leave_out), trainee.config.validation_questions),
         replies=replies_of(trainee, training),
-        prices=policy_prices(trainee),
+        prices=prices,
         seed=trainee.services.seed,
         device=trainee.services.device,
         progress=training.progress,
