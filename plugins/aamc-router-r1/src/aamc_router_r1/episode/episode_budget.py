@@ -80,7 +80,11 @@ class EpisodeBudget:
         left = self._usd - self.cost_usd - self._held_usd
         least, most = (price(candidate, Usage(prompt_tokens=prompt_tokens, output_tokens=made))[0] for made in (1, tokens))
         if math.isnan(most):
-            raise EpisodeBudgetError(f"{candidate.name!r} has no prices, so it cannot be called within a budget of {self._usd:g} USD", OUT_OF_USD)
+            raise EpisodeBudgetError(
+                f"{candidate.name!r} has no prices, so it cannot be called within a budget of {self._usd:g} USD; give it prices as a candidate of the "
+                "pool, or leave the budget out",
+                OUT_OF_USD,
+            )
         if least > left:
             raise EpisodeBudgetError(f"the episode may cost {self._usd:g} USD, and a call of {candidate.name!r} does not fit any more", OUT_OF_USD)
         if most <= left:

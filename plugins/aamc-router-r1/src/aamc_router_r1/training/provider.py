@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from aamc_sdk import option
-from aamc_sdk.errors import AamcError, ProviderError
+from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Services, Usage
 from aamc_sdk.types import Candidate
 
@@ -58,9 +59,14 @@ class CheckpointProvider(Provider):
         """Return the next turn.
 
         Raises:
+            DataError: The temperature is no number of at least 0.
             ProviderError: There is no such checkpoint, or it cannot be loaded.
         """
-        return await asyncio.to_thread(self._complete, messages, options)
+        given_up = threading.Event()
+        try:
+            return await asyncio.to_thread(self._complete, messages, options, given_up)
+        finally:
+            given_up.set()  # a caller that is late or gone ends the computation, for which later calls wait
 
     async def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
         """Yield the next turn as one chunk; errors as for :meth:`complete`."""
@@ -68,11 +74,13 @@ class CheckpointProvider(Provider):
         yield Chunk(content=answer.text)
         yield Chunk(usage=answer.usage, finish_reason=answer.finish_reason)
 
-    def _complete(self, messages: Sequence[Message], options: dict[str, Any]) -> Completion:
+    def _complete(self, messages: Sequence[Message], options: dict[str, Any], given_up: threading.Event) -> Completion:
         with self._turn:
+            if given_up.is_set():
+                raise ProviderError("the caller has given the call up")
             if self._loaded is None:
                 self._loaded = self._load()
-            return _answer(*self._loaded, messages, options, self.config.temperature)
+            return _answer(*self._loaded, messages, options, self.config.temperature, given_up.is_set)
 
     def _load(self) -> tuple[Any, Any]:
         folder = model_folder(self.config.checkpoint)
@@ -88,21 +96,44 @@ class CheckpointProvider(Provider):
         return ready.eval(), tokenizer
 
 
-def _answer(model: Any, tokenizer: Any, messages: Sequence[Message], options: dict[str, Any], temperature: float) -> Completion:
+def _text(content: Any) -> str:
+    """Return the text of a message's content: a text, or parts with texts."""
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+    return str(content or "")
+
+
+def _temperature(asked: Any, default: float) -> float:
+    """Return the temperature of a request; that of the endpoint if it has none."""
+    if asked is None:
+        return default
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or not 0 <= asked <= sys.float_info.max:
+        raise DataError(f"temperature must be a number of at least 0, not {asked!r:.80}")
+    return float(asked)
+
+
+def _answer(
+    model: Any,
+    tokenizer: Any,
+    messages: Sequence[Message],
+    options: dict[str, Any],
+    temperature: float,
+    stops: Callable[[], bool] = lambda: False,
+) -> Completion:
     import torch
 
     from aamc_router_r1.protocol import cut_turn
     from aamc_router_r1.training.rollout import generation_options, plain_ids, prompt_ids
 
-    first, *rest = [str(message.get("content") or "") for message in messages] or [""]
+    first, *rest = [_text(message.get("content")) for message in messages] or [""]
     said = "".join(text if message.get("role") == "assistant" else f"\n\n{text}\n\n" for text, message in zip(rest, messages[1:], strict=True))
     ids = prompt_ids(tokenizer, first) + plain_ids(tokenizer, said)
     limit = int(options.get("max_tokens") or options.get("max_completion_tokens") or 1024)
-    asked = options.get("temperature")
-    chosen = generation_options(tokenizer, limit, temperature if asked is None else float(asked))
+    chosen = generation_options(tokenizer, limit, _temperature(options.get("temperature"), temperature))
     row = torch.tensor([ids], device=model.device)
+    criteria = [lambda ids, _, **__: torch.full((len(ids),), stops(), device=ids.device)]
     with torch.no_grad():
-        made = model.generate(input_ids=row, attention_mask=torch.ones_like(row), **chosen)[0, len(ids) :].tolist()
+        made = model.generate(input_ids=row, attention_mask=torch.ones_like(row), stopping_criteria=criteria, **chosen)[0, len(ids) :].tolist()
     text = cut_turn(tokenizer.decode(made, skip_special_tokens=True))
     finish = "length" if len(made) >= limit and not text.rstrip().endswith(">") else "stop"
     return Completion(

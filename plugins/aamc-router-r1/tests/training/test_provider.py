@@ -1,0 +1,71 @@
+"""A checkpoint that computes answers in this process."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from aamc_router_r1.testbed.tiny_model import tiny_model, tiny_tokenizer
+from aamc_router_r1.testbed.world import World
+from aamc_router_r1.training.provider import CheckpointOptions, CheckpointProvider
+from aamc_router_r1.training.rollout import prompt_ids
+
+from aamc_sdk import get_plugin_manager
+from aamc_sdk.errors import DataError
+from aamc_sdk.routing import default_pool
+from aamc_sdk.serving import make_services
+from aamc_sdk.types import ModelSpec
+
+POLICY = ModelSpec("policy")
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> CheckpointProvider:
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = tiny_tokenizer(World(0))
+    tiny_model(len(tokenizer), 0, 16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return CheckpointProvider(CheckpointOptions(checkpoint=str(Path(folder))), make_services(default_pool(), get_plugin_manager()))
+
+
+def ask(provider: CheckpointProvider, content: Any, **options: Any) -> Any:
+    return asyncio.run(provider.complete(POLICY, [{"role": "user", "content": content}], max_tokens=3, **options))
+
+
+def test_contents_in_parts_are_their_texts(provider: CheckpointProvider) -> None:
+    parts = [{"type": "text", "text": "item3 "}, {"type": "text", "text": "item4"}]
+    in_parts, whole = ask(provider, parts), ask(provider, "item3 item4")
+    assert (in_parts.message, in_parts.usage) == (whole.message, whole.usage)
+
+
+@pytest.mark.parametrize("temperature", ["a", -1, True, float("nan"), 10**400])
+def test_a_temperature_that_is_no_number_is_refused(temperature: Any, provider: CheckpointProvider) -> None:
+    with pytest.raises(DataError, match="temperature must be a number of at least 0"):
+        ask(provider, "item3", temperature=temperature)
+
+
+def test_a_call_that_is_given_up_ends_and_lets_the_next_one_in(provider: CheckpointProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(provider, "item3")
+    assert provider._loaded is not None
+    model, tokenizer = provider._loaded
+    ended: list[int] = []
+
+    class Endless:
+        device = torch.device("cpu")
+
+        def generate(self, input_ids: Any, stopping_criteria: Any, **_: Any) -> Any:
+            while not any(criterion(input_ids, None).all() for criterion in stopping_criteria):
+                pass
+            ended.append(1)
+            return input_ids
+
+    async def work() -> Any:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(provider.complete(POLICY, [{"role": "user", "content": "item3"}]), 0.2)
+        monkeypatch.setattr(provider, "_loaded", (model, tokenizer))
+        return await provider.complete(POLICY, [{"role": "user", "content": "item3"}], max_tokens=3)
+
+    monkeypatch.setattr(provider, "_loaded", (Endless(), tokenizer))
+    assert asyncio.run(work()).usage.prompt_tokens == len(prompt_ids(tokenizer, "item3"))
+    assert ended == [1]
