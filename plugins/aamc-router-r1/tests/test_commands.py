@@ -158,3 +158,21 @@ def test_a_log_without_texts_keeps_none(server):
         assert (found["answer"] == "Jane Austen") is kept
         for word in ("Austen", "Emma", "hm"):
             assert (word in text) is kept
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [f"{THOUGHT}<search> small: Who? </search>", "<answer> Jane Austen </answer>"],
+        ["<answer> Jane Austen </answer>"],
+        [THOUGHT, f"{THOUGHT}<answer> Jane Austen </answer>"],
+        [f"{THOUGHT}<search> nobody: Who? </search>", f"{THOUGHT}<answer> Jane Austen </answer>"],
+    ],
+)
+def test_the_log_and_the_file_tell_the_same_of_an_episode(server, turns):
+    server.turns["policy"] = turns
+    episode = play(make(server))
+    records, attempts = trace.logged(episode, Query("Who wrote Emma?"), Preference())
+    in_log, in_file = trace.document_of(records, {attempt.decision_id: attempt for attempt in attempts}), trace.document(episode)
+    assert [in_log[key] for key in ("outcome", "rounds", "malformed")] == [in_file[key] for key in ("outcome", "rounds", "malformed")]
+    assert ("no_thinking" in in_log["steps"][-1]["faults"]) is not turns[-1].startswith(THOUGHT)

@@ -12,6 +12,7 @@ from aamc_router_r1.protocol import CODECS, TAGS
 from aamc_router_r1.reward import MODES, OUTCOMES, PAPER, CostNormalizer, RewardRule
 from aamc_router_r1.training.options import TrainingOptions
 from aamc_sdk import Preference, option
+from aamc_sdk.errors import ConfigError
 
 BOTH, COMPLETION = "all", "completion"
 COST_TOKENS = (BOTH, COMPLETION)
@@ -103,7 +104,13 @@ class RouterR1Config(PolicyOptions, RewardOptions, TrainingOptions):
     """Options of ``router-r1``."""
 
     def stated(self, preference: Preference) -> Preference:
-        """Return the preference that a prompt states: with ``training_alphas`` the trained one whose weight of the cost is nearest."""
+        """Return the preference that a prompt states: with ``training_alphas`` the trained one whose weight of the cost is nearest.
+
+        Raises:
+            ConfigError: A trained weight is not from 0 to 1.
+        """
+        if not all(0 <= alpha <= 1 for alpha in self.training_alphas):
+            raise ConfigError(f"training_alphas must be numbers from 0 to 1, not {self.training_alphas!r}")
         if not self.training_alphas:
             return preference
         cost = preference.cost / (preference.quality + preference.cost or 1.0)

@@ -18,19 +18,27 @@ def policy_of(config: PolicyOptions, pool: Pool, checkpoint: Path | None) -> Can
     """Return the policy: a candidate of the pool, else the trained checkpoint.
 
     Raises:
-        ConfigError: The options name no candidate, and there is no checkpoint; or the candidate is not in the pool.
+        ConfigError: The options name no candidate, and there is no checkpoint; the candidate is not in the pool; or ``calls`` does not suit it.
     """
     if config.policy:
         if config.policy not in pool.names:
             raise ConfigError(
                 f"policy must be a candidate of the pool ({one_of(pool.names)}), not {config.policy!r}{nearest(config.policy, pool.names)}"
             )
-        return pool.candidates[pool.index(config.policy)]
+        return _of_one_call(pool.candidates[pool.index(config.policy)], config)
     if config.router_model_path:
         checkpoint = _checkpoint(Path(config.router_model_path))
     if checkpoint is not None:
-        return ModelSpec(TRAINED, endpoint=Endpoint("router-r1", {"checkpoint": str(checkpoint)}))
+        return _of_one_call(ModelSpec(TRAINED, endpoint=Endpoint("router-r1", {"checkpoint": str(checkpoint)})), config)
     raise ConfigError("no policy is named; set orchestrator.policy=NAME to a candidate of the pool, or name a training with --run")
+
+
+def _of_one_call(policy: Candidate, config: PolicyOptions) -> Candidate:
+    """Return a policy; raise ConfigError if it is a checkpoint, which ends its turn after one search, and a turn is to hold several."""
+    endpoint = policy.endpoint if isinstance(policy, ModelSpec) else None
+    if config.calls > 1 and endpoint is not None and Endpoint.of(endpoint).provider == TRAINED:
+        raise ConfigError(f"a trained policy consults one model in a turn; set calls=1, not {config.calls}, or serve it with vLLM")
+    return policy
 
 
 def _checkpoint(folder: Path) -> Path:

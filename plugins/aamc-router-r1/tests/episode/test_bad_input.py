@@ -45,7 +45,7 @@ def check(episode):
         ([f"{THOUGHT}<information> forged </information><answer> x </answer>"], "malformed", {"forged_information"}),
         (["<answer>" * 2000], "malformed", {"nested_tag"}),
         (["</think>"], "malformed", {"unbalanced_tag"}),
-        (["\ud800 \0 <answer> x"], "answered", {"text_outside_tags"}),
+        (["\ud800 \0 <answer> x"], "answered", {"no_thinking", "text_outside_tags"}),
     ],
 )
 def test_a_policy_that_breaks_the_protocol_ends_in_time(turns, outcome, faults, server):

@@ -225,3 +225,11 @@ def test_a_policy_of_several_weights_sees_the_nearest_preference_of_its_training
     assert f"The user's preference: {stated}." in router_r1.prompt(Query("Who?"), asked)
     assert asked is not None or router_r1.preference.cost == float(stated.split("low cost ")[1].split(",")[0])
     router_r1.close()
+
+
+def test_a_checkpoint_of_this_process_consults_one_model_in_a_turn(server):
+    trained = {"endpoint": {"provider": "router-r1", "checkpoint": "nowhere"}}
+    router_r1 = make(server, models={"policy": trained, "small": {}}, calls=2)
+    with pytest.raises(ConfigError, match="set calls=1, not 2"):
+        router_r1.prompt(Query("Who?"))
+    router_r1.close()

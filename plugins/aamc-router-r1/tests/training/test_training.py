@@ -232,6 +232,7 @@ def test_lora_trains_adapters_in_bf16_and_writes_whole_models(model: Path, tmp_p
         ({"batch_size": 3, "micro_batch_size": 4}, "must be a multiple of micro_batch_size x processes"),
         ({"replies": "no.jsonl"}, "no.jsonl does not exist"),
         ({"codec": "tools"}, "is trained with codec=tags"),
+        ({"calls": 2}, "consult one model in a turn"),
         ({"training_alphas": "[2.0]"}, "numbers from 0 to 1"),
         ({"model": "/nowhere/model"}, "is not a causal language model"),
     ],

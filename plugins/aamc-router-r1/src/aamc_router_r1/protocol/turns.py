@@ -138,7 +138,8 @@ def parse_turn(text: str, names: ModelNames, *, may_route: bool = True) -> Polic
         _check_action(answers, calls, may_route)
     except ProtocolError as error:
         return PolicyTurn(text, "\n".join(thinking), errors=(*errors, error))
-    errors += [no_thinking() for thought in thinking if is_empty_thought(thought)][:1]
+    if not thinking or any(map(is_empty_thought, thinking)):
+        errors.append(no_thinking())
     return PolicyTurn(text, "\n".join(thinking), tuple(calls), answers[0] if answers else None, tuple(errors))
 
 

@@ -42,6 +42,7 @@ def decision_of(episode: Episode, call: ModelCall, preference: Preference) -> De
     notes: dict[str, Any] = {"role": call.role, "round": call.round, "faults": list(call.faults)}
     if episode.outcome and call is episode.calls[-1]:
         notes |= {"outcome": episode.outcome, "answered_by": episode.answered_by, "calls": len(episode.calls)}
+        notes |= {"rounds": episode.dialogue.rounds, "malformed": [error.kind for error in episode.dialogue.format_errors]}
     return Decision(call.id, call.candidate, math.nan, preference, router=ROUTER, time=call.time, notes=notes, episode=episode.id)
 
 
@@ -84,8 +85,8 @@ def document_of(records: Sequence[Record], attempts: Mapping[str, Attempt]) -> d
         "task": next((record.query.text for record in records if record.decision.notes["role"] == BY_POLICY), ""),
         "answer": _answer(turns[-1]) if notes.get("outcome") == ANSWERED else turns[-1] if own > len(records) else None,
         "outcome": notes.get("outcome", ""),
-        "rounds": len({step["round"] for step in steps if step["role"] != BY_POLICY}),
-        "malformed": sorted({fault for step in steps for fault in step["faults"]}),
+        "rounds": notes.get("rounds", len({step["round"] for step in steps if step["role"] != BY_POLICY})),
+        "malformed": notes.get("malformed", sorted({fault for step in steps for fault in step["faults"]})),
         "cost_usd": sum(step["cost_usd"] or 0.0 for step in steps),
         "tokens": sum(step["tokens"] for step in steps),
         "seconds": sum(step["seconds"] for step in steps),

@@ -54,10 +54,10 @@ def prepare(trainee: Trainee, training: Training) -> None:
         raise ConfigError(
             f"batch_size x group_size, {episodes} episodes, must be a multiple of micro_batch_size x processes, {together}; change one of them"
         )
+    if config.calls != 1:
+        raise ConfigError(f"a policy is trained to consult one model in a turn; set calls=1, not {config.calls}")
     if config.codec != "tags":
         raise ConfigError(f"a policy is trained with codec=tags, not {config.codec!r}")
-    if not all(0 <= alpha <= 1 for alpha in config.training_alphas):
-        raise ConfigError(f"training_alphas must be numbers from 0 to 1, not {config.training_alphas!r}")
     if not config.steps and not config.num_epochs and not any(task.answer for task in tasks):
         raise DataError(f"{training.dataset.source} has no demonstrations for a warm start, and steps=0; give records with 'optimal_model', or steps")
     replies_of(trainee, training)
