@@ -81,8 +81,8 @@ class EpisodeBudget:
         least, most = (price(candidate, Usage(prompt_tokens=prompt_tokens, output_tokens=made))[0] for made in (1, tokens))
         if math.isnan(most):
             raise EpisodeBudgetError(
-                f"{candidate.name!r} has no prices, so it cannot be called within a budget of {self._usd:g} USD; give it prices as a candidate of the "
-                "pool, or leave the budget out",
+                f"{candidate.name!r} has no prices, so it cannot be called within a budget of {self._usd:g} USD; give it prices as a candidate of "
+                "the pool, or leave the budget out",
                 OUT_OF_USD,
             )
         if least > left:
