@@ -29,7 +29,7 @@ def _run(job: Job) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
     job.normalizer = CostNormalizer(job.config.cost_window)
     if job.start is not None and (job.start / STATE).is_file():
-        state = read_json_object(job.start / STATE).get("normalizer")
+        state = read_json_object(job.start / STATE).get("normalizer") or {}
         job.normalizer = CostNormalizer.from_state({**state, "window": job.config.cost_window})
     start = warm_start(job)
     if job.steps:
