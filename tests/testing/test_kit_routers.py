@@ -614,7 +614,7 @@ def test_assert_conforms_says_everything_that_is_wrong(offer):
         assert_conforms("router", "mine", offer("router", Positional))
 
 
-class Peeking(Router):
+class Peeking(FairRouter):
     """Trains on the queries that it is measured on."""
 
     def train(self, training):
