@@ -36,8 +36,10 @@ class Preference:
             weights = [float(weight) for weight in given]
         except (TypeError, ValueError):
             raise PreferenceError(f"a preference must be three numbers (quality, cost, latency), not {given!r}") from None
+        except OverflowError:  # a whole number beyond all floats
+            weights = [math.inf]
         if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
-            raise PreferenceError(f"the weights of a preference must be finite and at least 0, not {given!r}")
+            raise PreferenceError(f"the weights of a preference must be finite and at least 0, not {given!r:.200}")
         total = sum(weights)
         if total <= 0 or not math.isfinite(total):
             raise PreferenceError(f"the weights of a preference must have a positive, finite sum, not {given!r}")

@@ -169,7 +169,9 @@ def test_the_default_preference():
     assert Preference.of(None) == Preference()
 
 
-@pytest.mark.parametrize("weights", [(0, 0, 0), (-1, 1, 1), (math.nan, 1, 1), (math.inf, 1, 1), (1e308, 1e308, 1e308), ("x", 1, 1), (None, 1, 1)])
+@pytest.mark.parametrize(
+    "weights", [(0, 0, 0), (-1, 1, 1), (math.nan, 1, 1), (math.inf, 1, 1), (1e308, 1e308, 1e308), (10**400, 1, 1), ("x", 1, 1), (None, 1, 1)]
+)
 def test_bad_weights_are_refused(weights):
     with pytest.raises(PreferenceError):
         Preference(*weights)

@@ -19,6 +19,7 @@ from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Turn
 
 MODELS = {"policy": {}, "small": {"description": "Cheap."}, "big": {"description": "Strong."}}
+HUGE = {"query": "q", "preference": {"quality": 10**400}}
 SELECTS_BIG = f"{THOUGHT}<search> big: Who wrote Emma? </search>"
 
 
@@ -263,13 +264,33 @@ def test_the_server_answers_as_the_semantic_router_expects(decision_server):
         answer = client.post("/route", json={"query": "Who wrote Emma?"})
         assert answer.json() | {"cost_usd": 0} == {"selected_model": "big", "thinking": "hm", "full_response": SELECTS_BIG, "cost_usd": 0}
         assert client.get("/health").json()["status"] == "healthy"
-        for body in ({}, {"query": " "}, [1], {"query": "q", "candidates": []}, {"query": "q", "candidates": [{}]}, {"query": "q", "preference": 1}):
+        for body in (
+            {},
+            {"query": " "},
+            [1],
+            {"query": "q", "candidates": []},
+            {"query": "q", "candidates": [{}]},
+            {"query": "q", "preference": 1},
+            HUGE,
+        ):
             refused = client.post("/route", json=body)
             assert (refused.status_code, bool(refused.json()["error"]["message"])) == (400, True)
         for path in ("/route", "/v1/chat/completions"):
             assert client.post(path, content="[" * 100_000).status_code == 400
         unknown = client.post("/route", json={"query": "q", "candidates": ["small"]})
         assert (unknown.status_code, "big" in unknown.json()["error"]["message"]) == (422, True)
+
+
+def test_a_policy_trained_with_stated_weights_is_asked_with_one_of_them(server):
+    server.turns["policy"] = [SELECTS_BIG]
+    router_r1 = make(server, training_alphas=(0.0, 0.5))
+    app = DecisionServer(router_r1.config, router_r1.setup.policy, router_r1.services.pool, router_r1.client).app()
+    with Served(app) as url:
+        for body in ({}, {"preference": {"quality": 0.4, "cost": 0.6, "latency": 0.0}}):
+            assert httpx.post(f"{url}/route", json={"query": "Who wrote Emma?", **body}).status_code == 200
+    first, second = (asked["messages"][-1]["content"] for asked in server.asked["policy"])
+    assert "quality 1, low cost 0, low latency 0" in first
+    assert "quality 0.5, low cost 0.5, low latency 0" in second
 
 
 def events_of(response):

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from aamc_router_r1.config import PolicyOptions
+from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.single.selection import FirstCall, SelectionError
 from aamc_sdk import Preference, Query
@@ -40,7 +40,7 @@ class DecisionServer:
     """
 
     def __init__(
-        self, options: PolicyOptions, policy: Candidate, pool: Pool, client: ModelCaller, quality: Mapping[str, Mapping[str, float]] | None = None
+        self, options: RouterR1Config, policy: Candidate, pool: Pool, client: ModelCaller, quality: Mapping[str, Mapping[str, float]] | None = None
     ) -> None:
         self._options, self._policy, self._client = options, policy, client
         self._pool = Pool(candidate for candidate in pool if options.consult_policy or candidate.name != policy.name)
@@ -67,6 +67,8 @@ class DecisionServer:
             query, pool, preference = _query(body), self._candidates(body.get("candidates")), _preference(body.get("preference"))
         except AamcError as error:
             return _error(str(error), 400)
+        if self._options.training_alphas:  # the policy was trained with a stated preference
+            preference = self._options.stated(preference or Preference())
         try:
             found = await self._selector.select(query, pool, preference)
         except SelectionError as error:
