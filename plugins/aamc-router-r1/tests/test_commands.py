@@ -52,6 +52,13 @@ def test_what_models_say_steers_no_terminal(pool, server, capsys):
     assert "\x1b" not in shown
 
 
+def test_the_ending_says_how_many_calls_have_no_known_cost(pool, server, capsys):
+    candidates = pool_of(server, policy={}, small={})["candidates"]
+    pool.write_text(yaml.safe_dump({"candidates": [{**candidate, "prices": None} for candidate in candidates]}))
+    assert orchestrate(pool) == 0
+    assert "answered with 3 calls of unknown cost after 3 steps, 0 USD" in " ".join(capsys.readouterr().err.split())
+
+
 def test_no_answer_has_status_1_and_says_why(pool, server, capsys):
     server.turns["policy"] = ["never"]
     assert orchestrate(pool, "--json") == 1

@@ -10,6 +10,7 @@ from typing import Any
 from aamc_router_r1 import trace
 from aamc_router_r1.episode import ANSWERED, Episode
 from aamc_sdk import Preference
+from aamc_sdk.errors import quantity
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.serving import Session
 from aamc_sdk.types import Attempt, Query, Record
@@ -58,7 +59,7 @@ class RouterR1Session(Session):
 
     @property
     def cost_usd(self) -> float:
-        """The known cost of all calls."""
+        """The known cost of the calls."""
         return self.episode.cost_usd
 
     @property
@@ -73,7 +74,10 @@ class RouterR1Session(Session):
     def ending(self) -> str:
         """Return the reason for the end of the episode, in words."""
         words = self.episode.outcome.replace("_", " ")
-        return f"{words} ({self.episode.reason})" if self.episode.reason and self.episode.outcome != ANSWERED else words
+        if self.episode.reason and self.episode.outcome != ANSWERED:
+            words = f"{words} ({self.episode.reason})"
+        unknown = sum(math.isnan(call.cost_usd) for call in self.episode.calls)
+        return f"{words} with {quantity(unknown, 'call')} of unknown cost" if unknown else words
 
     def document(self) -> dict[str, Any]:
         """Return the result and the steps in plain JSON values."""
