@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from aamc_gateway.access import Caller
 from aamc_gateway.feedback.implicit_signals import ImplicitSettings, ImplicitSignals, is_escalation
-from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.client_request import ClientRequest
 
 from aamc_sdk import Decision, Preference, Query
 
 
 def ask(text, session="s", **fields):
     given = {"dialect": "chat", "api": "chat", "body": {}, "body_bytes": 0, "caller": Caller(), "mode": "route", "model": "auto"}
-    return Ask(**given, query=Query(text), session=session, **fields)
+    return ClientRequest(**given, query=Query(text), session=session, **fields)
 
 
 def decision(name):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aamc_gateway.access.erasable_values import ErasableValues
     from aamc_gateway.access.settings import CacheSettings
     from aamc_gateway.access.shared import SharedState
-    from aamc_gateway.requests.ask import Ask
+    from aamc_gateway.requests.client_request import ClientRequest
     from aamc_sdk.types import Record
 
 APIS = ("chat", "messages", "responses", "completions", "embeddings")
@@ -80,70 +80,70 @@ class AnswerCache:
         self._max_bytes = round(1e6 * settings.max_mb)
         self.max_answer = round(_MAX_SHARE * self._max_bytes)
 
-    def key(self, ask: Ask) -> str | None:
+    def key(self, request: ClientRequest) -> str | None:
         """Return the key of a request; None if its answer must not be cached.
 
         It must not be where tools or state outside the request take part, and where the answer may differ each time: without temperature 0, unless
         the settings say so.
         """
-        if not self._settings.enabled or ask.api not in APIS or ask.mode not in ("route", "model") or ask.body_bytes > _MAX_REQUEST:
+        if not self._settings.enabled or request.api not in APIS or request.mode not in ("route", "model") or request.body_bytes > _MAX_REQUEST:
             return None
-        body = ask.body
-        is_fixed = ask.api == "embeddings" or self._settings.any_temperature or (body.get("temperature") == 0 and body.get("n") in (None, 1))
-        side_state = [name for name in _SIDE_STATE if body.get(name) and not (name == "prompt" and ask.api == "completions")]
-        if not is_fixed or side_state or ask.foreign_state:
+        body = request.body
+        is_fixed = request.api == "embeddings" or self._settings.any_temperature or (body.get("temperature") == 0 and body.get("n") in (None, 1))
+        side_state = [name for name in _SIDE_STATE if body.get(name) and not (name == "prompt" and request.api == "completions")]
+        if not is_fixed or side_state or request.foreign_state:
             return None
         plain = {name: value for name, value in body.items() if name not in _WITHOUT_EFFECT}
-        routing = [ask.mode, ask.model, ask.preference, ask.quality_floor, ask.budget_usd, sorted(ask.caller.models)]
-        routing += [ask.headers.get(name) for name in _HEADERS]
+        routing = [request.mode, request.model, request.preference, request.quality_floor, request.budget_usd, sorted(request.caller.models)]
+        routing += [request.headers.get(name) for name in _HEADERS]
         try:
-            text = orjson.dumps([ask.api, ask.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
+            text = orjson.dumps([request.api, request.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
         except TypeError:  # such as a number beyond 64 bits
             return None
-        return f"{self.group(ask)}/{hashlib.sha256(text).hexdigest()}"
+        return f"{self.group(request)}/{hashlib.sha256(text).hexdigest()}"
 
-    def group(self, ask: Ask) -> str:
+    def group(self, request: ClientRequest) -> str:
         """Return the name of the group of a tenant's answers."""
-        return f"cache/{hashlib.sha256((ask.caller.tenant or '').encode()).hexdigest()[:32]}"
+        return f"cache/{hashlib.sha256((request.caller.tenant or '').encode()).hexdigest()[:32]}"
 
-    async def find(self, key: str, ask: Ask) -> CachedAnswer | None:
+    async def find(self, key: str, request: ClientRequest) -> CachedAnswer | None:
         """Return the answer of a key, as events if the request asks for a stream; None if there is none, or the shared state is away."""
         try:
-            value = await self._shared.get(_place(key, ask))
+            value = await self._shared.get(_place(key, request))
             if value is not None:
                 found = CachedAnswer.from_bytes(value)
-                return attrs.evolve(found, content=with_document(found.content, ask.dialect, _document(found))) if ask.stream else found
-            whole = await self._shared.get(f"{key}/whole") if ask.stream else None
+                return attrs.evolve(found, content=with_document(found.content, request.dialect, _document(found))) if request.stream else found
+            whole = await self._shared.get(f"{key}/whole") if request.stream else None
         except AamcError:
             return None
         if whole is None:
             return None
         found = CachedAnswer.from_bytes(whole)
-        events = events_of(ask.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(ask.body))
+        events = events_of(request.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(request.body))
         return None if events is None else attrs.evolve(found, content=events)
 
-    async def keep(self, key: str, ask: Ask, answer: CachedAnswer, record: Record | None, erasable: ErasableValues) -> None:
+    async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record | None, erasable: ErasableValues) -> None:
         """Keep an answer: a whole one, or all events of a finished stream, as the request asked for; not while the shared state is away.
 
         Args:
             key: The key.
-            ask: The request.
+            request: The request.
             answer: The answer.
             record: The decision, whose user it is kept for.
             erasable: Takes note of that.
         """
         if len(answer.content) <= self.max_answer:
             with suppress(AamcError):
-                place = _place(key, ask)
+                place = _place(key, request)
                 await erasable.note(place, record, self._settings.ttl_s)
-                await self._shared.put(place, answer.to_bytes(), self._settings.ttl_s, group=self.group(ask), max_bytes=self._max_bytes)
+                await self._shared.put(place, answer.to_bytes(), self._settings.ttl_s, group=self.group(request), max_bytes=self._max_bytes)
 
 
-def _place(key: str, ask: Ask) -> str:
+def _place(key: str, request: ClientRequest) -> str:
     """Return the cache key of the form of an answer that a request asks for."""
-    if not ask.stream:
+    if not request.stream:
         return f"{key}/whole"
-    return f"{key}/events+usage" if wants_usage(ask.body) else f"{key}/events"
+    return f"{key}/events+usage" if wants_usage(request.body) else f"{key}/events"
 
 
 def _document(answer: CachedAnswer) -> dict[str, Any]:

@@ -85,8 +85,10 @@ class LimitedClaim:
         if self.unit == PARALLEL:
             return Refused(f"{who} has {limit:g} requests in progress, which is its limit", status=429, kind="rate_limit", retry_after_s=1.0)
         if self.claim.amount > limit:
-            ask = f"this request may take {self.claim.amount:g} {self.unit}, and {who} may use {limit:g} a minute: ask for fewer tokens (max_tokens)"
-            return Refused(ask)
+            message = (
+                f"this request may take {self.claim.amount:g} {self.unit}, and {who} may use {limit:g} a minute: ask for fewer tokens (max_tokens)"
+            )
+            return Refused(message)
         wait = min(_MINUTE_S, max(1.0, _MINUTE_S * (used + self.claim.amount - limit) / max(used, 1.0)))
         return Refused(f"{who} is over its limit of {limit:g} {self.unit} a minute", status=429, kind="rate_limit", retry_after_s=math.ceil(wait))
 

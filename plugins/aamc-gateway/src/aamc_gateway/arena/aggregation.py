@@ -11,7 +11,7 @@ import attrs
 
 from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply
 from aamc_gateway.arena.settings import SYNTHESIZE, VOTE
-from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import AgentOutput
 
@@ -61,7 +61,7 @@ async def _judged(exchange: MatchExchange, replies: Sequence[MatchReply]) -> Mat
     assert decision is not None
 
     async def ask_judge(prompt: str) -> AgentOutput:
-        reply = await exchange.call(settings.judge, _prompt(exchange.ask, prompt))
+        reply = await exchange.call(settings.judge, _prompt(exchange.request, prompt))
         if reply.error is not None:
             raise reply.error
         return AgentOutput(reply.text, reply.cost_usd)
@@ -82,7 +82,7 @@ def _match(exchange: MatchExchange, replies: Sequence[MatchReply]) -> Match:
     answers = tuple(
         CandidateAnswer(candidate=reply.upstream.name, content=reply.text, cost_usd=reply.cost_usd, latency_ms=reply.latency_ms) for reply in replies
     )
-    return Match(decision=exchange.decision, query=exchange.ask.query, answers=answers, failed=())
+    return Match(decision=exchange.decision, query=exchange.request.query, answers=answers, failed=())
 
 
 async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply:
@@ -90,15 +90,15 @@ async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -
     name = exchange.settings.synthesizer or exchange.decision.candidate
     answers = "".join(f'\n<answer number="{number}">\n{reply.text}\n</answer>\n' for number, reply in enumerate(replies, 1))
     try:
-        return await exchange.call(name, _prompt(exchange.ask, SYNTHESIS.format(request=exchange.ask.query.text, answers=answers)))
+        return await exchange.call(name, _prompt(exchange.request, SYNTHESIS.format(request=exchange.request.query.text, answers=answers)))
     except ProviderError as error:
         return attrs.evolve(replies[0], error=error)
 
 
-def _prompt(ask: Ask, prompt: str) -> Ask:
+def _prompt(request: ClientRequest, prompt: str) -> ClientRequest:
     """Return a request of one prompt."""
     body = {"model": "", "messages": [{"role": "user", "content": prompt}]}
-    return attrs.evolve(ask, dialect="chat", api="chat", body=body, foreign_state=frozenset(), headers={}, max_tokens=None)
+    return attrs.evolve(request, dialect="chat", api="chat", body=body, foreign_state=frozenset(), headers={}, max_tokens=None)
 
 
 def is_unknown(replies: Sequence[MatchReply]) -> bool:

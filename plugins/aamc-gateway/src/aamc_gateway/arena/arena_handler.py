@@ -15,7 +15,7 @@ from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
-from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_sdk.errors import AamcError
@@ -26,44 +26,44 @@ if TYPE_CHECKING:
 _random = random.SystemRandom()
 
 
-async def serve_route(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_route(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request for ``aamc/auto``: by one candidate, or for a share of the requests by the arena."""
-    await (serve_arena if _takes(gateway, ask) else serve)(gateway, ask, scope, receive, send)
+    await (serve_arena if _takes(gateway, request) else serve)(gateway, request, scope, receive, send)
 
 
-def _takes(gateway: Gateway, ask: Ask) -> bool:
+def _takes(gateway: Gateway, request: ClientRequest) -> bool:
     """Return whether the arena answers a request for ``aamc/auto``."""
     settings = gateway.settings.arena
-    if not settings.share or ask.side_request or (ask.stream and not settings.share_streams) or ask.body.get("tools"):
+    if not settings.share or request.side_request or (request.stream and not settings.share_streams) or request.body.get("tools"):
         return False
-    return _is_comparable(gateway, ask) and _random.random() < settings.share
+    return _is_comparable(gateway, request) and _random.random() < settings.share
 
 
-def _is_comparable(gateway: Gateway, ask: Ask) -> bool:
+def _is_comparable(gateway: Gateway, request: ClientRequest) -> bool:
     """Return whether several candidates can answer a request: not one with state of a single candidate."""
-    return ask.api in DIALECTS and not ask.foreign_state and len(gateway.upstreams) > 1
+    return request.api in DIALECTS and not request.foreign_state and len(gateway.upstreams) > 1
 
 
-async def serve_arena(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_arena(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
     """Let several candidates answer a request; one answer is sent, and all are offered for a vote.
 
     Raises:
         AamcError: The request is refused, or no candidate answered.
         ClientLeft: The client left.
     """
-    if not _is_comparable(gateway, ask):
-        await serve(gateway, ask, scope, receive, send)
+    if not _is_comparable(gateway, request):
+        await serve(gateway, request, scope, receive, send)
         return
-    exchange = MatchExchange(gateway, ask, scope["route"])
-    sender = EventSender(send, ask.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
+    exchange = MatchExchange(gateway, request, scope["route"])
+    sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
     try:
         with gateway.watch.of(receive) as client, ObservedRequest(gateway, exchange, scope, client):
             await exchange.decide()
             await exchange.commit()
             sender.headers = exchange.headers()
-            with sender if ask.stream else nullcontext():
+            with sender if request.stream else nullcontext():
                 served, replies = await _played(exchange)
-                await _send(exchange, ask, served, replies, send, sender)
+                await _send(exchange, request, served, replies, send, sender)
     except AamcError as error:
         if not sender.has_begun:
             raise
@@ -81,7 +81,7 @@ async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]
     assert exchange.record is not None
     settings, gateway = exchange.settings, exchange.gateway
     entrants = draw_entrants(exchange.record, settings.candidates, gateway.controller.seed)
-    calls = [asyncio.ensure_future(exchange.call(name, exchange.ask)) for name in entrants if name in gateway.upstreams]
+    calls = [asyncio.ensure_future(exchange.call(name, exchange.request)) for name in entrants if name in gateway.upstreams]
     try:
         replies = list(await asyncio.gather(*calls))
     except BaseException:
@@ -100,20 +100,22 @@ async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]
     return served, answered
 
 
-async def _send(exchange: MatchExchange, ask: Ask, served: MatchReply, replies: list[MatchReply], send: Send, sender: EventSender) -> None:
+async def _send(
+    exchange: MatchExchange, request: ClientRequest, served: MatchReply, replies: list[MatchReply], send: Send, sender: EventSender
+) -> None:
     gateway, name, decision = exchange.gateway, served.upstream.name, exchange.decision
     assert decision is not None
     assert exchange.record is not None
     answers = [(reply.upstream.name, reply.text) for reply in replies]
-    vote = f"/v1/arena/{decision.id}" if await gateway.ballots.offer(exchange.record, ask.query.text, answers, ask.caller) else ""
+    vote = f"/v1/arena/{decision.id}" if await gateway.ballots.offer(exchange.record, request.query.text, answers, request.caller) else ""
     headers = [*exchange.headers(served.upstream, served.prepared), *([(b"x-aamc-vote", vote.encode())] if vote else [])]
     await exchange.remember(served.upstream)
-    if ask.stream:
+    if request.stream:
         sender.headers = headers
         document = {**exchange.document(served.prepared), **({"vote": vote} if vote else {})}
-        await sender.end(answer_events(served.answer, ask.dialect, name, document, shows_usage=wants_usage(ask.body)))
+        await sender.end(answer_events(served.answer, request.dialect, name, document, shows_usage=wants_usage(request.body)))
     else:
-        answer = convert_answer("chat", ask.dialect, served.answer, name)
+        answer = convert_answer("chat", request.dialect, served.answer, name)
         await send_json(send, answer, headers=[*headers, *cost_header(exchange.served.cost_usd)])
     exchange.end(200)
     await exchange.infer_feedback()

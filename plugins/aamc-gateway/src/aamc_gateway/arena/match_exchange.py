@@ -16,7 +16,7 @@ from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
-from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
@@ -62,9 +62,9 @@ class MatchReply:
 class MatchExchange(Exchange):
     """A request that several candidates answer. The log gets its calls at the end, that of the answer last: it is the one that served."""
 
-    def __init__(self, gateway: Any, ask: Ask, route: str) -> None:
-        super().__init__(gateway, attrs.evolve(ask, stream=False, body=_without_stream(ask.body)), route)
-        self.served.streamed = ask.stream
+    def __init__(self, gateway: Any, request: ClientRequest, route: str) -> None:
+        super().__init__(gateway, attrs.evolve(request, stream=False, body=_without_stream(request.body)), route)
+        self.served.streamed = request.stream
         settings: ArenaSettings = gateway.settings.arena
         self.settings = settings
         self._limit = asyncio.Semaphore(settings.max_concurrent) if settings.max_concurrent else nullcontext()
@@ -92,11 +92,11 @@ class MatchExchange(Exchange):
         """Return the candidates that can be called now, for which alone something is reserved; all where none can."""
         return [name for name in names if self.gateway.upstreams[name].retry_after_s is None] or names
 
-    async def call(self, name: str, ask: Ask) -> MatchReply:
+    async def call(self, name: str, request: ClientRequest) -> MatchReply:
         """Return a candidate's answer to a request, or the error of the call."""
         upstream = self.gateway.upstreams[name]
         try:
-            prepared = upstream.prepare(ask, strip="all" if ask.foreign_state else "", max_tokens=self.answer_limit(name))
+            prepared = upstream.prepare(request, strip="all" if request.foreign_state else "", max_tokens=self.answer_limit(name))
         except DataError as wrong:  # the candidate's dialect cannot express the request
             return MatchReply(upstream=upstream, error=ProviderError(str(wrong), kind="request"))
         async with self._limit:
@@ -114,7 +114,7 @@ class MatchExchange(Exchange):
         try:
             async with block:
                 reply = await self._sent(upstream, prepared)
-                bill_reply(call, reply, self.ask.priced)
+                bill_reply(call, reply, self.request.priced)
                 answer = answer_to_chat(prepared.request.api, answer_of(reply))
         except ProviderError as failed:
             error = failed

@@ -15,7 +15,7 @@ from aamc_gateway.feedback.settings import ImplicitSettings
 from aamc_sdk.types import Feedback
 
 if TYPE_CHECKING:
-    from aamc_gateway.requests.ask import Ask
+    from aamc_gateway.requests.client_request import ClientRequest
     from aamc_sdk import Decision
 
 ESCALATION, REPHRASING = "implicit:escalation", "implicit:rephrasing"
@@ -51,26 +51,26 @@ class ImplicitSignals:
         self._settings = settings
         self._last: OrderedDict[str, _Last] = OrderedDict()
 
-    def observe(self, ask: Ask, decision: Decision, now: float) -> Feedback | None:
+    def observe(self, request: ClientRequest, decision: Decision, now: float) -> Feedback | None:
         """Remember a request, and return the feedback on the decision before it in the conversation; None without a signal.
 
         Args:
-            ask: The request.
+            request: The request.
             decision: Its decision.
             now: The time, in seconds since the epoch.
         """
-        if ask.session is None or ask.side_request or "open_tool_calls" in ask.foreign_state or not ask.query.text.strip():
+        if request.session is None or request.side_request or "open_tool_calls" in request.foreign_state or not request.query.text.strip():
             return None
         if not (self._settings.escalation or self._settings.rephrasing):
             return None
-        before = self._last.get(ask.session)
-        if ask.retry_count > 0 or (before is not None and before.decision_id == decision.id):
+        before = self._last.get(request.session)
+        if request.retry_count > 0 or (before is not None and before.decision_id == decision.id):
             return None
         compares = self._settings.rephrasing
-        text = _normal(ask.query.text) if compares or before is not None else ""
+        text = _normal(request.query.text) if compares or before is not None else ""
         current = _Last(decision.id, hash(text), _words(text) if compares else _NO_WORDS, now)
-        self._last[ask.session] = current
-        self._last.move_to_end(ask.session)
+        self._last[request.session] = current
+        self._last.move_to_end(request.session)
         while len(self._last) > self._settings.sessions:
             self._last.popitem(last=False)
         source = None if before is None else self._source(text, before, current)

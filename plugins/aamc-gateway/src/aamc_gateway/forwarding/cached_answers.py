@@ -10,22 +10,22 @@ from aamc_gateway.forwarding.served_requests import CLIENT_LEFT, cost_header, se
 
 if TYPE_CHECKING:
     from aamc_gateway.forwarding.exchange import Exchange
-    from aamc_gateway.requests.ask import Ask
+    from aamc_gateway.requests.client_request import ClientRequest
     from aamc_gateway.server.gateway import Gateway
     from aamc_gateway.server.interfaces import Scope, Send
 
 
-async def answer_from_cache(gateway: Gateway, ask: Ask, scope: Scope, send: Send, key: str) -> bool:
+async def answer_from_cache(gateway: Gateway, request: ClientRequest, scope: Scope, send: Send, key: str) -> bool:
     """Send the answer that the cache has for a request, at no cost; return whether it has one.
 
     Raises:
         Refused: The caller is over its limits.
     """
-    served = served_request(ask, scope["route"])
-    found = await gateway.cache.find(key, ask)
+    served = served_request(request, scope["route"])
+    found = await gateway.cache.find(key, request)
     if found is None:
         return False
-    admission = await gateway.access.admit(ask.caller, max_cost_usd=0.0, least_cost_usd=0.0, user=ask.query.user)
+    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, user=request.query.user)
     admission.settle(0.0, 0)
     gateway.metrics.started(scope["route"])
     gateway.metrics.trace(served, scope["headers"])
@@ -33,9 +33,9 @@ async def answer_from_cache(gateway: Gateway, ask: Ask, scope: Scope, send: Send
     served.cost_usd, served.saved_usd = 0.0, found.cost_usd
     status, error_kind = CLIENT_LEFT, "cancelled"
     try:
-        kind = b"text/event-stream; charset=utf-8" if ask.stream else b"application/json"
+        kind = b"text/event-stream; charset=utf-8" if request.stream else b"application/json"
         headers = [(b"content-type", kind), (b"x-aamc-cache", b"hit"), (b"x-aamc-model", found.candidate.encode(errors="replace"))]
-        if not ask.stream:
+        if not request.stream:
             headers += [*cost_header(0.0), (b"content-length", b"%d" % len(found.content))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": found.content})
@@ -74,4 +74,4 @@ class Recording:
         served = exchange.served
         if served.status == 200 and not served.error_kind and served.candidate and self._parts and not exchange.was_limited:
             answer = CachedAnswer(served.candidate, served.cost_usd, b"".join(self._parts))
-            await exchange.gateway.cache.keep(key, exchange.ask, answer, exchange.record, exchange.gateway.erasable)
+            await exchange.gateway.cache.keep(key, exchange.request, answer, exchange.record, exchange.gateway.erasable)

@@ -16,7 +16,7 @@ from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared, Strip, Upstream
 from aamc_gateway.forwarding.usage import tokens_of
-from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import DataError, NoCandidateError, ProviderError
 from aamc_sdk.serving import price, settled_attempts
@@ -36,7 +36,7 @@ class Exchange:
 
     Args:
         gateway: The gateway.
-        ask: The request.
+        request: The request.
         route: The path of its route.
 
     Attributes:
@@ -48,9 +48,9 @@ class Exchange:
         spent_tokens: The tokens of its calls so far.
     """
 
-    def __init__(self, gateway: Gateway, ask: Ask, route: str) -> None:
-        self.gateway, self.ask = gateway, ask
-        self.served = served_request(ask, route)
+    def __init__(self, gateway: Gateway, request: ClientRequest, route: str) -> None:
+        self.gateway, self.request = gateway, request
+        self.served = served_request(request, route)
         self.decision: Decision | None = None
         self.was_limited = False
         self.record: Record | None = None
@@ -74,15 +74,15 @@ class Exchange:
         Raises:
             AamcError: The request is refused, nothing can be chosen, or the log still cannot be written.
         """
-        gateway, ask = self.gateway, self.ask
-        names = gateway.upstreams.capable(ask.api)
-        if not names or (ask.mode == "model" and ask.model not in names):
-            gateway.upstreams.check_api(ask)
-        if ask.mode == "model":
-            names = [ask.model]
+        gateway, request = self.gateway, self.request
+        names = gateway.upstreams.capable(request.api)
+        if not names or (request.mode == "model" and request.model not in names):
+            gateway.upstreams.check_api(request)
+        if request.mode == "model":
+            names = [request.model]
         else:
-            if ask.caller.models:
-                names = [name for name in names if ask.caller.may_use(name)]
+            if request.caller.models:
+                names = [name for name in names if request.caller.may_use(name)]
             full = await gateway.access.full()
             if full:
                 self._full = {name: full[name] for name in names if name in full}
@@ -97,8 +97,8 @@ class Exchange:
         self._allowed = names
         if admission.budget_usd != math.inf:
             self._allowed = [name for name in names if admission.fits(self._max_costs[name])] or names
-        if ask.foreign_state or ask.turns > 1:
-            self._origin = await find_origin(gateway, ask, names)
+        if request.foreign_state or request.turns > 1:
+            self._origin = await find_origin(gateway, request, names)
         self.served.decision_began = time.time()
         try:
             self.decision, self._committed = await self._decide()
@@ -107,7 +107,7 @@ class Exchange:
             if later:
                 raise unavailable(gateway, {name: self._full.get(name) for name in later}) from error
             if error.reasons:
-                raise unsuitable(ask, self._allowed, error) from error
+                raise unsuitable(request, self._allowed, error) from error
             raise  # a limit of the router, which says so itself
         self.served.decision_id, self.served.decision_ended = self.decision.id, time.time()
         self.spent_usd += float(self.decision.notes.get("spent_usd") or 0.0)
@@ -116,39 +116,39 @@ class Exchange:
             await self.commit()
 
     async def _admit(self) -> None:
-        ask, access = self.ask, self.gateway.access
+        request, access = self.request, self.gateway.access
         costs: Mapping[str, float] = {}
-        if access.is_limited(ask.caller, ask.query.user):
-            costs = {ask.model: self._max_costs.get(ask.model, math.nan)} if ask.mode == "model" else self._max_costs
+        if access.is_limited(request.caller, request.query.user):
+            costs = {request.model: self._max_costs.get(request.model, math.nan)} if request.mode == "model" else self._max_costs
         self._admission = await access.admit(
-            ask.caller,
+            request.caller,
             max_cost_usd=self.max_cost_usd(costs),
             least_cost_usd=self.least_cost_usd(costs),
             costs_usd=_known(costs),
             tokens=sum(self._max_tokens),
             calls=self.max_calls(),
-            user=ask.query.user,
+            user=request.query.user,
         )
 
     @property
     def _max_tokens(self) -> tuple[int, int]:
         """The tokens of the prompt, and the maximum of the answers; 0 where they cost nothing."""
-        ask = self.ask
-        if ask.priced != "tokens":
+        request = self.request
+        if request.priced != "tokens":
             return 0, 0
-        output = (ask.max_tokens or self.gateway.settings.limits.output_tokens) * ask.answers
-        return ask.query.prompt_tokens or ask.body_bytes // CHARACTERS_PER_TOKEN, output
+        output = (request.max_tokens or self.gateway.settings.limits.output_tokens) * request.answers
+        return request.query.prompt_tokens or request.body_bytes // CHARACTERS_PER_TOKEN, output
 
     @cached_property
     def _max_costs(self) -> Mapping[str, float]:
         """The maximum cost of the answers of each candidate, in USD; most requests have no limit that asks for it."""
-        ask, upstreams = self.ask, self.gateway.upstreams
-        if ask.priced != "tokens":
-            return dict.fromkeys(self._names, 0.0 if ask.priced == "nothing" else math.nan)
-        prompt = ask.body_bytes // (CHARACTERS_PER_TOKEN if ask.has_media else _DENSE_BYTES_PER_TOKEN)
+        request, upstreams = self.request, self.gateway.upstreams
+        if request.priced != "tokens":
+            return dict.fromkeys(self._names, 0.0 if request.priced == "nothing" else math.nan)
+        prompt = request.body_bytes // (CHARACTERS_PER_TOKEN if request.has_media else _DENSE_BYTES_PER_TOKEN)
         most = self.gateway.settings.limits.output_tokens
         candidates = [upstreams[name] for name in self._names]
-        return {one.name: one.max_cost_usd(prompt, one.max_output_tokens(ask, most), hour=ask.caches_for_an_hour) for one in candidates}
+        return {one.name: one.max_cost_usd(prompt, one.max_output_tokens(request, most), hour=request.caches_for_an_hour) for one in candidates}
 
     def answer_limit(self, name: str) -> int | None:
         """Return the maximum limit of a candidate's answer that has none, so that it costs no more than was reserved; None without a budget."""
@@ -156,7 +156,7 @@ class Exchange:
         assert admission is not None
         own = settings.access.models.get(name)
         has_budget = admission.budget_usd != math.inf or (own is not None and own.has_budget)
-        return settings.limits.output_tokens if has_budget and self.ask.priced == "tokens" else None
+        return settings.limits.output_tokens if has_budget and self.request.priced == "tokens" else None
 
     def max_cost_usd(self, costs: Mapping[str, float]) -> float:
         """Return the maximum cost of the request, by the maximum cost of an answer of each candidate; those of unknown cost fit no budget."""
@@ -175,38 +175,38 @@ class Exchange:
         return names
 
     async def _decide(self) -> tuple[Decision, asyncio.Future[Decision]]:
-        ask, forced = self.ask, self._forced()
+        request, forced = self.request, self._forced()
         try:
             return await self._start([forced] if forced is not None else self._allowed, forced is not None)
         except NoCandidateError:
-            if forced is None or ask.mode == "model" or not self._origin.movable:
+            if forced is None or request.mode == "model" or not self._origin.movable:
                 raise
             return await self._start(self._allowed, False)  # such as a conversation that has grown beyond the window of its candidate
 
     async def _start(self, allowed: Sequence[str], forced: bool) -> tuple[Decision, asyncio.Future[Decision]]:
-        gateway, ask = self.gateway, self.ask
-        query, last = ask.query, self._origin.candidate
+        gateway, request = self.gateway, self.request
+        query, last = request.query, self._origin.candidate
         if last is not None and self._origin.is_cached:
             query = gateway.with_cache(query, last)
         started = await gateway.controller.start_route(
             query,
-            ask.preference,
+            request.preference,
             unavailable=gateway.others(allowed),
             state=gateway.pool_state(forced=forced),
-            budget_usd=None if forced else ask.budget_usd,
-            quality_floor=None if forced else ask.quality_floor,
+            budget_usd=None if forced else request.budget_usd,
+            quality_floor=None if forced else request.quality_floor,
         )
         self.record = started.record
         return started.decision, started.committed
 
     def _forced(self) -> str | None:
         """Return the only candidate that may be chosen; None where the router chooses."""
-        ask = self.ask
-        if ask.mode == "model":
-            return ask.model
+        request = self.request
+        if request.mode == "model":
+            return request.model
         if self._origin.ties and self._origin.candidate in self._allowed:
             return self._origin.candidate
-        if ask.side_request and self._allowed:
+        if request.side_request and self._allowed:
             known = {name: cost for name, cost in self._max_costs.items() if name in self._allowed and not math.isnan(cost)}
             return min(known, key=lambda name: known[name]) if known else None
         return None
@@ -222,7 +222,7 @@ class Exchange:
         while (choice := self._next_choice()) is not None:
             upstream, strip = choice
             try:
-                prepared = upstream.prepare(self.ask, strip=strip, max_tokens=self.answer_limit(upstream.name))
+                prepared = upstream.prepare(self.request, strip=strip, max_tokens=self.answer_limit(upstream.name))
             except DataError as error:
                 self._wrong = error.with_traceback(None)  # else a cycle, as in failed()
                 continue
@@ -244,11 +244,11 @@ class Exchange:
         return self._choice(self._fallbacks[earlier - 1]) if earlier <= len(self._fallbacks) else None
 
     def _choice(self, name: str) -> tuple[Upstream, Strip]:
-        ask, origin = self.ask, self._origin.candidate
-        if not ask.foreign_state:
+        request, origin = self.request, self._origin.candidate
+        if not request.foreign_state:
             return self.gateway.upstreams[name], ""
-        moved = name != origin and not (origin is None and ask.mode == "model")
-        mixed = self._origin.mixed or "unsigned_thinking" in ask.foreign_state
+        moved = name != origin and not (origin is None and request.mode == "model")
+        mixed = self._origin.mixed or "unsigned_thinking" in request.foreign_state
         return self.gateway.upstreams[name], "all" if moved else "earlier" if mixed else ""
 
     @cached_property
@@ -256,7 +256,7 @@ class Exchange:
         """The candidates to call after the chosen one, the best first."""
         decision = self.decision
         assert decision is not None
-        if self.ask.mode == "model" or not self._origin.movable:
+        if self.request.mode == "model" or not self._origin.movable:
             return []
         order = decision.fallback_order if len(decision.utilities) > 1 else self._by_cost()
         others = [name for name in order if name != decision.candidate and name in self._allowed]
@@ -265,7 +265,7 @@ class Exchange:
     def _by_cost(self) -> list[str]:
         """Return the order of the candidates where the router has none: the expensive ones first, or the cheap ones for side requests."""
         costs = {name: 0.0 if math.isnan(cost) else cost for name, cost in self._max_costs.items()}
-        return sorted(costs, key=lambda name: costs[name], reverse=not self.ask.side_request)
+        return sorted(costs, key=lambda name: costs[name], reverse=not self.request.side_request)
 
     async def begin(self, upstream: Upstream, prepared: Prepared) -> UpstreamCall:
         """Return a call of a candidate, with its share of the candidate's own limits reserved.
@@ -281,7 +281,7 @@ class Exchange:
             try:
                 held = await self._admission.use(upstream.name, self._max_costs.get(upstream.name, math.nan))
             except Refused as error:
-                if self.ask.mode == "model":
+                if self.request.mode == "model":
                     raise
                 raise ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s) from error
         return UpstreamCall(self, upstream, prepared, self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record), held)
@@ -308,7 +308,7 @@ class Exchange:
     def failed(self, upstream: Upstream, prepared: Prepared, error: ProviderError) -> None:
         """Note that a candidate could not answer."""
         error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
-        self._failures.append((error, prepared.request.api == self.ask.api))
+        self._failures.append((error, prepared.request.api == self.request.api))
         self.gateway.metrics.fallback(upstream.name, error.kind)
 
     def unserved(self) -> UnservedError:
@@ -357,18 +357,18 @@ class Exchange:
 
     async def remember(self, upstream: Upstream, response_id: str | None = None) -> None:
         """Remember the candidate that answered the conversation. Before the answer ends: its client may go on with it at another worker at once."""
-        ask, sessions, origin = self.ask, self.gateway.sessions, self._origin
+        request, sessions, origin = self.request, self.gateway.sessions, self._origin
         mixed = origin.mixed or origin.candidate not in (None, upstream.name)
-        if ask.session is not None:
-            await sessions.note(ask.session, upstream.name, mixed)
+        if request.session is not None:
+            await sessions.note(request.session, upstream.name, mixed)
         if response_id is not None:
-            await sessions.note(f"{ask.caller.scope}response/{response_id}", upstream.name, mixed)
+            await sessions.note(f"{request.caller.scope}response/{response_id}", upstream.name, mixed)
 
     async def infer_feedback(self) -> None:
         """Give the feedback that follows from the request, if any: its user has asked the same in other words, for example."""
-        ask = self.ask
-        if ask.mode == "route" and self.decision is not None:
-            inferred = self.gateway.signals.observe(ask, self.decision, time.time())
+        request = self.request
+        if request.mode == "route" and self.decision is not None:
+            inferred = self.gateway.signals.observe(request, self.decision, time.time())
             if inferred is not None:
                 await asyncio.to_thread(self.gateway.controller.feedback_batch, [inferred])
 

@@ -13,7 +13,7 @@ from aamc_gateway.access.refusals import Refused
 from aamc_sdk.errors import AamcError, NoCandidateError, ProviderError, public_message
 
 if TYPE_CHECKING:
-    from aamc_gateway.requests.ask import Ask
+    from aamc_gateway.requests.client_request import ClientRequest
     from aamc_gateway.server.gateway import Gateway
 
 _STATUSES = {"timeout": 504, "rate_limit": 429, "request": 400}
@@ -78,18 +78,18 @@ def _status_of(error: ProviderError) -> int:
     return _STATUSES.get(error.kind, 502)
 
 
-def unsuitable(ask: Ask, names: Sequence[str], error: NoCandidateError) -> Refused:
+def unsuitable(request: ClientRequest, names: Sequence[str], error: NoCandidateError) -> Refused:
     """Return the refusal of a request that no candidate, or not the named one, can answer, in words of its fields.
 
     Args:
-        ask: The request.
+        request: The request.
         names: The candidates that the request may ask.
         error: Why each of them is masked.
     """
-    words = {**_REASONS, "over budget": f"its expected cost is above budget_usd ({ask.budget_usd or 0:g})"}
+    words = {**_REASONS, "over budget": f"its expected cost is above budget_usd ({request.budget_usd or 0:g})"}
     whys = {name: ", ".join(words.get(why, why) for why in sorted(error.reasons.get(name, ()))) for name in sorted(names)}
-    if ask.mode == "model":
-        return Refused(f"model {ask.model!r} cannot answer this request: {whys[ask.model]}; change the request, or ask another model")
+    if request.mode == "model":
+        return Refused(f"model {request.model!r} cannot answer this request: {whys[request.model]}; change the request, or ask another model")
     told = "; ".join(f"{name}: {why}" for name, why in whys.items()) or "the key allows none that has this API"
     return Refused(f"no model can answer this request ({told}); change the request")
 

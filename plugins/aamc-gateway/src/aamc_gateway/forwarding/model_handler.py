@@ -9,30 +9,30 @@ from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.forwarding.streams import StreamedAnswer
 from aamc_gateway.forwarding.whole_answers import answer_whole
-from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
 
 
-async def serve(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
     """Decide and answer a request.
 
     Raises:
         AamcError: It is refused, or no candidate answered.
         ClientLeft: The client left.
     """
-    key = gateway.cache.key(ask)
+    key = gateway.cache.key(request)
     recording = None
     if key is not None:
-        if await answer_from_cache(gateway, ask, scope, send, key):
+        if await answer_from_cache(gateway, request, scope, send, key):
             return
         send = recording = Recording(send, gateway.cache.max_answer)
-    exchange = Exchange(gateway, ask, scope["route"])
+    exchange = Exchange(gateway, request, scope["route"])
     with gateway.watch.of(receive) as client, ObservedRequest(gateway, exchange, scope, client):
         await exchange.decide()
-        if ask.stream:
+        if request.stream:
             await StreamedAnswer(exchange, send).run()
         else:
             await answer_whole(exchange, send)

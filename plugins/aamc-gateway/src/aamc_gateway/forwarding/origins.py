@@ -12,7 +12,7 @@ from aamc_gateway.requests.sessions import Answered
 from aamc_gateway.server.interfaces import Refused
 
 if TYPE_CHECKING:
-    from aamc_gateway.requests.ask import Ask
+    from aamc_gateway.requests.client_request import ClientRequest
     from aamc_gateway.server.gateway import Gateway
 
 UNMOVABLE = frozenset(("previous_response_id", "item_reference", "container"))
@@ -41,35 +41,35 @@ class Origin:
 UNKNOWN = Origin()
 
 
-async def find_origin(gateway: Gateway, ask: Ask, names: Collection[str]) -> Origin:
+async def find_origin(gateway: Gateway, request: ClientRequest, names: Collection[str]) -> Origin:
     """Return the origin of a conversation.
 
     Args:
         gateway: The gateway.
-        ask: The request.
+        request: The request.
         names: The candidates that can answer it.
 
     Raises:
         Refused: The request continues an answer that the gateway does not know.
     """
-    fixed = bool(ask.foreign_state & UNMOVABLE)
-    previous = ask.body.get("previous_response_id")
+    fixed = bool(request.foreign_state & UNMOVABLE)
+    previous = request.body.get("previous_response_id")
     answered = None
     if isinstance(previous, str) and previous:
-        answered = await gateway.sessions.find(f"{ask.caller.scope}response/{previous}")
-    if answered is None and ask.session is not None:
-        answered = await gateway.sessions.find(ask.session)
+        answered = await gateway.sessions.find(f"{request.caller.scope}response/{previous}")
+    if answered is None and request.session is not None:
+        answered = await gateway.sessions.find(request.session)
     if answered is not None and answered.candidate not in gateway.upstreams:
         answered = None  # the pool has changed since
     if answered is None:
         if not fixed:
             return UNKNOWN
-        native = [name for name in names if ask.api in gateway.upstreams[name].apis]
-        if ask.mode != "model" and len(native) != 1:
+        native = [name for name in names if request.api in gateway.upstreams[name].apis]
+        if request.mode != "model" and len(native) != 1:
             raise Refused("the request continues an answer that this gateway does not know: send the whole conversation, or name its model")
-        answered = Answered(ask.model if ask.mode == "model" else native[0], 0.0)
-    if fixed and ask.api not in gateway.upstreams[answered.candidate].apis:
+        answered = Answered(request.model if request.mode == "model" else native[0], 0.0)
+    if fixed and request.api not in gateway.upstreams[answered.candidate].apis:
         message = f"{answered.candidate!r} keeps no earlier answers: send the whole conversation instead of previous_response_id and references"
         raise Refused(message)
     cached = time.time() - answered.at < gateway.settings.sessions.cache_s
-    return Origin(answered.candidate, cached, fixed or bool(ask.foreign_state & gateway.ties), not fixed, answered.mixed)
+    return Origin(answered.candidate, cached, fixed or bool(request.foreign_state & gateway.ties), not fixed, answered.mixed)

@@ -51,12 +51,12 @@ class Relay:
     """
 
     def __init__(self, answer: Answer, call: UpstreamCall) -> None:
-        ask, upstream, request = answer.exchange.ask, call.upstream, call.prepared.request
+        request, upstream, wire_request = answer.exchange.request, call.upstream, call.prepared.request
         self._answer, self._exchange, self._call = answer, answer.exchange, call
-        self.monitor = StreamMonitor(request.api)
-        self._converter = None if request.api == ask.api else StreamConverter(request.api, ask.dialect, upstream.name)
-        self._dialect, self._hides_usage = ask.dialect, call.prepared.hides_usage
-        self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, request)
+        self.monitor = StreamMonitor(wire_request.api)
+        self._converter = None if wire_request.api == request.api else StreamConverter(wire_request.api, request.dialect, upstream.name)
+        self._dialect, self._hides_usage = request.dialect, call.prepared.hides_usage
+        self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, wire_request)
         self._held: list[bytes] = []
         self._flowing = self._done = self._has_finish = False
 

@@ -16,7 +16,7 @@ from aamc_sdk.errors import AamcError
 from aamc_sdk.types import new_ids
 
 if TYPE_CHECKING:
-    from aamc_gateway.requests.ask import Ask
+    from aamc_gateway.requests.client_request import ClientRequest
     from aamc_gateway.server.gateway import Gateway
     from aamc_gateway.server.http.client_watch import Watched
     from aamc_gateway.server.interfaces import Scope
@@ -26,22 +26,22 @@ CLIENT_LEFT = 499
 """The status of a request whose client left."""
 
 
-def served_request(ask: Ask, route: str) -> RequestFigures:
+def served_request(request: ClientRequest, route: str) -> RequestFigures:
     """Return a request that begins now.
 
     Args:
-        ask: The request.
+        request: The request.
         route: The path of its route.
     """
-    caller = ask.caller
+    caller = request.caller
     return RequestFigures(
         request_id=f"{_PROCESS}{next(_REQUESTS):08x}",
         route=route,
-        dialect=ask.dialect if ask.api == ask.dialect else ask.api,
+        dialect=request.dialect if request.api == request.dialect else request.api,
         key_id=caller.key_id,
         tenant=caller.tenant,
-        session=ask.query.session,
-        streamed=ask.stream,
+        session=request.query.session,
+        streamed=request.stream,
         began=time.time(),
     )
 

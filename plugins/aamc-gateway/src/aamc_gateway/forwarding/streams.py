@@ -33,7 +33,7 @@ class StreamedAnswer(EventSender):
 
     def __init__(self, exchange: Exchange, send: Send) -> None:
         gateway = exchange.gateway
-        super().__init__(send, exchange.ask.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
+        super().__init__(send, exchange.request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
         self.exchange = exchange
         self._flowing = False
         self._response_id: str | None = None

@@ -22,7 +22,7 @@ from aamc_models.dialects import (
 
 from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.plain_provider import PlainWire
-from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import WireProvider, WireRequest
@@ -133,34 +133,34 @@ class Upstream:
             return None
         return next((other for other in DIALECTS[:3] if other in self.apis), None)
 
-    def imposed_limit(self, ask: Ask, at_most: int) -> int | None:
+    def imposed_limit(self, request: ClientRequest, at_most: int) -> int | None:
         """Return the limit of an answer's tokens that a request of limited cost gets; None where there is one without it.
 
         The request, the candidate's parameters, the API ``messages`` and a context window that is nearly full limit the answer.
         """
-        api = self.answers(ask.api) or ask.api
-        if ask.max_tokens or self._own_limit(api) or api not in OUTPUT_LIMITS or api == "messages":
+        api = self.answers(request.api) or request.api
+        if request.max_tokens or self._own_limit(api) or api not in OUTPUT_LIMITS or api == "messages":
             return None
         if api == "completions":
             return min(at_most, _USUAL_COMPLETION)
         window = self.candidate.context_window
-        return at_most if window is None or window >= 2 * at_most + self._prompt_tokens(ask) else None
+        return at_most if window is None or window >= 2 * at_most + self._prompt_tokens(request) else None
 
-    def max_output_tokens(self, ask: Ask, at_most: int) -> int:
+    def max_output_tokens(self, request: ClientRequest, at_most: int) -> int:
         """Return the maximum tokens of all answers to a request of limited cost."""
-        api, window = self.answers(ask.api) or ask.api, self.candidate.context_window
-        limit = ask.max_tokens or self._own_limit(api) or self.imposed_limit(ask, at_most)
+        api, window = self.answers(request.api) or request.api, self.candidate.context_window
+        limit = request.max_tokens or self._own_limit(api) or self.imposed_limit(request, at_most)
         if limit is None and api == "messages":
             thinking = self.candidate.parameters.get("thinking")
             budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
             limit = self._max_tokens + (budget if isinstance(budget, int) else 0)
         elif limit is None:
-            limit = at_most if window is None else max(1, window - self._prompt_tokens(ask) // 2)
-        return int(limit) * ask.answers
+            limit = at_most if window is None else max(1, window - self._prompt_tokens(request) // 2)
+        return int(limit) * request.answers
 
-    def _prompt_tokens(self, ask: Ask) -> int:
+    def _prompt_tokens(self, request: ClientRequest) -> int:
         """Return the usual tokens of a prompt of text; of one with images or documents little is known."""
-        return 0 if ask.has_media else ask.body_bytes // CHARACTERS_PER_TOKEN
+        return 0 if request.has_media else request.body_bytes // CHARACTERS_PER_TOKEN
 
     def _own_limit(self, api: str) -> int | None:
         """Return the limit of an answer's tokens among the candidate's parameters, by the fields that are sent to an API."""
@@ -182,11 +182,11 @@ class Upstream:
         prompt = max(prompt, written) if hour else prompt
         return (prompt_tokens * prompt + output_tokens * output) / 1e6 + request
 
-    def prepare(self, ask: Ask, *, strip: Strip = "", max_tokens: int | None = None) -> Prepared:
+    def prepare(self, request: ClientRequest, *, strip: Strip = "", max_tokens: int | None = None) -> Prepared:
         """Return a request in a dialect that the candidate understands.
 
         Args:
-            ask: The request.
+            request: The request.
             strip: The state to take out as only another candidate understands it: ``"all"``, that before the last human message (``"earlier"``),
                 or none (``""``).
             max_tokens: The maximum limit of an answer that has none; None for no limit.
@@ -194,31 +194,33 @@ class Upstream:
         Raises:
             DataError: A field has a wrong type, so that it cannot be converted.
         """
-        if ask.raw is not None:
-            return Prepared(WireRequest(api=ask.api, body=self._named(ask), headers=ask.headers, method=ask.method))
-        api = self.answers(ask.api) or ask.api
-        body: Mapping[str, Any] = ask.body
+        if request.raw is not None:
+            return Prepared(WireRequest(api=request.api, body=self._named(request), headers=request.headers, method=request.method))
+        api = self.answers(request.api) or request.api
+        body: Mapping[str, Any] = request.body
         parameters = self.candidate.parameters
-        limit = None if max_tokens is None else self.imposed_limit(ask, max_tokens)
+        limit = None if max_tokens is None else self.imposed_limit(request, max_tokens)
         if limit is not None:
-            body = {**body, OUTPUT_LIMITS[ask.api][0]: limit}
+            body = {**body, OUTPUT_LIMITS[request.api][0]: limit}
         if strip:
-            body = without_foreign_state(ask.dialect, body, earlier_only=strip == "earlier", parameters=parameters if api == ask.dialect else None)
+            body = without_foreign_state(
+                request.dialect, body, earlier_only=strip == "earlier", parameters=parameters if api == request.dialect else None
+            )
         dropped: tuple[str, ...] = ()
-        if api != ask.api:
-            converted = convert_request(ask.dialect, api, body, max_tokens=self._max_tokens, parameters=parameters, reasons=self._reasons)
+        if api != request.api:
+            converted = convert_request(request.dialect, api, body, max_tokens=self._max_tokens, parameters=parameters, reasons=self._reasons)
             body, dropped = converted.body, tuple(converted.dropped)
-        hides_usage = ask.stream and ask.api in ("chat", "completions") and not wants_usage(ask.body)
-        return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=ask.headers), dropped, hides_usage, limit)
+        hides_usage = request.stream and request.api in ("chat", "completions") and not wants_usage(request.body)
+        return Prepared(WireRequest(api=api, body=with_usage(api, body), headers=request.headers), dropped, hides_usage, limit)
 
-    def _named(self, ask: Ask) -> Mapping[str, Any] | bytes:
+    def _named(self, request: ClientRequest) -> Mapping[str, Any] | bytes:
         """Return the body of an API that passes through: JSON that names a model gets the model's name on the server."""
-        assert ask.raw is not None
-        if ask.raw[:1] == b"{" and ask.headers.get("content-type", "").startswith("application/json"):
-            body = orjson.loads(ask.raw)
+        assert request.raw is not None
+        if request.raw[:1] == b"{" and request.headers.get("content-type", "").startswith("application/json"):
+            body = orjson.loads(request.raw)
             if "model" in body:
                 return dict(body)
-        return FORM_MODEL.sub(lambda match: match[1] + self.model.encode() + match[3], ask.raw, count=1)
+        return FORM_MODEL.sub(lambda match: match[1] + self.model.encode() + match[3], request.raw, count=1)
 
 
 def _maximum_prices(prices: Prices) -> tuple[float, float, float, float]:
@@ -282,17 +284,17 @@ class Upstreams(Mapping[str, Upstream]):
         forbidden = self.incapable(api)
         return [name for name in self._all if name not in forbidden] if forbidden else self._callable
 
-    def check_api(self, ask: Ask) -> None:
+    def check_api(self, request: ClientRequest) -> None:
         """Check that a request's API is offered: by the model that it names, else by any.
 
         Raises:
             Refused: It is not.
         """
-        asked = [self._all[ask.model]] if ask.mode == "model" else list(self._all.values())
-        if any(upstream.answers(ask.api) is not None or not upstream.apis for upstream in asked):  # a call says why a provider has none
+        asked = [self._all[request.model]] if request.mode == "model" else list(self._all.values())
+        if any(upstream.answers(request.api) is not None or not upstream.apis for upstream in asked):  # a call says why a provider has none
             return
-        whose = f"the provider of {ask.model!r} has" if ask.mode == "model" else "the models here have"
-        raise Refused(f"{whose} no API {ask.api!r:.100}; ask a model whose provider has it")
+        whose = f"the provider of {request.model!r} has" if request.mode == "model" else "the models here have"
+        raise Refused(f"{whose} no API {request.api!r:.100}; ask a model whose provider has it")
 
     def __getitem__(self, name: str) -> Upstream:
         return self._all[name]

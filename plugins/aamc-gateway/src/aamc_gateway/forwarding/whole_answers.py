@@ -14,7 +14,7 @@ from aamc_gateway.forwarding.served_requests import cost_header
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared
 from aamc_gateway.forwarding.usage import answer_bytes
-from aamc_gateway.requests.ask import Ask, Priced
+from aamc_gateway.requests.client_request import ClientRequest, Priced
 from aamc_gateway.server.http.answers import send_body
 from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
@@ -63,8 +63,8 @@ async def _first_answer(exchange: Exchange) -> tuple[UpstreamCall, WireReply]:
         try:
             async with call.block:
                 reply = await call.upstream.wire.send(call.upstream.candidate, call.prepared.request)
-                bill_reply(call, reply, exchange.ask.priced)
-                reply = _in_dialect(exchange.ask, call, reply)
+                bill_reply(call, reply, exchange.request.priced)
+                reply = _in_dialect(exchange.request, call, reply)
         except ProviderError as error:
             call.end(error)
             continue
@@ -128,17 +128,17 @@ def answer_of(reply: WireReply, *, required: bool = True) -> Mapping[str, Any]:
     return found
 
 
-def _in_dialect(ask: Ask, call: UpstreamCall, reply: WireReply) -> WireReply:
+def _in_dialect(request: ClientRequest, call: UpstreamCall, reply: WireReply) -> WireReply:
     """Return an answer in the client's dialect.
 
     Raises:
         ProviderError: It cannot be converted, since it does not have the form of its own dialect.
     """
     api, name = call.prepared.request.api, call.upstream.name
-    if api == ask.api:
+    if api == request.api:
         return reply
     try:
-        answer = convert_answer(api, ask.dialect, answer_of(reply), name)
+        answer = convert_answer(api, request.dialect, answer_of(reply), name)
     except DataError as error:
         raise ProviderError(f"the answer of {name!r} cannot be read: {error}", kind="protocol", status=reply.status) from error
     return attrs.evolve(reply, headers={**reply.headers, "content-type": "application/json"}, body=orjson.dumps(answer), answer=answer)

@@ -16,7 +16,7 @@ from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header, served_request
 from aamc_gateway.orchestrations.session_log import entries_of
 from aamc_gateway.orchestrations.settings import CONTENT, NONE, REASONING
-from aamc_gateway.requests.ask import Ask
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
 
 
-async def serve_orchestrator(gateway: Gateway, ask: Ask, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request by an orchestrator; its budget is reserved.
 
     Raises:
         AamcError: The request is refused, or the orchestrator cannot answer.
         ClientLeft: The client left.
     """
-    if ask.api not in DIALECTS:
-        raise Refused(f"{ask.model} answers conversations only; use /v1/chat/completions")
+    if request.api not in DIALECTS:
+        raise Refused(f"{request.model} answers conversations only; use /v1/chat/completions")
     if gateway.log_watch.is_away():
         raise refused_for_now("the decision log cannot be written now")
-    orchestration = gateway.orchestrations[ask.model[len(PREFIX) :]]
-    limit_usd = min(orchestration.settings.budget_usd, math.inf if ask.budget_usd is None else ask.budget_usd)
-    tokens = ask.body_bytes // CHARACTERS_PER_TOKEN
-    admission = await gateway.access.admit(ask.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=ask.query.user)
-    work = Work(gateway, ask, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
+    orchestration = gateway.orchestrations[request.model[len(PREFIX) :]]
+    limit_usd = min(orchestration.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
+    tokens = request.body_bytes // CHARACTERS_PER_TOKEN
+    admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=request.query.user)
+    work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
     try:
-        with gateway.watch.of(receive) as client, ObservedRequest(gateway, work, scope, client), work.sender if ask.stream else nullcontext():
+        with gateway.watch.of(receive) as client, ObservedRequest(gateway, work, scope, client), work.sender if request.stream else nullcontext():
             await work.run()
     except AamcError as error:
         if not work.sender.has_begun:
@@ -61,7 +61,7 @@ class Work:
 
     Args:
         gateway: The gateway.
-        ask: The request.
+        request: The request.
         send: Sends to the client.
         route: The path of its route.
         orchestration: The orchestrator.
@@ -74,20 +74,20 @@ class Work:
     """
 
     def __init__(
-        self, gateway: Gateway, ask: Ask, send: Send, route: str, orchestration: Orchestration, limit_usd: float, admission: Admission
+        self, gateway: Gateway, request: ClientRequest, send: Send, route: str, orchestration: Orchestration, limit_usd: float, admission: Admission
     ) -> None:
-        self._gateway, self._ask, self._send, self._orchestration, self._limit_usd = gateway, ask, send, orchestration, limit_usd
+        self._gateway, self._request, self._send, self._orchestration, self._limit_usd = gateway, request, send, orchestration, limit_usd
         self._admission = admission
-        self.sender = EventSender(send, ask.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
-        self.sender.headers = [(b"x-aamc-model", ask.model.encode())]
-        self.served = served_request(ask, route)
+        self.sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
+        self.sender.headers = [(b"x-aamc-model", request.model.encode())]
+        self.served = served_request(request, route)
         self._spent_usd, self._tokens, self._ended = 0.0, 0, False
         self._records: Sequence[Record] = ()
 
     async def run(self) -> None:
         """Work, and send the answer."""
-        ask = self._ask
-        events = ChatEvents(ask.dialect, ask.model, shows_usage=wants_usage(ask.body)) if ask.stream else None
+        request = self._request
+        events = ChatEvents(request.dialect, request.model, shows_usage=wants_usage(request.body)) if request.stream else None
         shown: list[str] = []
         waiting: Step | None = None
         session: Session | None = None
@@ -108,14 +108,14 @@ class Work:
         await self._answer(session, shown, events, begun)
 
     async def _answer(self, session: Session | None, shown: list[str], events: ChatEvents | None, begun: bool) -> None:
-        ask = self._ask
+        request = self._request
         if session is None or session.answer is None:
             stop = "no step" if session is None else session.ending()
             name = f"the orchestrator {self._orchestration.name!r}"
             raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
         self._spent_usd = session.cost_usd
-        headers = [(b"x-aamc-model", ask.model.encode()), *cost_header(self._spent_usd)]
-        document: dict[str, Any] = {"model": ask.model, "cost_usd": self._spent_usd, "steps": session.count, "stop": session.stop}
+        headers = [(b"x-aamc-model", request.model.encode()), *cost_header(self._spent_usd)]
+        document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": session.count, "stop": session.stop}
         if self._records:
             self.served.decision_id = document["decision_id"] = self._records[-1].decision.id
             headers.insert(0, (b"x-aamc-decision-id", self.served.decision_id.encode()))
@@ -127,17 +127,17 @@ class Work:
             await self.sender.end(events.end(["stop"], usage, document))
         else:
             text = "".join(shown) + session.answer if how == CONTENT else session.answer
-            answer = chat_completion(ask.model, text, "".join(shown) if how == REASONING else "", usage)
-            await send_json(self._send, convert_answer("chat", ask.dialect, answer, ask.model), headers=headers)
+            answer = chat_completion(request.model, text, "".join(shown) if how == REASONING else "", usage)
+            await send_json(self._send, convert_answer("chat", request.dialect, answer, request.model), headers=headers)
         self.end(200)
 
     async def _log(self, session: Session) -> None:
         """Log the decisions of a session and the calls made for them."""
-        controller, ask = self._gateway.controller, self._ask
+        controller, request = self._gateway.controller, self._request
 
         def write() -> None:
-            preference = ask.preference or controller.preference
-            self._records, attempts = entries_of(session, ask.model, ask.query.tenant, preference, self.served.began)
+            preference = request.preference or controller.preference
+            self._records, attempts = entries_of(session, request.model, request.query.tenant, preference, self.served.began)
             if self._records:
                 controller.store.add_decisions(self._records)
                 controller.store.add_attempts(attempts)
@@ -150,10 +150,10 @@ class Work:
 
     def _query(self) -> Query:
         """Return the task: the whole last human message, and those before it."""
-        human = conversation_of(self._ask.dialect, self._ask.body).human
+        human = conversation_of(self._request.dialect, self._request.body).human
         if not human or not human[-1].strip():
-            raise Refused(f"{self._ask.model} needs a task, and the request has no human message")
-        return attrs.evolve(self._ask.query, text=human[-1], turns=tuple(Turn("user", text) for text in human[:-1]))
+            raise Refused(f"{self._request.model} needs a task, and the request has no human message")
+        return attrs.evolve(self._request.query, text=human[-1], turns=tuple(Turn("user", text) for text in human[:-1]))
 
     def end(self, status: int, error_kind: str = "") -> None:
         """Settle the budget and tell metrics and logs; a second call does nothing."""
@@ -162,7 +162,7 @@ class Work:
         self._ended = True
         served = self.served
         served.end(status, error_kind)
-        served.candidate, served.cost_usd, served.cost_source = self._ask.model, self._spent_usd, "reported"
+        served.candidate, served.cost_usd, served.cost_source = self._request.model, self._spent_usd, "reported"
         served.usage = Usage(output_tokens=self._tokens)
         self._admission.settle(self._spent_usd, self._tokens)
         self._gateway.metrics.served(served)

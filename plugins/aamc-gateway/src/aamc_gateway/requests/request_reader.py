@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aamc_models.dialects import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS, Conversation, conversation_of, foreign_state
 
 from aamc_gateway.access.callers import Caller
-from aamc_gateway.requests.ask import Ask, Mode
+from aamc_gateway.requests.client_request import ClientRequest, Mode
 from aamc_gateway.requests.routing_arguments import ARENA, MAX_NAME, PREFIX, ROUTE, RoutingArguments, routing_arguments, split_model
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
 from aamc_gateway.server.interfaces import Refused
@@ -66,7 +66,9 @@ class RequestReader:
         self._session_header = settings.sessions.header.lower().encode("latin-1")
         self._own_headers = frozenset((self._session_header, *_SESSION_HEADERS, _PREFERENCE, b"x-stainless-retry-count"))
 
-    def read(self, dialect: str, api: str, headers: Sequence[tuple[bytes, bytes]], body: MutableMapping[str, Any], raw: bytes, caller: Caller) -> Ask:
+    def read(
+        self, dialect: str, api: str, headers: Sequence[tuple[bytes, bytes]], body: MutableMapping[str, Any], raw: bytes, caller: Caller
+    ) -> ClientRequest:
         """Return a request.
 
         Args:
@@ -91,7 +93,7 @@ class RequestReader:
         user, session = self._identity(own, body, said, arguments, caller)
         if mode != "route" or model != ROUTE:
             caller.check_model(model)
-        return Ask(
+        return ClientRequest(
             dialect=dialect,
             api=api,
             body=body,

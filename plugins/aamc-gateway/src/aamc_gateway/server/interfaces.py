@@ -23,7 +23,7 @@ class RouteEndpoint(Protocol):
 
 
 class Handler(Protocol):
-    """Answers the requests of one mode, see :class:`aamc_gateway.requests.ask.Ask`."""
+    """Answers the requests of one mode, see :class:`aamc_gateway.requests.client_request.ClientRequest`."""
 
-    def __call__(self, gateway: Any, ask: Any, scope: Scope, receive: Receive, send: Send, /) -> Awaitable[None]:
+    def __call__(self, gateway: Any, request: Any, scope: Scope, receive: Receive, send: Send, /) -> Awaitable[None]:
         """Answer one request; errors as of an :class:`RouteEndpoint`."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from aamc_gateway.arena.arena_handler import serve_arena, serve_route
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.orchestrations.orchestrator_handler import serve_orchestrator
-from aamc_gateway.requests.ask import Ask, Mode
 from aamc_gateway.requests.bodies import interpret, parse_object, read_body
+from aamc_gateway.requests.client_request import ClientRequest, Mode
 from aamc_gateway.requests.request_reader import unknown_model
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE
 from aamc_gateway.server.http.answers import send_body, send_json
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _HANDLERS: Mapping[Mode, Handler] = {"route": serve_route, "model": serve, "arena": serve_arena, "orchestrator": serve_orchestrator}
 
 
-async def read_ask(gateway: Gateway, dialect: str, api: str, scope: Scope, receive: Receive) -> Ask:
+async def read_request(gateway: Gateway, dialect: str, api: str, scope: Scope, receive: Receive) -> ClientRequest:
     """Return a request; errors as of the functions that read its parts."""
     limits = gateway.settings.limits
     raw = await read_body(scope, receive, limits)
 
-    def read() -> Ask:
+    def read() -> ClientRequest:
         body = parse_object(raw, limits.nesting)
         return gateway.reader.read(dialect, api, scope["headers"], body, raw, scope["caller"])
 
@@ -39,21 +39,21 @@ def ask_endpoint(dialect: str, api: str) -> RouteEndpoint:
     """Return the endpoint of an API that asks a model."""
 
     async def endpoint(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
-        ask = await read_ask(gateway, dialect, api, scope, receive)
-        await _HANDLERS[ask.mode](gateway, ask, scope, receive, send)
+        request = await read_request(gateway, dialect, api, scope, receive)
+        await _HANDLERS[request.mode](gateway, request, scope, receive, send)
 
     return endpoint
 
 
 async def count_tokens(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
     """Answer ``/v1/messages/count_tokens``: by the candidate that would be asked, else by the length of the request."""
-    ask = await read_ask(gateway, "messages", "count_tokens", scope, receive)
-    names = [ask.model] if ask.mode == "model" else list(gateway.upstreams)
+    request = await read_request(gateway, "messages", "count_tokens", scope, receive)
+    names = [request.model] if request.mode == "model" else list(gateway.upstreams)
     counting = next((gateway.upstreams[name] for name in names if name in gateway.upstreams and "count_tokens" in gateway.upstreams[name].apis), None)
     if counting is None:
-        await send_json(send, {"input_tokens": max(1, ask.body_bytes // CHARACTERS_PER_TOKEN)})
+        await send_json(send, {"input_tokens": max(1, request.body_bytes // CHARACTERS_PER_TOKEN)})
         return
-    reply = await counting.wire.send(counting.candidate, counting.prepare(ask).request)
+    reply = await counting.wire.send(counting.candidate, counting.prepare(request).request)
     await send_body(send, reply.body, status=reply.status)
 
 

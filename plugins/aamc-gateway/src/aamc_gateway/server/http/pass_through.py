@@ -12,8 +12,8 @@ from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.forwarding.upstreams import FORM_MODEL
 from aamc_gateway.forwarding.whole_answers import send_reply
-from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.bodies import header, read_body
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.request_reader import OWN_PREFIX, unknown_header, unknown_model
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ProviderError
@@ -63,7 +63,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         raise unknown_model(name, gateway.upstreams)
     caller: Caller = scope["caller"]
     caller.check_model(name)
-    ask = Ask(
+    request = ClientRequest(
         dialect="messages" if scope["path"].startswith("/v1/messages") else "chat",
         api=_api(scope),
         body={},
@@ -77,20 +77,20 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         priced="nothing" if _FREE.match(scope["path"]) else "unknown" if _BATCH.fullmatch(scope["path"]) else "tokens",
         headers={key.decode("ascii"): value.decode("latin-1") for key, value in scope["headers"] if key in _KEPT},
     )
-    if ask.method == "POST":
-        await serve(gateway, ask, scope, receive, send)
+    if request.method == "POST":
+        await serve(gateway, request, scope, receive, send)
     else:
-        await _look_up(gateway, ask, send)
+        await _look_up(gateway, request, send)
 
 
-async def _look_up(gateway: Gateway, ask: Ask, send: Send) -> None:
+async def _look_up(gateway: Gateway, request: ClientRequest, send: Send) -> None:
     """Answer a request that costs nothing, without a decision: applications ask again and again whether a batch is done."""
-    upstream = gateway.upstreams[ask.model]
-    if ask.model in gateway.upstreams.incapable(ask.api):
-        raise Refused(f"the provider of {ask.model!r} has no such API")
-    admission = await gateway.access.admit(ask.caller, max_cost_usd=0.0, least_cost_usd=0.0, tokens=0, user=ask.query.user)
+    upstream = gateway.upstreams[request.model]
+    if request.model in gateway.upstreams.incapable(request.api):
+        raise Refused(f"the provider of {request.model!r} has no such API")
+    admission = await gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, tokens=0, user=request.query.user)
     try:
-        reply = await upstream.wire.send(upstream.candidate, upstream.prepare(ask).request)
+        reply = await upstream.wire.send(upstream.candidate, upstream.prepare(request).request)
     except ProviderError as error:
         raise unserved([(error, True)]) from error
     finally:

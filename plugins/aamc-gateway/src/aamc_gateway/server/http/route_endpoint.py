@@ -10,8 +10,8 @@ import attrs
 
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.served_requests import ObservedRequest
-from aamc_gateway.requests.ask import Ask
 from aamc_gateway.requests.bodies import header, interpret, parse_object, read_body
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import ARENA, ROUTE
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
@@ -28,19 +28,19 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
     """
     limits = gateway.settings.limits
     raw = await read_body(scope, receive, limits)
-    ask = await interpret(raw, lambda: _ask(gateway, scope, parse_object(raw, limits.nesting, '{"text": "Hello"}'), raw))
-    exchange = Exchange(gateway, ask, scope["route"])
+    request = await interpret(raw, lambda: _client_request(gateway, scope, parse_object(raw, limits.nesting, '{"text": "Hello"}'), raw))
+    exchange = Exchange(gateway, request, scope["route"])
     with ObservedRequest(gateway, exchange, scope):
         await exchange.decide()
         decision = await exchange.commit()
         explanation = await asyncio.to_thread(gateway.controller.explain, decision.id)
-        document = explanation.to_dict() | {"classified": _classified(ask)}
+        document = explanation.to_dict() | {"classified": _classified(request)}
         exchange.served.cost_usd = float(decision.notes.get("spent_usd") or 0.0)
         exchange.end(200)
     await send_json(send, plain(document), headers=exchange.headers())
 
 
-def _ask(gateway: Gateway, scope: Scope, body: MutableMapping[str, Any], raw: bytes) -> Ask:
+def _client_request(gateway: Gateway, scope: Scope, body: MutableMapping[str, Any], raw: bytes) -> ClientRequest:
     """Return the request that would be answered.
 
     Raises:
@@ -48,10 +48,10 @@ def _ask(gateway: Gateway, scope: Scope, body: MutableMapping[str, Any], raw: by
     """
     dialect = _dialect(scope, body)
     body.setdefault("model", ROUTE)
-    ask = gateway.reader.read(dialect, dialect, scope["headers"], body, raw, scope["caller"])
-    if ask.model not in (ROUTE, ARENA):
-        raise Refused(f"the model {ask.model!r:.200} is named, so nothing is decided; leave model out, or give {ROUTE!r}")
-    return attrs.evolve(ask, mode="route", stream=False)
+    request = gateway.reader.read(dialect, dialect, scope["headers"], body, raw, scope["caller"])
+    if request.model not in (ROUTE, ARENA):
+        raise Refused(f"the model {request.model!r:.200} is named, so nothing is decided; leave model out, or give {ROUTE!r}")
+    return attrs.evolve(request, mode="route", stream=False)
 
 
 def _dialect(scope: Scope, body: MutableMapping[str, Any]) -> str:
@@ -73,12 +73,12 @@ def _dialect(scope: Scope, body: MutableMapping[str, Any]) -> str:
     return "chat"
 
 
-def _classified(ask: Ask) -> dict[str, Any]:
-    query = ask.query
+def _classified(request: ClientRequest) -> dict[str, Any]:
+    query = request.query
     return {
         "text": query.text,
         "turns": [{"role": turn.role, "content": turn.content} for turn in query.turns],
         "needs": sorted(query.needs),
         "prompt_tokens": query.prompt_tokens,
-        "side_request": ask.side_request,
+        "side_request": request.side_request,
     }

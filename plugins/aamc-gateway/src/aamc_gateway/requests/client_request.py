@@ -16,7 +16,7 @@ Mode = Literal["route", "model", "orchestrator", "arena"]
 
 
 @attrs.define(kw_only=True)
-class Ask:
+class ClientRequest:
     """A request.
 
     Attributes:
