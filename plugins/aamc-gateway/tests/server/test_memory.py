@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from aamc_gateway.forwarding.exchange import Exchange
+from aamc_gateway.server.http.client_watch import SWEEP_S
 from aamc_gateway.server.processes import worker
 from aamc_models.testing import Script
 from server.conftest import Run
@@ -54,6 +55,13 @@ def test_a_request_leaves_no_cycle_of_ours(serve: Run, no_collections: None, fau
     running = serve(settings={"limits": {"fallbacks": 3}}, first=Script(fault=fault), second=Script())
     for _ in range(8):  # the router chooses each candidate sometimes
         assert running.chat(stream=streamed).status == 200
+    assert Counter() == cycles_of_ours()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_request_whose_client_was_watched_leaves_no_cycle_of_ours(serve: Run, no_collections: None, streamed: bool) -> None:
+    running = serve(first=Script(first_ms=3000 * SWEEP_S))
+    assert running.chat(stream=streamed).status == 200
     assert Counter() == cycles_of_ours()
 
 

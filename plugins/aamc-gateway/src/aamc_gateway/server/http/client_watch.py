@@ -36,6 +36,7 @@ class Watched:
         self._watch.all.discard(self)
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None  # its error has the frame that has this object: a cycle
 
     def look(self, now: float) -> None:
         """Begin to wait for the client to leave, if the request has lasted for some time."""
