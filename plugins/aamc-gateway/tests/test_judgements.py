@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 
 import pytest
 from aamc_gateway.access import Caller, Refused
 from aamc_gateway.feedback import judgements
 from aamc_gateway.feedback.judgements import add_judgement
+from aamc_gateway.orchestrations.session_log import entries_of
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import DataError
-from aamc_sdk.types import ModelSpec, Pool, Prices
+from aamc_sdk.interfaces import Budget
+from aamc_sdk.serving import Session
+from aamc_sdk.types import Decision, ModelSpec, Pool, Preference, Prices, Query, Record
 
 ANYONE = Caller()
 
@@ -132,6 +136,28 @@ def test_a_key_judges_only_the_decisions_of_its_tenant_and_user(controller, aske
         add_judgement(controller, body, caller)
     assert refused.value.status == 404
     assert add_judgement(controller, body, Caller(admin=True))["new"]
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_a_key_of_a_user_judges_the_answers_of_orchestrators_and_forgetting_the_user_covers_them(controller, draws):
+    decision = Decision("d", "calculator", math.nan, Preference())
+
+    class Done(Session):
+        count = 1
+
+        def log(self):
+            return ([Record.of_step(decision, Query("What is 2 + 2?"), ["calculator"])] if draws else []), []
+
+    asked = Query("What is 2 + 2?", user="ann", tenant="acme")
+    records, attempts = entries_of(Done(None, asked, Budget()), "aamc/puppeteer", asked, Preference(), time.time())
+    controller.store.add_decisions(records)
+    controller.store.add_attempts(attempts)
+    body = {"decision_id": records[-1].decision.id, "quality": 1}
+    with pytest.raises(Refused, match="another tenant or user"):
+        add_judgement(controller, body, Caller(tenant="acme", user="ben"))
+    assert add_judgement(controller, body, Caller(tenant="acme", user="ann"))["new"]
+    assert controller.forget("ann", tenant="acme") == 1
+    assert controller.store.record(body["decision_id"]).query.text == ""
 
 
 @pytest.mark.parametrize("fields", [{"source": "vote"}, {"source": "vote:ann"}, {"id": "d/vote:ann/1"}, {"id": "d/vote/1"}])

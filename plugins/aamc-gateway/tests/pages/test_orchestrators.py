@@ -60,6 +60,6 @@ def test_an_orchestrator_without_a_policy_is_in_the_log_with_its_cost_and_can_be
     gateway.stop()
     log = logged(gateway)
     assert [(made.id, made.candidate) for made in log.decisions] == [(decision, "aamc/puppeteer")]
-    assert [(query.text, query.user) for query in log.queries] == [("", None)]
+    assert [(query.text, query.user) for query in log.queries] == [("", "anna")]
     assert [attempt.cost_usd for attempt in log.attempts] == [float(found.headers["x-aamc-cost-usd"])]
     assert [feedback.quality for feedback in log.feedback] == [1.0]

@@ -137,7 +137,7 @@ class Work:
 
         def write() -> None:
             preference = request.preference or controller.preference
-            self._records, attempts = entries_of(session, request.model, request.query.tenant, preference, self.served.began)
+            self._records, attempts = entries_of(session, request.model, request.query, preference, self.served.began)
             if self._records:
                 controller.store.add_decisions(self._records)
                 controller.store.add_attempts(attempts)

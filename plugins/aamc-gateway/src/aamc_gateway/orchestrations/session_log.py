@@ -6,27 +6,29 @@ import math
 import time
 from collections.abc import Sequence
 
+import attrs
+
 from aamc_sdk.serving import Session
 from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
 
 
-def entries_of(session: Session, name: str, tenant: str | None, preference: Preference, began: float) -> tuple[Sequence[Record], Sequence[Attempt]]:
-    """Return the decisions of a session and the calls made for them.
+def entries_of(session: Session, name: str, query: Query, preference: Preference, began: float) -> tuple[Sequence[Record], Sequence[Attempt]]:
+    """Return the decisions of a session and the calls made for them, with the user and tenant who may judge them and whose erasure covers them.
 
-    A session whose orchestrator drew nothing, such as one without a trained policy, is one decision for the orchestrator itself: its cost is in the
-    log, and it can be judged. Neither the task nor the user is part of that, so there is nothing to forget.
+    A session whose orchestrator drew nothing, such as one without a trained policy, is one decision for the orchestrator itself, without the task:
+    its cost is in the log, and it can be judged.
 
     Args:
         session: The session.
         name: The orchestrator's name in requests.
-        tenant: The tenant of the caller.
+        query: The request's query, which has the user and the tenant.
         preference: The preference of the request.
         began: When the request came, in seconds since the epoch.
     """
     records, attempts = session.log()
     if records or not session.count:
-        return records, attempts
+        return [attrs.evolve(record, query=attrs.evolve(record.query, user=query.user, tenant=query.tenant)) for record in records], attempts
     decision = Decision(new_ids(1)[0], name, math.nan, preference, router=name, time=time.time(), notes={"steps": session.count})
-    record = Record.of_step(decision, Query("", tenant=tenant), [name])
+    record = Record.of_step(decision, Query("", user=query.user, tenant=query.tenant), [name])
     latency_ms = max(0.0, 1000 * (time.time() - began))
     return [record], [Attempt(decision.id, n=0, cost_usd=session.cost_usd, latency_ms=latency_ms, cost_source="reported")]
