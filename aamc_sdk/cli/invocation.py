@@ -1,4 +1,4 @@
-"""The plugins of an invocation."""
+"""The plugins of an invocation, and how it ends."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def plugins_of(ctx: click.Context) -> Plugins:
 
         root.obj = get_plugin_manager()
     return root.obj  # type: ignore[no-any-return]  # set above
+
+
+def leave_threads_behind(ctx: click.Context) -> None:
+    """End the program, after the command, without waiting for its threads, as one of them may hang."""
+    ctx.find_root().command.hangs = True  # type: ignore[attr-defined]  # the root is a CommandTree

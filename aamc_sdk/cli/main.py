@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -51,11 +52,14 @@ class CommandTree(click.Group):
 
     Args:
         path: The names of this group and its parents, such as ``"bench "``; ``""`` for the root.
+
+    Attributes:
+        hangs: Whether a thread of the program may hang. Python would wait for it, and never end.
     """
 
     def __init__(self, path: str = "", **options: Any) -> None:
         super().__init__(**options)
-        self.path = path
+        self.path, self.hangs = path, False
 
     def offered(self, ctx: click.Context) -> Mapping[str, str]:
         """Return the subcommands that plugins offer, by name, with the full path of a component each; a command comes before longer names."""
@@ -150,7 +154,12 @@ def main(arguments: list[str] | None = None) -> None:
         if "--debug" in given and not isinstance(error, (click.ClickException, click.Abort, KeyboardInterrupt)):
             traceback.print_exc()
         status = _report(error, as_json="--json" in given)
-    sys.exit(status if isinstance(status, int) else 0)
+    status = status if isinstance(status, int) else 0
+    if aamc.hangs and arguments is None:  # else the process is the caller's
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _report(error: BaseException, *, as_json: bool) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names, text_argument
 from aamc_sdk.cli.output import printable
 
@@ -78,7 +77,7 @@ def orchestrate(
         began = time.monotonic()
         try:
             with console(stderr=True).status("working") as status:
-                _run(session, status.console.print)
+                _run(ctx, session, status.console.print)
         except KeyboardInterrupt:
             if session.count:
                 session.keep(path)
@@ -178,8 +177,8 @@ def _check_places(kept: Path, graph: Path | None) -> None:
             raise OutputError(f"cannot write {place}: it is not writable; choose another place with --trajectory or --graph")
 
 
-def _run(session: Session, show: Callable[[Any], None]) -> None:
-    """Work on the task in a thread of its own; a step that blocks that thread beyond the time limit, or beyond Ctrl-C, is left behind there.
+def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> None:
+    """Work on the task in a thread of its own. A step that goes on beyond the time limit, or beyond Ctrl-C, is left behind with its threads.
 
     Raises:
         PluginError: A session with records of its own does not end.
@@ -191,7 +190,6 @@ def _run(session: Session, show: Callable[[Any], None]) -> None:
     ended = threading.Event()
 
     async def work() -> None:
-        asyncio.get_running_loop().set_default_executor(_DaemonThreads())
         try:
             await _work(session, show)
         finally:
@@ -205,7 +203,10 @@ def _run(session: Session, show: Callable[[Any], None]) -> None:
         session.stop = "interrupted"
         future.cancel()
         ended.wait(INTERRUPT_GRACE_S)
+        leave_threads_behind(ctx)
         raise
+    if session.broken_off or not future.done():
+        leave_threads_behind(ctx)
     if future.done():
         future.result()
         loop.close()
@@ -213,23 +214,6 @@ def _run(session: Session, show: Callable[[Any], None]) -> None:
         raise PluginError(f"{type(session.orchestrator).__name__} did not end at its time limit of {seconds:g} s; its results are lost")
     else:
         session.break_off()
-
-
-class _DaemonThreads(ThreadPoolExecutor):
-    """Runs each function in a daemon thread, so that one that hangs keeps neither the event loop nor the program from ending."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-
-        def work() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(fn(*args, **kwargs))
-                except BaseException as error:  # it belongs to the future
-                    future.set_exception(error)
-
-        threading.Thread(target=work, daemon=True).start()
-        return future
 
 
 async def _work(session: Session, show: Callable[[Any], None]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from aamc_sdk.cli.completion import complete_kind, complete_name, complete_target
-from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Number
 from aamc_sdk.errors import quantity
 
@@ -104,6 +104,7 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
     Examples: aamc plugins check aamc-ppo, aamc plugins check router ppo
     """
     from aamc_sdk.testing import check_component, check_distribution
+    from aamc_sdk.testing.findings import HangError
 
     found = plugins_of(ctx)
     if len(target) > 2:
@@ -115,6 +116,8 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
         distribution = target[0]
         findings = check_distribution(distribution, found, seconds=seconds)
     failed = [finding for finding in findings if not finding.passed]
+    if any(isinstance(finding.error, HangError) for finding in failed):
+        leave_threads_behind(ctx)
     if as_json:
         from aamc_sdk.cli.output import write_json_line
 

@@ -128,7 +128,7 @@ class _CheckThread:
         """
         done: Future[None] = Future()
         self._jobs.put((job, done))
-        if not wait([done], seconds).done:
+        if not wait([done], min(seconds, threading.TIMEOUT_MAX)).done:
             raise HangError(f"it does not end within {seconds:g} s", sys._current_frames().get(self._thread.ident or 0))
         done.result()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Talkative(Shouter):
 
 
 class Hanging(Shouter):
-    """Waits for ever in its second step, as the task says: in its event loop, in a thread, or blocking everything."""
+    """Waits for ever in its second step, as the task says: in its event loop, in a thread, in a pool of its own, or blocking everything."""
 
     async def run(self, task: Query, budget: Budget):
         yield Step(decision=None, content="first", cost_usd=0.25)
@@ -97,6 +98,8 @@ class Hanging(Shouter):
             await asyncio.Event().wait()
         elif task.text == "in a thread":
             await asyncio.to_thread(threading.Event().wait)
+        elif task.text == "in a pool":
+            await asyncio.wrap_future(ThreadPoolExecutor(1).submit(threading.Event().wait))
         else:
             threading.Event().wait()
         yield Step(decision=None, content="never", final=True)
@@ -186,7 +189,8 @@ import aamc_sdk.plugins, aamc_sdk.cli.orchestrate, aamc_sdk.cli.main, test_orche
 aamc_sdk.plugins.get_plugin_manager = lambda: test.Plugins({{"core": test.builtin, "orchestrators": test.Orchestrators()}}, discover=False)
 sys.modules["aamc_sdk.cli.orchestrate"].GRACE_S = 0.5
 {before}
-sys.modules["aamc_sdk.cli.main"].main(["orchestrate", *{options!r}, "--json"])
+sys.argv = ["aamc", "orchestrate", *{options!r}, "--json"]
+sys.modules["aamc_sdk.cli.main"].main()
 """
     return [sys.executable, "-c", text]
 
@@ -196,7 +200,7 @@ def hang(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("task", ["awaits", "in a thread", "blocks"])
+@pytest.mark.parametrize("task", ["awaits", "in a thread", "in a pool", "blocks"])
 def test_a_step_in_progress_is_broken_off_at_the_time_limit(tmp_path: Path, task: str) -> None:
     done = hang(tmp_path, task, "--orchestrator", "hanging")
     assert done.returncode == 0, done.stderr
@@ -206,7 +210,7 @@ def test_a_step_in_progress_is_broken_off_at_the_time_limit(tmp_path: Path, task
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot interrupt another process like Ctrl-C")
-@pytest.mark.parametrize("task", ["awaits", "in a thread", "blocks"])
+@pytest.mark.parametrize("task", ["awaits", "in a thread", "in a pool", "blocks"])
 def test_an_interrupt_ends_the_work_and_keeps_the_steps_before_it(tmp_path: Path, task: str) -> None:
     command = program(task, "--orchestrator", "hanging", before="signal.signal(signal.SIGINT, signal.default_int_handler)")
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

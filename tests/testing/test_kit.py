@@ -3,13 +3,17 @@
 import importlib
 import inspect
 import json
+import math
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from offering import Offering
 
-from aamc_sdk import Component, Scores, hookimpl
+from aamc_sdk import Component, Scores, builtin, hookimpl
 from aamc_sdk.errors import PluginError, UnknownComponentError
 from aamc_sdk.interfaces import Router
 from aamc_sdk.plugins import Plugins
@@ -147,6 +151,42 @@ def test_a_check_that_hangs_fails_at_its_limit_and_the_others_do_not_wait_for_it
     assert {finding.message for finding in findings[findings.index(failed) + 1 :]} == {f"{failed.check!r} hangs"}
     with pytest.raises(AssertionError, match=rf"router mine: {failed.check}: it does not end within 0\.5 s"):
         assert_conforms("router", "mine", offer("router", Hanging), seconds=0.5)
+
+
+class HangingInAPool(Router):
+    """Never scores, in a thread for which Python waits at its end."""
+
+    def score(self, request):
+        return ThreadPoolExecutor(1).submit(threading.Event().wait).result()
+
+
+def test_the_command_ends_although_a_thread_of_a_component_hangs():
+    program = f"""
+import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
+import aamc_sdk.plugins, test_kit
+from aamc_sdk import Component, hookimpl
+from aamc_sdk.cli import main
+
+class Own:
+    @hookimpl
+    def aamc_routers(self):
+        return [Component("hanging", "test_kit:HangingInAPool", "")]
+
+plugins = test_kit.Plugins({{"own": Own()}}, discover=False)
+aamc_sdk.plugins.get_plugin_manager = lambda: plugins
+sys.argv = ["aamc", "plugins", "check", "router", "hanging", "--seconds", "0.5", "--json"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    failed = [finding["message"] for finding in json.loads(done.stdout)["findings"] if not finding["passed"]]
+    assert [message[:31] for message in failed] == ["it does not end within 0.5 s (t"]
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e12])
+def test_a_limit_beyond_all_clocks_is_none(seconds):
+    plugins = Plugins({"core": builtin}, discover=False)
+    assert all(finding.passed for finding in check_component("store", "memory", plugins, seconds=seconds))
 
 
 def test_the_checks_of_a_component_run_in_one_thread(offer):

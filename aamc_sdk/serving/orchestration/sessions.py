@@ -88,7 +88,8 @@ class Session:
 
     Attributes:
         answer: The content of the final step, else of the last step; None if that is empty or there is no step.
-        stop: Why the work ended: ``answered``, ``out_of_budget`` or ``truncated``.
+        stop: Why the work ended: ``answered``, ``out_of_budget``, ``truncated``, or ``interrupted`` by Ctrl-C.
+        broken_off: Whether the time limit broke off a step.
     """
 
     def __init__(self, orchestrator: Orchestrator, task: Query, budget: Budget) -> None:
@@ -96,7 +97,7 @@ class Session:
         self.answer: str | None = None
         self.stop = "truncated"
         self._steps: list[Step] = []
-        self._broken_off = False
+        self.broken_off = False
 
     @property
     def cost_usd(self) -> float:
@@ -166,7 +167,7 @@ class Session:
 
     def break_off(self) -> None:
         """Record that the time limit broke off the step in progress."""
-        self.stop, self._broken_off = "out_of_budget", True
+        self.stop, self.broken_off = "out_of_budget", True
 
     def _check(self, step: Any) -> None:
         if not isinstance(step, Step) or not isinstance(step.cost_usd, Real) or not 0 <= float(step.cost_usd) < math.inf:  # a budget needs it
@@ -183,7 +184,7 @@ class Session:
 
     def ending(self) -> str:
         """Return the reason for the end of the work, in words."""
-        broken_off = f": a step was broken off at {self.budget.seconds:g} s, and its cost is not counted," if self._broken_off else ""
+        broken_off = f": a step was broken off at {self.budget.seconds:g} s, and its cost is not counted," if self.broken_off else ""
         return self.stop.replace("_", " ") + broken_off
 
     def document(self) -> dict[str, Any]:
