@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from aamc_bandit.feedback_outcomes import MAX_PIECES
 from aamc_bandit.linear.router import LinearThompson
+from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
 from aamc_bandit.thompson.router import Thompson
+from aamc_bandit.thompson.state_file import add_ratings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -175,6 +177,21 @@ def test_revisions_of_a_dropped_user_change_the_other_levels_only() -> None:
     learn(router, judged("d", 0.0, 1), replaced=(first,), user="ann")
     assert router.evidence.table("user", "ann", ["a", "b"])[:, :2].tolist() == [[0, 0], [1, 0]]
     assert router.evidence.table("global", "", ["a", "b"])[:, :2].tolist() == [[0, 0.25], [1.5, 0]]
+
+
+def test_revisions_of_a_dropped_user_with_imported_ratings_leave_the_later_entity_alone() -> None:
+    """The clock of imported ratings may be ahead of the global one, at which the later entity begins."""
+    router, other = (made("thompson", {"max_users": 1, "discount": 0.5}) for _ in range(2))
+    assert isinstance(router, Thompson)
+    ratings = [EntityRatings("user", "ann", {"a": CandidateRating(30, 20, 50)})]
+    router.evidence.restore(add_ratings(router.evidence.to_json(), ratings, 0.0))
+    first = judged("d", 1.0)
+    learn(router, first, user="ann")
+    for user in ("bob", "ann"):
+        learn(router, judged(f"of {user}", 1.0, candidate="b"), user=user)
+    learn(router, judged("d", 0.0, 1), replaced=(first,), user="ann")
+    assert router.evidence.table("user", "ann", ["a", "b"])[:, :2].tolist() == [[0, 0], [1, 0]]
+    restore(other, state_of(router))
 
 
 @pytest.mark.parametrize("name", ["thompson", "linear-thompson"])

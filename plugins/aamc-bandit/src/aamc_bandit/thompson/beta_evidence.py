@@ -313,7 +313,7 @@ class BetaEvidence:
         """Add or take back feedback at each level, except where the entity was dropped since."""
         for n, (level, name) in enumerate(zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)):
             entity = None if name is None else self._levels[level].get(name)
-            if name is None or entity is None or (places and places[CLOCKS][n] <= entity.began):
+            if name is None or entity is None or (places and not entity.began < places[CLOCKS][n] <= entity.clock):
                 continue
             clock = places[CLOCKS][n] if places else entity.clock
             totals = {candidate: place[n] for candidate, place in places.items()}
