@@ -124,6 +124,16 @@ def test_another_answer_or_judgement_takes_the_place_of_a_failure() -> None:
     assert counted(experience(judged(quality=0.75), failed())) == {"small": (0.75, 0.25)}
 
 
+def test_feedback_that_does_not_count_leaves_a_failure() -> None:
+    doubtful = judged(confidence=0.0)
+    lost = {"small": (0.0, 1.0)}
+    assert counted(experience(failed()), experience(doubtful)) == counted(experience(doubtful), experience(failed())) == lost
+    assert counted(experience(judged("e"), failed(), judged(), user="ann"), max_user_weight=1.0) == {"small": (1.0, 1.0)}
+    certain = judged(quality=0.75, revision=1)
+    assert counted(experience(doubtful, failed()), experience(certain, replaced=[doubtful])) == {"small": (0.75, 0.25)}
+    assert counted(experience(Attempt("d", candidate="small"), doubtful, failed())) == {}
+
+
 def test_decisions_that_were_only_answered_share_their_outcomes_until_one_is_judged() -> None:
     ledger = OutcomeLedger(OutcomeOptions())
     list(ledger.outcomes(experience(*(Attempt(name, candidate="small") for name in ("a", "b", "c")))))

@@ -1,7 +1,7 @@
 """Converts the entries of the log to outcomes: each candidate's quality and a weight.
 
 Feedback of a source, on a decision and by a user counts up to a limit. A failed call counts as an outcome of the quality
-``failure_quality``, once for each decision and candidate, unless another call succeeds or feedback judges that candidate.
+``failure_quality``, once for each decision and candidate, unless another call succeeds or feedback that counts judges that candidate.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class OutcomeLedger:
         if attempt.status == "ok":
             yield from self._without_failure(row, counted, name)
             counted[_failure_id(name)] = _never_failed(name)  # a failure that is reported later counts for nothing
-        elif not any(name in each.candidates for each in counted.values()):
+        elif not any(name in each.candidates and (each.source == _FAILURE or each.held > 0) for each in counted.values()):
             places: Places = {}
             counted[_failure_id(name)] = Counted(_FAILURE, float(weight), (name,), float(weight), places)
             yield Outcome(row, [(name, quality)], weight, places=places)
@@ -184,16 +184,17 @@ class OutcomeLedger:
                 yield Outcome(row, candidate_qualities(replaced, decision.candidate), weight, False, replaced.implicit, 0.0, places)
         qualities = candidate_qualities(feedback, decision.candidate)
         names = [name for name, _ in qualities]
-        if counted:
-            for name in names:
-                yield from self._without_failure(row, counted, name)
+        failures = set(map(_failure_id, names)) if counted else ()
+        others = {key: each for key, each in counted.items() if key not in failures}
         wanted = self._weight(feedback, implicit)
-        allowed, held = self._allowed(feedback, wanted, names, counted), 0.0 if earlier is None else earlier.held
+        allowed, held = self._allowed(feedback, wanted, names, others), 0.0 if earlier is None else earlier.held
         weight = min(allowed, held) + self._within_day(experience.queries[row], feedback.time, max(allowed - held, 0.0))
         if weight > 0 or earlier is not None or (wanted == 0 and len(counted) < MAX_PIECES):
             piece = Counted(feedback.source, float(weight), names, float(weight), {}) if earlier is None else _revised(earlier, weight, names)
             counted[feedback.id] = piece
             if weight > 0:
+                for name in names:
+                    yield from self._without_failure(row, counted, name)
                 yield Outcome(row, qualities, weight, True, implicit, feedback.time, piece.places)
 
     def _weight(self, feedback: Feedback, implicit: bool) -> float:
