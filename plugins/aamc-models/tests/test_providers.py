@@ -134,3 +134,23 @@ def test_a_streamed_call_costs_as_much_as_a_whole_one(stub) -> None:
             streamed, again = controller.store.experience().attempts
         assert streamed.cost_usd == again.cost_usd == whole == pytest.approx((60 * 1 + 40 * 0.5 + 20 * 2) / 1e6)
         assert not math.isnan(streamed.first_token_ms)
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_an_answer_without_usage_has_an_unknown_cost(stub, name) -> None:
+    stub.scripts["silent"] = Script(usage="never")
+    assert [math.isnan(cost) for cost in both_costs(stub, name, "silent", Prices(1.0, 2.0))] == [True, True]
+
+
+def test_tokens_that_a_cache_keeps_for_an_hour_have_their_price(stub) -> None:
+    stub.scripts["hour"] = Script(prompt_tokens=100, output_tokens=20, cache_write_tokens=80, cache_write_1h_tokens=50)
+    prices = Prices(1.0, 2.0, cache_write=1.25, cache_write_1h=3.0)
+    expected = (20 * 1 + 30 * 1.25 + 50 * 3 + 20 * 2) / 1e6
+    assert both_costs(stub, "anthropic", "hour", prices) == pytest.approx((expected, expected))
+
+
+def both_costs(stub, name: str, model: str, prices: Prices) -> tuple[float, float]:
+    """Return the costs of a whole answer and of a streamed one."""
+    spec = ModelSpec(model, prices=prices, endpoint={"provider": name, "base_url": f"{stub.url}/v1"})
+    with MetaController.build(router="random", pool=Pool([spec, ModelSpec("other")])) as controller:
+        return controller.complete("?").cost_usd, controller.complete("?", on_text=lambda text: None).cost_usd

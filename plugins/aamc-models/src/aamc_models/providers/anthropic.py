@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from aamc_models.dialects import DEFAULT_MAX_TOKENS, StreamConverter, answer_to_chat, from_chat
+from aamc_models.dialects import DEFAULT_MAX_TOKENS, StreamConverter, StreamMonitor, answer_to_chat, from_chat, usage_of
 from aamc_models.providers.chat import broken_event, chunks, completion
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
@@ -70,7 +70,7 @@ class Anthropic(HttpProvider):
         except DataError as error:
             public = f"model {candidate.name!r} gave a broken answer"
             raise ProviderError(f"{public}: {error}; check the endpoint's base_url", kind="protocol", public=public) from error
-        return completion(candidate, answer, reply.headers)
+        return attrs.evolve(completion(candidate, answer, reply.headers), usage=usage_of("messages", reply.answer or {}))
 
     async def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
         """Yield the answer piece by piece.
@@ -80,9 +80,10 @@ class Anthropic(HttpProvider):
             DataError: A message or an option has a wrong form.
         """
         request = WireRequest(api="messages", body=self._body(messages, {**options, "stream": True}))
-        async with aclosing(self.events(candidate, request)) as events, aclosing(_as_chat(candidate, events)) as converted:
+        monitor = StreamMonitor("messages")
+        async with aclosing(self.events(candidate, request)) as events, aclosing(_as_chat(candidate, events, monitor)) as converted:
             async for chunk in chunks(candidate, converted):
-                yield chunk
+                yield chunk if chunk.usage is None else attrs.evolve(chunk, usage=monitor.usage)
 
     def _body(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Mapping[str, Any]:
         body = {**options, "messages": list(messages)}
@@ -91,9 +92,11 @@ class Anthropic(HttpProvider):
         return from_chat("messages", body, max_tokens=self.config.max_output_tokens).body
 
 
-async def _as_chat(candidate: Candidate, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _as_chat(candidate: Candidate, events: AsyncGenerator[bytes, None], monitor: StreamMonitor) -> AsyncGenerator[bytes, None]:
+    """Yield events as those of chat. The monitor reads them first: the usage of chat has no hours of a cache, and 0 for unknown counts."""
     converter = StreamConverter("messages", "chat")
     async for event in events:
+        monitor.feed(event)
         try:
             chat = converter.feed(event)
         except DataError as error:
