@@ -165,6 +165,30 @@ def test_the_server_itself_counts_no_more_than_the_budget(collect: Collect, stub
     assert stub.counts("judge").calls == 2 * document["rows"]  # what was asked was judged
 
 
+TOOL = {"type": "function", "function": {"name": "f", "description": "d" * 2000}}
+
+
+@pytest.mark.parametrize("option", ["max_tokens=null", "tools=" + json.dumps([TOOL])])
+def test_what_an_option_adds_to_a_request_is_part_of_its_maximum_cost(collect: Collect, stub: StubServer, option: str) -> None:
+    stub.scripts["right"] = Script(text="42", output_tokens=1000, prices={"input": 1.0, "output": 2.0})
+    arguments = ("--max-tokens", "100", "--concurrency", "8", "--budget-usd", "0.005", "--candidates", "right")
+    collect("--judge", "numeric", *arguments, "--option", option)
+    assert 0 < stub.all_counts()["models"]["right"]["cost_usd"] <= 0.005
+
+
+def test_several_answers_to_a_prompt_are_refused(collect: Collect, stub: StubServer) -> None:
+    status, _, err = collect("--judge", "numeric", *ASKED, "--option", "n=3")
+    assert status == 2
+    assert "right would be paid for n=3 answers a prompt, of which only the first is judged; leave out the parameter n" in err
+    assert stub.counts("right").calls == 0
+
+
+def test_the_estimate_is_no_more_than_the_maximum(collect: Collect) -> None:
+    _, out, _ = collect("--judge", "model:judge", *ASKED, "--max-tokens", "50", "--dry-run", "--json")
+    found = json.loads(out)["estimate"]
+    assert 0 < found["answers_usd"] + found["judge_usd"] <= found["maximum_usd"]
+
+
 def test_a_call_without_usage_counts_at_its_maximum(collect: Collect, stub: StubServer) -> None:
     stub.scripts["right"] = Script(text="42", usage="never")
     status, out, _ = collect("--judge", "numeric", "--candidates", "right", "--limit", "2", "--json")

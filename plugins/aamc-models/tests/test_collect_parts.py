@@ -91,10 +91,16 @@ def test_costs_follow_from_prices_and_tokens() -> None:
         ({"n": 1}, {"max_tokens": 9, "n": 1}),
         ({"max_tokens": 5}, {"max_tokens": 5}),
         ({"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
+        ({"max_completion_tokens": None}, {"max_tokens": 9}),
     ],
 )
 def test_answers_are_limited_unless_the_parameters_limit_them(parameters: dict[str, int], found: dict[str, int]) -> None:
     assert limited(ModelSpec("a", endpoint="http://localhost:1/v1", parameters=parameters), {}, 9) == found
+
+
+def test_a_limit_of_the_options_replaces_the_candidates_own() -> None:
+    candidate = ModelSpec("a", endpoint="http://localhost:1/v1", parameters={"max_completion_tokens": 900})
+    assert limited(candidate, {"max_tokens": 5}, 9) == {"max_tokens": 5}
 
 
 def test_the_ledger_finds_answered_calls_only(tmp_path: Path) -> None:

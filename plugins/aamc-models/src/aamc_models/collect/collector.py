@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from aamc_models.collect.budget import CollectionBudget, ReservedBudget, limit_of, limited, maximum_usd
+from aamc_models.collect.budget import CollectionBudget, ReservedBudget, limit_of, limited, maximum_usd, prompt_bytes
 from aamc_models.collect.judges import Judge
 from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, LedgerEntry, key_of
@@ -70,9 +70,14 @@ class Collection:
         model = endpoint.options.get("model") or candidate.name
         return key_of(kind, candidate.name, endpoint.provider, model, self.parameters(kind, candidate), text)
 
-    def maximum_usd(self, kind: str, candidate: ModelSpec, text_bytes: int) -> float:
-        """Return the maximum cost of a request."""
-        return maximum_usd(candidate.prices, text_bytes, limit_of(self.parameters(kind, candidate), self.max_tokens))
+    def output_limit(self, kind: str, candidate: ModelSpec) -> int:
+        """Return the maximum tokens of a request's answer."""
+        return limit_of(self.parameters(kind, candidate), self.max_tokens)
+
+    def maximum_usd(self, kind: str, candidate: ModelSpec, text: str, further_bytes: int = 0) -> float:
+        """Return the maximum cost of a request with a text, which may become longer by further bytes."""
+        size = prompt_bytes(text, self.parameters(kind, candidate)) + further_bytes
+        return maximum_usd(candidate.prices, size, self.output_limit(kind, candidate))
 
 
 class Collector:
@@ -170,18 +175,18 @@ class Collector:
         for candidate in plan.candidates:
             entry = self._ledger.find(plan.key(ANSWER, candidate, prompt.text))
             if entry is None:
-                usd += plan.maximum_usd(ANSWER, candidate, len(prompt.text.encode()))
+                usd += plan.maximum_usd(ANSWER, candidate, prompt.text)
             else:
                 known[candidate.name] = entry
         if plan.judge_model is None:
             return usd
         if len(known) == len(plan.candidates):
             missing = await self.missing_verdicts(prompt, known)
-            return sum(plan.maximum_usd(VERDICT, plan.judge_model, len(text.encode())) for text in missing)
+            return sum(plan.maximum_usd(VERDICT, plan.judge_model, text) for text in missing)
         # Answers count as twice their tokens in the judge's own tokens: no two tokenizers differ more.
-        tokens = max(limit_of(plan.parameters(ANSWER, candidate), plan.max_tokens) for candidate in plan.candidates)
-        size = len(comparison(prompt, "", "").encode()) + 2 * 2 * tokens
-        return usd + plan.judge.calls(prompt, plan.pool.names) * plan.maximum_usd(VERDICT, plan.judge_model, size)
+        answers = 2 * 2 * max(plan.output_limit(ANSWER, candidate) for candidate in plan.candidates)
+        verdict_usd = plan.maximum_usd(VERDICT, plan.judge_model, comparison(prompt, "", ""), answers)
+        return usd + plan.judge.calls(prompt, plan.pool.names) * verdict_usd
 
     async def missing_verdicts(self, prompt: Prompt, answers: Mapping[str, LedgerEntry]) -> list[str]:
         """Return the texts that the judge's model has still to be asked about known answers."""
@@ -224,7 +229,7 @@ class Collector:
         Raises:
             ProviderError: The call failed.
         """
-        maximum = self._plan.maximum_usd(kind, candidate, len(text.encode()))
+        maximum = self._plan.maximum_usd(kind, candidate, text)
         said: dict[str, str] = {}
         unbilled = False
 

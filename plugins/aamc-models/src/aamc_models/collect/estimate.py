@@ -10,7 +10,7 @@ import attrs
 from aamc_models.collect.budget import TYPICAL_OUTPUT_TOKENS, expected_usd
 from aamc_models.collect.collector import Collection, Collector
 from aamc_models.collect.judges.model_judge import comparison
-from aamc_models.collect.ledger import ANSWER, CallLedger
+from aamc_models.collect.ledger import ANSWER, VERDICT, CallLedger
 from aamc_models.collect.prompts import Prompt
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
@@ -39,8 +39,9 @@ class CollectionEstimate:
 
 
 async def estimate(plan: Collection, collector: Collector, ledger: CallLedger, prompts: Sequence[Prompt]) -> CollectionEstimate:
-    """Return the estimate: prompts count a token for 4 characters, answers the mean of the same model's answers so far, or 256 tokens."""
+    """Return the estimate: prompts count a token for 4 characters, answers their model's mean so far, or 256 tokens, and at most their limit."""
     tokens = _mean_tokens(ledger)
+    limits = {candidate.name: plan.output_limit(ANSWER, candidate) for candidate in plan.candidates}
     answers = verdicts = 0
     answers_usd = judge_usd = maximum = 0.0
     for prompt in prompts:
@@ -51,13 +52,14 @@ async def estimate(plan: Collection, collector: Collector, ledger: CallLedger, p
                 known[candidate.name] = entry
                 continue
             answers += 1
-            answers_usd += expected_usd(candidate.prices, len(prompt.text), tokens[candidate.name])
+            answers_usd += expected_usd(candidate.prices, len(prompt.text), min(tokens[candidate.name], limits[candidate.name]))
         if plan.judge_model is not None:
             texts = await collector.missing_verdicts(prompt, known) if len(known) == len(plan.candidates) else None
             calls = plan.judge.calls(prompt, plan.pool.names) if texts is None else len(texts)
-            size = len(comparison(prompt, "", "")) + 2 * TYPICAL_OUTPUT_TOKENS * CHARACTERS_PER_TOKEN
+            size = len(comparison(prompt, "", "")) + 2 * min(TYPICAL_OUTPUT_TOKENS, *limits.values()) * CHARACTERS_PER_TOKEN
             verdicts += calls
-            judge_usd += calls * expected_usd(plan.judge_model.prices, int(size), tokens[plan.judge_model.name])
+            verdict = min(tokens[plan.judge_model.name], plan.output_limit(VERDICT, plan.judge_model))
+            judge_usd += calls * expected_usd(plan.judge_model.prices, int(size), verdict)
         maximum += await collector.row_maximum_usd(prompt)
     return CollectionEstimate(
         answers=answers,

@@ -86,9 +86,10 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
 
     Raises:
         PoolError: A model has no endpoint, or no prices.
+        ConfigError: A request would ask for several answers.
     """
     from aamc_models.collect import Collection, make_judge
-    from aamc_sdk.errors import PoolError, one_of
+    from aamc_sdk.errors import ConfigError, PoolError, one_of
     from aamc_sdk.routing import find_pool
     from aamc_sdk.serving import ModelClient, make_services
     from aamc_sdk.types import ModelSpec
@@ -108,6 +109,10 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
             f"without prices the cost of {one_of(unpriced)} is unknown; add them with aamc models prices, or allow it with --allow-unknown-cost"
         )
     options = request_parameters(given["assignments"])
+    for candidate in called:
+        if (n := {**getattr(candidate, "parameters", {}), **options}.get("n")) not in (None, 1):
+            paid = f"{candidate.name} would be paid for n={n} answers a prompt, of which only the first is judged"
+            raise ConfigError(f"{paid}; leave out the parameter n")
     limits = {"max_tokens": given["max_tokens"], "concurrency": given["concurrency"], "budget_usd": given["budget_usd"]}
     judging = judging if isinstance(judging, ModelSpec) else None
     return Collection(pool=asked, judge=judge, judge_model=judging, options=options, **limits), models
