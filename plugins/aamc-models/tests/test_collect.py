@@ -189,6 +189,20 @@ def test_the_estimate_is_no_more_than_the_maximum(collect: Collect) -> None:
     assert 0 < found["answers_usd"] + found["judge_usd"] <= found["maximum_usd"]
 
 
+@pytest.mark.parametrize("fault", [{"fault": "hang"}, {"fault": "status", "status": 504}])
+def test_each_attempt_that_the_server_may_bill_counts_against_the_budget(collect: Collect, stub: StubServer, fault: dict[str, Any]) -> None:
+    pool = Path("models.yaml").read_text()
+    Path("models.yaml").write_text(pool.replace("retries: 0", "timeout_seconds: 0.2, max_pause_s: 0, breaker_failures: 99"))
+    stub.scripts["right"] = Script(text="42", prompt_tokens=80, output_tokens=50, fault_share=0.5, **fault)
+    arguments = ("--max-tokens", "50", "--concurrency", "4", "--budget-usd", "0.0012", "--candidates", "right", "--json")
+    _, out, _ = collect("--judge", "numeric", *arguments)
+    costs, counts = json.loads(out)["costs"], stub.counts("right")
+    assert counts.faults > 0
+    assert costs["unknown"] == counts.faults
+    assert counts.calls * 180e-6 <= costs["charged"] <= 0.0012  # a server that bills each attempt bills no more than that
+    assert json.loads(collect("--judge", "numeric", *arguments)[1])["costs"] == costs
+
+
 def test_a_call_without_usage_counts_at_its_maximum(collect: Collect, stub: StubServer) -> None:
     stub.scripts["right"] = Script(text="42", usage="never")
     status, out, _ = collect("--judge", "numeric", "--candidates", "right", "--limit", "2", "--json")

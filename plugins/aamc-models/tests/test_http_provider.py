@@ -1,7 +1,9 @@
 import asyncio
 import base64
 import json
+import socket
 import threading
+from contextlib import ExitStack
 
 import orjson
 import pytest
@@ -288,6 +290,17 @@ def test_a_stream_that_is_cut_is_an_error_after_what_came(upstream, provider) ->
     assert came == [event("a")]
     assert error.kind == "protocol"
     assert len(server.asked) == 1
+
+
+def test_a_server_that_takes_no_connection_is_not_reached(provider) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as waiting:
+        for _ in range(4):  # the kernel keeps few connections that nobody accepts, and drops the others
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        error = failed(sent, provider(base_url=address, connect_timeout_s=0.3, retries=0))
+    assert (error.kind, "cannot be reached: no connection in 0.3 s" in str(error)) == ("connection", True)
 
 
 def test_connections_are_used_again(upstream, provider) -> None:

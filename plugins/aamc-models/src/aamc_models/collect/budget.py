@@ -44,6 +44,12 @@ class CollectionBudget:
             self._holders += 1
             return ReservedBudget(self, usd)
 
+    def extend(self, usd: float) -> bool:
+        """Reserve more for work under way, if it fits now; return whether it did."""
+        fits = self._fits(usd)
+        self._reserved_usd += usd if fits else 0.0
+        return fits
+
     def _fits(self, usd: float) -> bool:
         return self.spent_usd + self._reserved_usd + usd <= self.limit_usd
 
@@ -71,6 +77,12 @@ class ReservedBudget:
         reserved = min(usd, self._left_usd)
         self._left_usd -= reserved
         self._budget.charge(usd, reserved)
+
+    def extend(self, usd: float) -> bool:
+        """Reserve more, if it fits now; return whether it did."""
+        fits = self._budget.extend(usd)
+        self._left_usd += usd if fits else 0.0
+        return fits
 
     async def release(self) -> None:
         """Release the rest."""

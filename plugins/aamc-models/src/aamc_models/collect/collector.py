@@ -16,6 +16,8 @@ from aamc_models.collect.judges import Judge
 from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, LedgerEntry, key_of
 from aamc_models.collect.prompts import Prompt
+from aamc_models.transport.failures import may_be_billed
+from aamc_models.transport.pauses import repeats_need
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Attempt, Endpoint, ModelSpec, Pool
@@ -29,8 +31,6 @@ MAX_PAUSE_S = 60.0
 _HOPELESS = ("authentication", "configuration")
 _PASSING = ("rate_limit", "server")
 """The kinds of errors that pass with time."""
-_BILLED = ("timeout", "protocol")
-"""The kinds of errors after which the server may have worked, and bill it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -238,13 +238,23 @@ class Collector:
             reservation.charge(entry.charged_usd)
             await self._ledger.add(entry)
 
+        async def repeat() -> bool:
+            if not reservation.extend(maximum):
+                return False
+            reservation.charge(maximum)
+            await self._ledger.add(attrs.evolve(begun, status="error", error="no whole answer came; the call was repeated", time=time.time()))
+            await self._ledger.add(begun)
+            return True
+
         provider = self._models.provider(candidate)
-        await self._ledger.add(LedgerEntry(key=key, kind=kind, candidate=candidate.name, status=BEGUN, charged_usd=maximum, time=time.time()))
+        begun = LedgerEntry(key=key, kind=kind, candidate=candidate.name, status=BEGUN, charged_usd=maximum, time=time.time())
+        await self._ledger.add(begun)
         async with self._models.attempt(candidate, key, record) as call:
             try:
-                answer = await provider.complete(candidate, [{"role": "user", "content": text}], **self._plan.parameters(kind, candidate))
+                with repeats_need(repeat):
+                    answer = await provider.complete(candidate, [{"role": "user", "content": text}], **self._plan.parameters(kind, candidate))
             except ProviderError as error:
-                unbilled = error.kind not in _BILLED
+                unbilled = not may_be_billed(error)
                 raise
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
             said.update(text=answer.text, finish_reason=answer.finish_reason)

@@ -17,7 +17,7 @@ import orjson
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.transport.failures import RETRIED, advice_on, public_text, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable
-from aamc_models.transport.pauses import pause_s, retry_after_s
+from aamc_models.transport.pauses import may_repeat, pause_s, retry_after_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
 from aamc_sdk.errors import ConfigError, ProviderError
 from aamc_sdk.interfaces import WireReply, WireRequest
@@ -123,7 +123,9 @@ class LiteLLM(ChatProvider):
                 return await call(**arguments, **streamed)
             except Exception as error:
                 failure = self._error(candidate, error)
-                if failure.kind not in RETRIED or attempt == self.config.retries or (failure.retry_after_s or 0.0) > self.config.max_pause_s:
+                too_long = (failure.retry_after_s or 0.0) > self.config.max_pause_s
+                is_last = failure.kind not in RETRIED or attempt == self.config.retries or too_long
+                if is_last or not await may_repeat(failure):
                     raise failure from error
                 await asyncio.sleep(pause_s(attempt, failure.retry_after_s, self.config.max_pause_s))
         raise AssertionError("the last attempt returns or raises")

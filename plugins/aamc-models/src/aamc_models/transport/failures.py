@@ -26,6 +26,9 @@ _KEY_PREFIX = 12
 """Minimum length of the start of a key by which a cut one is found; at least half of it, since keys begin with public words such as sk-ant-api03."""
 RETRIED = frozenset({"connection", "timeout", "rate_limit", "server", "protocol"})
 """Kinds of failures after which another attempt may succeed."""
+_BILLED = frozenset({"timeout", "protocol"})
+_BILLED_STATUSES = frozenset({504, 524})
+"""Statuses with which a proxy ends a request that its server still works on."""
 ELSEWHERE = frozenset({401, 403, 404})
 """Statuses after which another deployment may succeed, whose key and model differ, but not the same one."""
 _CONVERSATIONS = frozenset({"chat", "messages", "responses"})
@@ -82,6 +85,11 @@ class Failure(Exception):  # not raised to callers
     retry_after_s: float | None = None
 
 
+def may_be_billed(failure: Failure | ProviderError) -> bool:
+    """Return whether the server may have worked before a failure, and bill it."""
+    return failure.kind in _BILLED or failure.status in _BILLED_STATUSES
+
+
 def refusal(status: int, body: bytes, retry_after_s: float | None) -> Failure:
     """Return the failure of an answer with a status that is no success."""
     kind = _KINDS.get(status) or ("server" if status >= 500 else "request" if status >= 400 else "protocol")
@@ -114,7 +122,7 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
         options: The endpoint's options.
     """
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return Failure(f"cannot be reached: no connection in {options.connect_timeout_s:g} s", "timeout")
+        return Failure(f"cannot be reached: no connection in {options.connect_timeout_s:g} s", "connection")
     if isinstance(error, aiohttp.SocketTimeoutError):
         return Failure(f"stopped in the middle of its answer: no byte in {options.idle_timeout_s:g} s", "timeout")
     if isinstance(error, asyncio.TimeoutError):

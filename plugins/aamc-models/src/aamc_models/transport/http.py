@@ -19,7 +19,7 @@ from aamc_models.transport.deployments import Deployment, Deployments, Deploymen
 from aamc_models.transport.exchange import EventStream, HttpExchange, checked_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
 from aamc_models.transport.options import EndpointOptions
-from aamc_models.transport.pauses import pause_s
+from aamc_models.transport.pauses import may_repeat, pause_s
 from aamc_models.transport.request_body import RequestBody
 from aamc_models.transport.sessions import HttpSessions, proxy_of
 from aamc_sdk import Candidate, Services
@@ -198,15 +198,17 @@ class HttpProvider(WireProvider):
             tried.add(turn.deployment)
             if failure.kind not in RETRIED and failure.status not in ELSEWHERE:
                 raise self._error(body, *last) from failure
-            if deployments.others_free(tokens, tried):
+            others_free = deployments.others_free(tokens, tried)
+            too_long = (failure.retry_after_s or 0.0) > config.max_pause_s
+            # after a rate limit the deployment is paused, and the next turn is another one's, or too late
+            is_last = paused == config.retries or failure.kind not in RETRIED or (too_long and failure.kind != "rate_limit")
+            if (is_last and not others_free) or not await may_repeat(failure):
+                raise self._error(body, *last) from failure
+            if others_free:
                 continue
-            if paused == config.retries or failure.kind not in RETRIED:
-                raise self._error(body, *last) from failure
             paused += 1
-            if (failure.retry_after_s or 0.0) <= config.max_pause_s:
+            if not too_long:
                 await asyncio.sleep(pause_s(paused - 1, failure.retry_after_s, config.max_pause_s))
-            elif failure.kind != "rate_limit":  # else the deployment is paused, and the next turn is another one's, or too late
-                raise self._error(body, *last) from failure
 
     def _busy(self, wait_s: float) -> tuple[Deployment, Failure]:
         """Return the failure of a call for which no deployment is free."""

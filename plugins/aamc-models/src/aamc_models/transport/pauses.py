@@ -1,16 +1,42 @@
-"""Pauses between attempts."""
+"""Further attempts: the permission for one, and the pause before it."""
 
 from __future__ import annotations
 
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
+from aamc_models.transport.failures import Failure, may_be_billed
+from aamc_sdk.errors import ProviderError
+
 _FIRST_S = 0.5
 """Maximum of the first pause in seconds; it doubles with each attempt."""
+_permission: ContextVar[Callable[[], Awaitable[bool]] | None] = ContextVar("permission", default=None)
+
+
+@contextmanager
+def repeats_need(permission: Callable[[], Awaitable[bool]]) -> Iterator[None]:
+    """Ask for permission before each further attempt of a call in this block whose last one may be billed.
+
+    Args:
+        permission: Returns whether another attempt may be made; it is made if so.
+    """
+    token = _permission.set(permission)
+    try:
+        yield
+    finally:
+        _permission.reset(token)
+
+
+async def may_repeat(failure: Failure | ProviderError) -> bool:
+    """Return whether another attempt may be made after a failure."""
+    permission = _permission.get()
+    return permission is None or not may_be_billed(failure) or await permission()
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
