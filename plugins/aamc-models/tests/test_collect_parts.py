@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,29 @@ def test_the_ledger_finds_answered_calls_only(tmp_path: Path) -> None:
         found = ledger.find("2")
         assert found is not None
         assert (found.text, found.cost_usd, len(ledger.entries)) == ("caf\u00e9\u2028", 0.5, 2)
+
+
+def test_a_line_that_a_full_disk_cuts_is_an_error_and_leaves_the_ledger_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = [200]
+
+    def write(file: int, content: bytes) -> int:
+        if not space[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = real_write(file, content[: space[0]])
+        space[0] -= written
+        return written
+
+    real_write = os.write
+    entries = [LedgerEntry(key=key, kind="answer", candidate="a", text="x" * 300) for key in ("cut", "whole")]
+    with CallLedger.open(tmp_path / "a.ledger") as ledger:
+        monkeypatch.setattr(os, "write", write)
+        with pytest.raises(OSError, match="No space left"):
+            asyncio.run(ledger.add(entries[0]))
+        assert ledger.find("cut") is None
+        monkeypatch.undo()
+        asyncio.run(ledger.add(entries[1]))
+    with CallLedger.open(tmp_path / "a.ledger") as ledger:
+        assert [entry.key for entry in ledger.entries] == ["whole"]
 
 
 def test_an_empty_ledger_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -139,7 +139,14 @@ class CallLedger:
     def _append(self, entry: LedgerEntry) -> None:
         line = json.dumps(plain(attrs.asdict(entry)), ensure_ascii=True) + "\n"
         with self._lock:
-            os.write(self._file, line.encode())
+            size = os.fstat(self._file).st_size
+            try:
+                rest = line.encode()
+                while rest:  # a disk that becomes full takes a part, and refuses the rest
+                    rest = rest[os.write(self._file, rest) :]
+            except OSError:
+                os.ftruncate(self._file, size)  # else the next line would end the cut one
+                raise
             os.fsync(self._file)
             self._keep(entry)
 
