@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from aamc_experiments import plugin
@@ -146,6 +147,7 @@ def test_figures_of_an_estimator_are_those_of_hand_computation() -> None:
         predicted=np.array(["a", "a", "b"]),
         quality=np.array([[1.0], [0.0], [np.nan]]),
         expected=np.array([[0.8], [0.8], [0.8]]),
+        unit=np.arange(3),
     )
     found = rows.figures(100, 0)
     assert found["complexity_mae"] == pytest.approx(0.2)
@@ -155,7 +157,9 @@ def test_figures_of_an_estimator_are_those_of_hand_computation() -> None:
     assert found["ece"] == pytest.approx(0.3)
     assert rows.confusion() == {"a": {"a": 1, "b": 0}, "b": {"a": 1, "b": 0}}
     assert rows.calibration() == [{"expected": 0.8, "quality": 0.5, "n": 2}]
-    assert rows.take(np.zeros(4, dtype=np.intp)).figures(100, 0)["ci95"]["category_accuracy"] == pytest.approx([0.025**0.25, 1.0])  # 4 of 4
+    hits = rows.take(np.zeros(4, dtype=np.intp))
+    assert hits.figures(100, 0)["ci95"]["category_accuracy"] is None  # four rows of one question
+    assert attrs.evolve(hits, unit=np.arange(4)).figures(100, 0)["ci95"]["category_accuracy"] == pytest.approx([0.025**0.25, 1.0])  # 4 of 4
     unknown = rows.take(np.array([2])).figures(100, 0)
     assert (unknown["n"], unknown["complexity_mae"], unknown["category_accuracy"], unknown["brier"]) == (1, None, None, None)
 

@@ -1,6 +1,6 @@
 """Evaluation of an estimator on labelled rows and measured outcomes. This is the work of ``aamc evaluate --estimator``.
 
-Each figure has a 95% interval by the bootstrap of its rows. A figure without labels or predictions is null.
+Each figure has a 95% interval by the bootstrap of its questions. A figure without labels or predictions is null.
 """
 
 from __future__ import annotations
@@ -12,7 +12,19 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation import BINS, Figures, Resampling, area_under_roc, bin_of, forecast_errors, intervals, point_estimates, share_interval
+from aamc_experiments.evaluation import (
+    BINS,
+    Figures,
+    Integers,
+    Resampling,
+    area_under_roc,
+    bin_of,
+    forecast_errors,
+    intervals,
+    point_estimates,
+    question_units,
+    share_interval,
+)
 from aamc_experiments.leak_guard import checkpoint_fingerprints, leave_out_trained_rows
 from aamc_experiments.measurement import EvaluationRequest, evaluation_rows, evaluation_settings, make_evaluation_setup, predicted_categories
 from aamc_experiments.run_folder import RunFolder, estimator_checkpoint
@@ -38,6 +50,7 @@ class EstimatedRows:
         predicted: The most probable category, ``[Q]``.
         quality: The outcome of each candidate, ``[Q, M]``.
         expected: The expected quality of each candidate, ``[Q, M]``.
+        unit: The number of each row's question, the unit of resampling, ``[Q]``.
     """
 
     complexity: Floats
@@ -46,6 +59,7 @@ class EstimatedRows:
     predicted: NDArray[np.str_]
     quality: Floats
     expected: Floats
+    unit: Integers
 
     @classmethod
     def of(cls, rows: Dataset, estimates: Estimates, expected: Floats | None, pool: Pool) -> EstimatedRows:
@@ -59,6 +73,7 @@ class EstimatedRows:
             predicted=predicted_categories(estimates),
             quality=quality,
             expected=np.full(quality.shape, np.nan) if expected is None else expected,
+            unit=question_units(rows.queries),
         )
 
     def take(self, rows: NDArray[np.intp]) -> EstimatedRows:
@@ -67,28 +82,30 @@ class EstimatedRows:
 
     def figures(self, resamples: int, seed: int) -> dict[str, Any]:
         """Return ``n``, the figures and their intervals under ``ci95``."""
-        complexity, tools = _known(self.complexity), _known(self.tool_use)
+        rated, told = (np.isfinite(pairs).all(axis=1) for pairs in (self.complexity, self.tool_use))
+        complexity, tools = self.complexity[rated], self.tool_use[told]
         errors = np.abs(complexity[:, :1] - complexity[:, 1:])
         named = (self.category != "") & (self.predicted != "")
         hit = (self.category == self.predicted)[named].astype(np.float64)[:, None]
         cells = np.isfinite(self.quality) & np.isfinite(self.expected)
         both = cells.any(axis=1)
         expected, quality = (np.where(cells, values, np.nan)[both] for values in (self.expected, self.quality))
-        parts: tuple[tuple[int, Callable[[Resampling], Figures]], ...] = (
-            (len(errors), lambda rows: {"complexity_mae": rows.means(errors)[:, 0]}),
-            (len(hit), lambda rows: {"category_accuracy": rows.means(hit)[:, 0]}),
-            (len(tools), lambda rows: {"tool_use_auc": area_under_roc(tools[:, 1], tools[:, 0], rows)}),
-            (len(expected), lambda rows: forecast_errors(expected, quality, rows)),
+        parts: tuple[tuple[NDArray[np.bool_], Callable[[Resampling], Figures]], ...] = (
+            (rated, lambda rows: {"complexity_mae": rows.means(errors)[:, 0]}),
+            (named, lambda rows: {"category_accuracy": rows.means(hit)[:, 0]}),
+            (told, lambda rows: {"tool_use_auc": area_under_roc(tools[:, 1], tools[:, 0], rows)}),
+            (both, lambda rows: forecast_errors(expected, quality, rows)),
         )
         values, ci95 = dict[str, Any].fromkeys(FIGURES), dict[str, Any].fromkeys(FIGURES)
-        for size, part in parts:
-            if size:
-                found = point_estimates(part(Resampling.once(np.arange(size))))
-                resampled = part(Resampling.bootstrap(np.arange(size), resamples, seed))
+        for known, part in parts:
+            if known.any():
+                questions, unit = np.unique(self.unit[known], return_inverse=True)
+                found = point_estimates(part(Resampling.once(unit)))
+                resampled = part(Resampling.bootstrap(unit, resamples, seed))
                 values |= found
                 ci95 |= intervals(resampled)
                 if "category_accuracy" in found:
-                    ci95["category_accuracy"] = share_interval(resampled["category_accuracy"], found["category_accuracy"], size)
+                    ci95["category_accuracy"] = share_interval(resampled["category_accuracy"], found["category_accuracy"], len(questions))
         return {"n": len(self.category), **values, "ci95": ci95}
 
     def confusion(self) -> dict[str, dict[str, int]]:
@@ -104,10 +121,6 @@ class EstimatedRows:
         bins = bin_of(expected)
         occupied = [bins == number for number in range(BINS) if (bins == number).any()]
         return [{"expected": expected[rows].mean(), "quality": quality[rows].mean(), "n": int(rows.sum())} for rows in occupied]
-
-
-def _known(pairs: Floats) -> Floats:
-    return np.asarray(pairs[np.isfinite(pairs).all(axis=1)])
 
 
 def evaluate_estimator(run: RunFolder, name: str, request: EvaluationRequest, plugins: Plugins) -> dict[str, Any]:

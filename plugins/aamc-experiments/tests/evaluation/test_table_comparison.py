@@ -5,12 +5,12 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import ComparisonRequest, compare_table
+from aamc_experiments.evaluation import ComparisonRequest, compare_table, metrics
 from aamc_experiments.evaluation.decisions import table as tables
 from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
 
 from aamc_sdk.errors import DataError, PluginError, PreferenceError
-from aamc_sdk.types import Preference, text_hash
+from aamc_sdk.types import Preference, Query, text_hash
 
 
 def test_a_router_answers_at_every_preference(table: Any, routers: Any) -> None:
@@ -56,6 +56,23 @@ def test_a_row_with_a_missing_cell_is_left_out_for_all_and_counted(make_table: A
     comparison = table.compare({"always": routers.Always(routers.options, table.services)})
     assert comparison.queries.tolist() == [text_hash("query 2")]
     assert comparison.missing == 3
+
+
+def test_rows_of_one_question_are_one_unit_of_resampling(table: Any, routers: Any) -> None:
+    greedy = {"greedy": routers.Greedy(routers.options, table.services), "always": routers.Always(routers.options, table.services)}
+    rows = np.tile(np.arange(4), 5)
+    repeated = attrs.evolve(table, request=table.request.take(rows), outcomes=table.outcomes.take(rows))
+    comparison = repeated.compare(greedy)
+    assert comparison.stream.tolist() == rows.tolist()
+    figures, once = (metrics(compared, table.reward) for compared in (comparison, table.compare(greedy)))
+    assert figures["routers"]["greedy"]["ci95"]["mean_quality"] == pytest.approx(once["routers"]["greedy"]["ci95"]["mean_quality"])
+    assert figures["comparisons"][0]["p"] == once["comparisons"][0]["p"]
+
+
+def test_rows_without_texts_are_units_of_their_own(table: Any, routers: Any) -> None:
+    unknown = attrs.evolve(table, request=attrs.evolve(table.request, queries=[Query("")] * 4))
+    comparison = unknown.compare({"always": routers.Always(routers.options, table.services)})
+    assert comparison.stream.tolist() == [0, 1, 2, 3]
 
 
 def test_a_latency_that_nobody_measured_is_not_a_missing_cell(make_table: Any, routers: Any) -> None:

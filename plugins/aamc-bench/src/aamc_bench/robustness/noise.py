@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 from aamc_environments.noise import add_noise
-from aamc_experiments.evaluation import HEADLINE, Comparison
+from aamc_experiments.evaluation import HEADLINE, Comparison, Integers, question_units
 from numpy.typing import NDArray
 
 from aamc_bench.robustness.text_noise import disturb
@@ -41,14 +41,14 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
     settings, world = trained.run.settings, trained.world
     how, seed, test = settings.evaluation, settings.seed, world.splits["test"]
     rows = _rows(test, episodes, how.steps, seed) if world.env.stationary else np.arange(len(test))
-    test = test.take(rows)
+    questions, test = question_units(test.queries)[rows], test.take(rows)
     trained = attrs.evolve(trained, world=attrs.evolve(world, splits={"test": test}))
     request = trained.request([_disturbed(query, kind, level, seed) for query in test.queries])
     if kind == ESTIMATES:
         request = add_noise(request, level, np.random.default_rng(seed))
     comparison = trained.play(request, progress, attrs.evolve(settings, evaluation=attrs.evolve(how, streams=episodes)))
     folder.mkdir(exist_ok=True)
-    by_question = _by_question(comparison, rows)
+    by_question = _by_question(comparison, questions)
     Sample.of(by_question, world.services.reward, how, seed).save(folder / SAMPLE)
     write_arrays(folder / CHOICES, {"chosen": by_question.chosen[:, HEADLINE], "unit": by_question.stream})
 
@@ -64,8 +64,8 @@ def _disturbed(query: Query, kind: str, level: float, seed: int) -> Query:
     return query if kind in (CLEAN, ESTIMATES) else attrs.evolve(query, text=disturb(query.text, kind, level, seed))
 
 
-def _by_question(comparison: Comparison, rows: NDArray[np.intp]) -> Comparison:
-    """Make each question of a table a unit of resampling; streams are units already."""
+def _by_question(comparison: Comparison, questions: Integers) -> Comparison:
+    """Make each question of a table, without its noise, a unit of resampling; streams are units already."""
     if not comparison.is_table:
         return comparison
-    return attrs.evolve(comparison, stream=np.unique(rows, return_inverse=True)[1].ravel())
+    return attrs.evolve(comparison, stream=np.unique(questions, return_inverse=True)[1].ravel())

@@ -26,6 +26,7 @@ from aamc_experiments.evaluation.decisions import (
     compare_table,
     evaluation_points,
     lattice,
+    question_units,
     sweep,
 )
 from aamc_experiments.evaluation.frontier import aiq, cost_at_quality, hull, quality_at_cost
@@ -81,6 +82,7 @@ __all__ = [
     "point_estimates",
     "promotion",
     "quality_at_cost",
+    "question_units",
     "randomisation_test",
     "share_interval",
     "sparsity",

@@ -1,8 +1,8 @@
 """95% intervals by the bootstrap, many resamples at a time.
 
 A resample is a row of weights, the number of draws of each unit, so means over resamples are a matrix product. The figure of
-the data itself is that of the resample in which every unit counts once. A unit is a row of a table, or a stream of a
-simulation, because the queries of one stream share a queue (the clustered bootstrap).
+the data itself is that of the resample in which every unit counts once. A unit is a question of a table with all
+its rows, or a stream of a simulation, because the queries of one stream share a queue (the clustered bootstrap).
 
 Paper: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals, chapter 13).
 """

@@ -1,8 +1,8 @@
 """Paired tests between routers that decided the same queries, with a correction for multiple comparisons.
 
 Under the null hypothesis, the rewards of two routers are exchangeable for every unit. The randomisation test compares the
-difference with the differences after random exchanges. A unit is a row of a table, or a whole stream of a simulation,
-because the queries of one stream share a queue.
+difference with the differences after random exchanges. A unit is a question of a table with all its rows, or a
+whole stream of a simulation, because the queries of one stream share a queue.
 
 Papers: Fisher 1935, "The Design of Experiments", section 21 (the test); Phipson and Smyth 2010, "Permutation P-values
 Should Never Be Zero"; Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".

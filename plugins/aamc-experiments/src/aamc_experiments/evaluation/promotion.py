@@ -33,7 +33,7 @@ from aamc_sdk.storage import plain
 from aamc_sdk.types import ROUNDING, Floats
 
 MIN_UNITS = 30
-"""The minimum number of queries of a table, or streams of a simulation; the intervals of fewer are too narrow."""
+"""The minimum number of different queries of a table, or streams of a simulation; the intervals of fewer are too narrow."""
 TESTS = {
     "quality_gap": "compared with the best constant choice at its cost ({mixture}), its quality is {gap}",
     "reward_gap": "compared with the best single candidate, its reward is {gap}",

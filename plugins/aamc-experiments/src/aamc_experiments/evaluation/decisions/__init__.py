@@ -14,7 +14,7 @@ from aamc_experiments.evaluation.decisions.preferences import (
 )
 from aamc_experiments.evaluation.decisions.request import ComparisonRequest
 from aamc_experiments.evaluation.decisions.streams import compare_streams
-from aamc_experiments.evaluation.decisions.table import compare_table
+from aamc_experiments.evaluation.decisions.table import compare_table, question_units
 
 __all__ = [
     "HEADLINE",
@@ -32,5 +32,6 @@ __all__ = [
     "from_quality_to_cost",
     "latency_counts",
     "lattice",
+    "question_units",
     "sweep",
 ]

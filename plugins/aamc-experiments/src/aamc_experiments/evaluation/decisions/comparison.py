@@ -46,7 +46,7 @@ class Comparison:
         spent_usd: The cost of deciding in USD, ``[R, P, Q]``.
         expected_quality: The quality that the router expected at (1, 0, 0), ``[R, Q, M]``; NaN where unknown.
         utility: The router's scores at (1, 0, 0), ``[R, Q, M]``.
-        stream: The stream that a query was played in, which is the unit of resampling, ``[Q]``; in a table its row.
+        stream: The unit of resampling of each query, ``[Q]``: the stream that it was played in; in a table the number of its question.
         quality: ``[Q, M]`` of a table, ``[R, P, Q]`` as played in streams.
         cost_usd: Likewise, without the cost of deciding.
         latency_ms: Likewise, without the time of deciding; NaN where unknown.

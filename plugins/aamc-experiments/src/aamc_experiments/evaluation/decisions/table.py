@@ -5,10 +5,12 @@ Draws have the ids ``<seed>/<preference>/<position>``, so they are repeatable, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_experiments.evaluation.decisions.comparison import Comparison
+from aamc_experiments.evaluation.decisions.comparison import Comparison, Integers
 from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
 from aamc_experiments.evaluation.decisions.request import ComparisonRequest
 from aamc_experiments.evaluation.decisions.router_decisions import RouterDecisions, comparison_of, decision_ids, visible
@@ -16,7 +18,7 @@ from aamc_experiments.router_errors import errors_of
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.routing import draw
-from aamc_sdk.types import Floats, Outcomes, RoutingRequest
+from aamc_sdk.types import Floats, Outcomes, Query, RoutingRequest
 
 CHUNK = 4096
 """The maximum number of rows that a router scores at a time, which bounds its memory."""
@@ -44,7 +46,13 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
     decisions = {}
     for name, router in compared.routers.items():
         decisions[name] = _decide_table(name, router, request, outcomes, points, compared.seed, progress)
-    return comparison_of(compared, points, decisions, rows, np.arange(len(rows)), outcomes)
+    return comparison_of(compared, points, decisions, rows, question_units(request.queries), outcomes)
+
+
+def question_units(queries: Sequence[Query]) -> Integers:
+    """Return the unit of resampling of each query, ``[Q]``: rows of one question are not independent, so they share a unit."""
+    units: dict[str | int, int] = {}
+    return np.array([units.setdefault(query.text or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
 
 
 def _decide_table(
