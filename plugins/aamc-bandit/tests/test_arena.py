@@ -181,6 +181,26 @@ def test_a_user_votes_later_once_and_not_otherwise(controller) -> None:
     assert asyncio.run(arena.vote("m", "small", "large", source="third reader")) == 1
 
 
+@pytest.mark.parametrize(
+    ("winner", "over", "tie"),
+    [
+        ("large", ["middle"], False),
+        ("large", ["middle", "small"], False),
+        ("middle", ["large", "small"], False),
+        ("small", ["large"], False),
+        ("large", ["middle"], True),
+    ],
+)
+def test_another_vote_of_the_same_source_is_refused_as_a_whole(controller, winner, over, tie) -> None:
+    arena = Arena(controller, Models())
+    asyncio.run(arena.play("Sort", decision_id="m"))
+    asyncio.run(arena.vote("m", "small", ["large", "middle"]))
+    before = feedback_of(controller)
+    with pytest.raises(StoreError, match="other content"):
+        asyncio.run(arena.vote("m", winner, over, tie=tie))
+    assert feedback_of(controller) == before
+
+
 @pytest.mark.parametrize("over", [[], ["small"], ["other", "other"]])
 def test_a_vote_is_for_one_over_others(controller, over) -> None:
     arena = Arena(controller, Models())

@@ -43,8 +43,8 @@ class Arena:
     """Plays matches: several candidates answer one query, and every comparison of two answers is feedback.
 
     Each answer has a total weight of 1: with n answers, a pair weighs 1 / (n - 1). Calls are logged as attempts of the decision,
-    failed ones with their error. The id of feedback consists of decision, source and pair, so a repetition counts once and a
-    contradiction is refused.
+    failed ones with their error. The id of a judge's feedback consists of decision, source and pair, that of a vote of decision, source and
+    number: a repetition counts once, and a contradiction is refused.
 
     Args:
         controller: Provides the candidates and the router that learns.
@@ -125,7 +125,10 @@ class Arena:
                 raise DataError(f"{name!r} took no part in match {decision_id!r}{nearest(str(name), entrants)} ({one_of(entrants)} did)")
         if not losers or len({winner, *losers}) <= len(losers):
             raise DataError(f"a vote is for one answer over others, each named once, not for {winner!r} over {losers!r}")
-        return await self._log_comparisons(decision_id, [AnswerComparison(winner, loser, tie) for loser in losers], len(losers) + 1, source)
+        best, *others = sorted((winner, *losers)) if tie else (winner, *sorted(losers))
+        # the ids hold no candidate, so the log refuses the first comparison of any other vote
+        comparisons = {str(n): AnswerComparison(best, other, tie) for n, other in enumerate(others, 1)}
+        return await self._log_comparisons(decision_id, comparisons, len(losers) + 1, source)
 
     async def _entrants(self, decision_id: str) -> list[str]:
         """Return the candidates of a match; the log and the seed determine them."""
@@ -160,7 +163,8 @@ class Arena:
         pairs = list(itertools.combinations(match.answers, 2))
         verdicts = await asyncio.gather(*(self._verdict(match.query, judge, first, second, limit) for first, second in pairs))
         comparisons = tuple(_comparisons(zip(pairs, verdicts, strict=True)))
-        await self._log_comparisons(match.decision.id, comparisons, len(match.answers), judge.source)
+        by_pair = {"|".join(sorted((each.winner, each.loser))): each for each in comparisons}
+        await self._log_comparisons(match.decision.id, by_pair, len(match.answers), judge.source)
         return attrs.evolve(match, comparisons=comparisons, judging_usd=known_sum(verdict.cost_usd for verdict in verdicts))
 
     async def _verdict(self, query: Query, judge: AnswerJudge, first: CandidateAnswer, second: CandidateAnswer, limit: Any) -> JudgeVerdict:
@@ -172,16 +176,14 @@ class Arena:
                 logger.warning("no verdict on %s and %s: %s", first.candidate, second.candidate, reason)
                 return JudgeVerdict(first=None)
 
-    async def _log_comparisons(self, decision_id: str, comparisons: Sequence[AnswerComparison], answers: int, source: str) -> int:
+    async def _log_comparisons(self, decision_id: str, comparisons: Mapping[str, AnswerComparison], answers: int, source: str) -> int:
         new = 0
-        for comparison in comparisons:
-            first, second = sorted((comparison.winner, comparison.loser))
-            tied = comparison.tie  # a tie has no order, and one repeated in the other order must not be a contradiction
+        for key, comparison in comparisons.items():
             new += await self._controller.afeedback(
                 decision_id,
-                id=f"{decision_id}/{source}/{first}|{second}",
-                candidate=first if tied else comparison.winner,
-                over=second if tied else comparison.loser,
+                id=f"{decision_id}/{source}/{key}",
+                candidate=comparison.winner,
+                over=comparison.loser,
                 tie=comparison.tie,
                 weight=1 / (answers - 1),
                 source=source,
@@ -197,8 +199,10 @@ def _shown_order(seed: int, decision: Decision, answer: CandidateAnswer) -> floa
 def _comparisons(judged: Iterable[tuple[tuple[CandidateAnswer, CandidateAnswer], JudgeVerdict]]) -> Iterable[AnswerComparison]:
     for (first, second), verdict in judged:
         if verdict.first is not None:
-            winner, loser = (first, second) if verdict.first >= 0.5 else (second, first)
-            yield AnswerComparison(winner.candidate, loser.candidate, tie=verdict.first == 0.5)
+            tie = verdict.first == 0.5
+            names = (first.candidate, second.candidate)
+            winner, loser = sorted(names) if tie else names if verdict.first else names[::-1]  # a tie repeated in the other order is the same
+            yield AnswerComparison(winner, loser, tie)
 
 
 def _elapsed_ms(began: float) -> float:
