@@ -244,6 +244,12 @@ class LedgerStore(Store):
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
 
+    def attempts(self, decisions: Collection[str]) -> Mapping[str, Sequence[Row]]:
+        """Return the attempts of some decisions in log order, by decision; pending ones are left out."""
+        names = list(decisions)
+        histories = self._write(Write(lambda ledger: [list(ledger.history(name)) for name in names], names))
+        return {name: [row for row in history if row.kind == ATTEMPT] for name, history in zip(names, histories, strict=True)}
+
     @abc.abstractmethod
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""

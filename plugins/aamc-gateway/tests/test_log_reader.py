@@ -6,6 +6,7 @@ import math
 import time
 
 import pytest
+from aamc_gateway.dashboard import log_reader
 from aamc_gateway.dashboard.log_reader import LogReader
 from aamc_gateway.dashboard.log_sums import percentiles
 from aamc_gateway.dashboard.overview import overview, prices_of
@@ -89,6 +90,24 @@ def test_a_later_answer_takes_the_place_of_the_one_before(controller, pool):
     document = overview(reader, pool, "day", "large")
     assert (candidates(document)["small"]["answers"], candidates(document)["large"]["answers"]) == (0, 1)
     assert pytest.approx((0.033, 0.003)) == (document["cost"]["total_usd"], document["cost"]["routing_usd"])
+    assert document["fell_back"] == 1
+
+
+def test_a_later_answer_to_a_decision_that_is_not_remembered_counts_once_too(controller, pool, monkeypatch):
+    monkeypatch.setattr(log_reader, "OPEN", 2)
+    decision = controller.route("hello", unavailable=["large"])
+    call(controller, decision)
+    reader = LogReader(controller.store)
+    reader.read()
+    for n in range(3):
+        controller.route(f"hello {n}")
+    reader.read()
+    call(controller, decision, "large", cost_usd=0.03)
+    controller.feedback(decision.id, quality=1.0, cost_usd=0.04)  # its figures are one more call, of the candidate that served
+    reader.read()
+    document = overview(reader, pool, "all", "large")
+    assert (candidates(document)["small"]["answers"], candidates(document)["large"]["answers"]) == (0, 1)
+    assert pytest.approx((0.073, 0.033)) == (document["cost"]["total_usd"], document["cost"]["routing_usd"])
     assert document["fell_back"] == 1
 
 

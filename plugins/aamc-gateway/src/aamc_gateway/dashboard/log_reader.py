@@ -10,8 +10,9 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import attrs
@@ -19,7 +20,7 @@ import msgspec
 
 from aamc_gateway.dashboard.log_sums import CandidateSums, CountedAnswer, PeriodSums, Tokens, latency_bin, written_tokens
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, Row, columns_of, decoded, read_batches
+from aamc_sdk.log import ATTEMPT, DECISION, FEEDBACK, Batch, LedgerStore, Row, columns_of, decoded, read_batches
 from aamc_sdk.types import Feedback, Prices
 
 AT_ONCE = 1000
@@ -29,7 +30,7 @@ MAX_ENTRIES = 500_000
 RECENT = 200
 """Number of decisions whose calls and judgements are kept."""
 OPEN = 5000
-"""Number of decisions whose answer may still be replaced by that of a later call."""
+"""Number of decisions whose answer is remembered, since a later call may replace it; of others the log is asked."""
 RINGS: Mapping[str, tuple[float, float]] = {"hour": (3600.0, 60.0), "day": (86_400.0, 1800.0), "month": (30 * 86_400.0, 86_400.0)}
 """The length of each period and of its parts, in seconds."""
 
@@ -117,7 +118,7 @@ class LogReader:
         self.is_whole = True
         self.total = PeriodSums()
         self._rings: dict[str, dict[int, PeriodSums]] = {name: {} for name in RINGS}
-        self._open: OrderedDict[str, _Served] = OrderedDict()
+        self._open: OrderedDict[str, _Served | None] = OrderedDict()
         self._recent: OrderedDict[str, RecentDecision] = OrderedDict()
         self._quality: dict[str, list[float]] = {}
 
@@ -155,6 +156,7 @@ class LogReader:
         self.is_whole = self.position == 0
 
     def _add(self, batch: Batch) -> None:
+        calls = self._earlier_calls(batch)
         self._has_begun = True
         if self.position < batch.start:
             self.is_whole = False
@@ -173,10 +175,16 @@ class LogReader:
             elif self._is_before(decision):
                 continue
             elif row.kind == ATTEMPT:
-                self._add_attempt(row, decision)
+                self._add_attempt(row, decision, calls.get(row.decision_id, ()))
             elif row.kind == FEEDBACK:
                 before = max((revision for revision in revisions[row.id] if revision < row.revision), default=None)
                 self._add_feedback(row, decision, None if before is None else earlier[row.id, before])
+
+    def _earlier_calls(self, batch: Batch) -> Mapping[str, Sequence[Row]]:
+        """Return the calls of those decisions with a call in the batch whose answers are not remembered any more."""
+        made = {row.id for row in batch.rows if row.kind == DECISION}
+        late = {row.decision_id for row in batch.rows if row.kind == ATTEMPT} - made - self._open.keys()
+        return self._store.attempts(late) if late and isinstance(self._store, LedgerStore) else {}
 
     def _is_before(self, decision: Row) -> bool:
         """Return whether a decision is older than those that were read: its earlier entries are in no sum, so a later one cannot replace them."""
@@ -220,8 +228,14 @@ class LogReader:
         )
         while len(self._recent) > RECENT:
             self._recent.popitem(last=False)
+        self._remember(row.id, None)
 
-    def _add_attempt(self, row: Row, decision: Row) -> None:
+    def _remember(self, decision_id: str, served: _Served | None) -> None:
+        self._open[decision_id] = served
+        while len(self._open) > OPEN:
+            self._open.popitem(last=False)
+
+    def _add_attempt(self, row: Row, decision: Row, calls: Sequence[Row]) -> None:
         columns = columns_of(row)
         status, cost = columns["status"], columns["cost_usd"]
         if (recent := self._recent.get(row.decision_id)) is not None:
@@ -240,29 +254,37 @@ class LogReader:
                 sums.cancelled += status == "cancelled"
                 sums.extra_usd += cost or 0.0
             return
-        self._serve(row, decision, columns, periods, called)
+        self._serve(row, decision, columns, periods, called, calls)
 
-    def _serve(self, row: Row, decision: Row, columns: Mapping[str, Any], periods: list[PeriodSums], called: list[CandidateSums]) -> None:
+    def _serve(
+        self, row: Row, decision: Row, columns: Mapping[str, Any], periods: list[PeriodSums], called: list[CandidateSums], calls: Sequence[Row]
+    ) -> None:
         """Add a successful call: the last one of a decision is the one that served."""
+        if row.decision_id in self._open:
+            before = self._open.pop(row.decision_id)
+        else:
+            earlier = [call for call in takewhile(lambda call: call.id != row.id, calls) if columns_of(call)["status"] == "ok"]
+            before = self._served(earlier[-1], decision) if earlier else None
+        served = self._served(row, decision)
+        for period, sums in zip(periods, called, strict=True):
+            if before is not None:
+                period.of(before.candidate).replace_answer(before.answer)
+            sums.add_answer(served.answer)
+            period.fell_back += served.has_fallen_back - (before is not None and before.has_fallen_back)
+            for figure, bins in (("latency_ms", sums.latencies), ("first_token_ms", sums.first_tokens)):
+                if (value := columns.get(figure)) is not None:
+                    bins[latency_bin(value)] += 1
+        self._remember(row.decision_id, served)
+
+    def _served(self, row: Row, decision: Row) -> _Served:
+        """Return a successful call as the answer of its decision."""
+        columns = columns_of(row)
         prompt, output = columns.get("prompt_tokens"), columns.get("output_tokens")
         tokens = None if prompt is None or output is None else Tokens(prompt, columns.get("cached_tokens") or 0, output)
         cost_usd = math.nan if columns["cost_usd"] is None else columns["cost_usd"]
         if tokens is not None and columns.get("cost_source") == "priced":
             tokens = tokens._replace(written=written_tokens(self._prices.get(row.candidate), cost_usd, tokens))
-        answer = CountedAnswer(cost_usd, tokens)
-        before = self._open.pop(row.decision_id, None)
-        has_fallen_back = row.candidate != decision.candidate
-        for period, sums in zip(periods, called, strict=True):
-            if before is not None:
-                period.of(before.candidate).replace_answer(before.answer)
-            sums.add_answer(answer)
-            period.fell_back += has_fallen_back - (before is not None and before.has_fallen_back)
-            for figure, bins in (("latency_ms", sums.latencies), ("first_token_ms", sums.first_tokens)):
-                if (value := columns.get(figure)) is not None:
-                    bins[latency_bin(value)] += 1
-        self._open[row.decision_id] = _Served(row.candidate, answer, has_fallen_back)
-        while len(self._open) > OPEN:
-            self._open.popitem(last=False)
+        return _Served(row.candidate, CountedAnswer(cost_usd, tokens), row.candidate != decision.candidate)
 
     def _add_feedback(self, row: Row, decision: Row, before: Row | None) -> None:
         """Add a judgement, in place of the revision that it replaces."""
