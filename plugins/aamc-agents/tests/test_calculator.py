@@ -93,6 +93,12 @@ def test_a_percent_sign_is_not_taken_for_a_remainder(text: str) -> None:
         expression_in(text)
 
 
+@pytest.mark.parametrize("text", ["5 percent of 200 + 3", "What is 2 times 3 + 4?", "Half of 2 + 4", "3 + 4 squared", "Twice 3 + 4, please"])
+def test_prose_with_arithmetic_in_words_is_not_answered_in_part(text: str) -> None:
+    with pytest.raises(ValueError, match="no expression"):
+        expression_in(text)
+
+
 @pytest.mark.parametrize(("text", "value"), [("10 % 3", 1), ("2 * (17%5)", 4), ("10 % (-3)", -2)])
 def test_a_text_that_is_an_expression_may_have_a_remainder(text: str, value: int) -> None:
     assert evaluate(expression_in(text)) == value

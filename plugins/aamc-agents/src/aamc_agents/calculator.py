@@ -57,6 +57,8 @@ _GOES_ON_AFTER = re.compile(r"\w|\s*[x\u00d7\u00b7\u00f7^]\s*[\d(]|,\d")
 _OPERATION = re.compile(r"[\d)]\s*[+*/-]")
 _PERCENT = re.compile(r"%\s*[+-]")
 """A percent sign, as in ``50% - 20``; Python reads a remainder of a division by -20."""
+_WORDS = re.compile(r"%|=|\b(?:per\s?cent|times|plus|minus|multiplied|divided|squared|cubed|half|twice|double)\b", re.IGNORECASE)
+"""Signs that prose has more arithmetic than its expressions, as in ``5 percent of 200 + 3``."""
 
 
 class Calculator(Tool):
@@ -78,11 +80,11 @@ def expression_in(text: str) -> str:
 
     Raises:
         ValueError: The text has no expression. A text with an assignment is a program and is not searched, nor is one with ``%``,
-            which prose has for percent.
+            which prose has for percent, or with arithmetic in words.
     """
     if _parses(text) and not _PERCENT.search(text):
         return text
-    runs = [] if "=" in text or "%" in text else list(_runs(_THOUSANDS.sub("", text)))
+    runs = [] if _WORDS.search(text) else list(_runs(_THOUSANDS.sub("", text)))
     found = [run for run in runs if _OPERATION.search(run) and _parses(run)]
     if not found:
         raise ValueError("it has no expression")

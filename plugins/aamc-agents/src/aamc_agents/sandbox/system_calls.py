@@ -9,11 +9,11 @@ from functools import cache
 
 ALLOWED = (
     *("read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek", "access"),
-    *("pread64", "pwrite64", "readv", "writev", "fsync", "truncate", "ftruncate", "dup", "dup2", "dup3"),
+    *("pread64", "pwrite64", "readv", "writev", "fsync", "fdatasync", "truncate", "ftruncate", "dup", "dup2", "dup3"),
     *("mmap", "mprotect", "munmap", "brk", "mremap", "madvise"),
     *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack"),
     *("select", "pselect6", "ppoll", "sched_yield", "nanosleep", "clock_nanosleep", "time", "gettimeofday", "clock_gettime", "clock_getres"),
-    *("getpid", "getppid", "gettid", "getuid", "getgid", "geteuid", "getegid", "getrlimit", "getrusage", "uname", "sysinfo", "times"),
+    *("getpid", "getppid", "gettid", "getuid", "getgid", "geteuid", "getegid", "getrlimit", "getrusage", "uname", "sysinfo", "times", "umask"),
     *("getdents", "getdents64", "getcwd", "chdir", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir"),
     *("unlink", "unlinkat", "readlink", "readlinkat", "openat", "newfstatat", "faccessat", "faccessat2", "statx"),
     *("exit", "exit_group", "arch_prctl", "futex", "set_robust_list", "getrandom", "rseq", "close_range"),
@@ -27,12 +27,20 @@ ALLOWED_COMMANDS = {
 
 Others, such as ``F_SETOWN`` with ``O_ASYNC``, would have the kernel signal another process when the program prints.
 """
+IGNORED = (
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "listxattr", "llistxattr", "flistxattr"),
+    "utimensat",
+)
+"""Names of system calls that return 0 and do nothing; ``utimensat`` only with times, since ``Path.touch`` makes the file after an error.
+
+``shutil.copy`` and SQLite need their success and not their effect, which Landlock does not confine to the folder.
+"""
 _32_BITS = 0xFFFF_FFFF
 
 
 @cache
 def compiled_filter() -> bytes | None:
-    """Return the filter as a BPF program of this machine, in which every other call fails with EPERM; None without libseccomp."""
+    """Return the filter as a BPF program of this machine, in which every call without a rule fails with EPERM; None without libseccomp."""
     try:
         import fcntl
         import termios
@@ -41,9 +49,13 @@ def compiled_filter() -> bytes | None:
     except (ImportError, OSError, RuntimeError):  # not Linux, or no libseccomp
         return None
     allowed = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
+    has_times = pyseccomp.Arg(2, pyseccomp.NE, 0)
     for name in ALLOWED:
         with suppress(OSError):  # libseccomp does not know the name
             allowed.add_rule(pyseccomp.ALLOW, name)
+    for name in IGNORED:
+        with suppress(OSError):  # likewise
+            allowed.add_rule(pyseccomp.ERRNO(0), name, *[has_times] * (name == "utimensat"))
     for name, module in (("fcntl", fcntl), ("ioctl", termios)):
         for command in ALLOWED_COMMANDS[name]:  # the kernel ignores the upper half of the argument
             allowed.add_rule(pyseccomp.ALLOW, name, pyseccomp.Arg(1, pyseccomp.MASKED_EQ, _32_BITS, getattr(module, command)))
