@@ -16,7 +16,7 @@ from aamc_datasets.log import LogFormat
 from aamc_datasets.parquet_log import read_rows
 
 from aamc_sdk import MetaController, Query
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import ConfigError, StoreError
 from aamc_sdk.interfaces import NoOptions, Store
 from aamc_sdk.log import OUTCOME_COLUMNS, LedgerStore, open_store
 from aamc_sdk.plugins import get_plugin_manager
@@ -148,6 +148,13 @@ def test_an_export_is_only_read(log) -> None:
         for write in (lambda: copy.add_feedback([(Feedback(decision_id="d", quality=1.0), None)]), lambda: copy.forget("ann")):
             with pytest.raises(StoreError, match="parquet:out is an export of a log and is only read: name the log itself"):
                 write()
+
+
+@pytest.mark.parametrize("option", ["retention", "durability", "on_store_failure"])
+def test_an_option_of_writing_is_refused(log, option: str) -> None:
+    export()
+    with pytest.raises(ConfigError, match=f"store parquet has no option '{option}'"):
+        opened(f"parquet:out?{option}=x")
 
 
 @pytest.mark.parametrize("url", ["parquet:", "parquet:missing", "parquet:."])

@@ -54,8 +54,9 @@ def test_feedback_on_an_unknown_decision_waits_for_it(controller):
 def test_an_id_that_no_decision_can_have_is_refused(controller, field):
     """Feedback on an unknown decision is kept, so its size needs a limit."""
     body = {"decision_id": "later", "quality": 0.5, field: "x" * 513}
-    with pytest.raises(DataError, match=f"{field} must have at most 512 characters, not 513"):
-        add_judgement(controller, body, ANYONE)
+    for name, size in (("x" * 513, 513), ("é" * 257, 514)):
+        with pytest.raises(DataError, match=f"{field} must have at most 512 bytes in UTF-8, not {size}"):
+            add_judgement(controller, {**body, field: name}, ANYONE)
     assert controller.health()["pending_feedback"] == 0
     assert add_judgement(controller, {**body, field: "x" * 512}, ANYONE)["new"]
 

@@ -15,7 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 
 from aamc_sdk.errors import DataError, StoreError
-from aamc_sdk.log import COLUMNS, DECISION, Erasure, ExportFormat, ExportWriter, MemoryStore, Row, StoreOptions, columns_of
+from aamc_sdk.log import COLUMNS, DECISION, Erasure, ExportFormat, ExportWriter, MemoryStore, Row, columns_of
 from aamc_sdk.storage import remove_leftovers, replacing_alone
 from aamc_sdk.types import Snapshot
 
@@ -88,7 +88,6 @@ class ParquetStore(MemoryStore, ExportFormat):
         StoreError: There are no such files, or they hold something else.
     """
 
-    Config = StoreOptions
     suffix = "parquet"
 
     def __init__(self, url: str, config: Any) -> None:

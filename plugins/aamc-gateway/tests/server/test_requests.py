@@ -148,7 +148,7 @@ def test_a_body_that_says_it_is_not_compressed_is_served(serve: Any) -> None:
 def test_a_session_that_is_too_long_is_refused(serve: Any, name: str) -> None:
     running = serve(good=Script())
     answer = running.chat(headers={name: "x" * 513})
-    assert (answer.status, answer.json["error"]["message"]) == (400, "session must have at most 512 characters, not 513")
+    assert (answer.status, answer.json["error"]["message"]) == (400, "session must have at most 512 bytes in UTF-8, not 513")
     assert running.chat(headers={name: "x" * 512}).status == 200
 
 
@@ -163,8 +163,10 @@ def test_a_session_that_is_too_long_is_refused(serve: Any, name: str) -> None:
 def test_a_user_or_session_that_is_too_long_is_refused_wherever_it_stands(serve: Any, fields: Any, what: str) -> None:
     running = serve(good=Script())
     answer = running.chat(**fields("x" * 513))
-    assert (answer.status, answer.json.get("error", {}).get("message")) == (400, f"{what} must have at most 512 characters, not 513")
-    assert running.chat(**fields("x" * 512)).status == 200
+    assert (answer.status, answer.json.get("error", {}).get("message")) == (400, f"{what} must have at most 512 bytes in UTF-8, not 513")
+    answer = running.chat(**fields("é" * 257))
+    assert (answer.status, answer.json.get("error", {}).get("message")) == (400, f"{what} must have at most 512 bytes in UTF-8, not 514")
+    assert running.chat(**fields("x" * 512)).status == running.chat(**fields("é" * 256)).status == 200
 
 
 @pytest.mark.parametrize("name", ["x-aamc-preferense", "X-AAMC-Quality-Floor"])

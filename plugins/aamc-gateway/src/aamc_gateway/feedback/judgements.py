@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aamc_gateway.requests.routing_arguments import MAX_NAME
+from aamc_gateway.requests.routing_arguments import length_error
 from aamc_gateway.server.interfaces import Caller, Refused
 from aamc_sdk.errors import ConflictError, DataError, UnknownDecisionError, unknown_name
 from aamc_sdk.types import Record
@@ -60,8 +60,8 @@ def read_judgement(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         found = given.get("decision_id")
         raise DataError(f"decision_id must be the id in the answer's header x-aamc-decision-id, not {found!r:.80}")
     for name in _NAMES:
-        if isinstance(given.get(name), str) and len(given[name]) > MAX_NAME:  # the log keeps feedback on unknown decisions until they come
-            raise DataError(f"{name} must have at most {MAX_NAME} characters, not {len(given[name]):,}")
+        if isinstance(given.get(name), str) and (wrong := length_error(given[name])):  # the log keeps feedback on unknown decisions until they come
+            raise DataError(f"{name} {wrong}")
     if given.get("tie") and "over" not in given:
         raise DataError("tie needs over, the candidate that was as good; leave it out with quality or thumbs")
     if "thumbs" in given:

@@ -10,7 +10,7 @@ from aamc_models.dialects import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS, Conversation, 
 
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.requests.client_request import ClientRequest, Mode
-from aamc_gateway.requests.routing_arguments import ARENA, MAX_NAME, PREFIX, ROUTE, RoutingArguments, routing_arguments, split_model
+from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, RoutingArguments, length_error, routing_arguments, split_model
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
 from aamc_gateway.server.interfaces import Refused
 from aamc_gateway.server.settings import GatewaySettings
@@ -160,8 +160,8 @@ class RequestReader:
         if session is None and (said.first or said.system):
             session = hashed_session(user, said.first, said.system)
         for name, value in (("user", user), ("session", session)):
-            if value is not None and len(value) > MAX_NAME:  # cut, two of them could be one
-                raise Refused(f"{name} must have at most {MAX_NAME} characters, not {len(value):,}")
+            if value is not None and (wrong := length_error(value)):  # cut, two of them could be one
+                raise Refused(f"{name} {wrong}")
         return user, session
 
     def _query(self, said: Conversation, mode: Mode, size: int, caller: Caller, user: str | None, session: str | None) -> Query:
