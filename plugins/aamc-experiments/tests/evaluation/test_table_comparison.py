@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import ComparisonRequest, compare_table, metrics
+from aamc_experiments.evaluation import ComparisonRequest, compare_table, metrics, question_units
 from aamc_experiments.evaluation.decisions import table as tables
 from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
 
@@ -67,6 +67,10 @@ def test_rows_of_one_question_are_one_unit_of_resampling(table: Any, routers: An
     figures, once = (metrics(compared, table.reward) for compared in (comparison, table.compare(greedy)))
     assert figures["routers"]["greedy"]["ci95"]["mean_quality"] == pytest.approx(once["routers"]["greedy"]["ci95"]["mean_quality"])
     assert figures["comparisons"][0]["p"] == once["comparisons"][0]["p"]
+
+
+def test_spellings_of_one_question_share_a_unit() -> None:
+    assert question_units([Query("What is it?"), Query("Who?"), Query(" what  is IT?")]).tolist() == [0, 1, 0]
 
 
 def test_rows_without_texts_are_units_of_their_own(table: Any, routers: Any) -> None:

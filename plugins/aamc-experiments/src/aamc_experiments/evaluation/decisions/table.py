@@ -18,7 +18,7 @@ from aamc_experiments.router_errors import errors_of
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.routing import draw
-from aamc_sdk.types import Floats, Outcomes, Query, RoutingRequest
+from aamc_sdk.types import Floats, Outcomes, Query, RoutingRequest, question
 
 CHUNK = 4096
 """The maximum number of rows that a router scores at a time, which bounds its memory."""
@@ -52,7 +52,7 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
 def question_units(queries: Sequence[Query]) -> Integers:
     """Return the unit of resampling of each query, ``[Q]``: rows of one question are not independent, so they share a unit."""
     units: dict[str | int, int] = {}
-    return np.array([units.setdefault(query.text or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
+    return np.array([units.setdefault(question(query) or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
 
 
 def _decide_table(
