@@ -210,6 +210,21 @@ def test_the_kernel_refuses_on_its_own_what_the_interpreter_would(tmp_path: Path
     assert "PermissionError" in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("attempt", ["os.truncate(FOLDER + '/../victim', 0)", "os.open(FOLDER + '/mine', os.O_RDONLY | os.O_TRUNC)"])
+def test_nothing_is_truncated_where_landlock_does_not_cover_it(tmp_path: Path, attempt: str) -> None:
+    """As before Linux 6.2, whose Landlock has 14 rights for files."""
+    need_the_kernel(fences_of_the_kernel())
+    folder, victim = tmp_path / "own", tmp_path / "victim"
+    folder.mkdir()
+    victim.write_text("precious")
+    home, start = str(Path(confinement.__file__).parent), "import confinement\n"
+    program = UNHOOKED.format(home=home, folder=str(folder), seccomp=compiled_filter(), attempt=attempt)
+    program = program.replace(start, f"{start}confinement._RIGHTS_OF_ABI = dict.fromkeys(range(1, 100), 14)\n")
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert "PermissionError" in ended.stderr.splitlines()[-1]
+    assert victim.read_text() == "precious"
+
+
 SIGNALLING = """
 import asyncio
 from aamc_agents.sandbox import SandboxLimits, run_python
@@ -246,6 +261,8 @@ fcntl.lockf(file, fcntl.LOCK_EX)
 os.set_inheritable(file.fileno(), True)
 os.set_blocking(file.fileno(), True)
 fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 0)
+file.truncate(5)
+open("here", "r+").truncate(2)
 print(os.isatty(0), fcntl.fcntl(file, fcntl.F_GETFL) & os.O_WRONLY, os.listdir())
 """
     assert run(program).printed == "False 1 ['here']\n"

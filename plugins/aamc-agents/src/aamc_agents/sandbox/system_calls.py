@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
 from contextlib import suppress
 from functools import cache
 
 ALLOWED = (
-    *("read", "write", "open", "close", "stat", "fstat", "lstat", "poll", "lseek", "access"),
-    *("pread64", "pwrite64", "readv", "writev", "fsync", "fdatasync", "truncate", "ftruncate", "dup", "dup2", "dup3"),
+    *("read", "write", "close", "stat", "fstat", "lstat", "poll", "lseek", "access"),
+    *("pread64", "pwrite64", "readv", "writev", "fsync", "fdatasync", "ftruncate", "dup", "dup2", "dup3"),
     *("mmap", "mprotect", "munmap", "brk", "mremap", "madvise"),
     *("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack"),
     *("select", "pselect6", "ppoll", "sched_yield", "nanosleep", "clock_nanosleep", "time", "gettimeofday", "clock_gettime", "clock_getres"),
     *("getpid", "getppid", "gettid", "getuid", "getgid", "geteuid", "getegid", "getrlimit", "getrusage", "uname", "sysinfo", "times", "umask"),
     *("getdents", "getdents64", "getcwd", "chdir", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir"),
-    *("unlink", "unlinkat", "readlink", "readlinkat", "openat", "newfstatat", "faccessat", "faccessat2", "statx"),
+    *("unlink", "unlinkat", "readlink", "readlinkat", "newfstatat", "faccessat", "faccessat2", "statx"),
     *("exit", "exit_group", "arch_prctl", "futex", "set_robust_list", "getrandom", "rseq", "close_range"),
 )
 """Names of the allowed system calls: those of computing and of files. A name that the machine does not have is skipped."""
@@ -34,6 +35,11 @@ IGNORED = (
 """Names of system calls that return 0 and do nothing; ``utimensat`` only with times, since ``Path.touch`` makes the file after an error.
 
 ``shutil.copy`` and SQLite need their success and not their effect, which Landlock does not confine to the folder.
+"""
+FLAGS_AT = {"open": 1, "openat": 2}
+"""System calls that open a file, and the places of their flags. One only for reading must not truncate: Landlock before Linux 6.2 lets it.
+
+``truncate`` is not allowed for the same reason; ``ftruncate`` needs a file that is open for writing.
 """
 _32_BITS = 0xFFFF_FFFF
 
@@ -59,6 +65,10 @@ def compiled_filter() -> bytes | None:
     for name, module in (("fcntl", fcntl), ("ioctl", termios)):
         for command in ALLOWED_COMMANDS[name]:  # the kernel ignores the upper half of the argument
             allowed.add_rule(pyseccomp.ALLOW, name, pyseccomp.Arg(1, pyseccomp.MASKED_EQ, _32_BITS, getattr(module, command)))
+    for name, place in FLAGS_AT.items():
+        for mask, flags in ((os.O_TRUNC, 0), (os.O_ACCMODE, os.O_WRONLY), (os.O_ACCMODE, os.O_RDWR)):
+            with suppress(OSError):
+                allowed.add_rule(pyseccomp.ALLOW, name, pyseccomp.Arg(place, pyseccomp.MASKED_EQ, mask, flags))
     with tempfile.TemporaryFile() as file:
         allowed.export_bpf(file)
         file.seek(0)
