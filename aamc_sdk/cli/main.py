@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import importlib
 import logging
@@ -156,6 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = _report(error, as_json="--json" in given)
     status = status if isinstance(status, int) else 0
     if aamc.hangs and arguments is None:  # else the process is the caller's
+        atexit._run_exitfuncs()
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(status)

@@ -217,6 +217,28 @@ def test_an_agent_that_hangs_is_left_behind(executors: Callable[..., Executor], 
     released.set()
 
 
+def test_closing_waits_until_a_turn_in_progress_has_cleaned_up(executors: Callable[..., Executor]) -> None:
+    begun, cleaned = threading.Event(), threading.Event()
+
+    async def work() -> AgentOutput:
+        begun.set()
+        try:
+            await asyncio.sleep(60.0)
+        finally:  # as the sandbox kills its process
+            for _ in range(20):
+                await asyncio.sleep(0.01)
+            cleaned.set()
+        return AgentOutput("late")
+
+    executor = executors(slow=Scripted(lambda _: work()))
+    turn = threading.Thread(target=executor.activate, args=([("slow", TaskState(task=TASK))],))
+    turn.start()
+    assert begun.wait(20)
+    executor.close()
+    assert cleaned.is_set()
+    turn.join()
+
+
 def test_turns_of_one_wave_go_on_side_by_side(executors: Callable[..., Executor]) -> None:
     async def wait_for_all() -> AgentOutput:
         arrived.append(len(arrived))

@@ -17,6 +17,7 @@ class WorkerThread:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._ending = False
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -32,18 +33,23 @@ class WorkerThread:
     def abandon(self) -> None:
         """Stop the event loop as soon as nothing blocks it."""
         with contextlib.suppress(RuntimeError):  # it has ended
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.call_soon_threadsafe(self._stop)
 
     def close(self, seconds: float = 1.0) -> None:
         """Stop the thread, and wait for at most ``seconds``."""
         self.abandon()
         self._thread.join(seconds)
 
+    def _stop(self) -> None:
+        if not self._ending:  # else it would end the wait for cancelled tasks, which may have processes to kill
+            self._loop.stop()
+
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
             with contextlib.suppress(BaseException):  # raised by a task that an agent started
                 self._loop.run_forever()
+            self._ending = True
             running = asyncio.all_tasks(self._loop)
             for task in running:
                 task.cancel()
