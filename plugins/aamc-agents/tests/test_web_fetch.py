@@ -12,6 +12,7 @@ ENCODED = {
     "/meta": '<html><head><meta charset="iso-8859-1"></head>Grüße'.encode("latin-1"),
     "/http-equiv": "<META http-equiv='Content-Type' content='text/html; charset=windows-1252'>Grüße".encode("cp1252"),
     "/both": "<meta charset=iso-8859-1>Grüße".encode(),
+    "/utf-16": '<meta charset="UTF-16LE">Grüße'.encode(),
     "/undeclared": "<p>Grüße <code>charset=iso-8859-1</code>".encode(),
 }
 
@@ -25,7 +26,7 @@ def reply(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
         return 304 if path == "/unchanged" else 300, {}, b""
     if path == "/slow":
         time.sleep(1)
-    if path in ("/meta", "/http-equiv", "/both", "/undeclared"):
+    if path in ENCODED:
         return 200, {"Content-Type": "text/html" + "; charset=utf-8" * (path == "/both")}, ENCODED[path]
     if path.startswith("/charset/"):
         return 200, {"Content-Type": f"text/plain; charset={path.rpartition('/')[2]}"}, b"plain"
@@ -111,7 +112,7 @@ def test_an_unknown_charset_is_read_as_utf_8(fetch, charset: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "text"), [("/meta", "Grüße"), ("/http-equiv", "Grüße"), ("/both", "Grüße"), ("/undeclared", "Grüße charset=iso-8859-1")]
+    ("path", "text"), [*((path, "Grüße") for path in ENCODED if path != "/undeclared"), ("/undeclared", "Grüße charset=iso-8859-1")]
 )
 def test_a_page_without_a_charset_in_its_header_may_declare_it_itself(fetch, path: str, text: str) -> None:
     assert fetch(path) == text

@@ -106,7 +106,10 @@ class WebFetch(Tool):
             if "html" not in kind:
                 return _decoded(content, response.charset_encoding or "utf-8")
             declared = _META_CHARSET.search(content[:_META_BYTES])
-            page = _decoded(content, response.charset_encoding or (declared[1].decode("ascii") if declared else "utf-8"))
+            charset = declared[1].decode("ascii") if declared else "utf-8"
+            if charset.lower().startswith("utf-16"):  # a page whose tag can be read as ASCII is not UTF-16; the standard takes it for UTF-8
+                charset = "utf-8"
+            page = _decoded(content, response.charset_encoding or charset)
             return await asyncio.to_thread(text_of, page)  # a large page takes seconds
 
     async def _address(self, url: httpx.URL) -> str:
