@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LINES_AT_ONCE = 1000
 _BINARY = {
-    sign: f"{noun}, cannot be imported, only JSON Lines can: write them with aamc feedback export LINES --store {store}, and import LINES"
+    sign: f"{noun}: only JSON Lines can be imported; write them with aamc feedback export LINES --store {store}, and import LINES"
     for sign, noun, store in ((b"PAR1", "a Parquet file", "parquet:FILE"), (b"SQLite format 3\0", "an SQLite file", "sqlite:FILE"))
 }
 """Errors of files that hold a log in another format, by their first bytes."""

@@ -43,18 +43,18 @@ class NoProgress:
 
 
 class TrainingEnvironment(Environment):
-    """An environment for training: another one without its split ``test``.
+    """Wraps an environment and refuses its split ``test``.
 
     Args:
-        env: The other environment, whose further attributes can be read here.
+        env: The wrapped environment. Its other attributes can be read too.
     """
 
     def __init__(self, env: Environment) -> None:
         self._env = env
-        self.stationary = env.stationary  # type: ignore[misc]  # of the other environment's class
+        self.stationary = env.stationary  # type: ignore[misc]  # of the wrapped environment's class
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the other environment."""
+        """Return an attribute of the wrapped environment."""
         if name == "_env":  # not set yet, as in a copy
             raise AttributeError(name)
         return getattr(self._env, name)

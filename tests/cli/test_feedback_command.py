@@ -179,7 +179,7 @@ def test_a_line_that_is_no_text_is_named(aamc) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "why"), [(b"PAR1", "a Parquet file, cannot be imported, only JSON Lines"), (b"SQLite format 3\0", "an SQLite file, cannot be imported")]
+    ("start", "why"), [(b"PAR1", "a Parquet file: only JSON Lines can be imported"), (b"SQLite format 3\0", "an SQLite file: only JSON Lines")]
 )
 def test_a_log_of_another_format_is_not_imported_and_named_as_such(aamc, start: bytes, why: str) -> None:
     Path("log.bin").write_bytes(start + bytes(range(256)))

@@ -54,7 +54,7 @@ class OutcomeOptions:
 
 
 Places = dict[str, list[float]]
-"""The clocks of a router's evidence when a piece of feedback was first counted, by candidate and whatever else the router ages."""
+"""The clocks of a router's evidence when a piece of feedback was first counted, by candidate; a router may add keys of its own."""
 
 
 class Outcome(NamedTuple):
@@ -67,8 +67,8 @@ class Outcome(NamedTuple):
         added: Whether they are added; else they are taken back.
         implicit: Whether they come from implicit feedback.
         time: When the feedback was given, in seconds since the epoch; 0 for a failed call.
-        places: When the piece was first counted, as the router measures its age. Empty for a new piece: the router that adds it fills it in.
-            A later revision comes with the places of the first, and is added there; it ages nothing.
+        places: The clocks at which the piece was first counted. Empty for a new piece; the router fills it in. A revision has the places of
+            the first verdict: it is added at that age, and ages nothing.
     """
 
     row: int
@@ -87,7 +87,7 @@ class Counted(NamedTuple):
         source: Its source.
         weight: The counted weight.
         candidates: The candidates that any of its revisions named.
-        held: The maximum weight of its revisions. The limits count this one, since each revision ages evidence as the heaviest one did.
+        held: The maximum weight of its revisions. The limits use it, because the heaviest revision may have aged other evidence.
         places: See :class:`Outcome`.
     """
 

@@ -30,7 +30,7 @@ GLOBAL_ENTITY = ""
 RECENT = 0.98
 """Factor on a candidate's recent quality with each later outcome of it."""
 CLOCKS = ""
-"""The key of an entity's clock in :class:`aamc_bandit.feedback_outcomes.Outcome.places`, by level; the others are candidates with their totals."""
+"""The key of the entities' clocks in :class:`aamc_bandit.feedback_outcomes.Outcome.places`, by level. Others are candidates, with their totals."""
 _RESOLUTION = 2.0**32
 Amount = Annotated[float, msgspec.Meta(ge=0, le=sys.float_info.max)]
 Count = Annotated[int, msgspec.Meta(ge=0)]

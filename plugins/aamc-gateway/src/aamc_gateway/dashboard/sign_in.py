@@ -26,7 +26,7 @@ COOKIE = "aamc_dashboard"
 SESSION_S = 12 * 3600.0
 """Time after which people sign in again, in seconds."""
 FAILURES_A_MINUTE = 30
-"""Failed attempts to sign in from one address in a minute before the others are answered with status 429."""
+"""Maximum number of wrong keys from one address in a minute; further ones get status 429."""
 
 
 async def admin_caller(gateway: Gateway, scope: Scope) -> Caller:

@@ -80,7 +80,7 @@ def _check_no_vote(given: Mapping[str, Any], caller: Caller) -> None:
     """
     for name, text in (("source", f"/{given.get('source')}"), ("id", str(given.get("id")))):
         if _VOTE.search(text) and not caller.admin:
-            message = f"{name} {given[name]!r:.80} is of votes in the arena: vote at the path in the header x-aamc-vote, or give another {name}"
+            message = f"{name} {given[name]!r:.80} is for votes in the arena; vote at the path in the header x-aamc-vote, or give another {name}"
             raise Refused(message, status=403, kind="permission")
 
 
@@ -105,7 +105,7 @@ def check_owner(record: Record | None, caller: Caller) -> None:
         return
     query = record.query
     if query.tenant != caller.tenant or caller.user not in (None, query.user):
-        message = f"decision {record.decision.id!r} is of another tenant or user; send the feedback with a key of theirs, or an admin key"
+        message = f"decision {record.decision.id!r} belongs to another tenant or user; send the feedback with a key of theirs, or an admin key"
         raise Refused(message, status=404, kind="not_found")
 
 

@@ -67,7 +67,7 @@ class ModelCall:
         return self.prompt_tokens + self.output_tokens
 
     @property
-    def told_error(self) -> str:
+    def shown_error(self) -> str:
         """The error for the policy and for clients of the gateway; ``""`` without one."""
         return self.public_error or self.error or ""
 

@@ -146,7 +146,7 @@ class Episode:
         if answered.completion is None:
             yield answered.call
             late = self.budget.seconds_left <= 0
-            self._end("out_of_time" if late else POLICY_FAILED, f"the policy {setup.policy.name!r}: {answered.call.told_error}")
+            self._end("out_of_time" if late else POLICY_FAILED, f"the policy {setup.policy.name!r}: {answered.call.shown_error}")
             return
         turn = dialogue.take(clean(setup.codec.text(answered.completion)), answered.completion.usage.output_tokens)
         yield attrs.evolve(answered.call, text=turn.text, faults=tuple(error.kind for error in turn.errors))
@@ -167,7 +167,7 @@ class Episode:
         """Call the models of one turn in parallel and give the policy their replies; a call beyond the budget gets a reply that says so."""
         done = await asyncio.gather(*(self._ask(call, number) for call in calls))
         self._caller.pending.clear()
-        self.dialogue.inform([call.text if call.status == "ok" else f"No reply of {call.candidate}: {call.told_error}" for call in done])
+        self.dialogue.inform([call.text if call.status == "ok" else f"No reply of {call.candidate}: {call.shown_error}" for call in done])
         return [call for call in done if call.status != "refused"]
 
     async def _ask(self, call: SubQuestion, number: int) -> ModelCall:
