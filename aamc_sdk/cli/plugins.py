@@ -9,7 +9,7 @@ import click
 from aamc_sdk.cli.completion import complete_kind, complete_name, complete_target
 from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Number
-from aamc_sdk.errors import quantity
+from aamc_sdk.errors import one_of, quantity
 
 ALL = click.option("--all", "with_unlisted", is_flag=True, help="List components for tests and trials too, such as the agents of a testbed.")
 
@@ -103,12 +103,15 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
 
     Examples: aamc plugins check aamc-ppo, aamc plugins check router ppo
     """
+    from aamc_sdk.plugins import KINDS
     from aamc_sdk.testing import check_component, check_distribution
     from aamc_sdk.testing.findings import HangError
 
     found = plugins_of(ctx)
     if len(target) > 2:
         raise click.UsageError(f"give a distribution, or the kind and the name of a component, not {' '.join(target)!r}")
+    if len(target) == 1 and target[0] in KINDS:
+        raise click.UsageError(f"{target[0]} is a kind; name a component of it too, one of {one_of(found.names(target[0]))}")
     if len(target) == 2:
         distribution = found.find(*target).plugin.distribution
         findings = check_component(*target, found, seconds=seconds)

@@ -228,3 +228,5 @@ def test_the_command_checks_one_component_within_a_limit(monkeypatch, offer):
     assert limit.default == CHECK_SECONDS
     status, _, err = run_command("plugins", "check", "a", "b", "c")
     assert (status, "not 'a b c'" in err) == (2, True)
+    status, _, err = run_command("plugins", "check", "store")
+    assert (status, "store is a kind; name a component of it too, one of memory, other" in err) == (2, True)
