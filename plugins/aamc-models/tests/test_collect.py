@@ -192,7 +192,7 @@ def test_the_estimate_is_no_more_than_the_maximum(collect: Collect) -> None:
 @pytest.mark.parametrize("fault", [{"fault": "hang"}, {"fault": "status", "status": 504}])
 def test_each_attempt_that_the_server_may_bill_counts_against_the_budget(collect: Collect, stub: StubServer, fault: dict[str, Any]) -> None:
     pool = Path("models.yaml").read_text()
-    Path("models.yaml").write_text(pool.replace("retries: 0", "timeout_seconds: 0.2, max_pause_s: 0, breaker_failures: 99"))
+    Path("models.yaml").write_text(pool.replace("retries: 0", "timeout_seconds: 1, max_pause_s: 0, breaker_failures: 99"))
     stub.scripts["right"] = Script(text="42", prompt_tokens=80, output_tokens=50, fault_share=0.5, **fault)
     arguments = ("--max-tokens", "50", "--concurrency", "4", "--budget-usd", "0.0012", "--candidates", "right", "--json")
     _, out, _ = collect("--judge", "numeric", *arguments)
@@ -201,6 +201,14 @@ def test_each_attempt_that_the_server_may_bill_counts_against_the_budget(collect
     assert costs["unknown"] == counts.faults
     assert counts.calls * 180e-6 <= costs["charged"] <= 0.0012  # a server that bills each attempt bills no more than that
     assert json.loads(collect("--judge", "numeric", *arguments)[1])["costs"] == costs
+
+
+def test_a_retry_that_is_not_made_since_the_server_rests_costs_nothing(collect: Collect, stub: StubServer) -> None:
+    pool = Path("models.yaml").read_text()
+    Path("models.yaml").write_text(pool.replace("retries: 0", "timeout_seconds: 1, max_pause_s: 0.1, breaker_failures: 1"))
+    stub.scripts["right"] = Script(fault="hang")
+    _, out, _ = collect("--judge", "numeric", "--candidates", "right", "--limit", "1", "--json")
+    assert json.loads(out)["costs"]["unknown"] == stub.counts("right").calls == 1
 
 
 def test_a_call_without_usage_counts_at_its_maximum(collect: Collect, stub: StubServer) -> None:

@@ -184,6 +184,8 @@ class HttpProvider(WireProvider):
                     raise self._error(body, *(last or self._busy(turn)))
                 await asyncio.sleep(turn)
                 continue
+            if last is not None and not await _permitted(turn, last[1]):
+                raise self._error(body, *last)
             try:
                 return await attempt(turn)
             except (*_ERRORS, Failure) as error:
@@ -198,17 +200,15 @@ class HttpProvider(WireProvider):
             tried.add(turn.deployment)
             if failure.kind not in RETRIED and failure.status not in ELSEWHERE:
                 raise self._error(body, *last) from failure
-            others_free = deployments.others_free(tokens, tried)
-            too_long = (failure.retry_after_s or 0.0) > config.max_pause_s
-            # after a rate limit the deployment is paused, and the next turn is another one's, or too late
-            is_last = paused == config.retries or failure.kind not in RETRIED or (too_long and failure.kind != "rate_limit")
-            if (is_last and not others_free) or not await may_repeat(failure):
-                raise self._error(body, *last) from failure
-            if others_free:
+            if deployments.others_free(tokens, tried):
                 continue
+            if paused == config.retries or failure.kind not in RETRIED:
+                raise self._error(body, *last) from failure
             paused += 1
-            if not too_long:
+            if (failure.retry_after_s or 0.0) <= config.max_pause_s:
                 await asyncio.sleep(pause_s(paused - 1, failure.retry_after_s, config.max_pause_s))
+            elif failure.kind != "rate_limit":  # else the deployment is paused, and the next turn is another one's, or too late
+                raise self._error(body, *last) from failure
 
     def _busy(self, wait_s: float) -> tuple[Deployment, Failure]:
         """Return the failure of a call for which no deployment is free."""
@@ -252,6 +252,17 @@ class HttpProvider(WireProvider):
             if api in self.paths:  # other paths hold ids without end
                 self._urls[base_url, api] = url
         return url
+
+
+async def _permitted(turn: DeploymentTurn, failure: Failure) -> bool:
+    """Return whether another attempt may be made after a failure; without permission the turn is over."""
+    permitted = False
+    try:
+        permitted = await may_repeat(failure)
+    finally:
+        if not permitted:
+            turn.drop()
+    return permitted
 
 
 def _end_turn(turn: DeploymentTurn, failure: Failure) -> None:
