@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
-from aamc_agents.tool import AgentTimeoutError
+from aamc_agents.tool import AgentError, AgentTimeoutError
 from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
 
 from aamc_sdk import Agent, AgentOutput, Candidate
@@ -295,6 +295,19 @@ def test_verifiers_say_who_was_right_whatever_they_do(executors: Callable[..., E
     given = [verdict for verdict in verdicts if verdict is not None]
     assert [verdict.correct for verdict in given] == [True, *[False] * 6]
     assert ["ZeroDivisionError" in given[2].why, "no verdict" in given[3].why, "str" in given[4].why] == [True, True, True]
+
+
+async def _judging(task: Task, answer: str) -> Verdict:
+    if answer == "broken":
+        raise AgentError("no verdict", cost=0.5)
+    return Verdict(True, cost=math.nan if answer == "unpriced" else 0.25)
+
+
+def test_verdicts_cost_what_their_models_cost(executors: Callable[..., Executor]) -> None:
+    executor = executors()
+    judged = Task(id="t", text="?", verifier=_judging)
+    assert [verdict.cost for verdict in executor.verify([(judged, "right"), (judged, "broken"), (judged, "unpriced")]) if verdict] == [0.25, 0.5, 0.0]
+    assert executor.spent_usd == 0.75
 
 
 class Priced(Scripted):

@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from aamc_agents.models import ModelReply
 from aamc_agents.sandbox import SandboxLimits
 from aamc_agents.tasks import Task, Verdict, Verifier
 from aamc_puppeteer.tasks.verifiers import (
@@ -171,11 +172,12 @@ def test_a_program_must_be_complete(answer: str, why: str) -> None:
 def test_a_judge_sees_task_reference_and_answer(said: str, correct: bool) -> None:
     prompts = []
 
-    async def ask(prompt: str) -> str:
+    async def ask(prompt: str) -> ModelReply:
         prompts.append(prompt)
-        return said
+        return ModelReply(said, "judge-1", tokens=9, cost=0.25)
 
-    assert judge(ModelVerifier(ask), "four", "4").correct is correct
+    verdict = judge(ModelVerifier(ask), "four", "4")
+    assert (verdict.correct, verdict.cost) == (correct, 0.25)
     assert all(part in prompts[0] for part in ("Task: ?", "Reference answer: four", "Answer: 4"))
 
 

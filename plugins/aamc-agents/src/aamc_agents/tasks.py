@@ -11,10 +11,17 @@ import attrs
 
 @attrs.frozen
 class Verdict:
-    """Whether an answer is correct, and a short reason."""
+    """Whether an answer is correct.
+
+    Attributes:
+        correct: Whether it is.
+        why: A short reason.
+        cost: Cost of the judgement in USD, such as that of a judge model's call; NaN if unknown.
+    """
 
     correct: bool
     why: str = ""
+    cost: float = 0.0
 
 
 class Verifier(Protocol):

@@ -47,7 +47,7 @@ class Executor:
         max_cost: Maximum cost of a turn; a higher one is a fault.
 
     Attributes:
-        spent_usd: Cost of the turns so far; a cached output costs nothing again.
+        spent_usd: Cost of the turns and verdicts so far; a cached output costs nothing again.
         budget_usd: Maximum of ``spent_usd``. A turn starts only if the rest covers its maximum cost; one whose maximum is unknown runs alone.
     """
 
@@ -112,6 +112,7 @@ class Executor:
             if task.verifier is not None and answer is not None
         }
         found = dict(zip(jobs, self._run(list(jobs.values()), self._timeout), strict=True))
+        self.spent_usd += sum(verdict.cost for verdict in found.values() if verdict is not None)
         late = Verdict(False, f"the verifier gave no verdict in {self._timeout:g} s")
         nothing = Verdict(False, "there is no answer")
         return [None if task.verifier is None else (found[place] or late) if place in found else nothing for place, (task, _) in enumerate(answers)]
@@ -196,6 +197,6 @@ async def _verify(task: Task, answer: str) -> Verdict:
         verdict = await _result(task.verifier(task, answer))
         if not isinstance(verdict, Verdict):
             return Verdict(False, f"the verifier must return a Verdict, not {type(verdict).__name__}")
-        return Verdict(bool(verdict.correct), as_text(str(verdict.why)))
+        return Verdict(bool(verdict.correct), as_text(str(verdict.why)), cost_of(verdict))
     except BaseException as error:  # a verifier may raise anything
-        return Verdict(False, f"the verifier raised {error_text(error)}")
+        return Verdict(False, f"the verifier raised {error_text(error)}", cost_of(error))

@@ -95,8 +95,4 @@ class PublishedSuites(DatasetFormat):
             return named(name)
         model = ChatModel(configure(ModelConfig, self.config.judge, where=JUDGE), self.services)
         model.check()
-
-        async def ask(prompt: str) -> str:
-            return (await model.ask(prompt)).text
-
-        return ModelVerifier(ask)
+        return ModelVerifier(model.ask)

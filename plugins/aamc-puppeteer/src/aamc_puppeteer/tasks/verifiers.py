@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
+from aamc_agents.models import ModelReply
 from aamc_agents.sandbox import SandboxLimits, code_in, run_tests
 from aamc_agents.tasks import Task, Verdict, Verifier
 
@@ -170,16 +171,17 @@ class ModelVerifier:
     """A judge model decides; its prompt has the task, the reference if there is one, and the answer.
 
     Attributes:
-        ask: Sends a prompt to the model and returns its answer.
+        ask: Sends a prompt to the model and returns its reply.
     """
 
-    ask: Callable[[str], Awaitable[str]]
+    ask: Callable[[str], Awaitable[ModelReply]]
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
         """Ask the judge; only an answer that starts with CORRECT counts as correct."""
         reference = "" if not task.reference else f"\nReference answer: {task.reference}\n"
-        said = await self.ask(JUDGE_PROMPT.format(task=task.text, reference=reference, answer=answer))
-        return Verdict(said.strip().upper().startswith("CORRECT"), said.strip())
+        reply = await self.ask(JUDGE_PROMPT.format(task=task.text, reference=reference, answer=answer))
+        said = reply.text.strip()
+        return Verdict(said.upper().startswith("CORRECT"), said, reply.cost)
 
 
 @attrs.frozen
