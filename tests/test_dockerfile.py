@@ -88,7 +88,7 @@ def test_the_sources_that_run_are_compiled(instructions):
     assert installed.endswith("&& python -m compileall -q aamc_sdk plugins")
 
 
-@pytest.mark.parametrize("pattern", [".git", ".venv*", "runs"])
+@pytest.mark.parametrize("pattern", [".git", ".venv*", "runs", ".env*", "*.db*"])
 def test_what_is_large_or_private_is_left_out(pattern):
     assert pattern in (ROOT / ".dockerignore").read_text().split()
 
@@ -120,6 +120,14 @@ def test_the_gateways_command_is_understood(gateway):
     program, subcommand, *arguments = json.loads(last(gateway, "CMD"))
     assert [program, subcommand] == ["aamc", "serve"]
     assert arguments == ["--host", "0.0.0.0", "--store", "sqlite:gateway.db"]
+
+
+def test_the_compose_file_passes_on_the_keys_of_all_ready_made_pools():
+    """Compose reads them from a file .env, which neither git nor the image may have."""
+    passed_on = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["gateway"]["environment"]
+    named = set(re.findall(r"api_key_env: (\w+)", "".join(path.read_text() for path in (ROOT / "examples/pools").glob("*.yaml"))))
+    assert passed_on == {name: f"${{{name}:-}}" for name in named | {"AAMC_ADMIN_KEY"}}
+    assert ".env" in (ROOT / ".gitignore").read_text().split()
 
 
 def test_the_compose_file_serves_on_this_machine_only_without_rights():
