@@ -18,6 +18,8 @@ from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Po
 
 MakeProvider = Callable[[Endpoint], Provider]
 _NOTHING_KNOWN = PoolState()
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""The names of the maximum of an answer's tokens; servers refuse two of them, or take the wrong one."""
 
 
 class ModelClient:
@@ -263,8 +265,11 @@ class _CallablePool:
 
 
 def _parameters(candidate: Candidate, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a request: the candidate's, and the given ones, which have priority."""
-    return {**(candidate.parameters if isinstance(candidate, ModelSpec) else {}), **options}
+    """Return the parameters of a request: the candidate's, and the given ones, which have priority; a limit replaces one of another name."""
+    own = candidate.parameters if isinstance(candidate, ModelSpec) else {}
+    if any(options.get(name) is not None for name in _OUTPUT_LIMITS):
+        own = {name: value for name, value in own.items() if name not in _OUTPUT_LIMITS}
+    return {**own, **options}
 
 
 async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_text: Callable[[str], Awaitable[object]]) -> Completion:

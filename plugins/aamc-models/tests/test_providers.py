@@ -54,6 +54,15 @@ def test_both_stream_what_they_answer(calling) -> None:
     assert usage == asyncio.run(calling.complete(CANDIDATE, MESSAGES)).usage
 
 
+def test_of_several_answers_the_first_is_streamed(stub, provider) -> None:
+    calling = provider(base_url=f"{stub.url}/v1")
+
+    async def collected() -> str:
+        return "".join([chunk.content async for chunk in calling.stream(CANDIDATE, MESSAGES, n=3)])
+
+    assert asyncio.run(collected()) == "In Paris."
+
+
 def test_both_call_tools_of_openais_dialect(calling) -> None:
     answer = asyncio.run(calling.complete(CANDIDATE, MESSAGES, tools=TOOLS))
     (call,) = answer.message["tool_calls"]

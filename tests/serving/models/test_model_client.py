@@ -2,6 +2,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import attrs
 import pytest
 
 from aamc_sdk import Decision, ModelSpec, Pool, Preference, Prices
@@ -73,6 +74,14 @@ def test_a_streamed_answer_is_recorded_as_a_whole_one_is() -> None:
     assert (attempt.prompt_tokens, attempt.output_tokens) == (10, 20)
     answer = asyncio.run(client.complete(spec("a"), MESSAGES))
     assert answer.cost_usd == attempt.cost_usd
+
+
+def test_a_limit_of_the_request_replaces_the_candidates_own_whatever_its_name() -> None:
+    provider = Scripted(Chunk(content="8"))
+    client, _ = client_of(a=provider)
+    limited = attrs.evolve(spec("a"), parameters={"effort": "low", "max_completion_tokens": 500})
+    asyncio.run(collected(client, limited, max_tokens=50))
+    assert provider.options == {"effort": "low", "max_tokens": 50}
 
 
 def test_the_cost_that_a_stream_reports_wins() -> None:

@@ -84,7 +84,7 @@ async def chunks(candidate: Candidate, events: AsyncIterator[bytes]) -> AsyncIte
         if error is not None:
             public = f"model {candidate.name!r} broke its answer off with an error"
             raise ProviderError(f"{public}: {error.get('message') or error}", kind=kind_of(error), body=event, public=public)
-        choice = _first(piece.get("choices"))
+        choice = _first_answer(piece.get("choices"))
         delta = choice.get("delta")
         content = delta.get("content") if isinstance(delta, dict) else None
         reason = choice.get("finish_reason")
@@ -105,3 +105,9 @@ def broken_event(candidate: Candidate, event: bytes) -> ProviderError:
 
 def _first(choices: object) -> Mapping[str, Any]:
     return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+
+
+def _first_answer(choices: object) -> Mapping[str, Any]:
+    """Return the part of the first answer in a chunk's choices: with ``n`` above 1 the parts of all answers come in turns."""
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    return next((choice for choice in found if choice.get("index") in (0, None)), {})
