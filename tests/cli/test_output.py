@@ -16,7 +16,7 @@ NAMED = "mine[/old]"
 
 
 def test_a_comparison_shows_names_paths_and_intervals_as_they_are(capsys) -> None:
-    row = {"success_rate": 0.5, "ci95": {"success_rate": [0.25, 0.75]}, "aiq": 0.4}
+    row = {"success_rate": 0.5, "ci95": {"success_rate": [0.25, 0.75]}, "aiq": 0.4, "missing": 7}
     data = {"source": f"{NAMED}.jsonl", "queries": 3, "models": ["a"], "preference": [1, 0, 0], "cost_note": f"prices: {NAMED}", "dropped": 2}
     show_metrics({"data": data, "routers": {NAMED: row}}, NAMED, as_json=False)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -26,6 +26,7 @@ def test_a_comparison_shows_names_paths_and_intervals_as_they_are(capsys) -> Non
     assert "Below a number: its 95% interval." in lines
     assert "Costs: prices: mine[/old]." in lines
     assert "Left out: 2 rows that the run was trained on, near-duplicates included." in lines
+    assert "Left out for every router: 7 queries with a missing outcome." in lines
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 100, 140])

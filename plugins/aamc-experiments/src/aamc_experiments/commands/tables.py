@@ -50,7 +50,8 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
     weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
     counts = f"{quantity(data['queries'], 'query', 'queries')}, {quantity(len(data['models']), 'candidate')}"
     title = f"{data['source']}: {counts}, preference {weights}"
-    table = _router_table(title, [heading for _, heading, _, _ in COLUMNS], [*_notes(data), *_trust_notes(metrics["routers"])])
+    notes = [*_notes(data), *_missing_note(metrics["routers"]), *_trust_notes(metrics["routers"])]
+    table = _router_table(title, [heading for _, heading, _, _ in COLUMNS], notes)
     for name, row in metrics["routers"].items():
         cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
         table.add_row(name, *cells, style="bold" if name == router else None)
@@ -99,6 +100,11 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"These are the run's {data['split']} rows, which it was trained on: the results do not carry over to other questions."
     if data.get("dropped"):
         yield f"Left out: {quantity(data['dropped'], 'row')} that the run was trained on, near-duplicates included."
+
+
+def _missing_note(rows: Mapping[str, Any]) -> list[str]:
+    missing = max(row.get("missing", 0) for row in rows.values())
+    return [f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome."] if missing else []
 
 
 def _trust_notes(rows: Mapping[str, Any]) -> list[str]:

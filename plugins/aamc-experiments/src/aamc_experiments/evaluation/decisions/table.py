@@ -38,8 +38,7 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
     """
     rows = np.flatnonzero(outcomes.complete)
     if not rows.size:
-        needed = "an outcome of every candidate (quality, cost, and latency where there is any)"
-        raise DataError(f"no test query has {needed}; fill the gaps, or take a smaller pool")
+        raise DataError(_no_complete_row(outcomes, compared.request.pool.names))
     request, outcomes = compared.request.take(rows), outcomes.take(rows)
     points, progress = compared.points(outcomes), compared.progress
     progress.start(compared.stage, len(compared.routers) * len(rows))
@@ -53,6 +52,13 @@ def question_units(queries: Sequence[Query]) -> Integers:
     """Return the unit of resampling of each query, ``[Q]``: rows of one question are not independent, so they share a unit."""
     units: dict[str | int, int] = {}
     return np.array([units.setdefault(question(query) or row, len(units)) for row, query in enumerate(queries)], dtype=np.intp)
+
+
+def _no_complete_row(outcomes: Outcomes, names: Sequence[str]) -> str:
+    gaps = (~outcomes.known).sum(axis=0)
+    most = ", ".join(f"{names[m]} ({gaps[m]} of {len(outcomes.known)})" for m in np.argsort(-gaps, kind="stable")[:3] if gaps[m])
+    needed = "an outcome of every candidate (quality, cost, and latency where there is any)"
+    return f"no test query has {needed}; most gaps: {most}; fill the gaps, or take a smaller pool"
 
 
 def _decide_table(
