@@ -14,7 +14,7 @@ from aamc_bench.bandit.job import FIGURES, measure
 from aamc_bench.bandit.replay import Rows, replay
 from aamc_bench.bandit.replay_data import LABELS, OUTCOMES, ReplayData, make_replay_data
 from aamc_bench.bandit.scenarios import NEVER, SCENARIOS, Stream, make_stream
-from aamc_bench.bandit.statistics import StreamResults, over_streams
+from aamc_bench.bandit.statistics import StreamResults
 from aamc_experiments.settings import read_settings
 
 from aamc_sdk.config import Choice
@@ -188,26 +188,35 @@ def test_figures_are_sums_of_the_choices_and_the_best_in_hindsight_is_the_last(o
     assert kept["regret"][0, 1, 1, -1] == pytest.approx(regret)
 
 
+def results(each: list[Any]) -> StreamResults:
+    return StreamResults.of([{"points": np.array([1])} | dict.fromkeys(FIGURES, values) for values in each])
+
+
 def test_intervals_are_students_over_seeds_of_a_figure_and_of_a_difference() -> None:
     rng = np.random.default_rng(0)
     each = [shift + rng.normal(size=(1, 2, 5, 1)) for shift in (0.0, 10.0, 20.0)]
-    found = over_streams(each, 40_000)[:, 0, :, 0]
+    (found, _) = results(each).records(0, ["linear-thompson", "best fixed"])
     means = np.array([one.mean(axis=2)[0, :, 0] for one in each])
-    for drawn, seeds in ((found[:, 0], means[:, 0]), (found[:, 0] - found[:, 1], means[:, 0] - means[:, 1])):
-        assert drawn[0] == pytest.approx(seeds.mean())
-        half = 4.303 * seeds.std(ddof=1) / np.sqrt(3)  # Student's 97.5% quantile with 2 degrees
-        assert np.quantile(drawn[1:], [0.025, 0.975]) - seeds.mean() == pytest.approx([-half, half], rel=0.06)
+    for figure, seeds in ((found["regret"], means[:, 0]), (found["over_fixed"], means[:, 0] - means[:, 1])):
+        assert figure["value"] == pytest.approx(seeds.mean())
+        half = 4.302653 * seeds.std(ddof=1) / np.sqrt(3)  # Student's 97.5% quantile with 2 degrees
+        assert figure["ci95"] == pytest.approx([seeds.mean() - half, seeds.mean() + half])
 
 
 def test_the_streams_of_one_seed_stand_for_seeds_and_one_stream_has_no_interval() -> None:
     streams = np.arange(4.0)
-    drawn = over_streams([streams.reshape(1, 1, 4, 1)], 40_000)[1:, 0, 0, 0]
-    half = 3.182 * streams.std(ddof=1) / 2
-    assert np.quantile(drawn, [0.025, 0.975]) == pytest.approx([1.5 - half, 1.5 + half], rel=0.06)
-    alone = over_streams([np.ones((2, 3, 1, 5))], 10)
-    assert alone.shape == (11, 2, 3, 5)
-    assert (alone[0] == 1).all()
-    assert np.isnan(alone[1:]).all()
+    (found,) = results([streams.reshape(1, 1, 4, 1)]).records(0, ["best fixed"])
+    half = 3.182446 * streams.std(ddof=1) / 2
+    assert found["regret"]["ci95"] == pytest.approx([1.5 - half, 1.5 + half])
+    (alone,) = results([np.ones((1, 1, 1, 1))]).records(0, ["best fixed"])
+    assert alone["regret"] == {"value": 1, "ci95": None, "best": False}
+
+
+def test_the_best_is_clear_only_beyond_its_paired_interval() -> None:
+    seeds, names = np.array([0.0, 10.0, 20.0]), ["linear-thompson", "linucb", "uniform", "best fixed"]
+    apart, close = (np.stack([seeds, seeds + gap, seeds - 5, seeds - 5])[:, :, None, None] for gap in ([1.0, 1.1, 0.9], [1.0, 3.0, -0.1]))
+    bold = [[r["regret"]["best"] for r in results([values[None, :, s] for s in range(3)]).records(0, names)] for values in (apart, close)]
+    assert bold == [[True, False, False, False], [False] * 4]
 
 
 def test_a_seed_with_shorter_streams_cuts_the_others_off() -> None:
@@ -215,7 +224,7 @@ def test_a_seed_with_shorter_streams_cuts_the_others_off() -> None:
         points = np.arange(10, steps + 1, 10)
         return {"points": points} | {name: np.tile(points, (1, 2, 1, 1)).astype(float) for name in FIGURES}
 
-    block = StreamResults.of([file(100), file(60)], {"settings": {"evaluation": {"resamples": 20}}})
+    block = StreamResults.of([file(100), file(60)])
     assert block.points[-1] == 60
     (record, _) = block.records(0, ["linear-thompson", "best fixed"])
     assert record["regret"]["value"] == 60

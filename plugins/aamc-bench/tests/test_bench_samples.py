@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_bench.compare.pairwise import pairwise_tests, win_counts
-from aamc_bench.samples import Sample, clear_best, figure, over_seeds
+from aamc_bench.samples import Sample, clear_best, figure, over_seeds, questions
 
 
 def sample(figures: Any, rewards: Any = ((0.0, 1.0),), unit: Any = "ab", routers: Any = None) -> Sample:
@@ -81,6 +81,15 @@ def test_rows_of_one_unit_have_no_interval_and_no_clear_best() -> None:
     assert figure(values[1]) == {"value": 0.9, "ci95": None}
     (duel,) = pairwise_tests([sample([[0.9], [0.5]], [[1.0, 1.0], [0.0, 0.0]], "aa")], resamples=20)
     assert (duel["ci95"], duel["p"]) == (None, 1)
+
+
+def test_a_share_of_none_or_all_has_the_exact_interval() -> None:
+    all_of_them, some = np.ones(21), np.r_[0.5, np.linspace(0.4, 0.6, 20)]
+    twice = [sample([all_of_them]), sample([all_of_them], unit="bc")]
+    assert questions(twice) == 3
+    assert figure(all_of_them, units=3) == {"value": 1.0, "ci95": pytest.approx([0.025 ** (1 / 3), 1.0])}
+    assert figure(all_of_them) == {"value": 1.0, "ci95": [1.0, 1.0]}  # no share, such as a relative quality
+    assert figure(some, units=3) == figure(some)
 
 
 def test_equals_unknowns_and_loners_are_not_the_best() -> None:

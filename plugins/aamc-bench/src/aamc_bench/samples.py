@@ -17,6 +17,7 @@ from aamc_experiments.evaluation import (
     Resampling,
     known_interval,
     open_interval,
+    share_interval,
     statistics,
 )
 from aamc_experiments.settings import Evaluation, Settings
@@ -25,6 +26,9 @@ from numpy.typing import NDArray
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import plain, read_arrays, write_arrays
 from aamc_sdk.types import Floats
+
+SHARES = ("success_rate", "new_share")
+"""The metrics that are shares of the queries."""
 
 
 @attrs.frozen(eq=False)
@@ -123,15 +127,43 @@ def over_seeds(samples: Sequence[Sample], metric: str, seed: int = 0) -> Floats:
     return np.column_stack((figures[..., 0].mean(axis=0), resampled))
 
 
-def figure(values: Floats) -> dict[str, Any]:
+def questions(samples: Sequence[Sample]) -> int:
+    """Return the number of different questions of a table, or of streams, in all samples."""
+    return len(np.unique(np.concatenate([sample.unit for sample in samples])))
+
+
+def figure(values: Floats, units: int | None = None) -> dict[str, Any]:
     """Return ``{"value", "ci95"}`` of a value and its resamples ``[1 + B]``.
 
     The interval is None if the metric applies to too few resamples. A cost is infinite if a resample does not reach the quality,
     so the interval's upper bound may be infinite: null in JSON.
+
+    Args:
+        values: The value and its resamples.
+        units: For a share, the number of independent units: a share of 0 or 1, which all resamples repeat, then has the exact interval.
     """
-    bounds = open_interval(values[1:]) if np.isinf(values).any() else known_interval(values[1:])
+    if units is not None:
+        bounds = share_interval(values[1:], float(values[0]), units)
+    else:
+        bounds = open_interval(values[1:]) if np.isinf(values).any() else known_interval(values[1:])
     found: dict[str, Any] = plain({"value": values[0], "ci95": bounds})
     return found
+
+
+def student(units: Floats) -> dict[str, Any]:
+    """Return ``{"value", "ci95"}`` of the mean of units ``[U]``, such as seeds, of which a bootstrap would be too narrow."""
+    found: dict[str, Any] = plain({"value": units.mean(), "ci95": student_interval(units)})
+    return found
+
+
+def student_interval(units: Floats) -> list[float] | None:
+    """Return Student's 95% interval of the mean of units ``[U]``; None for a single one."""
+    from scipy.stats import t  # type: ignore[import-untyped]  # scipy ships no types
+
+    if len(units) < 2:
+        return None
+    mean, error = units.mean(), t.ppf(0.975, len(units) - 1) * units.std(ddof=1) / np.sqrt(len(units))
+    return [float(mean - error), float(mean + error)]
 
 
 def clear_best(values: Floats, lower_is_better: bool = False) -> int | None:

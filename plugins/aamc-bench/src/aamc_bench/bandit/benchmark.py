@@ -130,7 +130,7 @@ class BanditBenchmark(DatasetsBenchmark):
                 keys = {seed: key for seed in options["seeds"] if (key := job_key(number, dataset, seed, knowledge)) in results}
                 if not keys:
                     continue
-                found = StreamResults.of([read_arrays(folder / JOBS / key / FILE) for key in keys.values()], options)
+                found = StreamResults.of([read_arrays(folder / JOBS / key / FILE) for key in keys.values()])
                 place = {"dataset": names[dataset], "estimates": knowledge}
                 about.append({**place, "source": dataset, "seeds": {str(seed): results[key] for seed, key in keys.items()}})
                 for position, scenario in enumerate(options["scenarios"]):

@@ -11,8 +11,8 @@ from aamc_report.tables import Column, Table, TableRecord
 
 from aamc_bench.bandit.budgets import FIGURES
 from aamc_bench.bandit.pareto_bandit import NAME as PARETO
-from aamc_bench.bandit.statistics import over_streams
-from aamc_bench.samples import figure
+from aamc_bench.bandit.statistics import by_unit
+from aamc_bench.samples import student
 from aamc_sdk.types import Floats
 
 BUDGETS = "budgets"
@@ -39,19 +39,19 @@ def records(options: Mapping[str, Any], place: Mapping[str, Any], files: Sequenc
     """Return a record for each traffic, budget and router of a dataset; none without files."""
     if not files:
         return []
-    routers, resamples = options["paced"], options["settings"]["evaluation"]["resamples"]
+    routers = options["paced"]
     found: list[TableRecord] = []
     for t, traffic in enumerate(options["traffic"]):
         for b, budget in enumerate(options["budgets"]):
             own: dict[str, list[Floats]] = {name: [file[name][t, b][None, :, :, None] for file in files] for name in FIGURES}
-            drawn = {name: over_streams(each, resamples)[:, 0, :, 0] for name, each in own.items()}
+            units = {name: by_unit(each)[:, 0, :, 0] for name, each in own.items()}
             worst = np.max([each.max(axis=2)[0, :, 0] for each in own["overspend"]], axis=0)
             for r, router in enumerate(routers):
                 record: dict[str, Any] = {**place, "traffic": traffic, "budget": f"{budget:g}", "router": router}
-                record |= {name: figure(values[:, r]) for name, values in drawn.items()}
+                record |= {name: student(values[:, r]) for name, values in units.items()}
                 record["maximum_overspend"] = {"value": float(worst[r]), "ci95": None}
                 if PARETO in routers:
-                    record["against_pareto"] = figure(drawn["regret"][:, r] - drawn["regret"][:, routers.index(PARETO)])
+                    record["against_pareto"] = student(units["regret"][:, r] - units["regret"][:, routers.index(PARETO)])
                 found.append(record)
     return found
 

@@ -10,7 +10,7 @@ import numpy as np
 from aamc_report.tables import TableRecord
 
 from aamc_bench.bandit.job import BEST_FIXED, FIGURES
-from aamc_bench.samples import clear_best, figure
+from aamc_bench.samples import student, student_interval
 from aamc_sdk.types import Floats
 
 PUBLISHED, UNIFORM = "published", "uniform"
@@ -23,32 +23,29 @@ class StreamResults:
 
     Attributes:
         points: The numbers of decisions at which sums were taken, ``[P]``.
-        figures: By name, the mean over streams and B draws of it, ``[1 + B, scenarios, R + 1, P]``; see :func:`over_streams`.
+        figures: The values of each unit by name, ``[U, scenarios, R + 1, P]``; see :func:`by_unit`.
     """
 
     points: Floats
     figures: Mapping[str, Floats]
 
     @classmethod
-    def of(cls, files: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> StreamResults:
+    def of(cls, files: Sequence[Mapping[str, Any]]) -> StreamResults:
         """Combine the seeds up to the end of the shortest one's streams."""
-        shortest = min(files, key=lambda file: file["points"][-1])
-        resamples = options["settings"]["evaluation"]["resamples"]
-        points = shortest["points"]
-        return cls(points, {name: over_streams([_interpolated(file, name, points) for file in files], resamples) for name in FIGURES})
+        points = min(files, key=lambda file: file["points"][-1])["points"]
+        return cls(points, {name: by_unit([_interpolated(file, name, points) for file in files]) for name in FIGURES})
 
     def records(self, scenario: int, routers: Sequence[str]) -> list[TableRecord]:
         """Return a record for each router of a scenario."""
-        last = {name: values[:, scenario, :, -1].T for name, values in self.figures.items()}  # [R + 1, 1 + B]
-        rivals = np.array([name not in YARDSTICKS for name in routers])
-        best = clear_best(np.where(rivals[:, None], last["regret"], np.nan), lower_is_better=True)
+        last = {name: values[:, scenario, :, -1].T for name, values in self.figures.items()}  # [R + 1, U]
+        best = _clear_best(last["regret"], [position for position, name in enumerate(routers) if name not in YARDSTICKS])
         found: list[TableRecord] = []
         for position, name in enumerate(routers):
-            record: dict[str, Any] = {"router": name, "regret": figure(last["regret"][position]) | {"best": position == best}}
-            record["over_fixed"] = figure(last["regret"][position] - last["regret"][-1])
+            record: dict[str, Any] = {"router": name, "regret": student(last["regret"][position]) | {"best": position == best}}
+            record["over_fixed"] = student(last["regret"][position] - last["regret"][-1])
             if PUBLISHED in routers:
-                record["saved"] = figure(last["regret"][routers.index(PUBLISHED)] - last["regret"][position])
-            record |= {key: figure(last[key][position] / self.points[-1]) for key in FIGURES[1:]}
+                record["saved"] = student(last["regret"][routers.index(PUBLISHED)] - last["regret"][position])
+            record |= {key: student(last[key][position] / self.points[-1]) for key in FIGURES[1:]}
             found.append(record)
         return found
 
@@ -56,7 +53,7 @@ class StreamResults:
         """Return the regret of each router of a scenario at each point."""
         values = self.figures["regret"][:, scenario]
         return [
-            {"router": name, "decisions": self.points, "regret": [figure(values[:, position, point]) for point in range(len(self.points))]}
+            {"router": name, "decisions": self.points, "regret": [student(values[:, position, point]) for point in range(len(self.points))]}
             for position, name in enumerate(routers)
         ]
 
@@ -67,21 +64,21 @@ def _interpolated(file: Mapping[str, Any], name: str, points: Floats) -> Floats:
     return np.apply_along_axis(lambda curve: np.interp(points, own, curve), -1, values)
 
 
-def over_streams(each: Sequence[Floats], resamples: int) -> Floats:
-    """Return the mean over seeds and their streams, and B draws from its Student distribution, ``[1 + B, scenarios, R + 1, P]``.
+def by_unit(each: Sequence[Floats]) -> Floats:
+    """Return the means over each seed's streams, ``[U, scenarios, R + 1, P]``; the streams themselves if there is only one seed.
 
-    A draw is the mean plus sum_s z_s (m_s - mean) / sqrt(n (n - 1)) / sqrt(c / (n - 1)), where m_s is the mean of a seed's streams,
-    n the number of seeds, z are normal, and c is chi-squared with n - 1 degrees of freedom. So the quantiles of draws, and of
-    differences of two routers' draws, are Student's interval over seeds; a bootstrap of few seeds is too narrow. With one seed
-    its streams take the place of seeds. With one stream draws are NaN.
+    Seeds are the units of intervals: the streams of one seed share its estimator and rows.
 
     Args:
         each: The values of each seed, ``[scenarios, R + 1, streams, P]``.
-        resamples: B.
     """
-    units = np.stack([one.mean(axis=2) for one in each]) if len(each) > 1 else np.moveaxis(each[0], 2, 0)
-    mean, (rng, degrees) = units.mean(axis=0), (np.random.default_rng(0), len(units) - 1)
-    if not degrees:
-        return np.concatenate((mean[None], np.full((resamples, *mean.shape), np.nan)))
-    deviations = rng.normal(size=(resamples, len(units))) / np.sqrt(len(units) * rng.chisquare(degrees, size=(resamples, 1)))
-    return np.concatenate((mean[None], mean + np.tensordot(deviations, units - mean, axes=1)))
+    return np.stack([one.mean(axis=2) for one in each]) if len(each) > 1 else np.moveaxis(each[0], 2, 0)
+
+
+def _clear_best(regret: Floats, rivals: Sequence[int]) -> int | None:
+    """Return the rival with the lowest mean of ``[R + 1, U]`` if the interval of its difference to each other one excludes zero, else None."""
+    if len(rivals) < 2:
+        return None
+    best = min(rivals, key=lambda rival: float(regret[rival].mean()))
+    leads = [student_interval(regret[rival] - regret[best]) for rival in rivals if rival != best]
+    return best if all(lead is not None and lead[0] > 0 for lead in leads) else None

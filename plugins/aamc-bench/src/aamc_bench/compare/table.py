@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from aamc_bench.benchmark import distinct
 from aamc_bench.compare.pairwise import LEVEL, pairwise_tests, win_counts
 from aamc_bench.figures import draw_intervals, panels
-from aamc_bench.samples import Sample, clear_best, figure, of_shared_routers, over_seeds
+from aamc_bench.samples import SHARES, Sample, clear_best, figure, of_shared_routers, over_seeds, questions
 from aamc_sdk.types import Floats
 
 EVERYWHERE = "all datasets"
@@ -74,6 +74,7 @@ class DatasetComparison:
         figures: The values by metric, ``[R, 1 + B]``; see :func:`aamc_bench.samples.over_seeds`.
         tests: The test of each pair of routers on the same rows.
         counts: Wins, ties and losses by router.
+        units: The number of different questions, or of streams.
     """
 
     name: str
@@ -81,6 +82,7 @@ class DatasetComparison:
     figures: Mapping[str, Floats]
     tests: Sequence[Mapping[str, Any]]
     counts: Mapping[str, Mapping[str, int]]
+    units: int
 
     @classmethod
     def of(cls, name: str, samples: Sequence[Sample], resamples: int, seed: int) -> DatasetComparison:
@@ -88,7 +90,8 @@ class DatasetComparison:
         samples = of_shared_routers(samples)
         routers = samples[0].routers.tolist()
         tests = pairwise_tests(samples, resamples)
-        return cls(name, routers, {metric.key: over_seeds(samples, metric.key, seed) for metric in METRICS}, tests, win_counts(tests, routers))
+        figures = {metric.key: over_seeds(samples, metric.key, seed) for metric in METRICS}
+        return cls(name, routers, figures, tests, win_counts(tests, routers), questions(samples))
 
     @classmethod
     def mean(cls, blocks: Sequence[DatasetComparison]) -> DatasetComparison:
@@ -99,7 +102,7 @@ class DatasetComparison:
             metric.key: np.mean([block.figures[metric.key][own] for block, own in zip(blocks, rows, strict=True)], axis=0) for metric in METRICS
         }
         counts = {router: {column.key: sum(block.counts[router][column.key] for block in blocks) for column in COUNTS} for router in routers}
-        return cls(EVERYWHERE, routers, figures, (), counts)
+        return cls(EVERYWHERE, routers, figures, (), counts, len(blocks) * min(block.units for block in blocks))  # all datasets weigh alike
 
     def records(self, yardsticks: Collection[str]) -> Sequence[TableRecord]:
         """Return a record for each router; yardsticks are never the best."""
@@ -110,7 +113,7 @@ class DatasetComparison:
             competing = np.where(rivals[:, None], values, np.nan)
             best = clear_best(competing, metric.better == "lower") if metric.better else None
             for position, row in enumerate(rows):
-                row[metric.key] = figure(values[position]) | {"best": position == best}
+                row[metric.key] = figure(values[position], self.units if metric.key in SHARES else None) | {"best": position == best}
         for router, row in zip(self.routers, rows, strict=True):
             row |= {name: {"value": count} for name, count in self.counts[router].items()}
         return rows

@@ -16,6 +16,7 @@ from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.control.policies import REWARDS_FILE, ScenarioWorld
 from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.options import known_names
+from aamc_bench.samples import student_interval
 from aamc_sdk import Preference
 from aamc_sdk.cli import split_names
 from aamc_sdk.config import configure, set_option
@@ -201,12 +202,9 @@ def summary(rewards: Sequence[Mapping[str, Floats]]) -> dict[str, Any]:
 
 def interval(values: Sequence[Floats]) -> tuple[float, float, float]:
     """Return mean and 95% interval: Student's over seeds, or over the streams ``[n]`` of the only one."""
-    from scipy.stats import t  # type: ignore[import-untyped]  # scipy ships no types
-
     units = np.array([value.mean() for value in values]) if len(values) > 1 else values[0]
-    error = float(t.ppf(0.975, len(units) - 1) * units.std(ddof=1) / np.sqrt(len(units)))
-    mean = float(units.mean())
-    return mean, mean - error, mean + error
+    low, high = student_interval(units) or (math.nan, math.nan)
+    return float(units.mean()), low, high
 
 
 def _linearised(gain: Floats, gap: Floats) -> Floats:

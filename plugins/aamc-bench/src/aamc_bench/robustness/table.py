@@ -13,7 +13,7 @@ from aamc_report.tables import Column, Table, TableRecord
 from aamc_bench.benchmark import distinct
 from aamc_bench.robustness.noise import CLEAN
 from aamc_bench.robustness.shift import AWAY, HOME
-from aamc_bench.samples import Sample, figure
+from aamc_bench.samples import SHARES, Sample, figure, questions
 from aamc_sdk.types import Floats
 
 METRICS = (
@@ -39,13 +39,14 @@ SHIFT_NOTE = (
 
 def noise_records(names: Mapping[str, Any], clean: Sample, noisy: Sample, unchanged: Floats) -> list[TableRecord]:
     """Return a record for each router under one noise, with its shares of unchanged choices of :func:`unchanged_choices`."""
+    certain = names["noise"] == CLEAN
     return [
         {
             **names,
             "router": router,
-            **{metric.key: figure(noisy.figures[metric.key][r]) for metric in METRICS},
+            **{metric.key: _of(noisy, metric, r) for metric in METRICS},
             "lost": _lost(clean, noisy, r),
-            "unchanged": figure(unchanged[r]),
+            "unchanged": figure(unchanged[r], None if certain else questions([clean])),
         }
         for r, router in enumerate(noisy.routers.tolist())
     ]
@@ -67,11 +68,15 @@ def shift_records(names: Mapping[str, Any], home: Sample, away: Sample) -> list[
         {
             **names,
             "router": router,
-            **{f"{metric.key}_{name}": figure(sample.figures[metric.key][r]) for metric in METRICS for name, sample in ((HOME, home), (AWAY, away))},
+            **{f"{metric.key}_{name}": _of(sample, metric, r) for metric in METRICS for name, sample in ((HOME, home), (AWAY, away))},
             "lost": _lost(home, away, r),
         }
         for r, router in enumerate(home.routers.tolist())
     ]
+
+
+def _of(sample: Sample, metric: Column, router: int) -> dict[str, Any]:
+    return figure(sample.figures[metric.key][router], questions([sample]) if metric.key in SHARES else None)
 
 
 def _lost(before: Sample, after: Sample, router: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels
 from aamc_bench.experiment_runs import chosen_routers, settings_of
 from aamc_bench.figures import draw_lines, panels
 from aamc_bench.grid import JOBS
-from aamc_bench.samples import Sample, figure, of_shared_routers, over_seeds
+from aamc_bench.samples import SHARES, Sample, figure, of_shared_routers, over_seeds, questions
 from aamc_bench.unseen_models.job import DESCRIBED, FULL, WITHOUT
 from aamc_bench.unseen_models.newcomers import choose_newcomers
 from aamc_sdk.plugins import get_plugin_manager
@@ -135,9 +135,10 @@ def _records(dataset: str, folders: Mapping[str, Sequence[Path]]) -> list[TableR
     records: list[TableRecord] = []
     for level, these in samples.items():
         figures = {metric: over_seeds(these, metric) for metric in ROUTING + EXPECTED}
+        units = {metric: questions(these) for metric in SHARES if level != WITHOUT}  # without newcomers none is ever chosen
         for position, router in enumerate(these[0].routers.tolist()):
             certain = level == WITHOUT or plugins.load("router", router).privileged  # a router with hindsight has no expectation
-            own = {metric: figure(values[position]) for metric, values in figures.items() if not (certain and metric in EXPECTED)}
+            own = {metric: figure(values[position], units.get(metric)) for metric, values in figures.items() if not (certain and metric in EXPECTED)}
             if level != WITHOUT and router in base:
                 own["gain"] = figure(figures["mean_reward"][position] - base[router])
             records.append({"dataset": dataset, "known": level, "router": router, **own})
