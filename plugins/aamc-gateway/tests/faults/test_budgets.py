@@ -158,6 +158,14 @@ def test_a_prompt_that_is_cached_for_an_hour_reserves_twice_its_price(serve: Any
     assert post("5m") == 200
 
 
+@pytest.mark.parametrize("limits", [{"usd_total": 7.0}, {"tokens_per_minute": 6000}])
+def test_the_bytes_of_an_image_are_no_text_of_a_budget(serve: Any, stub: StubServer, limits: Any) -> None:
+    stub.scripts["good"] = Script(output_tokens=1, prompt_tokens=1500)
+    gateway = serve({"good": {"input_price": 1000.0, "output_price": 0.0}}, settings={"access": {"limits": limits}})
+    ((status, _, body),) = ask_all(gateway.url, [{**chat(max_tokens=1), "messages": [{"role": "user", "content": [IMAGE]}]}])
+    assert status == 200, body
+
+
 def test_images_of_unknown_cost_use_the_budget_up(serve: Any, stub: StubServer) -> None:
     gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_total": 100.0}}})
     answers = ask_all(gateway.url, [{"model": "good", "prompt": "a cat"}] * 5, path="images/generations")
@@ -282,6 +290,17 @@ def test_a_model_s_own_budget_refuses_as_any_other_and_sends_routed_requests_els
     assert ask_all(gateway.url, [chat("good", max_tokens=10, stream=True)])[0][0] == 402
     ((status, headers, _),) = ask_all(gateway.url, [chat("aamc/auto", max_tokens=10)])
     assert (status, headers["x-aamc-model"]) == (200, "other")
+
+
+@pytest.mark.parametrize("model", ["aamc/auto", "aamc/arena"])
+def test_a_request_beyond_all_models_own_budgets_is_refused_as_one_of_a_budget(serve: Any, stub: StubServer, model: str) -> None:
+    own = {name: {"usd_per_day": 0.5} for name in ("good", "other")}
+    gateway = serve({"good": PRICES, "other": PRICES}, settings={"access": {"models": own}})
+    ((status, headers, body),) = ask_all(gateway.url, [chat(model, max_tokens=100)])
+    assert (status, headers["x-should-retry"]) == (402, "false")
+    assert b"the budget of the model" in body
+    assert stub.counts("good").calls + stub.counts("other").calls == 0
+    assert "aamc_fallbacks_total{" not in httpx.get(f"{gateway.url}/metrics", timeout=60).text
 
 
 def test_a_model_without_prices_is_left_out_under_a_budget_wherever_it_stands(serve: Any, stub: StubServer) -> None:

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from aamc_gateway.access import Caller
 from aamc_gateway.access.cache import CachedAnswer
+from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.cached_answers import answer_from_cache
+from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.observe.request_figures import RequestFigures
+from aamc_gateway.server.http.error_answers import send_error
 from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
 
@@ -49,6 +52,27 @@ def messages(running: Any) -> Any:
 
 def statuses(running: Any) -> list[tuple[str, str]]:
     return [(attempt.candidate, attempt.status) for attempt in running.log().attempts]
+
+
+@pytest.mark.parametrize(
+    ("error", "header"),
+    [
+        (UnservedError("all servers rest", 503, "server", 1.0), None),
+        (UnservedError("all are over their limits", 429, "rate_limit", 1.0), None),
+        (UnservedError("all servers rest", 503, "server", 60.0), b"false"),
+        (UnservedError("all have failed", 502, "connection", 1.0), b"false"),
+        (Refused("held by others", status=402, kind="budget", retry_after_s=1.0), b"true"),
+        (Refused("used up", status=402, kind="budget", retry_after_s=3600.0), b"false"),
+    ],
+)
+def test_only_what_passes_soon_is_worth_a_retry(error: AamcError, header: bytes | None) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(send_error(error, "chat", send))
+    assert dict(sent[0]["headers"]).get(b"x-should-retry") == header
 
 
 @pytest.mark.parametrize("streamed", [False, True])

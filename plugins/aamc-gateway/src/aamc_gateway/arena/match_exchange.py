@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 from aamc_models.dialects import answer_to_chat
 
+from aamc_gateway.access.refusals import Refused
 from aamc_gateway.arena.settings import SYNTHESIZE, ArenaSettings
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
@@ -102,9 +103,8 @@ class MatchExchange(Exchange):
         async with self._limit:
             try:
                 call = await self.begin(upstream, prepared)
-            except ProviderError as error:
-                self.failed(upstream, prepared, error)
-                return MatchReply(upstream=upstream, prepared=prepared, error=error)
+            except Refused as error:
+                return MatchReply(upstream=upstream, prepared=prepared, error=self.refused(error))
             return await self._reply(call)
 
     async def _reply(self, call: UpstreamCall) -> MatchReply:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
 
 _DENSE_BYTES_PER_TOKEN = 2
-"""Bytes of a token in digits and code, which budgets count for text: prose has twice as many, and images and documents more."""
+"""Bytes of a token in digits and code, which budgets count for text: prose has twice as many."""
 HeaderList = list[tuple[bytes, bytes]]
 
 
@@ -58,6 +58,7 @@ class Exchange:
         self._admission: Admission | None = None
         self._origin = UNKNOWN
         self._failures: list[tuple[ProviderError, bool]] = []
+        self._refusals: list[Refused] = []
         self._wrong: DataError | None = None
         self._names: Sequence[str] = ()
         self._allowed: Sequence[str] = ()
@@ -137,7 +138,7 @@ class Exchange:
         if request.priced != "tokens":
             return 0, 0
         output = (request.max_tokens or self.gateway.settings.limits.output_tokens) * request.answers
-        return request.query.prompt_tokens or request.body_bytes // CHARACTERS_PER_TOKEN, output
+        return request.query.prompt_tokens or request.prompt_tokens(CHARACTERS_PER_TOKEN), output
 
     @cached_property
     def _max_costs(self) -> Mapping[str, float]:
@@ -145,7 +146,7 @@ class Exchange:
         request, upstreams = self.request, self.gateway.upstreams
         if request.priced != "tokens":
             return dict.fromkeys(self._names, 0.0 if request.priced == "nothing" else math.nan)
-        prompt = request.body_bytes // (CHARACTERS_PER_TOKEN if request.has_media else _DENSE_BYTES_PER_TOKEN)
+        prompt = request.prompt_tokens(_DENSE_BYTES_PER_TOKEN)
         most = self.gateway.settings.limits.output_tokens
         candidates = [upstreams[name] for name in self._names]
         return {one.name: one.max_cost_usd(prompt, one.max_output_tokens(request, most), hour=request.caches_for_an_hour) for one in candidates}
@@ -216,7 +217,7 @@ class Exchange:
 
         Raises:
             UnservedError: No other candidate may answer.
-            Refused: The request names a candidate that is over its own limits.
+            Refused: All candidates that may answer are over their own limits.
             DataError: The request cannot be converted for any candidate.
         """
         while (choice := self._next_choice()) is not None:
@@ -229,8 +230,8 @@ class Exchange:
             self.was_limited |= prepared.max_tokens is not None
             try:
                 return await self.begin(upstream, prepared)
-            except ProviderError as error:
-                self.failed(upstream, prepared, error)
+            except Refused as error:
+                self.refused(error)
         if self._wrong is not None and not self.served.calls:
             raise self._wrong
         raise self.unserved()
@@ -271,19 +272,13 @@ class Exchange:
         """Return a call of a candidate, with its share of the candidate's own limits reserved.
 
         Raises:
-            ProviderError: The candidate is over its own limits, so another one is to answer.
-            Refused: Likewise, and the request names it.
+            Refused: The candidate is over its own limits, so another one is to answer.
         """
         assert self.decision is not None
         assert self._admission is not None
         held = None
         if self.gateway.settings.access.models:
-            try:
-                held = await self._admission.use(upstream.name, self._max_costs.get(upstream.name, math.nan))
-            except Refused as error:
-                if self.request.mode == "model":
-                    raise
-                raise ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s) from error
+            held = await self._admission.use(upstream.name, self._max_costs.get(upstream.name, math.nan))
         return UpstreamCall(self, upstream, prepared, self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record), held)
 
     async def _record(self, attempt: Attempt) -> None:
@@ -311,8 +306,17 @@ class Exchange:
         self._failures.append((error, prepared.request.api == self.request.api))
         self.gateway.metrics.fallback(upstream.name, error.kind)
 
-    def unserved(self) -> UnservedError:
-        """Return the error of a request that no candidate answered."""
+    def refused(self, error: Refused) -> ProviderError:
+        """Note that a candidate is over its own limits, and return that as the error of a call; none was made."""
+        found = ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s)
+        self._refusals.append(error.with_traceback(None))  # else a cycle, as in failed()
+        self._failures.append((found, False))
+        return found
+
+    def unserved(self) -> UnservedError | Refused:
+        """Return the error of a request that no candidate answered: the refusal that ends first, where none was called."""
+        if self._refusals and len(self._refusals) == len(self._failures):
+            return min(self._refusals, key=lambda error: math.inf if error.retry_after_s is None else error.retry_after_s)
         return unserved(self._failures) if self._failures else UnservedError("no candidate may answer this request", 503, "server")
 
     async def commit(self) -> Decision:

@@ -44,7 +44,7 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
         raise refused_for_now("the decision log cannot be written now")
     orchestration = gateway.orchestrations[request.model[len(PREFIX) :]]
     limit_usd = min(orchestration.settings.budget_usd, math.inf if request.budget_usd is None else request.budget_usd)
-    tokens = request.body_bytes // CHARACTERS_PER_TOKEN
+    tokens = request.prompt_tokens(CHARACTERS_PER_TOKEN)
     admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=request.query.user)
     work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
     try:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from aamc_gateway.requests.media import Media
+
 if TYPE_CHECKING:
     from aamc_gateway.access.callers import Caller
     from aamc_sdk.types import Preference, Query
@@ -35,7 +37,8 @@ class ClientRequest:
         budget_usd: Maximum expected cost of the answer; None for none.
         session: The key of the conversation, unique among all callers; None without one.
         stream: Whether the answer is streamed.
-        has_media: Whether images, documents or recordings are part of the conversation, whose bytes say little of their tokens.
+        has_media: Whether images, documents or recordings are part of the conversation.
+        media: Their bytes and maximum tokens.
         turns: Number of human messages in the whole conversation.
         max_tokens: Maximum tokens of the answer; None without a limit.
         caches_for_an_hour: Whether it may write the prompt to a cache for an hour, which costs more.
@@ -63,6 +66,7 @@ class ClientRequest:
     session: str | None = None
     stream: bool = False
     has_media: bool = False
+    media: Media = Media()  # noqa: RUF009  # it cannot be altered
     turns: int = 0
     max_tokens: int | None = None
     answers: int = 1
@@ -72,3 +76,7 @@ class ClientRequest:
     side_request: bool = False
     retry_count: int = 0
     headers: Mapping[str, str] = attrs.field(factory=dict)
+
+    def prompt_tokens(self, bytes_per_token: int) -> int:
+        """Return the tokens of the body, its text at ``bytes_per_token`` and the maximum of its media."""
+        return max(self.body_bytes - self.media.bytes, 0) // bytes_per_token + self.media.tokens

@@ -10,6 +10,7 @@ from aamc_models.dialects import ANY_OUTPUT_LIMIT, OUTPUT_LIMITS, Conversation, 
 
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.requests.client_request import ClientRequest, Mode
+from aamc_gateway.requests.media import Media, media_of
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, RoutingArguments, length_error, routing_arguments, split_model
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata
 from aamc_gateway.server.interfaces import Refused
@@ -108,6 +109,7 @@ class RequestReader:
             session=None if session is None else f"{caller.scope}session/{session}",
             stream=body.get("stream") is True,
             has_media=said.images or said.files,
+            media=media_of(body) if said.images or said.files else Media(),
             turns=said.turns,
             max_tokens=max([body[name] for name in OUTPUT_LIMITS.get(api, ()) if body.get(name)], default=None),
             answers=_answers(api, body),

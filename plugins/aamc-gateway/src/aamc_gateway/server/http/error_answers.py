@@ -38,7 +38,9 @@ _STATUSES: tuple[tuple[type[AamcError], int, str], ...] = (
 _RETRIED = frozenset(("rate_limit", "unavailable"))
 """Kinds of refusals after which a client's automatic retry makes sense."""
 _SOON_S = 5.0
-"""A budget that has enough left within this time is worth a retry too, which clients do not make after a 402 by themselves."""
+"""A refusal that ends within this time is worth a retry, also of a budget, which clients do not make after a 402 by themselves."""
+_PASSING = frozenset((429, 503))
+"""Statuses of refusals that clients retry by themselves."""
 
 
 def dialect_of(path: str) -> str:
@@ -57,9 +59,10 @@ async def send_error(error: AamcError, dialect: str, send: Send, *, decision_id:
         headers.append((b"x-aamc-decision-id", decision_id.encode()))
     if retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % math.ceil(retry_after_s)))
-    if kind == "budget" and retry_after_s is not None and retry_after_s <= _SOON_S:
+    soon = retry_after_s is not None and retry_after_s <= _SOON_S
+    if kind == "budget" and soon:
         headers.append((b"x-should-retry", b"true"))
-    elif isinstance(error, UnservedError) or kind not in _RETRIED:
+    elif not (soon and status in _PASSING) and (isinstance(error, UnservedError) or kind not in _RETRIED):
         headers.append((b"x-should-retry", b"false"))
     if status == 408:
         headers.append((b"connection", b"close"))  # closing while a larger body arrives (413) would reset the connection before its answer is read

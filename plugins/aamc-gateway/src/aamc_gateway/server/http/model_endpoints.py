@@ -51,7 +51,7 @@ async def count_tokens(gateway: Gateway, scope: Scope, receive: Receive, send: S
     names = [request.model] if request.mode == "model" else list(gateway.upstreams)
     counting = next((gateway.upstreams[name] for name in names if name in gateway.upstreams and "count_tokens" in gateway.upstreams[name].apis), None)
     if counting is None:
-        await send_json(send, {"input_tokens": max(1, request.body_bytes // CHARACTERS_PER_TOKEN)})
+        await send_json(send, {"input_tokens": max(1, request.prompt_tokens(CHARACTERS_PER_TOKEN))})
         return
     reply = await counting.wire.send(counting.candidate, counting.prepare(request).request)
     await send_body(send, reply.body, status=reply.status)

@@ -1,0 +1,75 @@
+"""The tokens of images, documents and recordings in a request, of which their bytes say little."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from aamc_sdk.types import CHARACTERS_PER_TOKEN
+
+IMAGE_TOKENS = 5_000
+"""Maximum tokens of an image: providers scale larger ones down, most of their models to 1,600 tokens."""
+PAGE_TOKENS = 3_000 + IMAGE_TOKENS
+"""Maximum tokens of a page of a PDF: models read its text, by Anthropic's documentation 1,500 to 3,000 tokens, and an image of it."""
+RECORDING_BYTES_PER_TOKEN = 300
+"""Bytes of a token of a recording in base64: a second has at most 32 tokens, and as MP3 of 64 kbit/s 10,700 bytes."""
+_IMAGES = frozenset(("image", "image_url", "input_image"))
+_DOCUMENTS = frozenset(("document", "file", "input_file"))
+_RECORDINGS = frozenset(("input_audio",))
+_SOURCES = ("source", "image_url", "file", "input_audio")
+_DATA = ("data", "file_data", "url")
+_DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
+_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
+_HIDES_PAGES = b"/ObjStm"
+
+
+class Media(NamedTuple):
+    """The images, documents and recordings of a request: their bytes in its body, and their maximum tokens."""
+
+    bytes: int = 0
+    tokens: int = 0
+
+
+def media_of(body: Mapping[str, Any]) -> Media:
+    """Return the images, documents and recordings of a request; of a document that is not in the body, nothing is known."""
+    size, tokens, waiting = 0, 0, list(body.values())
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, Mapping):
+            kind, data = part.get("type"), _data(part)
+            if kind in _IMAGES:
+                tokens += IMAGE_TOKENS
+            elif kind in _DOCUMENTS and data:
+                tokens += _document_tokens(data)
+            elif kind in _RECORDINGS:
+                tokens += len(data) // RECORDING_BYTES_PER_TOKEN
+            else:
+                waiting += part.values()
+                continue
+            size += len(data)
+    return Media(size, tokens)
+
+
+def _data(part: Mapping[str, Any]) -> str:
+    """Return the base64 data of a part; ``""`` where it has none, such as an address or text."""
+    source = next((part[name] for name in _SOURCES if part.get(name)), part)
+    if isinstance(source, Mapping):
+        if source.get("type") == "text":
+            return ""
+        source = next((source[name] for name in _DATA if isinstance(source.get(name), str)), "")
+    return source if isinstance(source, str) and "://" not in source[:16] else ""
+
+
+def _document_tokens(data: str) -> int:
+    """Return the maximum tokens of a document; of one whose pages cannot be counted, those of a text of its size."""
+    found = _DATA_URL.match(data)
+    try:
+        content = base64.b64decode(data[found.end() :] if found else data)
+    except ValueError:
+        content = b""
+    pages = 0 if _HIDES_PAGES in content else len(_PAGE.findall(content))
+    return pages * PAGE_TOKENS or len(data) // CHARACTERS_PER_TOKEN

@@ -1,0 +1,37 @@
+"""The tokens of images and documents are those of their pages and pixels, and not of their bytes."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from aamc_gateway.requests.media import IMAGE_TOKENS, PAGE_TOKENS, media_of
+
+DATA = base64.b64encode(bytes(30_000)).decode()
+PDF = base64.b64encode(b"%PDF-1.4 /Type /Pages /Kids [] " + b"<< /Type /Page >> " * 2 + b"<</Type/Page/Parent 1>>" + bytes(90_000)).decode()
+HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000)).decode()
+
+
+@pytest.mark.parametrize(
+    ("part", "size", "tokens"),
+    [
+        ({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}, len(DATA) + 22, IMAGE_TOKENS),
+        ({"type": "image_url", "image_url": {"url": "https://images.test/cat.png"}}, 0, IMAGE_TOKENS),
+        ({"type": "input_image", "image_url": f"data:image/png;base64,{DATA}"}, len(DATA) + 22, IMAGE_TOKENS),
+        ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}}, len(DATA), IMAGE_TOKENS),
+        ({"type": "tool_result", "content": [{"type": "image", "source": {"type": "base64", "data": DATA}}]}, len(DATA), IMAGE_TOKENS),
+        ({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}, len(PDF), 3 * PAGE_TOKENS),
+        ({"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}}, len(PDF) + 28, 3 * PAGE_TOKENS),
+        ({"type": "input_file", "file_data": f"data:application/pdf;base64,{PDF}"}, len(PDF) + 28, 3 * PAGE_TOKENS),
+        ({"type": "document", "source": {"type": "base64", "data": HIDDEN}}, len(HIDDEN), len(HIDDEN) // 4),
+        ({"type": "document", "source": {"type": "base64", "data": "no base64"}}, 9, 2),
+        ({"type": "document", "source": {"type": "text", "data": "plain text"}}, 0, 0),
+        ({"type": "document", "source": {"type": "content", "content": [{"type": "image", "source": {"data": DATA}}]}}, len(DATA), IMAGE_TOKENS),
+        ({"type": "document", "source": {"type": "file", "file_id": "file-1"}}, 0, 0),
+        ({"type": "input_audio", "input_audio": {"format": "mp3", "data": DATA}}, len(DATA), len(DATA) // 300),
+        ({"type": "text", "text": DATA}, 0, 0),
+    ],
+)
+def test_the_tokens_of_media_follow_from_their_kind(part: dict[str, Any], size: int, tokens: int) -> None:
+    assert media_of({"messages": [{"role": "user", "content": [part, {"type": "text", "text": "What is this?"}]}]}) == (size, tokens)
