@@ -283,7 +283,7 @@ class TestFurtherTraining:
             (["--orchestrator", "router-r1", "--from", "made"], "holds the orchestrator 'puppeteer', not 'router-r1'"),
             (["--from", "nowhere"], "holds no trained orchestrator"),
             (["--from", "made", "--preset", "full"], "without --preset"),
-            (["--from", "made", "--set", "orchestrator.hidden=7"], "does not fit"),
+            (["--from", "made", "--set", "orchestrator.hidden=7"], "should have shape (7,) and has (64,)"),
             (["--from", "made", "--dataset", "log:sqlite:made/log.db"], "there is no store"),
             (["--router", "random", "--budget-usd", "1"], "belong to the training of an orchestrator"),
         ],

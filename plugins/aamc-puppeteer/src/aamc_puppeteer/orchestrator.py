@@ -416,8 +416,23 @@ class Puppeteer(Team):
             self._trained_names, self._learner = frozenset(map(str, about["agents"])), None
             self._updates = int(about.get("updates", 0))
             self._fit_to_agents()
-            self.parts()[0].policy.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"{folder / 'policy.npz'} does not fit ({error}); use its own configuration or train again") from error
+            policy = self.parts()[0].policy
+            check_shapes(arrays, {name: tuple(values.shape) for name, values in policy.state_dict().items()}, folder / "policy.npz")
+            policy.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder / 'policy.json'} is damaged ({error!r}); train again") from error
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise CheckpointError(f"{folder / 'policy.npz'} is damaged: it has values that are not finite; train again")
+
+
+def check_shapes(arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Check the shapes of a policy's arrays.
+
+    Raises:
+        CheckpointError: An array is missing, unexpected, or of another shape.
+    """
+    for name in sorted({*arrays, *expected}):
+        found, wanted = arrays[name].shape if name in arrays else "nothing", expected.get(name, "nothing")
+        if found != wanted:
+            what = f"{path} does not fit: {name} should have shape {wanted} and has {found}"
+            raise CheckpointError(f"{what}; use its own configuration, such as its hidden, or train a new policy")
