@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.options import Retention
-from aamc_sdk.log.retention import ClockReading, needed_gb
+from aamc_sdk.log.retention import DAY_SECONDS, ClockReading, needed_gb
 from aamc_sdk.types import Partition
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ class PartitionedStore(LedgerStore):
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
         self._opened_at = ClockReading.now()
-        self._jump_reported = self._waiting_reported = self._limit_reported = False
+        self._jump_reported = self._waiting_reported = self._limit_reported = self._future_reported = False
         self._ending = threading.Event()
 
     def retain(self) -> int:
@@ -49,6 +51,7 @@ class PartitionedStore(LedgerStore):
         decisions = self._retain()
         self._drop_expired()
         self._check_limit()
+        self._check_newest()
         return decisions
 
     def health(self) -> Mapping[str, float]:
@@ -70,6 +73,18 @@ class PartitionedStore(LedgerStore):
                 *(self.name, figures["size_bytes"] / 1e9, self.config.retention.max_gb, needed),
             )
         self._limit_reported = needed > 0
+
+    def _check_newest(self) -> None:
+        """Log a warning, once, if the newest partition began in the future."""
+        begun = max((each.begun for each in self.partitions()[-1:]), default=0.0)
+        if begun > time.time() + DAY_SECONDS and not self._future_reported:
+            self._future_reported = True
+            logger.warning(
+                "the newest partition of the log %s began in the future, on %s: the clock was ahead then, or is behind now. If it was ahead, nothing "
+                "of the partition is dropped until a later one begins: after that day, or when this one is large. To keep the limit in days, export "
+                "the log and import it into a new one (aamc feedback export and import)",
+                *(self.name, datetime.fromtimestamp(begun, timezone.utc).date()),
+            )
 
     def _retain(self) -> int:
         """Drop partitions, a part at a time, while the oldest is to go; return the number of decisions dropped."""

@@ -293,6 +293,18 @@ def test_a_clock_that_was_set_drops_nothing_and_warns_once(store: SqliteStore, c
     assert store.retain() == 1
 
 
+def test_a_partition_that_began_in_the_future_is_warned_of_once(path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    clock.now += 1000 * DAY
+    with closing(opened(path, days=2)) as store:
+        decide(store, "a")
+        store.retain()
+        assert not caplog.messages
+    clock.now = NOON
+    with closing(opened(path, days=2)) as store:
+        assert [store.retain(), store.retain()] == [0, 0]
+    assert caplog.text.count("began in the future, on 2027-07-01: the clock was ahead then, or is behind now") == 1
+
+
 def test_a_backup_of_before_a_forget_brings_nobody_back(store: SqliteStore, path: Path, clock: Clock) -> None:
     decide(store, "a", "b", user="ann")
     backup = store.batch().rows

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def test_a_partition_goes_whole_with_all_that_belongs_to_its_decisions(log):
     assert [feedback.decision_id for feedback in store.pending()] == ["late", "a"]
     decide(store, "e")
     assert store.experience(8).position == 9  # no position is given twice
+
+
+def test_a_partition_begins_by_the_clock_of_the_server(log, monkeypatch: pytest.MonkeyPatch):
+    store, now = log.open(), time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time", lambda: now + 30 * 86_400)
+        decide(store, "a")
+    assert [abs(each.begun - now) < 3600 for each in store.partitions()] == [True]
 
 
 def test_a_reader_is_told_from_where_the_log_is_whole(log):

@@ -46,7 +46,7 @@ _SIZE_SECONDS = 10.0
 """Time between two looks at the size of the newest partition."""
 _STATE = """
     SELECT position, start, (SELECT coalesce(max(epoch), 0) FROM {erasures}), (SELECT coalesce(max(number), 0) FROM {templates}),
-        newest.number, newest.first, newest.begun
+        newest.number, newest.first, newest.begun, extract(epoch FROM clock_timestamp())::float8
     FROM {version} LEFT JOIN (SELECT * FROM {partitions} ORDER BY number DESC LIMIT 1) AS newest ON true
 """
 _ABOUT = """
@@ -87,6 +87,7 @@ class LogState:
         number: Number of the newest partition, and
         first: its first position, and
         begun: its beginning; None where there is no partition.
+        now: The server's time, in seconds since the epoch.
     """
 
     position: int
@@ -96,6 +97,7 @@ class LogState:
     number: int | None
     first: int | None
     begun: float | None
+    now: float
 
 
 class Entries:
@@ -189,17 +191,17 @@ class Entries:
 
     def _newest(self, connection: psycopg.Connection, state: LogState) -> int:
         """Return the number of the partition for new decisions, which is made where one begins."""
-        newest, now = None, time.time()
+        newest = None
         if state.number is not None:
             assert state.first is not None
             assert state.begun is not None
             newest = Partition(state.number, state.first, None, state.begun, self._size_of(connection, state.number))
-        if not begins_partition(newest, now, self._retention):
+        if not begins_partition(newest, state.now, self._retention):
             assert newest is not None
             return newest.number
         number = 0 if newest is None else newest.number + 1
         self._tables.make_child(connection, number)
-        self._tables.run(connection, "INSERT INTO {partitions} VALUES (%s, %s, %s)", number, state.position + 1, now)
+        self._tables.run(connection, "INSERT INTO {partitions} VALUES (%s, %s, %s)", number, state.position + 1, state.now)
         return number
 
     def _size_of(self, connection: psycopg.Connection, number: int) -> int:
