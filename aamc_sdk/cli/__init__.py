@@ -1,6 +1,7 @@
 """The command line ``aamc``, and shared parts of plugins' commands."""
 
 from aamc_sdk.cli.invocation import plugins_of
+from aamc_sdk.cli.listener import listening_socket
 from aamc_sdk.cli.main import aamc, main
 from aamc_sdk.cli.options import (
     JSON,
@@ -40,6 +41,7 @@ __all__ = [
     "aamc",
     "check_range",
     "console",
+    "listening_socket",
     "main",
     "one_line",
     "plugins_of",

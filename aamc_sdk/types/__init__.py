@@ -11,7 +11,7 @@ from aamc_sdk.types.logged_outcomes import LoggedOutcomes
 from aamc_sdk.types.pool_state import PoolState
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
-from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn
+from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens
 from aamc_sdk.types.records import Aggregate, Partition, Record, Records, Snapshot, StateDelta, request_fingerprint
 from aamc_sdk.types.texts import SEPARATOR, check_name, check_text, tenant_user
 
@@ -54,6 +54,7 @@ __all__ = [
     "check_dataset",
     "check_name",
     "check_text",
+    "estimated_tokens",
     "json_figures",
     "new_ids",
     "question",

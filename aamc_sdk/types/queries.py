@@ -16,6 +16,11 @@ DEFAULT_OUTPUT_TOKENS = 256
 """Assumed tokens of an answer, if the request gives none."""
 
 
+def estimated_tokens(text: str) -> int:
+    """Return the tokens of a text, estimated at four characters each."""
+    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
 def _check_rating(turn: Turn, attribute: attrs.Attribute[float | None], value: object) -> None:
     known = isinstance(value, int | float) and not isinstance(value, bool)
     if value is not None and not (known and 0 <= value <= 1):  # type: ignore[operator]  # a number here

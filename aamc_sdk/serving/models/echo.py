@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import attrs
 from aamc_sdk.config import option
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Usage
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate
+from aamc_sdk.types import Candidate, estimated_tokens
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +38,7 @@ class Echo(Provider):
         if self.config.error is not None:
             raise ProviderError(f"calling {candidate.name!r} failed: {self.config.error}")
         content = _text(messages[-1]) if self.config.reply is None and messages else self.config.reply or ""
-        usage = Usage(prompt_tokens=sum(_tokens(_text(message)) for message in messages), output_tokens=_tokens(content))
+        usage = Usage(prompt_tokens=sum(estimated_tokens(_text(message)) for message in messages), output_tokens=estimated_tokens(content))
         return Completion(message={"role": "assistant", "content": content}, usage=usage)
 
     async def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
@@ -53,7 +52,3 @@ class Echo(Provider):
 def _text(message: Message) -> str:
     content = message.get("content")
     return content if isinstance(content, str) else ""
-
-
-def _tokens(text: str) -> int:
-    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)

@@ -15,9 +15,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_datasets.json_rows import MAX_USD, bounded_number, estimated_tokens, score
+from aamc_datasets.json_rows import MAX_USD, bounded_number, score
 from aamc_sdk.errors import DataError, nearest, one_of, read_errors
-from aamc_sdk.types import Floats
+from aamc_sdk.types import Floats, estimated_tokens
 
 SUFFIXES = (".csv", ".parquet")
 MAX_ROW_BYTES = 1 << 24
@@ -85,7 +85,7 @@ class TableColumn:
 
     def text_tokens(self) -> Floats:
         """Return the tokens of each row's text ``[R]``, estimated from its characters; an empty value is NaN."""
-        tokens = np.array([estimated_tokens(str(value)) if value not in (None, "") else math.nan for value in self.values])
+        tokens = np.array([estimated_tokens(str(value)) if value not in (None, "") else math.nan for value in self.values], dtype=np.float64)
         return np.asarray(tokens[self.codes])
 
     def _numbers(self, check: Callable[[Any], float]) -> Floats:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aamc_sdk.errors import DataError, nearest, one_of
-from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 T = TypeVar("T")
 MAX_USD = 1e12
@@ -19,11 +18,6 @@ MAX_MS = 1e12
 """Maximum latency, likewise."""
 MAX_TOKENS = 1e9
 """Maximum tokens of an answer; a larger number is an error."""
-
-
-def estimated_tokens(response: str) -> float:
-    """Return the tokens of an answer, estimated from its characters."""
-    return float(math.ceil(len(response) / CHARACTERS_PER_TOKEN))
 
 
 def json_lines(file: Path) -> Iterator[tuple[int, Any]]:

@@ -9,10 +9,11 @@ from typing import Any
 
 import attrs
 
-from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, estimated_tokens, json_lines, parse_json, text
+from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, json_lines, parse_json, text
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
 from aamc_sdk.errors import DataError, nearest
+from aamc_sdk.types import estimated_tokens
 
 Figures = tuple[float, float, float, float]
 """Quality, cost in USD, latency in ms, output tokens; NaN where unknown."""

@@ -12,11 +12,10 @@ import attrs
 
 from aamc_router_r1.episode.episode_budget import CallReservation, EpisodeBudget
 from aamc_router_r1.protocol import clean as clean  # of the same package's single decisions too
-from aamc_router_r1.protocol import estimated_tokens
 from aamc_sdk.errors import AamcError, public_message
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, ModelCaller, Usage
 from aamc_sdk.serving import price
-from aamc_sdk.types import Candidate, ModelSpec, new_ids
+from aamc_sdk.types import Candidate, ModelSpec, estimated_tokens, new_ids
 
 BY_POLICY, BY_MODEL = "policy", "model"
 

@@ -14,12 +14,12 @@ from aamc_router_r1.protocol import (
     RoutingClosedError,
     Segment,
     cut_turn,
-    estimated_tokens,
     format_errors,
     information,
     parse_turn,
     truncated,
 )
+from aamc_sdk.types import estimated_tokens
 
 ANSWERED, NO_ANSWER, MALFORMED = "answered", "no_answer", "malformed"
 """Ends of a dialogue: with an answer, without one after the last round, or with a last turn that breaks the protocol."""

@@ -18,7 +18,7 @@ from aamc_router_r1.protocol.errors import (
 )
 from aamc_router_r1.protocol.names import ModelNames, SubQuestion
 from aamc_router_r1.protocol.prompt import CODECS, TAGS, TOOLS, ModelCard, cards_of, render_prompt
-from aamc_router_r1.protocol.transcript import Segment, clean, escaped, estimated_tokens, format_errors, information, joined, truncated
+from aamc_router_r1.protocol.transcript import Segment, clean, escaped, format_errors, information, joined, truncated
 from aamc_router_r1.protocol.turns import Element, PolicyTurn, cut_turn, elements, parse_turn
 
 __all__ = [
@@ -53,7 +53,6 @@ __all__ = [
     "cut_turn",
     "elements",
     "escaped",
-    "estimated_tokens",
     "format_errors",
     "information",
     "joined",

@@ -7,7 +7,6 @@ empty.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
@@ -15,7 +14,7 @@ import attrs
 from aamc_router_r1.protocol.errors import AnswerError, ForgedInformationError, InformationError, ProtocolError
 from aamc_router_r1.protocol.names import ModelNames
 from aamc_router_r1.protocol.turns import ANSWER, INFORMATION, OUTSIDE, SEARCH, THINK, Element, elements, is_empty_thought, no_thinking, text_outside
-from aamc_sdk.types import CHARACTERS_PER_TOKEN
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, estimated_tokens
 
 
 @attrs.frozen
@@ -29,11 +28,6 @@ class Segment:
 
     text: str
     by_policy: bool
-
-
-def estimated_tokens(text: str) -> int:
-    """Return the tokens of a text, estimated at four characters each."""
-    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 def truncated(text: str, tokens: int, count: Callable[[str], int] = estimated_tokens) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import click
 
-from aamc_sdk.cli import Folder, plugins_of
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.cli import Folder, listening_socket, plugins_of
 
 
 @click.command("serve-router")
@@ -29,7 +27,7 @@ def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assi
     from aamc_router_r1.single.server import DecisionServer
     from aamc_sdk.serving import ModelClient, TeamOptions, WorkOptions, find_orchestrator
 
-    _check_free(host, port)
+    listening_socket(host, port).close()  # a port in use ends this before the policy is loaded
     options = WorkOptions.of((), assignments, "aamc serve-router").orchestrator
     router_r1, _ = find_orchestrator("router-r1", run, TeamOptions(), plugins_of(ctx), pool, options)
     assert isinstance(router_r1, RouterR1)
@@ -38,12 +36,3 @@ def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assi
         client.provider(policy)  # a wrong option of its endpoint ends this before a request does
     server = DecisionServer(router_r1.config, policy, router_r1.services.pool, client, router_r1.quality)
     uvicorn.run(server.app(), host=host, port=port, log_level="info")
-
-
-def _check_free(host: str, port: int) -> None:
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port (0 for a free one)") from error

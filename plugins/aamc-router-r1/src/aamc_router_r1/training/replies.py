@@ -19,11 +19,11 @@ from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.episode import CONSULTED, ModelCall
 from aamc_router_r1.episode.calls import BY_MODEL, EpisodeCaller
 from aamc_router_r1.episode.episode_budget import EpisodeBudget
-from aamc_router_r1.protocol import SubQuestion, clean, estimated_tokens
+from aamc_router_r1.protocol import SubQuestion, clean
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Services, Usage
 from aamc_sdk.serving import price
-from aamc_sdk.types import ModelSpec
+from aamc_sdk.types import ModelSpec, estimated_tokens
 
 UNSURE = "I do not know."
 NO_RECORD = "There is no recorded reply to this question; ask another model."

@@ -24,7 +24,8 @@ from aamc_gateway.observe import prepare_workers, worker_ended
 from aamc_gateway.server.processes.launch import STORE, Launch
 from aamc_gateway.server.processes.worker import serve_worker
 from aamc_gateway.server.settings import GatewaySettings
-from aamc_sdk.errors import AamcError, ConfigError
+from aamc_sdk.cli import listening_socket
+from aamc_sdk.errors import AamcError
 
 logger = logging.getLogger(__name__)
 _RESTART_S = 1.0
@@ -38,7 +39,8 @@ def check_launch(launch: Launch) -> str:
         AamcError: Something cannot be used, or the port is taken.
     """
     found = check_components(launch)
-    _bound(launch.settings()).close()
+    settings = launch.settings()
+    listening_socket(settings.host, settings.port).close()
     return f"OK: {found}"
 
 
@@ -71,7 +73,8 @@ def run(launch: Launch) -> None:
         AamcError: Something cannot be used, or the port is taken.
     """
     settings = launch.settings()
-    listener = _listener(settings)
+    listener = listening_socket(settings.host, settings.port)
+    listener.set_inheritable(True)
     host, port = listener.getsockname()[:2]
     address = _address(host, port)
     if settings.workers == 1:
@@ -88,43 +91,6 @@ def _announce(launch: Launch, address: str) -> None:
 
 def _address(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _listener(settings: GatewaySettings) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        ConfigError: The address cannot be used.
-    """
-    listener = _bound(settings)
-    try:
-        listener.listen(2048)
-    except OSError as error:  # another process has begun to listen since
-        listener.close()
-        raise _refusal(settings, error) from error
-    listener.set_inheritable(True)
-    return listener
-
-
-def _bound(settings: GatewaySettings) -> socket.socket:
-    """Return a socket with the address.
-
-    Raises:
-        ConfigError: The address cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise _refusal(settings, error) from error
-    return listener
-
-
-def _refusal(settings: GatewaySettings, error: OSError) -> ConfigError:
-    return ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another --port (0 for a free one)")
 
 
 def _work(launch: Launch, listener: socket.socket, ready: Semaphore) -> None:
