@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import PreferenceError, nearest, one_of
+from aamc_sdk.errors import PreferenceError, nearest, one_of, unknown_name
 
 _ROUNDING = 4 * sys.float_info.epsilon
 """Error of a sum of three rescaled weights: rescaling these again would change their last digits, and a logged preference with them."""
@@ -69,8 +69,8 @@ class Preference:
         return cls(*weights)
 
     @classmethod
-    def of(cls, value: Preference | str | Sequence[float] | None) -> Preference:
-        """Return a preference from a :class:`Preference`, text or three numbers; the default one for None.
+    def of(cls, value: Preference | str | Sequence[float] | Mapping[str, float] | None) -> Preference:
+        """Return a preference from a :class:`Preference`, text, three numbers, or weights by name (0 without one); the default one for None.
 
         Raises:
             PreferenceError: The value has none of these forms, or the weights cannot be used.
@@ -81,6 +81,12 @@ class Preference:
             return value
         if isinstance(value, str):
             return cls.parse(value)
+        if isinstance(value, Mapping):
+            weights = {"quality": 0.0, "cost": 0.0, "latency": 0.0}
+            for name in value:
+                if name not in weights:
+                    raise PreferenceError(unknown_name("a preference has no weight", name, weights))
+            return cls(**{**weights, **value})
         if not isinstance(value, Sequence | np.ndarray) or len(value) != 3:
             raise PreferenceError(f"a preference must be three numbers (quality, cost, latency), not {value!r}")
         return cls(*value)

@@ -183,15 +183,32 @@ def test_a_bad_text_is_no_preference(text):
         Preference.parse(text)
 
 
-@pytest.mark.parametrize("given_as", ["0.7,0.2,0.1", " 7, 2, 1 ", (0.7, 0.2, 0.1), [7, 2, 1], np.array([0.7, 0.2, 0.1]), Preference(7, 2, 1)])
+@pytest.mark.parametrize(
+    "given_as",
+    [
+        "0.7,0.2,0.1",
+        " 7, 2, 1 ",
+        (0.7, 0.2, 0.1),
+        [7, 2, 1],
+        np.array([0.7, 0.2, 0.1]),
+        Preference(7, 2, 1),
+        {"latency": 1, "quality": 7, "cost": 2},
+    ],
+)
 def test_a_preference_comes_in_any_usual_form(given_as):
     assert Preference.of(given_as).array == pytest.approx([0.7, 0.2, 0.1])
 
 
-@pytest.mark.parametrize("value", [3, (1, 2), {"quality": 1}, np.ones(4)])
+@pytest.mark.parametrize("value", [3, (1, 2), np.ones(4)])
 def test_other_forms_are_no_preference(value):
     with pytest.raises(PreferenceError, match="three numbers"):
         Preference.of(value)
+
+
+def test_weights_that_are_not_named_are_0_and_unknown_ones_are_refused():
+    assert Preference.of({"quality": 3, "cost": 1}) == Preference(0.75, 0.25, 0)
+    with pytest.raises(PreferenceError, match="has no weight 'latncy'; did you mean 'latency'"):
+        Preference.of({"quality": 0.9, "latncy": 0.1})
 
 
 def test_feedback_has_an_id_for_each_decision_and_source():

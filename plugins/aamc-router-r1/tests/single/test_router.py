@@ -271,6 +271,7 @@ def test_the_server_answers_as_the_semantic_router_expects(decision_server):
             {"query": "q", "candidates": []},
             {"query": "q", "candidates": [{}]},
             {"query": "q", "preference": 1},
+            {"query": "q", "preference": {"quality": 0.9, "latncy": 0.1}},
             HUGE,
         ):
             refused = client.post("/route", json=body)

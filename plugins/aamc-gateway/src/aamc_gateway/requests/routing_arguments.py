@@ -81,11 +81,6 @@ def routing_arguments(in_model: Mapping[str, str], in_header: str | None, in_bod
 
 
 def _preference(value: Any, named: Mapping[str, Preference]) -> Preference | None:
-    if isinstance(value, Mapping):
-        unknown = [name for name in value if name not in ("quality", "cost", "latency")]
-        if unknown:
-            raise Refused(f"a preference has no weight {unknown[0]!r}; give quality, cost and latency")
-        value = [value.get(name, 0.0) for name in ("quality", "cost", "latency")]
     if value is None:
         return None
     return Preference.parse(value, named) if isinstance(value, str) else Preference.of(value)

@@ -184,11 +184,7 @@ def _query(body: Mapping[str, Any]) -> Query:
 
 
 def _preference(given: Any) -> Preference | None:
-    if given is None:
-        return None
-    if not isinstance(given, Mapping):
-        raise DataError(f"preference must be an object with quality, cost and latency, not {given!r:.80}")
-    return Preference(*(given.get(name, 0.0) for name in ("quality", "cost", "latency")))
+    return None if given is None else Preference.of(given)
 
 
 def _failed(error: AamcError) -> JSONResponse:
