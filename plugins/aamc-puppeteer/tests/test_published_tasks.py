@@ -86,7 +86,7 @@ def test_parquet_is_read_as_well(tmp_path: Path) -> None:
         ("mmlu-pro", [{**MMLU_PRO, "options": "4, 6"}], "'options' must be a list of 2 to 26 texts"),
         ("commongen-hard", [{"concepts": []}], "'concepts' must be a list of words"),
         ("srdd", [GSM_HARD], "row 1: has no 'Name'"),
-        ("gsm-hard", [], "has no rows"),
+        ("gsm-hard", [], "is empty; give at least one line"),
     ],
 )
 def test_a_bad_row_is_named(write: Write, name: str, rows: Any, error: str) -> None:

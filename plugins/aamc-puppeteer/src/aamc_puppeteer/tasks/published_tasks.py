@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_agents.tasks import Task
-from aamc_datasets.json_rows import json_lines, require, text
+from aamc_datasets.json_rows import json_lines, parse_rows, require, text
 from aamc_datasets.recognition import existing
 
 from aamc_puppeteer.tasks.verifiers import CompleteProgram, Coverage, MultipleChoice, Numeric
@@ -77,15 +77,8 @@ def read_published(name: str, path: str) -> list[Task]:
         DataError: The file is missing, has another format, or has a bad row, which the message names.
     """
     file = existing(path, "file of JSON lines, Parquet or CSV")
-    tasks = []
-    for number, row in _rows(file):
-        try:
-            tasks.append(PUBLISHED[name](f"{name}-{number}", row))
-        except DataError as error:
-            raise DataError(f"{file}, row {number}: {error}") from error
-    if not tasks:
-        raise DataError(f"{file} has no rows")
-    return tasks
+    rows = ((f"{file}, row {number}", (f"{name}-{number}", row)) for number, row in _rows(file))
+    return parse_rows(file, rows, lambda task: PUBLISHED[name](*task))
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Any]]:

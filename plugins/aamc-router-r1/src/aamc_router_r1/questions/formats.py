@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from aamc_datasets.json_rows import json_lines, parse_json, require, text
+from aamc_datasets.json_rows import json_lines, parse_json, parse_rows, require, text
 
 from aamc_router_r1.questions.dataset import QuestionDataset
 from aamc_sdk import DatasetFormat, Query
@@ -86,18 +86,14 @@ def read_questions(name: str, path: Path) -> QuestionDataset:
     Raises:
         DataError: The file is missing or empty, or has a bad row, which the error names by its number.
     """
-    questions: list[Query] = []
-    golds: list[tuple[str, ...]] = []
-    for where, row in _rows(path):
-        try:
-            require(row, ())
-            asked, answers = _flashrag(row) if "golden_answers" in row else PUBLISHED[name](row)
-            golds.append(_checked(answers))
-        except DataError as error:
-            raise DataError(f"{path}, {where}: {error}") from error
-        questions.append(Query(asked.strip()))
-    if not questions:
-        raise DataError(f"{path} has no question; give at least one")
+
+    def parse(row: Any) -> tuple[Query, tuple[str, ...]]:
+        require(row, ())
+        asked, answers = _flashrag(row) if "golden_answers" in row else PUBLISHED[name](row)
+        return Query(asked.strip()), _checked(answers)
+
+    parsed = parse_rows(path, ((f"{path}, {where}", row) for where, row in _rows(path)), parse)
+    questions, golds = map(list, zip(*parsed, strict=True))
     labels = Labels(category=np.full(len(questions), name))
     return QuestionDataset(questions, labels=labels, references=[found[0] for found in golds], source=f"{name}:{path}", golds=golds)
 
