@@ -143,3 +143,10 @@ def test_choices_cross_to_completions() -> None:
     answer = chat({"content": "a"})
     answer["choices"].append({"index": 1, "message": {"content": "b"}, "finish_reason": "length"})
     assert [(choice["text"], choice["index"]) for choice in answer_from_chat("completions", answer)["choices"]] == [("a", 0), ("b", 1)]
+
+
+@pytest.mark.parametrize("created", [None, "now", -1, 1e300])
+def test_an_impossible_time_of_an_answer_becomes_0(created: object) -> None:
+    answer = {**chat({"content": "a"}), "created": created}
+    assert answer_from_chat("completions", answer)["created"] == 0
+    assert answer_from_chat("responses", answer)["created_at"] == 0

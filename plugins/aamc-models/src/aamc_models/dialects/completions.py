@@ -8,7 +8,7 @@ from typing import Any
 from aamc_models.dialects.chat.answer import chat_answer
 from aamc_models.dialects.chat.chunks import ChunkFrame, error_of
 from aamc_models.dialects.chat.stream import EventWriter
-from aamc_models.dialects.content import Dropped, chosen, identity, is_set, text_of
+from aamc_models.dialects.content import Dropped, chosen, creation_time, identity, is_set, text_of
 from aamc_models.dialects.error_bodies import error_event
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
@@ -92,7 +92,7 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     return {
         "id": identity(answer.get("id"), "cmpl-"),
         "object": "text_completion",
-        "created": answer.get("created", 0),
+        "created": creation_time(answer),
         "model": model or optional_text(answer.get("model"), "model"),
         "choices": choices,
         **chosen(answer, "usage"),
@@ -156,5 +156,5 @@ class CompletionsWriter(EventWriter):
         usage = chosen(chunk, "usage")
         if not choices and not is_set(usage.get("usage")):
             return []
-        frame = {"id": identity(chunk.get("id"), "cmpl-"), "object": "text_completion", "created": chunk.get("created", 0)}
+        frame = {"id": identity(chunk.get("id"), "cmpl-"), "object": "text_completion", "created": creation_time(chunk)}
         return [event_of({**frame, "model": self._model or optional_text(chunk.get("model"), "model"), "choices": choices, **usage})]

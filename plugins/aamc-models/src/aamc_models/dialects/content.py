@@ -151,6 +151,12 @@ def identity(answer_id: object, prefix: str) -> str:
     return prefix + re.sub(r"^(chatcmpl|cmpl|msg|resp|gen)[-_]", "", base)
 
 
+def creation_time(answer: JSON) -> int:
+    """Return the time of an answer in any dialect, in seconds since the epoch; 0 without a possible one."""
+    created = answer.get("created", answer.get("created_at"))
+    return int(created) if isinstance(created, int | float) and 0 <= created < 1e12 else 0
+
+
 def signed_text(block: JSON, field: str) -> str:
     """Return the text of a thinking block; ``""`` for a redacted one.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import chosen, identity
+from aamc_models.dialects.content import chosen, creation_time, identity
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text
 from aamc_models.dialects.token_usage import reported_cost
 
@@ -15,12 +15,11 @@ def chat_answer(source: JSON, choices: list[dict[str, Any]], usage: dict[str, An
     Raises:
         DataError: A field has a wrong type.
     """
-    created = source.get("created", source.get("created_at"))
     cost = reported_cost("chat", source)
     return {
         "id": identity(source.get("id"), "chatcmpl-"),
         "object": "chat.completion",
-        "created": int(created) if isinstance(created, int | float) and 0 <= created < 1e12 else 0,
+        "created": creation_time(source),
         "model": optional_text(source.get("model"), "model"),
         "choices": choices,
         "usage": usage if cost != cost else {**usage, "cost": cost},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.content import arguments_text, identity
+from aamc_models.dialects.content import arguments_text, creation_time, identity
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text
 
 
@@ -21,10 +21,9 @@ class ChunkFrame:
         Raises:
             DataError: A field has a wrong type.
         """
-        created = source.get("created", source.get("created_at"))
         self._id = identity(source.get("id"), "chatcmpl-")
         self._model = optional_text(source.get("model"), "model")
-        self._created = int(created) if isinstance(created, int | float) and 0 <= created < 1e12 else 0
+        self._created = creation_time(source)
 
     def delta(self, delta: dict[str, Any], logprobs: object = None, index: int = 0) -> dict[str, Any]:
         """Return a chunk with a piece of the answer."""

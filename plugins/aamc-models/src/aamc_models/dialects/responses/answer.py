@@ -6,7 +6,7 @@ from typing import Any
 
 from aamc_models.dialects import finish_reasons
 from aamc_models.dialects.chat.answer import chat_answer, first_choice
-from aamc_models.dialects.content import identity, text_of
+from aamc_models.dialects.content import creation_time, identity, text_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text
 from aamc_models.dialects.messages.answer import thinking_blocks
 from aamc_models.dialects.responses.items import (
@@ -83,10 +83,8 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
         arguments = optional_text(function.get("arguments"), f"{field}.function.arguments")
         output.append(call_item(text(call.get("id"), f"{field}.id"), name, arguments, f"fc_{base}_{len(output)}"))
     status, details = finish_reasons.to_responses(choice.get("finish_reason"))
-    created = answer.get("created")
-    created = int(created) if isinstance(created, int | float) and 0 <= created < 1e12 else 0
     name = model or optional_text(answer.get("model"), "model")
-    response = response_object(f"resp_{base}", name, created, output, status)
+    response = response_object(f"resp_{base}", name, creation_time(answer), output, status)
     usage = mapping(answer.get("usage") or {}, "usage")
     counted = {**usage_object("responses", usage_of("chat", answer)), **({"cost": usage["cost"]} if "cost" in usage else {})}
     return {**response, "incomplete_details": details, "usage": counted}

@@ -8,7 +8,7 @@ from typing import Any
 from aamc_models.dialects import finish_reasons
 from aamc_models.dialects.chat.answer import reasoning_of
 from aamc_models.dialects.chat.chunks import ChunkFrame, ToolCallPieces, choice_zero, error_of
-from aamc_models.dialects.content import identity
+from aamc_models.dialects.content import creation_time, identity
 from aamc_models.dialects.error_bodies import error_event
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text
@@ -162,8 +162,7 @@ class ResponsesWriter:
         self._begun = True
         self._base = identity(chunk.get("id"), "")
         self._model = self._model or optional_text(chunk.get("model"), "model")
-        created = chunk.get("created")
-        self._created = int(created) if isinstance(created, int | float) and 0 <= created < 1e12 else 0
+        self._created = creation_time(chunk)
         response = self._response("in_progress")
         return [self._event("response.created", response=response), self._event("response.in_progress", response=response)]
 
