@@ -13,7 +13,7 @@ from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens
 from aamc_sdk.types.records import Aggregate, Partition, Record, Records, Snapshot, StateDelta, request_fingerprint
-from aamc_sdk.types.texts import SEPARATOR, check_name, check_text, tenant_user
+from aamc_sdk.types.texts import SEPARATOR, check_name, check_text, last_number, tenant_user
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
@@ -56,6 +56,7 @@ __all__ = [
     "check_text",
     "estimated_tokens",
     "json_figures",
+    "last_number",
     "new_ids",
     "question",
     "read_only",

@@ -1,13 +1,16 @@
-"""Checks of texts and names, so that every store can keep them, and the names of users of several tenants."""
+"""Checks of texts and names, so that every store can keep them, the names of users of several tenants, and the number in an answer."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from aamc_sdk.errors import DataError
 
 SEPARATOR = "\0"
 """Separates tenant and user in :func:`tenant_user`; no name contains it."""
+_NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
 def check_text(value: object, what: str) -> None:
@@ -57,3 +60,10 @@ def as_names(values: object) -> frozenset[str] | None:
         return None
     names = list(values)
     return frozenset(names) if all(isinstance(name, str) for name in names) else None
+
+
+def last_number(answer: str) -> float | None:
+    """Return the last number in a model's answer, which may have thousands separators, or the one in its last box; None without a number."""
+    boxed = _BOXED.findall(answer)
+    found = _NUMBER.findall((boxed[-1] if boxed else answer).replace("\u2212", "-"))
+    return float(found[-1].replace(",", "")) if found else None

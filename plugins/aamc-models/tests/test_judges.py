@@ -9,7 +9,7 @@ import pytest
 from aamc_models.collect import Prompt, make_judge
 from aamc_models.collect.judges import RubricJudge
 from aamc_models.collect.judges.model_judge import BEST, PAIRWISE, points_of_a
-from aamc_models.collect.judges.references import ExactJudge, NumericJudge, last_number
+from aamc_models.collect.judges.references import ExactJudge, NumericJudge
 
 from aamc_sdk import ModelSpec, Pool, Prices
 
@@ -30,24 +30,6 @@ from aamc_sdk import ModelSpec, Pool, Prices
 )
 def test_exact_compares_words(answer: str, quality: float) -> None:
     assert asyncio.run(ExactJudge().quality(Prompt(text="?", answers=("Lutetia", "paris")), answer)) == quality
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("6 x 7 = 42.", 42.0),
-        ("-3", -3.0),
-        ("\u22123", -3.0),
-        ("1,234.5 USD", 1234.5),
-        (".5", 0.5),
-        ("1e-3", 0.001),
-        ("12-15", 15.0),
-        (r"\boxed{7} by 2 steps", 7.0),
-        ("none", None),
-    ],
-)
-def test_the_last_number_counts(text: str, number: float | None) -> None:
-    assert last_number(text) == number
 
 
 def test_numeric_allows_rounding() -> None:

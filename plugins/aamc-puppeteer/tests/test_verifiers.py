@@ -14,7 +14,6 @@ from aamc_puppeteer.tasks.verifiers import (
     Numeric,
     UnitTests,
     chosen_letter,
-    last_number,
     named,
 )
 
@@ -56,22 +55,6 @@ def test_tolerances_are_as_wide_as_asked() -> None:
 def test_a_wrong_answer_is_told_why() -> None:
     assert judge(Numeric(), "10", "11").why == "11 is not 10"
     assert judge(Exact(), "a", "b").why == "'b' is not 'a'"
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("12-15", 15.0),
-        ("at -3 degrees", -3.0),
-        ("\u22123", -3.0),
-        ("1,000,000", 1e6),
-        (".5", 0.5),
-        (r"\boxed{7} by 2 steps", 7.0),
-        ("no", None),
-    ],
-)
-def test_the_last_number_of_a_text(text: str, number: float | None) -> None:
-    assert last_number(text) == number
 
 
 def test_a_callback_may_say_why() -> None:

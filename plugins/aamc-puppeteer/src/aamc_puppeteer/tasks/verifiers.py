@@ -14,9 +14,8 @@ from aamc_agents.sandbox import SandboxLimits, code_in, run_tests
 from aamc_agents.tasks import Task, Verdict, Verifier
 
 from aamc_sdk.errors import ConfigError, DataError, unknown_name
+from aamc_sdk.types import last_number
 
-_NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _ANSWER_IS = re.compile(
     r"(?i:answer)[*_]*(?i: is\b|:)(?:[\s*_($:\\{]|(?i:\b(?:the|option|choice|letter|boxed|text)\b))*([A-Z]\b|[a-z]\b(?![ '-]*\w))",
 )
@@ -71,13 +70,6 @@ class Numeric:
             return Verdict(False, f"there is no number in {answer!r:.60}")
         correct = math.isfinite(found) and math.isclose(found, wanted, rel_tol=self.relative, abs_tol=self.absolute)
         return Verdict(correct, "" if correct else f"{found:.12g} is not {wanted:.12g}")
-
-
-def last_number(text: str) -> float | None:
-    """Return the last number in a text, which may have thousands separators, or the one in its last box; None without a number."""
-    boxed = _BOXED.findall(text)
-    found = _NUMBER.findall((boxed[-1] if boxed else text).replace("\u2212", "-"))
-    return float(found[-1].replace(",", "")) if found else None
 
 
 @attrs.frozen

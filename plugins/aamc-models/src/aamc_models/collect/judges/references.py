@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from aamc_models.collect.judges.interface import SingleJudge
 from aamc_models.collect.prompts import ANSWER_FIELDS, Prompt
 from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.types import last_number
 
 _FINAL = re.compile(r"answer(?: is)?\s*:?\**:?\s*", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-_NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _ROUNDING = 1e-6
 """Relative difference of numbers that are the same."""
 
@@ -62,13 +62,6 @@ class NumericJudge(ReferenceJudge):
         found = last_number(answer)
         wanted = [last_number(reference) for reference in prompt.answers]
         return float(found is not None and any(one is not None and math.isclose(found, one, rel_tol=_ROUNDING, abs_tol=1e-9) for one in wanted))
-
-
-def last_number(text: str) -> float | None:
-    """Return the last number of a text, the one in its last box if there is a box; None without any."""
-    boxed = _BOXED.findall(text)
-    found = _NUMBER.findall((boxed[-1] if boxed else text).replace("\u2212", "-"))
-    return float(found[-1].replace(",", "")) if found else None
 
 
 def _final_parts(answer: str) -> list[str]:
