@@ -176,11 +176,18 @@ def test_what_an_option_adds_to_a_request_is_part_of_its_maximum_cost(collect: C
     assert 0 < stub.all_counts()["models"]["right"]["cost_usd"] <= 0.005
 
 
-def test_several_answers_to_a_prompt_are_refused(collect: Collect, stub: StubServer) -> None:
-    status, _, err = collect("--judge", "numeric", *ASKED, "--option", "n=3")
-    assert status == 2
-    assert "right would be paid for n=3 answers a prompt, of which only the first is judged; leave out the parameter n" in err
-    assert stub.counts("right").calls == 0
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("n=3", "right would be paid for n=3 answers a prompt, of which only the first is judged; leave out the parameter n"),
+        ("max_tokens=1.0e+6", "the parameter max_tokens of right must be a whole number of at least 1, not 1000000.0"),
+        ("max_completion_tokens=many", "the parameter max_completion_tokens of right must be a whole number of at least 1, not 'many'"),
+    ],
+)
+def test_requests_without_a_maximum_cost_are_refused(collect: Collect, stub: StubServer, option: str, message: str) -> None:
+    status, _, err = collect("--judge", "numeric", *ASKED, "--option", option)
+    assert (status, stub.counts("right").calls) == (2, 0)
+    assert message in err
 
 
 def test_the_estimate_is_no_more_than_the_maximum(collect: Collect) -> None:

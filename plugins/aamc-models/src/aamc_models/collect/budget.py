@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects import ANY_OUTPUT_LIMIT
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate, Prices
 
 _ENVELOPE_TOKENS = 64
@@ -89,6 +90,21 @@ class ReservedBudget:
         await self._budget.release(self._left_usd)
 
 
+def check_parameters(candidate: str, parameters: Mapping[str, Any]) -> None:
+    """Check that the maximum cost of a candidate's requests can be known.
+
+    Raises:
+        ConfigError: They ask for several answers, or their limit of tokens is no number of tokens.
+    """
+    n = parameters.get("n")
+    if n not in (None, 1):
+        raise ConfigError(f"{candidate} would be paid for n={n} answers a prompt, of which only the first is judged; leave out the parameter n")
+    for name in ANY_OUTPUT_LIMIT:
+        limit = parameters.get(name)
+        if limit is not None and not (type(limit) is int and limit >= 1):
+            raise ConfigError(f"the parameter {name} of {candidate} must be a whole number of at least 1, not {limit!r:.80}")
+
+
 def limited(candidate: Candidate, options: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
     """Return the parameters of a candidate's requests, with a maximum of tokens unless they have one; null is none."""
     own = getattr(candidate, "parameters", {})
@@ -100,10 +116,10 @@ def limited(candidate: Candidate, options: Mapping[str, Any], max_tokens: int) -
 
 def limit_of(parameters: Mapping[str, Any], default: int) -> int:
     """Return the maximum of tokens in the parameters of a request."""
-    return max((limit for limit in _limits(parameters) if isinstance(limit, int)), default=default)
+    return max(_limits(parameters), default=default)
 
 
-def _limits(parameters: Mapping[str, Any]) -> list[Any]:
+def _limits(parameters: Mapping[str, Any]) -> list[int]:
     return [parameters[name] for name in ANY_OUTPUT_LIMIT if parameters.get(name) is not None]
 
 

@@ -86,10 +86,11 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
 
     Raises:
         PoolError: A model has no endpoint, or no prices.
-        ConfigError: A request would ask for several answers.
+        ConfigError: A request would ask for several answers, or for one of unknown length.
     """
     from aamc_models.collect import Collection, make_judge
-    from aamc_sdk.errors import ConfigError, PoolError, one_of
+    from aamc_models.collect.budget import check_parameters
+    from aamc_sdk.errors import PoolError, one_of
     from aamc_sdk.routing import find_pool
     from aamc_sdk.serving import ModelClient, make_services
     from aamc_sdk.types import ModelSpec
@@ -110,9 +111,7 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
         )
     options = request_parameters(given["assignments"])
     for candidate in called:
-        if (n := {**getattr(candidate, "parameters", {}), **options}.get("n")) not in (None, 1):
-            paid = f"{candidate.name} would be paid for n={n} answers a prompt, of which only the first is judged"
-            raise ConfigError(f"{paid}; leave out the parameter n")
+        check_parameters(candidate.name, {**getattr(candidate, "parameters", {}), **options})
     limits = {"max_tokens": given["max_tokens"], "concurrency": given["concurrency"], "budget_usd": given["budget_usd"]}
     judging = judging if isinstance(judging, ModelSpec) else None
     return Collection(pool=asked, judge=judge, judge_model=judging, options=options, **limits), models
