@@ -74,7 +74,7 @@ def test_a_quality_floor_is_met_as_cheaply_as_can_be(run, plugins, floor) -> Non
     found = calibrated(run, plugins, "quality-floor", floor)
     assert found.figures["relative_quality"] >= floor
     points = reachable(run, plugins)
-    assert found.figures["usd_per_1k"] == pytest.approx(points["cost"][points["quality"] >= floor].min())
+    assert found.figures["usd_per_1k"] <= points["cost"][points["quality"] >= floor].min() + 1e-12
 
 
 def test_a_surer_floor_costs_more_and_is_met_on_more_resamples(run, plugins) -> None:
@@ -99,7 +99,16 @@ def test_a_budget_is_kept_and_used(run, plugins) -> None:
     budget = float(np.median(points["cost"]))
     found = calibrated(run, plugins, "budget-usd-per-1k", budget)
     assert found.figures["usd_per_1k"] <= budget
-    assert found.figures["relative_quality"] == pytest.approx(points["quality"][points["cost"] <= budget].max())
+    assert found.figures["relative_quality"] >= points["quality"][points["cost"] <= budget].max() - 1e-12
+
+
+def test_preferences_between_those_of_the_ray_use_more_of_a_budget(run, plugins, monkeypatch) -> None:
+    budget = float(np.median(reachable(run, plugins)["cost"]))
+    monkeypatch.setattr(target_preferences, "POINTS", 2)
+    coarse = reachable(run, plugins)
+    found = calibrated(run, plugins, "budget-usd-per-1k", budget)
+    assert coarse["cost"][coarse["cost"] <= budget].max() < found.figures["usd_per_1k"] <= budget
+    assert coarse["quality"][coarse["cost"] <= budget].max() < found.figures["relative_quality"]
 
 
 def test_a_share_of_no_strong_calls_avoids_the_strongest_candidate(run, plugins) -> None:
@@ -265,7 +274,7 @@ def test_training_rows_are_decided_with_the_lengths_expected_out_of_fold(plugins
     progress = StagesOnly()
     calibrate(run, plugins, progress, Target("strong-share", 0.5, 0.0))
 
-    assert progress.stages == ["Comparing on the validation split", "Comparing on the train split"]
+    assert progress.stages == ["Comparing on the validation split", "Comparing on the train split"] * 2
     assert ["quality" in known for known in seen] == [False, True]
     assert np.array_equal(seen[1]["lengths"].tokens, lengths.tokens)
 

@@ -1,7 +1,8 @@
 """Target preferences: the preference at which a run's router meets a target on the validation rows.
 
 The router decides those rows at preferences from quality alone to cost alone, or to latency alone for a target of latency. The best
-preference that meets the target is kept under a name, which requests can use.
+preference that meets the target is kept under a name, which requests can use. The router decides twice: at preferences over the
+whole range, then at those between the neighbours of the best.
 
 A preference that just meets a target on some rows misses it on others half of the time. So the target must be met with
 confidence: on that share of bootstrap resamples of the rows. A router without training of its own, such as ``greedy``, decides
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -32,7 +33,7 @@ from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json
-from aamc_sdk.types import Floats, Preference
+from aamc_sdk.types import Floats, Preference, RoutingRequest
 
 logger = logging.getLogger(__name__)
 VALUES = {
@@ -46,6 +47,8 @@ WITHOUT_LATENCY = "--p95-ms needs the latency of each call, which this run's dat
 """The error of a service level on data without latencies."""
 POINTS = 61
 """The number of weights of cost or latency between quality alone and cost or latency alone."""
+BETWEEN = 16
+"""The number of preferences between the neighbours of the best one."""
 P95 = "p95-ms"
 """The kind of a target of latency."""
 FIGURES = {"quality-floor": "relative_quality", "budget-usd-per-1k": "usd_per_1k", "strong-share": "strong_share", P95: "p95_ms"}
@@ -151,21 +154,32 @@ def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Targ
         DataError: No preference meets the target, every candidate's quality is 0, the rows changed since the run, or they have no latencies.
         CheckpointError: The run is damaged.
     """
-    rows = _DecidedRows.of(run, plugins, progress, target)
-    figures = rows.figures(Resampling.once(rows.unit))
-    if np.isnan(figures["relative_quality"]).any():
-        raise DataError(f"every candidate's quality is 0 on the {len(rows.quality)} rows to calibrate on, so none is the best to compare with")
-    resampled = rows.figures(Resampling.bootstrap(rows.unit, run.settings.evaluation.resamples, run.settings.seed))
-    confidence = target.met(resampled).mean(axis=0)
-    point = _best_point(target, {name: values[0] for name, values in figures.items()}, confidence)
+    decide = _decider(run, plugins, progress, target)
+
+    def measure(preferences: Floats) -> tuple[int, dict[str, Floats]]:
+        """Return the number of rows, and each figure on them and on B resamples, ``[1 + B, P]``."""
+        rows = decide(preferences)
+        once = rows.figures(Resampling.once(rows.unit))
+        if np.isnan(once["relative_quality"]).any():
+            raise DataError(f"every candidate's quality is 0 on the {len(rows.quality)} rows to calibrate on, so none is the best to compare with")
+        resampled = rows.figures(Resampling.bootstrap(rows.unit, run.settings.evaluation.resamples, run.settings.seed))
+        return len(rows.quality), {name: np.concatenate((values, resampled[name])) for name, values in once.items()}
+
+    ray = target.ray
+    rows, figures = measure(ray)
+    point = _best_point(target, figures)
+    between = np.linspace(ray[max(point - 1, 0)], ray[min(point + 1, len(ray) - 1)], BETWEEN + 2)[1:-1]
+    ray, finer = np.concatenate((ray, between)), measure(between)[1]
+    figures = {name: np.concatenate((values, finer[name]), axis=1) for name, values in figures.items()}
+    point = _best_point(target, figures)
     return Calibration(
         target=target,
         router=run.router_name,
-        preference=Preference(*target.ray[point]),
-        rows=len(rows.quality),
-        confidence=float(confidence[point]),
+        preference=Preference(*ray[point]),
+        rows=rows,
+        confidence=float(_confidence(target, figures)[point]),
         figures={name: float(values[0, point]) for name, values in figures.items()},
-        ci95={name: known_interval(values[:, point]) for name, values in resampled.items()},
+        ci95={name: known_interval(values[1:, point]) for name, values in figures.items()},
     )
 
 
@@ -210,42 +224,8 @@ class _DecidedRows:
     latency_ms: Floats | None = None
 
     @classmethod
-    def of(cls, run: RunFolder, plugins: Plugins, progress: Progress, target: Target) -> _DecidedRows:
-        """Let a run's router decide the rows that are new to it."""
-        setup, services = make_setup(run.settings, plugins), run.services(plugins)
-        check_unchanged({name: setup.splits[name] for name in ("train", "validation")}, run.splits, run.folder)
-        estimator, router = run.estimator(plugins, services), run.router(plugins, services)
-        out_of_fold = read_out_of_fold(run.folder / "estimator", setup)
-        train = setup.splits["train"].outcomes
-        if target.kind == P95 and train is not None and not train.latency_known:
-            raise DataError(WITHOUT_LATENCY)
-        known = train is not None and train.complete.any()
-        only_estimates = router.requires.estimator and not router.requires.training
-        train_is_new = only_estimates and setup.env.stationary and known
-
-        def decide(split: str, expected: OutOfFold | None = None) -> _DecidedRows:
-            means = run.candidate_means
-            known_beforehand: dict[str, Any] = {} if expected is None else {"quality": expected.quality, "lengths": expected.lengths}
-            request = build_request(setup.splits[split].queries, run.pool, Preference().array, estimator=estimator, typical=means, **known_beforehand)
-            measurement = Measurement(
-                setup=setup,
-                routers={run.router_name: router},
-                request=request,
-                candidate_means=means,
-                settings=run.settings,
-                split=split,
-                preferences=target.ray,
-                progress=progress,
-            )
-            return cls._read(measurement.compare(), target)
-
-        validation = decide("validation")
-        if out_of_fold is None or not train_is_new:
-            return validation
-        return validation.joined_with(decide("train", out_of_fold))
-
-    @classmethod
-    def _read(cls, comparison: Comparison, target: Target) -> _DecidedRows:
+    def read(cls, comparison: Comparison, target: Target) -> _DecidedRows:
+        """Return the outcomes of a comparison of one router."""
         outcomes = comparison.realised(0)
         latency_ms = outcomes.latency_ms.T if target.kind == P95 else None
         if latency_ms is not None and np.isnan(latency_ms).any():
@@ -281,11 +261,59 @@ class _DecidedRows:
         return found
 
 
-def _best_point(target: Target, figures: Mapping[str, Floats], confidence: Floats) -> int:
+def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Target) -> Callable[[Floats], _DecidedRows]:
+    """Return a function that lets a run's router decide the rows that are new to it, at preferences ``[P, 3]``."""
+    setup, services = make_setup(run.settings, plugins), run.services(plugins)
+    check_unchanged({name: setup.splits[name] for name in ("train", "validation")}, run.splits, run.folder)
+    estimator, router = run.estimator(plugins, services), run.router(plugins, services)
+    out_of_fold = read_out_of_fold(run.folder / "estimator", setup)
+    train = setup.splits["train"].outcomes
+    if target.kind == P95 and train is not None and not train.latency_known:
+        raise DataError(WITHOUT_LATENCY)
+    known = train is not None and train.complete.any()
+    only_estimates = router.requires.estimator and not router.requires.training
+    train_is_new = only_estimates and setup.env.stationary and known
+
+    def request_of(split: str, expected: OutOfFold | None = None) -> RoutingRequest:
+        beforehand: dict[str, Any] = {} if expected is None else {"quality": expected.quality, "lengths": expected.lengths}
+        typical = run.candidate_means
+        return build_request(setup.splits[split].queries, run.pool, Preference().array, estimator=estimator, typical=typical, **beforehand)
+
+    requests = {"validation": request_of("validation")}
+    if out_of_fold is not None and train_is_new:
+        requests["train"] = request_of("train", out_of_fold)
+
+    def decide(preferences: Floats) -> _DecidedRows:
+        decided = [
+            Measurement(
+                setup=setup,
+                routers={run.router_name: router},
+                request=request,
+                candidate_means=run.candidate_means,
+                settings=run.settings,
+                split=split,
+                preferences=preferences,
+                progress=progress,
+            ).compare()
+            for split, request in requests.items()
+        ]
+        first, *others = (_DecidedRows.read(comparison, target) for comparison in decided)
+        return first.joined_with(others[0]) if others else first
+
+    return decide
+
+
+def _confidence(target: Target, figures: Mapping[str, Floats]) -> Floats:
+    """Return the share of resamples on which each point meets the target, ``[P]``."""
+    return np.asarray(target.met({name: values[1:] for name, values in figures.items()}).mean(axis=0))
+
+
+def _best_point(target: Target, found: Mapping[str, Floats]) -> int:
     """Return the best point that meets the target: for a floor the cheapest one, otherwise the one with the best quality.
 
     If none is certain enough, the most certain one is returned.
     """
+    figures, confidence = {name: values[0] for name, values in found.items()}, _confidence(target, found)
     quality, cost = figures["relative_quality"], figures["usd_per_1k"]
     met = np.flatnonzero(target.met(figures))
     if not met.size:
