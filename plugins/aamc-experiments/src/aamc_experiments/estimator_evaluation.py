@@ -82,13 +82,13 @@ class EstimatedRows:
 
     def figures(self, resamples: int, seed: int) -> dict[str, Any]:
         """Return ``n``, the figures and their intervals under ``ci95``."""
-        rated, told = (np.isfinite(pairs).all(axis=1) for pairs in (self.complexity, self.tool_use))
+        rated, told = (np.asarray(np.isfinite(pairs).all(axis=1)) for pairs in (self.complexity, self.tool_use))
         complexity, tools = self.complexity[rated], self.tool_use[told]
         errors = np.abs(complexity[:, :1] - complexity[:, 1:])
         named = (self.category != "") & (self.predicted != "")
         hit = (self.category == self.predicted)[named].astype(np.float64)[:, None]
         cells = np.isfinite(self.quality) & np.isfinite(self.expected)
-        both = cells.any(axis=1)
+        both = np.asarray(cells.any(axis=1))
         expected, quality = (np.where(cells, values, np.nan)[both] for values in (self.expected, self.quality))
         parts: tuple[tuple[NDArray[np.bool_], Callable[[Resampling], Figures]], ...] = (
             (rated, lambda rows: {"complexity_mae": rows.means(errors)[:, 0]}),
