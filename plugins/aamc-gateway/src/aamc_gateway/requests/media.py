@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
-IMAGE_TOKENS = 5_000
-"""Maximum tokens of an image: providers scale larger ones down, most of their models to 1,600 tokens."""
+IMAGE_TOKENS = 6_500
+"""Tokens that an image has at most with most models, since providers scale larger ones down: 1,600 at Anthropic, 1,500 with GPT-4o, 3,800 with
+GPT-4.1 nano, 6,404 with Llama at Together. Exception: GPT-4o mini counts up to 48,000, which cost as much as GPT-4o's."""
 PAGE_TOKENS = 3_000 + IMAGE_TOKENS
 """Maximum tokens of a page of a PDF: models read its text, by Anthropic's documentation 1,500 to 3,000 tokens, and an image of it."""
 RECORDING_BYTES_PER_TOKEN = 300
