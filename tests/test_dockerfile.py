@@ -88,7 +88,7 @@ def test_the_sources_that_run_are_compiled(instructions):
     assert installed.endswith("&& python -m compileall -q aamc_sdk plugins")
 
 
-@pytest.mark.parametrize("pattern", [".git", ".venv*", "runs", ".env*", "*.db*"])
+@pytest.mark.parametrize("pattern", [".git", ".venv*", "runs", "**/.env*", "**/*.db*"])
 def test_what_is_large_or_private_is_left_out(pattern):
     assert pattern in (ROOT / ".dockerignore").read_text().split()
 
