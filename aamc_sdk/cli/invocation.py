@@ -22,4 +22,4 @@ def plugins_of(ctx: click.Context) -> Plugins:
 
 def leave_threads_behind(ctx: click.Context) -> None:
     """End the program, after the command, without waiting for its threads, as one of them may hang."""
-    ctx.find_root().command.hangs = True  # type: ignore[attr-defined]  # the root is a CommandTree
+    ctx.find_root().command.leaves_threads = True  # type: ignore[attr-defined]  # the root is a CommandTree

@@ -55,12 +55,12 @@ class CommandTree(click.Group):
         path: The names of this group and its parents, such as ``"bench "``; ``""`` for the root.
 
     Attributes:
-        hangs: Whether a thread of the program may hang. Python would wait for it, and never end.
+        leaves_threads: Whether the program ends without waiting for its threads, as one of them may hang.
     """
 
     def __init__(self, path: str = "", **options: Any) -> None:
         super().__init__(**options)
-        self.path, self.hangs = path, False
+        self.path, self.leaves_threads = path, False
 
     def offered(self, ctx: click.Context) -> Mapping[str, str]:
         """Return the subcommands that plugins offer, by name, with the full path of a component each; a command comes before longer names."""
@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
         status = _report(error, as_json="--json" in given)
     status = status if isinstance(status, int) else 0
-    if aamc.hangs and arguments is None:  # else the process is the caller's
+    if aamc.leaves_threads and arguments is None:  # else the process is the caller's
         atexit._run_exitfuncs()
         with suppress(OSError):
             sys.stdout.flush()
