@@ -10,6 +10,7 @@ from aamc_gateway.requests.media import IMAGE_TOKENS, PAGE_TOKENS, media_of
 
 DATA = base64.b64encode(bytes(30_000)).decode()
 PDF = base64.b64encode(b"%PDF-1.4 /Type /Pages /Kids [] " + b"<< /Type /Page >> " * 2 + b"<</Type/Page/Parent 1>>" + bytes(90_000)).decode()
+TEXT = base64.b64encode(b"A note on PDF: each has /Type /Page." * 3000).decode()
 HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000)).decode()
 
 
@@ -19,12 +20,18 @@ HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000))
         ({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}, len(DATA) + 22, IMAGE_TOKENS),
         ({"type": "image_url", "image_url": {"url": "https://images.test/cat.png"}}, 0, IMAGE_TOKENS),
         ({"type": "input_image", "image_url": f"data:image/png;base64,{DATA}"}, len(DATA) + 22, IMAGE_TOKENS),
+        (
+            {"type": "computer_call_output", "output": {"type": "computer_screenshot", "image_url": f"data:image/png;base64,{DATA}"}},
+            len(DATA) + 22,
+            IMAGE_TOKENS,
+        ),
         ({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}}, len(DATA), IMAGE_TOKENS),
         ({"type": "tool_result", "content": [{"type": "image", "source": {"type": "base64", "data": DATA}}]}, len(DATA), IMAGE_TOKENS),
         ({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}, len(PDF), 3 * PAGE_TOKENS),
         ({"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}}, len(PDF) + 28, 3 * PAGE_TOKENS),
         ({"type": "input_file", "file_data": f"data:application/pdf;base64,{PDF}"}, len(PDF) + 28, 3 * PAGE_TOKENS),
         ({"type": "document", "source": {"type": "base64", "data": HIDDEN}}, len(HIDDEN), len(HIDDEN) // 4),
+        ({"type": "document", "source": {"type": "base64", "data": TEXT}}, len(TEXT), len(TEXT) // 4),
         ({"type": "document", "source": {"type": "base64", "data": "no base64"}}, 9, 2),
         ({"type": "document", "source": {"type": "text", "data": "plain text"}}, 0, 0),
         ({"type": "document", "source": {"type": "content", "content": [{"type": "image", "source": {"data": DATA}}]}}, len(DATA), IMAGE_TOKENS),

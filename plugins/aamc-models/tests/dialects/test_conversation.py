@@ -55,6 +55,12 @@ PDF = {"type": "document", "source": {"type": "base64", "media_type": "applicati
             True,
             False,
         ),
+        (
+            "responses",
+            {"input": [{"type": "computer_call_output", "call_id": "a", "output": {"type": "computer_screenshot", "image_url": "x"}}]},
+            True,
+            False,
+        ),
         ("responses", {"input": [{"role": "user", "content": [{"type": "input_file", "file_data": "aaaa"}]}]}, False, True),
     ],
 )

@@ -7,16 +7,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from aamc_models.dialects import IMAGE_TYPES
+
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 IMAGE_TOKENS = 6_500
 """Tokens that an image has at most with most models, since providers scale larger ones down: 1,600 at Anthropic, 1,500 with GPT-4o, 3,800 with
 GPT-4.1 nano, 6,404 with Llama at Together. Exception: GPT-4o mini counts up to 48,000, which cost as much as GPT-4o's."""
 PAGE_TOKENS = 3_000 + IMAGE_TOKENS
-"""Maximum tokens of a page of a PDF: models read its text, by Anthropic's documentation 1,500 to 3,000 tokens, and an image of it."""
+"""Usual maximum of the tokens of a page of a PDF: models read its text, by Anthropic's documentation 1,500 to 3,000 tokens, and an image of it."""
 RECORDING_BYTES_PER_TOKEN = 300
 """Bytes of a token of a recording in base64: a second has at most 32 tokens, and as MP3 of 64 kbit/s 10,700 bytes."""
-_IMAGES = frozenset(("image", "image_url", "input_image"))
 _DOCUMENTS = frozenset(("document", "file", "input_file"))
 _RECORDINGS = frozenset(("input_audio",))
 _SOURCES = ("source", "image_url", "file", "input_audio")
@@ -42,7 +43,7 @@ def media_of(body: Mapping[str, Any]) -> Media:
             waiting += part
         elif isinstance(part, Mapping):
             kind, data = part.get("type"), _data(part)
-            if kind in _IMAGES:
+            if kind in IMAGE_TYPES:
                 tokens += IMAGE_TOKENS
             elif kind in _DOCUMENTS and data:
                 tokens += _document_tokens(data)
@@ -72,5 +73,5 @@ def _document_tokens(data: str) -> int:
         content = base64.b64decode(data[found.end() :] if found else data)
     except ValueError:
         content = b""
-    pages = 0 if _HIDES_PAGES in content else len(_PAGE.findall(content))
+    pages = 0 if _HIDES_PAGES in content or b"%PDF-" not in content[:1024] else len(_PAGE.findall(content))
     return pages * PAGE_TOKENS or len(data) // CHARACTERS_PER_TOKEN

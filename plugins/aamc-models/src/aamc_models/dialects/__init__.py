@@ -8,7 +8,7 @@ one). ``chat`` is the canonical form: every other conversion goes through it. Bo
 from __future__ import annotations
 
 from aamc_models.dialects.chat_events import ChatEvents, answer_events, chat_completion, chat_head
-from aamc_models.dialects.conversations.conversation import Conversation, conversation_of
+from aamc_models.dialects.conversations.conversation import IMAGE_TYPES, Conversation, conversation_of
 from aamc_models.dialects.conversions import (
     ANY_OUTPUT_LIMIT,
     DEFAULT_MAX_TOKENS,
@@ -35,6 +35,7 @@ __all__ = [
     "DIALECTS",
     "DONE",
     "FOREIGN_STATE",
+    "IMAGE_TYPES",
     "OUTPUT_LIMITS",
     "ChatEvents",
     "Conversation",

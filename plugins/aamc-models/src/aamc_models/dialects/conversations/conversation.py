@@ -10,6 +10,7 @@ import attrs
 from aamc_models.dialects.content import is_set, text_of
 from aamc_models.dialects.conversations.envelopes import without_envelopes
 from aamc_models.dialects.conversations.side_requests import side_request
+from aamc_models.dialects.conversions import ANY_OUTPUT_LIMIT
 from aamc_models.dialects.fields import JSON, check_dialect, objects, text, wrong
 
 EARLIER = 2
@@ -17,7 +18,8 @@ EARLIER = 2
 _TEXTS = frozenset(("text", "input_text"))
 _FORMATS = frozenset(("response_format", "text", "output_config"))
 """Fields that may ask for JSON."""
-_IMAGES = frozenset(("image", "image_url", "input_image"))
+IMAGE_TYPES = frozenset(("computer_screenshot", "image", "image_url", "input_image"))
+"""Types of the parts that are images, in all dialects."""
 _FILES = frozenset(("document", "file", "input_file", "input_audio"))
 
 
@@ -63,13 +65,12 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     people: list[str] = []
     kinds: set[str] = set()
     for role, content, field in _messages(dialect, body):
-        if isinstance(content, list):
-            kinds.update(_kinds(content))
+        kinds.update(_kinds(content if isinstance(content, list) else [content]))
         if role in ("system", "developer"):
             system.append(text_of(content, field, "\n"))
         elif role == "user" and (spoken := _spoken(_words(content, field))):
             people.append(spoken)
-    limit = next((body[name] for name in ("max_completion_tokens", "max_output_tokens", "max_tokens") if type(body.get(name)) is int), None)
+    limit = next((body[name] for name in ANY_OUTPUT_LIMIT if type(body.get(name)) is int), None)
     tools = is_set(body.get("tools")) or is_set(body.get("functions"))
     instructions = "\n\n".join(system)
     return Conversation(
@@ -78,7 +79,7 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
         system=instructions,
         turns=len(people),
         tools=tools,
-        images=not kinds.isdisjoint(_IMAGES),
+        images=not kinds.isdisjoint(IMAGE_TYPES),
         files=not kinds.isdisjoint(_FILES),
         json=_wants_json(body),
         max_tokens=limit,
