@@ -158,7 +158,7 @@ def test_a_prompt_that_is_cached_for_an_hour_reserves_twice_its_price(serve: Any
     assert post("5m") == 200
 
 
-@pytest.mark.parametrize("limits", [{"usd_total": 7.0}, {"tokens_per_minute": 6000}])
+@pytest.mark.parametrize("limits", [{"usd_total": 9.0}, {"tokens_per_minute": 8000}])
 def test_the_bytes_of_an_image_are_no_text_of_a_budget(serve: Any, stub: StubServer, limits: Any) -> None:
     stub.scripts["good"] = Script(output_tokens=1, prompt_tokens=1500)
     gateway = serve({"good": {"input_price": 1000.0, "output_price": 0.0}}, settings={"access": {"limits": limits}})
@@ -301,6 +301,23 @@ def test_a_request_beyond_all_models_own_budgets_is_refused_as_one_of_a_budget(s
     assert b"the budget of the model" in body
     assert stub.counts("good").calls + stub.counts("other").calls == 0
     assert "aamc_fallbacks_total{" not in httpx.get(f"{gateway.url}/metrics", timeout=60).text
+
+
+@pytest.mark.parametrize("refused", ["good", "other"])
+def test_a_call_that_failed_says_more_than_a_model_s_own_budget(serve: Any, stub: StubServer, refused: str) -> None:
+    stub.scripts |= dict.fromkeys(("good", "other"), Script(fault="status", status=500))
+    gateway = serve({"good": PRICES, "other": PRICES}, settings={"access": {"models": {refused: {"usd_total": 0.5}}}})
+    ((status, headers, body),) = ask_all(gateway.url, [chat("aamc/auto", max_tokens=100)])
+    assert (status, headers["x-should-retry"]) == (502, "false")
+    assert f"the budget of the model '{refused}' has 0.5 USD left".encode() in body
+    assert b"500" in body
+
+
+def test_an_arena_that_has_paid_an_answer_is_not_refused_as_a_budget(serve: Any) -> None:
+    settings = {"access": {"models": {"good": {"usd_total": 0.5}}}, "arena": {"candidates": 2, "on_error": "fail"}}
+    gateway = serve({"good": PRICES, "other": PRICES}, settings=settings)
+    ((status, _, body),) = ask_all(gateway.url, [chat("aamc/arena", max_tokens=100)])
+    assert (status, b"the budget of the model 'good' has 0.5 USD left" in body) == (503, True)
 
 
 def test_a_model_without_prices_is_left_out_under_a_budget_wherever_it_stands(serve: Any, stub: StubServer) -> None:

@@ -101,6 +101,16 @@ def test_a_candidate_over_its_own_limit_leaves_no_cycle_of_ours(serve: Run, no_c
     assert Counter() == cycles_of_ours()
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("model", ["aamc/auto", "first", "aamc/arena"])
+def test_a_request_beyond_the_own_budgets_of_all_leaves_no_cycle_of_ours(serve: Run, no_collections: None, model: str, streamed: bool) -> None:
+    limits = {"models": {name: {"usd_total": 1e-9} for name in ("first", "second")}}
+    running = serve(settings={"access": limits}, first=Script(), second=Script())
+    for _ in range(3):
+        assert running.chat(model=model, stream=streamed).status == 402
+    assert Counter() == cycles_of_ours()
+
+
 def test_tables_of_conversations_have_limits(serve: Run) -> None:
     running = serve(settings={"sessions": {"at_most": 3}, "implicit": {"sessions": 2}})
     for number in range(6):

@@ -70,7 +70,25 @@ def test_all_servers_rest(serve: Callable[..., Any]) -> None:
 def test_a_budget_that_is_never_renewed_gives_no_time(serve: Callable[..., Any]) -> None:
     gateway = serve({"access": {"models": {"good": {"usd_total": 0}}}}, good=Script())
     refused = gateway.chat()
-    assert (refused.status, refused.headers.get("retry-after")) == (503, None)
+    assert (refused.status, refused.headers["x-should-retry"], refused.headers.get("retry-after")) == (402, "false", None)
+    assert refused.json["error"]["message"] == "no candidate can answer now: good has used up a budget of its own"
+
+
+def test_used_up_budgets_of_all_candidates_are_refused_as_a_budget(serve: Callable[..., Any]) -> None:
+    own = {"good": {"usd_per_day": 0}, "other": {"usd_total": 0}}
+    refused = serve({"access": {"models": own}}, good=Script(), other=Script()).chat()
+    assert (refused.status, refused.json["error"]["code"]) == (402, "insufficient_quota")
+    assert 1 <= int(refused.headers["retry-after"]) <= 86_400
+    assert refused.json["error"]["message"].endswith("try again later")
+
+
+def test_a_budget_and_a_limit_that_passes_are_refused_for_now(serve: Callable[..., Any]) -> None:
+    own = {"good": {"usd_total": 0}, "other": ONE_A_MINUTE}
+    gateway = serve({"access": {"models": own}}, good=Script(), other=Script())
+    for _ in range(3):
+        refused = gateway.chat()
+        gateway.gateway.access._full = (-1e9, {})
+    assert (refused.status, "retry-after" in refused.headers) == (503, True)
 
 
 def test_what_no_candidate_can_do_stays_a_request_to_change(serve: Callable[..., Any]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller
-from aamc_gateway.access.claims import PARALLEL, Demand, Holder, claims_of
+from aamc_gateway.access.claims import Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of
 from aamc_gateway.access.refusals import Refused, refused_for_now
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
@@ -52,7 +52,7 @@ class Access:
         self._local = Caller(name="local", admin=True, limits=settings.limits)
         self._needs_keys = bool(self._admin_digest)
         self._checked = -math.inf
-        self._full: tuple[float, Mapping[str, float]] = (-math.inf, {})
+        self._full: tuple[float, Mapping[str, LimitedClaim]] = (-math.inf, {})
 
     async def check_listening(self, host: str) -> None:
         """Check that a gateway may listen on an address.
@@ -137,11 +137,8 @@ class Access:
         reservation = await Reservation.make(self._shared, holders, demand)
         return Admission(self._shared, reservation, self._models, float(tokens))
 
-    async def full(self) -> Mapping[str, float]:
-        """Return the candidates that have used up a limit of their own, each with the time of its renewal in seconds since the epoch.
-
-        The time is infinity for a budget that is not renewed.
-        """
+    async def full(self) -> Mapping[str, LimitedClaim]:
+        """Return the candidates that have used up a limit of their own, each with the claim on the limit that is renewed last."""
         if not self._models:
             return {}
         read, full = self._full
@@ -153,12 +150,13 @@ class Access:
             used = await self._shared.read([one.claim.counter for one in claims])
         except StoreAwayError:  # a call of such a candidate is refused later
             return full
-        ends: dict[str, float] = {}
+        found: dict[str, LimitedClaim] = {}
         for one, amount in zip(claims, used, strict=True):
-            if amount >= one.claim.limit:
-                ends[one.holder.id] = max(ends.get(one.holder.id, 0.0), now + 1.0 if one.unit == PARALLEL else one.ends)
-        self._full = time.monotonic(), ends
-        return ends
+            known = found.get(one.holder.id)
+            if amount >= one.claim.limit and (known is None or one.passes_at(now) > known.passes_at(now)):
+                found[one.holder.id] = one
+        self._full = time.monotonic(), found
+        return found
 
     def _holders(self, caller: Caller, user: str | None) -> list[Holder]:
         settings = self._settings

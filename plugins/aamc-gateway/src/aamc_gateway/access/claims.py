@@ -69,6 +69,10 @@ class LimitedClaim:
     period: str
     ends: float
 
+    def passes_at(self, now: float) -> float:
+        """Return when a used-up limit may have something left, in seconds since the epoch; infinity for a budget that is not renewed."""
+        return now + 1.0 if self.unit == PARALLEL else self.ends
+
     def refusal(self, found: Exceeded) -> Refused:
         """Return the refusal of a request that does not fit."""
         limit, who, used = self.claim.limit, self.holder.label, found.used

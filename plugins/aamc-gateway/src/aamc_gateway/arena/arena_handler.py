@@ -94,7 +94,7 @@ async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]
     if not called:
         raise unserved([(reply.error, False) for reply in replies if reply.error is not None])
     if not answered or (settings.on_error == "fail" and len(answered) < len(called)):
-        raise exchange.unserved()
+        raise exchange.final_error()
     served = await aggregate(exchange, answered)
     exchange.serve(served, is_unknown([*answered, served]))
     return served, answered

@@ -104,7 +104,8 @@ class MatchExchange(Exchange):
             try:
                 call = await self.begin(upstream, prepared)
             except Refused as error:
-                return MatchReply(upstream=upstream, prepared=prepared, error=self.refused(error))
+                self.add_refusal(error)
+                return MatchReply(upstream=upstream, prepared=prepared, error=ProviderError(str(error), kind="rate_limit"))
             return await self._reply(call)
 
     async def _reply(self, call: UpstreamCall) -> MatchReply:

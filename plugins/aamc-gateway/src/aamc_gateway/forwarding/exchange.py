@@ -24,6 +24,7 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
 
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Admission
+    from aamc_gateway.access.claims import LimitedClaim
     from aamc_gateway.server.gateway import Gateway
 
 _DENSE_BYTES_PER_TOKEN = 2
@@ -62,7 +63,7 @@ class Exchange:
         self._wrong: DataError | None = None
         self._names: Sequence[str] = ()
         self._allowed: Sequence[str] = ()
-        self._full: Mapping[str, float] = {}
+        self._full: Mapping[str, LimitedClaim] = {}
         self.spent_usd = 0.0
         self.spent_tokens = 0
         self._attempts: list[Attempt] = []
@@ -225,16 +226,16 @@ class Exchange:
             try:
                 prepared = upstream.prepare(self.request, strip=strip, max_tokens=self.answer_limit(upstream.name))
             except DataError as error:
-                self._wrong = error.with_traceback(None)  # else a cycle, as in failed()
+                self._wrong = error.with_traceback(None)  # else a cycle, as in add_failure()
                 continue
             self.was_limited |= prepared.max_tokens is not None
             try:
                 return await self.begin(upstream, prepared)
             except Refused as error:
-                self.refused(error)
+                self.add_refusal(error)
         if self._wrong is not None and not self.served.calls:
             raise self._wrong
-        raise self.unserved()
+        raise self.final_error()
 
     def _next_choice(self) -> tuple[Upstream, Strip] | None:
         """Return the next candidate to call, and which state of another candidate is taken out of the request for it; None after the last."""
@@ -300,24 +301,25 @@ class Exchange:
         served.cost_usd = self.spent_usd if not math.isnan(block.cost_usd) else math.nan
         served.saved_usd = price(self.gateway.best.candidate, block.usage)[0] - served.cost_usd
 
-    def failed(self, upstream: Upstream, prepared: Prepared, error: ProviderError) -> None:
+    def add_failure(self, upstream: Upstream, prepared: Prepared, error: ProviderError) -> None:
         """Note that a candidate could not answer."""
         error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
         self._failures.append((error, prepared.request.api == self.request.api))
         self.gateway.metrics.fallback(upstream.name, error.kind)
 
-    def refused(self, error: Refused) -> ProviderError:
-        """Note that a candidate is over its own limits, and return that as the error of a call; none was made."""
-        found = ProviderError(str(error), kind="rate_limit", retry_after_s=error.retry_after_s)
-        self._refusals.append(error.with_traceback(None))  # else a cycle, as in failed()
-        self._failures.append((found, False))
-        return found
+    def add_refusal(self, error: Refused) -> None:
+        """Note that a candidate is over its own limits."""
+        self._refusals.append(error.with_traceback(None))  # else a cycle, as in add_failure()
 
-    def unserved(self) -> UnservedError | Refused:
-        """Return the error of a request that no candidate answered: the refusal that ends first, where none was called."""
-        if self._refusals and len(self._refusals) == len(self._failures):
-            return min(self._refusals, key=lambda error: math.inf if error.retry_after_s is None else error.retry_after_s)
-        return unserved(self._failures) if self._failures else UnservedError("no candidate may answer this request", 503, "server")
+    def final_error(self) -> UnservedError | Refused:
+        """Return the error of a request without an answer: that of its calls, or where all were refused, the refusal that ends first."""
+        refusals, self._refusals = self._refusals, []  # else a cycle, once one of them is raised
+        if self._failures:
+            return unserved(self._failures, refusals)
+        if not refusals:
+            return UnservedError("no candidate may answer this request", 503, "server")
+        first = min(refusals, key=lambda error: math.inf if error.retry_after_s is None else error.retry_after_s)
+        return UnservedError(str(first), 503, "unavailable", first.retry_after_s) if self.served.calls else first
 
     async def commit(self) -> Decision:
         """Wait until the decision is durable, and return it as it is in the log.

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from aamc_models.dialects import json_object
 
+from aamc_gateway.access.claims import USD
 from aamc_gateway.access.refusals import Refused
 from aamc_sdk.errors import AamcError, NoCandidateError, ProviderError, public_message
 
 if TYPE_CHECKING:
+    from aamc_gateway.access.claims import LimitedClaim
     from aamc_gateway.requests.client_request import ClientRequest
     from aamc_gateway.server.gateway import Gateway
 
@@ -49,11 +51,12 @@ class UnservedError(AamcError):
         self.status, self.kind, self.retry_after_s, self.body = status, kind, retry_after_s, body
 
 
-def unserved(failures: Sequence[tuple[ProviderError, bool]]) -> UnservedError:
+def unserved(failures: Sequence[tuple[ProviderError, bool]], refusals: Sequence[Refused] = ()) -> UnservedError:
     """Return the error of a request by the errors of its calls.
 
     Args:
         failures: Each call's error, and whether it was made in the client's dialect, so that the client understands the upstream's own error.
+        refusals: Why other candidates were not called.
     """
     errors = [error for error, _ in failures]
     telling = next((error for kind in _FINAL for error in errors if error.kind == kind), errors[-1])
@@ -63,8 +66,8 @@ def unserved(failures: Sequence[tuple[ProviderError, bool]]) -> UnservedError:
     if status in (401, 403, 407):  # the client would take it for its own key
         status = 502
     waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
-    told = list(dict.fromkeys(map(public_message, errors)))
-    message = told[0] if len(errors) == 1 else f"no candidate answered: {'; '.join(told)}"
+    told = list(dict.fromkeys(map(public_message, [*errors, *refusals])))
+    message = told[0] if len(told) == 1 else f"no candidate answered: {'; '.join(told)}"
     body = json_object(telling.body) if own_dialect and refused else None
     is_error = body is not None and isinstance(body.get("error"), dict)
     return UnservedError(message, status, telling.kind, min(waits) if waits else None, body if is_error else None)
@@ -94,17 +97,24 @@ def unsuitable(request: ClientRequest, names: Sequence[str], error: NoCandidateE
     return Refused(f"no model can answer this request ({told}); change the request")
 
 
-def unavailable(gateway: Gateway, until: Mapping[str, float | None]) -> Refused:
+def unavailable(gateway: Gateway, full: Mapping[str, LimitedClaim | None]) -> Refused:
     """Return the refusal of a request that some candidates may answer later.
 
     Args:
         gateway: The gateway.
-        until: When each may have something left of its own limits, in seconds since the epoch; None for one whose endpoint cannot be called now.
+        full: The limit of its own that each has used up; None for one whose endpoint cannot be called now.
     """
     now = time.time()
-    endpoints = {name: gateway.upstreams[name].retry_after_s for name, end in until.items() if end is None}
-    waits = [*endpoints.values(), *(end - now for end in until.values() if end is not None)]
+    waits = [gateway.upstreams[name].retry_after_s if claim is None else claim.passes_at(now) - now for name, claim in full.items()]
     known = [wait for wait in waits if wait is not None and math.isfinite(wait)]
-    whys = {name: "rests after failures or is over its rate limit" if end is None else "is over a limit of its own" for name, end in until.items()}
-    message = f"no candidate can answer now: {', '.join(f'{name} {why}' for name, why in whys.items())}; try again later"
-    return Refused(message, status=503, kind="unavailable", retry_after_s=max(1.0, min(known)) if known else None)
+    whys = ", ".join(f"{name} {_why(claim)}" for name, claim in full.items())
+    is_budget = all(claim is not None and claim.unit == USD for claim in full.values())
+    status, kind = (402, "budget") if is_budget else (503, "unavailable")
+    later = "; try again later" if known or not is_budget else ""
+    return Refused(f"no candidate can answer now: {whys}{later}", status=status, kind=kind, retry_after_s=max(1.0, min(known)) if known else None)
+
+
+def _why(claim: LimitedClaim | None) -> str:
+    if claim is None:
+        return "rests after failures or is over its rate limit"
+    return "has used up a budget of its own" if claim.unit == USD else "is over a limit of its own"

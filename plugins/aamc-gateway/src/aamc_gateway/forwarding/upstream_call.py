@@ -35,7 +35,7 @@ class PaidRequest(Protocol):
     spent_usd: float
     spent_tokens: int
 
-    def failed(self, upstream: Upstream, prepared: Prepared, error: ProviderError) -> None:
+    def add_failure(self, upstream: Upstream, prepared: Prepared, error: ProviderError) -> None:
         """Note that a candidate could not answer."""
 
 
@@ -92,6 +92,6 @@ class UpstreamCall:
             self._held.settle(0.0 if failed and unknown else cost_usd, tokens or (0 if failed else None))
         if error is not None:
             figures.error_kind, figures.status = error.kind, error.status
-            request.failed(self.upstream, self.prepared, error)
+            request.add_failure(self.upstream, self.prepared, error)
         elif cancelled:
             figures.error_kind = "cancelled"

@@ -13,7 +13,9 @@ from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
 
 
 def entries_of(session: Session, name: str, query: Query, preference: Preference, began: float) -> tuple[Sequence[Record], Sequence[Attempt]]:
-    """Return the decisions of a session and the calls made for them, with the user and tenant who may judge them and whose erasure covers them.
+    """Return the decisions and calls of a session.
+
+    Decisions have the user and tenant of the request, so its key can judge them and forgetting the user erases them.
 
     A session whose orchestrator drew nothing, such as one without a trained policy, is one decision for the orchestrator itself, without the task:
     its cost is in the log, and it can be judged.

@@ -38,7 +38,7 @@ _STATUSES: tuple[tuple[type[AamcError], int, str], ...] = (
 _RETRIED = frozenset(("rate_limit", "unavailable"))
 """Kinds of refusals after which a client's automatic retry makes sense."""
 _SOON_S = 5.0
-"""A refusal that ends within this time is worth a retry, also of a budget, which clients do not make after a 402 by themselves."""
+"""Maximum wait in seconds for which a retry is advised. Clients do not retry a 402 unless ``x-should-retry`` says so."""
 _PASSING = frozenset((429, 503))
 """Statuses of refusals that clients retry by themselves."""
 
