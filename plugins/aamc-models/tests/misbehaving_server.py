@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -143,6 +144,12 @@ def hang(server: Upstream, connection: socket.socket, request: dict[str, Any]) -
 
 def cut(server: Upstream, connection: socket.socket, request: dict[str, Any]) -> None:
     """Close the connection."""
+    raise ConnectionError
+
+
+def reset(server: Upstream, connection: socket.socket, request: dict[str, Any]) -> None:
+    """Close the connection with a TCP reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     raise ConnectionError
 
 

@@ -196,7 +196,7 @@ def test_the_estimate_is_no_more_than_the_maximum(collect: Collect) -> None:
     assert 0 < found["answers_usd"] + found["judge_usd"] <= found["maximum_usd"]
 
 
-@pytest.mark.parametrize("fault", [{"fault": "hang"}, {"fault": "status", "status": 504}])
+@pytest.mark.parametrize("fault", [{"fault": "hang"}, {"fault": "refuse"}, {"fault": "status", "status": 504, "retry_after_s": 0.01}])
 def test_each_attempt_that_the_server_may_bill_counts_against_the_budget(collect: Collect, stub: StubServer, fault: dict[str, Any]) -> None:
     pool = Path("models.yaml").read_text()
     Path("models.yaml").write_text(pool.replace("retries: 0", "timeout_seconds: 1, max_pause_s: 0, breaker_failures: 99"))

@@ -47,7 +47,7 @@ def test_a_deployment_that_fails_before_its_first_event_gives_way(upstream, prov
 def test_the_breaker_of_a_dead_deployment_opens_and_closes_again(upstream, provider) -> None:
     server = upstream(*[cut] * 3, reply())
     calling = provider(base_url=server.url, retries=0, breaker_failures=3, breaker_rest_s=0.5)
-    assert [failed(sent, calling).kind for _ in range(3)] == ["connection"] * 3
+    assert [failed(sent, calling).kind for _ in range(3)] == ["protocol"] * 3
     assert not calling.state().available
     error = failed(sent, provider(base_url=NOBODY, retries=3, breaker_failures=2, breaker_rest_s=60.0, max_pause_s=0.01))
     assert error.kind == "connection"  # the call that opens it gives the cause
@@ -64,7 +64,7 @@ def test_while_a_server_rests_calls_fail_at_once_and_say_until_when(upstream, pr
     failed(sent, calling)
     error = failed(sent, calling)
     assert (error.kind, error.retry_after_s) == ("server", pytest.approx(60.0, abs=30.0))
-    assert "s after failures, of which the last was: cannot be reached" in str(error)
+    assert "s after failures, of which the last was: closed the connection before its answer" in str(error)
     assert len(server.asked) == 1
 
 

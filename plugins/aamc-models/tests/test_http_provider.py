@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import orjson
 import pytest
-from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, send, then
+from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, reset, send, then
 
 from aamc_sdk import MetaController, ModelSpec, Pool
 from aamc_sdk.errors import ProviderError
@@ -158,7 +158,8 @@ def test_events_come_as_they_were_sent(upstream, provider) -> None:
         (reply({"error": {"message": "later", "type": "rate_limit_error"}}), "rate_limit", "answered with an error: later"),
         (reply({"type": "error", "error": {"message": "Overloaded", "type": "overloaded_error"}}), "server", "answered with an error: Overloaded"),
         (then(begin(), send(b'{"choices": [', chunked=False), cut), "protocol", "cut or broke its answer"),
-        (cut, "connection", "cannot be reached: ServerDisconnectedError"),
+        (cut, "protocol", "closed the connection before its answer: ServerDisconnectedError"),
+        (reset, "protocol", "closed the connection before its answer: ClientOSError"),
         (lambda server, connection, request: connection.sendall(b"SSH-2.0-x\r\n\r\n"), "protocol", "cut or broke its answer"),
     ],
 )

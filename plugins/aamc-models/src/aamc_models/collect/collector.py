@@ -216,7 +216,7 @@ class Collector:
                 self._in_a_row[candidate.name] = 0
                 return self._ledger.find(key)
             except ProviderError as error:
-                if error.kind not in _PASSING or error.retry_after_s is None or not patience:
+                if error.kind not in _PASSING or may_be_billed(error) or error.retry_after_s is None or not patience:
                     self._count_failure(kind, candidate.name, error)
                     return None
                 with suppress(asyncio.TimeoutError):

@@ -130,6 +130,8 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
     cause = f"{type(error).__name__}: {error.__cause__ or error}".rstrip(": ")
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
         return Failure(f"cut or broke its answer: {cause}", "protocol")
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) and not isinstance(error, aiohttp.ClientConnectorError):
+        return Failure(f"closed the connection before its answer: {cause}; {_ADVICE['connection']}", "protocol")
     if isinstance(error, aiohttp.InvalidURL | ValueError):
         return Failure(f"cannot be asked: {cause}", "request")
     return Failure(f"cannot be reached: {cause}", "connection")
