@@ -33,11 +33,14 @@ def test_roles_and_tools_solve_a_task_together_with_models_that_a_router_chose(s
 
 def test_a_judge_model_verifies_the_tasks_of_a_suite(serve_model, services) -> None:
     server = serve_model(lambda body: "CORRECT" if "Answer: fine" in body["messages"][0]["content"] else "WRONG, as it is not fine")
-    options = SuiteOptions(size=1, verifier="judge", judge={"endpoint": server.url, "model": "judge-1"})
-    (task,) = GeneratedSuites(options, services).read("arithmetic").tasks
+    judge = {"endpoint": server.url, "model": "judge-1"}
+    (task,) = GeneratedSuites(SuiteOptions(size=1, verifier="judge", judge=judge), services).read("arithmetic").tasks
     assert asyncio.run(task.verifier(task, "fine")).correct
     assert asyncio.run(task.verifier(task, "poor")).why == "WRONG, as it is not fine"
     assert server.asked[0]["model"] == "judge-1"
+    assert not task.verifier.has_prices
+    priced = SuiteOptions(size=1, verifier="judge", judge={**judge, "prices": {"input": 1.0, "output": 2.0}})
+    assert GeneratedSuites(priced, services).read("arithmetic").tasks[0].verifier.has_prices
 
 
 TEAM = "orchestrator.agents=[calculator, reasoner]"
@@ -82,6 +85,18 @@ def test_a_budget_needs_prices(serve_model, tmp_path, monkeypatch: pytest.Monkey
     assert status == 0, err
     episodes_and_validation = 2 * 12 + 27 * 12
     assert f"at most {episodes_and_validation} turns of agents; their cost is unknown: no prices for reasoner" in err
+
+
+def test_a_budget_needs_prices_of_the_judge(serve_model, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = serve_model("CORRECT")
+    judge = f"dataset.judge={{endpoint: '{server.url}', model: judge-1}}"
+    given = ("train", "--orchestrator", "puppeteer", "--set", "dataset.size=60", "--set", "dataset.verifier=judge", "--set", judge)
+    status, _, err = run_command(*given, "--budget-usd", "0.5", "--out", "made")
+    assert status == 2, err
+    assert "a budget of 0.5 USD cannot be kept: the judge model of the tasks has no prices; set dataset.judge.prices" in " ".join(err.split())
+    assert server.asked == []
+    assert not list(tmp_path.rglob("run.yaml"))
 
 
 def test_a_budget_of_one_task_needs_prices_too(serve_model, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,14 +134,14 @@ class Puppeteer(Team):
 
         Raises:
             ConfigError: An option names an agent that is not in the team, an agent cannot work, or a budget lacks prices.
-            DataError: The dataset is a log, and the policy is untrained.
+            DataError: The dataset has no tasks, or it is a log and the policy is untrained.
         """
         dataset = training.dataset
         if dataset.experience is not None and not self._trained_names:
             raise DataError(UNSERVED)
         self._settle_team(dataset)
         if dataset.experience is None:
-            self._estimate(training.budget_usd)
+            self._estimate(tasks_of(dataset), training.budget_usd)
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Learn from a dataset of format ``tasks``, and measure on validation tasks; see :meth:`fit`. A log teaches by :meth:`learn`.
@@ -226,14 +226,14 @@ class Puppeteer(Team):
 
         Raises:
             CheckpointError: The checkpoint to resume from is damaged, or has other options, agents or tasks.
-            ConfigError: There is a budget, and an agent calls a model without prices.
+            ConfigError: There is a budget, and an agent or the judge calls a model without prices.
             DataError: There is no task, or one has no verifier.
             OutOfBudgetError: The budget is spent before the first update of an untrained policy.
         """
         from aamc_puppeteer.training.job import TrainingJob, one_thread
 
         check_tasks(tasks)
-        shown, config, estimate = progress or NoProgress(), self.config, self._estimate(budget_usd, validation_tasks)
+        shown, config, estimate = progress or NoProgress(), self.config, self._estimate(tasks, budget_usd, validation_tasks)
         shown.say(estimate.in_words(budget_usd))
         with one_thread(), self._spending(budget_usd) as executor:
             if not self._trained_names:
@@ -273,12 +273,12 @@ class Puppeteer(Team):
         counts = {"logged_episodes": len(found.quality), "left_out": found.left_out, "mean_quality": float(np.mean(found.quality))}
         return {"updates": config.updates, **counts, "curve": curve}
 
-    def _estimate(self, budget_usd: float, validation_tasks: int = 0) -> CostEstimate:
+    def _estimate(self, tasks: Sequence[Task], budget_usd: float, validation_tasks: int = 0) -> CostEstimate:
         """Return the estimated cost of a training and its validation, whose agents can work, and whose budget can be kept."""
         self.check_agents()
         config = self.config
         estimate = CostEstimate.of(self._agents, (config.updates * config.episodes + validation_tasks) * config.max_steps)
-        estimate.check(budget_usd)
+        estimate.check(budget_usd, tasks)
         return estimate
 
     def _initialise(self, texts: Sequence[str]) -> None:

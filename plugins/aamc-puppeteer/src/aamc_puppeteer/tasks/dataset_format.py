@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -95,4 +96,4 @@ class PublishedSuites(DatasetFormat):
             return named(name)
         model = ChatModel(configure(ModelConfig, self.config.judge, where=JUDGE), self.services)
         model.check()
-        return ModelVerifier(model.ask)
+        return ModelVerifier(model.ask, has_prices=not math.isnan(model.max_cost_usd(0)))

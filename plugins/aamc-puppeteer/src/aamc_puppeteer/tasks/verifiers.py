@@ -164,9 +164,11 @@ class ModelVerifier:
 
     Attributes:
         ask: Sends a prompt to the model and returns its reply.
+        has_prices: Whether the cost of a reply is known.
     """
 
     ask: Callable[[str], Awaitable[ModelReply]]
+    has_prices: bool = True
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
         """Ask the judge; only an answer that starts with CORRECT counts as correct."""

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+from aamc_agents.tasks import Task
 
+from aamc_puppeteer.tasks.verifiers import ModelVerifier
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Agent
 
@@ -36,19 +38,20 @@ class CostEstimate:
         mean, maximum = (math.inf, math.inf) if unpriced else (sum(costs) / len(costs), max(costs))
         return cls(turns, turns * mean if turns else 0.0, turns * maximum if turns else 0.0, unpriced)
 
-    def check(self, budget_usd: float) -> None:
+    def check(self, budget_usd: float, tasks: Sequence[Task] = ()) -> None:
         """Check that a budget can be kept.
 
         Raises:
-            ConfigError: An agent calls a model without prices.
+            ConfigError: An agent, or the verifier of a task, calls a model without prices.
         """
-        if self.unpriced and math.isfinite(budget_usd):
+        if math.isinf(budget_usd):
+            return
+        if self.unpriced:
             names = ", ".join(map(repr, self.unpriced))
             models = f"the models of agents {names} have" if len(self.unpriced) > 1 else f"the model of agent {names} has"
-            raise ConfigError(
-                f"a budget of {budget_usd:g} USD cannot be kept: {models} no prices; set agent_options.{self.unpriced[0]}.prices, "
-                "such as {input: 1, output: 2}, or leave the budget out"
-            )
+            raise _no_prices(budget_usd, models, f"agent_options.{self.unpriced[0]}")
+        if any(isinstance(task.verifier, ModelVerifier) and not task.verifier.has_prices for task in tasks):
+            raise _no_prices(budget_usd, "the judge model of the tasks has", "dataset.judge")
 
     def in_words(self, budget_usd: float) -> str:
         """Return the estimate in one line."""
@@ -63,3 +66,8 @@ class CostEstimate:
         """Return the estimate as plain JSON values; an unknown cost is None."""
         known = {name: None if math.isinf(value) else value for name, value in (("mean_usd", self.mean_usd), ("maximum_usd", self.maximum_usd))}
         return {"turns": self.turns, **known, "unpriced": list(self.unpriced)}
+
+
+def _no_prices(budget_usd: float, models: str, options: str) -> ConfigError:
+    advice = f"set {options}.prices, such as {{input: 1, output: 2}}, or leave the budget out"
+    return ConfigError(f"a budget of {budget_usd:g} USD cannot be kept: {models} no prices; {advice}")
