@@ -37,8 +37,9 @@ IGNORED = (
 ``shutil.copy`` and SQLite need their success and not their effect, which Landlock does not confine to the folder.
 """
 FLAGS_AT = {"open": 1, "openat": 2}
-"""System calls that open a file, and the places of their flags. One only for reading must not truncate: Landlock before Linux 6.2 lets it.
+"""System calls that open a file, with the index of their flags argument.
 
+``O_TRUNC`` needs write access, because Landlock before Linux 6.2 does not stop a truncation by a read-only open.
 ``truncate`` is not allowed for the same reason; ``ftruncate`` needs a file that is open for writing.
 """
 _32_BITS = 0xFFFF_FFFF
