@@ -82,8 +82,8 @@ class EstimatedRows:
 
     def figures(self, resamples: int, seed: int) -> dict[str, Any]:
         """Return ``n``, the figures and their intervals under ``ci95``."""
-        rated, told = (np.asarray(np.isfinite(pairs).all(axis=1)) for pairs in (self.complexity, self.tool_use))
-        complexity, tools = self.complexity[rated], self.tool_use[told]
+        rated, with_tools = (np.asarray(np.isfinite(pairs).all(axis=1)) for pairs in (self.complexity, self.tool_use))
+        complexity, tools = self.complexity[rated], self.tool_use[with_tools]
         errors = np.abs(complexity[:, :1] - complexity[:, 1:])
         named = (self.category != "") & (self.predicted != "")
         hit = (self.category == self.predicted)[named].astype(np.float64)[:, None]
@@ -93,7 +93,7 @@ class EstimatedRows:
         parts: tuple[tuple[NDArray[np.bool_], Callable[[Resampling], Figures]], ...] = (
             (rated, lambda rows: {"complexity_mae": rows.means(errors)[:, 0]}),
             (named, lambda rows: {"category_accuracy": rows.means(hit)[:, 0]}),
-            (told, lambda rows: {"tool_use_auc": area_under_roc(tools[:, 1], tools[:, 0], rows)}),
+            (with_tools, lambda rows: {"tool_use_auc": area_under_roc(tools[:, 1], tools[:, 0], rows)}),
             (both, lambda rows: forecast_errors(expected, quality, rows)),
         )
         values, ci95 = dict[str, Any].fromkeys(FIGURES), dict[str, Any].fromkeys(FIGURES)
