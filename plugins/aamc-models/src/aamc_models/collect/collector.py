@@ -17,7 +17,7 @@ from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, LedgerEntry, key_of
 from aamc_models.collect.prompts import Prompt
 from aamc_models.transport.failures import may_be_billed
-from aamc_models.transport.pauses import repeats_need
+from aamc_models.transport.retries import repeats_need
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Attempt, Endpoint, ModelSpec, Pool

@@ -17,7 +17,7 @@ import orjson
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.transport.failures import RETRIED, advice_on, public_text, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable
-from aamc_models.transport.pauses import may_repeat, pause_s, retry_after_s
+from aamc_models.transport.retries import may_repeat, pause_s, retry_after_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
 from aamc_sdk.errors import ConfigError, ProviderError
 from aamc_sdk.interfaces import WireReply, WireRequest

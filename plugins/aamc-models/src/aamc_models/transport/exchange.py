@@ -18,7 +18,7 @@ from aamc_models.dialects.fields import json_object
 from aamc_models.transport.event_splitter import EventSplitter
 from aamc_models.transport.failures import Failure, kind_of, refusal
 from aamc_models.transport.options import EndpointOptions
-from aamc_models.transport.pauses import retry_after_s
+from aamc_models.transport.retries import retry_after_s
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as time_limit

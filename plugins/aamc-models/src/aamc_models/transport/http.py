@@ -19,8 +19,8 @@ from aamc_models.transport.deployments import Deployment, Deployments, Deploymen
 from aamc_models.transport.exchange import EventStream, HttpExchange, checked_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
 from aamc_models.transport.options import EndpointOptions
-from aamc_models.transport.pauses import may_repeat, pause_s
 from aamc_models.transport.request_body import RequestBody
+from aamc_models.transport.retries import may_repeat, pause_s
 from aamc_models.transport.sessions import HttpSessions, proxy_of
 from aamc_sdk import Candidate, Services
 from aamc_sdk.errors import ProviderError

@@ -2,7 +2,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
-from aamc_models.transport.pauses import pause_s, retry_after_s
+from aamc_models.transport.retries import pause_s, retry_after_s
 
 
 @pytest.mark.parametrize(
