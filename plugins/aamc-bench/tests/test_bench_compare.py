@@ -135,6 +135,19 @@ def test_several_datasets_have_a_mean(outcomes: str, tmp_path: Path) -> None:
     assert mean["ties"]["value"] == one["ties"]["value"] + two["ties"]["value"]
 
 
+def test_spellings_of_a_question_are_one_unit(outcomes: str, tmp_path: Path) -> None:
+    lines = Path(outcomes.partition(":")[2]).read_text().splitlines()
+    rows = [json.loads(line) for line in lines[120:]]
+    spelt = [{**row, "query": query} for row in rows for query in (row["query"].upper(), f" {row['query']} ")]
+    for name, part in (("rows", lines[:120]), ("others", [json.dumps(row) for row in spelt])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(part))
+    options = [*arguments(f"outcomes:{tmp_path / 'rows.jsonl'}", tmp_path / "out"), "--set", f"test_dataset=outcomes:{tmp_path / 'others.jsonl'}"]
+    assert run(*options) == 0
+    first, second = (Sample.load(path) for path in sorted(tmp_path.glob("out/jobs/*/sample.npz")))
+    assert (len(first.unit), len(set(first.unit))) == (80, 40)
+    np.testing.assert_array_equal(first.unit, second.unit)
+
+
 def test_seeds_that_are_measured_on_the_same_rows_share_their_resamples(outcomes: str, tmp_path: Path) -> None:
     lines = Path(outcomes.partition(":")[2]).read_text().splitlines()
     for name, part in (("rows", lines[:120]), ("others", lines[120:])):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_bench.compare.pairwise import pairwise_tests, win_counts
-from aamc_bench.samples import Sample, clear_best, figure, over_seeds, questions
+from aamc_bench.samples import Sample, clear_best, figure, over_seeds, question_names, questions
 
 
 def sample(figures: Any, rewards: Any = ((0.0, 1.0),), unit: Any = "ab", routers: Any = None) -> Sample:
@@ -113,6 +113,15 @@ def test_a_sample_reads_what_it_wrote(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.figures["aiq"], kept.figures["aiq"])
     np.testing.assert_array_equal(read.rewards, kept.rewards)
     assert read.unit.tolist() == ["a", "b"]
+
+
+def test_a_question_has_the_same_name_whatever_the_order_of_its_rows() -> None:
+    assert question_names(np.array(["b", "a", "c"]), np.array([0, 0, 1])).tolist() == ["a", "a", "c"]
+    assert question_names(np.array(["c", "a", "b"]), np.array([0, 1, 1])).tolist() == ["c", "a", "a"]
+
+
+def test_rows_without_text_are_a_question_each() -> None:
+    assert question_names(np.array(["", "a", "", ""]), np.array([0, 1, 2, 2])).tolist() == ["/0", "a", "/2", "/2"]
 
 
 def test_a_duel_is_paired_and_tests_each_pair() -> None:

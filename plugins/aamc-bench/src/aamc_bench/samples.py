@@ -12,6 +12,7 @@ from aamc_experiments.evaluation import (
     HEADLINE,
     CandidateMeans,
     Comparison,
+    Integers,
     RealisedOutcomes,
     References,
     Resampling,
@@ -60,7 +61,8 @@ class Sample:
             data, resampled = (_figures(comparison, position, router, one) for one in yardsticks)
             rows.append({metric: np.concatenate((data[metric], resampled[metric])) for metric in data})
             rewards.append(router.reward[HEADLINE])
-        unit = comparison.queries if comparison.is_table else np.array([f"{seed}/{stream}" for stream in comparison.stream])
+        stream = comparison.stream
+        unit = question_names(comparison.queries, stream) if comparison.is_table else np.array([f"{seed}/{number}" for number in stream])
         return cls(comparison.routers, {metric: np.stack([row[metric] for row in rows]) for metric in rows[0]}, np.stack(rewards), unit)
 
     def save(self, path: Path) -> None:
@@ -84,6 +86,21 @@ class Sample:
         rows = [self.routers.tolist().index(name) for name in names]
         figures = {metric: values[rows] for metric, values in self.figures.items()}
         return attrs.evolve(self, routers=self.routers[rows], figures=figures, rewards=self.rewards[rows])
+
+
+def question_names(queries: NDArray[np.str_], units: Integers) -> NDArray[np.str_]:
+    """Return the name of the question of each row of a table, ``[Q]``: equal in the comparisons of all seeds.
+
+    Args:
+        queries: The hash of each text, ``[Q]``.
+        units: The number of each row's question in this comparison, ``[Q]``.
+    """
+    hashes, query = np.unique(queries, return_inverse=True)
+    numbers, unit = np.unique(units, return_inverse=True)
+    first = np.full(len(numbers), len(hashes))
+    np.minimum.at(first, unit, query)  # spellings of one question differ in their hashes
+    shared = np.bincount(first)[first] > 1  # rows without text have one hash and are a question each
+    return np.where(shared, np.char.add(np.char.add(hashes[first], "/"), numbers.astype(np.str_)), hashes[first])[unit]
 
 
 def of_shared_routers(samples: Sequence[Sample]) -> list[Sample]:
