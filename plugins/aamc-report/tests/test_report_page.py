@@ -126,8 +126,11 @@ def test_the_title_has_the_router_the_data_and_the_date(make_run: Any) -> None:
 def test_few_queries_carry_a_warning(make_run: Any) -> None:
     results = read_results(make_run())
     assert section(results).lead == ""
-    few = attrs.evolve(results, decisions=attrs.evolve(results.decisions, queries=results.decisions.queries[:120]))
+    decisions = results.decisions
+    few = attrs.evolve(results, decisions=attrs.evolve(decisions, queries=decisions.queries[:120], stream=decisions.stream[:120]))
     assert section(few).lead.startswith("Only 120 queries: differences may be chance.")
+    repeated = attrs.evolve(results, decisions=attrs.evolve(decisions, stream=decisions.stream % 30))
+    assert section(repeated).lead.startswith(f"Only 30 questions in {results.queries} queries: differences may be chance.")
 
 
 def test_the_notes_give_the_gain_over_the_starting_rule_and_the_warm_up(make_run: Any) -> None:

@@ -156,6 +156,7 @@ def evaluate_estimator(run: RunFolder, name: str, request: EvaluationRequest, pl
             "data": {
                 "source": rows.source,
                 "queries": len(rows),
+                "questions": len(np.unique(estimated.unit)),
                 "models": pool.names,
                 "split": setup.tested,
                 "dropped": setup.dropped + kept.dropped,

@@ -35,7 +35,7 @@ def compared(table: Any, routers: Any) -> dict[str, Any]:
 
 def test_every_key_of_the_format_is_there(compared: dict[str, Any]) -> None:
     assert compared["schema"] == 1
-    expected = {"source": "by hand", "queries": 4, "models": ["m0", "m1"], "preference": [0.5, 0.5, 0.0], "cost_note": "made up"}
+    expected = {"source": "by hand", "queries": 4, "questions": 4, "models": ["m0", "m1"], "preference": [0.5, 0.5, 0.0], "cost_note": "made up"}
     assert compared["data"] == expected
     for figures in compared["routers"].values():
         assert set(figures) == KEYS

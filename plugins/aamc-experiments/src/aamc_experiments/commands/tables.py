@@ -88,7 +88,7 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the remarks on the data of a comparison."""
     from aamc_experiments.evaluation import few_queries_note, growing_waits_note
 
-    if few := few_queries_note(data["queries"]):
+    if few := few_queries_note(data["queries"], data.get("questions")):
         yield few
     if "warm_up" in data:
         yield f"Each stream: {quantity(data['warm_up'], 'query', 'queries')} of warm-up, then {data['steps']} that count."

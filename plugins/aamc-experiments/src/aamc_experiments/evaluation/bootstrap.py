@@ -162,8 +162,16 @@ def growing_waits_note(routers: Sequence[str]) -> str:
     return f"The waits {whose} still grow at the end of the streams: {more}."
 
 
-def few_queries_note(queries: int) -> str:
-    """Return a warning for a result from few queries; empty for enough of them."""
-    if queries >= ENOUGH_QUERIES:
+def few_queries_note(queries: int, questions: int | None = None) -> str:
+    """Return a warning for a result from few queries; empty for enough of them.
+
+    Args:
+        queries: The number of queries.
+        questions: The number of different questions in them; None if unknown.
+    """
+    if (queries if questions is None else questions) >= ENOUGH_QUERIES:
         return ""
-    return f"Only {quantity(queries, 'query', 'queries')}: differences may be chance. Evaluate on at least {ENOUGH_QUERIES}."
+    counted = quantity(queries, "query", "queries")
+    if questions is not None and questions < queries:
+        counted = f"{quantity(questions, 'question')} in {counted}"
+    return f"Only {counted}: differences may be chance. Evaluate on at least {ENOUGH_QUERIES}."

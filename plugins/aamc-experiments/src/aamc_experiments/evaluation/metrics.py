@@ -106,6 +106,7 @@ def _about(comparison: Comparison, source: str, cost_note: str) -> Mapping[str, 
     return {
         "source": source,
         "queries": len(comparison.queries),
+        "questions": comparison.questions,
         "models": comparison.candidates,
         "preference": comparison.preferences[HEADLINE],
         "cost_note": cost_note,

@@ -46,7 +46,7 @@ def write_comparison(runs: Runs, paired: Sequence[Pair], page: Path) -> Path:
 def comparison_page(runs: Runs, paired: Sequence[Pair]) -> Page:
     """Return the page of several runs."""
     note = OTHER if any(pair.why_not for pair in paired) else SAME
-    few = [f"{name}: {warning}" for name, results in runs.items() if (warning := few_queries_note(results.queries))]
+    few = [f"{name}: {warning}" for name, results in runs.items() if (warning := few_queries_note(results.queries, results.decisions.questions))]
     return Page(
         kind="AAMC runs side by side",
         title=", ".join(runs),

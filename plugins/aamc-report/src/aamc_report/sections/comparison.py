@@ -186,7 +186,7 @@ def section(results: Results) -> Section:
     if dropped:
         notes.append(f"Left out: {quantity(dropped, 'query', 'queries')} that were trained on, near-duplicates included.")
     tables = [comparison_table(compared_routers(results), caption), *limit_tables(results), *gate_tables(results)]
-    warnings = (few_queries_note(results.queries), growing_waits_note(results.data.get("growing_waits", ())))
+    warnings = (few_queries_note(results.queries, results.decisions.questions), growing_waits_note(results.data.get("growing_waits", ())))
     lead = [*warnings, "" if results.gate is None else f"{results.gate.why}."]
     return Section(name="comparison", title="Comparison", lead=" ".join(filter(None, lead)), tables=tables, notes=notes)
 

@@ -81,6 +81,11 @@ class Comparison:
         return self.quality.ndim == 2
 
     @property
+    def questions(self) -> int | None:
+        """The number of different questions of a table; None for streams."""
+        return len(np.unique(self.stream)) if self.is_table else None
+
+    @property
     def candidate_quality(self) -> Floats | None:
         """The quality of every candidate, ``[Q, M]``; None if only that of chosen ones is known."""
         if self.is_table:
