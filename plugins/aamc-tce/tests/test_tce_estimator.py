@@ -67,6 +67,19 @@ def test_out_of_fold_quality_is_not_the_fitted_one_and_has_a_row_for_each_traini
     assert np.abs(trained.out_of_fold() - fitted).max() > 0.01
 
 
+@pytest.mark.parametrize("category", ["", "law"])
+def test_validation_rows_without_known_labels_do_not_stop_the_training(make_estimator, make_dataset, category):
+    train, rows, test = (make_dataset(count, seed=count, outcomes=False) for count in (120, 20, 60))
+    train = attrs.evolve(train, labels=Labels(category=train.labels.category))
+    unlabelled = attrs.evolve(rows, labels=Labels(category=np.full(20, category)))
+    estimator, without = make_estimator(), make_estimator()
+    metrics, expected = (
+        trained.train(Training(dataset=train, validation=validation)) for trained, validation in ((estimator, unlabelled), (without, None))
+    )
+    assert metrics == expected
+    assert np.array_equal(estimator.estimate(test.queries).categories, without.estimate(test.queries).categories)
+
+
 def test_rows_beyond_the_limit_are_predicted_but_not_fitted_on(make_estimator, make_dataset, pool):
     dataset = make_dataset(80)
     estimator = make_estimator(max_train_texts=50)

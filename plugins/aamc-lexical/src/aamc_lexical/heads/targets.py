@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 import numpy as np
@@ -78,6 +78,16 @@ class Targets:
             "quality": len(self.candidates),
         }
         return {name: size for name, size in sizes.items() if size}
+
+    def has_labels(self, tasks: Iterable[str]) -> bool:
+        """Return whether a label of any of these tasks is known."""
+        known = {
+            "complexity": np.isfinite(self.complexity),
+            "category": self.category != UNLABELLED,
+            "tool_use": np.isfinite(self.tool_use),
+            "quality": np.isfinite(self.quality),
+        }
+        return any(known[task].any() for task in tasks)
 
 
 def _known_categories(category: NDArray[np.str_] | None) -> tuple[str, ...]:

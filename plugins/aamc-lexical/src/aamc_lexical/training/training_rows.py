@@ -29,7 +29,7 @@ class TrainingRows:
         targets: Labels of the training rows.
         rows: Indices of the rows to fit: all, or ``max_train_texts`` of them.
         validation_texts: Texts of the validation rows.
-        validation_targets: Labels of the validation rows; None without rows or labels.
+        validation_targets: Labels of the validation rows; None without any label of the heads that are trained.
         seed: Seed of all randomness.
     """
 
@@ -62,7 +62,7 @@ class TrainingRows:
             targets=targets,
             rows=np.sort(np.random.default_rng(seed).permutation(len(texts))[: config.max_train_texts or len(texts)]),
             validation_texts=[] if validation is None else [query.text for query in validation.queries],
-            validation_targets=validation_targets if validation_targets is not None and validation_targets.head_sizes() else None,
+            validation_targets=validation_targets if validation_targets is not None and validation_targets.has_labels(targets.head_sizes()) else None,
             seed=seed,
         )
 
