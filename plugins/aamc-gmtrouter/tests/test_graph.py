@@ -113,6 +113,18 @@ def test_the_gain_has_to_be_larger_where_the_best_of_more_validations_is_taken(v
     assert figures["graph_used"] == used
 
 
+@pytest.mark.parametrize("count", [1, 20])
+def test_without_held_out_users_the_last_step_serves(tmp_path: Path, count: int) -> None:
+    trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=4, comparisons=12)), tmp_path, GMTRouterConfig(model="preference"))
+    user = list(trial.router._users.values())[:1]
+    config = GMTRouterConfig(model="graph", steps=count, evaluate_every=1)
+    found = GraphTraining(config, trial.router._trained(), user, [], trial.services, Training(dataset=trial.dataset([0]))).run()
+    assert found.used
+    assert len(found.figures["curve"]) == 1 + count
+    assert found.best["output.weight"].any()
+    assert all((found.best[name] == found.last[name]).all() for name in found.last)
+
+
 def test_a_router_with_the_network_alone_saves_both_checkpoints_and_scores_the_same(tmp_path: Path) -> None:
     options = GMTRouterConfig(model="graph", steps=2, evaluate_every=1)
     trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=16, comparisons=8)), tmp_path, options)

@@ -50,7 +50,7 @@ class TrainedGraph:
     """The result of training.
 
     Attributes:
-        best: Parameters with the lowest held-out loss.
+        best: Parameters with the lowest held-out loss; without held-out pairs the last ones.
         last: Parameters of the last step.
         used: Whether the best ones serve.
         figures: Losses, gain and curve.
@@ -141,11 +141,11 @@ class GraphTraining:
         self._optimiser.step()
 
     def _validate(self) -> None:
-        """Measure the held-out loss, and keep the parameters with the lowest one."""
+        """Measure the held-out loss, and keep the parameters with the lowest one; without held-out pairs the last ones."""
         losses = self._losses()
         self._curve.append(self._point(losses))
         self._waited += 1
-        if len(losses) and losses.mean() < self._best_losses.mean():
+        if not len(losses) or losses.mean() < self._best_losses.mean():
             self._best, self._best_losses, self._waited = parameters_of(self._network), losses, 0
 
     def _held_out_batches(self) -> list[PredictionBatch]:
