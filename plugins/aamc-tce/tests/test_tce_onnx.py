@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from aamc_tce.encoders.torch_encoder import TorchEncoder
 
 from aamc_sdk import Query, Training
 from aamc_sdk.errors import AamcError, CheckpointError, ConfigError
+from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.storage import write_bytes
 
 CPU = torch.device("cpu")
@@ -118,6 +120,33 @@ def test_a_served_text_has_several_cores_and_a_datasets_texts_one_each(graphs, m
     together = OnnxEncoder(graphs["onnx"]).embed(texts)
     assert given == [2, 2, 1]
     assert alone == pytest.approx(together[:5], abs=1e-3)
+
+
+def test_two_datasets_at_once_leave_served_texts_their_cores(graphs, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(onnx_encoder, "SHARED_GRAPH_BYTES", 0)
+    encoder, (first_began, second_began, first_ended) = OnnxEncoder(graphs["onnx"]), (threading.Event() for _ in range(3))
+
+    class Waiting(NoProgress):
+        def __init__(self, began, awaited):
+            self.began, self.awaited = began, awaited
+
+        def advance(self, steps=1, **figures):
+            self.began.set()
+            self.awaited.wait(0.3)
+
+    def embed(name, *events):
+        encoder.embed([f"{name} text number {number}" for number in range(40)], Waiting(*events))
+
+    first = threading.Thread(target=embed, args=("first", first_began, second_began))
+    second = threading.Thread(target=embed, args=("second", second_began, first_ended))
+    first.start()
+    first_began.wait()
+    second.start()
+    first.join()
+    first_ended.set()
+    second.join()
+    assert encoder._cores == 2
 
 
 def test_export_leaves_the_encoder_as_it_was(encoder, graphs):

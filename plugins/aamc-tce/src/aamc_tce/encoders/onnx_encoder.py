@@ -97,7 +97,7 @@ class OnnxEncoder(Embedder):
         graph = self._graph()
         self._cores = min(available_cores(), MAX_CORES) if len(graph) >= SHARED_GRAPH_BYTES else 1
         self._sessions = {self._cores: _session(graph, folder, self._cores)}
-        self._loading = threading.Lock()
+        self._loading, self._one_dataset = threading.Lock(), threading.Lock()
         super().__init__(self._manifest.fingerprint, self._manifest.width, self._manifest.prompt)
 
     def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
@@ -115,11 +115,12 @@ class OnnxEncoder(Embedder):
 
     @contextmanager
     def _one_core_each(self) -> Iterator[None]:
-        before, self._cores = self._cores, 1
-        try:
-            yield
-        finally:
-            self._cores = before
+        with self._one_dataset:  # two at once would restore each other's number of cores
+            before, self._cores = self._cores, 1
+            try:
+                yield
+            finally:
+                self._cores = before
 
     def _session(self) -> Any:
         """Return the session for the present number of cores, created on first use."""
