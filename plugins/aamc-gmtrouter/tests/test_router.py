@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -196,6 +197,30 @@ def test_data_that_cannot_be_used_is_an_error(trial: WorldTrial) -> None:
         trial.router.train(Training(dataset=attrs.evolve(few, experience=Experience(0, [], Estimates.unknown(0), []))))
     with pytest.raises(ConfigError, match="multiple of heads"):
         GMTRouterConfig(hidden=30)
+
+
+def test_feedback_learned_before_the_first_request_after_a_restart_counts_with_the_users_context(tmp_path: Path) -> None:
+    world = TasteWorld.drawn(0, WorldSettings(users=24, comparisons=16, profiles=True))
+    trial = WorldTrial(world, tmp_path, GMTRouterConfig(model="preference"))
+    user, state = world.unseen_users[0], state_of(trial.router)
+    judged = support(trial, user, 3)
+    asked = attrs.evolve(judged.queries[0], text="query 3 12")
+    scores(trial, Query("query 1 1"))
+    trial.router.learn(judged)
+    expected = scores(trial, asked)
+    trial.router = GMTRouter(trial.router.config, trial.services)
+    restore(trial.router, state)
+    trial.router.learn(judged)
+    assert (scores(trial, asked) == expected).all()
+
+
+def test_a_users_vector_is_kept_where_a_request_repeats_a_part_of_their_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = WorldTrial(TasteWorld.drawn(0, WorldSettings(users=24, comparisons=16, profiles=True)), tmp_path, GMTRouterConfig(model="preference"))
+    asked, computed, counted = trial.dataset([0]).queries[0], trial.router._computed, []
+    monkeypatch.setattr(trial.router, "_computed", lambda *given: counted.append(given) or computed(*given))
+    for part in (asked.turns, asked.turns[:1], asked.turns[1:], ()):  # context and preferred models
+        scores(trial, attrs.evolve(asked, turns=part))
+    assert len(counted) == 1
 
 
 def test_context_reveals_taste_only_if_it_is_the_users_own(trial: WorldTrial) -> None:

@@ -155,8 +155,9 @@ class GMTRouter(OnlineRouter):
         rated = _rated_turns(query, embed, model) if key is None else ()
         history = UserHistory(rated) if rated else self._users.get(key or "", NOBODY)
         context, preferred = self._described(query)
-        if (context, preferred) != ("", ()) and (context, preferred) != (history.context, history.preferred):
-            history = attrs.evolve(history, context=context or history.context, preferred=preferred or history.preferred)
+        context, preferred = context or history.context, preferred or history.preferred
+        if (context, preferred) != (history.context, history.preferred):
+            history = attrs.evolve(history, context=context, preferred=preferred)
         place = "" if history is NOBODY else key or ""
         known = self._known.get(place)
         if known is not None and known.history is history:
@@ -257,12 +258,14 @@ class GMTRouter(OnlineRouter):
         items = new if self.config.objective == "pairwise" else absolute(new)
         history = before.revised(change.replaced, items, self.config.history)
         history = attrs.evolve(history, context=context or before.context, preferred=preferred or before.preferred)
-        if self._embed is not None:
+        known = None
+        if self._embed is not None:  # else the first request after a restart computes it, whose estimator embeds the context
             model.learn_contexts([history.context], self._embed)
-        known = self._computed(model, history)
+            known = self._computed(model, history)
         with self._lock:
             self._keep(key, history)
-            self._known[key] = known
+            if known is not None:
+                self._known[key] = known
             self._changed.add(key)
 
     def _keep(self, key: str, history: UserHistory) -> None:
