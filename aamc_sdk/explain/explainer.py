@@ -35,7 +35,8 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
 
     Args:
         record: The record of the decision.
-        router: The router of the decision; None: no preference is searched at which the runner-up would have won.
+        router: The router of the decision. No preference is searched at which the runner-up would have won without a router, or if it has
+            other utilities than the recorded ones: another router decided, or it was trained since.
         reward: The reward; None: expected rewards are unknown.
         pool: Describes the candidates; a candidate that is not in it has only its name.
     """
@@ -51,7 +52,7 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
     runner_up = _runner_up(_ranking(record, utility, rewards), chosen, request.mask[0])
     flip, is_searched = None, False
     if router is not None and reward is not None:
-        is_searched = router.uses_preference and router.requires.cheap_rescoring
+        is_searched = router.uses_preference and router.requires.cheap_rescoring and _scores_the_same(router, request, utility)
         if is_searched and runner_up is not None and not utility[runner_up] > utility[chosen]:
             flip = _flip(router, reward, request, runner_up)
     views = [
@@ -130,6 +131,12 @@ def _lost_on(differences: Floats) -> str | None:
     """Return the objective on which the chosen candidate is furthest ahead, from differences ``[3]``."""
     most = int(differences.argmax())
     return OBJECTIVES[most] if differences[most] > 0 else None
+
+
+def _scores_the_same(router: Router, request: RoutingRequest, utility: Floats) -> bool:
+    """Whether the router has the recorded utilities ``[M]``, as far as they are known."""
+    known = ~np.isnan(utility)
+    return not known.any() or np.allclose(router.score(request).utility[0, known], utility[known], rtol=1e-3, atol=1e-6)
 
 
 def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: int) -> Preference | None:

@@ -99,6 +99,13 @@ def test_figures_are_those_of_the_reward() -> None:
     assert (found.record.decision.candidate, found.runner_up, found.lost_on) == ("small", "middle", "latency")
 
 
+def test_no_flip_is_searched_by_a_router_that_did_not_decide() -> None:
+    record = decided(Fixed([0.5, 0.4, 0.3]), Preference(0.5, 0.3, 0.2))
+    found = explain(record, Greedy(), REWARD, POOL)
+    assert (found.flip_searched, found.flip_preference) == (False, None)
+    assert "would have won" not in found.why
+
+
 def test_the_flip_is_where_the_two_are_equal() -> None:
     found = explained(Preference(0.5, 0.3, 0.2))
     # they are equal where 0.3 q = 0.25 c + 0.75 l; nearest by moving d from latency to quality:
@@ -144,7 +151,7 @@ def test_few_calls_of_the_router_find_the_flip() -> None:
     record = decided(router, Preference(0.5, 0.3, 0.2))
     router.calls = 0
     explain(record, router, REWARD, POOL)
-    assert router.calls <= 1 + 16 + 1
+    assert router.calls <= 1 + 1 + 16 + 1
 
 
 def test_a_masked_candidate_is_no_runner_up_and_says_why() -> None:
