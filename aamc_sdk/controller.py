@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import ConfigError, DataError, StoreError, one_of
+from aamc_sdk.errors import ConfigError, DataError, StoreError, one_of, router_error
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool
@@ -32,6 +33,8 @@ from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, 
 
 if TYPE_CHECKING:
     from aamc_sdk.explain import Explanation
+
+logger = logging.getLogger(__name__)
 
 
 class MetaController:
@@ -462,7 +465,10 @@ class MetaController:
         self._commits.close()
         if self.learner is not None:
             self.learner.close()
-        self.router.close()
+        try:
+            self.router.close()
+        except (Exception, SystemExit) as error:  # a plugin may raise anything; the log is still closed, and the caller has its answer
+            logger.error("%s while closing", router_error(self.router_name, error))  # noqa: TRY400  # without a traceback
         if self._loop.started:
             self._loop.submit(self.models.close()).result()
         self._loop.close()

@@ -299,6 +299,24 @@ def test_a_closed_controller_neither_scores_nor_explains() -> None:
     assert not Seeing.waits
 
 
+def test_a_router_that_fails_while_closing_keeps_no_store_open(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(First):
+        def close(self) -> None:
+            raise RuntimeError("no")
+
+    class Kept:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    with build("first") as controller:
+        parts = attrs.evolve(controller._decider._components, router=Failing(controller.router.config, controller.router.services), store=Kept())
+    MetaController(parts).close()
+    assert parts.store.closed
+    assert "router 'first' failed: RuntimeError: no while closing" in caplog.text
+
+
 def test_a_store_is_closed_if_its_router_cannot_be_served() -> None:
     class Broken(OnlineRouter):
         def score(self, request: Any) -> Scores:

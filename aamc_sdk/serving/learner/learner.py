@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from aamc_sdk.errors import CheckpointError, PluginError, StoreAwayError, StoreError, is_ctrl_c
+from aamc_sdk.errors import AamcError, CheckpointError, PluginError, StoreAwayError, StoreError, is_ctrl_c
 from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.serving.learner.kept_state import KeptState, LogPoint
 from aamc_sdk.serving.learner.snapshots import restore, state_name, state_of
@@ -161,8 +161,8 @@ class Learner:
         if not closed and self.is_learner and self._router.snapshots and self.error is None:
             try:
                 self._kept.close(self._learning, self._point)
-            except StoreError as error:  # the next start learns more again, no less
-                logger.warning("the router's state could not be kept: %s", error)
+            except Exception as error:  # a router's save may raise anything; the next start learns more again, no less
+                logger.warning("the router's state could not be kept: %s", error if isinstance(error, AamcError) else repr(error))
 
     @property
     def _stopped(self) -> bool:
