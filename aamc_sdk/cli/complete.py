@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,5 +144,5 @@ def _show_figures(decision_id: str | None, attempts: Sequence[Attempt], log: str
 def _log_option(named: Mapping[str, Any]) -> str | None:
     """Return the option of ``aamc feedback`` that names the log of this command; None for a log in memory, which ends with the process."""
     if named["store"]:
-        return None if named["store"].startswith("memory:") else f" --store {named['store']}"
-    return f" --run {named['run']}" if named["pool"] is None else None
+        return None if named["store"].startswith("memory:") else f" --store {shlex.quote(named['store'])}"
+    return f" --run {shlex.quote(str(named['run']))}" if named["pool"] is None else None

@@ -67,7 +67,10 @@ def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
     from aamc_sdk.interfaces.diagnoses import BROKEN
 
     try:
-        yield from plugins.load("check", name)()
+        for found in plugins.load("check", name)():
+            if not isinstance(found, Diagnosis):
+                raise TypeError(f"it must return aamc_sdk.interfaces.Diagnosis objects, not {found!r}")  # noqa: TRY301  # reported as if it raised
+            yield found
     except PluginError:
         return  # check_plugins reports it
     except Exception as error:  # a plugin's check may raise anything

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +96,7 @@ def orchestrate(
                 store = store or opened.enter_context(closing(log()))
                 store.add_decisions(records)
                 store.add_attempts(attempts)
-                click.echo(f"Judge the answer with: aamc feedback add {logged['id']} --quality Q --store {url}", err=True)
+                click.echo(f"Judge the answer with: aamc feedback add {logged['id']} --quality Q --store {shlex.quote(url)}", err=True)
             elif given["store"]:
                 click.echo("Nothing was logged: only a trained policy's decisions on a single path are.", err=True)
             if graph is not None:

@@ -39,7 +39,7 @@ def write_json_line(document: Any) -> None:
 
 
 def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
-    """Return a console for tables; brackets in names and paths are not markup.
+    """Return a console for tables; brackets and ``:x:`` in names and paths are neither markup nor emoji.
 
     Args:
         width: Columns, if the output is not a terminal.
@@ -47,8 +47,8 @@ def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
     """
     from rich.console import Console
 
-    found = Console(markup=False, stderr=stderr)
-    return found if found.is_terminal else Console(markup=False, stderr=stderr, width=width)
+    found = Console(markup=False, emoji=False, stderr=stderr)
+    return found if found.is_terminal else Console(markup=False, emoji=False, stderr=stderr, width=width)
 
 
 def print_table(table: Table, width: int = PIPE_WIDTH, *, stderr: bool = False) -> None:

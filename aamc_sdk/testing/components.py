@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk import interfaces
-from aamc_sdk.config import configure
+from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import to_json
 from aamc_sdk.testing.findings import require
@@ -63,14 +63,15 @@ def check_is_a_class_of_its_kind(subject: Subject) -> None:
 
 
 def check_options_have_defaults_and_meanings(subject: Subject) -> None:
-    """Every option has a default and a meaning; every preset is valid."""
+    """Every option has a default and a meaning; every default and preset is valid, as a run reads its recorded options again."""
     config = subject.target.Config
     require(attrs.has(config), f"Config must be an attrs class, not {config!r}")
     for field in attrs.fields(config):
         require(field.default is not attrs.NOTHING, f"option {field.name} has no default")
         require(field.metadata.get("meaning"), f"option {field.name} has no meaning; declare it with aamc_sdk.option")
     for preset in (None, *getattr(config, "presets", {})):
-        configure(config, {}, preset=preset, where=f"preset {preset}" if preset else "defaults")
+        where = f"preset {preset}" if preset else "defaults"
+        configure(config, unstructure(configure(config, {}, preset=preset, where=where)), where=where)
 
 
 def check_unknown_options_are_refused(subject: Subject) -> None:

@@ -210,17 +210,23 @@ class Dataset:
 
 
 def check_dataset(dataset: Dataset, name: str) -> None:
-    """Check that each array of a dataset has one row a query and values in its range.
+    """Check that a dataset holds queries, and that each array has one row a query and values in its range.
 
     Args:
         dataset: The dataset.
         name: Its name, for messages.
 
     Raises:
-        DataError: An array has not.
+        DataError: One does not.
     """
-    for why in itertools.chain(_wrong_labels(dataset), _wrong_outcomes(dataset), _wrong_experience(dataset)):
+    for why in itertools.chain(_wrong_queries(dataset), _wrong_labels(dataset), _wrong_outcomes(dataset), _wrong_experience(dataset)):
         raise DataError(f"{name}: {why}")
+
+
+def _wrong_queries(dataset: Dataset) -> Iterator[str]:
+    first = dataset.queries[0] if len(dataset) else Query("")  # those of a log are read one by one, and all alike
+    if not isinstance(first, Query):
+        yield f"queries must be aamc_sdk.Query objects, not {type(first).__name__}"
 
 
 def _wrong_labels(dataset: Dataset) -> Iterator[str]:

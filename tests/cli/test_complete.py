@@ -75,11 +75,13 @@ def aamc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Aamc:
 
 
 def test_the_answer_goes_to_standard_output_and_its_figures_to_standard_error(aamc: Aamc) -> None:
-    status, out, err = aamc("complete", "What is 6 x 7?", "--pool", "pool.yaml", "--router", "first", "--store", "sqlite:state.db")
+    status, out, err = aamc(
+        "complete", "What is 6 x 7?", "--pool", "pool.yaml", "--router", "first", "--store", "sqlite:state.db?retention={days: 30}"
+    )
     assert (status, out) == (0, "What is 6 x 7?\n"), err
     assert "small: cost 2e-06 USD, latency" in err
     assert "aamc feedback add" in err
-    assert "--store sqlite:state.db" in err
+    assert "--store 'sqlite:state.db?retention={days: 30}'" in err
 
 
 def test_no_feedback_is_proposed_on_a_decision_that_ends_with_the_process(aamc: Aamc) -> None:

@@ -24,6 +24,10 @@ def raising() -> list[Diagnosis]:
     raise ZeroDivisionError("no\nnumber")
 
 
+def wrong() -> list[str]:
+    return ["fine"]
+
+
 class Checking:
     def __init__(self, name: str) -> None:
         self.name = name
@@ -43,7 +47,7 @@ class Broken:
 def doctor(tmp_path, monkeypatch):
     """Run the command with plugins in an empty folder; return its status, its document's checks by subject, and its table."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "plugin_of_checks", SimpleNamespace(well=well, raising=raising))
+    monkeypatch.setitem(sys.modules, "plugin_of_checks", SimpleNamespace(well=well, raising=raising, wrong=wrong))
 
     def call(*arguments: str, **plugins: object) -> tuple[int, dict[str, dict[str, str]], str]:
         monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"core": builtin, **plugins}, discover=False))
@@ -73,6 +77,12 @@ def test_plugins_contribute_checks(doctor) -> None:
     assert status == 0
     assert checks["disk"] == {"subject": "disk", "state": "nearly full", "status": "warning", "advice": "delete old runs"}
     assert "warning disk nearly full to do: delete old runs" in table
+
+
+def test_a_check_that_returns_no_diagnoses_is_broken(doctor) -> None:
+    status, checks, _ = doctor(a=Checking("wrong"))
+    assert status == 1
+    assert "must return aamc_sdk.interfaces.Diagnosis objects, not 'fine'" in checks["check wrong"]["state"]
 
 
 def test_a_check_that_raises_is_broken_and_the_others_go_on(doctor) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from aamc_sdk.cli import LineProgress, one_line, progress
 from aamc_sdk.cli.output import show_explanation
 
-NAMED = "mine[/old]"
+NAMED = "mine[/old]:x:"
 
 
 def test_a_comparison_shows_names_paths_and_intervals_as_they_are(capsys) -> None:
@@ -20,11 +20,11 @@ def test_a_comparison_shows_names_paths_and_intervals_as_they_are(capsys) -> Non
     data = {"source": f"{NAMED}.jsonl", "queries": 3, "models": ["a"], "preference": [1, 0, 0], "cost_note": f"prices: {NAMED}", "dropped": 2}
     show_metrics({"data": data, "routers": {NAMED: row}}, NAMED, as_json=False)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == "mine[/old].jsonl: 3 queries, 1 candidate, preference 1,0,0"
-    assert "mine[/old] 50.0 - - - 0.400" in lines
+    assert lines[0] == "mine[/old]:x:.jsonl: 3 queries, 1 candidate, preference 1,0,0"
+    assert "mine[/old]:x: 50.0 - - - 0.400" in lines
     assert "25.0..75.0" in lines
     assert "Below a number: its 95% interval." in lines
-    assert "Costs: prices: mine[/old]." in lines
+    assert "Costs: prices: mine[/old]:x:." in lines
     assert "Left out: 2 rows that the run was trained on, near-duplicates included." in lines
     assert "Left out for every router: 7 queries with a missing outcome." in lines
 
@@ -50,8 +50,8 @@ def test_an_explanation_shows_names_and_ids_as_they_are(capsys) -> None:
     document = {"id": f"7{NAMED}", "candidate": NAMED, "candidates": [candidate], "why": f"{NAMED} is best."}
     show_explanation(SimpleNamespace(to_dict=lambda: document), as_json=False)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].strip() == "mine[/old] is chosen"
-    assert lines[-2:] == ["mine[/old] is best.", "decision 7mine[/old]"]
+    assert lines[0].strip() == "mine[/old]:x: is chosen"
+    assert lines[-2:] == ["mine[/old]:x: is best.", "decision 7mine[/old]:x:"]
 
 
 def test_a_bar_on_a_terminal_names_its_stage_as_it_is(monkeypatch) -> None:

@@ -512,6 +512,15 @@ class Undocumented(FairRouter):
     Config = Unexplained
 
 
+@attrs.frozen(kw_only=True)
+class Mistyped:
+    strength: float = option("strong", "Strength.")
+
+
+class WrongDefault(FairRouter):
+    Config = Mistyped
+
+
 def test_a_fair_router_passes_every_check(offer):
     findings = check_component("router", "mine", offer("router", FairRouter))
     assert [finding for finding in findings if not finding.passed] == []
@@ -560,6 +569,7 @@ def test_a_router_that_learns_from_logs_alone_passes_too(offer):
         (Amnesic, "learning survives a save"),
         (Mute, "training returns metrics"),
         (Undocumented, "options have defaults and meanings"),
+        (WrongDefault, "options have defaults and meanings"),
         (Rescaling, "a request stays as it is"),
         (Unmasking, "a request stays as it is"),
         (Reusing, "a request stays as it is"),

@@ -1,6 +1,7 @@
 """Commands ``data inspect`` and ``data convert``."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from aamc_datasets.outcomes.outcomes_format import OutcomesFormat
 from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.routellm import RouteLLM
 
-from aamc_sdk import Services
+from aamc_sdk import Dataset, Services
 from aamc_sdk.testing import run_command
 
 Write = Callable[[str, str], Path]
@@ -180,3 +181,19 @@ def test_mistakes_are_one_line(
     assert message in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_inspect_checks_what_a_format_reads(aamc: Aamc, native: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OutcomesFormat, "read", lambda self, path: None)
+    status, _, err = aamc("inspect", native)
+    assert (status, err) == (1, "aamc: dataset format 'outcomes' must return aamc_sdk.Dataset, or one for each split, not NoneType\n")
+    monkeypatch.setattr(OutcomesFormat, "read", lambda self, path: Dataset(["text"]))  # type: ignore[list-item]  # as a plugin may
+    status, _, err = aamc("inspect", native)
+    assert (status, err) == (1, f"aamc: {native}: queries must be aamc_sdk.Query objects, not str\n")
+
+
+def test_a_bug_is_reported_with_its_line_and_distribution(aamc: Aamc, native: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_datasets.data_commands.read_dataset", None)
+    status, _, err = aamc("inspect", native)
+    assert status == 1
+    assert re.fullmatch(r"aamc: TypeError: .* \(in data_commands.py:\d+ of aamc-datasets, a bug in the SDK or a plugin; .*\)\n", err)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from aamc_experiments.data import read_dataset
 from aamc_experiments.settings import Source, read_settings
 
 from aamc_datasets.inspection.summary import summarize
@@ -143,5 +144,5 @@ def _read(plugins: Plugins, named: str, options: Mapping[str, Any], strict: bool
     services = make_services(default_pool(), plugins, read_settings({}))
     if strict and any(option["name"] == "strict" for option in describe_options(plugins.load("dataset", source.name))):
         options = {**options, "strict": True}
-    dataset = plugins.make("dataset", source.name, services, options).read(source.path)
+    dataset = read_dataset(source, lambda _: plugins.make("dataset", source.name, services, options))
     return {"": dataset} if isinstance(dataset, Dataset) else dict(dataset)

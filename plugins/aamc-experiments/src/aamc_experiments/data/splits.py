@@ -110,7 +110,13 @@ def read_whole(source: Source, readers: Readers) -> Dataset:
     return read if isinstance(read, Dataset) else read["test"]
 
 
-def _read(source: Source, readers: Readers) -> Dataset | dict[str, Dataset]:
+def read_dataset(source: Source, readers: Readers) -> Dataset | Mapping[str, Dataset]:
+    """Read a dataset, or the splits that its format gives it, and check every array.
+
+    Raises:
+        DataError: It cannot be read, or an array has the wrong shape or values outside its range.
+        PluginError: The format failed, or returned something else.
+    """
     try:
         read = readers(source).read(source.path)
     except (AamcError, OSError):
@@ -122,6 +128,11 @@ def _read(source: Source, readers: Readers) -> Dataset | dict[str, Dataset]:
         if not isinstance(dataset, Dataset):
             raise PluginError(f"dataset format {source.name!r} must return aamc_sdk.Dataset, or one for each split, not {type(dataset).__name__}")
         check_dataset(dataset, f"{split} of {source}" if split else str(source))
+    return read
+
+
+def _read(source: Source, readers: Readers) -> Dataset | dict[str, Dataset]:
+    read = read_dataset(source, readers)
     if isinstance(read, Dataset):
         if not len(read):
             raise DataError(f"{source} has no rows")
