@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import PreferenceError
+from aamc_sdk.errors import AamcError, PreferenceError
 from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation
 from aamc_sdk.explain.sentences import in_words
 from aamc_sdk.interfaces import Reward, Router
@@ -51,10 +51,9 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
     chosen = record.candidates.index(record.decision.candidate)
     runner_up = _runner_up(_ranking(record, utility, rewards), chosen, request.mask[0])
     flip, is_searched = None, False
-    if router is not None and reward is not None:
+    if router is not None and reward is not None and runner_up is not None and not utility[runner_up] > utility[chosen]:
         is_searched = router.uses_preference and router.requires.cheap_rescoring and _scores_the_same(router, request, utility)
-        if is_searched and runner_up is not None and not utility[runner_up] > utility[chosen]:
-            flip = _flip(router, reward, request, runner_up)
+        flip = _flip(router, reward, request, runner_up) if is_searched else None
     views = [
         CandidateView(
             name=name,
@@ -134,9 +133,13 @@ def _lost_on(differences: Floats) -> str | None:
 
 
 def _scores_the_same(router: Router, request: RoutingRequest, utility: Floats) -> bool:
-    """Whether the router has the recorded utilities ``[M]``, as far as they are known."""
+    """Whether the router has the recorded utilities ``[M]``; False where none is recorded, or it cannot score the request."""
     known = ~np.isnan(utility)
-    return not known.any() or np.allclose(router.score(request).utility[0, known], utility[known], rtol=1e-3, atol=1e-6)
+    try:
+        scored = router.score(request).utility[0]
+    except AamcError:  # another router decided
+        return False
+    return bool(known.any() and np.allclose(scored[known], utility[known], rtol=1e-3, atol=1e-6))
 
 
 def _flip(router: Router, reward: Reward, request: RoutingRequest, runner_up: int) -> Preference | None:

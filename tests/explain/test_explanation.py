@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aamc_sdk.errors import EstimatesError
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.explain.explainer import recorded_request
 from aamc_sdk.interfaces import Requirements, Router
@@ -104,6 +105,18 @@ def test_no_flip_is_searched_by_a_router_that_did_not_decide() -> None:
     found = explain(record, Greedy(), REWARD, POOL)
     assert (found.flip_searched, found.flip_preference) == (False, None)
     assert "would have won" not in found.why
+    decision = attrs.evolve(record.decision, utilities={})
+    unscored = explain(attrs.evolve(record, decision=decision), Greedy(), REWARD, POOL)
+    assert (unscored.flip_searched, unscored.flip_preference) == (False, None)
+
+
+def test_a_router_that_cannot_score_the_request_did_not_decide() -> None:
+    class Demanding(Greedy):
+        def score(self, request: RoutingRequest) -> Scores:
+            raise EstimatesError("it needs an expected quality")
+
+    found = explain(decided(Fixed([0.5, 0.4, 0.3]), Preference(0.5, 0.3, 0.2)), Demanding(), REWARD, POOL)
+    assert not found.flip_searched
 
 
 def test_the_flip_is_where_the_two_are_equal() -> None:
