@@ -133,7 +133,7 @@ def test_two_datasets_at_once_leave_served_texts_their_cores(graphs, monkeypatch
 
         def advance(self, steps=1, **figures):
             self.began.set()
-            self.awaited.wait(0.3)
+            self.awaited.wait(10)
 
     def embed(name, *events):
         encoder.embed([f"{name} text number {number}" for number in range(40)], Waiting(*events))
@@ -143,10 +143,11 @@ def test_two_datasets_at_once_leave_served_texts_their_cores(graphs, monkeypatch
     first.start()
     first_began.wait()
     second.start()
+    assert second_began.wait(10)  # neither waits for the other
     first.join()
     first_ended.set()
     second.join()
-    assert encoder._cores == 2
+    assert encoder._session() is encoder._sessions[2]
 
 
 def test_export_leaves_the_encoder_as_it_was(encoder, graphs):

@@ -97,7 +97,7 @@ class OnnxEncoder(Embedder):
         graph = self._graph()
         self._cores = min(available_cores(), MAX_CORES) if len(graph) >= SHARED_GRAPH_BYTES else 1
         self._sessions = {self._cores: _session(graph, folder, self._cores)}
-        self._loading, self._one_dataset = threading.Lock(), threading.Lock()
+        self._loading, self._datasets = threading.Lock(), 0
         super().__init__(self._manifest.fingerprint, self._manifest.width, self._manifest.prompt)
 
     def _tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
@@ -115,17 +115,18 @@ class OnnxEncoder(Embedder):
 
     @contextmanager
     def _one_core_each(self) -> Iterator[None]:
-        with self._one_dataset:  # two at once would restore each other's number of cores
-            before, self._cores = self._cores, 1
-            try:
-                yield
-            finally:
-                self._cores = before
+        with self._loading:
+            self._datasets += 1
+        try:
+            yield
+        finally:
+            with self._loading:
+                self._datasets -= 1
 
     def _session(self) -> Any:
         """Return the session for the present number of cores, created on first use."""
-        cores = self._cores
         with self._loading:
+            cores = 1 if self._datasets else self._cores
             if cores not in self._sessions:
                 self._sessions[cores] = _session(self._graph(), self._folder, cores)
             return self._sessions[cores]
