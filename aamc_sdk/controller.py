@@ -468,7 +468,7 @@ class MetaController:
         try:
             self.router.close()
         except (Exception, SystemExit) as error:  # a plugin may raise anything; the log is still closed, and the caller has its answer
-            logger.error("%s while closing", router_error(self.router_name, error))  # noqa: TRY400  # without a traceback
+            logger.error("while closing: %s", router_error(self.router_name or type(self.router).__name__, error))  # noqa: TRY400  # without a traceback
         if self._loop.started:
             self._loop.submit(self.models.close()).result()
         self._loop.close()

@@ -314,7 +314,7 @@ def test_a_router_that_fails_while_closing_keeps_no_store_open(caplog: pytest.Lo
         parts = attrs.evolve(controller._decider._components, router=Failing(controller.router.config, controller.router.services), store=Kept())
     MetaController(parts).close()
     assert parts.store.closed
-    assert "router 'first' failed: RuntimeError: no while closing" in caplog.text
+    assert "while closing: router 'first' failed: RuntimeError: no" in caplog.text
 
 
 def test_a_store_is_closed_if_its_router_cannot_be_served() -> None:

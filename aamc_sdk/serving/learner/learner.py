@@ -161,7 +161,7 @@ class Learner:
         if not closed and self.is_learner and self._router.snapshots and self.error is None:
             try:
                 self._kept.close(self._learning, self._point)
-            except Exception as error:  # a router's save may raise anything; the next start learns more again, no less
+            except (Exception, SystemExit) as error:  # a router's save may raise anything; the next start learns more again, no less
                 logger.warning("the router's state could not be kept: %s", error if isinstance(error, AamcError) else repr(error))
 
     @property

@@ -166,6 +166,22 @@ def test_a_view_that_cannot_be_kept_costs_nothing_but_time(store: Store, monkeyp
     assert learned(store, Tally()).judged == {"a": 0.5}
 
 
+@pytest.mark.parametrize("failure", [ValueError, SystemExit])
+def test_a_last_save_that_fails_is_a_warning(failure: type[BaseException], store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Tally):
+        def save(self, folder: Path) -> None:
+            if self.made:
+                raise failure("no")
+            super().save(folder)
+
+    learner = Learner(store, Failing(), lambda _: None)
+    judge(store, "ann1")
+    learner.flush(60)
+    learner.close()
+    assert "the router's state could not be kept: " in caplog.text
+    assert learned(store, Tally()).judged == {"a": 0.5}
+
+
 def test_a_log_that_lost_entries_is_learned_again(tmp_path: Path) -> None:
     """As after a failover to a replica without the last writes, before or after an equal number of new ones."""
     with closing(open_store(f"sqlite:{tmp_path / 'log.db'}", Plugins())) as log:
