@@ -116,12 +116,12 @@ def test_a_sample_reads_what_it_wrote(tmp_path: Path) -> None:
 
 
 def test_a_question_has_the_same_name_whatever_the_order_of_its_rows() -> None:
-    assert question_names(np.array(["b", "a", "c"]), np.array([0, 0, 1])).tolist() == ["a", "a", "c"]
-    assert question_names(np.array(["c", "a", "b"]), np.array([0, 1, 1])).tolist() == ["c", "a", "a"]
+    assert question_names(np.array(["b", "a", "c"]), np.array([0, 0, 1]), 3).tolist() == ["a", "a", "c"]
+    assert question_names(np.array(["c", "a", "b"]), np.array([0, 1, 1]), 3).tolist() == ["c", "a", "a"]
 
 
 def test_rows_without_text_are_a_question_each() -> None:
-    assert question_names(np.array(["", "a", "", ""]), np.array([0, 1, 2, 2])).tolist() == ["/0", "a", "/2", "/2"]
+    assert question_names(np.array(["", "a", "", ""]), np.array([0, 1, 2, 2]), 3).tolist() == ["3/0", "a", "3/2", "3/2"]
 
 
 def test_a_duel_is_paired_and_tests_each_pair() -> None:

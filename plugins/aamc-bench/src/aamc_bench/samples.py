@@ -62,7 +62,7 @@ class Sample:
             rows.append({metric: np.concatenate((data[metric], resampled[metric])) for metric in data})
             rewards.append(router.reward[HEADLINE])
         stream = comparison.stream
-        unit = question_names(comparison.queries, stream) if comparison.is_table else np.array([f"{seed}/{number}" for number in stream])
+        unit = question_names(comparison.queries, stream, seed) if comparison.is_table else np.array([f"{seed}/{number}" for number in stream])
         return cls(comparison.routers, {metric: np.stack([row[metric] for row in rows]) for metric in rows[0]}, np.stack(rewards), unit)
 
     def save(self, path: Path) -> None:
@@ -88,19 +88,20 @@ class Sample:
         return attrs.evolve(self, routers=self.routers[rows], figures=figures, rewards=self.rewards[rows])
 
 
-def question_names(queries: NDArray[np.str_], units: Integers) -> NDArray[np.str_]:
-    """Return the name of the question of each row of a table, ``[Q]``: equal in the comparisons of all seeds.
+def question_names(queries: NDArray[np.str_], units: Integers, seed: int) -> NDArray[np.str_]:
+    """Return the name of the question of each row of a table, ``[Q]``: equal in the comparisons of all seeds, but for rows without text.
 
     Args:
         queries: The hash of each text, ``[Q]``.
         units: The number of each row's question in this comparison, ``[Q]``.
+        seed: The seed of the comparison.
     """
     hashes, query = np.unique(queries, return_inverse=True)
     numbers, unit = np.unique(units, return_inverse=True)
     first = np.full(len(numbers), len(hashes))
     np.minimum.at(first, unit, query)  # spellings of one question differ in their hashes
     shared = np.bincount(first)[first] > 1  # rows without text have one hash and are a question each
-    return np.where(shared, np.char.add(np.char.add(hashes[first], "/"), numbers.astype(np.str_)), hashes[first])[unit]
+    return np.where(shared, np.char.add(f"{seed}/", numbers.astype(np.str_)), hashes[first])[unit]
 
 
 def of_shared_routers(samples: Sequence[Sample]) -> list[Sample]:
