@@ -18,7 +18,7 @@ import click
 from aamc_sdk import __version__
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.output import write_json_line
-from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PreferenceError, UnknownComponentError, nearest, split_advice
+from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PluginError, PreferenceError, UnknownComponentError, nearest, split_advice
 
 COMMANDS = {
     "orchestrate": "Solve a task with an orchestrator, and print the answer.",
@@ -179,6 +179,8 @@ def _report(error: BaseException, *, as_json: bool) -> int:
         if not isinstance(error, AamcError) and error.strerror:  # of standard output it has no file
             message = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
             hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else ""
+        elif isinstance(error, PluginError) and error.__cause__ is not None and (place := _place(error.__cause__, first=1)):
+            hint = f"{place}aamc --debug ... shows the traceback"
     else:
         message, hint = f"{type(error).__name__}: {error}", f"{_place(error)}a bug in the SDK or a plugin; aamc --debug ... shows the traceback"
     message = " ".join(message.split())
@@ -194,16 +196,16 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     return status
 
 
-def _place(error: BaseException) -> str:
-    """Return the deepest line of a distribution with plugins that an error came through, such as ``in router.py:12 of acme-routing, ``."""
+def _place(error: BaseException, *, first: int = 0) -> str:
+    """Return the deepest line of a plugin that an error came through, from its frame ``first`` on, such as ``in router.py:12 of acme_routing, ``."""
     from importlib import metadata
 
-    owners = {entry.module.rpartition(".")[0] or entry.module: entry.dist.name for entry in metadata.entry_points(group="aamc") if entry.dist}
-    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        module = f"{frame.f_globals.get('__name__', '')}."
-        for package, distribution in owners.items():
-            if module.startswith(f"{package}."):
-                return f"in {os.path.basename(frame.f_code.co_filename)}:{line} of {distribution}, "  # noqa: PTH119  # pathlib is not imported for listing
+    modules = {entry.module.partition(".")[0] for entry in metadata.entry_points(group="aamc")} - {"aamc_sdk"}
+    packages = modules | {module.removesuffix("_plugin") for module in modules}  # a module of hooks may stand beside its package
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))[first:]):
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package in packages:
+            return f"in {os.path.basename(frame.f_code.co_filename)}:{line} of {package}, "  # noqa: PTH119  # pathlib is not imported for listing
     return ""
 
 

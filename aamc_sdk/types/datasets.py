@@ -224,8 +224,7 @@ def check_dataset(dataset: Dataset, name: str) -> None:
 
 
 def _wrong_queries(dataset: Dataset) -> Iterator[str]:
-    first = dataset.queries[0] if len(dataset) else Query("")  # those of a log are read one by one, and all alike
-    if not isinstance(first, Query):
+    if len(dataset) and not isinstance(first := dataset.queries[0], Query):  # those of a log are read one by one, and all alike
         yield f"queries must be aamc_sdk.Query objects, not {type(first).__name__}"
 
 

@@ -79,7 +79,7 @@ def test_plugins_contribute_checks(doctor) -> None:
     assert "warning disk nearly full to do: delete old runs" in table
 
 
-def test_a_check_that_returns_no_diagnoses_is_broken(doctor) -> None:
+def test_a_check_that_returns_other_objects_is_broken(doctor) -> None:
     status, checks, _ = doctor(a=Checking("wrong"))
     assert status == 1
     assert "must return aamc_sdk.interfaces.Diagnosis objects, not 'fine'" in checks["check wrong"]["state"]

@@ -192,8 +192,15 @@ def test_inspect_checks_what_a_format_reads(aamc: Aamc, native: str, monkeypatch
     assert (status, err) == (1, f"aamc: {native}: queries must be aamc_sdk.Query objects, not str\n")
 
 
-def test_a_bug_is_reported_with_its_line_and_distribution(aamc: Aamc, native: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_reported_with_its_line_and_package(aamc: Aamc, native: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aamc_datasets.data_commands.read_dataset", None)
     status, _, err = aamc("inspect", native)
     assert status == 1
-    assert re.fullmatch(r"aamc: TypeError: .* \(in data_commands.py:\d+ of aamc-datasets, a bug in the SDK or a plugin; .*\)\n", err)
+    assert re.fullmatch(r"aamc: TypeError: .* \(in data_commands.py:\d+ of aamc_datasets, a bug in the SDK or a plugin; .*\)\n", err)
+
+
+def test_a_format_that_fails_is_reported_with_its_line(aamc: Aamc, native: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_datasets.outcomes.outcomes_format.parse_rows", None)
+    status, _, err = aamc("inspect", native)
+    assert status == 1
+    assert re.fullmatch(r"aamc: dataset format 'outcomes' failed: .* \(in outcomes_format.py:\d+ of aamc_datasets, aamc --debug .*\)\n", err)

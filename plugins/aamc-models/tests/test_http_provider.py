@@ -189,7 +189,7 @@ def test_a_message_with_a_broken_field_is_a_failed_call(upstream) -> None:
     called = ModelSpec("small", endpoint={"provider": "anthropic", "base_url": upstream(reply({"content": [5]})).url, "retries": 0})
     with (
         MetaController.build(router="random", pool=Pool([called])) as controller,
-        pytest.raises(ProviderError, match="gave a broken answer"),
+        pytest.raises(ProviderError, match="gave no usable answer"),
     ):
         controller.complete("6 x 7?")
 

@@ -107,7 +107,7 @@ def test_the_message_of_an_agent_whose_call_failed_names_no_address() -> None:
 def test_the_error_event_of_a_stream_names_no_address(serve: Serve, stub: Any) -> None:
     running = serve(broken=Script(fault="half"))
     told = running.chat(stream=True).events[-1]["error"]["message"]
-    assert told == "model 'broken' gave a broken answer"
+    assert told == "model 'broken' gave no usable answer"
 
 
 def test_a_client_learns_why_its_request_was_refused(serve: Serve) -> None:

@@ -233,7 +233,7 @@ class Exchange:
                 return await self.begin(upstream, prepared)
             except Refused as error:
                 self.add_refusal(error)
-        if self._wrong is not None and not self.served.calls:
+        if self._wrong is not None and not self.served.calls and not self._refusals:
             raise self._wrong
         raise self.final_error()
 
@@ -312,7 +312,7 @@ class Exchange:
         self._refusals.append(error.with_traceback(None))  # else a cycle, as in add_failure()
 
     def final_error(self) -> UnservedError | Refused:
-        """Return the error of a request without an answer: that of its calls, or where all were refused, the refusal that ends first."""
+        """Return the error of a request without an answer: that of its calls; else the refusal that ends first, a 503 where answers were paid."""
         refusals, self._refusals = self._refusals, []  # else a cycle, once one of them is raised
         if self._failures:
             return unserved(self._failures, refusals)

@@ -68,7 +68,7 @@ class Anthropic(HttpProvider):
         try:
             answer = answer_to_chat("messages", reply.answer or {})
         except DataError as error:
-            public = f"model {candidate.name!r} gave a broken answer"
+            public = f"model {candidate.name!r} gave no usable answer"
             raise ProviderError(f"{public}: {error}; check the endpoint's base_url", kind="protocol", public=public) from error
         return attrs.evolve(completion(candidate, answer, reply.headers), usage=usage_of("messages", reply.answer or {}))
 

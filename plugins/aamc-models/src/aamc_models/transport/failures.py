@@ -59,7 +59,7 @@ _PUBLIC = {
     "connection": "cannot be reached",
     "timeout": "did not answer in time",
     "rate_limit": "is over its rate limit",
-    "protocol": "gave a broken answer",
+    "protocol": "gave no usable answer",
     "authentication": "refuses the key that it was given",
     "configuration": "is not known to its server",
     "request": "refused the request",
