@@ -125,6 +125,12 @@ def test_a_request_that_no_candidate_can_express_is_refused(serve: Serve, stub: 
     assert http(f"{serve({'arena': {'candidates': 2}}).url}/v1/chat/completions", asked).status == 400
 
 
+def test_a_candidate_over_its_own_budget_could_have_taken_what_another_cannot_express(serve: Serve, stub: StubServer, candidates):
+    asked = {**with_claude(candidates, stub), "model": "aamc/auto", "max_tokens": 10}
+    found = http(f"{serve({'access': {'models': {'small': {'usd_total': 1e-9}}}}).url}/v1/chat/completions", asked)
+    assert (found.status, "the budget of the model 'small'" in found.json["error"]["message"]) == (402, True)
+
+
 def test_on_error_fail_fails_the_request(serve: Serve, stub: StubServer):
     stub.scripts["large"] = Script(fault="status", status=500)
     found = http(f"{serve({'arena': {'candidates': 3, 'on_error': 'fail'}}).url}/v1/chat/completions", chat("aamc/arena"))
