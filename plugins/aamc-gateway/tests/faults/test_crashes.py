@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -67,8 +69,6 @@ def test_every_acknowledged_feedback_is_there_once_after_kills(serve: Any, stub:
 
 
 def test_a_shutdown_lets_streams_end(serve: Any, stub: StubServer) -> None:
-    import signal
-
     stub.scripts["good"] = Script(pace_ms=50, chunks=40)
     gateway = serve({"good": {}})
 
@@ -83,8 +83,6 @@ def test_a_shutdown_lets_streams_end(serve: Any, stub: StubServer) -> None:
 
 
 def test_a_reload_drops_no_request(serve: Any, stub: StubServer) -> None:
-    import signal
-
     stub.scripts["good"] = Script(first_ms=20)
     gateway = serve({"good": {}})
 
@@ -101,3 +99,42 @@ def test_a_reload_drops_no_request(serve: Any, stub: StubServer) -> None:
             return [status for statuses in await asyncio.gather(*workers) for status in statuses]
 
     assert set(asyncio.run(main())) == {200}
+
+
+HANGING = """
+import threading
+
+from aamc_sdk import Component, Router, hookimpl
+
+
+class Hangs(Router):
+    def score(self, request):
+        threading.Event().wait()
+
+
+@hookimpl
+def aamc_routers():
+    return [Component("hangs", "hanging:Hangs", "Waits for ever.")]
+"""
+
+
+def test_a_router_that_hangs_does_not_keep_the_gateway_from_ending(serve: Any, stub: StubServer, tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING, encoding="utf-8")
+    information = tmp_path / "hanging-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: hanging\nVersion: 1.0\n", encoding="utf-8")
+    (information / "entry_points.txt").write_text("[aamc]\nhanging = hanging\n", encoding="utf-8")
+    stub.scripts["good"] = Script()
+    gateway = serve({"good": {}, "other": {}}, router="hangs", settings={"shutdown_s": 0}, environment={"PYTHONPATH": str(tmp_path)})
+
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session:
+            hung = asyncio.create_task(ask(session, gateway.url, chat()))
+            await asyncio.sleep(0.5)
+            assert not hung.done()
+            gateway.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(gateway.process.wait, 60) == 1
+            hung.cancel()
+
+    asyncio.run(main())
+    assert "hanging.py" in gateway.output, "it says what hung"

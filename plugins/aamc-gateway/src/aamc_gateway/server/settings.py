@@ -82,7 +82,11 @@ class GatewaySettings:
     host: str = option("127.0.0.1", "The address to listen on.")
     port: int = option(8000, "The port to listen on; 0 for a free one.", at_least=0, at_most=65535)
     workers: int = option(1, "Number of worker processes.", at_least=1, at_most=256)
-    shutdown_s: float = option(600.0, "Maximum time for which a shutdown waits for answers in progress, in seconds.", at_least=0)
+    shutdown_s: float = option(
+        600.0,
+        "Maximum time for which a shutdown waits for answers in progress, in seconds. 10 s later the process ends, even if a plugin hangs.",
+        at_least=0,
+    )
     limits: RequestLimits = attrs.field(factory=RequestLimits, metadata={"meaning": "Limits of one request."})
     sessions: SessionSettings = attrs.field(factory=SessionSettings, metadata={"meaning": "How conversations are recognised and kept."})
     classified: ClassifiedSettings = attrs.field(factory=ClassifiedSettings, metadata={"meaning": "Which part of a request is classified."})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import os
 import signal
@@ -25,6 +26,8 @@ from aamc_gateway.server.settings import GatewaySettings
 
 _KEEP_ALIVE_S = 75
 """Time for which an idle connection is kept; longer than that of usual proxies."""
+_CLOSE_S = 10.0
+"""Time that closing the components and the log may take after the answers in progress, in seconds."""
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
 """The numbers of these settings in glibc's ``mallopt``."""
 _MALLOC_VARIABLES = ("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
@@ -100,6 +103,7 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
     gc.set_threshold(_YOUNG_OBJECTS)
     app = GatewayApp(make)
     server = Server(uvicorn_config(app, first.settings))
+    shutdown_s = first.settings.shutdown_s
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
@@ -111,7 +115,7 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
             task.add_done_callback(reloads.discard)
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, partial(_end, server, number))
+            signal.signal(number, partial(_end, server, shutdown_s))
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, reload)
         await app.start()  # before uvicorn, which would log an error of its own
@@ -137,10 +141,12 @@ def _limit_freed_memory() -> None:
             mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
-def _end(server: Server, number: int) -> None:
-    if server.should_exit and number == signal.SIGINT:
-        server.force_exit = True
+def _end(server: Server, shutdown_s: float, number: int, frame: object) -> None:
+    """Let the server end; a second Ctrl-C waits for no answers. A call of a plugin that hangs, also on the event loop, ends with the process."""
+    if number == signal.SIGINT and server.should_exit:
+        server.force_exit, shutdown_s = True, 0.0
     server.should_exit = True
+    faulthandler.dump_traceback_later(shutdown_s + _CLOSE_S, exit=True)
 
 
 class _OldRunner:
