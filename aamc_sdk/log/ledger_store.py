@@ -20,7 +20,7 @@ from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.exports.export_format import Export
 from aamc_sdk.log.exports.jsonl import Entry
 from aamc_sdk.log.ledger import Ledger, Write
-from aamc_sdk.log.options import StoreOptions
+from aamc_sdk.log.options import FallibleOptions
 from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS
 from aamc_sdk.log.rows.attempt_row import attempt_row
@@ -45,9 +45,12 @@ BATCH_ENTRIES = 1000
 
 
 class LedgerStore(Store):
-    """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way."""
+    """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way.
 
-    Config: ClassVar[type[Any]] = StoreOptions
+    ``Config`` has the options that this class follows. A subclass with ``retention`` or ``durability`` of :class:`StoreOptions` follows these itself.
+    """
+
+    Config: ClassVar[type[Any]] = FallibleOptions
     formats: Callable[[str], type[Any]] | None = None
     """Returns the class of an export's format by its name; set where the store is opened with plugins."""
     unerased_exports: Mapping[str, str] = {}

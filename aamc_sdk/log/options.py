@@ -26,7 +26,18 @@ class LedgerOptions:
 
 
 @attrs.frozen(kw_only=True)
-class StoreOptions(LedgerOptions):
+class FallibleOptions(LedgerOptions):
+    """The options of a log whose writes may fail."""
+
+    on_store_failure: str = option(
+        "refuse",
+        "When a decision cannot be logged: refuse it, or serve it unlogged, with an unknown propensity, and count it.",
+        choices=("refuse", "serve"),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class StoreOptions(FallibleOptions):
     """The options of a log that outlives its process."""
 
     retention: Retention = option(  # noqa: RUF009  # it is frozen
@@ -37,9 +48,4 @@ class StoreOptions(LedgerOptions):
         "durable",
         "durable: acknowledged when on disk; relaxed: sooner, and a crash of the machine may lose the last entries (see the store's page).",
         choices=("durable", "relaxed"),
-    )
-    on_store_failure: str = option(
-        "refuse",
-        "When a decision cannot be logged: refuse it, or serve it unlogged, with an unknown propensity, and count it.",
-        choices=("refuse", "serve"),
     )

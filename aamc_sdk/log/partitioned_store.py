@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, ClassVar
 
 from aamc_sdk.log.ledger_store import LedgerStore
-from aamc_sdk.log.options import Retention
+from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.retention import DAY_SECONDS, ClockReading, needed_gb
 from aamc_sdk.types import Partition
 
@@ -25,6 +25,7 @@ class PartitionedStore(LedgerStore):
     A subclass calls ``_start_retention`` when it is open, and ``_stop_retention`` before it closes.
     """
 
+    Config: ClassVar[type[Any]] = StoreOptions
     _retention: threading.Thread | None = None
 
     def __init__(self, url: str, config: Any) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from offering import failed
 
-from aamc_sdk.errors import StoreError, UnknownDecisionError
-from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, SqliteStore, StoreOptions, record_from, replaced_rows, transaction
+from aamc_sdk.errors import ConfigError, StoreError, UnknownDecisionError
+from aamc_sdk.log import DECISION, Batch, Excerpt, LedgerStore, MemoryStore, SqliteStore, open_store, record_from, replaced_rows, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.testing import check_component
 
@@ -180,14 +180,9 @@ def test_a_broken_store_is_caught(offer, target, checks):
     assert failed(offer("store", target), "store") == checks
 
 
-class ShelfOptions(StoreOptions):
-    """The options of a store that has neither files nor a prefix."""
-
-
 class Shelf(LedgerStore):
     """A third party's store on a server: rows on shelves, one shelf a URL."""
 
-    Config = ShelfOptions
     shelves: ClassVar[dict] = {}
     lock = threading.Lock()
 
@@ -278,6 +273,13 @@ def test_checks_of_what_a_store_does_not_offer_are_skipped_with_the_reason(offer
         "deltas are a chain": "it keeps no changes of snapshots",
         "forgetting erases what was logged": "the store  cannot forget a user",
         "a forgotten user stays forgotten": "the store  cannot forget a user",
-        "retention drops whole decisions that were learned": "it does not divide its log",
+        "retention drops whole decisions that were learned": "it has no option retention",
         "files that are no log are refused": "it keeps its log in no file of the kit's folder",
     }
+
+
+@pytest.mark.parametrize("option", ["retention", "durability"])
+def test_a_ledger_store_refuses_options_that_its_base_class_does_not_follow(offer, option):
+    with pytest.raises(ConfigError, match=f"has no option '{option}'"):
+        open_store("mine://shelves/a", offer("store", Shelf), {option: {}})
+    open_store("mine://shelves/a", offer("store", Shelf), {"on_store_failure": "serve"}).close()
