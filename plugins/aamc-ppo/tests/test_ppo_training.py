@@ -191,6 +191,11 @@ def test_rollouts_are_whole_steps_of_all_streams(bandit):
         bandit(0).router(0, n_streams=100, n_steps=256)
 
 
+def test_a_rollout_has_two_decisions_as_the_spread_of_one_advantage_is_unknown(bandit):
+    with pytest.raises(ConfigError, match="n_steps must be at least 2"):
+        bandit(0).router(0, n_streams=1, n_steps=1)
+
+
 @pytest.mark.parametrize("strategy", ["mixed", "dirichlet", "uniform", "fixed", "corners"])
 def test_drawn_preferences_lie_on_the_simplex(strategy):
     drawn = draw_preferences(strategy, np.array([0.5, 0.3, 0.2]), 1000, np.random.default_rng(0))

@@ -40,7 +40,7 @@ class PPOConfig:
 
     total_timesteps: int = option(4_000_000, "training decisions, rounded up to whole rollouts", at_least=1)
     n_streams: int = option(256, "environment streams played in parallel", at_least=1)
-    n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=1)
+    n_steps: int = option(8192, "decisions per rollout over all streams; a multiple of n_streams", at_least=2)
     validation_steps: int = option(131_072, "validation decisions per trust factor, half of them warm-up; 0: keep the trained policy", at_least=0)
     epochs: int = option(3, "passes over each rollout", at_least=1)
     minibatch: int = option(2048, "decisions per gradient step", at_least=1)
