@@ -16,7 +16,9 @@ from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
 from aamc_sdk.types import Decision, Query, Record, Records, new_ids
 
 LOOP_MS = 1.0
-"""Mean time of a decision above which decisions are made on a worker thread instead of the event loop."""
+"""Mean time of a decision from which on decisions are made on a worker thread instead of the event loop."""
+WAIT_MS = 20.0
+"""Time of a decision from which on it counts as waiting, as for a server; shorter pauses are those that other threads cause."""
 _WEIGHT = 1 / 32
 """Weight of the newest decision in the mean time."""
 _IDS_AT_ONCE = 64
@@ -48,7 +50,7 @@ class DecisionStarter:
 
     def __init__(self, decider: Decider, commits: CommitQueue, workers: WorkerThreads) -> None:
         self._decider, self._commits, self._workers = decider, commits, workers
-        self._mean_ms = 0.0
+        self._mean_ms = LOOP_MS  # so that the first one cannot stop the event loop
         self._ids: list[str] = []
 
     async def start(self, query: str | Query, preference: PreferenceLike, arguments: RouteArguments) -> StartedDecision:
@@ -71,8 +73,9 @@ class DecisionStarter:
         return self._ids.pop()
 
     def _drawn_in_time(self, queries: Sequence[Query], preference: PreferenceLike, arguments: RouteArguments, ids: Sequence[str]) -> Records:
-        """Return decisions, and note how long they took."""
-        began = time.thread_time()  # not the time that other threads take
+        """Return decisions, and note how long they took: their processor time, or their whole time where they waited."""
+        began, busy = time.perf_counter(), time.thread_time()
         drawn = self._decider.drawn(queries, preference, arguments, ids)
-        self._mean_ms += _WEIGHT * (1000 * (time.thread_time() - began) - self._mean_ms)
+        busy_ms, whole_ms = 1000 * (time.thread_time() - busy), 1000 * (time.perf_counter() - began)
+        self._mean_ms += _WEIGHT * ((whole_ms if whole_ms >= WAIT_MS else busy_ms) - self._mean_ms)
         return drawn

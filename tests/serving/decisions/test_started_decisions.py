@@ -41,6 +41,27 @@ def test_a_decision_is_in_the_log_when_its_future_is_done(controller: MetaContro
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(("seconds", "threads"), [(0.0, {False, True}), (0.03, {True})])
+def test_decisions_that_wait_leave_the_event_loop_free(
+    controller: MetaController, monkeypatch: pytest.MonkeyPatch, seconds: float, threads: Any
+) -> None:
+    score, on_threads = controller.router.score, []
+
+    def waiting(request: Any) -> Scores:
+        time.sleep(seconds)
+        on_threads.append(threading.current_thread() is not threading.main_thread())
+        return score(request)
+
+    async def main() -> None:
+        for n in range(60):
+            await (await controller.start_route(f"query {n}")).committed
+
+    monkeypatch.setattr(controller.router, "score", waiting)
+    asyncio.run(main())
+    assert set(on_threads) == threads
+    assert on_threads[0]
+
+
 def test_feedback_waits_for_the_calls_that_came_before_it(controller: MetaController) -> None:
     async def main() -> str:
         started = await controller.start_route("hi", unavailable=["large"])
