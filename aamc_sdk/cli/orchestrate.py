@@ -7,7 +7,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,8 @@ GRACE_S = 5.0
 """Time after the limit of ``--seconds`` in which a step may end, in seconds; then its thread is left behind."""
 INTERRUPT_GRACE_S = 1.0
 """Time after Ctrl-C in which a step may end, in seconds."""
+WAKE_S = 0.2
+"""Time after which the main thread looks again, in seconds: Python notices a Ctrl-C that came just before a wait only after it."""
 
 
 @click.command()
@@ -196,18 +198,20 @@ def _run(ctx: click.Context, session: Session, show: Callable[[Any], None]) -> N
         finally:
             ended.set()
 
+    leave_threads_behind(ctx)
     loop, seconds = EventLoopThread(), session.budget.seconds
-    future = loop.submit(work())
+    until = time.monotonic() + seconds + GRACE_S
+    future: Future[None] | None = None
     try:
-        wait([future], min(seconds + GRACE_S, threading.TIMEOUT_MAX))
+        future = loop.submit(work())
+        while not future.done() and (left := until - time.monotonic()) > 0:
+            wait([future], min(left, WAKE_S))
     except KeyboardInterrupt:
         session.stop = "interrupted"
-        future.cancel()
+        if future is not None:
+            future.cancel()
         ended.wait(INTERRUPT_GRACE_S)
-        leave_threads_behind(ctx)
         raise
-    if session.broken_off or not future.done():
-        leave_threads_behind(ctx)
     if future.done():
         future.result()
         loop.close()

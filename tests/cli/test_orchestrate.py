@@ -195,6 +195,16 @@ sys.modules["aamc_sdk.cli.main"].main()
     return [sys.executable, "-c", text]
 
 
+SLOW_START = """
+import time
+from aamc_sdk.interfaces import EventLoopThread
+
+submit = EventLoopThread.submit
+EventLoopThread.submit = lambda self, work: (submit(self, work), time.sleep(60))[0]
+"""
+"""The thread of the work is quicker than the main thread, which has started it, as on a busy machine."""
+
+
 def hang(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = program(*options, "--seconds", "0.3")
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
@@ -211,13 +221,17 @@ def test_a_step_in_progress_is_broken_off_at_the_time_limit(tmp_path: Path, task
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot interrupt another process like Ctrl-C")
 @pytest.mark.parametrize("task", ["awaits", "in a thread", "in a pool", "blocks"])
-def test_an_interrupt_ends_the_work_and_keeps_the_steps_before_it(tmp_path: Path, task: str) -> None:
-    command = program(task, "--orchestrator", "hanging", before="signal.signal(signal.SIGINT, signal.default_int_handler)")
+@pytest.mark.parametrize("start", ["", SLOW_START])
+def test_an_interrupt_ends_the_work_and_keeps_the_steps_before_it(tmp_path: Path, task: str, start: str) -> None:
+    command = program(task, "--orchestrator", "hanging", before=f"signal.signal(signal.SIGINT, signal.default_int_handler)\n{start}")
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         shown = next(line for line in process.stderr if "first" in line)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()  # else leaving the block would wait for it
     assert process.returncode == 1
     assert "interrupted" in err
     assert json.loads(out)["error"]["message"] == "interrupted", shown
