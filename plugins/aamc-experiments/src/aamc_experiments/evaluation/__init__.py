@@ -33,7 +33,7 @@ from aamc_experiments.evaluation.frontier import aiq, cost_at_quality, hull, qua
 from aamc_experiments.evaluation.length_errors import length_errors
 from aamc_experiments.evaluation.metrics import metrics
 from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
-from aamc_experiments.evaluation.paired_tests import holm, randomisation_test
+from aamc_experiments.evaluation.paired_tests import holm, paired_comparisons, randomisation_test
 from aamc_experiments.evaluation.promotion import promotion
 from aamc_experiments.evaluation.reliability import BINS, bin_of, forecast_errors, forecasts
 from aamc_experiments.evaluation.roc import area_under_roc
@@ -79,6 +79,7 @@ __all__ = [
     "length_errors",
     "metrics",
     "open_interval",
+    "paired_comparisons",
     "point_estimates",
     "promotion",
     "quality_at_cost",
