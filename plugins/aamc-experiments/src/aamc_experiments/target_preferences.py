@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from aamc_experiments.data import check_unchanged
 from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval
-from aamc_experiments.evaluation.decisions import from_quality_to_cost
+from aamc_experiments.evaluation.comparison import from_quality_to_cost
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.out_of_fold import OutOfFold, read_out_of_fold
 from aamc_experiments.run_folder import RunFolder

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_environments.noise import add_noise
+from aamc_environments.environment import add_noise
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.evaluation import HEADLINE, Comparison, Integers, question_units
 from aamc_experiments.experiment import Experiment

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from aamc_experiments.commands.job import complete, open_experiment
-from aamc_experiments.commands.options import experiment_options
+from aamc_experiments.commands.options import complete, experiment_options, open_experiment
 from aamc_sdk.cli import JSON, OUT, RESUME, plugins_of
 
 

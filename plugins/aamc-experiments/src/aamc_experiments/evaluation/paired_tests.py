@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import BLOCK, Resampling, known_interval
-from aamc_experiments.evaluation.decisions import Integers
+from aamc_experiments.evaluation.comparison import Integers
 from aamc_sdk.types import ROUNDING, Floats
 
 PERMUTATIONS = 9_999
