@@ -19,7 +19,7 @@ from aamc_experiments.settings import Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 from numpy.typing import NDArray
 
-from aamc_bench.failed_routers import without_left_out
+from aamc_bench.experiment_runs import without_left_out
 from aamc_bench.robustness.text_noise import disturb
 from aamc_bench.samples import Sample
 from aamc_sdk.config import Choice

@@ -17,7 +17,7 @@ from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
 from aamc_experiments.setup import make_setup
 
-from aamc_bench.failed_routers import train_each, without_left_out
+from aamc_bench.experiment_runs import train_each, without_left_out
 from aamc_bench.samples import figure
 from aamc_bench.scalability.grown_pool import grow
 from aamc_sdk.config import unstructure

@@ -17,7 +17,7 @@ from aamc_experiments.measurement import Measurement
 from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 
-from aamc_bench.failed_routers import train_each
+from aamc_bench.experiment_runs import train_each
 from aamc_bench.samples import Sample, resampling_seed
 from aamc_sdk.config import Choice
 from aamc_sdk.errors import DataError
