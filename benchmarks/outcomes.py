@@ -166,19 +166,7 @@ def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
     )
     router = {run.router_name: run.router(plugins, services)}
     point = preference.array[None]
-    played = (
-        Measurement(
-            setup=world,
-            routers=router,
-            request=request,
-            candidate_means=run.candidate_means,
-            settings=run.settings,
-            progress=NoProgress(),
-            preferences=point,
-        )
-        .compare()
-        .realised(0)
-    )
+    played = Measurement.of_run(run, world, router, request, preferences=point).compare().realised(0)
     outcomes = world.splits["test"].outcomes
     assert outcomes is not None
     best = int(outcomes.known_quality.mean(axis=0).argmax())

@@ -285,16 +285,7 @@ def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Targe
 
     def decide(preferences: Floats) -> _DecidedRows:
         decided = [
-            Measurement(
-                setup=setup,
-                routers={run.router_name: router},
-                request=request,
-                candidate_means=run.candidate_means,
-                settings=run.settings,
-                split=split,
-                preferences=preferences,
-                progress=progress,
-            ).compare()
+            Measurement.of_run(run, setup, {run.router_name: router}, request, split=split, preferences=preferences, progress=progress).compare()
             for split, request in requests.items()
         ]
         first, *others = (_DecidedRows.read(comparison, target) for comparison in decided)

@@ -51,15 +51,9 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
         requests = experiment.requests(world, experiment.estimator(world))
         choices = experiment.compared()
         routers = train_each(choices, lambda name: experiment.router(name, choices[name], world, requests), folder, progress)
-        point, means = experiment.settings.preference.array[None], experiment.run.candidate_means
-        comparison = Measurement(
-            setup=world,
-            routers=routers,
-            request=requests["test"],
-            candidate_means=means,
-            settings=experiment.settings,
-            progress=progress,
-            preferences=point,
+        point = experiment.settings.preference.array[None]
+        comparison = Measurement.of_run(
+            experiment.run, world, routers, requests["test"], settings=experiment.settings, progress=progress, preferences=point
         ).compare()
         comparison.save(folder / "decisions.npz")
     resampling = Resampling.bootstrap(comparison.stream, experiment.settings.evaluation.resamples, experiment.settings.seed)

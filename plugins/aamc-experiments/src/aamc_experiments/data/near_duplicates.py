@@ -72,7 +72,7 @@ def _root(first: list[int], place: int) -> int:
 
 def find_boilerplate(questions: Sequence[str]) -> frozenset[int]:
     """Return the hashes of the runs of words that more than :data:`SHARED` different questions have."""
-    runs = [_distinct(_runs(question.split(" "))) for question in sorted(set(questions))]
+    runs = [np.unique(_runs(question.split(" "))) for question in sorted(set(questions))]
     found, counts = np.unique(np.concatenate([*runs, np.empty(0, dtype=np.uint64)]), return_counts=True)
     return frozenset(found[counts > SHARED].tolist())
 
@@ -87,13 +87,6 @@ def _windows(codes: Hashes, width: int) -> Hashes:
         return np.empty(0, dtype=np.uint64)
     hashed: Hashes = np.lib.stride_tricks.sliding_window_view(codes, width) @ _MULTIPLIERS[:width]  # modulo 2**64
     return hashed
-
-
-def _distinct(hashes: Hashes) -> Hashes:
-    """Return the distinct hashes in ascending order, like :func:`numpy.unique` but three times as fast for small arrays."""
-    ordered = np.sort(hashes)
-    distinct: Hashes = ordered[np.diff(ordered, prepend=~ordered[:1]) != 0]
-    return distinct
 
 
 @attrs.frozen(eq=False)
@@ -143,7 +136,7 @@ def _shingles(text: str, question: str) -> Hashes:
         text = text[: MAX_CHARACTERS // 2] + text[-MAX_CHARACTERS // 2 :]
     codes = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32).astype(np.uint64)
     numbers = zlib.crc32(" ".join(sorted(re.findall(r"\d+", question))).encode())
-    return _distinct(_windows(codes, min(SHINGLE, len(codes) or 1)) + np.array([numbers], dtype=np.uint64) * _MULTIPLIERS[-1])
+    return np.unique(_windows(codes, min(SHINGLE, len(codes) or 1)) + np.array([numbers], dtype=np.uint64) * _MULTIPLIERS[-1])
 
 
 def _jaccard(one: Hashes, other: Hashes) -> float:
