@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 from aamc_environments.queue import read_world
 from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
@@ -21,11 +21,11 @@ from aamc_bench.experiment_runs import train_each, without_left_out
 from aamc_bench.samples import figure
 from aamc_bench.scalability.grown_pool import grow
 from aamc_sdk.config import unstructure
-from aamc_sdk.interfaces import Estimator, Progress, Reward, Router
+from aamc_sdk.interfaces import Progress, Reward, Router
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import build_request, draw, find_pool, pool_to
 from aamc_sdk.storage import locked, write_yaml
-from aamc_sdk.types import Estimates, Floats, Pool, Query
+from aamc_sdk.types import Estimates, Floats, Query
 
 FLOOR, CEILING = "random", "oracle"
 """The routers whose utilities are 0% and 100% of a router's share."""
@@ -111,33 +111,6 @@ WARM_UP = 20
 """Decisions before the timing begins."""
 
 
-@attrs.frozen(kw_only=True)
-class TimedRouter:
-    """The parts of a decision.
-
-    Attributes:
-        estimator: Estimates each candidate's quality.
-        router: Scores the candidates.
-        pool: The candidates.
-        preference: The weights, ``[3]``.
-        typical: The candidates' mean training quality, cost and latency, ``[M, 3]``.
-        seed: The seed of the draws.
-    """
-
-    estimator: Estimator | None
-    router: Router
-    pool: Pool
-    preference: Floats
-    typical: Floats
-    seed: int
-
-    def decide(self, queries: Sequence[Query], estimates: Estimates) -> None:
-        """Decide B queries with known estimates."""
-        quality = None if self.estimator is None else self.estimator.quality(estimates, self.pool)
-        request = build_request(queries, self.pool, self.preference, estimates=estimates, quality=quality, typical=self.typical)
-        draw(self.router.score(request), request, self.router.samples, self.seed, [str(row) for row in range(len(queries))])
-
-
 def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> list[dict[str, Any]]:
     """Time the decisions of each router of a training job, except routers that cannot be served.
 
@@ -159,13 +132,18 @@ def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> l
     estimates = Estimates.unknown(n_queries) if estimator is None else estimator.estimate(queries)
     routers = {name: run.router(plugins, services, name) for name in without_left_out(run.router_names, folder.parent / trained)}
     served = {name: router for name, router in routers.items() if not router.privileged}
+    pool, preference, seed = run.pool, run.settings.preference.array, run.settings.seed
+
+    def decide(router: Router, asked: Sequence[Query], known: Estimates) -> None:
+        """Decide queries with known estimates."""
+        quality = None if estimator is None else estimator.quality(known, pool)
+        request = build_request(asked, pool, preference, estimates=known, quality=quality, typical=means)
+        draw(router.score(request), request, router.samples, seed, [str(row) for row in range(len(asked))])
+
     progress.start("Timing", len(served))
     rows = []
     for name, router in served.items():
-        decider = TimedRouter(
-            estimator=estimator, router=router, pool=run.pool, preference=run.settings.preference.array, typical=means, seed=run.settings.seed
-        )
-        rows.append({"router": name, "candidates": len(run.pool), **timings(decider.decide, queries, estimates)})
+        rows.append({"router": name, "candidates": len(pool), **timings(partial(decide, router), queries, estimates)})
         progress.advance()
     return rows
 

@@ -159,7 +159,7 @@ def split_options(options: Mapping[str, Any], job: str) -> tuple[dict[str, Any],
     return described, out, resume
 
 
-def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], shown: Progress, kind: type[Experiment] | None = None) -> Experiment:
+def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], shown: Progress) -> Experiment:
     """Return the experiment that the options describe, new or resumed.
 
     Args:
@@ -167,7 +167,6 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
         goal: The last stage of a new experiment.
         options: The options.
         shown: Receives the progress.
-        kind: The class of the experiment.
 
     Raises:
         click.UsageError: ``--resume`` comes with other options.
@@ -183,8 +182,8 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
         if settings.budget_usd is not None or settings.continue_from is not None:
             raise ConfigError("budget_usd and continue_from (--from) belong to the training of an orchestrator; leave them out, or name one")
         trained = settings.estimator if goal is Goal.ESTIMATOR and settings.estimator is not None else settings.router
-        return (kind or Experiment)(settings, plugins_of(ctx), out or new_folder(trained.name), shown, goal)
-    experiment = (kind or Experiment).resume(resume, plugins_of(ctx), shown)
+        return Experiment(settings, plugins_of(ctx), out or new_folder(trained.name), shown, goal)
+    experiment = Experiment.resume(resume, plugins_of(ctx), shown)
     folder, command = experiment.run.folder, experiment.goal.command
     if command == "evaluate":
         raise CheckpointError(f"{folder} holds an evaluation, which cannot be resumed; run aamc evaluate again")

@@ -25,13 +25,15 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
     Example: aamc run --router ppo --estimator tce
     """
     from aamc_experiments.commands.tables import show_metrics, show_profile
-    from aamc_experiments.profile import Profile, ProfiledExperiment
+    from aamc_experiments.profile import Profile
     from aamc_experiments.run_folder import Goal, point_latest
     from aamc_sdk.cli import progress
 
     with progress() as shown:
         profile = Profile(shown) if profiled else None
-        experiment = open_experiment(ctx, Goal.COMPARISON, options, profile or shown, ProfiledExperiment if profiled else None)
+        experiment = open_experiment(ctx, Goal.COMPARISON, options, profile or shown)
+        if profile:
+            profile.measure(experiment)
         folder = experiment.run.folder
         with profile or nullcontext():
             metrics = complete(experiment, "run")
