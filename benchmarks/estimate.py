@@ -75,7 +75,6 @@ def texts_of(tokens: int, count: int, seed: int) -> list[str]:
 
 
 def milliseconds(work: Callable[[], Any]) -> float:
-    """Return the CPU time of a call in milliseconds."""
     return 1e3 * cpu_s(work)
 
 
@@ -192,7 +191,6 @@ def evaluate_precision(runtime: str, seed: int, preset: str) -> tuple[dict[str, 
 
 
 def main() -> None:
-    """Parse the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoders", nargs="*", choices=["bundled", *SIZES], default=["bundled", *SIZES])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])

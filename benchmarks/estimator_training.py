@@ -54,7 +54,6 @@ def forward(config: TCEConfig, texts: Sequence[str]) -> float:
 
 
 def main() -> None:
-    """Parse the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", choices=("quick", "full"), default="quick")
     parser.add_argument("--seed", type=int, default=0)

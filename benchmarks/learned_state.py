@@ -32,7 +32,6 @@ BATCH = 1000
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=100_000, help="users that the router knows (default: 100000)")
     parser.add_argument("--entries", type=int, default=10_000, help="entries between two states (default: 10000)")

@@ -44,7 +44,6 @@ ROUTER = {"name": "canary", "stable": "thompson", "candidate": "epsilon-greedy",
 
 
 def write(url: str, decisions: int) -> None:
-    """Write the log."""
     generator = np.random.default_rng(0)
     with MetaController.build(router=ROUTER, store=url, seed=0) as controller:
         for start in range(0, decisions, REQUESTS):
@@ -99,7 +98,6 @@ def measured_before(source: Path, decisions: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description="Processor time of reading a log.")
     parser.add_argument("--decisions", type=int, default=100_000, help="decisions in the log")
     parser.add_argument("--before", type=Path, help="source tree of an earlier version, to compare with")

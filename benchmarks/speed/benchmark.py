@@ -55,7 +55,6 @@ class SpeedBenchmark(Benchmark):
         return {"parts": list(dict.fromkeys(named)), "preset": preset or "quick"}
 
     def jobs(self, options: Mapping[str, Any]) -> list[GridJob]:
-        """Return the jobs of the parts."""
         full = options["preset"] in FULL
         functions = [function for part in options["parts"] for function in PARTS[part]]
         return [GridJob(function.replace(":", "-"), f"speed.{function}", {"full": full}) for function in functions]
@@ -71,7 +70,6 @@ class SpeedBenchmark(Benchmark):
         return {"machine": machine(), "records": records, "details": {key: found["details"] for key, found in results.items()}}
 
     def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
-        """Return the one table."""
         on = document["machine"]
         unknown = {f"{record['what']}: {record['why']}" for record in document["records"] if record["why"]}
         machine = f"Machine: {on['processor']}, {on['cores']} cores, load {on['load']}, {on['matmul_gflops']} GFLOP/s."
