@@ -61,10 +61,6 @@ class ComparisonRequest:
             return self.preferences
         return evaluation_points(self.headline, latency_counts(self.reward, outcomes))
 
-    def categories_of(self, rows: Integers) -> Names:
-        """Return the categories of some rows."""
-        return np.asarray(self.categories, dtype=np.str_)[rows]
-
 
 @attrs.frozen(eq=False)
 class RouterDecisions:
@@ -140,7 +136,7 @@ def comparison_of(
         routers=np.array(list(decisions)),
         preferences=points,
         queries=np.array([text_hash(query.text) for query in compared.request.queries])[rows],
-        category=compared.categories_of(rows),
+        category=np.asarray(compared.categories, dtype=np.str_)[rows],
         candidates=np.array(compared.request.pool.names),
         candidate_means=compared.candidate_means,
         scales=_scales(compared.reward),
