@@ -62,16 +62,16 @@ class Profile:
 
     def measure(self, experiment: Experiment) -> None:
         """Measure the stages of an experiment, one for each router."""
-        stages = {"begin": "data", "estimator": "estimator", "requests": "estimates", "compare": "evaluation"}
-        for method, name in stages.items():
-            setattr(experiment, method, self.stage(name)(getattr(experiment, method)))
         train = experiment.router
 
         def router(name: str, *arguments: Any) -> Router:
             with self.stage(f"router {name}"):
                 return train(name, *arguments)
 
-        experiment.router = router  # type: ignore[method-assign]  # of this experiment alone
+        stages = {"begin": "data", "estimator": "estimator", "requests": "estimates", "compare": "evaluation"}
+        measured = {method: self.stage(name)(getattr(experiment, method)) for method, name in stages.items()}
+        for method, function in {**measured, "router": router}.items():
+            setattr(experiment, method, function)
 
     def start(self, what: str, total: int) -> None:
         """Begin a part of the current stage, and forward the call."""
