@@ -110,7 +110,6 @@ def measure(users: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, and print one JSON document."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     print(json.dumps({"candidates": CANDIDATES} | {f"{users} users": measure(users) for users in USERS}, indent=1))
 

@@ -74,7 +74,6 @@ def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, 
 
 
 def outcome(dataset: Dataset, row: int, candidate: int) -> float:
-    """Return the quality of a candidate on a row."""
     assert dataset.outcomes is not None
     return float(dataset.outcomes.known_quality[row, candidate])
 
@@ -90,7 +89,6 @@ def table(dataset: Dataset, compared: Mapping[str, Mapping[str, Any]], seeds: ra
 
 
 def main() -> None:
-    """Measure, and print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("step", choices=SEEDS)
     step = parser.parse_args().step

@@ -25,7 +25,6 @@ POOL = Pool(ModelSpec(f"m{n}", prices=Prices(1 + n, 2 + n), latency=Latency(serv
 
 
 def make_request(rows: int, seed: int) -> RoutingRequest:
-    """Return random requests."""
     rng = np.random.default_rng(seed)
     names = tuple(f"c{n}" for n in range(CATEGORIES))
     categories = rng.dirichlet(np.full(CATEGORIES, 0.3), rows)
@@ -42,7 +41,6 @@ def feedback_on(request: RoutingRequest, seed: int) -> Experience:
 
 
 def measure() -> dict[str, float]:
-    """Return the figures."""
     request, many = make_request(1, 0), make_request(ROWS, 1)
     reward = LinearReward()
     reward.fit(many.expected)
@@ -84,7 +82,6 @@ def measure() -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     print(json.dumps({"candidates": CANDIDATES, **{name: round(value, 2) for name, value in measure().items()}}))
 

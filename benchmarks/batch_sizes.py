@@ -38,7 +38,6 @@ def measure(seeds: list[int], steps: int) -> dict[str, Any]:
 
 
 def draw(courses: dict[str, Any], path: Path) -> None:
-    """Draw every seed's course, over steps and over time."""
     with styled():
         figure = new_figure(3.4)
         axes = figure.subplots(1, 2, sharey=True)
@@ -56,7 +55,6 @@ def draw(courses: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=1_000_000)

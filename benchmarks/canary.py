@@ -75,7 +75,6 @@ def naive_alarm(differences: Floats) -> bool:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description="False alarms and power of the sequential test.")
     parser.add_argument("--streams", type=int, default=1000, help="trials in each case")
     parser.add_argument("--feedback", type=int, default=5000, help="judged decisions in each trial")

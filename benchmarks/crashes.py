@@ -61,12 +61,10 @@ class Posterior(OnlineRouter):
         self.learned: list[str] = []
 
     def score(self, request: RoutingRequest) -> Scores:
-        """Draw uniformly."""
         even = np.full(request.mask.shape, 1 / request.mask.shape[1])
         return Scores(even, even)
 
     def learn(self, experience: Experience) -> None:
-        """Count qualities."""
         self.made += experience.made
         for feedback in experience.feedback:
             self.alpha[feedback.candidate] += 0.99 * feedback.quality  # no binary fraction, so that the order of additions shows
@@ -75,17 +73,14 @@ class Posterior(OnlineRouter):
             self.learned.append(digest(feedback.id))
 
     def save(self, folder: Path) -> None:
-        """Write the posterior."""
         state = {"alpha": self.alpha, "beta": self.beta, "made": self.made, "last": self.last, "learned": self.learned}
         write_json(folder / "posterior.json", state)
 
     def load(self, folder: Path) -> None:
-        """Read the posterior."""
         vars(self).update(read_json(folder / "posterior.json"))
 
 
 def open_log(path: Path, max_gb: float | None = None) -> SqliteStore:
-    """Open the log."""
     return SqliteStore(f"sqlite:{path}", SqliteOptions(retention=Retention(max_gb=max_gb)))
 
 
@@ -129,14 +124,12 @@ def live_and_die(path: Path, seconds: float, max_gb: float | None) -> list[str]:
 
 
 def restarted(store: Store) -> Posterior:
-    """Return a router that starts on a log."""
     router = Posterior()
     Learner(store, router, lambda _: None).close()
     return router
 
 
 def everything(store: SqliteStore) -> list[str]:
-    """Return the ids of all feedback in a log."""
     found: list[str] = []
     position = 0
     while (part := store.experience(position)).position > position:
@@ -172,7 +165,6 @@ def found_dropped(store: SqliteStore, acknowledged: list[str]) -> dict[str, obje
 
 
 def main() -> None:
-    """Kill ``--kills`` times and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from aamc_tce.encoders.embedder import BATCH_SIZE, Embedder
 from aamc_tce.encoders.runtime import serving_embedder
 from aamc_tce.encoders.torch_encoder import TorchEncoder, resolve
 from aamc_tce.estimator import TaskComplexityEstimator
+from speed.clock import cpu_s
 
 from aamc_sdk import Query, Services, Training, get_plugin_manager
 from aamc_sdk.interfaces import NoProgress
@@ -75,10 +75,7 @@ def texts_of(tokens: int, count: int, seed: int) -> list[str]:
 
 
 def milliseconds(work: Callable[[], Any]) -> float:
-    """Return the CPU time of a call in milliseconds."""
-    started = time.process_time()
-    work()
-    return 1e3 * (time.process_time() - started)
+    return 1e3 * cpu_s(work)
 
 
 def trained(place: str, runtime: str) -> TaskComplexityEstimator:
@@ -194,7 +191,6 @@ def evaluate_precision(runtime: str, seed: int, preset: str) -> tuple[dict[str, 
 
 
 def main() -> None:
-    """Parse the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoders", nargs="*", choices=["bundled", *SIZES], default=["bundled", *SIZES])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])

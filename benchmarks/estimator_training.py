@@ -11,10 +11,8 @@ import argparse
 import json
 import os
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from aamc_experiments.experiment import Experiment
@@ -23,17 +21,11 @@ from aamc_experiments.settings import read_settings
 from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import BATCH_SIZE
 from aamc_tce.encoders.torch_encoder import TorchEncoder
+from speed.clock import cpu_s
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.config import configure
 from aamc_sdk.interfaces import NoProgress
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    """Return the CPU time of a call in seconds."""
-    started = time.process_time()
-    work()
-    return time.process_time() - started
 
 
 def training(preset: str, seed: int, folder: Path) -> tuple[float, list[str]]:
@@ -41,7 +33,7 @@ def training(preset: str, seed: int, folder: Path) -> tuple[float, list[str]]:
     settings = read_settings({"router": "greedy", "estimator": "tce", "preset": preset, "seed": seed})
     experiment = Experiment(settings, get_plugin_manager(), folder / "run", NoProgress(), goal=Goal.ESTIMATOR)
     world = experiment.begin()
-    took = seconds(lambda: experiment.estimator(world))
+    took = cpu_s(lambda: experiment.estimator(world))
     return took, [query.text for split in ("train", "validation") for query in world.splits[split].queries]
 
 
@@ -58,11 +50,10 @@ def forward(config: TCEConfig, texts: Sequence[str]) -> float:
             for ids, mask in zip(padded, masks, strict=True):
                 encoder.model(input_ids=ids, attention_mask=mask)
 
-    return seconds(passes)
+    return cpu_s(passes)
 
 
 def main() -> None:
-    """Parse the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", choices=("quick", "full"), default="quick")
     parser.add_argument("--seed", type=int, default=0)

@@ -31,7 +31,6 @@ DECISIONS = 2000
 
 
 def opened(url: str) -> Store:
-    """Open a log."""
     return open_store(url, get_plugin_manager())
 
 
@@ -90,7 +89,6 @@ def plain_table(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def plain(path: Path, count: int = 500) -> dict[str, float]:
-    """Measure the plain loop."""
     rows = [(feedback.id, feedback.decision_id, json.dumps({"quality": feedback.quality})) for feedback in judgements(count, "plain")]
     with plain_table(path) as connection:
         return rate(count, lambda: [connection.execute("INSERT INTO feedback VALUES (?, ?, ?)", row) for row in rows])
@@ -127,7 +125,6 @@ def durable(url: str) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", help="An empty log to measure as well, such as redis://localhost:6379/0.")
     arguments = parser.parse_args()

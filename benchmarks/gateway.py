@@ -63,7 +63,6 @@ def pace_stub(stub: Server, pace_ms: int | None) -> None:
 
 
 def start_floor(folder: Path, upstream: str) -> Server:
-    """Start the pass-through."""
     port = free_port()
     command = [sys.executable, str(Path(__file__).parent / "serving" / "floor.py"), upstream, str(port)]
     return start("floor", command, f"http://127.0.0.1:{port}", "/readyz", folder, SERVER_CORE, model="good")
@@ -83,7 +82,6 @@ def start_gateway(name: str, folder: Path, upstream: str, arguments: list[str], 
 
 
 def start_litellm(name: str, folder: Path, upstream: str, program: str) -> Server:
-    """Start LiteLLM's proxy."""
     port = free_port()
     rust = {"rust": True} if name == "litellm_rust" else {}
     parameters = {"api_base": f"{upstream}/v1", "api_key": "none", **rust}
@@ -95,7 +93,6 @@ def start_litellm(name: str, folder: Path, upstream: str, program: str) -> Serve
 
 
 def measure_buffered(server: Server, folder: Path, seconds: float, varied: bool) -> dict[str, float]:
-    """Measure whole answers."""
     url, body, headers = f"{server.url}/v1/chat/completions", json.dumps({**BODY, "model": server.model}), dict(server.headers)
     common = {"seconds": seconds, "varied": varied, "core": LOAD_CORE, "folder": folder}
     before = processor_s(server.process.pid)
@@ -119,7 +116,6 @@ def warm_up(server: Server) -> None:
 
 
 def measure_streams(server: Server, stub: Server) -> dict[str, float]:
-    """Measure streams."""
     found: dict[str, float] = {}
     url, headers = f"{server.url}/v1/chat/completions", dict(server.headers)
     body = {**BODY, "model": server.model, "stream": True, "max_tokens": 10_000}
@@ -184,7 +180,6 @@ def memory(server: Server, folder: Path, requests: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", help="Folder of a run with a PPO router.")
     parser.add_argument("--litellm", help="The program litellm of an environment of its own.")

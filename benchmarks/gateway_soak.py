@@ -59,7 +59,6 @@ class Load:
         self.memory: list[float] = []
 
     async def run(self, at_once: int) -> None:
-        """Send all requests."""
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(120)) as session:
             await asyncio.gather(*(self._worker(session) for _ in range(at_once)))
@@ -114,7 +113,6 @@ def logged(folder: Path) -> tuple[dict[str, float], Counter[str]]:
 
 
 def billed(stub: StubServer) -> dict[str, float]:
-    """Return the stub's sums."""
     models = stub.all_counts()["models"].values()
     return {name: sum(model[name] for model in models) for name in ("cost_usd", "prompt_tokens", "output_tokens")}
 
@@ -155,7 +153,6 @@ def soak(folder: Path, requests: int, at_once: int, share: float, options: Seque
 
 
 def main() -> None:
-    """Soak and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=100_000, help="Requests (default: 100000).")
     parser.add_argument("--at-once", type=int, default=64, help="Requests at the same time (default: 64).")

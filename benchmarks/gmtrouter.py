@@ -37,7 +37,6 @@ STRUCTURED: dict[str, dict[str, Any]] = {"4 groups, 160 users": {"groups": 4, "u
 
 
 def interval(values: list[float]) -> dict[str, float]:
-    """Return the mean of values and the ends of its 95% interval."""
     mean, n = float(np.mean(values)), len(values)
     half = float(student.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
     return {"mean": mean, "low": mean - half, "high": mean + half}
@@ -171,7 +170,6 @@ def median_ms(part: Callable[[], object], times: int) -> float:
 
 
 def main() -> None:
-    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=12)
     parser.add_argument("--other-worlds", type=int, default=4)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from speed.clock import cpu_s
 
 from aamc_sdk import MetaController
 from aamc_sdk.interfaces import OnlineRouter
@@ -31,7 +32,6 @@ BATCH = 1000
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=100_000, help="users that the router knows (default: 100000)")
     parser.add_argument("--entries", type=int, default=10_000, help="entries between two states (default: 10000)")
@@ -76,17 +76,17 @@ def states(users: int, entries: int) -> dict[str, float]:
     """Compare changes with the whole state."""
     router, store = learn_users(users, entries)
     whole, follower = state_of(router), new_router()
-    load_s = cpu_seconds(lambda: restore(follower, whole))
+    load_s = cpu_s(lambda: restore(follower, whole))
     router.changes()
     position = 2 * users
     learn_s = 0.0
     while (batch := store.experience(position, BATCH)).position > position:
         position = batch.position
-        learn_s += cpu_seconds(lambda learned=batch: router.learn(learned))  # type: ignore[misc]
+        learn_s += cpu_s(lambda learned=batch: router.learn(learned))  # type: ignore[misc]
     found: dict[str, Any] = {}
-    changes_s = cpu_seconds(lambda: found.update(changes=router.changes()))
-    apply_s = cpu_seconds(lambda: follower.apply_changes(found["changes"]))
-    save_s = cpu_seconds(lambda: found.update(whole=state_of(router)))
+    changes_s = cpu_s(lambda: found.update(changes=router.changes()))
+    apply_s = cpu_s(lambda: follower.apply_changes(found["changes"]))
+    save_s = cpu_s(lambda: found.update(whole=state_of(router)))
     return {
         "users": users,
         "entries": entries,
@@ -133,13 +133,6 @@ def restart(folder: Path, users: int, entries: int) -> dict[str, float]:
         "log_mb": round(size / 1e6, 1),
         "equal": equal,
     }
-
-
-def cpu_seconds(work: Any) -> float:
-    """Return the CPU time of some work."""
-    before = time.process_time()
-    work()
-    return time.process_time() - before
 
 
 if __name__ == "__main__":

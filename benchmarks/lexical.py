@@ -61,7 +61,6 @@ def make_splits(plugins: Plugins, services: Services) -> tuple[Dataset, list[Que
 
 
 def figures(times: Sequence[float]) -> dict[str, float]:
-    """Return the median and the 90th percentile."""
     return {"median_us": round(float(np.median(times)), 1), "p90_us": round(float(np.percentile(times, 90)), 1)}
 
 
@@ -75,7 +74,6 @@ def measure(estimator: Estimator, dataset: Dataset, queries: Sequence[Query], po
 
 
 def main() -> None:
-    """Measure both and print."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     plugins, pool = get_plugin_manager(), default_pool()
     services = Services(pool=pool, reward=LinearReward(), make=lambda *_: None, device="cpu")

@@ -25,7 +25,6 @@ RUNS = 7
 
 
 def parse(folder: Path) -> None:
-    """Parse every file of a folder."""
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         with file.open(encoding="utf-8", newline="") as lines:
             if file.suffix == ".csv":
@@ -37,7 +36,6 @@ def parse(folder: Path) -> None:
 
 
 def seconds(work: Callable[..., Any], *arguments: Any) -> float:
-    """Return the time of some work."""
     started = time.perf_counter()
     work(*arguments)
     return time.perf_counter() - started
@@ -52,7 +50,6 @@ def measure(reader: DatasetFormat, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and print."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     data, plugins = Path(os.environ["AAMC_DATA"]), get_plugin_manager()
     services = Services(pool=Pool([ModelSpec("any")]), reward=LinearReward(), make=lambda *_: None)

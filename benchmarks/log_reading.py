@@ -21,9 +21,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from aamc_experiments.off_policy.logged_decisions import read_log
+from speed.clock import cpu_s
 
 from aamc_sdk import MetaController
 from aamc_sdk.interfaces import Store
@@ -45,7 +44,6 @@ ROUTER = {"name": "canary", "stable": "thompson", "candidate": "epsilon-greedy",
 
 
 def write(url: str, decisions: int) -> None:
-    """Write the log."""
     generator = np.random.default_rng(0)
     with MetaController.build(router=ROUTER, store=url, seed=0) as controller:
         for start in range(0, decisions, REQUESTS):
@@ -75,13 +73,6 @@ def read_bare(path: Path) -> None:
             msgspec.json.decode(zlib.decompressobj(-zlib.MAX_WBITS, templates[number - 1]).decompress(packed) if number else packed)
 
 
-def seconds(read: Callable[[], Any]) -> float:
-    """Return the processor time of one reading."""
-    begun = time.process_time()
-    read()
-    return time.process_time() - begun
-
-
 def measure(decisions: int, url: str | None = None) -> dict[str, float]:
     """Write a log and return the seconds of each reading, the least of three."""
     with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +82,7 @@ def measure(decisions: int, url: str | None = None) -> dict[str, float]:
             read = {"estimates": lambda: read_log(store), "figures": store.outcomes, "canary": lambda: report(store)}
             if url is None:
                 read["bare"] = lambda: read_bare(path)
-            times = [[seconds(each) for each in read.values()] for _ in range(3)]
+            times = [[cpu_s(each) for each in read.values()] for _ in range(3)]
             found = dict(zip(read, map(min, zip(*times, strict=True)), strict=True))
             return {**found, "bytes_per_decision": store.health().get("size_bytes", 0.0) / decisions}
 
@@ -107,7 +98,6 @@ def measured_before(source: Path, decisions: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description="Processor time of reading a log.")
     parser.add_argument("--decisions", type=int, default=100_000, help="decisions in the log")
     parser.add_argument("--before", type=Path, help="source tree of an earlier version, to compare with")

@@ -106,7 +106,6 @@ def cases(graded: Floats, sizes: list[int]) -> Iterator[tuple[dict[str, Any], An
 
 
 def main() -> None:
-    """Measure and print; the last line has the minimum coverage."""
     parser = argparse.ArgumentParser(description="Coverage of off-policy intervals on real outcomes.")
     parser.add_argument("--replays", type=int, default=1000, help="logs in each case")
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 5000], help="decisions in a log")

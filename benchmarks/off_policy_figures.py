@@ -78,7 +78,6 @@ def _truths(means: Floats) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description="Coverage of intervals from logs, of cost, latency and utility.")
     parser.add_argument("--logs", type=int, default=400, help="logs in each case")
     parser.add_argument("--quality", type=float, default=0.985, help="the share of good answers")

@@ -44,7 +44,6 @@ Played = dict[str, list[Trajectory]]
 
 
 def team() -> list[Agent]:
-    """Return the tool agents."""
     services = make_services(default_pool(), get_plugin_manager(), DefaultSettings(preset="full"))
     return [services.make("agent", name, {}) for name in TOOLS]
 
@@ -110,7 +109,6 @@ def measure(suite: str, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the selected measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=["mixed"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

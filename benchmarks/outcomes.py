@@ -50,7 +50,6 @@ DIALOGUES = 80
 
 @cache
 def whole(name: str) -> Dataset:
-    """Return all rows of a source."""
     services = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None)
     read = get_plugin_manager().make("dataset", FORMATS[name], services).read(str(Path(os.environ["AAMC_DATA"]) / name))
     assert isinstance(read, Dataset)
@@ -125,14 +124,12 @@ class PartFormat(DatasetFormat):
     """The parts as a dataset's format, whose path is ``PART/SEED``."""
 
     def read(self, path: str) -> Dataset | Splits:
-        """Return all rows undivided, or the splits."""
         part, _, seed = path.rpartition("/")
         return PARTS[part](int(seed))
 
 
 @hookimpl
 def aamc_datasets() -> list[Component]:
-    """Offer the parts."""
     return [Component("part", f"{__name__}:PartFormat", "A part of the benchmark.")]
 
 
@@ -166,19 +163,7 @@ def calibrated_figures(run: RunFolder, plugins: Plugins) -> dict[str, Any]:
     )
     router = {run.router_name: run.router(plugins, services)}
     point = preference.array[None]
-    played = (
-        Measurement(
-            setup=world,
-            routers=router,
-            request=request,
-            candidate_means=run.candidate_means,
-            settings=run.settings,
-            progress=NoProgress(),
-            preferences=point,
-        )
-        .compare()
-        .realised(0)
-    )
+    played = Measurement.of_run(run, world, router, request, preferences=point).compare().realised(0)
     outcomes = world.splits["test"].outcomes
     assert outcomes is not None
     best = int(outcomes.known_quality.mean(axis=0).argmax())
@@ -216,7 +201,6 @@ def over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -175,7 +175,6 @@ def disorder(env: QueueEnvironment, request: RoutingRequest, router: Router, see
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, help="total_timesteps of ppo (default: the preset's)")
     parser.add_argument("--load", type=float, default=0.6)

@@ -48,7 +48,6 @@ def measure(device: str, candidates: int, options: dict[str, Any]) -> dict[str, 
 
 
 def main() -> None:
-    """Run the benchmark."""
     there = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--devices", nargs="+", choices=there, default=there, help="Devices to train on (default: all available).")

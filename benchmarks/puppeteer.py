@@ -175,7 +175,6 @@ def learn(world: AgentWorld, seed: int) -> dict[str, float]:
 
 
 def timed(work: Callable[[], Any]) -> dict[str, float]:
-    """Return the seconds that something takes."""
     processor, wall = cpu_and_wall_s(work)
     return {"seconds": wall, "processor_seconds": processor}
 
@@ -196,7 +195,6 @@ class Idle(Agent):
         self.spec = Candidate(name, f"Does {name}.")
 
     async def execute(self, state: TaskState) -> AgentOutput:
-        """Answer without any work."""
         return AgentOutput("done")
 
 
@@ -230,7 +228,6 @@ def overhead(steps: int = 8, episodes: int = 100) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run the measurements of the options and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--worlds", nargs="*", choices=list(WORLDS), default=list(WORLDS))

@@ -39,7 +39,6 @@ SAMPLE_SECONDS = 0.05
 
 
 def main() -> None:
-    """Measure on each server."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgres", metavar="URL", help="PostgreSQL server that may be written to")
     parser.add_argument("--redis", metavar="URL", help="Redis server that may be written to")
@@ -101,7 +100,6 @@ def killed(url: str, kills: int, pause_s: float) -> dict[str, Any]:
 
 
 def sampled(replicas: list[Replica]) -> list[float]:
-    """Return the staleness of the followers."""
     found = [replica.ask("health") for replica in replicas]
     return [health["staleness_s"] for health in found if not health["is_learner"]]
 

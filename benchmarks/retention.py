@@ -172,7 +172,6 @@ def migration(folder: Path, entries: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--per-day", type=int, default=300, help="Decisions on a day of the simulated year.")
     parser.add_argument("--days", type=int, default=30, help="Days that the log of the simulated year keeps.")

@@ -63,7 +63,6 @@ def make(url: str, rounds: int) -> RouterR1:
 
 
 def clocks() -> Times:
-    """Return the present wall and CPU time in seconds."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
@@ -121,7 +120,6 @@ async def side_by_side(router_r1: RouterR1, parallel: int) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--parallel", type=int, default=64)

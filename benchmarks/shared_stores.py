@@ -75,7 +75,6 @@ class Watch:
 
 
 def redis_cpu(client: Any) -> float:
-    """Return the processor time of a Redis server in seconds."""
     used = client.info("cpu")
     return float(used["used_cpu_user"] + used["used_cpu_sys"])
 
@@ -164,7 +163,6 @@ def measure(
 
 @contextmanager
 def new_log(url: str) -> Iterator[Any]:
-    """Open a new log, and delete it afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         options = {"prefix": f"bench_{uuid.uuid4().hex[:12]}", "spool": str(Path(folder) / "spool.db"), "timeout_s": 30.0}
         with closing(open_store(url, get_plugin_manager(), options)) as store:
@@ -217,7 +215,6 @@ def in_threads(count: int, work: Callable[[int], None], server_cpu: Callable[[],
 
 
 def kept_in_postgres(store: Any) -> Sequence[Any]:
-    """Return a log's rows."""
     with store._reading() as connection:
         return connection.execute(store._tables.query("SELECT " + ", ".join(_KEPT) + " FROM {entries} ORDER BY position")).fetchall()
 
@@ -267,7 +264,6 @@ def postgres(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]
 
 
 def of_store(store: Sequence[Speed], groups: float) -> dict[str, float]:
-    """Return the store's figures."""
     per_second, cpu_us = (statistics.median(figure) for figure in zip(*store, strict=True))
     return {"per_second": round(per_second), "cpu_us": round(cpu_us, 1), "group": round(groups, 1)}
 
@@ -333,7 +329,6 @@ def rewritten(client: Any) -> float:
 
 
 def main() -> None:
-    """Run the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgres", metavar="URL", help="PostgreSQL server that may be written to")
     parser.add_argument("--redis", metavar="URL", help="Redis server that may be written to")

@@ -22,7 +22,6 @@ Policy = Callable[[RoutingRequest], Any]
 
 
 def always(name: str) -> Policy:
-    """Return the policy that chooses one candidate."""
     return lambda request: np.full(len(request), request.pool.index(name))
 
 
@@ -48,12 +47,10 @@ def greedy(reward: Any, error: float) -> Policy:
 
 
 def interval(values: Floats) -> list[float]:
-    """Return the mean over independent streams and the half width of its 95% interval."""
     return [float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))]
 
 
 def main() -> None:
-    """Measure and print."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     environment = standalone()
     services = environment.services

@@ -69,7 +69,6 @@ class Server:
     model: str = "aamc/auto"
 
     def stop(self) -> None:
-        """End the process."""
         self.process.terminate()
         try:
             self.process.wait(30)

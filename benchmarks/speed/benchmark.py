@@ -1,9 +1,7 @@
-"""``aamc bench speed``: its parts, jobs and table, and the scripts that measure one part."""
+"""``aamc bench speed``: its parts, jobs and table."""
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,8 +13,6 @@ from aamc_report.formats import significant
 from aamc_report.tables import Column, Table
 
 from aamc_sdk.errors import ConfigError, one_of
-from aamc_sdk.interfaces import NoProgress
-from aamc_sdk.storage import to_json
 from speed.clock import machine
 
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -59,7 +55,6 @@ class SpeedBenchmark(Benchmark):
         return {"parts": list(dict.fromkeys(named)), "preset": preset or "quick"}
 
     def jobs(self, options: Mapping[str, Any]) -> list[GridJob]:
-        """Return the jobs of the parts."""
         full = options["preset"] in FULL
         functions = [function for part in options["parts"] for function in PARTS[part]]
         return [GridJob(function.replace(":", "-"), f"speed.{function}", {"full": full}) for function in functions]
@@ -75,26 +70,8 @@ class SpeedBenchmark(Benchmark):
         return {"machine": machine(), "records": records, "details": {key: found["details"] for key, found in results.items()}}
 
     def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
-        """Return the one table."""
         on = document["machine"]
         unknown = {f"{record['what']}: {record['why']}" for record in document["records"] if record["why"]}
         machine = f"Machine: {on['processor']}, {on['cores']} cores, load {on['load']}, {on['matmul_gflops']} GFLOP/s."
         note = " ".join((NOTE, machine, *sorted(unknown)))
         return {"speed": Table.of_records("Speed", ("part", "what", "unit", "beside", "goal"), COLUMNS, document["records"], note)}
-
-
-def show(part: str, about: str | None, full: bool = False) -> None:
-    """Measure one part in this process and print JSON; scripts that call this have no option but ``--help``.
-
-    Args:
-        part: One of ``PARTS``.
-        about: The text of ``--help``.
-        full: Whether long work is not shortened.
-    """
-    argparse.ArgumentParser(description=about).parse_args()
-    found = []
-    for function in PARTS[part]:
-        module, _, name = function.partition(":")
-        measure = getattr(importlib.import_module(f"speed.{module}"), name)
-        found.append(measure(Path(), NoProgress(), full))
-    print(to_json({"machine": machine(), "jobs": found}))  # to standard output

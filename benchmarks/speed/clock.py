@@ -27,7 +27,7 @@ def minimum_cpu_s(works: Mapping[str, Callable[[], Any]], repeats: int) -> dict[
     found = dict.fromkeys(works, float("inf"))
     for _ in range(repeats):
         for name, work in works.items():
-            found[name] = min(found[name], cpu_and_wall_s(work)[0])
+            found[name] = min(found[name], cpu_s(work))
     return found
 
 
@@ -52,6 +52,11 @@ def cpu_and_wall_s(work: Callable[[], Any]) -> tuple[float, float]:
     cpu, wall = time.process_time(), time.perf_counter()
     work()
     return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def cpu_s(work: Callable[[], Any]) -> float:
+    """Return the CPU time of some work, in seconds."""
+    return cpu_and_wall_s(work)[0]
 
 
 def peak_mib() -> float:

@@ -45,11 +45,9 @@ class Instant(Estimator):
         return Estimates(np.full(rows, 0.4), np.full((rows, 8), 0.125), tuple("abcdefgh"), np.full(rows, 0.1))
 
     def estimate(self, queries: Sequence[Query]) -> Estimates:
-        """Return prepared estimates."""
         return self._batches[len(queries)]
 
     def quality(self, estimates: Estimates, pool: Pool) -> Floats:
-        """Return prepared qualities."""
         return self._quality[: len(estimates)]
 
 

@@ -41,13 +41,6 @@ def test_a_measured_training_undoes_no_step():
     assert train(standalone(pool_of(6)), 64, n_streams=64, n_steps=64).config.kl_limit == 0
 
 
-def test_a_script_asked_for_help_measures_nothing(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["startup.py", "--help"])
-    with pytest.raises(SystemExit, match="0"):
-        benchmark.show("startup", "Milliseconds of a start.", full=True)
-    assert "Milliseconds of a start." in capsys.readouterr().out
-
-
 def test_the_ratio_is_measured_over_compared_and_nothing_where_either_is_unknown():
     assert Measurement(what="a", unit="s", value=6.0, other=3.0).record("part")["ratio"] == {"value": 2.0}
     assert Measurement(what="a", unit="s", value=6.0).record("part")["ratio"] == {}

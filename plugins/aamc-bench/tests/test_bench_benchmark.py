@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aamc_bench import benchmark
 from aamc_bench.benchmark import Benchmark, Stage, show_tables
-from aamc_bench.failed_routers import LEFT_OUT, RoutersLeftOut
+from aamc_bench.experiment_runs import LEFT_OUT, RoutersLeftOut
 from aamc_bench.grid import GridJob, JobsFailed
 from aamc_report.formats import whole
 from aamc_report.tables import Column, Table, TableRow

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aamc_bench.control import job
 from aamc_bench.control.benchmark import ControlBenchmark, interval, summary
-from aamc_bench.control.policies import REWARDS_FILE, ScenarioWorld, greedy_truth_rule
+from aamc_bench.control.job import REWARDS_FILE, ScenarioWorld, greedy_truth_rule
 from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, reference_rule
 from aamc_ppo.router import PPOConfig, PPORouter
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aamc_baselines.learned.ridge import Ridge
-from aamc_bench.failed_routers import LEFT_OUT, RoutersLeftOut, left_out_of, train_each
+from aamc_bench.experiment_runs import LEFT_OUT, RoutersLeftOut, left_out_of, train_each
 
 from aamc_sdk.interfaces import NoProgress, Training
 

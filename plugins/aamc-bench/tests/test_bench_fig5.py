@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bench.reproduce import fig5
+from aamc_bench import fig5
 from aamc_experiments.evaluation import Comparison, Resampling
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.settings import read_settings

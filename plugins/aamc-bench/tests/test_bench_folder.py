@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 import pytest
-from aamc_bench.folder import open_experiment
+from aamc_bench.benchmark import open_experiment
 
 from aamc_sdk.errors import CheckpointError, Interrupted, OutputError
 

@@ -10,9 +10,8 @@ import pytest
 import yaml
 from aamc_bench.experiment_runs import complete_run, settings_of
 from aamc_bench.robustness.benchmark import RobustnessBenchmark, noises
-from aamc_bench.robustness.figures import figures_of
-from aamc_bench.robustness.shift import check_trained_here, divide, without
-from aamc_bench.robustness.trained_run import TrainedRun
+from aamc_bench.robustness.jobs import TrainedRun, check_trained_here, divide, without
+from aamc_bench.robustness.tables import figures_of
 from aamc_bench.samples import Sample
 from aamc_experiments.evaluation import Comparison
 from aamc_experiments.run_folder import RunFolder

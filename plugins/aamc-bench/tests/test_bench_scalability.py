@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_bench.scalability import decision_time, training_job
+from aamc_bench.scalability import jobs
 from aamc_bench.scalability.benchmark import ScalabilityBenchmark
 from aamc_experiments.evaluation import Comparison, Resampling
 from aamc_experiments.run_folder import RunFolder
@@ -57,7 +57,7 @@ def reward() -> LinearReward:
 
 def test_a_share_lies_between_random_and_oracle(comparison, reward) -> None:
     """Right is worth 0.8, wrong 0.2: x has 0.5, random 0.2, the oracle 0.8."""
-    found = training_job.utilities(comparison, reward, Resampling.bootstrap(comparison.stream, 50, seed=0))
+    found = jobs.utilities(comparison, reward, Resampling.bootstrap(comparison.stream, 50, seed=0))
     assert [found[name]["utility"]["value"] for name in ("x", "random", "oracle")] == pytest.approx([0.5, 0.2, 0.8])
     assert [found[name]["share"]["value"] for name in ("x", "random", "oracle")] == pytest.approx([0.5, 0.0, 1.0])
     assert found["x"]["share"]["ci95"] == pytest.approx([0.0, 1.0])
@@ -66,28 +66,28 @@ def test_a_share_lies_between_random_and_oracle(comparison, reward) -> None:
 
 def test_there_is_no_share_where_random_is_as_good_as_the_oracle(comparison, reward) -> None:
     comparison.chosen[1] = comparison.chosen[2]
-    share = training_job.utilities(comparison, reward, Resampling.bootstrap(comparison.stream, 50, seed=0))["x"]["share"]
+    share = jobs.utilities(comparison, reward, Resampling.bootstrap(comparison.stream, 50, seed=0))["x"]["share"]
     assert share == {"value": None, "ci95": None}
 
 
 def test_a_median_lies_between_order_statistics() -> None:
     """Of 1 to 101, ranks (0.5 -+ 0.98 / sqrt(101)) 100 lie 9.75 from the median, 51."""
-    found = decision_time.median(np.arange(1.0, 102.0))
+    found = jobs.median(np.arange(1.0, 102.0))
     assert found["value"] == 51
     assert found["ci95"] == pytest.approx([51 - 9.75, 51 + 9.75], abs=0.01)
 
 
 def test_the_median_of_one_time_is_that_time() -> None:
-    assert decision_time.median(np.array([3.0])) == {"value": 3.0, "ci95": [3.0, 3.0]}
+    assert jobs.median(np.array([3.0])) == {"value": 3.0, "ci95": [3.0, 3.0]}
 
 
 def test_decisions_are_timed_one_at_a_time_and_in_batches(monkeypatch) -> None:
     ticks = count()
-    monkeypatch.setattr(decision_time.time, "perf_counter", lambda: float(next(ticks)))  # a second passes between any two looks
+    monkeypatch.setattr(jobs.time, "perf_counter", lambda: float(next(ticks)))  # a second passes between any two looks
     decided = []
     queries = [Query(f"query {n}") for n in range(600)]
-    found = decision_time.timings(lambda asked, known: decided.append((len(asked), len(known))), queries, Estimates.unknown(600))
-    assert decided == [(1, 1)] * (decision_time.WARM_UP + 600) + [(250, 250), (250, 250), (100, 100)] * decision_time.ROUNDS
+    found = jobs.timings(lambda asked, known: decided.append((len(asked), len(known))), queries, Estimates.unknown(600))
+    assert decided == [(1, 1)] * (jobs.WARM_UP + 600) + [(250, 250), (250, 250), (100, 100)] * jobs.ROUNDS
     assert found["single_ms"]["value"] == found["single_p95_ms"]["value"] == 1000
     assert found["batch_ms"]["value"] == pytest.approx(1000 / 250)
 

@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 from aamc_bench.samples import Sample
 from aamc_bench.unseen_models.benchmark import EXPECTED, ROUTING, UnseenModelsBenchmark
-from aamc_bench.unseen_models.job import DESCRIBED, FULL, WITHOUT, NewcomerExperiment, measure, of_others, sample_of
-from aamc_bench.unseen_models.newcomers import choose_newcomers, completed, with_few_outcomes
+from aamc_bench.unseen_models.job import (
+    DESCRIBED,
+    FULL,
+    WITHOUT,
+    NewcomerExperiment,
+    choose_newcomers,
+    completed,
+    measure,
+    of_others,
+    sample_of,
+    with_few_outcomes,
+)
 from aamc_experiments.settings import Settings, read_settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
 

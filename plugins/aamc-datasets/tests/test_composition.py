@@ -3,8 +3,7 @@
 import attrs
 import numpy as np
 import pytest
-from aamc_datasets.synthetic.composition import Composer, Composition, Instruction
-from aamc_datasets.synthetic.grammar import CATEGORIES, load_grammar
+from aamc_datasets.synthetic.composition import CATEGORIES, Composer, Composition, Instruction, load_grammar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.score_table import CostOptions
 
 from aamc_sdk import ModelSpec, Pool, Prices
 from aamc_sdk.config import configure

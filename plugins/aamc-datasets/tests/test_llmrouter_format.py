@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.llmrouter import LLMRouter
+from aamc_datasets.published.score_table import CostOptions
 
 from aamc_sdk import Dataset, Services
 from aamc_sdk.errors import ConfigError, DataError

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
-from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.routerbench import RouterBench
+from aamc_datasets.published.score_table import CostOptions
 
 from aamc_sdk import Services
 from aamc_sdk.errors import DataError

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aamc_datasets.data_commands import convert, inspect
-from aamc_datasets.published.costs import CostOptions
 from aamc_datasets.published.embedllm import EmbedLLM
 from aamc_datasets.published.llmrouter import LLMRouter
 from aamc_datasets.published.routellm import RouteLLM
 from aamc_datasets.published.routerarena import RouterArena
 from aamc_datasets.published.routerbench import RouterBench
+from aamc_datasets.published.score_table import CostOptions
 from click.testing import CliRunner
 
 from aamc_sdk import DatasetFormat, Services

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_datasets.synthetic.grammar import CATEGORIES
-from aamc_datasets.synthetic.labelled_csv import read_labelled, write_labelled
-from aamc_datasets.synthetic.synthetic_format import FILES, Synthetic, SyntheticOptions, compose_splits, split_of
+from aamc_datasets.synthetic.composition import CATEGORIES
+from aamc_datasets.synthetic.synthetic_format import FILES, Synthetic, SyntheticOptions, compose_splits, read_labelled, split_of, write_labelled
 from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]  # it ships no types
 from sklearn.linear_model import LogisticRegression, Ridge  # type: ignore[import-untyped]  # likewise
 

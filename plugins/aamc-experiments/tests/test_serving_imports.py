@@ -17,7 +17,6 @@ EXPERIMENTS_ONLY = {
     "aamc_experiments.data",
     "aamc_experiments.data.near_duplicates",
     "aamc_experiments.data.splits",
-    "aamc_experiments.data.training_fingerprint",
     "aamc_experiments.evaluation",
     "aamc_experiments.experiment",
     "aamc_experiments.leak_guard",

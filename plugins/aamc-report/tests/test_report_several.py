@@ -9,9 +9,7 @@ import pytest
 import yaml
 from aamc_experiments.evaluation import Comparison, Resampling, interval
 from aamc_report.commands import report
-from aamc_report.runs.collection import differences, read_runs
-from aamc_report.runs.page import comparison_page
-from aamc_report.runs.pairs import pairs
+from aamc_report.runs import comparison_page, differences, pairs, read_runs
 from click.testing import CliRunner
 
 from aamc_sdk.errors import ConfigError

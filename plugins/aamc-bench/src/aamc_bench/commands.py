@@ -1,4 +1,4 @@
-"""The commands ``aamc bench ...``, one for each benchmark."""
+"""The commands ``aamc bench ...``, one for each benchmark, and ``aamc reproduce fig5``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from aamc_bench.options import (
     WORKERS,
     Numbers,
     benchmark_options,
+    run_options,
 )
-from aamc_sdk.cli import JSON, OUT, RESUME
+from aamc_sdk.cli import JSON, OUT, RESUME, Folder, plugins_of
 from aamc_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -196,3 +197,20 @@ def speed(**given: Any) -> None:
         sys.path.append(str(scripts))  # the jobs' processes inherit it
     benchmark: Benchmark = import_module("speed.benchmark").SpeedBenchmark()
     benchmark.run(**given)
+
+
+@click.command("fig5")
+@click.option("--run", type=Folder(path_type=Path), help="An existing run (default: make one, as aamc run --router ppo does).")
+@SEED
+@run_options()
+@click.pass_context
+def fig5(ctx: click.Context, /, **given: Any) -> None:
+    """Make Figure 5 of the AAMC paper: success, cost, latency and efficiency of the strategies, with 95% intervals.
+
+    Writes figures/fig5.png and .svg, their data as fig5.csv and fig5.json, and the paper's claims with our values.
+
+    Example: aamc reproduce fig5 --preset full
+    """
+    from aamc_bench.fig5 import FigureFive
+
+    FigureFive(plugins_of(ctx)).run(**given)

@@ -12,12 +12,12 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from aamc_sdk.storage import check_file_hashes, file_hashes, json_hash, make_fol
 
 JOBS = "jobs"
 """The folder of the jobs, below the experiment's."""
+FAILED = 70
+"""The exit status of a job's process if the job failed; its log ends with the reason."""
 THREADS = "OMP_NUM_THREADS"
 """The environment variable from which numerical libraries (OpenBLAS, MKL, torch) read the number of threads when they are loaded."""
 
@@ -99,63 +101,43 @@ def run_grid(jobs: Sequence[GridJob], folder: Path, workers: int | None, progres
     return results
 
 
-@attrs.frozen(eq=False)
-class _Running:
-    """A job, the executor of its process, and the process; None if it has ended at once."""
-
-    job: GridJob
-    executor: ProcessPoolExecutor
-    process: multiprocessing.process.BaseProcess | None
-
-
 def _work_off(jobs: Sequence[GridJob], place: Path, workers: int, progress: Progress) -> dict[str, str]:
     """Do jobs, at most ``workers`` at a time; return the reason for each failure, by key.
 
-    Each job has an executor with one process: a process that is killed breaks its own executor and no other job's.
+    Each job has a fresh interpreter: a forked one would inherit threads and locks of the numerical libraries.
     """
     waiting, failures = deque(jobs), dict[str, str]()
     workers = min(workers, max(len(jobs), 1))
-    running: dict[Future[str | None], _Running] = {}
+    running: dict[int, tuple[GridJob, multiprocessing.process.BaseProcess]] = {}  # by the process's sentinel
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                future, started = _start(waiting.popleft(), place, max(_cores() // workers, 1))
-                running[future] = started
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                ended = running.pop(future)
-                ended.executor.shutdown()
-                if (why := _reason(future, ended.process)) is not None:
-                    failures[ended.job.key] = why
-                    progress.say(f"job {ended.job.key} failed: {why}")
+                job = waiting.popleft()
+                process = multiprocessing.get_context("spawn").Process(target=_do_and_exit, args=(job, place))
+                with _threads_of_children(max(_cores() // workers, 1)):
+                    process.start()
+                running[process.sentinel] = job, process
+            for sentinel in connection.wait(list(running)):
+                job, ended = running.pop(sentinel)  # type: ignore[arg-type]  # the sentinels are numbers
+                ended.join()
+                if ended.exitcode:
+                    failures[job.key] = _reason(ended.exitcode, place / f"{job.key}.log")
+                    progress.say(f"job {job.key} failed: {failures[job.key]}")
                 progress.advance()
     finally:
-        for started in running.values():  # empty unless an error or the user ends the grid
-            if started.process is not None:
-                started.process.terminate()
-        for started in running.values():
-            started.executor.shutdown(cancel_futures=True)
+        for _, started in running.values():  # empty unless an error or the user ends the grid
+            started.terminate()
+            started.join()
     return failures
 
 
-def _start(job: GridJob, place: Path, threads: int) -> tuple[Future[str | None], _Running]:
-    """Start a job in a fresh interpreter: a forked one would inherit threads and locks of the numerical libraries."""
-    others = multiprocessing.active_children()
-    executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_follow_parent)
-    with _threads_of_children(threads):
-        future = executor.submit(do, job, place)
-    process = next((child for child in multiprocessing.active_children() if child not in others), None)
-    return future, _Running(job, executor, process)
-
-
-def _reason(future: Future[str | None], process: multiprocessing.process.BaseProcess | None) -> str | None:
-    """Return in a line why a job failed; None if it did not."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        status = None if process is None else process.exitcode
-        if status is not None and status < 0:
-            return f"its process was killed by signal {-status}; is there enough memory for all workers?"
-        return f"its process ended with status {status}"
+def _reason(status: int, log: Path) -> str:
+    """Return in a line why a job failed."""
+    if status == FAILED:
+        return log.read_text(encoding="utf-8").splitlines()[-1]
+    if status < 0:
+        return f"its process was killed by signal {-status}; is there enough memory for all workers?"
+    return f"its process ended with status {status}"
 
 
 @contextlib.contextmanager
@@ -214,10 +196,12 @@ def do(job: GridJob, place: Path) -> str | None:
     return None
 
 
-def _follow_parent() -> None:
-    """Prepare a process to end with its parent, even if that is killed, and to leave Ctrl-C to it."""
+def _do_and_exit(job: GridJob, place: Path) -> None:
+    """Do a job as a process that ends with its parent, even if that is killed, and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if do(job, place) is not None:
+        sys.exit(FAILED)
 
 
 def _end_with_parent() -> None:

@@ -16,5 +16,5 @@ def aamc_commands() -> list[Component]:
         Component("bench scalability", "aamc_bench.commands:scalability", "Measure decision time and utility against the number of candidates."),
         Component("bench speed", "aamc_bench.commands:speed", "Compare the speed of all parts with other programs (needs a checkout)."),
         Component("bench unseen-models", "aamc_bench.commands:unseen_models", "Measure routing with candidates without training outcomes."),
-        Component("reproduce fig5", "aamc_bench.reproduce.papers:fig5", "Make Figure 5 of the AAMC paper: success, cost, latency and efficiency."),
+        Component("reproduce fig5", "aamc_bench.commands:fig5", "Make Figure 5 of the AAMC paper: success, cost, latency and efficiency."),
     ]

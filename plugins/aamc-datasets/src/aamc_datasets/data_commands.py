@@ -10,10 +10,9 @@ import click
 from aamc_experiments.data import read_dataset
 from aamc_experiments.settings import Source, read_settings
 
-from aamc_datasets.inspection.summary import summarize
 from aamc_datasets.outcomes.outcomes_format import POOL_FILE, ROWS_FILE, write_outcomes
-from aamc_datasets.synthetic.labelled_csv import write_labelled
-from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, check_shares, compose_splits
+from aamc_datasets.summary import summarize
+from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, check_shares, compose_splits, write_labelled
 from aamc_sdk import Dataset
 from aamc_sdk.cli import JSON, plugins_of
 from aamc_sdk.config import set_option
@@ -93,7 +92,7 @@ def inspect(ctx: click.Context, datasets: tuple[str, ...], assignments: tuple[st
     if as_json:
         click.echo(to_json(document))
     else:
-        from aamc_datasets.inspection.summary_table import print_summary
+        from aamc_datasets.summary import print_summary
 
         print_summary(document)
 

@@ -11,9 +11,11 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import attrs
+import click
 
+from aamc_sdk.cli import JSON
 from aamc_sdk.errors import CheckpointError, DataError, nearest, one_of, unknown_name, write_errors
-from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.storage import read_json, to_json, write_json
 
 HOST = "https://huggingface.co/datasets/RUC-NLPIR/FlashRAG_datasets/resolve/main"
 """FlashRAG's rows of the datasets (arXiv 2405.13576), which Router-R1 was trained on: ``question`` and ``golden_answers``."""
@@ -174,3 +176,26 @@ def _receive(url: str, part: Path) -> None:
     size = part.stat().st_size
     if length is not None and size != have + int(length):
         raise ConnectionError(f"the connection broke after {size:,} of {have + int(length):,} bytes")
+
+
+@click.command("fetch")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for NAME/SPLIT.jsonl and checksums.json.")
+@click.option("--split", "splits", multiple=True, metavar="NAME", help="Split to download, such as train; may be repeated (default: all).")
+@click.option("--host", default=HOST, metavar="URL", help="Base address of the files, for a mirror (default: FlashRAG's on Hugging Face).")
+@JSON
+def fetch_datasets(names: tuple[str, ...], out: Path, splits: tuple[str, ...], host: str, as_json: bool) -> None:
+    """Download datasets: nq, hotpotqa, triviaqa, popqa, 2wiki, musique, bamboogle. Later aamc data and aamc train read them, as nq:FILE.
+
+    Checksums are recorded at the first download and compared from then on. An interrupted download continues where it stopped.
+
+    Example: aamc data fetch nq hotpotqa --out data/questions
+    """
+    files = fetch(names, out, splits=splits, host=host)
+    if as_json:
+        rows = [{"file": found.file, "sha256": found.sha256, "bytes": found.bytes, "new": found.new} for found in files]
+        click.echo(to_json({"schema": 1, "out": out, "files": rows}))
+        return
+    for found in files:
+        click.echo(f"{found.file}: {found.bytes:,} bytes, {'fetched' if found.new else 'already there'}", err=True)
+    click.echo(f"use with --dataset {names[0]}:{files[0].file}", err=True)

@@ -32,7 +32,7 @@ def aamc_commands() -> list[Component]:
     """Return the commands about data."""
     return [
         Component("data generate", "aamc_datasets.data_commands:generate", "Write a synthetic dataset as train.csv, val.csv and test.csv."),
-        Component("data fetch", "aamc_datasets.fetch_command:fetch_datasets", "Download public question-answering datasets."),
+        Component("data fetch", "aamc_datasets.downloads:fetch_datasets", "Download public question-answering datasets."),
         Component("data inspect", "aamc_datasets.data_commands:inspect", "Summarise datasets, and count the questions that two of them share."),
         Component("data convert", "aamc_datasets.data_commands:convert", "Write a dataset with outcomes in the native format."),
     ]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from aamc_environments.queue import QueueOptions
 from aamc_environments.queue.gymnasium_env import QueueEnv, standalone
-from aamc_environments.queue.scenarios import SCENARIOS, TWO_MODELS
+from aamc_environments.queue.options import SCENARIOS, TWO_MODELS
 from aamc_environments.queue.streams import ANNOUNCED, BURST, CALM, Arrivals, QueueStreams
 from aamc_environments.resources import DailyBudget, PromptCache, Slots, StepCalls, TokenLimit
 

@@ -320,14 +320,7 @@ class Experiment:
             pool, estimator = setup.services.pool, self.estimator(setup)
             personal = PersonalMeasurement(routers=routers, dataset=test, pool=pool, estimator=estimator, split=setup.tested, dropped=setup.dropped)
             return personal.write_metrics(self.run.folder)
-        measurement = Measurement(
-            setup=setup,
-            routers=routers,
-            request=requests["test"],
-            candidate_means=self.run.candidate_means,
-            settings=self.settings,
-            progress=self.progress,
-        )
+        measurement = Measurement.of_run(self.run, setup, routers, requests["test"], settings=self.settings, progress=self.progress)
         return measurement.write_metrics(self.run.folder)
 
     def _training(self, setup: ExperimentSetup, folder: Path, requests: Mapping[str, RoutingRequest] | None = None) -> Training:

@@ -71,6 +71,13 @@ class Measurement:
     preferences: Floats | None = None
     progress: Progress = attrs.field(factory=NoProgress)
 
+    @classmethod
+    def of_run(cls, run: RunFolder, setup: ExperimentSetup, routers: Mapping[str, Router], request: RoutingRequest, **more: Any) -> Measurement:
+        """Return the measurement of routers with the settings and candidate means of a run; ``more`` are further attributes."""
+        return cls(
+            **{"setup": setup, "routers": routers, "request": request, "candidate_means": run.candidate_means, "settings": run.settings, **more}
+        )
+
     def compare(self) -> Comparison:
         """Let the routers decide the rows, on the table of a stationary environment, else in streams.
 
@@ -184,15 +191,9 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
         return _evaluate_users(run, request, found, settings, plugins)
     setup = make_evaluation_setup(run, settings, plugins, found)
     services, test = setup.services, setup.splits["test"]
-    typical = run.candidate_means
-    measurement = Measurement(
-        setup=setup,
-        routers={name: run.router(plugins, services, name) for name in request.names},
-        request=build_request(test.queries, run.pool, request.preference.array, estimator=run.estimator(plugins, services), typical=typical),
-        candidate_means=typical,
-        settings=settings,
-        progress=progress or NoProgress(),
-    )
+    routers = {name: run.router(plugins, services, name) for name in request.names}
+    asked = build_request(test.queries, run.pool, request.preference.array, estimator=run.estimator(plugins, services), typical=run.candidate_means)
+    measurement = Measurement.of_run(run, setup, routers, asked, settings=settings, progress=progress or NoProgress())
     if request.out is not None:
         _begin(run, request.out, settings, services, test)
     return measurement.write_metrics(request.out, run.router_name if request.gate else None)

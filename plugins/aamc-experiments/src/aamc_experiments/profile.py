@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import cProfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from aamc_experiments.experiment import Experiment
-from aamc_experiments.setup import ExperimentSetup
-from aamc_sdk.config import Choice
-from aamc_sdk.interfaces import Estimator, Progress, Router
+from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.storage import write_json
-from aamc_sdk.types import RoutingRequest
 
 SHOWN_FUNCTIONS = 15
 """The number of functions that the profile holds."""
@@ -63,6 +60,19 @@ class Profile:
             self._end_part()
             self.stages[name] += time.perf_counter() - began
 
+    def measure(self, experiment: Experiment) -> None:
+        """Measure the stages of an experiment, one for each router."""
+        train = experiment.router
+
+        def router(name: str, *arguments: Any) -> Router:
+            with self.stage(f"router {name}"):
+                return train(name, *arguments)
+
+        stages = {"begin": "data", "estimator": "estimator", "requests": "estimates", "compare": "evaluation"}
+        measured = {method: self.stage(name)(getattr(experiment, method)) for method, name in stages.items()}
+        for method, function in {**measured, "router": router}.items():
+            setattr(experiment, method, function)
+
     def start(self, what: str, total: int) -> None:
         """Begin a part of the current stage, and forward the call."""
         self._end_part()
@@ -98,37 +108,6 @@ class Profile:
         document = self.document()
         write_json(folder / "profile.json", document)
         return document
-
-
-class ProfiledExperiment(Experiment):
-    """An experiment whose stages are measured by its progress, a :class:`Profile`."""
-
-    progress: Profile
-
-    def begin(self) -> ExperimentSetup:
-        """Measure the stage ``data``."""
-        with self.progress.stage("data"):
-            return super().begin()
-
-    def estimator(self, setup: ExperimentSetup) -> Estimator | None:
-        """Measure the stage ``estimator``."""
-        with self.progress.stage("estimator"):
-            return super().estimator(setup)
-
-    def requests(self, setup: ExperimentSetup, estimator: Estimator | None) -> dict[str, RoutingRequest]:
-        """Measure the stage ``estimates``."""
-        with self.progress.stage("estimates"):
-            return super().requests(setup, estimator)
-
-    def router(self, name: str, choice: Choice, setup: ExperimentSetup, requests: Mapping[str, RoutingRequest]) -> Router:
-        """Measure the stage of a router."""
-        with self.progress.stage(f"router {name}"):
-            return super().router(name, choice, setup, requests)
-
-    def compare(self, setup: ExperimentSetup, routers: Mapping[str, Router], requests: Mapping[str, RoutingRequest]) -> dict[str, Any]:
-        """Measure the stage ``evaluation``."""
-        with self.progress.stage("evaluation"):
-            return super().compare(setup, routers, requests)
 
 
 def slowest_functions(profiler: cProfile.Profile, count: int) -> list[tuple[str, int, float]]:

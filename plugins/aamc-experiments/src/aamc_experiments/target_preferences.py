@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from aamc_experiments.data import check_unchanged
 from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval
-from aamc_experiments.evaluation.decisions import from_quality_to_cost
+from aamc_experiments.evaluation.comparison import from_quality_to_cost
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.out_of_fold import OutOfFold, read_out_of_fold
 from aamc_experiments.run_folder import RunFolder
@@ -285,16 +285,7 @@ def _decider(run: RunFolder, plugins: Plugins, progress: Progress, target: Targe
 
     def decide(preferences: Floats) -> _DecidedRows:
         decided = [
-            Measurement(
-                setup=setup,
-                routers={run.router_name: router},
-                request=request,
-                candidate_means=run.candidate_means,
-                settings=run.settings,
-                split=split,
-                preferences=preferences,
-                progress=progress,
-            ).compare()
+            Measurement.of_run(run, setup, {run.router_name: router}, request, split=split, preferences=preferences, progress=progress).compare()
             for split, request in requests.items()
         ]
         first, *others = (_DecidedRows.read(comparison, target) for comparison in decided)

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import metrics
-from aamc_experiments.evaluation.decisions.preferences import LATTICE
+from aamc_experiments.evaluation.comparison import LATTICE
 from aamc_experiments.settings import Evaluation
 
 from aamc_sdk.types import Preference

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import HEADLINE, SWEEP, evaluation_points
-from aamc_experiments.evaluation.decisions.preferences import LATTICE, QUALITY_ALONE, latency_counts
+from aamc_experiments.evaluation.comparison import LATTICE, QUALITY_ALONE, latency_counts
 
 from aamc_sdk.errors import PreferenceError
 from aamc_sdk.routing import LinearReward

@@ -6,8 +6,8 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import ComparisonRequest, compare_table, metrics, question_units
-from aamc_experiments.evaluation.decisions import table as tables
-from aamc_experiments.evaluation.decisions.preferences import QUALITY_ALONE
+from aamc_experiments.evaluation import decisions as tables
+from aamc_experiments.evaluation.comparison import QUALITY_ALONE
 
 from aamc_sdk.errors import DataError, PluginError, PreferenceError
 from aamc_sdk.types import Preference, Query, text_hash

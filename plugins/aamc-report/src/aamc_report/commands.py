@@ -26,9 +26,7 @@ def report(runs: tuple[Path, ...], out: Path | None, no_texts: bool, as_json: bo
     Example: aamc report runs/before runs/after --out difference.html
     """
     from aamc_report.report import write_report
-    from aamc_report.runs.collection import document, read_runs
-    from aamc_report.runs.page import write_comparison
-    from aamc_report.runs.pairs import pairs
+    from aamc_report.runs import document, pairs, read_runs, write_comparison
     from aamc_sdk.cli import write_json_line
 
     compared = read_runs(runs or (Path("runs/latest"),))

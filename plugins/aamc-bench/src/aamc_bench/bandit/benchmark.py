@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import attrs
 from aamc_report.tables import Table, TableRecord
-from matplotlib.figure import Figure
 
-from aamc_bench.bandit import budget_table, table
 from aamc_bench.bandit.budgets import FILE as BUDGETS_FILE
 from aamc_bench.bandit.budgets import OWN_ROUTERS, UNPACED
 from aamc_bench.bandit.job import BEST_FIXED, FILE
 from aamc_bench.bandit.pareto_bandit import NAME as PARETO
 from aamc_bench.bandit.replay_data import KNOWLEDGE, LABELS
 from aamc_bench.bandit.scenarios import SCENARIOS
-from aamc_bench.bandit.statistics import PUBLISHED, UNIFORM, StreamResults
+from aamc_bench.bandit.tables import BUDGETS, PUBLISHED, UNIFORM, StreamResults, budget_records, figures_of, tables_of
 from aamc_bench.bandit.traffic import TRAFFIC
 from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, job_key, labels, settings_on
 from aamc_bench.experiment_runs import chosen_routers, settings_of
@@ -40,7 +38,7 @@ LEARNERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """The measured routers by their names here: the component and its options."""
 ESTIMATOR = "lexical"
-BUDGETS, NONE = budget_table.BUDGETS, "none"
+NONE = "none"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "quick": {"seeds": [0, 1, 2], "streams": 2, "steps": 800, "budgets": [0.25], "budget_streams": 1},
     "full": {"seeds": list(range(10)), "streams": 4, "steps": 1_000_000, "budgets": [0.05, 0.25, 0.5], "budget_streams": 4},
@@ -53,6 +51,8 @@ class BanditBenchmark(DatasetsBenchmark):
 
     command = "bench bandit"
     function = "aamc_bench.bandit.job:measure"
+    tables = staticmethod(tables_of)
+    figures = staticmethod(figures_of)
 
     def options(
         self,
@@ -140,12 +140,8 @@ class BanditBenchmark(DatasetsBenchmark):
         for number, dataset in enumerate(options["datasets"], start=1):
             paced_keys = [key for seed in options["seeds"] if (key := job_key(number, dataset, seed, BUDGETS)) in results]
             files = [read_arrays(folder / JOBS / key / BUDGETS_FILE) for key in paced_keys]
-            found_budgets += budget_table.records(options, {"dataset": names[dataset]}, files)
+            found_budgets += budget_records(options, {"dataset": names[dataset]}, files)
         return {"datasets": about, "records": records, "curves": curves, "budgets": found_budgets, "paced": options["paced"]}
-
-    def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
-        """Return the table of regret."""
-        return table.tables_of(document) | budget_table.tables_of(document)
 
     def console_tables(self, tables: Mapping[str, Table]) -> Mapping[str, Table]:
         """Return a table for each dataset and kind of estimates."""
@@ -154,10 +150,6 @@ class BanditBenchmark(DatasetsBenchmark):
             for (dataset, estimates), part in tables["regret"].divided(2).items()
         }
         return regret | {name: part for name, part in tables.items() if name == BUDGETS}
-
-    def figures(self, document: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]]:
-        """Return a figure of the curves of each dataset and kind of estimates."""
-        return table.figures_of(document)
 
 
 def _installed() -> list[str]:

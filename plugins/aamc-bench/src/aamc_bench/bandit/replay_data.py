@@ -68,20 +68,33 @@ def make_replay_data(settings: Settings, knowledge: str, plugins: Plugins, progr
     means = train.outcomes.means
     rewards = world.services.reward.scalar(Outcomes(*means.T[:, None]), settings.preference.array[None])[0]
     best = int(np.nanargmax(rewards))
-    trainer = _Trainer(settings, plugins, progress, world.services, means)
+
+    def trained(rows: Dataset, known: Pool) -> Estimator | None:
+        """Return an estimator that is trained on rows, with the outcomes of a pool if the rows have any; None without one."""
+        if (choice := settings.estimator) is None:
+            return None
+        services = attrs.evolve(world.services, pool=known)
+        estimator: Estimator = plugins.make("estimator", choice.name, services, choice.options, settings.preset)
+        estimator.train(Training(dataset=rows, progress=progress))
+        return estimator
+
+    def request_of(estimator: Estimator | None, rows: Dataset) -> RoutingRequest:
+        """Return rows as routers see them."""
+        return build_request(rows.queries, pool, settings.preference.array, estimator=estimator, typical=means)
+
     training_rows = train if knowledge == OUTCOMES else attrs.evolve(train, outcomes=None)
-    estimator = trainer.estimator(training_rows, pool)
+    estimator = trained(training_rows, pool)
     others = pool.subset([name for m, name in enumerate(pool.names) if m != best])
-    without_best = trainer.estimator(fit_to_pool(training_rows, others), others) if knowledge == OUTCOMES else estimator
+    without_best = trained(fit_to_pool(training_rows, others), others) if knowledge == OUTCOMES else estimator
     without_outcomes = attrs.evolve(train, outcomes=None)
-    request = trainer.request(estimator, rows)
+    request = request_of(estimator, rows)
     allowed = np.flatnonzero(request.mask.all(axis=1))
     return ReplayData(
         request=request.take(allowed),
-        request_without_best=trainer.request(without_best, rows).take(allowed),
+        request_without_best=request_of(without_best, rows).take(allowed),
         outcomes=rows.outcomes.take(allowed),
         best=best,
-        training=Training(dataset=without_outcomes, request=trainer.request(estimator, without_outcomes)),
+        training=Training(dataset=without_outcomes, request=request_of(estimator, without_outcomes)),
         services=world.services,
         known_outcomes=train.outcomes if knowledge == OUTCOMES else None,
     )
@@ -95,35 +108,3 @@ def held_out(world: ExperimentSetup) -> Dataset:
         return Dataset(queries)
     columns = [[getattr(part.outcomes, field) for part in parts] for field in ("known_quality", "cost_usd", "latency_ms")]
     return Dataset(queries, world.services.pool, Outcomes(*map(np.concatenate, columns)))
-
-
-@attrs.frozen
-class _Trainer:
-    """Trains estimators and describes rows with them.
-
-    Attributes:
-        settings: The run's settings.
-        plugins: Where components come from.
-        progress: Where to report.
-        services: The services of the whole pool.
-        means: Each candidate's mean training outcomes, ``[M, 3]``.
-    """
-
-    settings: Settings
-    plugins: Plugins
-    progress: Progress
-    services: Services
-    means: Floats
-
-    def estimator(self, rows: Dataset, pool: Pool) -> Estimator | None:
-        """Return an estimator that is trained on some rows, with the outcomes of a pool if the rows have any; None without one."""
-        choice, services = self.settings.estimator, attrs.evolve(self.services, pool=pool)
-        if choice is None:
-            return None
-        estimator: Estimator = self.plugins.make("estimator", choice.name, services, choice.options, self.settings.preset)
-        estimator.train(Training(dataset=rows, progress=self.progress))
-        return estimator
-
-    def request(self, estimator: Estimator | None, rows: Dataset) -> RoutingRequest:
-        """Return rows as routers see them."""
-        return build_request(rows.queries, self.services.pool, self.settings.preference.array, estimator=estimator, typical=self.means)

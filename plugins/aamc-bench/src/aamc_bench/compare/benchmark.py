@@ -37,6 +37,7 @@ class CompareBenchmark(DatasetsBenchmark):
 
     command = "bench compare"
     function = "aamc_bench.compare.benchmark:run_and_sample"
+    tables = staticmethod(table.tables_of)
 
     def options(
         self,
@@ -83,10 +84,6 @@ class CompareBenchmark(DatasetsBenchmark):
         records = [record for block in shown for record in block.records(yardsticks)]
         tests = [{"dataset": block.name, **test} for block in blocks for test in block.tests]
         return {"datasets": about, "records": records, "tests": tests}
-
-    def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
-        """Return the comparison's table and that of its paired tests."""
-        return table.tables_of(document)
 
     def console_tables(self, tables: Mapping[str, Table]) -> Mapping[str, Table]:
         """Return the comparison without the columns that do not fit."""

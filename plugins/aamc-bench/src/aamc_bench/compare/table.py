@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.evaluation import Resampling, paired_comparisons
 from aamc_report.formats import fixed, milliseconds, per_thousand, percent
 from aamc_report.style import looks_of
 from aamc_report.tables import Column, Table, TableRecord
 from matplotlib.figure import Figure
 
 from aamc_bench.benchmark import distinct
-from aamc_bench.compare.pairwise import LEVEL, pairwise_tests, win_counts
 from aamc_bench.figures import draw_intervals, panels
 from aamc_bench.samples import SHARES, Sample, clear_best, figure, of_shared_routers, over_seeds, questions
 from aamc_sdk.types import Floats
 
 EVERYWHERE = "all datasets"
+LEVEL = 0.05
+"""The probability that any of a dataset's tests finds a difference where there is none."""
+TEST_SEED = 0
+"""The seed of the tests' randomness."""
 
 
 @attrs.frozen
@@ -117,6 +121,29 @@ class DatasetComparison:
         for router, row in zip(self.routers, rows, strict=True):
             row |= {name: {"value": count} for name, count in self.counts[router].items()}
         return rows
+
+
+def pairwise_tests(samples: Sequence[Sample], resamples: int) -> list[dict[str, Any]]:
+    """Test each pair of routers on the rows of all seeds, with Holm's correction; see :func:`aamc_experiments.evaluation.paired_comparisons`.
+
+    The rewards of one question, or of one stream, change sign together, even if it is a test row with several seeds.
+    """
+    rewards = np.concatenate([sample.rewards for sample in samples], axis=1)
+    unit = np.unique(np.concatenate([sample.unit for sample in samples]), return_inverse=True)[1].ravel()
+    names = samples[0].routers.tolist()
+    resampling = Resampling.bootstrap(unit, resamples, TEST_SEED)
+    return paired_comparisons(dict(zip(names, rewards, strict=True)), resampling, TEST_SEED, list(combinations(names, 2)))
+
+
+def win_counts(tests: Sequence[Mapping[str, Any]], routers: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return each router's ``wins``, ``ties`` and ``losses``; a difference that is not significant after the correction is a tie."""
+    found = {router: {"wins": 0, "ties": 0, "losses": 0} for router in routers}
+    for test in tests:
+        a, b = (test["a"], test["b"]) if test["difference"] > 0 else (test["b"], test["a"])
+        significant = test["p_holm"] < LEVEL
+        found[a]["wins" if significant else "ties"] += 1
+        found[b]["losses" if significant else "ties"] += 1
+    return found
 
 
 def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:

@@ -13,7 +13,7 @@ from aamc_report.formats import fixed, whole
 from aamc_report.tables import Column, Table
 
 from aamc_bench.benchmark import Benchmark, Stage
-from aamc_bench.control.policies import REWARDS_FILE, ScenarioWorld
+from aamc_bench.control.job import REWARDS_FILE, ScenarioWorld
 from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.options import known_names
 from aamc_bench.samples import student_interval

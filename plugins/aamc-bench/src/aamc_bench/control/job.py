@@ -1,4 +1,4 @@
-"""The job: all policies of one scenario and seed."""
+"""The job: all policies of one scenario and seed, on the same streams."""
 
 from __future__ import annotations
 
@@ -6,17 +6,108 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
-from aamc_environments.queue import Rule, mean_rewards, reference_rule, upper_bound
+from aamc_environments.queue import (
+    QueueEnvironment,
+    QueueOptions,
+    QueueStreams,
+    Rule,
+    mean_rewards,
+    read_world,
+    reference_rule,
+    sample_queries,
+    upper_bound,
+)
 from aamc_ppo.router import PPOConfig, PPORouter
 
-from aamc_bench.control.policies import REWARDS_FILE, ScenarioWorld, greedy_rule, greedy_truth_rule, random_rule
-from aamc_sdk import Preference, Training
+from aamc_sdk import Pool, Preference, Services, Training
 from aamc_sdk.config import configure
+from aamc_sdk.errors import ConfigError, PluginError
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.routing import pool_from
+from aamc_sdk.routing import LinearReward, pool_from
 from aamc_sdk.storage import write_arrays
 from aamc_sdk.types import Floats
+
+REWARDS_FILE = "rewards.npz"
+QUERIES = {"train": 8000, "validation": 1000, "test": 4000}
+"""Queries of the splits."""
+ESTIMATE_ERROR = 0.1
+"""Standard deviation of the error of ``greedy``'s estimates, unless option noise of the environment is given."""
+
+
+@attrs.frozen
+class ScenarioWorld:
+    """A scenario's environment, with queries of its own distribution and the reward fitted to them.
+
+    Attributes:
+        environment: The environment, with true expectations.
+        services: Its pool and reward.
+        estimate_error: Standard deviation of the error of ``greedy``'s estimates.
+    """
+
+    environment: QueueEnvironment
+    services: Services
+    estimate_error: float
+
+    @classmethod
+    def of(cls, pool: Pool, options: Mapping[str, Any], seed: int, scales: Mapping[str, Any] | None = None) -> ScenarioWorld:
+        """Build the environment; its option noise is the error of ``greedy``'s estimates alone.
+
+        Args:
+            pool: The candidates.
+            options: Options of environment ``queue``.
+            seed: The seed of queries and outcomes.
+            scales: Options of reward ``linear``.
+
+        Raises:
+            ConfigError: An option is wrong.
+            PoolError: The pool lacks candidates that the scenario needs.
+        """
+        reward = LinearReward(configure(LinearReward.Config, scales or {}, where="reward"))
+        services = Services(pool=pool, reward=reward, make=_nothing, seed=seed)
+        config = configure(QueueOptions, {"noise": ESTIMATE_ERROR, **options}, where="environment")
+        environment = QueueEnvironment(attrs.evolve(config, noise=0.0), services)
+        world = read_world(config.world)
+        environment.prepare({name: sample_queries(world, size, 3 * seed + number) for number, (name, size) in enumerate(QUERIES.items())})
+        outcomes = environment.dataset("train").outcomes
+        assert outcomes is not None  # the simulator samples them
+        reward.fit(outcomes)
+        return cls(environment, services, config.noise)
+
+    def streams(self, n: int, preference: Floats, seed: int, noise: float = 0.0) -> QueueStreams:
+        """Return n test streams of one preference; the same ones for the same seed, with estimates of this error."""
+        config = attrs.evolve(self.environment.config, noise=noise)
+        environment = QueueEnvironment(config, self.services)
+        environment.prepare({"test": self.environment.dataset("test")})
+        streams = environment.vector(n, "test", seed=seed, preferences=np.tile(preference, (n, 1)))
+        assert isinstance(streams, QueueStreams)
+        streams.reset(seed=seed)
+        return streams
+
+
+def random_rule(seed: int) -> Rule:
+    """Return uniform choices."""
+    generator = np.random.default_rng((seed, 1))
+    return lambda streams: generator.random((streams.num_envs, len(streams.visible.pool)))
+
+
+def greedy_rule(streams: QueueStreams) -> Floats:
+    """Return the expected rewards, of estimates as they are in the streams."""
+    request = streams.request()
+    return streams.setup.reward.scalar(request.expected, request.preferences)
+
+
+def greedy_truth_rule(streams: QueueStreams) -> Floats:
+    """Return the true expected rewards."""
+    request = streams.request()
+    assert request.hindsight is not None
+    return streams.setup.reward.scalar(request.hindsight, request.preferences)
+
+
+def _nothing(kind: str, name: str, options: Any) -> Any:
+    raise PluginError(f"aamc bench control cannot make other components, such as {kind} {name!r}")
+
 
 STREAMS = 128
 """Streams that each policy plays."""
@@ -56,8 +147,6 @@ def measure(
         "ppo": lambda streams: ppo.score(streams.request()).utility,
     }
     if sb3:
-        from aamc_bench.control.sb3 import train_sb3
-
         total = configure(PPOConfig, router, preset=preset).total_timesteps
         rules["sb3"] = train_sb3(world, total, seed, progress)
     progress.start("Streams", len(rules))
@@ -100,3 +189,33 @@ def _settled(blocks: list[Floats]) -> bool:
         return False
     change = (blocks[-1] + blocks[-2] - blocks[-3] - blocks[-4]) / 2
     return bool(abs(change.mean()) <= SETTLED * change.std() / np.sqrt(len(change)))
+
+
+SB3_STREAMS, SB3_STEPS = 64, 64
+"""Streams of a rollout, and steps in each."""
+
+
+def train_sb3(world: ScenarioWorld, total: int, seed: int, progress: Progress) -> Rule:
+    """Train with the package's own defaults, but for rollouts as long as router ppo's, and return its rule.
+
+    Raises:
+        ConfigError: Stable-Baselines3 is not installed.
+    """
+    try:
+        from aamc_environments.sb3 import StreamsVecEnv
+        from stable_baselines3 import PPO
+    except ImportError as error:
+        raise ConfigError("--sb3 needs Stable-Baselines3; install it: pip install aamc-environments[sb3]") from error
+    generator = np.random.default_rng((seed, 2))
+    preferences = generator.dirichlet(np.ones(3), SB3_STREAMS)
+    streams = world.environment.vector(SB3_STREAMS, "train", seed=seed, preferences=preferences)
+    progress.say("training Stable-Baselines3's PPO")
+    learner = PPO("MlpPolicy", StreamsVecEnv(streams), n_steps=SB3_STEPS, batch_size=512, seed=seed, device="cpu", verbose=0)
+    learner.learn(total)
+
+    def rule(streams: object) -> Floats:
+        actions, _ = learner.predict(streams.observation(), deterministic=True)  # type: ignore[attr-defined]
+        utilities: Floats = np.eye(int(learner.action_space.n))[actions]  # type: ignore[attr-defined]
+        return utilities
+
+    return rule

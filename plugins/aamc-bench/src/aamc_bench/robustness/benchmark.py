@@ -5,22 +5,20 @@ The routers are trained once and measured under each noise, on the same queries 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.setup import make_setup
-from aamc_report.tables import Table, TableRecord
-from matplotlib.figure import Figure
+from aamc_report.tables import TableRecord
 
 from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.experiment_runs import chosen_routers, settings_of, try_to_begin
 from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.options import known_names
-from aamc_bench.robustness import figures, table
-from aamc_bench.robustness.noise import CHOICES, CLEAN, ESTIMATES, SAMPLE
-from aamc_bench.robustness.shift import AWAY, HOME, categories_of, check_trained_here
+from aamc_bench.robustness.jobs import AWAY, CHOICES, CLEAN, ESTIMATES, HOME, SAMPLE, categories_of, check_trained_here
+from aamc_bench.robustness.tables import console_tables, figures_of, noise_records, shift_records, tables_of, unchanged_choices
 from aamc_bench.robustness.text_noise import KINDS
 from aamc_bench.samples import Sample
 from aamc_sdk.cli import split_names
@@ -45,6 +43,9 @@ class RobustnessBenchmark(Benchmark):
     """``aamc bench robustness``."""
 
     command = "bench robustness"
+    tables = staticmethod(tables_of)
+    console_tables = staticmethod(console_tables)
+    figures = staticmethod(figures_of)
 
     def options(
         self,
@@ -100,13 +101,13 @@ class RobustnessBenchmark(Benchmark):
         shared = {"run": options["run"] or RUN, "routers": options["routers"]}
         jobs = [
             GridJob(
-                _key(kind, level), "aamc_bench.robustness.noise:measure", {**shared, "kind": kind, "level": level, "episodes": options["episodes"]}
+                _key(kind, level), "aamc_bench.robustness.jobs:measure", {**shared, "kind": kind, "level": level, "episodes": options["episodes"]}
             )
             for kind, level in noises(options)
         ]
         if SHIFT in options["kinds"]:
             groups = options["groups"]
-            jobs += [GridJob(f"{SHIFT}-{n}", "aamc_bench.robustness.shift:shift", {**shared, "group": n, "groups": groups}) for n in range(groups)]
+            jobs += [GridJob(f"{SHIFT}-{n}", "aamc_bench.robustness.jobs:shift", {**shared, "group": n, "groups": groups}) for n in range(groups)]
         yield Stage(jobs)
 
     def content(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -118,26 +119,14 @@ class RobustnessBenchmark(Benchmark):
             for kind, level in noises(options):
                 if (key := _key(kind, level)) in results:
                     noisy = Sample.load(place / key / SAMPLE)
-                    same = table.unchanged_choices(choices, read_arrays(place / key / CHOICES), clean.figures["mean_reward"].shape[1] - 1, seed=0)
-                    noise += table.noise_records({"noise": kind, "level": level}, clean, noisy, same)
+                    same = unchanged_choices(choices, read_arrays(place / key / CHOICES), clean.figures["mean_reward"].shape[1] - 1, seed=0)
+                    noise += noise_records({"noise": kind, "level": level}, clean, noisy, same)
         shift: list[TableRecord] = []
         for key, found in results.items():
             if key.startswith(SHIFT) and found is not None:
                 home, away = (Sample.load(place / key / f"{name}.npz") for name in (HOME, AWAY))
-                shift += table.shift_records({"held_out": ", ".join(found["categories"])}, home, away)
+                shift += shift_records({"held_out": ", ".join(found["categories"])}, home, away)
         return {"noise": noise, "shift": shift}
-
-    def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
-        """Return the tables of noise and of shift that have rows."""
-        return table.tables_of(document)
-
-    def console_tables(self, tables: Mapping[str, Table]) -> Mapping[str, Table]:
-        """Return each router's losses without the metrics behind them."""
-        return table.console_tables(tables)
-
-    def figures(self, document: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]]:
-        """Return the figures of noise and of shift that have data."""
-        return figures.figures_of(document)
 
     def remarks(self, document: Mapping[str, Any]) -> Sequence[str]:
         """Say why shift was not measured."""

@@ -20,8 +20,7 @@ from aamc_bench.benchmark import Benchmark, Stage, distinct
 from aamc_bench.experiment_runs import chosen_routers, settings_of, try_to_begin
 from aamc_bench.figures import draw_lines, panels
 from aamc_bench.grid import GridJob
-from aamc_bench.scalability.decision_time import BATCH
-from aamc_bench.scalability.training_job import CEILING, FLOOR
+from aamc_bench.scalability.jobs import BATCH, CEILING, FLOOR
 
 ROUTERS = ("ppo", "greedy", "supervised", "knn", "ridge", "best-single")
 """The default routers, as far as they are installed; the yardsticks are always measured."""
@@ -82,10 +81,10 @@ class ScalabilityBenchmark(Benchmark):
 
     def stages(self, options: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Stage]:
         """Yield the training in each size, the largest first because it takes longest, then the timing, one size at a time."""
-        function, sizes = "aamc_bench.scalability.training_job:train", options["model_counts"]
+        function, sizes = "aamc_bench.scalability.jobs:train", options["model_counts"]
         yield Stage([GridJob(f"train-{size}", function, {"settings": options["settings"], "size": size}) for size in sorted(sizes, reverse=True)])
         trained = {size: f"train-{size}" for size in sizes if f"train-{size}" in results}
-        function, n_queries = "aamc_bench.scalability.decision_time:measure", options["n_queries"]
+        function, n_queries = "aamc_bench.scalability.jobs:measure", options["n_queries"]
         jobs = [GridJob(f"time-{size}", function, {"trained": key, "n_queries": n_queries}) for size, key in trained.items()]
         yield Stage(jobs, one_at_a_time=True)
 

@@ -25,19 +25,6 @@ ODDS_SPREAD, CATEGORY_SPREAD = 0.3, 0.2
 """Standard deviations of further gains: one for all categories, and one for each."""
 
 
-@attrs.frozen(eq=False)
-class Bounds:
-    """The minimum and maximum of a pool's prices (input, output) and latencies (network, service), ``[2, 4]``."""
-
-    values: Floats
-
-    @classmethod
-    def of(cls, specs: Sequence[ModelSpec]) -> Bounds:
-        """Return the bounds of some candidates."""
-        figures = np.array([_figures(spec) for spec in specs])
-        return cls(np.stack((figures.min(axis=0), figures.max(axis=0))))
-
-
 def grow(pool: Pool, world: SimulatedWorld, size: int, seed: int) -> tuple[Pool, SimulatedWorld]:
     """Return a pool of some size and the world with its candidates' skills; a larger pool contains every smaller one.
 
@@ -53,7 +40,8 @@ def grow(pool: Pool, world: SimulatedWorld, size: int, seed: int) -> tuple[Pool,
     if size < 2:
         raise PoolError(f"a pool to choose from needs at least 2 candidates, not {size}")
     specs = [_known(candidate, world) for candidate in pool]
-    bounds, order = Bounds.of(specs), _spread_first(specs)
+    figures, order = np.array([_figures(spec) for spec in specs]), _spread_first(specs)
+    bounds = np.stack((figures.min(axis=0), figures.max(axis=0)))
     grown, skills = [specs[m] for m in order][:size], dict(world.candidates)
     for number in range(len(specs), size):
         model = specs[order[number % len(specs)]]
@@ -82,10 +70,13 @@ def _spread_first(specs: Sequence[ModelSpec]) -> list[int]:
     return order
 
 
-def _variation(model: ModelSpec, name: str, level: float, bounds: Bounds, rng: np.random.Generator) -> ModelSpec:
-    """Return a variation of a candidate; ``level`` is the deviation of its log price, in standard deviations."""
+def _variation(model: ModelSpec, name: str, level: float, bounds: Floats, rng: np.random.Generator) -> ModelSpec:
+    """Return a variation of a candidate.
+
+    ``level`` is the deviation of its log price, in standard deviations; ``bounds`` are the minimum and maximum figures of the pool, ``[2, 4]``.
+    """
     price_factor, latency_factor = np.exp(PRICE_SPREAD * level), np.exp(SPEED_SPREAD * rng.normal())
-    figures = np.clip(_figures(model) * (price_factor, price_factor, latency_factor, latency_factor), *bounds.values)
+    figures = np.clip(_figures(model) * (price_factor, price_factor, latency_factor, latency_factor), *bounds)
     read, paid, network, service = figures.tolist()
     assert model.prices is not None  # _known has checked them
     assert model.latency is not None

@@ -8,8 +8,7 @@ from __future__ import annotations
 import attrs
 
 from aamc_datasets.columns import column_names, read_columns, require_columns
-from aamc_datasets.published.costs import CostOptions
-from aamc_datasets.published.score_table import from_rows
+from aamc_datasets.published.score_table import CostOptions, from_rows
 from aamc_datasets.recognition import hint, single_file
 from aamc_sdk import Dataset, DatasetFormat, Prices
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from aamc_datasets.json_rows import score
-from aamc_datasets.published.costs import CostOptions
+from aamc_datasets.published.score_table import CostOptions
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Labels, Pool
 from aamc_sdk.errors import DataError, PoolError, nearest, read_errors, unknown_name

@@ -14,8 +14,7 @@ import numpy as np
 
 from aamc_datasets.columns import answer_tokens, column_names, read_columns, require_columns
 from aamc_datasets.json_rows import parse_lines, require, score, text
-from aamc_datasets.published.costs import CostOptions
-from aamc_datasets.published.score_table import ScoreTable, from_rows, stack
+from aamc_datasets.published.score_table import CostOptions, ScoreTable, from_rows, stack
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, Prices
 from aamc_sdk.errors import DataError

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, parse_lines, require, score, text
-from aamc_datasets.published.costs import CostOptions
-from aamc_datasets.published.score_table import from_rows
+from aamc_datasets.published.score_table import CostOptions, from_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat
 from aamc_sdk.errors import DataError

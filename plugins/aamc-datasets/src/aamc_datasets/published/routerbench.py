@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from aamc_datasets.columns import answer_tokens, column_names, read_columns, require_columns
-from aamc_datasets.published.costs import CostOptions
-from aamc_datasets.published.score_table import ScoreTable
+from aamc_datasets.published.score_table import CostOptions, ScoreTable
 from aamc_datasets.recognition import hint, single_file
 from aamc_sdk import Dataset, DatasetFormat
 from aamc_sdk.errors import DataError, one_of

@@ -1,17 +1,121 @@
-"""Score tables: the common form of published scores."""
+"""Score tables, the common form of published scores, and the options of published formats.
+
+Costs that the files do not give are price times tokens; scores outside 0 to 1 are clipped or refused.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_datasets.published.costs import CostOptions
-from aamc_sdk import Dataset, Labels, ModelSpec, Pool, Prices
-from aamc_sdk.errors import DataError
-from aamc_sdk.types import Floats
+from aamc_sdk import Candidate, Dataset, Labels, ModelSpec, Outcomes, Pool, Prices, Query, option
+from aamc_sdk.config import configure
+from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.routing import expected_cost
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Floats
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class CostOptions:
+    """Assumptions about costs that were not measured, and the treatment of scores outside 0 to 1."""
+
+    characters_per_token: float = option(float(CHARACTERS_PER_TOKEN), "characters per prompt token", above=0)
+    output_tokens: int = option(DEFAULT_OUTPUT_TOKENS, "assumed tokens of every answer", at_least=0)
+    prices: Mapping[str, Any] = option(
+        {}, "USD per million tokens by candidate, such as {gpt-4: {input: 30, output: 60}}; they override prices and costs in the files"
+    )
+
+    strict: bool = option(False, "refuse scores outside 0 to 1, instead of clipping and counting them")
+
+    def clipped(self, scores: Floats, source: object) -> Floats:
+        """Return scores from 0 to 1; a warning counts those that were outside."""
+        outside = (scores < 0) | (scores > 1)
+        if outside.any():
+            logger.warning(
+                "%s: %d of %d scores are outside 0 to 1 (%g to %g) and were clipped; to refuse such files: --set dataset.strict=true",
+                source,
+                outside.sum(),
+                np.isfinite(scores).sum(),
+                scores[outside].min(),
+                scores[outside].max(),
+            )
+        return np.clip(scores, 0.0, 1.0)
+
+    def query(self, text: str) -> Query:
+        """Return a query with the token counts that its costs assume."""
+        return Query(
+            text,
+            prompt_tokens=None if self.characters_per_token == CHARACTERS_PER_TOKEN else math.ceil(len(text) / self.characters_per_token),
+            output_tokens=None if self.output_tokens == DEFAULT_OUTPUT_TOKENS else self.output_tokens,
+        )
+
+    def priced(self, pool: Pool, source: str) -> Pool:
+        """Return the pool with the prices of the options.
+
+        Raises:
+            ConfigError: A price is invalid.
+            DataError: A price names a candidate that is not in the pool.
+        """
+        for name in self.prices:
+            if name not in pool.names:
+                raise DataError(f"prices name {name!r}, and {source} has no such candidate{nearest(name, pool.names)} (it has: {one_of(pool.names)})")
+        given = {name: configure(Prices, price, where=f"the price of {name}") for name, price in self.prices.items()}
+        return Pool(_repriced(candidate, given.get(candidate.name)) for candidate in pool)
+
+    def outcomes(
+        self, queries: Sequence[Query], pool: Pool, quality: Floats, measured: Floats | None = None, output_tokens: Floats | None = None
+    ) -> tuple[Outcomes, str]:
+        """Return outcomes, and a note about the assumptions of their costs.
+
+        Args:
+            queries: Q queries made by :meth:`query`.
+            pool: M candidates, returned by :meth:`priced`.
+            quality: ``[Q, M]``, NaN where unknown.
+            measured: The costs in the files in USD, ``[Q, M]``, NaN where unknown; None if the files have none.
+            output_tokens: The lengths of the answers in the files, ``[Q, M]``, NaN where unknown; None if the files have none.
+
+        Raises:
+            DataError: A cost must be computed and its candidate has no price.
+        """
+        by_price = np.array([measured is None or name in self.prices for name in pool.names])
+        unpriced = [candidate.name for candidate, computed in zip(pool, by_price, strict=True) if computed and not _has_price(candidate)]
+        if unpriced:
+            example = f"--set 'dataset.prices={{\"{unpriced[0]}\": {{input: 0.5, output: 1.5}}}}'"
+            raise DataError(
+                f"candidate {unpriced[0]!r} has no price ({len(unpriced)} of {len(pool)} have none); give USD per million tokens: {example}"
+            )
+        cost = expected_cost(queries, pool, output_tokens)
+        if measured is not None:
+            cost = np.where(by_price, cost, measured)
+        known = np.isfinite(quality) & np.isfinite(cost)
+        unknown = np.full_like(quality, np.nan)
+        outcomes = Outcomes(np.where(known, quality, np.nan), np.where(known, cost, np.nan), unknown, output_tokens=output_tokens)
+        return outcomes, self._note(pool, by_price, given=output_tokens is not None)
+
+    def _note(self, pool: Pool, by_price: NDArray[np.bool_], *, given: bool) -> str:
+        if not by_price.any():
+            return ""
+        some = "" if by_price.all() else f" for {one_of(np.array(pool.names)[by_price])}"
+        return (
+            f"price times tokens{some}; prompt tokens are estimated at {self.characters_per_token:g} characters each, "
+            f"and every answer {'without a known length ' if given else ''}is taken to have {self.output_tokens} output tokens"
+        )
+
+
+def _has_price(candidate: Candidate) -> bool:
+    return isinstance(candidate, ModelSpec) and candidate.prices is not None
+
+
+def _repriced(candidate: Candidate, prices: Prices | None) -> Candidate:
+    return attrs.evolve(candidate, prices=prices) if prices is not None and isinstance(candidate, ModelSpec) else candidate
 
 
 @attrs.frozen(eq=False)

@@ -14,9 +14,8 @@ import numpy as np
 
 from aamc_environments.queue.environment import QueueEnvironment
 from aamc_environments.queue.options import QueueOptions
-from aamc_environments.queue.query_sampler import sample_queries
 from aamc_environments.queue.single_stream import SingleQueueStream
-from aamc_environments.queue.world import read_world
+from aamc_environments.queue.world import read_world, sample_queries
 from aamc_environments.streams import OBSERVATION_BOUND, RESET_FIRST, Streams
 from aamc_sdk import Pool, Services
 from aamc_sdk.config import check_seed, configure

@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk import Candidate, ModelSpec, Pool, option
+from aamc_sdk import Candidate, Dataset, Labels, ModelSpec, Pool, Query, option
 from aamc_sdk.config import configure, load_yaml, parse_yaml
 from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
 from aamc_sdk.types import Floats
@@ -170,3 +170,25 @@ def read_world(named: Any) -> SimulatedWorld:
         text = resources.files("aamc_environments").joinpath("default_world.yaml").read_text(encoding="utf-8")
         return configure(SimulatedWorld, parse_yaml(text, "default_world.yaml"), where="the default world")
     return configure(SimulatedWorld, load_yaml(Path(named)), where=named)
+
+
+CONCENTRATION = 4.0
+"""Concentration of the beta distribution of complexity around a category's mean."""
+PROMPT_TOKENS = 60
+"""Mean tokens of a prompt."""
+
+
+def sample_queries(world: SimulatedWorld, size: int, seed: int) -> Dataset:
+    """Return labelled queries: categories by their share, complexity from a beta distribution, tool use by its share."""
+    generator = np.random.default_rng(seed)
+    names = list(world.categories)
+    specs = list(world.categories.values())
+    shares = np.array(list(world.shares.values()))
+    category = generator.choice(len(names), size, p=shares / shares.sum())
+    mean = np.array([spec.complexity for spec in specs])[category]
+    complexity = generator.beta(CONCENTRATION * mean, CONCENTRATION * (1 - mean))
+    tool_use = (generator.random(size) < np.array([spec.tool_use for spec in specs])[category]).astype(np.float64)
+    tokens = 1 + generator.poisson(PROMPT_TOKENS - 1, size)
+    queries = [Query(f"{names[k]} query {i}", prompt_tokens=int(tokens[i])) for i, k in enumerate(category)]
+    labels = Labels(complexity=complexity, category=np.array(names)[category], tool_use=tool_use)
+    return Dataset(queries, labels=labels, source="the world's own distribution")

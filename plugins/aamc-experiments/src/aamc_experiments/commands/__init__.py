@@ -1,7 +1,6 @@
 """The commands ``run``, ``train``, ``evaluate`` and ``calibrate``."""
 
-from aamc_experiments.commands.job import split_options
-from aamc_experiments.commands.options import new_folder, settings_from_options
+from aamc_experiments.commands.options import new_folder, settings_from_options, split_options
 
 __all__ = [
     "new_folder",

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from aamc_experiments.commands.job import complete, open_experiment
-from aamc_experiments.commands.options import experiment_options
+from aamc_experiments.commands.options import complete, experiment_options, open_experiment
 from aamc_sdk.cli import JSON, OUT, RESUME, plugins_of
 
 
@@ -26,13 +25,15 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
     Example: aamc run --router ppo --estimator tce
     """
     from aamc_experiments.commands.tables import show_metrics, show_profile
-    from aamc_experiments.profile import Profile, ProfiledExperiment
+    from aamc_experiments.profile import Profile
     from aamc_experiments.run_folder import Goal, point_latest
     from aamc_sdk.cli import progress
 
     with progress() as shown:
         profile = Profile(shown) if profiled else None
-        experiment = open_experiment(ctx, Goal.COMPARISON, options, profile or shown, ProfiledExperiment if profiled else None)
+        experiment = open_experiment(ctx, Goal.COMPARISON, options, profile or shown)
+        if profile:
+            profile.measure(experiment)
         folder = experiment.run.folder
         with profile or nullcontext():
             metrics = complete(experiment, "run")

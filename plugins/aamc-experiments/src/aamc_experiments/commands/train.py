@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aamc_experiments.commands.job import complete, open_experiment, split_options
-from aamc_experiments.commands.options import experiment_options, new_folder, settings_from_options
+from aamc_experiments.commands.options import complete, experiment_options, new_folder, open_experiment, settings_from_options, split_options
 from aamc_experiments.run_folder import Goal, RunFolder, point_latest
 from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of
 

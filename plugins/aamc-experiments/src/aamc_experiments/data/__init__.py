@@ -1,5 +1,6 @@
 """Datasets of experiments: reading, dividing into splits, near-duplicates, and fingerprints of training rows."""
 
+from aamc_experiments.data.near_duplicates import TrainingFingerprint
 from aamc_experiments.data.splits import (
     SPLITS,
     Groups,
@@ -15,7 +16,6 @@ from aamc_experiments.data.splits import (
     split_hash,
     split_rows,
 )
-from aamc_experiments.data.training_fingerprint import TrainingFingerprint
 
 __all__ = [
     "SPLITS",

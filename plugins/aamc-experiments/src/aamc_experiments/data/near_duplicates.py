@@ -1,4 +1,4 @@
-"""Near-duplicate questions, which differ by a few words or typing errors.
+"""Near-duplicate questions, which differ by a few words or typing errors, and fingerprints that recognise trained questions without their texts.
 
 Two questions are near-duplicates if their shingles, runs of five characters, have a Jaccard similarity of at least 0.7.
 Two rules keep different questions of one task apart:
@@ -13,15 +13,19 @@ of its values (Leskovec et al. 2014, "Mining of Massive Datasets", chapter 3).
 
 from __future__ import annotations
 
+import logging
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.types import Floats
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.storage import array_hash, read_arrays, write_arrays
+from aamc_sdk.types import Floats, text_hash
 
 SIMILARITY = 0.7
 """The minimum similarity of near-duplicates."""
@@ -68,7 +72,7 @@ def _root(first: list[int], place: int) -> int:
 
 def find_boilerplate(questions: Sequence[str]) -> frozenset[int]:
     """Return the hashes of the runs of words that more than :data:`SHARED` different questions have."""
-    runs = [_distinct(_runs(question.split(" "))) for question in sorted(set(questions))]
+    runs = [np.unique(_runs(question.split(" "))) for question in sorted(set(questions))]
     found, counts = np.unique(np.concatenate([*runs, np.empty(0, dtype=np.uint64)]), return_counts=True)
     return frozenset(found[counts > SHARED].tolist())
 
@@ -83,13 +87,6 @@ def _windows(codes: Hashes, width: int) -> Hashes:
         return np.empty(0, dtype=np.uint64)
     hashed: Hashes = np.lib.stride_tricks.sliding_window_view(codes, width) @ _MULTIPLIERS[:width]  # modulo 2**64
     return hashed
-
-
-def _distinct(hashes: Hashes) -> Hashes:
-    """Return the distinct hashes in ascending order, like :func:`numpy.unique` but three times as fast for small arrays."""
-    ordered = np.sort(hashes)
-    distinct: Hashes = ordered[np.diff(ordered, prepend=~ordered[:1]) != 0]
-    return distinct
 
 
 @attrs.frozen(eq=False)
@@ -139,7 +136,7 @@ def _shingles(text: str, question: str) -> Hashes:
         text = text[: MAX_CHARACTERS // 2] + text[-MAX_CHARACTERS // 2 :]
     codes = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32).astype(np.uint64)
     numbers = zlib.crc32(" ".join(sorted(re.findall(r"\d+", question))).encode())
-    return _distinct(_windows(codes, min(SHINGLE, len(codes) or 1)) + np.array([numbers], dtype=np.uint64) * _MULTIPLIERS[-1])
+    return np.unique(_windows(codes, min(SHINGLE, len(codes) or 1)) + np.array([numbers], dtype=np.uint64) * _MULTIPLIERS[-1])
 
 
 def _jaccard(one: Hashes, other: Hashes) -> float:
@@ -192,3 +189,79 @@ def _same_bucket(keys: Hashes, known: Hashes) -> Iterator[tuple[NDArray[np.intp]
 
 def _estimates(some: Signatures, others: Signatures) -> Floats:
     return np.asarray((some == others).mean(axis=2).min(axis=1))
+
+
+logger = logging.getLogger(__name__)
+FOLDER = "fingerprints"
+"""The folder of a run that holds its fingerprints, each named by the hash of its content."""
+
+
+@attrs.frozen(eq=False)
+class TrainingFingerprint:
+    """The questions of N rows that training used, validation rows included.
+
+    Attributes:
+        questions: The SHA-256 of each question, ``[N]``.
+        signatures: Their MinHash signatures, for finding near-duplicates.
+        boilerplate: Hashes of runs of words that many questions share.
+        algorithm: The algorithm of the signatures; only signatures of one algorithm can be compared.
+    """
+
+    questions: NDArray[np.str_]
+    signatures: Signatures
+    boilerplate: frozenset[int]
+    algorithm: str
+
+    @classmethod
+    def of(cls, questions: Sequence[str]) -> TrainingFingerprint:
+        """Return the fingerprint of questions; their order does not matter."""
+        unique = sorted(set(questions))
+        boilerplate = find_boilerplate(unique)
+        signatures = Sketches.of(unique, boilerplate).signatures()
+        return cls(np.array([text_hash(each) for each in unique]), signatures, boilerplate, algorithm())
+
+    def is_of(self, questions: Sequence[str]) -> bool:
+        """Return whether this is the fingerprint of just these questions, in any order."""
+        return set(self.questions.tolist()) == {text_hash(each) for each in questions}
+
+    def contains_equal(self, questions: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether each question equals a training row, ``[Q]``."""
+        return np.isin([text_hash(each) for each in questions], self.questions)
+
+    def contains(self, questions: Sequence[str]) -> NDArray[np.bool_]:
+        """Return whether each question is a training row, or a near-duplicate of one by estimated similarity, ``[Q]``."""
+        found = self.contains_equal(questions)
+        if self.algorithm != algorithm():
+            logger.warning("near-duplicates of training rows are not found, only equal questions: the fingerprint was made by %s", self.algorithm)
+            return found
+        signatures = Sketches.of(questions, self.boilerplate).signatures()
+        found[likely_pairs(signatures, self.signatures, SIMILARITY)[:, 0]] = True
+        return found
+
+    def write(self, run: Path) -> str:
+        """Write the fingerprint into a run's folder; return its name, the SHA-256 of its content."""
+        arrays = {
+            "questions": self.questions,
+            "signatures": self.signatures,
+            "boilerplate": np.array(sorted(self.boilerplate), dtype=np.uint64),
+            "algorithm": np.array(self.algorithm),
+        }
+        name = array_hash(arrays)
+        write_arrays(_path(run, name), arrays)
+        return name
+
+    @classmethod
+    def read(cls, run: Path, name: str) -> TrainingFingerprint:
+        """Read a fingerprint from a run's folder.
+
+        Raises:
+            CheckpointError: It is missing, damaged, or its content does not have the hash that it is named by.
+        """
+        arrays = read_arrays(_path(run, name))
+        if array_hash(arrays) != name:
+            raise CheckpointError(f"{_path(run, name)} was changed: it no longer shows what {run} was trained on; train again")
+        return cls(arrays["questions"], arrays["signatures"], frozenset(arrays["boilerplate"].tolist()), str(arrays["algorithm"]))
+
+
+def _path(run: Path, name: str) -> Path:
+    return run / FOLDER / f"{name}.npz"

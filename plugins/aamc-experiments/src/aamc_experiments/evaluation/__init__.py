@@ -1,6 +1,5 @@
 """Evaluation of routers: their decisions on test rows, metrics with intervals, and the promotion gate."""
 
-from aamc_experiments.evaluation.arena import arena_score
 from aamc_experiments.evaluation.bootstrap import (
     Figures,
     Resampling,
@@ -14,31 +13,18 @@ from aamc_experiments.evaluation.bootstrap import (
     share_interval,
     trust_note,
 )
+from aamc_experiments.evaluation.comparison import HEADLINE, MEASURE_AGAIN, SWEEP, Comparison, Integers, evaluation_points, lattice, sweep
 from aamc_experiments.evaluation.constant_policies import CandidateMeans, ConstantOutcomes, constant_routers
-from aamc_experiments.evaluation.decisions import (
-    HEADLINE,
-    MEASURE_AGAIN,
-    SWEEP,
-    Comparison,
-    ComparisonRequest,
-    Integers,
-    compare_streams,
-    compare_table,
-    evaluation_points,
-    lattice,
-    question_units,
-    sweep,
-)
+from aamc_experiments.evaluation.decisions import ComparisonRequest, compare_streams, compare_table, question_units
 from aamc_experiments.evaluation.frontier import aiq, cost_at_quality, hull, quality_at_cost
 from aamc_experiments.evaluation.length_errors import length_errors
 from aamc_experiments.evaluation.metrics import metrics
 from aamc_experiments.evaluation.multi_objective import hypervolume, sparsity
-from aamc_experiments.evaluation.paired_tests import holm, randomisation_test
+from aamc_experiments.evaluation.paired_tests import holm, paired_comparisons, randomisation_test
 from aamc_experiments.evaluation.promotion import promotion
 from aamc_experiments.evaluation.reliability import BINS, bin_of, forecast_errors, forecasts
-from aamc_experiments.evaluation.roc import area_under_roc
-from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, statistics
-from aamc_experiments.evaluation.user_choices import choice_auc, choice_figures
+from aamc_experiments.evaluation.roc import area_under_roc, choice_auc, choice_figures
+from aamc_experiments.evaluation.statistics import RealisedOutcomes, References, arena_score, statistics
 
 __all__ = [
     "BINS",
@@ -79,6 +65,7 @@ __all__ = [
     "length_errors",
     "metrics",
     "open_interval",
+    "paired_comparisons",
     "point_estimates",
     "promotion",
     "quality_at_cost",

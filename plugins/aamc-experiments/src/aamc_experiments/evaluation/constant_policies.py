@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Resampling
-from aamc_experiments.evaluation.decisions import HEADLINE, Comparison
+from aamc_experiments.evaluation.comparison import HEADLINE, Comparison
 from aamc_sdk.interfaces import Reward, Router, Services
 from aamc_sdk.types import Floats, Outcomes, RoutingRequest, Scores
 

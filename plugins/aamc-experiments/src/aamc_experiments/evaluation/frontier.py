@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aamc_experiments.evaluation.decisions import Integers
+from aamc_experiments.evaluation.comparison import Integers
 from aamc_sdk.types import ROUNDING, Floats
 
 

@@ -10,41 +10,45 @@ Should Never Be Zero"; Holm 1979, "A Simple Sequentially Rejective Multiple Test
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import BLOCK, Resampling, known_interval
-from aamc_experiments.evaluation.decisions import Integers
+from aamc_experiments.evaluation.comparison import Integers
 from aamc_sdk.types import ROUNDING, Floats
 
 PERMUTATIONS = 9_999
 """The number of random exchanges; the minimum p is 1 / (PERMUTATIONS + 1)."""
 
 
-def paired_comparisons(rewards: Mapping[str, Floats], resampling: Resampling, seed: int) -> list[dict[str, Any]]:
-    """Compare the first router with each other one.
+def paired_comparisons(
+    rewards: Mapping[str, Floats], resampling: Resampling, seed: int, pairs: Sequence[tuple[str, str]] | None = None
+) -> list[dict[str, Any]]:
+    """Compare pairs of routers.
 
     Args:
         rewards: The reward for each query by router, ``[Q]``.
         resampling: The resamples of the intervals.
         seed: The seed of the random exchanges.
+        pairs: The pairs; the first router with each other one when None.
 
     Returns:
-        For each other router: ``a`` (the first), ``b``, ``difference`` (mean reward of a minus that of b), ``ci95`` (None if
-        not known), the two-sided ``p``, and ``p_holm``, corrected for the number of comparisons.
+        For each pair: ``a``, ``b``, ``difference`` (mean reward of a minus that of b), ``ci95`` (None if
+        not known), the two-sided ``p``, and ``p_holm``, corrected for the number of pairs.
     """
-    (first, ours), *others = rewards.items()
-    if not others:
+    if pairs is None:
+        first, *others = rewards
+        pairs = [(first, other) for other in others]
+    if not pairs:
         return []
-    differences = np.column_stack([ours - theirs for _, theirs in others])
-    means = resampling.means(differences)
+    differences = np.column_stack([rewards[a] - rewards[b] for a, b in pairs])
     p = randomisation_test(differences, resampling.unit, seed)
-    columns = zip(others, differences.mean(axis=0), means.T, p, holm(p), strict=True)
+    columns = zip(pairs, differences.mean(axis=0).tolist(), resampling.means(differences).T, p.tolist(), holm(p).tolist(), strict=True)
     return [
-        {"a": first, "b": name, "difference": mean, "ci95": known_interval(resampled), "p": plain, "p_holm": corrected}
-        for (name, _), mean, resampled, plain, corrected in columns
+        {"a": a, "b": b, "difference": mean, "ci95": known_interval(means), "p": uncorrected, "p_holm": corrected}
+        for (a, b), mean, means, uncorrected, corrected in columns
     ]
 
 

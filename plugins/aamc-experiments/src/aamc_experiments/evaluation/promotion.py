@@ -24,8 +24,8 @@ import attrs
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, intervals, point_estimates
+from aamc_experiments.evaluation.comparison import HEADLINE, Comparison
 from aamc_experiments.evaluation.constant_policies import ConstantOutcomes
-from aamc_experiments.evaluation.decisions import HEADLINE, Comparison
 from aamc_experiments.evaluation.frontier import mixture_at_cost, quality_at_cost
 from aamc_experiments.evaluation.metrics import ORACLE
 from aamc_sdk.interfaces import Reward

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Resampling
-from aamc_experiments.evaluation.decisions import QUALITY_ALONE, Comparison, Integers
+from aamc_experiments.evaluation.comparison import QUALITY_ALONE, Comparison, Integers
 from aamc_sdk.types import Floats
 
 BINS = 15

@@ -1,11 +1,18 @@
-"""The area under the ROC curve, which is the probability that a positive is ranked above a negative; ties count half.
+"""Areas under the ROC curve: of probabilities, and of scores that predict the answer of two that a user prefers.
 
-Paper: Hanley and McNeil 1982, "The Meaning and Use of the Area under a Receiver Operating Characteristic (ROC) Curve".
+Each pair of answers counts in both orders, so the curve does not depend on which comes first. Intervals are those of the jackknife over users, in
+at most :data:`BLOCKS` blocks, since the pairs of one user are not independent.
+
+Paper: Obuchowski 1997, "Nonparametric Analysis of Clustered ROC Curve Data".
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from aamc_experiments.evaluation.bootstrap import Resampling
 from aamc_sdk.types import Floats
@@ -28,3 +35,49 @@ def area_under_roc(score: Floats, positive: Floats, resampling: Resampling) -> F
         won = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
         blocks.append(np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
     return np.concatenate(blocks)
+
+
+BLOCKS = 100
+"""Maximum number of blocks of users in the jackknife."""
+_Z = 1.959964
+
+
+def choice_figures(margin: Floats, user: NDArray[np.intp]) -> dict[str, Any]:
+    """Return AUC and accuracy with 95% intervals, and the numbers of pairs and users; None where there is no pair.
+
+    Args:
+        margin: Score of the preferred answer minus that of the other one, ``[N]``.
+        user: The number of each pair's user, ``[N]``.
+    """
+    users = np.unique(user)
+    measures: dict[str, Callable[[Floats], float]] = {"preference_auc": choice_auc, "preference_accuracy": choice_accuracy}
+    if not len(margin):
+        return {**dict.fromkeys(measures), "ci95": dict.fromkeys(measures), "pairs": 0, "users": 0}
+    blocks = np.array_split(users, min(BLOCKS, len(users)))
+    found: dict[str, Any] = {name: measure(margin) for name, measure in measures.items()}
+    ci95 = {name: _interval(found[name], [measure(margin[~np.isin(user, block)]) for block in blocks]) for name, measure in measures.items()}
+    return {**found, "ci95": ci95, "pairs": len(margin), "users": len(users)}
+
+
+def choice_auc(margin: Floats) -> float:
+    """Return the area under the ROC curve of margins, each once as a preferred pair and once, negated, as the opposite; NaN without any."""
+    if not len(margin):
+        return float("nan")
+    ordered = np.sort(-margin)
+    below, at_most = np.searchsorted(ordered, margin, side="left"), np.searchsorted(ordered, margin, side="right")
+    return float((below + at_most).sum() / (2 * len(margin) ** 2))  # ties count half
+
+
+def choice_accuracy(margin: Floats) -> float:
+    """Return the share of positive margins; a margin of 0 counts half. NaN without any."""
+    return float(np.mean((margin > 0) + 0.5 * (margin == 0))) if len(margin) else float("nan")
+
+
+def _interval(estimate: float, without: list[float]) -> list[float] | None:
+    """Return the interval of a figure, given the figure without each block; None with fewer than two blocks."""
+    blocks = len(without)
+    if blocks < 2 or not np.isfinite(without).all():
+        return None
+    pseudo = blocks * estimate - (blocks - 1) * np.array(without)
+    half = _Z * float(np.std(pseudo, ddof=1)) / np.sqrt(blocks)
+    return [max(0.0, estimate - half), min(1.0, estimate + half)]

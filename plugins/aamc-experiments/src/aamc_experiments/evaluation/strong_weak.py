@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Resampling
-from aamc_experiments.evaluation.decisions import HEADLINE, Comparison, Integers
+from aamc_experiments.evaluation.comparison import HEADLINE, Comparison, Integers
 from aamc_sdk.types import Floats
 
 THRESHOLDS = {"cpt50": 0.5, "cpt80": 0.8}

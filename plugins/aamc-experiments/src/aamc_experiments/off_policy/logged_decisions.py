@@ -1,4 +1,4 @@
-"""The decisions of a log as arrays: those that estimates can be made from, and the reasons why others cannot be used.
+"""The decisions of a log as arrays, those that estimates can be made from, and as requests in the form that routers scored.
 
 An outcome belongs to the candidate that served, a propensity to the candidate that was chosen. So a decision counts only if both
 are the same, or if the log has the chosen candidate's failed call, whose quality is an option: after any other fallback the chosen
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import LazySequence
-from aamc_sdk.types import Floats, LoggedOutcomes, Outcomes
+from aamc_sdk.types import Candidate, Estimates, Floats, LoggedOutcomes, Outcomes, Pool, RoutingRequest
 
 LEFT_OUT = {
     "propensity_unknown": "the router could not know its propensity",
@@ -168,3 +168,58 @@ def _taken(logged: LoggedOutcomes, rows: NDArray[np.intp], candidates: Sequence[
 def filled(figures: Floats, otherwise: Floats) -> Floats:
     """Return figures; where one is NaN, the other one."""
     return np.where(np.isnan(figures), otherwise, figures)
+
+
+def logged_request(log: LoggedDecisions, rows: NDArray[np.intp], pool: Pool) -> RoutingRequest:
+    """Return some decisions of a log as a request.
+
+    Args:
+        log: The decisions.
+        rows: Rows of one of :meth:`LoggedDecisions.batches`.
+        pool: Describes the candidates; a candidate that is not in it has only its name.
+    """
+    names, columns = log.pools[log.pool[rows[0]]], log.columns
+    known, cells = {candidate.name: candidate for candidate in pool}, np.ix_(rows, log.places(names))
+    reasons = [columns["masked_why"][row] for row in rows]
+    quality, in_flight = columns["expected_quality"][cells], columns["in_flight"][cells]
+    return RoutingRequest(
+        queries=columns["query"].take(rows),
+        estimates=_estimates(log, rows),
+        pool=Pool(known.get(name, Candidate(name)) for name in names),
+        preferences=columns["preference"][rows],
+        expected=Outcomes(
+            quality=None if np.isnan(quality).all() else quality,
+            cost_usd=columns["expected_cost_usd"][cells],
+            latency_ms=columns["expected_latency_ms"][cells],
+        ),
+        wait_ms=columns["wait_ms"][cells],
+        mask=columns["mask"][cells],
+        masked_why={
+            why: np.array([[row.get(name) == why for name in names] for row in reasons]) for why in {why for row in reasons for why in row.values()}
+        },
+        preference_given=bool(columns["preference_given"][rows[0]]),
+        in_flight=None if np.isnan(in_flight).all() else np.nan_to_num(in_flight),
+    )
+
+
+def _estimates(log: LoggedDecisions, rows: NDArray[np.intp]) -> Estimates:
+    """Return the estimates of some decisions; embeddings of several estimators cannot be compared and are left out."""
+    columns = log.columns
+    fingerprints = {columns["estimator"][row] for row in rows}
+    categories = columns["categories"][rows]
+    given = np.flatnonzero(~np.isnan(categories).all(axis=0))
+    fingerprint = fingerprints.pop() if len(fingerprints) == 1 else ""
+    return Estimates(
+        complexity=columns["complexity"][rows],
+        categories=np.nan_to_num(categories[:, given]),
+        category_names=tuple(log.category_names[place] for place in given),
+        tool_use=columns["tool_use"][rows],
+        embedding=_without_padding(columns["embedding"][rows]) if fingerprint and columns["embedding"] is not None else None,
+        fingerprint=fingerprint,
+    )
+
+
+def _without_padding(embedding: Floats) -> Floats | None:
+    """Return embeddings without the columns in which none of them has a number."""
+    known = np.flatnonzero(~np.isnan(embedding).all(axis=0))
+    return embedding[:, : known[-1] + 1] if len(known) else None

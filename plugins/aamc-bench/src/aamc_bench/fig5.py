@@ -22,10 +22,9 @@ from aamc_report.tables import Column, Table, TableRecord
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_bench.benchmark import Benchmark, Stage
+from aamc_bench.benchmark import Benchmark, OpenExperiment, Stage
 from aamc_bench.experiment_runs import complete_run, settings_of
 from aamc_bench.figures import panels
-from aamc_bench.folder import OpenExperiment
 from aamc_bench.samples import figure
 from aamc_sdk.cli import progress
 from aamc_sdk.errors import CheckpointError, ConfigError

@@ -1,32 +1,120 @@
-"""The job of shift: the losses of routers on categories of queries without training data.
-
-The categories are divided into groups. For each group, routers are trained without its rows and measured on its test
-rows, compared with routers that were trained on all categories, on the same rows.
-"""
+"""The jobs: a run's trained routers under noise on its test rows, and routers that are trained again without some categories."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
+from aamc_environments.environment import add_noise
 from aamc_experiments.data import TrainingFingerprint
-from aamc_experiments.evaluation import Comparison
+from aamc_experiments.evaluation import HEADLINE, Comparison, Integers, question_units
 from aamc_experiments.experiment import Experiment
+from aamc_experiments.measurement import Measurement
+from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings
-from aamc_experiments.setup import ExperimentSetup
+from aamc_experiments.setup import ExperimentSetup, make_setup
+from numpy.typing import NDArray
 
-from aamc_bench.robustness.trained_run import TrainedRun
+from aamc_bench.experiment_runs import without_left_out
+from aamc_bench.robustness.text_noise import disturb
 from aamc_bench.samples import Sample
 from aamc_sdk.config import Choice
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import Progress
+from aamc_sdk.interfaces import Estimator, Progress, Router
 from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.routing import build_request
 from aamc_sdk.serving import component_name, find_checkpoint
-from aamc_sdk.types import Dataset
+from aamc_sdk.storage import write_arrays
+from aamc_sdk.types import Dataset, Query, RoutingRequest
+
+
+@attrs.frozen(eq=False)
+class TrainedRun:
+    """A run's trained estimator and routers, with the world to measure them in."""
+
+    run: RunFolder
+    world: ExperimentSetup
+    estimator: Estimator | None
+    routers: Mapping[str, Router]
+
+    @classmethod
+    def open(cls, folder: Path, routers: Sequence[str]) -> TrainedRun:
+        """Load some of a run's routers, without those that its training left out.
+
+        Raises:
+            CheckpointError: The run is incomplete, or does not hold one of the routers.
+        """
+        run, plugins = RunFolder.open(folder), get_plugin_manager()
+        services = run.services(plugins)
+        world, held = make_setup(run.settings, plugins, run.fingerprints[1:]), without_left_out(routers, run.folder)
+        return cls(run, world, run.estimator(plugins, services), {name: run.router(plugins, services, name) for name in held})
+
+    def request(self, queries: Sequence[Query] | None = None) -> RoutingRequest:
+        """Return the test rows as a router sees them, or the same with other texts."""
+        queries = self.world.splits["test"].queries if queries is None else queries
+        return build_request(queries, self.run.pool, self.run.settings.preference.array, estimator=self.estimator, typical=self.run.candidate_means)
+
+    def play(self, request: RoutingRequest, progress: Progress, settings: Settings | None = None) -> Comparison:
+        """Compare the routers on the test rows, with the run's settings or others."""
+        return Measurement.of_run(self.run, self.world, self.routers, request, settings=settings or self.run.settings, progress=progress).compare()
+
+
+CLEAN, ESTIMATES = "none", "estimates"
+SAMPLE, CHOICES = "sample.npz", "choices.npz"
+
+
+def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], kind: str, level: float, episodes: int) -> None:
+    """Measure a run's routers under one kind and level of noise, and save the sample and the choices in the job's folder.
+
+    An episode is a stream of the simulator; on a table it is as many test rows, drawn at random. Episodes have the same queries and
+    random events under every noise, so that differences are paired.
+
+    Args:
+        folder: The job's folder.
+        progress: Where to report.
+        run: The run's folder; a relative path is below the jobs' folder.
+        routers: The routers to measure.
+        kind: ``"none"``, ``"estimates"``, or a kind of text noise.
+        level: The standard deviation of the error of estimates, or the share of a text noise.
+        episodes: The number of episodes.
+    """
+    trained = TrainedRun.open(folder.parent / run, routers)
+    settings, world = trained.run.settings, trained.world
+    how, seed, test = settings.evaluation, settings.seed, world.splits["test"]
+    rows = _rows(test, episodes, how.steps, seed) if world.env.stationary else np.arange(len(test))
+    questions, test = question_units(test.queries)[rows], test.take(rows)
+    trained = attrs.evolve(trained, world=attrs.evolve(world, splits={"test": test}))
+    request = trained.request([_disturbed(query, kind, level, seed) for query in test.queries])
+    if kind == ESTIMATES:
+        request = add_noise(request, level, np.random.default_rng(seed))
+    comparison = trained.play(request, progress, attrs.evolve(settings, evaluation=attrs.evolve(how, streams=episodes)))
+    folder.mkdir(exist_ok=True)
+    by_question = _by_question(comparison, questions)
+    Sample.of(by_question, world.services.reward, how, seed).save(folder / SAMPLE)
+    write_arrays(folder / CHOICES, {"chosen": by_question.chosen[:, HEADLINE], "unit": by_question.stream})
+
+
+def _rows(test: Dataset, episodes: int, steps: int, seed: int) -> NDArray[np.intp]:
+    """Return the rows of the episodes, one after the other; an episode has each row at most once."""
+    known = np.flatnonzero(test.complete)
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.choice(known, size=min(steps, len(known)), replace=False) for _ in range(episodes)])
+
+
+def _disturbed(query: Query, kind: str, level: float, seed: int) -> Query:
+    return query if kind in (CLEAN, ESTIMATES) else attrs.evolve(query, text=disturb(query.text, kind, level, seed))
+
+
+def _by_question(comparison: Comparison, questions: Integers) -> Comparison:
+    """Make each question of a table, without its noise, a unit of resampling; streams are units already."""
+    if not comparison.is_table:
+        return comparison
+    return attrs.evolve(comparison, stream=np.unique(questions, return_inverse=True)[1].ravel())
+
 
 HOME, AWAY = "home", "away"
 """The compared routers: those that were trained on all categories, and those that were trained without the group."""

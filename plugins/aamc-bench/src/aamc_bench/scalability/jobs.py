@@ -1,8 +1,10 @@
-"""The first job of ``aamc bench scalability``: train routers in a pool of some size and measure their utility there."""
+"""The jobs of ``aamc bench scalability``: train routers in a pool of some size and measure their utility there; then time their decisions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,19 @@ from aamc_environments.queue import read_world
 from aamc_experiments.evaluation import HEADLINE, Comparison, Resampling
 from aamc_experiments.experiment import Experiment
 from aamc_experiments.measurement import Measurement
+from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import read_settings
+from aamc_experiments.setup import make_setup
 
-from aamc_bench.failed_routers import train_each
+from aamc_bench.experiment_runs import train_each, without_left_out
 from aamc_bench.samples import figure
 from aamc_bench.scalability.grown_pool import grow
 from aamc_sdk.config import unstructure
-from aamc_sdk.interfaces import Progress, Reward
+from aamc_sdk.interfaces import Progress, Reward, Router
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.routing import find_pool, pool_to
+from aamc_sdk.routing import build_request, draw, find_pool, pool_to
 from aamc_sdk.storage import locked, write_yaml
-from aamc_sdk.types import Floats
+from aamc_sdk.types import Estimates, Floats, Query
 
 FLOOR, CEILING = "random", "oracle"
 """The routers whose utilities are 0% and 100% of a router's share."""
@@ -47,15 +51,9 @@ def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: i
         requests = experiment.requests(world, experiment.estimator(world))
         choices = experiment.compared()
         routers = train_each(choices, lambda name: experiment.router(name, choices[name], world, requests), folder, progress)
-        point, means = experiment.settings.preference.array[None], experiment.run.candidate_means
-        comparison = Measurement(
-            setup=world,
-            routers=routers,
-            request=requests["test"],
-            candidate_means=means,
-            settings=experiment.settings,
-            progress=progress,
-            preferences=point,
+        point = experiment.settings.preference.array[None]
+        comparison = Measurement.of_run(
+            experiment.run, world, routers, requests["test"], settings=experiment.settings, progress=progress, preferences=point
         ).compare()
         comparison.save(folder / "decisions.npz")
     resampling = Resampling.bootstrap(comparison.stream, experiment.settings.evaluation.resamples, experiment.settings.seed)
@@ -103,3 +101,72 @@ def utilities(comparison: Comparison, reward: Reward, resampling: Resampling) ->
 def _share(values: Floats, low: Floats, high: Floats) -> Floats:
     gap = high - low
     return np.asarray(np.divide(values - low, gap, out=np.full(len(gap), np.nan), where=gap > 0))
+
+
+BATCH = 250
+"""Decisions of a batch."""
+ROUNDS = 5
+"""Repetitions in batches, of which there are few."""
+WARM_UP = 20
+"""Decisions before the timing begins."""
+
+
+def measure(folder: Path, progress: Progress, trained: str, n_queries: int) -> list[dict[str, Any]]:
+    """Time the decisions of each router of a training job, except routers that cannot be served.
+
+    Args:
+        folder: Unused: the job keeps no files.
+        progress: Where to report.
+        trained: The key of the training job, whose folder is next to this one's.
+        n_queries: The number of decisions timed one at a time.
+
+    Returns:
+        For each router its name, the size, and the milliseconds of a decision: ``single_ms`` (median), ``single_p95_ms``
+        and ``batch_ms`` (median over batches).
+    """
+    run, plugins = RunFolder.open(folder.parent / trained / RUN), get_plugin_manager()
+    services, means = run.services(plugins), run.candidate_means
+    estimator, world = run.estimator(plugins, services), make_setup(run.settings, plugins)
+    queries = world.splits["test"].queries
+    queries = [queries[n % len(queries)] for n in range(n_queries)]
+    estimates = Estimates.unknown(n_queries) if estimator is None else estimator.estimate(queries)
+    routers = {name: run.router(plugins, services, name) for name in without_left_out(run.router_names, folder.parent / trained)}
+    served = {name: router for name, router in routers.items() if not router.privileged}
+    pool, preference, seed = run.pool, run.settings.preference.array, run.settings.seed
+
+    def decide(router: Router, asked: Sequence[Query], known: Estimates) -> None:
+        """Decide queries with known estimates."""
+        quality = None if estimator is None else estimator.quality(known, pool)
+        request = build_request(asked, pool, preference, estimates=known, quality=quality, typical=means)
+        draw(router.score(request), request, router.samples, seed, [str(row) for row in range(len(asked))])
+
+    progress.start("Timing", len(served))
+    rows = []
+    for name, router in served.items():
+        rows.append({"router": name, "candidates": len(pool), **timings(partial(decide, router), queries, estimates)})
+        progress.advance()
+    return rows
+
+
+def timings(decide: Callable[[Sequence[Query], Estimates], None], queries: Sequence[Query], estimates: Estimates) -> dict[str, Any]:
+    """Return the wall-clock milliseconds of a decision, one at a time and in batches."""
+    singly = [slice(row, row + 1) for row in range(len(queries))]
+    batches = [slice(row, min(row + BATCH, len(queries))) for row in range(0, len(queries), BATCH)] * ROUNDS
+
+    def timed(rows: slice) -> float:
+        batch_queries, batch_estimates = queries[rows], estimates.take(rows)
+        start = time.perf_counter()
+        decide(batch_queries, batch_estimates)
+        return 1000 * (time.perf_counter() - start) / len(batch_queries)
+
+    for rows in singly[:WARM_UP]:
+        timed(rows)
+    single, batch = (np.array([timed(rows) for rows in these]) for these in (singly, batches))
+    return {"single_ms": median(single), "single_p95_ms": {"value": float(np.quantile(single, 0.95))}, "batch_ms": median(batch)}
+
+
+def median(times: Floats) -> dict[str, Any]:
+    """Return the median of n times and its 95% interval between order statistics (Conover 1999, section 3.2)."""
+    reach = 0.98 / np.sqrt(len(times))
+    low, middle, high = np.quantile(times, (max(0.5 - reach, 0.0), 0.5, min(0.5 + reach, 1.0)))
+    return {"value": float(middle), "ci95": [float(low), float(high)]}

@@ -1,1 +1,0 @@
-"""``aamc reproduce``: a paper's figures from our own runs, with its claims."""

@@ -1,1 +1,0 @@
-"""The summary of datasets that ``aamc data inspect`` prints, as JSON or as tables."""

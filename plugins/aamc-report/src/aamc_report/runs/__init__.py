@@ -1,1 +1,0 @@
-"""The comparison of several runs: reading them, paired differences, and the page."""
