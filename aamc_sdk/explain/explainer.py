@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import AamcError, PreferenceError
+from aamc_sdk.errors import AamcError, PreferenceError, StoreError, one_of
 from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation
 from aamc_sdk.explain.sentences import in_words
 from aamc_sdk.interfaces import Reward, Router
@@ -39,7 +39,13 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
             other utilities than the recorded ones: another router decided, or it was trained since.
         reward: The reward; None: expected rewards are unknown.
         pool: Describes the candidates; a candidate that is not in it has only its name.
+
+    Raises:
+        StoreError: The pool has none of the decision's candidates.
     """
+    if pool is not None and set(record.candidates).isdisjoint(pool.names):
+        those = f"decision {record.decision.id!r} was made among other candidates ({one_of(record.candidates)})"
+        raise StoreError(f"{those}; use the run that made it")
     request = recorded_request(record, pool or Pool(map(Candidate, record.candidates)))
     expected = _expected(record, request)
     weights, contributions = np.ones(3), np.full((len(record.candidates), 3), np.nan)
