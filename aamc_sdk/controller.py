@@ -28,7 +28,7 @@ from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.decisions.pseudonyms import user_ids
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_components, make_components
-from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
+from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, check_name
 
 logger = logging.getLogger(__name__)
 
