@@ -27,7 +27,7 @@ from aamc_sdk.serving.decisions.decider import Decider, StartedDecision
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.decisions.pseudonyms import user_ids
 from aamc_sdk.serving.learner.learner import Learner
-from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_components, make_components
+from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_checkpoints, make_components
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, check_name
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class MetaController:
             ConfigError: Another router requires training.
             StoreError: The log cannot be opened.
         """
-        components = load_components(run, plugins or get_plugin_manager(), router=router, store=store, seed=seed, allow_untrained=allow_untrained)
+        components = load_checkpoints(run, plugins or get_plugin_manager(), router=router, store=store, seed=seed, allow_untrained=allow_untrained)
         return cls(components, user_key=user_key)
 
     @classmethod

@@ -110,13 +110,7 @@ def check_folder() -> list[Diagnosis]:
 
 
 def check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Diagnosis]:
-    """Check that a run can be served, and its log read.
-
-    Args:
-        folder: The run's folder.
-        plugins: The plugins.
-        is_needed: Whether a missing run is broken.
-    """
+    """Check that a run can be served, and its log read."""
     from aamc_sdk.serving import Run
 
     subject = f"run {folder}"

@@ -68,11 +68,7 @@ class ServingSettings:
 
 
 def _check_shared(preset: Any, seed: Any, device: Any, pool: Any) -> None:
-    """Check the settings that all components share.
-
-    Raises:
-        ConfigError: One of them cannot be used.
-    """
+    """Check the settings that all components share."""
     if preset not in PRESETS:
         raise ConfigError(f"preset must be one of {one_of(PRESETS)}, not {preset!r}")
     if device not in DEVICES:

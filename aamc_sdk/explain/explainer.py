@@ -85,12 +85,7 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
 
 
 def recorded_request(record: Record, pool: Pool) -> RoutingRequest:
-    """Return a record's request in the form that the router scored.
-
-    Args:
-        record: The record.
-        pool: Describes the candidates; a candidate that is not in it has only its name.
-    """
+    """Return a record's request in the form that the router scored."""
     names, known, masked_why = record.candidates, {candidate.name: candidate for candidate in pool}, record.masked_why
     return RoutingRequest(
         queries=[record.query],

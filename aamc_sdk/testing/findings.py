@@ -121,11 +121,7 @@ class _CheckThread:
                 done.set_result(None)
 
     def run(self, job: Callable[[], None], seconds: float) -> None:
-        """Run a job, and raise what it raises.
-
-        Raises:
-            HangError: It does not end in time.
-        """
+        """Run a job, and raise what it raises."""
         done: Future[None] = Future()
         self._jobs.put((job, done))
         if not wait([done], min(seconds, threading.TIMEOUT_MAX)).done:

@@ -91,11 +91,7 @@ def plain_count(value: int | None) -> int | None:
 
 
 def checked_count(name: str, value: Any) -> int:
-    """Return a count of tokens or calls as Python's own integer.
-
-    Raises:
-        DataError: It is not a whole number in the allowed range.
-    """
+    """Return a count of tokens or calls as Python's own integer."""
     count = plain_count(value)
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_COUNT:
         raise DataError(f"{name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
@@ -108,11 +104,7 @@ def check_count(instance: object, attribute: attrs.Attribute[Any], value: object
 
 
 def names_field(values: Iterable[str]) -> frozenset[str]:
-    """Convert abilities or needs to a set of names.
-
-    Raises:
-        DataError: The value is not a collection of names.
-    """
+    """Convert abilities or needs to a set of names."""
     names = values if values == _NO_NAMES else as_names(values)
     if names is None:
         raise DataError(f"abilities and needs must be lists of names such as ['tools'], not {values!r}")
@@ -132,10 +124,6 @@ def check_count_or_none(instance: object, attribute: attrs.Attribute[Any], value
 
 
 def check_choice(value: object, choices: Sequence[str], name: str) -> None:
-    """Check that a value is one of several texts.
-
-    Raises:
-        DataError: The value is something else.
-    """
+    """Check that a value is one of several texts."""
     if value not in choices:
         raise DataError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r:.80}")

@@ -172,18 +172,7 @@ class Decider:
             return await models.answer(decision, pool, conversation(described), options or {}, show)
 
     def request(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
-        """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate.
-
-        Args:
-            queries: B queries.
-            preference: One for all, or one for each query; the default preference when None.
-            arguments: The present state of the pool, and the maximum expected cost of an answer.
-
-        Raises:
-            DataError: The budget is not a number of at least 0, or the state cannot be used.
-            NoCandidateError: Every candidate of a row is masked.
-            PreferenceError: A preference cannot be used.
-        """
+        """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate."""
         check_budget(arguments.budget_usd)
         served = self._components
         known = [self._with_user_id(query) for query in queries]
@@ -201,11 +190,7 @@ class Decider:
         return request
 
     def drawn(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
-        """Return a decision for each query, not in the log yet.
-
-        Raises:
-            PluginError: The router failed, or its scores cannot be used. Other errors are those of :meth:`request`.
-        """
+        """Return a decision for each query, not in the log yet."""
         request = self.request(queries, preference, arguments)
         with self._router_errors:
             scores = self._router.score(request)
@@ -232,21 +217,7 @@ class Decider:
             raise
 
     def draw(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, arguments: RouteArguments) -> Records:
-        """Draw a decision for each row.
-
-        Args:
-            request: The request, B rows.
-            scores: The router's scores.
-            ids: The decisions' ids, B of them; new ones when None.
-            arguments: The minimum quality, and the episode that the decisions belong to.
-
-        Returns:
-            The decisions with the request as it was drawn from, where candidates below the minimum quality are masked.
-
-        Raises:
-            DataError: The minimum quality is not a number from 0 to 1.
-            PluginError: The scores cannot be used.
-        """
+        """Draw a decision for each row."""
         served, episode = self._components, arguments.episode
         names = new_ids(len(request)) if ids is None else ids
         with self._router_errors:
@@ -256,11 +227,7 @@ class Decider:
         return Records(drawn, request)
 
     def log(self, drawn: Records) -> Records:
-        """Write decisions and announce the new ones; return the records as they are in the log.
-
-        Raises:
-            StoreError: A decision could not be logged, or its id belongs to another request.
-        """
+        """Write decisions and announce the new ones; return the records as they are in the log."""
         with self._guard:  # closing waits until the events of logged decisions are submitted
             logged = self._components.store.add_decisions(drawn)
             self._events.decided(decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision)

@@ -161,11 +161,7 @@ class KeptState:
         return True
 
     def keep_whole(self, router: OnlineRouter, point: LogPoint) -> None:
-        """Keep a full snapshot of a router at a place.
-
-        Raises:
-            StoreError: It could not be kept now.
-        """
+        """Keep a full snapshot of a router at a place."""
         if self._gives_changes:
             router.changes()  # they are part of the whole
         snapshot = Snapshot(point.position, state_of(router), point.epoch, point.last)
@@ -177,11 +173,7 @@ class KeptState:
         self._taken, self.whole_next = point, False
 
     def close(self, router: OnlineRouter, point: LogPoint) -> None:
-        """Keep the last state: as a whole if that is cheap.
-
-        Raises:
-            StoreError: It could not be kept.
-        """
+        """Keep the last state: as a whole if that is cheap."""
         self.keep(router, point)
         if self._changed_bytes and self._full_bytes <= CHEAP_BYTES and not self._followed:
             self.keep_whole(router, point)

@@ -350,11 +350,7 @@ class Learner:
             self._keep()
 
     def _second_router(self) -> OnlineRouter:
-        """Return a router in the initial state, to learn the log while the present one serves.
-
-        Raises:
-            PluginError: The served router could not take over its state.
-        """
+        """Return a router in the initial state, to learn the log while the present one serves."""
         served = self._router
         if not served.snapshots:
             raise PluginError("the router must learn the log again from its start, and cannot reset itself: it has no snapshots; restart the program")

@@ -241,11 +241,7 @@ class _CallablePool:
 
     @classmethod
     def of(cls, pool: Pool, providers: Mapping[Candidate, Provider]) -> _CallablePool:
-        """Return the endpoints of a pool.
-
-        Raises:
-            PoolError: No candidate has one.
-        """
+        """Return the endpoints of a pool."""
         uncallable = frozenset(candidate.name for candidate in pool if not isinstance(candidate, ModelSpec) or candidate.endpoint is None)
         if len(uncallable) == len(pool):
             raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
@@ -285,12 +281,7 @@ async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_te
 
 
 def _checked(answer: object) -> Completion:
-    """Return a provider's answer.
-
-    Raises:
-        TypeError: It is something else.
-        ValueError: Its cost is negative.
-    """
+    """Return a provider's answer."""
     if not isinstance(answer, Completion) or not isinstance(answer.usage, Usage) or not isinstance(answer.message, Mapping):
         raise TypeError(f"the provider must return an aamc_sdk.Completion with its Usage and a message, an object, not {answer!r:.120}")
     if not (math.isnan(answer.cost_usd) or 0 <= answer.cost_usd < math.inf):

@@ -48,17 +48,7 @@ def newest_orchestrator(name: str | None = None) -> Path:
 
 
 def load_orchestrator(folder: Path, plugins: Plugins, pool: str | None = None, options: Mapping[str, Any] | None = None) -> Orchestrator:
-    """Return a trained orchestrator from its folder.
-
-    Args:
-        folder: The folder of its training.
-        plugins: The plugins that offer orchestrators and agents.
-        pool: Name or file of the models that agents call; those of the training when None.
-        options: Options in place of those of the training.
-
-    Raises:
-        CheckpointError: The folder has none, or a damaged one.
-    """
+    """Return a trained orchestrator from its folder."""
     trained_name(folder)
     run = Run.open(folder)
     trained_with = run.settings.pool and pool is None
