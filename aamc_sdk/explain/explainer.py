@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import AamcError, PreferenceError, StoreError, one_of
-from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation
-from aamc_sdk.explain.sentences import in_words
+from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation, in_words
 from aamc_sdk.interfaces import Reward, Router
 from aamc_sdk.routing import EXPECTED_QUALITY
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Record, RoutingRequest

@@ -12,8 +12,7 @@ import attrs
 
 from aamc_sdk.errors import AamcError, CheckpointError, PluginError, StoreAwayError, StoreError, is_ctrl_c
 from aamc_sdk.interfaces import ProcessLock
-from aamc_sdk.serving.learner.kept_state import KeptState, LogPoint
-from aamc_sdk.serving.learner.snapshots import restore, state_name, state_of
+from aamc_sdk.serving.learner.snapshots import KeptState, LogPoint, restore, state_name, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
