@@ -80,12 +80,6 @@ def run_checks(component: str, checks: Sequence[Callable[[T], None]], subject: T
 
     Such an error is of a signature, such as that of ``__init__``, which nearly every check would repeat. After a check that hangs the others are
     skipped, as they may wait for it.
-
-    Args:
-        component: The component in words.
-        checks: The checks.
-        subject: The argument of each check.
-        seconds: Time limit of a check.
     """
     findings: list[Finding] = []
     first: dict[str, str] = {}

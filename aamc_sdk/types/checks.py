@@ -42,8 +42,6 @@ def field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:
 
 def is_amount(value: object) -> bool:
     """Whether a value is a number of at least 0, or NaN."""
-    if type(value) is float:  # the common case
-        return not value < 0
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and not value < 0
 
 
@@ -103,24 +101,16 @@ def check_count(instance: object, attribute: attrs.Attribute[Any], value: object
     checked_count(attribute.name, value)
 
 
+check_name_or_none, check_count_or_none = attrs.validators.optional(check_name_field), attrs.validators.optional(check_count)
+"""Check that a field is a valid name, or a count, or None."""
+
+
 def names_field(values: Iterable[str]) -> frozenset[str]:
     """Convert abilities or needs to a set of names."""
     names = values if values == _NO_NAMES else as_names(values)
     if names is None:
         raise DataError(f"abilities and needs must be lists of names such as ['tools'], not {values!r}")
     return names
-
-
-def check_name_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Check that a field is a valid name, or None."""
-    if value is not None and not (type(value) is str and value and value.isprintable()):
-        check_name_field(instance, attribute, value)
-
-
-def check_count_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Check that a field is a count of tokens or calls, or None."""
-    if value is not None and not (type(value) is int and 0 <= value <= MAX_COUNT):
-        check_count(instance, attribute, value)
 
 
 def check_choice(value: object, choices: Sequence[str], name: str) -> None:

@@ -41,7 +41,7 @@ class CommitQueue:
     Args:
         store: The log.
         decided: Called on the writing thread with decisions that are new to the log.
-        written: Called on that thread after decisions or attempts were written.
+        written: Called there after decisions or attempts were written.
     """
 
     def __init__(self, store: Store, decided: Callable[[Sequence[Decision]], None], written: Callable[[], None]) -> None:

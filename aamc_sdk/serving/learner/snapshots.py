@@ -106,12 +106,6 @@ class LogPoint:
 class KeptState:
     """Keeps the state of one router in the log, and takes over the states that other processes keep there. Used by one thread.
 
-    Args:
-        store: The log.
-        name: The name of the router's snapshots.
-        followed: Whether other processes follow the changes.
-        gives_changes: Whether the router gives its changes; else each state is kept as a whole.
-
     Attributes:
         point: The place of the newest state that this process kept or took over.
         empty: Whether the log has no state of the router, as far as this process knows.
@@ -145,17 +139,11 @@ class KeptState:
         return now - self._full_at >= FULL_SECONDS if self._held is None else now >= self._held[0]
 
     def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> LogPoint | None:
-        """Load the newest state of the log into a router; return its place.
+        """Load the newest state of the log into a router; return its place, or None if there is none, or none of use.
 
         Args:
-            router: The router.
+            router: The router; after a CheckpointError its state is undefined.
             accepts: Whether a snapshot, and the place of the state that the changes lead to from it, are of use.
-
-        Returns:
-            None if there is none or it is not accepted; the router is then unchanged.
-
-        Raises:
-            CheckpointError: The snapshot cannot be read; the router's state is undefined.
         """
         snapshot = self._store.snapshot(self._name)
         if snapshot is None:
@@ -174,23 +162,15 @@ class KeptState:
         return self.point
 
     def follow(self, router: OnlineRouter) -> bool:
-        """Apply the changes that continue from this state; return False if none do, so that another one must be loaded.
-
-        Raises:
-            CheckpointError: The changes cannot be read; the router's state is undefined.
-        """
+        """Apply the changes that continue from this state; return False if none do, so that another one must be loaded."""
         deltas = self._store.deltas(self._name, self.point.position, self.point.epoch)
         self._apply(router, deltas or ())
         return deltas is not None
 
     def keep(self, router: OnlineRouter, point: LogPoint) -> bool:
-        """Save the router's state at a place in the log, as changes or as a whole.
+        """Save the router's state at a place in the log, as changes or as a whole; return False if another process saved a state first.
 
-        Returns:
-            False if another process saved a state first.
-
-        Raises:
-            StoreError: It could not be kept now; the next call tries again.
+        After a StoreError the next call tries again.
         """
         if not self.whole_next and point != self._taken:
             changes = router.changes() if self._gives_changes else None

@@ -22,14 +22,7 @@ DEFAULT = "puppeteer"
 
 
 def newest_orchestrator(name: str | None = None) -> Path:
-    """Return the folder of the orchestrator trained last, below ``runs/``. A damaged one is left out with a warning.
-
-    Args:
-        name: The orchestrator's name; any when None.
-
-    Raises:
-        CheckpointError: There is none; the message has the command that trains one.
-    """
+    """Return the folder of the orchestrator of that name trained last, below ``runs/``. A damaged one is left out with a warning."""
     found = []
     for path in Path("runs").glob(f"*/{ORCHESTRATOR}/{COMPONENT}"):
         if path.parents[1].is_symlink():
