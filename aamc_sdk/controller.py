@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import ConfigError, DataError, StoreError, one_of, router_error
+from aamc_sdk.errors import ConfigError, DataError, router_error
+from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool
 from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, attempt_of, feedback_of, queries_of, with_times
 from aamc_sdk.serving.decisions.close_guard import CloseGuard
-from aamc_sdk.serving.decisions.decider import Decider
+from aamc_sdk.serving.decisions.commit_queue import CommitQueue
+from aamc_sdk.serving.decisions.decider import Decider, StartedDecision
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.decisions.pseudonyms import user_ids
-from aamc_sdk.serving.decisions.reported_outcomes import ReportedOutcomes
-from aamc_sdk.serving.decisions.started_decisions import DecisionStarter, StartedDecision
-from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
 from aamc_sdk.serving.learner.learner import Learner
-from aamc_sdk.serving.models.routed_completions import RoutedCompletions
-from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_components, make_components
-from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
-
-if TYPE_CHECKING:
-    from aamc_sdk.explain import Explanation
+from aamc_sdk.serving.served_components import ServedComponents, components_from_file, load_checkpoints, make_components
+from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, check_name
 
 logger = logging.getLogger(__name__)
 
@@ -73,19 +69,15 @@ class MetaController:
             self._guard = CloseGuard()
             self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
             self._events = PluginEvents(components.plugins)
-            self._workers = WorkerThreads(self._guard)
             self._loop = components.loop
-            self._decider = Decider(components, self._user_id, self._guard, self._events, self._workers)
-            self._outcomes = ReportedOutcomes(store, self._guard, self._events)
-            self._commits = self._outcomes.commits
-            self._starts = DecisionStarter(self._decider, self._commits, self._workers)
+            self._commits = CommitQueue(store, self._events.decided, partial(self._wake_learner, of_calls=True))
+            self._decider = Decider(components, self._user_id, self._guard, self._calls, self._events, self._commits)
             self.models = components.models
-            self._completions = RoutedCompletions(self.models, self.pool, self._decider, self._calls, self._workers)
-            self.models.record_attempts(partial(self._workers.run, self._outcomes.add_finished_call))
+            self.models.record_attempts(partial(self._guard.run, self._add_finished_call))
             self.learner: Learner | None = None
             if isinstance(router, OnlineRouter):
                 router.attach(store, self._user_id)
-                self.learner = self._outcomes.learner = Learner(store, router, self._events.learned)
+                self.learner = Learner(store, router, self._events.learned)
             unusable.pop_all()
 
     @classmethod
@@ -117,7 +109,7 @@ class MetaController:
             ConfigError: Another router requires training.
             StoreError: The log cannot be opened.
         """
-        components = load_components(run, plugins or get_plugin_manager(), router=router, store=store, seed=seed, allow_untrained=allow_untrained)
+        components = load_checkpoints(run, plugins or get_plugin_manager(), router=router, store=store, seed=seed, allow_untrained=allow_untrained)
         return cls(components, user_key=user_key)
 
     @classmethod
@@ -153,16 +145,9 @@ class MetaController:
             ConfigError: A component or an option is unknown, an option is wrong, or the router requires training.
         """
         plugins = plugins or get_plugin_manager()
-        named = {"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed}
-        candidates = pool if isinstance(pool, Pool) else find_pool(pool, plugins)
-        components = make_components(
-            ServingSettings.of(named),
-            plugins,
-            pool=candidates,
-            store=store,
-            preference_given=preference is not None,
-            allow_untrained=allow_untrained,
-        )
+        settings = ServingSettings.of({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})
+        found, is_given = find_pool(pool, plugins), preference is not None
+        components = make_components(settings, plugins, pool=found, store=store, preference_given=is_given, allow_untrained=allow_untrained)
         return cls(components, user_key=user_key)
 
     @classmethod
@@ -249,7 +234,7 @@ class MetaController:
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Any) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
         given = RouteArguments.of(arguments)
-        return self._explain(self._decider.record(given.query(query), preference, given))
+        return explain(self._decider.record(given.query(query), preference, given), self.router, self.reward, self.pool)
 
     def route_batch(
         self,
@@ -298,7 +283,7 @@ class MetaController:
         if given.decision_id is not None:
             raise DataError("start_route gives each decision a new id; use route for a decision_id of your own")
         self._guard.check()
-        return await self._starts.start(query, preference, given)
+        return await self._decider.start(given.query(query), preference, given)
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Record a call soon, together with those of other requests; feedback that comes later is written later."""
@@ -321,11 +306,11 @@ class MetaController:
             DataError: A figure is unknown, or cannot be used.
             StoreError: The log has ``n`` with other content, the decision had no such candidate, or the controller is closed.
         """
-        return self._outcomes.add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
+        return self._add_attempt(attempt_of(decision_id, figures) or Attempt(decision_id))
 
     async def aattempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call as :meth:`attempt` does, without blocking the event loop."""
-        return await self._workers.run(self.attempt, decision_id, **figures)
+        return await self._guard.run(self.attempt, decision_id, **figures)
 
     def feedback(
         self,
@@ -355,12 +340,12 @@ class MetaController:
         """
         attempt = attempt_of(decision_id, {"cost_usd": cost_usd, "latency_ms": latency_ms, "output_tokens": output_tokens})
         if attempt is not None and not judgement:
-            self._outcomes.add_attempt(attempt)
+            self._add_attempt(attempt)
             return True
         feedback = feedback_of(decision_id, judgement, time.time())
         if attempt is not None and feedback.candidate is not None:
             attempt = attrs.evolve(attempt, candidate=feedback.candidate)
-        return self._outcomes.add_feedback([(feedback, attempt)])[0]
+        return self._add_feedback([(feedback, attempt)])[0]
 
     def feedback_batch(self, judgements: Sequence[Feedback]) -> list[bool]:
         """Record feedback on many decisions in one write.
@@ -375,11 +360,11 @@ class MetaController:
             DataError: An entry is not an :class:`aamc_sdk.Feedback`.
             StoreError: The log refused an entry. It keeps the entries before that one; the whole batch may be sent again.
         """
-        return self._outcomes.add_feedback([(feedback, None) for feedback in with_times(judgements, time.time())])
+        return self._add_feedback([(feedback, None) for feedback in with_times(judgements, time.time())])
 
     async def afeedback(self, decision_id: str, **fields: Any) -> bool:
         """Record feedback as :meth:`feedback` does, without blocking the event loop."""
-        return await self._workers.run(self.feedback, decision_id, **fields)
+        return await self._guard.run(self.feedback, decision_id, **fields)
 
     def complete(
         self,
@@ -412,14 +397,14 @@ class MetaController:
             ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
         self._guard.check()
-        return self._loop.run(self._completions.complete(query, preference, options, RouteArguments.of(arguments), on_text))
+        return self._loop.run(self._decider.complete(query, preference, options, RouteArguments.of(arguments), on_text))
 
     async def acomplete(
         self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Any
     ) -> Completion:
         """Route and call as :meth:`complete` does, without blocking the event loop."""
         self._guard.check()
-        return await asyncio.wrap_future(self._loop.submit(self._completions.complete(query, preference, options, RouteArguments.of(arguments))))
+        return await asyncio.wrap_future(self._loop.submit(self._decider.complete(query, preference, options, RouteArguments.of(arguments))))
 
     def forget(self, user: str, tenant: str | None = None) -> int:
         """Erase a user, of one tenant or of all, from the log and from the router's state; return the number of the user's decisions.
@@ -431,7 +416,10 @@ class MetaController:
             StoreError: The store cannot forget, or the controller is closed.
         """
         check_name(user, "the user to forget")
-        return self._outcomes.forget(self._user_id(user), tenant)
+        with self._guard:
+            decisions = self.store.forget(self._user_id(user), tenant)
+            self._wake_learner()
+        return decisions
 
     def explain(self, decision_id: str) -> Explanation:
         """Explain a decision from its record.
@@ -442,7 +430,7 @@ class MetaController:
             StoreError: The decision was made among candidates that are not in this pool.
         """
         self._guard.check()
-        return self._explain(self.store.record(decision_id))
+        return explain(self.store.record(decision_id), self.router, self.reward, self.pool)
 
     def health(self) -> dict[str, float]:
         """Return plain numbers on the log, and on a router that learns from it.
@@ -472,7 +460,7 @@ class MetaController:
         if self._loop.started:
             self._loop.submit(self.models.close()).result()
         self._loop.close()
-        self._workers.close()
+        self._guard.threads.shutdown()
         self._events.close()
         self.store.close()
 
@@ -482,10 +470,28 @@ class MetaController:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _explain(self, record: Record) -> Explanation:
-        from aamc_sdk.explain import explain
+    def _add_attempt(self, attempt: Attempt) -> int:
+        with self._guard:
+            (number,) = self.store.add_attempts([attempt])
+            self._wake_learner()
+        return number
 
-        if not set(record.candidates) & set(self.pool.names):
-            decision_id = record.decision.id
-            raise StoreError(f"decision {decision_id!r} was made among other candidates ({one_of(record.candidates)}); use the run that made it")
-        return explain(record, self.router, self.reward, self.pool)
+    def _add_finished_call(self, attempt: Attempt) -> None:
+        """Write the attempt of a call under way, which closing waits for by itself."""
+        self.store.add_attempts([attempt])
+        self._wake_learner()
+
+    def _add_feedback(self, judgements: Sequence[tuple[Feedback, Attempt | None]]) -> list[bool]:
+        """Write feedback, each with the call that it reports, and return whether each is new."""
+        with self._guard:
+            self._commits.flush()  # feedback is on the candidate that served, which the calls tell
+            new = self.store.add_feedback(judgements)
+            self._wake_learner()
+            if self.learner is None:
+                for feedback, _ in itertools.compress(judgements, new):
+                    self._events.learned(feedback)
+        return new
+
+    def _wake_learner(self, *, of_calls: bool = False) -> None:
+        if self.learner is not None and (self.learner.learns_calls or not of_calls):
+            self.learner.wake()

@@ -1,23 +1,36 @@
-"""``aamc doctor``: checks the installation."""
+"""``aamc doctor``: checks the installation, with the core's own checks: versions, requirements, plugins, torch, runs and logs."""
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 from collections.abc import Iterator
+from contextlib import closing
+from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 from click.core import ParameterSource
 
+from aamc_sdk import __version__
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, RUN
+from aamc_sdk.cli.output import print_table, write_json_line
+from aamc_sdk.errors import AamcError, PluginError, quantity, split_advice
+from aamc_sdk.interfaces import Diagnosis
+from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
 
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces import Diagnosis
-    from aamc_sdk.plugins import Plugins
+    from aamc_sdk.plugins import Offer, Plugins
 
 SUBJECT_WIDTH = 32
 """Maximum width of the column of subjects; longer ones, such as URLs, are folded."""
+_SECRET = re.compile(r"//[^/@]*@")
+_REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @click.command()
@@ -32,16 +45,10 @@ def doctor(ctx: click.Context, run: Path, stores: tuple[str, ...], as_json: bool
 
     Example: aamc doctor --store postgres://db/aamc
     """
-    from aamc_sdk.interfaces.diagnoses import BROKEN
-
     is_needed = ctx.get_parameter_source("run") is not ParameterSource.DEFAULT
     found = list(_diagnoses(plugins_of(ctx), run, is_needed, stores))
     broken = [diagnosis for diagnosis in found if diagnosis.status == BROKEN]
     if as_json:
-        import attrs
-
-        from aamc_sdk.cli.output import write_json_line
-
         write_json_line({"schema": 1, "ok": not broken, "checks": [attrs.asdict(diagnosis) for diagnosis in found]})
     else:
         _show(found)
@@ -49,8 +56,6 @@ def doctor(ctx: click.Context, run: Path, stores: tuple[str, ...], as_json: bool
 
 
 def _diagnoses(plugins: Plugins, run: Path, is_needed: bool, stores: tuple[str, ...]) -> Iterator[Diagnosis]:
-    from aamc_sdk.cli.checks import check_plugins, check_run, check_store, check_versions
-
     yield from check_versions(plugins)
     yield from check_plugins(plugins)
     for name in plugins.names("check"):
@@ -62,10 +67,6 @@ def _diagnoses(plugins: Plugins, run: Path, is_needed: bool, stores: tuple[str, 
 
 def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
     """Yield a plugin's diagnoses; a check that fails is one itself."""
-    from aamc_sdk.errors import PluginError
-    from aamc_sdk.interfaces import Diagnosis
-    from aamc_sdk.interfaces.diagnoses import BROKEN
-
     try:
         for found in plugins.load("check", name)():
             if not isinstance(found, Diagnosis):
@@ -81,9 +82,6 @@ def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
 def _show(found: list[Diagnosis]) -> None:
     from rich.table import Table
 
-    from aamc_sdk.cli.output import print_table
-    from aamc_sdk.errors import quantity
-
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(max_width=SUBJECT_WIDTH)
@@ -93,3 +91,123 @@ def _show(found: list[Diagnosis]) -> None:
     print_table(table)
     counts = {status: sum(diagnosis.status == status for diagnosis in found) for status in ("broken", "warning")}
     click.echo(f"{counts['broken']} broken, {quantity(counts['warning'], 'warning')}", err=True)
+
+
+def check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
+    """Check Python, and each distribution with plugins: its version and its requirements."""
+    from aamc_sdk.plugins import known_distributions
+
+    state = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {quantity(os.cpu_count() or 1, 'processor')}"
+    yield Diagnosis("Python", state)
+    ours = {name for known in known_distributions().values() for name in known.values()}
+    offers = [offer for offer in plugins if offer.kind != "plugin"]
+    for distribution in sorted({offer.plugin.distribution for offer in plugins}):
+        version = next(offer.plugin.version for offer in plugins if offer.plugin.distribution == distribution)
+        count = quantity(sum(offer.plugin.distribution == distribution for offer in offers), "component")
+        if missing := _missing_requirements(distribution):
+            yield Diagnosis(distribution, f"{version}: {', '.join(missing)} not installed", BROKEN, f"pip install {' '.join(missing)}")
+        elif distribution in ours and version != __version__:
+            advice = f"pip install --upgrade {distribution} aamc-sdk"
+            yield Diagnosis(distribution, f"{version} with aamc-sdk {__version__}, {count}", WARNING, advice)
+        else:
+            yield Diagnosis(distribution, f"{version}, {count}")
+    if disabled := os.environ.get("AAMC_DISABLE_PLUGINS"):
+        yield Diagnosis("AAMC_DISABLE_PLUGINS", f"leaves out {disabled}", WARNING, "unset it to use these plugins")
+
+
+def _missing_requirements(distribution: str) -> list[str]:
+    """Return the required distributions that are not installed; those that only some systems or extras need do not count."""
+    try:
+        required = [text for text in metadata.requires(distribution) or () if ";" not in text]
+    except metadata.PackageNotFoundError:  # a plugin that an application registers has no distribution
+        return []
+    names = [found[0] for text in required if (found := _REQUIREMENT.match(text))]
+    return [name for name in names if not _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
+    """Check that every plugin could announce its components, and that each of them can be imported."""
+    errors = [(offer, error) for offer in plugins.offers if (error := offer.error or _import_error(offer, plugins))]
+    for offer, error in errors:
+        advice = f"install {offer.plugin.distribution} again, or leave it out with AAMC_DISABLE_PLUGINS={offer.plugin.name}"
+        yield Diagnosis(f"{offer.kind} {offer.component.name}", " ".join(error.split()), BROKEN, advice)
+    if not errors:
+        yield Diagnosis("components", f"all {len(plugins.offers)} can be imported")
+
+
+def _import_error(offer: Offer, plugins: Plugins) -> str:
+    try:
+        plugins.load(offer.kind, offer.component.name)
+    except PluginError as error:
+        return str(error)
+    return ""
+
+
+def check_torch() -> list[Diagnosis]:
+    """Check torch and its devices."""
+    if find_spec("torch") is None:
+        return [Diagnosis("torch", "not installed; no installed plugin requires it")]
+    try:
+        torch = import_module("torch")
+    except (ImportError, OSError) as error:  # a library of the system may be missing
+        return [Diagnosis("torch", f"cannot be imported: {error}", BROKEN, "pip install --force-reinstall torch")]
+    found = [Diagnosis("torch", f"{torch.__version__}, {quantity(torch.get_num_threads(), 'thread')}")]
+    for n in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(n)
+        has_bf16 = torch.cuda.get_device_capability(n) >= (8, 0)
+        found.append(Diagnosis(f"GPU {n}", f"{about.name}, {about.total_memory / 2**30:.0f} GiB, {'bf16' if has_bf16 else 'no bf16: fp16 instead'}"))
+    if torch.version.cuda and len(found) == 1:
+        advice = "on a machine with a GPU, check its driver with nvidia-smi"
+        found.append(Diagnosis("GPU", f"none, though torch is built for CUDA {torch.version.cuda}; the CPU computes", WARNING, advice))
+    return found
+
+
+def check_folder() -> list[Diagnosis]:
+    """Check that runs can be written here."""
+    here = Path.cwd()
+    if os.access(here, os.W_OK):
+        return [Diagnosis("working folder", f"{here}, writable")]
+    return [Diagnosis("working folder", f"{here} is not writable", WARNING, "work in another folder, or name one with --out and --store")]
+
+
+def check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Diagnosis]:
+    """Check that a run can be served, and its log read."""
+    from aamc_sdk.serving import Run
+
+    subject = f"run {folder}"
+    if not is_needed and not (folder / "run.yaml").is_file():
+        yield Diagnosis(subject, "none yet", advice="make one with: aamc run")
+        return
+    try:
+        run = Run.open(folder)
+        run.refuse_evaluation()
+        run.router(plugins, run.services(plugins))
+    except AamcError as error:
+        state, advice = split_advice(" ".join(str(error).split()))
+        yield Diagnosis(subject, state, BROKEN if is_needed else WARNING, advice or "train again with: aamc run")
+        return
+    yield Diagnosis(subject, f"router {run.router_name}, {quantity(len(run.pool), 'candidate')}")
+    if (run.folder / "log.db").is_file():
+        yield check_store(run.store_url, plugins)
+
+
+def check_store(url: str, plugins: Plugins) -> Diagnosis:
+    """Check that a log can be reached."""
+    from aamc_sdk.log import open_store
+
+    subject = f"store {_SECRET.sub('//', url)}"
+    try:
+        with closing(open_store(url, plugins, existing=True)) as store:
+            health = store.health()
+    except (AamcError, OSError) as error:
+        state, advice = split_advice(" ".join(str(error).split()))
+        return Diagnosis(subject, state, BROKEN, advice or "check the URL, and that the server runs")
+    return Diagnosis(subject, ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in health.items()) or "reachable")

@@ -32,7 +32,7 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
     from aamc_sdk.controller import MetaController
     from aamc_sdk.explain import explain
     from aamc_sdk.log import open_store
-    from aamc_sdk.serving.served_components import load_components
+    from aamc_sdk.serving import load_checkpoints
 
     if store is not None and ctx.get_parameter_source("run") is ParameterSource.DEFAULT:
         with closing(open_store(store, plugins_of(ctx), existing=True)) as log:
@@ -40,7 +40,7 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
         if not _shares_candidates(run, record):
             show_explanation(explain(record), as_json)
             return
-    components = load_components(run, plugins_of(ctx), store=store, existing_store=True)  # reading creates no log
+    components = load_checkpoints(run, plugins_of(ctx), store=store, existing_store=True)  # reading creates no log
     with MetaController(components) as controller:
         explanation = controller.explain(decision_id)
     show_explanation(explanation, as_json)

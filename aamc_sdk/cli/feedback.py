@@ -47,11 +47,7 @@ def _show(as_json: bool, document: Mapping[str, Any], sentence: str) -> None:
 
 
 def _ledger(store: Store) -> LedgerStore:
-    """Return a store whose entries can be exported and imported.
-
-    Raises:
-        StoreError: The store has no such entries.
-    """
+    """Return a store whose entries can be exported and imported."""
     from aamc_sdk.log import LedgerStore
 
     if not isinstance(store, LedgerStore):

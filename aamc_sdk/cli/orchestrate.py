@@ -129,11 +129,7 @@ def _read(path: Path) -> str:
 
 
 def _options(given: Mapping[str, Any]) -> tuple[TeamOptions, Mapping[str, Any]]:
-    """Return the agents with their options, and the orchestrator's options, from the command line and its files.
-
-    Raises:
-        ConfigError: A file or ``--set`` has a key other than ``agent_options`` and ``orchestrator``.
-    """
+    """Return the agents with their options, and the orchestrator's options, from the command line and its files."""
     from aamc_sdk.serving import TeamOptions, WorkOptions
 
     options = WorkOptions.of(given["configs"], given["assignments"], "aamc orchestrate")
@@ -142,11 +138,7 @@ def _options(given: Mapping[str, Any]) -> tuple[TeamOptions, Mapping[str, Any]]:
 
 
 def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, Any]) -> Session:
-    """Return a session on a task.
-
-    Raises:
-        ConfigError: The orchestrator passes no files or documents to agents, and some are given.
-    """
+    """Return a session on a task."""
     from aamc_sdk.errors import ConfigError
     from aamc_sdk.interfaces import Budget
     from aamc_sdk.serving import Session, SessionOrchestrator, TeamOrchestrator
@@ -161,12 +153,7 @@ def _session(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[str, A
 
 
 def _check_places(kept: Path, graph: Path | None) -> None:
-    """Check, before the first call, that the results can be written.
-
-    Raises:
-        click.UsageError: The figure's name does not end in .png.
-        OutputError: A place is a folder, its folder is missing, or it is not writable.
-    """
+    """Check, before the first call, that the results can be written."""
     from aamc_sdk.errors import OutputError
 
     if graph is not None and graph.suffix.lower() != ".png":

@@ -1,8 +1,7 @@
 """Options of components and configuration files."""
 
-from aamc_sdk.config.choices import NO_ESTIMATOR, Choice, check_seed
 from aamc_sdk.config.options import configure, load_yaml, option, parse_yaml, set_option, to_yaml, unstructure
-from aamc_sdk.config.serving_settings import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings
+from aamc_sdk.config.settings import EXPERIMENT_KEYS, NO_ESTIMATOR, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, check_seed
 
 __all__ = [
     "EXPERIMENT_KEYS",

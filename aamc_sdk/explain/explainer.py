@@ -12,9 +12,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import AamcError, PreferenceError
-from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation
-from aamc_sdk.explain.sentences import in_words
+from aamc_sdk.errors import AamcError, PreferenceError, StoreError, one_of
+from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation, in_words
 from aamc_sdk.interfaces import Reward, Router
 from aamc_sdk.routing import EXPECTED_QUALITY
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Record, RoutingRequest
@@ -39,7 +38,13 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
             other utilities than the recorded ones: another router decided, or it was trained since.
         reward: The reward; None: expected rewards are unknown.
         pool: Describes the candidates; a candidate that is not in it has only its name.
+
+    Raises:
+        StoreError: The pool has none of the decision's candidates.
     """
+    if pool is not None and set(record.candidates).isdisjoint(pool.names):
+        those = f"decision {record.decision.id!r} was made among other candidates ({one_of(record.candidates)})"
+        raise StoreError(f"{those}; use the run that made it")
     request = recorded_request(record, pool or Pool(map(Candidate, record.candidates)))
     expected = _expected(record, request)
     weights, contributions = np.ones(3), np.full((len(record.candidates), 3), np.nan)
@@ -79,12 +84,7 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
 
 
 def recorded_request(record: Record, pool: Pool) -> RoutingRequest:
-    """Return a record's request in the form that the router scored.
-
-    Args:
-        record: The record.
-        pool: Describes the candidates; a candidate that is not in it has only its name.
-    """
+    """Return a record's request in the form that the router scored."""
     names, known, masked_why = record.candidates, {candidate.name: candidate for candidate in pool}, record.masked_why
     return RoutingRequest(
         queries=[record.query],

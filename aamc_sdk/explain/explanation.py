@@ -1,14 +1,16 @@
-"""Explanations of decisions, in numbers and in words."""
+"""Explanations of decisions, in numbers and in plain sentences."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
+import numpy as np
 
 from aamc_sdk.storage import plain
-from aamc_sdk.types import Preference, Record
+from aamc_sdk.types import Estimates, Preference, Record
 
 OBJECTIVES = ("quality", "cost", "latency")
 """The objectives, in the order of a preference's weights."""
@@ -87,3 +89,95 @@ class Explanation:
             "why": self.why,
         }
         return dict(plain(document))
+
+
+def in_words(explanation: Explanation) -> str:
+    """Return the explanation in sentences: estimates, preference, choice, runner-up, flip preference, and the router's note."""
+    record = explanation.record
+    own = record.decision.notes.get("why")
+    sentences = [_estimates(record.estimates), _preference(record.decision.preference.array), _choice(explanation), *_alternative(explanation)]
+    sentences += [own] if isinstance(own, str) else []
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _estimates(estimates: Estimates) -> str:
+    seen = []
+    if not math.isnan(estimates.complexity[0]):
+        seen.append(f"complexity {estimates.complexity[0]:.2f} of 1")
+    if estimates.category_names and not np.isnan(estimates.categories[0]).any():
+        top = int(estimates.categories[0].argmax())
+        seen.append(f"category {estimates.category_names[top]} ({estimates.categories[0][top]:.0%} sure)")
+    if not math.isnan(estimates.tool_use[0]):
+        seen.append(f"a {estimates.tool_use[0]:.0%} chance that tools are needed")
+    return f"The estimator saw {_enumeration(seen)}." if seen else "No estimator described the request."
+
+
+def _preference(weights: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    return f"The preference weighed {_enumeration([f'{name} {weight:.3g}' for name, weight in zip(OBJECTIVES, weights, strict=True)])}."
+
+
+def _choice(explanation: Explanation) -> str:
+    decision = explanation.record.decision
+    view = explanation.view(decision.candidate)
+    if decision.probabilities:
+        how = "was drawn" if math.isnan(decision.propensity) else f"was drawn with probability {decision.propensity:.3g}"
+    elif any(other.utility > view.utility for other in explanation.candidates) or math.isnan(view.utility):
+        how = "was chosen"
+    else:
+        equal = [other.name for other in explanation.candidates if other.utility == view.utility and other is not view]
+        tie = f", as {'does' if len(equal) == 1 else 'do'} {_enumeration(equal)}; the first of them in the pool is chosen" if equal else ""
+        how = f"has the maximum utility, {view.utility:.4g}{tie}"
+    return f"{decision.candidate} {how}{_expectations(view)}."
+
+
+def _expectations(view: CandidateView) -> str:
+    parts = [
+        "" if math.isnan(view.quality) else f"quality {view.quality:.3f}",
+        "" if math.isnan(view.cost_usd) else f"cost ${view.cost_usd:.3g}",
+        "" if math.isnan(view.latency_ms) else f"latency {view.latency_ms:,.0f} ms",
+    ]
+    known = [part for part in parts if part]
+    return f": expected {_enumeration(known)}" if known else ""
+
+
+def _alternative(explanation: Explanation) -> list[str]:
+    if explanation.runner_up is None:
+        return ["No other candidate was allowed."]
+    chosen, runner_up = explanation.view(explanation.record.decision.candidate), explanation.view(explanation.runner_up)
+    return [_runner_up(chosen, runner_up), _reward_comparison(explanation, chosen, runner_up), _flip(explanation)]
+
+
+def _runner_up(chosen: CandidateView, runner_up: CandidateView) -> str:
+    if math.isnan(runner_up.utility):
+        return f"The next candidate was {runner_up.name}{_expectations(runner_up)}; no utilities were recorded."
+    relation = f"The runner-up was {runner_up.name}"
+    if runner_up.utility == chosen.utility:
+        relation = f"{runner_up.name} has the same utility"
+    elif runner_up.utility > chosen.utility:
+        relation = f"{runner_up.name} has a higher utility"
+    return f"{relation}, {runner_up.utility:.4g}{_expectations(runner_up)}."
+
+
+def _reward_comparison(explanation: Explanation, chosen: CandidateView, runner_up: CandidateView) -> str:
+    """Return the comparison of expected rewards; it never claims a lead that the numbers contradict."""
+    ahead = chosen.expected_reward - runner_up.expected_reward
+    if math.isnan(ahead):
+        return ""
+    rewards = f"{chosen.expected_reward:.4g} against {runner_up.expected_reward:.4g}"
+    if ahead < 0:
+        return f"By expected reward alone {runner_up.name} is ahead ({chosen.name} {rewards}); the router's own utility decided."
+    if explanation.lost_on is None or f"{chosen.expected_reward:.4g}" == f"{runner_up.expected_reward:.4g}":
+        return f"Their expected rewards are equal ({rewards})."
+    behind = chosen.contributions[explanation.lost_on] - runner_up.contributions[explanation.lost_on]
+    return f"{runner_up.name} is behind most on {explanation.lost_on}, by {behind:.3g} of expected reward ({rewards} in all)."
+
+
+def _flip(explanation: Explanation) -> str:
+    if explanation.flip_preference is not None:
+        weights = ",".join(f"{weight:.6g}" for weight in explanation.flip_preference.array)
+        return f"{explanation.runner_up} would have won at the preference {weights}."
+    return f"No preference was found at which {explanation.runner_up} would have won." if explanation.flip_searched else ""
+
+
+def _enumeration(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from aamc_sdk.interfaces.event_loop import EventLoopThread
 from aamc_sdk.interfaces.models import ModelCaller
+from aamc_sdk.interfaces.threads import EventLoopThread
 
 if TYPE_CHECKING:
     from aamc_sdk.types import Floats, Outcomes, Pool

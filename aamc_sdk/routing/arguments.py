@@ -82,53 +82,33 @@ _ROUTE_ARGUMENTS = frozenset(field.name for field in attrs.fields(RouteArguments
 
 
 def check_budget(budget_usd: object) -> None:
-    """Check a request's budget.
-
-    Raises:
-        DataError: It is neither None nor a number of at least 0.
-    """
+    """Check a request's budget."""
     if budget_usd is not None and not (is_number(budget_usd) and budget_usd >= 0):  # type: ignore[operator]  # a number
         raise DataError(f"budget_usd must be a number of at least 0, in USD, not {budget_usd!r:.80}")
 
 
 def check_floor(quality_floor: object) -> None:
-    """Check a request's minimum quality.
-
-    Raises:
-        DataError: It is neither None nor a number from 0 to 1.
-    """
+    """Check a request's minimum quality."""
     if quality_floor is not None and not (is_number(quality_floor) and 0 <= quality_floor <= 1):  # type: ignore[operator]  # a number
         raise DataError(f"quality_floor must be a number from 0 to 1, not {quality_floor!r:.80}")
 
 
 def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
-    """Check that the names of arguments are known.
-
-    Raises:
-        DataError: A name is unknown; the message suggests the nearest known one.
-    """
+    """Check that the names of arguments are known."""
     for name in given:
         if name not in known:
             raise DataError(unknown_name(f"{what} has no argument", name, known))
 
 
 def queries_of(queries: Iterable[str | Query]) -> list[Query]:
-    """Return a batch of queries.
-
-    Raises:
-        DataError: The value is a single query, or not iterable.
-    """
+    """Return a batch of queries."""
     if not isinstance(queries, list) and (isinstance(queries, str | Query) or not isinstance(queries, Iterable)):
         raise DataError(f"a batch must be a list of queries, not {queries!r:.60}; use route for a single query")
     return [query if isinstance(query, Query) else Query(query) for query in queries]
 
 
 def names_of(names: Collection[str], what: str) -> frozenset[str]:
-    """Return one or several names as a set.
-
-    Raises:
-        DataError: A name is not a string.
-    """
+    """Return one or several names as a set."""
     given = as_names([names] if isinstance(names, str) else names)
     if given is None or "" in given:
         raise DataError(f"{what} must be a list of names such as ['tools'], not {names!r:.80}")
@@ -136,17 +116,7 @@ def names_of(names: Collection[str], what: str) -> frozenset[str]:
 
 
 def weights_of(preference: Preferences, rows: int, default: Preference, named: Mapping[str, Preference]) -> Floats:
-    """Return one preference ``[3]``, or one for each request ``[rows, 3]``.
-
-    Args:
-        preference: One for all, or one for each: a list, or an array ``[rows, 3]``.
-        rows: Number of requests.
-        default: The preference that None stands for.
-        named: Preferences that may be given by name.
-
-    Raises:
-        PreferenceError: A preference cannot be used, or their number is not the number of requests.
-    """
+    """Return one preference ``[3]``, or one for each request ``[rows, 3]``."""
     if preference is None or not _is_one_each(preference):
         return _to_preference(preference, default, named).array
     if len(preference) != rows:  # type: ignore[arg-type]  # a sequence
@@ -155,11 +125,7 @@ def weights_of(preference: Preferences, rows: int, default: Preference, named: M
 
 
 def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
-    """Return a batch of feedback, each with its own time, or ``now`` without one, in seconds since the epoch.
-
-    Raises:
-        DataError: The value is not a batch of feedback.
-    """
+    """Return a batch of feedback, each with its own time, or ``now`` without one, in seconds since the epoch."""
     given = list(batch) if isinstance(batch, Iterable) else [batch]
     for feedback in given:
         if not isinstance(feedback, Feedback):
@@ -168,11 +134,7 @@ def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
 
 
 def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
-    """Return the attempt with the given fields; None if all are None.
-
-    Raises:
-        DataError: A field is unknown, or its value cannot be used.
-    """
+    """Return the attempt with the given fields; None if all are None."""
     check_names(figures, [field.name for field in attrs.fields(Attempt) if field.name != "decision_id"], "an attempt")
     given = {name: value for name, value in figures.items() if value is not None}
     for name in ("cost_usd", "latency_ms", "first_token_ms"):
@@ -182,11 +144,7 @@ def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt | None:
 
 
 def feedback_of(decision_id: str, judgement: Mapping[str, Any], now: float) -> Feedback:
-    """Return the feedback with the given fields.
-
-    Raises:
-        DataError: A field is unknown, or a value cannot be used.
-    """
+    """Return the feedback with the given fields."""
     check_names(judgement, [field.name for field in attrs.fields(Feedback) if field.name != "decision_id"], "feedback")
     return Feedback(decision_id=decision_id, **{"time": now, **judgement})
 

@@ -155,12 +155,7 @@ def _maximum_utility(scores: Scores, request: RoutingRequest) -> NDArray[np.intp
 
 
 def allowed_probabilities(probabilities: Floats, request: RoutingRequest) -> Floats:
-    """Return the probabilities ``[B, M]`` of the draw: 0 for masked candidates, the others rescaled to sum to 1.
-
-    Raises:
-        NoCandidateError: Every candidate of a row is masked.
-        PluginError: The router's probabilities have the wrong shape or leave nothing to draw.
-    """
+    """Return the probabilities ``[B, M]`` of the draw: 0 for masked candidates, the others rescaled to sum to 1."""
     allowed = np.where(request.mask, _check_scores(probabilities, request, "probabilities"), 0.0)
     totals = allowed.sum(axis=1, keepdims=True)
     if np.count_nonzero(allowed < 0) or np.count_nonzero((totals > 0) & (totals < np.inf)) < len(totals):  # quicker than any()
@@ -291,16 +286,7 @@ def _notes(scores: Scores, request: RoutingRequest) -> list[dict[str, Any]]:
 
 
 def check_spent(name: str, spent: Any, rows: int) -> None:
-    """Check what scores say that decisions cost.
-
-    Args:
-        name: ``spent_usd`` or ``spent_ms``.
-        spent: Its value: one number, or one for each query.
-        rows: B queries.
-
-    Raises:
-        PluginError: It is something else, or not finite, or negative.
-    """
+    """Check what scores say that decisions cost."""
     amounts = np.asarray(spent)
     if amounts.shape not in ((), (rows,)) or amounts.dtype.kind not in "fiu" or not ((amounts >= 0) & (amounts < np.inf)).all():
         raise PluginError(f"a router's {name} must be one number of at least 0, or {rows}, one for each query, not {spent!r:.80}")

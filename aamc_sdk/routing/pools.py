@@ -93,13 +93,15 @@ def pool_to(pool: Pool) -> dict[str, Any]:
     return {"candidates": entries}
 
 
-def find_pool(name: str | Path | Mapping[str, Any], plugins: Plugins) -> Pool:
-    """Return a pool by the name of a component, or from a YAML file or the content of one.
+def find_pool(name: str | Path | Mapping[str, Any] | Pool, plugins: Plugins) -> Pool:
+    """Return a pool by the name of a component, or from a YAML file or the content of one; a pool as it is.
 
     Raises:
         PoolError: The file cannot be used, or the name is a folder or not a string.
         UnknownComponentError: There is neither a component nor a file of that name.
     """
+    if isinstance(name, Pool):
+        return name
     if isinstance(name, Path):
         return read_pool(name)
     if isinstance(name, Mapping):

@@ -105,11 +105,7 @@ def _protect(request: RoutingRequest, *, with_estimates: bool) -> None:
 
 
 def _by_position(figures: Mapping[str, float], pool: Pool) -> Floats:
-    """Return values by name as a read-only array ``[M]`` in the pool's order, 0 for a candidate without one.
-
-    Raises:
-        PoolError: A name is not in the pool.
-    """
+    """Return values by name as a read-only array ``[M]`` in the pool's order, 0 for a candidate without one."""
     array = np.zeros(len(pool))
     for name, figure in figures.items():
         array[pool.index(name)] = figure

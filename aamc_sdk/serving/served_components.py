@@ -64,99 +64,40 @@ class ServedComponents:
     loop: EventLoopThread = attrs.field(factory=EventLoopThread)
     typical: Floats | None = None
 
-    def with_pool(self, pool: Pool) -> ServedComponents:
-        """Return the components with the endpoints and prices of a pool, for the same candidates.
-
-        Raises:
-            PoolError: The pool lacks a candidate; the store is then closed.
-        """
-        if lacking := set(self.pool.names) - set(pool.names):
-            self.store.close()
-            them = "it" if len(lacking) == 1 else "them"
-            raise PoolError(f"the pool has no {one_of(lacking)}, among which the run chooses; add {them} to the pool file")
-        return attrs.evolve(self, pool=pool.subset(self.pool.names))
-
-
-def load_components(
-    folder: str | Path,
-    plugins: Plugins,
-    *,
-    router: str | Mapping[str, Any] | None = None,
-    store: str | None = None,
-    seed: int | None = None,
-    existing_store: bool = False,
-    allow_untrained: bool = False,
-) -> ServedComponents:
-    """Return the components that a run trained.
-
-    Args:
-        folder: The run's folder.
-        plugins: The plugins that offer components.
-        router: The name of one of the run's routers, or the options of another one with a ``name``; the run's own when None.
-        store: The log's URL; the run's own when None.
-        seed: The seed of the draws; the run's own when None.
-        existing_store: Whether a missing log is an error, see :func:`aamc_sdk.log.open_store`.
-        allow_untrained: Whether to serve another router that requires training although it has none.
-
-    Raises:
-        ConfigError: Another router requires training.
-        CheckpointError: The run is missing or damaged, or has no such router.
-        StoreError: The log cannot be opened.
-    """
-    run = Run.open(folder)
-    services = run.services(plugins)
-    if isinstance(router, Mapping):
-        choice = Choice.of(router, "router")
-        name, served = choice.name, services.make("router", choice.name, choice.options)
-        _check_trained(served, choice, allow_untrained)
-    else:
-        name, served = router or run.router_name, run.router(plugins, services, router)
-    estimator, preferences, typical = run.estimator(plugins, services), run.calibrated_preferences, run.candidate_means
-    client = _client(services, plugins)
-    return ServedComponents(
-        pool=run.pool,
-        reward=services.reward,
-        router=served,
-        estimator=estimator,
-        store=open_store(store or run.store_url, plugins, existing=existing_store),  # last, since whatever fails must not leave it open
-        preference=run.settings.preference,
-        preference_given=True,
-        seed=run.settings.seed if seed is None else seed,
-        plugins=plugins,
-        router_name=name,
-        preferences=preferences,
-        models=client,
-        loop=services.loop,
-        typical=typical,
-    )
-
 
 def load_checkpoints(
     folder: str | Path,
     plugins: Plugins,
     *,
-    router: str | None = None,
+    router: str | Mapping[str, Any] | None = None,
     estimator: str | None = None,
     store: str | None = None,
     pool: str | None = None,
+    seed: int | None = None,
+    existing_store: bool = False,
+    allow_untrained: bool = False,
 ) -> ServedComponents:
-    """Return the components of a run with another trained router or estimator.
+    """Return the components that a run trained, or others in their place.
 
     Args:
         folder: The run's folder; ignored if the router is a checkpoint, which serves with its own run.
         plugins: The plugins that offer components.
-        router: A trained router's folder, or the name of one of the run's routers; the run's own when None.
+        router: The name of one of the run's routers, a trained router's folder, or the options of another router with a ``name``; the run's own
+            when None.
         estimator: A trained estimator's folder; the run's own when None. Another one than that of the router's training is named in a warning.
         store: The log's URL; the run's own when None.
         pool: The name or file of a pool with endpoints and prices for the run's candidates; those of the run when None.
+        seed: The seed of the draws; the run's own when None.
+        existing_store: Whether a missing log is an error, see :func:`aamc_sdk.log.open_store`.
+        allow_untrained: Whether to serve a router of options that requires training although it has none.
 
     Raises:
-        ConfigError: The estimator is not a folder.
+        ConfigError: The estimator is not a folder, or a router of options requires training.
         PoolError: The pool lacks a candidate of the run.
-        CheckpointError: A run or checkpoint is missing or damaged, or the router's checkpoint is outside a run.
+        CheckpointError: A run or checkpoint is missing or damaged, the run has no such router, or the router's checkpoint is outside a run.
         StoreError: The log cannot be opened.
     """
-    trained = None if router is None else find_checkpoint(router, "router")
+    trained = find_checkpoint(router, "router") if isinstance(router, str) else None
     run = Run.open(folder) if trained is None else Run.holding(trained)
     if run is None:
         raise CheckpointError(f"{router} is outside a run, which holds the candidates and the reward; name the run's folder, or copy all of it")
@@ -165,16 +106,43 @@ def load_checkpoints(
         raise ConfigError(
             f"--estimator must be the folder of a trained estimator, not {estimator!r}; train one with: aamc train --estimator {estimator}"
         )
-    other: Estimator | None = None if checkpoint is None else load_component(checkpoint, "estimator", plugins, run.services(plugins))
-    candidates = None if pool is None else find_pool(pool, plugins)
-    components = load_components(run.folder, plugins, router=router if trained is None else trained.name, store=store)
-    if candidates is not None:
-        components = components.with_pool(candidates)
-    if other is None:
-        return components
-    if components.router.uses_estimates and estimates_fingerprint(other) != estimates_fingerprint(components.estimator):
+    services = run.services(plugins)
+    candidates = run.pool if pool is None else _same_candidates(run.pool, find_pool(pool, plugins))
+    if isinstance(router, Mapping):
+        choice = Choice.of(router, "router")
+        name, served = choice.name, services.make("router", choice.name, choice.options)
+        _check_trained(served, choice, allow_untrained)
+    else:
+        name = trained.name if trained is not None else router or run.router_name
+        served = run.router(plugins, services, name)
+    known = run.estimator(plugins, services)
+    used = known if checkpoint is None else load_component(checkpoint, "estimator", plugins, services)
+    if checkpoint is not None and served.uses_estimates and estimates_fingerprint(used) != estimates_fingerprint(known):
         logger.warning("the router of %s was trained with another estimator than %s: its choices do not carry over", run.folder, checkpoint)
-    return attrs.evolve(components, estimator=other)
+    return ServedComponents(
+        pool=candidates,
+        reward=services.reward,
+        router=served,
+        estimator=used,
+        models=_client(services, candidates, plugins),
+        preference=run.settings.preference,
+        preference_given=True,
+        seed=run.settings.seed if seed is None else seed,
+        plugins=plugins,
+        router_name=name,
+        preferences=run.calibrated_preferences,
+        loop=services.loop,
+        typical=run.candidate_means,
+        store=open_store(store or run.store_url, plugins, existing=existing_store),  # last, since whatever fails must not leave it open
+    )
+
+
+def _same_candidates(pool: Pool, endpoints: Pool) -> Pool:
+    """Return the candidates of a pool with the endpoints and prices of another one."""
+    if lacking := set(pool.names) - set(endpoints.names):
+        them = "it" if len(lacking) == 1 else "them"
+        raise PoolError(f"the pool has no {one_of(lacking)}, among which the run chooses; add {them} to the pool file")
+    return endpoints.subset(pool.names)
 
 
 def estimates_fingerprint(estimator: Estimator | None) -> str:
@@ -210,7 +178,7 @@ def make_components(
     services.reward.fit(_scale_outcomes(candidates))
     router: Router = services.make("router", settings.router.name, settings.router.options)
     _check_trained(router, settings.router, allow_untrained, settings.estimator)
-    client, estimator = _client(services, plugins), settings.estimator
+    client, estimator = _client(services, candidates, plugins), settings.estimator
     return ServedComponents(
         pool=candidates,
         reward=services.reward,
@@ -260,13 +228,9 @@ def _check_trained(router: Router, choice: Choice, allow_untrained: bool, estima
         raise ConfigError(f"router {choice.name!r} requires training and has none; {how}; in Python, allow_untrained=True serves it untrained")
 
 
-def _client(services: Services, plugins: Plugins) -> ModelClient:
-    """Return the client for calling the candidates, whose endpoints are checked now instead of at the first call.
-
-    Raises:
-        ConfigError: An endpoint has an option that its provider does not take.
-    """
-    for candidate in services.pool:
+def _client(services: Services, pool: Pool, plugins: Plugins) -> ModelClient:
+    """Return the client for calling the candidates of a pool, whose endpoints are checked now instead of at the first call."""
+    for candidate in pool:
         if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
             endpoint = Endpoint.of(candidate.endpoint)
             try:

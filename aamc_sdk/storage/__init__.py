@@ -12,7 +12,9 @@ from aamc_sdk.storage.files import (
     read_bytes,
     read_json,
     read_json_object,
+    remove_leftovers,
     replacing,
+    replacing_alone,
     to_json,
     under,
     write_arrays,
@@ -22,7 +24,6 @@ from aamc_sdk.storage.files import (
     write_yaml,
 )
 from aamc_sdk.storage.folders import locked, make_folder
-from aamc_sdk.storage.leftovers import remove_leftovers, replacing_alone
 from aamc_sdk.storage.training_checkpoint import load_training_checkpoint, save_training_checkpoint
 
 __all__ = [

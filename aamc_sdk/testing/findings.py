@@ -80,12 +80,6 @@ def run_checks(component: str, checks: Sequence[Callable[[T], None]], subject: T
 
     Such an error is of a signature, such as that of ``__init__``, which nearly every check would repeat. After a check that hangs the others are
     skipped, as they may wait for it.
-
-    Args:
-        component: The component in words.
-        checks: The checks.
-        subject: The argument of each check.
-        seconds: Time limit of a check.
     """
     findings: list[Finding] = []
     first: dict[str, str] = {}
@@ -121,11 +115,7 @@ class _CheckThread:
                 done.set_result(None)
 
     def run(self, job: Callable[[], None], seconds: float) -> None:
-        """Run a job, and raise what it raises.
-
-        Raises:
-            HangError: It does not end in time.
-        """
+        """Run a job, and raise what it raises."""
         done: Future[None] = Future()
         self._jobs.put((job, done))
         if not wait([done], min(seconds, threading.TIMEOUT_MAX)).done:

@@ -20,15 +20,15 @@ _CHECKS = {
     "router": ("routers", "CHECKS"),
     "environment": ("environments", "CHECKS"),
     "reward": ("rewards", "CHECKS"),
-    "model_pool": ("pools", "CHECKS"),
+    "model_pool": ("plain_targets", "POOL_CHECKS"),
     "dataset": ("datasets", "CHECKS"),
     "agent": ("agents", "AGENT_CHECKS"),
     "orchestrator": ("agents", "ORCHESTRATOR_CHECKS"),
     "store": ("stores", "CHECKS"),
-    "provider": ("providers", "PROVIDER_CHECKS"),
-    "config_format": ("providers", "CONFIG_FORMAT_CHECKS"),
-    "command": ("commands", "CHECKS"),
-    "check": ("checks", "CHECKS"),
+    "provider": ("providers", "CHECKS"),
+    "config_format": ("plain_targets", "CONFIG_FORMAT_CHECKS"),
+    "command": ("plain_targets", "COMMAND_CHECKS"),
+    "check": ("plain_targets", "DIAGNOSIS_CHECKS"),
 }
 _HEAVY = ("torch", "transformers", "gymnasium", "sklearn", "matplotlib", "pandas")
 

@@ -1,4 +1,4 @@
-"""Checks of providers and of configuration formats."""
+"""Checks of providers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import inspect
 import threading
 
-from aamc_sdk.interfaces import Chunk, Completion, ConfigFormat, EndpointState, Message, Provider, Usage
+from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage
 from aamc_sdk.testing.components import OPTION_CHECKS, require_no_threads, require_same
-from aamc_sdk.testing.findings import require, skip
+from aamc_sdk.testing.findings import checks_in, require, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import ModelSpec
 
@@ -71,19 +71,4 @@ async def _answers(provider: Provider, messages: list[Message]) -> tuple[Complet
         await provider.close()
 
 
-def check_it_leaves_other_files_alone(subject: Subject) -> None:
-    """A configuration format recognizes neither an empty file nor one of the SDK's own format."""
-    found = subject.target()
-    require(isinstance(found, ConfigFormat), "a configuration format must be a subclass of aamc_sdk.interfaces.ConfigFormat")
-    for content in ({}, {"router": "thompson", "seed": 1}):
-        require(not found.recognizes(content), f"it recognizes {content!r}, which has another format")
-
-
-PROVIDER_CHECKS = (
-    *OPTION_CHECKS,
-    check_a_provider_is_asynchronous,
-    check_its_state_is_known,
-    check_its_threads_let_the_program_end,
-    check_it_answers,
-)
-CONFIG_FORMAT_CHECKS = (check_it_leaves_other_files_alone,)
+CHECKS = (*OPTION_CHECKS, *checks_in(__name__))

@@ -8,8 +8,7 @@ from aamc_sdk.types.checks import json_figures
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, check_dataset, question, text_hash, votes
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes
-from aamc_sdk.types.pool_state import PoolState
-from aamc_sdk.types.pools import Pool
+from aamc_sdk.types.pools import Pool, PoolState
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens
 from aamc_sdk.types.records import Aggregate, Partition, Record, Records, Snapshot, StateDelta, request_fingerprint

@@ -42,8 +42,6 @@ def field_label(instance: object, attribute: attrs.Attribute[Any]) -> str:
 
 def is_amount(value: object) -> bool:
     """Whether a value is a number of at least 0, or NaN."""
-    if type(value) is float:  # the common case
-        return not value < 0
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and not value < 0
 
 
@@ -91,11 +89,7 @@ def plain_count(value: int | None) -> int | None:
 
 
 def checked_count(name: str, value: Any) -> int:
-    """Return a count of tokens or calls as Python's own integer.
-
-    Raises:
-        DataError: It is not a whole number in the allowed range.
-    """
+    """Return a count of tokens or calls as Python's own integer."""
     count = plain_count(value)
     if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_COUNT:
         raise DataError(f"{name} must be a whole number from 0 to {MAX_COUNT:,}, not {value!r:.80}")
@@ -107,35 +101,19 @@ def check_count(instance: object, attribute: attrs.Attribute[Any], value: object
     checked_count(attribute.name, value)
 
 
-def names_field(values: Iterable[str]) -> frozenset[str]:
-    """Convert abilities or needs to a set of names.
+check_name_or_none, check_count_or_none = attrs.validators.optional(check_name_field), attrs.validators.optional(check_count)
+"""Check that a field is a valid name, or a count, or None."""
 
-    Raises:
-        DataError: The value is not a collection of names.
-    """
+
+def names_field(values: Iterable[str]) -> frozenset[str]:
+    """Convert abilities or needs to a set of names."""
     names = values if values == _NO_NAMES else as_names(values)
     if names is None:
         raise DataError(f"abilities and needs must be lists of names such as ['tools'], not {values!r}")
     return names
 
 
-def check_name_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Check that a field is a valid name, or None."""
-    if value is not None and not (type(value) is str and value and value.isprintable()):
-        check_name_field(instance, attribute, value)
-
-
-def check_count_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Check that a field is a count of tokens or calls, or None."""
-    if value is not None and not (type(value) is int and 0 <= value <= MAX_COUNT):
-        check_count(instance, attribute, value)
-
-
 def check_choice(value: object, choices: Sequence[str], name: str) -> None:
-    """Check that a value is one of several texts.
-
-    Raises:
-        DataError: The value is something else.
-    """
+    """Check that a value is one of several texts."""
     if value not in choices:
         raise DataError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r:.80}")

@@ -1,16 +1,79 @@
-"""Model pools."""
+"""Model pools: the candidates, their figures as arrays, and their present state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import attrs
+import numpy as np
+from numpy.typing import NDArray
 
-from aamc_sdk.errors import PoolError, one_of, unknown_name
-from aamc_sdk.types.candidates import Candidate
-from aamc_sdk.types.pool_arrays import PoolArrays
+from aamc_sdk.errors import DataError, PoolError, one_of, unknown_name
+from aamc_sdk.types.arithmetic import Floats, read_only
+from aamc_sdk.types.candidates import Candidate, ModelSpec, Prices
+from aamc_sdk.types.checks import MAX_FIGURE, is_figure, names_field
+
+
+@attrs.frozen(eq=False)
+class PoolArrays:
+    """Prices, latencies and context windows of M candidates; NaN if unknown. Read-only, since requests share the memory.
+
+    Attributes:
+        usd_per_token: Prices of prompt, answer and cached prompt in USD a token, ``[3, M]``.
+        usd_per_request: Price a request in USD, ``[M]``; None if all are 0.
+        latency_ms: Unloaded latency in milliseconds, ``[M]``.
+        service_ms: The part of it that grows with the answer's length, ``[M]``.
+        window: Maximum tokens of prompt and answer together, infinity without a limit, ``[M]``.
+        has_latency: Whether any latency is known.
+        has_windows: Whether any window is limited.
+        complete: Whether every price and latency is known.
+        no_wait_ms: Zeros, the waits of an idle pool, ``[M]``.
+        all_allowed: True, the mask without a forbidden candidate, ``[M]``.
+    """
+
+    usd_per_token: Floats = attrs.field(converter=read_only)
+    usd_per_request: Floats | None
+    latency_ms: Floats = attrs.field(converter=read_only)
+    service_ms: Floats = attrs.field(converter=read_only)
+    window: Floats = attrs.field(converter=read_only)
+    has_latency: bool
+    has_windows: bool
+    complete: bool
+    no_wait_ms: Floats = attrs.field(converter=read_only)
+    all_allowed: NDArray[np.bool_] = attrs.field(converter=read_only)
+
+    @classmethod
+    def of(cls, pool: Sequence[Candidate]) -> PoolArrays:
+        """Return the arrays of a pool's candidates."""
+        specs = [candidate if isinstance(candidate, ModelSpec) else ModelSpec(candidate.name) for candidate in pool]
+        per_request = np.array([spec.prices.request if spec.prices else 0.0 for spec in specs])
+        usd_per_token = np.array([_usd_per_million(spec.prices) for spec in specs]).T.copy() / 1e6
+        latency_ms = np.array([spec.latency.total_ms if spec.latency else np.nan for spec in specs])
+        service_ms = np.array([spec.latency.service_ms if spec.latency else np.nan for spec in specs])
+        window = np.array([spec.context_window or np.inf for spec in specs])
+        complete = bool(np.isfinite(usd_per_token).all() and np.isfinite(latency_ms).all())
+        size = len(pool)
+        usd_per_request = read_only(per_request) if per_request.any() else None
+        return cls(
+            usd_per_token,
+            usd_per_request,
+            latency_ms,
+            service_ms,
+            window,
+            bool(np.isfinite(latency_ms).any()),
+            bool(np.isfinite(window).any()),
+            complete,
+            no_wait_ms=np.zeros(size),
+            all_allowed=np.ones(size, bool),
+        )
+
+
+def _usd_per_million(prices: Prices | None) -> tuple[float, float, float]:
+    if prices is None:
+        return (np.nan, np.nan, np.nan)
+    return (prices.input, prices.output, prices.input if prices.cached_input is None else prices.cached_input)
 
 
 def _as_tuple(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
@@ -81,3 +144,43 @@ class Pool:
     def subset(self, names: Sequence[str]) -> Pool:
         """Return a pool of the named candidates, in the order given."""
         return Pool(self.candidates[self.index(name)] for name in names)
+
+
+def _amounts(values: Mapping[str, float]) -> dict[str, float]:
+    if not isinstance(values, Mapping):
+        raise DataError(f"values of a pool's state must be given by candidate's name, such as {{'small': 20.0}}, not {values!r:.80}")
+    return dict(values)
+
+
+def _check_amounts(state: PoolState, attribute: attrs.Attribute[Any], values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        if not is_figure(value):
+            raise DataError(f"{attribute.name} of {name!r} must be a number from 0 to {MAX_FIGURE:g}, not {value!r:.80}")
+
+
+@attrs.frozen(kw_only=True)
+class PoolState:
+    """The present state of the candidates. A candidate without an entry has 0 there, and no rate limit.
+
+    Attributes:
+        unavailable: Names of candidates that are down.
+        wait_ms: Time until a candidate could start, in milliseconds, by name.
+        in_flight: Requests in progress at a candidate, by name.
+        pressure: How scarce a candidate is beyond its wait, by name: the used share of its rate limit or budget, its outstanding work relative to
+            its capacity, or 1 for an announced burst of traffic. Routers that plan ahead read it, on the scale of the environment that they were
+            trained in; the others ignore it.
+        remaining: Requests that a candidate's rate limit still allows, by name; a candidate with none left is masked.
+
+    Raises:
+        DataError: A value cannot be used.
+    """
+
+    unavailable: frozenset[str] = attrs.field(default=frozenset(), converter=names_field)
+    wait_ms: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
+    in_flight: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
+    pressure: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
+    remaining: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
+
+    def without(self, names: Collection[str]) -> PoolState:
+        """Return the state with more candidates unavailable."""
+        return attrs.evolve(self, unavailable=self.unavailable | frozenset(names))

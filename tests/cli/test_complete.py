@@ -151,6 +151,10 @@ def test_a_runs_own_router_and_pool_serve(aamc: Aamc) -> None:
     Path("moved.yaml").write_text(Path("tiny.yaml").read_text().replace("reply: by ", "reply: moved "))
     status, out, err = aamc("complete", "Hello", "--run", "here", "--pool", "moved.yaml")
     assert (status, out.startswith("moved ")) == (0, True), err
+    Path("wrong.yaml").write_text(Path("tiny.yaml").read_text().replace("reply: by ", "replies: by "))
+    status, _, err = aamc("complete", "Hello", "--run", "here", "--pool", "wrong.yaml")
+    assert status == 2
+    assert "the endpoint of candidate 'SLM-Tiny' (echo) has no option 'replies'" in err
     status, _, err = aamc("complete", "Hello", "--run", "here", "--pool", "pool.yaml")
     assert status == 1
     assert "among which the run chooses; add them to the pool file" in err

@@ -1,11 +1,20 @@
-"""A guard whose closing waits for the work in progress."""
+"""A guard whose closing waits for the work in progress, and threads for the work of event loops."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.interfaces import ProcessLock
+
+T = TypeVar("T")
+_THREADS = 32
+"""Threads for asynchronous calls, which wait for the log most of the time."""
 
 
 class CloseGuard:
@@ -13,12 +22,16 @@ class CloseGuard:
 
     Work runs inside ``with guard: ...``.
 
+    Attributes:
+        threads: Do the work of :meth:`run`; the owner shuts them down.
+
     Raises:
         StoreError: The guard is closed; the work does not start.
         ForkedError: This process is a fork of the one that made the guard.
     """
 
     def __init__(self) -> None:
+        self.threads = ThreadPoolExecutor(_THREADS, "aamc-controller")
         self._lock = ProcessLock("the controller")
         self._empty = threading.Condition(self._lock)  # type: ignore[arg-type]  # a lock
         self._inside = 0
@@ -35,12 +48,7 @@ class CloseGuard:
         return self._closed
 
     def check(self) -> None:
-        """Check that work may start: the guard is open, and this process is not a fork.
-
-        Raises:
-            StoreError: The guard is closed.
-            ForkedError: This process is a fork of the one that made the guard.
-        """
+        """Check that work may start: the guard is open, and this process is not a fork."""
         self._lock.check()
         self._check_open()
 
@@ -58,6 +66,12 @@ class CloseGuard:
             self._inside -= 1
             if self._closed:
                 self._empty.notify_all()
+
+    async def run(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
+        """Return the result of blocking work that one of the threads has done."""
+        with self:  # only until it is submitted, since the caller's loop may be the one that closes
+            future = asyncio.get_running_loop().run_in_executor(self.threads, partial(work, *arguments, **fields))
+        return await future
 
     def close(self) -> None:
         """Admit no more work and wait for the work in progress; closing twice does nothing."""

@@ -41,7 +41,7 @@ class CommitQueue:
     Args:
         store: The log.
         decided: Called on the writing thread with decisions that are new to the log.
-        written: Called on that thread after decisions or attempts were written.
+        written: Called there after decisions or attempts were written.
     """
 
     def __init__(self, store: Store, decided: Callable[[Sequence[Decision]], None], written: Callable[[], None]) -> None:
@@ -62,21 +62,13 @@ class CommitQueue:
         return self._submitted == self._done and not self._attempts
 
     def add_decision(self, record: Record) -> asyncio.Future[Decision]:
-        """Add a decision; the future of the running loop has it as it is in the log, once it is durable.
-
-        Raises:
-            StoreError: The queue is closed.
-        """
+        """Add a decision; the future of the running loop has it as it is in the log, once it is durable."""
         future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._put(record, future)
         return future
 
     def add_attempt(self, attempt: Attempt) -> None:
-        """Add a call; it is written soon, or as soon as the log is back.
-
-        Raises:
-            StoreError: The queue is closed.
-        """
+        """Add a call; it is written soon, or as soon as the log is back."""
         self._put(attempt, None)
 
     def flush(self) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
+from functools import partial
+from typing import Any
 
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError, StoreAwayError, StoreError, UnknownDecisionError, router_error
-from aamc_sdk.interfaces import AsyncRouter
+from aamc_sdk.errors import AamcError, DataError, StoreAwayError, StoreError, UnknownDecisionError, router_error
+from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
-from aamc_sdk.routing.arguments import Preferences, RouteArguments, check_budget, check_floor, weights_of
+from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, check_budget, check_floor, weights_of
 from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.commit_queue import CommitQueue
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
-from aamc_sdk.serving.decisions.worker_threads import WorkerThreads
+from aamc_sdk.serving.models.model_client import conversation
 from aamc_sdk.serving.served_components import ServedComponents
 from aamc_sdk.types import (
     Decision,
@@ -31,6 +35,29 @@ from aamc_sdk.types import (
     request_fingerprint,
 )
 from aamc_sdk.types.records import fingerprint_of
+
+LOOP_MS = 1.0
+"""Mean time of a decision from which on decisions are made on a worker thread instead of the event loop."""
+WAIT_MS = 20.0
+"""Time of a decision from which on it counts as waiting, as for a server; shorter pauses are those that other threads cause."""
+_WEIGHT = 1 / 32
+"""Weight of the newest decision in the mean time."""
+_IDS_AT_ONCE = 64
+
+
+@attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
+class StartedDecision:
+    """A decision that is being written to the log.
+
+    Attributes:
+        decision: The decision. Its id must not leave the process yet.
+        record: The decision with its inputs.
+        committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
+    """
+
+    decision: Decision
+    record: Record
+    committed: asyncio.Future[Decision]
 
 
 class _RouterErrors:
@@ -55,20 +82,26 @@ class Decider:
     Args:
         components: The components.
         user_id: Maps an external user id to the id used in requests and the log.
-        guard: Admits work until it is closed.
+        guard: Admits work until it is closed, and runs work that would block an event loop.
+        calls: Admits calls of models until it is closed.
         events: Announces decisions that are new to the log.
-        workers: Run work that would block an event loop.
-
-    Attributes:
-        router: The router.
+        commits: Writes the decisions that are returned before they are durable.
     """
 
     def __init__(
-        self, components: ServedComponents, user_id: Callable[[str], str], guard: CloseGuard, events: PluginEvents, workers: WorkerThreads
+        self,
+        components: ServedComponents,
+        user_id: Callable[[str], str],
+        guard: CloseGuard,
+        calls: CloseGuard,
+        events: PluginEvents,
+        commits: CommitQueue,
     ) -> None:
-        self._components, self.router = components, components.router
-        self._user_id, self._guard, self._events, self._workers = user_id, guard, events, workers
+        self._components, self._router = components, components.router
+        self._user_id, self._guard, self._calls, self._events, self._commits = user_id, guard, calls, events, commits
         self._router_errors = _RouterErrors(components, guard)
+        self._mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
+        self._ids: list[str] = []
 
     def decide(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> list[Decision]:
         """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""
@@ -80,31 +113,66 @@ class Decider:
     async def adecide(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Decision:
         """Return the decision of one query without blocking the event loop."""
         asked = [query], preference, arguments, arguments.ids
-        if not isinstance(self.router, AsyncRouter):
-            return (await self._workers.run(self.decide, *asked))[0]
-        logged = await self._workers.run(self._logged, *asked)
+        if not isinstance(self._router, AsyncRouter):
+            return (await self._guard.run(self.decide, *asked))[0]
+        logged = await self._guard.run(self._logged, *asked)
         if logged is not None:
             return logged[0].decision
-        return (await self._workers.run(self.log, await self.adrawn(self.router, *asked))).decisions[0]
+        return (await self._guard.run(self.log, await self.adrawn(self._router, *asked))).decisions[0]
 
     def record(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Record:
         """Return the record of one query's decision."""
         asked = [query], preference, arguments, arguments.ids
         return (self._logged(*asked) or self.log(self.drawn(*asked)))[0]
 
+    async def start(self, query: Query, preference: Preferences, arguments: RouteArguments) -> StartedDecision:
+        """Decide one query, on a worker thread while decisions take long, and leave the writing to the queue."""
+        asked = [query], preference, arguments, [self._new_id()]
+        if isinstance(self._router, AsyncRouter):
+            drawn = await self.adrawn(self._router, *asked)
+        elif self._mean_ms < LOOP_MS:
+            drawn = self._drawn_in_time(*asked)
+        else:
+            drawn = await self._guard.run(self._drawn_in_time, *asked)
+        record = drawn[0]
+        return StartedDecision(record.decision, record, self._commits.add_decision(record))
+
+    def _new_id(self) -> str:
+        """Return an id of many that are made at once: each call of the system lets other threads take the interpreter."""
+        if not self._ids:
+            self._ids = new_ids(_IDS_AT_ONCE)
+        return self._ids.pop()
+
+    def _drawn_in_time(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str]) -> Records:
+        """Return decisions, and note how long they took: their processor time, or their whole time where they waited."""
+        began, busy = time.perf_counter(), time.thread_time()
+        drawn = self.drawn(queries, preference, arguments, ids)
+        busy_ms, whole_ms = 1000 * (time.thread_time() - busy), 1000 * (time.perf_counter() - began)
+        self._mean_ms += _WEIGHT * ((whole_ms if whole_ms >= WAIT_MS else busy_ms) - self._mean_ms)
+        return drawn
+
+    async def complete(
+        self,
+        query: str | Query,
+        preference: PreferenceLike,
+        options: Mapping[str, Any] | None,
+        arguments: RouteArguments,
+        on_text: Callable[[str], object] | None = None,
+    ) -> Completion:
+        """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`."""
+        if options is not None and not isinstance(options, Mapping):
+            raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
+        if on_text is not None and options and options.get("tools"):
+            raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
+        show = None if on_text is None else partial(self._guard.run, on_text)  # it may block, or complete another request
+        models, pool, described = self._components.models, self._components.pool, arguments.query(query)
+        arguments = attrs.evolve(arguments, state=models.present_state(pool, arguments.state))
+        with self._calls:
+            decision = await self.adecide(described, preference, arguments)
+            return await models.answer(decision, pool, conversation(described), options or {}, show)
+
     def request(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
-        """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate.
-
-        Args:
-            queries: B queries.
-            preference: One for all, or one for each query; the default preference when None.
-            arguments: The present state of the pool, and the maximum expected cost of an answer.
-
-        Raises:
-            DataError: The budget is not a number of at least 0, or the state cannot be used.
-            NoCandidateError: Every candidate of a row is masked.
-            PreferenceError: A preference cannot be used.
-        """
+        """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate."""
         check_budget(arguments.budget_usd)
         served = self._components
         known = [self._with_user_id(query) for query in queries]
@@ -122,21 +190,17 @@ class Decider:
         return request
 
     def drawn(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
-        """Return a decision for each query, not in the log yet.
-
-        Raises:
-            PluginError: The router failed, or its scores cannot be used. Other errors are those of :meth:`request`.
-        """
+        """Return a decision for each query, not in the log yet."""
         request = self.request(queries, preference, arguments)
         with self._router_errors:
-            scores = self.router.score(request)
+            scores = self._router.score(request)
         return self.draw(request, scores, ids, arguments)
 
     async def adrawn(
         self, router: AsyncRouter, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None
     ) -> Records:
         """Return decisions of an asynchronous router as :meth:`drawn` does, without blocking the caller's event loop."""
-        request = await self._workers.run(self.request, queries, preference, arguments)
+        request = await self._guard.run(self.request, queries, preference, arguments)
         with self._guard:  # only until it is submitted, as closing cancels it then
             scoring = router.services.loop.submit(self._scored(router, request))
         with self._router_errors:
@@ -153,21 +217,7 @@ class Decider:
             raise
 
     def draw(self, request: RoutingRequest, scores: Scores, ids: Sequence[str] | None, arguments: RouteArguments) -> Records:
-        """Draw a decision for each row.
-
-        Args:
-            request: The request, B rows.
-            scores: The router's scores.
-            ids: The decisions' ids, B of them; new ones when None.
-            arguments: The minimum quality, and the episode that the decisions belong to.
-
-        Returns:
-            The decisions with the request as it was drawn from, where candidates below the minimum quality are masked.
-
-        Raises:
-            DataError: The minimum quality is not a number from 0 to 1.
-            PluginError: The scores cannot be used.
-        """
+        """Draw a decision for each row."""
         served, episode = self._components, arguments.episode
         names = new_ids(len(request)) if ids is None else ids
         with self._router_errors:
@@ -177,11 +227,7 @@ class Decider:
         return Records(drawn, request)
 
     def log(self, drawn: Records) -> Records:
-        """Write decisions and announce the new ones; return the records as they are in the log.
-
-        Raises:
-            StoreError: A decision could not be logged, or its id belongs to another request.
-        """
+        """Write decisions and announce the new ones; return the records as they are in the log."""
         with self._guard:  # closing waits until the events of logged decisions are submitted
             logged = self._components.store.add_decisions(drawn)
             self._events.decided(decision for decision, kept in zip(drawn.decisions, logged, strict=True) if kept is decision)

@@ -12,11 +12,7 @@ if TYPE_CHECKING:
 
 
 class PluginEvents:
-    """Calls the plugins that listen to ``aamc_decided`` and ``aamc_learned``, on a thread of its own, so that no request waits for them.
-
-    Args:
-        plugins: The plugins; None for none.
-    """
+    """Calls the plugins that listen to ``aamc_decided`` and ``aamc_learned``, on a thread of its own, so that no request waits for them."""
 
     def __init__(self, plugins: Plugins | None) -> None:
         self._plugins = plugins

@@ -18,11 +18,7 @@ def pseudonym(user: str, key: str | bytes) -> str:
 
 
 def user_ids(key: str | bytes | None) -> Callable[[str], str]:
-    """Return the function that maps a user's id to the one that the router, the log and events see: itself without a key.
-
-    Raises:
-        ConfigError: The key cannot be used.
-    """
+    """Return the function that maps a user's id to the one that the router, the log and events see: itself without a key."""
     if key is None:
         return str
     if not isinstance(key, str | bytes) or not key:
@@ -31,11 +27,7 @@ def user_ids(key: str | bytes | None) -> Callable[[str], str]:
 
 
 def read_key(path: Path) -> str:
-    """Read a key from a file, without surrounding white space.
-
-    Raises:
-        ConfigError: The file cannot be read, or is empty.
-    """
+    """Read a key from a file, without surrounding white space."""
     try:
         key = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

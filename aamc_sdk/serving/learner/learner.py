@@ -12,8 +12,7 @@ import attrs
 
 from aamc_sdk.errors import AamcError, CheckpointError, PluginError, StoreAwayError, StoreError, is_ctrl_c
 from aamc_sdk.interfaces import ProcessLock
-from aamc_sdk.serving.learner.kept_state import KeptState, LogPoint
-from aamc_sdk.serving.learner.snapshots import restore, state_name, state_of
+from aamc_sdk.serving.learner.snapshots import KeptState, LogPoint, restore, state_name, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -350,11 +349,7 @@ class Learner:
             self._keep()
 
     def _second_router(self) -> OnlineRouter:
-        """Return a router in the initial state, to learn the log while the present one serves.
-
-        Raises:
-            PluginError: The served router could not take over its state.
-        """
+        """Return a router in the initial state, to learn the log while the present one serves."""
         served = self._router
         if not served.snapshots:
             raise PluginError("the router must learn the log again from its start, and cannot reset itself: it has no snapshots; restart the program")

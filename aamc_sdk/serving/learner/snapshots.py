@@ -1,21 +1,41 @@
-"""Snapshots: the saved files of a component as one archive, with equal bytes for equal files."""
+"""A router's state in the log: a full snapshot, and the changes that continue from it."""
 
 from __future__ import annotations
 
 import gc
 import hashlib
 import io
+import logging
 import tempfile
+import time
 import zipfile
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import BaseComponent, OnlineRouter
 from aamc_sdk.storage import to_json
+from aamc_sdk.types import Snapshot, StateDelta
 
+if TYPE_CHECKING:
+    from aamc_sdk.interfaces import Store
+
+logger = logging.getLogger(__name__)
+
+FULL_SECONDS = 3600.0
+"""Maximum time between two full snapshots, without which retention drops nothing."""
+FULL_SNAPSHOT_DELAY_S = 3.0
+"""Time between taking a full snapshot and saving it, where others follow. Followers apply the replaced changes within this time."""
+MAX_CHANGED = 0.5
+"""Size of all changes after a full snapshot, as a share of its own, above which another one is kept: a start reads both."""
+CHEAP_BYTES = 1_000_000
+"""Size of a full snapshot up to which one is kept at the end."""
 _FILE_DATE = (1980, 1, 1, 0, 0, 0)
 """Date of every file in an archive, the earliest that the format allows; the true date would change the bytes."""
 
@@ -63,3 +83,172 @@ def state_name(router: OnlineRouter, origin: bytes) -> str:
     """Return a digest of a router's class, state schema and configuration, and of its initial state or an identifier of that."""
     described = to_json([type(router).__module__, type(router).__qualname__, router.state_schema, unstructure(router.config)])
     return hashlib.sha256(described.encode() + origin).hexdigest()
+
+
+@attrs.frozen
+class LogPoint:
+    """The place in the log up to which a state has learned.
+
+    Attributes:
+        last: The name of the log's entry at that position.
+    """
+
+    position: int = 0
+    epoch: int = 0
+    last: str = ""
+
+    @classmethod
+    def of(cls, kept: Snapshot | StateDelta) -> LogPoint:
+        """Return the place of a state that the log keeps."""
+        return cls(kept.position, kept.epoch, kept.last)
+
+
+class KeptState:
+    """Keeps the state of one router in the log, and takes over the states that other processes keep there. Used by one thread.
+
+    Attributes:
+        point: The place of the newest state that this process kept or took over.
+        empty: Whether the log has no state of the router, as far as this process knows.
+        whole_next: Whether the next state is kept as a whole: the log has none that changes continue from.
+    """
+
+    def __init__(self, store: Store, name: str, *, followed: bool, gives_changes: bool) -> None:
+        self._store, self._name = store, name
+        self._followed, self._gives_changes = followed, gives_changes
+        self.begin(LogPoint())
+
+    def begin(self, point: LogPoint) -> None:
+        """Continue from a state that the log does not have."""
+        self.point = self._taken = point
+        self.empty = self.whole_next = True
+        self._unsent: deque[StateDelta] = deque()
+        self._sending = False
+        self._held: tuple[float, Snapshot] | None = None
+        self._full_bytes = self._changed_bytes = 0
+        self._full_at = self._kept_at = time.monotonic()
+
+    @property
+    def age_seconds(self) -> float:
+        """Time since a state was kept or taken over."""
+        return time.monotonic() - self._kept_at
+
+    @property
+    def due(self) -> bool:
+        """Whether a full snapshot should be kept although nothing was learned: retention counts routers that renew theirs."""
+        now = time.monotonic()
+        return now - self._full_at >= FULL_SECONDS if self._held is None else now >= self._held[0]
+
+    def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> LogPoint | None:
+        """Load the newest state of the log into a router; return its place, or None if there is none, or none of use.
+
+        Args:
+            router: The router; after a CheckpointError its state is undefined.
+            accepts: Whether a snapshot, and the place of the state that the changes lead to from it, are of use.
+        """
+        snapshot = self._store.snapshot(self._name)
+        if snapshot is None:
+            return None
+        deltas = self._store.deltas(self._name, snapshot.position, snapshot.epoch) or ()
+        if not accepts(snapshot, LogPoint.of(deltas[-1] if deltas else snapshot)):
+            return None
+        with without_collections():
+            self._load_snapshot(router, snapshot)
+            try:
+                self._apply(router, deltas)
+            except CheckpointError as error:
+                logger.warning("the log is learned again from the router's last full snapshot on, since changes cannot be read: %s", error)
+                self._load_snapshot(router, snapshot)
+                self.whole_next = True
+        return self.point
+
+    def follow(self, router: OnlineRouter) -> bool:
+        """Apply the changes that continue from this state; return False if none do, so that another one must be loaded."""
+        deltas = self._store.deltas(self._name, self.point.position, self.point.epoch)
+        self._apply(router, deltas or ())
+        return deltas is not None
+
+    def keep(self, router: OnlineRouter, point: LogPoint) -> bool:
+        """Save the router's state at a place in the log, as changes or as a whole; return False if another process saved a state first.
+
+        After a StoreError the next call tries again.
+        """
+        if not self.whole_next and point != self._taken:
+            changes = router.changes() if self._gives_changes else None
+            self.whole_next = changes is None
+            if changes is not None:
+                self._unsent.append(StateDelta(self._taken.position, point.position, changes, point.epoch, point.last))
+                self._taken = point
+        if not self._send():
+            self._unsent.clear()
+            self._held = None
+            self.whole_next = True
+            return False
+        if self.whole_next:
+            self.keep_whole(router, point)
+        elif self._held is not None:
+            self._put_held()
+        elif self._changed_bytes > MAX_CHANGED * self._full_bytes or self.due:
+            taken = Snapshot(point.position, state_of(router), point.epoch, point.last)
+            self._note_full(taken)
+            self._held = (time.monotonic() + (FULL_SNAPSHOT_DELAY_S if self._followed else 0.0), taken)
+            self._put_held()
+        return True
+
+    def keep_whole(self, router: OnlineRouter, point: LogPoint) -> None:
+        """Keep a full snapshot of a router at a place."""
+        if self._gives_changes:
+            router.changes()  # they are part of the whole
+        snapshot = Snapshot(point.position, state_of(router), point.epoch, point.last)
+        self._store.put_snapshot(self._name, snapshot)
+        self._unsent.clear()
+        self._held = None
+        self._note_full(snapshot)
+        self._note_kept(point)
+        self._taken, self.whole_next = point, False
+
+    def close(self, router: OnlineRouter, point: LogPoint) -> None:
+        """Keep the last state: as a whole if that is cheap."""
+        self.keep(router, point)
+        if self._changed_bytes and self._full_bytes <= CHEAP_BYTES and not self._followed:
+            self.keep_whole(router, point)
+
+    def _send(self) -> bool:
+        """Keep the changes that are not kept yet; return whether they continue from the log's newest state."""
+        while self._unsent:
+            delta = self._unsent[0]
+            again, self._sending = self._sending, True  # stays true where the store raises: it may have kept them
+            kept = self._store.put_delta(self._name, delta)
+            self._sending = False
+            if not kept and not (again and self._store.deltas(self._name, delta.position, delta.epoch) is not None):
+                return False
+            self._unsent.popleft()
+            self._changed_bytes += len(delta.content)
+            self._note_kept(LogPoint.of(delta))
+        return True
+
+    def _put_held(self) -> None:
+        """Keep the full snapshot that was taken before, once it is time."""
+        if self._held is not None and time.monotonic() >= self._held[0]:
+            self._store.put_snapshot(self._name, self._held[1])
+            self._held = None
+            self._kept_at = time.monotonic()
+
+    def _load_snapshot(self, router: OnlineRouter, snapshot: Snapshot) -> None:
+        restore(router, snapshot.content)
+        self.begin(LogPoint.of(snapshot))
+        self._note_full(snapshot)
+        self.empty = self.whole_next = False
+
+    def _apply(self, router: OnlineRouter, deltas: Sequence[StateDelta]) -> None:
+        for delta in deltas:
+            router.apply_changes(delta.content)
+            self._changed_bytes += len(delta.content)
+            self._note_kept(LogPoint.of(delta))
+            self._taken = self.point
+
+    def _note_full(self, snapshot: Snapshot) -> None:
+        self._full_bytes, self._changed_bytes, self._full_at = len(snapshot.content), 0, time.monotonic()
+
+    def _note_kept(self, point: LogPoint) -> None:
+        self.point, self._kept_at = point, time.monotonic()
+        self.empty = False

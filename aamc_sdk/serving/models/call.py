@@ -1,10 +1,12 @@
-"""One call of a candidate: measured, priced, and recorded as an attempt."""
+"""One call of a candidate: measured, priced and recorded as an attempt; and the calls in flight."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -12,13 +14,56 @@ import attrs
 
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Chunk, Usage
-from aamc_sdk.serving.models.pool_tracker import PoolTracker
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Candidate, ModelSpec
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Candidate, Endpoint, ModelSpec, Pool, PoolState
 
 RecordAttempt = Callable[[Attempt], Awaitable[object]]
 CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 """The exceptions that cancel a call."""
 _NO_USAGE = Usage()
+LOST_AFTER_SECONDS = 600.0
+"""Age in seconds after which a call is assumed lost and no longer counts as in flight."""
+
+
+class PoolTracker:
+    """Counts the calls in flight and estimates waiting times. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun: dict[object, tuple[str, float]] = {}
+
+    def begin(self, key: object, candidate: Candidate) -> None:
+        """Count a call as in flight until :meth:`end`; ``key`` is the call's own."""
+        with self._lock:
+            self._begun[key] = (candidate.name, time.monotonic())
+
+    def end(self, key: object) -> None:
+        """Count a call as in flight no more."""
+        with self._lock:
+            self._begun.pop(key, None)
+
+    def state(self, pool: Pool) -> PoolState | None:
+        """Return the pool's present state; None if no call is in flight.
+
+        A request to an endpoint with a declared ``concurrency`` waits for the calls ahead of it, each of the candidate's mean service time;
+        a request to any other endpoint does not wait.
+        """
+        in_flight = self._count()
+        waits: dict[str, float] = {}
+        for candidate in pool:
+            queued = in_flight.get(candidate.name, 0)
+            if queued and isinstance(candidate, ModelSpec) and candidate.endpoint is not None and candidate.latency is not None:
+                concurrency = Endpoint.of(candidate.endpoint).concurrency
+                if concurrency is not None and queued >= concurrency:
+                    waits[candidate.name] = (queued - concurrency + 1) / concurrency * candidate.latency.service_ms
+        known = {name: count for name, count in in_flight.items() if name in pool.names}
+        return PoolState(wait_ms=waits, in_flight=known) if known else None
+
+    def _count(self) -> Counter[str]:
+        oldest = time.monotonic() - LOST_AFTER_SECONDS
+        with self._lock:
+            for key in [key for key, (_, since) in self._begun.items() if since < oldest]:
+                del self._begun[key]
+            return Counter(name for name, _ in self._begun.values())
 
 
 class Call:

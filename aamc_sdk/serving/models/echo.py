@@ -29,11 +29,7 @@ class Echo(Provider):
     Config = EchoOptions
 
     async def complete(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> Completion:
-        """Return the answer.
-
-        Raises:
-            ProviderError: The option ``error`` is set.
-        """
+        """Return the answer."""
         await asyncio.sleep(self.config.delay_ms / 1000)
         if self.config.error is not None:
             raise ProviderError(f"calling {candidate.name!r} failed: {self.config.error}")

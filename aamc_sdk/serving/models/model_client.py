@@ -12,8 +12,7 @@ import attrs
 
 from aamc_sdk.errors import PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Message, Provider, Usage
-from aamc_sdk.serving.models.call import CANCELLED, Call, RecordAttempt, settled_attempts
-from aamc_sdk.serving.models.pool_tracker import PoolTracker
+from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query
 
 MakeProvider = Callable[[Endpoint], Provider]
@@ -38,7 +37,7 @@ class ModelClient:
     def __init__(self, make_provider: MakeProvider) -> None:
         self._make_provider = make_provider
         self._providers: dict[Candidate, Provider] = {}
-        self._callable: _CallablePool | None = None
+        self._callable: tuple[Pool, frozenset[str], list[tuple[str, Provider]]] | None = None
         self._record: RecordAttempt | None = None
         self.tracker = PoolTracker()
 
@@ -166,12 +165,16 @@ class ModelClient:
             PoolError: No candidate has an endpoint.
         """
         known = self._callable
-        if known is None or known.pool is not pool:
-            known = self._callable = _CallablePool.of(pool, self._providers)
+        if known is None or known[0] is not pool:
+            made = [(candidate.name, self._providers[candidate]) for candidate in pool if candidate in self._providers]
+            known = self._callable = pool, _without_endpoint(pool), made
+        _, without_endpoint, providers = known
         state = given or self.tracker.state(pool) or _NOTHING_KNOWN
-        if known.without_endpoint:
-            state = state.without(known.without_endpoint)
-        resting, remaining = known.limits()
+        if without_endpoint:
+            state = state.without(without_endpoint)
+        states = [(name, provider.state()) for name, provider in providers]
+        resting = frozenset(name for name, endpoint in states if not endpoint.available)
+        remaining = {name: endpoint.remaining for name, endpoint in states if endpoint.available and endpoint.remaining is not None}
         if not (resting or remaining):
             return state
         remaining = {**remaining, **state.remaining}
@@ -225,43 +228,12 @@ class ModelClient:
                 await provider.close()
 
 
-@attrs.frozen
-class _CallablePool:
-    """The endpoints of a pool, in the form that each decision needs.
-
-    Attributes:
-        pool: The pool.
-        without_endpoint: The names of candidates without one.
-        providers: The providers that were made so far, with the candidates' names.
-    """
-
-    pool: Pool
-    without_endpoint: frozenset[str]
-    providers: tuple[tuple[str, Provider], ...]
-
-    @classmethod
-    def of(cls, pool: Pool, providers: Mapping[Candidate, Provider]) -> _CallablePool:
-        """Return the endpoints of a pool.
-
-        Raises:
-            PoolError: No candidate has one.
-        """
-        uncallable = frozenset(candidate.name for candidate in pool if not isinstance(candidate, ModelSpec) or candidate.endpoint is None)
-        if len(uncallable) == len(pool):
-            raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
-        return cls(pool, uncallable, tuple((candidate.name, providers[candidate]) for candidate in pool if candidate in providers))
-
-    def limits(self) -> tuple[frozenset[str], dict[str, float]]:
-        """Return the names of candidates whose servers rest, and the requests left by name where there is a limit."""
-        resting: set[str] = set()
-        remaining: dict[str, float] = {}
-        for name, provider in self.providers:
-            state = provider.state()
-            if not state.available:
-                resting.add(name)
-            elif state.remaining is not None:
-                remaining[name] = state.remaining
-        return frozenset(resting), remaining
+def _without_endpoint(pool: Pool) -> frozenset[str]:
+    """Return the names of the candidates that have no endpoint; a pool of such candidates is an error."""
+    names = frozenset(candidate.name for candidate in pool if not isinstance(candidate, ModelSpec) or candidate.endpoint is None)
+    if len(names) == len(pool):
+        raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file")
+    return names
 
 
 def _parameters(candidate: Candidate, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,12 +257,7 @@ async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_te
 
 
 def _checked(answer: object) -> Completion:
-    """Return a provider's answer.
-
-    Raises:
-        TypeError: It is something else.
-        ValueError: Its cost is negative.
-    """
+    """Return a provider's answer."""
     if not isinstance(answer, Completion) or not isinstance(answer.usage, Usage) or not isinstance(answer.message, Mapping):
         raise TypeError(f"the provider must return an aamc_sdk.Completion with its Usage and a message, an object, not {answer!r:.120}")
     if not (math.isnan(answer.cost_usd) or 0 <= answer.cost_usd < math.inf):

@@ -22,14 +22,7 @@ DEFAULT = "puppeteer"
 
 
 def newest_orchestrator(name: str | None = None) -> Path:
-    """Return the folder of the orchestrator trained last, below ``runs/``. A damaged one is left out with a warning.
-
-    Args:
-        name: The orchestrator's name; any when None.
-
-    Raises:
-        CheckpointError: There is none; the message has the command that trains one.
-    """
+    """Return the folder of the orchestrator of that name trained last, below ``runs/``. A damaged one is left out with a warning."""
     found = []
     for path in Path("runs").glob(f"*/{ORCHESTRATOR}/{COMPONENT}"):
         if path.parents[1].is_symlink():
@@ -48,17 +41,7 @@ def newest_orchestrator(name: str | None = None) -> Path:
 
 
 def load_orchestrator(folder: Path, plugins: Plugins, pool: str | None = None, options: Mapping[str, Any] | None = None) -> Orchestrator:
-    """Return a trained orchestrator from its folder.
-
-    Args:
-        folder: The folder of its training.
-        plugins: The plugins that offer orchestrators and agents.
-        pool: Name or file of the models that agents call; those of the training when None.
-        options: Options in place of those of the training.
-
-    Raises:
-        CheckpointError: The folder has none, or a damaged one.
-    """
+    """Return a trained orchestrator from its folder."""
     trained_name(folder)
     run = Run.open(folder)
     trained_with = run.settings.pool and pool is None

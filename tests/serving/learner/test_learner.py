@@ -20,8 +20,8 @@ from aamc_sdk.interfaces import NoOptions, OnlineRouter, Router, Store
 from aamc_sdk.log import MemoryStore, StoreOptions, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Learner, state_of
-from aamc_sdk.serving.learner import kept_state as keeping
 from aamc_sdk.serving.learner import learner as learning
+from aamc_sdk.serving.learner import snapshots as keeping
 from aamc_sdk.serving.learner.snapshots import restore, state_name
 from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.testing import POOL, make_dataset, make_request

@@ -13,8 +13,8 @@ import pytest
 from aamc_sdk.errors import CheckpointError, StoreAwayError
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.serving import Learner, state_of
-from aamc_sdk.serving.learner import kept_state as keeping
 from aamc_sdk.serving.learner import learner as learning
+from aamc_sdk.serving.learner import snapshots as keeping
 from aamc_sdk.types import Experience, Snapshot, StateDelta
 
 from .test_learner import Tally, judge

@@ -1,15 +1,62 @@
-"""The settings that serving needs, from a configuration file, a run or the arguments of a controller."""
+"""Choices of components, as users name them, and the settings that serving needs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import attrs
 
-from aamc_sdk.config.choices import DEVICES, NO_ESTIMATOR, PRESETS, Choice, check_seed
 from aamc_sdk.errors import ConfigError, one_of
 from aamc_sdk.types import Preference
+
+PRESETS = ("quick", "full", "paper")
+"""The names of the presets."""
+DEVICES = ("auto", "cpu", "cuda")
+"""The devices that torch may compute on."""
+MAX_SEED = 2**32 - 1
+"""The maximum seed that every generator accepts: scikit-learn's seeds have 32 bits."""
+NO_ESTIMATOR = "none"
+"""The estimator's name that stands for no estimator."""
+
+
+@attrs.frozen
+class Choice:
+    """A component's name and the options that the user set."""
+
+    name: str
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, value: Any, where: str) -> Choice:
+        """Read ``ppo`` or ``{name: ppo, learning_rate: 1e-4}``.
+
+        Raises:
+            ConfigError: The value has neither form.
+        """
+        if isinstance(value, Choice):
+            return value
+        if isinstance(value, str) and value:
+            return cls(value)
+        if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+            return cls(value["name"], {key: option for key, option in value.items() if key != "name"})
+        raise ConfigError(f"{where} must be a name, or options with a 'name', not {value!r}")
+
+    def plain(self) -> dict[str, Any]:
+        """Return the form that :meth:`of` reads."""
+        return {"name": self.name, **self.options}
+
+
+def check_seed(seed: int) -> None:
+    """Check that every component can use a seed.
+
+    Raises:
+        ConfigError: The seed is below 0 or above :data:`MAX_SEED`.
+    """
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"seed must be a whole number from 0 to {MAX_SEED}, not {seed!r}")
+
 
 SERVING_KEYS = ("router", "estimator", "pool", "reward", "preference", "preset", "seed", "device")
 """The keys of a configuration file that a controller uses."""
@@ -68,11 +115,7 @@ class ServingSettings:
 
 
 def _check_shared(preset: Any, seed: Any, device: Any, pool: Any) -> None:
-    """Check the settings that all components share.
-
-    Raises:
-        ConfigError: One of them cannot be used.
-    """
+    """Check the settings that all components share."""
     if preset not in PRESETS:
         raise ConfigError(f"preset must be one of {one_of(PRESETS)}, not {preset!r}")
     if device not in DEVICES:

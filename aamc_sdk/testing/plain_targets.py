@@ -1,0 +1,87 @@
+"""Checks of targets without options: model pools, commands, checks of the installation, and formats of configuration files."""
+
+from __future__ import annotations
+
+import click
+import numpy as np
+from click.testing import CliRunner
+
+from aamc_sdk.interfaces import ConfigFormat, Diagnosis
+from aamc_sdk.interfaces.diagnoses import OK, STATUSES
+from aamc_sdk.routing import build_request, encode_candidates, pool_from, pool_to
+from aamc_sdk.testing.findings import require
+from aamc_sdk.testing.subject import Subject
+from aamc_sdk.types import Pool, Preference, Query
+
+
+def check_it_is_a_pool(subject: Subject) -> None:
+    """The target, called without arguments, returns the same pool each time."""
+    pool = subject.target()
+    require(isinstance(pool, Pool), f"the target must return aamc_sdk.Pool, not {type(pool).__name__}")
+    require(pool == subject.target(), "two calls return two different pools")
+
+
+def check_candidates_are_described(subject: Subject) -> None:
+    """Every candidate has a description and prices, the features of policies."""
+    for candidate in subject.target():
+        require(candidate.description, f"candidate {candidate.name!r} has no description")
+        require(getattr(candidate, "prices", None) is not None, f"candidate {candidate.name!r} has no prices, so its cost is unknown")
+
+
+def check_it_can_be_written_and_read(subject: Subject) -> None:
+    """The pool is the same after writing and reading a pool file."""
+    pool = subject.target()
+    require(pool_from(pool_to(pool), subject.name) == pool, "the pool changes when it is written and read")
+
+
+def check_a_request_is_routable(subject: Subject) -> None:
+    """A plain request has finite features and at least one allowed candidate."""
+    pool = subject.target()
+    request = build_request([Query("Good morning")], pool, Preference().array)
+    request.check_mask()
+    require(np.isfinite(encode_candidates(pool)).all(), "the candidates' features must be finite")
+
+
+def check_it_is_a_command_with_help(subject: Subject) -> None:
+    """The target is a click command with a help text, and so is each option."""
+    require(isinstance(subject.target, click.Command), f"the target must be a click.Command, not {type(subject.target).__name__}")
+    require(subject.target.help, "the command has no help: give its function a docstring")
+    for parameter in subject.target.params:
+        if isinstance(parameter, click.Option):
+            require(parameter.help, f"option {parameter.opts[0]} has no help")
+
+
+def check_help_is_printed(subject: Subject) -> None:
+    """``--help`` prints and exits with status 0."""
+    result = CliRunner().invoke(subject.target, ["--help"])
+    require(result.exit_code == 0, f"--help exits with status {result.exit_code}: {result.exception!r}")
+
+
+def check_unknown_options_are_wrong_usage(subject: Subject) -> None:
+    """An option that does not exist ends with status 2."""
+    result = CliRunner().invoke(subject.target, ["--no-such-option"])
+    require(result.exit_code == 2, f"an unknown option exits with status {result.exit_code}, not 2")
+
+
+def check_it_returns_diagnoses(subject: Subject) -> None:
+    """The target, called without arguments, returns diagnoses; each that is not ok has advice."""
+    found = subject.target()
+    require(isinstance(found, list), f"the target must return a list, not {type(found).__name__}")
+    for diagnosis in found:
+        require(isinstance(diagnosis, Diagnosis), f"the list must hold aamc_sdk.interfaces.Diagnosis, not {type(diagnosis).__name__}")
+        require(diagnosis.status in STATUSES, f"the status must be one of {', '.join(STATUSES)}, not {diagnosis.status!r}")
+        require(diagnosis.status == OK or diagnosis.advice, f"{diagnosis.subject} is not ok and has no advice")
+
+
+def check_it_leaves_other_files_alone(subject: Subject) -> None:
+    """A configuration format recognizes neither an empty file nor one of the SDK's own format."""
+    found = subject.target()
+    require(isinstance(found, ConfigFormat), "a configuration format must be a subclass of aamc_sdk.interfaces.ConfigFormat")
+    for content in ({}, {"router": "thompson", "seed": 1}):
+        require(not found.recognizes(content), f"it recognizes {content!r}, which has another format")
+
+
+POOL_CHECKS = (check_it_is_a_pool, check_candidates_are_described, check_it_can_be_written_and_read, check_a_request_is_routable)
+COMMAND_CHECKS = (check_it_is_a_command_with_help, check_help_is_printed, check_unknown_options_are_wrong_usage)
+DIAGNOSIS_CHECKS = (check_it_returns_diagnoses,)
+CONFIG_FORMAT_CHECKS = (check_it_leaves_other_files_alone,)
