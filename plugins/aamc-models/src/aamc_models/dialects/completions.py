@@ -21,11 +21,7 @@ _SPEAKERS = {"system": "System", "developer": "System", "user": "User", "assista
 
 
 def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a request for completions as canonical chat.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+    """Return a request for completions as canonical chat."""
     prompt = body.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]
@@ -36,11 +32,7 @@ def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
 
 
 def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a canonical request as one for completions: a single message as the prompt, a conversation as a transcript.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+    """Return a canonical request as one for completions: a single message as the prompt, a conversation as a transcript."""
     lines = []
     for field, message in objects(body.get("messages"), "messages"):
         role, content = message.get("role"), message.get("content")
@@ -61,11 +53,7 @@ def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
 
 
 def answer_to_chat(answer: JSON) -> dict[str, Any]:
-    """Return a completion as a chat completion.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a completion as a chat completion."""
     choices = [
         {
             "index": choice.get("index", 0),
@@ -79,11 +67,7 @@ def answer_to_chat(answer: JSON) -> dict[str, Any]:
 
 
 def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
-    """Return a chat completion as a completion.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a chat completion as a completion."""
     choices = []
     for field, choice in objects(answer.get("choices"), "choices"):
         message = mapping(choice.get("message"), f"{field}.message")
@@ -112,11 +96,7 @@ class CompletionsReader:
         self.finished = False
 
     def read(self, event: JSON) -> Iterator[dict[str, Any]]:
-        """Yield the chunks that an event becomes.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+        """Yield the chunks that an event becomes."""
         if event.get("error"):
             yield {"error": event["error"]}
             return
@@ -138,11 +118,7 @@ class CompletionsWriter(EventWriter):
     """Writes chunks of chat as the events of completions."""
 
     def write(self, chunk: JSON) -> list[bytes]:
-        """Return the events for a chunk.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+        """Return the events for a chunk."""
         if chunk.get("error"):
             return [error_event("completions", *error_of(chunk))]
         choices = []

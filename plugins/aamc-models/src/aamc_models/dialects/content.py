@@ -61,11 +61,7 @@ def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def functions_of(body: JSON, dropped: Dropped) -> Iterator[tuple[str, dict[str, Any], JSON]]:
-    """Yield the place and the function of each tool of a chat request, with the tool; ``functions`` are how old clients name them.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Yield the place and the function of each tool of a chat request, with the tool; ``functions`` are how old clients name them."""
     for field, tool in objects(body.get("tools"), "tools"):
         if tool.get("type", "function") != "function":
             dropped.add(f"tools.{text(tool['type'], f'{field}.type'):.40}")
@@ -81,11 +77,7 @@ def base64_of(url: str) -> tuple[str, str] | None:
 
 
 def image_url(part: JSON, field: str) -> tuple[str, str | None]:
-    """Return the URL and the detail of a chat part with an image.
-
-    Raises:
-        DataError: It has no URL.
-    """
+    """Return the URL and the detail of a chat part with an image."""
     image = part.get("image_url")
     if isinstance(image, str):  # some clients leave the object out
         return image, None
@@ -95,11 +87,7 @@ def image_url(part: JSON, field: str) -> tuple[str, str | None]:
 
 
 def text_of(content: object, field: str, joint: str = "") -> str:
-    """Return the texts of content joined: of a string, or of a list whose items have a ``text`` or ``refusal``; other items are left out.
-
-    Raises:
-        DataError: It is neither.
-    """
+    """Return the texts of content joined: of a string, or of a list whose items have a ``text`` or ``refusal``; other items are left out."""
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
@@ -112,11 +100,7 @@ def text_of(content: object, field: str, joint: str = "") -> str:
 
 
 def arguments_of(arguments: object, field: str) -> dict[str, Any]:
-    """Return a tool call's arguments as an object; text that is not a JSON object stands in it as ``arguments``.
-
-    Raises:
-        DataError: They are no text.
-    """
+    """Return a tool call's arguments as an object; text that is not a JSON object stands in it as ``arguments``."""
     if isinstance(arguments, dict):
         return arguments
     written = optional_text(arguments, field)
@@ -130,11 +114,7 @@ def arguments_of(arguments: object, field: str) -> dict[str, Any]:
 
 
 def arguments_text(arguments: object, field: str) -> str:
-    """Return a tool call's arguments as text.
-
-    Raises:
-        DataError: They cannot be written as JSON.
-    """
+    """Return a tool call's arguments as text."""
     if isinstance(arguments, str):
         return arguments
     return to_json({} if arguments is None else arguments, field)
@@ -158,9 +138,5 @@ def creation_time(answer: JSON) -> int:
 
 
 def signed_text(block: JSON, field: str) -> str:
-    """Return the text of a thinking block; ``""`` for a redacted one.
-
-    Raises:
-        DataError: It is no text.
-    """
+    """Return the text of a thinking block; ``""`` for a redacted one."""
     return optional_text(block.get("thinking"), f"{field}.thinking")

@@ -24,11 +24,7 @@ def data_of(event: bytes) -> bytes:
 
 
 def object_of(event: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in the data of an event; None for an event without data, and for ``[DONE]``.
-
-    Raises:
-        DataError: The data is something else.
-    """
+    """Return the JSON object in the data of an event; None for an event without data, and for ``[DONE]``."""
     data = data_of(event)
     if not data or data == b"[DONE]":
         return None

@@ -11,11 +11,7 @@ MINIMUM_BUDGET = 1024
 
 
 def budget_of(effort: object, max_tokens: int) -> int | None:
-    """Return the budget of tokens for an effort; None for no thinking, and where the answer's limit leaves no room for it.
-
-    Raises:
-        DataError: The effort is unknown.
-    """
+    """Return the budget of tokens for an effort; None for no thinking, and where the answer's limit leaves no room for it."""
     if effort is None or effort == "none":
         return None
     if not isinstance(effort, str) or effort not in BUDGETS:

@@ -10,11 +10,7 @@ from aamc_models.dialects.token_usage import reported_cost
 
 
 def chat_answer(source: JSON, choices: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
-    """Return a chat completion with the id, the model, the time and the reported cost of an answer in another dialect.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a chat completion with the id, the model, the time and the reported cost of an answer in another dialect."""
     cost = reported_cost("chat", source)
     return {
         "id": identity(source.get("id"), "chatcmpl-"),
@@ -27,21 +23,13 @@ def chat_answer(source: JSON, choices: list[dict[str, Any]], usage: dict[str, An
 
 
 def first_choice(answer: JSON) -> dict[str, Any]:
-    """Return the first choice of a chat completion.
-
-    Raises:
-        DataError: It has none.
-    """
+    """Return the first choice of a chat completion."""
     choices = items(answer.get("choices"), "choices")
     return mapping(choices[0] if choices else None, "choices[0]")
 
 
 def reasoning_of(message: JSON) -> str:
-    """Return the reasoning of a chat message or delta, by the names that servers give it.
-
-    Raises:
-        DataError: It is no text.
-    """
+    """Return the reasoning of a chat message or delta, by the names that servers give it."""
     for name in ("reasoning_content", "reasoning"):
         if message.get(name) is not None:
             return optional_text(message[name], name)
@@ -49,11 +37,7 @@ def reasoning_of(message: JSON) -> str:
 
 
 def named_answer(answer: JSON, model: str) -> dict[str, Any]:
-    """Return a chat completion with another model's name, unless that is empty.
-
-    Raises:
-        DataError: It has no choices.
-    """
+    """Return a chat completion with another model's name, unless that is empty."""
     for field, choice in objects(answer.get("choices"), "choices"):
         mapping(choice.get("message"), f"{field}.message")
     return {**answer, **({"model": model} if model else chosen(answer, "model"))}

@@ -16,11 +16,7 @@ class ChunkFrame:
         self._id, self._model, self._created = "chatcmpl-0", "", 0
 
     def begin(self, source: JSON) -> None:
-        """Take the id, the model and the time of an answer in another dialect.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+        """Take the id, the model and the time of an answer in another dialect."""
         self._id = identity(source.get("id"), "chatcmpl-")
         self._model = optional_text(source.get("model"), "model")
         self._created = creation_time(source)
@@ -42,11 +38,7 @@ class ChunkFrame:
 
 
 def choice_zero(chunk: JSON) -> dict[str, Any]:
-    """Return a chunk's first choice, the only one that messages and responses have; an empty object without.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a chunk's first choice, the only one that messages and responses have; an empty object without."""
     for _, choice in objects(chunk.get("choices"), "choices"):
         if choice.get("index") in (0, None):
             return choice
@@ -64,9 +56,6 @@ class ToolCallPieces:
         """Yield the pieces in a delta: the call's number, and id, name and arguments, ``""`` where they are missing.
 
         Some servers, such as Gemini's, give all parallel calls the index 0: a new id begins a new call.
-
-        Raises:
-            DataError: A field has a wrong type.
         """
         for position, (field, call) in enumerate(objects(delta.get("tool_calls"), "delta.tool_calls")):
             function = mapping(call.get("function") or {}, f"{field}.function")

@@ -14,11 +14,7 @@ _THOUGHTS = ("reasoning_content", "reasoning", "thinking_blocks")
 
 
 def check_request(body: JSON) -> dict[str, Any]:
-    """Return a request whose messages have the right form.
-
-    Raises:
-        DataError: A message has a wrong type or role.
-    """
+    """Return a request whose messages have the right form."""
     for field, message in objects(body.get("messages"), "messages"):
         if message.get("role") not in ROLES:
             raise wrong(f"{field}.role", ", ".join(ROLES[:-1]), message.get("role"))
@@ -29,11 +25,7 @@ def check_request(body: JSON) -> dict[str, Any]:
 
 
 def plain_request(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a canonical request without the extensions that OpenAI's own API refuses: cache marks, thinking, and ``top_k``.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a canonical request without the extensions that OpenAI's own API refuses: cache marks, thinking, and ``top_k``."""
     plain = {name: value for name, value in body.items() if name != "top_k"}
     dropped.add_set(body, ("top_k",))
     plain["messages"] = [_plain_message(message, field, dropped) for field, message in objects(body.get("messages"), "messages")]

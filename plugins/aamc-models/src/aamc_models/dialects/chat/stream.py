@@ -45,11 +45,7 @@ class ChatWriter(EventWriter):
     """Writes the events of chat."""
 
     def write(self, chunk: JSON) -> list[bytes]:
-        """Return the event for a chunk.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+        """Return the event for a chunk."""
         if chunk.get("error"):
             return [error_event("chat", *error_of(chunk))]
         self._finished = self._finished or any(is_set(choice.get("finish_reason")) for _, choice in objects(chunk.get("choices"), "choices"))

@@ -14,11 +14,7 @@ from aamc_models.dialects.token_usage import usage_object, usage_of
 
 
 def answer_to_chat(answer: JSON) -> dict[str, Any]:
-    """Return an answer of Anthropic's messages as a chat completion.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return an answer of Anthropic's messages as a chat completion."""
     blocks = AssistantBlocks.of(answer.get("content"), "content")
     said = "".join(blocks.texts) if blocks.texts or not blocks.calls else None
     message = {"role": "assistant", "content": said, **blocks.fields("content")}
@@ -29,11 +25,7 @@ def answer_to_chat(answer: JSON) -> dict[str, Any]:
 
 
 def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
-    """Return a chat completion as an answer of Anthropic's messages.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a chat completion as an answer of Anthropic's messages."""
     choice = first_choice(answer)
     message = mapping(choice.get("message"), "choices[0].message")
     content = thinking_blocks(message)
@@ -56,11 +48,7 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
 
 
 def thinking_blocks(message: JSON) -> list[dict[str, Any]]:
-    """Return the blocks of thinking of a chat message; reasoning without a signature has an empty one.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return the blocks of thinking of a chat message; reasoning without a signature has an empty one."""
     blocks = [dict(block) for _, block in objects(message.get("thinking_blocks"), "thinking_blocks")]
     reasoning = reasoning_of(message)
     if not blocks and reasoning:

@@ -29,9 +29,6 @@ def request_from_chat(body: JSON, dropped: Dropped, max_tokens: int, parameters:
         dropped: Collects the fields that cannot be converted.
         max_tokens: The limit of the answer where neither the request nor the parameters have one.
         parameters: The candidate's parameters.
-
-    Raises:
-        DataError: A field has a wrong type or value.
     """
     limits = (body.get("max_completion_tokens"), body.get("max_tokens"), parameters.get("max_tokens"), max_tokens)
     system, messages = _messages(body, dropped)
@@ -143,11 +140,7 @@ def _signed(block: JSON) -> bool:
 
 
 def tool_use(call: JSON, field: str) -> dict[str, Any]:
-    """Return a tool call as a ``tool_use`` block.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a tool call as a ``tool_use`` block."""
     function = call.get("custom") if call.get("type") == "custom" else call.get("function")
     function = mapping(function, f"{field}.function")
     arguments = function.get("input") if call.get("type") == "custom" else function.get("arguments")

@@ -23,9 +23,6 @@ def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: Dr
         sent: The request to Anthropic so far.
         parameters: The candidate's parameters, which may ask for thinking too.
         dropped: Collects the fields that cannot be converted.
-
-    Raises:
-        DataError: The effort is unknown.
     """
     forced = sent.get("tool_choice", {}).get("type") in ("any", "tool")
     effort = body.get("reasoning_effort")

@@ -27,11 +27,7 @@ class MessagesReader:
         self.finished = False
 
     def read(self, event: JSON) -> Iterator[dict[str, Any]]:
-        """Yield the chunks that an event becomes.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+        """Yield the chunks that an event becomes."""
         kind = event.get("type")
         if kind == "message_start":
             message = mapping(event.get("message"), "message")
@@ -123,11 +119,7 @@ class MessagesWriter:
         self._pieces = ToolCallPieces()
 
     def write(self, chunk: JSON) -> list[bytes]:
-        """Return the events for a chunk.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+        """Return the events for a chunk."""
         if chunk.get("error"):
             return [error_event("messages", *error_of(chunk))]
         events = [] if self._begun else self._start(chunk)

@@ -19,11 +19,7 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a request of Anthropic's messages as canonical chat.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+    """Return a request of Anthropic's messages as canonical chat."""
     chat: dict[str, Any] = {**chosen(body, *_SAME), "messages": _messages(body, dropped)}
     if body.get("max_tokens") is not None:
         chat["max_tokens"] = whole_number(body["max_tokens"], "max_tokens")
@@ -119,11 +115,7 @@ class AssistantBlocks(NamedTuple):
 
     @classmethod
     def of(cls, content: object, field: str) -> AssistantBlocks:
-        """Read the blocks.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+        """Read the blocks."""
         found = cls([], [], [], [])
         for place, block in objects(content, field):
             kind = block.get("type")
@@ -138,11 +130,7 @@ class AssistantBlocks(NamedTuple):
         return found
 
     def fields(self, field: str) -> dict[str, Any]:
-        """Return the fields of a chat message for thinking and calls.
-
-        Raises:
-            DataError: A thought is no text.
-        """
+        """Return the fields of a chat message for thinking and calls."""
         found: dict[str, Any] = {}
         if self.thinking:
             found["reasoning_content"] = "".join(signed_text(block, field) for block in self.thinking)
@@ -153,11 +141,7 @@ class AssistantBlocks(NamedTuple):
 
 
 def tool_call(block: JSON, field: str) -> dict[str, Any]:
-    """Return a ``tool_use`` block as a tool call of chat.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a ``tool_use`` block as a tool call of chat."""
     function = {"name": text(block.get("name"), f"{field}.name"), "arguments": arguments_text(block.get("input"), f"{field}.input")}
     return {"id": safe_id(text(block.get("id"), f"{field}.id")), "type": "function", "function": function}
 

@@ -21,11 +21,7 @@ _KNOWN = frozenset(
 
 
 def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a canonical request as one of OpenAI's responses.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+    """Return a canonical request as one of OpenAI's responses."""
     sent: dict[str, Any] = {**chosen(body, *_SAME), "input": _input(body, dropped), "store": body.get("store") is True}
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     if limit is not None:

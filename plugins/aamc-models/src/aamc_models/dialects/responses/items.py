@@ -23,11 +23,7 @@ SAME = (
 
 
 def reasoning_item(block: JSON, identity: str) -> dict[str, Any]:
-    """Return a block of thinking as a reasoning item: its signature is the encrypted content.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a block of thinking as a reasoning item: its signature is the encrypted content."""
     secret = block.get("data") if block.get("type") == "redacted_thinking" else block.get("signature")
     words = signed_text(block, "thinking_blocks")
     item: dict[str, Any] = {"id": identity, "type": "reasoning", "summary": [{"type": "summary_text", "text": words}] if words else []}
@@ -52,11 +48,7 @@ def call_item(call_id: str, name: str, arguments: str, identity: str = "", statu
 
 
 def logprobs_from_chat(logprobs: object) -> list[dict[str, Any]]:
-    """Return the log probabilities of a chat choice as those of a text part.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return the log probabilities of a chat choice as those of a text part."""
     content = mapping(logprobs, "logprobs").get("content") if logprobs is not None else None
     return [_token(token) for _, token in objects(content, "logprobs.content")]
 
@@ -67,11 +59,7 @@ def _token(token: JSON) -> dict[str, Any]:
 
 
 def logprobs_to_chat(logprobs: object) -> dict[str, Any] | None:
-    """Return the log probabilities of a text part as those of a chat choice; None without.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return the log probabilities of a text part as those of a chat choice; None without."""
     tokens = [token for _, token in objects(items(logprobs, "logprobs"), "logprobs")]
     return {"content": tokens, "refusal": None} if tokens else None
 

@@ -37,11 +37,7 @@ class ResponsesReader:
         self.finished = False
 
     def read(self, event: JSON) -> Iterator[dict[str, Any]]:
-        """Yield the chunks that an event becomes.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+        """Yield the chunks that an event becomes."""
         kind = event.get("type")
         if kind == "response.created":
             self._frame.begin(mapping(event.get("response"), "response"))
@@ -115,11 +111,7 @@ class ResponsesWriter:
         self._pieces = ToolCallPieces()
 
     def write(self, chunk: JSON) -> list[bytes]:
-        """Return the events for a chunk.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+        """Return the events for a chunk."""
         if chunk.get("error"):
             return [error_event("responses", *error_of(chunk), sequence_number=self._number)]
         events = [] if self._begun else self._start(chunk)

@@ -17,11 +17,7 @@ _CARRIED = ("message.output_text.logprobs", "reasoning.encrypted_content")
 
 
 def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a request of OpenAI's responses as canonical chat.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+    """Return a request of OpenAI's responses as canonical chat."""
     for name, stored in _STORED.items():
         if is_set(body.get(name)):
             raise DataError(f"{name} cannot be used here: the model has no access to {stored}; send all of it as input")
@@ -101,11 +97,7 @@ def _add_call(chat: list[dict[str, Any]], call: dict[str, Any], thoughts: list[d
 
 
 def tool_call(item: JSON, field: str) -> dict[str, Any]:
-    """Return an item with a call of a function or custom tool as a tool call of chat.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return an item with a call of a function or custom tool as a tool call of chat."""
     if item.get("type") == "custom_tool_call":
         arguments = to_json({"input": optional_text(item.get("input"), f"{field}.input")}, field)
     else:
@@ -115,11 +107,7 @@ def tool_call(item: JSON, field: str) -> dict[str, Any]:
 
 
 def thinking_block(item: JSON, field: str) -> dict[str, Any]:
-    """Return a reasoning item as a block of thinking: its encrypted content is the signature.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a reasoning item as a block of thinking: its encrypted content is the signature."""
     pieces = [*objects(item.get("summary"), f"{field}.summary"), *objects(item.get("content"), f"{field}.content")]
     words = "\n\n".join(optional_text(piece.get("text"), f"{place}.text") for place, piece in pieces)
     secret = optional_text(item.get("encrypted_content"), f"{field}.encrypted_content")
