@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aamc_models.dialects.conversions import StreamConverter
 from aamc_models.dialects.events import DONE, event_of, last_events
-from aamc_models.dialects.stream_converter import StreamConverter
 from aamc_sdk.types import new_ids
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.chat.answer import chat_answer
-from aamc_models.dialects.chat.chunks import ChunkFrame, error_of
-from aamc_models.dialects.chat.stream import EventWriter
+from aamc_models.dialects.chat import ChatReader, ChatWriter, chat_answer
 from aamc_models.dialects.content import Dropped, chosen, creation_time, identity, is_set, text_of
-from aamc_models.dialects.error_bodies import error_event
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
 
@@ -87,46 +84,46 @@ def _finish(reason: object) -> str:
     return reason if isinstance(reason, str) and reason in ("length", "content_filter") else "stop"
 
 
-class CompletionsReader:
+class CompletionsReader(ChatReader):
     """Reads the events of completions as chunks of chat."""
 
-    def __init__(self) -> None:
-        self._frame = ChunkFrame()
-        self._begun: set[object] = set()
-        self.finished = False
+    dialect = "completions"
 
-    def read(self, event: JSON) -> Iterator[dict[str, Any]]:
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun: set[object] = set()
+
+    def read(self, event: JSON) -> Iterator[JSON]:
         """Yield the chunks that an event becomes."""
         if event.get("error"):
             yield {"error": event["error"]}
             return
-        self._frame.begin(event)
+        self._begin(event)
         for field, choice in objects(event.get("choices"), "choices"):
             index = choice.get("index")
             index = index if isinstance(index, int) else 0
             words = optional_text(choice.get("text"), f"{field}.text")
             if words or index not in self._begun:
-                yield self._frame.delta({**({} if index in self._begun else {"role": "assistant"}), "content": words}, index=index)
+                yield self._delta({**({} if index in self._begun else {"role": "assistant"}), "content": words}, index=index)
                 self._begun.add(index)
             if choice.get("finish_reason"):
-                yield self._frame.finish(_finish(choice["finish_reason"]), index=index)
-        if isinstance(event.get("usage"), dict):
-            yield self._frame.usage(event["usage"])
+                yield self._end(_finish(choice["finish_reason"]), index)
+        if self.usage.note(event):
+            yield self._counted(event["usage"])
 
 
-class CompletionsWriter(EventWriter):
+class CompletionsWriter(ChatWriter):
     """Writes chunks of chat as the events of completions."""
 
-    def write(self, chunk: JSON) -> list[bytes]:
-        """Return the events for a chunk."""
-        if chunk.get("error"):
-            return [error_event("completions", *error_of(chunk))]
+    dialect = "completions"
+
+    def _events(self, chunk: JSON) -> list[bytes]:
         choices = []
         for field, choice in objects(chunk.get("choices"), "choices"):
             delta = mapping(choice.get("delta") or {}, f"{field}.delta")
             words = optional_text(delta.get("content"), f"{field}.delta.content")
             reason = _finish(choice["finish_reason"]) if choice.get("finish_reason") else None
-            self._finished = self._finished or reason is not None
+            self._finish = choice if reason else self._finish
             if words or reason:
                 choices.append({"text": words, "index": choice.get("index", 0), "logprobs": None, "finish_reason": reason})
         usage = chosen(chunk, "usage")

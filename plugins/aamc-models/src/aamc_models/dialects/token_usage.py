@@ -74,12 +74,14 @@ class StreamedUsage:
 
     Attributes:
         tokens: The tokens; all unknown before the first report.
+        cost_usd: The cost; NaN before it is reported.
     """
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
         self._counts: dict[str, Any] = {}
         self.tokens = Usage()
+        self.cost_usd = math.nan
 
     def note(self, holder: Mapping[str, Any]) -> bool:
         """Take the counts in the ``usage`` object of an event or message; return whether it has one."""
@@ -88,6 +90,8 @@ class StreamedUsage:
             return False
         self._counts.update((name, count) for name, count in usage.items() if count is not None)
         self.tokens = usage_from(self._dialect, self._counts)
+        cost = reported_cost(self._dialect, holder)
+        self.cost_usd = self.cost_usd if math.isnan(cost) else cost
         return True
 
     def to(self, dialect: str) -> dict[str, Any]:

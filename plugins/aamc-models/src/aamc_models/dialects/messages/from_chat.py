@@ -7,7 +7,7 @@ from typing import Any
 
 from aamc_models.dialects.content import Dropped, arguments_of, base64_of, chosen, functions_of, image_url, is_set, lookup, safe_id
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
-from aamc_models.dialects.messages.reasoning_room import add_thinking
+from aamc_models.dialects.messages.thinking import add_thinking
 
 _KNOWN = frozenset(
     (

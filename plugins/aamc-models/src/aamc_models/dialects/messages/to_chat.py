@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, lookup, plain_content, safe_id, signed_text, text_of
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
-from aamc_models.dialects.reasoning import effort_of
+from aamc_models.dialects.messages.thinking import effort_of
 
 MAX_USER_ID = 64
 """OpenAI refuses a longer id of a user."""

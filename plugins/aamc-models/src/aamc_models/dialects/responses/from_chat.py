@@ -6,7 +6,8 @@ from typing import Any
 
 from aamc_models.dialects.content import Dropped, arguments_text, chosen, functions_of, image_url, is_set, text_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, whole_number, wrong
-from aamc_models.dialects.responses.items import SAME, call_item, reasoning_item
+from aamc_models.dialects.responses.answers import call_item, reasoning_item
+from aamc_models.dialects.responses.to_chat import SAME
 
 MINIMUM_TOKENS = 16
 """OpenAI accepts no smaller limit of the answer here."""

@@ -6,9 +6,21 @@ from typing import Any
 
 from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, plain_content
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, to_json, whole_number, wrong
-from aamc_models.dialects.responses.items import SAME
 from aamc_sdk.errors import DataError
 
+SAME = (
+    "model",
+    "stream",
+    "temperature",
+    "top_p",
+    "parallel_tool_calls",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "service_tier",
+)
+"""Fields that requests have alike in chat and in responses."""
 _KNOWN = frozenset(
     (*SAME, "input", "instructions", "max_output_tokens", "tools", "tool_choice", "text", "reasoning", "top_logprobs", "include", "stream_options")
 )
