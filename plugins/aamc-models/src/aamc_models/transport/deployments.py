@@ -6,14 +6,12 @@ import os
 import random
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from aamc_models.transport.circuit_breaker import CircuitBreaker
 from aamc_models.transport.options import DeploymentOptions, EndpointOptions
 from aamc_models.transport.rate_limit import RateLimit, Use
 from aamc_sdk.interfaces import EndpointState
-
-_WORKING = EndpointState()
 
 
 class Deployment:
@@ -97,28 +95,24 @@ class DeploymentTurn:
 
     def succeed(self) -> None:
         """End the turn: the server answered, if only by refusing the request itself."""
-        if self._end():
-            with self._deployments.lock:
-                self.deployment.breaker.succeeded()
+        self._end(self.deployment.breaker.succeeded)
 
     def fail(self, failure: str) -> None:
         """End the turn: the server failed."""
-        if self._end():
-            with self._deployments.lock:
-                self.deployment.breaker.failed(failure, time.monotonic(), probe=self._probe)
+        self._end(lambda: self.deployment.breaker.failed(failure, time.monotonic(), probe=self._probe))
 
     def drop(self, pause_s: float = 0.0) -> None:
         """End the turn without a judgement: the caller left, or the server is over its limit and wants a pause."""
-        if self._end():
-            with self._deployments.lock:
-                self.deployment.breaker.dropped(probe=self._probe)
-                self.deployment.paused_until = max(self.deployment.paused_until, time.monotonic() + pause_s if pause_s else 0.0)
+        self._end(lambda: self.deployment.breaker.dropped(probe=self._probe), pause_s)
 
-    def _end(self) -> bool:
+    def _end(self, judge: Callable[[], None], pause_s: float = 0.0) -> None:
         with self._deployments.lock:
-            first, self._ended = not self._ended, True
-            self.deployment.in_flight -= first
-            return first
+            if not self._ended:
+                self._ended = True
+                self.deployment.in_flight -= 1
+                judge()
+                if pause_s:
+                    self.deployment.paused_until = max(self.deployment.paused_until, time.monotonic() + pause_s)
 
 
 class Deployments:
@@ -134,7 +128,6 @@ class Deployments:
     def __init__(self, options: EndpointOptions) -> None:
         self.all = [Deployment(own, options) for own in options.deployments or [DeploymentOptions()]]
         self.lock = threading.Lock()
-        self._limited = any(deployment.requests is not None or deployment.tokens is not None for deployment in self.all)
 
     def turn(self, tokens: float, tried: Collection[Deployment] = ()) -> DeploymentTurn | float:
         """Return a turn at the deployment with the fewest calls per weight, or the seconds until one is free.
@@ -159,8 +152,6 @@ class Deployments:
 
     def state(self) -> EndpointState:
         """Return the state that a router sees."""
-        if not self._limited and not any(deployment.breaker.is_open or deployment.paused_until for deployment in self.all):
-            return _WORKING  # the usual state costs each decision half a microsecond a candidate
         with self.lock:
             now = time.monotonic()
             working = [deployment for deployment in self.all if not deployment.breaker.wait_s(now)]

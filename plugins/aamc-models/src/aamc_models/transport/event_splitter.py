@@ -30,8 +30,6 @@ class EventSplitter:
         Raises:
             Failure: An event exceeds the limit.
         """
-        if not self._parts and chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2:  # the usual chunk is one whole event
-            return [chunk]
         seam = self._tail + chunk
         self._tail = seam[-_TAIL:]
         self._parts.append(chunk)
