@@ -25,11 +25,7 @@ class EventSplitter:
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the events that a chunk completes.
-
-        Raises:
-            Failure: An event exceeds the limit.
-        """
+        """Return the events that a chunk completes."""
         seam = self._tail + chunk
         self._tail = seam[-_TAIL:]
         self._parts.append(chunk)

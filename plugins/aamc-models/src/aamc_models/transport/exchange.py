@@ -30,12 +30,7 @@ _HOP_HEADERS = frozenset({"connection", "content-encoding", "content-length", "k
 
 
 async def whole_answer(response: aiohttp.ClientResponse, max_bytes: int) -> tuple[int, dict[str, str], bytes]:
-    """Return the status, headers and body of an answer.
-
-    Raises:
-        Failure: The status is no success, or the answer is too long.
-        ClientError, TimeoutError, OSError, ValueError: Those of the HTTP library.
-    """
+    """Return the status, headers and body of an answer."""
     with closing(response):  # a connection whose answer was read to its end is back in the pool, any other one is closed
         await _check_status(response)
         body = await _body(response, max_bytes)
@@ -113,11 +108,7 @@ def _reported(error: Mapping[str, Any], body: bytes) -> Failure:
 
 
 async def _check_stream(response: aiohttp.ClientResponse) -> None:
-    """Check that an answer is a stream of events.
-
-    Raises:
-        Failure: It is a document.
-    """
+    """Check that an answer is a stream of events."""
     if not any(kind in response.content_type for kind in ("json", "html", "xml")):
         return  # some servers name no type, or a wrong one
     body = await _body(response, MAX_ERROR_BYTES)
@@ -128,11 +119,7 @@ async def _check_stream(response: aiohttp.ClientResponse) -> None:
 
 
 async def _check_status(response: aiohttp.ClientResponse) -> None:
-    """Check that the status is a success.
-
-    Raises:
-        Failure: It is none.
-    """
+    """Check that the status is a success."""
     if 200 <= response.status < 300:
         return
     try:
@@ -143,11 +130,7 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """Return the body.
-
-    Raises:
-        Failure: It exceeds the limit.
-    """
+    """Return the body."""
     parts: list[bytes] = []
     size = 0
     while part := await response.content.readany():
@@ -172,9 +155,6 @@ def checked_answer(body: bytes, *, choices: bool) -> dict[str, Any]:
     Args:
         body: The answer.
         choices: Whether the answer must have ``choices``; without, it may be an error with a status of success, as some servers send it.
-
-    Raises:
-        Failure: The answer is not a JSON object, is an error, or lacks its choices.
     """
     answer = json_object(body)
     if answer is None:

@@ -32,11 +32,7 @@ class RequestBody:
         self._data: dict[str, bytes] = {}
 
     def data(self, model: str) -> bytes | None:
-        """Return the bytes to send to a server on which the model has a name.
-
-        Raises:
-            Failure: The body cannot be written as JSON.
-        """
+        """Return the bytes to send to a server on which the model has a name."""
         body = self.request.body
         if not body and self.request.method in _BODILESS:
             return None
