@@ -6,7 +6,7 @@ import abc
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.content import Dropped, arguments_text, chosen, creation_time, identity, is_set
+from aamc_models.dialects.content import arguments_text, chosen, creation_time, identity, is_set, set_fields
 from aamc_models.dialects.error_bodies import error_event, error_message
 from aamc_models.dialects.events import DONE, event_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
@@ -18,7 +18,7 @@ MAX_STOPS = 4
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking_blocks")
 
 
-def check_request(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def check_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
     """Return a request whose messages have the right form."""
     for field, message in objects(body.get("messages"), "messages"):
         if message.get("role") not in ROLES:
@@ -29,10 +29,10 @@ def check_request(body: JSON, dropped: Dropped) -> dict[str, Any]:
     return dict(body)
 
 
-def plain_request(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def plain_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
     """Return a canonical request without the extensions that OpenAI's own API refuses: cache marks, thinking, and ``top_k``."""
     plain = {name: value for name, value in body.items() if name != "top_k"}
-    dropped.add_set(body, ("top_k",))
+    dropped.update(set_fields(body, "top_k"))
     plain["messages"] = [_plain_message(message, field, dropped) for field, message in objects(body.get("messages"), "messages")]
     if body.get("tools") is not None:
         plain["tools"] = [_unmarked(tool, dropped) for _, tool in objects(body["tools"], "tools")]
@@ -42,7 +42,7 @@ def plain_request(body: JSON, dropped: Dropped) -> dict[str, Any]:
     return plain
 
 
-def _plain_message(message: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
+def _plain_message(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     plain = {name: value for name, value in _unmarked(message, dropped).items() if name not in _THOUGHTS}
     if isinstance(message.get("content"), list):
         parts = [_unmarked(part, dropped) for _, part in objects(message["content"], f"{field}.content")]
@@ -52,7 +52,7 @@ def _plain_message(message: JSON, field: str, dropped: Dropped) -> dict[str, Any
     return plain
 
 
-def _unmarked(value: JSON, dropped: Dropped) -> dict[str, Any]:
+def _unmarked(value: JSON, dropped: set[str]) -> dict[str, Any]:
     if "cache_control" in value:
         dropped.add("cache_control")
     return {name: entry for name, entry in value.items() if name != "cache_control"}

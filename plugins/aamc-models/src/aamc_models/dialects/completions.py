@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aamc_models.dialects.chat import ChatReader, ChatWriter, chat_answer
-from aamc_models.dialects.content import Dropped, chosen, creation_time, identity, is_set, text_of
+from aamc_models.dialects.content import chosen, creation_time, identity, is_set, set_fields, text_of, unknown_fields
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
 
@@ -17,18 +17,18 @@ _SAME = (
 _SPEAKERS = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant", "tool": "Tool", "function": "Tool"}
 
 
-def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
     """Return a request for completions as canonical chat."""
     prompt = body.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]
     if not isinstance(prompt, str):
         raise wrong("prompt", "one text, as only that can be sent to a chat model", prompt)
-    dropped.add_unknown(body, frozenset((*_SAME, "prompt")))
+    dropped.update(unknown_fields(body, frozenset((*_SAME, "prompt"))))
     return {**chosen(body, *_SAME), "messages": [{"role": "user", "content": prompt}]}
 
 
-def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def request_from_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
     """Return a canonical request as one for completions: a single message as the prompt, a conversation as a transcript."""
     lines = []
     for field, message in objects(body.get("messages"), "messages"):
@@ -38,11 +38,11 @@ def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
         if isinstance(content, list) and any(isinstance(part, dict) and part.get("type") != "text" for part in content):
             dropped.add("content")
         lines.append((_SPEAKERS[role], text_of(content, f"{field}.content", "\n")))
-        dropped.add_set(message, ("tool_calls", "function_call", "thinking_blocks"))
+        dropped.update(set_fields(message, "tool_calls", "function_call", "thinking_blocks"))
     sent = chosen(body, *_SAME)
     if body.get("max_completion_tokens") is not None:
         sent["max_tokens"] = body["max_completion_tokens"]
-    dropped.add_unknown(body, frozenset((*_SAME, "messages", "max_completion_tokens")))
+    dropped.update(unknown_fields(body, frozenset((*_SAME, "messages", "max_completion_tokens"))))
     if len(lines) == 1 and lines[0][0] == "User":
         return {**sent, "prompt": lines[0][1]}
     transcript = "\n\n".join(f"{speaker}: {words}" for speaker, words in lines)

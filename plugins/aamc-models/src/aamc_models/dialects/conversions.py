@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import attrs
 
 from aamc_models.dialects import chat, completions
-from aamc_models.dialects.content import Dropped
 from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import JSON, check_dialect, mapping
 from aamc_models.dialects.messages import answers as messages_answers
@@ -37,7 +36,7 @@ _EFFORTS = ("reasoning_effort", "reasoning", "thinking")
 class _Dialect(NamedTuple):
     """The conversions of one dialect from and to chat."""
 
-    request_to_chat: Callable[[JSON, Dropped], dict[str, Any]]
+    request_to_chat: Callable[[JSON, set[str]], dict[str, Any]]
     request_from_chat: Callable[..., dict[str, Any]]
     answer_to_chat: Callable[[JSON], dict[str, Any]]
     answer_from_chat: Callable[[JSON, str], dict[str, Any]]
@@ -94,9 +93,9 @@ def to_chat(dialect: str, body: Mapping[str, Any]) -> Converted:
         DataError: A field has a wrong type or value; the message names it.
     """
     check_dialect(dialect)
-    dropped = Dropped()
+    dropped: set[str] = set()
     converted = _DIALECTS[dialect].request_to_chat(mapping(body, "the body"), dropped)
-    return Converted(converted, dropped.names())
+    return Converted(converted, sorted(dropped))
 
 
 def from_chat(
@@ -117,13 +116,13 @@ def from_chat(
     """
     check_dialect(dialect)
     mapping(body, "the body")
-    dropped = Dropped()
+    dropped: set[str] = set()
     if body.get("reasoning_effort") is not None and (not reasons or any(name in (parameters or {}) for name in _EFFORTS)):
         body = {name: value for name, value in body.items() if name != "reasoning_effort"}
         dropped.add("reasoning_effort")
     limits = (max_tokens, parameters or {}) if dialect == "messages" else ()
     converted = _DIALECTS[dialect].request_from_chat(body, dropped, *limits)
-    return Converted(converted, dropped.names())
+    return Converted(converted, sorted(dropped))
 
 
 def convert_request(
@@ -186,13 +185,15 @@ def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: s
 
 
 def reader_of(dialect: str) -> chat.ChatReader:
-    """Return a reader of a stream's events.
-
-    Raises:
-        DataError: The dialect is unknown.
-    """
+    """Return a reader of a stream's events, as chunks of chat."""
     check_dialect(dialect)
     return _DIALECTS[dialect].reader()
+
+
+def writer_of(dialect: str, model: str) -> chat.ChatWriter:
+    """Return a writer of chunks of chat as events with a model's name; that of the chunks when empty."""
+    check_dialect(dialect)
+    return _DIALECTS[dialect].writer(model)
 
 
 class StreamConverter:
@@ -208,9 +209,7 @@ class StreamConverter:
     """
 
     def __init__(self, source: str, target: str, model: str = "") -> None:
-        check_dialect(target)
-        self._reader = reader_of(source)
-        self._writer = _DIALECTS[target].writer(model)
+        self._reader, self._writer = reader_of(source), writer_of(target, model)
 
     def feed(self, event: bytes) -> list[bytes]:
         """Return the events that one event becomes; each ends with an empty line.

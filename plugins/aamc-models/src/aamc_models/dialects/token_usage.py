@@ -20,12 +20,8 @@ _COST_HEADERS = ("x-litellm-response-cost", "x-aamc-cost-usd")
 
 def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
     """Return the tokens that a whole answer reports; a count that is missing or no plausible number is None."""
-    return usage_from(dialect, answer.get("usage"))
-
-
-def usage_from(dialect: str, counts: object) -> Usage:
-    """Return the tokens in the ``usage`` object of an answer."""
-    counted = counts if isinstance(counts, dict) else {}
+    usage = answer.get("usage")
+    counted = usage if isinstance(usage, dict) else {}
     if dialect == "messages":
         return _messages_usage(counted)
     return _openai_usage(counted, *(("input", "output") if dialect == "responses" else ("prompt", "completion")))
@@ -89,7 +85,7 @@ class StreamedUsage:
         if not isinstance(usage, dict):
             return False
         self._counts.update((name, count) for name, count in usage.items() if count is not None)
-        self.tokens = usage_from(self._dialect, self._counts)
+        self.tokens = usage_of(self._dialect, {"usage": self._counts})
         cost = reported_cost(self._dialect, holder)
         self.cost_usd = self.cost_usd if math.isnan(cost) else cost
         return True

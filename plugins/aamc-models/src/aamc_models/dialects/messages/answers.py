@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, chat_answer, first_choice, reasoning_of
-from aamc_models.dialects.content import chosen, identity, is_set, safe_id, signed_text, text_of
+from aamc_models.dialects.content import calls_of, chosen, identity, is_set, safe_id, signed_text, text_of
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, whole_number
 from aamc_models.dialects.messages.from_chat import tool_use
@@ -65,7 +65,7 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     words = text_of(message.get("content"), "choices[0].message.content") or optional_text(message.get("refusal"), "choices[0].message.refusal")
     if words:
         content.append({"type": "text", "text": words})
-    calls = [tool_use(call, field) for field, call in objects(message.get("tool_calls"), "choices[0].message.tool_calls")]
+    calls = [tool_use(call) for call in calls_of(message, "choices[0].message")]
     content.extend(calls)
     stop_reason, stop_sequence = stop_reason_of(choice.get("finish_reason"), bool(calls), choice.get("stop_reason"))
     return {

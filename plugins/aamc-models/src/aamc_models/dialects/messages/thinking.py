@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import Dropped
 from aamc_models.dialects.fields import JSON, wrong
 
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768, "max": 65536}
@@ -32,7 +31,7 @@ _MINIMUM_TOP_P = 0.95
 THINKING_BLOCKS = ("thinking", "redacted_thinking")
 
 
-def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: Dropped) -> None:
+def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
     """Add the thinking for the effort of a canonical request to one for Anthropic.
 
     Anthropic refuses thinking together with a forced tool or a temperature, in an answer with too small a limit, and in the middle of tool calls

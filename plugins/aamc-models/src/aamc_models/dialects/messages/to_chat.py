@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, lookup, plain_content, safe_id, signed_text, text_of
+from aamc_models.dialects.content import arguments_text, chosen, is_set, lookup, plain_content, safe_id, signed_text, text_of, unknown_fields
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
 from aamc_models.dialects.messages.thinking import effort_of
 
@@ -18,7 +18,7 @@ _TIERS = {"auto": "auto", "standard_only": "default"}
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
     """Return a request of Anthropic's messages as canonical chat."""
     chat: dict[str, Any] = {**chosen(body, *_SAME), "messages": _messages(body, dropped)}
     if body.get("max_tokens") is not None:
@@ -37,11 +37,11 @@ def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
         dropped.add("metadata.user_id")
     if tier := lookup(_TIERS, body.get("service_tier")):
         chat["service_tier"] = tier
-    dropped.add_unknown(body, _KNOWN)
+    dropped.update(unknown_fields(body, _KNOWN))
     return chat
 
 
-def _messages(body: JSON, dropped: Dropped) -> list[dict[str, Any]]:
+def _messages(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
     chat: list[dict[str, Any]] = []
     if is_set(body.get("system")):
         chat.append({"role": "system", "content": _content(body["system"], "system", dropped)})
@@ -60,7 +60,7 @@ def _messages(body: JSON, dropped: Dropped) -> list[dict[str, Any]]:
     return chat
 
 
-def _user(message: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _user(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     """Return a user's message: its tool results first, each a message of its own, as chat wants them."""
     content = message.get("content")
     if isinstance(content, str):
@@ -77,7 +77,7 @@ def _user(message: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
     return [*results, {"role": "user", "content": plain_content(rest)}] if rest or not results else results
 
 
-def _tool_result(block: JSON, field: str, dropped: Dropped) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _tool_result(block: JSON, field: str, dropped: set[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the message of a tool's result, and its parts that are no text, which chat has in a user's message only."""
     content = block.get("content")
     parts = [] if content is None or isinstance(content, str) else _parts(content, f"{field}.content", dropped)
@@ -94,7 +94,7 @@ def _tool_result(block: JSON, field: str, dropped: Dropped) -> tuple[dict[str, A
     return result, [part for part in parts if part["type"] != "text"]
 
 
-def _assistant(message: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
+def _assistant(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     content = message.get("content")
     if isinstance(content, str):
         return {"role": "assistant", "content": content}
@@ -146,15 +146,15 @@ def tool_call(block: JSON, field: str) -> dict[str, Any]:
     return {"id": safe_id(text(block.get("id"), f"{field}.id")), "type": "function", "function": function}
 
 
-def _content(content: object, field: str, dropped: Dropped) -> str | list[dict[str, Any]]:
+def _content(content: object, field: str, dropped: set[str]) -> str | list[dict[str, Any]]:
     return content if isinstance(content, str) else plain_content(_parts(content, field, dropped))
 
 
-def _parts(content: object, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _parts(content: object, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     return [part for place, block in objects(content, field) for part in _part(block, place, dropped)]
 
 
-def _part(block: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _part(block: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     """Return the parts of chat for a block of content."""
     kind = block.get("type")
     mark = chosen(block, "cache_control")
@@ -198,7 +198,7 @@ def _document(block: JSON, source: JSON, field: str) -> dict[str, Any] | None:
     return None
 
 
-def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     tools = []
     for field, tool in objects(body.get("tools"), "tools"):
         if tool.get("type") not in (None, "custom"):
@@ -224,7 +224,7 @@ def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
     return chat
 
 
-def _thinking(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def _thinking(body: JSON, dropped: set[str]) -> dict[str, Any]:
     chat: dict[str, Any] = {}
     if body.get("thinking") is not None:
         thinking = mapping(body["thinking"], "thinking")

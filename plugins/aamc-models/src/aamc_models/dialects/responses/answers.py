@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects.chat import chat_answer, first_choice
-from aamc_models.dialects.content import creation_time, identity, signed_text, text_of
-from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text
+from aamc_models.dialects.content import arguments_text, calls_of, creation_time, identity, signed_text, text_of
+from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text
 from aamc_models.dialects.messages.answers import thinking_blocks
 from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
 from aamc_models.dialects.token_usage import usage_object, usage_of
@@ -147,11 +147,8 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
         parts.append({"type": "refusal", "refusal": refusal})
     if parts:
         output.append(message_item(f"msg_{base}_{len(output)}", parts))
-    for field, call in objects(message.get("tool_calls"), "choices[0].message.tool_calls"):
-        function = mapping(call.get("function"), f"{field}.function")
-        name = text(function.get("name"), f"{field}.function.name")
-        arguments = optional_text(function.get("arguments"), f"{field}.function.arguments")
-        output.append(call_item(text(call.get("id"), f"{field}.id"), name, arguments, f"fc_{base}_{len(output)}"))
+    for call in calls_of(message, "choices[0].message"):
+        output.append(call_item(call.id, call.name, arguments_text(call.arguments, call.field), f"fc_{base}_{len(output)}"))
     status, details = status_of(choice.get("finish_reason"))
     name = model or optional_text(answer.get("model"), "model")
     response = response_object(f"resp_{base}", name, creation_time(answer), output, status)
