@@ -15,7 +15,7 @@ import attrs
 import orjson
 
 from aamc_models.providers.chat import ChatProvider
-from aamc_models.transport.failures import RETRIED, advice_on, public_text, refusal, without_key
+from aamc_models.transport.failures import RETRIED, Failure, provider_error, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable
 from aamc_models.transport.retries import may_repeat, pause_s, retry_after_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
@@ -156,7 +156,7 @@ class LiteLLM(ChatProvider):
     def _error(self, candidate: Candidate, error: BaseException) -> ProviderError:
         """Return the error for LiteLLM's, which are those of OpenAI's client."""
         key = self.config.api_key_env
-        text = without_key(" ".join(str(error).split()), os.environ.get(key) or "")[:500]
+        text = without_key(" ".join(str(error).split()), os.environ.get(key) or "")
         status = getattr(error, "status_code", None)
         if isinstance(error, self._litellm.Timeout | asyncio.TimeoutError):
             kind, status = "timeout", None
@@ -165,11 +165,8 @@ class LiteLLM(ChatProvider):
         else:
             kind = "configuration" if status == 404 else refusal(status, b"", None).kind if isinstance(status, int) else "failed"
         wait = retry_after_s(getattr(getattr(error, "response", None), "headers", {}))
-        problem = f"model {candidate.name!r} through LiteLLM failed: {type(error).__name__}: {text}"
-        if advice := advice_on(kind, key, bool(os.environ.get(key))):
-            problem += f"; {advice}"
-        public = f"model {candidate.name!r} {public_text(kind, status, b'')}"
-        return ProviderError(problem, kind=kind, status=status, retry_after_s=wait, public=public)
+        failure = Failure(f"failed: {type(error).__name__}: {text}", kind, status, retry_after_s=wait)
+        return provider_error(failure, candidate.name, "through LiteLLM", key, bool(os.environ.get(key)))
 
 
 def _library() -> Any:

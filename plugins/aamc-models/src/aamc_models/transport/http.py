@@ -223,7 +223,7 @@ class HttpProvider(WireProvider):
         return self._deployments.all[0], Failure(text, "rate_limit", retry_after_s=wait_s)
 
     def _error(self, body: RequestBody, deployment: Deployment, failure: Failure) -> ProviderError:
-        return provider_error(failure, body.candidate.name, deployment.shown_address, deployment.api_key_env, bool(deployment.api_key))
+        return provider_error(failure, body.candidate.name, f"at {deployment.shown_address}", deployment.api_key_env, bool(deployment.api_key))
 
     async def _begin(self, deployment: Deployment, body: RequestBody) -> aiohttp.ClientResponse:
         """Send a request and return the answer's head; from then on, silence is limited."""
