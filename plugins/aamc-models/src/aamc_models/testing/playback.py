@@ -9,16 +9,7 @@ from typing import Any
 import attrs
 import orjson
 
-from aamc_models.testing.answers import (
-    Reply,
-    chat_answer,
-    completions_answer,
-    embeddings_answer,
-    error_answer,
-    messages_answer,
-    reply_of,
-    responses_answer,
-)
+from aamc_models.testing.answers import Reply, answer_of, error_answer, reply_of
 from aamc_models.testing.foreign import complaint
 from aamc_models.testing.script import Counts, Script
 from aamc_models.testing.streams import error_event, stream_of
@@ -111,7 +102,7 @@ def playback(api: str, body: Mapping[str, Any], size: int, script: Script, count
         steps, end = _streamed(api, body, reply, fault)
     else:
         steps, end = _buffered(api, body, reply, fault)
-    return Playback(steps, end, script, counts, reply.usage["prompt_tokens"], not fault)
+    return Playback(steps, end, script, counts, reply.prompt_tokens, not fault)
 
 
 def _without_content(api: str, fault: str, script: Script) -> Playback:
@@ -132,27 +123,13 @@ def _buffered(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tu
         return [PlaybackStep(at_s, whole(200, orjson.dumps(error_answer(api, 500, MESSAGE))))], "keep"
     if fault == "bad_json":
         return [PlaybackStep(at_s, whole(200, b'{"id": '))], "keep"
-    content = orjson.dumps(_answer(api, body, reply))
+    content = orjson.dumps(answer_of(api, reply, body))
     if fault == "cut":
         return [PlaybackStep(at_s, whole(200, content[: len(content) // 2]))], "keep"
     data = whole(200, content)
     if fault == "half":
         return [PlaybackStep(at_s, data[: -(len(content) // 2)])], "close"
-    return [PlaybackStep(at_s, data, 0 if api == "embeddings" else reply.usage["completion_tokens"], billed=True)], "keep"
-
-
-def _answer(api: str, body: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
-    if api == "chat":
-        return chat_answer(reply)
-    if api == "messages":
-        return messages_answer(reply)
-    if api == "responses":
-        return responses_answer(reply)
-    if api == "completions":
-        return completions_answer(reply)
-    if api == "embeddings":
-        return embeddings_answer(reply, body)
-    return {"input_tokens": reply.usage["prompt_tokens"]}
+    return [PlaybackStep(at_s, data, 0 if api == "embeddings" else reply.output_tokens, billed=True)], "keep"
 
 
 def _chunk(data: bytes) -> bytes:
@@ -161,8 +138,8 @@ def _chunk(data: bytes) -> bytes:
 
 def _streamed(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tuple[list[PlaybackStep], str]:
     options = body.get("stream_options")
-    stream = stream_of(api, reply, asked=isinstance(options, dict) and bool(options.get("include_usage")))
-    lead, content, tail = list(stream.lead), list(stream.content), list(stream.tail)
+    lead, content, tail = stream_of(api, reply, asked=isinstance(options, dict) and bool(options.get("include_usage")))
+    number, tokens = max(1, len(content)), reply.output_tokens
     end, closed = "keep", LAST_CHUNK
     if fault in ("hang_stream", "error_event", "bad_json"):
         broken = {"error_event": error_event(api, MESSAGE), "bad_json": b'data: {"id": \n\n'}.get(fault)
@@ -176,7 +153,6 @@ def _streamed(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tu
         end, closed = "close", b""
     first_s, pace_s = reply.script.first_ms / 1000, reply.script.pace_ms / 1000
     steps = [PlaybackStep(first_s, EVENT_STREAM_HEAD + _chunk(b"".join(lead)) if lead else EVENT_STREAM_HEAD)]
-    number, tokens = max(1, len(stream.content)), reply.usage["completion_tokens"]
     unbilled = fault in ("error_event", "bad_json")
     for index, event in enumerate(content):
         output = 0 if unbilled else tokens * (index + 1) // number - tokens * index // number
