@@ -164,13 +164,7 @@ class Collector:
     async def _judge(
         self, prompt: Prompt, answers: Mapping[str, LedgerEntry], verdict: Callable[[ModelSpec, str], Awaitable[LedgerEntry | None]]
     ) -> Mapping[str, float | None]:
-        """Return the qualities of answers.
-
-        Args:
-            prompt: The prompt.
-            answers: The answers, by candidate.
-            verdict: Returns the verdict of the judge's model on a text; None without one.
-        """
+        """Return the qualities of answers, with the verdicts of the judge's model on texts; None for none."""
 
         async def ask(text: str) -> str | None:
             assert self.plan.judge_model is not None

@@ -63,15 +63,7 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
 
 
 class StreamedUsage:
-    """Tokens and cost that the events of a stream have reported so far; an event may repeat some counts only.
-
-    Args:
-        dialect: The dialect of the events.
-
-    Attributes:
-        tokens: The tokens; all unknown before the first report.
-        cost_usd: The cost; NaN before it is reported.
-    """
+    """Tokens and cost that the events of a stream have reported so far; an event may repeat some counts only."""
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect

@@ -19,10 +19,7 @@ EMPTY: dict[str, dict[str, Any]] = {"message": {"content": []}, "function_call":
 def stream_of(api: str, reply: Reply, *, asked: bool) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Return the events before any content, those from the first to the last one with content, and those after it.
 
-    Args:
-        api: ``"chat"``, ``"completions"``, ``"messages"`` or ``"responses"``.
-        reply: The content.
-        asked: Whether the request asks for a chunk with the usage.
+    Chat and completions report usage in a chunk of its own if the request asked for it.
     """
     if api == "messages":
         events = list(_messages(reply))

@@ -15,15 +15,7 @@ from aamc_sdk.interfaces import EndpointState
 
 
 class Deployment:
-    """A server, or one of its keys.
-
-    Attributes:
-        base_url: Its address, without a slash at the end.
-        model: The model's name there; ``""`` for the candidate's.
-        api_key_env: The environment variable with its key.
-        weight: Its share of the calls.
-        in_flight: Number of its calls in progress.
-    """
+    """A server, or one of its keys: its own options, else those of the endpoint, and its health."""
 
     def __init__(self, own: DeploymentOptions, shared: EndpointOptions) -> None:
         self.base_url = (own.base_url or shared.base_url).rstrip("/")
@@ -66,11 +58,7 @@ class Deployment:
 
 
 class DeploymentTurn:
-    """One call's turn at a deployment. It must be ended once, by one of the methods; further ones do nothing.
-
-    Attributes:
-        deployment: The deployment.
-    """
+    """One call's turn at a deployment. It must be ended once, by one of the methods; further ones do nothing."""
 
     def __init__(self, deployments: Deployments, deployment: Deployment, tokens: float) -> None:
         now = time.monotonic()
@@ -116,26 +104,14 @@ class DeploymentTurn:
 
 
 class Deployments:
-    """The deployments of an endpoint. Safe to use from any thread.
-
-    Args:
-        options: The endpoint's options.
-
-    Attributes:
-        all: The deployments.
-    """
+    """The deployments of an endpoint. Safe to use from any thread."""
 
     def __init__(self, options: EndpointOptions) -> None:
         self.all = [Deployment(own, options) for own in options.deployments or [DeploymentOptions()]]
         self.lock = threading.Lock()
 
     def turn(self, tokens: float, tried: Collection[Deployment] = ()) -> DeploymentTurn | float:
-        """Return a turn at the deployment with the fewest calls per weight, or the seconds until one is free.
-
-        Args:
-            tokens: Estimated tokens of the call.
-            tried: Deployments that have failed this call, which come last.
-        """
+        """Return a turn at the deployment with the fewest calls per weight, those tried last, or the seconds until one is free."""
         with self.lock:
             now = time.monotonic()
             waits = [deployment.wait_s(tokens, now) for deployment in self.all]

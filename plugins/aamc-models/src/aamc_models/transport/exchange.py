@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Mapping
 from contextlib import closing
@@ -13,7 +14,6 @@ import aiohttp
 from aamc_models.dialects.error_bodies import error_in
 from aamc_models.dialects.events import data_of
 from aamc_models.dialects.fields import json_object
-from aamc_models.transport.event_splitter import EventSplitter
 from aamc_models.transport.failures import Failure, kind_of, refusal
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.retries import retry_after_s
@@ -27,6 +27,9 @@ MAX_ERROR_BYTES = 2**20
 """Maximum bytes that are read of an answer that is an error."""
 _HOP_HEADERS = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
 """Headers that describe the connection to the server, not the answer."""
+_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
+_TAIL = 3
+"""Bytes of an end that may lie in the chunk before."""
 
 
 async def whole_answer(response: aiohttp.ClientResponse, max_bytes: int) -> tuple[int, dict[str, str], bytes]:
@@ -38,16 +41,42 @@ async def whole_answer(response: aiohttp.ClientResponse, max_bytes: int) -> tupl
     return response.status, {name: value for name, value in headers.items() if name not in _HOP_HEADERS}, body
 
 
+class EventSplitter:
+    """Splits chunks of bytes into events of at most so many bytes, each with the empty line that ends it."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._parts: list[bytes] = []
+        self._tail = b""
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the events that a chunk completes."""
+        seam = self._tail + chunk
+        self._tail = seam[-_TAIL:]
+        self._parts.append(chunk)
+        self._size += len(chunk)
+        if self._size > self._max_bytes:
+            raise Failure(f"sent an event of more than {self._max_bytes:,} bytes", "protocol")
+        if _END.search(seam) is None:
+            return []
+        data = b"".join(self._parts)
+        events, start = [], 0
+        for end in _END.finditer(data):
+            events.append(data[start : end.end()])
+            start = end.end()
+        left = data[start:]
+        self._parts, self._size, self._tail = [left] if left else [], len(left), left[-_TAIL:]
+        return events
+
+    def rest(self) -> list[bytes]:
+        """Return the last event if the stream ended after its last line, without the empty line; a cut line is dropped."""
+        data = b"".join(self._parts)
+        return [data.rstrip(b"\r\n") + b"\n\n"] if data.strip() and (data.endswith((b"\n", b"\r")) or data.endswith(b"data: [DONE]")) else []
+
+
 class EventStream:
-    """The events of an answer.
-
-    Args:
-        response: The answer, whose head has come.
-        max_bytes: Maximum bytes of an event.
-
-    Attributes:
-        first: The events that came with the first one.
-    """
+    """The events of an answer whose head has come; ``first`` are those that came with the first one."""
 
     def __init__(self, response: aiohttp.ClientResponse, max_bytes: int) -> None:
         self._response, self._splitter = response, EventSplitter(max_bytes)

@@ -115,12 +115,7 @@ def redacted(failure: Failure, key: str) -> Failure:
 
 
 def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
-    """Return the failure that an exception of the HTTP library means.
-
-    Args:
-        error: An ``aiohttp.ClientError``, ``TimeoutError``, ``OSError`` or ``ValueError``.
-        options: The endpoint's options.
-    """
+    """Return the failure that an exception of the HTTP library means."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return Failure(f"cannot be reached: no connection in {options.connect_timeout_s:g} s", "connection")
     if isinstance(error, aiohttp.SocketTimeoutError):

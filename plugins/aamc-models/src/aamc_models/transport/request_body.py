@@ -19,13 +19,7 @@ _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 
 class RequestBody:
-    """A request's body, for each of the deployments.
-
-    Args:
-        candidate: The candidate that is called.
-        request: The request.
-        stream: Whether the answer is streamed.
-    """
+    """A request's body, for each of the deployments."""
 
     def __init__(self, candidate: Candidate, request: WireRequest, *, stream: bool = False) -> None:
         self.candidate, self.request, self._stream = candidate, request, stream

@@ -18,12 +18,7 @@ _SIMPLE: dict[str, Callable[[], Judge]] = {"exact": ExactJudge, "numeric": Numer
 
 
 def make_judge(spec: str, pool: Pool, asked: Pool) -> Judge:
-    """Return a judge.
-
-    Args:
-        spec: One of ``FORMS``.
-        pool: The candidates, among which the judge's model is.
-        asked: Those that answer.
+    """Return the judge of a specification of ``FORMS``, whose model is in the pool, for the candidates that are asked.
 
     Raises:
         ConfigError: The specification is unknown, or something that it needs is missing.

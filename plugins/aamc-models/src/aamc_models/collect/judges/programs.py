@@ -49,10 +49,9 @@ class ProgramTestsJudge(SingleJudge):
 
 
 class FunctionJudge(SingleJudge):
-    """Calls ``function(row, answer)`` of a user's module; it may be asynchronous, and returns the quality, or None if it is unknown.
+    """Calls ``MODULE:FUNCTION`` of the user as ``function(row, answer)``.
 
-    Args:
-        path: ``MODULE:FUNCTION``; the module is looked for in the working folder too.
+    It may be asynchronous, and returns the quality, or None if it is unknown. The module is looked for in the working folder too.
     """
 
     def __init__(self, path: str) -> None:

@@ -10,7 +10,7 @@ from aamc_models.dialects.content import calls_of, chosen, identity, is_set, saf
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, whole_number
 from aamc_models.dialects.messages.from_chat import tool_use
-from aamc_models.dialects.messages.to_chat import AssistantBlocks
+from aamc_models.dialects.messages.to_chat import assistant_message
 from aamc_models.dialects.token_usage import usage_object, usage_of
 from aamc_sdk.interfaces import Usage
 
@@ -32,14 +32,8 @@ def finish_reason_of(stop_reason: object) -> str:
 
 
 def stop_reason_of(finish_reason: object, calls_tools: bool, stop_sequence: object) -> tuple[str, str | None]:
-    """Return a ``finish_reason`` as Anthropic's ``stop_reason`` and ``stop_sequence``.
-
-    Args:
-        finish_reason: The reason; some servers say ``"stop"`` for an answer that calls tools.
-        calls_tools: Whether the answer calls tools.
-        stop_sequence: The stop sequence that was met, which vLLM reports as ``stop_reason``.
-    """
-    if calls_tools and finish_reason == "stop":
+    """Return a ``finish_reason`` as Anthropic's ``stop_reason`` and ``stop_sequence``, which vLLM reports as ``stop_reason``."""
+    if calls_tools and finish_reason == "stop":  # as some servers say
         return "tool_use", None
     if isinstance(stop_sequence, str) and finish_reason == "stop":
         return "stop_sequence", stop_sequence
@@ -48,9 +42,7 @@ def stop_reason_of(finish_reason: object, calls_tools: bool, stop_sequence: obje
 
 def answer_to_chat(answer: JSON) -> dict[str, Any]:
     """Return an answer of Anthropic's messages as a chat completion."""
-    blocks = AssistantBlocks.of(answer.get("content"), "content")
-    said = "".join(blocks.texts) if blocks.texts or not blocks.calls else None
-    message = {"role": "assistant", "content": said, **blocks.fields("content")}
+    message, _ = assistant_message(answer.get("content"), "content")
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason_of(answer.get("stop_reason"))}
     if is_set(answer.get("stop_sequence")):
         choice["stop_reason"] = answer["stop_sequence"]

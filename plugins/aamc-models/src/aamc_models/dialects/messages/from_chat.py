@@ -35,14 +35,7 @@ _JSON_MODE = "Answer with one JSON object and nothing else."
 
 
 def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters: JSON) -> dict[str, Any]:
-    """Return a canonical request as one of Anthropic's messages.
-
-    Args:
-        body: The canonical request.
-        dropped: Collects the fields that cannot be converted.
-        max_tokens: The limit of the answer where neither the request nor the parameters have one.
-        parameters: The candidate's parameters.
-    """
+    """Return a canonical request as one of Anthropic's messages, which a provider adds the candidate's parameters to."""
     limits = (body.get("max_completion_tokens"), body.get("max_tokens"), parameters.get("max_tokens"), max_tokens)
     system, messages = _messages(body, dropped)
     sent: dict[str, Any] = {

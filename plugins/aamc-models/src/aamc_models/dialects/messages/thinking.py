@@ -36,12 +36,7 @@ def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: se
 
     Anthropic refuses thinking together with a forced tool or a temperature, in an answer with too small a limit, and in the middle of tool calls
     whose message does not begin with its thinking, as it does after a model of another dialect.
-
-    Args:
-        body: The canonical request.
-        sent: The request to Anthropic so far.
-        parameters: The candidate's parameters, which may ask for thinking too.
-        dropped: Collects the fields that cannot be converted.
+    The candidate's parameters may ask for thinking too.
     """
     forced = sent.get("tool_choice", {}).get("type") in ("any", "tool")
     effort = body.get("reasoning_effort")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from aamc_models.dialects.content import arguments_text, chosen, is_set, lookup, plain_content, safe_id, signed_text, text_of, unknown_fields
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
@@ -98,46 +98,34 @@ def _assistant(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     content = message.get("content")
     if isinstance(content, str):
         return {"role": "assistant", "content": content}
-    blocks = AssistantBlocks.of(content, f"{field}.content")
-    for place, kind in blocks.others:
-        dropped.add(f"content.{text(kind, f'{place}.type'):.40}")
-    chat: dict[str, Any] = {"role": "assistant", "content": "".join(blocks.texts) or None, **blocks.fields(f"{field}.content")}
-    return chat if blocks.calls or chat["content"] is not None else {**chat, "content": ""}
+    chat, unknown = assistant_message(content, f"{field}.content")
+    dropped.update(f"content.{text(kind, f'{place}.type'):.40}" for place, kind in unknown)
+    return chat
 
 
-class AssistantBlocks(NamedTuple):
-    """An assistant's message by kinds of blocks; ``others`` has the place and kind of each block that chat does not know."""
-
-    texts: list[str]
-    calls: list[dict[str, Any]]
-    thinking: list[dict[str, Any]]
-    others: list[tuple[str, object]]
-
-    @classmethod
-    def of(cls, content: object, field: str) -> AssistantBlocks:
-        """Read the blocks."""
-        found = cls([], [], [], [])
-        for place, block in objects(content, field):
-            kind = block.get("type")
-            if kind == "text":
-                found.texts.append(text(block.get("text"), f"{place}.text"))
-            elif kind == "tool_use":
-                found.calls.append(tool_call(block, place))
-            elif kind in ("thinking", "redacted_thinking"):
-                found.thinking.append(dict(block))
-            else:
-                found.others.append((place, kind))
-        return found
-
-    def fields(self, field: str) -> dict[str, Any]:
-        """Return the fields of a chat message for thinking and calls."""
-        found: dict[str, Any] = {}
-        if self.thinking:
-            found["reasoning_content"] = "".join(signed_text(block, field) for block in self.thinking)
-            found["thinking_blocks"] = self.thinking
-        if self.calls:
-            found["tool_calls"] = self.calls
-        return found
+def assistant_message(content: object, field: str) -> tuple[dict[str, Any], list[tuple[str, object]]]:
+    """Return the chat message for an assistant's blocks, and the place and kind of each block that chat does not know."""
+    texts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    thinking: list[dict[str, Any]] = []
+    unknown: list[tuple[str, object]] = []
+    for place, block in objects(content, field):
+        kind = block.get("type")
+        if kind == "text":
+            texts.append(text(block.get("text"), f"{place}.text"))
+        elif kind == "tool_use":
+            calls.append(tool_call(block, place))
+        elif kind in ("thinking", "redacted_thinking"):
+            thinking.append(dict(block))
+        else:
+            unknown.append((place, kind))
+    chat: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
+    if thinking:
+        chat["reasoning_content"] = "".join(signed_text(block, field) for block in thinking)
+        chat["thinking_blocks"] = thinking
+    if calls:
+        chat["tool_calls"] = calls
+    return chat, unknown
 
 
 def tool_call(block: JSON, field: str) -> dict[str, Any]:

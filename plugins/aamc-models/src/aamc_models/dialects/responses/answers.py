@@ -93,11 +93,7 @@ def response_object(identity: str, model: str, created: int, output: list[dict[s
 
 
 def answer_to_chat(answer: JSON) -> dict[str, Any]:
-    """Return a response as a chat completion.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a response as a chat completion."""
     texts: list[str] = []
     refusals: list[str] = []
     calls: list[dict[str, Any]] = []
@@ -131,11 +127,7 @@ def answer_to_chat(answer: JSON) -> dict[str, Any]:
 
 
 def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
-    """Return a chat completion as a response.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a chat completion as a response."""
     choice = first_choice(answer)
     message = mapping(choice.get("message"), "choices[0].message")
     base = identity(answer.get("id"), "")
