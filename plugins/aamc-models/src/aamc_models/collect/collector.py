@@ -31,6 +31,11 @@ MAX_PAUSE_S = 60.0
 _HOPELESS = ("authentication", "configuration")
 _PASSING = ("rate_limit", "server")
 """The kinds of errors that pass with time."""
+_OF_ATTEMPT = (
+    *("candidate", "status", "error", "cost_usd", "cost_source", "latency_ms"),
+    *("prompt_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
+)
+"""The fields of an attempt that a ledger's entry has too."""
 
 
 @attrs.frozen(kw_only=True)
@@ -277,17 +282,8 @@ def _entry(kind: str, attempt: Attempt, said: Mapping[str, str], maximum_usd: fl
     return LedgerEntry(
         key=attempt.decision_id,
         kind=kind,
-        candidate=attempt.candidate,
-        status=attempt.status,
+        **{name: getattr(attempt, name) for name in _OF_ATTEMPT},
         **said,
-        error=attempt.error,
-        cost_usd=attempt.cost_usd,
-        cost_source=attempt.cost_source,
         charged_usd=attempt.cost_usd if known else maximum_usd,
-        latency_ms=attempt.latency_ms,
-        prompt_tokens=attempt.prompt_tokens,
-        cached_tokens=attempt.cached_tokens,
-        output_tokens=attempt.output_tokens,
-        reasoning_tokens=attempt.reasoning_tokens,
         time=time.time(),
     )

@@ -160,7 +160,7 @@ class ResponsesWriter(SingleAnswerWriter):
         if not piece:
             return events
         item = self._open
-        place = {"item_id": item["id"], "output_index": item["_index"], "summary_index": 0}
+        place = {**_place_of(item), "summary_index": 0}
         if not item["summary"]:
             events.append(self._event("response.reasoning_summary_part.added", **place, part={"type": "summary_text", "text": ""}))
             item["summary"] = [{"type": "summary_text", "text": ""}]
@@ -184,7 +184,7 @@ class ResponsesWriter(SingleAnswerWriter):
     def _place(self) -> dict[str, Any]:
         """Return the position of the open message's last part."""
         item = self._open or {}
-        return {"item_id": item["id"], "output_index": item["_index"], "content_index": len(item["content"]) - 1}
+        return {**_place_of(item), "content_index": len(item["content"]) - 1}
 
     def _words(self, words: str, logprobs: object) -> list[bytes]:
         if not words:
@@ -213,14 +213,12 @@ class ResponsesWriter(SingleAnswerWriter):
             events.append(self._begin(item))
         if call["arguments"]:
             item["arguments"] += call["arguments"]
-            place = {"item_id": item["id"], "output_index": item["_index"]}
-            events.append(self._event("response.function_call_arguments.delta", **place, delta=call["arguments"]))
+            events.append(self._event("response.function_call_arguments.delta", **_place_of(item), delta=call["arguments"]))
         return events
 
     def _call_done(self, item: dict[str, Any]) -> list[bytes]:
         item["status"] = "completed"
-        place = {"item_id": item["id"], "output_index": item["_index"]}
-        done = self._event("response.function_call_arguments.done", **place, name=item["name"], arguments=item["arguments"])
+        done = self._event("response.function_call_arguments.done", **_place_of(item), name=item["name"], arguments=item["arguments"])
         return [done, self._event("response.output_item.done", output_index=item["_index"], item=_public(item))]
 
     def _part_done(self) -> list[bytes]:
@@ -244,12 +242,16 @@ class ResponsesWriter(SingleAnswerWriter):
             events += self._part_done()
             item["status"] = "completed"
         elif item["summary"]:
-            place = {"item_id": item["id"], "output_index": item["_index"], "summary_index": 0}
+            place = {**_place_of(item), "summary_index": 0}
             part = dict(item["summary"][0])
             events.append(self._event("response.reasoning_summary_text.done", **place, text=part["text"]))
             events.append(self._event("response.reasoning_summary_part.done", **place, part=part))
         self._open = None
         return [*events, self._event("response.output_item.done", output_index=item["_index"], item=_public(item))]
+
+
+def _place_of(item: JSON) -> dict[str, Any]:
+    return {"item_id": item["id"], "output_index": item["_index"]}
 
 
 def _public(item: JSON) -> dict[str, Any]:
