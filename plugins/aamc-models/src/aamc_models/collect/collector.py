@@ -277,7 +277,7 @@ def _place(candidate: ModelSpec) -> asyncio.Semaphore:
     return asyncio.Semaphore(limit or 1_000_000)
 
 
-def _entry(kind: str, attempt: Attempt, said: Mapping[str, str], maximum_usd: float) -> LedgerEntry:
+def _entry(kind: str, attempt: Attempt, said: Mapping[str, Any], maximum_usd: float) -> LedgerEntry:
     known = attempt.cost_usd == attempt.cost_usd  # NaN is unequal to itself
     return LedgerEntry(
         key=attempt.decision_id,
