@@ -24,47 +24,36 @@ class CollectionBudget:
     Args:
         limit_usd: The amount; infinity for no limit.
         spent_usd: What was spent before.
+
+    Attributes:
+        reserved_usd: The part of it that work under way may still spend.
+        holders: Number of reservations.
+        exhausted: Whether an amount did not fit.
+        settled: Notified whenever a reservation ends.
     """
 
     def __init__(self, limit_usd: float, spent_usd: float = 0.0) -> None:
         self.limit_usd, self.spent_usd = limit_usd, spent_usd
         self.exhausted = False
-        self._reserved_usd = 0.0
-        self._holders = 0
-        self._settled = asyncio.Condition()
+        self.reserved_usd = 0.0
+        self.holders = 0
+        self.settled = asyncio.Condition()
 
     async def reserve(self, usd: float) -> ReservedBudget | None:
         """Reserve an amount, once others have settled theirs; None if it does not fit: then nothing more is reserved. 0 always fits."""
-        async with self._settled:
-            await self._settled.wait_for(lambda: self.exhausted or self._fits(usd) or not self._holders)
-            if usd and (self.exhausted or not self._fits(usd)):
+        async with self.settled:
+            await self.settled.wait_for(lambda: self.exhausted or self.fits(usd) or not self.holders)
+            if usd and (self.exhausted or not self.fits(usd)):
                 self.exhausted = True
-                self._settled.notify_all()
+                self.settled.notify_all()
                 return None
-            self._reserved_usd += usd
-            self._holders += 1
+            self.holders += 1
+            self.reserved_usd += usd
             return ReservedBudget(self, usd)
 
-    def extend(self, usd: float) -> bool:
-        """Reserve more for work under way, if it fits now; return whether it did."""
-        fits = self._fits(usd)
-        self._reserved_usd += usd if fits else 0.0
-        return fits
-
-    def _fits(self, usd: float) -> bool:
-        return self.spent_usd + self._reserved_usd + usd <= self.limit_usd
-
-    async def release(self, usd: float) -> None:
-        """Release the rest of a reservation."""
-        async with self._settled:
-            self._reserved_usd -= usd
-            self._holders -= 1
-            self._settled.notify_all()
-
-    def charge(self, usd: float, reserved_usd: float) -> None:
-        """Move an amount from reserved to spent."""
-        self.spent_usd += usd
-        self._reserved_usd -= reserved_usd
+    def fits(self, usd: float) -> bool:
+        """Whether an amount is left that is neither spent nor reserved."""
+        return self.spent_usd + self.reserved_usd + usd <= self.limit_usd
 
 
 class ReservedBudget:
@@ -75,27 +64,29 @@ class ReservedBudget:
 
     def charge(self, usd: float) -> None:
         """Spend an amount; more than was reserved counts too."""
-        reserved = min(usd, self._left_usd)
-        self._left_usd -= reserved
-        self._budget.charge(usd, reserved)
+        self._budget.spent_usd += usd
+        self._reserve(-min(usd, self._left_usd))
 
     def extend(self, usd: float) -> bool:
         """Reserve more, if it fits now; return whether it did."""
-        fits = self._budget.extend(usd)
-        self._left_usd += usd if fits else 0.0
+        fits = self._budget.fits(usd)
+        self._reserve(usd if fits else 0.0)
         return fits
 
     async def release(self) -> None:
         """Release the rest."""
-        await self._budget.release(self._left_usd)
+        async with self._budget.settled:
+            self._reserve(-self._left_usd)
+            self._budget.holders -= 1
+            self._budget.settled.notify_all()
+
+    def _reserve(self, usd: float) -> None:
+        self._left_usd += usd
+        self._budget.reserved_usd += usd
 
 
 def check_parameters(candidate: str, parameters: Mapping[str, Any]) -> None:
-    """Check that the maximum cost of a candidate's requests can be known.
-
-    Raises:
-        ConfigError: They ask for several answers, or their limit of tokens is no number of tokens.
-    """
+    """Check that the maximum cost of a candidate's requests can be known."""
     n = parameters.get("n")
     if n not in (None, 1):
         raise ConfigError(f"{candidate} would be paid for n={n} answers a prompt, of which only the first is judged; leave out the parameter n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -31,6 +31,11 @@ MAX_PAUSE_S = 60.0
 _HOPELESS = ("authentication", "configuration")
 _PASSING = ("rate_limit", "server")
 """The kinds of errors that pass with time."""
+_OF_ATTEMPT = (
+    *("candidate", "status", "error", "cost_usd", "cost_source", "latency_ms"),
+    *("prompt_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
+)
+"""The fields of an attempt that a ledger's entry has too."""
 
 
 @attrs.frozen(kw_only=True)
@@ -98,7 +103,7 @@ class Collector:
     """
 
     def __init__(self, plan: Collection, models: ModelClient, ledger: CallLedger) -> None:
-        self._plan, self._models, self._ledger = plan, models, ledger
+        self.plan, self.models, self.ledger = plan, models, ledger
         self.answers: dict[str, dict[str, LedgerEntry]] = {}
         self.qualities: dict[str, Mapping[str, float | None]] = {}
         self.failed: Counter[str] = Counter()
@@ -129,7 +134,7 @@ class Collector:
         # What costs nothing more comes first, so that it is in the result wherever the rest ends.
         for chosen in ([prompt for prompt, usd in zip(prompts, needs, strict=True) if bool(usd) == costs] for costs in (False, True)):
             rows = iter(chosen)
-            ended = await asyncio.gather(*(self._work(rows, advance) for _ in range(self._plan.concurrency)), return_exceptions=True)
+            ended = await asyncio.gather(*(self._work(rows, advance) for _ in range(self.plan.concurrency)), return_exceptions=True)
             for error in ended:
                 if isinstance(error, BaseException):
                     raise error
@@ -152,37 +157,40 @@ class Collector:
             self.stop("the budget")
             return
         try:
-            found = await asyncio.gather(*(self._call(ANSWER, candidate, prompt.text, reservation) for candidate in self._plan.candidates))
+            found = await asyncio.gather(*(self._call(ANSWER, candidate, prompt.text, reservation) for candidate in self.plan.candidates))
             answers = {entry.candidate: entry for entry in found if entry is not None}
             self.answers[prompt.text] = answers
             if self.stopped and len(answers) < len(found):
                 return  # judged when the missing answers have come
-            self.qualities[prompt.text] = await self._judge(prompt, answers, reservation)
+            self.qualities[prompt.text] = await self._judge(prompt, answers, lambda judge, text: self._call(VERDICT, judge, text, reservation))
         finally:
             await reservation.release()
 
-    async def _judge(self, prompt: Prompt, answers: Mapping[str, LedgerEntry], reservation: ReservedBudget) -> Mapping[str, float | None]:
+    async def _judge(
+        self, prompt: Prompt, answers: Mapping[str, LedgerEntry], verdict: Callable[[ModelSpec, str], Awaitable[LedgerEntry | None]]
+    ) -> Mapping[str, float | None]:
+        """Return the qualities of answers, with the verdicts of the judge's model on texts; None for none."""
+
         async def ask(text: str) -> str | None:
-            assert self._plan.judge_model is not None
-            entry = await self._call(VERDICT, self._plan.judge_model, text, reservation)
+            assert self.plan.judge_model is not None
+            entry = await verdict(self.plan.judge_model, text)
             return None if entry is None else entry.text
 
-        return await self._plan.judge.qualities(prompt, {name: entry.text for name, entry in answers.items()}, ask)
+        return await self.plan.judge.qualities(prompt, {name: entry.text for name, entry in answers.items()}, ask)
+
+    def known(self, prompt: Prompt) -> dict[str, LedgerEntry]:
+        """Return the answers to a prompt that the ledger has, by candidate."""
+        found = {candidate.name: self.ledger.find(self.plan.key(ANSWER, candidate, prompt.text)) for candidate in self.plan.candidates}
+        return {name: entry for name, entry in found.items() if entry is not None}
 
     async def row_maximum_usd(self, prompt: Prompt) -> float:
         """Return the maximum cost of the calls that a prompt still needs."""
-        plan, known, usd = self._plan, dict[str, LedgerEntry](), 0.0
-        for candidate in plan.candidates:
-            entry = self._ledger.find(plan.key(ANSWER, candidate, prompt.text))
-            if entry is None:
-                usd += plan.maximum_usd(ANSWER, candidate, prompt.text)
-            else:
-                known[candidate.name] = entry
+        plan, known = self.plan, self.known(prompt)
+        usd = sum(plan.maximum_usd(ANSWER, candidate, prompt.text) for candidate in plan.candidates if candidate.name not in known)
         if plan.judge_model is None:
             return usd
         if len(known) == len(plan.candidates):
-            missing = await self.missing_verdicts(prompt, known)
-            return sum(plan.maximum_usd(VERDICT, plan.judge_model, text) for text in missing)
+            return sum(plan.maximum_usd(VERDICT, plan.judge_model, text) for text in await self.missing_verdicts(prompt, known))
         # Answers count as twice their tokens in the judge's own tokens: no two tokenizers differ more.
         answers = 2 * 2 * max(plan.output_limit(ANSWER, candidate) for candidate in plan.candidates)
         verdict_usd = plan.maximum_usd(VERDICT, plan.judge_model, comparison(prompt, "", ""), answers)
@@ -192,20 +200,19 @@ class Collector:
         """Return the texts that the judge's model has still to be asked about known answers."""
         missing: list[str] = []
 
-        async def look_up(text: str) -> str | None:
-            assert self._plan.judge_model is not None
-            entry = self._ledger.find(self._plan.key(VERDICT, self._plan.judge_model, text))
+        async def look_up(judge: ModelSpec, text: str) -> LedgerEntry | None:
+            entry = self.ledger.find(self.plan.key(VERDICT, judge, text))
             if entry is None:
                 missing.append(text)
-            return None if entry is None else entry.text
+            return entry
 
-        await self._plan.judge.qualities(prompt, {name: entry.text for name, entry in answers.items()}, look_up)
+        await self._judge(prompt, answers, look_up)
         return missing
 
     async def _call(self, kind: str, candidate: ModelSpec, text: str, reservation: ReservedBudget) -> LedgerEntry | None:
         """Return the call of the ledger, or make it; None if it failed, or no more calls are made."""
-        key = self._plan.key(kind, candidate, text)
-        if (known := self._ledger.find(key)) is not None:
+        key = self.plan.key(kind, candidate, text)
+        if (known := self.ledger.find(key)) is not None:
             return known
         for patience in reversed(range(MAX_PAUSES + 1)):
             try:
@@ -214,7 +221,7 @@ class Collector:
                         return None
                     await self._ask(kind, key, candidate, text, reservation)
                 self._in_a_row[candidate.name] = 0
-                return self._ledger.find(key)
+                return self.ledger.find(key)
             except ProviderError as error:
                 if error.kind not in _PASSING or may_be_billed(error) or error.retry_after_s is None or not patience:
                     self._count_failure(kind, candidate.name, error)
@@ -224,35 +231,31 @@ class Collector:
         return None
 
     async def _ask(self, kind: str, key: str, candidate: ModelSpec, text: str, reservation: ReservedBudget) -> None:
-        """Call a model and add the call to the ledger, however it ends.
-
-        Raises:
-            ProviderError: The call failed.
-        """
-        maximum = self._plan.maximum_usd(kind, candidate, text)
+        """Call a model and add the call to the ledger, however it ends."""
+        maximum = self.plan.maximum_usd(kind, candidate, text)
         said: dict[str, str] = {}
         unbilled = False
 
         async def record(attempt: Attempt) -> None:
             entry = _entry(kind, attempt, said, 0.0 if unbilled else maximum)
             reservation.charge(entry.charged_usd)
-            await self._ledger.add(entry)
+            await self.ledger.add(entry)
 
         async def repeat() -> bool:
             if not reservation.extend(maximum):
                 return False
             reservation.charge(maximum)
-            await self._ledger.add(attrs.evolve(begun, status="error", error="no whole answer came; the call was repeated", time=time.time()))
-            await self._ledger.add(begun)
+            await self.ledger.add(attrs.evolve(begun, status="error", error="no whole answer came; the call was repeated", time=time.time()))
+            await self.ledger.add(begun)
             return True
 
-        provider = self._models.provider(candidate)
+        provider = self.models.provider(candidate)
         begun = LedgerEntry(key=key, kind=kind, candidate=candidate.name, status=BEGUN, charged_usd=maximum, time=time.time())
-        await self._ledger.add(begun)
-        async with self._models.attempt(candidate, key, record) as call:
+        await self.ledger.add(begun)
+        async with self.models.attempt(candidate, key, record) as call:
             try:
                 with repeats_need(repeat):
-                    answer = await provider.complete(candidate, [{"role": "user", "content": text}], **self._plan.parameters(kind, candidate))
+                    answer = await provider.complete(candidate, [{"role": "user", "content": text}], **self.plan.parameters(kind, candidate))
             except ProviderError as error:
                 unbilled = not may_be_billed(error)
                 raise
@@ -274,22 +277,13 @@ def _place(candidate: ModelSpec) -> asyncio.Semaphore:
     return asyncio.Semaphore(limit or 1_000_000)
 
 
-def _entry(kind: str, attempt: Attempt, said: Mapping[str, str], maximum_usd: float) -> LedgerEntry:
+def _entry(kind: str, attempt: Attempt, said: Mapping[str, Any], maximum_usd: float) -> LedgerEntry:
     known = attempt.cost_usd == attempt.cost_usd  # NaN is unequal to itself
     return LedgerEntry(
         key=attempt.decision_id,
         kind=kind,
-        candidate=attempt.candidate,
-        status=attempt.status,
+        **{name: getattr(attempt, name) for name in _OF_ATTEMPT},
         **said,
-        error=attempt.error,
-        cost_usd=attempt.cost_usd,
-        cost_source=attempt.cost_source,
         charged_usd=attempt.cost_usd if known else maximum_usd,
-        latency_ms=attempt.latency_ms,
-        prompt_tokens=attempt.prompt_tokens,
-        cached_tokens=attempt.cached_tokens,
-        output_tokens=attempt.output_tokens,
-        reasoning_tokens=attempt.reasoning_tokens,
         time=time.time(),
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from aamc_models.collect.budget import TYPICAL_OUTPUT_TOKENS, expected_usd
-from aamc_models.collect.collector import Collection, Collector
+from aamc_models.collect.collector import Collector
 from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, VERDICT, CallLedger
 from aamc_models.collect.prompts import Prompt
@@ -38,24 +38,20 @@ class CollectionEstimate:
     spent_usd: float
 
 
-async def estimate(plan: Collection, collector: Collector, ledger: CallLedger, prompts: Sequence[Prompt]) -> CollectionEstimate:
+async def estimate(collector: Collector, prompts: Sequence[Prompt]) -> CollectionEstimate:
     """Return the estimate: prompts count a token for 4 characters, answers their model's mean so far, or 256 tokens, and at most their limit."""
-    tokens = _mean_tokens(ledger)
+    plan, tokens = collector.plan, _mean_tokens(collector.ledger)
     limits = {candidate.name: plan.output_limit(ANSWER, candidate) for candidate in plan.candidates}
     answers = verdicts = 0
     answers_usd = judge_usd = maximum = 0.0
     for prompt in prompts:
-        known = {}
-        for candidate in plan.candidates:
-            entry = ledger.find(plan.key(ANSWER, candidate, prompt.text))
-            if entry is not None:
-                known[candidate.name] = entry
-                continue
-            answers += 1
+        known = collector.known(prompt)
+        missing = [candidate for candidate in plan.candidates if candidate.name not in known]
+        answers += len(missing)
+        for candidate in missing:
             answers_usd += expected_usd(candidate.prices, len(prompt.text), min(tokens[candidate.name], limits[candidate.name]))
         if plan.judge_model is not None:
-            texts = await collector.missing_verdicts(prompt, known) if len(known) == len(plan.candidates) else None
-            calls = plan.judge.calls(prompt, plan.pool.names) if texts is None else len(texts)
+            calls = plan.judge.calls(prompt, plan.pool.names) if missing else len(await collector.missing_verdicts(prompt, known))
             size = len(comparison(prompt, "", "")) + 2 * min(TYPICAL_OUTPUT_TOKENS, *limits.values()) * CHARACTERS_PER_TOKEN
             verdicts += calls
             verdict = min(tokens[plan.judge_model.name], plan.output_limit(VERDICT, plan.judge_model))

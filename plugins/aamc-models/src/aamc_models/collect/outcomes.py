@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
-
-from aamc_models.collect.collector import Collection, Collector
+from aamc_models.collect.collector import Collector
 from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, CallLedger, LedgerEntry
 from aamc_models.collect.prompts import Prompt
 from aamc_sdk.errors import OutputError, one_of
@@ -21,7 +19,7 @@ POOL_FILE = "pool.yaml"
 """The file next to the outcomes with the candidates' prices, descriptions and endpoints, which ``aamc run`` reads too."""
 
 
-def outcome_rows(prompts: Sequence[Prompt], plan: Collection, collector: Collector) -> list[dict[str, Any]]:
+def outcome_rows(prompts: Sequence[Prompt], collector: Collector) -> list[dict[str, Any]]:
     """Return a row for each prompt that was judged; a candidate whose call failed has an unknown quality."""
     rows = []
     for prompt in prompts:
@@ -30,7 +28,7 @@ def outcome_rows(prompts: Sequence[Prompt], plan: Collection, collector: Collect
             continue
         category = prompt.row.get("category")
         known = {"category": category if isinstance(category, str) else None, "reference": prompt.answers[0] if prompt.answers else None}
-        cells = {name: _cell(answers.get(name), qualities.get(name)) for name in plan.pool.names}
+        cells = {name: _cell(answers.get(name), qualities.get(name)) for name in collector.plan.pool.names}
         rows.append({"query": prompt.text, **{key: value for key, value in known.items() if value is not None}, "outcomes": cells})
     return rows
 
@@ -57,33 +55,34 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], pool: Pool) -> Non
     write_text(path, "".join(to_json(row) + "\n" for row in rows))
 
 
-def kept_pool(path: Path, pool: Pool) -> Path | None:
-    """Return the pool file next to the outcomes if it stays and differs from the pool that is asked; else None."""
-    pool_file = path.parent / POOL_FILE
-    return pool_file if pool_file.exists() and pool_to(read_pool(pool_file)) != pool_to(pool) else None
-
-
-def check_place(path: Path, ledger: Path, pool: Pool) -> None:
+def check_place(path: Path, ledger: Path, pool: Pool) -> Path | None:
     """Check, before the first call, that the result can be written and read.
 
+    Returns:
+        The pool file next to the outcomes, which stays, if it differs from the pool that is asked; else None.
+
     Raises:
-        OutputError: The file is another one's, or another pool lies next to it.
+        OutputError: The file is another one's, or a pool of other candidates lies next to it.
     """
     if path.suffix != ".jsonl":
         raise OutputError(f"outcomes are JSON lines; name a file that ends in .jsonl with --out, not {path.name!r}")
     if path.exists() and not ledger.exists():
         raise OutputError(f"{path} exists, and no collection made it (there is no {ledger}); choose another file with --out")
     pool_file = path.parent / POOL_FILE
-    if pool_file.exists() and set(read_pool(pool_file).names) != set(pool.names):
+    if not pool_file.exists():
+        return None
+    kept = read_pool(pool_file)
+    if set(kept.names) != set(pool.names):
         raise OutputError(
             f"{pool_file} is read with the outcomes, but has other candidates than those asked ({one_of(pool.names)}); name another folder with --out"
         )
+    return pool_file if pool_to(kept) != pool_to(pool) else None
 
 
-def figures(rows: Sequence[Mapping[str, Any]], plan: Collection, collector: Collector) -> dict[str, dict[str, Any]]:
+def figures(rows: Sequence[Mapping[str, Any]], collector: Collector) -> dict[str, dict[str, Any]]:
     """Return each candidate's figures: judged answers, mean quality with its 95% interval, cost and latency, failed and cut answers."""
     found = {}
-    for name in plan.pool.names:
+    for name in collector.plan.pool.names:
         cells = [row["outcomes"][name] for row in rows]
         qualities = [cell["quality"] for cell in cells if cell["quality"] is not None]
         entries = [answers[name] for answers in collector.answers.values() if name in answers]
@@ -106,40 +105,24 @@ def _mean(values: Sequence[float]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-@attrs.frozen(kw_only=True)
-class Costs:
-    """The cost of a ledger's calls in USD.
+def costs(ledger: CallLedger) -> dict[str, float]:
+    """Return the costs of a ledger's calls in USD.
 
-    Attributes:
-        answers: The answers.
-        judge: The judge's verdicts.
-        failed: Failed and cancelled calls of both.
-        unknown: Number of calls whose cost is unknown: answers and verdicts without usage, and failed calls that the server may bill.
-        lost: Number of calls under way when the process was killed.
-        charged: What counts against the budget: calls of unknown cost at their maximum.
+    ``answers`` and ``judge`` are those of whole answers and verdicts, ``failed`` those of failed and cancelled calls. ``unknown`` counts the calls of
+    unknown cost: answers and verdicts without usage, and failed calls that the server may bill; ``lost`` those under way when the process was killed.
+    ``charged`` is what counts against the budget: calls of unknown cost at their maximum.
     """
 
-    answers: float
-    judge: float
-    failed: float
-    unknown: int
-    lost: int
-    charged: float
+    def total(kind: str | None, *, ok: bool) -> float:
+        chosen = (entry for entry in ledger.entries if kind in (None, entry.kind) and (entry.status == "ok") == ok)
+        return sum(entry.cost_usd for entry in chosen if not math.isnan(entry.cost_usd))
 
-    @classmethod
-    def of(cls, ledger: CallLedger) -> Costs:
-        """Return the costs of a ledger."""
-
-        def total(kind: str | None, *, ok: bool) -> float:
-            chosen = (entry for entry in ledger.entries if kind in (None, entry.kind) and (entry.status == "ok") == ok)
-            return sum(entry.cost_usd for entry in chosen if not math.isnan(entry.cost_usd))
-
-        ended = [entry for entry in ledger.entries if entry.status != LOST]
-        return cls(
-            answers=total(ANSWER, ok=True),
-            judge=total(VERDICT, ok=True),
-            failed=total(None, ok=False),
-            unknown=sum(math.isnan(entry.cost_usd) and (entry.status == "ok" or entry.charged_usd > 0) for entry in ended),
-            lost=sum(entry.status == LOST for entry in ledger.entries),
-            charged=sum(entry.charged_usd for entry in ledger.entries),
-        )
+    ended = [entry for entry in ledger.entries if entry.status != LOST]
+    return {
+        "answers": total(ANSWER, ok=True),
+        "judge": total(VERDICT, ok=True),
+        "failed": total(None, ok=False),
+        "unknown": sum(math.isnan(entry.cost_usd) and (entry.status == "ok" or entry.charged_usd > 0) for entry in ended),
+        "lost": len(ledger.entries) - len(ended),
+        "charged": sum(entry.charged_usd for entry in ledger.entries),
+    }

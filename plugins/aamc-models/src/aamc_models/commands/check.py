@@ -88,13 +88,7 @@ def check(ctx: click.Context, pool: str | None, run: Path, seconds: float, as_js
 
 
 async def check_pool(pool: Pool, plugins: Plugins, seconds: float) -> list[Checked]:
-    """Call each candidate of a pool once, in parallel.
-
-    Args:
-        pool: The candidates.
-        plugins: The plugins that offer providers.
-        seconds: The timeout of each call.
-    """
+    """Call each candidate of a pool once, in parallel."""
     from aamc_sdk.serving import ModelClient, make_services
 
     models = make_services(pool, plugins).models
@@ -117,7 +111,6 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
     endpoint = Endpoint.of(given)
     about: dict[str, Any] = {"provider": endpoint.provider, "model": str(endpoint.options.get("model") or candidate.name)}
     pieces: list[Chunk] = []
-    late = False
     call = models.attempt(candidate)
     try:
         provider, parameters = models.provider(candidate), getattr(candidate, "parameters", {})
@@ -126,12 +119,10 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
             try:
                 await asyncio.wait_for(_collect(stream, call, pieces), seconds)
             except asyncio.TimeoutError:
-                late = True
-                raise ProviderError(f"no whole answer in {seconds:g} s", kind="timeout") from None
+                advice = "check that the server is not overloaded, or give it longer with --timeout"
+                raise ProviderError(f"no whole answer in {seconds:g} s; {advice}", kind="timeout") from None
     except AamcError as error:
         message, advice = split_advice(str(error)) if isinstance(error, ProviderError) else (str(error), "correct the pool file")
-        if late:
-            advice = "check that the server is not overloaded, or give it longer with --timeout"
         kind = getattr(error, "kind", "configuration")
         return Checked(candidate=candidate.name, **about, error=message, kind=kind, latency_ms=call.latency_ms, advice=advice)
     text = "".join(piece.content for piece in pieces)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import click
 from aamc_sdk.cli import JSON, InputFile, Number, plugins_of, print_table, progress, request_parameters, split_names, write_json_line
 
 if TYPE_CHECKING:
-    from aamc_models.collect import CallLedger, Collection, Collector, Prompt
+    from aamc_models.collect import Collection, Collector, Prompt
     from aamc_models.collect.estimate import CollectionEstimate
     from aamc_sdk.errors import AamcError
     from aamc_sdk.plugins import Plugins
@@ -52,8 +52,9 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
 
     Example: aamc data collect --pool pool.yaml --prompts questions.jsonl --judge exact --out outcomes.jsonl --budget-usd 5
     """
+    from aamc_models.collect.collector import Collector
     from aamc_models.collect.ledger import CallLedger
-    from aamc_models.collect.outcomes import check_place, kept_pool
+    from aamc_models.collect.outcomes import check_place
     from aamc_models.collect.prompts import read_prompts, without_repeats
     from aamc_sdk.errors import quantity
 
@@ -65,29 +66,14 @@ def collect(ctx: click.Context, /, source: Path, out: Path, limit: int | None, d
     plan, models = _plan(plugins, given)
     plan.judge.check(prompts)
     folder = out.with_suffix(".ledger")
-    check_place(out, folder, plan.pool)
-    if (kept := kept_pool(out, plan.pool)) is not None:
+    if (kept := check_place(out, folder, plan.pool)) is not None:
         click.echo(f"{kept} differs from --pool and stays: aamc run reads prices and endpoints from it, not from --pool", err=True)
     with CallLedger.open(folder) as ledger:
-        asyncio.run(_collect(_Job(plan, models, ledger, prompts, out), dry_run=dry_run, as_json=as_json))
-
-
-@attrs.frozen
-class _Job:
-    plan: Collection
-    models: ModelClient
-    ledger: CallLedger
-    prompts: Sequence[Prompt]
-    out: Path
+        asyncio.run(_collect(Collector(plan, models, ledger), prompts, out, dry_run=dry_run, as_json=as_json))
 
 
 def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, ModelClient]:
-    """Return the plan and the client for its models.
-
-    Raises:
-        PoolError: A model has no endpoint, or no prices.
-        ConfigError: A request would ask for several answers, or for one of unknown length.
-    """
+    """Return the plan and the client for its models."""
     from aamc_models.collect import Collection, make_judge
     from aamc_models.collect.budget import check_parameters
     from aamc_sdk.errors import PoolError, one_of
@@ -117,31 +103,24 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
     return Collection(pool=asked, judge=judge, judge_model=judging, options=options, **limits), models
 
 
-async def _collect(job: _Job, *, dry_run: bool, as_json: bool) -> None:
-    """Estimate, ask and judge; write the judged answers, also after an error or an interruption.
-
-    Raises:
-        DataError: Calls failed, or the budget ended before the last prompt.
-        Interrupted: The user stopped it.
-    """
-    from aamc_models.collect.collector import Collector
+async def _collect(collector: Collector, prompts: Sequence[Prompt], out: Path, *, dry_run: bool, as_json: bool) -> None:
+    """Estimate, ask and judge; write the judged answers, also after an error or an interruption."""
     from aamc_models.collect.estimate import estimate
 
-    collector = Collector(job.plan, job.models, job.ledger)
-    found = await estimate(job.plan, collector, job.ledger, job.prompts)
-    _show_estimate(found, job)
+    found = await estimate(collector, prompts)
+    _show_estimate(found, collector.plan, len(prompts))
     if dry_run:
         if as_json:
             write_json_line({"schema": 1, "estimate": attrs.asdict(found)})
         return
     try:
         with progress() as shown, _stop_on_signals(collector):
-            shown.start("prompts", len(job.prompts))
-            await collector.run(job.prompts, lambda: shown.advance(1, usd=collector.budget.spent_usd))
+            shown.start("prompts", len(prompts))
+            await collector.run(prompts, lambda: shown.advance(1, usd=collector.budget.spent_usd))
     finally:
-        document = _write(job, collector)
-        await job.models.close()
-    error = _problem(job, collector)
+        document = _write(collector, prompts, out)
+        await collector.models.close()
+    error = _problem(collector, len(prompts))
     document |= {"estimate": attrs.asdict(found)}
     if error is not None:
         error.document = {**document, "error": {"type": type(error).__name__, "message": str(error), "hint": "run the same command again"}}
@@ -153,86 +132,83 @@ async def _collect(job: _Job, *, dry_run: bool, as_json: bool) -> None:
         raise error
 
 
-class _stop_on_signals:  # noqa: N801  # used as a function is
+@contextmanager
+def _stop_on_signals(collector: Collector) -> Iterator[None]:
     """Stop gracefully at the first Ctrl-C: calls under way are finished and kept. The second one ends it at once."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
 
-    def __init__(self, collector: Collector) -> None:
-        self._collector = collector
+    def stop() -> None:
+        if collector.stopped and task is not None:
+            task.cancel()
+        else:
+            click.echo("\nfinishing the calls under way; press Ctrl-C again to abandon them", err=True)
+        collector.stop("an interruption")
 
-    def __enter__(self) -> None:
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-
-        def stop() -> None:
-            if self._collector.stopped and task is not None:
-                task.cancel()
-            else:
-                click.echo("\nfinishing the calls under way; press Ctrl-C again to abandon them", err=True)
-            self._collector.stop("an interruption")
-
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or a thread other than the main one
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stop)
-
-    def __exit__(self, *error: object) -> None:
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows, or a thread other than the main one
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
         with suppress(NotImplementedError, RuntimeError, ValueError):
             for number in (signal.SIGINT, signal.SIGTERM):
-                asyncio.get_running_loop().remove_signal_handler(number)
+                loop.remove_signal_handler(number)
 
 
-def _show_estimate(found: CollectionEstimate, job: _Job) -> None:
+def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) -> None:
     from aamc_sdk.errors import quantity
 
     answers = f"{quantity(found.answers, 'answer')} to ask for ({found.known:,} known)"
-    verdicts = f" and up to {quantity(found.verdicts, 'verdict')}" if job.plan.judge_model is not None else ""
-    models = quantity(len(job.plan.pool), "model")
-    click.echo(f"{quantity(len(job.prompts), 'prompt')}, {models}: {answers}{verdicts}", err=True)
-    judge = f" ({found.judge_usd:.2g} of it for the judge)" if job.plan.judge_model is not None else ""
+    verdicts = f" and up to {quantity(found.verdicts, 'verdict')}" if plan.judge_model is not None else ""
+    models = quantity(len(plan.pool), "model")
+    click.echo(f"{quantity(prompts, 'prompt')}, {models}: {answers}{verdicts}", err=True)
+    judge = f" ({found.judge_usd:.2g} of it for the judge)" if plan.judge_model is not None else ""
     expected = found.answers_usd + found.judge_usd
     click.echo(f"estimated cost: {expected:.3g} USD{judge}, at most {found.maximum_usd:.3g} USD; spent so far: {found.spent_usd:.3g} USD", err=True)
-    unpriced = [candidate.name for candidate in job.plan.candidates if candidate.prices is None]
+    unpriced = [candidate.name for candidate in plan.candidates if candidate.prices is None]
     if unpriced:
         click.echo(f"without the cost of {', '.join(unpriced)}, which is unknown", err=True)
-    if expected > job.plan.budget_usd - found.spent_usd:
-        click.echo(f"the budget of {job.plan.budget_usd:g} USD will not suffice for all; it stops before more is spent", err=True)
+    if expected > plan.budget_usd - found.spent_usd:
+        click.echo(f"the budget of {plan.budget_usd:g} USD will not suffice for all; it stops before more is spent", err=True)
 
 
-def _write(job: _Job, collector: Collector) -> dict[str, Any]:
+def _write(collector: Collector, prompts: Sequence[Prompt], out: Path) -> dict[str, Any]:
     """Write the outcomes, and return the report."""
-    from aamc_models.collect.outcomes import Costs, figures, outcome_rows, write_rows
+    from aamc_models.collect.outcomes import costs, figures, outcome_rows, write_rows
 
-    rows = outcome_rows(job.prompts, job.plan, collector)
+    rows = outcome_rows(prompts, collector)
     if rows:
-        write_rows(job.out, rows, job.plan.pool)
-    costs = Costs.of(job.ledger)
+        write_rows(out, rows, collector.plan.pool)
+    spent = costs(collector.ledger)
     unknown = sum(quality is None for row in collector.qualities.values() for quality in row.values())
     return {
         "schema": 1,
-        "out": job.out if rows else None,
-        "ledger": job.ledger.path,
-        "prompts": len(job.prompts),
+        "out": out if rows else None,
+        "ledger": collector.ledger.path,
+        "prompts": len(prompts),
         "rows": len(rows),
-        "unjudged": unknown if job.plan.judge_model is not None else 0,
-        "finished": len(rows) == len(job.prompts) and not collector.failed,
-        "cost_usd": costs.answers + costs.judge + costs.failed,
-        "judge_cost_usd": costs.judge,
-        "costs": attrs.asdict(costs),
-        "candidates": figures(rows, job.plan, collector),
+        "unjudged": unknown if collector.plan.judge_model is not None else 0,
+        "finished": len(rows) == len(prompts) and not collector.failed,
+        "cost_usd": spent["answers"] + spent["judge"] + spent["failed"],
+        "judge_cost_usd": spent["judge"],
+        "costs": spent,
+        "candidates": figures(rows, collector),
         "failed": dict(collector.failed),
         "given_up": collector.given_up,
     }
 
 
-def _problem(job: _Job, collector: Collector) -> AamcError | None:
+def _problem(collector: Collector, prompts: int) -> AamcError | None:
     """Return the reason for an incomplete collection as an error; None if it is complete."""
     from aamc_sdk.errors import DataError, Interrupted, ProviderError, quantity
 
-    done = f"{len(collector.qualities)} of {len(job.prompts)} prompts are judged"
+    done = f"{len(collector.qualities)} of {prompts} prompts are judged"
     if collector.stopped == "an interruption":
         return Interrupted(f"interrupted: {done}; run the same command again to resume")
     if collector.stopped == "the budget":
-        return DataError(f"the budget of {job.plan.budget_usd:g} USD is used up: {done}; raise --budget-usd, and run the same command again")
+        return DataError(f"the budget of {collector.plan.budget_usd:g} USD is used up: {done}; raise --budget-usd, and run the same command again")
     if collector.failed:
-        last = next(iter(collector.given_up.values()), next((e.error for e in reversed(job.ledger.entries) if e.error), ""))
+        last = next(iter(collector.given_up.values()), next((e.error for e in reversed(collector.ledger.entries) if e.error), ""))
         calls = quantity(collector.failed.total(), "call")
         return ProviderError(f"{calls} failed, the last with: {last}; fix it (aamc models check), and run the same command again")
     return None

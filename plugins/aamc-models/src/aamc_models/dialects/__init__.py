@@ -14,6 +14,7 @@ from aamc_models.dialects.conversions import (
     DEFAULT_MAX_TOKENS,
     OUTPUT_LIMITS,
     Converted,
+    StreamConverter,
     answer_from_chat,
     answer_to_chat,
     convert_answer,
@@ -25,7 +26,6 @@ from aamc_models.dialects.error_bodies import error_body, error_event
 from aamc_models.dialects.events import DONE, event_of, last_events
 from aamc_models.dialects.fields import DIALECTS, json_object
 from aamc_models.dialects.foreign_state import FOREIGN_STATE, foreign_state, without_foreign_state
-from aamc_models.dialects.stream_converter import StreamConverter
 from aamc_models.dialects.stream_monitor import Seen, StreamMonitor
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aamc_models.dialects.events import DONE, event_of, last_events
-from aamc_models.dialects.stream_converter import StreamConverter
+from aamc_models.dialects.conversions import writer_of
+from aamc_models.dialects.events import last_events
 from aamc_sdk.types import new_ids
 
 
@@ -31,7 +31,7 @@ class ChatEvents:
     """
 
     def __init__(self, dialect: str, model: str, *, shows_usage: bool) -> None:
-        self._converter = None if dialect == "chat" else StreamConverter("chat", dialect, model)
+        self._writer = writer_of(dialect, model)
         self._head, self._shows_usage = chat_head(model, "chat.completion.chunk"), shows_usage or dialect in ("messages", "responses")
         self._dialect = dialect
 
@@ -50,14 +50,10 @@ class ChatEvents:
         found = self._events([{"index": n, "delta": {}, "finish_reason": finish} for n, finish in enumerate(finishes)])
         if self._shows_usage:
             found += self._events([], usage or _NO_USAGE)
-        if self._converter is not None:
-            found += [*self._converter.feed(DONE), *self._converter.end()]
-        return last_events(found, self._dialect, document)
+        return last_events([*found, *self._writer.end()], self._dialect, document)
 
     def _events(self, choices: list[dict[str, Any]], usage: Mapping[str, int] | None = None) -> list[bytes]:
-        data = {**self._head, "choices": choices, **({} if usage is None else {"usage": dict(usage)})}
-        event = event_of(data)
-        return [event] if self._converter is None else list(self._converter.feed(event))
+        return self._writer.write({**self._head, "choices": choices, **({} if usage is None else {"usage": dict(usage)})})
 
 
 def answer_events(answer: Mapping[str, Any], dialect: str, model: str, document: Mapping[str, Any] | None = None, *, shows_usage: bool) -> bytes:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.chat.answer import chat_answer
-from aamc_models.dialects.chat.chunks import ChunkFrame, error_of
-from aamc_models.dialects.chat.stream import EventWriter
-from aamc_models.dialects.content import Dropped, chosen, creation_time, identity, is_set, text_of
-from aamc_models.dialects.error_bodies import error_event
+from aamc_models.dialects.chat import ChatReader, ChatWriter, chat_answer
+from aamc_models.dialects.content import chosen, creation_time, identity, is_set, set_fields, text_of, unknown_fields
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, wrong
 
@@ -20,27 +17,19 @@ _SAME = (
 _SPEAKERS = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant", "tool": "Tool", "function": "Tool"}
 
 
-def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a request for completions as canonical chat.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
+    """Return a request for completions as canonical chat."""
     prompt = body.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]
     if not isinstance(prompt, str):
         raise wrong("prompt", "one text, as only that can be sent to a chat model", prompt)
-    dropped.add_unknown(body, frozenset((*_SAME, "prompt")))
+    dropped.update(unknown_fields(body, frozenset((*_SAME, "prompt"))))
     return {**chosen(body, *_SAME), "messages": [{"role": "user", "content": prompt}]}
 
 
-def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a canonical request as one for completions: a single message as the prompt, a conversation as a transcript.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+def request_from_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
+    """Return a canonical request as one for completions: a single message as the prompt, a conversation as a transcript."""
     lines = []
     for field, message in objects(body.get("messages"), "messages"):
         role, content = message.get("role"), message.get("content")
@@ -49,11 +38,11 @@ def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
         if isinstance(content, list) and any(isinstance(part, dict) and part.get("type") != "text" for part in content):
             dropped.add("content")
         lines.append((_SPEAKERS[role], text_of(content, f"{field}.content", "\n")))
-        dropped.add_set(message, ("tool_calls", "function_call", "thinking_blocks"))
+        dropped.update(set_fields(message, "tool_calls", "function_call", "thinking_blocks"))
     sent = chosen(body, *_SAME)
     if body.get("max_completion_tokens") is not None:
         sent["max_tokens"] = body["max_completion_tokens"]
-    dropped.add_unknown(body, frozenset((*_SAME, "messages", "max_completion_tokens")))
+    dropped.update(unknown_fields(body, frozenset((*_SAME, "messages", "max_completion_tokens"))))
     if len(lines) == 1 and lines[0][0] == "User":
         return {**sent, "prompt": lines[0][1]}
     transcript = "\n\n".join(f"{speaker}: {words}" for speaker, words in lines)
@@ -61,11 +50,7 @@ def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
 
 
 def answer_to_chat(answer: JSON) -> dict[str, Any]:
-    """Return a completion as a chat completion.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a completion as a chat completion."""
     choices = [
         {
             "index": choice.get("index", 0),
@@ -79,11 +64,7 @@ def answer_to_chat(answer: JSON) -> dict[str, Any]:
 
 
 def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
-    """Return a chat completion as a completion.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a chat completion as a completion."""
     choices = []
     for field, choice in objects(answer.get("choices"), "choices"):
         message = mapping(choice.get("message"), f"{field}.message")
@@ -103,54 +84,46 @@ def _finish(reason: object) -> str:
     return reason if isinstance(reason, str) and reason in ("length", "content_filter") else "stop"
 
 
-class CompletionsReader:
+class CompletionsReader(ChatReader):
     """Reads the events of completions as chunks of chat."""
 
+    dialect = "completions"
+
     def __init__(self) -> None:
-        self._frame = ChunkFrame()
+        super().__init__()
         self._begun: set[object] = set()
-        self.finished = False
 
-    def read(self, event: JSON) -> Iterator[dict[str, Any]]:
-        """Yield the chunks that an event becomes.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+    def read(self, event: JSON) -> Iterator[JSON]:
+        """Yield the chunks that an event becomes."""
         if event.get("error"):
             yield {"error": event["error"]}
             return
-        self._frame.begin(event)
+        self._begin(event)
         for field, choice in objects(event.get("choices"), "choices"):
             index = choice.get("index")
             index = index if isinstance(index, int) else 0
             words = optional_text(choice.get("text"), f"{field}.text")
             if words or index not in self._begun:
-                yield self._frame.delta({**({} if index in self._begun else {"role": "assistant"}), "content": words}, index=index)
+                yield self._delta({**({} if index in self._begun else {"role": "assistant"}), "content": words}, index=index)
                 self._begun.add(index)
             if choice.get("finish_reason"):
-                yield self._frame.finish(_finish(choice["finish_reason"]), index=index)
-        if isinstance(event.get("usage"), dict):
-            yield self._frame.usage(event["usage"])
+                yield self._end(_finish(choice["finish_reason"]), index)
+        if self.usage.note(event):
+            yield self._counted(event["usage"])
 
 
-class CompletionsWriter(EventWriter):
+class CompletionsWriter(ChatWriter):
     """Writes chunks of chat as the events of completions."""
 
-    def write(self, chunk: JSON) -> list[bytes]:
-        """Return the events for a chunk.
+    dialect = "completions"
 
-        Raises:
-            DataError: A field has a wrong type.
-        """
-        if chunk.get("error"):
-            return [error_event("completions", *error_of(chunk))]
+    def _events(self, chunk: JSON) -> list[bytes]:
         choices = []
         for field, choice in objects(chunk.get("choices"), "choices"):
             delta = mapping(choice.get("delta") or {}, f"{field}.delta")
             words = optional_text(delta.get("content"), f"{field}.delta.content")
             reason = _finish(choice["finish_reason"]) if choice.get("finish_reason") else None
-            self._finished = self._finished or reason is not None
+            self._finish = choice if reason else self._finish
             if words or reason:
                 choices.append({"text": words, "index": choice.get("index", 0), "logprobs": None, "finish_reason": reason})
         usage = chosen(chunk, "usage")

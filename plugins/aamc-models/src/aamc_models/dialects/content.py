@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -15,27 +15,14 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*?;base64,")
 _BAD_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-class Dropped:
-    """Collects the names of fields that cannot cross."""
+def set_fields(body: JSON, *names: str) -> list[str]:
+    """Return those of the names whose fields are set."""
+    return [name for name in names if is_set(body.get(name))]
 
-    def __init__(self) -> None:
-        self._names: set[str] = set()
 
-    def add(self, name: str) -> None:
-        """Add a name."""
-        self._names.add(name)
-
-    def add_set(self, body: JSON, names: tuple[str, ...]) -> None:
-        """Add those of the names whose fields are set to something else than nothing."""
-        self._names.update(name for name in names if is_set(body.get(name)))
-
-    def add_unknown(self, body: JSON, known: frozenset[str]) -> None:
-        """Add all other fields that are set."""
-        self._names.update(f"{name:.60}" for name, value in body.items() if name not in known and is_set(value))
-
-    def names(self) -> list[str]:
-        """Return the names in alphabetical order."""
-        return sorted(self._names)
+def unknown_fields(body: JSON, known: frozenset[str]) -> list[str]:
+    """Return the names of all other fields that are set, as a header can hold them."""
+    return [f"{name:.60}" for name, value in body.items() if name not in known and is_set(value)]
 
 
 def is_set(value: object) -> bool:
@@ -60,18 +47,45 @@ def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return str(parts[0]["text"]) if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
 
 
-def functions_of(body: JSON, dropped: Dropped) -> Iterator[tuple[str, dict[str, Any], JSON]]:
-    """Yield the place and the function of each tool of a chat request, with the tool; ``functions`` are how old clients name them.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+def functions_of(body: JSON, dropped: set[str]) -> Iterator[tuple[str, dict[str, Any], JSON]]:
+    """Yield the place and the function of each tool of a chat request, with the tool; ``functions`` are how old clients name them."""
     for field, tool in objects(body.get("tools"), "tools"):
         if tool.get("type", "function") != "function":
             dropped.add(f"tools.{text(tool['type'], f'{field}.type'):.40}")
         else:
             yield f"{field}.function", mapping(tool.get("function"), f"{field}.function"), tool
     yield from ((field, function, {}) for field, function in objects(body.get("functions"), "functions"))
+
+
+OLD_CALL = "call_0"
+"""The id of a ``function_call``, which has none; a message of the role ``function`` answers it."""
+
+
+class ToolCall(NamedTuple):
+    """A tool call of a chat message; ``arguments`` are its JSON text or object, ``field`` its place."""
+
+    id: str
+    name: str
+    arguments: object
+    field: str
+
+
+def calls_of(message: JSON, field: str) -> Iterator[ToolCall]:
+    """Yield the tool calls of a chat message; ``function_call`` is how old clients name one."""
+    for place, call in objects(message.get("tool_calls"), f"{field}.tool_calls"):
+        is_custom = call.get("type") == "custom"
+        function = mapping(call.get("custom" if is_custom else "function"), f"{place}.function")
+        name = text(function.get("name"), f"{place}.function.name")
+        yield ToolCall(text(call.get("id"), f"{place}.id"), name, function.get("input" if is_custom else "arguments"), f"{place}.function.arguments")
+    if message.get("function_call") is not None:
+        function = mapping(message["function_call"], f"{field}.function_call")
+        name = text(function.get("name"), f"{field}.function_call.name")
+        yield ToolCall(OLD_CALL, name, function.get("arguments"), f"{field}.function_call.arguments")
+
+
+def result_id(message: JSON, field: str) -> str:
+    """Return the id of the call that a chat message with a tool's result answers."""
+    return OLD_CALL if message.get("role") == "function" else text(message.get("tool_call_id"), f"{field}.tool_call_id")
 
 
 def base64_of(url: str) -> tuple[str, str] | None:
@@ -81,11 +95,7 @@ def base64_of(url: str) -> tuple[str, str] | None:
 
 
 def image_url(part: JSON, field: str) -> tuple[str, str | None]:
-    """Return the URL and the detail of a chat part with an image.
-
-    Raises:
-        DataError: It has no URL.
-    """
+    """Return the URL and the detail of a chat part with an image."""
     image = part.get("image_url")
     if isinstance(image, str):  # some clients leave the object out
         return image, None
@@ -95,11 +105,7 @@ def image_url(part: JSON, field: str) -> tuple[str, str | None]:
 
 
 def text_of(content: object, field: str, joint: str = "") -> str:
-    """Return the texts of content joined: of a string, or of a list whose items have a ``text`` or ``refusal``; other items are left out.
-
-    Raises:
-        DataError: It is neither.
-    """
+    """Return the texts of content joined: of a string, or of a list whose items have a ``text`` or ``refusal``; other items are left out."""
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
@@ -112,11 +118,7 @@ def text_of(content: object, field: str, joint: str = "") -> str:
 
 
 def arguments_of(arguments: object, field: str) -> dict[str, Any]:
-    """Return a tool call's arguments as an object; text that is not a JSON object stands in it as ``arguments``.
-
-    Raises:
-        DataError: They are no text.
-    """
+    """Return a tool call's arguments as an object; text that is not a JSON object stands in it as ``arguments``."""
     if isinstance(arguments, dict):
         return arguments
     written = optional_text(arguments, field)
@@ -130,11 +132,7 @@ def arguments_of(arguments: object, field: str) -> dict[str, Any]:
 
 
 def arguments_text(arguments: object, field: str) -> str:
-    """Return a tool call's arguments as text.
-
-    Raises:
-        DataError: They cannot be written as JSON.
-    """
+    """Return a tool call's arguments as text."""
     if isinstance(arguments, str):
         return arguments
     return to_json({} if arguments is None else arguments, field)
@@ -158,9 +156,5 @@ def creation_time(answer: JSON) -> int:
 
 
 def signed_text(block: JSON, field: str) -> str:
-    """Return the text of a thinking block; ``""`` for a redacted one.
-
-    Raises:
-        DataError: It is no text.
-    """
+    """Return the text of a thinking block; ``""`` for a redacted one."""
     return optional_text(block.get("thinking"), f"{field}.thinking")

@@ -1,23 +1,22 @@
-"""Conversions of requests and whole answers."""
+"""Conversions of requests, whole answers and streamed ones, by the table of the dialects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import attrs
 
-from aamc_models.dialects import completions
-from aamc_models.dialects.chat import answer as chat_answer
-from aamc_models.dialects.chat import request as chat_request
-from aamc_models.dialects.content import Dropped
-from aamc_models.dialects.fields import check_dialect, mapping
-from aamc_models.dialects.messages import answer as messages_answer
-from aamc_models.dialects.messages import from_chat as messages_from_chat
-from aamc_models.dialects.messages import to_chat as messages_to_chat
-from aamc_models.dialects.responses import answer as responses_answer
-from aamc_models.dialects.responses import from_chat as responses_from_chat
-from aamc_models.dialects.responses import to_chat as responses_to_chat
+from aamc_models.dialects import chat, completions
+from aamc_models.dialects.events import data_of, object_of
+from aamc_models.dialects.fields import JSON, check_dialect, mapping
+from aamc_models.dialects.messages import answers as messages_answers
+from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
+from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
+from aamc_models.dialects.responses import answers as responses_answers
+from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
+from aamc_models.dialects.responses.stream import ResponsesReader, ResponsesWriter
+from aamc_models.dialects.responses.to_chat import request_to_chat as responses_to_chat
 
 OUTPUT_LIMITS: Mapping[str, Sequence[str]] = {
     "chat": ("max_tokens", "max_completion_tokens"),
@@ -32,6 +31,46 @@ DEFAULT_MAX_TOKENS = 8192
 """The maximum tokens of an answer if nothing else limits them and the dialect requires a limit."""
 _EFFORTS = ("reasoning_effort", "reasoning", "thinking")
 """Parameters that say how much a candidate thinks: a pool may hold the same model at two efforts, and the router has chosen one."""
+
+
+class _Dialect(NamedTuple):
+    """The conversions of one dialect from and to chat."""
+
+    request_to_chat: Callable[[JSON, set[str]], dict[str, Any]]
+    request_from_chat: Callable[..., dict[str, Any]]
+    answer_to_chat: Callable[[JSON], dict[str, Any]]
+    answer_from_chat: Callable[[JSON, str], dict[str, Any]]
+    reader: type[chat.ChatReader]
+    writer: type[chat.ChatWriter]
+
+
+_DIALECTS = {
+    "chat": _Dialect(chat.check_request, chat.plain_request, chat.named_answer, chat.named_answer, chat.ChatReader, chat.ChatWriter),
+    "messages": _Dialect(
+        messages_to_chat,
+        messages_from_chat,
+        messages_answers.answer_to_chat,
+        messages_answers.answer_from_chat,
+        messages_answers.MessagesReader,
+        messages_answers.MessagesWriter,
+    ),
+    "responses": _Dialect(
+        responses_to_chat,
+        responses_from_chat,
+        responses_answers.answer_to_chat,
+        responses_answers.answer_from_chat,
+        ResponsesReader,
+        ResponsesWriter,
+    ),
+    "completions": _Dialect(
+        completions.request_to_chat,
+        completions.request_from_chat,
+        completions.answer_to_chat,
+        completions.answer_from_chat,
+        completions.CompletionsReader,
+        completions.CompletionsWriter,
+    ),
+}
 
 
 @attrs.frozen
@@ -54,17 +93,9 @@ def to_chat(dialect: str, body: Mapping[str, Any]) -> Converted:
         DataError: A field has a wrong type or value; the message names it.
     """
     check_dialect(dialect)
-    mapping(body, "the body")
-    dropped = Dropped()
-    if dialect == "messages":
-        converted = messages_to_chat.request_to_chat(body, dropped)
-    elif dialect == "responses":
-        converted = responses_to_chat.request_to_chat(body, dropped)
-    elif dialect == "completions":
-        converted = completions.request_to_chat(body, dropped)
-    else:
-        converted = chat_request.check_request(body)
-    return Converted(converted, dropped.names())
+    dropped: set[str] = set()
+    converted = _DIALECTS[dialect].request_to_chat(mapping(body, "the body"), dropped)
+    return Converted(converted, sorted(dropped))
 
 
 def from_chat(
@@ -85,19 +116,13 @@ def from_chat(
     """
     check_dialect(dialect)
     mapping(body, "the body")
-    dropped = Dropped()
+    dropped: set[str] = set()
     if body.get("reasoning_effort") is not None and (not reasons or any(name in (parameters or {}) for name in _EFFORTS)):
         body = {name: value for name, value in body.items() if name != "reasoning_effort"}
         dropped.add("reasoning_effort")
-    if dialect == "messages":
-        converted = messages_from_chat.request_from_chat(body, dropped, max_tokens, parameters or {})
-    elif dialect == "responses":
-        converted = responses_from_chat.request_from_chat(body, dropped)
-    elif dialect == "completions":
-        converted = completions.request_from_chat(body, dropped)
-    else:
-        converted = chat_request.plain_request(body, dropped)
-    return Converted(converted, dropped.names())
+    limits = (max_tokens, parameters or {}) if dialect == "messages" else ()
+    converted = _DIALECTS[dialect].request_from_chat(body, dropped, *limits)
+    return Converted(converted, sorted(dropped))
 
 
 def convert_request(
@@ -129,14 +154,7 @@ def answer_to_chat(dialect: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         DataError: A field has a wrong type or value; the message names it.
     """
     check_dialect(dialect)
-    mapping(answer, "the answer")
-    if dialect == "messages":
-        return messages_answer.answer_to_chat(answer)
-    if dialect == "responses":
-        return responses_answer.answer_to_chat(answer)
-    if dialect == "completions":
-        return completions.answer_to_chat(answer)
-    return chat_answer.named_answer(answer, "")
+    return _DIALECTS[dialect].answer_to_chat(mapping(answer, "the answer"))
 
 
 def answer_from_chat(dialect: str, answer: Mapping[str, Any], model: str = "") -> dict[str, Any]:
@@ -151,14 +169,7 @@ def answer_from_chat(dialect: str, answer: Mapping[str, Any], model: str = "") -
         DataError: A field has a wrong type or value; the message names it.
     """
     check_dialect(dialect)
-    mapping(answer, "the answer")
-    if dialect == "messages":
-        return messages_answer.answer_from_chat(answer, model)
-    if dialect == "responses":
-        return responses_answer.answer_from_chat(answer, model)
-    if dialect == "completions":
-        return completions.answer_from_chat(answer, model)
-    return chat_answer.named_answer(answer, model)
+    return _DIALECTS[dialect].answer_from_chat(mapping(answer, "the answer"), model)
 
 
 def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "") -> dict[str, Any]:
@@ -171,3 +182,47 @@ def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: s
     if source == target:
         return {**mapping(answer, "the answer"), **({"model": model} if model else {})}
     return answer_from_chat(target, answer_to_chat(source, answer), model)
+
+
+def reader_of(dialect: str) -> chat.ChatReader:
+    """Return a reader of a stream's events, as chunks of chat."""
+    check_dialect(dialect)
+    return _DIALECTS[dialect].reader()
+
+
+def writer_of(dialect: str, model: str) -> chat.ChatWriter:
+    """Return a writer of chunks of chat as events with a model's name; that of the chunks when empty."""
+    check_dialect(dialect)
+    return _DIALECTS[dialect].writer(model)
+
+
+class StreamConverter:
+    """Converts the server-sent events of a streamed answer to another dialect.
+
+    Args:
+        source: The dialect of the events that come in.
+        target: The dialect of the events that go out.
+        model: The model's name in the events that go out; that of the source when empty.
+
+    Raises:
+        DataError: A dialect is unknown.
+    """
+
+    def __init__(self, source: str, target: str, model: str = "") -> None:
+        self._reader, self._writer = reader_of(source), writer_of(target, model)
+
+    def feed(self, event: bytes) -> list[bytes]:
+        """Return the events that one event becomes; each ends with an empty line.
+
+        Raises:
+            DataError: The event is not of the source's dialect.
+        """
+        data = object_of(event)
+        if data is None:
+            return self._writer.end() if data_of(event) == b"[DONE]" else []
+        events = [written for chunk in self._reader.read(data) for written in self._writer.write(chunk)]
+        return [*events, *self._writer.end()] if self._reader.finished else events
+
+    def end(self) -> list[bytes]:
+        """Return the closing events that have not come yet once the source has ended; none if it was cut before its finish."""
+        return self._writer.end()

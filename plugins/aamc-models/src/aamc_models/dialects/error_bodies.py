@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects.events import event_of
@@ -67,9 +68,15 @@ def error_event(dialect: str, message: str, kind: str = "server", status: int | 
     return event_of(body)
 
 
-def error_in(answer: dict[str, Any] | None) -> dict[str, Any] | None:
+def error_in(answer: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return the error in an answer, in the form of OpenAI and Anthropic or of servers that give only a text; None without one."""
     error = (answer or {}).get("error")
     if isinstance(error, str) and error:
         return {"message": error}
     return error if isinstance(error, dict) and error else None
+
+
+def error_message(error: object) -> str:
+    """Return the message of a reported error; never an empty one."""
+    message = error.get("message") if isinstance(error, dict) else error
+    return message if isinstance(message, str) and message else "the server reported an error without a message"

@@ -24,11 +24,7 @@ def data_of(event: bytes) -> bytes:
 
 
 def object_of(event: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in the data of an event; None for an event without data, and for ``[DONE]``.
-
-    Raises:
-        DataError: The data is something else.
-    """
+    """Return the JSON object in the data of an event; None for an event without data, and for ``[DONE]``."""
     data = data_of(event)
     if not data or data == b"[DONE]":
         return None
@@ -78,28 +74,12 @@ def last_events(events: Sequence[bytes], dialect: str, document: Mapping[str, An
         document: The ``aamc`` object; none is added when None.
     """
     found = list(events)
-    if document is not None:
-        _add_to_last_object(found, document)
+    for position in reversed(range(len(found) if document is not None else 0)):
+        data = json_object(data_of(found[position]))
+        if data is not None:
+            start = found[position].find(b"data:")
+            found[position] = found[position][:start] + event_of({**data, "aamc": document})
+            break
     if dialect in ("chat", "completions") and not (found and b"[DONE]" in found[-1]):
         found.append(DONE)
     return b"".join(found)
-
-
-def _add_to_last_object(events: list[bytes], document: Mapping[str, Any]) -> None:
-    for position in range(len(events) - 1, -1, -1):
-        changed = _with_document(events[position], document)
-        if changed is not None:
-            events[position] = changed
-            return
-
-
-def _with_document(event: bytes, document: Mapping[str, Any]) -> bytes | None:
-    """Return an event with the ``aamc`` object; None where its data is not a JSON object."""
-    start = event.find(b"data:")
-    if start < 0:
-        return None
-    try:
-        data = orjson.loads(event[start + 5 :])
-    except orjson.JSONDecodeError:  # [DONE], fields after the data, or a number that is not finite
-        data = json_object(data_of(event))
-    return event[:start] + event_of({**data, "aamc": document}) if isinstance(data, dict) else None

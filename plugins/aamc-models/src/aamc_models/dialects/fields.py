@@ -1,4 +1,4 @@
-"""Checked access to the fields of JSON bodies."""
+"""Checked access to the fields of JSON bodies: a value of a wrong form raises a DataError that names its place."""
 
 from __future__ import annotations
 
@@ -52,32 +52,20 @@ def wrong(field: str, wanted: str, value: object) -> DataError:
 
 
 def check_dialect(dialect: str) -> None:
-    """Check the name of a dialect.
-
-    Raises:
-        DataError: It is unknown.
-    """
+    """Check the name of a dialect."""
     if dialect not in DIALECTS:
         raise DataError(f"dialect must be one of {', '.join(DIALECTS)}, not {_shown(dialect)}")
 
 
 def mapping(value: object, field: str) -> dict[str, Any]:
-    """Return a value that must be a JSON object.
-
-    Raises:
-        DataError: It is something else.
-    """
+    """Return a value that must be a JSON object."""
     if not isinstance(value, dict):
         raise wrong(field, "an object", value)
     return value
 
 
 def items(value: object, field: str) -> list[Any]:
-    """Return a value that must be a list; an empty one for None.
-
-    Raises:
-        DataError: It is something else.
-    """
+    """Return a value that must be a list; an empty one for None."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -86,64 +74,40 @@ def items(value: object, field: str) -> list[Any]:
 
 
 def objects(value: object, field: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the objects of a list, each with the name of its place; none for None.
-
-    Raises:
-        DataError: It is no list, or one of its items is no object.
-    """
+    """Yield the objects of a list, each with the name of its place; none for None."""
     for index, item in enumerate(items(value, field)):
         place = f"{field}[{index}]"
         yield place, mapping(item, place)
 
 
 def text(value: object, field: str) -> str:
-    """Return a value that must be a string.
-
-    Raises:
-        DataError: It is something else.
-    """
+    """Return a value that must be a string."""
     if not isinstance(value, str):
         raise wrong(field, "a string", value)
     return value
 
 
 def optional_text(value: object, field: str) -> str:
-    """Return a value that must be a string; ``""`` for None.
-
-    Raises:
-        DataError: It is something else.
-    """
+    """Return a value that must be a string; ``""`` for None."""
     return "" if value is None else text(value, field)
 
 
 def whole_number(value: object, field: str) -> int:
-    """Return a value that must be an integer of at least 0.
-
-    Raises:
-        DataError: It is something else.
-    """
+    """Return a value that must be an integer of at least 0."""
     if type(value) is not int or value < 0:
         raise wrong(field, "an integer of at least 0", value)
     return value
 
 
 def number(value: object, field: str) -> float:
-    """Return a value that must be a number.
-
-    Raises:
-        DataError: It is something else.
-    """
+    """Return a value that must be a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong(field, "a number", value)
     return value
 
 
 def to_json(value: object, field: str) -> str:
-    """Return a value as JSON text.
-
-    Raises:
-        DataError: It is nested too deeply, or holds something that JSON has not.
-    """
+    """Return a value as JSON text."""
     try:
         return orjson.dumps(value).decode()
     except (TypeError, ValueError, RecursionError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aamc_models.dialects.content import is_set, lookup
 from aamc_models.dialects.fields import JSON, check_dialect, items, mapping, objects
-from aamc_models.dialects.messages.reasoning_room import THINKING_BLOCKS, lacks_thinking, thinks
+from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, lacks_thinking, thinks
 
 FOREIGN_STATE = ("open_tool_calls", "previous_response_id", "item_reference", "container", "encrypted_reasoning", "thinking", "unsigned_thinking")
 """The kinds of state that :func:`foreign_state` finds."""

@@ -20,12 +20,8 @@ _COST_HEADERS = ("x-litellm-response-cost", "x-aamc-cost-usd")
 
 def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
     """Return the tokens that a whole answer reports; a count that is missing or no plausible number is None."""
-    return usage_from(dialect, answer.get("usage"))
-
-
-def usage_from(dialect: str, counts: object) -> Usage:
-    """Return the tokens in the ``usage`` object of an answer."""
-    counted = counts if isinstance(counts, dict) else {}
+    usage = answer.get("usage")
+    counted = usage if isinstance(usage, dict) else {}
     if dialect == "messages":
         return _messages_usage(counted)
     return _openai_usage(counted, *(("input", "output") if dialect == "responses" else ("prompt", "completion")))
@@ -67,19 +63,13 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
 
 
 class StreamedUsage:
-    """Tokens and cost that the events of a stream have reported so far; an event may repeat some counts only.
-
-    Args:
-        dialect: The dialect of the events.
-
-    Attributes:
-        tokens: The tokens; all unknown before the first report.
-    """
+    """Tokens and cost that the events of a stream have reported so far; an event may repeat some counts only."""
 
     def __init__(self, dialect: str) -> None:
         self._dialect = dialect
         self._counts: dict[str, Any] = {}
         self.tokens = Usage()
+        self.cost_usd = math.nan
 
     def note(self, holder: Mapping[str, Any]) -> bool:
         """Take the counts in the ``usage`` object of an event or message; return whether it has one."""
@@ -87,7 +77,9 @@ class StreamedUsage:
         if not isinstance(usage, dict):
             return False
         self._counts.update((name, count) for name, count in usage.items() if count is not None)
-        self.tokens = usage_from(self._dialect, self._counts)
+        self.tokens = usage_of(self._dialect, {"usage": self._counts})
+        cost = reported_cost(self._dialect, holder)
+        self.cost_usd = self.cost_usd if math.isnan(cost) else cost
         return True
 
     def to(self, dialect: str) -> dict[str, Any]:

@@ -83,7 +83,8 @@ class PoolFile:
     def _fill(self, number: int, prices: PriceMap, today: date, replace: bool) -> Priced:
         entry: CommentedMap = self._content["candidates"][number]
         name, had = str(entry["name"]), bool(entry.get("prices"))
-        if entry.get("endpoint") is None or (endpoint := Endpoint.of(_plain(entry["endpoint"]))).provider == "echo":
+        given = self._wanted["candidates"][number].get("endpoint")
+        if given is None or (endpoint := Endpoint.of(given)).provider == "echo":
             return Priced(candidate=name, status=LOCAL, has_prices=had)
         listed = prices.find(endpoint, name)
         if listed is None:
@@ -143,9 +144,3 @@ def _round_trip(text: str) -> YAML:
     editor.width = 10_000
     editor.indent(mapping=2, sequence=offset + 2, offset=offset)
     return editor
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value

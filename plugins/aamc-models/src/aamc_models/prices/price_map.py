@@ -124,10 +124,15 @@ class PriceMap:
         return [key for key in self._models if key != model and key.endswith(f"/{model.rpartition('/')[2]}")][:limit]
 
 
-def _model(endpoint: Endpoint, name: str) -> str:
+def _first(endpoint: Endpoint, name: str) -> Any:
+    """Return an option of an endpoint, else that of its first deployment; None without."""
     deployments = endpoint.options.get("deployments")
     first = deployments[0] if isinstance(deployments, list) and deployments and isinstance(deployments[0], Mapping) else {}
-    return str(endpoint.options.get("model") or first.get("model") or name).removeprefix("models/")
+    return endpoint.options.get(name) or first.get(name)
+
+
+def _model(endpoint: Endpoint, name: str) -> str:
+    return str(_first(endpoint, "model") or name).removeprefix("models/")
 
 
 def _keys(endpoint: Endpoint, name: str) -> Iterator[tuple[str, str]]:
@@ -147,9 +152,7 @@ def _keys(endpoint: Endpoint, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _vendor(endpoint: Endpoint) -> str | None:
-    address = endpoint.options.get("base_url")
-    if address is None and isinstance(deployments := endpoint.options.get("deployments"), list) and deployments:
-        address = deployments[0].get("base_url") if isinstance(deployments[0], Mapping) else None
+    address = _first(endpoint, "base_url")
     if address is None:
         return endpoint.provider if endpoint.provider in ("openai", "anthropic") else None
     return VENDORS.get(urlsplit(str(address)).hostname or "")

@@ -1,110 +1,114 @@
-"""Completions by OpenAI's chat API."""
+"""Completions by an API of conversations, in OpenAI's dialect."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, ClassVar
 
-from aamc_models.dialects import reported_cost, usage_of, with_usage
+from aamc_models.dialects import answer_to_chat, reported_cost, usage_of, with_usage
+from aamc_models.dialects.chat import ChatReader
+from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_in
-from aamc_models.dialects.events import DONE, data_of
-from aamc_models.dialects.fields import json_object
+from aamc_models.dialects.events import object_of
 from aamc_models.transport.failures import kind_of
 from aamc_sdk import Candidate
-from aamc_sdk.errors import ProviderError
-from aamc_sdk.interfaces import Chunk, Completion, Message, WireProvider, WireRequest
-
-_DONE = data_of(DONE)
+from aamc_sdk.errors import DataError, ProviderError
+from aamc_sdk.interfaces import Chunk, Completion, Message, WireProvider, WireReply, WireRequest
 
 
 class ChatProvider(WireProvider):
-    """A provider whose ``complete`` and ``stream`` ask the API ``chat``."""
+    """A provider whose ``complete`` and ``stream`` ask an API of conversations, and answer in OpenAI's dialect.
+
+    Attributes:
+        api: The API; its dialect has the same name.
+    """
+
+    api: ClassVar[str] = "chat"
 
     async def complete(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> Completion:
         """Return the answer; its text is empty if the first choice has none.
 
         Raises:
-            ProviderError: No attempt was answered, or the answer has no list of choices.
+            ProviderError: No attempt was answered, or the answer cannot be used.
+            DataError: A message or an option has a wrong form.
         """
         options.pop("stream", None)
-        reply = await self.send(candidate, WireRequest(api="chat", body={**options, "messages": list(messages)}))
-        return completion(candidate, reply.answer or {}, reply.headers)
+        reply = await self.send(candidate, WireRequest(api=self.api, body=self._body(messages, options)))
+        return _completion(candidate, self.api, reply)
 
     async def stream(self, candidate: Candidate, messages: Sequence[Message], **options: Any) -> AsyncIterator[Chunk]:
         """Yield the answer piece by piece.
 
         Raises:
             ProviderError: No attempt was answered, or the answer was cut.
+            DataError: A message or an option has a wrong form.
         """
-        body = with_usage("chat", {**options, "messages": list(messages), "stream": True})
-        async with aclosing(self.events(candidate, WireRequest(api="chat", body=body))) as events:
-            async for chunk in chunks(candidate, events):
-                yield chunk
+        body = with_usage(self.api, self._body(messages, {**options, "stream": True}))
+        reader, finished = reader_of(self.api), False
+        async with aclosing(self.events(candidate, WireRequest(api=self.api, body=body))) as events:
+            async for event in events:
+                for chunk in _chunks(candidate, reader, event):
+                    finished = finished or chunk.finish_reason is not None
+                    yield chunk
+        if not finished:
+            raise ProviderError(f"model {candidate.name!r} cut its answer: the stream ended without a finish_reason", kind="protocol")
+
+    def _body(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the body of a request in the API's dialect."""
+        return {**options, "messages": list(messages)}
 
 
-def completion(candidate: Candidate, answer: Mapping[str, Any], headers: Mapping[str, str]) -> Completion:
-    """Return the completion in a server's answer; its text is empty if the first choice has none.
-
-    Raises:
-        ProviderError: The answer has no list of choices.
-    """
-    choice = _first(answer.get("choices"))
-    if not isinstance(answer.get("choices"), list):
+def _completion(candidate: Candidate, api: str, reply: WireReply) -> Completion:
+    answer = reply.answer or {}
+    try:
+        chat = answer if api == "chat" else answer_to_chat(api, answer)
+    except DataError as error:
+        public = f"model {candidate.name!r} gave no usable answer"
+        raise ProviderError(f"{public}: {error}; check the endpoint's base_url", kind="protocol", public=public) from error
+    choices = chat.get("choices")
+    if not isinstance(choices, list):
         public = f"model {candidate.name!r} answered without choices"
         raise ProviderError(f"{public}: its server sent {dict(answer)!r:.120}; check the endpoint's base_url", kind="protocol", public=public)
+    choice = choices[0] if choices and isinstance(choices[0], dict) else {}
     message, reason = choice.get("message"), choice.get("finish_reason")
     message = message if isinstance(message, dict) else {}
     if not isinstance(message.get("content"), str):
         message = {**message, "content": ""}
     return Completion(
         message={"role": "assistant", **message},
-        usage=usage_of("chat", answer),
+        usage=usage_of(api, answer),
         finish_reason=reason if isinstance(reason, str) and reason else "stop",
-        cost_usd=reported_cost("chat", answer, headers),
+        cost_usd=reported_cost(api, answer, reply.headers),
     )
 
 
-async def chunks(candidate: Candidate, events: AsyncIterator[bytes]) -> AsyncIterator[Chunk]:
-    """Yield the pieces of text in the events of a streamed answer.
+def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[Chunk]:
+    """Yield the pieces of text in an event of a streamed answer, its end and its usage.
 
     Raises:
-        ProviderError: An event is broken or an error, or the answer has no end.
+        ProviderError: The event is an error, or cannot be read: without it the answer would have a gap.
     """
-    finished = False
-    async for event in events:
-        data = data_of(event)
-        if not data or data == _DONE:
-            continue
-        piece = json_object(data)
-        if piece is None:
-            raise broken_event(candidate, event)
-        error = error_in(piece)
-        if error is not None:
+    try:
+        data = object_of(event)
+        pieces = [] if data is None else list(reader.read(data))
+    except DataError as error:
+        public = f"model {candidate.name!r} sent a broken event"
+        problem = f"{public}: its data must be a JSON object of the API, not {event!r:.80}; check the server"
+        raise ProviderError(problem, kind="protocol", public=public) from error
+    for piece in pieces:
+        reported = error_in(piece)
+        if reported is not None:
             public = f"model {candidate.name!r} broke its answer off with an error"
-            raise ProviderError(f"{public}: {error.get('message') or error}", kind=kind_of(error), body=event, public=public)
+            raise ProviderError(f"{public}: {reported.get('message') or reported}", kind=kind_of(reported), body=event, public=public)
         choice = _first_answer(piece.get("choices"))
         delta = choice.get("delta")
         content = delta.get("content") if isinstance(delta, dict) else None
         reason = choice.get("finish_reason")
-        finished = finished or reason is not None
-        usage = usage_of("chat", piece) if piece.get("usage") else None
+        usage, cost_usd = (reader.usage.tokens, reader.usage.cost_usd) if piece.get("usage") else (None, math.nan)
         if content or usage is not None or reason is not None:
-            cost_usd = math.nan if usage is None else reported_cost("chat", piece)
             yield Chunk(content=content if isinstance(content, str) else "", usage=usage, finish_reason=reason, cost_usd=cost_usd)
-    if not finished:
-        raise ProviderError(f"model {candidate.name!r} cut its answer: the stream ended without a finish_reason", kind="protocol")
-
-
-def broken_event(candidate: Candidate, event: bytes) -> ProviderError:
-    """Return the error of an event that cannot be read: without it the answer would have a gap."""
-    public = f"model {candidate.name!r} sent a broken event"
-    return ProviderError(f"{public}: its data must be a JSON object of the API, not {event!r:.80}; check the server", kind="protocol", public=public)
-
-
-def _first(choices: object) -> Mapping[str, Any]:
-    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
 
 
 def _first_answer(choices: object) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ import attrs
 import orjson
 
 from aamc_models.providers.chat import ChatProvider
-from aamc_models.transport.failures import RETRIED, advice_on, public_text, refusal, without_key
+from aamc_models.transport.failures import RETRIED, Failure, provider_error, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable
 from aamc_models.transport.retries import may_repeat, pause_s, retry_after_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
@@ -74,11 +74,7 @@ class LiteLLM(ChatProvider):
         return _FIELDS
 
     async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
-        """Send a request and return the whole answer, with LiteLLM's figure of the cost as a header.
-
-        Raises:
-            ProviderError: No attempt was answered.
-        """
+        """Send a request and return the whole answer, with LiteLLM's figure of the cost as a header."""
         answer = await self._call(candidate, request)
         cost = getattr(answer, "_hidden_params", {}).get("response_cost")
         content = answer.model_dump(mode="json")
@@ -86,11 +82,7 @@ class LiteLLM(ChatProvider):
         return WireReply(status=200, headers=headers, body=orjson.dumps(content), answer=content)
 
     async def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
-        """Send a request and yield the chunks of its answer as server-sent events; the usage has LiteLLM's figure of the cost.
-
-        Raises:
-            ProviderError: No attempt was answered, or the connection was lost.
-        """
+        """Send a request and yield the chunks of its answer as server-sent events; the usage has LiteLLM's figure of the cost."""
         stream = await self._call(candidate, request, stream=True)
         try:
             async for chunk in stream:
@@ -108,11 +100,7 @@ class LiteLLM(ChatProvider):
                 await stream.aclose()
 
     async def _call(self, candidate: Candidate, request: WireRequest, *, stream: bool = False) -> Any:
-        """Return LiteLLM's answer to a request, after as many attempts as are allowed.
-
-        Raises:
-            ProviderError: No attempt was answered.
-        """
+        """Return LiteLLM's answer to a request, after as many attempts as are allowed."""
         arguments = self._arguments(candidate, request)
         if self._litellm is None:
             self._litellm = await asyncio.to_thread(_library)  # it takes seconds
@@ -131,11 +119,7 @@ class LiteLLM(ChatProvider):
         raise AssertionError("the last attempt returns or raises")
 
     def _arguments(self, candidate: Candidate, request: WireRequest) -> dict[str, Any]:
-        """Return the arguments of a call.
-
-        Raises:
-            ProviderError: LiteLLM is not used for such requests, or would fetch a file from an address in it.
-        """
+        """Return the arguments of a call."""
         config, body = self.config, request.body
         if request.api not in _FIELDS or not isinstance(body, Mapping):
             raise ProviderError(
@@ -172,7 +156,7 @@ class LiteLLM(ChatProvider):
     def _error(self, candidate: Candidate, error: BaseException) -> ProviderError:
         """Return the error for LiteLLM's, which are those of OpenAI's client."""
         key = self.config.api_key_env
-        text = without_key(" ".join(str(error).split()), os.environ.get(key) or "")[:500]
+        text = without_key(" ".join(str(error).split()), os.environ.get(key) or "")
         status = getattr(error, "status_code", None)
         if isinstance(error, self._litellm.Timeout | asyncio.TimeoutError):
             kind, status = "timeout", None
@@ -181,11 +165,8 @@ class LiteLLM(ChatProvider):
         else:
             kind = "configuration" if status == 404 else refusal(status, b"", None).kind if isinstance(status, int) else "failed"
         wait = retry_after_s(getattr(getattr(error, "response", None), "headers", {}))
-        problem = f"model {candidate.name!r} through LiteLLM failed: {type(error).__name__}: {text}"
-        if advice := advice_on(kind, key, bool(os.environ.get(key))):
-            problem += f"; {advice}"
-        public = f"model {candidate.name!r} {public_text(kind, status, b'')}"
-        return ProviderError(problem, kind=kind, status=status, retry_after_s=wait, public=public)
+        failure = Failure(f"failed: {type(error).__name__}: {text}", kind, status, retry_after_s=wait)
+        return provider_error(failure, candidate.name, "through LiteLLM", key, bool(os.environ.get(key)))
 
 
 def _library() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from aamc_models.providers.chat import ChatProvider
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk import Candidate, ModelSpec, option
-from aamc_sdk.interfaces import WireReply, WireRequest
+from aamc_sdk.interfaces import WireRequest
 
 OPENAI_ADDRESS = "https://api.openai.com/v1"
 _ALL = frozenset({"chat", "responses", "completions", "embeddings"})
@@ -47,22 +47,6 @@ class OpenAI(ChatProvider, HttpProvider):
     def key_headers(self, key: str) -> Mapping[str, str]:
         """Return the header that carries a key."""
         return {"authorization": f"Bearer {key}"} if key else {}
-
-    async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
-        """Send a request and return the whole answer.
-
-        Raises:
-            ProviderError: No attempt was answered; the error is the last one's.
-        """
-        return await super().send(candidate, self._limited(candidate, request))
-
-    def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
-        """Send a request with ``"stream": true`` and yield each server-sent event as it came.
-
-        Raises:
-            ProviderError: No attempt was answered, or the connection was lost.
-        """
-        return super().events(candidate, self._limited(candidate, request))
 
     def _limited(self, candidate: Candidate, request: WireRequest) -> WireRequest:
         """Return a request whose limit has the name that all of OpenAI's own models know; other servers know ``max_tokens``."""

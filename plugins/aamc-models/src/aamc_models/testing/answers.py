@@ -22,29 +22,27 @@ class Reply:
 
     Attributes:
         model: The model's name.
+        script: The model's script.
+        call: The number of the call, for ids.
         text: The text, empty with a tool call.
-        thinking: The reasoning.
         tool: The name of the called tool; empty without a call.
-        tool_arguments: The call's arguments.
         finish: The finish reason, as chat completions call it.
         n: The number of choices.
         logprobs: Whether choices have log probabilities.
-        usage: The tokens, as chat completions report them.
-        script: The model's script.
-        call: The number of the call, for ids.
+        prompt_tokens: Tokens of the prompt.
+        output_tokens: Tokens of all choices.
     """
 
     model: str
+    script: Script
+    call: int
     text: str
-    thinking: str
     tool: str
-    tool_arguments: str
     finish: str
     n: int
     logprobs: bool
-    usage: dict[str, Any]
-    script: Script
-    call: int
+    prompt_tokens: int
+    output_tokens: int
 
     @property
     def signature(self) -> str:
@@ -63,20 +61,17 @@ def reply_of(model: str, script: Script, body: Body, size: int, call: int) -> Re
         text, output, finish = text[: math.ceil(len(text) * limit / output)], limit, "length"
     asked = body.get("n")
     n = asked if isinstance(asked, int) else 1
-    prompt = script.prompt_tokens if script.prompt_tokens is not None else max(1, size // 4)
-    usage = chat_usage(script, prompt, output * n)
     return Reply(
         model=model,
+        script=script,
+        call=call,
         text=text,
-        thinking=script.thinking,
         tool=tool,
-        tool_arguments=script.tool_arguments,
         finish=finish,
         n=n,
         logprobs=bool(body.get("logprobs")),
-        usage=usage,
-        script=script,
-        call=call,
+        prompt_tokens=script.prompt_tokens if script.prompt_tokens is not None else max(1, size // 4),
+        output_tokens=output * n,
     )
 
 
@@ -106,60 +101,51 @@ def answer_text(script: Script, body: Body) -> str:
     return text
 
 
-def chat_usage(script: Script, prompt: int, output: int) -> dict[str, Any]:
-    """Return the usage as chat completions report it."""
-    usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
-    usage["prompt_tokens_details"] = {"cached_tokens": script.cached_tokens, "cache_write_tokens": script.cache_write_tokens}
-    if script.cache_write_1h_tokens:
-        usage["prompt_tokens_details"]["cache_write_1h_tokens"] = script.cache_write_1h_tokens  # taken up by messages_usage
-    usage["completion_tokens_details"] = {"reasoning_tokens": script.reasoning_tokens}
-    if not math.isnan(script.reported_usd):
-        usage["cost"] = script.reported_usd
-    return usage
+def answer_of(api: str, reply: Reply, body: Body) -> dict[str, Any]:
+    """Return the whole answer."""
+    if api == "count_tokens":
+        return {"input_tokens": reply.prompt_tokens}
+    if api == "embeddings":
+        return _embeddings(reply, body)
+    answer = {"chat": _chat, "completions": _completions, "messages": _message, "responses": response}[api](reply)
+    return answer if reply.script.usage == "never" else {**answer, "usage": usage_of(api, reply)}
 
 
-def messages_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the usage as Anthropic reports it: cached tokens are not among the input tokens."""
-    details = usage["prompt_tokens_details"]
-    cached, written = details["cached_tokens"], details["cache_write_tokens"]
-    own: dict[str, Any] = {"cost": usage["cost"]} if "cost" in usage else {}
-    hour = details.get("cache_write_1h_tokens", 0)
-    if hour:
-        own["cache_creation"] = {"ephemeral_5m_input_tokens": written - hour, "ephemeral_1h_input_tokens": hour}
+def usage_of(api: str, reply: Reply) -> dict[str, Any]:
+    """Return the usage as an API reports it. For Anthropic, cached tokens are not among the input tokens."""
+    script, prompt, output = reply.script, reply.prompt_tokens, reply.output_tokens
+    own: dict[str, Any] = {} if math.isnan(script.reported_usd) else {"cost": script.reported_usd}
+    if api == "messages":
+        if hour := script.cache_write_1h_tokens:
+            own["cache_creation"] = {"ephemeral_5m_input_tokens": script.cache_write_tokens - hour, "ephemeral_1h_input_tokens": hour}
+        return {
+            "input_tokens": prompt - script.cached_tokens - script.cache_write_tokens,
+            "cache_read_input_tokens": script.cached_tokens,
+            "cache_creation_input_tokens": script.cache_write_tokens,
+            "output_tokens": output,
+            **own,
+        }
+    asked, answered = ("input", "output") if api == "responses" else ("prompt", "completion")
     return {
-        "input_tokens": usage["prompt_tokens"] - cached - written,
-        "cache_read_input_tokens": cached,
-        "cache_creation_input_tokens": written,
-        "output_tokens": usage["completion_tokens"],
+        f"{asked}_tokens": prompt,
+        f"{asked}_tokens_details": {"cached_tokens": script.cached_tokens, "cache_write_tokens": script.cache_write_tokens},
+        f"{answered}_tokens": output,
+        f"{answered}_tokens_details": {"reasoning_tokens": script.reasoning_tokens},
+        "total_tokens": prompt + output,
         **own,
     }
 
 
-def responses_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the usage as the responses API reports it."""
-    own = {"cost": usage["cost"]} if "cost" in usage else {}
-    return {
-        "input_tokens": usage["prompt_tokens"],
-        "input_tokens_details": usage["prompt_tokens_details"],
-        "output_tokens": usage["completion_tokens"],
-        "output_tokens_details": usage["completion_tokens_details"],
-        "total_tokens": usage["total_tokens"],
-        **own,
-    }
-
-
-def chat_answer(reply: Reply) -> dict[str, Any]:
-    """Return a chat completion."""
+def _chat(reply: Reply) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None}
-    if reply.thinking:
-        message["reasoning_content"] = reply.thinking
-        message["reasoning_details"] = [{"type": "reasoning.text", "text": reply.thinking, "signature": reply.signature}]
+    if thinking := reply.script.thinking:
+        message["reasoning_content"] = thinking
+        message["reasoning_details"] = [{"type": "reasoning.text", "text": thinking, "signature": reply.signature}]
     if reply.tool:
-        function = {"name": reply.tool, "arguments": reply.tool_arguments}
+        function = {"name": reply.tool, "arguments": reply.script.tool_arguments}
         message["tool_calls"] = [{"id": f"call_{reply.call}", "type": "function", "function": function}]
     choices = [{"index": i, "message": message, "finish_reason": reply.finish, "logprobs": logprobs_of(reply.text, reply)} for i in range(reply.n)]
-    answer = {"id": f"chatcmpl-{reply.call}", "object": "chat.completion", "created": 1, "model": reply.model, "choices": choices}
-    return {**answer, "usage": reply.usage} if reply.script.usage != "never" else answer
+    return {"id": f"chatcmpl-{reply.call}", "object": "chat.completion", "created": 1, "model": reply.model, "choices": choices}
 
 
 def logprobs_of(text: str, reply: Reply) -> dict[str, Any] | None:
@@ -170,36 +156,38 @@ def logprobs_of(text: str, reply: Reply) -> dict[str, Any] | None:
     return {"content": tokens, "refusal": None}
 
 
-def completions_answer(reply: Reply) -> dict[str, Any]:
-    """Return a completion of the old API."""
+def _completions(reply: Reply) -> dict[str, Any]:
     choices = [{"index": i, "text": reply.text, "finish_reason": reply.finish, "logprobs": None} for i in range(reply.n)]
-    answer = {"id": f"cmpl-{reply.call}", "object": "text_completion", "created": 1, "model": reply.model, "choices": choices}
-    return {**answer, "usage": reply.usage} if reply.script.usage != "never" else answer
+    return {"id": f"cmpl-{reply.call}", "object": "text_completion", "created": 1, "model": reply.model, "choices": choices}
+
+
+def _message(reply: Reply) -> dict[str, Any]:
+    stop = {"stop_reason": STOP_REASONS[reply.finish], "stop_sequence": None}
+    head = {"id": f"msg_{reply.call}", "type": "message", "role": "assistant", "model": reply.model}
+    return {**head, "content": message_blocks(reply), **stop}
 
 
 STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 """Anthropic's name of each finish reason."""
 
 
-def messages_answer(reply: Reply) -> dict[str, Any]:
-    """Return a message of Anthropic's API."""
-    content: list[dict[str, Any]] = []
-    if reply.thinking:
-        content.append({"type": "thinking", "thinking": reply.thinking, "signature": reply.signature})
+def message_blocks(reply: Reply) -> list[dict[str, Any]]:
+    """Return the blocks of Anthropic's message."""
+    blocks: list[dict[str, Any]] = []
+    if reply.script.thinking:
+        blocks.append({"type": "thinking", "thinking": reply.script.thinking, "signature": reply.signature})
     if reply.text:
-        content.append({"type": "text", "text": reply.text})
+        blocks.append({"type": "text", "text": reply.text})
     if reply.tool:
-        content.append({"type": "tool_use", "id": f"toolu_{reply.call}", "name": reply.tool, "input": orjson.loads(reply.tool_arguments)})
-    answer: dict[str, Any] = {"id": f"msg_{reply.call}", "type": "message", "role": "assistant", "model": reply.model, "content": content}
-    answer |= {"stop_reason": STOP_REASONS[reply.finish], "stop_sequence": None}
-    return {**answer, "usage": messages_usage(reply.usage)} if reply.script.usage != "never" else answer
+        blocks.append({"type": "tool_use", "id": f"toolu_{reply.call}", "name": reply.tool, "input": orjson.loads(reply.script.tool_arguments)})
+    return blocks
 
 
-def responses_answer(reply: Reply, status: str = "") -> dict[str, Any]:
+def response(reply: Reply, status: str = "") -> dict[str, Any]:
     """Return a response; ``status`` is that of an unfinished one, which has no output yet."""
     finished = "incomplete" if reply.finish == "length" else "completed"
-    answer = {
-        "id": response_id(reply),
+    return {
+        "id": f"resp_{reply.model}_{reply.call}",
         "object": "response",
         "created_at": 1,
         "status": status or finished,
@@ -215,30 +203,24 @@ def responses_answer(reply: Reply, status: str = "") -> dict[str, Any]:
         "tools": [],
         "top_p": 1.0,
     }
-    return answer if status or reply.script.usage == "never" else {**answer, "usage": responses_usage(reply.usage)}
-
-
-def response_id(reply: Reply) -> str:
-    """Return the id of a response, which names its model."""
-    return f"resp_{reply.model}_{reply.call}"
 
 
 def output_items(reply: Reply) -> list[dict[str, Any]]:
     """Return the items of a response."""
     items: list[dict[str, Any]] = []
-    if reply.thinking:
-        summary = [{"type": "summary_text", "text": reply.thinking}]
+    if reply.script.thinking:
+        summary = [{"type": "summary_text", "text": reply.script.thinking}]
         items.append({"type": "reasoning", "id": f"rs_{reply.call}", "summary": summary, "encrypted_content": reply.signature})
     if reply.text:
         content = [{"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}]
         items.append({"type": "message", "id": f"msg_{reply.call}", "role": "assistant", "status": "completed", "content": content})
     if reply.tool:
-        call = {"call_id": f"call_{reply.call}", "name": reply.tool, "arguments": reply.tool_arguments, "status": "completed"}
+        call = {"call_id": f"call_{reply.call}", "name": reply.tool, "arguments": reply.script.tool_arguments, "status": "completed"}
         items.append({"type": "function_call", "id": f"fc_{reply.call}", **call})
     return items
 
 
-def embeddings_answer(reply: Reply, body: Body) -> dict[str, Any]:
+def _embeddings(reply: Reply, body: Body) -> dict[str, Any]:
     """Return embeddings of 8 numbers, as base64 where the request asks for it."""
     texts = body.get("input")
     texts = texts if isinstance(texts, list) and texts and not isinstance(texts[0], int) else [texts]
@@ -247,7 +229,7 @@ def embeddings_answer(reply: Reply, body: Body) -> dict[str, Any]:
         vector = [((len(str(text)) * 31 + i * 7) % 100) / 100 for i in range(8)]
         coded = base64.b64encode(struct.pack("<8f", *vector)).decode()
         data.append({"object": "embedding", "index": index, "embedding": coded if body.get("encoding_format") == "base64" else vector})
-    usage = {"prompt_tokens": reply.usage["prompt_tokens"], "total_tokens": reply.usage["prompt_tokens"]}
+    usage = {"prompt_tokens": reply.prompt_tokens, "total_tokens": reply.prompt_tokens}
     return {"object": "list", "data": data, "model": reply.model, "usage": usage}
 
 

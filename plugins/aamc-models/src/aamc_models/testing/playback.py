@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 import orjson
 
-from aamc_models.testing.answers import (
-    Reply,
-    chat_answer,
-    completions_answer,
-    embeddings_answer,
-    error_answer,
-    messages_answer,
-    reply_of,
-    responses_answer,
-)
-from aamc_models.testing.foreign import complaint
+from aamc_models.testing.answers import Reply, answer_of, error_answer, reply_of
 from aamc_models.testing.script import Counts, Script
 from aamc_models.testing.streams import error_event, stream_of
 
@@ -87,15 +77,7 @@ def failure(api: str, status: int, message: str, extra: bytes = b"") -> Playback
 
 
 def playback(api: str, body: Mapping[str, Any], size: int, script: Script, counts: Counts) -> Playback:
-    """Return the answer to a request, and count the request.
-
-    Args:
-        api: The API, as :class:`aamc_sdk.interfaces.WireRequest` names it.
-        body: The request.
-        size: Its length in bytes.
-        script: The script of the model.
-        counts: The counts of the model.
-    """
+    """Return the answer to a request of this number of bytes, and count the request."""
     counts.calls += 1
     model = str(body.get("model", ""))
     fault = script.fault if script.fails(counts.calls, counts.faults) else ""
@@ -111,7 +93,7 @@ def playback(api: str, body: Mapping[str, Any], size: int, script: Script, count
         steps, end = _streamed(api, body, reply, fault)
     else:
         steps, end = _buffered(api, body, reply, fault)
-    return Playback(steps, end, script, counts, reply.usage["prompt_tokens"], not fault)
+    return Playback(steps, end, script, counts, reply.prompt_tokens, not fault)
 
 
 def _without_content(api: str, fault: str, script: Script) -> Playback:
@@ -132,27 +114,13 @@ def _buffered(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tu
         return [PlaybackStep(at_s, whole(200, orjson.dumps(error_answer(api, 500, MESSAGE))))], "keep"
     if fault == "bad_json":
         return [PlaybackStep(at_s, whole(200, b'{"id": '))], "keep"
-    content = orjson.dumps(_answer(api, body, reply))
+    content = orjson.dumps(answer_of(api, reply, body))
     if fault == "cut":
         return [PlaybackStep(at_s, whole(200, content[: len(content) // 2]))], "keep"
     data = whole(200, content)
     if fault == "half":
         return [PlaybackStep(at_s, data[: -(len(content) // 2)])], "close"
-    return [PlaybackStep(at_s, data, 0 if api == "embeddings" else reply.usage["completion_tokens"], billed=True)], "keep"
-
-
-def _answer(api: str, body: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
-    if api == "chat":
-        return chat_answer(reply)
-    if api == "messages":
-        return messages_answer(reply)
-    if api == "responses":
-        return responses_answer(reply)
-    if api == "completions":
-        return completions_answer(reply)
-    if api == "embeddings":
-        return embeddings_answer(reply, body)
-    return {"input_tokens": reply.usage["prompt_tokens"]}
+    return [PlaybackStep(at_s, data, 0 if api == "embeddings" else reply.output_tokens, billed=True)], "keep"
 
 
 def _chunk(data: bytes) -> bytes:
@@ -161,8 +129,8 @@ def _chunk(data: bytes) -> bytes:
 
 def _streamed(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tuple[list[PlaybackStep], str]:
     options = body.get("stream_options")
-    stream = stream_of(api, reply, asked=isinstance(options, dict) and bool(options.get("include_usage")))
-    lead, content, tail = list(stream.lead), list(stream.content), list(stream.tail)
+    lead, content, tail = stream_of(api, reply, asked=isinstance(options, dict) and bool(options.get("include_usage")))
+    number, tokens = max(1, len(content)), reply.output_tokens
     end, closed = "keep", LAST_CHUNK
     if fault in ("hang_stream", "error_event", "bad_json"):
         broken = {"error_event": error_event(api, MESSAGE), "bad_json": b'data: {"id": \n\n'}.get(fault)
@@ -176,10 +144,52 @@ def _streamed(api: str, body: Mapping[str, Any], reply: Reply, fault: str) -> tu
         end, closed = "close", b""
     first_s, pace_s = reply.script.first_ms / 1000, reply.script.pace_ms / 1000
     steps = [PlaybackStep(first_s, EVENT_STREAM_HEAD + _chunk(b"".join(lead)) if lead else EVENT_STREAM_HEAD)]
-    number, tokens = max(1, len(stream.content)), reply.usage["completion_tokens"]
     unbilled = fault in ("error_event", "bad_json")
     for index, event in enumerate(content):
         output = 0 if unbilled else tokens * (index + 1) // number - tokens * index // number
         steps.append(PlaybackStep(first_s + index * pace_s, _chunk(event), output, billed=index == 0 and not unbilled))
     last = b"".join(_chunk(event) for event in tail) + closed
     return [*steps, PlaybackStep(steps[-1].at_s, last)], end
+
+
+def complaint(model: str, body: Mapping[str, Any]) -> str:
+    """Return the error of a strict model for a request; empty if it accepts the request."""
+    own = f"signed by {model}"
+    for name, value in _state(body):
+        if name == "previous_response_id" and not str(value).startswith(f"resp_{model}_"):
+            return f"previous_response_id: response {value!r} not found"
+        if name in ("signature", "data", "encrypted_content") and value != own:
+            return f"{name}: the reasoning was not made by this model, or was changed"
+    return _incomplete_loop(body)
+
+
+def _state(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the named values that only one model can read, wherever they stand."""
+    if isinstance(value, Mapping):
+        kind = value.get("type")
+        for name, inner in value.items():
+            tied = name in ("previous_response_id", "encrypted_content") and inner
+            signed = (name == "signature" and kind in ("thinking", "reasoning.text")) or (name == "data" and kind == "redacted_thinking")
+            if tied or signed:
+                yield name, inner
+            else:
+                yield from _state(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _state(inner)
+
+
+def _incomplete_loop(body: Mapping[str, Any]) -> str:
+    """Return the complaint about a tool call without the thinking before it, which Anthropic's API wants while thinking is on."""
+    messages = body.get("messages")
+    thinks = isinstance(body.get("thinking"), Mapping) and body["thinking"].get("type") == "enabled"
+    if not thinks or not isinstance(messages, list):
+        return ""
+    said = [message.get("content") for message in messages if isinstance(message, Mapping) and message.get("role") == "assistant"]
+    last = messages[-1].get("content") if messages and isinstance(messages[-1], Mapping) else None
+    if not said or not isinstance(last, list) or not any(block.get("type") == "tool_result" for block in last if isinstance(block, Mapping)):
+        return ""
+    kinds = [block.get("type") for block in said[-1] if isinstance(block, Mapping)] if isinstance(said[-1], list) else []
+    if kinds and kinds[0] not in ("thinking", "redacted_thinking"):
+        return f"messages: expected `thinking` or `redacted_thinking`, but found `{kinds[0]}`"
+    return ""

@@ -13,6 +13,7 @@ from typing import Any, cast
 import attrs
 import orjson
 
+from aamc_models.dialects import json_object
 from aamc_models.testing.playback import Playback, PlaybackStep, failure, playback, whole
 from aamc_models.testing.script import Counts, Script
 
@@ -61,13 +62,11 @@ class StubServer:
         default: The script of all other models.
         port: The port; a free one when 0.
         host: The address to listen on.
-        ssl: The TLS context (``ssl.SSLContext``); plain HTTP when None.
 
     Attributes:
         scripts: The scripts; may be changed while the server runs.
         default: The script of all other models.
         requests: The latest 1,000 requests.
-        connections: The number of open connections.
         accepted: The number of connections so far.
         active: The number of requests without the end of their answer.
     """
@@ -77,18 +76,23 @@ class StubServer:
         self.default = default or Script()
         self.port, self._host = port, host
         self.requests: deque[Received] = deque(maxlen=1000)
-        self.connections = self.accepted = self.active = 0
+        self.accepted = self.active = 0
         self._counts: defaultdict[str, Counts] = defaultdict(Counts)
         self._changed = threading.Condition()
         self._waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._protocols: set[_Connection] = set()
+        self._connections: set[_Connection] = set()
         self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
         """The base URL, without ``/v1``."""
         return f"http://{self._host}:{self.port}"
+
+    @property
+    def connections(self) -> int:
+        """The number of open connections."""
+        return len(self._connections)
 
     def script(self, model: str) -> Script:
         """Return a model's script."""
@@ -165,12 +169,9 @@ class StubServer:
     async def stop(self, server: asyncio.Server) -> None:
         """Stop listening and close all connections."""
         server.close()
-        self._abort_all()
+        for connection in list(self._connections):
+            connection.abort()
         await asyncio.sleep(0)
-
-    def _abort_all(self) -> None:
-        for protocol in list(self._protocols):
-            protocol.abort()
 
     def answer(self, received: Received) -> Playback:
         """Return the answer to a request."""
@@ -222,14 +223,12 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        self._stub.connections += 1
         self._stub.accepted += 1
-        self._stub._protocols.add(self)
+        self._stub._connections.add(self)
         self._stub.notify()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._stub.connections -= 1
-        self._stub._protocols.discard(self)
+        self._stub._connections.discard(self)
         if self._playing is not None:
             if self._timer is not None:
                 self._timer.cancel()
@@ -250,10 +249,12 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if self._playing is None:
-            self._read()
+        self._read()
 
     def _read(self) -> None:
+        """Answer the next request if it is whole, and the last one is answered."""
+        if self._playing is not None:
+            return
         if self._head is None:
             end = self._received.find(b"\r\n\r\n")
             if end < 0:
@@ -269,7 +270,11 @@ class _Connection(asyncio.Protocol):
         if raw is None:
             return
         (method, path, headers), self._head = self._head, None
-        self._play_answer(self._stub.answer(Received(method, path, headers, _object(raw), raw)))
+        self._playing = self._stub.answer(Received(method, path, headers, json_object(raw) or {}, raw))
+        self._next, self._began = 0, self._loop.time()
+        self._stub.active += 1
+        self._stub.notify()
+        self._play()
 
     def _body(self, headers: Mapping[str, str]) -> bytes | None:
         """Return the body and remove it from the received bytes; None if it is not complete."""
@@ -296,12 +301,6 @@ class _Connection(asyncio.Protocol):
             parts.append(bytes(self._received[line + 2 : at - 2]))
         return None
 
-    def _play_answer(self, answer: Playback) -> None:
-        self._playing, self._next, self._began = answer, 0, self._loop.time()
-        self._stub.active += 1
-        self._stub.notify()
-        self._play()
-
     def _play(self) -> None:
         """Send the due bytes, then wait for the next time, the client, or nothing."""
         self._timer = None
@@ -326,29 +325,14 @@ class _Connection(asyncio.Protocol):
         if due:
             self._transport.write(b"".join(due))
         if self._next == len(answer.steps) and answer.end != "hang":
-            self._end(answer)
-
-    def _end(self, answer: Playback) -> None:
-        answer.counts.served += answer.served
-        self._finish()
-        if answer.end == "close":
-            self._transport.close()
-        else:
-            self._loop.call_soon(self._read_next)
-
-    def _read_next(self) -> None:
-        if self._playing is None and self._received:
-            self._read()
+            answer.counts.served += answer.served
+            self._finish()
+            if answer.end == "close":
+                self._transport.close()
+            else:
+                self._loop.call_soon(self._read)
 
     def _finish(self) -> None:
         self._playing = None
         self._stub.active -= 1
         self._stub.notify()
-
-
-def _object(raw: bytes) -> Mapping[str, Any]:
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import attrs
 import orjson
 
-from aamc_models.testing.answers import STOP_REASONS, Reply, logprobs_of, messages_usage, output_items, responses_answer
+from aamc_models.testing.answers import STOP_REASONS, Reply, answer_of, logprobs_of, message_blocks, output_items, response, usage_of
 
 Event = tuple[bytes, bool]
 """A server-sent event, and whether it is content."""
@@ -17,38 +16,20 @@ EMPTY: dict[str, dict[str, Any]] = {"message": {"content": []}, "function_call":
 """The empty items of a response, by type."""
 
 
-@attrs.frozen
-class AnswerStream:
-    """The events of a stream.
+def stream_of(api: str, reply: Reply, *, asked: bool) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Return the events before any content, those from the first to the last one with content, and those after it.
 
-    Attributes:
-        lead: The events before any content.
-        content: The events from the first to the last one with content.
-        tail: The events after the content.
-    """
-
-    lead: list[bytes]
-    content: list[bytes]
-    tail: list[bytes]
-
-
-def stream_of(api: str, reply: Reply, *, asked: bool) -> AnswerStream:
-    """Return the events of a streamed answer.
-
-    Args:
-        api: ``"chat"``, ``"completions"``, ``"messages"`` or ``"responses"``.
-        reply: The content.
-        asked: Whether the request asks for a chunk with the usage.
+    Chat and completions report usage in a chunk of its own if the request asked for it.
     """
     if api == "messages":
         events = list(_messages(reply))
     elif api == "responses":
         events = list(_responses(reply))
     else:
-        events = list(_chat(reply, asked) if api == "chat" else _completions(reply, asked))
+        events = [*(_chat(reply) if api == "chat" else _completions(reply)), *_usage_and_end(api, reply, asked)]
     where = [index for index, (_, content) in enumerate(events) if content] or [len(events) - 1]
     data = [event for event, _ in events]
-    return AnswerStream(data[: where[0]], data[where[0] : where[-1] + 1], data[where[-1] + 1 :])
+    return data[: where[0]], data[where[0] : where[-1] + 1], data[where[-1] + 1 :]
 
 
 def error_event(api: str, message: str) -> bytes:
@@ -62,7 +43,7 @@ def error_event(api: str, message: str) -> bytes:
 
 def pieces(text: str, count: int) -> list[str]:
     """Cut a text into pieces of about equal length, none of them empty."""
-    count = max(1, min(count, len(text)))
+    count = min(count, len(text))
     return [text[len(text) * i // count : len(text) * (i + 1) // count] for i in range(count)]
 
 
@@ -74,69 +55,62 @@ def _named(event: dict[str, Any]) -> bytes:
     return b"event: " + str(event["type"]).encode() + b"\n" + _data(event)
 
 
-def _chat(reply: Reply, asked: bool) -> Iterator[Event]:
-    head = {"id": f"chatcmpl-{reply.call}", "object": "chat.completion.chunk", "created": 1, "model": reply.model}
+def _chunk(api: str, reply: Reply, choices: list[dict[str, Any]], *, counted: bool = False) -> bytes:
+    prefix, kind = ("chatcmpl", "chat.completion.chunk") if api == "chat" else ("cmpl", "text_completion")
+    chunk = {"id": f"{prefix}-{reply.call}", "object": kind, "created": 1, "model": reply.model, "choices": choices}
+    return _data({**chunk, "usage": usage_of(api, reply)} if counted else chunk)
 
-    def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0, text: str = "") -> dict[str, Any]:
-        return {
-            **head,
-            "choices": [{"index": index, "delta": delta, "finish_reason": finish, "logprobs": logprobs_of(text, reply) if text else None}],
-        }
 
+def _counts_with(reply: Reply, index: int) -> bool:
+    """Whether the last chunk of a choice has the usage."""
+    return reply.script.usage == "with_choices" and index == reply.n - 1
+
+
+def _chat(reply: Reply) -> Iterator[Event]:
+    script = reply.script
     for index in range(reply.n):
-        yield _data(chunk({"role": "assistant", "content": ""}, index=index)), False
-        for piece in pieces(reply.thinking, 2) if reply.thinking else ():
-            yield _data(chunk({"reasoning_content": piece}, index=index)), True
-        for piece in pieces(reply.text, reply.script.chunks) if reply.text else ():
-            yield _data(chunk({"content": piece}, index=index, text=piece)), True
+        yield _delta(reply, index, {"role": "assistant", "content": ""}), False
+        for thought in pieces(script.thinking, 2):
+            yield _delta(reply, index, {"reasoning_content": thought}), True
+        for text in pieces(reply.text, script.chunks):
+            yield _delta(reply, index, {"content": text}, logprobs_of(text, reply)), True
         if reply.tool:
             call = {"index": 0, "id": f"call_{reply.call}", "type": "function", "function": {"name": reply.tool, "arguments": ""}}
-            yield _data(chunk({"tool_calls": [call]}, index=index)), True
-            for piece in pieces(reply.tool_arguments, reply.script.chunks):
-                yield _data(chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}, index=index)), True
-        last = chunk({}, reply.finish, index)
-        if reply.script.usage == "with_choices" and index == reply.n - 1:
-            last["usage"] = reply.usage
-        yield _data(last), False
-    yield from _usage_and_end(head, reply, asked)
+            yield _delta(reply, index, {"tool_calls": [call]}), True
+            for text in pieces(script.tool_arguments, script.chunks):
+                yield _delta(reply, index, {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}), True
+        last = {"index": index, "delta": {}, "finish_reason": reply.finish, "logprobs": None}
+        yield _chunk("chat", reply, [last], counted=_counts_with(reply, index)), False
 
 
-def _completions(reply: Reply, asked: bool) -> Iterator[Event]:
-    head = {"id": f"cmpl-{reply.call}", "object": "text_completion", "created": 1, "model": reply.model}
+def _delta(reply: Reply, index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None = None) -> bytes:
+    return _chunk("chat", reply, [{"index": index, "delta": delta, "finish_reason": None, "logprobs": logprobs}])
+
+
+def _completions(reply: Reply) -> Iterator[Event]:
     for index in range(reply.n):
-        for piece in pieces(reply.text, reply.script.chunks):
-            yield _data({**head, "choices": [{"index": index, "text": piece, "finish_reason": None, "logprobs": None}]}), True
-        last: dict[str, Any] = {**head, "choices": [{"index": index, "text": "", "finish_reason": reply.finish, "logprobs": None}]}
-        if reply.script.usage == "with_choices" and index == reply.n - 1:
-            last["usage"] = reply.usage
-        yield _data(last), False
-    yield from _usage_and_end(head, reply, asked)
+        for text in pieces(reply.text, reply.script.chunks) or [""]:
+            yield _chunk("completions", reply, [{"index": index, "text": text, "finish_reason": None, "logprobs": None}]), True
+        last = {"index": index, "text": "", "finish_reason": reply.finish, "logprobs": None}
+        yield _chunk("completions", reply, [last], counted=_counts_with(reply, index)), False
 
 
-def _usage_and_end(head: dict[str, Any], reply: Reply, asked: bool) -> Iterator[Event]:
+def _usage_and_end(api: str, reply: Reply, asked: bool) -> Iterator[Event]:
     if reply.script.usage == "always" or (reply.script.usage == "asked" and asked):
-        yield _data({**head, "choices": [], "usage": reply.usage}), False
+        yield _chunk(api, reply, [], counted=True), False
     yield b"data: [DONE]\n\n", False
 
 
 def _messages(reply: Reply) -> Iterator[Event]:
-    usage = messages_usage(reply.usage) if reply.script.usage != "never" else {}
-    message = {"id": f"msg_{reply.call}", "type": "message", "role": "assistant", "model": reply.model, "content": []}
-    began = {**message, "stop_reason": None, "stop_sequence": None, **({"usage": {**usage, "output_tokens": 1}} if usage else {})}
-    yield _named({"type": "message_start", "message": began}), False
+    usage = usage_of("messages", reply) if reply.script.usage != "never" else {}
+    head = {"id": f"msg_{reply.call}", "type": "message", "role": "assistant", "model": reply.model, "content": []}
+    begun = {**head, "stop_reason": None, "stop_sequence": None, **({"usage": {**usage, "output_tokens": 1}} if usage else {})}
+    yield _named({"type": "message_start", "message": begun}), False
     yield _named({"type": "ping"}), False
-    blocks: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
-    if reply.thinking:
-        deltas = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(reply.thinking, 2)]
-        blocks.append(({"type": "thinking", "thinking": "", "signature": ""}, [*deltas, {"type": "signature_delta", "signature": reply.signature}]))
-    if reply.text:
-        blocks.append(({"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in pieces(reply.text, reply.script.chunks)]))
-    if reply.tool:
-        parts = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces(reply.tool_arguments, reply.script.chunks)]
-        blocks.append(({"type": "tool_use", "id": f"toolu_{reply.call}", "name": reply.tool, "input": {}}, parts))
-    for index, (block, block_deltas) in enumerate(blocks):
-        yield _named({"type": "content_block_start", "index": index, "content_block": block}), False
-        for delta in block_deltas:
+    for index, block in enumerate(message_blocks(reply)):
+        begin, deltas = _block_deltas(block, reply)
+        yield _named({"type": "content_block_start", "index": index, "content_block": begin}), False
+        for delta in deltas:
             yield _named({"type": "content_block_delta", "index": index, "delta": delta}), True
         yield _named({"type": "content_block_stop", "index": index}), False
     stopped = {"stop_reason": STOP_REASONS[reply.finish], "stop_sequence": None}
@@ -145,13 +119,24 @@ def _messages(reply: Reply) -> Iterator[Event]:
     yield _named({"type": "message_stop"}), False
 
 
+def _block_deltas(block: dict[str, Any], reply: Reply) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the empty form of a block of Anthropic's, and its deltas."""
+    chunks = reply.script.chunks
+    if block["type"] == "thinking":
+        thoughts = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"], 2)]
+        return {**block, "thinking": "", "signature": ""}, [*thoughts, {"type": "signature_delta", "signature": block["signature"]}]
+    if block["type"] == "text":
+        return {**block, "text": ""}, [{"type": "text_delta", "text": piece} for piece in pieces(block["text"], chunks)]
+    return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in pieces(reply.script.tool_arguments, chunks)]
+
+
 def _responses(reply: Reply) -> Iterator[Event]:
     number = iter(range(100_000))
 
     def event(kind: str, **fields: Any) -> bytes:
         return _named({"type": kind, "sequence_number": next(number), **fields})
 
-    begun = responses_answer(reply, "in_progress")
+    begun = response(reply, "in_progress")
     yield event("response.created", response=begun), False
     yield event("response.in_progress", response=begun), False
     for index, item in enumerate(output_items(reply)):
@@ -165,8 +150,8 @@ def _responses(reply: Reply) -> Iterator[Event]:
             yield event("response.output_text.done", content_index=0, text=reply.text, logprobs=[], **place), False
             yield event("response.content_part.done", content_index=0, part={**part, "text": reply.text}, **place), False
         elif item["type"] == "function_call":
-            for piece in pieces(reply.tool_arguments, reply.script.chunks):
+            for piece in pieces(reply.script.tool_arguments, reply.script.chunks):
                 yield event("response.function_call_arguments.delta", delta=piece, **place), True
-            yield event("response.function_call_arguments.done", arguments=reply.tool_arguments, name=reply.tool, **place), False
+            yield event("response.function_call_arguments.done", arguments=reply.script.tool_arguments, name=reply.tool, **place), False
         yield event("response.output_item.done", output_index=index, item=item), False
-    yield event("response.incomplete" if reply.finish == "length" else "response.completed", response=responses_answer(reply)), False
+    yield event("response.incomplete" if reply.finish == "length" else "response.completed", response=answer_of("responses", reply, {})), False

@@ -13,14 +13,7 @@ _SHARE = 0.5
 class CircuitBreaker:
     """Opens after failures in a row, or when half of the latest calls failed; then lets one call through after each rest.
 
-    Not thread-safe: the owner holds a lock.
-
-    Args:
-        failures: Failures in a row after which it opens.
-        rest_s: Seconds from a failure to the next probe.
-
-    Attributes:
-        failure: The message of the latest failure; ``""`` before one.
+    Not thread-safe: the owner holds a lock. ``failure`` is the message of the latest failure.
     """
 
     def __init__(self, failures: int, rest_s: float) -> None:
@@ -56,13 +49,7 @@ class CircuitBreaker:
         self._latest.append(True)
 
     def failed(self, failure: str, now: float, *, probe: bool) -> None:
-        """Note that a call failed.
-
-        Args:
-            failure: The message.
-            now: The present time.
-            probe: Whether it was the probe; other calls that began before the rest do not prolong it.
-        """
+        """Note that a call failed. Only a probe prolongs the rest, no call that began before it."""
         self.failure = failure
         self._in_a_row += 1
         self._latest.append(False)

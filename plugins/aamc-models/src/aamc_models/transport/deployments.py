@@ -6,26 +6,16 @@ import os
 import random
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from aamc_models.transport.circuit_breaker import CircuitBreaker
 from aamc_models.transport.options import DeploymentOptions, EndpointOptions
 from aamc_models.transport.rate_limit import RateLimit, Use
 from aamc_sdk.interfaces import EndpointState
 
-_WORKING = EndpointState()
-
 
 class Deployment:
-    """A server, or one of its keys.
-
-    Attributes:
-        base_url: Its address, without a slash at the end.
-        model: The model's name there; ``""`` for the candidate's.
-        api_key_env: The environment variable with its key.
-        weight: Its share of the calls.
-        in_flight: Number of its calls in progress.
-    """
+    """A server, or one of its keys: its own options, else those of the endpoint, and its health."""
 
     def __init__(self, own: DeploymentOptions, shared: EndpointOptions) -> None:
         self.base_url = (own.base_url or shared.base_url).rstrip("/")
@@ -68,11 +58,7 @@ class Deployment:
 
 
 class DeploymentTurn:
-    """One call's turn at a deployment. It must be ended once, by one of the methods; further ones do nothing.
-
-    Attributes:
-        deployment: The deployment.
-    """
+    """One call's turn at a deployment. It must be ended once, by one of the methods; further ones do nothing."""
 
     def __init__(self, deployments: Deployments, deployment: Deployment, tokens: float) -> None:
         now = time.monotonic()
@@ -97,52 +83,35 @@ class DeploymentTurn:
 
     def succeed(self) -> None:
         """End the turn: the server answered, if only by refusing the request itself."""
-        if self._end():
-            with self._deployments.lock:
-                self.deployment.breaker.succeeded()
+        self._end(self.deployment.breaker.succeeded)
 
     def fail(self, failure: str) -> None:
         """End the turn: the server failed."""
-        if self._end():
-            with self._deployments.lock:
-                self.deployment.breaker.failed(failure, time.monotonic(), probe=self._probe)
+        self._end(lambda: self.deployment.breaker.failed(failure, time.monotonic(), probe=self._probe))
 
     def drop(self, pause_s: float = 0.0) -> None:
         """End the turn without a judgement: the caller left, or the server is over its limit and wants a pause."""
-        if self._end():
-            with self._deployments.lock:
-                self.deployment.breaker.dropped(probe=self._probe)
-                self.deployment.paused_until = max(self.deployment.paused_until, time.monotonic() + pause_s if pause_s else 0.0)
+        self._end(lambda: self.deployment.breaker.dropped(probe=self._probe), pause_s)
 
-    def _end(self) -> bool:
+    def _end(self, judge: Callable[[], None], pause_s: float = 0.0) -> None:
         with self._deployments.lock:
-            first, self._ended = not self._ended, True
-            self.deployment.in_flight -= first
-            return first
+            if not self._ended:
+                self._ended = True
+                self.deployment.in_flight -= 1
+                judge()
+                if pause_s:
+                    self.deployment.paused_until = max(self.deployment.paused_until, time.monotonic() + pause_s)
 
 
 class Deployments:
-    """The deployments of an endpoint. Safe to use from any thread.
-
-    Args:
-        options: The endpoint's options.
-
-    Attributes:
-        all: The deployments.
-    """
+    """The deployments of an endpoint. Safe to use from any thread."""
 
     def __init__(self, options: EndpointOptions) -> None:
         self.all = [Deployment(own, options) for own in options.deployments or [DeploymentOptions()]]
         self.lock = threading.Lock()
-        self._limited = any(deployment.requests is not None or deployment.tokens is not None for deployment in self.all)
 
     def turn(self, tokens: float, tried: Collection[Deployment] = ()) -> DeploymentTurn | float:
-        """Return a turn at the deployment with the fewest calls per weight, or the seconds until one is free.
-
-        Args:
-            tokens: Estimated tokens of the call.
-            tried: Deployments that have failed this call, which come last.
-        """
+        """Return a turn at the deployment with the fewest calls per weight, those tried last, or the seconds until one is free."""
         with self.lock:
             now = time.monotonic()
             waits = [deployment.wait_s(tokens, now) for deployment in self.all]
@@ -159,8 +128,6 @@ class Deployments:
 
     def state(self) -> EndpointState:
         """Return the state that a router sees."""
-        if not self._limited and not any(deployment.breaker.is_open or deployment.paused_until for deployment in self.all):
-            return _WORKING  # the usual state costs each decision half a microsecond a candidate
         with self.lock:
             now = time.monotonic()
             working = [deployment for deployment in self.all if not deployment.breaker.wait_s(now)]

@@ -115,12 +115,7 @@ def redacted(failure: Failure, key: str) -> Failure:
 
 
 def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
-    """Return the failure that an exception of the HTTP library means.
-
-    Args:
-        error: An ``aiohttp.ClientError``, ``TimeoutError``, ``OSError`` or ``ValueError``.
-        options: The endpoint's options.
-    """
+    """Return the failure that an exception of the HTTP library means."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return Failure(f"cannot be reached: no connection in {options.connect_timeout_s:g} s", "connection")
     if isinstance(error, aiohttp.SocketTimeoutError):
@@ -149,16 +144,16 @@ def asked_model(failure: Failure, request: WireRequest) -> Failure:
     return attrs.evolve(failure, kind="configuration")
 
 
-def provider_error(failure: Failure, candidate: str, base_url: str, key_env: str, key_is_set: bool) -> ProviderError:
+def provider_error(failure: Failure, candidate: str, place: str, key_env: str, key_is_set: bool) -> ProviderError:
     """Return the error for the caller, with advice."""
-    text = f"model {candidate!r} at {base_url} {failure.text[:ERROR_CHARACTERS]}"
-    if advice := advice_on(failure.kind, key_env, key_is_set):
+    text = f"model {candidate!r} {place} {failure.text[:ERROR_CHARACTERS]}"
+    if advice := _advice_on(failure.kind, key_env, key_is_set):
         text += f"; {advice}"
-    public = f"model {candidate!r} {public_text(failure.kind, failure.status, failure.body)}"
+    public = f"model {candidate!r} {_public_text(failure)}"
     return ProviderError(text, kind=failure.kind, status=failure.status, body=failure.body, retry_after_s=failure.retry_after_s, public=public)
 
 
-def advice_on(kind: str, key_env: str, key_is_set: bool) -> str:
+def _advice_on(kind: str, key_env: str, key_is_set: bool) -> str:
     """Return what to do about a failure; ``""`` for a broken answer, whose message says it."""
     if kind != "authentication":
         return _ADVICE.get(kind, "")
@@ -167,12 +162,12 @@ def advice_on(kind: str, key_env: str, key_is_set: bool) -> str:
     return f"check the key in ${key_env}" if key_is_set else f"set ${key_env} to your API key"
 
 
-def public_text(kind: str, status: int | None, body: bytes) -> str:
+def _public_text(failure: Failure) -> str:
     """Return a failure for clients of a server of ours, as the end of a sentence: only about the request itself, they get the upstream's words."""
-    text = _PUBLIC.get(kind, "failed")
-    if status is not None:
-        text += f" ({status} {_phrase(status)}".rstrip() + ")"
-    return f"{text}: {message_of(body)}" if kind == "request" and body else text
+    text = _PUBLIC.get(failure.kind, "failed")
+    if failure.status is not None:
+        text += f" ({failure.status} {_phrase(failure.status)}".rstrip() + ")"
+    return f"{text}: {message_of(failure.body)}" if failure.kind == "request" and failure.body else text
 
 
 def message_of(body: bytes) -> str:

@@ -16,7 +16,7 @@ from aamc_models.dialects import StreamMonitor, usage_of
 from aamc_models.dialects.events import strict_event
 from aamc_models.dialects.fields import strict_json
 from aamc_models.transport.deployments import Deployment, Deployments, DeploymentTurn
-from aamc_models.transport.exchange import EventStream, HttpExchange, checked_answer
+from aamc_models.transport.exchange import EventStream, checked_answer, whole_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.request_body import RequestBody
@@ -59,7 +59,6 @@ class HttpProvider(WireProvider):
         self._proxies = {deployment.base_url: proxy_of(deployment.base_url) for deployment in self._deployments.all}
         self._given = {name.lower(): value for name, value in config.headers.items()}
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **self._given}
-        self._urls: dict[tuple[str, str], URL] = {}
         self._timeout = aiohttp.ClientTimeout(total=config.timeout_seconds, sock_connect=config.connect_timeout_s)
         self._limits_tokens = any(deployment.tokens is not None for deployment in self._deployments.all)
         self._apis = frozenset(config.apis) or self.default_apis([deployment.base_url for deployment in self._deployments.all])
@@ -82,6 +81,10 @@ class HttpProvider(WireProvider):
         if not path.startswith("/") or ".." in path:
             raise Failure(f"has no API {api!r}", "request")
         return base_url + path
+
+    def _limited(self, candidate: Candidate, request: WireRequest) -> WireRequest:
+        """Return a request whose limit of the answer has the name that the server knows."""
+        return request
 
     def unset_keys(self) -> Sequence[str]:
         """Return the unset variables of its deployments; the default one counts at the default address only, as other servers may need no key."""
@@ -116,10 +119,10 @@ class HttpProvider(WireProvider):
         Raises:
             ProviderError: No attempt was answered; the error is the last one's.
         """
-        body = RequestBody(candidate, request)
+        body = RequestBody(candidate, self._limited(candidate, request))
 
         async def attempt(turn: DeploymentTurn) -> WireReply:
-            status, headers, content = await (await self._exchange(turn.deployment, body)).reply()
+            status, headers, content = await whole_answer(await self._begin(turn.deployment, body), self.config.max_answer_bytes)
             answer = None
             if request.api in _JSON_APIS and (request.api != "embeddings" or len(content) <= _LONG_ANSWER):
                 answer = checked_answer(content, choices=request.api in ("chat", "completions"))
@@ -138,8 +141,12 @@ class HttpProvider(WireProvider):
         Raises:
             ProviderError: No attempt was answered, or the connection was lost.
         """
-        body = RequestBody(candidate, request, stream=True)
-        stream, turn = await self._attempts(body, lambda turn: self._opened(turn, body))
+        body = RequestBody(candidate, self._limited(candidate, request), stream=True)
+
+        async def attempt(turn: DeploymentTurn) -> tuple[EventStream, DeploymentTurn]:
+            return await EventStream.open(self._begin(turn.deployment, body), self.config), turn
+
+        stream, turn = await self._attempts(body, attempt)
         monitor = StreamMonitor(_USAGE_DIALECTS[request.api]) if turn.counts_tokens and request.api in _USAGE_DIALECTS else None
         try:
             events = stream.first
@@ -162,15 +169,8 @@ class HttpProvider(WireProvider):
             if monitor is not None and monitor.usage is not None:
                 _count(turn, monitor.usage)
 
-    async def _opened(self, turn: DeploymentTurn, body: RequestBody) -> tuple[EventStream, DeploymentTurn]:
-        return await (await self._exchange(turn.deployment, body)).stream(), turn
-
     async def _attempts(self, body: RequestBody, attempt: Callable[[DeploymentTurn], Awaitable[T]]) -> T:
-        """Return the result of the first attempt that succeeds.
-
-        Raises:
-            ProviderError: None did.
-        """
+        """Return the result of the first attempt that succeeds."""
         config, deployments = self.config, self._deployments
         tokens = body.estimated_tokens if self._limits_tokens else 0.0
         tried: set[Deployment] = set()
@@ -223,35 +223,29 @@ class HttpProvider(WireProvider):
         return self._deployments.all[0], Failure(text, "rate_limit", retry_after_s=wait_s)
 
     def _error(self, body: RequestBody, deployment: Deployment, failure: Failure) -> ProviderError:
-        return provider_error(failure, body.candidate.name, deployment.shown_address, deployment.api_key_env, bool(deployment.api_key))
+        return provider_error(failure, body.candidate.name, f"at {deployment.shown_address}", deployment.api_key_env, bool(deployment.api_key))
 
-    async def _exchange(self, deployment: Deployment, body: RequestBody) -> HttpExchange:
+    async def _begin(self, deployment: Deployment, body: RequestBody) -> aiohttp.ClientResponse:
+        """Send a request and return the answer's head; from then on, silence is limited."""
         request = body.request
         headers = self._headers.copy()
-        for name, value in request.headers.items():
-            if (lowered := name.lower()) not in _RESERVED:
-                headers[lowered] = value
-        for name, value in self.key_headers(deployment.api_key).items():
-            if name not in self._given:
-                headers[name] = value
-        return HttpExchange(
-            session=await self._sessions.session(),
-            options=self.config,
-            timeout=self._timeout,
-            method=request.method,
-            url=self._url(deployment.base_url, request.api),
-            headers=headers,
+        headers |= {lowered: value for name, value in request.headers.items() if (lowered := name.lower()) not in _RESERVED}
+        headers |= {name: value for name, value in self.key_headers(deployment.api_key).items() if name not in self._given}
+        session = await self._sessions.session()
+        response = await session.request(
+            request.method,
+            URL(self.address(deployment.base_url, request.api), encoded=True),
             data=body.data(deployment.model),
+            headers=headers,
             proxy=self._proxies[deployment.base_url],
+            timeout=self._timeout,
+            allow_redirects=False,
         )
-
-    def _url(self, base_url: str, api: str) -> URL:
-        url = self._urls.get((base_url, api))
-        if url is None:
-            url = URL(self.address(base_url, api), encoded=True)
-            if api in self.paths:  # other paths hold ids without end
-                self._urls[base_url, api] = url
-        return url
+        connection = response.connection
+        if connection is not None and connection.protocol is not None:  # None: the whole answer is already here
+            connection.protocol.read_timeout = self.config.idle_timeout_s
+            connection.protocol.start_timeout()
+        return response
 
 
 async def _permitted(turn: DeploymentTurn, failure: Failure) -> bool:

@@ -21,9 +21,6 @@ class RateLimit:
     """Allows an amount in any minute; a server that counts by the minute then never has a reason to refuse.
 
     A token bucket would allow twice the amount in its worst window. Not thread-safe: the owner holds a lock.
-
-    Args:
-        limit: Maximum amount in a minute.
     """
 
     def __init__(self, limit: float) -> None:

@@ -19,24 +19,14 @@ _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 
 class RequestBody:
-    """A request's body, for each of the deployments.
-
-    Args:
-        candidate: The candidate that is called.
-        request: The request.
-        stream: Whether the answer is streamed.
-    """
+    """A request's body, for each of the deployments."""
 
     def __init__(self, candidate: Candidate, request: WireRequest, *, stream: bool = False) -> None:
         self.candidate, self.request, self._stream = candidate, request, stream
         self._data: dict[str, bytes] = {}
 
     def data(self, model: str) -> bytes | None:
-        """Return the bytes to send to a server on which the model has a name.
-
-        Raises:
-            Failure: The body cannot be written as JSON.
-        """
+        """Return the bytes to send to a server on which the model has a name."""
         body = self.request.body
         if not body and self.request.method in _BODILESS:
             return None

@@ -21,11 +21,7 @@ _permission: ContextVar[Callable[[], Awaitable[bool]] | None] = ContextVar("perm
 
 @contextmanager
 def repeats_need(permission: Callable[[], Awaitable[bool]]) -> Iterator[None]:
-    """Ask for permission before each further attempt of a call in this block whose last one may be billed.
-
-    Args:
-        permission: Returns whether another attempt may be made; it is made if so.
-    """
+    """Ask for permission before each further attempt of a call in this block whose last one may be billed."""
     token = _permission.set(permission)
     try:
         yield
@@ -40,12 +36,8 @@ async def may_repeat(failure: Failure | ProviderError) -> bool:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a server wants to be left alone; None if it says nothing that can be read.
-
-    Args:
-        headers: The answer's headers. ``retry-after-ms`` is OpenAI's own; ``retry-after`` has seconds or a date.
-    """
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+    """Return the seconds that a server wants to be left alone, in an answer's headers; None if it says nothing that can be read."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):  # the first is OpenAI's own; the second has seconds or a date
         value = headers.get(name, "")
         try:
             seconds = float(value) * scale
@@ -68,12 +60,7 @@ def _seconds_until(date: str) -> float:
 def pause_s(attempt: int, wanted_s: float | None, longest_s: float) -> float:
     """Return the seconds before another attempt: those that the server wants, else exponential back-off with full jitter.
 
-    Full jitter spreads the attempts of many callers best (Brooker, "Exponential Backoff And Jitter", 2015).
-
-    Args:
-        attempt: Number of failed attempts with a pause before, from 0.
-        wanted_s: The server's ``Retry-After``; None without.
-        longest_s: Maximum of the pause.
+    Full jitter spreads the attempts of many callers best (Brooker, "Exponential Backoff And Jitter", 2015). ``attempt`` counts from 0.
     """
     if wanted_s is not None:
         return min(wanted_s, longest_s)

@@ -19,9 +19,6 @@ class HttpSessions:
     """The HTTP sessions of a provider: connections belong to the event loop that they were opened on.
 
     A session ends with :meth:`close`, with its event loop, or when the provider is forgotten, whichever comes first.
-
-    Args:
-        connect_timeout_s: Maximum seconds until a connection is open.
     """
 
     def __init__(self, connect_timeout_s: float) -> None:

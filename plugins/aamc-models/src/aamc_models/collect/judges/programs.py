@@ -17,11 +17,7 @@ from aamc_sdk.errors import ConfigError, DataError
 
 
 class ProgramTestsJudge(SingleJudge):
-    """Runs the program in an answer with the prompt's tests, in the sandbox of aamc-agents; the quality is the share of tests that pass.
-
-    Raises:
-        ConfigError: aamc-agents is not installed, or the kernel here does not confine programs.
-    """
+    """Runs the program in an answer with the prompt's tests, in the sandbox of aamc-agents; the quality is the share of tests that pass."""
 
     def __init__(self) -> None:
         try:
@@ -36,11 +32,7 @@ class ProgramTestsJudge(SingleJudge):
         self._places = asyncio.Semaphore(os.cpu_count() or 1)
 
     def check(self, prompts: Sequence[Prompt]) -> None:
-        """Check that each prompt has tests.
-
-        Raises:
-            DataError: One has none.
-        """
+        """Check that each prompt has tests."""
         for prompt in prompts:
             if not prompt.tests:
                 raise DataError(f"{prompt.location} has no {TESTS_FIELD!r}; add Python programs that fail by an error, such as assert f(2) == 4")
@@ -57,13 +49,9 @@ class ProgramTestsJudge(SingleJudge):
 
 
 class FunctionJudge(SingleJudge):
-    """Calls ``function(row, answer)`` of a user's module; it may be asynchronous, and returns the quality, or None if it is unknown.
+    """Calls ``MODULE:FUNCTION`` of the user as ``function(row, answer)``.
 
-    Args:
-        path: ``MODULE:FUNCTION``; the module is looked for in the working folder too.
-
-    Raises:
-        ConfigError: There is no such function.
+    It may be asynchronous, and returns the quality, or None if it is unknown. The module is looked for in the working folder too.
     """
 
     def __init__(self, path: str) -> None:
@@ -71,11 +59,7 @@ class FunctionJudge(SingleJudge):
         self._function = _function(path)
 
     async def quality(self, prompt: Prompt, answer: str) -> float | None:
-        """Return the function's value.
-
-        Raises:
-            DataError: The function fails, or its value is not from 0 to 1.
-        """
+        """Return the function's value."""
         try:
             value = await self._call(prompt.row, answer)
         except Exception as error:  # a user's function may raise anything

@@ -22,11 +22,7 @@ class ReferenceJudge(SingleJudge):
     """Compares each answer with the right ones."""
 
     def check(self, prompts: Sequence[Prompt]) -> None:
-        """Check that each prompt has a right answer.
-
-        Raises:
-            DataError: One has none.
-        """
+        """Check that each prompt has a right answer."""
         for prompt in prompts:
             if not prompt.answers:
                 raise DataError(f"{prompt.location} has no right answer ({one_of(ANSWER_FIELDS)}); add one, or name its field with --answer-field")
@@ -45,11 +41,7 @@ class NumericJudge(ReferenceJudge):
     """Right is the same number: the last one of the answer."""
 
     def check(self, prompts: Sequence[Prompt]) -> None:
-        """Check that each prompt has a number as the right answer.
-
-        Raises:
-            DataError: One has none.
-        """
+        """Check that each prompt has a number as the right answer."""
         super().check(prompts)
         for prompt in prompts:
             if any(last_number(reference) is None for reference in prompt.answers):

@@ -25,13 +25,8 @@ def side_request(system: str, last: str, tools: bool) -> str:
     """Return ``"title"`` or ``"summary"`` for a request that a client makes for its own purposes, else ``""``.
 
     The full summary with which an agent compacts its context is none: the work goes on from it, so it must be good.
-
-    Args:
-        system: The system prompt.
-        last: The last human message.
-        tools: Whether tools are offered; a client that names a chat offers none.
     """
-    if tools:
+    if tools:  # a client that names a chat offers none
         return ""
     for head in (system[:HEAD], last[:HEAD], last[-HEAD:] if len(last) > HEAD else ""):
         text = head.lower()

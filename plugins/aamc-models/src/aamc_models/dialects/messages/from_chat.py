@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from aamc_models.dialects.content import Dropped, arguments_of, base64_of, chosen, functions_of, image_url, is_set, lookup, safe_id
+from aamc_models.dialects.content import (
+    ToolCall,
+    arguments_of,
+    base64_of,
+    calls_of,
+    chosen,
+    functions_of,
+    image_url,
+    is_set,
+    lookup,
+    result_id,
+    safe_id,
+    unknown_fields,
+)
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
-from aamc_models.dialects.messages.reasoning_room import add_thinking
+from aamc_models.dialects.messages.thinking import add_thinking
 
 _KNOWN = frozenset(
     (
@@ -21,18 +34,8 @@ _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _JSON_MODE = "Answer with one JSON object and nothing else."
 
 
-def request_from_chat(body: JSON, dropped: Dropped, max_tokens: int, parameters: JSON) -> dict[str, Any]:
-    """Return a canonical request as one of Anthropic's messages.
-
-    Args:
-        body: The canonical request.
-        dropped: Collects the fields that cannot be converted.
-        max_tokens: The limit of the answer where neither the request nor the parameters have one.
-        parameters: The candidate's parameters.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters: JSON) -> dict[str, Any]:
+    """Return a canonical request as one of Anthropic's messages, which a provider adds the candidate's parameters to."""
     limits = (body.get("max_completion_tokens"), body.get("max_tokens"), parameters.get("max_tokens"), max_tokens)
     system, messages = _messages(body, dropped)
     sent: dict[str, Any] = {
@@ -53,11 +56,11 @@ def request_from_chat(body: JSON, dropped: Dropped, max_tokens: int, parameters:
     if body.get("n") not in (None, 1):
         dropped.add("n")
     add_thinking(body, sent, parameters, dropped)
-    dropped.add_unknown(body, _KNOWN)
+    dropped.update(unknown_fields(body, _KNOWN))
     return sent
 
 
-def _sampling(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def _sampling(body: JSON, dropped: set[str]) -> dict[str, Any]:
     sampling: dict[str, Any] = {name: number(body[name], name) for name in ("temperature", "top_p") if body.get(name) is not None}
     if sampling.get("temperature", 0) > 1:
         sampling["temperature"] = 1.0  # Anthropic's maximum; OpenAI's is 2
@@ -70,7 +73,7 @@ def _sampling(body: JSON, dropped: Dropped) -> dict[str, Any]:
     return {**sampling, "stop_sequences": accepted} if accepted else sampling
 
 
-def _answer_form(body: JSON, system: list[dict[str, Any]], dropped: Dropped) -> dict[str, Any]:
+def _answer_form(body: JSON, system: list[dict[str, Any]], dropped: set[str]) -> dict[str, Any]:
     """Return the field for structured answers; JSON without a schema is asked for in the system prompt."""
     if body.get("response_format") is None:
         return {}
@@ -88,7 +91,7 @@ def _answer_form(body: JSON, system: list[dict[str, Any]], dropped: Dropped) -> 
     return {}
 
 
-def _messages(body: JSON, dropped: Dropped) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _messages(body: JSON, dropped: set[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the blocks of the system prompt and the messages; neighbours of one role become one message, as strict servers want it."""
     system: list[dict[str, Any]] = []
     messages: list[dict[str, Any]] = []
@@ -123,15 +126,12 @@ def _results_first(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return [*results, *(block for block in blocks if block["type"] != "tool_result")] if results else blocks
 
 
-def _assistant(message: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _assistant(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = [dict(block) for _, block in objects(message.get("thinking_blocks"), f"{field}.thinking_blocks") if _signed(block)]
     blocks.extend(_blocks(message.get("content"), f"{field}.content", dropped))
     if is_set(message.get("refusal")):
         blocks.append({"type": "text", "text": text(message["refusal"], f"{field}.refusal")})
-    for place, call in objects(message.get("tool_calls"), f"{field}.tool_calls"):
-        blocks.append(tool_use(call, place))
-    if message.get("function_call") is not None:
-        blocks.append(tool_use({"id": "call_0", "function": message["function_call"]}, field))
+    blocks.extend(map(tool_use, calls_of(message, field)))
     if message.get("audio") is not None:
         dropped.add("messages.audio")
     return blocks
@@ -142,32 +142,18 @@ def _signed(block: JSON) -> bool:
     return bool(block.get("signature")) or block.get("type") == "redacted_thinking"
 
 
-def tool_use(call: JSON, field: str) -> dict[str, Any]:
-    """Return a tool call as a ``tool_use`` block.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
-    function = call.get("custom") if call.get("type") == "custom" else call.get("function")
-    function = mapping(function, f"{field}.function")
-    arguments = function.get("input") if call.get("type") == "custom" else function.get("arguments")
-    return {
-        "type": "tool_use",
-        "id": safe_id(text(call.get("id"), f"{field}.id")),
-        "name": text(function.get("name"), f"{field}.function.name"),
-        "input": arguments_of(arguments, f"{field}.function.arguments"),
-    }
+def tool_use(call: ToolCall) -> dict[str, Any]:
+    """Return a tool call as a ``tool_use`` block."""
+    return {"type": "tool_use", "id": safe_id(call.id), "name": call.name, "input": arguments_of(call.arguments, call.field)}
 
 
-def _tool_result(message: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
-    """Return the block of a tool's result; a result of the older ``function`` messages answers the call of their assistant message."""
-    identity = "call_0" if message.get("role") == "function" else text(message.get("tool_call_id"), f"{field}.tool_call_id")
+def _tool_result(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     content = message.get("content")
-    result = {"type": "tool_result", "tool_use_id": safe_id(identity), **chosen(message, "cache_control")}
+    result = {"type": "tool_result", "tool_use_id": safe_id(result_id(message, field)), **chosen(message, "cache_control")}
     return {**result, "content": content if isinstance(content, str) else _blocks(content, f"{field}.content", dropped)}
 
 
-def _blocks(content: object, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _blocks(content: object, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     """Return the blocks of content; empty texts are left out, as Anthropic refuses them."""
     if content is None or isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
@@ -175,7 +161,7 @@ def _blocks(content: object, field: str, dropped: Dropped) -> list[dict[str, Any
     return [block for block in blocks if block is not None]
 
 
-def _block(part: JSON, field: str, dropped: Dropped) -> dict[str, Any] | None:
+def _block(part: JSON, field: str, dropped: set[str]) -> dict[str, Any] | None:
     kind, mark = part.get("type"), chosen(part, "cache_control")
     if kind in ("text", "refusal"):
         words = text(part.get(str(kind)), f"{field}.{kind}")
@@ -198,7 +184,7 @@ def _block(part: JSON, field: str, dropped: Dropped) -> dict[str, Any] | None:
     return None
 
 
-def _tools(body: JSON, messages: list[dict[str, Any]], dropped: Dropped) -> dict[str, Any]:
+def _tools(body: JSON, messages: list[dict[str, Any]], dropped: set[str]) -> dict[str, Any]:
     tools = [{**_tool(function, field), **chosen(tool, "cache_control")} for field, function, tool in functions_of(body, dropped)]
     if not tools:
         return _tools_of_history(messages)
@@ -224,7 +210,7 @@ def _tools_of_history(messages: Iterable[JSON]) -> dict[str, Any]:
     return {"tools": tools, "tool_choice": {"type": "none"}} if tools else {}
 
 
-def _tool_choice(body: JSON, dropped: Dropped) -> dict[str, Any] | None:
+def _tool_choice(body: JSON, dropped: set[str]) -> dict[str, Any] | None:
     choice = body.get("tool_choice", body.get("function_call"))
     if choice is None:
         return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, lookup, plain_content, safe_id, signed_text, text_of
+from aamc_models.dialects.content import arguments_text, chosen, is_set, lookup, plain_content, safe_id, signed_text, text_of, unknown_fields
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
-from aamc_models.dialects.reasoning import effort_of
+from aamc_models.dialects.messages.thinking import effort_of
 
 MAX_USER_ID = 64
 """OpenAI refuses a longer id of a user."""
@@ -18,12 +18,8 @@ _TIERS = {"auto": "auto", "standard_only": "default"}
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a request of Anthropic's messages as canonical chat.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
+    """Return a request of Anthropic's messages as canonical chat."""
     chat: dict[str, Any] = {**chosen(body, *_SAME), "messages": _messages(body, dropped)}
     if body.get("max_tokens") is not None:
         chat["max_tokens"] = whole_number(body["max_tokens"], "max_tokens")
@@ -41,11 +37,11 @@ def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
         dropped.add("metadata.user_id")
     if tier := lookup(_TIERS, body.get("service_tier")):
         chat["service_tier"] = tier
-    dropped.add_unknown(body, _KNOWN)
+    dropped.update(unknown_fields(body, _KNOWN))
     return chat
 
 
-def _messages(body: JSON, dropped: Dropped) -> list[dict[str, Any]]:
+def _messages(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
     chat: list[dict[str, Any]] = []
     if is_set(body.get("system")):
         chat.append({"role": "system", "content": _content(body["system"], "system", dropped)})
@@ -64,7 +60,7 @@ def _messages(body: JSON, dropped: Dropped) -> list[dict[str, Any]]:
     return chat
 
 
-def _user(message: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _user(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     """Return a user's message: its tool results first, each a message of its own, as chat wants them."""
     content = message.get("content")
     if isinstance(content, str):
@@ -81,7 +77,7 @@ def _user(message: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
     return [*results, {"role": "user", "content": plain_content(rest)}] if rest or not results else results
 
 
-def _tool_result(block: JSON, field: str, dropped: Dropped) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _tool_result(block: JSON, field: str, dropped: set[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the message of a tool's result, and its parts that are no text, which chat has in a user's message only."""
     content = block.get("content")
     parts = [] if content is None or isinstance(content, str) else _parts(content, f"{field}.content", dropped)
@@ -98,79 +94,55 @@ def _tool_result(block: JSON, field: str, dropped: Dropped) -> tuple[dict[str, A
     return result, [part for part in parts if part["type"] != "text"]
 
 
-def _assistant(message: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
+def _assistant(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     content = message.get("content")
     if isinstance(content, str):
         return {"role": "assistant", "content": content}
-    blocks = AssistantBlocks.of(content, f"{field}.content")
-    for place, kind in blocks.others:
-        dropped.add(f"content.{text(kind, f'{place}.type'):.40}")
-    chat: dict[str, Any] = {"role": "assistant", "content": "".join(blocks.texts) or None, **blocks.fields(f"{field}.content")}
-    return chat if blocks.calls or chat["content"] is not None else {**chat, "content": ""}
+    chat, unknown = assistant_message(content, f"{field}.content")
+    dropped.update(f"content.{text(kind, f'{place}.type'):.40}" for place, kind in unknown)
+    return chat
 
 
-class AssistantBlocks(NamedTuple):
-    """An assistant's message by kinds of blocks; ``others`` has the place and kind of each block that chat does not know."""
-
-    texts: list[str]
-    calls: list[dict[str, Any]]
-    thinking: list[dict[str, Any]]
-    others: list[tuple[str, object]]
-
-    @classmethod
-    def of(cls, content: object, field: str) -> AssistantBlocks:
-        """Read the blocks.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
-        found = cls([], [], [], [])
-        for place, block in objects(content, field):
-            kind = block.get("type")
-            if kind == "text":
-                found.texts.append(text(block.get("text"), f"{place}.text"))
-            elif kind == "tool_use":
-                found.calls.append(tool_call(block, place))
-            elif kind in ("thinking", "redacted_thinking"):
-                found.thinking.append(dict(block))
-            else:
-                found.others.append((place, kind))
-        return found
-
-    def fields(self, field: str) -> dict[str, Any]:
-        """Return the fields of a chat message for thinking and calls.
-
-        Raises:
-            DataError: A thought is no text.
-        """
-        found: dict[str, Any] = {}
-        if self.thinking:
-            found["reasoning_content"] = "".join(signed_text(block, field) for block in self.thinking)
-            found["thinking_blocks"] = self.thinking
-        if self.calls:
-            found["tool_calls"] = self.calls
-        return found
+def assistant_message(content: object, field: str) -> tuple[dict[str, Any], list[tuple[str, object]]]:
+    """Return the chat message for an assistant's blocks, and the place and kind of each block that chat does not know."""
+    texts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    thinking: list[dict[str, Any]] = []
+    unknown: list[tuple[str, object]] = []
+    for place, block in objects(content, field):
+        kind = block.get("type")
+        if kind == "text":
+            texts.append(text(block.get("text"), f"{place}.text"))
+        elif kind == "tool_use":
+            calls.append(tool_call(block, place))
+        elif kind in ("thinking", "redacted_thinking"):
+            thinking.append(dict(block))
+        else:
+            unknown.append((place, kind))
+    chat: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
+    if thinking:
+        chat["reasoning_content"] = "".join(signed_text(block, field) for block in thinking)
+        chat["thinking_blocks"] = thinking
+    if calls:
+        chat["tool_calls"] = calls
+    return chat, unknown
 
 
 def tool_call(block: JSON, field: str) -> dict[str, Any]:
-    """Return a ``tool_use`` block as a tool call of chat.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a ``tool_use`` block as a tool call of chat."""
     function = {"name": text(block.get("name"), f"{field}.name"), "arguments": arguments_text(block.get("input"), f"{field}.input")}
     return {"id": safe_id(text(block.get("id"), f"{field}.id")), "type": "function", "function": function}
 
 
-def _content(content: object, field: str, dropped: Dropped) -> str | list[dict[str, Any]]:
+def _content(content: object, field: str, dropped: set[str]) -> str | list[dict[str, Any]]:
     return content if isinstance(content, str) else plain_content(_parts(content, field, dropped))
 
 
-def _parts(content: object, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _parts(content: object, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     return [part for place, block in objects(content, field) for part in _part(block, place, dropped)]
 
 
-def _part(block: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _part(block: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     """Return the parts of chat for a block of content."""
     kind = block.get("type")
     mark = chosen(block, "cache_control")
@@ -214,7 +186,7 @@ def _document(block: JSON, source: JSON, field: str) -> dict[str, Any] | None:
     return None
 
 
-def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     tools = []
     for field, tool in objects(body.get("tools"), "tools"):
         if tool.get("type") not in (None, "custom"):
@@ -240,7 +212,7 @@ def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
     return chat
 
 
-def _thinking(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def _thinking(body: JSON, dropped: set[str]) -> dict[str, Any]:
     chat: dict[str, Any] = {}
     if body.get("thinking") is not None:
         thinking = mapping(body["thinking"], "thinking")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import Dropped, arguments_text, chosen, functions_of, image_url, is_set, text_of
+from aamc_models.dialects.content import arguments_text, calls_of, chosen, functions_of, image_url, is_set, result_id, text_of, unknown_fields
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, whole_number, wrong
-from aamc_models.dialects.responses.items import SAME, call_item, reasoning_item
+from aamc_models.dialects.responses.answers import call_item, reasoning_item
+from aamc_models.dialects.responses.to_chat import SAME
 
 MINIMUM_TOKENS = 16
 """OpenAI accepts no smaller limit of the answer here."""
@@ -20,12 +21,8 @@ _KNOWN = frozenset(
 )
 
 
-def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a canonical request as one of OpenAI's responses.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+def request_from_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
+    """Return a canonical request as one of OpenAI's responses."""
     sent: dict[str, Any] = {**chosen(body, *_SAME), "input": _input(body, dropped), "store": body.get("store") is True}
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     if limit is not None:
@@ -41,7 +38,7 @@ def request_from_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
     sent.update(_tools(body, dropped))
     if body.get("n") not in (None, 1):
         dropped.add("n")
-    dropped.add_unknown(body, _KNOWN)
+    dropped.update(unknown_fields(body, _KNOWN))
     return sent
 
 
@@ -60,17 +57,16 @@ def _answer_form(body: JSON) -> dict[str, Any]:
     return {"text": form} if form else {}
 
 
-def _input(body: JSON, dropped: Dropped) -> list[dict[str, Any]]:
+def _input(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
     for field, message in objects(body.get("messages"), "messages"):
         role = message.get("role")
         if role == "assistant":
             sent.extend(_assistant(message, field, dropped))
         elif role in ("tool", "function"):
-            call_id = "call_0" if role == "function" else text(message.get("tool_call_id"), f"{field}.tool_call_id")
             output = message.get("content")
             output = output if isinstance(output, str) else _parts(output, f"{field}.content", dropped)
-            sent.append({"type": "function_call_output", "call_id": call_id, "output": output})
+            sent.append({"type": "function_call_output", "call_id": result_id(message, field), "output": output})
         elif role in ("user", "system", "developer"):
             content = message.get("content")
             content = content if isinstance(content, str) else _parts(content, f"{field}.content", dropped)
@@ -80,28 +76,20 @@ def _input(body: JSON, dropped: Dropped) -> list[dict[str, Any]]:
     return sent
 
 
-def _assistant(message: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _assistant(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     """Return the items of an assistant's message: its reasoning where it can be sent back, its text, its tool calls."""
     blocks = objects(message.get("thinking_blocks"), f"{field}.thinking_blocks")
     sent = [reasoning_item(block, f"rs_{index}") for index, (_, block) in enumerate(blocks) if block.get("signature") or block.get("data")]
     words = text_of(message.get("content"), f"{field}.content") or optional_text(message.get("refusal"), f"{field}.refusal")
     if words:
         sent.append({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": words}]})
-    for place, call in objects(message.get("tool_calls"), f"{field}.tool_calls"):
-        function = call.get("custom") if call.get("type") == "custom" else call.get("function")
-        function = mapping(function, f"{place}.function")
-        arguments = arguments_text(function.get("arguments", function.get("input")), f"{place}.function.arguments")
-        sent.append(call_item(text(call.get("id"), f"{place}.id"), text(function.get("name"), f"{place}.function.name"), arguments))
-    if message.get("function_call") is not None:
-        function = mapping(message["function_call"], f"{field}.function_call")
-        name = text(function.get("name"), f"{field}.function_call.name")
-        sent.append(call_item("call_0", name, arguments_text(function.get("arguments"), f"{field}.function_call.arguments")))
+    sent.extend(call_item(call.id, call.name, arguments_text(call.arguments, call.field)) for call in calls_of(message, field))
     if message.get("audio") is not None:
         dropped.add("messages.audio")
     return sent
 
 
-def _parts(content: object, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _parts(content: object, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     parts = []
     for place, part in objects(content, field):
         kind = part.get("type")
@@ -119,7 +107,7 @@ def _parts(content: object, field: str, dropped: Dropped) -> list[dict[str, Any]
     return parts
 
 
-def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     tools = [
         {
             "type": "function",

@@ -5,79 +5,74 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects import finish_reasons
-from aamc_models.dialects.chat.answer import reasoning_of
-from aamc_models.dialects.chat.chunks import ChunkFrame, ToolCallPieces, choice_zero, error_of
+from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, error_of
 from aamc_models.dialects.content import creation_time, identity
 from aamc_models.dialects.error_bodies import error_event
 from aamc_models.dialects.events import event_of
-from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text
-from aamc_models.dialects.responses.items import (
+from aamc_models.dialects.fields import JSON, mapping, optional_text, text
+from aamc_models.dialects.responses.answers import (
     call_item,
+    finish_reason_of,
     logprobs_from_chat,
     logprobs_to_chat,
     message_item,
     reasoning_item,
     response_object,
+    status_of,
     text_part,
 )
 from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
-from aamc_models.dialects.token_usage import StreamedUsage
 
 _THOUGHTS = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
-ENDS = {"response.completed": "completed", "response.incomplete": "incomplete"}
+_ENDS = {"response.completed": "completed", "response.incomplete": "incomplete"}
 
 
-class ResponsesReader:
+class ResponsesReader(ChatReader):
     """Reads the events of OpenAI's responses as chunks of chat."""
 
+    dialect = "responses"
+
     def __init__(self) -> None:
-        self._frame = ChunkFrame()
+        super().__init__()
         self._calls: dict[object, dict[str, Any]] = {}
-        self.finished = False
 
-    def read(self, event: JSON) -> Iterator[dict[str, Any]]:
-        """Yield the chunks that an event becomes.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+    def read(self, event: JSON) -> Iterator[JSON]:
+        """Yield the chunks that an event becomes."""
         kind = event.get("type")
         if kind == "response.created":
-            self._frame.begin(mapping(event.get("response"), "response"))
-            yield self._frame.delta({"role": "assistant", "content": ""})
+            self._begin(mapping(event.get("response"), "response"))
+            yield self._delta({"role": "assistant", "content": ""})
         elif kind == "response.output_text.delta":
-            logprobs = logprobs_to_chat(event.get("logprobs"))
-            yield self._frame.delta({"content": text(event.get("delta"), "delta")}, logprobs)
+            yield self._delta({"content": text(event.get("delta"), "delta")}, logprobs_to_chat(event.get("logprobs")))
         elif kind == "response.refusal.delta":
-            yield self._frame.delta({"refusal": text(event.get("delta"), "delta")})
+            yield self._delta({"refusal": text(event.get("delta"), "delta")})
         elif kind in _THOUGHTS:
-            yield self._frame.delta({"reasoning_content": text(event.get("delta"), "delta")})
+            yield self._delta({"reasoning_content": text(event.get("delta"), "delta")})
         elif kind == "response.output_item.added":
             yield from self._item(event, mapping(event.get("item"), "item"))
         elif kind == "response.function_call_arguments.delta":
             yield from self._arguments(event, text(event.get("delta"), "delta"))
         elif kind == "response.output_item.done":
             yield from self._item_done(event, mapping(event.get("item"), "item"))
-        elif isinstance(kind, str) and kind in ENDS:
-            yield from self._finish(ENDS[kind], mapping(event.get("response"), "response"))
-        elif kind == "response.failed":
-            yield {"error": mapping(event.get("response"), "response").get("error") or {}}
-        elif kind == "error":
-            yield {"error": event.get("error") or dict(event)}
+        elif isinstance(kind, str) and kind in _ENDS:
+            yield from self._response_end(_ENDS[kind], mapping(event.get("response"), "response"))
+        elif kind in ("response.failed", "error"):
+            response = event.get("response")
+            failed = response.get("error") if isinstance(response, dict) else None
+            yield {"error": failed or event.get("error") or dict(event)}
 
     def _item(self, event: JSON, item: JSON) -> Iterator[dict[str, Any]]:
         if item.get("type") in ("function_call", "custom_tool_call"):
             call = tool_call({**item, "arguments": "", "input": ""}, "item")
             state = self._calls[_place(event)] = {"index": len(self._calls), "streamed": False}
             function = {"name": call["function"]["name"], "arguments": ""}
-            yield self._frame.delta({"tool_calls": [{"index": state["index"], "id": call["id"], "type": "function", "function": function}]})
+            yield self._delta({"tool_calls": [{"index": state["index"], "id": call["id"], "type": "function", "function": function}]})
 
     def _arguments(self, event: JSON, piece: str) -> Iterator[dict[str, Any]]:
         state = self._calls.get(_place(event))
         if state is not None and piece:
             state["streamed"] = True
-            yield self._frame.delta({"tool_calls": [{"index": state["index"], "function": {"arguments": piece}}]})
+            yield self._delta({"tool_calls": [{"index": state["index"], "function": {"arguments": piece}}]})
 
     def _item_done(self, event: JSON, item: JSON) -> Iterator[dict[str, Any]]:
         """Yield the fields that come with the end of an item: encrypted reasoning, or the arguments of a call that were not streamed."""
@@ -85,14 +80,13 @@ class ResponsesReader:
         if item.get("type") in ("function_call", "custom_tool_call") and state is not None and not state["streamed"]:
             yield from self._arguments(event, tool_call(item, "item")["function"]["arguments"])
         elif item.get("type") == "reasoning" and item.get("encrypted_content") is not None:
-            yield self._frame.delta({"thinking_blocks": [thinking_block(item, "item")]})
+            yield self._delta({"thinking_blocks": [thinking_block(item, "item")]})
 
-    def _finish(self, status: str, response: JSON) -> Iterator[dict[str, Any]]:
+    def _response_end(self, status: str, response: JSON) -> Iterator[dict[str, Any]]:
         self.finished = True
-        yield self._frame.finish(finish_reasons.from_responses({**response, "status": status}, bool(self._calls)))
-        usage = StreamedUsage("responses")
-        if usage.note(response):
-            yield self._frame.usage(usage.to("chat"))
+        yield self._end(finish_reason_of({**response, "status": status}, bool(self._calls)))
+        if self.usage.note(response):
+            yield self._counted(self.usage.to("chat"))
 
 
 def _place(event: JSON) -> int:
@@ -100,54 +94,27 @@ def _place(event: JSON) -> int:
     return index if isinstance(index, int) else 0
 
 
-class ResponsesWriter:
+class ResponsesWriter(SingleAnswerWriter):
     """Writes chunks of chat as the events of OpenAI's responses."""
 
+    dialect = "responses"
+
     def __init__(self, model: str) -> None:
-        self._model, self._base, self._created = model, "0", 0
+        super().__init__(model)
+        self._base, self._created = "0", 0
         self._number = 0
-        self._begun = self._ended = False
         self._items: list[dict[str, Any]] = []
         self._open: dict[str, Any] | None = None
         self._calls: dict[object, dict[str, Any]] = {}
-        self._finish: str | None = None
-        self._usage = StreamedUsage("chat")
-        self._pieces = ToolCallPieces()
 
-    def write(self, chunk: JSON) -> list[bytes]:
-        """Return the events for a chunk.
+    def _error(self, chunk: JSON) -> bytes:
+        return error_event("responses", *error_of(chunk), sequence_number=self._number)
 
-        Raises:
-            DataError: A field has a wrong type.
-        """
-        if chunk.get("error"):
-            return [error_event("responses", *error_of(chunk), sequence_number=self._number)]
-        events = [] if self._begun else self._start(chunk)
-        self._usage.note(chunk)
-        choice = choice_zero(chunk)
-        delta = mapping(choice.get("delta") or {}, "choices[0].delta")
-        events += self._reasoning(delta)
-        words = optional_text(delta.get("content"), "delta.content")
-        if words:
-            events += self._words(words, logprobs_from_chat(choice.get("logprobs")))
-        refusal = optional_text(delta.get("refusal"), "delta.refusal")
-        if refusal:
-            events += self._refusal(refusal)
-        for call in self._pieces.read(delta):
-            events += self._call(call)
-        if choice.get("finish_reason"):
-            self._finish = text(choice["finish_reason"], "choices[0].finish_reason")
-        return events
-
-    def end(self) -> list[bytes]:
-        """Return the closing events; none if no chunk said that the answer has ended, or they were returned before."""
-        if self._finish is None or self._ended:
-            return []
-        self._ended = True
+    def _closing(self, finish: JSON) -> list[bytes]:
         events = self._close()
         for item in self._calls.values():
             events += self._call_done(item)
-        status, details = finish_reasons.to_responses(self._finish)
+        status, details = status_of(finish["finish_reason"])
         response = {**self._response(status), "incomplete_details": details, "usage": self._usage.to("responses")}
         return [*events, self._event(f"response.{status}", response=response)]
 
@@ -159,7 +126,6 @@ class ResponsesWriter:
         return response_object(f"resp_{self._base}", self._model, self._created, [_public(item) for item in self._items], status)
 
     def _start(self, chunk: JSON) -> list[bytes]:
-        self._begun = True
         self._base = identity(chunk.get("id"), "")
         self._model = self._model or optional_text(chunk.get("model"), "model")
         self._created = creation_time(chunk)
@@ -172,12 +138,9 @@ class ResponsesWriter:
         self._items.append(item)
         return self._event("response.output_item.added", output_index=item["_index"], item=_public(item))
 
-    def _reasoning(self, delta: JSON) -> list[bytes]:
-        events: list[bytes] = []
-        piece = reasoning_of(delta)
-        if piece:
-            events += self._thought(piece)
-        for _, block in objects(delta.get("thinking_blocks"), "delta.thinking_blocks"):
+    def _reasoning(self, piece: str, blocks: list[dict[str, Any]]) -> list[bytes]:
+        events = self._thought(piece) if piece else []
+        for block in blocks:
             item = reasoning_item(block, "")
             if not item.get("encrypted_content"):
                 continue
@@ -197,7 +160,7 @@ class ResponsesWriter:
         if not piece:
             return events
         item = self._open
-        place = {"item_id": item["id"], "output_index": item["_index"], "summary_index": 0}
+        place = {**_place_of(item), "summary_index": 0}
         if not item["summary"]:
             events.append(self._event("response.reasoning_summary_part.added", **place, part={"type": "summary_text", "text": ""}))
             item["summary"] = [{"type": "summary_text", "text": ""}]
@@ -221,16 +184,21 @@ class ResponsesWriter:
     def _place(self) -> dict[str, Any]:
         """Return the position of the open message's last part."""
         item = self._open or {}
-        return {"item_id": item["id"], "output_index": item["_index"], "content_index": len(item["content"]) - 1}
+        return {**_place_of(item), "content_index": len(item["content"]) - 1}
 
-    def _words(self, words: str, logprobs: list[dict[str, Any]]) -> list[bytes]:
+    def _words(self, words: str, logprobs: object) -> list[bytes]:
+        if not words:
+            return []
+        tokens = logprobs_from_chat(logprobs)
         events = self._part("output_text", text_part(""))
         part = (self._open or {})["content"][-1]
         part["text"] += words
-        part["logprobs"] = [*part["logprobs"], *logprobs] if logprobs else part["logprobs"]
-        return [*events, self._event("response.output_text.delta", **self._place(), delta=words, logprobs=logprobs)]
+        part["logprobs"] = [*part["logprobs"], *tokens] if tokens else part["logprobs"]
+        return [*events, self._event("response.output_text.delta", **self._place(), delta=words, logprobs=tokens)]
 
     def _refusal(self, words: str) -> list[bytes]:
+        if not words:
+            return []
         events = self._part("refusal", {"type": "refusal", "refusal": ""})
         (self._open or {})["content"][-1]["refusal"] += words
         return [*events, self._event("response.refusal.delta", **self._place(), delta=words)]
@@ -245,14 +213,12 @@ class ResponsesWriter:
             events.append(self._begin(item))
         if call["arguments"]:
             item["arguments"] += call["arguments"]
-            place = {"item_id": item["id"], "output_index": item["_index"]}
-            events.append(self._event("response.function_call_arguments.delta", **place, delta=call["arguments"]))
+            events.append(self._event("response.function_call_arguments.delta", **_place_of(item), delta=call["arguments"]))
         return events
 
     def _call_done(self, item: dict[str, Any]) -> list[bytes]:
         item["status"] = "completed"
-        place = {"item_id": item["id"], "output_index": item["_index"]}
-        done = self._event("response.function_call_arguments.done", **place, name=item["name"], arguments=item["arguments"])
+        done = self._event("response.function_call_arguments.done", **_place_of(item), name=item["name"], arguments=item["arguments"])
         return [done, self._event("response.output_item.done", output_index=item["_index"], item=_public(item))]
 
     def _part_done(self) -> list[bytes]:
@@ -276,12 +242,16 @@ class ResponsesWriter:
             events += self._part_done()
             item["status"] = "completed"
         elif item["summary"]:
-            place = {"item_id": item["id"], "output_index": item["_index"], "summary_index": 0}
+            place = {**_place_of(item), "summary_index": 0}
             part = dict(item["summary"][0])
             events.append(self._event("response.reasoning_summary_text.done", **place, text=part["text"]))
             events.append(self._event("response.reasoning_summary_part.done", **place, part=part))
         self._open = None
         return [*events, self._event("response.output_item.done", output_index=item["_index"], item=_public(item))]
+
+
+def _place_of(item: JSON) -> dict[str, Any]:
+    return {"item_id": item["id"], "output_index": item["_index"]}
 
 
 def _public(item: JSON) -> dict[str, Any]:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import Dropped, arguments_text, chosen, is_set, plain_content
+from aamc_models.dialects.content import arguments_text, chosen, is_set, plain_content, unknown_fields
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, to_json, whole_number, wrong
-from aamc_models.dialects.responses.items import SAME
 from aamc_sdk.errors import DataError
 
+SAME = (
+    "model",
+    "stream",
+    "temperature",
+    "top_p",
+    "parallel_tool_calls",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "service_tier",
+)
+"""Fields that requests have alike in chat and in responses."""
 _KNOWN = frozenset(
     (*SAME, "input", "instructions", "max_output_tokens", "tools", "tool_choice", "text", "reasoning", "top_logprobs", "include", "stream_options")
 )
@@ -16,12 +28,8 @@ _STORED = {"previous_response_id": "the earlier conversation", "conversation": "
 _CARRIED = ("message.output_text.logprobs", "reasoning.encrypted_content")
 
 
-def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
-    """Return a request of OpenAI's responses as canonical chat.
-
-    Raises:
-        DataError: A field has a wrong type or value.
-    """
+def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
+    """Return a request of OpenAI's responses as canonical chat."""
     for name, stored in _STORED.items():
         if is_set(body.get(name)):
             raise DataError(f"{name} cannot be used here: the model has no access to {stored}; send all of it as input")
@@ -43,7 +51,7 @@ def request_to_chat(body: JSON, dropped: Dropped) -> dict[str, Any]:
             dropped.add(f"reasoning.{name:.40}")
     chat.update(_answer_form(body))
     chat.update(_tools(body, dropped))
-    dropped.add_unknown({name: value for name, value in body.items() if (name, value) != ("truncation", "disabled")}, _KNOWN)
+    dropped.update(unknown_fields({name: value for name, value in body.items() if (name, value) != ("truncation", "disabled")}, _KNOWN))
     return chat
 
 
@@ -61,7 +69,7 @@ def _answer_form(body: JSON) -> dict[str, Any]:
     return chat
 
 
-def _messages(body: JSON, dropped: Dropped) -> list[dict[str, Any]]:
+def _messages(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
     chat: list[dict[str, Any]] = []
     if is_set(body.get("instructions")):
         chat.append({"role": "system", "content": text(body["instructions"], "instructions")})
@@ -101,11 +109,7 @@ def _add_call(chat: list[dict[str, Any]], call: dict[str, Any], thoughts: list[d
 
 
 def tool_call(item: JSON, field: str) -> dict[str, Any]:
-    """Return an item with a call of a function or custom tool as a tool call of chat.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return an item with a call of a function or custom tool as a tool call of chat."""
     if item.get("type") == "custom_tool_call":
         arguments = to_json({"input": optional_text(item.get("input"), f"{field}.input")}, field)
     else:
@@ -115,11 +119,7 @@ def tool_call(item: JSON, field: str) -> dict[str, Any]:
 
 
 def thinking_block(item: JSON, field: str) -> dict[str, Any]:
-    """Return a reasoning item as a block of thinking: its encrypted content is the signature.
-
-    Raises:
-        DataError: A field has a wrong type.
-    """
+    """Return a reasoning item as a block of thinking: its encrypted content is the signature."""
     pieces = [*objects(item.get("summary"), f"{field}.summary"), *objects(item.get("content"), f"{field}.content")]
     words = "\n\n".join(optional_text(piece.get("text"), f"{place}.text") for place, piece in pieces)
     secret = optional_text(item.get("encrypted_content"), f"{field}.encrypted_content")
@@ -128,7 +128,7 @@ def thinking_block(item: JSON, field: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": words, "signature": secret}
 
 
-def _message(item: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
+def _message(item: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     role, content = item.get("role"), item.get("content")
     if role not in ("user", "assistant", "system", "developer"):
         raise wrong(f"{field}.role", "user, assistant, system or developer", role)
@@ -140,7 +140,7 @@ def _message(item: JSON, field: str, dropped: Dropped) -> dict[str, Any]:
     return {"role": role, "content": plain_content(parts)}
 
 
-def _part(part: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _part(part: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     """Return the parts of chat for a part of an item's content."""
     kind = part.get("type")
     if kind in ("input_text", "output_text", "text", "summary_text"):
@@ -157,7 +157,7 @@ def _part(part: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
     return []
 
 
-def _result(item: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
+def _result(item: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     """Return the message of a tool's result, and one with its images, which chat has in a user's message only."""
     identity, output = text(item.get("call_id"), f"{field}.call_id"), item.get("output")
     if isinstance(output, str):
@@ -168,7 +168,7 @@ def _result(item: JSON, field: str, dropped: Dropped) -> list[dict[str, Any]]:
     return [result, {"role": "user", "content": rest}] if rest else [result]
 
 
-def _tools(body: JSON, dropped: Dropped) -> dict[str, Any]:
+def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     tools = []
     for field, tool in objects(body.get("tools"), "tools"):
         if tool.get("type") != "function":

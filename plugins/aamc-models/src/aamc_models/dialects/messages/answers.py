@@ -1,169 +1,199 @@
-"""Streams: between the events of Anthropic's messages and chunks of chat."""
+"""Answers, whole and streamed: between Anthropic's messages and chat."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects import finish_reasons
-from aamc_models.dialects.chat.answer import reasoning_of
-from aamc_models.dialects.chat.chunks import ChunkFrame, ToolCallPieces, choice_zero, error_of
-from aamc_models.dialects.content import identity, is_set, safe_id, signed_text
-from aamc_models.dialects.error_bodies import error_event
+from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, chat_answer, first_choice, reasoning_of
+from aamc_models.dialects.content import calls_of, chosen, identity, is_set, safe_id, signed_text, text_of
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, whole_number
-from aamc_models.dialects.token_usage import StreamedUsage, usage_object
+from aamc_models.dialects.messages.from_chat import tool_use
+from aamc_models.dialects.messages.to_chat import assistant_message
+from aamc_models.dialects.token_usage import usage_object, usage_of
 from aamc_sdk.interfaces import Usage
 
+_FROM_MESSAGES = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_TO_MESSAGES = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
 
-class MessagesReader:
+
+def finish_reason_of(stop_reason: object) -> str:
+    """Return a ``stop_reason`` of Anthropic's as a ``finish_reason``."""
+    return _FROM_MESSAGES.get(stop_reason, "stop") if isinstance(stop_reason, str) else "stop"
+
+
+def stop_reason_of(finish_reason: object, calls_tools: bool, stop_sequence: object) -> tuple[str, str | None]:
+    """Return a ``finish_reason`` as Anthropic's ``stop_reason`` and ``stop_sequence``, which vLLM reports as ``stop_reason``."""
+    if calls_tools and finish_reason == "stop":  # as some servers say
+        return "tool_use", None
+    if isinstance(stop_sequence, str) and finish_reason == "stop":
+        return "stop_sequence", stop_sequence
+    return (_TO_MESSAGES.get(finish_reason, "end_turn") if isinstance(finish_reason, str) else "end_turn"), None
+
+
+def answer_to_chat(answer: JSON) -> dict[str, Any]:
+    """Return an answer of Anthropic's messages as a chat completion."""
+    message, _ = assistant_message(answer.get("content"), "content")
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason_of(answer.get("stop_reason"))}
+    if is_set(answer.get("stop_sequence")):
+        choice["stop_reason"] = answer["stop_sequence"]
+    return chat_answer(answer, [choice], usage_object("chat", usage_of("messages", answer)))
+
+
+def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
+    """Return a chat completion as an answer of Anthropic's messages."""
+    choice = first_choice(answer)
+    message = mapping(choice.get("message"), "choices[0].message")
+    content = thinking_blocks(message)
+    words = text_of(message.get("content"), "choices[0].message.content") or optional_text(message.get("refusal"), "choices[0].message.refusal")
+    if words:
+        content.append({"type": "text", "text": words})
+    calls = [tool_use(call) for call in calls_of(message, "choices[0].message")]
+    content.extend(calls)
+    stop_reason, stop_sequence = stop_reason_of(choice.get("finish_reason"), bool(calls), choice.get("stop_reason"))
+    return {
+        "id": identity(answer.get("id"), "msg_"),
+        "type": "message",
+        "role": "assistant",
+        "model": model or optional_text(answer.get("model"), "model"),
+        "content": content,
+        "stop_reason": stop_reason,
+        "stop_sequence": stop_sequence,
+        "usage": {**usage_object("messages", usage_of("chat", answer)), **chosen(mapping(answer.get("usage") or {}, "usage"), "cost")},
+    }
+
+
+def thinking_blocks(message: JSON) -> list[dict[str, Any]]:
+    """Return the blocks of thinking of a chat message; reasoning without a signature has an empty one."""
+    blocks = [dict(block) for _, block in objects(message.get("thinking_blocks"), "thinking_blocks")]
+    reasoning = reasoning_of(message)
+    if not blocks and reasoning:
+        blocks = [{"type": "thinking", "thinking": reasoning, "signature": ""}]
+    return blocks
+
+
+class MessagesReader(ChatReader):
     """Reads the events of Anthropic's messages as chunks of chat."""
 
+    dialect = "messages"
+
     def __init__(self) -> None:
-        self._frame = ChunkFrame()
-        self._usage = StreamedUsage("messages")
+        super().__init__()
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls = 0
-        self.finished = False
 
-    def read(self, event: JSON) -> Iterator[dict[str, Any]]:
-        """Yield the chunks that an event becomes.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
+    def read(self, event: JSON) -> Iterator[JSON]:
+        """Yield the chunks that an event becomes."""
         kind = event.get("type")
         if kind == "message_start":
             message = mapping(event.get("message"), "message")
-            self._frame.begin(message)
-            self._usage.note(message)
-            yield self._frame.delta({"role": "assistant", "content": ""})
+            self.usage.note(message)
+            self._begin(message)
+            yield self._delta({"role": "assistant", "content": ""})
         elif kind == "content_block_start":
-            yield from self._start(self._index(event), mapping(event.get("content_block"), "content_block"))
+            yield from self._block(self._index(event), mapping(event.get("content_block"), "content_block"))
         elif kind == "content_block_delta":
-            yield from self._delta(self._blocks.get(self._index(event), {}), mapping(event.get("delta"), "delta"))
+            yield from self._block_delta(self._blocks.get(self._index(event), {}), mapping(event.get("delta"), "delta"))
         elif kind == "content_block_stop":
-            yield from self._stop(self._blocks.pop(self._index(event), {}))
+            yield from self._block_end(self._blocks.pop(self._index(event), {}))
         elif kind == "message_delta":
-            self._usage.note(event)
-            yield from self._finish(mapping(event.get("delta"), "delta"))
+            self.usage.note(event)
+            yield from self._message_end(mapping(event.get("delta"), "delta"))
         elif kind == "message_stop":
             self.finished = True
         elif kind == "error":
-            yield {"error": event.get("error") or {}}
+            yield {"error": event.get("error") or dict(event)}
 
     def _index(self, event: JSON) -> int:
         return whole_number(event.get("index"), "index")
 
-    def _start(self, index: int, block: JSON) -> Iterator[dict[str, Any]]:
+    def _block(self, index: int, block: JSON) -> Iterator[dict[str, Any]]:
         kind = block.get("type")
         state = self._blocks[index] = {"type": kind, "block": dict(block), "text": "", "signature": ""}
         if kind == "tool_use":
             state["call"], self._calls = self._calls, self._calls + 1
             function = {"name": text(block.get("name"), "content_block.name"), "arguments": ""}
             call = {"index": state["call"], "id": safe_id(text(block.get("id"), "content_block.id")), "type": "function", "function": function}
-            yield self._frame.delta({"tool_calls": [call]})
+            yield self._delta({"tool_calls": [call]})
         elif kind == "text" and is_set(block.get("text")):
-            yield self._frame.delta({"content": text(block["text"], "content_block.text")})
+            yield self._delta({"content": text(block["text"], "content_block.text")})
         elif kind == "thinking" and is_set(block.get("thinking")):
-            yield from self._delta(state, {"type": "thinking_delta", "thinking": block["thinking"]})
+            yield from self._block_delta(state, {"type": "thinking_delta", "thinking": block["thinking"]})
 
-    def _delta(self, state: dict[str, Any], delta: JSON) -> Iterator[dict[str, Any]]:
+    def _block_delta(self, state: dict[str, Any], delta: JSON) -> Iterator[dict[str, Any]]:
         kind = delta.get("type")
         if kind == "text_delta":
-            yield self._frame.delta({"content": text(delta.get("text"), "delta.text")})
+            yield self._delta({"content": text(delta.get("text"), "delta.text")})
         elif kind == "thinking_delta" and state:
             piece = text(delta.get("thinking"), "delta.thinking")
             state["text"] += piece
-            yield self._frame.delta({"reasoning_content": piece})
+            yield self._delta({"reasoning_content": piece})
         elif kind == "signature_delta" and state:
             state["signature"] += text(delta.get("signature"), "delta.signature")
         elif kind == "input_json_delta" and "call" in state:
             piece = text(delta.get("partial_json"), "delta.partial_json")
             state["text"] += piece
             if piece:
-                yield self._frame.delta({"tool_calls": [{"index": state["call"], "function": {"arguments": piece}}]})
+                yield self._delta({"tool_calls": [{"index": state["call"], "function": {"arguments": piece}}]})
 
-    def _stop(self, state: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _block_end(self, state: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the fields that come with the end of a block: its signature, or the arguments of a call that were not streamed."""
         if state.get("type") == "redacted_thinking":
-            yield self._frame.delta({"thinking_blocks": [state["block"]]})
+            yield self._delta({"thinking_blocks": [state["block"]]})
         elif state.get("type") == "thinking":
             signature = state["signature"] or optional_text(state["block"].get("signature"), "content_block.signature")
-            yield self._frame.delta({"thinking_blocks": [{"type": "thinking", "thinking": state["text"], "signature": signature}]})
+            yield self._delta({"thinking_blocks": [{"type": "thinking", "thinking": state["text"], "signature": signature}]})
         elif "call" in state and not state["text"]:
             arguments = to_json(state["block"].get("input") or {}, "content_block.input")
-            yield self._frame.delta({"tool_calls": [{"index": state["call"], "function": {"arguments": arguments}}]})
+            yield self._delta({"tool_calls": [{"index": state["call"], "function": {"arguments": arguments}}]})
 
-    def _finish(self, delta: JSON) -> Iterator[dict[str, Any]]:
+    def _message_end(self, delta: JSON) -> Iterator[dict[str, Any]]:
         if delta.get("stop_reason") is not None:
-            extra = {"stop_reason": delta["stop_sequence"]} if is_set(delta.get("stop_sequence")) else {}
-            yield self._frame.finish(finish_reasons.from_messages(delta["stop_reason"]), extra)
-            yield self._frame.usage(self._usage.to("chat"))
+            sequence = {"stop_reason": delta["stop_sequence"]} if is_set(delta.get("stop_sequence")) else {}
+            yield self._end(finish_reason_of(delta["stop_reason"]), **sequence)
+            yield self._counted(self.usage.to("chat"))
 
 
-class MessagesWriter:
+class MessagesWriter(SingleAnswerWriter):
     """Writes chunks of chat as the events of Anthropic's messages.
 
     Its blocks come one after another. The first tool call is streamed; whatever comes while its block is open, such as the pieces of a parallel call,
     is held back until the finish.
     """
 
+    dialect = "messages"
+
     def __init__(self, model: str) -> None:
-        self._model = model
-        self._begun = self._ended = False
+        super().__init__(model)
         self._index = -1
         self._open = ""
         self._live_call: object = None
         self._held_calls: dict[object, dict[str, str]] = {}
         self._held_text = ""
-        self._finish: tuple[str, object] | None = None
         self._called = False
-        self._usage = StreamedUsage("chat")
-        self._pieces = ToolCallPieces()
 
-    def write(self, chunk: JSON) -> list[bytes]:
-        """Return the events for a chunk.
-
-        Raises:
-            DataError: A field has a wrong type.
-        """
-        if chunk.get("error"):
-            return [error_event("messages", *error_of(chunk))]
-        events = [] if self._begun else self._start(chunk)
-        self._usage.note(chunk)
-        choice = choice_zero(chunk)
-        delta = mapping(choice.get("delta") or {}, "choices[0].delta")
-        events += self._reasoning(delta)
-        words = optional_text(delta.get("content"), "delta.content") or optional_text(delta.get("refusal"), "delta.refusal")
-        if words and self._open == "tool_use":
-            self._held_text += words
-        elif words:
-            events += [*self._block("text", {"text": ""}), self._delta({"type": "text_delta", "text": words})]
-        for call in self._pieces.read(delta):
-            events += self._call(call)
-        if choice.get("finish_reason"):
-            self._finish = (text(choice["finish_reason"], "choices[0].finish_reason"), choice.get("stop_reason"))
-        return events
-
-    def end(self) -> list[bytes]:
-        """Return the closing events; none if no chunk said that the answer has ended, or they were returned before."""
-        if self._finish is None or self._ended:
-            return []
-        self._ended = True
+    def _closing(self, finish: JSON) -> list[bytes]:
         events = self._close()
         if self._held_text:
-            events += [*self._block("text", {"text": ""}), self._delta({"type": "text_delta", "text": self._held_text})]
+            events += self._words(self._held_text)
         for call in self._held_calls.values():
             events += self._tool_block(call["id"], call["name"])
             events.append(self._delta({"type": "input_json_delta", "partial_json": call["arguments"] or "{}"}))
         events += self._close()
-        reason, sequence = finish_reasons.to_messages(self._finish[0], self._called, self._finish[1])
+        reason, sequence = stop_reason_of(finish["finish_reason"], self._called, finish.get("stop_reason"))
         stop = {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": sequence}, "usage": self._usage.to("messages")}
         return [*events, event_of(stop, "message_delta"), event_of({"type": "message_stop"}, "message_stop")]
 
     def _start(self, chunk: JSON) -> list[bytes]:
-        self._begun = True
         message: dict[str, Any] = {
             "id": identity(chunk.get("id"), "msg_"),
             "type": "message",
@@ -176,12 +206,20 @@ class MessagesWriter:
         }
         return [event_of({"type": "message_start", "message": message}, "message_start")]
 
-    def _reasoning(self, delta: JSON) -> list[bytes]:
-        events: list[bytes] = []
-        piece = reasoning_of(delta)
-        if piece and self._open != "tool_use":
-            events += self._thought(piece)
-        for _, block in objects(delta.get("thinking_blocks"), "delta.thinking_blocks"):
+    def _words(self, words: str, logprobs: object = None) -> list[bytes]:
+        if not words:
+            return []
+        if self._open == "tool_use":
+            self._held_text += words
+            return []
+        return [*self._block("text", {"text": ""}), self._delta({"type": "text_delta", "text": words})]
+
+    def _refusal(self, words: str) -> list[bytes]:
+        return self._words(words)
+
+    def _reasoning(self, piece: str, blocks: list[dict[str, Any]]) -> list[bytes]:
+        events = self._thought(piece) if piece and self._open != "tool_use" else []
+        for block in blocks:
             signature = optional_text(block.get("signature"), "delta.thinking_blocks.signature")
             if block.get("type") == "redacted_thinking":
                 data = optional_text(block.get("data"), "delta.thinking_blocks.data")

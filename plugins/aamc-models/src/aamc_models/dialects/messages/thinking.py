@@ -1,31 +1,42 @@
-"""Whether a request to Anthropic's messages may ask for thinking."""
+"""Reasoning effort and Anthropic's thinking: budgets, and whether a request may ask for it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import Dropped
-from aamc_models.dialects.fields import JSON
-from aamc_models.dialects.reasoning import budget_of
+from aamc_models.dialects.fields import JSON, wrong
+
+BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768, "max": 65536}
+"""Tokens of thinking for each effort."""
+MINIMUM_BUDGET = 1024
+"""Anthropic accepts no smaller one."""
+
+
+def budget_of(effort: object, max_tokens: int) -> int | None:
+    """Return the budget of tokens for an effort; None for no thinking, and where the answer's limit leaves no room for it."""
+    if effort is None or effort == "none":
+        return None
+    if not isinstance(effort, str) or effort not in BUDGETS:
+        raise wrong("reasoning_effort", f"one of none, {', '.join(BUDGETS)}", effort)
+    budget = min(BUDGETS[effort], max_tokens // 2)  # the limit holds for thinking and answer together
+    return max(budget, MINIMUM_BUDGET) if max_tokens > MINIMUM_BUDGET else None
+
+
+def effort_of(budget: int) -> str:
+    """Return the lowest effort whose budget covers a number of tokens; at most high, as few models know a higher one."""
+    return next((effort for effort in ("low", "medium") if budget <= BUDGETS[effort]), "high")
+
 
 _MINIMUM_TOP_P = 0.95
 THINKING_BLOCKS = ("thinking", "redacted_thinking")
 
 
-def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: Dropped) -> None:
+def add_thinking(body: JSON, sent: dict[str, Any], parameters: JSON, dropped: set[str]) -> None:
     """Add the thinking for the effort of a canonical request to one for Anthropic.
 
     Anthropic refuses thinking together with a forced tool or a temperature, in an answer with too small a limit, and in the middle of tool calls
     whose message does not begin with its thinking, as it does after a model of another dialect.
-
-    Args:
-        body: The canonical request.
-        sent: The request to Anthropic so far.
-        parameters: The candidate's parameters, which may ask for thinking too.
-        dropped: Collects the fields that cannot be converted.
-
-    Raises:
-        DataError: The effort is unknown.
+    The candidate's parameters may ask for thinking too.
     """
     forced = sent.get("tool_choice", {}).get("type") in ("any", "tool")
     effort = body.get("reasoning_effort")

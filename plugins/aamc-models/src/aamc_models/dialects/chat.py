@@ -1,0 +1,245 @@
+"""Chat, OpenAI's chat completions: the canonical form of requests, answers and streams."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from typing import Any
+
+from aamc_models.dialects.content import arguments_text, chosen, creation_time, identity, is_set, set_fields
+from aamc_models.dialects.error_bodies import error_event, error_message
+from aamc_models.dialects.events import DONE, event_of
+from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
+from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
+
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+MAX_STOPS = 4
+"""OpenAI accepts no more stop sequences."""
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking_blocks")
+
+
+def check_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
+    """Return a request whose messages have the right form."""
+    for field, message in objects(body.get("messages"), "messages"):
+        if message.get("role") not in ROLES:
+            raise wrong(f"{field}.role", ", ".join(ROLES[:-1]), message.get("role"))
+        if isinstance(message.get("content"), list):
+            for place, part in objects(message["content"], f"{field}.content"):
+                text(part.get("type"), f"{place}.type")
+    return dict(body)
+
+
+def plain_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
+    """Return a canonical request without the extensions that OpenAI's own API refuses: cache marks, thinking, and ``top_k``."""
+    plain = {name: value for name, value in body.items() if name != "top_k"}
+    dropped.update(set_fields(body, "top_k"))
+    plain["messages"] = [_plain_message(message, field, dropped) for field, message in objects(body.get("messages"), "messages")]
+    if body.get("tools") is not None:
+        plain["tools"] = [_unmarked(tool, dropped) for _, tool in objects(body["tools"], "tools")]
+    if isinstance(body.get("stop"), list) and len(body["stop"]) > MAX_STOPS:
+        plain["stop"] = items(body["stop"], "stop")[:MAX_STOPS]
+        dropped.add("stop")
+    return plain
+
+
+def _plain_message(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
+    plain = {name: value for name, value in _unmarked(message, dropped).items() if name not in _THOUGHTS}
+    if isinstance(message.get("content"), list):
+        parts = [_unmarked(part, dropped) for _, part in objects(message["content"], f"{field}.content")]
+        plain["content"] = parts
+        if message.get("role") in ("system", "tool") and all(part.get("type") == "text" for part in parts):  # many servers take texts only there
+            plain["content"] = "\n\n".join(text(part.get("text"), f"{field}.content.text") for part in parts)
+    return plain
+
+
+def _unmarked(value: JSON, dropped: set[str]) -> dict[str, Any]:
+    if "cache_control" in value:
+        dropped.add("cache_control")
+    return {name: entry for name, entry in value.items() if name != "cache_control"}
+
+
+def chat_answer(source: JSON, choices: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
+    """Return a chat completion with the id, the model, the time and the reported cost of an answer in another dialect."""
+    cost = reported_cost("chat", source)
+    return {
+        "id": identity(source.get("id"), "chatcmpl-"),
+        "object": "chat.completion",
+        "created": creation_time(source),
+        "model": optional_text(source.get("model"), "model"),
+        "choices": choices,
+        "usage": usage if cost != cost else {**usage, "cost": cost},
+    }
+
+
+def first_choice(answer: JSON) -> dict[str, Any]:
+    """Return the first choice of a chat completion."""
+    choices = items(answer.get("choices"), "choices")
+    return mapping(choices[0] if choices else None, "choices[0]")
+
+
+def reasoning_of(message: JSON) -> str:
+    """Return the reasoning of a chat message or delta, by the names that servers give it."""
+    for name in ("reasoning_content", "reasoning"):
+        if message.get(name) is not None:
+            return optional_text(message[name], name)
+    return ""
+
+
+def named_answer(answer: JSON, model: str = "") -> dict[str, Any]:
+    """Return a chat completion with another model's name, unless that is empty."""
+    for field, choice in objects(answer.get("choices"), "choices"):
+        mapping(choice.get("message"), f"{field}.message")
+    return {**answer, **({"model": model} if model else chosen(answer, "model"))}
+
+
+class ChatReader:
+    """Reads the events of chat; the base class of other dialects' readers, which make chunks of chat of their events.
+
+    Attributes:
+        usage: The tokens and the cost that the stream has reported so far.
+        finished: Whether the last event of the stream has come; the dialects that end with ``[DONE]`` have none.
+    """
+
+    dialect = "chat"
+
+    def __init__(self) -> None:
+        self.usage = StreamedUsage(self.dialect)
+        self.finished = False
+        self._head: dict[str, Any] = {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 0, "model": ""}
+
+    def read(self, event: JSON) -> Iterator[JSON]:
+        """Yield the chunks that an event becomes."""
+        self.usage.note(event)
+        yield event
+
+    def _begin(self, source: JSON) -> None:
+        """Take the id, the model and the time of an answer in another dialect."""
+        name = optional_text(source.get("model"), "model")
+        self._head |= {"id": identity(source.get("id"), "chatcmpl-"), "created": creation_time(source), "model": name}
+
+    def _delta(self, delta: dict[str, Any], logprobs: object = None, index: int = 0) -> dict[str, Any]:
+        return {**self._head, "choices": [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}]}
+
+    def _end(self, reason: str, index: int = 0, **more: Any) -> dict[str, Any]:
+        return {**self._head, "choices": [{"index": index, "delta": {}, "logprobs": None, "finish_reason": reason, **more}]}
+
+    def _counted(self, usage: dict[str, Any]) -> dict[str, Any]:
+        return {**self._head, "choices": [], "usage": usage}
+
+
+class ToolCallPieces:
+    """Reads the pieces of tool calls in the deltas of a stream."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, tuple[int, str]] = {}
+        self._count = 0
+
+    def read(self, delta: JSON) -> Iterator[dict[str, Any]]:
+        """Yield the pieces in a delta: the call's number, and id, name and arguments, ``""`` where they are missing.
+
+        Some servers, such as Gemini's, give all parallel calls the index 0: a new id begins a new call.
+        """
+        for position, (field, call) in enumerate(objects(delta.get("tool_calls"), "delta.tool_calls")):
+            function = mapping(call.get("function") or {}, f"{field}.function")
+            given, identity = call.get("index"), optional_text(call.get("id"), f"{field}.id")
+            index = given if isinstance(given, int) else position
+            number, known = self._calls.get(index, (-1, ""))
+            if number < 0 or (identity and known and identity != known):
+                number, self._count = self._count, self._count + 1
+            self._calls[index] = number, identity or known
+            arguments = function.get("arguments")
+            yield {
+                "number": number,
+                "id": identity,
+                "name": optional_text(function.get("name"), f"{field}.function.name"),
+                "arguments": "" if arguments is None else arguments_text(arguments, f"{field}.function.arguments"),
+            }
+
+
+def error_of(chunk: JSON) -> tuple[str, str, int | None]:
+    """Return the message, the kind and the status of the error in a chunk."""
+    error = chunk["error"]
+    words = error_message(error)
+    named = " ".join(name for name in (error.get("type"), error.get("code")) if isinstance(name, str)) if isinstance(error, dict) else ""
+    if "overloaded" in named:
+        return words, "server", 529
+    return words, "rate_limit" if "rate_limit" in named or "429" in named else "server", None
+
+
+class ChatWriter:
+    """Writes the events of chat; the base class of other dialects' writers.
+
+    Args:
+        model: The model's name in the events; that of the source when empty.
+    """
+
+    dialect = "chat"
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._finish: JSON | None = None
+        self._ended = False
+
+    def write(self, chunk: JSON) -> list[bytes]:
+        """Return the events for a chunk."""
+        return [self._error(chunk)] if chunk.get("error") else self._events(chunk)
+
+    def end(self) -> list[bytes]:
+        """Return the closing events; none if no chunk said that the answer has ended, or they were returned before."""
+        if self._finish is None or self._ended:
+            return []
+        self._ended = True
+        return self._closing(self._finish)
+
+    def _events(self, chunk: JSON) -> list[bytes]:
+        for _, choice in objects(chunk.get("choices"), "choices"):
+            self._finish = choice if is_set(choice.get("finish_reason")) else self._finish
+        return [event_of({**chunk, "model": self._model} if self._model else dict(chunk))]
+
+    def _closing(self, finish: JSON) -> list[bytes]:
+        """Return the closing events after the choice that said why the answer has ended."""
+        return [DONE]
+
+    def _error(self, chunk: JSON) -> bytes:
+        return error_event(self.dialect, *error_of(chunk))
+
+
+class SingleAnswerWriter(ChatWriter, abc.ABC):
+    """Writes chunks of chat as the events of a dialect whose answer is one message."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self._begun = False
+        self._usage = StreamedUsage("chat")
+        self._pieces = ToolCallPieces()
+
+    def _events(self, chunk: JSON) -> list[bytes]:
+        events = [] if self._begun else self._start(chunk)
+        self._begun = True
+        self._usage.note(chunk)
+        choice = next((choice for _, choice in objects(chunk.get("choices"), "choices") if choice.get("index") in (0, None)), {})
+        delta = mapping(choice.get("delta") or {}, "choices[0].delta")
+        events += self._reasoning(reasoning_of(delta), [block for _, block in objects(delta.get("thinking_blocks"), "delta.thinking_blocks")])
+        events += self._words(optional_text(delta.get("content"), "delta.content"), choice.get("logprobs"))
+        events += self._refusal(optional_text(delta.get("refusal"), "delta.refusal"))
+        for call in self._pieces.read(delta):
+            events += self._call(call)
+        if choice.get("finish_reason"):
+            text(choice["finish_reason"], "choices[0].finish_reason")
+            self._finish = choice
+        return events
+
+    @abc.abstractmethod
+    def _start(self, chunk: JSON) -> list[bytes]: ...
+
+    @abc.abstractmethod
+    def _reasoning(self, piece: str, blocks: list[dict[str, Any]]) -> list[bytes]: ...
+
+    @abc.abstractmethod
+    def _words(self, words: str, logprobs: object) -> list[bytes]: ...
+
+    @abc.abstractmethod
+    def _refusal(self, words: str) -> list[bytes]: ...
+
+    @abc.abstractmethod
+    def _call(self, call: dict[str, Any]) -> list[bytes]: ...

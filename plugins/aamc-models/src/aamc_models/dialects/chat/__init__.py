@@ -1,1 +1,0 @@
-"""OpenAI's chat, the canonical form."""
