@@ -30,7 +30,7 @@ def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Ca
         StoreError: The log is in memory, where keys would be lost, or it is missing and must exist.
     """
     from aamc_gateway.access.shared import open_shared
-    from aamc_gateway.access.shared.open_state import is_lasting
+    from aamc_gateway.access.shared.state import is_lasting
     from aamc_gateway.server.processes.launch import STORE as DEFAULT
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import Run

@@ -94,15 +94,6 @@ class Accounts:
         """Return whether a counter is known."""
         return counter in self._counters
 
-    def saved(self) -> None:
-        """Clear the set of changes, once they are stored."""
-        self.changed, self.begun, self.ended = {}, {}, set()
-
-    def sweep(self, now: float) -> None:
-        """Remove the counters that are no longer needed."""
-        for name in [name for name, counter in self._counters.items() if counter.expires <= now and counter.held < TOLERANCE]:
-            del self._counters[name]
-
     def _change(self, name: str, *, held: float, charged: float = 0.0, claim: Claim | None = None) -> None:
         counter = self._counters.setdefault(name, Counter())
         counter.held = max(0.0, counter.held + held)

@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 
+from aamc_gateway.access.shared.operations import LEASE_S
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
-from aamc_gateway.access.shared.state import LEASE_S
 from aamc_sdk.errors import StoreAwayError, StoreError
 
 _NAMES = "(SELECT jsonb_array_elements_text(%s::jsonb))"

@@ -12,15 +12,11 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from aamc_gateway.access.shared.backend import Backend
-from aamc_gateway.access.shared.operations import Delete, Exceeded, Get, Granted, Operation, Put, Read, Reserve, Scan, Settle
+from aamc_gateway.access.shared.operations import LEASE_S, Backend, Delete, Exceeded, Get, Granted, Operation, Put, Read, Reserve, Scan, Settle
 from aamc_gateway.access.shared.redis_scripts import DELETE, PUT, READ, RENEW, RESERVE, SCAN, SETTLE
-from aamc_gateway.access.shared.state import LEASE_S
 from aamc_sdk.errors import StoreAwayError, StoreError
 
 _DIGESTS = {script: hashlib.sha1(script.encode()).hexdigest() for script in (DELETE, PUT, READ, RENEW, RESERVE, SCAN, SETTLE)}  # noqa: S324  # Redis names scripts so
-_EVERY = 10_000
-"""Values of a group that count as few."""
 
 
 class RedisBackend(Backend):
@@ -73,11 +69,6 @@ class RedisBackend(Backend):
             self._client.eval(RENEW, 0, self._prefix, self._worker, self._lease_s)
         except (RedisError, OSError) as error:
             raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
-
-    def drop(self) -> None:
-        """Delete the keys."""
-        for key in self._client.scan_iter(f"{self._prefix}*", count=_EVERY):
-            self._client.delete(key)
 
     def close(self) -> None:
         """Close the connections."""
