@@ -13,7 +13,6 @@ from aamc_gateway.arena.aggregation import aggregate, is_unknown
 from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply
 from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_gateway.forwarding.failures import unserved
-from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.http.answers import send_json
@@ -26,22 +25,16 @@ if TYPE_CHECKING:
 _random = random.SystemRandom()
 
 
-async def serve_route(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request for ``aamc/auto``: by one candidate, or for a share of the requests by the arena."""
-    await (serve_arena if _takes(gateway, request) else serve)(gateway, request, scope, receive, send)
-
-
-def _takes(gateway: Gateway, request: ClientRequest) -> bool:
-    """Return whether the arena answers a request for ``aamc/auto``."""
+def is_for_arena(gateway: Gateway, request: ClientRequest) -> bool:
+    """Return whether the arena answers a request: one for it, or of a share of those for ``aamc/auto``; not one with state of a single candidate."""
+    if request.mode not in ("arena", "route") or request.api not in DIALECTS or request.foreign_state or len(gateway.upstreams) < 2:
+        return False
+    if request.mode == "arena":
+        return True
     settings = gateway.settings.arena
     if not settings.share or request.side_request or (request.stream and not settings.share_streams) or request.body.get("tools"):
         return False
-    return _is_comparable(gateway, request) and _random.random() < settings.share
-
-
-def _is_comparable(gateway: Gateway, request: ClientRequest) -> bool:
-    """Return whether several candidates can answer a request: not one with state of a single candidate."""
-    return request.api in DIALECTS and not request.foreign_state and len(gateway.upstreams) > 1
+    return _random.random() < settings.share
 
 
 async def serve_arena(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,13 +44,10 @@ async def serve_arena(gateway: Gateway, request: ClientRequest, scope: Scope, re
         AamcError: The request is refused, or no candidate answered.
         ClientLeft: The client left.
     """
-    if not _is_comparable(gateway, request):
-        await serve(gateway, request, scope, receive, send)
-        return
     exchange = MatchExchange(gateway, request, scope["route"])
     sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
     try:
-        with gateway.watch.of(receive) as client, ObservedRequest(gateway, exchange, scope, client):
+        with ObservedRequest(gateway, exchange, scope, receive):
             await exchange.decide()
             await exchange.commit()
             sender.headers = exchange.headers()

@@ -122,9 +122,9 @@ class MatchExchange(Exchange):
         except AamcError as failed:
             error = ProviderError(str(failed), kind="protocol")
         except BaseException:  # the client has left
-            call.end(cancelled=True)
+            self.ended(call, cancelled=True)
             raise
-        call.end(error)
+        self.ended(call, error)
         return MatchReply(
             upstream=upstream,
             prepared=prepared,

@@ -66,10 +66,10 @@ async def _first_answer(exchange: Exchange) -> tuple[UpstreamCall, WireReply]:
                 bill_reply(call, reply, exchange.request.priced)
                 reply = _in_dialect(exchange.request, call, reply)
         except ProviderError as error:
-            call.end(error)
+            exchange.ended(call, error)
             continue
         except BaseException:  # such as the client that has left
-            call.end(cancelled=True)
+            exchange.ended(call, cancelled=True)
             raise
         exchange.answered(call)
         return call, reply

@@ -48,7 +48,7 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
     admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=request.query.user)
     work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
     try:
-        with gateway.watch.of(receive) as client, ObservedRequest(gateway, work, scope, client), work.sender if request.stream else nullcontext():
+        with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
             await work.run()
     except AamcError as error:
         if not work.sender.has_begun:

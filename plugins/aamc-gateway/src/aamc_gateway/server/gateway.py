@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from aamc_gateway.access import Access, AnswerCache, ErasableValues, open_shared
+from aamc_gateway.access import Access, ErasableValues, open_shared
 from aamc_gateway.arena.ballots import Ballots
 from aamc_gateway.arena.settings import check_arena
 from aamc_gateway.dashboard.figures import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
+from aamc_gateway.forwarding.cache import AnswerCache
 from aamc_gateway.forwarding.upstreams import Upstreams
 from aamc_gateway.forwarding.usage import UsageEstimator
 from aamc_gateway.observe.observer import Observer

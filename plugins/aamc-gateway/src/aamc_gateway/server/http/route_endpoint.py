@@ -30,7 +30,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
     raw = await read_body(scope, receive, limits)
     request = await interpret(raw, lambda: _client_request(gateway, scope, parse_object(raw, limits.nesting, '{"text": "Hello"}'), raw))
     exchange = Exchange(gateway, request, scope["route"])
-    with ObservedRequest(gateway, exchange, scope):
+    with ObservedRequest(gateway, exchange, scope, receive):
         await exchange.decide()
         decision = await exchange.commit()
         explanation = await asyncio.to_thread(gateway.controller.explain, decision.id)
