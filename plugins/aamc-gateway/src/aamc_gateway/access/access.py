@@ -35,10 +35,6 @@ _MISSING = "send a key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'; an ad
 class Access:
     """Knows the keys, budgets and limits of a gateway.
 
-    Args:
-        settings: The settings.
-        shared: The state that all workers share.
-
     Raises:
         ConfigError: The admin key of the environment is too short.
     """

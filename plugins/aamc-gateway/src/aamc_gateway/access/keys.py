@@ -137,10 +137,6 @@ async def write_key(shared: SharedState, key: Key) -> None:
 async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
     """Make a key and keep its hash; return both.
 
-    Args:
-        shared: The shared state.
-        **fields: The fields of :class:`Key` but ``id``, ``digest`` and ``created``.
-
     Raises:
         DataError: There is an active key of that name.
     """
@@ -193,12 +189,7 @@ class _Known(NamedTuple):
 
 
 class KeyRing:
-    """The keys that a worker has read lately.
-
-    Args:
-        shared: The shared state.
-        default: The limits of keys without own ones.
-    """
+    """The keys that a worker has read lately."""
 
     def __init__(self, shared: SharedState, default: Limits) -> None:
         self._shared, self._default = shared, default

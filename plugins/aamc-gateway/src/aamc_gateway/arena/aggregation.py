@@ -29,12 +29,7 @@ Answer the request."""
 
 
 async def aggregate(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply:
-    """Return the answer to serve.
-
-    Args:
-        exchange: The request.
-        replies: The answers, that of the router's choice first if it answered.
-    """
+    """Return the answer to serve."""
     settings = exchange.settings
     if len(replies) == 1:
         return replies[0]

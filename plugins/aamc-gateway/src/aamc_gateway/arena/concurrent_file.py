@@ -10,10 +10,6 @@ from typing import Any
 def arena_of_file(path: str | Path, section: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the section ``gateway`` of a configuration file, with the arena's options of a ``concurrent`` algorithm in the same file.
 
-    Args:
-        path: The file.
-        section: Its section ``gateway``, whose own keys have priority.
-
     Raises:
         ConfigError: The file cannot be used.
     """

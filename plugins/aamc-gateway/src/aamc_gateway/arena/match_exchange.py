@@ -149,12 +149,7 @@ class MatchExchange(Exchange):
             raise ProviderError(f"model {upstream.name!r} gave no answer in {seconds:g} s", kind="timeout") from None
 
     def serve(self, reply: MatchReply, unknown: bool) -> None:
-        """Note the answer that is served, and log the calls: a vote may come as soon as the client has the answers.
-
-        Args:
-            reply: The answer.
-            unknown: Whether the cost of some call is unknown.
-        """
+        """Note the answer that is served, and log the calls: a vote may come as soon as the client has the answers."""
         if reply.attempt is not None and reply.attempt in self._attempts:
             self._attempts.remove(reply.attempt)
             self._attempts.append(reply.attempt)

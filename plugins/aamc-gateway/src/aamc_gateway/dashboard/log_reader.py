@@ -96,11 +96,6 @@ class RecentDecision:
 class LogReader:
     """Sums over the log. All methods may be called from any thread.
 
-    Args:
-        store: The log.
-        prices: The candidates' prices.
-        max_entries: Entries that the first look reads at most.
-
     Attributes:
         since: The time of the first decision that was read, in seconds since the epoch; None for none.
         is_whole: Whether the log was read from its start.
@@ -124,9 +119,6 @@ class LogReader:
 
     def read(self, seconds: float = math.inf) -> int:
         """Read new entries, at most half of the time, so that requests are served meanwhile; return the number of unread entries.
-
-        Args:
-            seconds: Time after which reading stops.
 
         Raises:
             StoreError: The log cannot be read.

@@ -188,13 +188,7 @@ class PeriodSums:
 
 
 def written_tokens(prices: Prices | None, cost_usd: float, tokens: Tokens) -> int:
-    """Return the prompt tokens that an answer's cost by list prices shows to have been written to a cache; the log does not count them.
-
-    Args:
-        prices: The candidate's prices; None without.
-        cost_usd: The cost.
-        tokens: The tokens.
-    """
+    """Return the prompt tokens that an answer's cost by list prices shows to have been written to a cache; the log does not count them."""
     dearer = 0.0 if prices is None or prices.cache_write is None else prices.cache_write - prices.input
     if prices is None or dearer <= 0 or math.isnan(cost_usd):
         return 0

@@ -36,11 +36,6 @@ HeaderList = list[tuple[bytes, bytes]]
 class Exchange:
     """One request on its way.
 
-    Args:
-        gateway: The gateway.
-        request: The request.
-        route: The path of its route.
-
     Attributes:
         decision: The decision, once :meth:`decide` has returned.
         record: The decision with its inputs.

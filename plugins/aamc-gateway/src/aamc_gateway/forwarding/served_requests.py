@@ -56,14 +56,7 @@ def cost_header(cost_usd: float) -> list[tuple[bytes, bytes]]:
 
 
 class ObservedRequest(WatchedBlock):
-    """The block of a request: begins it, cancels it when its client leaves, and ends it where the block raises.
-
-    Args:
-        gateway: The gateway.
-        request: The request, such as an exchange.
-        scope: Its connection, which gets the decision's id for the answer of an error.
-        receive: Receives from its client.
-    """
+    """The block of a request: begins it, cancels it when its client leaves, and ends it where the block raises."""
 
     __slots__ = ("_gateway", "_request", "_scope")
 

@@ -2,7 +2,7 @@
 
 A child of each metric is bound once for its labels. What a request counts is summed up first, and added to counters and gauges when they are read:
 each addition takes a microsecond and more, and a request has a dozen. With several workers, prometheus_client adds up files that each of them maps
-into memory, see :func:`prepare_workers`, so there it is added at once.
+into memory, in the folder that the environment variable ``FOLDER`` names, so there it is added at once.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from aamc_gateway.observe.request_figures import RequestFigures
-from aamc_gateway.observe.workers import FOLDER
 from aamc_sdk.interfaces import Usage
 
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable that names the folder in which workers add up their metrics."""
 PRESENT = {
     "breaker_open": "1 while the servers of a candidate rest after failures.",
     "calls_in_flight": "Calls of a candidate in progress.",

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 class Observer:
     """Has the methods of :class:`Metrics`, and tells spans and the request log of each request too.
 
-    Args:
-        settings: The settings.
-        metrics: The metrics of the worker, which outlive a reload of its configuration; new ones when None.
-
     Raises:
         ConfigError: Tracing is on, and OpenTelemetry is not installed.
     """

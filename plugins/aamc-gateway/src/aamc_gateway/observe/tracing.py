@@ -30,11 +30,7 @@ _OPERATIONS = {"chat": "chat", "messages": "chat", "responses": "chat", "complet
 
 
 class Tracing:
-    """Makes and exports spans.
-
-    Args:
-        settings: The settings.
-    """
+    """Makes and exports spans."""
 
     def __init__(self, settings: TracingSettings) -> None:
         self._ratio = settings.sample_ratio

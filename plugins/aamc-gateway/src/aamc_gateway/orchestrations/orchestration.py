@@ -29,13 +29,7 @@ _STOP_S = 5.0
 
 
 class Orchestration:
-    """One orchestrator and its settings. It is loaded once, by :meth:`load` or what needs it.
-
-    Args:
-        name: Its name.
-        settings: Its settings.
-        plugins: The plugins that offer orchestrators and agents.
-    """
+    """One orchestrator and its settings. It is loaded once, by :meth:`load` or what needs it."""
 
     def __init__(self, name: str, settings: OrchestratorSettings, plugins: Plugins) -> None:
         self.name, self.settings = name, settings

@@ -59,15 +59,6 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
 class Work:
     """One request that an orchestrator answers.
 
-    Args:
-        gateway: The gateway.
-        request: The request.
-        send: Sends to the client.
-        route: The path of its route.
-        orchestration: The orchestrator.
-        limit_usd: The maximum cost in USD.
-        admission: The reserved budget.
-
     Attributes:
         served: What metrics see of it.
         sender: Sends the answer where it is streamed.

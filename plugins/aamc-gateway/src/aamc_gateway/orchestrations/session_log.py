@@ -19,13 +19,6 @@ def entries_of(session: Session, name: str, query: Query, preference: Preference
 
     A session whose orchestrator drew nothing, such as one without a trained policy, is one decision for the orchestrator itself, without the task:
     its cost is in the log, and it can be judged.
-
-    Args:
-        session: The session.
-        name: The orchestrator's name in requests.
-        query: The request's query, which has the user and the tenant.
-        preference: The preference of the request.
-        began: When the request came, in seconds since the epoch.
     """
     records, attempts = session.log()
     if records or not session.count:

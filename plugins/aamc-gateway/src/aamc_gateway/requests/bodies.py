@@ -78,11 +78,6 @@ def _too_large(at_most: int) -> Refused:
 def parse_object(raw: bytes, nesting: int, example: str = '{"model": ...}') -> dict[str, Any]:
     """Return a body as a JSON object.
 
-    Args:
-        raw: The body.
-        nesting: Maximum depth of objects and lists.
-        example: An object that the endpoint takes, for the error.
-
     Raises:
         Refused: It is not JSON, no object, or nested too deeply.
     """

@@ -53,12 +53,6 @@ def split_model(model: str) -> tuple[str, dict[str, str]]:
 def routing_arguments(in_model: Mapping[str, str], in_header: str | None, in_body: Any, named: Mapping[str, Preference]) -> RoutingArguments:
     """Return the arguments of a request; those of the body win over the header, and the header over the model's name.
 
-    Args:
-        in_model: The arguments behind the model's name.
-        in_header: The preference in the header; None without one.
-        in_body: The field ``aamc`` of the body; None without one.
-        named: Preferences that may be given by name.
-
     Raises:
         Refused: An argument is unknown, or its value cannot be used.
         PreferenceError: The preference cannot be used.

@@ -45,11 +45,6 @@ _STATE_S = 0.01
 class Gateway:
     """The objects that a worker shares among requests.
 
-    Args:
-        components: Decide, call and log.
-        settings: The settings.
-        metrics: The metrics of the worker, which outlive a reload; new ones when None.
-
     Attributes:
         controller: Decides, logs and learns.
         models: Calls the candidates.

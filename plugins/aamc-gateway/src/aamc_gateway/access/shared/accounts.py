@@ -27,10 +27,6 @@ class Counter:
 class Accounts:
     """Counters and reservations while operations are applied to them.
 
-    Args:
-        counters: The counters that the operations name, which are changed; those that are new are missing.
-        reservations: What each reservation holds that the operations settle, by token; changed too.
-
     Attributes:
         changed: The changed counters, by name.
         begun: What each new reservation holds, by token.

@@ -54,10 +54,6 @@ class SharedState:
     after it last renewed its lease, which its thread does as long as it lives. A settlement that failed since the backend was away is applied again
     later, and so is the end of a reservation whose fate is unknown.
 
-    Args:
-        backend: The backend.
-        lease_s: The time after which the backend gives back reservations that nobody renews, in seconds.
-
     Raises:
         StoreAwayError: The server is away, or the file is locked; raised by all methods that wait.
     """

@@ -21,11 +21,7 @@ MakeGateway = Callable[[], Awaitable[Gateway]]
 
 
 class GatewayApp:
-    """The application that a worker serves.
-
-    Args:
-        make: Makes the gateway, at the start and at each reload, on the event loop.
-    """
+    """The application that a worker serves."""
 
     def __init__(self, make: MakeGateway) -> None:
         self._make = make
@@ -147,11 +143,7 @@ class GatewayApp:
 
 
 class ResponseStart:
-    """Passes messages on, and knows whether an answer has begun.
-
-    Args:
-        send: Sends to the client.
-    """
+    """Passes messages on, and knows whether an answer has begun."""
 
     __slots__ = ("_send", "begun")
 

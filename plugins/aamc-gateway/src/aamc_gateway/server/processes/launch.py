@@ -115,9 +115,6 @@ class Launch:
     def gateway(self, metrics: Metrics | None = None) -> Gateway:
         """Return a gateway that is not started yet.
 
-        Args:
-            metrics: The metrics of the worker; new ones when None.
-
         Raises:
             AamcError: Something that the options name cannot be used.
         """
