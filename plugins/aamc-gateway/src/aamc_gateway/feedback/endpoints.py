@@ -1,4 +1,4 @@
-"""``POST /v1/feedback``."""
+"""``POST /v1/feedback``, and ``/admin/feedback`` for the dashboard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
-    """``POST /v1/feedback``: 200 once the judgement is in the log, 202 if it waits there for its decision."""
+    """Answer 200 once the judgement is in the log, 202 if it waits there for its decision."""
     body = await read_json(gateway, scope, receive, EXAMPLE)
     document = await asyncio.to_thread(add_judgement, gateway.controller, body, scope["caller"])
     await send_safe_json(send, document, 202 if document["waits"] else 200)
