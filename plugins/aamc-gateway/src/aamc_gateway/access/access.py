@@ -7,7 +7,7 @@ import ipaddress
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aamc_gateway.access.settings import AccessSettings, Limits
     from aamc_gateway.access.shared import SharedState
 
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 """The headers of an ASGI scope, with names in lower case."""
 _MIN_ADMIN_KEY = 20
 _FULL_S = 0.25
@@ -69,7 +69,6 @@ class Access:
         Raises:
             Refused: The key is missing, unknown, expired or revoked.
         """
-        headers = list(headers)
         key = _key_in(headers)
         try:
             if not self._needs_keys and not await self._has_keys():
@@ -101,7 +100,7 @@ class Access:
         self,
         caller: Caller,
         *,
-        max_cost_usd: float,
+        max_cost_usd: float = math.nan,
         least_cost_usd: float | None = None,
         costs_usd: Sequence[float] = (),
         tokens: int = 0,

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from aamc_gateway.access.refusals import Refused
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
 from aamc_gateway.forwarding.origins import UNKNOWN, find_origin
@@ -114,18 +116,16 @@ class Exchange:
 
     async def _admit(self) -> None:
         request, access = self.request, self.gateway.access
-        costs: Mapping[str, float] = {}
-        if access.is_limited(request.caller, request.query.user):
-            costs = {request.model: self._max_costs.get(request.model, math.nan)} if request.mode == "model" else self._max_costs
-        self._admission = await access.admit(
-            request.caller,
-            max_cost_usd=self.max_cost_usd(costs),
-            least_cost_usd=self.least_cost_usd(costs),
-            costs_usd=_known(costs),
-            tokens=sum(self._max_tokens),
-            calls=self.max_calls(),
-            user=request.query.user,
-        )
+        demand = self._demand(self._max_costs) if access.is_limited(request.caller, request.query.user) else {}
+        self._admission = await access.admit(request.caller, user=request.query.user, tokens=self._max_tokens(), **demand)
+
+    def _demand(self, costs: Mapping[str, float]) -> dict[str, Any]:
+        """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate.
+
+        Candidates of unknown cost fit no budget.
+        """
+        known = [cost for cost in costs.values() if not math.isnan(cost)]
+        return {"max_cost_usd": max(known, default=math.nan), "least_cost_usd": min(known, default=math.nan), "costs_usd": known}
 
     async def admit_cached(self, answer: CachedAnswer) -> None:
         """Admit a request whose answer is in the cache, and costs nothing.
@@ -137,14 +137,13 @@ class Exchange:
         self._admission = await self.gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, user=request.query.user)
         served.candidate, served.cached, served.cost_usd, served.saved_usd = answer.candidate, True, 0.0, answer.cost_usd
 
-    @property
-    def _max_tokens(self) -> tuple[int, int]:
-        """The tokens of the prompt, and the maximum of the answers; 0 where they cost nothing."""
+    def _max_tokens(self) -> int:
+        """Return the tokens of the prompt and the maximum of the answers; 0 where they cost nothing."""
         request = self.request
         if request.priced != "tokens":
-            return 0, 0
+            return 0
         output = (request.max_tokens or self.gateway.settings.limits.output_tokens) * request.answers
-        return request.query.prompt_tokens or request.prompt_tokens(CHARACTERS_PER_TOKEN), output
+        return (request.query.prompt_tokens or request.prompt_tokens(CHARACTERS_PER_TOKEN)) + output
 
     @cached_property
     def _max_costs(self) -> Mapping[str, float]:
@@ -165,18 +164,6 @@ class Exchange:
         has_budget = admission.budget_usd != math.inf or (own is not None and own.has_budget)
         return settings.limits.output_tokens if has_budget and self.request.priced == "tokens" else None
 
-    def max_cost_usd(self, costs: Mapping[str, float]) -> float:
-        """Return the maximum cost of the request, by the maximum cost of an answer of each candidate; those of unknown cost fit no budget."""
-        return max(_known(costs), default=math.nan)
-
-    def max_calls(self) -> int:
-        """Return the maximum number of calls whose tokens are reserved."""
-        return 1
-
-    def least_cost_usd(self, costs: Mapping[str, float]) -> float:
-        """Return a cost that is enough for some answer, by the maximum cost of an answer of each candidate."""
-        return min(_known(costs), default=math.nan)
-
     def participants(self, names: Sequence[str]) -> Sequence[str]:
         """Return the candidates that may be called for the request, of those that can answer it."""
         return names
@@ -194,7 +181,7 @@ class Exchange:
         gateway, request = self.gateway, self.request
         query, last = request.query, self._origin.candidate
         if last is not None and self._origin.is_cached:
-            query = gateway.with_cache(query, last)
+            query = attrs.evolve(query, cached_on=last)
         started = await gateway.controller.start_route(
             query,
             request.preference,
@@ -417,7 +404,3 @@ class Exchange:
         if self._admission is not None:
             self._admission.settle(served.cost_usd, self._spent_tokens if tokens_of(served.usage) or error_kind else None)
         self.gateway.metrics.served(served)
-
-
-def _known(costs: Mapping[str, float]) -> list[float]:
-    return [cost for cost in costs.values() if not math.isnan(cost)]

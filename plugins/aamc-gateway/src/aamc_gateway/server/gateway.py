@@ -32,7 +32,7 @@ from aamc_sdk.errors import ConfigError, PoolError, unknown_name
 from aamc_sdk.interfaces import Store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents
-from aamc_sdk.types import PoolState, Query
+from aamc_sdk.types import PoolState
 
 if TYPE_CHECKING:
     from aamc_gateway.observe.metrics import Metrics
@@ -46,20 +46,10 @@ class Gateway:
     """The objects that a worker shares among requests.
 
     Attributes:
-        controller: Decides, logs and learns.
-        models: Calls the candidates.
-        upstreams: The candidates that can be called.
-        reader: Reads requests.
-        sessions: Remembers who answered a conversation.
-        usage_estimator: Estimates tokens where a server does not report them.
-        figures: Reads the log for the dashboard.
         signals: Infers feedback from how conversations go on.
         erasable: What is kept for users, and goes when they are forgotten.
         ballots: Answers of the arena that wait for a vote.
-        orchestrations: The orchestrators that requests may ask for, by name.
         ties: State that keeps a conversation on its candidate.
-        watch: Notices clients that leave.
-        log_watch: Notices a log that cannot be written.
         best: The most expensive candidate, which savings are compared with.
         own_models: The gateway's own models besides ``aamc/auto``.
         began: When it was made, in seconds since the epoch.
@@ -177,10 +167,6 @@ class Gateway:
     def others(self, names: Sequence[str]) -> Collection[str]:
         """Return the names of all other candidates of the pool."""
         return () if len(names) == len(self._names) else self._names.difference(names)
-
-    def with_cache(self, query: Query, candidate: str) -> Query:
-        """Return a query whose prompt a candidate has in its cache."""
-        return attrs.evolve(query, cached_on=candidate) if candidate in self.upstreams else query
 
 
 def is_local(store: Store) -> bool:
