@@ -10,7 +10,7 @@ from aamc_gateway.access.erasable_values import ErasableValues
 from aamc_gateway.access.shared import SharedState
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 from aamc_gateway.arena.ballots import Ballots
-from aamc_gateway.arena.settings import ArenaSettings
+from aamc_gateway.server.settings import ArenaSettings
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreError

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
-from aamc_gateway.observe.settings import ObserveSettings, TracingSettings
+from aamc_gateway.server.settings import ObserveSettings, TracingSettings
 from observe.collector import Collector, attributes
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
@@ -110,7 +110,7 @@ def test_opentelemetry_is_imported_only_when_it_is_on() -> None:
     code = """
 import sys
 from aamc_gateway.observe.observer import Observer
-from aamc_gateway.observe.settings import ObserveSettings
+from aamc_gateway.server.settings import ObserveSettings
 Observer(ObserveSettings())
 assert not any(name.startswith("opentelemetry") for name in sys.modules)
 """

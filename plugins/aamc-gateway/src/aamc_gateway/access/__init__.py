@@ -2,9 +2,8 @@
 
 from aamc_gateway.access.access import Access
 from aamc_gateway.access.admission import Admission
-from aamc_gateway.access.callers import Caller
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.access.erasable_values import ErasableValues
-from aamc_gateway.access.refusals import Refused
 from aamc_gateway.access.settings import AccessSettings, CacheSettings, Limits
 from aamc_gateway.access.shared import SharedState, open_shared
 

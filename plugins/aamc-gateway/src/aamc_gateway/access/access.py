@@ -12,10 +12,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aamc_gateway.access.admission import Admission, Reservation
-from aamc_gateway.access.callers import Caller
+from aamc_gateway.access.callers import Caller, Refused, refused_for_now
 from aamc_gateway.access.claims import Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of
-from aamc_gateway.access.refusals import Refused, refused_for_now
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user

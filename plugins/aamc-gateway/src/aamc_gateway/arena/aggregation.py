@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply
-from aamc_gateway.arena.settings import SYNTHESIZE, VOTE
 from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.server.settings import SYNTHESIZE, VOTE
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import AgentOutput
 

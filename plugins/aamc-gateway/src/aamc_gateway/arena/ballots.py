@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from aamc_gateway.arena.settings import ArenaSettings
 from aamc_gateway.server.interfaces import Caller, Refused
+from aamc_gateway.server.settings import ArenaSettings
 from aamc_sdk.errors import ConflictError, one_of
 from aamc_sdk.routing import uniform
 from aamc_sdk.types import Feedback

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aamc_gateway.arena.ballots import blind
-from aamc_gateway.dashboard.json_http import read_json, send_safe_json
+from aamc_gateway.requests.bodies import read_json
+from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from typing import Any
 import attrs
 from aamc_models.dialects import answer_to_chat
 
-from aamc_gateway.access.refusals import Refused
-from aamc_gateway.arena.settings import SYNTHESIZE, ArenaSettings
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
 from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.server.settings import SYNTHESIZE, ArenaSettings
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply

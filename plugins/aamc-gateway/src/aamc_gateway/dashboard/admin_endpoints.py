@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from aamc_gateway.dashboard.json_http import send_safe_json
 from aamc_gateway.dashboard.log_reader import RECENT
 from aamc_gateway.dashboard.overview import PERIODS
+from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_sdk.errors import DataError, one_of
 

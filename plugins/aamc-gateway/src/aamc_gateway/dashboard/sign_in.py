@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from aamc_gateway.access.keys import digest_of, read_keys
-from aamc_gateway.dashboard.json_http import read_json, send_safe_json
-from aamc_gateway.requests.bodies import header
+from aamc_gateway.requests.bodies import header, read_json
+from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 
 if TYPE_CHECKING:

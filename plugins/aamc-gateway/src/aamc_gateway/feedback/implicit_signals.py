@@ -11,7 +11,7 @@ import unicodedata
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from aamc_gateway.feedback.settings import ImplicitSettings
+from aamc_gateway.server.settings import ImplicitSettings
 from aamc_sdk.types import Feedback
 
 if TYPE_CHECKING:

@@ -1,18 +1,22 @@
-"""``POST /v1/feedback``: a judgement of a decision, in the log before the answer."""
+"""``POST /v1/feedback``, and ``/admin/feedback`` for the dashboard: a judgement of a decision, in the log before the answer."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from aamc_gateway.requests.bodies import read_json
 from aamc_gateway.requests.routing_arguments import length_error
-from aamc_gateway.server.interfaces import Caller, Refused
+from aamc_gateway.server.http.answers import send_safe_json
+from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ConflictError, DataError, UnknownDecisionError, unknown_name
 from aamc_sdk.types import Record
 
 if TYPE_CHECKING:
+    from aamc_gateway.server.gateway import Gateway
     from aamc_sdk import MetaController
 
 EXAMPLE = '{"decision_id": "...", "quality": 1}'
@@ -140,3 +144,10 @@ def _record(controller: MetaController, decision_id: str) -> Record | None:
         return controller.store.record(decision_id)
     except UnknownDecisionError:
         return None
+
+
+async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 200 once the judgement is in the log, 202 if it waits there for its decision."""
+    body = await read_json(gateway, scope, receive, EXAMPLE)
+    document = await asyncio.to_thread(add_judgement, gateway.controller, body, scope["caller"])
+    await send_safe_json(send, document, 202 if document["waits"] else 200)

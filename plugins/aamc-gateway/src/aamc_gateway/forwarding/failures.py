@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from aamc_models.dialects import json_object
 
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.claims import USD
-from aamc_gateway.access.refusals import Refused
 from aamc_sdk.errors import AamcError, NoCandidateError, ProviderError, public_message
 
 if TYPE_CHECKING:

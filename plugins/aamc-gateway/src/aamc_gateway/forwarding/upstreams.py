@@ -20,7 +20,7 @@ from aamc_models.dialects import (
     without_foreign_state,
 )
 
-from aamc_gateway.access.refusals import Refused
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX

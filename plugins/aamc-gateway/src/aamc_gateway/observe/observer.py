@@ -12,8 +12,8 @@ from aamc_gateway.observe.request_log import RequestLog
 from aamc_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
-    from aamc_gateway.observe.settings import ObserveSettings, TracingSettings
     from aamc_gateway.observe.tracing import Tracing
+    from aamc_gateway.server.settings import ObserveSettings, TracingSettings
 
 
 class Observer:

@@ -22,7 +22,7 @@ from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from aamc_gateway.observe.settings import TracingSettings
+    from aamc_gateway.server.settings import TracingSettings
 
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 """The version of the conventions."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aamc_gateway.orchestrations.settings import OrchestratorSettings
+from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.serving import Session, SessionOrchestrator, TaskQuery, TeamOptions, find_orchestrator

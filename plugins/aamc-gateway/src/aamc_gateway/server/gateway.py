@@ -12,7 +12,6 @@ import attrs
 
 from aamc_gateway.access import Access, ErasableValues, open_shared
 from aamc_gateway.arena.ballots import Ballots
-from aamc_gateway.arena.settings import check_arena
 from aamc_gateway.dashboard.figures import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
 from aamc_gateway.forwarding.cache import AnswerCache
@@ -25,7 +24,7 @@ from aamc_gateway.requests.routing_arguments import ARENA, PREFIX
 from aamc_gateway.requests.sessions import Sessions
 from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
-from aamc_gateway.server.settings import GatewaySettings
+from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_gateway.server.shared_limits import with_endpoint_limits
 from aamc_sdk import MetaController
 from aamc_sdk.errors import ConfigError, PoolError, unknown_name

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from aamc_gateway.access.callers import Caller
-from aamc_gateway.access.refusals import Refused
+from aamc_gateway.access.callers import Caller, Refused
 
 __all__ = ["Caller", "Receive", "Refused", "RouteEndpoint", "Scope", "Send"]
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aamc_gateway.arena.concurrent_file import arena_of_file
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import ServingSettings, configure, load_yaml
@@ -85,7 +84,7 @@ class Launch:
         if not isinstance(section, Mapping):
             raise ConfigError(f"{self.config}: gateway must be keys and values such as {{port: 8000}}, not {section!r:.80}")
         if self.config is not None and "router" not in content:
-            section = arena_of_file(self.config, section)
+            section = _with_arena(self.config, section)
         given = {name: value for name in ("host", "port", "workers") if (value := getattr(self, name)) is not None}
         settings = configure(GatewaySettings, {**section, **given}, where="gateway")
         if settings.workers > 1 and self.in_memory:
@@ -129,3 +128,18 @@ def _names_components(config: str) -> bool:
     """Return whether a configuration file names a router or a pool, or is another system's."""
     content = load_yaml(Path(config))
     return bool(set(content) - {"gateway"})
+
+
+def _with_arena(path: str, section: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the section ``gateway`` of a configuration file, with the arena's options of a ``concurrent`` algorithm in the same file.
+
+    Raises:
+        ConfigError: The file cannot be used.
+    """
+    from aamc_bandit.semantic_router import read_arena
+
+    found = read_arena(path)
+    if found is None:
+        return section
+    own = section.get("arena")
+    return {**section, "arena": {"candidates": None, "share": 1.0, "share_streams": True, **found, **(own if isinstance(own, Mapping) else {})}}
