@@ -50,11 +50,7 @@ class Access:
         self._full: tuple[float, Mapping[str, LimitedClaim]] = (-math.inf, {})
 
     async def check_listening(self, host: str) -> None:
-        """Check that a gateway may listen on an address.
-
-        Raises:
-            ConfigError: It can be reached from other machines, and there are no keys.
-        """
+        """Raise ConfigError if a gateway without keys would listen beyond this machine."""
         if not _is_loopback(host) and not await self._has_keys():
             named = "where URL is the log that aamc serve --store names"
             make = f"aamc keys add NAME --admin --store URL, {named}, or by the environment variable {self._settings.admin_key_env}"
@@ -180,11 +176,7 @@ def _named(limits: Mapping[str, Limits], name: str | None) -> Limits | None:
 
 
 def _admin_digest(variable: str) -> bytes:
-    """Return the hash of the admin key in an environment variable; ``b""`` without one.
-
-    Raises:
-        ConfigError: It is too short to be secret.
-    """
+    """Return the hash of the admin key in an environment variable; ``b""`` without one."""
     key = os.environ.get(variable, "") if variable else ""
     if key and len(key) < _MIN_ADMIN_KEY:
         raise ConfigError(
@@ -204,11 +196,7 @@ def _key_in(headers: Headers) -> str:
 
 
 def _check_local(headers: Headers) -> None:
-    """Check that a request to a gateway without keys comes from this machine, and not from a page of another site in a browser.
-
-    Raises:
-        Refused: It does not.
-    """
+    """Refuse a request to a gateway without keys from another machine, or from another site's page in a browser."""
     for name, value in headers:
         text = value.decode("latin-1").lower()
         own = _is_loopback(_host_of(text.rpartition("://")[2]))

@@ -64,21 +64,13 @@ class Caller:
         return not self.models or model in self.models
 
     def check_model(self, model: str) -> None:
-        """Check that it may use a candidate or an orchestrator.
-
-        Raises:
-            Refused: It may not.
-        """
+        """Raise Refused if it may not use a candidate or an orchestrator."""
         if not self.may_use(model):
             allowed = ", ".join(sorted(self.models))
             hint = f"the key {self.name!r} may not use the model {model!r}{nearest(model, self.models)}; it may use {allowed}"
             raise Refused(hint, status=403, kind="permission")
 
     def check_admin(self) -> None:
-        """Check that it is an admin key.
-
-        Raises:
-            Refused: It may not.
-        """
+        """Raise Refused unless it is an admin key."""
         if not self.admin:
             raise Refused(f"the key {self.name!r} is not an admin key; make one with: aamc keys add NAME --admin", status=403, kind="permission")

@@ -24,11 +24,7 @@ STORE = click.option("--store", metavar="URL", help="URL of the gateway's log (d
 
 
 def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Callable[[SharedState], Awaitable[T]], *, existing: bool = True) -> T:
-    """Return the result of work on the shared state of the log that the options name.
-
-    Raises:
-        StoreError: The log is in memory, where keys would be lost, or it is missing and must exist.
-    """
+    """Return the result of work on the shared state of the log that the options name."""
     from aamc_gateway.access.shared import open_shared
     from aamc_gateway.access.shared.state import is_lasting
     from aamc_gateway.server.processes.launch import STORE as DEFAULT

@@ -150,11 +150,7 @@ async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
 
 
 async def find_key(shared: SharedState, which: str) -> Key:
-    """Return the key of an id, or the active key of a name.
-
-    Raises:
-        DataError: There is none.
-    """
+    """Return the key of an id, or the active key of a name."""
     keys, now = await read_keys(shared), time.time()
     for key in keys:
         if key.id == which or (key.name == which and key.state(now) == "active"):

@@ -38,12 +38,7 @@ def is_for_arena(gateway: Gateway, request: ClientRequest) -> bool:
 
 
 async def serve_arena(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
-    """Let several candidates answer a request; one answer is sent, and all are offered for a vote.
-
-    Raises:
-        AamcError: The request is refused, or no candidate answered.
-        ClientLeft: The client left.
-    """
+    """Let several candidates answer a request; one answer is sent, and all are offered for a vote."""
     exchange = MatchExchange(gateway, request, scope["route"])
     sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
     try:
@@ -61,11 +56,7 @@ async def serve_arena(gateway: Gateway, request: ClientRequest, scope: Scope, re
 
 
 async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]]:
-    """Return the answer to serve, and all answers.
-
-    Raises:
-        UnservedError: No candidate answered; or one did not, and ``on_error`` is ``fail``.
-    """
+    """Return the answer to serve, and all answers."""
     from aamc_bandit.arena import draw_entrants
 
     assert exchange.record is not None

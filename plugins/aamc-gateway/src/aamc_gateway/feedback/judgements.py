@@ -77,11 +77,7 @@ def read_judgement(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
 
 
 def _check_no_vote(given: Mapping[str, Any], caller: Caller) -> None:
-    """Check that feedback does not take the place of a vote in the arena: its source, or an id of its source.
-
-    Raises:
-        Refused: It does, and the caller is no admin.
-    """
+    """Refuse feedback that takes the place of a vote in the arena, by its source or an id of its source, but for admins."""
     for name, text in (("source", f"/{given.get('source')}"), ("id", str(given.get("id")))):
         if _VOTE.search(text) and not caller.admin:
             message = f"{name} {given[name]!r:.80} is for votes in the arena; vote at the path in the header x-aamc-vote, or give another {name}"
@@ -100,11 +96,7 @@ def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_owner(record: Record | None, caller: Caller) -> None:
-    """Check that a decision is the caller's to judge: of its tenant, or of none if it has none; and of its user, if the key belongs to one.
-
-    Raises:
-        Refused: It belongs to another tenant or user.
-    """
+    """Refuse to judge a decision of another tenant than the caller's, or of another user than the key's if it belongs to one."""
     if record is None or caller.admin:
         return
     query = record.query

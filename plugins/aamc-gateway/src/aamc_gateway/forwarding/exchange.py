@@ -128,11 +128,7 @@ class Exchange:
         return {"max_cost_usd": max(known, default=math.nan), "least_cost_usd": min(known, default=math.nan), "costs_usd": known}
 
     async def admit_cached(self, answer: CachedAnswer) -> None:
-        """Admit a request whose answer is in the cache, and costs nothing.
-
-        Raises:
-            Refused: The caller is over its limits.
-        """
+        """Admit a request whose answer is in the cache, and costs nothing."""
         request, served = self.request, self.served
         self._admission = await self.gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, user=request.query.user)
         served.candidate, served.cached, served.cost_usd, served.saved_usd = answer.candidate, True, 0.0, answer.cost_usd

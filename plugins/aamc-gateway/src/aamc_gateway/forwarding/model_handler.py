@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 async def serve(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
-    """Decide and answer a request, or answer it from the cache.
-
-    Raises:
-        AamcError: It is refused, or no candidate answered.
-        ClientLeft: The client left.
-    """
+    """Decide and answer a request, or answer it from the cache."""
     exchange = Exchange(gateway, request, scope["route"])
     with ObservedRequest(gateway, exchange, scope, receive):
         key, recording = gateway.cache.key(request), None

@@ -269,11 +269,7 @@ class Upstreams(Mapping[str, Upstream]):
         return [name for name in self._all if name not in forbidden] if forbidden else self._callable
 
     def check_api(self, request: ClientRequest) -> None:
-        """Check that a request's API is offered: by the model that it names, else by any.
-
-        Raises:
-            Refused: It is not.
-        """
+        """Raise Refused if a request's API is not offered: by the model that it names, else by any."""
         asked = [self._all[request.model]] if request.mode == "model" else list(self._all.values())
         if any(upstream.answers(request.api) is not None or not upstream.apis for upstream in asked):  # a call says why a provider has none
             return

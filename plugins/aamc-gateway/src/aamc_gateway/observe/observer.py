@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Has the methods of :class:`Metrics`, and tells spans and the request log of each request too.
-
-    Raises:
-        ConfigError: Tracing is on, and OpenTelemetry is not installed.
-    """
+    """Has the methods of :class:`Metrics`, and tells spans and the request log of each request too."""
 
     def __init__(self, settings: ObserveSettings, metrics: Metrics | None = None) -> None:
         self.metrics = metrics or Metrics()

@@ -155,11 +155,7 @@ class _Steps:
         return ProviderError(f"{failed}: {type(error).__name__}: {error}", kind="server", public=public)
 
     async def _next(self) -> Any:
-        """Return the next step.
-
-        Raises:
-            ProviderError: The time is over.
-        """
+        """Return the next step."""
         try:
             return await asyncio.wait_for(self._done.get(), max(0.0, self._until - time.monotonic()) + _STOP_S)
         except asyncio.TimeoutError:

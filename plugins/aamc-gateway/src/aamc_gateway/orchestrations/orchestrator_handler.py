@@ -32,12 +32,7 @@ if TYPE_CHECKING:
 
 
 async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request by an orchestrator; its budget is reserved.
-
-    Raises:
-        AamcError: The request is refused, or the orchestrator cannot answer.
-        ClientLeft: The client left.
-    """
+    """Answer a request by an orchestrator; its budget is reserved."""
     if request.api not in DIALECTS:
         raise Refused(f"{request.model} answers conversations only; use /v1/chat/completions")
     if gateway.log_watch.is_away():

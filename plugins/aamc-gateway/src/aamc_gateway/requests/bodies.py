@@ -105,11 +105,6 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 async def read_json(gateway: Any, scope: Scope, receive: Receive, example: str) -> dict[str, Any]:
-    """Return a request's body, an object such as the example.
-
-    Raises:
-        ClientLeft: The client has closed the connection.
-        Refused: The body is too large, too slow, or no JSON object.
-    """
+    """Return a request's body, an object such as the example."""
     limits = gateway.settings.limits
     return parse_object(await read_body(scope, receive, limits), limits.nesting, example)

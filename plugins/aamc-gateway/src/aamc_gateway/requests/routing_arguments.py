@@ -25,15 +25,7 @@ NAMES = ("preference", "quality_floor", "budget_usd", "user", "session")
 
 @attrs.define(kw_only=True)
 class RoutingArguments:
-    """The arguments of routing.
-
-    Attributes:
-        preference: Weights of quality, cost and latency; None for the default.
-        quality_floor: Minimum expected quality, from 0 to 1; None for none.
-        budget_usd: Maximum expected cost of the answer; None for none.
-        user: The user; None if the request names none.
-        session: The conversation; None if the request names none.
-    """
+    """The arguments of routing, see :class:`aamc_gateway.requests.client_request.ClientRequest`; None for each that is not given."""
 
     preference: Preference | None = None
     quality_floor: float | None = None

@@ -189,11 +189,7 @@ class GatewaySettings:
 
 
 def check_arena(settings: ArenaSettings, names: Collection[str]) -> None:
-    """Check that the candidates which the settings name can be called.
-
-    Raises:
-        ConfigError: One cannot.
-    """
+    """Raise ConfigError if a candidate that the settings name cannot be called."""
     for role in ("judge", "synthesizer"):
         name = getattr(settings, role)
         if name and name not in names:

@@ -86,10 +86,6 @@ class Accounts:
         for name, counter in counters.items():
             self._counters.setdefault(name, counter)
 
-    def knows(self, counter: str) -> bool:
-        """Return whether a counter is known."""
-        return counter in self._counters
-
     def _change(self, name: str, *, held: float, charged: float = 0.0, claim: Claim | None = None) -> None:
         counter = self._counters.setdefault(name, Counter())
         counter.held = max(0.0, counter.held + held)

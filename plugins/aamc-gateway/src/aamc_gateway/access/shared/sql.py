@@ -143,7 +143,7 @@ class SqlBackend(Backend):
         dead: dict[str, Held] = {token: orjson.loads(held) for token, held in self._run(_DEAD, (now,)) if token not in accounts.ended}
         if not dead:
             return False
-        accounts.add(self._counters({name for held in dead.values() for name, _ in held if not accounts.knows(name)}))
+        accounts.add(self._counters({name for held in dead.values() for name, _ in held}))
         for held in dead.values():
             accounts.give_back(held)
         empty = [(_json([(name, 0.0) for name, _ in held]), now, token) for token, held in dead.items()]

@@ -213,11 +213,7 @@ class SharedState:
             return error
 
     def _results(self, operations: Sequence[Operation]) -> Sequence[Any]:
-        """Return the results of operations.
-
-        Raises:
-            StoreAwayError: The backend is away, or was away a moment ago.
-        """
+        """Return the results of operations."""
         until, message = self._away
         if time.monotonic() < until:
             raise StoreAwayError(message)

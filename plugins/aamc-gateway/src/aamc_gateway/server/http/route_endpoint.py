@@ -41,11 +41,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
 
 
 def _client_request(gateway: Gateway, scope: Scope, body: MutableMapping[str, Any], raw: bytes) -> ClientRequest:
-    """Return the request that would be answered.
-
-    Raises:
-        Refused: It has no text, or names a model, so that nothing is decided.
-    """
+    """Return the request that would be answered."""
     dialect = _dialect(scope, body)
     body.setdefault("model", ROUTE)
     request = gateway.reader.read(dialect, dialect, scope["headers"], body, raw, scope["caller"])
@@ -55,11 +51,7 @@ def _client_request(gateway: Gateway, scope: Scope, body: MutableMapping[str, An
 
 
 def _dialect(scope: Scope, body: MutableMapping[str, Any]) -> str:
-    """Return the dialect of a body; ``text`` becomes a chat.
-
-    Raises:
-        Refused: It is of none.
-    """
+    """Return the dialect of a body; ``text`` becomes a chat."""
     if "messages" in body:
         return "messages" if "system" in body or header(scope["headers"], b"anthropic-version") else "chat"
     if "input" in body:

@@ -39,19 +39,7 @@ _TRIAL_POOL = {
 
 @attrs.frozen(kw_only=True)
 class Launch:
-    """The options of ``aamc serve``.
-
-    Attributes:
-        host: The address to listen on; that of the configuration when None.
-        port: The port; that of the configuration when None.
-        workers: Number of worker processes; that of the configuration when None.
-        run: A run's folder; None for none.
-        router: A router's name, or the folder of a trained one; None for none.
-        config: A configuration file; None for none.
-        pool: A pool's name or file; None for that of the run or configuration.
-        estimator: An estimator's name, or the folder of a trained one; None for that of the run or configuration.
-        store: The URL of the log; None for the run's own, else ``sqlite:aamc-gateway.db``.
-    """
+    """The options of ``aamc serve``; None for those that are not given."""
 
     host: str | None = None
     port: int | None = None
@@ -94,11 +82,7 @@ class Launch:
         return settings
 
     def components(self, plugins: Plugins) -> ServedComponents:
-        """Return the components to serve with.
-
-        Raises:
-            ConfigError: They cannot be served.
-        """
+        """Return the components to serve with."""
         store = self._store()
         if self.run is not None or (self.router is not None and "/" in self.router):
             return load_checkpoints(self.run or "", plugins, router=self.router, estimator=self.estimator, store=store, pool=self.pool)
@@ -112,11 +96,7 @@ class Launch:
         return make_components(settings, plugins, pool=pool, store=store or STORE)
 
     def gateway(self, metrics: Metrics | None = None) -> Gateway:
-        """Return a gateway that is not started yet.
-
-        Raises:
-            AamcError: Something that the options name cannot be used.
-        """
+        """Return a gateway that is not started yet."""
         settings = self.settings()
         return Gateway(self.components(get_plugin_manager()), settings, metrics=metrics)
 
@@ -131,11 +111,7 @@ def _names_components(config: str) -> bool:
 
 
 def _with_arena(path: str, section: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the section ``gateway`` of a configuration file, with the arena's options of a ``concurrent`` algorithm in the same file.
-
-    Raises:
-        ConfigError: The file cannot be used.
-    """
+    """Return the section ``gateway`` of a configuration file, with the arena's options of a ``concurrent`` algorithm in the same file."""
     from aamc_bandit.semantic_router import read_arena
 
     found = read_arena(path)

@@ -44,11 +44,7 @@ def check_launch(launch: Launch) -> str:
 
 
 def check_components(launch: Launch) -> str:
-    """Describe in words what would be served; the port may be taken.
-
-    Raises:
-        AamcError: Something cannot be used.
-    """
+    """Describe in words what would be served; the port may be taken."""
 
     async def check() -> str:
         gateway = launch.gateway()

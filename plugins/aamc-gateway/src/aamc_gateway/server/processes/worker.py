@@ -48,9 +48,6 @@ class Server(uvicorn.Server):
         with contextlib.suppress(SystemExit):
             await super().serve(sockets)
 
-    def install_signal_handlers(self) -> None:
-        """Leave signals to :func:`serve_worker`."""
-
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         """Leave signals to :func:`serve_worker`."""
@@ -78,11 +75,7 @@ def uvicorn_config(app: Any, settings: GatewaySettings) -> uvicorn.Config:
 
 
 def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], None] | None = None) -> None:
-    """Serve in this process until it is asked to end.
-
-    Raises:
-        AamcError: The gateway cannot start.
-    """
+    """Serve in this process until it is asked to end."""
     _limit_freed_memory()
     configure_logs(launch.settings().observe.logs)
     metrics = Metrics()
