@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aamc_gateway.access import Access, ErasableValues, open_shared
+from aamc_gateway.access import Access, AccessSettings, ErasableValues, Limits, open_shared
 from aamc_gateway.arena.ballots import Ballots
 from aamc_gateway.dashboard.figures import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
@@ -25,18 +25,18 @@ from aamc_gateway.requests.sessions import Sessions
 from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
-from aamc_gateway.server.shared_limits import with_endpoint_limits
 from aamc_sdk import MetaController
 from aamc_sdk.errors import ConfigError, PoolError, unknown_name
 from aamc_sdk.interfaces import Store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents
-from aamc_sdk.types import PoolState
+from aamc_sdk.types import Endpoint, ModelSpec, Pool, PoolState
 
 if TYPE_CHECKING:
     from aamc_gateway.observe.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+_LIMITED_UNITS = ("requests_per_minute", "tokens_per_minute")
 _STATE_S = 0.01
 """Time for which the state of the pool is taken for the present one: making it takes as long as a tenth of a request."""
 
@@ -171,3 +171,31 @@ class Gateway:
 def is_local(store: Store) -> bool:
     """Return whether only processes of this machine can open a log."""
     return store.url.partition(":")[0] in ("sqlite", "memory")
+
+
+def with_endpoint_limits(access: AccessSettings, pool: Pool) -> AccessSettings:
+    """Return the settings of access with the limits a minute of the candidates' endpoints.
+
+    A provider counts the calls of its own process only. What the settings limit is counted in the state that all workers share.
+    """
+    models = dict(access.models)
+    for candidate in pool:
+        if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
+            own = models.get(candidate.name, Limits())
+            found = _limits_of(Endpoint.of(candidate.endpoint).options)
+            lower = {unit: limit for unit, limit in found.items() if limit < (getattr(own, unit) or limit + 1)}
+            if lower:
+                models[candidate.name] = attrs.evolve(own, **lower)
+    return attrs.evolve(access, models=models)
+
+
+def _limits_of(options: Mapping[str, Any]) -> dict[str, int]:
+    """Return the limits of an endpoint: the sum over its deployments, unless one has none."""
+    deployments: Sequence[Mapping[str, Any]] = options.get("deployments") or ({},)
+    found = {}
+    for unit in _LIMITED_UNITS:
+        given = (deployment.get(unit) or options.get(unit) for deployment in deployments)
+        limits = [limit for limit in given if isinstance(limit, int)]
+        if len(limits) == len(deployments):
+            found[unit] = sum(limits)
+    return found
