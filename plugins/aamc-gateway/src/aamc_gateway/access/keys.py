@@ -46,8 +46,8 @@ def new_key(key_id: str) -> str:
 
 def id_of(key: str) -> str:
     """Return the id in a key; ``""`` if the text has not the form of a key."""
-    found = key[len(PREFIX) : len(PREFIX) + _ID_LENGTH]
-    return found if key.startswith(PREFIX) and key[len(PREFIX) + _ID_LENGTH : len(PREFIX) + _ID_LENGTH + 1] == "-" else ""
+    found, dash, _ = key.removeprefix(PREFIX).partition("-")
+    return found if dash and len(found) == _ID_LENGTH and key.startswith(PREFIX) else ""
 
 
 def digest_of(key: str) -> bytes:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _LIMITED_UNITS = ("requests_per_minute", "tokens_per_minute")
+_CLOSE_EVERY_S = 0.02
+"""Time between two looks at whether the last request has ended, once the gateway closes."""
 _STATE_S = 0.01
 """Time for which the state of the pool is taken for the present one: making it takes as long as a tenth of a request."""
 
@@ -94,8 +96,6 @@ class Gateway:
         self._state: PoolState | None = None
         self._state_until = 0.0
         self._in_progress = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     async def start(self) -> None:
         """Start the parts that need the worker's event loop.
@@ -135,16 +135,14 @@ class Gateway:
     def __enter__(self) -> None:
         """Count a request as in progress inside the block."""
         self._in_progress += 1
-        self._idle.clear()
 
     def __exit__(self, *exception: object) -> None:
         self._in_progress -= 1
-        if not self._in_progress:
-            self._idle.set()
 
     async def close(self) -> None:
         """Wait for the requests in progress, then close everything."""
-        await self._idle.wait()
+        while self._in_progress:
+            await asyncio.sleep(_CLOSE_EVERY_S)
         self.watch.close()
         self.erasable.close()
         for orchestration in self.orchestrations.values():
