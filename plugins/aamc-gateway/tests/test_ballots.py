@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from aamc_gateway.access import Caller, Refused
 from aamc_gateway.access.erasable_values import ErasableValues
-from aamc_gateway.access.shared.batches import DirectState
-from aamc_gateway.access.shared.memory_backend import MemoryBackend
+from aamc_gateway.access.shared import SharedState
+from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 from aamc_gateway.arena.ballots import Ballots
-from aamc_gateway.arena.settings import ArenaSettings
+from aamc_gateway.server.settings import ArenaSettings
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreError
@@ -28,7 +28,7 @@ def controller():
 
 @pytest.fixture
 def shared():
-    return DirectState(MemoryBackend())
+    return SharedState(SqliteBackend(None))
 
 
 def ballots_of(controller, shared, **settings):

@@ -10,7 +10,7 @@ import pytest
 from aamc_gateway.access import Caller, Refused
 from aamc_gateway.feedback import judgements
 from aamc_gateway.feedback.judgements import add_judgement
-from aamc_gateway.orchestrations.session_log import entries_of
+from aamc_gateway.orchestrations.orchestrator_handler import entries_of
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import DataError

@@ -129,6 +129,8 @@ def test_a_key_names_its_models() -> None:
 
 def test_a_request_without_limits_touches_no_shared_state() -> None:
     class Untouched(SharedState):
+        def __init__(self) -> None: ...
+
         async def apply(self, operation: Any) -> Any:
             raise AssertionError
 

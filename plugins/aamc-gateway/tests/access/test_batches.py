@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from aamc_gateway.access.shared import Claim, Granted
-from aamc_gateway.access.shared.backend import Backend
-from aamc_gateway.access.shared.batches import BatchedState
-from aamc_gateway.access.shared.memory_backend import MemoryBackend
-from aamc_gateway.access.shared.operations import Get, Operation, Read
+from aamc_gateway.access.shared import Claim, Granted, SharedState
+from aamc_gateway.access.shared.operations import Backend, Get, Operation, Read
+from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 
@@ -26,7 +24,7 @@ class Wrapped(Backend):
     """A backend that can be away, and can be made to wait."""
 
     def __init__(self) -> None:
-        self.inner = MemoryBackend()
+        self.inner = SqliteBackend(None)
         self.batches: list[int] = []
         self.is_away = self.loses_answers = False
         self.refused = ""
@@ -54,17 +52,18 @@ class Wrapped(Backend):
 def run(test: Any) -> None:
     async def whole() -> None:
         backend = Wrapped()
-        shared = BatchedState(backend, lease_s=0.3)  # what is owed is tried again every 0.05 s
+        shared = SharedState(backend, lease_s=0.3)  # what is owed is tried again every 0.05 s
         try:
             await test(shared, backend)
         finally:
             backend.go.set()
             await shared.close()
+            backend.inner.close()
 
     asyncio.run(whole())
 
 
-async def used(shared: BatchedState, wanted: float) -> None:
+async def used(shared: SharedState, wanted: float) -> None:
     """Wait until the counter has a value; while the backend counts as away, that cannot be read."""
     while True:
         try:
@@ -76,7 +75,7 @@ async def used(shared: BatchedState, wanted: float) -> None:
 
 
 def test_what_comes_while_the_backend_works_is_one_batch() -> None:
-    async def test(shared: BatchedState, backend: Wrapped) -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
         backend.go.clear()
         first = asyncio.ensure_future(shared.get("a"))
         await asyncio.to_thread(backend.began.wait, 60)
@@ -90,7 +89,7 @@ def test_what_comes_while_the_backend_works_is_one_batch() -> None:
 
 
 def test_a_settlement_that_fails_is_applied_when_the_backend_is_back() -> None:
-    async def test(shared: BatchedState, backend: Wrapped) -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
         token, found = await shared.reserve(CLAIMS)
         assert found == Granted(math.inf)
         backend.is_away = True
@@ -104,7 +103,7 @@ def test_a_settlement_that_fails_is_applied_when_the_backend_is_back() -> None:
 
 
 def test_a_reservation_whose_answer_was_lost_is_given_back() -> None:
-    async def test(shared: BatchedState, backend: Wrapped) -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
         backend.loses_answers = True
         with pytest.raises(StoreAwayError, match="lost before the answer"):
             await shared.reserve(CLAIMS)
@@ -116,7 +115,7 @@ def test_a_reservation_whose_answer_was_lost_is_given_back() -> None:
 
 
 def test_a_settlement_whose_answer_was_lost_is_charged_once() -> None:
-    async def test(shared: BatchedState, backend: Wrapped) -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
         token, _ = await shared.reserve(CLAIMS)
         backend.loses_answers = True
         shared.settle(token, CLAIMS, [0.1])
@@ -129,7 +128,7 @@ def test_a_settlement_whose_answer_was_lost_is_charged_once() -> None:
 
 
 def test_an_operation_that_fails_does_not_fail_the_others_of_its_batch() -> None:
-    async def test(shared: BatchedState, backend: Wrapped) -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
         token, _ = await shared.reserve(CLAIMS)
         backend.refused = "bad"
         backend.began.clear()
@@ -150,7 +149,7 @@ def test_an_operation_that_fails_does_not_fail_the_others_of_its_batch() -> None
 
 
 def test_while_the_backend_is_away_operations_fail_at_once() -> None:
-    async def test(shared: BatchedState, backend: Wrapped) -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
         backend.is_away = True
         for _ in range(50):
             with pytest.raises(StoreAwayError):
@@ -161,7 +160,7 @@ def test_while_the_backend_is_away_operations_fail_at_once() -> None:
 
 
 def test_closing_applies_what_was_submitted_and_refuses_the_rest() -> None:
-    async def test(shared: BatchedState, backend: Wrapped) -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
         token, _ = await shared.reserve(CLAIMS)
         shared.settle(token, CLAIMS, [0.1])
         await shared.close()

@@ -140,6 +140,8 @@ def test_a_revoked_key_is_refused_by_other_workers_after_two_seconds(store: Stor
 
 def test_an_unknown_key_is_read_once_in_two_seconds(store: Store) -> None:
     class Counting(SharedState):
+        def __init__(self) -> None: ...
+
         reads = 0
 
         async def apply(self, operation: Any) -> Any:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from aamc_gateway.access.shared import Claim, Exceeded, Granted, SharedState, open_shared
-from aamc_gateway.access.shared.open_state import backend_of
 from aamc_gateway.access.shared.operations import Reserve, Settle
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
+from aamc_gateway.access.shared.state import backend_of
 
 from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.interfaces import Store

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from aamc_gateway.observe import CallFigures, Metrics, RequestFigures
+from aamc_gateway.observe.metrics import Metrics
+from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
 from prometheus_client.parser import text_string_to_metric_families
 
 from aamc_sdk.interfaces import Usage
@@ -92,7 +93,8 @@ def test_health_and_breakers_are_gauges_with_their_units() -> None:
 
 _WORKER = """
 import sys
-from aamc_gateway.observe import Metrics, RequestFigures
+from aamc_gateway.observe.metrics import Metrics
+from aamc_gateway.observe.request_figures import RequestFigures
 metrics = Metrics()
 for _ in range(int(sys.argv[1])):
     metrics.started("/v1/messages")
@@ -104,18 +106,14 @@ if len(sys.argv) > 2:
 
 
 def test_several_workers_add_up_their_metrics_and_the_dead_hold_none_in_flight(tmp_path: Path) -> None:
-    """The parent imports no metrics before it has prepared the folder."""
+    """The parent names the folder before it starts them."""
     parent = f"""
-import json, subprocess, sys
-from pathlib import Path
-from aamc_gateway.observe import prepare_workers
-assert "prometheus_client" not in sys.modules
-Path({str(tmp_path)!r}, "counter_1.db").write_bytes(b"of an earlier run")
-prepare_workers(Path({str(tmp_path)!r}))
+import json, os, subprocess, sys
+from aamc_gateway.observe.metrics import FOLDER, worker_ended
+os.environ[FOLDER] = {str(tmp_path)!r}
 code = {_WORKER!r}
 first = subprocess.Popen([sys.executable, "-c", code, "2"])
 first.wait()
-from aamc_gateway.observe import worker_ended
 worker_ended(first.pid)
 text = subprocess.run([sys.executable, "-c", code, "3", "print"], capture_output=True, check=True).stdout
 print(json.dumps(text.decode()))

@@ -7,8 +7,9 @@ import logging
 import math
 
 import pytest
-from aamc_gateway.observe import CallFigures, LogSettings, RequestFigures, configure_logs
-from aamc_gateway.observe.request_log import JsonFormatter, RequestLog, TextFormatter, redacted
+from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
+from aamc_gateway.observe.request_log import JsonFormatter, RequestLog, TextFormatter, configure_logs, redacted
+from aamc_gateway.server.settings import LogSettings
 
 KEY = "sk-aamc-0123456789ab-AkICxP6U7_YSRkGcEmPwteamJN46W3ny8IvVOdcUFgc"
 

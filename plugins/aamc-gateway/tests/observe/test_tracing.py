@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aamc_gateway.observe import CallFigures, Observer, ObserveSettings, RequestFigures, TracingSettings
+from aamc_gateway.observe.observer import Observer
+from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
+from aamc_gateway.server.settings import ObserveSettings, TracingSettings
 from observe.collector import Collector, attributes
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
@@ -107,7 +109,8 @@ def test_headers_of_the_export_may_come_from_the_environment(collector: Collecto
 def test_opentelemetry_is_imported_only_when_it_is_on() -> None:
     code = """
 import sys
-from aamc_gateway.observe import Observer, ObserveSettings
+from aamc_gateway.observe.observer import Observer
+from aamc_gateway.server.settings import ObserveSettings
 Observer(ObserveSettings())
 assert not any(name.startswith("opentelemetry") for name in sys.modules)
 """

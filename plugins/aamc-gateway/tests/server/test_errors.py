@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from aamc_gateway.access import Caller
-from aamc_gateway.access.cache import CachedAnswer
-from aamc_gateway.access.refusals import Refused
-from aamc_gateway.forwarding.cached_answers import answer_from_cache
+from aamc_gateway.access.callers import Refused
+from aamc_gateway.forwarding.cache import CachedAnswer
 from aamc_gateway.forwarding.failures import UnservedError
+from aamc_gateway.forwarding.model_handler import serve as serve_model
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.server.http.error_answers import send_error
 from aamc_gateway.server.processes.launch import Launch
@@ -202,8 +202,9 @@ def test_a_client_that_leaves_an_answer_from_the_cache_is_recorded_like_one_that
         raise asyncio.CancelledError
 
     monkeypatch.setattr(running.gateway.cache, "find", found)
-    ask = running.gateway.reader.read("chat", "chat", [], {"model": "good", "messages": [{"role": "user", "content": "hi"}]}, b"{}", Caller())
-    answering = answer_from_cache(running.gateway, ask, {"route": "/v1/chat/completions", "headers": []}, left, "key")
+    body = {"model": "good", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
+    ask = running.gateway.reader.read("chat", "chat", [], body, b"{}", Caller())
+    answering = serve_model(running.gateway, ask, {"route": "/v1/chat/completions", "headers": []}, asyncio.Event().wait, left)
     with pytest.raises(concurrent.futures.CancelledError):
         asyncio.run_coroutine_threadsafe(answering, running.loop).result(30)
     assert [(served.status, served.error_kind, served.ended >= served.began) for served in seen] == [(499, "cancelled", True)]

@@ -12,7 +12,7 @@ import pytest
 from aamc_gateway.access import SharedState
 from aamc_gateway.access.keys import add_key
 from aamc_gateway.orchestrations.orchestration import Orchestration
-from aamc_gateway.orchestrations.settings import OrchestratorSettings
+from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_models.testing import Script, StubServer
 from prometheus_client.parser import text_string_to_metric_families
 

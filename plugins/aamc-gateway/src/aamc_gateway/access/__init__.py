@@ -1,11 +1,9 @@
-"""Access to the gateway: keys, budgets and limits, state that workers share, and the exact cache."""
+"""Access to the gateway: keys, budgets and limits, and state that workers share."""
 
 from aamc_gateway.access.access import Access
 from aamc_gateway.access.admission import Admission
-from aamc_gateway.access.cache import AnswerCache
-from aamc_gateway.access.callers import Caller
+from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.access.erasable_values import ErasableValues
-from aamc_gateway.access.refusals import Refused
 from aamc_gateway.access.settings import AccessSettings, CacheSettings, Limits
 from aamc_gateway.access.shared import SharedState, open_shared
 
@@ -13,7 +11,6 @@ __all__ = [
     "Access",
     "AccessSettings",
     "Admission",
-    "AnswerCache",
     "CacheSettings",
     "Caller",
     "ErasableValues",

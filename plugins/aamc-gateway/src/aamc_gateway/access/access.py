@@ -7,15 +7,14 @@ import ipaddress
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aamc_gateway.access.admission import Admission, Reservation
-from aamc_gateway.access.callers import Caller
+from aamc_gateway.access.callers import Caller, Refused, refused_for_now
 from aamc_gateway.access.claims import Demand, Holder, LimitedClaim, claims_of
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, digest_of
-from aamc_gateway.access.refusals import Refused, refused_for_now
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from aamc_gateway.access.settings import AccessSettings, Limits
     from aamc_gateway.access.shared import SharedState
 
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 """The headers of an ASGI scope, with names in lower case."""
 _MIN_ADMIN_KEY = 20
 _FULL_S = 0.25
@@ -34,10 +33,6 @@ _MISSING = "send a key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'; an ad
 
 class Access:
     """Knows the keys, budgets and limits of a gateway.
-
-    Args:
-        settings: The settings.
-        shared: The state that all workers share.
 
     Raises:
         ConfigError: The admin key of the environment is too short.
@@ -55,11 +50,7 @@ class Access:
         self._full: tuple[float, Mapping[str, LimitedClaim]] = (-math.inf, {})
 
     async def check_listening(self, host: str) -> None:
-        """Check that a gateway may listen on an address.
-
-        Raises:
-            ConfigError: It can be reached from other machines, and there are no keys.
-        """
+        """Raise ConfigError if a gateway without keys would listen beyond this machine."""
         if not _is_loopback(host) and not await self._has_keys():
             named = "where URL is the log that aamc serve --store names"
             make = f"aamc keys add NAME --admin --store URL, {named}, or by the environment variable {self._settings.admin_key_env}"
@@ -73,7 +64,6 @@ class Access:
         Raises:
             Refused: The key is missing, unknown, expired or revoked.
         """
-        headers = list(headers)
         key = _key_in(headers)
         try:
             if not self._needs_keys and not await self._has_keys():
@@ -105,7 +95,7 @@ class Access:
         self,
         caller: Caller,
         *,
-        max_cost_usd: float,
+        max_cost_usd: float = math.nan,
         least_cost_usd: float | None = None,
         costs_usd: Sequence[float] = (),
         tokens: int = 0,
@@ -186,11 +176,7 @@ def _named(limits: Mapping[str, Limits], name: str | None) -> Limits | None:
 
 
 def _admin_digest(variable: str) -> bytes:
-    """Return the hash of the admin key in an environment variable; ``b""`` without one.
-
-    Raises:
-        ConfigError: It is too short to be secret.
-    """
+    """Return the hash of the admin key in an environment variable; ``b""`` without one."""
     key = os.environ.get(variable, "") if variable else ""
     if key and len(key) < _MIN_ADMIN_KEY:
         raise ConfigError(
@@ -210,11 +196,7 @@ def _key_in(headers: Headers) -> str:
 
 
 def _check_local(headers: Headers) -> None:
-    """Check that a request to a gateway without keys comes from this machine, and not from a page of another site in a browser.
-
-    Raises:
-        Refused: It does not.
-    """
+    """Refuse a request to a gateway without keys from another machine, or from another site's page in a browser."""
     for name, value in headers:
         text = value.decode("latin-1").lower()
         own = _is_loopback(_host_of(text.rpartition("://")[2]))

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from aamc_gateway.access.callers import refused_for_now
 from aamc_gateway.access.claims import PARALLEL, REQUESTS, TOKENS, Demand, Holder, LimitedClaim, claims_of
-from aamc_gateway.access.refusals import refused_for_now
 from aamc_gateway.access.shared import Exceeded
 from aamc_sdk.errors import StoreAwayError
 
@@ -70,12 +70,6 @@ class Reservation:
 class Admission:
     """An admitted request. ``settle`` must be called once it has ended, however it ended; a second call does nothing.
 
-    Args:
-        shared: The shared state.
-        reservation: What the request holds; None without a limit.
-        models: The limits of candidates, by name.
-        tokens: The maximum tokens of one call.
-
     Attributes:
         budget_usd: The maximum cost of the answer, which is reserved; infinity without a budget.
     """
@@ -92,9 +86,7 @@ class Admission:
     async def use(self, model: str, max_cost_usd: float) -> Reservation | None:
         """Reserve a call's share of the candidate's own limits; None if it has none. Settle it once the call has ended, else the request does.
 
-        Args:
-            model: The candidate.
-            max_cost_usd: The maximum cost of its answer in USD, NaN if unknown.
+        A maximum cost of NaN is unknown.
 
         Raises:
             Refused: The candidate is over its limits: take another one.

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import attrs
 
-from aamc_gateway.access.refusals import Refused
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.settings import Limits
 from aamc_gateway.access.shared import Claim, Exceeded
 

@@ -23,14 +23,15 @@ RUN = click.option("--run", type=click.Path(path_type=Path), help="Folder of the
 STORE = click.option("--store", metavar="URL", help="URL of the gateway's log (default: the run's own, else sqlite:aamc-gateway.db).")
 
 
-def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Callable[[SharedState], Awaitable[T]], *, existing: bool = True) -> T:
-    """Return the result of work on the shared state of the log that the options name.
+def _of_a_log(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that name the log, and ``--json``."""
+    return RUN(STORE(JSON(click.pass_context(command))))
 
-    Raises:
-        StoreError: The log is in memory, where keys would be lost, or it is missing and must exist.
-    """
+
+def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Callable[[SharedState], Awaitable[T]], *, existing: bool = True) -> T:
+    """Return the result of work on the shared state of the log that the options name."""
     from aamc_gateway.access.shared import open_shared
-    from aamc_gateway.access.shared.open_state import is_lasting
+    from aamc_gateway.access.shared.state import is_lasting
     from aamc_gateway.server.processes.launch import STORE as DEFAULT
     from aamc_sdk.log import open_store
     from aamc_sdk.serving import Run
@@ -74,10 +75,7 @@ def keys() -> None:
 @click.option("--parallel-requests", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
 @click.option("--expires", type=Duration(), metavar="DURATION", help="Time after which the key ends, such as 30d (default: never).")
 @click.option("--admin", is_flag=True, help="Also allow the dashboard, /metrics, and feedback and votes of an admin.")
-@RUN
-@STORE
-@JSON
-@click.pass_context
+@_of_a_log
 def add(
     ctx: click.Context,
     /,
@@ -113,10 +111,7 @@ def add(
 
 
 @keys.command("list")
-@RUN
-@STORE
-@JSON
-@click.pass_context
+@_of_a_log
 def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool) -> None:
     """List the keys, with the spent part of their budgets."""
     from aamc_sdk.cli import print_table, write_json_line
@@ -142,10 +137,7 @@ def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_jso
 
 @keys.command()
 @click.argument("key", metavar="NAME|ID")
-@RUN
-@STORE
-@JSON
-@click.pass_context
+@_of_a_log
 def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None, as_json: bool) -> None:
     """Revoke a key for good. A running gateway refuses it within 2 seconds."""
     from aamc_gateway.access.keys import revoke_key
@@ -163,10 +155,7 @@ def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None,
 @click.option(
     "--grace", type=Duration(), default=0.0, metavar="DURATION", help="Time for which the old secret stays valid, such as 24h (default: none)."
 )
-@RUN
-@STORE
-@JSON
-@click.pass_context
+@_of_a_log
 def rotate(ctx: click.Context, /, key: str, grace: float, run: Path | None, store: str | None, as_json: bool) -> None:
     """Replace the secret of a key and show it once; its limits, and the spent part of them, stay."""
     from aamc_gateway.access.keys import rotate_key

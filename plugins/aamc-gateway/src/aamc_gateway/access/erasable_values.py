@@ -23,12 +23,7 @@ _SWEEP_S = 30.0
 
 
 class ErasableValues:
-    """An index of the values that are kept for users and tenants.
-
-    Args:
-        shared: The state that all workers share.
-        store: The log, which knows the forgotten users.
-    """
+    """An index of the values that are kept for users and tenants."""
 
     def __init__(self, shared: SharedState, store: Store) -> None:
         self._shared, self._store = shared, store
@@ -44,13 +39,7 @@ class ErasableValues:
             self._task.cancel()
 
     async def note(self, key: str, record: Record | None, ttl_s: float) -> None:
-        """Note the decision that a value was kept for, and so its user.
-
-        Args:
-            key: The value's key.
-            record: The decision.
-            ttl_s: Time that the value is kept, in seconds.
-        """
+        """Note the decision that a value was kept for, and so its user."""
         if record is not None and (record.query.user is not None or record.query.tenant is not None):
             entry = orjson.dumps([record.decision.id, record.query.user, record.query.tenant])
             await self._shared.put(f"{_GROUP}/{key}", entry, ttl_s, group=_GROUP, max_bytes=_INDEX_BYTES)

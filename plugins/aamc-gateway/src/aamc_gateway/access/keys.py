@@ -46,8 +46,8 @@ def new_key(key_id: str) -> str:
 
 def id_of(key: str) -> str:
     """Return the id in a key; ``""`` if the text has not the form of a key."""
-    found = key[len(PREFIX) : len(PREFIX) + _ID_LENGTH]
-    return found if key.startswith(PREFIX) and key[len(PREFIX) + _ID_LENGTH : len(PREFIX) + _ID_LENGTH + 1] == "-" else ""
+    found, dash, _ = key.removeprefix(PREFIX).partition("-")
+    return found if dash and len(found) == _ID_LENGTH and key.startswith(PREFIX) else ""
 
 
 def digest_of(key: str) -> bytes:
@@ -137,10 +137,6 @@ async def write_key(shared: SharedState, key: Key) -> None:
 async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
     """Make a key and keep its hash; return both.
 
-    Args:
-        shared: The shared state.
-        **fields: The fields of :class:`Key` but ``id``, ``digest`` and ``created``.
-
     Raises:
         DataError: There is an active key of that name.
     """
@@ -154,11 +150,7 @@ async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
 
 
 async def find_key(shared: SharedState, which: str) -> Key:
-    """Return the key of an id, or the active key of a name.
-
-    Raises:
-        DataError: There is none.
-    """
+    """Return the key of an id, or the active key of a name."""
     keys, now = await read_keys(shared), time.time()
     for key in keys:
         if key.id == which or (key.name == which and key.state(now) == "active"):
@@ -193,12 +185,7 @@ class _Known(NamedTuple):
 
 
 class KeyRing:
-    """The keys that a worker has read lately.
-
-    Args:
-        shared: The shared state.
-        default: The limits of keys without own ones.
-    """
+    """The keys that a worker has read lately."""
 
     def __init__(self, shared: SharedState, default: Limits) -> None:
         self._shared, self._default = shared, default

@@ -35,11 +35,7 @@ NO_LIMITS = Limits()
 
 
 def _limits(given: Mapping[str, Any]) -> Mapping[str, Limits]:
-    """Return limits by name.
-
-    Raises:
-        ConfigError: A limit is unknown or wrong.
-    """
+    """Return limits by name."""
     return {name: value if isinstance(value, Limits) else configure(Limits, value, where=f"the limits of {name!r}") for name, value in given.items()}
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from aamc_gateway.arena.settings import ArenaSettings
 from aamc_gateway.server.interfaces import Caller, Refused
+from aamc_gateway.server.settings import ArenaSettings
 from aamc_sdk.errors import ConflictError, one_of
 from aamc_sdk.routing import uniform
 from aamc_sdk.types import Feedback
@@ -31,27 +31,13 @@ _GROUP, _INDEX_BYTES = "arena-waiting", 200_000
 
 
 class Ballots:
-    """Answers that wait for a vote.
-
-    Args:
-        settings: How long they wait.
-        shared: The state that the workers share.
-        erasable: Registers the values that are kept for users.
-        controller: Takes the votes as feedback.
-    """
+    """Answers that wait for a vote."""
 
     def __init__(self, settings: ArenaSettings, shared: SharedState, erasable: ErasableValues, controller: MetaController) -> None:
         self._settings, self._shared, self._erasable, self._controller = settings, shared, erasable, controller
 
     async def offer(self, record: Record, prompt: str, answers: Sequence[tuple[str, str]], caller: Caller) -> bool:
-        """Let people vote on the answers of a decision; return whether they can: not on a single answer.
-
-        Args:
-            record: The decision.
-            prompt: The prompt.
-            answers: Candidates and the texts of their answers.
-            caller: Who asked.
-        """
+        """Let people vote on the answers of a decision; return whether they can: not on a single answer."""
         if self._settings.keep_s <= 0 or not 2 <= len(answers) <= len(LABELS):
             return False
         decision_id = record.decision.id

@@ -11,13 +11,13 @@ from typing import Any
 import attrs
 from aamc_models.dialects import answer_to_chat
 
-from aamc_gateway.access.refusals import Refused
-from aamc_gateway.arena.settings import SYNTHESIZE, ArenaSettings
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.upstream_call import UpstreamCall
 from aamc_gateway.forwarding.upstreams import Prepared, Upstream
 from aamc_gateway.forwarding.whole_answers import answer_of, bill_reply
 from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.server.settings import SYNTHESIZE, ArenaSettings
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
@@ -70,24 +70,13 @@ class MatchExchange(Exchange):
         self.settings = settings
         self._limit = asyncio.Semaphore(settings.max_concurrent) if settings.max_concurrent else nullcontext()
 
-    def max_cost_usd(self, costs: Mapping[str, float]) -> float:
-        """Return the maximum cost of the answers of all candidates that may take part, and of judging or writing the answer."""
+    def _demand(self, costs: Mapping[str, float]) -> dict[str, Any]:
+        """Return the maximum cost of the answers of all candidates that may take part, and of judging or writing the answer; no less is enough."""
+        settings = self.settings
+        count = len(costs) if settings.candidates is None else min(settings.candidates, len(costs))
+        others = count * (count - 1) if settings.judge else 1 if settings.aggregate == SYNTHESIZE else 0
         known = sorted(costs.values(), key=lambda cost: (not math.isnan(cost), -cost))  # unknown costs first
-        answers, others = self._calls(len(known))
-        return math.fsum(known[:answers]) + others * max(known, default=0.0)
-
-    def max_calls(self) -> int:
-        """Return the maximum number of calls."""
-        return sum(self._calls(len(self._names)))
-
-    def _calls(self, candidates: int) -> tuple[int, int]:
-        """Return the maximum number of answers by this number of candidates, and of calls that judge them or write the answer."""
-        count = candidates if self.settings.candidates is None else min(self.settings.candidates, candidates)
-        return count, count * (count - 1) if self.settings.judge else 1 if self.settings.aggregate == SYNTHESIZE else 0
-
-    def least_cost_usd(self, costs: Mapping[str, float]) -> float:
-        """Return the maximum cost: the cheapest answer is not enough for all of them."""
-        return self.max_cost_usd(costs)
+        return {"max_cost_usd": math.fsum(known[:count]) + others * max(known, default=0.0), "calls": count + others}
 
     def participants(self, names: Sequence[str]) -> Sequence[str]:
         """Return the candidates that can be called now, for which alone something is reserved; all where none can."""
@@ -122,9 +111,9 @@ class MatchExchange(Exchange):
         except AamcError as failed:
             error = ProviderError(str(failed), kind="protocol")
         except BaseException:  # the client has left
-            call.end(cancelled=True)
+            self.ended(call, cancelled=True)
             raise
-        call.end(error)
+        self.ended(call, error)
         return MatchReply(
             upstream=upstream,
             prepared=prepared,
@@ -149,12 +138,7 @@ class MatchExchange(Exchange):
             raise ProviderError(f"model {upstream.name!r} gave no answer in {seconds:g} s", kind="timeout") from None
 
     def serve(self, reply: MatchReply, unknown: bool) -> None:
-        """Note the answer that is served, and log the calls: a vote may come as soon as the client has the answers.
-
-        Args:
-            reply: The answer.
-            unknown: Whether the cost of some call is unknown.
-        """
+        """Note the answer that is served, and log the calls: a vote may come as soon as the client has the answers."""
         if reply.attempt is not None and reply.attempt in self._attempts:
             self._attempts.remove(reply.attempt)
             self._attempts.append(reply.attempt)

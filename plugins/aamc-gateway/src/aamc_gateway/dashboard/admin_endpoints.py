@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from aamc_gateway.dashboard.json_http import read_json, send_safe_json
 from aamc_gateway.dashboard.log_reader import RECENT
 from aamc_gateway.dashboard.overview import PERIODS
-from aamc_gateway.dashboard.sign_in import admin_caller
-from aamc_gateway.feedback.judgements import EXAMPLE, add_judgement
+from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Receive, Scope, Send
 from aamc_sdk.errors import DataError, one_of
 
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
 
 async def overview_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /admin/overview?period=day&baseline=NAME``."""
-    await admin_caller(gateway, scope)
     period = _argument(scope, "period", "day")
     if period not in PERIODS:
         raise DataError(f"period must be one of {one_of(PERIODS)}, not {period!r:.80}")
@@ -29,7 +25,6 @@ async def overview_figures(gateway: Gateway, scope: Scope, receive: Receive, sen
 
 async def recent_decisions(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /admin/decisions?limit=100``."""
-    await admin_caller(gateway, scope)
     limit = _argument(scope, "limit", "100")
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= RECENT:
         raise DataError(f"limit must be an integer from 1 to {RECENT}, not {limit!r:.80}")
@@ -38,27 +33,17 @@ async def recent_decisions(gateway: Gateway, scope: Scope, receive: Receive, sen
 
 async def decision_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /admin/decisions/ID``: the explanation of a decision."""
-    await admin_caller(gateway, scope)
     await send_safe_json(send, await gateway.figures.explanation(scope["path_params"]["id"]))
 
 
 async def posterior_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /admin/posteriors``."""
-    await admin_caller(gateway, scope)
     await send_safe_json(send, await gateway.figures.posteriors())
 
 
 async def trial_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /admin/trials``."""
-    await admin_caller(gateway, scope)
     await send_safe_json(send, await gateway.figures.trials())
-
-
-async def admin_feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
-    """``POST /admin/feedback``: as ``POST /v1/feedback``, for the dashboard's cookie."""
-    caller = await admin_caller(gateway, scope)
-    document = await asyncio.to_thread(add_judgement, gateway.controller, await read_json(gateway, scope, receive, EXAMPLE), caller)
-    await send_safe_json(send, document, 202 if document["waits"] else 200)
 
 
 def _argument(scope: Scope, name: str, default: str) -> str:

@@ -19,11 +19,7 @@ READ_S = 1.0
 
 
 class Figures:
-    """The figures of a worker's dashboard. One request at a time reads the log, on a worker thread.
-
-    Args:
-        controller: Its log is shown.
-    """
+    """The figures of a worker's dashboard. One request at a time reads the log, on a worker thread."""
 
     def __init__(self, controller: MetaController) -> None:
         self._controller = controller

@@ -42,12 +42,7 @@ def routers_of(router: Router) -> list[tuple[str, Router]]:
 
 
 def posteriors_document(router: Router, pool: Pool) -> dict[str, Any]:
-    """Return the posteriors of a router that has some: Beta distributions of each candidate's quality, in general and by category.
-
-    Args:
-        router: The router.
-        pool: The candidates.
-    """
+    """Return the posteriors of a router that has some: Beta distributions of each candidate's quality, in general and by category."""
     found = []
     for role, each in routers_of(router):
         groups = _beta_groups(each, pool)
@@ -96,11 +91,7 @@ def _standings(router: Thompson, keys: EvidenceKeys, feedback: Sequence[int], po
 
 
 class TrialReader:
-    """The trials in a log, read on from where the last look ended.
-
-    Args:
-        store: The log.
-    """
+    """The trials in a log, read on from where the last look ended."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

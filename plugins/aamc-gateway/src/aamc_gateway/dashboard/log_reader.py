@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
@@ -96,11 +96,6 @@ class RecentDecision:
 class LogReader:
     """Sums over the log. All methods may be called from any thread.
 
-    Args:
-        store: The log.
-        prices: The candidates' prices.
-        max_entries: Entries that the first look reads at most.
-
     Attributes:
         since: The time of the first decision that was read, in seconds since the epoch; None for none.
         is_whole: Whether the log was read from its start.
@@ -117,16 +112,13 @@ class LogReader:
         self.since: float | None = None
         self.is_whole = True
         self.total = PeriodSums()
-        self._rings: dict[str, dict[int, PeriodSums]] = {name: {} for name in RINGS}
+        self._rings = {name: defaultdict[int, PeriodSums](PeriodSums) for name in RINGS}
         self._open: OrderedDict[str, _Served | None] = OrderedDict()
         self._recent: OrderedDict[str, RecentDecision] = OrderedDict()
         self._quality: dict[str, list[float]] = {}
 
     def read(self, seconds: float = math.inf) -> int:
         """Read new entries, at most half of the time, so that requests are served meanwhile; return the number of unread entries.
-
-        Args:
-            seconds: Time after which reading stops.
 
         Raises:
             StoreError: The log cannot be read.
@@ -196,11 +188,7 @@ class LogReader:
         now = time.time()
         for name, (length, part) in RINGS.items():
             if when > now - length - part:
-                ring, number = self._rings[name], int(when // part)
-                found = ring.get(number)
-                if found is None:
-                    found = ring[number] = PeriodSums()
-                yield found
+                yield self._rings[name][int(when // part)]
 
     def _prune(self, now: float) -> None:
         for name, (length, part) in RINGS.items():
@@ -216,7 +204,7 @@ class LogReader:
         for period in self._periods(row.time):
             period.decisions += 1
             period.deciding_usd += deciding_usd
-            period.of(row.candidate).chosen += 1
+            period.candidates[row.candidate].chosen += 1
         for name, quality in zip(content.candidates, content.expected.quality or (), strict=False):
             if quality is not None and quality == quality:
                 sums = self._quality.setdefault(name, [0.0, 0.0])
@@ -242,7 +230,7 @@ class LogReader:
             names = ("status", "cost_usd", "cost_source", "latency_ms", "first_token_ms", "prompt_tokens", "cached_tokens", "output_tokens")
             recent.calls.append({"candidate": row.candidate, **{name: columns.get(name) for name in names}})
         periods = list(self._periods(decision.time))
-        called = [period.of(row.candidate) for period in periods]
+        called = [period.candidates[row.candidate] for period in periods]
         for sums in called:
             if cost is None and status not in ("error", "refused"):
                 sums.unknown_costs += 1
@@ -268,7 +256,7 @@ class LogReader:
         served = self._served(row, decision)
         for period, sums in zip(periods, called, strict=True):
             if before is not None:
-                period.of(before.candidate).replace_answer(before.answer)
+                period.candidates[before.candidate].replace_answer(before.answer)
             sums.add_answer(served.answer)
             period.fell_back += served.has_fallen_back - (before is not None and before.has_fallen_back)
             for figure, bins in (("latency_ms", sums.latencies), ("first_token_ms", sums.first_tokens)):
@@ -303,10 +291,10 @@ class LogReader:
         with suppress(ValueError):
             judged = Feedback(decision_id=row.decision_id, quality=given.quality, over=given.over, confidence=given.confidence, weight=given.weight)
             for period in periods:
-                sums = period.of(candidate)
+                sums = period.candidates[candidate]
                 if given.over is not None:
                     won = 0.5 if given.tie else 1.0
-                    beaten = period.of(given.over)
+                    beaten = period.candidates[given.over]
                     sums.wins, beaten.wins = sums.wins + sign * won, beaten.wins + sign * (1 - won)
                     sums.comparisons, beaten.comparisons = sums.comparisons + sign, beaten.comparisons + sign
                 elif given.quality is not None and judged.average_weight > 0:

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
 from aamc_sdk.types import Prices, wilson_interval
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 RESOLUTION = 1.05
 """Ratio of the bounds of a latency bin: a percentile is exact to 2.5%."""
 
 
 @attrs.define
-class Judgements:
+class _Sums:
+    def plus(self, other: Self) -> None:
+        """Add other sums."""
+        for field in attrs.fields(type(self)):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            if isinstance(mine, _Sums):
+                mine.plus(theirs)
+            elif isinstance(mine, Counter):
+                mine.update(theirs)
+            elif isinstance(mine, defaultdict):
+                for name, sums in theirs.items():
+                    mine[name].plus(sums)
+            else:
+                setattr(self, field.name, mine + theirs)
+
+
+@attrs.define
+class Judgements(_Sums):
     """Sums over judged qualities. Weights are :attr:`aamc_sdk.Feedback.average_weight`."""
 
     n: int = 0
@@ -30,13 +50,6 @@ class Judgements:
         self.weight += sign * weight
         self.weight_squares += sign * weight * weight
         self.weighted += sign * weight * quality
-
-    def plus(self, other: Judgements) -> None:
-        """Add other sums."""
-        self.n += other.n
-        self.weight += other.weight
-        self.weight_squares += other.weight_squares
-        self.weighted += other.weighted
 
     @property
     def mean(self) -> float | None:
@@ -72,7 +85,7 @@ class CountedAnswer(NamedTuple):
 
 
 @attrs.define
-class CandidateSums:
+class CandidateSums(_Sums):
     """Sums over the decisions and calls of one candidate.
 
     Attributes:
@@ -138,17 +151,6 @@ class CandidateSums:
         if not math.isnan(answer.cost_usd):
             self.extra_usd += answer.cost_usd
 
-    def plus(self, other: CandidateSums) -> None:
-        """Add other sums."""
-        for field in attrs.fields(CandidateSums):
-            mine, theirs = getattr(self, field.name), getattr(other, field.name)
-            if isinstance(mine, Judgements):
-                mine.plus(theirs)
-            elif isinstance(mine, Counter):
-                mine.update(theirs)
-            else:
-                setattr(self, field.name, mine + theirs)
-
     def cost_by(self, prices: Prices) -> float:
         """Return the cost of the compared answers by other list prices, with the same tokens, in USD."""
         cost_usd = prices.cost_usd(self.prompt_tokens, self.output_tokens, self.cached_tokens, self.written_tokens)
@@ -156,7 +158,7 @@ class CandidateSums:
 
 
 @attrs.define
-class PeriodSums:
+class PeriodSums(_Sums):
     """Sums over the decisions of one period.
 
     Attributes:
@@ -169,32 +171,11 @@ class PeriodSums:
     decisions: int = 0
     deciding_usd: float = 0.0
     fell_back: int = 0
-    candidates: dict[str, CandidateSums] = attrs.field(factory=dict)
-
-    def of(self, candidate: str) -> CandidateSums:
-        """Return the sums of a candidate."""
-        found = self.candidates.get(candidate)
-        if found is None:
-            found = self.candidates[candidate] = CandidateSums()
-        return found
-
-    def plus(self, other: PeriodSums) -> None:
-        """Add other sums."""
-        self.decisions += other.decisions
-        self.deciding_usd += other.deciding_usd
-        self.fell_back += other.fell_back
-        for name, sums in other.candidates.items():
-            self.of(name).plus(sums)
+    candidates: defaultdict[str, CandidateSums] = attrs.field(factory=lambda: defaultdict(CandidateSums))
 
 
 def written_tokens(prices: Prices | None, cost_usd: float, tokens: Tokens) -> int:
-    """Return the prompt tokens that an answer's cost by list prices shows to have been written to a cache; the log does not count them.
-
-    Args:
-        prices: The candidate's prices; None without.
-        cost_usd: The cost.
-        tokens: The tokens.
-    """
+    """Return the prompt tokens that an answer's cost by list prices shows to have been written to a cache; the log does not count them."""
     dearer = 0.0 if prices is None or prices.cache_write is None else prices.cache_write - prices.input
     if prices is None or dearer <= 0 or math.isnan(cost_usd):
         return 0

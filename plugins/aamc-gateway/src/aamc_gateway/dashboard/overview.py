@@ -34,15 +34,7 @@ class Baseline:
 
 
 def overview(reader: LogReader, pool: Pool, period: str, baseline: str | None = None, now: float | None = None) -> dict[str, Any]:
-    """Return the figures of a period.
-
-    Args:
-        reader: The log's sums.
-        pool: The candidates.
-        period: One of ``PERIODS``.
-        baseline: The candidate to compare the costs with; the best one when None.
-        now: The end of the period, in seconds since the epoch.
-    """
+    """Return the figures of a period."""
     now = time.time() if now is None else now
     whole, parts = reader.period(period, now)
     prices = prices_of(pool)

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from aamc_gateway.dashboard.json_http import send_safe_body
+from aamc_gateway.server.http.answers import send_safe_body
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from aamc_gateway.access.keys import digest_of, read_keys
-from aamc_gateway.dashboard.json_http import read_json, send_safe_json
-from aamc_gateway.requests.bodies import header
+from aamc_gateway.requests.bodies import header, read_json
+from aamc_gateway.server.http.answers import send_safe_json
 from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 
 if TYPE_CHECKING:
@@ -46,11 +46,7 @@ async def admin_caller(gateway: Gateway, scope: Scope) -> Caller:
 
 
 def check_origin(scope: Scope) -> None:
-    """Check that a request that writes does not come from a page of another site.
-
-    Raises:
-        Refused: It does.
-    """
+    """Refuse a request that writes from a page of another site."""
     origin = _header(scope, b"origin")
     if scope["method"] not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != _header(scope, b"host"):
         raise Refused(f"the request comes from a page of another site ({origin[:80]!r})", status=403, kind="permission")
@@ -76,11 +72,7 @@ async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) ->
 
 
 async def _count_failure(gateway: Gateway, scope: Scope) -> None:
-    """Count a wrong key. The right one is never refused: behind a proxy, everybody has the proxy's address.
-
-    Raises:
-        Refused: There were too many from the client's address.
-    """
+    """Count a wrong key. The right one is never refused: behind a proxy, everybody has the proxy's address."""
     address = (scope.get("client") or ("",))[0]
     if not await gateway.shared.count(f"dashboard/login/{address}", 1, FAILURES_A_MINUTE, 60.0):
         raise Refused("too many wrong keys from this address; try again in a minute", status=429, kind="rate_limit", retry_after_s=60.0)

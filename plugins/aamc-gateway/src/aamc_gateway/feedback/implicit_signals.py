@@ -11,7 +11,7 @@ import unicodedata
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from aamc_gateway.feedback.settings import ImplicitSettings
+from aamc_gateway.server.settings import ImplicitSettings
 from aamc_sdk.types import Feedback
 
 if TYPE_CHECKING:
@@ -41,24 +41,14 @@ class _Last(NamedTuple):
 
 
 class ImplicitSignals:
-    """Remembers the last request of each conversation, as hashes of its words, and infers feedback from the next one.
-
-    Args:
-        settings: Which signals count.
-    """
+    """Remembers the last request of each conversation, as hashes of its words, and infers feedback from the next one."""
 
     def __init__(self, settings: ImplicitSettings) -> None:
         self._settings = settings
         self._last: OrderedDict[str, _Last] = OrderedDict()
 
     def observe(self, request: ClientRequest, decision: Decision, now: float) -> Feedback | None:
-        """Remember a request, and return the feedback on the decision before it in the conversation; None without a signal.
-
-        Args:
-            request: The request.
-            decision: Its decision.
-            now: The time, in seconds since the epoch.
-        """
+        """Remember a request, and return the feedback on the decision before it in the conversation; None without a signal."""
         if request.session is None or request.side_request or "open_tool_calls" in request.foreign_state or not request.query.text.strip():
             return None
         if not (self._settings.escalation or self._settings.rephrasing):

@@ -1,18 +1,22 @@
-"""``POST /v1/feedback``: a judgement of a decision, in the log before the answer."""
+"""``POST /v1/feedback``, and ``/admin/feedback`` for the dashboard: a judgement of a decision, in the log before the answer."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from aamc_gateway.requests.bodies import read_json
 from aamc_gateway.requests.routing_arguments import length_error
-from aamc_gateway.server.interfaces import Caller, Refused
+from aamc_gateway.server.http.answers import send_safe_json
+from aamc_gateway.server.interfaces import Caller, Receive, Refused, Scope, Send
 from aamc_sdk.errors import ConflictError, DataError, UnknownDecisionError, unknown_name
 from aamc_sdk.types import Record
 
 if TYPE_CHECKING:
+    from aamc_gateway.server.gateway import Gateway
     from aamc_sdk import MetaController
 
 EXAMPLE = '{"decision_id": "...", "quality": 1}'
@@ -73,11 +77,7 @@ def read_judgement(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
 
 
 def _check_no_vote(given: Mapping[str, Any], caller: Caller) -> None:
-    """Check that feedback does not take the place of a vote in the arena: its source, or an id of its source.
-
-    Raises:
-        Refused: It does, and the caller is no admin.
-    """
+    """Refuse feedback that takes the place of a vote in the arena, by its source or an id of its source, but for admins."""
     for name, text in (("source", f"/{given.get('source')}"), ("id", str(given.get("id")))):
         if _VOTE.search(text) and not caller.admin:
             message = f"{name} {given[name]!r:.80} is for votes in the arena; vote at the path in the header x-aamc-vote, or give another {name}"
@@ -96,11 +96,7 @@ def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_owner(record: Record | None, caller: Caller) -> None:
-    """Check that a decision is the caller's to judge: of its tenant, or of none if it has none; and of its user, if the key belongs to one.
-
-    Raises:
-        Refused: It belongs to another tenant or user.
-    """
+    """Refuse to judge a decision of another tenant than the caller's, or of another user than the key's if it belongs to one."""
     if record is None or caller.admin:
         return
     query = record.query
@@ -140,3 +136,10 @@ def _record(controller: MetaController, decision_id: str) -> Record | None:
         return controller.store.record(decision_id)
     except UnknownDecisionError:
         return None
+
+
+async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 200 once the judgement is in the log, 202 if it waits there for its decision."""
+    body = await read_json(gateway, scope, receive, EXAMPLE)
+    document = await asyncio.to_thread(add_judgement, gateway.controller, body, scope["caller"])
+    await send_safe_json(send, document, 202 if document["waits"] else 200)

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from aamc_gateway.access.refusals import Refused
+import attrs
+
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
 from aamc_gateway.forwarding.origins import UNKNOWN, find_origin
 from aamc_gateway.forwarding.served_requests import served_request
@@ -25,6 +27,7 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Admission
     from aamc_gateway.access.claims import LimitedClaim
+    from aamc_gateway.forwarding.cache import CachedAnswer
     from aamc_gateway.server.gateway import Gateway
 
 _DENSE_BYTES_PER_TOKEN = 2
@@ -35,18 +38,12 @@ HeaderList = list[tuple[bytes, bytes]]
 class Exchange:
     """One request on its way.
 
-    Args:
-        gateway: The gateway.
-        request: The request.
-        route: The path of its route.
-
     Attributes:
         decision: The decision, once :meth:`decide` has returned.
         record: The decision with its inputs.
         served: What metrics and logs see.
         was_limited: Whether a budget has limited an answer, which is then not one for others.
         spent_usd: The known cost so far, of its decision and its calls.
-        spent_tokens: The tokens of its calls so far.
     """
 
     def __init__(self, gateway: Gateway, request: ClientRequest, route: str) -> None:
@@ -65,7 +62,7 @@ class Exchange:
         self._allowed: Sequence[str] = ()
         self._full: Mapping[str, LimitedClaim] = {}
         self.spent_usd = 0.0
-        self.spent_tokens = 0
+        self._spent_tokens = 0
         self._attempts: list[Attempt] = []
         self._choices = 0
         self._ended = False
@@ -119,27 +116,30 @@ class Exchange:
 
     async def _admit(self) -> None:
         request, access = self.request, self.gateway.access
-        costs: Mapping[str, float] = {}
-        if access.is_limited(request.caller, request.query.user):
-            costs = {request.model: self._max_costs.get(request.model, math.nan)} if request.mode == "model" else self._max_costs
-        self._admission = await access.admit(
-            request.caller,
-            max_cost_usd=self.max_cost_usd(costs),
-            least_cost_usd=self.least_cost_usd(costs),
-            costs_usd=_known(costs),
-            tokens=sum(self._max_tokens),
-            calls=self.max_calls(),
-            user=request.query.user,
-        )
+        demand = self._demand(self._max_costs) if access.is_limited(request.caller, request.query.user) else {}
+        self._admission = await access.admit(request.caller, user=request.query.user, tokens=self._max_tokens(), **demand)
 
-    @property
-    def _max_tokens(self) -> tuple[int, int]:
-        """The tokens of the prompt, and the maximum of the answers; 0 where they cost nothing."""
+    def _demand(self, costs: Mapping[str, float]) -> dict[str, Any]:
+        """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate.
+
+        Candidates of unknown cost fit no budget.
+        """
+        known = [cost for cost in costs.values() if not math.isnan(cost)]
+        return {"max_cost_usd": max(known, default=math.nan), "least_cost_usd": min(known, default=math.nan), "costs_usd": known}
+
+    async def admit_cached(self, answer: CachedAnswer) -> None:
+        """Admit a request whose answer is in the cache, and costs nothing."""
+        request, served = self.request, self.served
+        self._admission = await self.gateway.access.admit(request.caller, max_cost_usd=0.0, least_cost_usd=0.0, user=request.query.user)
+        served.candidate, served.cached, served.cost_usd, served.saved_usd = answer.candidate, True, 0.0, answer.cost_usd
+
+    def _max_tokens(self) -> int:
+        """Return the tokens of the prompt and the maximum of the answers; 0 where they cost nothing."""
         request = self.request
         if request.priced != "tokens":
-            return 0, 0
+            return 0
         output = (request.max_tokens or self.gateway.settings.limits.output_tokens) * request.answers
-        return request.query.prompt_tokens or request.prompt_tokens(CHARACTERS_PER_TOKEN), output
+        return (request.query.prompt_tokens or request.prompt_tokens(CHARACTERS_PER_TOKEN)) + output
 
     @cached_property
     def _max_costs(self) -> Mapping[str, float]:
@@ -160,18 +160,6 @@ class Exchange:
         has_budget = admission.budget_usd != math.inf or (own is not None and own.has_budget)
         return settings.limits.output_tokens if has_budget and self.request.priced == "tokens" else None
 
-    def max_cost_usd(self, costs: Mapping[str, float]) -> float:
-        """Return the maximum cost of the request, by the maximum cost of an answer of each candidate; those of unknown cost fit no budget."""
-        return max(_known(costs), default=math.nan)
-
-    def max_calls(self) -> int:
-        """Return the maximum number of calls whose tokens are reserved."""
-        return 1
-
-    def least_cost_usd(self, costs: Mapping[str, float]) -> float:
-        """Return a cost that is enough for some answer, by the maximum cost of an answer of each candidate."""
-        return min(_known(costs), default=math.nan)
-
     def participants(self, names: Sequence[str]) -> Sequence[str]:
         """Return the candidates that may be called for the request, of those that can answer it."""
         return names
@@ -189,7 +177,7 @@ class Exchange:
         gateway, request = self.gateway, self.request
         query, last = request.query, self._origin.candidate
         if last is not None and self._origin.is_cached:
-            query = gateway.with_cache(query, last)
+            query = attrs.evolve(query, cached_on=last)
         started = await gateway.controller.start_route(
             query,
             request.preference,
@@ -226,7 +214,7 @@ class Exchange:
             try:
                 prepared = upstream.prepare(self.request, strip=strip, max_tokens=self.answer_limit(upstream.name))
             except DataError as error:
-                self._wrong = error.with_traceback(None)  # else a cycle, as in add_failure()
+                self._wrong = error.with_traceback(None)  # else a cycle, as in ended()
                 continue
             self.was_limited |= prepared.max_tokens is not None
             try:
@@ -280,7 +268,10 @@ class Exchange:
         held = None
         if self.gateway.settings.access.models:
             held = await self._admission.use(upstream.name, self._max_costs.get(upstream.name, math.nan))
-        return UpstreamCall(self, upstream, prepared, self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record), held)
+        block = self.gateway.models.attempt(upstream.candidate, self.decision.id, self._record)
+        call = UpstreamCall(upstream, prepared, block, held, self.gateway.usage_estimator)
+        self.served.calls.append(call.figures)
+        return call
 
     async def _record(self, attempt: Attempt) -> None:
         """Log a call; from one that refused the request on, once another one answers it or none does."""
@@ -293,23 +284,41 @@ class Exchange:
             for attempt in settled:
                 self.gateway.controller.add_attempt(attempt)
 
+    def ended(self, call: UpstreamCall, error: ProviderError | None = None, *, cancelled: bool = False) -> None:
+        """Add a call's cost and tokens to the request's sums, and charge the candidate's own limits; a failed call without a cost was free.
+
+        Args:
+            call: The call, whose block has ended.
+            error: Why it failed; None if it did not.
+            cancelled: Whether it was cancelled, such as by a client that left; the part of the answer that came is charged.
+        """
+        figures, block = call.figures, call.block
+        cost_usd, tokens, failed = block.cost_usd, tokens_of(block.usage), cancelled or error is not None
+        unknown = math.isnan(cost_usd)
+        self.spent_usd += 0.0 if unknown else cost_usd
+        self._spent_tokens += tokens
+        figures.ended, figures.cost_usd, figures.usage = time.time(), cost_usd, block.usage
+        if call.held is not None:
+            call.held.settle(0.0 if failed and unknown else cost_usd, tokens or (0 if failed else None))
+        if error is not None:
+            figures.error_kind, figures.status = error.kind, error.status
+            error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
+            self._failures.append((error, call.prepared.request.api == self.request.api))
+            self.gateway.metrics.fallback(call.upstream.name, error.kind)
+        elif cancelled:
+            figures.error_kind = "cancelled"
+
     def answered(self, call: UpstreamCall) -> None:
         """End the call whose answer is that of the request."""
-        call.end()
+        self.ended(call)
         served, block = self.served, call.block
         served.candidate, served.usage, served.cost_source = call.upstream.name, block.usage, block.cost_source
         served.cost_usd = self.spent_usd if not math.isnan(block.cost_usd) else math.nan
         served.saved_usd = price(self.gateway.best.candidate, block.usage)[0] - served.cost_usd
 
-    def add_failure(self, upstream: Upstream, prepared: Prepared, error: ProviderError) -> None:
-        """Note that a candidate could not answer."""
-        error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
-        self._failures.append((error, prepared.request.api == self.request.api))
-        self.gateway.metrics.fallback(upstream.name, error.kind)
-
     def add_refusal(self, error: Refused) -> None:
         """Note that a candidate is over its own limits."""
-        self._refusals.append(error.with_traceback(None))  # else a cycle, as in add_failure()
+        self._refusals.append(error.with_traceback(None))  # else a cycle, as in ended()
 
     def final_error(self) -> UnservedError | Refused:
         """Return the error of a request without an answer: that of its calls; else the refusal that ends first, a 503 where answers were paid."""
@@ -389,9 +398,5 @@ class Exchange:
         if math.isnan(served.cost_usd) and (error_kind or status >= 400):
             served.cost_usd = self.spent_usd
         if self._admission is not None:
-            self._admission.settle(served.cost_usd, self.spent_tokens if tokens_of(served.usage) or error_kind else None)
+            self._admission.settle(served.cost_usd, self._spent_tokens if tokens_of(served.usage) or error_kind else None)
         self.gateway.metrics.served(served)
-
-
-def _known(costs: Mapping[str, float]) -> list[float]:
-    return [cost for cost in costs.values() if not math.isnan(cost)]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from aamc_models.dialects import json_object
 
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.claims import USD
-from aamc_gateway.access.refusals import Refused
 from aamc_sdk.errors import AamcError, NoCandidateError, ProviderError, public_message
 
 if TYPE_CHECKING:
@@ -82,13 +82,7 @@ def _status_of(error: ProviderError) -> int:
 
 
 def unsuitable(request: ClientRequest, names: Sequence[str], error: NoCandidateError) -> Refused:
-    """Return the refusal of a request that no candidate, or not the named one, can answer, in words of its fields.
-
-    Args:
-        request: The request.
-        names: The candidates that the request may ask.
-        error: Why each of them is masked.
-    """
+    """Return the refusal of a request that no candidate, or not the named one, can answer, in words of its fields."""
     words = {**_REASONS, "over budget": f"its expected cost is above budget_usd ({request.budget_usd or 0:g})"}
     whys = {name: ", ".join(words.get(why, why) for why in sorted(error.reasons.get(name, ()))) for name in sorted(names)}
     if request.mode == "model":
@@ -98,12 +92,7 @@ def unsuitable(request: ClientRequest, names: Sequence[str], error: NoCandidateE
 
 
 def unavailable(gateway: Gateway, full: Mapping[str, LimitedClaim | None]) -> Refused:
-    """Return the refusal of a request that some candidates may answer later.
-
-    Args:
-        gateway: The gateway.
-        full: The limit of its own that each has used up; None for one whose endpoint cannot be called now.
-    """
+    """Return the refusal of a request that some candidates may answer later."""
     now = time.time()
     waits = [gateway.upstreams[name].retry_after_s if claim is None else claim.passes_at(now) - now for name, claim in full.items()]
     known = [wait for wait in waits if wait is not None and math.isfinite(wait)]

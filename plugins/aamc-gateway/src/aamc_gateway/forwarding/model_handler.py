@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
 
-from aamc_gateway.forwarding.cached_answers import Recording, answer_from_cache
+from aamc_gateway.forwarding.cache import CachedAnswer
 from aamc_gateway.forwarding.exchange import Exchange
-from aamc_gateway.forwarding.served_requests import ObservedRequest
+from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header
 from aamc_gateway.forwarding.streams import StreamedAnswer
 from aamc_gateway.forwarding.whole_answers import answer_whole
 from aamc_gateway.requests.client_request import ClientRequest
@@ -17,20 +18,15 @@ if TYPE_CHECKING:
 
 
 async def serve(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
-    """Decide and answer a request.
-
-    Raises:
-        AamcError: It is refused, or no candidate answered.
-        ClientLeft: The client left.
-    """
-    key = gateway.cache.key(request)
-    recording = None
-    if key is not None:
-        if await answer_from_cache(gateway, request, scope, send, key):
-            return
-        send = recording = Recording(send, gateway.cache.max_answer)
+    """Decide and answer a request, or answer it from the cache."""
     exchange = Exchange(gateway, request, scope["route"])
-    with gateway.watch.of(receive) as client, ObservedRequest(gateway, exchange, scope, client):
+    with ObservedRequest(gateway, exchange, scope, receive):
+        key, recording = gateway.cache.key(request), None
+        if key is not None:
+            if (found := await gateway.cache.find(key, request)) is not None:
+                await _send_again(exchange, found, send)
+                return
+            send = recording = _Recording(send, gateway.cache.max_answer)
         await exchange.decide()
         if request.stream:
             await StreamedAnswer(exchange, send).run()
@@ -38,3 +34,41 @@ async def serve(gateway: Gateway, request: ClientRequest, scope: Scope, receive:
             await answer_whole(exchange, send)
         if recording is not None and key is not None:
             await recording.keep(exchange, key)
+
+
+async def _send_again(exchange: Exchange, answer: CachedAnswer, send: Send) -> None:
+    """Send an answer of the cache, at no cost."""
+    await exchange.admit_cached(answer)
+    kind = b"text/event-stream; charset=utf-8" if exchange.request.stream else b"application/json"
+    headers = [(b"content-type", kind), (b"x-aamc-cache", b"hit"), (b"x-aamc-model", answer.candidate.encode(errors="replace"))]
+    if not exchange.request.stream:
+        headers += [*cost_header(0.0), (b"content-length", b"%d" % len(answer.content))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.content})
+    exchange.end(200)
+
+
+class _Recording:
+    """Passes an answer on, and keeps its body for the cache unless it is larger than a number of bytes."""
+
+    def __init__(self, send: Send, at_most: int) -> None:
+        self._send, self._at_most = send, at_most
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        """Send a message."""
+        if message["type"] == "http.response.body" and self._size <= self._at_most:
+            body = message.get("body", b"")
+            self._parts.append(body)
+            self._size += len(body)
+            if self._size > self._at_most:
+                self._parts.clear()
+        await self._send(message)
+
+    async def keep(self, exchange: Exchange, key: str) -> None:
+        """Keep the answer of a request that has ended well."""
+        served = exchange.served
+        if served.status == 200 and not served.error_kind and served.candidate and self._parts and not exchange.was_limited:
+            answer = CachedAnswer(served.candidate, served.cost_usd, b"".join(self._parts))
+            await exchange.gateway.cache.keep(key, exchange.request, answer, exchange.record, exchange.gateway.erasable)

@@ -44,11 +44,6 @@ UNKNOWN = Origin()
 async def find_origin(gateway: Gateway, request: ClientRequest, names: Collection[str]) -> Origin:
     """Return the origin of a conversation.
 
-    Args:
-        gateway: The gateway.
-        request: The request.
-        names: The candidates that can answer it.
-
     Raises:
         Refused: The request continues an answer that the gateway does not know.
     """

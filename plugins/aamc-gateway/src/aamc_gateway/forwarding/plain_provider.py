@@ -15,11 +15,7 @@ from aamc_sdk.types import Candidate
 
 
 class PlainWire:
-    """Answers chat completions with a provider that knows only messages and completions.
-
-    Args:
-        provider: The provider.
-    """
+    """Answers chat completions with a provider that knows only messages and completions."""
 
     apis: Collection[str] = frozenset(("chat",))
 

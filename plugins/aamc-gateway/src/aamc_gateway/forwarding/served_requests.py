@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.requests.bodies import ClientLeft
+from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_gateway.server.http.error_answers import status_and_kind
 from aamc_sdk.errors import AamcError
 from aamc_sdk.types import new_ids
@@ -18,21 +19,24 @@ from aamc_sdk.types import new_ids
 if TYPE_CHECKING:
     from aamc_gateway.requests.client_request import ClientRequest
     from aamc_gateway.server.gateway import Gateway
-    from aamc_gateway.server.http.client_watch import Watched
-    from aamc_gateway.server.interfaces import Scope
+    from aamc_gateway.server.interfaces import Receive, Scope
 
 _PROCESS, _REQUESTS = new_ids(1)[0][-16:], itertools.count()
 CLIENT_LEFT = 499
 """The status of a request whose client left."""
 
 
-def served_request(request: ClientRequest, route: str) -> RequestFigures:
-    """Return a request that begins now.
+class Ending(Protocol):
+    """A request that can end; ``served`` is what metrics see of it."""
 
-    Args:
-        request: The request.
-        route: The path of its route.
-    """
+    served: RequestFigures
+
+    def end(self, status: int, error_kind: str = "") -> None:
+        """End it; a second call does nothing."""
+
+
+def served_request(request: ClientRequest, route: str) -> RequestFigures:
+    """Return a request that begins now."""
     caller = request.caller
     return RequestFigures(
         request_id=f"{_PROCESS}{next(_REQUESTS):08x}",
@@ -51,36 +55,18 @@ def cost_header(cost_usd: float) -> list[tuple[bytes, bytes]]:
     return [] if math.isnan(cost_usd) else [(b"x-aamc-cost-usd", f"{cost_usd:.10g}".encode())]
 
 
-class Ending(Protocol):
-    """A request that can end.
+class ObservedRequest(WatchedBlock):
+    """The block of a request: begins it, cancels it when its client leaves, and ends it where the block raises."""
 
-    Attributes:
-        served: What metrics see of it.
-    """
+    __slots__ = ("_gateway", "_request", "_scope")
 
-    served: RequestFigures
-
-    def end(self, status: int, error_kind: str = "") -> None:
-        """End it; a second call does nothing."""
-
-
-class ObservedRequest:
-    """Begins a request, and ends it where the block raises. A context manager.
-
-    Args:
-        gateway: The gateway.
-        request: The request.
-        scope: Its connection, which gets the decision's id for the answer of an error.
-        client: Its client; None where nobody watches whether it leaves.
-    """
-
-    __slots__ = ("_client", "_gateway", "_request", "_scope")
-
-    def __init__(self, gateway: Gateway, request: Ending, scope: Scope, client: Watched | None = None) -> None:
-        self._gateway, self._request, self._scope, self._client = gateway, request, scope, client
+    def __init__(self, gateway: Gateway, request: Ending, scope: Scope, receive: Receive) -> None:
+        super().__init__(gateway.watch, receive)
+        self._gateway, self._request, self._scope = gateway, request, scope
 
     def __enter__(self) -> None:
         """Tell metrics that the request has begun."""
+        super().__enter__()
         metrics, served = self._gateway.metrics, self._request.served
         metrics.started(served.route)
         metrics.trace(served, self._scope["headers"])
@@ -91,15 +77,13 @@ class ObservedRequest:
         Raises:
             ClientLeft: The block was cancelled because the client left.
         """
+        super().__exit__(kind, error, traceback)
         if error is None:
             return
         if isinstance(error, asyncio.CancelledError):
             self._request.end(CLIENT_LEFT, "cancelled")
-            if self._client is not None and self._client.left:
+            if self._left:
                 raise ClientLeft from None
             return
         self._scope["decision_id"] = self._request.served.decision_id
-        if isinstance(error, AamcError):
-            self._request.end(*status_and_kind(error))
-        else:
-            self._request.end(500, "server")
+        self._request.end(*(status_and_kind(error) if isinstance(error, AamcError) else (500, "server")))

@@ -20,7 +20,7 @@ from aamc_models.dialects import (
     without_foreign_state,
 )
 
-from aamc_gateway.access.refusals import Refused
+from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.plain_provider import PlainWire
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
@@ -54,12 +54,7 @@ class Prepared:
 
 
 class Upstream:
-    """A candidate that can be called.
-
-    Args:
-        candidate: The candidate.
-        models: Makes its provider.
-    """
+    """A candidate that can be called."""
 
     def __init__(self, candidate: ModelSpec, models: ModelClient) -> None:
         self.candidate, self.name = candidate, candidate.name
@@ -169,13 +164,7 @@ class Upstream:
         return max((int(parameters[name]) for name in names if name in parameters), default=None)
 
     def max_cost_usd(self, prompt_tokens: int, output_tokens: int, *, hour: bool = False) -> float:
-        """Return the maximum cost of an answer in USD; NaN without prices.
-
-        Args:
-            prompt_tokens: Tokens of the prompt.
-            output_tokens: Maximum tokens of the answer.
-            hour: Whether the prompt may be written to a cache for an hour.
-        """
+        """Return the maximum cost of an answer in USD; NaN without prices. ``hour``: whether the prompt may be written to a cache for an hour."""
         if self._prices is None:
             return float("nan")
         prompt, output, request, written = self._prices
@@ -230,12 +219,7 @@ def _maximum_prices(prices: Prices) -> tuple[float, float, float, float]:
 
 
 class Upstreams(Mapping[str, Upstream]):
-    """The candidates that can be called, by name.
-
-    Args:
-        pool: The candidates.
-        models: Makes their providers.
-    """
+    """The candidates that can be called, by name."""
 
     def __init__(self, pool: Pool, models: ModelClient) -> None:
         self._all = {c.name: Upstream(c, models) for c in pool if isinstance(c, ModelSpec) and c.endpoint is not None}
@@ -285,11 +269,7 @@ class Upstreams(Mapping[str, Upstream]):
         return [name for name in self._all if name not in forbidden] if forbidden else self._callable
 
     def check_api(self, request: ClientRequest) -> None:
-        """Check that a request's API is offered: by the model that it names, else by any.
-
-        Raises:
-            Refused: It is not.
-        """
+        """Raise Refused if a request's API is not offered: by the model that it names, else by any."""
         asked = [self._all[request.model]] if request.mode == "model" else list(self._all.values())
         if any(upstream.answers(request.api) is not None or not upstream.apis for upstream in asked):  # a call says why a provider has none
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,28 +24,31 @@ _OPAQUE = 4000
 """Length of a text without spaces above which it is no text, but an image."""
 
 
-class Ratio:
+class _Ratio:
     """Bytes per token, a decaying mean that begins at 4."""
 
     def __init__(self) -> None:
         self._bytes, self._tokens = CHARACTERS_PER_TOKEN * _PRIOR_TOKENS, _PRIOR_TOKENS
 
     def learn(self, size: int, tokens: int) -> None:
-        """Take a counted text into the mean."""
         self._bytes, self._tokens = _DECAY * self._bytes + size, _DECAY * self._tokens + tokens
 
     def tokens(self, size: int) -> int:
-        """Return the estimated tokens of a text."""
         return math.ceil(size * self._tokens / self._bytes) if self._bytes > 0 else 0
+
+
+class _Learned:
+    """The ratios of one candidate, and the number of its answers with usage."""
+
+    def __init__(self) -> None:
+        self.prompts, self.answers, self.count = _Ratio(), _Ratio(), 0
 
 
 class UsageEstimator:
     """Learns each model's ratio of bytes to tokens from calls with usage, and estimates the usage of others."""
 
     def __init__(self) -> None:
-        self._prompts: dict[str, Ratio] = {}
-        self._answers: dict[str, Ratio] = {}
-        self._counted: dict[str, int] = {}
+        self._learned = defaultdict[str, _Learned](_Learned)
 
     def usage(self, candidate: str, body: Mapping[str, Any], text_bytes: Callable[[], int], reported: Usage, *, finished: bool) -> tuple[Usage, bool]:
         """Return the tokens of a call, and whether they are estimated.
@@ -56,24 +60,20 @@ class UsageEstimator:
             reported: The tokens that the server has reported so far.
             finished: Whether the answer has come to its end: before it, reported tokens of the answer are no final figure.
         """
-        if reported.prompt_tokens is not None and reported.output_tokens is not None and finished:
-            count = self._counted[candidate] = self._counted.get(candidate, 0) + 1
-            if count <= _LEARNED_FIRST or count % _LEARNED_LATER == 0:
-                self._learn(candidate, body, text_bytes, reported)
+        learned, prompt, output = self._learned[candidate], reported.prompt_tokens, reported.output_tokens
+        if prompt is not None and output is not None and finished:
+            learned.count += 1
+            if learned.count <= _LEARNED_FIRST or learned.count % _LEARNED_LATER == 0:
+                if prompt and prompt * CHARACTERS_PER_TOKEN < _LEARNED_BYTES:
+                    learned.prompts.learn(prompt_bytes(body), prompt)
+                if output and (text := text_bytes()):
+                    learned.answers.learn(text, output)
             return reported, False
-        prompt, output = reported.prompt_tokens, reported.output_tokens
         if prompt is None:
-            prompt = self._prompts.setdefault(candidate, Ratio()).tokens(prompt_bytes(body))
+            prompt = learned.prompts.tokens(prompt_bytes(body))
         if output is None or not finished:
-            output = max(output or 0, self._answers.setdefault(candidate, Ratio()).tokens(text_bytes()))
+            output = max(output or 0, learned.answers.tokens(text_bytes()))
         return attrs.evolve(reported, prompt_tokens=prompt, output_tokens=output), True
-
-    def _learn(self, candidate: str, body: Mapping[str, Any], text_bytes: Callable[[], int], usage: Usage) -> None:
-        prompt, output = usage.prompt_tokens or 0, usage.output_tokens or 0
-        if prompt and prompt * CHARACTERS_PER_TOKEN < _LEARNED_BYTES:
-            self._prompts.setdefault(candidate, Ratio()).learn(prompt_bytes(body), prompt)
-        if output and (text := text_bytes()):
-            self._answers.setdefault(candidate, Ratio()).learn(text, output)
 
 
 def prompt_bytes(body: Mapping[str, Any]) -> int:

@@ -52,12 +52,7 @@ async def send_reply(send: Send, reply: WireReply, headers: HeaderList | None = 
 
 
 async def _first_answer(exchange: Exchange) -> tuple[UpstreamCall, WireReply]:
-    """Return the first answer of the allowed candidates in the client's dialect, with its call.
-
-    Raises:
-        UnservedError: No candidate answered.
-        DataError: The request cannot be converted for any candidate.
-    """
+    """Return the first answer of the allowed candidates in the client's dialect, with its call."""
     while True:
         call = await exchange.next_call()
         try:
@@ -66,10 +61,10 @@ async def _first_answer(exchange: Exchange) -> tuple[UpstreamCall, WireReply]:
                 bill_reply(call, reply, exchange.request.priced)
                 reply = _in_dialect(exchange.request, call, reply)
         except ProviderError as error:
-            call.end(error)
+            exchange.ended(call, error)
             continue
         except BaseException:  # such as the client that has left
-            call.end(cancelled=True)
+            exchange.ended(call, cancelled=True)
             raise
         exchange.answered(call)
         return call, reply
@@ -110,11 +105,7 @@ def _bill_passed(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
 
 
 def answer_of(reply: WireReply, *, required: bool = True) -> Mapping[str, Any]:
-    """Return an answer as a JSON object.
-
-    Raises:
-        ProviderError: It is something else.
-    """
+    """Return an answer as a JSON object."""
     if reply.answer is not None:
         return reply.answer
     try:
@@ -129,11 +120,7 @@ def answer_of(reply: WireReply, *, required: bool = True) -> Mapping[str, Any]:
 
 
 def _in_dialect(request: ClientRequest, call: UpstreamCall, reply: WireReply) -> WireReply:
-    """Return an answer in the client's dialect.
-
-    Raises:
-        ProviderError: It cannot be converted, since it does not have the form of its own dialect.
-    """
+    """Return an answer in the client's dialect."""
     api, name = call.prepared.request.api, call.upstream.name
     if api == request.api:
         return reply

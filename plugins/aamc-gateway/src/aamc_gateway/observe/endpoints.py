@@ -21,11 +21,7 @@ _FRESH = ((b"cache-control", b"no-store"),)
 
 
 async def metrics(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
-    """Answer with all metrics in Prometheus' text format.
-
-    Raises:
-        Refused: They are off, or need an admin key.
-    """
+    """Answer with all metrics in Prometheus' text format."""
     settings = gateway.settings.observe
     if not settings.metrics:
         raise Refused("metrics are off; turn them on with gateway.observe.metrics: true", status=404, kind="not_found")

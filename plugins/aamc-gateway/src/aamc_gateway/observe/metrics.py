@@ -2,7 +2,7 @@
 
 A child of each metric is bound once for its labels. What a request counts is summed up first, and added to counters and gauges when they are read:
 each addition takes a microsecond and more, and a request has a dozen. With several workers, prometheus_client adds up files that each of them maps
-into memory, see :func:`prepare_workers`, so there it is added at once.
+into memory, in the folder that the environment variable ``FOLDER`` names, so there it is added at once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,9 +20,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from aamc_gateway.observe.request_figures import RequestFigures
-from aamc_gateway.observe.workers import FOLDER
 from aamc_sdk.interfaces import Usage
 
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable that names the folder in which workers add up their metrics."""
 PRESENT = {
     "breaker_open": "1 while the servers of a candidate rest after failures.",
     "calls_in_flight": "Calls of a candidate in progress.",
@@ -30,6 +32,7 @@ PRESENT = {
 """Gauges of candidates; with several workers, those of the worker that answers."""
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _DECISION_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1.0)
+_TOKENS = ("input", "output", "cached_input", "cache_write", "reasoning")
 _UNITS = {"_s": "_seconds", "_ms": "_milliseconds"}
 
 
@@ -37,17 +40,6 @@ def worker_ended(pid: int) -> None:
     """Clear the gauges of a worker that has ended, such as its requests in flight; called in the parent process."""
     if FOLDER in os.environ:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library has no types there
-
-
-class _CandidateMetrics:
-    """The children of one candidate."""
-
-    def __init__(self, metrics: Metrics, name: str) -> None:
-        self.first_token = metrics.first_token.labels(name)
-        self.cost, self.unknown_cost, self.saved = metrics.cost.labels(name), metrics.unknown_costs.labels(name), metrics.saved.labels(name)
-        self.input, self.output = metrics.tokens.labels(name, "input"), metrics.tokens.labels(name, "output")
-        self.cached, self.written = metrics.tokens.labels(name, "cached_input"), metrics.tokens.labels(name, "cache_write")
-        self.reasoning = metrics.tokens.labels(name, "reasoning")
 
 
 class Metrics:
@@ -77,10 +69,7 @@ class Metrics:
         self.in_flight = Gauge("aamc_in_flight", "Requests in progress.", **live)
         self._sums: defaultdict[Counter | Gauge, float] = defaultdict(float)
         self._lock = threading.Lock()
-        self._candidates: dict[str, _CandidateMetrics] = {}
-        self._requests: dict[tuple[str, str, int], Any] = {}
-        self._latencies: dict[str, Any] = {}
-        self._calls: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self._child = cache(_child)
 
     def started(self, route: str) -> None:
         """Count a request as in flight; :meth:`served` must follow."""
@@ -91,31 +80,46 @@ class Metrics:
 
     def served(self, served: RequestFigures) -> None:
         """Record a request that has ended: status, latency, cost, tokens and calls."""
-        route, candidate = served.route, served.candidate
-        labels = (route, candidate, served.status)
-        requests = self._requests.get(labels)
-        if requests is None:
-            requests = self._requests[labels] = self.requests.labels(route, candidate, str(served.status))
-            self._latencies.setdefault(route, self.latency.labels(route))
-        self._latencies[route].observe(max(0.0, served.ended - served.began))
+        child, candidate = self._child, served.candidate
+        child(self.latency, served.route).observe(max(0.0, served.ended - served.began))
         with self._lock:
             sums = self._sums
             sums[self.in_flight] -= 1
-            sums[requests] += 1
+            sums[child(self.requests, served.route, candidate, str(served.status))] += 1
             paid_usd = 0.0
             for call in served.calls:
-                self._called(sums, call.candidate, call.error_kind or "ok", call.ended - call.began)
-                if call.cost_usd > 0:  # not NaN
+                sums[child(self.calls, call.candidate, call.error_kind or "ok")] += 1
+                if (seconds := call.ended - call.began) >= 0:  # not NaN
+                    child(self.call_latency, call.candidate).observe(seconds)
+                if call.cost_usd > 0:  # likewise
                     paid_usd += call.cost_usd
-                    sums[self._of(call.candidate).cost] += call.cost_usd
+                    sums[child(self.cost, call.candidate)] += call.cost_usd
                 if call.usage is not None:
-                    self._used(sums, self._of(call.candidate), call.usage)
+                    self._add_tokens(call.candidate, call.usage)
             if served.cached:
                 sums[self.cache_hits] += 1
             if candidate:
-                self._answered(sums, self._of(candidate), served, paid_usd)
+                self._add_answer(served, paid_usd)
         if self._registry is None:
             self.flush()
+
+    def _add_answer(self, served: RequestFigures, paid_usd: float) -> None:
+        child, sums, candidate = self._child, self._sums, served.candidate
+        is_unknown = math.isnan(served.cost_usd)
+        sums[child(self.unknown_costs, candidate)] += is_unknown
+        if not is_unknown:
+            sums[child(self.cost, candidate)] += max(0.0, served.cost_usd - paid_usd)  # of the decision, or of an orchestration's steps
+        if not math.isnan(served.saved_usd):
+            sums[child(self.saved, candidate)] += served.saved_usd
+        if not math.isnan(served.first_token_ms):
+            child(self.first_token, candidate).observe(served.first_token_ms / 1000)
+        if all(call.usage is None for call in served.calls):  # such as an orchestration's
+            self._add_tokens(candidate, served.usage)
+
+    def _add_tokens(self, candidate: str, usage: Usage) -> None:
+        counts = (usage.prompt_tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens)
+        for kind, tokens in zip(_TOKENS, counts, strict=True):
+            self._sums[self._child(self.tokens, candidate, kind)] += tokens or 0
 
     def flush(self) -> None:
         """Add the sums to counters and gauges."""
@@ -156,43 +160,9 @@ class Metrics:
         own.register(_Present(health or {}, present or {}))
         return generate_latest(registry) + generate_latest(own)
 
-    def _of(self, candidate: str) -> _CandidateMetrics:
-        found = self._candidates.get(candidate)
-        if found is None:
-            found = self._candidates[candidate] = _CandidateMetrics(self, candidate)
-        return found
 
-    def _answered(self, sums: defaultdict[Counter | Gauge, float], metrics: _CandidateMetrics, served: RequestFigures, paid_usd: float) -> None:
-        if math.isnan(served.cost_usd):
-            sums[metrics.unknown_cost] += 1
-        else:
-            sums[metrics.cost] += max(0.0, served.cost_usd - paid_usd)  # of the decision, or of an orchestration's steps
-        if not math.isnan(served.saved_usd):
-            sums[metrics.saved] += served.saved_usd
-        if not math.isnan(served.first_token_ms):
-            metrics.first_token.observe(served.first_token_ms / 1000)
-        if all(call.usage is None for call in served.calls):  # such as an orchestration's
-            self._used(sums, metrics, served.usage)
-
-    def _used(self, sums: defaultdict[Counter | Gauge, float], metrics: _CandidateMetrics, usage: Usage) -> None:
-        counted = (
-            (metrics.input, usage.prompt_tokens),
-            (metrics.output, usage.output_tokens),
-            (metrics.cached, usage.cached_tokens),
-            (metrics.written, usage.cache_write_tokens),
-            (metrics.reasoning, usage.reasoning_tokens),
-        )
-        for child, tokens in counted:
-            if tokens:
-                sums[child] += tokens
-
-    def _called(self, sums: defaultdict[Counter | Gauge, float], candidate: str, result: str, seconds: float) -> None:
-        children = self._calls.get((candidate, result))
-        if children is None:
-            children = self._calls[candidate, result] = self.calls.labels(candidate, result), self.call_latency.labels(candidate)
-        sums[children[0]] += 1
-        if seconds >= 0:  # not NaN
-            children[1].observe(seconds)
+def _child(metric: Any, *labels: str) -> Any:
+    return metric.labels(*labels)
 
 
 class _Present:

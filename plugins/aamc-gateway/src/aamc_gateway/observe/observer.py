@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from aamc_gateway.observe.metrics import Metrics
@@ -12,27 +12,19 @@ from aamc_gateway.observe.request_log import RequestLog
 from aamc_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
-    from aamc_gateway.observe.settings import ObserveSettings, TracingSettings
     from aamc_gateway.observe.tracing import Tracing
+    from aamc_gateway.server.settings import ObserveSettings, TracingSettings
 
 
 class Observer:
-    """Has the methods of :class:`Metrics`, and tells spans and the request log of each request too.
-
-    Args:
-        settings: The settings.
-        metrics: The metrics of the worker, which outlive a reload of its configuration; new ones when None.
-
-    Raises:
-        ConfigError: Tracing is on, and OpenTelemetry is not installed.
-    """
+    """Has the methods of :class:`Metrics`, and tells spans and the request log of each request too."""
 
     def __init__(self, settings: ObserveSettings, metrics: Metrics | None = None) -> None:
         self.metrics = metrics or Metrics()
         self._tracing = _tracing(settings.tracing) if settings.tracing.enabled else None
         self._log = RequestLog() if settings.logs.format == "json" and settings.logs.requests else None
         self.started, self.decided, self.refused = self.metrics.started, self.metrics.decided, self.metrics.refused
-        self.fallback, self.stream_event = self.metrics.fallback, self.metrics.stream_event
+        self.fallback, self.stream_event, self.text = self.metrics.fallback, self.metrics.stream_event, self.metrics.text
 
     def trace(self, served: RequestFigures, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Note the trace that a request belongs to, by its header ``traceparent``."""
@@ -46,10 +38,6 @@ class Observer:
             self._tracing.served(served)
         if self._log is not None:
             self._log.served(served)
-
-    def text(self, health: Mapping[str, float] | None = None, present: Mapping[str, Mapping[str, float]] | None = None) -> bytes:
-        """Return all metrics in Prometheus' text format, see :meth:`Metrics.text`."""
-        return self.metrics.text(health, present)
 
     async def close(self) -> None:
         """Export the spans that are left."""

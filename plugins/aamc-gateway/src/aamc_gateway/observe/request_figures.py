@@ -94,10 +94,5 @@ class RequestFigures:
     traceparent: str = ""
 
     def end(self, status: int, error_kind: str = "") -> None:
-        """Note when and how the request ended.
-
-        Args:
-            status: The HTTP status that the client got.
-            error_kind: The kind of the error that it got; ``""`` for none.
-        """
+        """Note when and how the request ended."""
         self.status, self.error_kind, self.ended = status, error_kind, time.time()

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from aamc_gateway.observe.request_figures import RequestFigures
-from aamc_gateway.observe.settings import LogSettings
+from aamc_gateway.server.settings import LogSettings
 
 _SECRET = re.compile(
     r"(\b(?:(?:sk|pk|key|xai)-|(?:hf|gsk|ghp)_|AIza)[A-Za-z0-9]{0,4})[A-Za-z0-9_-]{8,}"  # keys of known forms

@@ -22,7 +22,7 @@ from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from aamc_gateway.observe.settings import TracingSettings
+    from aamc_gateway.server.settings import TracingSettings
 
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 """The version of the conventions."""
@@ -30,11 +30,7 @@ _OPERATIONS = {"chat": "chat", "messages": "chat", "responses": "chat", "complet
 
 
 class Tracing:
-    """Makes and exports spans.
-
-    Args:
-        settings: The settings.
-    """
+    """Makes and exports spans."""
 
     def __init__(self, settings: TracingSettings) -> None:
         self._ratio = settings.sample_ratio

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aamc_gateway.orchestrations.settings import OrchestratorSettings
+from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.serving import Session, SessionOrchestrator, TaskQuery, TeamOptions, find_orchestrator
@@ -29,13 +29,7 @@ _STOP_S = 5.0
 
 
 class Orchestration:
-    """One orchestrator and its settings. It is loaded once, by :meth:`load` or what needs it.
-
-    Args:
-        name: Its name.
-        settings: Its settings.
-        plugins: The plugins that offer orchestrators and agents.
-    """
+    """One orchestrator and its settings. It is loaded once, by :meth:`load` or what needs it."""
 
     def __init__(self, name: str, settings: OrchestratorSettings, plugins: Plugins) -> None:
         self.name, self.settings = name, settings
@@ -161,11 +155,7 @@ class _Steps:
         return ProviderError(f"{failed}: {type(error).__name__}: {error}", kind="server", public=public)
 
     async def _next(self) -> Any:
-        """Return the next step.
-
-        Raises:
-            ProviderError: The time is over.
-        """
+        """Return the next step."""
         try:
             return await asyncio.wait_for(self._done.get(), max(0.0, self._until - time.monotonic()) + _STOP_S)
         except asyncio.TimeoutError:

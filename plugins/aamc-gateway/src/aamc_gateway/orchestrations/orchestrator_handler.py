@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Sequence
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -11,19 +12,18 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, convert_answer, wants_usage
 
-from aamc_gateway.access.refusals import refused_for_now
+from aamc_gateway.access.callers import refused_for_now
 from aamc_gateway.forwarding.event_sender import EventSender
 from aamc_gateway.forwarding.served_requests import ObservedRequest, cost_header, served_request
-from aamc_gateway.orchestrations.session_log import entries_of
-from aamc_gateway.orchestrations.settings import CONTENT, NONE, REASONING
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.interfaces import Receive, Refused, Scope, Send
+from aamc_gateway.server.settings import CONTENT, NONE, REASONING
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Step, Usage
 from aamc_sdk.serving import Session
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, Query, Record, Turn
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Decision, Preference, Query, Record, Turn, new_ids
 
 if TYPE_CHECKING:
     from aamc_gateway.access.admission import Admission
@@ -32,12 +32,7 @@ if TYPE_CHECKING:
 
 
 async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request by an orchestrator; its budget is reserved.
-
-    Raises:
-        AamcError: The request is refused, or the orchestrator cannot answer.
-        ClientLeft: The client left.
-    """
+    """Answer a request by an orchestrator; its budget is reserved."""
     if request.api not in DIALECTS:
         raise Refused(f"{request.model} answers conversations only; use /v1/chat/completions")
     if gateway.log_watch.is_away():
@@ -48,7 +43,7 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
     admission = await gateway.access.admit(request.caller, max_cost_usd=limit_usd, least_cost_usd=limit_usd, tokens=tokens, user=request.query.user)
     work = Work(gateway, request, send, scope["route"], orchestration, min(limit_usd, admission.budget_usd), admission)
     try:
-        with gateway.watch.of(receive) as client, ObservedRequest(gateway, work, scope, client), work.sender if request.stream else nullcontext():
+        with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():
             await work.run()
     except AamcError as error:
         if not work.sender.has_begun:
@@ -58,15 +53,6 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
 
 class Work:
     """One request that an orchestrator answers.
-
-    Args:
-        gateway: The gateway.
-        request: The request.
-        send: Sends to the client.
-        route: The path of its route.
-        orchestration: The orchestrator.
-        limit_usd: The maximum cost in USD.
-        admission: The reserved budget.
 
     Attributes:
         served: What metrics see of it.
@@ -171,3 +157,20 @@ class Work:
 def _described(step: Step) -> str:
     agent = "" if step.decision is None else f"{step.decision.candidate}: "
     return f"{agent}{step.content}\n\n"
+
+
+def entries_of(session: Session, name: str, query: Query, preference: Preference, began: float) -> tuple[Sequence[Record], Sequence[Attempt]]:
+    """Return the decisions and calls of a session.
+
+    Decisions have the user and tenant of the request, so its key can judge them and forgetting the user erases them.
+
+    A session whose orchestrator drew nothing, such as one without a trained policy, is one decision for the orchestrator itself, without the task:
+    its cost is in the log, and it can be judged.
+    """
+    records, attempts = session.log()
+    if records or not session.count:
+        return [attrs.evolve(record, query=attrs.evolve(record.query, user=query.user, tenant=query.tenant)) for record in records], attempts
+    decision = Decision(new_ids(1)[0], name, math.nan, preference, router=name, time=time.time(), notes={"steps": session.count})
+    record = Record.of_step(decision, Query("", user=query.user, tenant=query.tenant), [name])
+    latency_ms = max(0.0, 1000 * (time.time() - began))
+    return [record], [Attempt(decision.id, n=0, cost_usd=session.cost_usd, latency_ms=latency_ms, cost_source="reported")]

@@ -78,11 +78,6 @@ def _too_large(at_most: int) -> Refused:
 def parse_object(raw: bytes, nesting: int, example: str = '{"model": ...}') -> dict[str, Any]:
     """Return a body as a JSON object.
 
-    Args:
-        raw: The body.
-        nesting: Maximum depth of objects and lists.
-        example: An object that the endpoint takes, for the error.
-
     Raises:
         Refused: It is not JSON, no object, or nested too deeply.
     """
@@ -107,3 +102,9 @@ def is_deeper(value: Any, levels: int) -> bool:
         if not layer:
             return False
     return True
+
+
+async def read_json(gateway: Any, scope: Scope, receive: Receive, example: str) -> dict[str, Any]:
+    """Return a request's body, an object such as the example."""
+    limits = gateway.settings.limits
+    return parse_object(await read_body(scope, receive, limits), limits.nesting, example)

@@ -45,14 +45,7 @@ _LIMITED = {**dict.fromkeys(ANY_OUTPUT_LIMIT, (0, math.inf)), **dict.fromkeys(_C
 
 
 class RequestReader:
-    """Reads requests.
-
-    Args:
-        settings: The settings.
-        candidates: The candidates that can be called.
-        preferences: Preferences that requests may give by name.
-        orchestrators: Names of the orchestrators that requests may ask for.
-    """
+    """Reads requests."""
 
     def __init__(
         self,
@@ -70,15 +63,7 @@ class RequestReader:
     def read(
         self, dialect: str, api: str, headers: Sequence[tuple[bytes, bytes]], body: MutableMapping[str, Any], raw: bytes, caller: Caller
     ) -> ClientRequest:
-        """Return a request.
-
-        Args:
-            dialect: The client's dialect.
-            api: The API.
-            headers: The request's headers, with names in lower case.
-            body: The body; the gateway's own fields are taken out of it.
-            raw: The body as it came.
-            caller: The caller.
+        """Return a request. Names of headers are in lower case; the gateway's own fields are taken out of the body; ``raw`` is the body as it came.
 
         Raises:
             Refused: The request cannot be served.

@@ -25,15 +25,7 @@ NAMES = ("preference", "quality_floor", "budget_usd", "user", "session")
 
 @attrs.define(kw_only=True)
 class RoutingArguments:
-    """The arguments of routing.
-
-    Attributes:
-        preference: Weights of quality, cost and latency; None for the default.
-        quality_floor: Minimum expected quality, from 0 to 1; None for none.
-        budget_usd: Maximum expected cost of the answer; None for none.
-        user: The user; None if the request names none.
-        session: The conversation; None if the request names none.
-    """
+    """The arguments of routing, see :class:`aamc_gateway.requests.client_request.ClientRequest`; None for each that is not given."""
 
     preference: Preference | None = None
     quality_floor: float | None = None
@@ -52,12 +44,6 @@ def split_model(model: str) -> tuple[str, dict[str, str]]:
 
 def routing_arguments(in_model: Mapping[str, str], in_header: str | None, in_body: Any, named: Mapping[str, Preference]) -> RoutingArguments:
     """Return the arguments of a request; those of the body win over the header, and the header over the model's name.
-
-    Args:
-        in_model: The arguments behind the model's name.
-        in_header: The preference in the header; None without one.
-        in_body: The field ``aamc`` of the body; None without one.
-        named: Preferences that may be given by name.
 
     Raises:
         Refused: An argument is unknown, or its value cannot be used.

@@ -65,12 +65,7 @@ class Answered:
 
 
 class Sessions:
-    """Remembers which candidate answered a conversation last, in this worker's memory and for the other workers.
-
-    Args:
-        settings: The settings.
-        shared: The state that all workers share; None for a single worker.
-    """
+    """Remembers which candidate answered a conversation last, in this worker's memory and for the other workers."""
 
     def __init__(self, settings: SessionSettings, shared: SharedState | None) -> None:
         self._settings, self._shared = settings, shared

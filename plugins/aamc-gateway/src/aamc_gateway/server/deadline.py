@@ -8,11 +8,7 @@ from types import TracebackType
 
 
 class Deadline:
-    """Cancels its block after some time and raises ``TimeoutError``.
-
-    Args:
-        seconds: The time.
-    """
+    """Cancels its block after some time and raises ``TimeoutError``."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

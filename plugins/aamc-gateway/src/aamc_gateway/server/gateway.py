@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aamc_gateway.access import Access, AnswerCache, ErasableValues, open_shared
+from aamc_gateway.access import Access, AccessSettings, ErasableValues, Limits, open_shared
 from aamc_gateway.arena.ballots import Ballots
-from aamc_gateway.arena.settings import check_arena
 from aamc_gateway.dashboard.figures import Figures
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
+from aamc_gateway.forwarding.cache import AnswerCache
 from aamc_gateway.forwarding.upstreams import Upstreams
 from aamc_gateway.forwarding.usage import UsageEstimator
 from aamc_gateway.observe.observer import Observer
@@ -24,19 +24,21 @@ from aamc_gateway.requests.routing_arguments import ARENA, PREFIX
 from aamc_gateway.requests.sessions import Sessions
 from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
-from aamc_gateway.server.settings import GatewaySettings
-from aamc_gateway.server.shared_limits import with_endpoint_limits
+from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
 from aamc_sdk.errors import ConfigError, PoolError, unknown_name
 from aamc_sdk.interfaces import Store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents
-from aamc_sdk.types import PoolState, Query
+from aamc_sdk.types import Endpoint, ModelSpec, Pool, PoolState
 
 if TYPE_CHECKING:
     from aamc_gateway.observe.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+_LIMITED_UNITS = ("requests_per_minute", "tokens_per_minute")
+_CLOSE_EVERY_S = 0.02
+"""Time between two looks at whether the last request has ended, once the gateway closes."""
 _STATE_S = 0.01
 """Time for which the state of the pool is taken for the present one: making it takes as long as a tenth of a request."""
 
@@ -44,26 +46,11 @@ _STATE_S = 0.01
 class Gateway:
     """The objects that a worker shares among requests.
 
-    Args:
-        components: Decide, call and log.
-        settings: The settings.
-        metrics: The metrics of the worker, which outlive a reload; new ones when None.
-
     Attributes:
-        controller: Decides, logs and learns.
-        models: Calls the candidates.
-        upstreams: The candidates that can be called.
-        reader: Reads requests.
-        sessions: Remembers who answered a conversation.
-        usage_estimator: Estimates tokens where a server does not report them.
-        figures: Reads the log for the dashboard.
         signals: Infers feedback from how conversations go on.
         erasable: What is kept for users, and goes when they are forgotten.
         ballots: Answers of the arena that wait for a vote.
-        orchestrations: The orchestrators that requests may ask for, by name.
         ties: State that keeps a conversation on its candidate.
-        watch: Notices clients that leave.
-        log_watch: Notices a log that cannot be written.
         best: The most expensive candidate, which savings are compared with.
         own_models: The gateway's own models besides ``aamc/auto``.
         began: When it was made, in seconds since the epoch.
@@ -109,8 +96,6 @@ class Gateway:
         self._state: PoolState | None = None
         self._state_until = 0.0
         self._in_progress = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     async def start(self) -> None:
         """Start the parts that need the worker's event loop.
@@ -150,16 +135,14 @@ class Gateway:
     def __enter__(self) -> None:
         """Count a request as in progress inside the block."""
         self._in_progress += 1
-        self._idle.clear()
 
     def __exit__(self, *exception: object) -> None:
         self._in_progress -= 1
-        if not self._in_progress:
-            self._idle.set()
 
     async def close(self) -> None:
         """Wait for the requests in progress, then close everything."""
-        await self._idle.wait()
+        while self._in_progress:
+            await asyncio.sleep(_CLOSE_EVERY_S)
         self.watch.close()
         self.erasable.close()
         for orchestration in self.orchestrations.values():
@@ -182,11 +165,35 @@ class Gateway:
         """Return the names of all other candidates of the pool."""
         return () if len(names) == len(self._names) else self._names.difference(names)
 
-    def with_cache(self, query: Query, candidate: str) -> Query:
-        """Return a query whose prompt a candidate has in its cache."""
-        return attrs.evolve(query, cached_on=candidate) if candidate in self.upstreams else query
-
 
 def is_local(store: Store) -> bool:
     """Return whether only processes of this machine can open a log."""
     return store.url.partition(":")[0] in ("sqlite", "memory")
+
+
+def with_endpoint_limits(access: AccessSettings, pool: Pool) -> AccessSettings:
+    """Return the settings of access with the limits a minute of the candidates' endpoints.
+
+    A provider counts the calls of its own process only. What the settings limit is counted in the state that all workers share.
+    """
+    models = dict(access.models)
+    for candidate in pool:
+        if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
+            own = models.get(candidate.name, Limits())
+            found = _limits_of(Endpoint.of(candidate.endpoint).options)
+            lower = {unit: limit for unit, limit in found.items() if limit < (getattr(own, unit) or limit + 1)}
+            if lower:
+                models[candidate.name] = attrs.evolve(own, **lower)
+    return attrs.evolve(access, models=models)
+
+
+def _limits_of(options: Mapping[str, Any]) -> dict[str, int]:
+    """Return the limits of an endpoint: the sum over its deployments, unless one has none."""
+    deployments: Sequence[Mapping[str, Any]] = options.get("deployments") or ({},)
+    found = {}
+    for unit in _LIMITED_UNITS:
+        given = (deployment.get(unit) or options.get(unit) for deployment in deployments)
+        limits = [limit for limit in given if isinstance(limit, int)]
+        if len(limits) == len(deployments):
+            found[unit] = sum(limits)
+    return found

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import attrs
 from aamc_models.dialects import FOREIGN_STATE
 
 from aamc_gateway.access.settings import AccessSettings, CacheSettings
-from aamc_gateway.arena.settings import ArenaSettings
-from aamc_gateway.feedback.settings import ImplicitSettings
-from aamc_gateway.observe.settings import ObserveSettings
-from aamc_gateway.orchestrations.settings import OrchestratorSettings
 from aamc_sdk.config import option
 from aamc_sdk.errors import ConfigError, unknown_name
 
+CHOOSE, VOTE, SYNTHESIZE = "choose", "vote", "synthesize"
+"""The values of ``aggregate``."""
+REASONING, CONTENT, NONE = "reasoning", "content", "none"
+"""The values of ``show_steps``."""
 _HEADER = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -76,6 +77,94 @@ class StreamSettings:
 
 
 @attrs.frozen(kw_only=True)
+class ArenaSettings:
+    """Requests that several candidates answer; ``max_concurrent`` and ``on_error`` are those of vLLM Semantic Router's ``type: concurrent``."""
+
+    candidates: int | None = option(2, "Number of candidates that answer: the router's choice and others drawn; none: all allowed.", at_least=2)
+    share: float = option(0.0, "Share of the requests for aamc/auto without tools that the arena answers.", at_least=0, at_most=1)
+    share_streams: bool = option(False, "Whether the share is of streamed requests too; their answers begin when all candidates have answered.")
+    aggregate: str = option(
+        CHOOSE,
+        "choose: the answer that the judge prefers, the router's choice without a judge; vote: the answer that most candidates gave; "
+        "synthesize: one answer written from all of them.",
+        choices=(CHOOSE, VOTE, SYNTHESIZE),
+    )
+    judge: str = option("", "Candidate that compares the answers, each pair in both orders, with choose and for ties of vote; '' for none.")
+    synthesizer: str = option("", "Candidate that writes the answer with synthesize; '' for the router's choice.")
+    timeout_seconds: float = option(60.0, "Time limit of an answer or a verdict, in seconds.", above=0)
+    max_concurrent: int | None = option(None, "Maximum number of concurrent calls for one request; none: no limit.", at_least=1)
+    on_error: str = option("skip", "Effect of a failed call: skip leaves its candidate out, fail fails the request.", choices=("skip", "fail"))
+    keep_s: float = option(86_400.0, "Time for which answers wait for a vote, in seconds; 0 keeps none.", at_least=0)
+    keep_mb: float = option(20.0, "Size of the prompts and answers that wait for a vote, in MB of 1e6 bytes; the oldest go first.", above=0)
+
+
+@attrs.frozen(kw_only=True)
+class ImplicitSettings:
+    """Feedback that the gateway infers."""
+
+    escalation: bool = option(True, "Whether a request for a stronger model, in plain words, counts against the answer before it.")
+    rephrasing: bool = option(False, "Whether the same question in other words counts against the answer before it.")
+    similarity: float = option(0.6, "Share of common words from which a question is the same in other words.", above=0, at_most=1)
+    within_s: float = option(180.0, "Time after the answer within which a question counts as the same in other words, in seconds.", above=0)
+    confidence: float = option(0.5, "Confidence of inferred feedback.", at_least=0, at_most=1)
+    sessions: int = option(5_000, "Conversations that a worker remembers for this.", at_least=1)
+
+
+@attrs.frozen(kw_only=True)
+class TracingSettings:
+    """OpenTelemetry spans; needs ``aamc-gateway[tracing]``."""
+
+    enabled: bool = option(False, "Whether spans are exported.")
+    endpoint: str = option("http://127.0.0.1:4318/v1/traces", "URL of the collector, which takes OTLP over HTTP.")
+    headers: Mapping[str, str] = option({}, "Headers of the exports; a value that begins with $ names an environment variable.")
+    sample_ratio: float = option(0.01, "Share of the requests that are traced; those whose caller traces them always are.", at_least=0, at_most=1)
+    service_name: str = option("aamc-gateway", "Name of this service in the spans.")
+
+    def __attrs_post_init__(self) -> None:
+        if not self.endpoint.startswith(("http://", "https://")):
+            raise ConfigError(f"endpoint must be a URL such as http://127.0.0.1:4318/v1/traces, not {self.endpoint!r}")
+
+
+@attrs.frozen(kw_only=True)
+class LogSettings:
+    """Logs on standard error."""
+
+    format: str = option("text", "Form of the lines.", choices=["text", "json"])
+    requests: bool = option(True, "Whether each request gets a line; only with format json.")
+
+
+@attrs.frozen(kw_only=True)
+class ObserveSettings:
+    """The options of metrics, traces and log lines."""
+
+    metrics: bool = option(True, "Whether /metrics serves Prometheus metrics.")
+    metrics_public: bool = option(False, "Whether /metrics needs no admin key.")
+    tracing: TracingSettings = attrs.field(factory=TracingSettings, metadata={"meaning": "OpenTelemetry spans."})
+    logs: LogSettings = attrs.field(factory=LogSettings, metadata={"meaning": "Logs."})
+
+
+@attrs.frozen(kw_only=True)
+class OrchestratorSettings:
+    """One orchestrator that requests may ask for, as ``aamc/NAME``. Only those that are named here can be asked for: agents may act."""
+
+    run: str = option("", "Folder of its training; '' for the newest under runs, else untrained.")
+    pool: str = option("", "Name or file of the models that its agents call; '' for those of the training.")
+    agents: Sequence[str] | None = option(None, "Names of its agents; none: those of the training.")
+    agent_options: Mapping[str, Mapping[str, Any]] = option({}, "Options of agents, by the agent's name.")
+    options: Mapping[str, Any] = option({}, "Options of the orchestrator, such as policy of router-r1.")
+    paths: int | None = option(None, "Maximum number of parallel paths; none: as trained.", at_least=1)
+    steps: int | None = option(None, "Maximum number of steps; none: as trained.", at_least=1)
+    budget_usd: float = option(1.0, "Maximum cost of one request in USD, which its budget reserves; a request may ask for less.", above=0)
+    seconds: float = option(300.0, "Time limit of one request, in seconds.", above=0)
+    parallel: int = option(4, "Maximum number of requests at the same time, each on a thread of its own.", at_least=1)
+    show_steps: str = option(
+        REASONING,
+        "Where the steps before the last are shown: reasoning, as a reasoning model's; content, before the answer; or none.",
+        choices=(REASONING, CONTENT, NONE),
+    )
+
+
+@attrs.frozen(kw_only=True)
 class GatewaySettings:
     """The settings of the gateway."""
 
@@ -97,3 +186,11 @@ class GatewaySettings:
     arena: ArenaSettings = attrs.field(factory=ArenaSettings, metadata={"meaning": "Requests that several candidates answer."})
     implicit: ImplicitSettings = attrs.field(factory=ImplicitSettings, metadata={"meaning": "Feedback that the gateway infers."})
     orchestrators: Mapping[str, OrchestratorSettings] = option({}, "Orchestrators that requests may ask for as aamc/NAME, by name.")
+
+
+def check_arena(settings: ArenaSettings, names: Collection[str]) -> None:
+    """Raise ConfigError if a candidate that the settings name cannot be called."""
+    for role in ("judge", "synthesizer"):
+        name = getattr(settings, role)
+        if name and name not in names:
+            raise ConfigError(unknown_name(f"gateway.arena.{role} must be a candidate with an endpoint, not", name, names, "there are"))

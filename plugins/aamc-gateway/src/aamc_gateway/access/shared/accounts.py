@@ -27,10 +27,6 @@ class Counter:
 class Accounts:
     """Counters and reservations while operations are applied to them.
 
-    Args:
-        counters: The counters that the operations name, which are changed; those that are new are missing.
-        reservations: What each reservation holds that the operations settle, by token; changed too.
-
     Attributes:
         changed: The changed counters, by name.
         begun: What each new reservation holds, by token.
@@ -89,19 +85,6 @@ class Accounts:
         """Add counters that were not known."""
         for name, counter in counters.items():
             self._counters.setdefault(name, counter)
-
-    def knows(self, counter: str) -> bool:
-        """Return whether a counter is known."""
-        return counter in self._counters
-
-    def saved(self) -> None:
-        """Clear the set of changes, once they are stored."""
-        self.changed, self.begun, self.ended = {}, {}, set()
-
-    def sweep(self, now: float) -> None:
-        """Remove the counters that are no longer needed."""
-        for name in [name for name, counter in self._counters.items() if counter.expires <= now and counter.held < TOLERANCE]:
-            del self._counters[name]
 
     def _change(self, name: str, *, held: float, charged: float = 0.0, claim: Claim | None = None) -> None:
         counter = self._counters.setdefault(name, Counter())

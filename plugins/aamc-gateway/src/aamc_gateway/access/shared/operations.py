@@ -1,10 +1,17 @@
-"""The operations on shared state: plain values, which a backend applies in batches."""
+"""The operations on shared state, plain values, and the interface of the backends that apply them."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
+
+LEASE_S = 30.0
+"""Time in seconds after which the reservations of a worker that has died are given back."""
+RENEWALS = 6
+"""Number of times that a worker renews its lease within ``LEASE_S``."""
 
 
 @attrs.frozen
@@ -134,3 +141,23 @@ class Read:
 
 
 Operation = Get | Put | Delete | Scan | Reserve | Settle | Read
+
+
+class Backend(abc.ABC):
+    """Keeps shared state. Its methods are called from one thread at a time, and may wait.
+
+    Raises:
+        StoreAwayError: The server is away, or the file is locked; whether something was applied is then unknown.
+    """
+
+    @abc.abstractmethod
+    def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
+        """Apply operations in order and return their results."""
+
+    @abc.abstractmethod
+    def renew(self) -> None:
+        """Renew the lease of this process's reservations, and remove expired entries. It is called every few seconds."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close connections; closing twice does nothing."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 
+from aamc_gateway.access.shared.operations import LEASE_S
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
-from aamc_gateway.access.shared.state import LEASE_S
 from aamc_sdk.errors import StoreAwayError, StoreError
 
 _NAMES = "(SELECT jsonb_array_elements_text(%s::jsonb))"
@@ -22,13 +22,7 @@ _LOCKED = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({lock})) " 
 class PostgresBackend(SqlBackend):
     """Keeps shared state in tables. An advisory lock lets one transaction with reservations run at a time.
 
-    Args:
-        url: The database.
-        name: The URL without its password, for messages.
-        prefix: The prefix of the log's tables.
-        timeout_s: Time after which a server that does not answer counts as away, in seconds.
-        durable: Whether each write is synced to the disk, as keys need.
-        lease_s: See :class:`aamc_gateway.access.shared.sql.SqlBackend`.
+    ``name`` is the URL without its password, for messages; see :func:`aamc_gateway.access.shared.open_shared` for the rest.
 
     Raises:
         StoreError: The server cannot be reached, or refuses.

@@ -12,26 +12,17 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from aamc_gateway.access.shared.backend import Backend
-from aamc_gateway.access.shared.operations import Delete, Exceeded, Get, Granted, Operation, Put, Read, Reserve, Scan, Settle
-from aamc_gateway.access.shared.redis_scripts import DELETE, PUT, READ, RENEW, RESERVE, SCAN, SETTLE
-from aamc_gateway.access.shared.state import LEASE_S
+from aamc_gateway.access.shared.operations import LEASE_S, Backend, Delete, Exceeded, Get, Granted, Operation, Put, Read, Reserve, Scan, Settle
+from aamc_gateway.access.shared.redis_scripts import PUT, READ, RENEW, RESERVE, SCAN, SETTLE
 from aamc_sdk.errors import StoreAwayError, StoreError
 
-_DIGESTS = {script: hashlib.sha1(script.encode()).hexdigest() for script in (DELETE, PUT, READ, RENEW, RESERVE, SCAN, SETTLE)}  # noqa: S324  # Redis names scripts so
-_EVERY = 10_000
-"""Values of a group that count as few."""
+_DIGESTS = {script: hashlib.sha1(script.encode()).hexdigest() for script in (PUT, READ, RENEW, RESERVE, SCAN, SETTLE)}  # noqa: S324  # Redis names scripts so
 
 
 class RedisBackend(Backend):
     """Keeps shared state in keys. Each operation is atomic, and a batch of operations takes one round trip.
 
-    Args:
-        url: The server.
-        name: The URL without its password, for messages.
-        prefix: The prefix of the log's keys.
-        timeout_s: Time after which a server that does not answer counts as away, in seconds.
-        lease_s: Time after which the reservations of a process that no longer renews its lease are given back, in seconds.
+    ``name`` is the URL without its password, for messages; see :func:`aamc_gateway.access.shared.open_shared` for the rest.
 
     Raises:
         StoreError: The server cannot be reached, or refuses.
@@ -49,11 +40,13 @@ class RedisBackend(Backend):
         calls = [self._call(operation) for operation in operations]
         try:
             pipeline = self._client.pipeline(transaction=False)
-            for script, arguments in calls:
+            for operation, (script, arguments) in zip(operations, calls, strict=True):
                 if script:
                     pipeline.evalsha(_DIGESTS[script], 0, self._prefix, *arguments)
-                else:
-                    pipeline.get(f"{self._prefix}value:{arguments[0]}")
+                elif isinstance(operation, Delete):
+                    pipeline.delete(f"{self._prefix}value:{operation.key}")  # its group forgets it when it is the oldest
+                elif isinstance(operation, Get):
+                    pipeline.get(f"{self._prefix}value:{operation.key}")
             replies = pipeline.execute(raise_on_error=False)
             for index, reply in enumerate(replies):
                 if isinstance(reply, NoScriptError):  # the server was started again
@@ -74,25 +67,18 @@ class RedisBackend(Backend):
         except (RedisError, OSError) as error:
             raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
 
-    def drop(self) -> None:
-        """Delete the keys."""
-        for key in self._client.scan_iter(f"{self._prefix}*", count=_EVERY):
-            self._client.delete(key)
-
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
     def _call(self, operation: Operation) -> tuple[str, tuple[Any, ...]]:
-        """Return the script of an operation and its arguments after the prefix; ``""`` for a plain read."""
+        """Return the script of an operation and its arguments after the prefix; ``""`` for one that needs none."""
         match operation:
-            case Get():
-                return "", (operation.key,)
+            case Get() | Delete():
+                return "", ()
             case Put():
                 expires = 0 if operation.expires == math.inf else round(1000 * operation.expires)
                 return PUT, (operation.key, operation.value, expires, operation.group, operation.max_bytes)
-            case Delete():
-                return DELETE, (operation.key,)
             case Scan():
                 return SCAN, (operation.group,)
             case Read():

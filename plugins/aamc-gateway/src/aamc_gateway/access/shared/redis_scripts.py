@@ -132,13 +132,6 @@ return 1
 """
 """Keep a value. Arguments: prefix, key, value, expiry in milliseconds since the epoch or 0, group, maximum size."""
 
-DELETE = """
-local p, key = ARGV[1], ARGV[2]
-redis.call('DEL', p .. 'value:' .. key)
-return 1
-"""
-"""Remove a value. Arguments: prefix, key. Its group forgets it when it is the oldest."""
-
 SCAN = """
 local p, found = ARGV[1], {}
 for _, key in ipairs(redis.call('ZRANGE', p .. 'group:' .. ARGV[2], 0, -1)) do

@@ -11,15 +11,14 @@ from typing import Any
 import orjson
 
 from aamc_gateway.access.shared.accounts import Accounts, Counter, Held
-from aamc_gateway.access.shared.backend import Backend
-from aamc_gateway.access.shared.memory_backend import KEPT_FREE
-from aamc_gateway.access.shared.operations import Delete, Exceeded, Get, Operation, Put, Read, Reserve, Scan, Settle
-from aamc_gateway.access.shared.state import LEASE_S, RENEWALS
+from aamc_gateway.access.shared.operations import LEASE_S, RENEWALS, Backend, Delete, Exceeded, Get, Operation, Put, Read, Reserve, Scan, Settle
 
 NEVER = 1e18
 """An infinite time in the tables."""
 LAPSED_S = 86400.0
 """Time for which a reservation is kept that was given back, in seconds: its request may still end, and is charged then."""
+KEPT_FREE = 0.9
+"""Share of its maximum size that a group has after its oldest values went."""
 SWEEP_S = 60.0
 """Time between two removals of expired entries, in seconds."""
 TABLES = (
@@ -52,7 +51,6 @@ class SqlBackend(Backend):
 
     def __init__(self, prefix: str, mark: str, names: str, lease_s: float = LEASE_S) -> None:
         self._parts = {"p": prefix, "m": mark, "names": names}
-        self._texts: dict[str, str] = {}
         self._lease_s = lease_s
         self._worker = os.urandom(8).hex()
         self._renewed = self._swept = -math.inf
@@ -101,20 +99,11 @@ class SqlBackend(Backend):
         self._run("DELETE FROM {p}reservations WHERE lapsed > 0 AND lapsed <= {m}", (now - LAPSED_S,))
         self._run("DELETE FROM {p}workers WHERE expires <= {m}", (now - LAPSED_S,))
 
-    def drop(self) -> None:
-        """Delete the tables."""
-        with self._transaction(exclusive=True):
-            for name in ("values", "counters", "reservations", "workers"):
-                self._run(f"DROP TABLE IF EXISTS {{p}}{name}")
-
     def _run(self, statement: str, parameters: Sequence[Any] = ()) -> Sequence[tuple[Any, ...]]:
         return self._query(self._text(statement), parameters)
 
     def _text(self, statement: str) -> str:
-        found = self._texts.get(statement)
-        if found is None:
-            found = self._texts[statement] = statement.format(**self._parts)
-        return found
+        return statement.format(**self._parts)
 
     def _lease(self, now: float) -> None:
         self._run(_LEASE, (self._worker, now + self._lease_s))
@@ -154,7 +143,7 @@ class SqlBackend(Backend):
         dead: dict[str, Held] = {token: orjson.loads(held) for token, held in self._run(_DEAD, (now,)) if token not in accounts.ended}
         if not dead:
             return False
-        accounts.add(self._counters({name for held in dead.values() for name, _ in held if not accounts.knows(name)}))
+        accounts.add(self._counters({name for held in dead.values() for name, _ in held}))
         for held in dead.values():
             accounts.give_back(held)
         empty = [(_json([(name, 0.0) for name, _ in held]), now, token) for token, held in dead.items()]

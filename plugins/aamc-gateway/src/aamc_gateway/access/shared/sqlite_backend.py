@@ -1,4 +1,4 @@
-"""Shared state in an SQLite file, for the workers of one machine."""
+"""Shared state in an SQLite file, for the workers of one machine, or in the memory of one worker."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from aamc_gateway.access.shared.operations import LEASE_S
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
-from aamc_gateway.access.shared.state import LEASE_S
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import advice_on, connect, transaction, write_ahead
 
@@ -22,7 +22,7 @@ class SqliteBackend(SqlBackend):
     """Keeps shared state in a file.
 
     Args:
-        path: The file, which only its owner may read.
+        path: The file, which only its owner may read; None for memory.
         durable: Whether each write is synced to the disk, as keys need; else the last moments are lost with the machine, not with a process.
         lease_s: See :class:`aamc_gateway.access.shared.sql.SqlBackend`.
 
@@ -30,9 +30,9 @@ class SqliteBackend(SqlBackend):
         StoreError: The file cannot be opened.
     """
 
-    def __init__(self, path: Path, *, durable: bool = False, lease_s: float = LEASE_S) -> None:
+    def __init__(self, path: Path | None, *, durable: bool = False, lease_s: float = LEASE_S) -> None:
         super().__init__("shared_", "?", _NAMES, lease_s)
-        self._name = str(path)
+        self._name = "in memory" if path is None else str(path)
         try:
             self._connection = _opened(path, durable)
         except (sqlite3.Error, OSError) as error:
@@ -64,9 +64,12 @@ class SqliteBackend(SqlBackend):
         self._connection.close()
 
 
-def _opened(path: Path, durable: bool) -> sqlite3.Connection:
-    path.touch(mode=0o600, exist_ok=True)
-    connection = connect(f"file:{quote(str(path.resolve()))}?mode=rw")
+def _opened(path: Path | None, durable: bool) -> sqlite3.Connection:
+    if path is None:
+        connection = connect(":memory:")
+    else:
+        path.touch(mode=0o600, exist_ok=True)
+        connection = connect(f"file:{quote(str(path.resolve()))}?mode=rw")
     try:
         write_ahead(connection)
         if not durable:

@@ -1,43 +1,75 @@
-"""The interface of shared state."""
+"""Shared state, whose operations wait for a thread that applies them in batches, and its opening."""
 
 from __future__ import annotations
 
-import abc
+import asyncio
+import logging
 import math
 import os
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from aamc_gateway.access.shared.operations import Claim, Delete, Exceeded, Get, Granted, Operation, Put, Read, Reserve, Scan, Settle
+from aamc_gateway.access.shared.operations import (
+    LEASE_S,
+    RENEWALS,
+    Backend,
+    Claim,
+    Delete,
+    Exceeded,
+    Get,
+    Granted,
+    Operation,
+    Put,
+    Read,
+    Reserve,
+    Scan,
+    Settle,
+)
+from aamc_sdk.errors import StoreAwayError, StoreError
 
-LEASE_S = 30.0
-"""Time in seconds after which the reservations of a worker that has died are given back."""
-RENEWALS = 6
-"""Number of times that a worker renews its lease within ``LEASE_S``."""
+if TYPE_CHECKING:
+    from aamc_sdk.interfaces import Store
+
+logger = logging.getLogger(__name__)
+SUFFIX = ".gateway"
+"""Suffix of the file of a log's shared state, after the name of the log's file."""
+_AT_ONCE = 500
+_RETRY_S = 1.0
+"""Time for which operations fail at once after the backend was away, in seconds."""
+_PATIENCE_S = 0.02
+"""Time that an operation nobody waits for is kept back, in seconds, so that the next one's transaction takes it along."""
+_MAX_OWED = 10_000
+_Task = tuple[Operation, "asyncio.Future[Any] | None"]
 
 
-class SharedState(abc.ABC):
-    """Values that expire, and counters with limits. All methods belong to one event loop.
+class SharedState:
+    """Values that expire, and counters with limits; a thread applies the operations on them in batches. All methods belong to one event loop.
 
     A reservation holds amounts of several counters until it is settled. Reservations of a worker that dies are given back ``LEASE_S`` seconds
-    after it last renewed its lease, which it does by itself as long as it lives.
+    after it last renewed its lease, which its thread does as long as it lives. A settlement that failed since the backend was away is applied again
+    later, and so is the end of a reservation whose fate is unknown.
 
     Raises:
         StoreAwayError: The server is away, or the file is locked; raised by all methods that wait.
     """
 
-    @abc.abstractmethod
-    async def apply(self, operation: Operation) -> Any:
-        """Apply an operation and return its result. Operations of one process are applied in the order of the calls."""
-
-    @abc.abstractmethod
-    def submit(self, operation: Operation) -> None:
-        """Apply an operation without waiting for it; a failure is logged."""
-
-    @abc.abstractmethod
-    async def close(self) -> None:
-        """Apply the submitted operations, and close; closing twice does nothing."""
+    def __init__(self, backend: Backend, lease_s: float = LEASE_S) -> None:
+        self._backend, self._renew_s = backend, lease_s / RENEWALS
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: deque[_Task] = deque()
+        self._wanted = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._owed: deque[Settle] = deque(maxlen=_MAX_OWED)
+        self._away: tuple[float, str] = (0.0, "")
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="aamc-shared-state", daemon=True)
+        self._thread.start()
 
     async def get(self, key: str) -> bytes | None:
         """Return a value; None if there is none, or it has expired."""
@@ -90,3 +122,169 @@ class SharedState(abc.ABC):
             return False
         self.settle(token, claims, [amount])
         return True
+
+    async def apply(self, operation: Operation) -> Any:
+        """Apply an operation and return its result. Operations of one process are applied in the order of the calls."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._add((operation, future))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if isinstance(operation, Reserve):  # nobody will settle it
+                self.submit(Settle(operation.token, operation.claims, [0.0] * len(operation.claims)))
+            raise
+
+    def submit(self, operation: Operation) -> None:
+        """Apply an operation without waiting for it; after closing it is dropped, and the reservation that it would settle expires."""
+        with suppress(StoreError):
+            self._add((operation, None))
+
+    async def close(self) -> None:
+        """Apply the submitted operations, and close."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    def _add(self, task: _Task) -> None:
+        with self._changed:
+            if self._closed:
+                raise StoreError("the shared state is closed")
+            self._tasks.append(task)
+            if task[1] is None and self._loop is not None and len(self._tasks) < _AT_ONCE:
+                if self._timer is None:
+                    self._timer = self._loop.call_later(_PATIENCE_S, self._wake)
+                return
+            self._wanted = True
+            self._changed.notify()
+
+    def _wake(self) -> None:
+        """Apply operations that nobody waits for."""
+        self._timer = None
+        with self._changed:
+            self._wanted = True
+            self._changed.notify()
+
+    def _work(self) -> None:
+        renewed = time.monotonic()
+        while True:
+            with self._changed:
+                if not self._wanted and not self._closed:
+                    self._changed.wait(max(0.0, renewed + self._renew_s - time.monotonic()))
+                batch = [self._tasks.popleft() for _ in range(min(_AT_ONCE, len(self._tasks)))]
+                self._wanted = bool(self._tasks)
+                closed = self._closed and not self._tasks
+            if batch:
+                self._apply(batch)
+            if time.monotonic() >= renewed + self._renew_s:
+                renewed = time.monotonic()
+                self._renew()
+            if closed:
+                if self._owed:
+                    self._apply([])
+                self._backend.close()
+                return
+
+    def _apply(self, batch: list[_Task]) -> None:
+        """Apply a batch and deliver its results."""
+        owed, operations = list(self._owed), [operation for operation, _ in batch]
+        results: Sequence[Any]
+        try:
+            results = self._results([*owed, *operations])[len(owed) :]
+            self._owed.clear()
+        except StoreAwayError as error:
+            self._owed.extend(operation for operation in operations if isinstance(operation, Settle))
+            results = [error] * len(batch)
+        except Exception:  # an operation that the backend cannot apply must not keep the others from it
+            self._owed.clear()
+            results = [self._alone(operation) for operation in (*owed, *operations)][len(owed) :]
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                self._loop.call_soon_threadsafe(_deliver, [future for _, future in batch], results)
+
+    def _alone(self, operation: Operation) -> Any:
+        """Return the result of one operation, or its error."""
+        try:
+            return self._backend.apply([operation])[0]
+        except Exception as error:  # the caller gets it
+            logger.warning("an operation on the shared state failed: %s", error)
+            return error
+
+    def _results(self, operations: Sequence[Operation]) -> Sequence[Any]:
+        """Return the results of operations."""
+        until, message = self._away
+        if time.monotonic() < until:
+            raise StoreAwayError(message)
+        try:
+            return self._backend.apply(operations)
+        except StoreAwayError as error:
+            logger.warning("%s", error)
+            self._away = (time.monotonic() + _RETRY_S, str(error))
+            unknown = [operation for operation in operations if isinstance(operation, Reserve)]
+            self._owed.extend(Settle(operation.token, operation.claims, [0.0] * len(operation.claims)) for operation in unknown)
+            raise
+
+    def _renew(self) -> None:
+        if self._owed:
+            self._apply([])
+        try:
+            self._backend.renew()
+        except Exception as error:  # the next round tries again
+            logger.debug("the lease could not be renewed: %s", error)
+
+
+def _deliver(futures: Sequence[asyncio.Future[Any] | None], results: Sequence[Any]) -> None:
+    for future, result in zip(futures, results, strict=True):
+        if future is None or future.done():
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def is_lasting(store: Store) -> bool:
+    """Return whether the shared state of a log outlives its process."""
+    return _scheme(store) in ("sqlite", "redis", "rediss", "postgres", "postgresql")
+
+
+def open_shared(store: Store, *, durable: bool = False, lease_s: float = LEASE_S) -> SharedState:
+    """Open the shared state of a log: next to the file of ``sqlite:``, on the same server for ``redis:`` and ``postgres:``, else in memory.
+
+    Args:
+        store: The log.
+        durable: Whether each write is synced to the disk, as keys need; budgets may lose their last moments with the machine.
+        lease_s: Time after which the reservations of a process that no longer renews its lease are given back, in seconds.
+
+    Raises:
+        StoreError: It cannot be opened.
+    """
+    return SharedState(backend_of(store, durable=durable, lease_s=lease_s), lease_s)
+
+
+def backend_of(store: Store, *, durable: bool, lease_s: float) -> Backend:
+    """Return the backend of a log; the client library of a server is imported only for its logs."""
+    scheme = _scheme(store)
+    if scheme == "sqlite" or not is_lasting(store):
+        from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
+
+        path = Path(store.url.partition(":")[2] + SUFFIX) if scheme == "sqlite" else None
+        return SqliteBackend(path, durable=durable, lease_s=lease_s)
+    config = store.config
+    server: dict[str, Any] = {"url": store.url, "name": store.name, "prefix": config.prefix, "timeout_s": config.timeout_s, "lease_s": lease_s}
+    try:
+        if scheme.startswith("redis"):
+            from aamc_gateway.access.shared.redis_backend import RedisBackend
+
+            return RedisBackend(**server)
+        from aamc_gateway.access.shared.postgres_backend import PostgresBackend
+
+        return PostgresBackend(**server, durable=durable)
+    except ImportError as error:
+        raise StoreError(f"the shared state {store.name} needs a client library: {error}; pip install aamc-stores") from error
+
+
+def _scheme(store: Store) -> str:
+    return store.url.partition(":")[0]

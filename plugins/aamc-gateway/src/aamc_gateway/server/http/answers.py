@@ -1,15 +1,22 @@
-"""Whole answers of the gateway's own endpoints."""
+"""Whole answers of the gateway's own endpoints, those of the pages of people with headers for browsers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 
 from aamc_gateway.server.interfaces import Send
+from aamc_sdk.storage import plain
 
 JSON = b"application/json"
+SAFE_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""Headers for browsers: keep no copy, trust the media type, and tell no other site the address."""
 
 
 async def send_json(send: Send, document: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
@@ -22,3 +29,13 @@ async def send_body(send: Send, body: bytes, kind: bytes = JSON, status: int = 2
     own = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_safe_json(send: Send, document: Mapping[str, Any], status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Send a document with the safe headers; NaN becomes null."""
+    await send_safe_body(send, orjson.dumps(plain(document)), JSON, status, headers)
+
+
+async def send_safe_body(send: Send, body: bytes, kind: bytes, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Send a body of a media type with the safe headers."""
+    await send_body(send, body, kind, status, {**dict(SAFE_HEADERS), **dict(headers)}.items())

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.routing import compile_path
 
+from aamc_gateway.dashboard.sign_in import admin_caller
 from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error
@@ -21,11 +22,7 @@ MakeGateway = Callable[[], Awaitable[Gateway]]
 
 
 class GatewayApp:
-    """The application that a worker serves.
-
-    Args:
-        make: Makes the gateway, at the start and at each reload, on the event loop.
-    """
+    """The application that a worker serves."""
 
     def __init__(self, make: MakeGateway) -> None:
         self._make = make
@@ -63,10 +60,10 @@ class GatewayApp:
         try:
             route = self._find(scope)
             scope["route"] = route.path
-            if route.scope != "public":
-                scope["caller"] = caller = await gateway.access.caller(scope["headers"])
-                if route.scope == "admin":
-                    caller.check_admin()
+            if route.scope == "user":
+                scope["caller"] = await gateway.access.caller(scope["headers"])
+            elif route.scope == "admin":
+                scope["caller"] = await admin_caller(gateway, scope)
             await route.endpoint(gateway, scope, receive, start)
         except ClientLeft:
             pass
@@ -147,11 +144,7 @@ class GatewayApp:
 
 
 class ResponseStart:
-    """Passes messages on, and knows whether an answer has begun.
-
-    Args:
-        send: Sends to the client.
-    """
+    """Passes messages on, and knows whether an answer has begun."""
 
     __slots__ = ("_send", "begun")
 

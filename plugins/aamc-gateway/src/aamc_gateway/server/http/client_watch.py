@@ -12,25 +12,20 @@ SWEEP_S = 0.25
 """Time between two looks at the requests in progress. Only older ones get a task that waits for their client to leave: most are answered before."""
 
 
-class Watched:
-    """A block in which the client is watched; its task is cancelled when the client leaves.
+class WatchedBlock:
+    """A block in which the client is watched; its task is cancelled when the client leaves."""
 
-    Attributes:
-        left: Whether the client has left.
-    """
-
-    __slots__ = ("_began", "_receive", "_task", "_watch", "_watcher", "left")
+    __slots__ = ("_began", "_left", "_receive", "_task", "_watch", "_watcher")
 
     def __init__(self, watch: ClientWatch, receive: Receive) -> None:
         self._watch, self._receive = watch, receive
         self._began = time.monotonic()
         self._task = asyncio.current_task()
         self._watcher: asyncio.Task[None] | None = None
-        self.left = False
+        self._left = False
 
-    def __enter__(self) -> Watched:
+    def __enter__(self) -> None:
         self._watch.all.add(self)
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._watch.all.discard(self)
@@ -46,20 +41,16 @@ class Watched:
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.left = True
+        self._left = True
         if self._task is not None:
             self._task.cancel()
 
 
 class ClientWatch:
-    """Watches the clients of requests in progress.
-
-    Attributes:
-        all: The watched blocks.
-    """
+    """Watches the clients of requests in progress, which are in ``all``."""
 
     def __init__(self) -> None:
-        self.all: set[Watched] = set()
+        self.all: set[WatchedBlock] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -70,10 +61,6 @@ class ClientWatch:
         """End it."""
         if self._timer is not None:
             self._timer.cancel()
-
-    def of(self, receive: Receive) -> Watched:
-        """Return a block in which a client is watched."""
-        return Watched(self, receive)
 
     def _sweep(self) -> None:
         now = time.monotonic()

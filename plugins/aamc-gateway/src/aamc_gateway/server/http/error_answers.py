@@ -78,10 +78,8 @@ def status_and_kind(error: AamcError) -> tuple[int, str]:
 
 
 def _parts(error: AamcError) -> tuple[int, str, float | None, Mapping[str, Any] | None]:
-    if isinstance(error, UnservedError):
-        return error.status, error.kind, error.retry_after_s, error.body
-    if isinstance(error, Refused):
-        return error.status, error.kind, error.retry_after_s, None
+    if isinstance(error, UnservedError | Refused):
+        return error.status, error.kind, error.retry_after_s, getattr(error, "body", None)
     if isinstance(error, LimitError):
         return 402 if error.kind == "budget" else 429, error.kind, error.retry_after_s, None
     for kind, status, name in _STATUSES:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aamc_gateway.arena.arena_handler import serve_arena, serve_route
+from aamc_gateway.arena.arena_handler import is_for_arena, serve_arena
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.orchestrations.orchestrator_handler import serve_orchestrator
 from aamc_gateway.requests.bodies import interpret, parse_object, read_body
-from aamc_gateway.requests.client_request import ClientRequest, Mode
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.request_reader import unknown_model
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE
 from aamc_gateway.server.http.answers import send_body, send_json
-from aamc_gateway.server.interfaces import Handler, Receive, RouteEndpoint, Scope, Send
+from aamc_gateway.server.interfaces import Receive, RouteEndpoint, Scope, Send
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
-
-_HANDLERS: Mapping[Mode, Handler] = {"route": serve_route, "model": serve, "arena": serve_arena, "orchestrator": serve_orchestrator}
 
 
 async def read_request(gateway: Gateway, dialect: str, api: str, scope: Scope, receive: Receive) -> ClientRequest:
@@ -40,7 +37,12 @@ def ask_endpoint(dialect: str, api: str) -> RouteEndpoint:
 
     async def endpoint(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
         request = await read_request(gateway, dialect, api, scope, receive)
-        await _HANDLERS[request.mode](gateway, request, scope, receive, send)
+        if request.mode == "orchestrator":
+            await serve_orchestrator(gateway, request, scope, receive, send)
+        elif is_for_arena(gateway, request):
+            await serve_arena(gateway, request, scope, receive, send)
+        else:
+            await serve(gateway, request, scope, receive, send)
 
     return endpoint
 

@@ -99,11 +99,7 @@ async def _look_up(gateway: Gateway, request: ClientRequest, send: Send) -> None
 
 
 def _api(scope: Scope) -> str:
-    """Return the path below the base URL, with the query but for ``model``.
-
-    Raises:
-        Refused: The path has other characters than ids have, or parts that lead elsewhere.
-    """
+    """Return the path below the base URL, with the query but for ``model``."""
     path: str = scope["path"]
     if not _SAFE.fullmatch(path) or "/." in path:
         raise Refused(f"the path {path!r:.100} cannot be passed on; it may have letters, digits and . _ ~ - only")

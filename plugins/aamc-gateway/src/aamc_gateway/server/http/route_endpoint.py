@@ -30,7 +30,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
     raw = await read_body(scope, receive, limits)
     request = await interpret(raw, lambda: _client_request(gateway, scope, parse_object(raw, limits.nesting, '{"text": "Hello"}'), raw))
     exchange = Exchange(gateway, request, scope["route"])
-    with ObservedRequest(gateway, exchange, scope):
+    with ObservedRequest(gateway, exchange, scope, receive):
         await exchange.decide()
         decision = await exchange.commit()
         explanation = await asyncio.to_thread(gateway.controller.explain, decision.id)
@@ -41,11 +41,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
 
 
 def _client_request(gateway: Gateway, scope: Scope, body: MutableMapping[str, Any], raw: bytes) -> ClientRequest:
-    """Return the request that would be answered.
-
-    Raises:
-        Refused: It has no text, or names a model, so that nothing is decided.
-    """
+    """Return the request that would be answered."""
     dialect = _dialect(scope, body)
     body.setdefault("model", ROUTE)
     request = gateway.reader.read(dialect, dialect, scope["headers"], body, raw, scope["caller"])
@@ -55,11 +51,7 @@ def _client_request(gateway: Gateway, scope: Scope, body: MutableMapping[str, An
 
 
 def _dialect(scope: Scope, body: MutableMapping[str, Any]) -> str:
-    """Return the dialect of a body; ``text`` becomes a chat.
-
-    Raises:
-        Refused: It is of none.
-    """
+    """Return the dialect of a body; ``text`` becomes a chat."""
     if "messages" in body:
         return "messages" if "system" in body or header(scope["headers"], b"anthropic-version") else "chat"
     if "input" in body:

@@ -8,7 +8,7 @@ import attrs
 
 from aamc_gateway.arena import endpoints as arena
 from aamc_gateway.dashboard import admin_endpoints, pages, sign_in
-from aamc_gateway.feedback.endpoints import feedback
+from aamc_gateway.feedback.judgements import feedback
 from aamc_gateway.observe import endpoints as observation
 from aamc_gateway.server.http import model_endpoints
 from aamc_gateway.server.http.model_endpoints import ask_endpoint
@@ -27,7 +27,7 @@ class Route:
         path: The path; ``{name}`` stands for a part, ``{name:path}`` for the rest.
         methods: The methods that it answers.
         endpoint: Answers the requests.
-        scope: Who may call it: holders of a key, of an admin key, or anyone.
+        scope: Who may call it: holders of a key, of an admin key or the dashboard's cookie, or anyone.
     """
 
     path: str
@@ -58,15 +58,14 @@ def all_routes() -> list[Route]:
         Route("/dashboard/session", ("GET",), sign_in.session, "public"),
         Route("/dashboard/login", ("POST",), sign_in.login, "public"),
         Route("/dashboard/logout", ("POST",), sign_in.logout, "public"),
-        # An admin's cookie opens these too, so they check it themselves.
-        Route("/admin/overview", ("GET",), admin_endpoints.overview_figures, "public"),
-        Route("/admin/decisions", ("GET",), admin_endpoints.recent_decisions, "public"),
-        Route("/admin/decisions/{id}", ("GET",), admin_endpoints.decision_figures, "public"),
-        Route("/admin/posteriors", ("GET",), admin_endpoints.posterior_figures, "public"),
-        Route("/admin/trials", ("GET",), admin_endpoints.trial_figures, "public"),
-        Route("/admin/feedback", ("POST",), admin_endpoints.admin_feedback, "public"),
-        Route("/admin/arena", ("GET",), arena.next_match, "public"),
-        Route("/admin/arena/{id}/vote", ("POST",), arena.admin_vote, "public"),
+        Route("/admin/overview", ("GET",), admin_endpoints.overview_figures, "admin"),
+        Route("/admin/decisions", ("GET",), admin_endpoints.recent_decisions, "admin"),
+        Route("/admin/decisions/{id}", ("GET",), admin_endpoints.decision_figures, "admin"),
+        Route("/admin/posteriors", ("GET",), admin_endpoints.posterior_figures, "admin"),
+        Route("/admin/trials", ("GET",), admin_endpoints.trial_figures, "admin"),
+        Route("/admin/feedback", ("POST",), feedback, "admin"),
+        Route("/admin/arena", ("GET",), arena.next_match, "admin"),
+        Route("/admin/arena/{id}/vote", ("POST",), arena.vote, "admin"),
         Route("/metrics", ("GET",), observation.metrics, "public"),
         Route("/healthz", ("GET",), observation.healthz, "public"),
         Route("/readyz", ("GET",), observation.readyz, "public"),

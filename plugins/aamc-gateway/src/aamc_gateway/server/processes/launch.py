@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from aamc_gateway.arena.concurrent_file import arena_of_file
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import ServingSettings, configure, load_yaml
@@ -40,19 +39,7 @@ _TRIAL_POOL = {
 
 @attrs.frozen(kw_only=True)
 class Launch:
-    """The options of ``aamc serve``.
-
-    Attributes:
-        host: The address to listen on; that of the configuration when None.
-        port: The port; that of the configuration when None.
-        workers: Number of worker processes; that of the configuration when None.
-        run: A run's folder; None for none.
-        router: A router's name, or the folder of a trained one; None for none.
-        config: A configuration file; None for none.
-        pool: A pool's name or file; None for that of the run or configuration.
-        estimator: An estimator's name, or the folder of a trained one; None for that of the run or configuration.
-        store: The URL of the log; None for the run's own, else ``sqlite:aamc-gateway.db``.
-    """
+    """The options of ``aamc serve``; None for those that are not given."""
 
     host: str | None = None
     port: int | None = None
@@ -85,7 +72,7 @@ class Launch:
         if not isinstance(section, Mapping):
             raise ConfigError(f"{self.config}: gateway must be keys and values such as {{port: 8000}}, not {section!r:.80}")
         if self.config is not None and "router" not in content:
-            section = arena_of_file(self.config, section)
+            section = _with_arena(self.config, section)
         given = {name: value for name in ("host", "port", "workers") if (value := getattr(self, name)) is not None}
         settings = configure(GatewaySettings, {**section, **given}, where="gateway")
         if settings.workers > 1 and self.in_memory:
@@ -95,11 +82,7 @@ class Launch:
         return settings
 
     def components(self, plugins: Plugins) -> ServedComponents:
-        """Return the components to serve with.
-
-        Raises:
-            ConfigError: They cannot be served.
-        """
+        """Return the components to serve with."""
         store = self._store()
         if self.run is not None or (self.router is not None and "/" in self.router):
             return load_checkpoints(self.run or "", plugins, router=self.router, estimator=self.estimator, store=store, pool=self.pool)
@@ -113,14 +96,7 @@ class Launch:
         return make_components(settings, plugins, pool=pool, store=store or STORE)
 
     def gateway(self, metrics: Metrics | None = None) -> Gateway:
-        """Return a gateway that is not started yet.
-
-        Args:
-            metrics: The metrics of the worker; new ones when None.
-
-        Raises:
-            AamcError: Something that the options name cannot be used.
-        """
+        """Return a gateway that is not started yet."""
         settings = self.settings()
         return Gateway(self.components(get_plugin_manager()), settings, metrics=metrics)
 
@@ -132,3 +108,14 @@ def _names_components(config: str) -> bool:
     """Return whether a configuration file names a router or a pool, or is another system's."""
     content = load_yaml(Path(config))
     return bool(set(content) - {"gateway"})
+
+
+def _with_arena(path: str, section: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the section ``gateway`` of a configuration file, with the arena's options of a ``concurrent`` algorithm in the same file."""
+    from aamc_bandit.semantic_router import read_arena
+
+    found = read_arena(path)
+    if found is None:
+        return section
+    own = section.get("arena")
+    return {**section, "arena": {"candidates": None, "share": 1.0, "share_streams": True, **found, **(own if isinstance(own, Mapping) else {})}}

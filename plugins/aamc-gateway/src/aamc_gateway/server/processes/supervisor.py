@@ -16,11 +16,10 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Semaphore
-from pathlib import Path
 
 import click
 
-from aamc_gateway.observe import prepare_workers, worker_ended
+from aamc_gateway.observe.metrics import FOLDER, worker_ended
 from aamc_gateway.server.processes.launch import STORE, Launch
 from aamc_gateway.server.processes.worker import serve_worker
 from aamc_gateway.server.settings import GatewaySettings
@@ -45,11 +44,7 @@ def check_launch(launch: Launch) -> str:
 
 
 def check_components(launch: Launch) -> str:
-    """Describe in words what would be served; the port may be taken.
-
-    Raises:
-        AamcError: Something cannot be used.
-    """
+    """Describe in words what would be served; the port may be taken."""
 
     async def check() -> str:
         gateway = launch.gateway()
@@ -112,14 +107,7 @@ def _end_with_supervisor() -> None:
 
 
 class _Workers:
-    """The worker processes of one gateway.
-
-    Args:
-        launch: What to serve.
-        count: Number of processes.
-        listener: The listening socket.
-        serving: Called once when that many have begun to serve.
-    """
+    """The worker processes of one gateway."""
 
     def __init__(self, launch: Launch, count: int, listener: socket.socket, serving: Callable[[], None]) -> None:
         self._context = multiprocessing.get_context("spawn")
@@ -169,8 +157,7 @@ class _Workers:
 
 def _run_workers(launch: Launch, settings: GatewaySettings, listener: socket.socket, address: str) -> None:
     check_components(launch)  # an error is reported once, before any worker starts
-    folder = Path(tempfile.mkdtemp(prefix="aamc-metrics-"))
-    prepare_workers(folder)
+    folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="aamc-metrics-")
     workers = _Workers(launch, settings.workers, listener, lambda: _announce(launch, address))
 
     def end(number: int, frame: object) -> None:

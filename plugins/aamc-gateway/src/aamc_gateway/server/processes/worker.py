@@ -16,8 +16,10 @@ from functools import partial
 from typing import Any
 
 import uvicorn
+import uvloop
 
-from aamc_gateway.observe import Metrics, configure_logs
+from aamc_gateway.observe.metrics import Metrics
+from aamc_gateway.observe.request_log import configure_logs
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.app import GatewayApp
 from aamc_gateway.server.processes.launch import Launch
@@ -46,9 +48,6 @@ class Server(uvicorn.Server):
         with contextlib.suppress(SystemExit):
             await super().serve(sockets)
 
-    def install_signal_handlers(self) -> None:
-        """Leave signals to :func:`serve_worker`."""
-
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         """Leave signals to :func:`serve_worker`."""
@@ -76,16 +75,7 @@ def uvicorn_config(app: Any, settings: GatewaySettings) -> uvicorn.Config:
 
 
 def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], None] | None = None) -> None:
-    """Serve in this process until it is asked to end.
-
-    Args:
-        launch: What to serve.
-        listener: The listening socket.
-        started: Called when requests are served.
-
-    Raises:
-        AamcError: The gateway cannot start.
-    """
+    """Serve in this process until it is asked to end."""
     _limit_freed_memory()
     configure_logs(launch.settings().observe.logs)
     metrics = Metrics()
@@ -126,8 +116,7 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
             started()
         await serving
 
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) if hasattr(asyncio, "Runner") else _OldRunner() as loop_runner:
-        loop_runner.run(serve())
+    uvloop.run(serve())
     if not server.started:
         raise SystemExit(1)  # the log says why
 
@@ -147,20 +136,3 @@ def _end(server: Server, shutdown_s: float, number: int, frame: object) -> None:
         server.force_exit, shutdown_s = True, 0.0
     server.should_exit = True
     faulthandler.dump_traceback_later(shutdown_s + _CLOSE_S, exit=True)
-
-
-class _OldRunner:
-    """``asyncio.Runner`` for Python 3.10."""
-
-    def __enter__(self) -> _OldRunner:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def run(self, work: Any) -> None:
-        """Run a coroutine on uvloop."""
-        import uvloop
-
-        uvloop.install()
-        asyncio.run(work)

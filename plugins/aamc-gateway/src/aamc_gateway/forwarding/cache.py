@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
-from aamc_models.dialects import wants_usage
+from aamc_models.dialects import answer_events, convert_answer, last_events, wants_usage
 
-from aamc_gateway.access.cached_streams import events_of, with_document
+from aamc_gateway.forwarding.event_sender import KEEP_ALIVE
 from aamc_sdk.errors import AamcError
 
 if TYPE_CHECKING:
@@ -65,15 +66,7 @@ class CachedAnswer:
 
 
 class AnswerCache:
-    """Keeps answers.
-
-    Args:
-        settings: The settings.
-        shared: The state that all workers share.
-
-    Attributes:
-        max_answer: Size in bytes beyond which an answer is not kept.
-    """
+    """Keeps answers of at most ``max_answer`` bytes."""
 
     def __init__(self, settings: CacheSettings, shared: SharedState) -> None:
         self._settings, self._shared = settings, shared
@@ -112,25 +105,20 @@ class AnswerCache:
             value = await self._shared.get(_place(key, request))
             if value is not None:
                 found = CachedAnswer.from_bytes(value)
-                return attrs.evolve(found, content=with_document(found.content, request.dialect, _document(found))) if request.stream else found
+                return attrs.evolve(found, content=_with_document(found.content, request.dialect, _document(found))) if request.stream else found
             whole = await self._shared.get(f"{key}/whole") if request.stream else None
         except AamcError:
             return None
         if whole is None:
             return None
         found = CachedAnswer.from_bytes(whole)
-        events = events_of(request.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(request.body))
+        events = _events_of(request.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(request.body))
         return None if events is None else attrs.evolve(found, content=events)
 
     async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record | None, erasable: ErasableValues) -> None:
         """Keep an answer: a whole one, or all events of a finished stream, as the request asked for; not while the shared state is away.
 
-        Args:
-            key: The key.
-            request: The request.
-            answer: The answer.
-            record: The decision, whose user it is kept for.
-            erasable: Takes note of that.
+        ``erasable`` takes note of the user of the decision, ``record``, for whom it is kept.
         """
         if len(answer.content) <= self.max_answer:
             with suppress(AamcError):
@@ -149,3 +137,37 @@ def _place(key: str, request: ClientRequest) -> str:
 def _document(answer: CachedAnswer) -> dict[str, Any]:
     """Return the ``aamc`` object of a cached stream."""
     return {"decision_id": None, "model": answer.candidate, "cost_usd": 0.0, "cost_source": "priced", "cache": "hit"}
+
+
+def _events_of(dialect: str, answer: Mapping[str, Any], model: str, document: Mapping[str, Any], *, usage: bool) -> bytes | None:
+    """Return a whole answer as the events of a stream; None if it has more than text."""
+    if not _is_plain(dialect, answer):
+        return None
+    chat = answer if dialect == "chat" else convert_answer(dialect, "chat", answer, model)
+    return answer_events(chat, dialect, chat.get("model") or model, document, shows_usage=usage)
+
+
+def _with_document(events: bytes, dialect: str, document: Mapping[str, Any]) -> bytes:
+    """Return the events of a stream with another ``aamc`` object; keep-alives are left out."""
+    parts = [part + b"\n\n" for part in events.replace(KEEP_ALIVE, b"").split(b"\n\n") if part]
+    return last_events(parts, dialect, document)
+
+
+def _is_plain(dialect: str, answer: Mapping[str, Any]) -> bool:
+    """Return whether an answer is one text and nothing else."""
+    if dialect == "messages":
+        return _are_of(answer.get("content"), "text")
+    if dialect == "responses":
+        output = answer.get("output") or []
+        return len(output) == 1 and _are_of(output, "message") and _are_of(output[0].get("content"), "output_text")
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or choices[0].get("logprobs"):
+        return False
+    if dialect == "completions":
+        return isinstance(choices[0].get("text"), str)
+    message = choices[0].get("message", {})
+    return isinstance(message.get("content"), str) and not any(value for name, value in message.items() if name not in ("role", "content"))
+
+
+def _are_of(parts: Any, kind: str) -> bool:
+    return isinstance(parts, list) and bool(parts) and all(isinstance(part, dict) and part.get("type") == kind for part in parts)
