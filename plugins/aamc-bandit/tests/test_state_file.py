@@ -263,7 +263,7 @@ def test_a_full_disk_loses_nothing_and_is_told(serve, path, caplog, monkeypatch)
 
     controller = serve(auto_save_interval="10ms")
     with monkeypatch.context() as patched:
-        patched.setattr("aamc_bandit.thompson.state_file.write_json_pieces", full)
+        patched.setattr("aamc_bandit.thompson.state_file.write_bytes", full)
         judge(controller)
         wait_for(caplog, "free some space")
         judge(controller)  # it serves and learns all the same

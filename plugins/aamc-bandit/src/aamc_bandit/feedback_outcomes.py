@@ -11,17 +11,15 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import attrs
 import msgspec
 
-from aamc_bandit.json_stream import write_json_pieces
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_bytes
+from aamc_sdk.storage import read_bytes, write_bytes
 from aamc_sdk.types import Attempt, Experience, Feedback, Query, tenant_user
 
 logger = logging.getLogger(__name__)
@@ -126,7 +124,7 @@ class OutcomeLedger:
 
     def clear(self) -> None:
         """Forget the counted outcomes."""
-        self._decisions: RecentEntries[Mapping[str, Counted]] = RecentEntries(MAX_DECISIONS)
+        self._decisions: RecentEntries[dict[str, Counted]] = RecentEntries(MAX_DECISIONS)
         self._users: RecentEntries[tuple[int, float]] = RecentEntries(MAX_USERS)
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
@@ -241,8 +239,8 @@ class OutcomeLedger:
     def save(self, folder: Path) -> None:
         """Write the counted outcomes, if there are any; decisions without one are written too, since they count towards the limit."""
         if self._decisions or self._users:
-            decisions = ((decision_id, dict(counted)) for decision_id, counted in self._decisions.items())
-            write_json_pieces(folder / STATE, iter({"decisions": decisions, "users": iter(self._users.items())}.items()))
+            saved = SavedCounts(dict(self._decisions), dict(self._users))  # msgspec reads an OrderedDict in another order
+            write_bytes(folder / STATE, msgspec.json.encode(saved))
 
     def load(self, folder: Path) -> None:
         """Read the state that :meth:`save` wrote; empty without a file.
@@ -261,9 +259,9 @@ class OutcomeLedger:
         self._decisions.mark_unchanged()
         self._users.mark_unchanged()
 
-    def delta(self) -> dict[str, Any]:
-        """Return the changes since the last call or :meth:`load`, as JSON values."""
-        return {"decisions": self._decisions.changes(dict), "users": self._users.changes(list)}
+    def delta(self) -> CountedDelta:
+        """Return the changes since the last call or :meth:`load`."""
+        return CountedDelta(self._decisions.changes(), self._users.changes())
 
     def apply_delta(self, delta: CountedDelta) -> None:
         """Take over a result of :meth:`delta`; raises KeyError where it is incomplete."""
@@ -283,9 +281,9 @@ def _never_failed(candidate: str) -> Counted:
 
 
 @lru_cache(1024)
-def _only_answered(candidate: str) -> Mapping[str, Counted]:
-    """Return the counted outcomes of a decision that the candidate has answered: those of most decisions, which share this."""
-    return MappingProxyType({_failure_id(candidate): _never_failed(candidate)})
+def _only_answered(candidate: str) -> dict[str, Counted]:
+    """Return the counted outcomes of a decision that the candidate has answered: those of most decisions, which share this. Never altered."""
+    return {_failure_id(candidate): _never_failed(candidate)}
 
 
 @lru_cache(1024)

@@ -14,7 +14,6 @@ Papers: Thompson 1933, "On the Likelihood that One Unknown Probability Exceeds A
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -250,8 +249,7 @@ class Thompson(OnlineRouter):
 
     def changes(self) -> bytes:
         """Return the changed entities of the evidence, the changed decisions and users of the counted feedback, and which candidates drift."""
-        delta = {"evidence": self.evidence.delta(), "counted": self._ledger.delta(), "drifting": list(self.drifting)}
-        return json.dumps(delta, allow_nan=False).encode()
+        return msgspec.json.encode(BanditDelta(self.evidence.delta(), self._ledger.delta(), list(self.drifting)))
 
     def apply_changes(self, changes: bytes) -> None:
         """Take over another router's changes."""

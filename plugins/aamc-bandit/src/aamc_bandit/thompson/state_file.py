@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 
-from aamc_bandit.json_stream import EncodedJson, json_pieces, write_json_pieces
 from aamc_bandit.semantic_router.ratings import USER, EntityRatings, is_ratings, read_ratings
 from aamc_bandit.thompson.autosave import AutoSave
 from aamc_bandit.thompson.beta_evidence import NO_EVIDENCE, BetaEvidence, CandidateEvidence
 from aamc_bandit.thompson.durations import auto_save_seconds
 from aamc_sdk.errors import CheckpointError, StoreAwayError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
+from aamc_sdk.storage import write_bytes
 
 logger = logging.getLogger(__name__)
 KIND, SCHEMA = "aamc-bandit", 1
@@ -59,10 +60,10 @@ class StateFile:
         self._newest: str | None = None
         self.origin = ""
         self._earlier: list[str] = []
-        self._start: EncodedJson | None = None
+        self._start: bytes | None = None
         seconds = auto_save_seconds(interval)
         writable = self._restore()
-        self.origin = self.origin or hashlib.sha256("".join(json_pieces(self._evidence.json_pairs())).encode()).hexdigest()
+        self.origin = self.origin or hashlib.sha256(self._evidence.encoded()).hexdigest()
         self._saved = self._version
         self._saving = AutoSave(self.save, seconds) if writable else None
 
@@ -71,9 +72,9 @@ class StateFile:
         start = self._evidence
         if self._start is not None:  # a later replay: by now the evidence holds the log
             start = BetaEvidence(max_users=sys.maxsize, max_sessions=sys.maxsize)
-            start.restore(json.loads(self._start))
+            start.restore(self._start)
         start.drop_users(self._log.forgotten)
-        self._start = EncodedJson("".join(json_pieces(start.json_pairs())))
+        self._start = start.encoded()
         if self._log_id is None or not self._log.experience(0, 1).start:  # else retention has dropped the first decision
             self._log_id = first_decision(self._log)
 
@@ -91,8 +92,8 @@ class StateFile:
             return
         self._newest = newest_decision(self._log) or self._newest
         log = {"log": self._log_id, "newest": self._newest, "earlier": self._earlier, "origin": self.origin}
-        header = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), **log}
-        write_json_pieces(self._path, iter((header | {"began_with": self._start, "learned": self._evidence.json_pairs()}).items()))
+        evidence = {"began_with": msgspec.Raw(self._start), "learned": msgspec.Raw(self._evidence.encoded())}
+        write_bytes(self._path, msgspec.json.encode({"kind": KIND, "schema": SCHEMA, "saved": time.time(), **log, **evidence}))
         self._saved = version
 
     def close(self) -> None:
