@@ -128,11 +128,7 @@ class OutcomeLedger:
         self._users: RecentEntries[tuple[int, float]] = RecentEntries(MAX_USERS)
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
-        """Drop forgotten users.
-
-        Args:
-            forgotten: Returns those of some users that were forgotten.
-        """
+        """Drop forgotten users; ``forgotten`` returns those of some names that were forgotten."""
         if dropped := set(forgotten(set(self._users))):
             self._users = RecentEntries(MAX_USERS, ((name, counted) for name, counted in self._users.items() if name not in dropped))
 
@@ -270,7 +266,6 @@ class OutcomeLedger:
 
 
 def _revised(earlier: Counted, weight: float, names: Sequence[str]) -> Counted:
-    """Return a counted piece after a revision with this weight, of these candidates."""
     candidates = [*earlier.candidates, *(name for name in names if name not in earlier.candidates)]
     return Counted(earlier.source, float(weight), candidates, max(earlier.held, float(weight)), dict(earlier.places))
 
@@ -297,13 +292,9 @@ def _counted_weight(counted: Collection[Counted], names: Sequence[str]) -> float
 
 
 def candidate_qualities(feedback: Feedback, served: str) -> list[tuple[str, float]]:
-    """Return each candidate that feedback names, with its quality.
+    """Return each candidate that feedback names, with its quality; ``served`` is the candidate of feedback that names none.
 
     A comparison gives the winner 1 and the loser 0, or both :data:`TIE`.
-
-    Args:
-        feedback: A quality or a comparison.
-        served: The candidate of feedback that names none.
     """
     candidate = served if feedback.candidate is None else feedback.candidate
     if feedback.over is None:

@@ -265,7 +265,6 @@ class LinearThompson(OnlineRouter):
 
 
 def _packed(statistics: SufficientStatistics) -> bytes:
-    """Return the statistics' float64 numbers."""
     numbers = np.concatenate((statistics.precision.ravel(), statistics.response, statistics.count.reshape(1), statistics.clock.reshape(1)))
     return numbers.astype(_FLOAT64).tobytes()
 

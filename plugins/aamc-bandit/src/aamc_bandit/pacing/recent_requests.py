@@ -105,16 +105,9 @@ def decision_notes(
     prices: Floats,
     targets: Floats,
 ) -> list[dict[str, Any]]:
-    """Return the note of each of B decisions.
+    """Return the notes of B decisions among M candidates under K limits.
 
-    Args:
-        names: The names of M candidates.
-        choices: The wrapped router's choices.
-        resources: The resources of K limits.
-        figures: The expected figures of each, ``[B, M]``.
-        uses: The expected use of each, ``[B, M]``.
-        prices: The mean price of each, ``[K, B]``.
-        targets: The target of each, ``[K, B]``.
+    Expected figures and use are ``[B, M]`` for each limit, mean prices and targets ``[K, B]``.
     """
     notes = []
     for row in range(len(choices.utility)):

@@ -19,6 +19,7 @@ import numpy as np
 from aamc_bandit.entity_names import own_id, session_user
 from aamc_bandit.feedback_outcomes import TIE, Places
 from aamc_bandit.recent_entries import RecentEntries
+from aamc_bandit.semantic_router.ratings import EntityRatings
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_bytes, write_bytes
 from aamc_sdk.types import SEPARATOR, Floats
@@ -293,6 +294,27 @@ class BetaEvidence:
             entities.append(entity)
         return entities
 
+    def add_ratings(self, ratings: Sequence[EntityRatings], updated: float) -> None:
+        """Add the ratings of a vLLM Semantic Router file, which was written at ``updated``, in seconds since the epoch.
+
+        The file does not say which feedback was implicit, so all counts as explicit.
+        """
+        with self._writing:
+            for group in ratings:
+                entity = self._levels[group.level].mention(group.entity, EntityEvidence)
+                entity.clock = float(max(entity.clock, *(rating.feedback for rating in group.candidates.values())))
+                for name, rating in group.candidates.items():
+                    known = entity.candidates.get(name, NO_EVIDENCE._replace(at=entity.clock))
+                    entity.candidates[name] = known._replace(
+                        wins=float(known.wins + rating.wins),
+                        losses=float(known.losses + rating.losses),
+                        total=known.total + rating.feedback,
+                        successes=known.successes + rating.successes,
+                        explicit=known.explicit + rating.feedback,
+                        updated=max(known.updated, updated),
+                    )
+            self.changes += 1
+
     def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, places: Places) -> None:
         """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`.
 
@@ -321,7 +343,6 @@ class BetaEvidence:
         return [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
 
     def _entries(self, level: str, entries: Iterable[tuple[str, EntityEvidence]] = ()) -> RecentEntries[EntityEvidence]:
-        """Return entries of a level within its limit."""
         return RecentEntries(self._limits.get(level, sys.maxsize), entries)
 
     def has(self, level: str, name: str) -> bool:
@@ -390,8 +411,7 @@ class BetaEvidence:
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop forgotten users with their sessions, and then all sessions that do not name their user.
 
-        Args:
-            forgotten: Returns those of some users that were forgotten.
+        ``forgotten`` returns those of some names that were forgotten.
         """
         users, sessions = self._levels["user"], self._levels["session"]
         dropped = set(forgotten({*users, *map(session_user, sessions)} - {""}))

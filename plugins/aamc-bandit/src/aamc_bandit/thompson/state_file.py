@@ -22,9 +22,8 @@ import attrs
 import msgspec
 
 from aamc_bandit.semantic_router.ratings import USER, EntityRatings, is_ratings, read_ratings
-from aamc_bandit.thompson.autosave import AutoSave
-from aamc_bandit.thompson.beta_evidence import NO_EVIDENCE, BetaEvidence, CandidateEvidence
-from aamc_bandit.thompson.durations import auto_save_seconds
+from aamc_bandit.thompson.autosave import AutoSave, auto_save_seconds
+from aamc_bandit.thompson.beta_evidence import BetaEvidence
 from aamc_sdk.errors import CheckpointError, StoreAwayError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.storage import write_bytes
@@ -112,7 +111,10 @@ class StateFile:
             return True
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
-            self._evidence.restore(self._starting_state(content))
+            if is_ratings(content):
+                self._evidence.add_ratings(self._renamed_users(read_ratings(content)), _epoch_seconds(content.get("last_updated")))
+            else:
+                self._evidence.restore(self._starting_state(content))
         except (CheckpointError, ValueError, RecursionError) as error:  # invalid JSON or UTF-8 is a ValueError, deep nesting a RecursionError
             return self._keep_aside(str(error))
         except OSError as error:
@@ -126,8 +128,6 @@ class StateFile:
         Raises:
             CheckpointError: The file cannot be used.
         """
-        if is_ratings(content):
-            return add_ratings(self._evidence.to_json(), self._renamed_users(read_ratings(content)), _epoch_seconds(content.get("last_updated")))
         if not isinstance(content, Mapping) or content.get("kind") != KIND:
             raise CheckpointError("it is neither a bandit's state nor one of vLLM Semantic Router")
         if content.get("schema") != SCHEMA:
@@ -160,7 +160,6 @@ class StateFile:
         return found
 
     def _has(self, decision_id: object) -> bool:
-        """Return whether the log has a decision."""
         try:
             return isinstance(decision_id, str) and self._log.record(decision_id) is not None
         except UnknownDecisionError:
@@ -194,37 +193,6 @@ def newest_decision(log: Store) -> str | None:
     except StoreAwayError:
         return None
     return decisions[-1].id if decisions else None
-
-
-def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], updated: float) -> dict[str, Any]:
-    """Return a state with the ratings of a vLLM Semantic Router file added.
-
-    The file does not say which feedback was implicit; all counts as explicit.
-
-    Args:
-        state: A result of :meth:`aamc_bandit.thompson.beta_evidence.BetaEvidence.to_json`.
-        ratings: The file's ratings.
-        updated: When the file was written, in seconds since the epoch.
-    """
-    levels = {level: dict(entities) for level, entities in state["levels"].items()}
-    for group in ratings:
-        entity = levels[group.level].get(group.entity, {"heard": 0, "cells": {}})
-        clock = max(entity["heard"], *(rating.feedback for rating in group.candidates.values()))
-        cells = dict(entity["cells"])
-        for name, rating in group.candidates.items():
-            known = CandidateEvidence(*cells[name]) if name in cells else NO_EVIDENCE._replace(at=clock)
-            cells[name] = list(
-                known._replace(
-                    wins=known.wins + rating.wins,
-                    losses=known.losses + rating.losses,
-                    total=known.total + rating.feedback,
-                    successes=known.successes + rating.successes,
-                    explicit=known.explicit + rating.feedback,
-                    updated=max(known.updated, updated),
-                )
-            )
-        levels[group.level][group.entity] = {**entity, "heard": clock, "cells": cells}
-    return {**state, "levels": levels}
 
 
 def _epoch_seconds(timestamp: Any) -> float:

@@ -244,12 +244,9 @@ class RouterPair(OnlineRouter):
 
     @contextmanager
     def _contained(self, what: str, *, unusable: bool = False, raises: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """Run work of the challenger, whose errors must not reach the stable router.
+        """Run work of the challenger, whose errors must not reach the stable router, except those of ``raises``.
 
-        Args:
-            what: The failure, for the message.
-            unusable: Whether the challenger must not score after a failure.
-            raises: Errors to raise anyway.
+        After a failure of ``unusable`` work the challenger scores no more.
         """
         try:
             yield
