@@ -79,13 +79,7 @@ class QueryFeatures:
 
 
 def examples_of(dataset: Dataset, pool: Pool, features: Floats) -> Examples:
-    """Return the examples of training rows: outcomes of the pool's candidates and comparisons between them.
-
-    Args:
-        dataset: N training rows.
-        pool: The M candidates of the outcomes.
-        features: Features of the rows, ``[N, D]``.
-    """
+    """Return the examples of training rows: outcomes of the M candidates and comparisons between them, with features ``[N, D]``."""
     numbers: dict[str, int] = {}
     asked = np.array([numbers.setdefault(question(query), len(numbers)) for query in dataset.queries], dtype=np.intp)
     unknown = np.full((len(dataset), len(pool)), np.nan)
