@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from aamc_bandit.thompson.durations import DEFAULT_SECONDS, auto_save_seconds, parse_duration
+from aamc_bandit.thompson.autosave import DEFAULT_SECONDS, auto_save_seconds, parse_duration
 from hypothesis import given
 from hypothesis import strategies as st
 

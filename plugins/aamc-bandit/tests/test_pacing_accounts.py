@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import numpy as np
 import pytest
-from aamc_bandit.pacing.accounts import MeanAccount, WindowAccount, numbers_of, set_numbers
+from aamc_bandit.pacing.accounts import MeanAccount, WindowAccount, numbers_of
 
 DAY = 86400.0
 NOON = 20000 * DAY + DAY / 2
@@ -66,8 +67,6 @@ def test_what_a_mean_saved_or_overspent_is_made_up_for():
 
 def test_an_account_continues_from_its_numbers():
     account, fresh = WindowAccount(10.0, DAY), WindowAccount(10.0, DAY)
-    set_numbers(fresh, numbers_of(account))
-    assert math.isnan(fresh.began)
+    assert attrs.evolve(fresh, **numbers_of(account)).began is None
     steady(account, 50, NOON, 0.01)
-    set_numbers(fresh, numbers_of(account))
-    assert fresh == account
+    assert attrs.evolve(fresh, **numbers_of(account)) == account

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from aamc_bandit.leaderboard import leaderboard
 from aamc_bandit.thompson import session_key
-from aamc_bandit.thompson.durations import auto_save_seconds
+from aamc_bandit.thompson.autosave import auto_save_seconds
 from aamc_bandit.thompson.hierarchy import average_posteriors
 from aamc_bandit.thompson.options import BLENDS, ThompsonOptions
 from aamc_bandit.thompson.router import epsilon

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from copy import deepcopy
 
 import pytest
 from aamc_bandit.recent_entries import RecentEntries
@@ -25,8 +26,8 @@ def test_changes_hold_only_what_was_mentioned_or_altered() -> None:
     entries.put("b", 5)
     entries["a"] = 4
     entries.altered("a")
-    assert entries.changes(str) == {"latest": {"b": "5"}, "altered": {"a": "4"}}
-    assert entries.changes(str) == {"latest": {}, "altered": {}}
+    assert entries.changes() == {"latest": {"b": 5}, "altered": {"a": 4}}
+    assert entries.changes() == {"latest": {}, "altered": {}}
 
 
 def test_a_copy_follows_whatever_happens() -> None:
@@ -42,7 +43,7 @@ def test_a_copy_follows_whatever_happens() -> None:
                 entries[name].append(-1)
                 entries.altered(name)
             if drawn.random() < 0.2:
-                copy.apply_changes(entries.changes(list))
+                copy.apply_changes(deepcopy(entries.changes()))
                 assert list(copy.items()) == list(entries.items())
 
 

@@ -10,7 +10,6 @@ from aamc_bandit.feedback_outcomes import MAX_PIECES
 from aamc_bandit.linear.router import LinearThompson
 from aamc_bandit.semantic_router.ratings import CandidateRating, EntityRatings
 from aamc_bandit.thompson.router import Thompson
-from aamc_bandit.thompson.state_file import add_ratings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -194,7 +193,7 @@ def test_revisions_of_a_dropped_user_with_imported_ratings_leave_the_later_entit
     router, other = (made("thompson", {"max_users": 1, "discount": 0.5}) for _ in range(2))
     assert isinstance(router, Thompson)
     ratings = [EntityRatings("user", "ann", {"a": CandidateRating(30, 20, 50)})]
-    router.evidence.restore(add_ratings(router.evidence.to_json(), ratings, 0.0))
+    router.evidence.add_ratings(ratings, 0.0)
     first = judged("d", 1.0)
     learn(router, first, user="ann")
     for user in ("bob", "ann"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from aamc_bandit.semantic_router.served_endpoints import read_endpoints
+from aamc_bandit.semantic_router.model_candidates import read_endpoints
 
 from aamc_sdk.errors import ConfigError
 

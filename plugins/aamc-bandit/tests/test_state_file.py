@@ -17,7 +17,6 @@ import pytest
 from aamc_bandit.entity_names import session_key
 from aamc_bandit.semantic_router.ratings import read_ratings
 from aamc_bandit.thompson.beta_evidence import CandidateEvidence, EvidenceKeys, WeightedOutcome
-from aamc_bandit.thompson.state_file import add_ratings
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import OutputError, StoreAwayError
@@ -263,7 +262,7 @@ def test_a_full_disk_loses_nothing_and_is_told(serve, path, caplog, monkeypatch)
 
     controller = serve(auto_save_interval="10ms")
     with monkeypatch.context() as patched:
-        patched.setattr("aamc_bandit.thompson.state_file.write_json_pieces", full)
+        patched.setattr("aamc_bandit.thompson.state_file.write_bytes", full)
         judge(controller)
         wait_for(caplog, "free some space")
         judge(controller)  # it serves and learns all the same
@@ -325,7 +324,7 @@ def test_what_the_router_knows_already_is_added_to(serve, path) -> None:
     knowing = serve(storage_path="").router.evidence
     knowing.add(EvidenceKeys("coding", "user/123", None), [WeightedOutcome("small", 2.0, 0.0, True)], implicit=True, time=5.0)
     rated = read_ratings(their_file("user/123", "s"))
-    knowing.restore(add_ratings(knowing.to_json(), rated, 3.0))
+    knowing.add_ratings(rated, 3.0)
     small = knowing.entities("user")["user/123"].candidates["small"]
     assert (small.wins, small.losses) == pytest.approx((5, 1), abs=1e-9)
     assert (small.total, small.successes, small.explicit, small.implicit, small.updated) == (5, 4, 4, 1, 5.0)

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_baselines.quality.features import examples_of
+from aamc_baselines.quality.examples import examples_of
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Training

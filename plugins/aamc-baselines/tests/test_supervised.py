@@ -6,8 +6,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_baselines.supervised.classifier import WEIGHT_FLOOR, inputs
-from aamc_baselines.supervised.training import sample_preferences
+from aamc_baselines.supervised import WEIGHT_FLOOR, inputs, sample_preferences
 
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
 from aamc_sdk.interfaces import Training

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 from aamc_lexical.heads.head_weights import HeadWeights
-from aamc_lexical.quality.experts import QUERIES_PER_BATCH, CategoryExpert
-from aamc_lexical.quality.kernel_expert import MAX_LANDMARKS, BroadExpert, KernelExpert, LocalExpert
+from aamc_lexical.quality.experts import MAX_LANDMARKS, QUERIES_PER_BATCH, BroadExpert, CategoryExpert, KernelExpert, LocalExpert
 from aamc_lexical.quality.smoothing import least_squares
 
 NAN = np.nan

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 from aamc_lexical.config import LexicalConfig
-from aamc_lexical.embeddings.lexicon import Lexicon, character_terms, word_terms
+from aamc_lexical.lexicon import Lexicon, character_terms, word_terms
 
 from aamc_sdk.errors import CheckpointError
 

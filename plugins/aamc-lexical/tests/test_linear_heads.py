@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from aamc_lexical.heads.linear_heads import fit_heads
+from aamc_lexical.heads.head_weights import fit_heads
 from aamc_lexical.heads.targets import UNLABELLED, Targets
 
 NAN = np.nan

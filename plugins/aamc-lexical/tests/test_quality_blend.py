@@ -4,6 +4,7 @@ from aamc_lexical.heads.head_metrics import scores
 from aamc_lexical.heads.targets import Targets
 from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, own_shares
+from aamc_lexical.quality.cross_validation import fold_of
 from aamc_lexical.quality.experts import (
     PSEUDO_COUNT,
     QUERIES_PER_BATCH,
@@ -12,7 +13,6 @@ from aamc_lexical.quality.experts import (
     candidate_means,
     group_means,
 )
-from aamc_lexical.quality.folds import fold_of
 from aamc_lexical.quality.shrinkage import DistanceShrinkage
 
 from aamc_sdk import Estimates

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aamc_lexical.config import LexicalConfig
-from aamc_lexical.embeddings.feature_hashing import hashed_embedding
+from aamc_lexical.lexicon import hashed_embedding
 
 from aamc_sdk import MetaController, Query
 from aamc_sdk.errors import EstimatesError

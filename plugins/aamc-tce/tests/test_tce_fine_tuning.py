@@ -135,7 +135,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(make_estimator, make
 
 
 def test_no_label_no_gradient():
-    from aamc_tce.training.losses import multi_task_loss
+    from aamc_tce.training.fine_tuning import multi_task_loss
 
     logits = {"complexity": torch.zeros(3, 1, requires_grad=True), "quality": torch.zeros(3, 2, requires_grad=True)}
     nan = float("nan")

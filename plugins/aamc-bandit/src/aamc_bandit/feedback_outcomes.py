@@ -11,17 +11,15 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import attrs
 import msgspec
 
-from aamc_bandit.json_stream import write_json_pieces
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_bytes
+from aamc_sdk.storage import read_bytes, write_bytes
 from aamc_sdk.types import Attempt, Experience, Feedback, Query, tenant_user
 
 logger = logging.getLogger(__name__)
@@ -126,15 +124,11 @@ class OutcomeLedger:
 
     def clear(self) -> None:
         """Forget the counted outcomes."""
-        self._decisions: RecentEntries[Mapping[str, Counted]] = RecentEntries(MAX_DECISIONS)
+        self._decisions: RecentEntries[dict[str, Counted]] = RecentEntries(MAX_DECISIONS)
         self._users: RecentEntries[tuple[int, float]] = RecentEntries(MAX_USERS)
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
-        """Drop forgotten users.
-
-        Args:
-            forgotten: Returns those of some users that were forgotten.
-        """
+        """Drop forgotten users; ``forgotten`` returns those of some names that were forgotten."""
         if dropped := set(forgotten(set(self._users))):
             self._users = RecentEntries(MAX_USERS, ((name, counted) for name, counted in self._users.items() if name not in dropped))
 
@@ -241,8 +235,8 @@ class OutcomeLedger:
     def save(self, folder: Path) -> None:
         """Write the counted outcomes, if there are any; decisions without one are written too, since they count towards the limit."""
         if self._decisions or self._users:
-            decisions = ((decision_id, dict(counted)) for decision_id, counted in self._decisions.items())
-            write_json_pieces(folder / STATE, iter({"decisions": decisions, "users": iter(self._users.items())}.items()))
+            saved = SavedCounts(dict(self._decisions), dict(self._users))  # msgspec reads an OrderedDict in another order
+            write_bytes(folder / STATE, msgspec.json.encode(saved))
 
     def load(self, folder: Path) -> None:
         """Read the state that :meth:`save` wrote; empty without a file.
@@ -261,9 +255,9 @@ class OutcomeLedger:
         self._decisions.mark_unchanged()
         self._users.mark_unchanged()
 
-    def delta(self) -> dict[str, Any]:
-        """Return the changes since the last call or :meth:`load`, as JSON values."""
-        return {"decisions": self._decisions.changes(dict), "users": self._users.changes(list)}
+    def delta(self) -> CountedDelta:
+        """Return the changes since the last call or :meth:`load`."""
+        return CountedDelta(self._decisions.changes(), self._users.changes())
 
     def apply_delta(self, delta: CountedDelta) -> None:
         """Take over a result of :meth:`delta`; raises KeyError where it is incomplete."""
@@ -272,7 +266,6 @@ class OutcomeLedger:
 
 
 def _revised(earlier: Counted, weight: float, names: Sequence[str]) -> Counted:
-    """Return a counted piece after a revision with this weight, of these candidates."""
     candidates = [*earlier.candidates, *(name for name in names if name not in earlier.candidates)]
     return Counted(earlier.source, float(weight), candidates, max(earlier.held, float(weight)), dict(earlier.places))
 
@@ -283,9 +276,9 @@ def _never_failed(candidate: str) -> Counted:
 
 
 @lru_cache(1024)
-def _only_answered(candidate: str) -> Mapping[str, Counted]:
-    """Return the counted outcomes of a decision that the candidate has answered: those of most decisions, which share this."""
-    return MappingProxyType({_failure_id(candidate): _never_failed(candidate)})
+def _only_answered(candidate: str) -> dict[str, Counted]:
+    """Return the counted outcomes of a decision that the candidate has answered: those of most decisions, which share this. Never altered."""
+    return {_failure_id(candidate): _never_failed(candidate)}
 
 
 @lru_cache(1024)
@@ -299,13 +292,9 @@ def _counted_weight(counted: Collection[Counted], names: Sequence[str]) -> float
 
 
 def candidate_qualities(feedback: Feedback, served: str) -> list[tuple[str, float]]:
-    """Return each candidate that feedback names, with its quality.
+    """Return each candidate that feedback names, with its quality; ``served`` is the candidate of feedback that names none.
 
     A comparison gives the winner 1 and the loser 0, or both :data:`TIE`.
-
-    Args:
-        feedback: A quality or a comparison.
-        served: The candidate of feedback that names none.
     """
     candidate = served if feedback.candidate is None else feedback.candidate
     if feedback.over is None:

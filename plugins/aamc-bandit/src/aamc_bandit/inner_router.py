@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -32,18 +32,22 @@ def router_label(given: str | Mapping[str, Any]) -> str:
     return str(given if isinstance(given, str) else given["name"])
 
 
-class InnerSnapshots:
-    """The attribute ``snapshots`` of a router around others: false around one that learns and saves no state, true on the class.
+T = TypeVar("T")
 
-    Args:
-        inner: Returns the wrapped routers.
-    """
 
-    def __init__(self, inner: Callable[[Any], Iterable[Router]]) -> None:
-        self._inner = inner
+class InnerAttribute(Generic[T]):
+    """An attribute of a router around others that depends on them; the class, which does not know them, has a default."""
 
-    def __get__(self, outer: Any, owner: type) -> bool:
-        return outer is None or all(router.snapshots for router in self._inner(outer) if isinstance(router, OnlineRouter))
+    def __init__(self, default: T, of: Callable[[Any], T]) -> None:
+        self._default, self._of = default, of
+
+    def __get__(self, outer: Any, owner: type) -> T:
+        return self._default if outer is None else self._of(outer)
+
+
+def gives_snapshots(router: Router) -> bool:
+    """Return whether the state of a router can be saved; one that learns nothing online has no state."""
+    return router.snapshots if isinstance(router, OnlineRouter) else True
 
 
 @attrs.frozen(eq=False)

@@ -24,13 +24,7 @@ NEAR_TIE = 0.2
 
 
 def linear_utility(request: RoutingRequest, reward: Reward, cost_weight: float) -> tuple[Floats, Floats]:
-    """Return weight and shift, ``[B, M]`` each.
-
-    Args:
-        request: The request, with expected costs.
-        reward: A reward that is linear in quality.
-        cost_weight: The weight of cost in requests without a preference; 0 ignores cost.
-    """
+    """Return weight and shift, ``[B, M]`` each, under a reward that is linear in quality; a ``cost_weight`` of 0 ignores cost."""
     if not request.preference_given:
         cost_usd, savings = request.expected.cost_usd, cache_savings(request.queries, request.pool) if cost_weight else None
         shift = NEAR_TIE * _cheapness(cost_usd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 V = TypeVar("V")
 LATEST, ALTERED, ALL = "latest", "altered", "all"
@@ -56,13 +56,13 @@ class RecentEntries(OrderedDict[str, V], Generic[V]):
         """Take the present entries as those that :meth:`changes` starts from."""
         self._mentioned, self._all_changed = {}, False
 
-    def changes(self, encode: Callable[[V], Any]) -> dict[str, Any]:
-        """Return the changes since the last call, or :meth:`mark_unchanged`, with entries as JSON values."""
+    def changes(self) -> dict[str, dict[str, V]]:
+        """Return the changes since the last call, or :meth:`mark_unchanged`; the entries themselves, no copies."""
         if self._all_changed:
-            found = {ALL: {name: encode(entry) for name, entry in self.items()}}
+            found = {ALL: dict(self)}
         else:
             found = {
-                kind: {name: encode(self[name]) for name, mentioned in self._mentioned.items() if mentioned is latest}
+                kind: {name: self[name] for name, mentioned in self._mentioned.items() if mentioned is latest}
                 for kind, latest in ((LATEST, True), (ALTERED, False))
             }
         self.mark_unchanged()

@@ -9,15 +9,13 @@ from aamc_sdk import Component, hookimpl
 def aamc_routers() -> list[Component]:
     """Announce the baselines and the learned routers."""
     return [
-        Component("llm-only", "aamc_baselines.simple.fixed:LlmOnly", "Always the largest model."),
-        Component("slm-only", "aamc_baselines.simple.fixed:SlmOnly", "Always one cheap model that is good enough on average."),
-        Component(
-            "best-single", "aamc_baselines.simple.best_single:BestSingle", "The candidate with the best mean training reward under the preference."
-        ),
-        Component("rule", "aamc_baselines.simple.rule:Rule", "A small, a middle or a large model by thresholds on the estimated complexity."),
-        Component("random", "aamc_baselines.simple.uniform:Random", "Any allowed candidate, with equal probability."),
-        Component("greedy", "aamc_baselines.simple.greedy:Greedy", "The maximum expected utility, with the estimator's quality."),
-        Component("supervised", "aamc_baselines.supervised.router:Supervised", "A classifier of the best candidate under the preference."),
+        Component("llm-only", "aamc_baselines.simple:LlmOnly", "Always the largest model."),
+        Component("slm-only", "aamc_baselines.simple:SlmOnly", "Always one cheap model that is good enough on average."),
+        Component("best-single", "aamc_baselines.simple:BestSingle", "The candidate with the best mean training reward under the preference."),
+        Component("rule", "aamc_baselines.simple:Rule", "A small, a middle or a large model by thresholds on the estimated complexity."),
+        Component("random", "aamc_baselines.simple:Random", "Any allowed candidate, with equal probability."),
+        Component("greedy", "aamc_baselines.simple:Greedy", "The maximum expected utility, with the estimator's quality."),
+        Component("supervised", "aamc_baselines.supervised:Supervised", "A classifier of the best candidate under the preference."),
         Component("knn", "aamc_baselines.learned.knn:Knn", "Maximum utility with the mean quality of the nearest training queries."),
         Component("ridge", "aamc_baselines.learned.ridge:Ridge", "Maximum utility with a ridge regression of each candidate's quality."),
         Component("logistic", "aamc_baselines.learned.logistic:Logistic", "Maximum utility with a logistic regression of each candidate's quality."),
@@ -29,5 +27,5 @@ def aamc_routers() -> list[Component]:
         Component(
             "ensemble", "aamc_baselines.learned.ensemble:Ensemble", "Maximum utility with a blend of learned routers, weighted by cross-validation."
         ),
-        Component("oracle", "aamc_baselines.simple.greedy:Oracle", "The maximum utility in hindsight, for comparison only; never served."),
+        Component("oracle", "aamc_baselines.simple:Oracle", "The maximum utility in hindsight, for comparison only; never served."),
     ]

@@ -32,10 +32,9 @@ from aamc_gmtrouter.history import (
     names_in,
     user_key,
 )
-from aamc_gmtrouter.model_files import read_model, write_model
 from aamc_gmtrouter.options import GMTRouterConfig
+from aamc_gmtrouter.saved_state import packed, read_model, unpacked, write_model
 from aamc_gmtrouter.taste import ModelFeatures, PreferenceModel, UserVector
-from aamc_gmtrouter.user_store import packed, unpacked
 from aamc_sdk import Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
 from aamc_sdk.errors import CheckpointError, DataError, PluginError, one_of
 from aamc_sdk.interfaces import Reward

@@ -237,8 +237,7 @@ class WorldTrial:
     def areas(self, support: Callable[[int], int] | None = None) -> dict[str, list[float]]:
         """Return the areas under the ROC curve on unseen users after 0, 1, 3 and 10 ratings, for the router and per-user ridge.
 
-        Args:
-            support: Returns the user whose ratings stand in place of a user's own; None for the own.
+        ``support`` returns the user whose ratings stand in place of a user's own; None for the own.
         """
         users = self.world.unseen_users
         routers: dict[str, Router] = {"gmtrouter": self.router, "user-ridge": UserRidge(UserBaselineConfig(), self.services)}

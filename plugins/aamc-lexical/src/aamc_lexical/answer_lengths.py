@@ -28,11 +28,7 @@ MIN_SHARE = 0.5
 def known_lengths(dataset: Dataset, rows: NDArray[np.intp]) -> tuple[tuple[str, ...], Floats]:
     """Return the K candidates with known lengths of answers, and the lengths of all rows in tokens ``[N, K]``, NaN where unknown.
 
-    A candidate counts if at least half of its outcomes in some rows have a length: those with one may be of one kind of question.
-
-    Args:
-        dataset: N rows.
-        rows: The rows that decide which candidates count.
+    A candidate counts if at least half of its outcomes in ``rows`` have a length: those with one may be of one kind of question.
     """
     if dataset.outcomes is None or dataset.outcomes.output_tokens is None or dataset.pool is None:
         return (), np.empty((len(dataset), 0))
@@ -101,16 +97,10 @@ def _out_of_fold(embedding: Floats, tokens: Floats, fold: NDArray[np.intp], pena
 
 
 def fixed_latency(tokens: Floats, latency_ms: Floats) -> Floats:
-    """Return the share of each candidate's mean latency that a line through lengths and latencies has at length 0, ``[K]``.
+    """Return the share of each candidate's mean latency that a line through lengths and latencies has at length 0, ``[K]``, from 0 to 1.
 
-    The line is that of weighted least squares, with less weight for long answers, whose latencies vary more.
-
-    Args:
-        tokens: The lengths of answers, ``[N, K]``, NaN where unknown.
-        latency_ms: Their latencies, likewise.
-
-    Returns:
-        From 0 to 1; 0 where latencies are unknown or all answers have one length.
+    The line is that of weighted least squares, with less weight for long answers, whose latencies vary more. Lengths and latencies are ``[N, K]``,
+    NaN where unknown. The share is 0 where latencies are unknown or all answers have one length.
     """
     shares = np.zeros(tokens.shape[1])
     for k, (length, latency) in enumerate(zip(tokens.T, latency_ms.T, strict=True)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,15 @@ import attrs
 
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.embedding_estimator import EmbeddingEstimator
+from aamc_lexical.text_length import with_length
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.types import Estimates, Floats, Pool, Query
 
 if TYPE_CHECKING:
-    from aamc_lexical.embeddings.lexicon import Lexicon
+    from aamc_lexical.lexicon import Lexicon
     from aamc_lexical.training.cross_fitting import TrainingResult
-    from aamc_lexical.training.training_rows import TrainingRows
+    from aamc_lexical.training.training_rows import Rows, TrainingRows
 
 
 class LexicalEstimator(EmbeddingEstimator):
@@ -57,7 +59,7 @@ class LexicalEstimator(EmbeddingEstimator):
         Raises:
             CheckpointError: The checkpoint is missing or damaged.
         """
-        from aamc_lexical.embeddings.lexicon import Lexicon
+        from aamc_lexical.lexicon import Lexicon
 
         lexicon = Lexicon.load(folder)
         super().load(folder)
@@ -66,18 +68,45 @@ class LexicalEstimator(EmbeddingEstimator):
         self._lexicon = lexicon
 
     def _learn(self, data: TrainingRows) -> TrainingResult:
-        from aamc_lexical.training.lexical_training import train_lexical
+        """Train the lexicon, then linear heads and, with outcomes, the blend of experts."""
+        from aamc_lexical.heads.head_weights import fit_heads
+        from aamc_lexical.lexicon import Lexicon
+        from aamc_lexical.quality.experts import CategoryExpert, NeighbourExpert
+        from aamc_lexical.trained_estimator import TrainedEstimator
+        from aamc_lexical.training.cross_fitting import FittedParts, TrainingResult, embed_descriptions, smoothing_experts, with_lengths, with_quality
 
-        result, self._lexicon = train_lexical(self.config, data)
+        targets, progress = data.targets, data.training.progress
+        progress.start("words and quality", 2 + (self.config.folds if targets.candidates else 0))
+        lexicon = Lexicon.fit([data.texts[row] for row in data.rows], self.config)
+        text_length = data.text_length(self.config.max_characters)
+        embedding = with_length(lexicon(data.texts), data.texts, text_length)
+        progress.advance()
+
+        def fit(rows: Rows, _: str) -> FittedParts:
+            known, own = targets.take(rows), embedding[rows]
+            heads = fit_heads(own, known)
+            experts = smoothing_experts(self.config, own, known, heads, data.seed)
+            progress.advance()
+            return FittedParts(heads, experts, lambda wanted: embedding[wanted])
+
+        fitted = fit(data.rows, "all rows")
+        learned = TrainedEstimator(encoder=lexicon.fingerprint, heads=fitted.heads, category_names=targets.category_names, text_length=text_length)
+        result = TrainingResult(learned, fitted.curve)
+        if targets.candidates:
+            described = partial(embed_descriptions, embed=lexicon)
+            measured_by = [kind for kind in (NeighbourExpert.kind, CategoryExpert.kind) if kind in fitted.experts]
+            result = with_quality(learned, fitted, data, self.config.folds, fit, described, measured_by)
+        result = with_lengths(result, data, self.config.folds, fitted.embed)
+        self._lexicon = lexicon
         return result
 
     def _estimate(self, queries: Sequence[Query], progress: Progress) -> Estimates:
         if self._learned is not None:
             return super()._estimate(queries, progress)
-        from aamc_lexical.embeddings.feature_hashing import fingerprint, hashed_embedding
+        from aamc_lexical.lexicon import hashed_embedding, hashed_fingerprint
 
         embedding = hashed_embedding([query.text for query in queries], self.config)
-        return attrs.evolve(Estimates.unknown(len(queries)), embedding=embedding, fingerprint=f"{self.name}:{fingerprint(self.config)}")
+        return attrs.evolve(Estimates.unknown(len(queries)), embedding=embedding, fingerprint=f"{self.name}:{hashed_fingerprint(self.config)}")
 
     def _embed(self, texts: Sequence[str], progress: Progress) -> Floats:
         return self._known_terms()(texts)

@@ -32,12 +32,7 @@ class LengthFeature:
 
     @classmethod
     def fit(cls, texts: Sequence[str], characters: int) -> LengthFeature | None:
-        """Return the feature for training texts; None if too few are long.
-
-        Args:
-            texts: The training texts.
-            characters: The number of characters that are read.
-        """
+        """Return the feature for training texts of which ``characters`` are read; None if too few are longer."""
         bare = cls(np.array(float(characters)), np.array(1.0))
         values = bare.values(texts)
         long = values > 0

@@ -19,8 +19,17 @@ from aamc_lexical.answer_lengths import LengthModel
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
-from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, HeadExpert, NeighbourExpert, RidgeExpert
-from aamc_lexical.quality.kernel_expert import BroadExpert, KernelExpert, LocalExpert
+from aamc_lexical.quality.experts import (
+    BroadExpert,
+    CategoryExpert,
+    ClusterExpert,
+    Expert,
+    HeadExpert,
+    KernelExpert,
+    LocalExpert,
+    NeighbourExpert,
+    RidgeExpert,
+)
 from aamc_lexical.quality.shrinkage import DistanceShrinkage
 from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import CheckpointError
@@ -107,9 +116,7 @@ class TrainedEstimator:
     def weights(self, pool: Pool, embed_descriptions: Callable[[Pool], Floats]) -> Floats:
         """Return the weight of each known candidate's quality for each candidate of a pool, ``[M, K]``.
 
-        Args:
-            pool: The pool of M candidates.
-            embed_descriptions: Embeds the descriptions of unseen candidates.
+        ``embed_descriptions`` embeds the descriptions of unseen candidates.
         """
         assert self.resemblance is not None  # every estimator with outcomes has it
         weights = np.zeros((len(pool), len(self.candidates)))

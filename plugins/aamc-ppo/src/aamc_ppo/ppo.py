@@ -321,7 +321,6 @@ class PPO:
         self._adam = torch.optim.Adam([{"params": [*self._policy.values()]}, {"params": [*self._critic.values()]}], lr=config.learning_rate, eps=1e-5)
         self.rate = 1.0
         self._candidates = self._tensor(candidates)
-        self._shuffled: dict[str, Tensor] = {}
 
     def policy(self) -> dict[str, Array32]:
         """Return the policy's present parameters as numpy arrays; updates may change them."""
@@ -342,13 +341,16 @@ class PPO:
         config = self._config
         limit = config.kl_limit * remaining if config.kl_limit else math.inf
         entropy_bonus = config.entropy_bonus * min(1.0, 2 * remaining)
-        self._set_rates(remaining)
+        for group, rate in zip(self._adam.param_groups, (self.rate, 1.0), strict=True):  # the policy's and the critic's
+            group["lr"] = config.learning_rate * remaining * rate
         batch = self._batch(rollout)
         scale = 1.0
         if self._config.normalise_advantages:
             batch["advantage"] -= batch["advantage"].mean()
             scale = float(batch["advantage"].std()) + 1e-8
-        minibatches = self._minibatches(batch, rng)
+        order = self._tensor(rng.permutation(len(batch["action"])))
+        parts = [order[start : start + config.minibatch] for start in range(0, len(order), config.minibatch)]
+        minibatches = [{name: array[rows] for name, array in batch.items()} for rows in parts]
         figures: list[dict[str, float]] = []
         learning, before = True, self._copy()
         for _ in range(config.epochs):
@@ -360,10 +362,6 @@ class PPO:
         self.rate = float(np.float32(min(self.rate * 1.5, 1.0) if learning else self.rate / 2))  # 32 bits, as in checkpoints
         means = {name: float(np.mean([figure[name] for figure in figures])) for name in figures[0]}
         return means | {"rate": self.rate, "explained_variance": explained_variance(batch["value"], batch["target"])}
-
-    def _set_rates(self, remaining: float) -> None:
-        policy, critic = self._adam.param_groups
-        policy["lr"], critic["lr"] = self._config.learning_rate * remaining * self.rate, self._config.learning_rate * remaining
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._policy.items()}
@@ -411,19 +409,6 @@ class PPO:
         query, weights, means = (self._tensor(array.reshape(-1, array.shape[-1])) for array in (inputs.query, inputs.weights, pooled))
         values: Array32 = critic_values(critic, query, weights, means, torch).cpu().numpy()
         return values.reshape(inputs.weights.shape[:-1])
-
-    def _minibatches(self, batch: Mapping[str, Tensor], rng: np.random.Generator) -> list[dict[str, Tensor]]:
-        """Return shuffled minibatches, in the memory of the last update's: fresh memory costs more time than filling it."""
-        import torch
-
-        size = len(batch["action"])
-        order = self._tensor(rng.permutation(size))
-        for name, part in batch.items():
-            if name not in self._shuffled:
-                self._shuffled[name] = torch.empty_like(part)
-            torch.index_select(part, 0, order, out=self._shuffled[name])
-        starts = range(0, size, self._config.minibatch)
-        return [{name: self._shuffled[name][start : start + self._config.minibatch] for name in batch} for start in starts]
 
     def _gradient_step(
         self, batch: Mapping[str, Tensor], scale: float, entropy_bonus: float, limit: float, before: dict[str, Tensor] | None

@@ -59,13 +59,8 @@ def choose_trust(
 ) -> Trust:
     """Return the trust factor by the rewards of validation streams, see :func:`compare_factors`.
 
-    Args:
-        policy: The trained policy.
-        streams: Makes n streams with their first observations, the same ones each time, with the preferences of their first half repeated
-            in the second.
-        candidates: The candidates' features, ``[M, 39]``.
-        reward: Turns preferences into weights.
-        steps: Steps to play in each stream. The first half warms up: queues start empty.
+    ``streams`` makes n streams with their first observations, the same ones each time, with the preferences of their first half repeated in
+    the second. The first half of the steps warms up: queues start empty. The candidates' features are ``[M, 39]``.
     """
     rewards = {}
     for factor in TRUST_FACTORS:
@@ -77,10 +72,8 @@ def choose_trust(
 def compare_factors(rewards: Mapping[float, Floats]) -> Trust:
     """Return the largest factor whose gain over the plug-in rule is significant, or a smaller one that earns a standard error more than it.
 
-    Neighbouring factors differ by less than an interval, and too large a correction costs control (docs/reference/ppo.md).
-
-    Args:
-        rewards: Mean rewards of the same streams ``[n]`` at each of ``TRUST_FACTORS``; equal preferences in the first and second half.
+    Neighbouring factors differ by less than an interval, and too large a correction costs control (docs/reference/ppo.md). Rewards are means of the
+    same streams ``[n]`` at each of ``TRUST_FACTORS``, with equal preferences in the first and second half.
     """
     chosen, gain, error = 0.0, 0.0, 0.0
     for factor in sorted(rewards, reverse=True):

@@ -14,8 +14,16 @@ from typing import Any
 import attrs
 
 from aamc_bandit.arena.judges import AnswerJudge, JudgeVerdict, checked_verdict
-from aamc_bandit.arena.match import AnswerComparison, CandidateAnswer, Match, checked_output, draw_entrants, known_sum
-from aamc_bandit.arena.model_calls import CallModel, calls_by_endpoint
+from aamc_bandit.arena.match import (
+    AnswerComparison,
+    CallModel,
+    CandidateAnswer,
+    Match,
+    calls_by_endpoint,
+    checked_output,
+    draw_entrants,
+    known_sum,
+)
 from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
 from aamc_sdk.errors import AamcError, DataError, nearest, one_of
@@ -100,7 +108,6 @@ class Arena:
         return match if self._judge is None else await self._judged(match, self._judge, self._limit())
 
     def _limit(self) -> Any:
-        """Return a context that admits as many calls at once as the options allow."""
         return asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
 
     async def vote(self, decision_id: str, winner: str, over: str | Sequence[str], *, tie: bool = False, source: str = "vote") -> int:

@@ -12,8 +12,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from aamc_bandit.arena.match import CandidateAnswer, check_cost, checked_output, known_sum
-from aamc_bandit.arena.model_calls import calls_by_endpoint
+from aamc_bandit.arena.match import CandidateAnswer, calls_by_endpoint, check_cost, checked_output, known_sum
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import AgentOutput, ModelCaller
 from aamc_sdk.types import Candidate, Query

@@ -1,15 +1,17 @@
-"""A match of the arena: the answers to one query and their comparisons."""
+"""A match of the arena: the calls of candidates, the answers to one query and their comparisons."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import attrs
 
-from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.interfaces import AgentOutput, ModelCaller
 from aamc_sdk.routing import uniform
-from aamc_sdk.types import Decision, Query, Record
+from aamc_sdk.types import Candidate, Decision, Query, Record
+
+CallModel = Callable[[Candidate, str], Awaitable[AgentOutput]]
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +75,16 @@ class Match:
     def cost_usd(self) -> float:
         """The known cost of all answers and of judging, in USD."""
         return known_sum((*(answer.cost_usd for answer in (*self.answers, *self.failed)), self.judging_usd))
+
+
+def calls_by_endpoint(models: ModelCaller) -> CallModel:
+    """Return a function that calls a candidate with a prompt; parameters, headers and time limits are the endpoint's."""
+
+    async def call(candidate: Candidate, prompt: str) -> AgentOutput:
+        answer = await models.complete(candidate, [{"role": "user", "content": prompt}])
+        return AgentOutput(answer.text, cost=answer.cost_usd)
+
+    return call
 
 
 def checked_output(output: object) -> AgentOutput:

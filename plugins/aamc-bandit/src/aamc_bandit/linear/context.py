@@ -119,7 +119,6 @@ class QueryContext:
         return numbers
 
     def _reduced(self, embedding: Floats | None) -> Floats | float:
-        """Return the reduced embeddings ``[B, p]``, or 0 without embeddings."""
         if embedding is None or not self.dimensions:
             return 0.0
         if not np.isnan(embedding[:, -1:]).any():

@@ -31,10 +31,7 @@ _BLOCK = 50_000
 def normal_best_probabilities(mean: Floats, sd: Floats, mask: NDArray[np.bool_]) -> Floats:
     """Return the probability that each allowed candidate is the best, ``[B, M]``; rows sum to one.
 
-    Args:
-        mean: Means of the utilities, ``[B, M]``.
-        sd: Standard deviations of the utilities, ``[B, M]``.
-        mask: The allowed candidates, ``[B, M]``; at least one in each row.
+    Means and standard deviations of the utilities and the mask are ``[B, M]``; at least one candidate of each row is allowed.
     """
     rows, candidates = mean.shape
     if candidates == 1:

@@ -88,13 +88,7 @@ class CoefficientPosterior:
 
     @classmethod
     def of(cls, statistics: SufficientStatistics, prior_mean: Floats, prior_precision: Floats) -> CoefficientPosterior:
-        """Apply equation (1).
-
-        Args:
-            statistics: The statistics of M candidates.
-            prior_mean: mu, ``[M, d]``.
-            prior_precision: The diagonal of Lambda, ``[d]``.
-        """
+        """Apply equation (1) to the statistics of M candidates, with prior means mu ``[M, d]`` and the diagonal of Lambda ``[d]``."""
         covariance = np.linalg.inv(statistics.precision + np.diag(prior_precision))
         response = statistics.response + prior_precision * prior_mean
         return cls((covariance @ response[..., None])[..., 0], covariance)

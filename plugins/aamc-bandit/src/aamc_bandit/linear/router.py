@@ -14,8 +14,6 @@ multiplied by ``posterior_scale``. Mode ``linucb`` takes the maximum of mean plu
 
 from __future__ import annotations
 
-import base64
-import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +65,13 @@ class LinearThompsonOptions(OutcomeOptions):
     cost_awareness: bool = option(True, "prefer cheap candidates among equals in requests without a preference")
     cost_weight: float = option(0.2, "weight of cost then; the whole range of cost is worth 0.2 times this weight in quality", at_least=0)
     sample: bool = option(True, "draw decisions from the probabilities; false takes the maximum utility")
+
+
+class LinearDelta(msgspec.Struct):
+    """The changes of a linear bandit: the statistics of candidates as float64 numbers, and the counted feedback."""
+
+    statistics: dict[str, bytes]
+    counted: CountedDelta
 
 
 class LinearThompson(OnlineRouter):
@@ -170,7 +175,7 @@ class LinearThompson(OnlineRouter):
             changes = state_of(self)
         else:
             learned = {name: _packed(own) for name, own in self._statistics.items() if name in self._learned}
-            changes = json.dumps({"statistics": learned, "counted": self._ledger.delta()}, allow_nan=False).encode()
+            changes = msgspec.json.encode(LinearDelta(learned, self._ledger.delta()))
         self._learned, self._all_changed = set(), False
         return changes
 
@@ -180,14 +185,13 @@ class LinearThompson(OnlineRouter):
             restore(self, changes)
             return
         try:
-            delta = json.loads(changes)
-            learned = {name: _unpacked(own, self._context.width) for name, own in delta["statistics"].items()}
-            counted = msgspec.convert(delta["counted"], CountedDelta)
+            delta = msgspec.json.decode(changes, type=LinearDelta)
+            learned = {name: _unpacked(own, self._context.width) for name, own in delta.statistics.items()}
             with self._lock:
-                self._ledger.apply_delta(counted)
+                self._ledger.apply_delta(delta.counted)
                 self._statistics.update(learned)
                 self._latest = None
-        except (msgspec.MsgspecError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        except (msgspec.MsgspecError, KeyError, RecursionError, ValueError) as error:
             raise CheckpointError(f"the changes of a linear bandit are damaged ({error!r}); load its whole state") from error
         self._learned, self._all_changed = set(), False
 
@@ -260,15 +264,14 @@ class LinearThompson(OnlineRouter):
         self._context, self._latest, self._all_changed = context, None, True
 
 
-def _packed(statistics: SufficientStatistics) -> str:
-    """Return the statistics as text in JSON: base64 of their float64 numbers."""
+def _packed(statistics: SufficientStatistics) -> bytes:
     numbers = np.concatenate((statistics.precision.ravel(), statistics.response, statistics.count.reshape(1), statistics.clock.reshape(1)))
-    return base64.b64encode(numbers.astype(_FLOAT64).tobytes()).decode()
+    return numbers.astype(_FLOAT64).tobytes()
 
 
-def _unpacked(text: str, width: int) -> SufficientStatistics:
+def _unpacked(content: bytes, width: int) -> SufficientStatistics:
     """Return the statistics of :func:`_packed` for contexts of ``width`` numbers; raises ValueError where they are others."""
-    numbers = np.frombuffer(base64.b64decode(text, validate=True), _FLOAT64).astype(np.float64)
+    numbers = np.frombuffer(content, _FLOAT64).astype(np.float64)
     precision, response, count, clock = np.split(numbers, (width * width, width * (width + 1), width * (width + 1) + 1))
     return SufficientStatistics(precision.reshape(width, width), response, count.reshape(()), clock.reshape(()))
 

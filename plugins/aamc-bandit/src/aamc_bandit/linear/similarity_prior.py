@@ -40,11 +40,7 @@ def similarity(pool: Pool) -> Floats:
 def prior_means(statistics: SufficientStatistics, similarities: Floats, limit: float, prior_precision: Floats) -> Floats:
     """Return each candidate's prior mean, equation (2), ``[M, d]``.
 
-    Args:
-        statistics: The statistics of the M candidates.
-        similarities: See :func:`similarity`.
-        limit: c, the maximum number of outcomes that one candidate counts as.
-        prior_precision: The diagonal of Lambda, in units of the noise's, ``[d]``.
+    ``limit`` is c, and ``prior_precision`` the diagonal of Lambda in units of the noise's, ``[d]``.
     """
     share = similarities * np.minimum(1.0, limit / np.maximum(statistics.count, 1.0))
     pooled = SufficientStatistics(np.tensordot(share, statistics.precision, axes=1), share @ statistics.response, share @ statistics.count)

@@ -7,8 +7,6 @@ are charged with the expected use of a decision, and corrected when its calls re
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
@@ -29,7 +27,7 @@ class WindowAccount:
         used: The amount used in it.
         requests: The number of requests in it.
         count: Requests so far, each weighted by exp(-age / window).
-        began: Time of the first request, NaN before it.
+        began: Time of the first request; None before it.
         last: Time of the last request.
     """
 
@@ -40,12 +38,12 @@ class WindowAccount:
     used: float = 0.0
     requests: int = 0
     count: float = 0.0
-    began: float = math.nan
-    last: float = math.nan
+    began: float | None = None
+    last: float = 0.0
 
     def add_request(self, now: float) -> None:
         """Count a request."""
-        if math.isnan(self.began):
+        if self.began is None:
             self.began = self.last = now
         now = max(now, self.last)
         self.count = 1 + self.count * math.exp((self.last - now) / self.seconds)
@@ -73,7 +71,7 @@ class WindowAccount:
             came = 0 if self._is_over(now) else self.requests
             even = self.expected * left / self.seconds
             return max(self.expected - came, even / 2)
-        if math.isnan(self.began):
+        if self.began is None:
             return 0.0
         aged = self.count * math.exp(min(0.0, self.last - now) / self.seconds)
         time = self.seconds * -math.expm1(min(0.0, self.began - now) / self.seconds)  # the integral of the weights
@@ -133,15 +131,10 @@ class MeanAccount:
 
 
 Account = WindowAccount | MeanAccount
+SETTINGS = ("limit", "seconds", "expected", "horizon", "hard")
+"""The fields of accounts that options give; the others are learned."""
 
 
-def numbers_of(account: Account) -> dict[str, Any]:
-    """Return the learned numbers of an account, in JSON's types."""
-    settings = ("limit", "seconds", "expected", "horizon", "hard")
-    return {name: None if value != value else value for name, value in attrs.asdict(account).items() if name not in settings}
-
-
-def set_numbers(account: Account, numbers: Mapping[str, Any]) -> None:
-    """Set the learned numbers of an account, as :func:`numbers_of` returned them."""
-    for name in numbers_of(account):
-        setattr(account, name, math.nan if numbers[name] is None else numbers[name])
+def numbers_of(account: Account) -> dict[str, float | None]:
+    """Return the learned numbers of an account."""
+    return {name: value for name, value in attrs.asdict(account).items() if name not in SETTINGS}

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 
-from aamc_bandit.pacing.accounts import Account, numbers_of, set_numbers
-from aamc_bandit.pacing.notes import Note, noted, row_of
+from aamc_bandit.pacing.accounts import Account, numbers_of
 from aamc_bandit.pacing.options import PACED, PacedOptions
-from aamc_bandit.pacing.recent_requests import RecentRequests, Row
+from aamc_bandit.pacing.recent_requests import Note, RecentRequests, noted
 from aamc_bandit.pacing.resources import resources_of
 from aamc_sdk.types import Attempt, Decision, Floats, tenant_user
 
@@ -39,7 +39,7 @@ class PacingLedger:
         self.resources = resources_of(limits)
         self.recent = RecentRequests(config.window, self.resources)
         self._tenants: dict[str, Accounts] = {}
-        self._new_rows: list[Row] = []
+        self._new_rows: list[Note] = []
         self._changed: set[str] = set()
 
     def accounts(self, tenant: str) -> Accounts:
@@ -60,7 +60,7 @@ class PacingLedger:
             spent = float(decision.notes.get("spent_usd", 0.0)) if resource.name.startswith("usd") else 0.0
             account.charge(spent + (0.0 if own is None else resource.charged(noted(own, resource.name, "use", decision.candidate))), decision.time)
         if own is not None:
-            self.add_row(row_of(own))
+            self.add_request(own)
 
     def add_call(self, call: Attempt, decision: Decision, tenant: str) -> None:
         """Correct a decision's charge by the reported use of a call. The first call replaces the expected use; later calls add to it."""
@@ -82,10 +82,10 @@ class PacingLedger:
         note: Note | None = decision.notes.get(PACED)
         return note if note is not None and note["limits"].keys() == self.limits.keys() else None
 
-    def add_row(self, row: Row) -> None:
-        """Add a request to the recent ones."""
-        self.recent.add(row)
-        self._new_rows.append(row)
+    def add_request(self, note: Note) -> None:
+        """Add a request to the recent ones, by the note of its decision."""
+        self.recent.add(note)
+        self._new_rows.append(note)
 
     def drop_tenants(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop the tenants that were forgotten; ``forgotten`` returns those of some names, by :func:`aamc_sdk.types.tenant_user`."""
@@ -124,10 +124,7 @@ class PacingLedger:
 
     def _set_numbers(self, saved: Mapping[str, Any]) -> None:
         for tenant, numbers in saved["tenants"].items():
-            accounts = {resource.name: resource.account(self._config) for resource in self.resources}
-            for name, account in accounts.items():
-                set_numbers(account, numbers[name])
-            self._keep(tenant, accounts)
+            self._keep(tenant, {each.name: attrs.evolve(each.account(self._config), **numbers[each.name]) for each in self.resources})
         for resource in self.resources:
             resource.learned = {name: list(numbers) for name, numbers in saved["learned"].get(resource.name, {}).items()}
 

@@ -128,10 +128,7 @@ def curves_of(choices: WrappedChoices, uses: Sequence[Floats], targets: Sequence
 def mixed_choices(choices: WrappedChoices, uses: Sequence[Floats], mixtures: Floats) -> tuple[Floats, Floats]:
     """Return the mean prices ``[K, B]`` and the choice probabilities ``[B, M]`` of K limits.
 
-    Args:
-        choices: The wrapped router's choices.
-        uses: The use of each limit, ``[B, M]`` each.
-        mixtures: The lower and the upper price, and the weight of the lower one, ``[K, B, 3]``.
+    ``uses`` are ``[B, M]`` for each limit, and ``mixtures`` the lower and the upper price with the weight of the lower one, ``[K, B, 3]``.
     """
     shape = choices.utility.shape
     total, mean = np.zeros(shape), mixtures[..., 0] * mixtures[..., 2] + mixtures[..., 1] * (1 - mixtures[..., 2])

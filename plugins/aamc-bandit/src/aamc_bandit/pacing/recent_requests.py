@@ -1,8 +1,9 @@
-"""Recent requests of all tenants, from which the multipliers are computed."""
+"""Recent requests of all tenants, from which the multipliers are computed, and the notes that decisions keep of them."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,9 @@ from aamc_sdk.types import Floats
 
 BLOCKS = 8
 """The multipliers are computed again when an eighth of the window is new."""
-Row = Mapping[str, Any]
-"""A request: ``names`` of its M allowed candidates, their ``utilities`` and choice ``probabilities`` ``[M]``, and for each limit under ``limits`` the
-expected ``figures`` ``[M]`` and the ``target``."""
+Note = Mapping[str, Any]
+"""``utilities`` by candidate, ``wrapped`` (the choice probabilities above 0), and ``limits``: by name ``multiplier``, ``target``, and by candidate
+``expected`` (figures such as a latency) and ``use`` (the charge of a decision for it)."""
 
 
 class RecentRequests:
@@ -34,14 +35,14 @@ class RecentRequests:
 
     def __init__(self, size: int, resources: Sequence[LimitedResource]) -> None:
         self._size, self._resources = size, resources
-        self._rows: list[Row] = []
-        self._waiting: list[Row] = []
+        self._rows: list[Note] = []
+        self._waiting: list[Note] = []
         self._curves: list[PriceCurve] | None = None
         self.planned = copy.deepcopy(resources)
 
-    def add(self, row: Row) -> None:
+    def add(self, note: Note) -> None:
         """Add a request."""
-        self._waiting.append(row)
+        self._waiting.append(note)
         if len(self._waiting) >= max(1, len(self._rows) // BLOCKS):
             self._rows = [*self._rows, *self._waiting][-self._size :]
             self._waiting = []
@@ -73,17 +74,17 @@ class RecentRequests:
 
     def arrays(self) -> tuple[WrappedChoices, list[Floats], list[float]]:
         """Return the window's choices, and for each limit the uses ``[W, M]`` and the mean target, among all candidates that occur."""
-        names = list(dict.fromkeys(name for row in self._rows for name in row["names"]))
+        names = list(dict.fromkeys(name for row in self._rows for name in row["utilities"]))
         column = {name: m for m, name in enumerate(names)}
         shape = len(self._rows), len(names)
         utility, probabilities, mask = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool)
         figures = np.full((len(self._resources), *shape), np.nan)
         for w, row in enumerate(self._rows):
-            columns = [column[name] for name in row["names"]]
-            mask[w, columns] = True
-            utility[w, columns], probabilities[w, columns] = row["utilities"], row["probabilities"]
+            columns = [column[name] for name in row["utilities"]]
+            mask[w, columns], utility[w, columns] = True, list(row["utilities"].values())
+            probabilities[w, columns] = [row["wrapped"].get(name, 0.0) for name in row["utilities"]]
             for k, resource in enumerate(self._resources):
-                figures[k, w, columns] = [np.nan if figure is None else figure for figure in row["limits"][resource.name]["figures"]]
+                figures[k, w, columns] = [noted(row, resource.name, "expected", name) for name in row["utilities"]]
         uses = [without_unknown(resource.use(figures[k], names), mask) for k, resource in enumerate(self.planned)]
         targets = [float(np.mean([row["limits"][resource.name]["target"] for row in self._rows])) for resource in self._resources]
         return WrappedChoices(utility, probabilities, mask), uses, targets
@@ -93,3 +94,42 @@ def without_unknown(use: Floats, mask: Any) -> Floats:
     """Return uses ``[B, M]`` with the row's maximum in place of unknown ones; 0 in a row without any."""
     known = np.where(mask & ~np.isnan(use), use, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
     return np.where(np.isnan(use), np.where(np.isfinite(known), known, 0.0), use)
+
+
+def decision_notes(
+    names: Sequence[str],
+    choices: WrappedChoices,
+    resources: Sequence[LimitedResource],
+    figures: Sequence[Floats],
+    uses: Sequence[Floats],
+    prices: Floats,
+    targets: Floats,
+) -> list[dict[str, Any]]:
+    """Return the notes of B decisions among M candidates under K limits.
+
+    Expected figures and use are ``[B, M]`` for each limit, mean prices and targets ``[K, B]``.
+    """
+    notes = []
+    for row in range(len(choices.utility)):
+        columns = [(name, m) for m, name in enumerate(names) if choices.mask[row, m]]
+        limits = {
+            resource.name: {
+                "multiplier": float(prices[k, row]),
+                "target": float(targets[k, row]),
+                "expected": _known(figures[k][row], columns),
+                "use": _known(uses[k][row], columns),
+            }
+            for k, resource in enumerate(resources)
+        }
+        wrapped = {name: float(choices.probabilities[row, m]) for name, m in columns if choices.probabilities[row, m] > 0}
+        notes.append({"utilities": {name: float(choices.utility[row, m]) for name, m in columns}, "wrapped": wrapped, "limits": limits})
+    return notes
+
+
+def noted(note: Note | None, limit: str, figure: str, candidate: str) -> float:
+    """Return an expected ``figure`` of a candidate, ``"expected"`` or ``"use"``; NaN if it is unknown."""
+    return math.nan if note is None else float(note["limits"][limit][figure].get(candidate, math.nan))
+
+
+def _known(values: Floats, columns: Sequence[tuple[str, int]]) -> dict[str, float]:
+    return {name: float(values[m]) for name, m in columns if np.isfinite(values[m])}

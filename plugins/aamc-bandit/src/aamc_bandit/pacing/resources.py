@@ -174,7 +174,6 @@ class LateCalls(LimitedResource):
             self.learned[name] = counts.tolist()
 
     def _tail(self, name: str) -> Floats:
-        """Return the probability that a call exceeds each border of the bins."""
         counts = np.array(self.learned.get(name, [0.0] * (len(RATIOS) + 1)))
         return np.asarray((PRIOR_CALLS * _PRIOR_TAIL + counts[::-1].cumsum()[::-1][1:]) / (PRIOR_CALLS + counts.sum()))
 

@@ -30,13 +30,12 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.inner_router import InnerRouter, InnerSnapshots
+from aamc_bandit.inner_router import InnerAttribute, InnerRouter, gives_snapshots
 from aamc_bandit.pacing.attainable import check_attainable, default_limit
 from aamc_bandit.pacing.ledger import PacingLedger
 from aamc_bandit.pacing.multipliers import WrappedChoices, mixed_choices
-from aamc_bandit.pacing.notes import decision_notes, row_of
 from aamc_bandit.pacing.options import CHEAPEST, LIMITS, PACED, PACED_TWICE, PacedOptions
-from aamc_bandit.pacing.recent_requests import without_unknown
+from aamc_bandit.pacing.recent_requests import decision_notes, without_unknown
 from aamc_bandit.pacing.resources import DAY_S, MINUTE_S, LimitedResource, learn_table
 from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError, one_of
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Services, Store, Training
@@ -47,13 +46,6 @@ from aamc_sdk.types import ROUNDING, Experience, Floats, RoutingRequest, Scores
 STATE, INNER = "paced.json", "router"
 
 
-class InnerRequires:
-    """The requirements of the wrapped router; none on the class, which does not know it."""
-
-    def __get__(self, paced: Paced | None, owner: type[Paced]) -> Requirements:
-        return Requirements() if paced is None else attrs.evolve(paced.inner.requires, cheap_rescoring=False)
-
-
 class Paced(OnlineRouter):
     """A router that keeps limits. Thread-safe.
 
@@ -62,8 +54,9 @@ class Paced(OnlineRouter):
     """
 
     Config = PacedOptions
-    requires = InnerRequires()
-    snapshots = InnerSnapshots(lambda paced: (paced.inner.router,))
+    requires = InnerAttribute(Requirements(), lambda paced: attrs.evolve(paced.inner.requires, cheap_rescoring=False))
+    snapshots = InnerAttribute(True, lambda paced: gives_snapshots(paced.inner.router))
+    state_schema = 2
     learns_calls = True
     config: PacedOptions
 
@@ -108,7 +101,7 @@ class Paced(OnlineRouter):
         """
         router, now = self.inner.router, self.clock()
         scores = router.score(request)
-        tenants = [tenant_of(query.tenant) for query in request.queries]
+        tenants = [query.tenant or "" for query in request.queries]  # requests without a tenant share accounts
         with self._lock:
             ledger = self.ledger
             resources, curves = ledger.recent.planned, ledger.recent.curves()
@@ -150,7 +143,7 @@ class Paced(OnlineRouter):
         notes = [note[PACED] for note in self.score(sampled).notes]
         with self._lock:
             for note in notes:
-                ledger.add_row(row_of(note))
+                ledger.add_request(note)
             curves, targets = ledger.recent.curves(), ledger.recent.arrays()[2]
             solved = zip(ledger.resources, curves, targets, strict=True)
             found = {one.name: {"limit": one.limit, "multiplier": curve.mean_price(target), "target": target} for one, curve, target in solved}
@@ -183,7 +176,7 @@ class Paced(OnlineRouter):
         """Charge decisions and correct the charges by their calls; let the wrapped router learn."""
         if isinstance(self.inner.router, OnlineRouter):
             self.inner.router.learn(experience)
-        decisions, tenants = experience.decisions, [tenant_of(query.tenant) for query in experience.queries]
+        decisions, tenants = experience.decisions, [query.tenant or "" for query in experience.queries]
         rows = experience.rows
         with self._lock:
             for row in range(len(decisions) - experience.made, len(decisions)):
@@ -264,11 +257,6 @@ class Paced(OnlineRouter):
                 fits[row, least.argmin()] = True
             mask = fits
         return mask
-
-
-def tenant_of(tenant: str | None) -> str:
-    """Return the name of a tenant's accounts; requests without a tenant share one."""
-    return tenant or ""
 
 
 def spent_error(request: RoutingRequest, resource: LimitedResource, row: int, left: float, now: float) -> LimitError:

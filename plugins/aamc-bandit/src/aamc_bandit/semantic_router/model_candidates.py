@@ -1,16 +1,21 @@
-"""The candidates of a vLLM Semantic Router configuration: the models that a decision refers to, with their descriptions and prices."""
+"""The candidates of a vLLM Semantic Router configuration: the models that a decision refers to, with descriptions, prices and servers."""
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aamc_bandit.semantic_router.served_endpoints import REFERENCES, SECTION, read_endpoints
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.routing import pool_from
 from aamc_sdk.types import Pool
 
+SECTION = "vllm_endpoints"
+"""The section that describes servers, at the top or in ``backend_models``."""
+REFERENCES = ("preferred_endpoints", "endpoints", "backend_refs")
+"""The keys of a model that name its servers, in the file's several versions."""
+MODEL_CARDS = "routing.modelCards"
 MODEL_SECTIONS = ("model_config", "backend_models", "providers", "modelCards", SECTION)
 """The sections that describe models, in the file's several versions."""
 NOT_OF_A_CANDIDATE = "a candidate is a name with a description, abilities, prices of prompt and answer both, a context window and its servers"
@@ -62,6 +67,60 @@ def read_candidates(content: Mapping[str, Any], references: Sequence[Mapping[str
     return (pool_from({"candidates": list(entries.values())}, "modelRefs") if entries else None), ignored, prompt_prices
 
 
+def read_endpoints(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the options of each model's endpoint, by model: one deployment for each of its servers.
+
+    Raises:
+        ConfigError: A server has no address, or a model names one that does not exist.
+    """
+    servers = {str(server.get("name")): server for server in _servers(content)}
+    found = {}
+    for path, name, figures in _descriptions(content):
+        if path == MODEL_CARDS:
+            continue
+        given = next((figures[key] for key in REFERENCES if figures.get(key)), None)
+        if given is None:
+            given = [each for each, server in servers.items() if name in (server.get("models") or ())]
+        deployments = [_deployment(reference, servers, name) for reference in given or ()]
+        if len(deployments) == 1:
+            found[name] = {"provider": "openai", "model": name, **{key: value for key, value in deployments[0].items() if key != "weight"}}
+        elif deployments:
+            found[name] = {"provider": "openai", "model": name, "deployments": deployments}
+    return found
+
+
+def _deployment(reference: Any, servers: Mapping[str, Mapping[str, Any]], model: str) -> dict[str, Any]:
+    if isinstance(reference, Mapping):
+        server: Mapping[str, Any] = reference
+    elif reference in servers:
+        server = servers[reference]
+    else:
+        raise ConfigError(f"the model {model!r} names the endpoint {reference!r:.80}, which the file does not describe; add it to {SECTION}")
+    whole = server.get("endpoint")
+    if isinstance(whole, str) and whole:
+        address = whole
+    elif isinstance(server.get("address"), str) and isinstance(server.get("port"), int):
+        address = f"{_host(server['address'])}:{server['port']}"
+    else:
+        raise ConfigError(f"the endpoint {server.get('name')!r:.80} of the model {model!r} must have address and port, or endpoint as HOST:PORT")
+    base = address if "://" in address else f"{server.get('protocol') or 'http'}://{address}"
+    deployment = {"base_url": base if base.rstrip("/").endswith("/v1") else f"{base.rstrip('/')}/v1"}
+    weight = server.get("weight")
+    return deployment if weight is None else {**deployment, "weight": float(weight)}
+
+
+def _host(address: str) -> str:
+    try:
+        return f"[{address}]" if ipaddress.ip_address(address).version == 6 else address
+    except ValueError:
+        return address
+
+
+def _servers(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for section in (content, content.get("backend_models")):
+        yield from _list(section.get(SECTION) if isinstance(section, Mapping) else None, SECTION)
+
+
 def is_price(value: object) -> bool:
     """Whether a value is a finite number of at least 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
@@ -73,7 +132,7 @@ def _descriptions(content: Mapping[str, Any]) -> Iterator[tuple[str, str, Mappin
     for path, section in (("model_config", content), ("backend_models.model_config", backend)):
         for name, figures in _mapping(section, "model_config").items():
             yield path, str(name), _mapping({path: figures}, path)
-    for path, listed in (("providers.models", providers.get("models")), ("routing.modelCards", routing.get("modelCards"))):
+    for path, listed in (("providers.models", providers.get("models")), (MODEL_CARDS, routing.get("modelCards"))):
         for figures in _list(listed, path):
             yield path, str(figures.get("name")), figures
 

@@ -6,9 +6,10 @@ where the first one was, and ages nothing. Memory is bounded: only the most rece
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -17,10 +18,10 @@ import numpy as np
 
 from aamc_bandit.entity_names import own_id, session_user
 from aamc_bandit.feedback_outcomes import TIE, Places
-from aamc_bandit.json_stream import write_json_pieces
 from aamc_bandit.recent_entries import RecentEntries
+from aamc_bandit.semantic_router.ratings import EntityRatings
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import read_bytes
+from aamc_sdk.storage import read_bytes, write_bytes
 from aamc_sdk.types import SEPARATOR, Floats
 
 LEVELS = ("global", "category", "user", "session")
@@ -194,12 +195,6 @@ class EntityEvidence(msgspec.Struct):
             known = self.candidates[candidate]
             self.candidates[candidate] = known._replace(wins=known.wins - wins, losses=known.losses - losses)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the evidence as JSON values."""
-        recent = {"recent": [list(map(list, outcomes)) for outcomes in self.recent]} if self.recent else {}
-        cells = {candidate: list(known) for candidate, known in self.candidates.items()}
-        return {"heard": self.clock, "began": self.began, "cells": cells, **recent}
-
     def table(self, candidates: Sequence[str], discount: float) -> Floats:
         """Return current wins, losses, total and successes, ``[M, 4]``."""
         known = [self.candidates.get(name, NO_EVIDENCE) for name in candidates]
@@ -210,7 +205,7 @@ class EntityEvidence(msgspec.Struct):
 
 
 class SavedEvidence(msgspec.Struct):
-    """The result of :meth:`BetaEvidence.to_json`."""
+    """The JSON document of a :class:`BetaEvidence`."""
 
     selections: Count
     columns: list[str]
@@ -299,6 +294,27 @@ class BetaEvidence:
             entities.append(entity)
         return entities
 
+    def add_ratings(self, ratings: Sequence[EntityRatings], updated: float) -> None:
+        """Add the ratings of a vLLM Semantic Router file, which was written at ``updated``, in seconds since the epoch.
+
+        The file does not say which feedback was implicit, so all counts as explicit.
+        """
+        with self._writing:
+            for group in ratings:
+                entity = self._levels[group.level].mention(group.entity, EntityEvidence)
+                entity.clock = float(max(entity.clock, *(rating.feedback for rating in group.candidates.values())))
+                for name, rating in group.candidates.items():
+                    known = entity.candidates.get(name, NO_EVIDENCE._replace(at=entity.clock))
+                    entity.candidates[name] = known._replace(
+                        wins=float(known.wins + rating.wins),
+                        losses=float(known.losses + rating.losses),
+                        total=known.total + rating.feedback,
+                        successes=known.successes + rating.successes,
+                        explicit=known.explicit + rating.feedback,
+                        updated=max(known.updated, updated),
+                    )
+            self.changes += 1
+
     def remove(self, keys: EvidenceKeys, outcomes: Sequence[WeightedOutcome], *, implicit: bool, places: Places) -> None:
         """Take back one feedback, globally and at each entity of its keys; arguments as for :meth:`add`.
 
@@ -327,7 +343,6 @@ class BetaEvidence:
         return [outcome._replace(wins=_rounded(outcome.wins), losses=_rounded(outcome.losses)) for outcome in outcomes]
 
     def _entries(self, level: str, entries: Iterable[tuple[str, EntityEvidence]] = ()) -> RecentEntries[EntityEvidence]:
-        """Return entries of a level within its limit."""
         return RecentEntries(self._limits.get(level, sys.maxsize), entries)
 
     def has(self, level: str, name: str) -> bool:
@@ -344,29 +359,29 @@ class BetaEvidence:
         names = (name, own_id(name)) if level == "session" and SEPARATOR in name else (name,)
         return [entity for each in names if (entity := self._levels[level].get(each)) is not None]
 
+    def encoded(self) -> bytes:
+        """Return the evidence as JSON, at full precision."""
+        with self._writing:  # entity by entity: encoding all of 100,000 users at once would stop the other threads
+            levels = {
+                level: {name: msgspec.Raw(msgspec.json.encode(entity)) for name, entity in entities.items()}
+                for level, entities in self._levels.items()
+            }
+            return msgspec.json.encode({"selections": self.selections, "columns": CandidateEvidence._fields, "levels": levels})
+
     def to_json(self) -> dict[str, Any]:
-        """Return the evidence as JSON values, at full precision."""
-        return {key: {level: dict(named) for level, named in value} if isinstance(value, Iterator) else value for key, value in self.json_pairs()}
+        """Return the evidence as JSON values."""
+        found: dict[str, Any] = json.loads(self.encoded())
+        return found
 
-    def json_pairs(self) -> Iterator[tuple[str, Any]]:
-        """Yield keys and values of :meth:`to_json`, levels and entities as nested iterators of pairs. Holds the lock until exhausted."""
-        with self._writing:
-            yield "selections", self.selections
-            yield "columns", list(CandidateEvidence._fields)
-            yield "levels", ((level, ((name, entity.to_json()) for name, entity in entities.items())) for level, entities in self._levels.items())
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Replace the evidence by a result of :meth:`to_json`.
+    def restore(self, state: bytes | Mapping[str, Any]) -> None:
+        """Replace the evidence by a result of :meth:`encoded` or :meth:`to_json`.
 
         Raises:
             CheckpointError: The state is invalid.
         """
-        self._restore(lambda: msgspec.convert(state, SavedEvidence))
-
-    def _restore(self, read: Callable[[], SavedEvidence]) -> None:
         columns = list(CandidateEvidence._fields)
         try:
-            saved = read()
+            saved = msgspec.json.decode(state, type=SavedEvidence) if isinstance(state, bytes) else msgspec.convert(state, SavedEvidence)
             levels = {level: self._entries(level, saved.levels[level].items()) for level in LEVELS}
         except (msgspec.MsgspecError, KeyError, RecursionError, UnicodeDecodeError) as error:
             raise CheckpointError(f"this is not the evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
@@ -381,11 +396,9 @@ class BetaEvidence:
         for entities in self._levels.values():
             entities.mark_unchanged()
 
-    def delta(self) -> dict[str, Any]:
-        """Return the changes since the last call or :meth:`mark_unchanged`, as JSON values."""
-        with self._writing:
-            levels = {level: entities.changes(EntityEvidence.to_json) for level, entities in self._levels.items()}
-        return {"selections": self.selections, "levels": levels}
+    def delta(self) -> EvidenceDelta:
+        """Return the changes since the last call or :meth:`mark_unchanged`."""
+        return EvidenceDelta(self.selections, {level: entities.changes() for level, entities in self._levels.items()})
 
     def apply_delta(self, delta: EvidenceDelta) -> None:
         """Take over a result of :meth:`delta`; raises KeyError where a level is missing."""
@@ -398,8 +411,7 @@ class BetaEvidence:
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop forgotten users with their sessions, and then all sessions that do not name their user.
 
-        Args:
-            forgotten: Returns those of some users that were forgotten.
+        ``forgotten`` returns those of some names that were forgotten.
         """
         users, sessions = self._levels["user"], self._levels["session"]
         dropped = set(forgotten({*users, *map(session_user, sessions)} - {""}))
@@ -413,7 +425,7 @@ class BetaEvidence:
 
     def save(self, file: Path) -> None:
         """Write the evidence to a JSON file."""
-        write_json_pieces(file, self.json_pairs())
+        write_bytes(file, self.encoded())
 
     def load(self, file: Path) -> None:
         """Read a file that :meth:`save` wrote.
@@ -421,8 +433,7 @@ class BetaEvidence:
         Raises:
             CheckpointError: The file is missing or damaged.
         """
-        content = read_bytes(file)
-        self._restore(lambda: msgspec.json.decode(content, type=SavedEvidence))
+        self.restore(read_bytes(file))
 
 
 def _rounded(value: float) -> float:

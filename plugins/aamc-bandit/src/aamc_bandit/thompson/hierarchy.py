@@ -112,17 +112,10 @@ def average_posteriors(first: Floats, second: Floats, weight: float) -> Floats:
 
 
 def linear_posterior(everywhere: Floats, category: Floats | None, user: Floats | None, prior: Floats, personalization: float) -> Floats:
-    """Return the linear blend of posteriors that vLLM Semantic Router publishes.
+    """Return the linear blend of posteriors that vLLM Semantic Router publishes, from wins and losses ``[M, 2]`` at each level.
 
     Without a user it averages global and category. With a user, it averages global and user by ``personalization``, and the
     result with the category at weight 0.3. A candidate without evidence at a level keeps the posterior so far.
-
-    Args:
-        everywhere: Wins and losses of each candidate, ``[M, 2]``.
-        category: Wins and losses in the query's category; None without one.
-        user: Wins and losses of the user; None without one.
-        prior: Alpha and beta without any evidence, ``[2]``.
-        personalization: The user's weight.
     """
     posterior: Floats = prior + everywhere
     if user is not None:
@@ -140,11 +133,7 @@ def _has_evidence(counts: Floats) -> Floats:
 def mix_session(belief: QualityBelief, successes: Floats, selections: Floats, weight: float) -> QualityBelief:
     """Return the published mix of quality and the session's success share, for candidates with feedback in the session.
 
-    Args:
-        belief: The belief without the session.
-        successes: Each candidate's successes in the session, ``[M]``.
-        selections: Each candidate's outcomes in the session, ``[M]``.
-        weight: The weight of the success share.
+    Successes and outcomes (``selections``) in the session are ``[M]``; ``weight`` is that of the success share.
     """
     weights = np.where(selections > 0, weight, 0.0)
     share = successes / np.maximum(selections, 1)
@@ -154,9 +143,7 @@ def mix_session(belief: QualityBelief, successes: Floats, selections: Floats, we
 def cost_bonus(price: Floats, cost_weight: float) -> Floats:
     """Return the published factor of a sample ``[M]``: 1 + cost_weight x (1 - normalised price); 1 where the price is unknown.
 
-    Args:
-        price: Price per prompt token, ``[M]``; normalised to 0 for the cheapest and 1 for the most expensive candidate.
-        cost_weight: The bonus of the cheapest candidate.
+    Prices per prompt token are normalised to 0 for the cheapest and 1 for the most expensive candidate.
     """
     known = np.isfinite(price)
     if not known.any() or np.ptp(price[known]) == 0:

@@ -14,7 +14,6 @@ Papers: Thompson 1933, "On the Likelihood that One Unknown Probability Exceeds A
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +41,7 @@ from aamc_bandit.thompson.hierarchy import (
     unscaled_belief,
 )
 from aamc_bandit.thompson.options import PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, ThompsonOptions
-from aamc_bandit.thompson.state_file import StateFile, add_ratings
+from aamc_bandit.thompson.state_file import StateFile
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
 from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, Query, RoutingRequest, Scores, read_only, tenant_user
@@ -67,11 +66,7 @@ def cheap_exploration(cost: Floats, mask: NDArray[np.bool_]) -> Floats:
     """Return the probabilities ``[M]`` with which epsilon-greedy explores, which prefer cheap candidates, as in vLLM Semantic Router.
 
     Half of the exploration goes to the cheapest third of the allowed candidates, the other half to all of them. With fewer than three, or
-    without a known cost, all are explored alike.
-
-    Args:
-        cost: Costs or prices, ``[M]``; NaN if unknown, which never counts as cheap.
-        mask: The allowed candidates, ``[M]``.
+    without a known cost, all are explored alike. An unknown cost (NaN) never counts as cheap.
     """
     allowed = int(np.count_nonzero(mask))
     uniform, third = mask / max(allowed, 1), allowed // 3
@@ -115,8 +110,7 @@ class Thompson(OnlineRouter):
         self._scores_version: int | tuple[int, int] = -1
         self._state: StateFile | None = None
         if config.category_scores:
-            scored = add_ratings(self.evidence.to_json(), _category_ratings(config.category_scores), 0.0)
-            self.evidence.restore(scored)
+            self.evidence.add_ratings(_category_ratings(config.category_scores), 0.0)
         if config.router_model_path is not None:
             self.load(Path(config.router_model_path))
 
@@ -142,11 +136,8 @@ class Thompson(OnlineRouter):
     def belief(self, keys: EvidenceKeys, pool: Pool) -> tuple[QualityBelief, Floats]:
         """Return the belief that :meth:`score` uses about each candidate's quality, and each candidate's number of outcomes ``[M]``.
 
-        Candidates without feedback have the prior, or what the level above gives. May be called while another thread learns.
-
-        Args:
-            keys: The entities of a request; none of them is the belief about all requests without a category, user or session.
-            pool: The candidates.
+        Candidates without feedback have the prior, or what the level above gives; without keys it is the belief about all requests. May be called
+        while another thread learns.
         """
         tables = [self._table(level, name, pool) for level, name in zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)]
         everywhere, category, user, session = tables
@@ -227,7 +218,6 @@ class Thompson(OnlineRouter):
                 logger.info("the recent quality of %r is back in its interval", name)
 
     def _drift(self, entity: str, name: str) -> Drift | None:
-        """Return the drift of a candidate in a category, or everywhere."""
         known = self.evidence.entities("global" if entity == GLOBAL_ENTITY else "category").get(entity)
         return None if known is None or name not in known.candidates else find_drift(name, entity, known.candidates[name])
 
@@ -250,8 +240,7 @@ class Thompson(OnlineRouter):
 
     def changes(self) -> bytes:
         """Return the changed entities of the evidence, the changed decisions and users of the counted feedback, and which candidates drift."""
-        delta = {"evidence": self.evidence.delta(), "counted": self._ledger.delta(), "drifting": list(self.drifting)}
-        return json.dumps(delta, allow_nan=False).encode()
+        return msgspec.json.encode(BanditDelta(self.evidence.delta(), self._ledger.delta(), list(self.drifting)))
 
     def apply_changes(self, changes: bytes) -> None:
         """Take over another router's changes."""
@@ -395,7 +384,6 @@ def _one_row(*arrays: Floats) -> Scores:
 
 
 def _concatenated(rows: Sequence[Scores], shape: tuple[int, ...]) -> Scores:
-    """Return the scores of a batch, given those of its rows."""
     if len(rows) == 1:
         return rows[0]
     columns = [(row.utility, row.probabilities, row.expected_quality) for row in rows]

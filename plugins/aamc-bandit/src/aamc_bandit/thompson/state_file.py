@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 
-from aamc_bandit.json_stream import EncodedJson, json_pieces, write_json_pieces
 from aamc_bandit.semantic_router.ratings import USER, EntityRatings, is_ratings, read_ratings
-from aamc_bandit.thompson.autosave import AutoSave
-from aamc_bandit.thompson.beta_evidence import NO_EVIDENCE, BetaEvidence, CandidateEvidence
-from aamc_bandit.thompson.durations import auto_save_seconds
+from aamc_bandit.thompson.autosave import AutoSave, auto_save_seconds
+from aamc_bandit.thompson.beta_evidence import BetaEvidence
 from aamc_sdk.errors import CheckpointError, StoreAwayError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
+from aamc_sdk.storage import write_bytes
 
 logger = logging.getLogger(__name__)
 KIND, SCHEMA = "aamc-bandit", 1
@@ -59,10 +59,10 @@ class StateFile:
         self._newest: str | None = None
         self.origin = ""
         self._earlier: list[str] = []
-        self._start: EncodedJson | None = None
+        self._start: bytes | None = None
         seconds = auto_save_seconds(interval)
         writable = self._restore()
-        self.origin = self.origin or hashlib.sha256("".join(json_pieces(self._evidence.json_pairs())).encode()).hexdigest()
+        self.origin = self.origin or hashlib.sha256(self._evidence.encoded()).hexdigest()
         self._saved = self._version
         self._saving = AutoSave(self.save, seconds) if writable else None
 
@@ -71,9 +71,9 @@ class StateFile:
         start = self._evidence
         if self._start is not None:  # a later replay: by now the evidence holds the log
             start = BetaEvidence(max_users=sys.maxsize, max_sessions=sys.maxsize)
-            start.restore(json.loads(self._start))
+            start.restore(self._start)
         start.drop_users(self._log.forgotten)
-        self._start = EncodedJson("".join(json_pieces(start.json_pairs())))
+        self._start = start.encoded()
         if self._log_id is None or not self._log.experience(0, 1).start:  # else retention has dropped the first decision
             self._log_id = first_decision(self._log)
 
@@ -91,8 +91,8 @@ class StateFile:
             return
         self._newest = newest_decision(self._log) or self._newest
         log = {"log": self._log_id, "newest": self._newest, "earlier": self._earlier, "origin": self.origin}
-        header = {"kind": KIND, "schema": SCHEMA, "saved": time.time(), **log}
-        write_json_pieces(self._path, iter((header | {"began_with": self._start, "learned": self._evidence.json_pairs()}).items()))
+        evidence = {"began_with": msgspec.Raw(self._start), "learned": msgspec.Raw(self._evidence.encoded())}
+        write_bytes(self._path, msgspec.json.encode({"kind": KIND, "schema": SCHEMA, "saved": time.time(), **log, **evidence}))
         self._saved = version
 
     def close(self) -> None:
@@ -111,7 +111,10 @@ class StateFile:
             return True
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
-            self._evidence.restore(self._starting_state(content))
+            if is_ratings(content):
+                self._evidence.add_ratings(self._renamed_users(read_ratings(content)), _epoch_seconds(content.get("last_updated")))
+            else:
+                self._evidence.restore(self._starting_state(content))
         except (CheckpointError, ValueError, RecursionError) as error:  # invalid JSON or UTF-8 is a ValueError, deep nesting a RecursionError
             return self._keep_aside(str(error))
         except OSError as error:
@@ -125,8 +128,6 @@ class StateFile:
         Raises:
             CheckpointError: The file cannot be used.
         """
-        if is_ratings(content):
-            return add_ratings(self._evidence.to_json(), self._renamed_users(read_ratings(content)), _epoch_seconds(content.get("last_updated")))
         if not isinstance(content, Mapping) or content.get("kind") != KIND:
             raise CheckpointError("it is neither a bandit's state nor one of vLLM Semantic Router")
         if content.get("schema") != SCHEMA:
@@ -159,7 +160,6 @@ class StateFile:
         return found
 
     def _has(self, decision_id: object) -> bool:
-        """Return whether the log has a decision."""
         try:
             return isinstance(decision_id, str) and self._log.record(decision_id) is not None
         except UnknownDecisionError:
@@ -193,37 +193,6 @@ def newest_decision(log: Store) -> str | None:
     except StoreAwayError:
         return None
     return decisions[-1].id if decisions else None
-
-
-def add_ratings(state: Mapping[str, Any], ratings: Sequence[EntityRatings], updated: float) -> dict[str, Any]:
-    """Return a state with the ratings of a vLLM Semantic Router file added.
-
-    The file does not say which feedback was implicit; all counts as explicit.
-
-    Args:
-        state: A result of :meth:`aamc_bandit.thompson.beta_evidence.BetaEvidence.to_json`.
-        ratings: The file's ratings.
-        updated: When the file was written, in seconds since the epoch.
-    """
-    levels = {level: dict(entities) for level, entities in state["levels"].items()}
-    for group in ratings:
-        entity = levels[group.level].get(group.entity, {"heard": 0, "cells": {}})
-        clock = max(entity["heard"], *(rating.feedback for rating in group.candidates.values()))
-        cells = dict(entity["cells"])
-        for name, rating in group.candidates.items():
-            known = CandidateEvidence(*cells[name]) if name in cells else NO_EVIDENCE._replace(at=clock)
-            cells[name] = list(
-                known._replace(
-                    wins=known.wins + rating.wins,
-                    losses=known.losses + rating.losses,
-                    total=known.total + rating.feedback,
-                    successes=known.successes + rating.successes,
-                    explicit=known.explicit + rating.feedback,
-                    updated=max(known.updated, updated),
-                )
-            )
-        levels[group.level][group.entity] = {**entity, "heard": clock, "cells": cells}
-    return {**state, "levels": levels}
 
 
 def _epoch_seconds(timestamp: Any) -> float:

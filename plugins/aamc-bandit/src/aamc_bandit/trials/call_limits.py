@@ -89,9 +89,7 @@ class CallComparison:
     def add_expected(self, call: Attempt, stable: Mapping[str, Any]) -> None:
         """Add the cost and latency that the stable router would have had in place of a challenger's call.
 
-        Args:
-            call: The call.
-            stable: The stable router's ``probabilities`` by model, and ``expected`` figures of these models, as a decision notes them.
+        ``stable`` has its ``probabilities`` by model, and the ``expected`` figures of these models, as a decision notes them.
         """
         if call.status in ("ok", "error"):
             for figure, expected in stable.get("expected", {}).items():

@@ -228,5 +228,4 @@ def _is_of(decision: Decision, pair: Mapping[str, Mapping[str, str]]) -> bool:
 
 
 def _names(note: Mapping[str, Any], pair: Mapping[str, Mapping[str, str]]) -> bool:
-    """Return whether a canary's note names this pair of routers."""
     return all(note[role].items() >= described.items() for role, described in pair.items())

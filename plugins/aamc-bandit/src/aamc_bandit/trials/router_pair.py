@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from aamc_bandit.inner_router import InnerRouter, InnerSnapshots, check_router_option, router_label
+from aamc_bandit.inner_router import InnerAttribute, InnerRouter, check_router_option, gives_snapshots, router_label
 from aamc_sdk.config import option
 from aamc_sdk.errors import AamcError, CheckpointError, is_ctrl_c
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
@@ -56,23 +56,18 @@ class RouterPairOptions:
             check_router_option(role, getattr(self, role))
 
 
-class EitherRequires:
-    """The requirements of a pair: those of either router; none on the class, whose routers are unknown."""
-
-    def __get__(self, pair: RouterPair | None, owner: type[RouterPair]) -> Requirements:
-        if pair is None:
-            return Requirements()
-        both = [paired.requires for paired in pair.paired]
-        either = {field.name: any(getattr(each, field.name) for each in both) for field in attrs.fields(Requirements)}
-        return Requirements(**{**either, "cheap_rescoring": all(each.cheap_rescoring for each in both)})
+def _either_requires(pair: RouterPair) -> Requirements:
+    both = [paired.requires for paired in pair.paired]
+    either = {field.name: any(getattr(each, field.name) for each in both) for field in attrs.fields(Requirements)}
+    return Requirements(**{**either, "cheap_rescoring": all(each.cheap_rescoring for each in both)})
 
 
 class RouterPair(OnlineRouter):
     """Two routers that score the same requests and learn from the same log."""
 
     Config = RouterPairOptions
-    requires = EitherRequires()
-    snapshots = InnerSnapshots(lambda pair: (paired.router for paired in pair.paired))
+    requires = InnerAttribute(Requirements(), _either_requires)
+    snapshots = InnerAttribute(True, lambda pair: all(gives_snapshots(paired.router) for paired in pair.paired))
 
     def __init__(self, config: Any, services: Services) -> None:
         super().__init__(config, services)
@@ -249,12 +244,9 @@ class RouterPair(OnlineRouter):
 
     @contextmanager
     def _contained(self, what: str, *, unusable: bool = False, raises: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """Run work of the challenger, whose errors must not reach the stable router.
+        """Run work of the challenger, whose errors must not reach the stable router, except those of ``raises``.
 
-        Args:
-            what: The failure, for the message.
-            unusable: Whether the challenger must not score after a failure.
-            raises: Errors to raise anyway.
+        After a failure of ``unusable`` work the challenger scores no more.
         """
         try:
             yield

@@ -137,7 +137,6 @@ class TrialLog:
         return self._seen.get(_digest(decision_id), 0) if known is None and self._restored else known or 0
 
     def _add_entry(self, row: Row, content: NotedContent, noted: Sequence[_Noted]) -> None:
-        """Add an attempt or feedback."""
         decision, ends = content.decision, self._ends(row.decision_id)
         if ends & _JUDGED:
             return
@@ -156,7 +155,6 @@ class TrialLog:
             _judge(each, content, judged, quality)
 
     def _trial(self, kind: str, note: TrialNote) -> tuple[Trial, set[str]]:
-        """Return the trial of a note, and the digests of its users."""
         stable, candidate = note.stable, note.candidate
         key = (kind, stable.router, candidate.router, stable.version, candidate.version)
         found = self._trials.get(key)
@@ -260,7 +258,6 @@ def _digest(name: str) -> bytes:
 
 
 def _count_served(decision_id: str, content: NotedContent, noted: Sequence[_Noted]) -> None:
-    """Count a decision for the router that served it."""
     decision = content.decision
     role = "stable" if decision.notes.canary is None else serving_role(decision.notes.canary, decision_id, decision.candidate)
     for each in noted:

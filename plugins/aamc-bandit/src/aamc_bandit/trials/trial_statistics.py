@@ -96,9 +96,7 @@ class Trial:
     def add(self, judgement: JudgedDecision, known_bound: float = MIN_BOUND) -> None:
         """Add a judged decision, or leave it out if its |g| could have exceeded the bound known beforehand.
 
-        Args:
-            judgement: The decision; its bound is the maximum |g| over its possible candidates.
-            known_bound: An upper bound of |g| that holds for every request.
+        The judgement's own bound is the maximum |g| over its possible candidates; ``known_bound`` holds for every request.
         """
         self.bound = max(self.bound, known_bound)
         if judgement.bound > self.bound * (1 + ROUNDING):

@@ -52,13 +52,9 @@ def map_estimate(
     precision: Mapping[str, float],
     iterations: int,
 ) -> Parameters:
-    """Return the maximum a posteriori parameters under a normal prior around zero.
+    """Return the maximum a posteriori parameters under a normal prior around zero, with ``precision`` the inverse variance of each parameter.
 
-    Args:
-        loss_and_gradient: Returns the negative log-likelihood and its gradient in each parameter.
-        start: Initial parameters.
-        precision: The inverse variance of each parameter in the prior.
-        iterations: Maximum number of L-BFGS iterations.
+    ``loss_and_gradient`` returns the negative log-likelihood and its gradient in each parameter.
     """
     from scipy.optimize import minimize  # type: ignore[import-untyped]  # scipy ships no types
 

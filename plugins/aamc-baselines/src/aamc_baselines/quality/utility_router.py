@@ -10,8 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_baselines.quality.examples import Examples, QualityFunction
-from aamc_baselines.quality.features import QueryFeatures, examples_of
+from aamc_baselines.quality.examples import Examples, QualityFunction, QueryFeatures, examples_of
 from aamc_sdk import Requirements
 from aamc_sdk.errors import CheckpointError, DataError, EstimatesError
 from aamc_sdk.interfaces import Router, Services, Training

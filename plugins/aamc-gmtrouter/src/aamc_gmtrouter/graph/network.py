@@ -123,11 +123,7 @@ class ServedNetwork:
     def influence(self, state: Tensor, without: Tensor, query: Floats, candidates: Floats) -> Floats:
         """Return by how much each of T turns moves the score of the first of two candidates ``[2, d]`` above the second's, ``[T]``.
 
-        Args:
-            state: The user's state.
-            without: The states without each turn, ``[T, hidden]``.
-            query: The query, ``[d]``.
-            candidates: The two candidates.
+        ``without`` holds the user's states without each turn, ``[T, hidden]``; the query is ``[d]``.
         """
         users, device = torch.cat((state, without)), state.device
         found = self._network(users, tensor(query, device).expand(len(users), -1), tensor(candidates, device).expand(len(users), -1, -1))

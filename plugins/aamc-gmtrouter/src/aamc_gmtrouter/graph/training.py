@@ -12,7 +12,7 @@ interrupted ends like one that was not.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types
+from torch import Tensor
 
-from aamc_gmtrouter.graph.batch import BatchLimits, PredictionBatch
-from aamc_gmtrouter.graph.network import GraphNetwork, parameters_of
-from aamc_gmtrouter.history import UserHistory
+from aamc_gmtrouter.graph.network import GraphNetwork, parameters_of, tensor
+from aamc_gmtrouter.graph.user_graph import UserGraph, user_graph
+from aamc_gmtrouter.history import UserHistory, UserJudgement, last_turns
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.taste.model import PreferenceModel
 from aamc_sdk import Services, Training
@@ -43,6 +44,63 @@ PATIENCE = 5
 LEVEL = 0.05
 """Maximum probability that a network without any effect is used."""
 _ALL_PAIRS = 10**9
+
+
+@attrs.frozen(eq=False)
+class PredictionBatch:
+    """N pairs to predict, and the graph of the visible turns.
+
+    Attributes:
+        graph: The visible turns of each user.
+        user: The user of each pair, ``[N]``.
+        margin: The preference model's utility of the better above the worse answer, given the visible turns, ``[N]``.
+        candidates: Reduced embeddings of the better and the worse model, ``[N, 2, d]``.
+        query: ``[N, d]``.
+    """
+
+    graph: UserGraph
+    user: NDArray[np.int64]
+    margin: Floats
+    candidates: Floats
+    query: Floats
+
+    @classmethod
+    def cut(
+        cls, model: PreferenceModel, users: Sequence[UserHistory], first_predicted: Callable[[int], int], config: GMTRouterConfig
+    ) -> PredictionBatch | None:
+        """Cut each reduced history: turns before the cut are visible, pairs from it on are predicted; None if no pair is left.
+
+        ``first_predicted`` returns the first predicted turn, given the number of turns.
+        """
+        visible, owners, later = list[UserHistory](), list[int](), list[UserJudgement]()
+        pairs_per_user = max(1, config.prediction_count // max(len(users), 1))
+        for user, history in enumerate(users):
+            turns = history.turns
+            before = set(turns[: first_predicted(max(len(turns), 1))])
+            seen = [each for each in history.judgements if each.turn in before]
+            visible.append(attrs.evolve(history, judgements=last_turns(seen, config.record_per_user)))
+            predicted = [each for each in history.judgements if each.turn not in before][:pairs_per_user]
+            later += predicted
+            owners += [user] * len(predicted)
+        if not later:
+            return None
+        vectors = [model.user_vector(history, model.context(history.context)) for history in visible]
+        names = [(each.better, each.worse) if each.sign > 0 else (each.worse, each.better) for each in later]
+        return cls(
+            graph=user_graph(visible, model, config.record_per_user, multi_turn=config.multi_turn),
+            user=np.array(owners),
+            margin=np.array([model.margin(vectors[user], each) for user, each in zip(owners, later, strict=True)]),
+            candidates=np.stack([[model.trait(name) for name in pair] for pair in names]),
+            query=np.stack([np.zeros(model.dimensions) if each.query is None else each.query for each in later]),
+        )
+
+    def margins(self, network: GraphNetwork) -> Tensor:
+        """Return the margins with the network's scores added, ``[N]``."""
+        device = network.output.weight.device
+        states = network.users(self.graph)[torch.from_numpy(self.user).to(device)]
+        scores = network(states, tensor(self.query, device), tensor(self.candidates, device))
+        margins: Tensor = tensor(self.margin, device) + scores[:, 0] - scores[:, 1]
+        return margins
 
 
 @attrs.frozen(eq=False)
@@ -85,7 +143,6 @@ class GraphTraining:
     ) -> None:
         self._config, self._model, self._services, self._training = config, model, services, training
         self._users, self._held_out = _held_out(users, validation, np.random.default_rng(services.seed))
-        self._limits = BatchLimits(config.record_per_user, config.prediction_count, config.multi_turn)
         torch.manual_seed(services.seed)
         self._network = GraphNetwork(config, model.dimensions).to(_device(services.device))
         self._optimiser = torch.optim.Adam(self._network.parameters(), lr=config.learning_rate)
@@ -131,7 +188,7 @@ class GraphTraining:
         torch.manual_seed(int(draw.integers(2**31)))  # of dropout
         chosen = [self._users[place] for place in draw.permutation(len(self._users))[:USERS_PER_STEP]]
         most = self._config.record_per_user
-        batch = PredictionBatch.cut(self._model, chosen, lambda turns: int(draw.integers(min(turns, most + 1))), self._limits)
+        batch = PredictionBatch.cut(self._model, chosen, lambda turns: int(draw.integers(min(turns, most + 1))), self._config)
         if batch is None:
             return
         self._network.train()
@@ -150,9 +207,9 @@ class GraphTraining:
 
     def _held_out_batches(self) -> list[PredictionBatch]:
         """Return the fixed batches of held-out users, one for each number of visible turns."""
-        limits = attrs.evolve(self._limits, prediction_count=_ALL_PAIRS)
+        config = attrs.evolve(self._config, prediction_count=_ALL_PAIRS)
         found = [
-            PredictionBatch.cut(self._model, self._held_out, lambda turns, visible=visible: min(visible, turns // 2), limits)  # type: ignore[misc]  # a default
+            PredictionBatch.cut(self._model, self._held_out, lambda turns, visible=visible: min(visible, turns // 2), config)  # type: ignore[misc]  # a default
             for visible in HELD_OUT_TURNS
         ]
         return [batch for batch in found if batch is not None]

@@ -58,13 +58,9 @@ class UserGraph:
 
 
 def user_graph(histories: Sequence[UserHistory], model: PreferenceModel, record_per_user: int, *, multi_turn: bool) -> UserGraph:
-    """Return the graph of users' last turns.
+    """Return the graph of the last ``record_per_user`` turns of each user, from reduced histories.
 
-    Args:
-        histories: Reduced histories.
-        model: Gives the reduced embeddings of models and contexts.
-        record_per_user: Maximum number of turns of a user.
-        multi_turn: Whether sessions and queries have an edge to the next one.
+    With ``multi_turn`` sessions and queries have an edge to the next one. The model gives the reduced embeddings of models and contexts.
     """
     graph = _Graph(model, multi_turn)
     for history in histories:

@@ -83,11 +83,7 @@ class PreferenceModel:
     def unfitted(cls, histories: Mapping[str, UserHistory], descriptions: Mapping[str, str], embed: Embed, dimensions: int) -> PreferenceModel:
         """Return a model without weights, in which every candidate has the utility 0.
 
-        Args:
-            histories: The training users' histories.
-            descriptions: Description of each model, by name.
-            embed: Returns embeddings ``[N, D]`` of texts.
-            dimensions: Maximum width of reduced embeddings, d.
+        ``descriptions`` are those of the models by name, ``embed`` returns embeddings ``[N, D]`` of texts, ``dimensions`` is the maximum of d.
         """
         names = sorted(descriptions)
         queries = [each.query for history in histories.values() for each in history.judgements if each.query is not None]
@@ -177,12 +173,7 @@ class PreferenceModel:
         return np.asarray(self.reduction("query", None if embedding is None else embedding[None], 1)[0])
 
     def user_vector(self, history: UserHistory, context: Floats | None = None) -> UserVector:
-        """Return the vector of a user.
-
-        Args:
-            history: The user's history.
-            context: Reduced embedding of the context, ``[d]``; None for none.
-        """
+        """Return the vector of a user, given the reduced embedding of the context, ``[d]``; None for none."""
         weights, counted = self.population, history.judgements[-MAX_JUDGEMENTS:]
         c = np.zeros(self.dimensions) if context is None else context
         direction = weights.description + c @ weights.context + weights.preferred[1] * self._mean_trait(history.preferred)

@@ -9,13 +9,7 @@ from aamc_sdk.types import Estimates, Floats
 
 
 def scores(estimates: Estimates, quality: Floats | None, targets: Targets) -> dict[str, float]:
-    """Return the metrics of each head with labels.
-
-    Args:
-        estimates: Estimates of B rows.
-        quality: Expected quality, ``[B, M]``, or None.
-        targets: The labels, with the same categories and candidates.
-    """
+    """Return the metrics of each head with labels, from estimates of B rows and their expected quality, ``[B, M]`` or None."""
     return {
         **_complexity(estimates.complexity, targets.complexity),
         **_category(estimates.categories, targets),

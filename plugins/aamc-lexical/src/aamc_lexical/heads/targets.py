@@ -36,12 +36,7 @@ class Targets:
 
     @classmethod
     def of(cls, dataset: Dataset, like: Targets | None = None) -> Targets:
-        """Return the targets of a dataset.
-
-        Args:
-            dataset: Rows with labels, outcomes or both.
-            like: Targets with the categories and candidates to use; None for the dataset's own.
-        """
+        """Return the targets of a dataset, with the categories and candidates of ``like`` or its own."""
         labels = dataset.labels
         names = _known_categories(labels.category) if like is None else like.category_names
         candidates = _known_candidates(dataset) if like is None else like.candidates

@@ -1,9 +1,8 @@
 """The expected quality of each candidate, from an embedding."""
 
+from aamc_lexical.quality.cross_validation import fold_of, stacking_weights
 from aamc_lexical.quality.experts import CategoryExpert, Expert, HeadExpert
-from aamc_lexical.quality.folds import fold_of
 from aamc_lexical.quality.smoothing import known_outcomes, near_count, nearest_rows, ridge_coefficients, shrunken_means, unit_rows
-from aamc_lexical.quality.stacking import stacking_weights
 
 __all__ = [
     "CategoryExpert",

@@ -15,9 +15,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_lexical.quality.cross_validation import stacking_weights
 from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, NeighbourExpert
 from aamc_lexical.quality.shrinkage import DistanceShrinkage, level_and_contrast
-from aamc_lexical.quality.stacking import stacking_weights
 from aamc_sdk.types import Floats
 
 PARTS = ("level", "contrast")
@@ -64,10 +64,7 @@ def blended(predictions: Floats, weights: Floats) -> Floats:
 def blended_by_others(predictions: Floats, quality: Floats, fold: NDArray[np.intp]) -> Floats:
     """Return the blend ``[N, M]``, the rows of each fold with weights from the other folds.
 
-    Args:
-        predictions: Out-of-fold predictions of each expert, ``[E, N, M]``.
-        quality: The outcomes, ``[N, M]``, NaN where unknown.
-        fold: The fold of each row, ``[N]``.
+    Out-of-fold predictions of each expert are ``[E, N, M]``, outcomes ``[N, M]``, NaN where unknown, and the fold of each row ``[N]``.
     """
     result = np.empty(quality.shape)
     for number in np.unique(fold):
@@ -89,9 +86,7 @@ def distances(experts: Mapping[str, Expert], measured_by: Sequence[str], embeddi
 def blend_weights(predictions: Floats, quality: Floats) -> Floats:
     """Return the weights of levels and contrasts ``[2, E]`` of the least-squares blend, non-negative and with sum one.
 
-    Args:
-        predictions: Out-of-fold predictions of each expert, ``[E, N, M]``.
-        quality: The outcomes, ``[N, M]``, NaN where unknown.
+    Out-of-fold predictions of each expert are ``[E, N, M]``, outcomes ``[N, M]``, NaN where unknown.
     """
     known = np.isfinite(quality)
     return stacking_weights(np.concatenate(level_and_contrast(predictions))[:, known].T, quality[known], blends=2)

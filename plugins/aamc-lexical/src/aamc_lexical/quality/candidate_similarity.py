@@ -49,11 +49,7 @@ class CandidateSimilarity:
     def fit(cls, descriptions: Floats, prices: Floats, predictions: Floats, quality: Floats) -> CandidateSimilarity:
         """Choose the bandwidth that predicts each known candidate best from the others, and the weights of own outcomes.
 
-        Args:
-            descriptions: ``[K, W]``.
-            prices: ``[K, 2]``.
-            predictions: Out-of-fold predictions, ``[N, K]``.
-            quality: The outcomes, ``[N, K]``.
+        Descriptions are ``[K, W]``, prices ``[K, 2]``, out-of-fold predictions and outcomes ``[N, K]``.
         """
         options = [cls(descriptions, prices, np.ones(len(descriptions)), bandwidth) for bandwidth in BANDWIDTHS]
         if len(descriptions) < 3:  # near and far need two other candidates

@@ -89,12 +89,7 @@ class DistanceShrinkage:
 
     @classmethod
     def fit(cls, near: HeldOutPredictions, far: HeldOutPredictions | None) -> DistanceShrinkage:
-        """Measure the slopes.
-
-        Args:
-            near: Predictions of random folds.
-            far: Predictions of held-out groups; None if distances are not available.
-        """
+        """Measure the slopes, given predictions of random folds and of held-out groups; None for the latter if distances are not available."""
         slopes = near.certain_slopes()
         if far is None:
             return cls(np.arange(3.0)[None], np.tile(slopes, (3, 1)))
@@ -104,11 +99,9 @@ class DistanceShrinkage:
 
     @classmethod
     def of_familiar(cls, near: HeldOutPredictions, measured_by: Sequence[str]) -> DistanceShrinkage:
-        """Measure the slopes near, and let them fall to zero where few held-out questions are.
+        """Measure the slopes on random folds, and let them fall to zero where few held-out questions are.
 
-        Args:
-            near: Predictions of random folds.
-            measured_by: The kinds of the experts that measure the distances.
+        ``measured_by`` are the kinds of the experts that measure the distances.
         """
         ends = np.array([np.quantile(distance, FAMILIAR[kind]) for distance, kind in zip(near.distance.T, measured_by, strict=True)])
         ends = np.maximum(ends, MIN_ENDS)

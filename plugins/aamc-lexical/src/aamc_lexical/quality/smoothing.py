@@ -60,13 +60,7 @@ def nearest_rows(similarity: Floats, count: int, *, ties: bool) -> NDArray[np.bo
 def shrunken_means(near: NDArray[np.bool_], outcomes: Floats, means: Floats, pseudo_count: float) -> Floats:
     """Return the mean outcome of the near rows, ``[B, M]``, with ``pseudo_count`` outcomes at the candidate's mean added.
 
-    A candidate without near outcomes has its mean.
-
-    Args:
-        near: Which rows count, ``[B, N]``.
-        outcomes: The result of :func:`known_outcomes`, ``[N, 2 M]``.
-        means: The candidates' means, ``[M]``.
-        pseudo_count: At least 0.
+    A candidate without near outcomes has its mean, of ``means`` ``[M]``. Near rows are ``[B, N]``; the outcomes are those of :func:`known_outcomes`.
     """
     sums, counts = np.split(near.astype(outcomes.dtype) @ outcomes, 2, axis=1)
     counts = counts + pseudo_count

@@ -14,9 +14,8 @@ from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.heads.targets import Targets
 from aamc_lexical.quality.blend import Blend, blend_weights, blended, blended_by_others, distances
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, log_prices
-from aamc_lexical.quality.experts import CategoryExpert, ClusterExpert, Expert, NeighbourExpert, candidate_means
-from aamc_lexical.quality.folds import fold_of, merge_questions
-from aamc_lexical.quality.kernel_expert import BroadExpert, LocalExpert
+from aamc_lexical.quality.cross_validation import fold_of, merge_questions
+from aamc_lexical.quality.experts import BroadExpert, CategoryExpert, ClusterExpert, Expert, LocalExpert, NeighbourExpert, candidate_means
 from aamc_lexical.quality.shrinkage import DistanceShrinkage, HeldOutPredictions
 from aamc_lexical.trained_estimator import TrainedEstimator
 from aamc_lexical.training.training_rows import Rows, TrainingRows
@@ -64,12 +63,7 @@ class TrainingResult:
 def smoothing_experts(config: LearningConfig, embedding: Floats, targets: Targets, heads: HeadWeights, seed: int) -> dict[str, Expert]:
     """Return the experts for embeddings ``[N, D]`` that do not depend on the outcomes; none without outcomes.
 
-    Args:
-        config: The estimator's options.
-        embedding: ``[N, D]``.
-        targets: The labels of the N rows.
-        heads: Heads fitted to them, which predict the categories.
-        seed: Seed of clusters and landmarks.
+    ``heads``, fitted to the same rows, predict the categories; the seed is that of clusters and landmarks.
     """
     if not targets.candidates:
         return {}
@@ -95,26 +89,21 @@ def with_quality(
 ) -> TrainingResult:
     """Add the expected quality to a trained estimator.
 
-    Args:
-        learned: The estimator without quality.
-        fitted: The parts fitted to all rows of the data.
-        data: Rows with outcomes.
-        folds: Number of folds.
-        fit: Fits new parts to a set of rows.
-        embed_descriptions: Returns the embedding of each candidate's description, ``[M, W]``; NaN without a description.
-        measured_by: The kinds of the experts that measure how far a query is from the training rows.
+    ``fitted`` are the parts fitted to all rows of the data, and ``fit`` fits new ones to some rows. ``embed_descriptions`` returns the embedding of
+    each candidate's description, ``[M, W]``, NaN without a description. The experts of kinds ``measured_by`` measure how far a query is from
+    the training rows.
     """
     rows, targets, pool = data.rows, data.targets, data.training.dataset.pool
     quality, kinds = targets.quality[rows], list(fitted.experts)
     questions = [data.questions[row] for row in rows]
     fold = fold_of(questions, folds, data.seed)
-    crossed = _cross_fit(data, fold, kinds, fit, "fold", measured_by)
-    weights = blend_weights(crossed.predictions, quality)
-    near, far = crossed.held_out(blended_by_others(crossed.predictions, quality, fold), quality), None
+    predictions, distance = _cross_fit(data, fold, kinds, fit, "fold", measured_by)
+    weights = blend_weights(predictions, quality)
+    near, far = HeldOutPredictions(blended_by_others(predictions, quality, fold), predictions[-1], quality, distance), None
     if ClusterExpert.kind in measured_by and ClusterExpert.kind in kinds:
         group = ClusterExpert.fit(fitted.embed(rows), quality, folds, data.seed).nearest(fitted.embed(rows))
-        grouped = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group", measured_by)
-        far = grouped.held_out(blended(grouped.predictions, weights), quality)
+        predictions, distance = _cross_fit(data, merge_questions(group, questions), kinds, fit, "group", measured_by)
+        far = HeldOutPredictions(blended(predictions, weights), predictions[-1], quality, distance)
     shrinkage = DistanceShrinkage.of_familiar(near, measured_by) if NeighbourExpert.kind in measured_by else DistanceShrinkage.fit(near, far)
     blend = Blend(fitted.experts, weights, candidate_means(quality), shrinkage, measured_by)
     rest = np.setdiff1d(np.arange(len(targets)), rows)
@@ -129,14 +118,7 @@ def with_quality(
 
 
 def with_lengths(result: TrainingResult, data: TrainingRows, folds: int, embed: Callable[[Rows], Floats]) -> TrainingResult:
-    """Add the expected lengths of answers to the result of a training, if the data has lengths.
-
-    Args:
-        result: The result.
-        data: The training rows.
-        folds: Number of folds.
-        embed: Returns the embedding of any training rows.
-    """
+    """Add the expected lengths of answers to the result of a training, if the data has lengths; ``embed`` embeds any training rows."""
     candidates, tokens = known_lengths(data.training.dataset, data.rows)
     if not candidates:
         return result
@@ -154,38 +136,27 @@ def with_lengths(result: TrainingResult, data: TrainingRows, folds: int, embed: 
     return attrs.evolve(result, learned=attrs.evolve(result.learned, lengths=model, answering=candidates), out_of_fold_tokens=held_out)
 
 
-@attrs.frozen(eq=False)
-class _Crossed:
-    """Out-of-fold predictions of N rows.
+def _cross_fit(
+    data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str, measured_by: Sequence[str]
+) -> tuple[Floats, Floats]:
+    """Predict the rows of each fold with parts fitted to the other folds.
 
-    Attributes:
-        predictions: Predictions of each expert, then the candidates' means, ``[E + 1, N, M]``.
-        distance: S distances from the rows of the other folds, ``[N, S]``.
+    Returns:
+        Predictions of each expert, then the candidates' means, ``[E + 1, N, M]``, and S distances from the rows of the other folds, ``[N, S]``.
     """
-
-    predictions: Floats
-    distance: Floats
-
-    def held_out(self, blend: Floats, quality: Floats) -> HeldOutPredictions:
-        """Return the predictions of the blend, ``[N, M]``, with their outcomes."""
-        return HeldOutPredictions(blend, self.predictions[-1], quality, self.distance)
-
-
-def _cross_fit(data: TrainingRows, fold: NDArray[np.intp], kinds: list[str], fit: FitRows, name: str, measured_by: Sequence[str]) -> _Crossed:
-    """Predict the rows of each fold with parts fitted to the other folds."""
     rows = data.rows
     quality = data.targets.quality[rows]
-    crossed = _Crossed(np.full((len(kinds) + 1, *quality.shape), 0.5), np.zeros((len(rows), len(measured_by))))
+    predictions, distance = np.full((len(kinds) + 1, *quality.shape), 0.5), np.zeros((len(rows), len(measured_by)))
     numbers = np.unique(fold)
     for number in numbers if len(numbers) > 1 else ():  # a single question leaves no rows to fit
         held, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
         fitted = fit(rows[others], f"heads, {name} {number + 1} of {len(numbers)}")
         embedding = fitted.embed(rows[held])
-        for prediction, kind in zip(crossed.predictions, kinds, strict=False):
+        for prediction, kind in zip(predictions, kinds, strict=False):
             prediction[held] = fitted.experts[kind](embedding)
-        crossed.predictions[-1, held] = candidate_means(quality[others])
-        crossed.distance[held] = distances(fitted.experts, measured_by, embedding)
-    return crossed
+        predictions[-1, held] = candidate_means(quality[others])
+        distance[held] = distances(fitted.experts, measured_by, embedding)
+    return predictions, distance
 
 
 def embed_descriptions(pool: Pool, embed: Callable[[Sequence[str]], Floats]) -> Floats:

@@ -21,20 +21,14 @@ import torch
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.storage import write_bytes
 from aamc_tce.encoders.onnx_encoder import GRAPH, INPUT, REQUIRED_LIBRARIES, TOKENIZER, GraphManifest, graph_fingerprint, without_telemetry
-from aamc_tce.encoders.pooling import pool_tokens, side_by_side, without_first
-from aamc_tce.encoders.torch_encoder import TorchEncoder
+from aamc_tce.encoders.torch_encoder import TorchEncoder, pool_tokens, side_by_side, without_first
 
 EXAMPLE_TOKENS = 7
 """Length of the text that the exporter traces; the graph accepts any length."""
 
 
 def export(encoder: TorchEncoder, runtime: str, folder: Path) -> None:
-    """Write the graph of an encoder, its tokenizer and their description.
-
-    Args:
-        encoder: The encoder.
-        runtime: ``"onnx-int8"`` quantizes the weights; any other value keeps them.
-        folder: The destination.
+    """Write the graph of an encoder, its tokenizer and their description; ``"onnx-int8"`` quantizes the weights, any other runtime keeps them.
 
     Raises:
         AamcError: The model or its tokenizer cannot be exported.

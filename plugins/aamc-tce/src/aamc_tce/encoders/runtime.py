@@ -21,13 +21,9 @@ logger = logging.getLogger(__name__)
 
 
 def uses_graph(config: TCEConfig, device: str) -> bool:
-    """Return whether embeddings are computed by an ONNX graph.
+    """Return whether embeddings are computed by an ONNX graph on a device, ``"cpu"`` or ``"cuda"``.
 
     ``auto`` uses one for the bundled encoder on a CPU, which exports without loss and is faster there.
-
-    Args:
-        config: The estimator's options.
-        device: ``"cpu"`` or ``"cuda"``.
     """
     if config.runtime != "auto":
         return config.runtime != "torch"

@@ -46,10 +46,7 @@ def window(ids: TokenIds, special: Sequence[int], max_length: int) -> TokenIds:
 def window_of_long(encode: Callable[[str], Encoding], text: str, max_length: int) -> TokenIds | None:
     """Return the tokens of a long text that are read; None if only the whole text determines them, as for a short text.
 
-    Args:
-        encode: Tokenizes a text without truncation.
-        text: Any text.
-        max_length: The number of tokens to read.
+    ``encode`` tokenizes a text without truncation.
     """
     length = CHARACTERS_PER_WORD * (max_length + WORDS_BESIDE_THE_CUT)
     while 2 * length < len(text):

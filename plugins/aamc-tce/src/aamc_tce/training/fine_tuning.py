@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,17 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from aamc_lexical.heads import HeadWeights, Targets
+from aamc_lexical.heads import UNLABELLED, HeadWeights, Targets
 from aamc_lexical.text_length import LengthFeature
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import replacing, under
 from aamc_tce.encoders.embedder import TokenIds
 from aamc_tce.encoders.torch_encoder import TorchEncoder
-from aamc_tce.training.head_training import HeadTraining
-from aamc_tce.training.losses import as_arrays, multi_task_loss
-from aamc_tce.training.schedule import MAX_GRADIENT_NORM, EarlyStopping, learning_rate_scale
+from aamc_tce.training.head_training import MAX_GRADIENT_NORM, EarlyStopping, HeadTraining, learning_rate_scale
 
 EVALUATION_BATCH = 256
 
@@ -81,16 +80,45 @@ class Heads(nn.Module):
         return HeadWeights({name.removeprefix("tasks."): value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()})
 
 
+def multi_task_loss(logits: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
+    """Return the weighted sum of the tasks' losses over the known labels.
+
+    Each loss is a cross entropy. With a soft label, such as a complexity of 0.3, its minimum is at that value.
+
+    Args:
+        logits: By task, ``[B, width]``.
+        targets: By task: ``category [B]`` of indices, others ``[B, width]``, NaN where unknown.
+        weights: The weight of each task.
+    """
+    total = sum((logit.sum() * 0.0 for logit in logits.values()), start=next(iter(logits.values())).new_zeros(()))
+    for task, logit in logits.items():
+        target = targets[task]
+        known = target != UNLABELLED if task == "category" else target.isfinite()
+        if not known.any():
+            continue
+        if task == "category":
+            loss = functional.cross_entropy(logit[known], target[known])
+        else:
+            loss = functional.binary_cross_entropy_with_logits(logit[known], target[known])
+        total = total + weights[task] * loss
+    return total
+
+
+def as_arrays(targets: Targets) -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
+    """Return the targets by task in the form that the loss expects."""
+    return {
+        "complexity": targets.complexity[:, None].astype(np.float32),
+        "category": targets.category,
+        "tool_use": targets.tool_use[:, None].astype(np.float32),
+        "quality": targets.quality.astype(np.float32),
+    }
+
+
 def fit(job: HeadTraining[TextExamples], checkpoint: Path | None, *, resume: bool) -> tuple[HeadWeights, list[dict[str, float]]]:
     """Train the heads and, in place, the encoder of the examples.
 
-    Args:
-        job: The inputs of the training.
-        checkpoint: File for the state after each epoch; None to write none.
-        resume: Whether to resume from that file.
-
-    Returns:
-        The heads of the best epoch (without validation rows, the last epoch) and the losses of each epoch.
+    With ``resume`` the training continues from the ``checkpoint``, the file for the state after each epoch; None writes none. The heads are those
+    of the best epoch (without validation rows, the last epoch); the losses are those of each epoch.
     """
     sizes = job.targets.head_sizes()
     if not sizes:

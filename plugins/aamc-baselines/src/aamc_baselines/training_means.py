@@ -62,24 +62,6 @@ class TrainingMeans:
         level = expected_cost([Query("", prompt_tokens=prompt, output_tokens=output)], pool)[0]
         return np.where(np.isnan(level), self.by_candidate(pool)[:, 1], level)
 
-    def save(self, folder: Path) -> None:
-        """Write the means as npz."""
-        names = np.array(self.names, dtype=np.str_)
-        write_arrays(folder / FILE, {"names": names, "outcomes": self.outcomes, "tokens": np.array(self.tokens)})
-
-    @classmethod
-    def load(cls, folder: Path) -> TrainingMeans:
-        """Read saved means.
-
-        Raises:
-            CheckpointError: The file is missing or damaged.
-        """
-        saved = read_arrays(folder / FILE)
-        if not {"names", "outcomes", "tokens"} <= set(saved) or saved["outcomes"].shape != (len(saved["names"]), 3):
-            raise CheckpointError(f"{folder / FILE} does not hold a candidate's means; train again")
-        prompt, output = saved["tokens"].tolist()
-        return cls(tuple(saved["names"].tolist()), saved["outcomes"], (prompt, output))
-
 
 class MeansRouter(Router):
     """A router that uses the training means; before training all are unknown."""
@@ -94,8 +76,9 @@ class MeansRouter(Router):
         return {}
 
     def save(self, folder: Path) -> None:
-        """Write the means."""
-        self.means.save(folder)
+        """Write the means as npz."""
+        means = self.means
+        write_arrays(folder / FILE, {"names": np.array(means.names, dtype=np.str_), "outcomes": means.outcomes, "tokens": np.array(means.tokens)})
 
     def load(self, folder: Path) -> None:
         """Read the means.
@@ -103,4 +86,8 @@ class MeansRouter(Router):
         Raises:
             CheckpointError: They are missing or damaged.
         """
-        self.means = TrainingMeans.load(folder)
+        saved = read_arrays(folder / FILE)
+        if not {"names", "outcomes", "tokens"} <= set(saved) or saved["outcomes"].shape != (len(saved["names"]), 3):
+            raise CheckpointError(f"{folder / FILE} does not hold a candidate's means; train again")
+        prompt, output = saved["tokens"].tolist()
+        self.means = TrainingMeans(tuple(saved["names"].tolist()), saved["outcomes"], (prompt, output))

@@ -1,22 +1,30 @@
-"""The files of a preference model."""
+"""The saved state: the files of a preference model, and the histories of users as JSON.
+
+Queries are base64 of their float64 numbers, so a copy equals the original to the bit.
+"""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
 
 from aamc_gmtrouter.embedding import Reduction
+from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.taste import PreferenceModel
 from aamc_gmtrouter.taste.population import Population
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
+from aamc_sdk.types import Floats
 
 ARRAYS, NAMES = "model.npz", "gmtrouter.json"
 FLAGS = ("hashed_words", "graph_used")
 """Whether hashed words stand in for an estimator's embeddings, and whether the graph network serves."""
+_FLOAT64 = np.dtype("<f8")
 
 
 def write_model(folder: Path, model: PreferenceModel, contexts: Collection[str], flags: Mapping[str, bool]) -> None:
@@ -46,3 +54,31 @@ def read_model(folder: Path) -> tuple[PreferenceModel, dict[str, bool]]:
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a damaged state of gmtrouter ({error!r}); train again") from error
     return model, flags
+
+
+def packed(history: UserHistory) -> dict[str, Any]:
+    """Return a history as a JSON document."""
+    items = [[each.feedback, each.turn, each.session, each.better, each.worse, each.sign, _packed_query(each.query)] for each in history.judgements]
+    return {"judgements": items, "context": history.context, "preferred": list(history.preferred)}
+
+
+def unpacked(document: Mapping[str, Any]) -> UserHistory:
+    """Return the history of :func:`packed`.
+
+    Raises:
+        CheckpointError: The document is damaged.
+    """
+    try:
+        rows = [[*item[:6], _unpacked_query(item[6])] for item in document["judgements"]]
+        items = tuple(UserJudgement(*row) for row in rows)
+        return UserHistory(items, str(document["context"]), tuple(map(str, document["preferred"])))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(f"a user's history is damaged ({error!r}); train again, or learn the log again") from error
+
+
+def _packed_query(query: Floats | None) -> str | None:
+    return None if query is None else base64.b64encode(query.astype(_FLOAT64).tobytes()).decode()
+
+
+def _unpacked_query(text: str | None) -> Floats | None:
+    return None if text is None else np.frombuffer(base64.b64decode(text, validate=True), _FLOAT64).astype(np.float64)

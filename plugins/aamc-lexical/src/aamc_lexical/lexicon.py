@@ -3,6 +3,9 @@
 Terms are words, signs and short sequences of them, and pieces of words. Their weights are TF-IDF (Salton and Buckley,
 "Term-weighting approaches in automatic text retrieval", 1988), projected on the strongest directions of the training texts
 (Deerwester et al., "Indexing by latent semantic analysis", 1990). Labels are not used. N texts, V terms, D directions.
+
+Before training, embeddings are made by feature hashing: each term adds its weight, with a sign, at the index that its hash gives. The expected
+product of two embeddings is that of their terms' weights (Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning", ICML).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.trained_estimator import MIN_DEVIATION
 from aamc_sdk.errors import CheckpointError
+from aamc_sdk.routing import hash_terms
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Floats
 
@@ -191,3 +195,20 @@ class Lexicon:
 
 def _unit(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights / max(float(np.sqrt(weights @ weights)), 1e-12)
+
+
+def hashed_embedding(texts: Sequence[str], config: LexicalConfig) -> NDArray[np.float32]:
+    """Return the embeddings ``[B, dimensions]`` of B texts: the sum of the unit-length embeddings of words and of pieces."""
+    views = TermExtractor(word_terms, config.word_run), TermExtractor(character_terms, config.character_run)
+    read = [read_text(text, config.max_characters) for text in texts]
+    return np.array([sum(_hashed(view, text, config.dimensions) for view in views) for text in read], np.float32).reshape(-1, config.dimensions)
+
+
+def hashed_fingerprint(config: LexicalConfig) -> str:
+    """Return a name of everything except the text that these embeddings depend on."""
+    return f"hashed-{config.word_run}-{config.character_run}-{config.dimensions}-{config.max_characters}"
+
+
+def _hashed(view: TermExtractor, text: str, dimensions: int) -> NDArray[np.float64]:
+    embedding = hash_terms({term: 1 + np.log(count) for term, count in Counter(view.terms(text)).items()}, dimensions)
+    return np.asarray(embedding / max(float(np.linalg.norm(embedding)), 1e-12))

@@ -1,1 +1,0 @@
-"""The router ``supervised``: a classifier of the best candidate."""

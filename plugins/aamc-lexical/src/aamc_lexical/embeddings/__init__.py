@@ -1,1 +1,0 @@
-"""Text embeddings from words and letters, without torch."""
