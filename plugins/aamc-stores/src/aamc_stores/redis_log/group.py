@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from aamc_sdk.log import DECISION, FEEDBACK, Excerpt, Retention, Row, begins_partition, columns_of
@@ -103,17 +104,12 @@ class LoadedExcerpt:
         self.hashes = {each.id: each for each in (DecisionHash(server, values) for values in decisions)}
         self.feedback = feedback or ()
         self.pointers: dict[str, bytes] = {}
-        by_key: dict[tuple[str, str, int], StoredEntry] = {}
-        for entry in (entry for each in self.hashes.values() for entry in each.entries(unpack, feedback)):
-            by_key[entry.row.key] = entry
+        entries = [entry for each in self.hashes.values() for entry in each.entries(unpack, feedback)]
         for name, pointer, *revisions in kept:
             if pointer is not None:
                 self.pointers[name.decode()] = pointer
-            for value in (pointer, *revisions):
-                if value is not None and value[:1] == b"[":
-                    entry = old_entry(FEEDBACK, name.decode(), value)
-                    by_key[entry.row.key] = entry
-        self.entries = sorted(by_key.values(), key=lambda entry: entry.number)
+            entries += [old_entry(FEEDBACK, name.decode(), value) for value in (pointer, *revisions) if value is not None and value[:1] == b"["]
+        self.entries = sorted(entries, key=attrgetter("number"))
         self.waited = {entry.row.decision_id for entry in self.entries if entry.pending}
 
     def excerpt(self) -> Excerpt:
