@@ -7,7 +7,7 @@ fingerprints of version 3 and before stay where they are, in columns of their ow
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +135,7 @@ class Tables:
             "first_partition": Identifier(f"{prefix}_partition_0"),
             "first_child": self.child(0),
             "about": Identifier("aamc_about"),
+            "insert_feedback": Identifier("aamc_insert_feedback"),
             "row": SQL(f"position, kind, id, decision_id, candidate, {_CONTENT} time, embedding, {_TAIL}"),
             "rule_row": SQL(f"partition, kind, id, decision_id, candidate, {_CONTENT} time, NULL::bytea, {_TAIL}"),  # no rule needs an embedding
             "pending_row": SQL("-1, kind, id, decision_id, candidate, content, NULL::bytea, time, NULL::bytea, revision, ''"),
@@ -249,3 +250,9 @@ def column_values(row: Row) -> list[Any]:
     """Return a row's values of ``COLUMNS`` in their order."""
     columns = columns_of(row)
     return [*map(columns.get, COLUMNS)]
+
+
+def array(texts: Sequence[str]) -> str:
+    """Return an array of texts as PostgreSQL reads it; psycopg takes 3 microseconds for each text."""
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return '{"' + '","'.join(quoted) + '"}' if texts else "{}"
