@@ -78,36 +78,20 @@ _END = """UPDATE {version} SET position = %s; COMMIT"""
 
 @attrs.frozen
 class LogState:
-    """The log as a transaction finds it.
-
-    Attributes:
-        position: The last position that was given out.
-        start: The position of the last entry that retention has dropped, 0 for none.
-        epoch: Number of times that a user was forgotten.
-        templates: Number of templates.
-        number: Number of the newest partition, and
-        first: its first position, and
-        begun: its beginning; None where there is no partition.
-        now: The server's time, in seconds since the epoch.
-    """
+    """The log as a transaction finds it. ``number``, ``first`` and ``begun`` are of the newest partition."""
 
     position: int
-    start: int
-    epoch: int
+    start: int  # the position of the last entry that retention has dropped
+    epoch: int  # how often a user was forgotten
     templates: int
     number: int | None
     first: int | None
     begun: float | None
-    now: float
+    now: float  # the server's time, in seconds since the epoch
 
 
 class Entries:
-    """Reads and writes entries.
-
-    Args:
-        tables: The log's tables.
-        retention: The log's limits, which decide on the size of partitions.
-    """
+    """Reads and writes entries. The limits of ``retention`` decide on the size of partitions."""
 
     def __init__(self, tables: Tables, retention: Retention) -> None:
         self._tables = tables
@@ -135,14 +119,9 @@ class Entries:
         return f"{self._tables.query(_STATE)}; {self._tables.query('EXECUTE {about}')} ({', '.join(names)})"
 
     def commit(self, connection: psycopg.Connection, results: psycopg.Cursor[Any], writes: Sequence[Write[Any]]) -> list[Any]:
-        """Run a group of writes, write the added entries, and commit; return the results.
+        """Run a group of writes on what :meth:`query_about` found, write the added entries, and commit; return the results.
 
         If it raises, nothing was written, or it is unknown.
-
-        Args:
-            connection: The connection.
-            results: What :meth:`query_about` found.
-            writes: The writes.
         """
         try:
             return self._commit(connection, results, writes)
@@ -176,14 +155,7 @@ class Entries:
             connection.cursor().executemany(self._tables.query(_HOLD), held)
 
     def _place(self, connection: psycopg.Connection, rows: Sequence[Row], state: LogState, partitions: dict[str, int]) -> None:
-        """Write entries in their decisions' partitions, and commit.
-
-        Args:
-            connection: The connection.
-            rows: The entries.
-            state: The log's state.
-            partitions: The partitions of known decisions by id.
-        """
+        """Write entries in their decisions' partitions, of which those of known decisions are given by id, and commit."""
         if decisions := [row.id for row in rows if row.kind == DECISION]:
             partitions.update(dict.fromkeys(decisions, self._newest(connection, state)))
         self._copy(connection, erased_if_forgotten(rows, self.forgotten(connection, state.epoch)), state, partitions)

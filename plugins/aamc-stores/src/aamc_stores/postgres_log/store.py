@@ -240,10 +240,7 @@ class PostgresStore(SharedStore):
 
     @contextmanager
     def _writing(self, *locks: int) -> Iterator[psycopg.Connection]:
-        """Begin a transaction in which no other writer is at work, and commit it when the block ends well.
-
-        Args:
-            locks: The advisory locks to take: of the log, of the routers' states, or both in this order.
+        """Begin a transaction with the advisory lock of the log, of the routers' states, or both in this order.
 
         Raises:
             StoreAwayError: Another transaction has held a lock for ``timeout_s`` seconds, or the server is lost or does not answer.

@@ -118,11 +118,7 @@ Writing = Callable[..., AbstractContextManager[psycopg.Connection]]
 
 
 class Tables:
-    """The names of a log's tables, for statements such as ``SELECT {row} FROM {entries}``.
-
-    Args:
-        prefix: The prefix of all names.
-    """
+    """The names of a log's tables, which begin with a prefix, for statements such as ``SELECT {row} FROM {entries}``."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -184,9 +180,7 @@ class Tables:
     def prepare(self, writing: Writing, log: str) -> None:
         """Make the tables, or bring them to the present version.
 
-        Args:
-            writing: Begins a transaction that may take long, under the lock of a name: ``log``, which writers take, or another; or under none.
-            log: The log's name, for messages.
+        ``writing`` begins a transaction that may take long, under the lock of a name: ``log``, which writers take, or another; or under none.
 
         Raises:
             StoreError: The log is of a newer version.
