@@ -16,15 +16,18 @@ from aamc_stores.postgres_log.tables import Tables, array
 
 INSERT_FEEDBACK = """
     PREPARE {insert_feedback} (text[], text[], bytea[], float8[], float8[]) AS
+    WITH found AS MATERIALIZED (
+        SELECT new.*, decision.partition, coalesce(
+            (SELECT (array_agg(attempt.candidate ORDER BY attempt.position DESC))[1] FROM {entries} AS attempt
+                WHERE attempt.decision_id = new.decision_id AND attempt.kind = 'attempt' AND attempt.status = 'ok'),
+            decision.candidate) AS candidate
+        FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY AS new (id, decision_id, packed, time, quality, n), LATERAL (
+            SELECT partition, candidate FROM {entries} WHERE decision_id = new.decision_id AND kind = 'decision' LIMIT 1) AS decision
+        WHERE NOT EXISTS (SELECT FROM {entries} WHERE kind = 'feedback' AND id = ANY($1))
+            AND NOT EXISTS (SELECT FROM {pending} WHERE kind = 'feedback' AND id = ANY($1)))
     INSERT INTO {entries} (partition, position, kind, id, decision_id, candidate, packed, time, revision, quality)
-    SELECT decision.partition, (SELECT position FROM {version}) + new.n, 'feedback', new.id, new.decision_id,
-        coalesce((SELECT (array_agg(attempt.candidate ORDER BY attempt.position DESC))[1] FROM {entries} AS attempt
-            WHERE attempt.decision_id = new.decision_id AND attempt.kind = 'attempt' AND attempt.status = 'ok'), decision.candidate),
-        new.packed, new.time, 0, new.quality
-    FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY AS new (id, decision_id, packed, time, quality, n), LATERAL (
-        SELECT partition, candidate FROM {entries} WHERE decision_id = new.decision_id AND kind = 'decision' LIMIT 1) AS decision
-    WHERE NOT EXISTS (SELECT FROM {entries} WHERE kind = 'feedback' AND id = ANY($1))
-        AND NOT EXISTS (SELECT FROM {pending} WHERE kind = 'feedback' AND id = ANY($1))
+    SELECT partition, (SELECT position FROM {version}) + n, 'feedback', id, decision_id, candidate, packed, time, 0, quality
+    FROM found WHERE (SELECT count(*) FROM found) = cardinality($1)
 """
 """Its subqueries leave the planner, which may know only an empty table, no other way than the index of decisions."""
 
@@ -41,7 +44,7 @@ def plain_feedback(writes: Sequence[Write[Any]]) -> list[Feedback]:
 
 
 def feedback_insert(tables: Tables, feedback: Sequence[Feedback]) -> str:
-    """Return the statement that inserts feedback: all of it, unless some is known or its decision is not in the log.
+    """Return the statement that inserts feedback: all of it, or nothing if some is known or its decision is not in the log.
 
     Raises:
         psycopg.DataError: A name is no text of PostgreSQL's.
