@@ -15,12 +15,14 @@ from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.ledger import Excerpt, Ledger, Write
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.memory.store import MemoryStore
+from aamc_sdk.log.name_lengths import FITTING_CHARACTERS
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes.columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes.row_outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows.decision_row import record_from
+from aamc_sdk.log.rows.feedback_row import feedback_row
 from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes
 from aamc_sdk.log.rules import append, append_feedback
 from aamc_sdk.log.sqlite.file import advice_on, connect, transaction, write_ahead
@@ -33,6 +35,7 @@ __all__ = [
     "COLUMNS",
     "DECISION",
     "FEEDBACK",
+    "FITTING_CHARACTERS",
     "MAX_SNAPSHOTS",
     "OUTCOME_COLUMNS",
     "Batch",
@@ -79,6 +82,7 @@ __all__ = [
     "erased_if_forgotten",
     "export_files",
     "extends_chain",
+    "feedback_row",
     "fingerprint_bytes",
     "followed",
     "is_within",

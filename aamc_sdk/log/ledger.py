@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from aamc_sdk.log.rows.row import FEEDBACK, Row
+from aamc_sdk.types import Feedback
 
 T = TypeVar("T")
 
@@ -113,8 +114,10 @@ class Write(Generic[T]):
         run: Makes the change. It checks first and writes then, so after a StoreError nothing is changed.
         decisions: Ids of the decisions whose entries it reads or adds.
         feedback: Ids of the feedback that it reads or adds.
+        feedback_alone: The feedback that it adds in order, where it does nothing else; its result is then that of adding these.
     """
 
     run: Callable[[Ledger], T]
     decisions: Sequence[str]
     feedback: Sequence[str] = ()
+    feedback_alone: Sequence[Feedback] = ()

@@ -326,4 +326,6 @@ def _appending(entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError |
         return new, None
 
     names = [(entry.decision_id, entry.id) if isinstance(entry, Row) else (entry[0].decision_id, entry[0].id) for entry in entries]
-    return Write(run, [decision_id for decision_id, _ in names], [entry_id for _, entry_id in names])
+    alone = [entry[0] for entry in entries if not isinstance(entry, Row) and entry[1] is None]
+    is_alone = len(alone) == len(entries)
+    return Write(run, [decision_id for decision_id, _ in names], [entry_id for _, entry_id in names], alone if is_alone else ())

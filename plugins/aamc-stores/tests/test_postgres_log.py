@@ -21,13 +21,17 @@ from aamc_stores.postgres_log.store import PostgresStore
 from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, judge, make_version_3, record, write_version_3
 from waiting import wait_until
 
-from aamc_sdk.errors import StoreError
-from aamc_sdk.log import DECISION, Row, ledger_store
+from aamc_sdk.errors import ConflictError, StoreError
+from aamc_sdk.log import DECISION, Row, ledger_store, open_store
 from aamc_sdk.log.rows.decision_row import decision_row
 from aamc_sdk.log.rows.feedback_row import feedback_row
+from aamc_sdk.plugins import get_plugin_manager
+from aamc_sdk.testing import POOL
 from aamc_sdk.types import Attempt, Feedback, Query, Snapshot, StateDelta
 
 Open = Callable[..., PostgresStore]
+CHOSEN, OTHER, THIRD = POOL.names[:3]
+ODD = 'quotes " and \\ and \u00e9\U0001f600 {,} NULL'
 
 
 @pytest.fixture
@@ -392,3 +396,63 @@ def test_names_with_quotes_and_backslashes_are_names(log):
     assert [store.record(name).decision.id for name in names] == names
     assert store.add_feedback([(Feedback(decision_id=name, quality=0.5), None) for name in names]) == [False] * len(names)
     assert ids(store) == [*names, *(f"{name}/explicit" for name in names)]
+
+
+def decide_and_attempt(store) -> None:
+    """Log decisions: without attempts, with a failed one, with a good and a failed one, and with two good ones."""
+    decide(store, "d0", "d1", "d2", "d3")
+    store.add_attempts(
+        [Attempt("d1", None, OTHER, error="down"), Attempt("d2", None, OTHER, cost_usd=0.5), Attempt("d2", None, CHOSEN, error="down")]
+    )
+    store.add_attempts([Attempt("d3", None, OTHER, cost_usd=0.5), Attempt("d3", None, THIRD, cost_usd=0.5)])
+
+
+def test_one_statement_adds_feedback_as_the_rules_would(log, monkeypatch, server):
+    stores = [log(), open_store("memory:", get_plugin_manager())]
+    feedback = [Feedback(decision_id=f"d{n}", quality=0.1 * n, weight=0.5, source=ODD, time=n + 0.1) for n in range(4)]
+    feedback += [Feedback(decision_id="d0", quality=1.0, id=ODD, time=5.0), Feedback(decision_id=ODD, quality=0.0, time=6.0)]
+    for store in stores:
+        decide_and_attempt(store)
+        decide(store, ODD)
+        if store is stores[0]:
+            begin_partition(server.url, store)
+        decide(store, "new")
+        if store is stores[0]:
+            monkeypatch.setattr(store._entries, "commit", None)  # the way of all else
+        assert store.add_feedback([(each, None) for each in [*feedback, Feedback(decision_id="new", quality=0.5, time=7.0)]]) == [True] * 7
+    found, expected = (store.batch(after=11).rows for store in stores)
+    assert found == expected
+    assert [row.candidate for row in found] == [CHOSEN, CHOSEN, OTHER, THIRD, CHOSEN, CHOSEN, CHOSEN]
+    assert list(stores[0].batch(after=11).positions) == list(range(12, 19))
+    with psycopg.connect(server.url) as connection:
+        kept = connection.execute(f"SELECT quality, beaten FROM {stores[0].config.prefix}_entries WHERE position > 11 ORDER BY position").fetchall()
+    assert kept == [(each.quality, None) for each in [*feedback, Feedback(decision_id="new", quality=0.5)]]
+    stores[1].close()
+
+
+@pytest.mark.parametrize(
+    ("feedback", "expected"),
+    [
+        ([("known", 0.5), ("d1", 0.5)], [False, True]),
+        ([("d1", 0.5), ("unknown", 0.5)], [True, True]),
+        ([("d1", 0.5), ("d1", 0.5)], [True, False]),
+        ([("d1", 0.5), ("held", 0.5)], [True, False]),
+    ],
+    ids=["known", "of an unknown decision", "twice", "pending"],
+)
+def test_feedback_that_the_statement_cannot_add_is_left_to_the_rules(log, feedback, expected):
+    store = log()
+    decide(store, "known", "d1")
+    judge(store, "known", "held")
+    assert store.add_feedback([(Feedback(decision_id=name, quality=quality), None) for name, quality in feedback]) == expected
+    assert store.health()["position"] == len(store.batch().rows)
+    assert len(ids(store)) == len(set(ids(store)))
+
+
+def test_feedback_before_a_refused_one_is_added(log):
+    store = log()
+    decide(store, "known", "d1", "d2")
+    judge(store, "known", quality=0.5)
+    with pytest.raises(ConflictError, match="known/explicit"):
+        judge(store, "d1", "known", "d2", quality=0.75)
+    assert ids(store)[3:] == ["known/explicit", "d1/explicit"]

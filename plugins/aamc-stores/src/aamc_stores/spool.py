@@ -83,18 +83,14 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             raise self._refusal(error) from error
 
-    def put(self, entries: Sequence[Entry], *, whole: bool = False) -> list[bool]:
-        """Keep entries durably, up to the first that is refused; return which of them are new here.
-
-        Args:
-            entries: In their order.
-            whole: Whether none is kept where one is refused.
+    def put(self, entries: Sequence[Entry]) -> list[bool]:
+        """Keep entries durably in order, up to the first that is refused; return which of them are new here.
 
         Raises:
             StoreError: One was refused: it contradicts a waiting entry.
             SpoolError: The spool is full.
         """
-        new, _ = self._put(entries, whole=whole)
+        new, _ = self._put(entries, whole=False)
         return new
 
     def put_decisions(self, rows: Sequence[Row]) -> list[Row | None]:

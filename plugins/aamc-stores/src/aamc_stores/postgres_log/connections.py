@@ -10,7 +10,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -29,12 +29,7 @@ _FIRST_WITH_IDLE_TIMEOUT = 140000
 
 
 def check_url(url: str, name: str, known: Sequence[str]) -> None:
-    """Check that libpq can read a URL.
-
-    Args:
-        url: The URL, without the store's options.
-        name: The URL without user and password, for messages.
-        known: The names of the store's options.
+    """Check that libpq can read a URL; ``known`` are the names of the store's options.
 
     Raises:
         ConfigError: It has an unknown parameter, or is no URL of libpq's. What libpq says of it is left out where that may quote the password.
@@ -60,38 +55,38 @@ class _Bounded(psycopg.Connection[Any]):
         return super().wait(gen, interval, self.limit_s if timeout is None else timeout)
 
 
-class Connections:
-    """As many connections as are used at once.
+def _opened(url: str, timeout_s: float, settings: str, options: Mapping[str, Any]) -> _Bounded:
+    """Open a connection with some options of libpq's, and execute statements on it."""
+    connection = _Bounded.connect(url, autocommit=True, connect_timeout=max(1, round(timeout_s)), **options)
+    try:
+        connection.limit_s = 2 * timeout_s
+        connection.execute(settings)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
-    Args:
-        url: The database.
-        timeout_s: Time in which the server must accept a connection and answer each statement, in seconds.
-        settings: Statements that each new connection begins with.
-        prepared: The statement to prepare on each new connection, by ``PREPARE``; else psycopg prepares those that come often. It would forget
-            this one, since it deallocates all after each change of a table.
+
+class Connections:
+    """As many connections as are used at once. Each begins with some ``settings``, and must answer each statement in ``timeout_s`` seconds.
+
+    With ``prepared``, statements of ``PREPARE``, psycopg itself prepares none: it would deallocate these after each change of a table.
     """
 
     def __init__(self, url: str, timeout_s: float, settings: str, prepared: str = "") -> None:
         self._url = url
-        self._prepared = prepared
-        self._settings = f"{_PLANS}; {settings}"
+        self._settings = "; ".join(filter(None, (_PLANS, settings, prepared)))
         self._timeout_s = timeout_s
-        unanswered_ms = round(1000 * timeout_s)
-        self._options: dict[str, Any] = {"connect_timeout": max(1, round(timeout_s)), "tcp_user_timeout": unanswered_ms, "keepalives_idle": 5}
+        self._options: dict[str, Any] = {"tcp_user_timeout": round(1000 * timeout_s), "keepalives_idle": 5}
+        if prepared:
+            self._options["prepare_threshold"] = None
         self._lock = ProcessLock("the decision log")
         self._idle: list[_Bounded] = []
         self._closed = False
 
     @contextlib.contextmanager
     def transaction(self, begin: str, *, bounded: bool = True) -> Iterator[tuple[psycopg.Connection, psycopg.Cursor]]:
-        """Begin a transaction, and commit it when the block ends, unless the block has committed it or raises.
-
-        Args:
-            begin: Statements that begin it. Each costs less than a message of its own would.
-            bounded: Whether each statement must be answered in time.
-
-        Yields:
-            The connection, and the cursor with the results of these statements.
+        """Begin a transaction by some statements; yield the connection, and the cursor with their results; commit unless the block has or raises.
 
         Raises:
             psycopg.Error: It failed; after an error of ``AWAY`` it is unknown whether it was committed.
@@ -100,7 +95,7 @@ class Connections:
             if self._closed:
                 raise psycopg.OperationalError("the connection is closed")
             connection = self._idle.pop() if self._idle else None
-        connection = connection or self._connected()
+        connection = connection or _opened(self._url, self._timeout_s, self._settings, self._options)
         connection.limit_s = 2 * self._timeout_s if bounded else None  # the server's own limit comes first
         try:
             yield connection, connection.execute(begin)
@@ -119,19 +114,6 @@ class Connections:
         finally:
             if not connection.closed:
                 self._keep(connection)
-
-    def _connected(self) -> _Bounded:
-        connection = _Bounded.connect(self._url, autocommit=True, **self._options)
-        try:
-            connection.limit_s = 2 * self._timeout_s
-            connection.execute(self._settings)
-            if self._prepared:
-                connection.prepare_threshold = None
-                connection.execute(self._prepared)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def close(self) -> None:
         """Close all; closing twice does nothing."""
@@ -158,13 +140,7 @@ class Leases:
     """Advisory locks that this process holds as long as it asks for them, on a connection of their own.
 
     The server frees them when the connection ends: at once when the process dies, and after ``idle_s`` seconds when the process was frozen
-    or its machine is lost.
-
-    Args:
-        url: The database.
-        timeout_s: Time in which the server must answer, in seconds.
-        idle_s: Time after which the server ends a connection over which nobody asks, in seconds; PostgreSQL 13 knows no such limit, and ends it
-            only when the machine does not answer.
+    or its machine is lost. PostgreSQL 13 knows no such limit, and ends it only when the machine does not answer.
     """
 
     def __init__(self, url: str, timeout_s: float, idle_s: float) -> None:
@@ -206,22 +182,11 @@ class Leases:
         return key in self._held
 
     def _connected(self) -> _Bounded:
-        options: dict[str, Any] = {
-            "connect_timeout": max(1, round(self._timeout_s)),
-            "keepalives_idle": 2,
-            "keepalives_interval": 1,
-            "keepalives_count": 3,
-        }
-        connection = _Bounded.connect(self._url, autocommit=True, **options)
+        options = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3}
+        connection = _opened(self._url, self._timeout_s, "; ".join(f"SET tcp_{name} = {value}" for name, value in options.items()), options)
         connection.limit_s = self._timeout_s
-        settings = "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3"
         if connection.info.server_version >= _FIRST_WITH_IDLE_TIMEOUT:
-            settings += f"; SET idle_session_timeout = {round(1000 * self._idle_s)}"
-        try:
-            connection.execute(settings)
-        except BaseException:
-            connection.close()
-            raise
+            connection.execute(f"SET idle_session_timeout = {round(1000 * self._idle_s)}")
         return connection
 
     def _disconnect(self) -> None:

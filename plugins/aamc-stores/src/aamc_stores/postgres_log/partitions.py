@@ -47,18 +47,11 @@ _CHANGED: LiteralString = """ WHERE decision_id IN (SELECT decision_id FROM {chi
 
 @attrs.frozen
 class SummedPartition:
-    """A partition that may be dropped, with its stored value.
-
-    Attributes:
-        number: Its number.
-        last: The position of its last entry.
-        entries: Number of its entries.
-        aggregates: The sums over its decisions.
-    """
+    """A partition that may be dropped, with the sums over its decisions up to its last position."""
 
     number: int
     last: int
-    entries: int
+    entries: int  # how many
     aggregates: list[Aggregate]
 
 
@@ -66,11 +59,6 @@ class Partitions:
     """Lists partitions and drops the oldest.
 
     Sums over a partition are taken before the transaction that drops it, which keeps writers waiting; that one adds the entries which came meanwhile.
-
-    Args:
-        tables: The log's tables.
-        states: What routers have learned.
-        retention: The log's limits.
     """
 
     def __init__(self, tables: Tables, states: States, retention: Retention) -> None:

@@ -24,9 +24,6 @@ class States:
     """Reads and writes snapshots and deltas.
 
     A name has at most two snapshots: the newest, and its floor, which was the newest when a partition went. Whoever writes must be the only one.
-
-    Args:
-        tables: The log's tables.
     """
 
     def __init__(self, tables: Tables) -> None:

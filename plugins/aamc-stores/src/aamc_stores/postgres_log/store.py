@@ -7,7 +7,7 @@ So positions follow the order of commits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,9 +16,10 @@ import psycopg
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Batch, Erasure, Export, Row, RowOutcomes, Write
-from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, Feedback, LoggedOutcomes, Partition, Snapshot, StateDelta
 from aamc_stores.postgres_log.connections import AWAY, Connections, Leases, check_url
 from aamc_stores.postgres_log.entries import Entries
+from aamc_stores.postgres_log.feedback import feedback_insert, plain_feedback
 from aamc_stores.postgres_log.partitions import Partitions
 from aamc_stores.postgres_log.states import States
 from aamc_stores.postgres_log.tables import Tables
@@ -35,6 +36,7 @@ _IDLE_TIMES = 6
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """Whatever the server's default, each statement must see what was committed before it: the last writer's entries, once its lock is free."""
 _LOCK = "SELECT pg_advisory_xact_lock({})"
+_MOVE_END = "UPDATE {version} SET position = position + %s; COMMIT"
 
 
 class PostgresStore(SharedStore):
@@ -115,13 +117,29 @@ class PostgresStore(SharedStore):
         return int.from_bytes(digest[:8], "big", signed=True)
 
     def _commit(self, writes: Sequence[Write[Any]]) -> Sequence[Any]:
+        feedback = plain_feedback(writes)
+        if feedback and self._add_all(feedback):
+            return [([True] * len(write.feedback_alone), None) for write in writes]
+        with self._changing(lambda: self._entries.query_about(writes)) as (connection, found):
+            return self._entries.commit(connection, found, writes)
+
+    def _add_all(self, feedback: Sequence[Feedback]) -> bool:
+        """Add feedback in one statement; return whether all of it was new and its decisions were in the log, else nothing is added."""
+        with self._changing(lambda: feedback_insert(self._tables, feedback)) as (connection, found):
+            found.set_result(-1)
+            is_complete = found.rowcount == len(feedback)
+            connection.execute(self._tables.query(_MOVE_END).replace("%s", str(len(feedback))) if is_complete else "ROLLBACK")
+            return is_complete
+
+    @contextmanager
+    def _changing(self, statement: Callable[[], str]) -> Iterator[tuple[psycopg.Connection, psycopg.Cursor[Any]]]:
+        """Begin a transaction of the only writer by a statement, in one message, since each takes its time."""
         try:
-            about = self._entries.query_about(writes)
+            begin = "; ".join([_WRITE, _LOCK.format(self._lock_key), statement()])
         except psycopg.Error as error:  # a name that is no text of PostgreSQL's
             raise self._refusal(error) from error
-        begin = "; ".join([_WRITE, _LOCK.format(self._lock_key), about])  # one message, since each takes its time
-        with self._transaction(begin, self._writers) as (connection, found):
-            return self._entries.commit(connection, found, writes)
+        with self._transaction(begin, self._writers) as begun:
+            yield begun
 
     def _find(self, decision_id: str) -> Row | None:
         with self._reading() as connection:
@@ -222,10 +240,7 @@ class PostgresStore(SharedStore):
 
     @contextmanager
     def _writing(self, *locks: int) -> Iterator[psycopg.Connection]:
-        """Begin a transaction in which no other writer is at work, and commit it when the block ends well.
-
-        Args:
-            locks: The advisory locks to take: of the log, of the routers' states, or both in this order.
+        """Begin a transaction with the advisory lock of the log, of the routers' states, or both in this order.
 
         Raises:
             StoreAwayError: Another transaction has held a lock for ``timeout_s`` seconds, or the server is lost or does not answer.

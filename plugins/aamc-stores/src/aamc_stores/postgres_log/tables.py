@@ -7,7 +7,7 @@ fingerprints of version 3 and before stay where they are, in columns of their ow
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -118,11 +118,7 @@ Writing = Callable[..., AbstractContextManager[psycopg.Connection]]
 
 
 class Tables:
-    """The names of a log's tables, for statements such as ``SELECT {row} FROM {entries}``.
-
-    Args:
-        prefix: The prefix of all names.
-    """
+    """The names of a log's tables, which begin with a prefix, for statements such as ``SELECT {row} FROM {entries}``."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -135,6 +131,7 @@ class Tables:
             "first_partition": Identifier(f"{prefix}_partition_0"),
             "first_child": self.child(0),
             "about": Identifier("aamc_about"),
+            "insert_feedback": Identifier("aamc_insert_feedback"),
             "row": SQL(f"position, kind, id, decision_id, candidate, {_CONTENT} time, embedding, {_TAIL}"),
             "rule_row": SQL(f"partition, kind, id, decision_id, candidate, {_CONTENT} time, NULL::bytea, {_TAIL}"),  # no rule needs an embedding
             "pending_row": SQL("-1, kind, id, decision_id, candidate, content, NULL::bytea, time, NULL::bytea, revision, ''"),
@@ -183,9 +180,7 @@ class Tables:
     def prepare(self, writing: Writing, log: str) -> None:
         """Make the tables, or bring them to the present version.
 
-        Args:
-            writing: Begins a transaction that may take long, under the lock of a name: ``log``, which writers take, or another; or under none.
-            log: The log's name, for messages.
+        ``writing`` begins a transaction that may take long, under the lock of a name: ``log``, which writers take, or another; or under none.
 
         Raises:
             StoreError: The log is of a newer version.
@@ -249,3 +244,9 @@ def column_values(row: Row) -> list[Any]:
     """Return a row's values of ``COLUMNS`` in their order."""
     columns = columns_of(row)
     return [*map(columns.get, COLUMNS)]
+
+
+def array(texts: Sequence[str]) -> str:
+    """Return an array of texts as PostgreSQL reads it; psycopg takes 3 microseconds for each text."""
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return '{"' + '","'.join(quoted) + '"}' if texts else "{}"

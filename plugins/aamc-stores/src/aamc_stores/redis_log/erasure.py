@@ -7,12 +7,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from aamc_sdk.log import DECISION, Erasure, columns_of
-from aamc_stores.redis_log.arguments import binary
 from aamc_stores.redis_log.group import DecisionHash
 from aamc_stores.redis_log.keys import EMBEDDING, LATEST, WHOLE, StoredEntry, old_field_of, value_of, with_number
 from aamc_stores.redis_log.reader import RedisReader
 from aamc_stores.redis_log.retention import RedisRetention
-from aamc_stores.redis_log.server import Check, Op, RedisServer, write_id
+from aamc_stores.redis_log.server import Check, Op, RedisServer, binary, write_id
 from aamc_stores.redis_log.states import RedisStates
 from aamc_stores.redis_log.templates import LogTemplates
 

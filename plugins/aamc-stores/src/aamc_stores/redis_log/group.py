@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from aamc_sdk.log import DECISION, FEEDBACK, Excerpt, Retention, Row, begins_partition, columns_of
-from aamc_stores.redis_log.arguments import binary
 from aamc_stores.redis_log.keys import (
     EMBEDDING,
     LATEST,
@@ -25,7 +25,7 @@ from aamc_stores.redis_log.keys import (
     value_of,
     with_number,
 )
-from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, partition_value, write_id
+from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, binary, partition_value, write_id
 from aamc_stores.redis_log.templates import LogTemplates
 
 _KEYS_AT_ONCE = 1000
@@ -35,18 +35,7 @@ _DECISION_BYTES, _ENTRY_BYTES = 320, 100
 
 
 class DecisionHash:
-    """The hash of a decision, as it was read.
-
-    Args:
-        server: The server.
-        values: Id, number of fields, and fields with their values.
-
-    Attributes:
-        id: The decision's id.
-        key: The key.
-        count: The number of fields in the hash.
-        fields: Those that were read, with their values.
-    """
+    """The hash of a decision, made of what was read: its id, its number of fields, and fields with their values, some of which may be missing."""
 
     def __init__(self, server: RedisServer, values: Sequence[Any]) -> None:
         self.id: str = values[0].decode()
@@ -82,13 +71,7 @@ class DecisionHash:
 
 
 class LoadedExcerpt:
-    """The part of the log that a group of writes needs.
-
-    Args:
-        server: The server.
-        found: What the script EXCERPT returned.
-        unpack: Returns a content from its compressed form.
-        feedback: The ids of the feedback that is needed; None for all.
+    """The part of the log that a group of writes needs, made of what the script EXCERPT found.
 
     Attributes:
         hashes: The decisions that the server has, by id.
@@ -103,17 +86,12 @@ class LoadedExcerpt:
         self.hashes = {each.id: each for each in (DecisionHash(server, values) for values in decisions)}
         self.feedback = feedback or ()
         self.pointers: dict[str, bytes] = {}
-        by_key: dict[tuple[str, str, int], StoredEntry] = {}
-        for entry in (entry for each in self.hashes.values() for entry in each.entries(unpack, feedback)):
-            by_key[entry.row.key] = entry
+        entries = [entry for each in self.hashes.values() for entry in each.entries(unpack, feedback)]
         for name, pointer, *revisions in kept:
             if pointer is not None:
                 self.pointers[name.decode()] = pointer
-            for value in (pointer, *revisions):
-                if value is not None and value[:1] == b"[":
-                    entry = old_entry(FEEDBACK, name.decode(), value)
-                    by_key[entry.row.key] = entry
-        self.entries = sorted(by_key.values(), key=lambda entry: entry.number)
+            entries += [old_entry(FEEDBACK, name.decode(), value) for value in (pointer, *revisions) if value is not None and value[:1] == b"["]
+        self.entries = sorted(entries, key=attrgetter("number"))
         self.waited = {entry.row.decision_id for entry in self.entries if entry.pending}
 
     def excerpt(self) -> Excerpt:
@@ -167,13 +145,7 @@ class Group:
         self.checks: list[Check] = []
 
     def write(self, excerpt: Excerpt, placed: Sequence[Row], retention: Retention) -> None:
-        """Add the commands that write an excerpt.
-
-        Args:
-            excerpt: The excerpt, after the writes ran.
-            placed: Its placed rows, as they are kept.
-            retention: The log's limits.
-        """
+        """Add the commands that write an excerpt after its writes ran; ``placed`` are its placed rows as they are kept."""
         template_check = self._templates.check
         for row in placed:
             if row.kind == DECISION:

@@ -113,13 +113,7 @@ def decision_of(feedback_id: str) -> str | None:
 
 
 def value_of(row: Row, pending: bool, content: bytes) -> bytes:
-    """Return the value that holds an entry, without the position in front.
-
-    Args:
-        row: The entry.
-        pending: Whether its decision is not in the log.
-        content: The compressed content.
-    """
+    """Return the value that holds an entry with a compressed content, without the position in front."""
     values: list[Any] = [pending, row.candidate, content, row.time]
     if row.kind == DECISION:
         columns = columns_of(row)

@@ -11,9 +11,8 @@ import redis
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import decode
-from aamc_stores.redis_log.arguments import binary
 from aamc_stores.redis_log.scripts import MOVE
-from aamc_stores.redis_log.server import RedisServer, partition_value
+from aamc_stores.redis_log.server import RedisServer, binary, partition_value
 from aamc_stores.redis_log.states import SNAPSHOTS, State
 
 VERSION = 3

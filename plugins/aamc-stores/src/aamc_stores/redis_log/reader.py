@@ -8,11 +8,10 @@ from typing import Any
 
 from aamc_sdk.log import DECISION, FEEDBACK, Batch, LoggedEntry, Row, RowOutcomes, followed, logged_entry, replaced_rows, revised_ids
 from aamc_sdk.types import LoggedOutcomes
-from aamc_stores.redis_log.arguments import packed
 from aamc_stores.redis_log.group import LoadedExcerpt
 from aamc_stores.redis_log.keys import WHOLE, StoredEntry, entry_from, named, number_of, old_entry, outcome_from, place_from
 from aamc_stores.redis_log.scripts import BATCH, DECISIONS, EXCERPT
-from aamc_stores.redis_log.server import Facts, RedisServer
+from aamc_stores.redis_log.server import Facts, RedisServer, packed
 from aamc_stores.redis_log.templates import LogTemplates
 
 _AT_ONCE = 5000
@@ -20,11 +19,7 @@ _AT_ONCE = 5000
 
 
 class RedisReader:
-    """Reads a log.
-
-    Attributes:
-        templates: The templates of the read entries.
-    """
+    """Reads a log."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -62,9 +57,8 @@ class RedisReader:
         for position, kept, value, embeddings in self._values(0, decisions):
             decision_id, nul, field = kept.decode().partition("\0")
             if not nul or value[:1] == b"[":  # version 2
-                row = self._row(position, kept, value, embeddings)
-                if row is not None:
-                    yield logged_entry(row)
+                for _, entry in self._entries([(position, kept, value)], embeddings):
+                    yield logged_entry(entry.row)
             elif number_of(value) == position:
                 kind, name, _ = named(decision_id, field)
                 yield kind, decision_id, name, *outcome_from(value), embeddings.get(decision_id), None, None, None, None
@@ -89,14 +83,10 @@ class RedisReader:
                     if value is not None:
                         yield int(position), kept, value, embeddings
 
-    def _row(self, position: int, kept: bytes, value: bytes, embeddings: Mapping[str, bytes | None]) -> Row | None:
-        """Return the entry of a place; None if it was placed again."""
-        return next((entry.row for _, entry in self._entries([(position, kept, value)], embeddings)), None)
-
-    def excerpt(self, decisions: Sequence[str], feedback: Collection[str] = ()) -> tuple[Facts, LoadedExcerpt]:
-        """Return all entries on some decisions, of placed feedback only that of some ids."""
+    def excerpt(self, decisions: Sequence[str], feedback: Collection[str] = (), *, all_feedback: bool = False) -> tuple[Facts, LoadedExcerpt]:
+        """Return all entries on some decisions, of placed feedback only that of some ids unless all is asked for."""
         found = self._read(EXCERPT, packed([decisions, list(feedback)]))
-        return Facts.of(found[0]), LoadedExcerpt(self._server, found, self.templates.unpack, set(feedback))
+        return Facts.of(found[0]), LoadedExcerpt(self._server, found, self.templates.unpack, None if all_feedback else set(feedback))
 
     def decisions(self, names: Sequence[str]) -> list[Row]:
         """Return some decisions with their embeddings, in log order."""

@@ -21,13 +21,12 @@ from aamc_sdk.log import (
     without_tenant,
 )
 from aamc_sdk.types import Aggregate, Partition
-from aamc_stores.redis_log.arguments import packed
 from aamc_stores.redis_log.group import DecisionHash, LoadedExcerpt
 from aamc_stores.redis_log.keys import Place, is_default, number_of, place_from
-from aamc_stores.redis_log.scripts import BATCH, EXCERPT
+from aamc_stores.redis_log.reader import RedisReader
+from aamc_stores.redis_log.scripts import BATCH
 from aamc_stores.redis_log.server import Facts, Op, RedisServer, partition_from
 from aamc_stores.redis_log.states import FLOORS, SNAPSHOTS, RedisStates
-from aamc_stores.redis_log.templates import LogTemplates
 
 DROPPED_AT_ONCE = 500
 """Places in one transaction; others' writes come between two of them."""
@@ -36,8 +35,8 @@ DROPPED_AT_ONCE = 500
 class RedisRetention:
     """The partitions of a log and their retention."""
 
-    def __init__(self, server: RedisServer, states: RedisStates, templates: LogTemplates, limits: Retention) -> None:
-        self._server, self._states, self._templates, self._limits = server, states, templates, limits
+    def __init__(self, server: RedisServer, states: RedisStates, reader: RedisReader, limits: Retention) -> None:
+        self._server, self._states, self._reader, self._limits = server, states, reader, limits
 
     def partitions(self) -> list[Partition]:
         """Return the partitions, the oldest first."""
@@ -72,11 +71,7 @@ class RedisRetention:
         return partitions[0] if in_part or goes else None
 
     def drop(self, oldest: Partition) -> int | None:
-        """Drop some decisions of the oldest partition with all their entries, and the partition if none is left.
-
-        Returns:
-            The number of decisions; None if a router that still learns has not learned all their entries yet.
-        """
+        """Drop a part of a partition, as the base class of the store says."""
         return self._server.change(lambda: self._drop(oldest))[0]
 
     def _drop(self, oldest: Partition) -> tuple[int | None] | None:
@@ -119,9 +114,7 @@ class RedisRetention:
         """Return all entries on the decisions of some places; feedback of version 2 has places of its own among them."""
         decisions = list(dict.fromkeys(place.decision_id for place in places))
         feedback = list(dict.fromkeys(place.name for place in places if place.kind == FEEDBACK))
-        found = self._server.read(EXCERPT, packed([decisions, feedback]))
-        self._templates.update(Facts.of(found[0]))
-        return LoadedExcerpt(self._server, found, self._templates.unpack)
+        return self._reader.excerpt(decisions, feedback, all_feedback=True)[1]
 
     def _latest(self, going: Iterable[DecisionHash]) -> Iterable[int]:
         """Yield the position of each decision's latest entry; of version 2, which did not keep it, the last one that it wrote."""
@@ -146,7 +139,7 @@ class RedisRetention:
         """Yield the commands that delete decisions and all that belongs to them."""
         for each in going:
             yield ["UNLINK", each.key]
-            for row in (entry.row for entry in each.entries(self._templates.unpack)):
+            for row in (entry.row for entry in each.entries(self._reader.templates.unpack)):
                 if row.kind == FEEDBACK and not is_default(row):
                     yield ["UNLINK", *self._feedback_keys(row.id)]
                 elif row.kind == DECISION:

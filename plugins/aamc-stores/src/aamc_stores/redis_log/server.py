@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
 import re
@@ -19,7 +20,6 @@ from redis.exceptions import NoPermissionError, NoScriptError
 
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.types import Partition
-from aamc_stores.redis_log.arguments import packed
 from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, LEASE, MOVE, RELEASE
 
 T = TypeVar("T")
@@ -34,33 +34,35 @@ _NOT_NOW = (
 )
 """Prefixes of refusals that are about the server's state, not about the content; redis-py takes some words off."""
 _SCRIPTS = (COMMIT, COMMIT_ALWAYS, APPLY, EXCERPT, BATCH, DECISIONS, LEASE, RELEASE, MOVE)
+_DURABILITY = {
+    "appendonly": (("yes",), "the log is lost when the server ends: set appendonly yes"),
+    "appendfsync": (
+        ("always",),
+        "a crash of the server's machine may lose its last two seconds: set appendfsync always, or the store's option durability=relaxed",
+    ),
+    "maxmemory-policy": (("noeviction",), "entries may be thrown away when memory is short: set maxmemory-policy noeviction"),
+}
+"""Settings: the right values, and the risk of another one."""
+_RELAXED = {"appendfsync": ("always", "everysec")}
+"""Values that are right too with ``durability=relaxed``: at most the last two seconds are lost when the server's machine crashes."""
 _FIRST_VERSION = 7
-_decoder = msgspec.msgpack.Decoder()
+_BYTE, _HALF = 1 << 8, 1 << 16
+_encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen
 class Facts:
-    """A log's state when a script read it.
+    """A log's state when a script read it."""
 
-    Attributes:
-        now: The server's time, in seconds since the epoch.
-        position: The last position that the log has given out.
-        start: The position of the last entry that retention has dropped, 0 for none.
-        epoch: Number of times that a user was forgotten.
-        states: The id of the last write to snapshots, floors, deltas or, by retention, partitions.
-        templates: The number of templates, and a digest of the first one, which no other log has.
-        tombstones: Number of forgotten users.
-        newest: The newest partition; None in a log without decisions.
-    """
-
-    now: float
-    position: int
-    start: int
-    epoch: int
-    states: str
-    templates: tuple[int, str]
-    tombstones: int
-    newest: Partition | None
+    now: float  # the server's time, in seconds since the epoch
+    position: int  # the last one that the log has given out
+    start: int  # the position of the last entry that retention has dropped, 0 for none
+    epoch: int  # how often a user was forgotten
+    states: str  # the id of the last write to snapshots, floors, deltas or, by retention, partitions
+    templates: tuple[int, str]  # their number, and a digest of the first one, which no other log has
+    tombstones: int  # number of forgotten users
+    newest: Partition | None  # None in a log without decisions
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> Facts:
@@ -68,6 +70,21 @@ class Facts:
         now, position, start, epoch, states, count, digest, tombstones, newest, described, size = values
         partition = None if newest is None else partition_from(int(newest), described, int(size), None)
         return cls(now, int(position), int(start), int(epoch), states.decode(), (int(count), digest.decode()), int(tombstones), partition)
+
+
+def packed(value: Any) -> bytes:
+    """Return a script's argument: lists, texts, numbers and results of :func:`binary` in MessagePack."""
+    return _encoder.encode(value)
+
+
+def binary(content: bytes) -> msgspec.Raw:
+    """Return bytes in the form of a text: the MessagePack that Redis reads has no separate type for bytes."""
+    size = len(content)
+    if size < _BYTE:
+        return msgspec.Raw(b"\xd9%c%b" % (size, content))
+    if size < _HALF:
+        return msgspec.Raw(b"\xda%b%b" % (size.to_bytes(2, "big"), content))
+    return msgspec.Raw(b"\xdb%b%b" % (size.to_bytes(4, "big"), content))
 
 
 def partition_value(begun: float) -> bytes:
@@ -86,13 +103,7 @@ def write_id() -> bytes:
 
 
 class RedisServer:
-    """The server that holds a log.
-
-    Args:
-        url: The server's URL.
-        name: The URL without its password, for messages.
-        prefix: The prefix of the log's keys.
-        timeout_s: Time after which a server that does not answer counts as away, in seconds.
+    """The server that holds a log; ``name`` is its URL without the password, for messages.
 
     Raises:
         ConfigError: The URL has an option that neither the store nor the client knows.
@@ -120,11 +131,7 @@ class RedisServer:
         return self._prefix + name
 
     def check_version(self) -> None:
-        """Check the server's version.
-
-        Raises:
-            StoreError: The server is too old for the log's scripts.
-        """
+        """Raise a StoreError where the server is too old for the log's scripts."""
         with self.explained():
             try:
                 found = str(self.client.info("server").get("redis_version", _FIRST_VERSION))
@@ -132,6 +139,19 @@ class RedisServer:
                 return
         if int(found.partition(".")[0]) < _FIRST_VERSION:
             raise StoreError(f"the log {self.name} needs Redis {_FIRST_VERSION} or newer, and the server has version {found}")
+
+    def warn_of_losses(self, *, relaxed: bool) -> None:
+        """Log a warning for each of the server's settings that may lose entries; ``relaxed`` accepts the loss of the last two seconds."""
+        try:
+            found = {setting: self.client.config_get(setting).get(setting) for setting in _DURABILITY}  # texts, as these answers are always decoded
+        except redis.ResponseError:  # many hosted servers refuse the command
+            logger.info("%s does not tell its settings; see that appendonly is on", self.name)
+            return
+        for setting, (right, advice) in _DURABILITY.items():
+            accepted = _RELAXED.get(setting, right) if relaxed else right
+            value = found[setting]
+            if value is not None and value not in accepted:
+                logger.warning("%s has %s %s: %s", self.name, setting, value, advice)
 
     def read(self, script: str, *arguments: Any) -> Any:
         """Return the decoded result of a reading script; an unfinished journal is completed first."""
@@ -141,14 +161,7 @@ class RedisServer:
             return _decoder.decode(found)
 
     def commit(self, checks: Iterable[Check], ops: Sequence[Op], *, size: int = 0, partition: int = 0, always: bool = False) -> int | None:
-        """Commit a group of commands, all or none.
-
-        Args:
-            checks: What must still be so.
-            ops: The commands; each may run twice.
-            size: Bytes that they add to a partition.
-            partition: The number of that partition.
-            always: Whether also when the server's memory is full.
+        """Commit a group of commands, each of which may run twice, all or none, if the checks hold; ``always``: also when the memory is full.
 
         Returns:
             The log's last position before the group; None where a check failed, so that nothing was committed.
@@ -159,7 +172,8 @@ class RedisServer:
             try:
                 base = self._run_all(calls)
             except NoScriptError:  # the server was started anew
-                self._load()
+                for script, _ in calls:
+                    self.client.script_load(script)
                 base = self._run_all(calls)
         return None if base < 0 else base
 
@@ -247,10 +261,6 @@ class RedisServer:
                 raise response
         return int(found[0])
 
-    def _load(self) -> None:
-        for script in (COMMIT, COMMIT_ALWAYS, APPLY):
-            self.client.script_load(script)
-
 
 def _response(connection: Any) -> Any:
     """Return the next answer, also where it is an error."""
@@ -261,11 +271,7 @@ def _response(connection: Any) -> Any:
 
 
 def _check_database(url: str) -> None:
-    """Refuse a path that is no number: redis-py would ignore it, and take database 0.
-
-    Raises:
-        ValueError: The path is no number.
-    """
+    """Raise a ValueError for a path that is no number: redis-py would ignore it, and take database 0."""
     path = urlsplit(url).path
     if not re.fullmatch(r"/?|/\d+", path, re.ASCII):
         raise ValueError(f"its path is the number of a database, as in redis://localhost:6379/0, not {path[1:]!r}")

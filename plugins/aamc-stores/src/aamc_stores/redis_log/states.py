@@ -14,9 +14,8 @@ import msgspec
 from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.log import MAX_SNAPSHOTS, decode, deltas_after, encode, extends_chain, replaces_deltas
 from aamc_sdk.types import Snapshot, StateDelta
-from aamc_stores.redis_log.arguments import binary, packed
 from aamc_stores.redis_log.scripts import DECISIONS, LEASE, RELEASE
-from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, write_id
+from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, binary, packed, write_id
 
 LEASE_SECONDS = 3.0
 """Time without renewal after which another process is elected."""
@@ -31,23 +30,14 @@ _NO_NAMES = packed([])
 
 @attrs.frozen
 class State:
-    """A snapshot or floor as it is described.
+    """A snapshot or floor as it is described."""
 
-    Attributes:
-        position: The position up to which the router has learned.
-        number: The number of its writing; a later one is greater.
-        last: The name of the log's entry at that position.
-        epoch: The log's epoch at that time.
-        renewed: The server's time at which it was put last, in seconds since the epoch.
-        content: The key of the content.
-    """
-
-    position: int
-    number: int
-    last: str
-    epoch: int
-    renewed: float
-    content: str
+    position: int  # up to which the router has learned
+    number: int  # of its writing; a later one is greater
+    last: str  # the name of the log's entry at that position
+    epoch: int  # the log's epoch at that time
+    renewed: float  # the server's time at which it was put last, in seconds since the epoch
+    content: str  # the key of the content
 
     @property
     def text(self) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 from aamc_sdk.log import DECISION, Batch, Erasure, Export, Row, Write, erased_if_forgotten, run_writes
 from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Snapshot, StateDelta
-from aamc_stores.redis_log.durability import warn_of_losses
 from aamc_stores.redis_log.erasure import RedisErasure
 from aamc_stores.redis_log.group import Group
 from aamc_stores.redis_log.keys import decision_of
@@ -76,13 +75,13 @@ class RedisStore(SharedStore):
         self._client = self._server.client
         self._reader, self._packing = RedisReader(self._server), LogTemplates(self._server)
         self._states = RedisStates(self._server)
-        self._divided = RedisRetention(self._server, self._states, self._reader.templates, self.config.retention)
+        self._divided = RedisRetention(self._server, self._states, self._reader, self.config.retention)
         self._erasure = RedisErasure(self._server, self._reader, self._states, self._divided)
         self._tombstones: tuple[int, Mapping[str, float]] = (0, {})
         self._server.check_version()
         migrate(self._server)
         with self._server.explained():
-            warn_of_losses(self._client, self.name, relaxed=self.config.durability == "relaxed")
+            self._server.warn_of_losses(relaxed=self.config.durability == "relaxed")
 
     def _disconnect(self) -> None:
         self._states.release()

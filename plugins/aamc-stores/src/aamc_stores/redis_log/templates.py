@@ -7,9 +7,8 @@ import threading
 from collections.abc import Sequence
 
 from aamc_sdk.log import Row, Templates
-from aamc_stores.redis_log.arguments import binary
 from aamc_stores.redis_log.keys import Unpack
-from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer
+from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, binary
 
 
 class LogTemplates:
