@@ -14,7 +14,7 @@ from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.ledger import Excerpt, Ledger, Write
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
-from aamc_sdk.log.memory.store import MemoryStore
+from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes.columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes.row_outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
