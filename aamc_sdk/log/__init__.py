@@ -5,15 +5,13 @@ from aamc_sdk.log.batches import read_batches
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
-from aamc_sdk.log.exports.export_files import Exported, export_files
-from aamc_sdk.log.exports.export_format import Export, ExportFormat, ExportWriter
-from aamc_sdk.log.exports.jsonl import Entry, entry_of, line_of
-from aamc_sdk.log.exports.selection import Selection
+from aamc_sdk.log.exports import Exported, ExportFormat, Selection
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
 from aamc_sdk.log.json_text import decode, encode
+from aamc_sdk.log.jsonl import Entry, entry_of, line_of
 from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.ledger import Excerpt, Ledger, Write
-from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
+from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, Export, LedgerStore
 from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcomes.columns import OUTCOME_COLUMNS
@@ -41,7 +39,6 @@ __all__ = [
     "Excerpt",
     "Export",
     "ExportFormat",
-    "ExportWriter",
     "Exported",
     "GroupCommit",
     "LazySequence",
@@ -77,7 +74,6 @@ __all__ = [
     "encode",
     "entry_of",
     "erased_if_forgotten",
-    "export_files",
     "extends_chain",
     "fingerprint_bytes",
     "followed",

@@ -17,8 +17,7 @@ from aamc_sdk.errors import AamcError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.exports.export_format import Export
-from aamc_sdk.log.exports.jsonl import Entry
+from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.ledger import Ledger, Write
 from aamc_sdk.log.options import FallibleOptions
 from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes, logged_entry
@@ -44,6 +43,19 @@ BATCH_ENTRIES = 1000
 """Entries in one write; others' writes come between two of them."""
 
 
+@attrs.frozen
+class Export:
+    """A file that entries of a log were exported to.
+
+    Attributes:
+        path: The file.
+        format: Its format: the name of a store that reads it.
+    """
+
+    path: str
+    format: str
+
+
 class LedgerStore(Store):
     """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way.
 
@@ -57,6 +69,7 @@ class LedgerStore(Store):
     """The paths of the exports that the last ``forget`` could not erase, with the reasons."""
     _next_expiry = 0.0
     _added = 0
+    _export_warned = False
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
@@ -163,13 +176,11 @@ class LedgerStore(Store):
         """Return the files that entries of this log were exported to, as far as the store knows them."""
         return ()
 
-    def remembers_export(self, export: Export) -> bool:
-        """Return whether the store knows a file as an export; faster than :meth:`exports` where there are many."""
-        return export in self.exports()
-
     def note_export(self, export: Export) -> None:
         """Remember a file that entries are exported to, so that ``forget`` writes it again."""
-        logger.warning("the store %s does not remember its exports: export %s again after a user is forgotten", self.name, export.path)
+        if not self._export_warned:
+            logger.warning("the store %s does not remember its exports: export %s again after a user is forgotten", self.name, export.path)
+        self._export_warned = True
 
     def discard_export(self, export: Export) -> None:
         """Remember a file no longer."""
