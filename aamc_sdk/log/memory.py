@@ -13,14 +13,13 @@ from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import ProcessLock
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
+from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
-from aamc_sdk.log.ledger import Excerpt, Write
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
-from aamc_sdk.log.name_lengths import fits
 from aamc_sdk.log.options import LedgerOptions
 from aamc_sdk.log.rows.decision_row import decision_row, record_from
 from aamc_sdk.log.rows.row import DECISION, FEEDBACK, Row, columns_of
-from aamc_sdk.log.rules import append, warn_of_pending
+from aamc_sdk.log.rules import append, fits, warn_of_pending
 from aamc_sdk.types import Decision, Experience, Query, Record, Records, Snapshot, StateDelta
 
 T = TypeVar("T")

@@ -24,12 +24,12 @@ import attrs
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.erasure import Erasure
+from aamc_sdk.log.excerpt import Write
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
-from aamc_sdk.log.ledger import Write
 from aamc_sdk.log.ledger_store import Export
 from aamc_sdk.log.options import StoreOptions
-from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes
+from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows.decision_row import record_from
