@@ -9,7 +9,7 @@ Ids and names have a maximum length.
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import Any
@@ -113,22 +113,19 @@ def append_feedback(ledger: Excerpt, feedback: Feedback, attempt: Attempt | None
 
 def _with_numbers(ledger: Excerpt, rows: Sequence[Row]) -> Sequence[Row]:
     """Return rows whose attempts have numbers: the one that the log holds already, or the decision's next one."""
-    if all(row.kind != ATTEMPT or _number(row) is not None for row in rows):
+    attempts = [row for row in rows if row.kind == ATTEMPT]
+    if all(_number(row) is not None for row in attempts):
         return rows
-    next_numbers: dict[str, int] = {}
-    taken: defaultdict[str, int] = defaultdict(int)
-    for row in rows:
-        if row.kind == ATTEMPT and (n := _number(row)) is not None:
-            taken[row.decision_id] = max(taken[row.decision_id], 1 + n)
+    free = {row.decision_id: _next_number(ledger, row.decision_id) for row in attempts}
+    for row in attempts:
+        if (n := _number(row)) is not None:
+            free[row.decision_id] = max(free[row.decision_id], 1 + n)
     result = []
     for row in rows:
         if row.kind == ATTEMPT and _number(row) is None:
-            name = row.decision_id
-            if name not in next_numbers:
-                next_numbers[name] = max(_next_number(ledger, name), taken[name])
             known = ledger.find(ATTEMPT, row.id)
-            row = numbered(row, _number(known[0]) if known else next_numbers[name])
-            next_numbers[name] += not known
+            row = numbered(row, _number(known[0]) if known else free[row.decision_id])
+            free[row.decision_id] += not known
         result.append(row)
     return result
 
