@@ -28,7 +28,7 @@ def aamc_stores() -> list[Component]:
     """Offer the stores that need no server."""
     return [
         Component("sqlite", "aamc_sdk.log.sqlite.store:SqliteStore", "A file, durable through group commit; sqlite:PATH."),
-        Component("memory", "aamc_sdk.log.memory.store:MemoryStore", "In memory only, lost with the process; memory:."),
+        Component("memory", "aamc_sdk.log.memory:MemoryStore", "In memory only, lost with the process; memory:."),
     ]
 
 

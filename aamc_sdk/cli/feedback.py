@@ -168,14 +168,14 @@ def _export_lines(log: LedgerStore, file: Path, chosen: Selection) -> Exported:
 
 def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str, chosen: Selection) -> Exported:
     """Write entries to files of a format."""
-    from aamc_sdk.log import ExportFormat, export_files
+    from aamc_sdk.log import ExportFormat
 
     found = plugins_of(ctx).load("store", form)
     if not issubclass(found, ExportFormat):
         raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, not {form}")
     if str(folder) == "-" or folder.is_file():
         raise click.UsageError(f"--format {form} writes several files: name a folder, not {folder}")
-    return export_files(log, folder, form, found, chosen)
+    return found.export(log, folder, chosen)
 
 
 @feedback.command()

@@ -1,24 +1,21 @@
 """The decision log: the rules that all stores share, and the stores ``sqlite`` and ``memory``."""
 
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, oldest_key, without_tenant
-from aamc_sdk.log.batches import read_batches
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
+from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
-from aamc_sdk.log.exports.export_files import Exported, export_files
-from aamc_sdk.log.exports.export_format import Export, ExportFormat, ExportWriter
-from aamc_sdk.log.exports.jsonl import Entry, entry_of, line_of
-from aamc_sdk.log.exports.selection import Selection
+from aamc_sdk.log.exports import Exported, ExportFormat, Selection
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
-from aamc_sdk.log.json_text import decode, encode
+from aamc_sdk.log.json_text import decode, decoded, encode
+from aamc_sdk.log.jsonl import Entry, entry_of, line_of
 from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.log.ledger import Excerpt, Ledger, Write
-from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
-from aamc_sdk.log.memory.store import MemoryStore
+from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, Export, LedgerStore, read_batches
+from aamc_sdk.log.memory import MemoryStore
 from aamc_sdk.log.name_lengths import FITTING_CHARACTERS
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.outcomes.columns import OUTCOME_COLUMNS
-from aamc_sdk.log.outcomes.row_outcomes import LoggedEntry, RowOutcomes, decoded, is_within, logged_entry, outcomes_of
+from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS
+from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import begins_partition, covered_position, oldest_goes, renewed_since
 from aamc_sdk.log.rows.decision_row import record_from
@@ -44,11 +41,9 @@ __all__ = [
     "Excerpt",
     "Export",
     "ExportFormat",
-    "ExportWriter",
     "Exported",
     "GroupCommit",
     "LazySequence",
-    "Ledger",
     "LedgerStore",
     "LoggedEntry",
     "MemoryStore",
@@ -80,7 +75,6 @@ __all__ = [
     "encode",
     "entry_of",
     "erased_if_forgotten",
-    "export_files",
     "extends_chain",
     "feedback_row",
     "fingerprint_bytes",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import attrs
 import numpy as np
 
 from aamc_sdk.log.json_text import decode, encode
 from aamc_sdk.log.options import Retention
-from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes, logged_entry
+from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS
 from aamc_sdk.log.rows.row import DECISION, Row, columns_of
 from aamc_sdk.types import Aggregate
@@ -85,8 +86,8 @@ def _text(aggregate: Aggregate) -> str:
 
 def aggregate_from(text: str | bytes) -> Aggregate:
     """Return an aggregate from its text, see :func:`aggregate_texts`; figures of later versions are left out."""
-    fields = {field.name for field in attrs.fields(Aggregate)}
-    return Aggregate(**{name: value for name, value in decode(text).items() if name in fields})
+    given: dict[str, Any] = decode(text)
+    return Aggregate(**{field.name: given[field.name] for field in attrs.fields(Aggregate) if field.name in given})
 
 
 def _day(when: float) -> str:

@@ -48,48 +48,31 @@ class Batch:
         return zip(self.positions or range(self.position - len(self.rows) + 1, self.position + 1), self.rows, strict=True)
 
     def experience(self) -> Experience:
-        """Return the batch as an experience."""
-        experience = joined(
-            self.position,
-            [row.id for row in self.decisions],
-            LazySequence(range(len(self.decisions)), cache(lambda number: record_from(self.decisions[number]))),
-            [attempt_from(row) if row.kind == ATTEMPT else feedback_from(row) for row in self.rows if row.kind != DECISION],
-            made=sum(row.kind == DECISION for row in self.rows),
+        """Return the batch as an experience, whose records are made when they are read.
+
+        Each attempt and each piece of feedback is in exactly one batch. A decision is in every batch with an entry on it; ``made`` counts those whose
+        own entry it is.
+        """
+        records = LazySequence(range(len(self.decisions)), cache(lambda number: record_from(self.decisions[number])))
+        entries = [attempt_from(row) if row.kind == ATTEMPT else feedback_from(row) for row in self.rows if row.kind != DECISION]
+        return Experience(
+            position=self.position,
+            queries=LazySequence(records, lambda record: record.query),
+            estimates=cache(lambda: Estimates.stack([record.estimates for record in records])),
+            decisions=LazySequence(records, lambda record: record.decision),
+            attempts=[entry for entry in entries if isinstance(entry, Attempt)],
+            feedback=[entry for entry in entries if isinstance(entry, Feedback)],
+            feedback_before=Experience.count_feedback_before(entries),
+            made=len(self.rows) - len(entries),
             epoch=self.epoch,
+            expected_quality=LazySequence(records, _expected_quality),
+            records=records,
+            decision_ids=[row.id for row in self.decisions],
+            follows=self.follows,
+            last=self.last or (self.rows[-1].name if self.rows else self.follows),
+            replaced=[feedback_from(row) for row in self.replaced],
+            start=self.start,
         )
-        replaced = [feedback_from(row) for row in self.replaced]
-        last = self.last or (self.rows[-1].name if self.rows else self.follows)
-        return attrs.evolve(experience, follows=self.follows, last=last, replaced=replaced, start=self.start)
-
-
-def joined(position: int, ids: Sequence[str], records: Sequence[Record], entries: Sequence[Attempt | Feedback], made: int, epoch: int) -> Experience:
-    """Return a batch of the log as an experience.
-
-    Each attempt and each piece of feedback is in exactly one batch. A decision is in every batch with an entry on it;
-    ``made`` counts those whose own entry it is.
-
-    Args:
-        position: The log's position at which the batch ends.
-        ids: The ids of the decisions.
-        records: The decisions that its entries are or refer to, in log order.
-        entries: Its attempts and feedback, in log order.
-        made: Number of its entries that are decisions.
-        epoch: Number of times that a user was forgotten.
-    """
-    return Experience(
-        position=position,
-        queries=LazySequence(records, lambda record: record.query),
-        estimates=cache(lambda: Estimates.stack([record.estimates for record in records])),
-        decisions=LazySequence(records, lambda record: record.decision),
-        attempts=[entry for entry in entries if isinstance(entry, Attempt)],
-        feedback=[entry for entry in entries if isinstance(entry, Feedback)],
-        feedback_before=Experience.count_feedback_before(entries),
-        made=made,
-        epoch=epoch,
-        expected_quality=LazySequence(records, _expected_quality),
-        records=records,
-        decision_ids=ids,
-    )
 
 
 def followed(after: int, name: str | None, start: int, position: int) -> str | None:

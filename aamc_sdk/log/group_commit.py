@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import ProcessLock
-from aamc_sdk.log.ledger import Excerpt, Write
+from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.rules import warn_of_pending
 
 T = TypeVar("T")
@@ -49,16 +49,14 @@ class _Item:
 
 def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
     """Run writes on an excerpt of the log, one after the other; return the result of each, or the StoreError that refused it."""
-    results = [_result(write, excerpt) for write in writes]
+    results = []
+    for write in writes:
+        try:
+            results.append(write.run(excerpt))
+        except StoreError as error:  # refused on its own; the rest of the group goes on
+            results.append(error)
     warn_of_pending(excerpt.held.values())
     return results
-
-
-def _result(write: Write[Any], excerpt: Excerpt) -> Any:
-    try:
-        return write.run(excerpt)
-    except StoreError as error:  # refused on its own; the rest of the group goes on
-        return error
 
 
 class GroupCommit:
@@ -115,15 +113,13 @@ class GroupCommit:
         self._process.check()
         item = _Item(work)
         try:
-            leads = self._enqueue(item, closes)
+            self._enqueue(item, closes)
             while not item.future.done():
-                if leads:
+                if self._leader is item:
                     self._run_group()
                 else:
                     item.signal.wait()
-                    leads = not item.future.done() and self._leads(item)
-            if self._leader is item:
-                self._hand_over(item)
+            self._hand_over(item)
         except BaseException:  # such as KeyboardInterrupt: the others must not wait for this thread
             item.abandoned = True
             self._hand_over(item)
@@ -131,8 +127,8 @@ class GroupCommit:
         result: T = item.future.result()
         return result
 
-    def _enqueue(self, item: _Item, closes: bool) -> bool:
-        """Add work to the queue; return whether its thread leads, since no other does."""
+    def _enqueue(self, item: _Item, closes: bool) -> None:
+        """Add work to the queue; its thread leads if no other does."""
         with self._lock:
             if self._closed and not closes:
                 raise StoreError("the decision log is closed")
@@ -140,11 +136,6 @@ class GroupCommit:
             self._queue.append(item)
             if self._leader is None:
                 self._leader = item
-            return self._leader is item
-
-    def _leads(self, item: _Item) -> bool:
-        with self._lock:
-            return self._leader is item
 
     def _hand_over(self, item: _Item) -> None:
         """Let the next thread lead, if an item's thread does; an interrupted call can be repeated."""
@@ -153,7 +144,7 @@ class GroupCommit:
                 return
             following = next((each for each in self._queue if not each.abandoned), None)
             if following is not None:
-                following.signal.set()
+                following.signal.set()  # before it leads: where an interrupt comes between, the repetition sets it again
             self._leader = following
 
     def close(self) -> None:
@@ -213,7 +204,9 @@ class GroupCommit:
             raise
         except BaseException as error:  # raised in each waiting caller, whatever it is
             if len(group) > 1 and not isinstance(error, StoreAwayError):
-                self._commit_halves(group)
+                middle = len(group) // 2  # one write that fails must not take the others with it
+                self._commit_group(group[:middle])
+                self._commit_group(group[middle:])
                 return
             for _, future in group:
                 future.set_exception(error)
@@ -223,12 +216,6 @@ class GroupCommit:
                 future.set_exception(result)
             else:
                 future.set_result(result)
-
-    def _commit_halves(self, group: list[_Waiting]) -> None:
-        """Commit a group that failed as two: one write that fails must not take the others with it."""
-        middle = len(group) // 2
-        self._commit_group(group[:middle])
-        self._commit_group(group[middle:])
 
 
 def _call(job: Callable[[], Any], future: Future[Any]) -> None:

@@ -1,4 +1,7 @@
-"""JSON of the log's entries. The format is that of the standard library, and so are the values that are refused; msgspec is several times as fast."""
+"""JSON of the log's entries. The format is that of the standard library, and so are the values that are refused; msgspec is several times as fast.
+
+msgspec refuses half of a surrogate pair, which a caller's text may have: such an entry is written and read by the standard library.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.storage import plain, to_json
 from aamc_sdk.types import ByName
+
+T = TypeVar("T")
 
 
 def _converted(value: Any) -> Any:
@@ -29,7 +34,7 @@ def _converted(value: Any) -> Any:
 
 _SIMPLE = frozenset((str, int, float, bool, type(None)))
 _encoder = msgspec.json.Encoder(enc_hook=_converted)
-_decoder = msgspec.json.Decoder()
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def encode(content: Any) -> str:
@@ -64,16 +69,37 @@ def _check_simple(value: Any) -> None:
         raise StoreError(f"the log keeps JSON's own types only ({why}); use numbers, text, lists and mappings in notes")
 
 
-def decode(content: str | bytes) -> Any:
-    """Return the value of a JSON document.
+def decode(content: str | bytes, decoder: msgspec.json.Decoder[T] = _decoder) -> T:
+    """Return the value of a JSON document, of a decoder's type.
 
     Raises:
         ValueError: It is damaged.
     """
     try:
-        return _decoder.decode(content)
+        return decoder.decode(content)
     except (msgspec.MsgspecError, UnicodeEncodeError):  # half a surrogate pair, or damaged, which json explains
-        return json.loads(content)
+        found = json.loads(content)
+    try:
+        return msgspec.convert(found, decoder.type)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error
+
+
+def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -> T:
+    """Return the decoded content of the log's entry of that name.
+
+    Raises:
+        StoreError: The content is damaged.
+    """
+    try:
+        return decode(content, decoder)
+    except ValueError as error:
+        raise damaged(name, error) from error
+
+
+def damaged(name: str, error: Exception) -> StoreError:
+    """Return the error for a content of the log that cannot be read."""
+    return StoreError(f"the log's entry {name!r} is damaged ({error}): restore a copy of the log")
 
 
 def null_if_unknown(value: float) -> float | None:

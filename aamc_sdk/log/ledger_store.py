@@ -16,16 +16,15 @@ import attrs
 from aamc_sdk.errors import AamcError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.erasure import Erasure, is_forgotten
+from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.exports.export_format import Export
-from aamc_sdk.log.exports.jsonl import Entry
-from aamc_sdk.log.ledger import Ledger, Write
+from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.options import FallibleOptions
-from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes, logged_entry
+from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS
 from aamc_sdk.log.rows.attempt_row import attempt_row
 from aamc_sdk.log.rows.decision_row import decision_from, decision_row, redacted
-from aamc_sdk.log.rows.feedback_row import feedback_from
+from aamc_sdk.log.rows.feedback_row import feedback_from, feedback_row
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row
 from aamc_sdk.log.rules import append, append_attempts, append_decisions, append_feedback, drop_pending
 from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Record, check_name, new_ids
@@ -44,6 +43,19 @@ BATCH_ENTRIES = 1000
 """Entries in one write; others' writes come between two of them."""
 
 
+@attrs.frozen
+class Export:
+    """A file that entries of a log were exported to.
+
+    Attributes:
+        path: The file.
+        format: Its format: the name of a store that reads it.
+    """
+
+    path: str
+    format: str
+
+
 class LedgerStore(Store):
     """A store whose writes follow the log's rules. A subclass makes writes durable, and reads in its own way.
 
@@ -57,6 +69,7 @@ class LedgerStore(Store):
     """The paths of the exports that the last ``forget`` could not erase, with the reasons."""
     _next_expiry = 0.0
     _added = 0
+    _export_warned = False
 
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
@@ -163,13 +176,11 @@ class LedgerStore(Store):
         """Return the files that entries of this log were exported to, as far as the store knows them."""
         return ()
 
-    def remembers_export(self, export: Export) -> bool:
-        """Return whether the store knows a file as an export; faster than :meth:`exports` where there are many."""
-        return export in self.exports()
-
     def note_export(self, export: Export) -> None:
         """Remember a file that entries are exported to, so that ``forget`` writes it again."""
-        logger.warning("the store %s does not remember its exports: export %s again after a user is forgotten", self.name, export.path)
+        if not self._export_warned:
+            logger.warning("the store %s does not remember its exports: export %s again after a user is forgotten", self.name, export.path)
+        self._export_warned = True
 
     def discard_export(self, export: Export) -> None:
         """Remember a file no longer."""
@@ -316,7 +327,7 @@ def _is_missing(path: Path) -> bool:
 
 
 def _appending(entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
-    def run(ledger: Ledger) -> tuple[list[bool], StoreError | None]:
+    def run(ledger: Excerpt) -> tuple[list[bool], StoreError | None]:
         new: list[bool] = []
         try:
             for entry in entries:
@@ -329,3 +340,24 @@ def _appending(entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError |
     alone = [entry[0] for entry in entries if not isinstance(entry, Row) and entry[1] is None]
     is_alone = len(alone) == len(entries)
     return Write(run, [decision_id for decision_id, _ in names], [entry_id for _, entry_id in names], alone if is_alone else ())
+
+
+def read_batches(store: Store, after: int = 0, at_once: int = READ_AT_ONCE) -> Iterator[Batch]:
+    """Yield the entries after a position in batches, with the decisions that they refer to; at least one batch, which may be empty."""
+    while True:
+        batch = _batch_of(store, after, at_once)
+        yield batch
+        if batch.position <= after:
+            return
+        after = batch.position
+
+
+def _batch_of(store: Store, after: int, at_once: int) -> Batch:
+    if isinstance(store, LedgerStore):
+        return store.batch(after, at_once)
+    found = store.experience(after, at_once)
+    decisions = [decision_row(record, store_text=True) for record in found.records or map(store.record, (each.id for each in found.decisions))]
+    own = decisions[len(decisions) - found.made :]
+    entries = [attempt_row(entry) if isinstance(entry, Attempt) else feedback_row(entry) for entry in found.entries]
+    replaced = [feedback_row(feedback) for feedback in found.replaced]
+    return Batch(found.position, [*own, *entries], decisions, found.epoch, found.follows, replaced, last=found.last, start=found.start)

@@ -31,7 +31,7 @@ class PartitionedStore(LedgerStore):
     def __init__(self, url: str, config: Any) -> None:
         super().__init__(url, config)
         self._opened_at = ClockReading.now()
-        self._jump_reported = self._waiting_reported = self._limit_reported = self._future_reported = False
+        self._reported: set[str] = set()
         self._ending = threading.Event()
 
     def retain(self) -> int:
@@ -41,14 +41,12 @@ class PartitionedStore(LedgerStore):
         """
         if self.config.retention == Retention():
             return 0
-        if self._clock_was_set():
-            if not self._jump_reported:
-                logger.warning(
-                    "the clock was set by more than an hour, so nothing is dropped from the log %s until the program is restarted", self.name
-                )
-            self._jump_reported = True
+        was_set = self._clock_was_set()
+        self._report(
+            was_set, "the clock was set by more than an hour, so nothing is dropped from the log %s until the program is restarted", self.name
+        )
+        if was_set:
             return 0
-        self._jump_reported = False
         decisions = self._retain()
         self._drop_expired()
         self._check_limit()
@@ -63,29 +61,33 @@ class PartitionedStore(LedgerStore):
     def _needed_gb(self, figures: Mapping[str, float]) -> float:
         return needed_gb(int(figures.get("partitions", 0)), int(figures.get("size_bytes", 0)), self.config.retention)
 
+    def _report(self, holds: bool, message: str, *values: object, level: int = logging.WARNING) -> None:
+        """Log a message when its condition begins to hold."""
+        if holds and message not in self._reported:
+            logger.log(level, message, *values)
+        (self._reported.add if holds else self._reported.discard)(message)
+
     def _check_limit(self) -> None:
         """Log a warning, once, if the log's limit in GB leaves no room for decisions."""
         figures = self._own_health()
         needed = self._needed_gb(figures)
-        if needed and not self._limit_reported:
-            logger.warning(
-                "the log %s takes %.2g GB with its newest partition alone, more than its max_gb of %g: all earlier decisions are dropped as soon as "
-                "their partition ends. Set max_gb to at least %g; tables, learned states and sums over dropped decisions count towards it",
-                *(self.name, figures["size_bytes"] / 1e9, self.config.retention.max_gb, needed),
-            )
-        self._limit_reported = needed > 0
+        self._report(
+            needed > 0,
+            "the log %s takes %.2g GB with its newest partition alone, more than its max_gb of %g: all earlier decisions are dropped as soon as "
+            "their partition ends. Set max_gb to at least %g; tables, learned states and sums over dropped decisions count towards it",
+            *(self.name, figures.get("size_bytes", 0.0) / 1e9, self.config.retention.max_gb, needed),
+        )
 
     def _check_newest(self) -> None:
         """Log a warning, once, if the newest partition began in the future."""
         begun = max((each.begun for each in self.partitions()[-1:]), default=0.0)
-        if begun > time.time() + DAY_SECONDS and not self._future_reported:
-            self._future_reported = True
-            logger.warning(
-                "the newest partition of the log %s began in the future, on %s: the clock was ahead then, or is behind now. If it was ahead, nothing "
-                "of the partition is dropped until a later one begins: after that day, or when this one is large. To keep the limit in days, export "
-                "the log and import it into a new one (aamc feedback export and import)",
-                *(self.name, datetime.fromtimestamp(begun, timezone.utc).date()),
-            )
+        self._report(
+            begun > time.time() + DAY_SECONDS,
+            "the newest partition of the log %s began in the future, on %s: the clock was ahead then, or is behind now. If it was ahead, nothing "
+            "of the partition is dropped until a later one begins: after that day, or when this one is large. To keep the limit in days, export "
+            "the log and import it into a new one (aamc feedback export and import)",
+            *(self.name, datetime.fromtimestamp(begun, timezone.utc).date()),
+        )
 
     def _retain(self) -> int:
         """Drop partitions, a part at a time, while the oldest is to go; return the number of decisions dropped."""
@@ -95,7 +97,10 @@ class PartitionedStore(LedgerStore):
             if dropped is None:
                 break
             decisions += dropped
-        self._note_waiting(oldest)
+        waits = oldest is not None and not self._ending.is_set()
+        number = None if oldest is None else oldest.number
+        message = "partition %s of %s is dropped when the routers that learn from the log have learned it all"
+        self._report(waits, message, number, self.name, level=logging.INFO)
         return decisions
 
     def _drop_expired(self) -> None:
@@ -115,12 +120,6 @@ class PartitionedStore(LedgerStore):
             The number of decisions; None if a router that still learns has not learned all their entries yet.
         """
         return None
-
-    def _note_waiting(self, oldest: Partition | None) -> None:
-        """Log once that a partition cannot go yet."""
-        if oldest is not None and not self._waiting_reported and not self._ending.is_set():
-            logger.info("partition %d of %s is dropped when the routers that learn from the log have learned it all", oldest.number, self.name)
-        self._waiting_reported = oldest is not None
 
     def _start_retention(self) -> None:
         """Call :meth:`retain` on a thread of its own from time to time, where the log has limits."""

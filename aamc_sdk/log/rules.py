@@ -9,23 +9,30 @@ Ids and names have a maximum length.
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import ConflictError, StoreError, one_of, unknown_name
+from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, one_of, unknown_name
 from aamc_sdk.log.erasure import erased_forms
-from aamc_sdk.log.ledger import Ledger
-from aamc_sdk.log.name_lengths import check_lengths
+from aamc_sdk.log.excerpt import Excerpt
 from aamc_sdk.log.rows.attempt_row import attempt_row, feedback_attempt_id, numbered, same_attempt
 from aamc_sdk.log.rows.feedback_row import feedback_row
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, candidates_of, columns_of
 from aamc_sdk.types import Attempt, Feedback
 
 logger = logging.getLogger(__name__)
+MAX_NAME_BYTES = 512
+"""Length of an id or name in UTF-8. A row of an index in PostgreSQL has 2,700 bytes, and may hold a decision's id three times and a source."""
+_FEEDBACK_BYTES = 2 * MAX_NAME_BYTES + 1
+_MAX_ID_BYTES = {DECISION: MAX_NAME_BYTES, FEEDBACK: _FEEDBACK_BYTES, ATTEMPT: MAX_NAME_BYTES + len("/feedback/") + _FEEDBACK_BYTES}
+"""Length of an entry's id: that of feedback is by default the decision's id, a slash and the source, and that of an attempt begins with it too."""
+_NOUNS = {DECISION: "a decision", FEEDBACK: "a piece of feedback", ATTEMPT: "an attempt"}
+FITTING_CHARACTERS = MAX_NAME_BYTES // 4
+"""Length in characters up to which every name is short enough."""
 _PENDING_STAYS = "%s stays pending until its id is sent again with other content: %s"
 
 
@@ -35,7 +42,7 @@ def warn_of_pending(rows: Iterable[Row]) -> None:
         logger.warning("entries are pending until their decisions are logged: the log has no decision %s", one_of(map(repr, names)))
 
 
-def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
+def append(ledger: Excerpt, rows: Sequence[Row]) -> list[bool]:
     """Append entries, all or none; return which of them are new.
 
     Everything is checked before anything is written, so a refusal leaves the ledger as it was.
@@ -49,7 +56,7 @@ def append(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     return _append_numbered(ledger, _with_numbers(ledger, rows))
 
 
-def _append_numbered(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
+def _append_numbered(ledger: Excerpt, rows: Sequence[Row]) -> list[bool]:
     """Append entries that have different keys, and whose attempts have numbers."""
     new = [_is_new(ledger, row) for row in rows]
     fresh = list(compress(rows, new))
@@ -61,7 +68,7 @@ def _append_numbered(ledger: Ledger, rows: Sequence[Row]) -> list[bool]:
     return new
 
 
-def append_decisions(ledger: Ledger, rows: Sequence[Row]) -> list[Row | None]:
+def append_decisions(ledger: Excerpt, rows: Sequence[Row]) -> list[Row | None]:
     """Append decisions, all or none; return for each the earlier one of its id, None where it is new.
 
     Raises:
@@ -70,7 +77,7 @@ def append_decisions(ledger: Ledger, rows: Sequence[Row]) -> list[Row | None]:
     return [None if is_new else ledger.find(DECISION, row.id)[-1] for row, is_new in zip(rows, append(ledger, rows), strict=True)]
 
 
-def drop_pending(ledger: Ledger, rows: Sequence[Row]) -> int:
+def drop_pending(ledger: Excerpt, rows: Sequence[Row]) -> int:
     """Delete those of some entries that are still pending; return their number."""
     pending = {row.key: row for decision_id in dict.fromkeys(row.decision_id for row in rows) for row in ledger.pending(decision_id)}
     dropped = [pending[row.key] for row in rows if row.key in pending]
@@ -79,7 +86,7 @@ def drop_pending(ledger: Ledger, rows: Sequence[Row]) -> int:
     return len(dropped)
 
 
-def append_attempts(ledger: Ledger, rows: Sequence[Row]) -> list[int]:
+def append_attempts(ledger: Excerpt, rows: Sequence[Row]) -> list[int]:
     """Append attempts, all or none; return their numbers.
 
     Raises:
@@ -91,7 +98,7 @@ def append_attempts(ledger: Ledger, rows: Sequence[Row]) -> list[int]:
     return [_number(ledger.find(ATTEMPT, row.id)[0]) if n is None else n for row, n in zip(rows, numbers, strict=True)]
 
 
-def append_feedback(ledger: Ledger, feedback: Feedback, attempt: Attempt | None) -> bool:
+def append_feedback(ledger: Excerpt, feedback: Feedback, attempt: Attempt | None) -> bool:
     """Append feedback, and before it the call that came with it, both or none; return whether the feedback is new.
 
     Raises:
@@ -104,34 +111,31 @@ def append_feedback(ledger: Ledger, feedback: Feedback, attempt: Attempt | None)
     return _append_numbered(ledger, rows)[-1]
 
 
-def _with_numbers(ledger: Ledger, rows: Sequence[Row]) -> Sequence[Row]:
+def _with_numbers(ledger: Excerpt, rows: Sequence[Row]) -> Sequence[Row]:
     """Return rows whose attempts have numbers: the one that the log holds already, or the decision's next one."""
-    if all(row.kind != ATTEMPT or _number(row) is not None for row in rows):
+    attempts = [row for row in rows if row.kind == ATTEMPT]
+    if all(_number(row) is not None for row in attempts):
         return rows
-    next_numbers: dict[str, int] = {}
-    taken: defaultdict[str, int] = defaultdict(int)
-    for row in rows:
-        if row.kind == ATTEMPT and (n := _number(row)) is not None:
-            taken[row.decision_id] = max(taken[row.decision_id], 1 + n)
+    free = {row.decision_id: _next_number(ledger, row.decision_id) for row in attempts}
+    for row in attempts:
+        if (n := _number(row)) is not None:
+            free[row.decision_id] = max(free[row.decision_id], 1 + n)
     result = []
     for row in rows:
         if row.kind == ATTEMPT and _number(row) is None:
-            name = row.decision_id
-            if name not in next_numbers:
-                next_numbers[name] = max(_next_number(ledger, name), taken[name])
             known = ledger.find(ATTEMPT, row.id)
-            row = numbered(row, _number(known[0]) if known else next_numbers[name])
-            next_numbers[name] += not known
+            row = numbered(row, _number(known[0]) if known else free[row.decision_id])
+            free[row.decision_id] += not known
         result.append(row)
     return result
 
 
-def _attempts(ledger: Ledger, decision_id: str) -> list[Row]:
+def _attempts(ledger: Excerpt, decision_id: str) -> list[Row]:
     """Return a decision's attempts, placed or pending."""
     return [row for row in (*ledger.history(decision_id), *ledger.pending(decision_id)) if row.kind == ATTEMPT]
 
 
-def _next_number(ledger: Ledger, decision_id: str) -> int:
+def _next_number(ledger: Excerpt, decision_id: str) -> int:
     return 1 + max(map(_number, _attempts(ledger, decision_id)), default=-1)
 
 
@@ -140,7 +144,7 @@ def _number(row: Row) -> Any:
     return columns_of(row)["attempt"]
 
 
-def _is_known_call(ledger: Ledger, row: Row) -> bool:
+def _is_known_call(ledger: Excerpt, row: Row) -> bool:
     """Return whether the log holds an attempt's call under its number but another id: the caller or feedback reported it before.
 
     Raises:
@@ -155,7 +159,7 @@ def _is_known_call(ledger: Ledger, row: Row) -> bool:
     raise ConflictError(f"decision {row.decision_id!r} has another attempt {n} in the log, with other content; leave n out to take the next number")
 
 
-def _is_new(ledger: Ledger, row: Row) -> bool:
+def _is_new(ledger: Excerpt, row: Row) -> bool:
     known = ledger.find(row.kind, row.id)
     if not known or row.revision > known[-1].revision:
         return True
@@ -203,7 +207,7 @@ def _check(row: Row, history: Sequence[Row]) -> None:
         raise ConflictError(f"a candidate cannot beat itself: {loser!r} is winner and loser of feedback {row.id!r}")
 
 
-def _append(ledger: Ledger, row: Row) -> None:
+def _append(ledger: Excerpt, row: Row) -> None:
     history = ledger.history(row.decision_id)
     if row.kind == DECISION:
         ledger.place(row)
@@ -215,7 +219,7 @@ def _append(ledger: Ledger, row: Row) -> None:
         ledger.hold(row)
 
 
-def _release(ledger: Ledger, row: Row) -> None:
+def _release(ledger: Excerpt, row: Row) -> None:
     """Place a pending entry whose decision has come."""
     history = ledger.history(row.decision_id)
     try:
@@ -235,3 +239,29 @@ def _candidate_of(row: Row, history: Sequence[Row]) -> str:
             if past.kind == ATTEMPT and columns_of(past)["status"] == "ok":
                 return past.candidate
     return history[0].candidate
+
+
+def fits(name: str | None, limit: int = MAX_NAME_BYTES) -> bool:
+    """Return whether an id or name is short enough for a log."""
+    return not name or len(name) <= FITTING_CHARACTERS or len(name.encode(errors="surrogatepass")) <= limit
+
+
+def check_lengths(row: Row) -> None:
+    """Check the ids and names of a new entry.
+
+    Raises:
+        NameLengthError: One is too long.
+    """
+    _check_length(row.id, f"the id of {_NOUNS[row.kind]}", _MAX_ID_BYTES[row.kind])
+    _check_length(row.decision_id, "the id of a decision")
+    if row.kind == DECISION:
+        columns = columns_of(row)
+        for what, name in (("user", "user_id"), ("tenant", "tenant"), ("episode", "episode")):
+            _check_length(columns[name], f"the name of a {what}")
+        _check_length(row.candidate, "the name of a candidate")
+
+
+def _check_length(name: str | None, what: str, limit: int = MAX_NAME_BYTES) -> None:
+    if name and not fits(name, limit):
+        size = len(name.encode(errors="surrogatepass"))
+        raise NameLengthError(f"{what} must have at most {limit:,} bytes, and {name[:32]!r}... has {size:,}: shorten it, or give a hash of it")

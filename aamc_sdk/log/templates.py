@@ -16,7 +16,7 @@ import msgspec
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.erasure import erased
 from aamc_sdk.log.json_text import decode
-from aamc_sdk.log.rows.row import DECISION, Row, sort_of
+from aamc_sdk.log.rows.row import DECISION, Row
 
 LEVEL = 3
 """The level of compression: a higher one takes longer, and saves less than a tenth more."""
@@ -38,7 +38,7 @@ class Templates:
 
     def __init__(self) -> None:
         self._contents: list[bytes] = []
-        self._alike: defaultdict[str, list[int]] = defaultdict(list)
+        self._alike: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
 
     def __len__(self) -> int:
         return len(self._contents)
@@ -47,7 +47,7 @@ class Templates:
         """Add the templates that the log has after the known ones."""
         for content in contents:
             self._contents.append(content)
-            self._alike[_sort_in(content)].append(len(self._contents))
+            self._alike[_sort_of(content)].append(len(self._contents))
 
     def pack(self, row: Row) -> tuple[bytes, bytes | None]:
         """Return a row's packed content, and the new template to keep with it; None if the log has its template.
@@ -57,7 +57,7 @@ class Templates:
         content = row.content.encode()
         if row.kind != DECISION:
             return bytes([_PLAIN]) + content, None
-        alike = self._alike[row.sort or _sort_in(content)]
+        alike = self._alike[_sort_of(content)]
         packed = self._deflated(content, alike[-1]) if alike else bytes([_PLAIN]) + content
         if len(packed) <= POOR * len(content) or len(self) == MAX_TEMPLATES or len(alike) == MAX_ALIKE:
             return packed, None
@@ -71,12 +71,9 @@ class Templates:
         Raises:
             StoreError: It is damaged, or its template is missing.
         """
-        return self.unpack_texts([packed])[0]
-
-    def unpack_texts(self, packed: Sequence[bytes | str]) -> list[str]:
-        """Return several contents, see :meth:`unpack`."""
+        (content,) = self.unpack_all([packed])
         try:
-            return [each if isinstance(each, str) else each.decode() for each in self.unpack_all(packed)]
+            return content if isinstance(content, str) else content.decode()
         except UnicodeDecodeError as error:
             raise StoreError(f"an entry of the log is damaged ({error}): restore a copy of the log") from error
 
@@ -125,10 +122,7 @@ class _Sort(msgspec.Struct):
 _sorts = msgspec.json.Decoder(_Sort)  # several times as fast as reading everything
 
 
-def _sort_in(content: bytes) -> str:
-    try:
-        sort = _sorts.decode(content)
-        return sort_of(sort.decision.router, sort.candidates)
-    except msgspec.MsgspecError:  # half a surrogate pair in a text
-        fields = decode(content)
-        return sort_of(fields["decision"].get("router", ""), fields["candidates"])
+def _sort_of(content: bytes) -> tuple[str, ...]:
+    """Return what the decisions of one template have in common: the router and the candidates."""
+    found = decode(content, _sorts)
+    return found.decision.router, *found.candidates

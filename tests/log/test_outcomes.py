@@ -15,8 +15,7 @@ import pytest
 
 from aamc_sdk.errors import DataError, StoreError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import OUTCOME_COLUMNS, open_store
-from aamc_sdk.log.outcomes import row_outcomes
+from aamc_sdk.log import OUTCOME_COLUMNS, open_store, outcomes
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.types import (
     Attempt,
@@ -109,7 +108,7 @@ def test_each_column_is_that_of_the_decisions_records(store: Store) -> None:
 def test_the_columns_do_not_depend_on_the_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.add_decisions([record("d"), record("u", propensity=math.nan), other("e"), other("f"), record("g")])
     ours = store.outcomes(columns=OUTCOME_COLUMNS)
-    monkeypatch.setattr(row_outcomes, "JOINED_AT_ONCE", 4)  # so that later decisions bring candidates that earlier arrays do not have
+    monkeypatch.setattr(outcomes, "JOINED_AT_ONCE", 4)  # so that later decisions bring candidates that earlier arrays do not have
     theirs = store.outcomes(columns=OUTCOME_COLUMNS)
     for name in OUTCOME_COLUMNS:
         if isinstance(ours[name], np.ndarray):

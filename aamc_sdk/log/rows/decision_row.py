@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.log.json_text import check_plain, encode, nan_if_null, null_if_unknown
-from aamc_sdk.log.rows.row import DECISION, Row, columns_from, sort_of
+from aamc_sdk.log.rows.row import DECISION, Row, columns_from
 from aamc_sdk.types import ByName, Decision, Estimates, Floats, Outcomes, Preference, Query, Record, Turn, request_fingerprint
 
 _FLOAT32 = np.dtype("<f4")
@@ -64,7 +64,6 @@ def decision_row(record: Record, store_text: bool) -> Row:
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
         fingerprint=fingerprint,
         columns=columns_from(DECISION, content),
-        sort=sort_of(decision.router, record.candidates),
     )
 
 
@@ -148,11 +147,6 @@ def redacted(row: Row) -> Row:
     query = row.fields["query"]
     has_text = query["text"] or any(turn["content"] for turn in query.get("turns", ()))
     return with_query(row, redacted_fields(query_from(query))) if has_text else row
-
-
-def without_text(record: Record) -> Record:
-    """Return a record without its prompt; token count and fingerprint stay."""
-    return attrs.evolve(record, query=query_from(redacted_fields(record.query)), fingerprint=request_fingerprint(record))
 
 
 def with_query(row: Row, fields: Mapping[str, Any], **changes: Any) -> Row:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
 
-from aamc_sdk.errors import StoreError
-from aamc_sdk.log.json_text import decode
+from aamc_sdk.log.json_text import decoded
 from aamc_sdk.types.decisions import default_cost_source, default_status
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
@@ -44,6 +43,14 @@ KIND_COLUMNS: Mapping[str, Sequence[str]] = {
 """The columns that a kind of entry fills; the others are NULL."""
 
 
+class _Candidates(msgspec.Struct):
+    candidates: list[str]
+
+
+_fields: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder()
+_candidates = msgspec.json.Decoder(_Candidates)
+
+
 @attrs.frozen(slots=False)
 class Row:
     """One entry of the log, as it is kept.
@@ -59,7 +66,6 @@ class Row:
         revision: The revision of feedback; 0 for other entries.
         fingerprint: The fingerprint of a decision's request; ``""`` where it is unknown or was erased.
         columns: The values of ``COLUMNS`` by name, where they are at hand without parsing the content.
-        sort: Router and candidates of a decision as one text (:func:`sort_of`), where they are at hand too.
     """
 
     kind: str
@@ -72,7 +78,6 @@ class Row:
     revision: int = 0
     fingerprint: str = ""
     columns: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
-    sort: str = attrs.field(default="", eq=False, repr=False)
 
     def unpacked_by(self, unpack: Callable[[], str]) -> Row:
         """Return this row, whose content a function returns when it is first asked for."""
@@ -114,25 +119,12 @@ class Row:
         Raises:
             StoreError: It is damaged.
         """
-        try:
-            return decode(self.content)  # type: ignore[no-any-return]  # a mapping, as it was written
-        except ValueError as error:
-            raise StoreError(f"the log's entry {self.name!r} is damaged ({error}): restore a copy of the log") from error
-
-
-class _Candidates(msgspec.Struct):
-    candidates: list[str]
-
-
-_candidates = msgspec.json.Decoder(_Candidates)
+        return decoded(_fields, self.content, self.name)
 
 
 def candidates_of(row: Row) -> Sequence[str]:
     """Return the candidates of the decision that a row keeps, without parsing the rest."""
-    try:
-        return _candidates.decode(row.content).candidates
-    except (msgspec.MsgspecError, UnicodeEncodeError):  # half a surrogate pair in a text, or damaged
-        return row.fields["candidates"]  # type: ignore[no-any-return]  # as decision_row writes it
+    return decoded(_candidates, row.content, row.name).candidates
 
 
 def columns_of(row: Row) -> Mapping[str, Any]:
@@ -152,11 +144,6 @@ def columns_from(kind: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     found["status"] = fields.get("status") or default_status(fields["error"])
     found["cost_source"] = fields.get("cost_source", default_cost_source(fields["cost_usd"])) or None
     return found
-
-
-def sort_of(router: str, candidates: Iterable[str]) -> str:
-    """Return what decisions have in common that are kept as differences from one template: the router and the candidates."""
-    return "\n".join((router, *candidates))
 
 
 def fingerprint_bytes(fingerprint: str) -> bytes | None:

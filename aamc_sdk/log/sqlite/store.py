@@ -24,12 +24,12 @@ import attrs
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.log.erasure import Erasure
+from aamc_sdk.log.excerpt import Write
 from aamc_sdk.log.experience import Batch
-from aamc_sdk.log.exports.export_format import Export
 from aamc_sdk.log.group_commit import GroupCommit, run_writes
-from aamc_sdk.log.ledger import Write
+from aamc_sdk.log.ledger_store import Export
 from aamc_sdk.log.options import StoreOptions
-from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes
+from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
 from aamc_sdk.log.rows.decision_row import record_from
@@ -273,12 +273,6 @@ class SqliteStore(PartitionedStore):
         """Return the files that entries of this log were exported to."""
         with self._reading_connection() as connection:
             return [Export(*found) for found in connection.execute("SELECT path, format FROM exports ORDER BY path")]
-
-    def remembers_export(self, export: Export) -> bool:
-        """Return whether the log knows a file as an export."""
-        with self._reading_connection() as connection:
-            found = connection.execute("SELECT format FROM exports WHERE path = ?", (export.path,)).fetchall()
-        return found == [(export.format,)]
 
     def note_export(self, export: Export) -> None:
         """Remember a file that entries are exported to; a log that is only read remembers nothing."""

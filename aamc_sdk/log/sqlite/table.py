@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
+from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
-from aamc_sdk.log.ledger import Excerpt, Write
 from aamc_sdk.log.options import Retention
-from aamc_sdk.log.outcomes.row_outcomes import RowOutcomes
+from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.retention import begins_partition
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, fingerprint_bytes
 from aamc_sdk.log.templates import Templates
@@ -237,7 +237,7 @@ class EntryTable:
         packed = [each[4] for each in found]
         if max((each[0] for each in packed if each and isinstance(each, bytes)), default=0) > len(self._cache.templates):
             self._cache.read_templates(self._connection)
-        texts = self._cache.templates.unpack_texts(packed)
+        texts = map(self._cache.templates.unpack, packed)
         return [
             Row(kind, name, decision_id, candidate, text, when, embedding, revision, mark.hex() if isinstance(mark, bytes) else mark or "")
             for (kind, name, decision_id, candidate, _, when, embedding, revision, mark), text in zip(found, texts, strict=True)

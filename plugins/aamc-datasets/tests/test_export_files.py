@@ -13,11 +13,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from aamc_datasets.parquet_log import ParquetStore, ParquetWriter, read_rows
+from aamc_datasets.parquet_export import export_files
+from aamc_datasets.parquet_files import ParquetWriter, read_decisions, read_rows
+from aamc_datasets.parquet_log import ParquetStore
 
 from aamc_sdk import MetaController, Query
 from aamc_sdk.errors import OutputError, StoreError
-from aamc_sdk.log import DECISION, Erasure, Export, MemoryStore, Row, Selection, SqliteStore, columns_of, export_files, open_store
+from aamc_sdk.log import DECISION, Erasure, Export, MemoryStore, Row, Selection, SqliteStore, columns_of, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, run_command
 
@@ -50,12 +52,12 @@ def days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
 
 def export(store: SqliteStore, selection: Selection = Selection(), folder: str = "out") -> Any:  # noqa: B008  # frozen
-    return export_files(store, Path(folder), "parquet", ParquetStore, selection)
+    return export_files(store, Path(folder), selection)
 
 
 def decisions(folder: str = "out") -> dict[str, int]:
     """Return the number of decisions by file."""
-    return {file.name: sum(1 for _ in ParquetStore.decisions(file)) for file in sorted(Path(folder).iterdir())}
+    return {file.name: sum(1 for _ in read_decisions(file)) for file in sorted(Path(folder).iterdir())}
 
 
 def drop_part(store: SqliteStore, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
@@ -223,10 +225,10 @@ def test_a_disk_that_is_full_ends_the_command_with_one_line(days) -> None:
     code = """import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
 from aamc_sdk.log import *; from aamc_sdk.log.sqlite.store import *; from aamc_sdk.plugins import get_plugin_manager; from pathlib import Path
-from aamc_datasets.parquet_log import ParquetStore
+from aamc_datasets.parquet_export import export_files
 store = open_store("sqlite:log.db?read_only=true", get_plugin_manager(), existing=True)
 try:
-    export_files(store, Path("out"), "parquet", ParquetStore, Selection())
+    export_files(store, Path("out"), Selection())
 except OSError as error:
     print(type(error).__name__, error)"""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -337,5 +339,5 @@ def test_a_log_in_memory_is_exported_to_one_file(tmp_path) -> None:
         controller.route_batch(["q"] * 3)
         assert isinstance(controller.store, MemoryStore)
         for _ in range(2):
-            found = export_files(controller.store, tmp_path, "parquet", ParquetStore, Selection())
+            found = export_files(controller.store, tmp_path, Selection())
             assert ([file.name for file in found.files], found.entries) == (["log.parquet"], 3)

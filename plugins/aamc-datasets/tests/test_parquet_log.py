@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_datasets.log import LogFormat
-from aamc_datasets.parquet_log import read_rows
+from aamc_datasets.parquet_files import read_rows
 
 from aamc_sdk import MetaController, Query
 from aamc_sdk.errors import ConfigError, StoreError

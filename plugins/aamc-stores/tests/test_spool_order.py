@@ -16,7 +16,7 @@ from waiting import wait_until
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import DECISION, Batch, Row, Write
-from aamc_sdk.log.memory.ledger import MemoryLedger
+from aamc_sdk.log.memory import MemoryLedger
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Records
 
@@ -94,7 +94,7 @@ class StoreDouble(SharedStore):
         return len(self.server), 0
 
     def pending_rows(self) -> Sequence[Row]:
-        return list(self.server.pending_rows.values())
+        return list(self.server.held.values())
 
     def _connect(self) -> None: ...
     def _disconnect(self) -> None: ...

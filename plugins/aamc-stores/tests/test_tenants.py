@@ -51,8 +51,5 @@ def test_exports_are_remembered(log: Callable[..., Store]) -> None:
     for _ in range(2):
         store.note_export(Export("/folder/file.parquet", "parquet"))
     assert list(store.exports()) == [Export("/folder/file.parquet", "parquet")]
-    assert store.remembers_export(Export("/folder/file.parquet", "parquet"))
-    assert not store.remembers_export(Export("/folder/file.parquet", "other"))
-    assert not store.remembers_export(Export("/folder/other.parquet", "parquet"))
     store.discard_export(Export("/folder/file.parquet", "parquet"))
     assert list(store.exports()) == []

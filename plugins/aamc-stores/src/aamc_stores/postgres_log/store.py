@@ -164,11 +164,6 @@ class PostgresStore(SharedStore):
         with self._reading() as connection:
             return [Export(*found) for found in self._tables.run(connection, "SELECT path, format FROM {exports} ORDER BY path")]
 
-    def remembers_export(self, export: Export) -> bool:
-        """Return whether the log knows a file as an export."""
-        with self._reading() as connection:
-            return self._tables.run(connection, "SELECT format FROM {exports} WHERE path = %s", export.path).fetchone() == (export.format,)
-
     def note_export(self, export: Export) -> None:
         """Remember a file that entries are exported to."""
         with self._writing(self._states_key) as connection:

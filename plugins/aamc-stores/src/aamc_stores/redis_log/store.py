@@ -123,11 +123,6 @@ class RedisStore(SharedStore):
         """Return the files that entries of this log were exported to."""
         return [Export(path, kind.decode()) for path, kind in sorted(self._server.hash("exports").items())]
 
-    def remembers_export(self, export: Export) -> bool:
-        """Return whether the log knows a file as an export."""
-        with self._server.explained():
-            return self._client.hget(self._server.key("exports"), export.path) == export.format.encode()
-
     def note_export(self, export: Export) -> None:
         """Remember a file that entries are exported to."""
         self._server.commit((), [["HSET", self._server.key("exports"), export.path, export.format]])

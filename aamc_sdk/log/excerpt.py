@@ -1,10 +1,10 @@
-"""Ledgers: a log's storage as the rules need it, a part of it in memory, and a change of it."""
+"""A part of the log in memory, as the rules need it, and changes of it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -14,30 +14,8 @@ from aamc_sdk.types import Feedback
 T = TypeVar("T")
 
 
-class Ledger(Protocol):
-    """A log's storage, as these rules need it. Only one thread at a time uses it."""
-
-    def find(self, kind: str, entry_id: str) -> Sequence[Row]:
-        """Return the entry of that kind and id, placed or pending: nothing, one row, or several revisions of feedback in ascending order."""
-
-    def history(self, decision_id: str) -> Sequence[Row]:
-        """Return a decision and its placed attempts in log order; nothing if the decision is not in the log."""
-
-    def pending(self, decision_id: str) -> Sequence[Row]:
-        """Return the entries that are pending until a decision comes, in order of arrival."""
-
-    def place(self, row: Row) -> None:
-        """Give an entry the log's next position, whether it is new, was pending, or replaces a pending one."""
-
-    def hold(self, row: Row) -> None:
-        """Keep a new entry without a position."""
-
-    def drop(self, row: Row) -> None:
-        """Delete a pending entry."""
-
-
 class Excerpt:
-    """A ledger of some decisions with their entries.
+    """The entries on some decisions; only one thread at a time uses it.
 
     A database is read once and written once for each group of writes; a query for each fact would cost a round trip each.
 
@@ -117,7 +95,7 @@ class Write(Generic[T]):
         feedback_alone: The feedback that it adds in order, where it does nothing else; its result is then that of adding these.
     """
 
-    run: Callable[[Ledger], T]
+    run: Callable[[Excerpt], T]
     decisions: Sequence[str]
     feedback: Sequence[str] = ()
     feedback_alone: Sequence[Feedback] = ()

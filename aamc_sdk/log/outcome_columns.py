@@ -1,17 +1,25 @@
-"""The optional columns of logged outcomes, made from the decisions' records."""
+"""The optional columns of logged outcomes, made from the contents of decisions.
+
+msgspec decodes a content without building and validating an object of the types for each decision.
+"""
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
+from aamc_sdk.log.json_text import damaged, decoded
 from aamc_sdk.log.lazy_sequence import LazySequence
+from aamc_sdk.log.rows.decision_row import query_from
 from aamc_sdk.types import Floats, Preference, Query
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
@@ -42,49 +50,143 @@ FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 ALWAYS = ("propensity", "quality", *FIGURES, "judged", "failed", "fell_back", "compared")
 """The columns that logged outcomes always have."""
 
-_PER_CANDIDATE = ("expected_quality", "expected_cost_usd", "expected_latency_ms", "wait_ms", "in_flight")
-_NUMBERS = ("time", "complexity", "tool_use")
-_LISTS = ("tenant", "router", "text", "query", "masked_why", "estimator")
+_Numbers = list[float | None]
+
+
+class _Decision(msgspec.Struct, gc=False):
+    candidate: str
+    propensity: float | None
+    preference: tuple[float, float, float]
+    probabilities: dict[str, float] = {}
+    router: str = ""
+
+
+class _Query(msgspec.Struct, gc=False):
+    text: str
+    user: str | None = None
+    session: str | None = None
+    needs: list[str] = []
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_on: str | None = None
+    turns: list[dict[str, Any]] = []
+    tenant: str | None = None
+
+
+class _Estimates(msgspec.Struct, gc=False):
+    complexity: float | None
+    categories: _Numbers
+    category_names: tuple[str, ...]
+    tool_use: float | None
+    fingerprint: str = ""
+
+
+class _Expected(msgspec.Struct, gc=False):
+    quality: _Numbers | None
+    cost_usd: _Numbers
+    latency_ms: _Numbers
+
+
+_OWN: Mapping[str, tuple[Any, ...]] = {
+    "decision": (_Decision,),
+    "masked_why": (dict[str, str],),
+    "preference_given": (bool, True),
+    "in_flight": (_Numbers | None, None),
+}
+"""Parts of a decision's content, with their types and defaults."""
+_SHARED: Mapping[str, msgspec.json.Decoder[Any]] = {
+    "query": msgspec.json.Decoder(_Query),
+    "estimates": msgspec.json.Decoder(_Estimates),
+    "candidates": msgspec.json.Decoder(tuple[str, ...]),
+    "expected": msgspec.json.Decoder(_Expected),
+    "wait_ms": msgspec.json.Decoder(_Numbers),
+}
+"""Parts that other decisions are likely to have too, so that equal ones are decoded once."""
+_ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_PER_CANDIDATE = {
+    "expected_quality": "expected.quality",
+    "expected_cost_usd": "expected.cost_usd",
+    "expected_latency_ms": "expected.latency_ms",
+    "wait_ms": "wait_ms",
+    "in_flight": "in_flight",
+}
+_LISTS = {
+    "tenant": "query.tenant",
+    "router": "decision.router",
+    "text": "query.text",
+    "query": "query",
+    "masked_why": "masked_why",
+    "estimator": "estimates.fingerprint",
+}
+_PLACES = {
+    **_PER_CANDIDATE,
+    **_LISTS,
+    "preference": "decision.preference",
+    "preference_given": "preference_given",
+    "probabilities": "decision.probabilities",
+    "mask": "masked_why",
+    "complexity": "estimates.complexity",
+    "tool_use": "estimates.tool_use",
+    "categories": "estimates.categories",
+}
+"""The place of a column's values in the content; those of ``time`` and ``embedding`` are kept beside it."""
+
+
+@cache
+def _decoder(parts: frozenset[str]) -> msgspec.json.Decoder[Any]:
+    """Return a decoder of some parts of a content, which skips the others, and leaves the shared ones undecoded."""
+    fields = [(name, *_OWN.get(name, (msgspec.Raw,))) for name in parts]
+    return msgspec.json.Decoder(msgspec.defstruct("Content", fields, kw_only=True, gc=False))
 
 
 class OutcomeColumns:
-    """Turns the fields of decisions into the requested columns.
+    """Turns the contents of decisions into the requested columns.
 
     Args:
         asked: Requested names of ``OUTCOME_COLUMNS``, or of the figures that logged outcomes always have.
-        read: Returns the fields of some decisions, as they were added, by name.
-        make_query: Makes a query from the field ``query``.
 
     Raises:
         DataError: A name is unknown.
     """
 
-    def __init__(self, asked: Iterable[str], read: Callable[[Any], Mapping[str, Sequence[Any]]], make_query: Callable[[Any], Query]) -> None:
+    def __init__(self, asked: Iterable[str]) -> None:
         self.asked = checked_columns(asked)
-        self._read = read
-        self._make_query = make_query
+        self._read = frozenset({"candidates", *(_PLACES[name].partition(".")[0] for name in self.asked if name in _PLACES)})
         self._names: dict[str, int] = {}
         self._category_names: dict[str, int] = {}
         self._pools: dict[tuple[str, ...], int] = {}
         self._pool: list[int] = []
         self._parts: dict[str, list[Any]] = {name: [] for name in self.asked}
 
-    def add(self, decisions: Any) -> None:
+    def add(self, ids: Sequence[str], times: Sequence[float], contents: Sequence[str | bytes], embeddings: Sequence[bytes | None]) -> None:
         """Add the next decisions: as many as fit into the processor's cache, since they are read several times."""
-        fields = self._read(decisions)
-        numbers = [self._pools.setdefault(names, len(self._pools)) for names in fields["candidates"]]
+        read = self._decoded(ids, contents)
+        numbers = [self._pools.setdefault(candidates, len(self._pools)) for candidates in read["candidates"]]
         self._pool += numbers
         for names in self._pools:
             for name in names:
                 self._names.setdefault(name, len(self._names))
         pool = np.array(numbers, dtype=np.intp)
+        read |= {"time": times, "embedding": embeddings}
         for name, parts in self._parts.items():
-            parts.append(self._part(name, fields, pool))
+            part, _, attribute = _PLACES.get(name, name).partition(".")
+            values = list(map(attrgetter(attribute), read[part])) if attribute else read[part]
+            parts.append(self._part(name, values, read, pool))
+
+    def _decoded(self, ids: Sequence[str], contents: Sequence[str | bytes]) -> dict[str, Sequence[Any]]:
+        """Return the parts of contents, by name."""
+        decoder = _decoder(self._read)
+        try:
+            whole = list(map(decoder.decode, contents))
+        except (msgspec.MsgspecError, UnicodeEncodeError):  # one has half a surrogate pair, or is damaged
+            whole = [_whole(decoder, content, name) for name, content in zip(ids, contents, strict=True)]
+        found: dict[str, Sequence[Any]] = {part: list(map(attrgetter(part), whole)) for part in self._read}
+        return found | {part: _decoded_once(_SHARED[part], found[part], ids) for part in self._read & _SHARED.keys()}
 
     def finished(self) -> dict[str, Any]:
         """Return the arguments that logged outcomes take: names, pools and columns."""
         if self.asked:
-            self.add(())  # so that there is something to join
+            self.add((), (), (), ())  # so that there is something to join
         return {
             "names": tuple(self._names),
             "category_names": tuple(self._category_names),
@@ -93,27 +195,26 @@ class OutcomeColumns:
             "columns": {name: self._joined(name, parts) for name, parts in self._parts.items()},
         }
 
-    def _part(self, name: str, fields: Mapping[str, Sequence[Any]], pool: NDArray[np.intp]) -> Any:
-        """Return a column of some decisions, from their fields by name."""
+    def _part(self, name: str, values: Sequence[Any], read: Mapping[str, Sequence[Any]], pool: NDArray[np.intp]) -> Any:
+        """Return a column of some decisions, from its values in the parts of their contents."""
         if name in _LISTS:
-            return fields[name]
-        if name in _NUMBERS:
-            return np.array(fields[name], dtype=np.float64)
+            return values
         if name in _PER_CANDIDATE:
-            return self._by_candidate(fields[name], pool)
+            return self._by_candidate(values, pool)
         if name == "probabilities":
-            given = (fields[each] for each in ("propensity", "probabilities", "candidate", "candidates"))
-            chances = self._by_candidate(list(map(_chances, *given)), pool)
+            chances = self._by_candidate(list(map(_chances, read["decision"], read["candidates"])), pool)
             known = ~np.isnan(chances).all(axis=1)
             chances[known] = np.nan_to_num(chances[known])
             return chances
         if name == "mask":
-            return self._mask(fields["masked_why"], pool)
+            return self._mask(values, pool)
         if name == "preference":
-            return _preferences(fields["preference"])
-        if name == "preference_given":
-            return np.array(fields[name], dtype=bool)
-        return self._categories(fields["category_names"], fields[name]) if name == "categories" else _embeddings(fields["embedding"])
+            return _preferences(values)
+        if name == "categories":
+            return self._categories([each.category_names for each in read["estimates"]], values)
+        if name == "embedding":
+            return _embeddings([None if each is None else np.frombuffer(each, "<f4") for each in values])
+        return np.array(values, dtype=bool if name == "preference_given" else np.float64)
 
     def _by_candidate(self, values: Sequence[Any], pool: NDArray[np.intp]) -> Floats:
         """Return values of each decision's candidates as ``[n, K]``; NaN for other candidates, and where the values are None."""
@@ -153,7 +254,7 @@ class OutcomeColumns:
     def _joined(self, name: str, parts: Sequence[Any]) -> Any:
         if name in _LISTS:
             values = [value for part in parts for value in part]
-            return LazySequence(values, self._make_query) if name == "query" else values
+            return LazySequence(values, _query) if name == "query" else values
         if parts[0].ndim == 1:
             return np.concatenate(parts)
         width = max(part.shape[1] for part in parts)
@@ -171,15 +272,34 @@ def _widened(part: NDArray[Any], width: int, missing: float) -> NDArray[Any]:
     return part if part.shape[1] == width else np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=missing)
 
 
-def _chances(propensity: float | None, probabilities: Mapping[str, float], candidate: str, candidates: tuple[str, ...]) -> Collection[float] | None:
-    """Return the probability of each candidate; None where it is not known."""
-    if propensity is None or math.isnan(propensity):
+def _whole(decoder: msgspec.json.Decoder[Any], content: str | bytes, name: str) -> Any:
+    """Return what a decoder of :func:`_decoder` returns, also of a content with half a surrogate pair."""
+    fields = decoded(_ANY, content, name)
+    shared = {part: msgspec.Raw(json.dumps(fields[part]).encode()) for part in _SHARED.keys() & fields.keys()}
+    try:
+        return msgspec.convert(fields | shared, decoder.type)
+    except msgspec.MsgspecError as error:
+        raise damaged(name, error) from error
+
+
+def _decoded_once(decoder: msgspec.json.Decoder[Any], parts: Sequence[msgspec.Raw], ids: Sequence[str]) -> list[Any]:
+    """Return decoded parts; equal ones are decoded once."""
+    if parts and parts.count(parts[0]) == len(parts):
+        return [decoded(decoder, bytes(parts[0]), ids[0])] * len(parts)
+    texts = list(map(bytes, parts))
+    known = {text: decoded(decoder, text, name) for text, name in dict(zip(texts, ids, strict=True)).items()}
+    return list(map(known.__getitem__, texts))
+
+
+def _chances(drawn: _Decision, candidates: tuple[str, ...]) -> Collection[float] | None:
+    """Return the probability of each candidate of a decision; None where it is not known."""
+    if drawn.propensity is None:
         return None
-    if not probabilities:
-        return [float(name == candidate) for name in candidates] if propensity == 1 else None
-    if tuple(probabilities) == candidates:  # as most routers give them
-        return probabilities.values()
-    return [probabilities.get(name, 0.0) for name in candidates]
+    if not drawn.probabilities:
+        return [float(name == drawn.candidate) for name in candidates] if drawn.propensity == 1 else None
+    if tuple(drawn.probabilities) == candidates:  # as most routers give them
+        return drawn.probabilities.values()
+    return [drawn.probabilities.get(name, 0.0) for name in candidates]
 
 
 def _table(values: Sequence[Sequence[float | None] | Floats], width: int) -> Floats:
@@ -188,6 +308,10 @@ def _table(values: Sequence[Sequence[float | None] | Floats], width: int) -> Flo
         return np.fromiter(itertools.chain.from_iterable(values), np.float64, len(values) * width).reshape(-1, width)
     except TypeError:  # this way takes three times as long, and knows None
         return np.array(values, dtype=np.float64)
+
+
+def _query(kept: _Query) -> Query:
+    return query_from(msgspec.structs.asdict(kept))
 
 
 def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:

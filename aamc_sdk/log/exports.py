@@ -1,16 +1,19 @@
-"""A selection of a log's decisions: all of them, those of a tenant, or those of some time."""
+"""Exports of a log: the selected decisions, and the formats of plugins for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import abc
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 from urllib.parse import quote
 
 import attrs
 
 from aamc_sdk.errors import StoreError
+from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.ledger_store import LedgerStore
-from aamc_sdk.log.outcomes.row_outcomes import is_within
+from aamc_sdk.log.outcomes import is_within
 from aamc_sdk.log.rows.row import DECISION, Row, columns_of
 
 
@@ -62,6 +65,43 @@ class Selection:
         parts = ["log"]
         parts += [f"{label}-{_stamp(when)}" for label, when in (("since", self.since), ("until", self.until)) if when is not None]
         return "-".join([*parts, *([] if self.tenant is None else [f"tenant-{quote(self.tenant, safe='')}"])])
+
+
+@attrs.frozen
+class Exported:
+    """The result of an export.
+
+    Attributes:
+        files: The files that were written.
+        entries: The number of entries in them.
+        kept: Files of an earlier export that stay as they are, since the log has dropped some of their decisions.
+    """
+
+    files: Sequence[Path]
+    entries: int
+    kept: Sequence[Path] = ()
+
+
+class ExportFormat(abc.ABC):
+    """The part of a store class that writes files which the store then reads."""
+
+    @classmethod
+    @abc.abstractmethod
+    def export(cls, store: LedgerStore, folder: Path, selection: Selection) -> Exported:
+        """Write the entries on the selected decisions to files of a folder, which the log remembers (:meth:`LedgerStore.note_export`).
+
+        Raises:
+            StoreError: An earlier file is of another log, or has decisions that are not in the log; or the log has no decisions of the tenant.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def erase(cls, path: Path, erasure: Erasure) -> int:
+        """Rewrite a file without the erased decisions, and remove what killed processes left of it; return their number.
+
+        Raises:
+            DataError: There is no such file, or it is not of this format.
+        """
 
 
 def _stamp(when: float) -> str:

@@ -1,1 +1,0 @@
-"""Files with the entries of a log: JSON lines, and the formats of plugins."""

@@ -1,0 +1,232 @@
+"""A log that lives as long as its process: ``memory:``."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, TypeVar
+
+from aamc_sdk.errors import StoreError, UnknownDecisionError
+from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
+from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
+from aamc_sdk.log.excerpt import Excerpt, Write
+from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
+from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
+from aamc_sdk.log.options import LedgerOptions
+from aamc_sdk.log.rows.decision_row import decision_row, record_from
+from aamc_sdk.log.rows.row import DECISION, FEEDBACK, Row, columns_of
+from aamc_sdk.log.rules import append, fits, warn_of_pending
+from aamc_sdk.types import Decision, Experience, Query, Record, Records, Snapshot, StateDelta
+
+T = TypeVar("T")
+
+
+class MemoryLedger(Excerpt):
+    """A whole log; the position of an entry is its place in ``placed``, from 1.
+
+    Attributes:
+        snapshots: Snapshots by name, the newest last.
+        deltas: The chain of deltas by name, in order.
+        epoch: Number of times that a user was forgotten.
+        forgotten: The time at which each user was forgotten, by the user's digest.
+    """
+
+    def __init__(self) -> None:
+        super().__init__((), ())
+        self.snapshots: dict[str, Snapshot] = {}
+        self.deltas: defaultdict[str, list[StateDelta]] = defaultdict(list)
+        self.epoch = 0
+        self.forgotten: dict[str, float] = {}
+        self._positions: dict[str, int] = {}  # of the decisions
+        self._unread: deque[tuple[Records, bool]] = deque()
+        self._unread_ids: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.placed)
+
+    def add_unread(self, records: Records, store_text: bool) -> bool:
+        """Append decisions that become rows when the log is read; return whether that was possible, since all are new and none can be refused."""
+        ids = {decision.id for decision in records.decisions if decision.id not in self._positions and decision.id not in self._unread_ids}
+        if len(ids) < len(records) or not all(map(_is_plain, records.decisions, records.request.queries)):
+            return False
+        self._unread.append((records, store_text))
+        self._unread_ids |= ids
+        return True
+
+    def read(self) -> None:
+        """Turn the unread decisions into rows."""
+        while self._unread:
+            records, store_text = self._unread[0]
+            append(self, [decision_row(record, store_text) for record in records])
+            self._unread.popleft()  # afterwards: an interrupt loses nothing, and what is known is not added again
+        self._unread_ids.clear()
+
+    def place(self, row: Row) -> None:
+        """Give an entry the log's next position."""
+        (row,) = erased_if_forgotten([row], self.forgotten)
+        super().place(row)
+        if row.kind == DECISION:
+            self._positions[row.id] = len(self.placed)
+
+    def hold(self, row: Row) -> None:
+        """Keep a new entry without a position."""
+        super().hold(row)
+        warn_of_pending([row])
+
+    def drop(self, row: Row) -> None:
+        """Delete a pending entry."""
+        super().drop(row)
+        self.dropped.clear()
+
+    def episode(self, episode_id: str) -> list[Row]:
+        """Return the decisions of an episode in log order."""
+        return [row for row in self.placed if row.kind == DECISION and columns_of(row)["episode"] == episode_id]
+
+    def batch(self, after: int, limit: int) -> Batch:
+        """Return at most ``limit`` entries after a position, with the decisions that they refer to."""
+        rows = self.placed[after : after + limit]
+        decisions = [self.placed[position - 1] for position in sorted({self._positions[row.decision_id] for row in rows})]
+        revisions = [past for name in dict.fromkeys(revised_ids(rows)) for past in self.find(FEEDBACK, name) if past.key not in self.held]
+        return Batch(after + len(rows), rows, decisions, self.epoch, None, replaced_rows(rows, revisions) if revisions else ())
+
+    def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase at most ``limit`` decisions after a position; return how many, and the last one's position. The last ones begin a new epoch."""
+        covered = (position for position in self._positions.values() if position > after and erasure.covers(self.placed[position - 1]))
+        positions = list(islice(covered, limit))
+        for position in positions:
+            row = erasure.applied(self.placed[position - 1])
+            self.placed[position - 1] = self._known[row.kind, row.id][row.revision] = self._history[row.id][0] = row
+        if len(positions) < limit:
+            self.snapshots.clear()
+            self.deltas.clear()
+            self.epoch += 1
+            self.forgotten[erasure.digest] = max(time.time(), erasure.latest, self.forgotten.get(erasure.digest, 0.0))
+        return len(positions), positions[-1] if positions else after
+
+
+class MemoryStore(LedgerStore):
+    """Keeps the log in memory: for tests, and for logs that need not outlive their process."""
+
+    Config = LedgerOptions
+    persistent = False
+
+    def __init__(self, url: str, config: Any) -> None:
+        super().__init__(url, config)
+        self._ledger = MemoryLedger()
+        self._lock = ProcessLock("the decision log")
+        self._closed = False
+
+    def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
+        """Append decisions, all or none; return each as it is in the log."""
+        if isinstance(records, Records):
+            with self._lock:
+                if self._open.add_unread(records, self.config.store_text):
+                    return records.decisions
+        return super().add_decisions(records)
+
+    def record(self, decision_id: str) -> Record:
+        """Return a decision's record."""
+        with self._reading() as ledger:
+            found = ledger.find(DECISION, decision_id)
+        if not found:
+            raise UnknownDecisionError(f"no decision of the log has the id {decision_id!r}")
+        return record_from(found[0])
+
+    def episode(self, episode_id: str) -> Sequence[Record]:
+        """Return the records of an episode's decisions in log order."""
+        with self._reading() as ledger:
+            return [record_from(row) for row in ledger.episode(episode_id)]
+
+    def experience(self, after: int = 0, limit: int = 1000) -> Experience:
+        """Return at most ``limit`` entries after a position."""
+        return self.batch(after, limit).experience()
+
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
+        with self._reading() as ledger:
+            return ledger.batch(after, limit)
+
+    def pending_rows(self) -> Sequence[Row]:
+        """Return the entries whose decision is not in the log."""
+        with self._reading() as ledger:
+            return list(ledger.held.values())
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        """Return the snapshot of a name, or None."""
+        return self._ledger.snapshots.get(name)
+
+    def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of changes."""
+        with self._lock:
+            ledger = self._open
+            known = ledger.snapshots.get(name)
+            newer = known is None or known.position < snapshot.position
+            afters = [delta.after for delta in ledger.deltas[name]]
+            if snapshot.epoch == ledger.epoch and newer and replaces_deltas(snapshot.position, afters, self._newest(name)):
+                ledger.snapshots.pop(name, None)  # the newest stands last
+                ledger.snapshots[name] = snapshot
+                ledger.deltas[name] = [delta for delta in ledger.deltas[name] if delta.after >= snapshot.position]
+            for oldest in list(ledger.snapshots)[:-MAX_SNAPSHOTS]:
+                del ledger.snapshots[oldest]
+                ledger.deltas.pop(oldest, None)
+
+    def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
+        """Return the changes that continue from a state of that name, in order; None where nothing does."""
+        with self._lock:
+            kept = list(self._ledger.deltas[name])
+            return deltas_after(kept, after, self._newest(name)) if epoch == self._ledger.epoch else None
+
+    def put_delta(self, name: str, delta: StateDelta) -> bool:
+        """Keep the changes of a state; return whether they continue from the newest."""
+        with self._lock:
+            fits = extends_chain(delta, self._newest(name), self._open.epoch)
+            if fits:
+                self._ledger.deltas[name].append(delta)
+            return fits
+
+    def _newest(self, name: str) -> int:
+        """Return the position of the newest state of a name."""
+        chain, snapshot = self._ledger.deltas[name], self._ledger.snapshots.get(name)
+        return chain[-1].position if chain else 0 if snapshot is None else snapshot.position
+
+    def close(self) -> None:
+        """Refuse further writes."""
+        self._closed = True
+
+    def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        with self._reading():
+            return self._open.erase(erasure, after, limit)
+
+    def _counts(self) -> tuple[int, int]:
+        with self._reading() as ledger:
+            return len(ledger), len(ledger.snapshots)
+
+    def _forgotten_digests(self) -> Mapping[str, float]:
+        return self._ledger.forgotten
+
+    def _write(self, write: Write[T]) -> T:
+        with self._reading():
+            return write.run(self._open)
+
+    @contextmanager
+    def _reading(self) -> Iterator[MemoryLedger]:
+        """Take the ledger, whose entries are all rows then."""
+        with self._lock:
+            self._ledger.read()
+            yield self._ledger
+
+    @property
+    def _open(self) -> MemoryLedger:
+        """The ledger, for writing."""
+        if self._closed:
+            raise StoreError("the decision log is closed")
+        return self._ledger
+
+
+def _is_plain(decision: Decision, query: Query) -> bool:
+    """Return whether nothing of a decision can be refused: neither notes of no JSON type nor a name that is too long."""
+    return not decision.notes and all(map(fits, (decision.id, decision.candidate, decision.episode, query.user, query.tenant)))

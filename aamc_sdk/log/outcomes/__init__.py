@@ -1,1 +1,0 @@
-"""Logged outcomes: from the entries of a log to arrays."""
