@@ -12,7 +12,7 @@ from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number, json_lines,
 from aamc_datasets.recognition import existing
 
 from aamc_router_r1.data.tasks import Consultation, RoutingDataset, RoutingTask, as_dataset
-from aamc_router_r1.protocol import ModelCard
+from aamc_router_r1.training.replies import SimulatedReplies
 from aamc_sdk import DatasetFormat
 from aamc_sdk.errors import DataError, nearest, one_of, read_errors
 from aamc_sdk.types import Latency, ModelSpec, Prices
@@ -20,7 +20,6 @@ from aamc_sdk.types import Latency, ModelSpec, Prices
 KEYS = ("query", "query_type", "candidate_models", "ground_truth", "optimal_model", "reasoning", "steps", "conclusion")
 MODEL_KEYS = ("name", "cost", "prices", "latency", "description", "abilities", "quality")
 STEP_KEYS = ("thinking", "model", "query", "reply")
-SIMULATOR = "aamc_router_r1.training.replies:SimulatedReplies"
 CONCLUDED = "The information answers the question."
 
 
@@ -39,7 +38,7 @@ def parse_record(row: Any) -> RoutingTask:
     models = row["candidate_models"]
     if not isinstance(models, list) or not models:
         raise DataError(f"'candidate_models' must be a list of at least one model, not {models!r:.80}")
-    specs, cards = zip(*(_model(model) for model in models), strict=True)
+    specs, measured = zip(*(_model(model) for model in models), strict=True)
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
         raise DataError(f"'candidate_models' names {next(name for name in names if names.count(name) > 1)!r} twice; give each model once")
@@ -50,8 +49,8 @@ def parse_record(row: Any) -> RoutingTask:
     return RoutingTask(
         question=question,
         golds=golds,
-        cards=cards,
         specs=specs,
+        quality=dict(zip(names, measured, strict=True)),
         kind=_optional_text(row, "query_type"),
         consultations=steps,
         conclusion=_optional_text(row, "conclusion") or CONCLUDED,
@@ -78,8 +77,8 @@ def _steps(row: Mapping[str, Any], names: list[str], gold: str) -> list[Consulta
     return found
 
 
-def _model(row: Any) -> tuple[ModelSpec, ModelCard]:
-    """Return a model of a record: its cost and prices are USD per million tokens, its latency seconds."""
+def _model(row: Any) -> tuple[ModelSpec, dict[str, float]]:
+    """Return a model of a record and its measured quality: its cost and prices are USD per million tokens, its latency seconds."""
     require(row, ("name", "cost", "latency"))
     _refuse_unknown(row, MODEL_KEYS, "a model")
     name = text(row, "name")
@@ -94,9 +93,9 @@ def _model(row: Any) -> tuple[ModelSpec, ModelCard]:
     if not isinstance(quality, Mapping):
         raise DataError(f"'quality' of model {name!r} must map categories to numbers from 0 to 1, not {quality!r:.80}")
     measured = {category: bounded_number(value, f"'quality' of model {name!r}", 1.0) for category, value in quality.items()}
-    prices, about = _prices(row, name, cost), _optional_text(row, "description")
-    spec = ModelSpec(name=name, description=about, abilities=frozenset(abilities), prices=prices, latency=Latency(service_ms=latency_ms))
-    return spec, ModelCard(name=name, description=about, abilities=abilities, prices=prices, latency_ms=latency_ms, quality=measured)
+    about = _optional_text(row, "description")
+    spec = ModelSpec(name, description=about, abilities=frozenset(abilities), prices=_prices(row, name, cost), latency=Latency(service_ms=latency_ms))
+    return spec, measured
 
 
 def _prices(row: Mapping[str, Any], name: str, cost: float) -> Prices:
@@ -174,4 +173,4 @@ class RoutingRecords(DatasetFormat):
         Raises:
             DataError: The file is missing, or a record is wrong; the message gives its line.
         """
-        return as_dataset(read_records(path), f"router-r1:{path}", SIMULATOR)
+        return as_dataset(read_records(path), f"router-r1:{path}", SimulatedReplies)

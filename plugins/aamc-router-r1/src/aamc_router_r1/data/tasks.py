@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 
-from aamc_router_r1.protocol import ModelCard, Segment, cards_of, information
+from aamc_router_r1.protocol import Segment, information
 from aamc_router_r1.questions import golds_of
 from aamc_sdk.errors import PoolError
 from aamc_sdk.types import Dataset, Labels, ModelSpec, Pool, Query
@@ -37,8 +38,8 @@ class RoutingTask:
     Attributes:
         question: The question.
         golds: The gold answers; any of them is right.
-        cards: The models that may be consulted, as the prompt lists them.
-        specs: The same models, with the prices of their calls.
+        specs: The models that may be consulted.
+        quality: Their measured quality, by name and category.
         kind: The question's category; ``""`` if unknown.
         consultations: The demonstrated consultations; none is a demonstration too if there is an answer.
         conclusion: The reasoning before the demonstrated answer.
@@ -49,8 +50,8 @@ class RoutingTask:
 
     question: str
     golds: Sequence[str]
-    cards: Sequence[ModelCard]
     specs: Sequence[ModelSpec]
+    quality: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     kind: str = ""
     consultations: Sequence[Consultation] = ()
     conclusion: str = ""
@@ -75,15 +76,15 @@ class RoutingDataset(Dataset):
 
     Attributes:
         tasks: Each row's task.
-        simulator: Class of the :class:`aamc_router_r1.training.replies.Simulator` of these tasks, ``module:Class``; ``""`` for none.
+        simulator: Makes the :class:`aamc_router_r1.training.replies.Simulator` of these tasks from a seed; None for none.
     """
 
     row_fields = ("tasks",)
     tasks: Sequence[RoutingTask] = ()
-    simulator: str = ""
+    simulator: Callable[[int], Any] | None = None
 
 
-def as_dataset(tasks: Sequence[RoutingTask], source: str, simulator: str = "") -> RoutingDataset:
+def as_dataset(tasks: Sequence[RoutingTask], source: str, simulator: Callable[[int], Any] | None = None) -> RoutingDataset:
     """Return tasks as a dataset: questions as queries, kinds as categories, first gold answers as references."""
     labels = Labels(category=np.array([task.kind for task in tasks], dtype=np.str_))
     queries, references = [Query(task.question) for task in tasks], [task.golds[0] for task in tasks]
@@ -97,18 +98,13 @@ def _without(task: RoutingTask, leave_out: Sequence[str]) -> RoutingTask:
     specs = [spec for spec in task.specs if spec.name not in leave_out]
     if not specs:
         raise PoolError(f"{task.question!r:.80} has no model to consult besides the policy; add one to its record")
-    kept = attrs.evolve(task, specs=specs, cards=[card for card in task.cards if card.name not in leave_out])
+    kept = attrs.evolve(task, specs=specs)
     demonstrated = any(step.model in leave_out for step in task.consultations)
     return attrs.evolve(kept, consultations=(), answer="") if demonstrated else kept
 
 
 def tasks_of(dataset: Dataset, pool: Pool, leave_out: Sequence[str] = ()) -> list[RoutingTask]:
-    """Return the tasks of a dataset; those of another format than ours consult the pool's models.
-
-    Args:
-        dataset: Tasks, or questions with references.
-        pool: The models.
-        leave_out: Names of candidates that are not consulted.
+    """Return the tasks of a dataset; those of another format than ours consult the pool's models, without those to leave out.
 
     Raises:
         DataError: The dataset has no references.
@@ -119,6 +115,5 @@ def tasks_of(dataset: Dataset, pool: Pool, leave_out: Sequence[str] = ()) -> lis
     specs = [candidate for candidate in pool if isinstance(candidate, ModelSpec) and candidate.name not in leave_out]
     if not specs:
         raise PoolError("the pool has no model to consult besides the policy; name one with models by --pool")
-    cards = cards_of(pool, leave_out=leave_out)
     rows = zip(dataset.queries, golds_of(dataset), strict=True)
-    return [RoutingTask(question=query.text, golds=golds, cards=cards, specs=specs) for query, golds in rows]
+    return [RoutingTask(question=query.text, golds=golds, specs=specs) for query, golds in rows]

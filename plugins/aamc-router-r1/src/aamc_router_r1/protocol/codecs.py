@@ -11,10 +11,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aamc_router_r1.protocol.names import ModelNames
 from aamc_router_r1.protocol.prompt import TOOLS
 from aamc_router_r1.protocol.transcript import Segment
-from aamc_router_r1.protocol.turns import ANSWER, SEARCH, TAG, THINK, elements, parse_turn
+from aamc_router_r1.protocol.turns import ANSWER, SEARCH, TAG, THINK, ModelNames, elements, parse_turn
 from aamc_sdk.interfaces import Completion, Message
 
 

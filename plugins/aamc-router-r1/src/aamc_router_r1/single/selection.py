@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,10 @@ from typing import Any
 import attrs
 from aamc_datasets.json_rows import MAX_USD
 
-from aamc_router_r1.config import PolicyOptions
-from aamc_router_r1.episode.calls import clean, request_options
-from aamc_router_r1.protocol import Codec, ModelNames, cards_of, codec_of, cut_turn, parse_turn, render_prompt
-from aamc_router_r1.single.options import CHAT, ServerOptions
+from aamc_router_r1.config import CHAT, PolicyOptions, RouterOptions, ServerOptions
+from aamc_router_r1.episode import request_options
+from aamc_router_r1.policy import prompt_of
+from aamc_router_r1.protocol import Codec, ModelNames, clean, codec_of, cut_turn, parse_turn
 from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, ConfigError, ProviderError, nearest, one_of
 from aamc_sdk.interfaces import Completion, ModelCaller, Services, WireProvider, WireRequest
@@ -51,24 +50,7 @@ class ModelSelection:
     text: str = ""
 
 
-class Selector(abc.ABC):
-    """Asks a policy."""
-
-    @abc.abstractmethod
-    async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
-        """Return the model that the policy selects for a query.
-
-        Args:
-            query: The query.
-            pool: The candidates.
-            preference: The preference that the policy sees; None to leave it out.
-
-        Raises:
-            AamcError: The policy did not answer, or gave no usable answer.
-        """
-
-
-class FirstCall(Selector):
+class FirstCall:
     """Asks a policy for the first turn of an episode, and selects the model that it consults, or itself if it answers.
 
     Args:
@@ -84,30 +66,31 @@ class FirstCall(Selector):
         self._options, self._policy, self._client, self._quality = options, policy, client, quality or {}
 
     async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
-        """Return the model of the policy's first call."""
+        """Return the model of the policy's first call.
+
+        Args:
+            query: The query.
+            pool: The candidates.
+            preference: The preference that the policy sees; None to leave it out.
+
+        Raises:
+            AamcError: The policy did not answer, or gave no usable answer.
+        """
         options = self._options
-        others = [candidate.name for candidate in pool if options.consult_policy or candidate.name != self._policy.name]
+        others = {candidate.name: candidate for candidate in pool if options.consult_policy or candidate.name != self._policy.name}
         if not others:
             reason = f"there is no model besides the policy {self._policy.name!r}"
             raise SelectionError(f"{reason}; add one, or set consult_policy=true", reason, 0.0)
         names = ModelNames(others, {alias: name for alias, name in options.aliases.items() if name in others})
         codec = codec_of(options.codec, names, options.continues)
-        prompt = render_prompt(
-            query.text.strip(),
-            [card for card in cards_of(pool, self._quality) if card.name in others],
-            codec=options.codec,
-            rounds=options.rounds,
-            preference=preference,
-            context=options.context,
-            history=query.turns if options.show_history else (),
-        )
+        prompt = prompt_of(options, query, others.values(), self._quality, preference)
         more = {**codec.options(1, True), **options.parameters}
         asked = request_options(self._policy, options.turn_tokens, more)
         completion = await self._client.complete(self._policy, codec.messages(prompt, ()), **asked)
         return selection_of(completion, codec, names, self._policy.name)
 
 
-class RouteServer(Selector):
+class RouteServer:
     """Asks a server by ``POST /route``.
 
     Args:
@@ -121,7 +104,7 @@ class RouteServer(Selector):
         self._server = ModelSpec(options.server_model)
 
     async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
-        """Return the ``selected_model`` of the server's answer."""
+        """Return the ``selected_model`` of the server's answer; arguments and errors as for :meth:`FirstCall.select`."""
         body: dict[str, Any] = {"query": query.text, "candidates": [described(candidate) for candidate in pool]}
         if query.turns:
             body["history"] = [{"role": turn.role, "content": turn.content} for turn in query.turns]
@@ -144,6 +127,9 @@ class RouteServer(Selector):
             cost_usd,
             clean(str(answer.get("full_response") or "")),
         )
+
+
+Selector = FirstCall | RouteServer
 
 
 def described(candidate: Candidate) -> dict[str, Any]:
@@ -191,15 +177,11 @@ def _known(name: str, names: Sequence[str], aliases: Mapping[str, str], cost_usd
     return found
 
 
-def server_selector(options: Any, services: Services) -> Selector:
+def server_selector(options: RouterOptions, services: Services) -> Selector:
     """Return the selector of the server that options name.
 
-    Args:
-        options: The options of the router.
-        services: Make the provider that calls the server.
-
     Raises:
-        ConfigError: The address is none.
+        ConfigError: The provider ``openai`` is another one than that of aamc-models.
     """
     url = options.router_r1_server_url.rstrip("/")
     if options.server_api == CHAT and not url.endswith("/v1"):

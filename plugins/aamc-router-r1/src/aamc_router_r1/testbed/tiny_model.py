@@ -51,7 +51,7 @@ def tiny_tokenizer(world: World) -> PreTrainedTokenizerFast:
 
 def prompt_of(task: RoutingTask, alpha: float) -> str:
     """Return the prompt of a task that states a weight of the cost, as training renders it."""
-    return render_prompt(task.question, task.cards, rounds=ROUNDS, preference=preference_of(alpha))
+    return render_prompt(task.question, task.specs, task.quality, rounds=ROUNDS, preference=preference_of(alpha))
 
 
 def tiny_model(vocabulary: int, seed: int, width: int = 64) -> Lfm2ForCausalLM:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -16,10 +15,9 @@ from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, json_lines, requ
 from aamc_datasets.recognition import existing
 
 from aamc_router_r1.data.tasks import RoutingTask
-from aamc_router_r1.episode import CONSULTED, ModelCall
-from aamc_router_r1.episode.calls import BY_MODEL, EpisodeCaller
-from aamc_router_r1.episode.episode_budget import EpisodeBudget
-from aamc_router_r1.protocol import SubQuestion, clean
+from aamc_router_r1.episode import ask_once, consultation, replied
+from aamc_router_r1.episode.calls import CONSULTED
+from aamc_router_r1.protocol import SubQuestion
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Services, Usage
 from aamc_sdk.serving import price
@@ -99,7 +97,7 @@ class SimulatedReplies:
     @staticmethod
     def simulates(task: RoutingTask) -> bool:
         """Return whether a record has an optimal model, or the measured quality of each of its models."""
-        return bool(task.consultations) or all(task.kind in card.quality or "" in card.quality for card in task.cards)
+        return bool(task.consultations) or all(task.quality.get(spec.name, {}).keys() & {task.kind, ""} for spec in task.specs)
 
     def _reply(self, task: RoutingTask, call: SubQuestion) -> ModelReply:
         spec = spec_of(task, call.model)
@@ -109,7 +107,7 @@ class SimulatedReplies:
 
     @staticmethod
     def _quality(task: RoutingTask, spec: ModelSpec) -> float:
-        measured: Mapping[str, float] = next(card.quality for card in task.cards if card.name == spec.name)
+        measured = task.quality.get(spec.name, {})
         for category in (task.kind, ""):
             if category in measured:
                 return measured[category]
@@ -195,15 +193,9 @@ class LiveReplies:
 
     async def _one(self, call: SubQuestion, slots: asyncio.Semaphore) -> ModelReply:
         """Ask one model, as an episode in service does."""
-        messages = [{"role": "user", "content": CONSULTED.format(question=call.question)}]
-        about = ModelCall(role=BY_MODEL, round=0, candidate=call.model, question=call.question)
-        budget, candidate = EpisodeBudget(math.inf, sys.maxsize, math.inf), self._candidates[call.model]
         async with slots:
-            caller, reservation = EpisodeCaller(self._models, None, budget, self._seconds), budget.reserve(candidate, 0, 1)
-            answered = await caller.ask(candidate, messages, reservation, self._options, about)
-        made, error = answered.call, answered.call.error
-        said = "" if answered.completion is None else clean(answered.completion.text).strip()
-        if error is None and not said:
-            error = "the reply is empty"
+            completion, made = await ask_once(self._models, self._candidates[call.model], consultation(call.question), self._options, self._seconds)
         cost_usd = 0.0 if made.status == "error" else made.cost_usd
-        return ModelReply(said if error is None else f"No reply of {call.model}: {error}", cost_usd, made.output_tokens, error is not None)
+        made = replied(completion, made)
+        text = made.text if made.error is None else f"No reply of {call.model}: {made.error}"
+        return ModelReply(text, cost_usd, made.output_tokens, made.error is not None)

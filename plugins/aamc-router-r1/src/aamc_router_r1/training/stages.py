@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from aamc_router_r1.config import COMPLETION, RouterR1Config
+from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data.tasks import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
-from aamc_router_r1.training.episode_scores import figures, score
 from aamc_router_r1.training.replies import Replies
-from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, plain_ids
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import RESTORE, read_json_object, write_json
@@ -109,16 +108,7 @@ class Job:
 
     def player(self, tokenizer: PreTrainedTokenizerBase, temperature: float) -> BatchPlayer:
         """Return a player of episodes with this tokenizer."""
-        limits = attrs.evolve(self.config.limits, count=lambda text: len(plain_ids(tokenizer, text)))
-        return BatchPlayer(
-            tokenizer=tokenizer,
-            replies=self.replies,
-            limits=limits,
-            prices=self.prices,
-            temperature=temperature,
-            states_alpha=bool(self.config.training_alphas) or self.config.show_preference,
-            output_only=self.config.cost_tokens == COMPLETION,
-        )
+        return BatchPlayer(tokenizer=tokenizer, replies=self.replies, config=self.config, prices=self.prices, temperature=temperature)
 
     @property
     def alphas(self) -> Sequence[float]:

@@ -1,4 +1,4 @@
-"""The published formats of Natural Questions, TriviaQA, PopQA, HotpotQA, 2WikiMultihopQA, MuSiQue and Bamboogle.
+"""Datasets of questions with gold answers, in the formats of Natural Questions, TriviaQA, PopQA, HotpotQA, 2WikiMultihopQA, MuSiQue and Bamboogle.
 
 Each format also reads the rows of FlashRAG (https://huggingface.co/datasets/RUC-NLPIR/FlashRAG_datasets), which the paper's code downloads:
 ``question`` and ``golden_answers``.
@@ -13,13 +13,39 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 import numpy as np
 from aamc_datasets.json_rows import json_lines, parse_json, parse_rows, require, text
 
-from aamc_router_r1.questions.dataset import QuestionDataset
-from aamc_sdk import DatasetFormat, Query
+from aamc_sdk import Dataset, DatasetFormat, Query
 from aamc_sdk.errors import DataError, read_errors
 from aamc_sdk.types import Labels
+
+
+@attrs.frozen(eq=False)
+class QuestionDataset(Dataset):
+    """Questions, each with its gold answers.
+
+    Attributes:
+        golds: The gold answers of each question, Q tuples of at least one.
+    """
+
+    row_fields = ("golds",)
+    golds: Sequence[tuple[str, ...]] = attrs.field(default=(), kw_only=True)
+
+
+def golds_of(dataset: Dataset) -> Sequence[tuple[str, ...]]:
+    """Return the gold answers of each row; a dataset with references has one each.
+
+    Raises:
+        DataError: The dataset has no gold answers.
+    """
+    if isinstance(dataset, QuestionDataset):
+        return dataset.golds
+    if dataset.references is not None:
+        return [(reference,) for reference in dataset.references]
+    raise DataError("the dataset has no gold answers; use questions with answers, such as nq:PATH or hotpotqa:PATH")
+
 
 Row = Mapping[str, Any]
 Parsed = tuple[str, Sequence[Any]]
@@ -77,11 +103,7 @@ PUBLISHED: Mapping[str, Callable[[Row], Parsed]] = {
 
 
 def read_questions(name: str, path: Path) -> QuestionDataset:
-    """Read a file of one format.
-
-    Args:
-        name: A name in ``PUBLISHED``.
-        path: A file in JSON (a list of rows, or TriviaQA's ``Data``), JSON lines, CSV or TSV.
+    """Read a benchmark's file: JSON (a list of rows, or TriviaQA's ``Data``), JSON lines, CSV or TSV.
 
     Raises:
         DataError: The file is missing or empty, or has a bad row, which the error names by its number.
@@ -158,43 +180,15 @@ class _Published(DatasetFormat):
         return read_questions(self.name, Path(path))
 
 
-class NaturalQuestions(_Published):
-    """NQ-open (arXiv 1906.00300)."""
-
-    name = "nq"
-
-
-class TriviaQA(_Published):
-    """TriviaQA (arXiv 1705.03551)."""
-
-    name = "triviaqa"
+def _published(name: str, paper: str) -> type[_Published]:
+    """Return the dataset format of a benchmark."""
+    return type("Published", (_Published,), {"name": name, "__doc__": f"{paper}: questions with gold answers.", "__module__": __name__})
 
 
-class PopQA(_Published):
-    """PopQA (arXiv 2212.10511)."""
-
-    name = "popqa"
-
-
-class HotpotQA(_Published):
-    """HotpotQA (arXiv 1809.09600)."""
-
-    name = "hotpotqa"
-
-
-class TwoWiki(_Published):
-    """2WikiMultihopQA (arXiv 2011.01060)."""
-
-    name = "2wiki"
-
-
-class MuSiQue(_Published):
-    """MuSiQue (arXiv 2108.00573)."""
-
-    name = "musique"
-
-
-class Bamboogle(_Published):
-    """Bamboogle (arXiv 2210.03350)."""
-
-    name = "bamboogle"
+NaturalQuestions = _published("nq", "NQ-open (arXiv 1906.00300)")
+TriviaQA = _published("triviaqa", "TriviaQA (arXiv 1705.03551)")
+PopQA = _published("popqa", "PopQA (arXiv 2212.10511)")
+HotpotQA = _published("hotpotqa", "HotpotQA (arXiv 1809.09600)")
+TwoWiki = _published("2wiki", "2WikiMultihopQA (arXiv 2011.01060)")
+MuSiQue = _published("musique", "MuSiQue (arXiv 2108.00573)")
+Bamboogle = _published("bamboogle", "Bamboogle (arXiv 2210.03350)")

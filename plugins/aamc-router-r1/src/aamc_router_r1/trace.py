@@ -1,8 +1,9 @@
-"""Episodes in the decision log: each call is a decision of the policy and an attempt, under one episode id.
+"""Traces of episodes: as a document, in the decision log, in the terminal, and as a page of HTML.
 
-The decision's candidate is the model that was called. A consulted model's query is the sub-question, the policy's is the task, and the turns
-are the calls before. Those of the last decision hold its own text too, so that they are the whole trace. All texts are in the query, so
-the log keeps, redacts and erases them as those of any request. No propensity is known: the policy writes text.
+In the log each call is a decision of the policy and an attempt, under one episode id. The decision's candidate is the model that was called. A
+consulted model's query is the sub-question, the policy's is the task, and the turns are the calls before. Those of the last decision hold its own
+text too, so that they are the whole trace. All texts are in the query, so the log keeps, redacts and erases them as those of any request. No
+propensity is known: the policy writes text.
 """
 
 from __future__ import annotations
@@ -11,21 +12,48 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aamc_router_r1.episode import ANSWERED, BY_POLICY, POLICY, Episode, ModelCall
+import attrs
+from rich.text import Text
+
+from aamc_router_r1.config import POLICY
+from aamc_router_r1.episode import ANSWERED, BY_POLICY, Episode, ModelCall
 from aamc_router_r1.protocol import ProtocolError, elements
+from aamc_sdk.cli import one_line
 from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, Turn
+
+
+def document(episode: Episode) -> dict[str, Any]:
+    """Return an episode's result and its calls as ``steps``; an unknown cost is None."""
+    return {
+        "episode": episode.id,
+        "outcome": episode.outcome,
+        "reason": episode.reason,
+        "answered_by": episode.answered_by,
+        "rounds": episode.dialogue.rounds,
+        "malformed": [error.kind for error in episode.dialogue.format_errors],
+        "cost_known": episode.budget.cost_known,
+        "tokens": episode.budget.tokens,
+        "seconds": round(episode.seconds, 6),
+        "steps": [step(call) for call in episode.calls],
+    }
+
+
+def step(call: ModelCall) -> dict[str, Any]:
+    """Return a call as a step."""
+    return {
+        **attrs.asdict(call, filter=lambda attribute, _: attribute.name != "public_error"),
+        "tokens": call.tokens,
+        "cost_usd": None if math.isnan(call.cost_usd) else call.cost_usd,
+        "seconds": round(call.seconds, 6),
+        "faults": list(call.faults),
+    }
+
 
 ROUTER = "router-r1"
 
 
 def logged(episode: Episode, task: Query, preference: Preference) -> tuple[list[Record], list[Attempt]]:
-    """Return the log's entries of an episode.
-
-    Args:
-        episode: The episode.
-        task: The question, with its user, session and tenant.
-        preference: The preference of the request.
-    """
+    """Return the log's entries of an episode on a task, whose request had this preference."""
     candidates = (episode.setup.policy.name, *(name for name in episode.setup.names.names if name != episode.setup.policy.name))
     turns = list(_turns(episode))
     records = []
@@ -70,7 +98,7 @@ def _attempt(call: ModelCall) -> Attempt:
 
 
 def document_of(records: Sequence[Record], attempts: Mapping[str, Attempt]) -> dict[str, Any]:
-    """Return a logged episode as :func:`aamc_router_r1.trace.document` does; texts are empty where the log keeps none.
+    """Return a logged episode as :func:`document` does; texts are empty where the log keeps none.
 
     Args:
         records: The episode's records, in the order of the log.
@@ -114,3 +142,41 @@ def _answer(text: str) -> str | None:
         return next((element.text for element in elements(text) if element.tag == "answer"), None)
     except ProtocolError:
         return None
+
+
+WIDTH = 160
+"""Maximum characters of a text in a line."""
+
+
+def line(call: ModelCall) -> Text:
+    """Return the line of a call: candidate, text, tokens, cost and time."""
+    is_policy = call.role == BY_POLICY
+    text = call.text if is_policy else f"{call.question} -> {call.text}"
+    cost = "unknown cost" if math.isnan(call.cost_usd) else f"{call.cost_usd:.3g} USD"
+    shown = Text(f"{call.round + 1} ")
+    shown.append(call.candidate, style="bold cyan" if is_policy else "bold green")
+    shown.append(f"  {one_line(text or '', WIDTH)}  ")
+    shown.append(f"{call.tokens:,} tokens, {cost}, {call.seconds:.2f} s", style="dim")
+    if call.error or call.faults:
+        shown.append(f"  {one_line(call.error or ', '.join(call.faults), WIDTH)}", style="red")
+    return shown
+
+
+def page(episodes: Sequence[Mapping[str, Any]], title: str = "Router-R1") -> str:
+    """Return episodes as one page of HTML, without scripts or outside files.
+
+    Args:
+        episodes: Their documents, with ``task``, ``answer`` and ``cost_usd`` in addition to those of :func:`document`.
+        title: The page's title.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("aamc_router_r1", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return templates.get_template("trace.html.j2").render(episodes=episodes, title=title, by_policy=BY_POLICY)
