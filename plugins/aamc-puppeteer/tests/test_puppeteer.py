@@ -14,7 +14,7 @@ from aamc_puppeteer.episodes.player import begin
 from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_puppeteer.orchestrator import Puppeteer
 from aamc_puppeteer.serving.parallel_paths import Branch, fork, picked_number, vote
-from aamc_puppeteer.serving.single_path import in_fixed_order, work_on
+from aamc_puppeteer.serving.session import in_fixed_order, work_on
 
 from aamc_sdk import Agent, AgentOutput, Candidate, Query, get_plugin_manager
 from aamc_sdk.errors import ConfigError, DataError, PoolError

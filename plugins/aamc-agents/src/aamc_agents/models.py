@@ -169,11 +169,7 @@ class ChatModel:
         return provider
 
     def _fixed(self) -> ModelSpec:
-        """Return the model of the options, else the candidate of the pool that they name.
-
-        Raises:
-            AgentError: There is none, or none of several is named.
-        """
+        """Return the model of the options, else the candidate of the pool that they name."""
         name = self.config.model
         if self.config.endpoint:
             return self.config.spec(name or "default")
@@ -186,11 +182,7 @@ class ChatModel:
         return self._complete(found[name] if name else next(iter(found.values())))
 
     def _complete(self, candidate: Candidate) -> ModelSpec:
-        """Return a candidate with endpoint, prices and parameters; its own have priority over those of the options.
-
-        Raises:
-            AgentError: Neither has an endpoint.
-        """
+        """Return a candidate with endpoint, prices and parameters; its own have priority over those of the options."""
         own, spec = self.config.spec(candidate.name), candidate if isinstance(candidate, ModelSpec) else ModelSpec(candidate.name)
         if spec.endpoint is None and own.endpoint is None:
             raise AgentError(f"candidate {candidate.name!r} has no endpoint; add one to the pool, or set endpoint")

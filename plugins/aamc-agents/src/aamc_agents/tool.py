@@ -32,13 +32,13 @@ class AgentTimeoutError(AgentError, TimeoutError):
 
 
 def check_extra(user: str, extra: str, *modules: str) -> None:
-    """Check that the modules of an optional dependency are installed.
+    """Check that the modules of an optional dependency, such as ``aamc-agents[web]``, are installed.
 
     Raises:
         ConfigError: A module is missing; the message names the extra that installs it.
     """
     if missing := [module for module in modules if find_spec(module) is None]:
-        raise ConfigError(f"{user} needs {', '.join(missing)} to be installed: pip install 'aamc-agents[{extra}]'")
+        raise ConfigError(f"{user} needs {', '.join(missing)} to be installed: pip install '{extra}'")
 
 
 def billed(seconds: float) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from aamc_agents.state import TaskState
+from aamc_agents.state import TaskState, answer
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.analysis.measures import in_words, summarise
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
 from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
 from aamc_puppeteer.episodes.player import Player, Running, Visibility, begin
+from aamc_puppeteer.episodes.spans import episode_span
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, described, state_width
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
-from aamc_puppeteer.serving.session import PuppeteerSession
-from aamc_puppeteer.serving.single_path import by_policy, in_fixed_order, solve, work_on
+from aamc_puppeteer.serving.session import PuppeteerSession, by_policy, in_fixed_order, work_on
 from aamc_puppeteer.serving.team import Team, check_known
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
@@ -250,11 +251,7 @@ class Puppeteer(Team):
         return {"updates": job.done, "episodes": job.done * config.episodes, **spending, "curve": job.curve}
 
     def learn(self, experience: Experience, *, progress: Progress | None = None) -> Mapping[str, Any]:
-        """Train the policy on served episodes with feedback, from where it is, without calling an agent; return metrics.
-
-        Args:
-            experience: A log's decisions, attempts and feedback; see :mod:`aamc_puppeteer.training.logged_episodes`.
-            progress: Receives the progress.
+        """Train the policy on served episodes of a log with feedback, from where it is, without calling an agent; return metrics.
 
         Raises:
             DataError: The policy is untrained, so it served none of the episodes, or no episode of the log can be used.
@@ -349,7 +346,15 @@ class Puppeteer(Team):
 
     async def solve(self, task: Query | Task, budget: Budget) -> Trajectory:
         """Work on a task along one path and return the episode, with a verdict if the task has a verifier."""
-        return await solve(self, as_task(task), budget)
+        work = as_task(task)
+        episode = begin(0, work, budget.steps, 0)
+        with episode_span(episode.state) as end:
+            async for _ in self.steps(episode, budget):
+                pass
+            verdict = await asyncio.to_thread(self.verify, work, answer(episode.state))
+            trajectory = episode.finished(verdict, self.config.rule)
+            end(trajectory)
+        return trajectory
 
     def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
         """Play an episode to its end along one path, yielding each step as it is done."""

@@ -28,8 +28,9 @@ def aamc_environments() -> list[Component]:
 @hookimpl
 def aamc_datasets() -> list[Component]:
     """Offer the task suites."""
-    suites = "aamc_puppeteer.testbed.dataset_format:GeneratedSuites"
-    return [Component("tasks", suites, "Tasks with verifiers: generated suites, GSM-Hard, MMLU-Pro, SRDD.")]
+    return [
+        Component("tasks", "aamc_puppeteer.testbed.dataset_format:TaskSuites", "Tasks with verifiers: generated suites, GSM-Hard, MMLU-Pro, SRDD.")
+    ]
 
 
 @hookimpl

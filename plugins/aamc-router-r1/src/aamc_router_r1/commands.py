@@ -74,11 +74,7 @@ def trace(ctx: click.Context, /, file: Path | None, store: str | None, episode: 
 
 
 def _of_file(file: Path, episode: str | None) -> list[Mapping[str, Any]]:
-    """Return the episodes of a file of JSON lines.
-
-    Raises:
-        DataError: A line is not an episode of router-r1, or there is none with the id.
-    """
+    """Return the episodes of a file of JSON lines."""
     from aamc_datasets.json_rows import json_lines
 
     found = []
@@ -93,11 +89,7 @@ def _of_file(file: Path, episode: str | None) -> list[Mapping[str, Any]]:
 
 
 def _of_log(ctx: click.Context, url: str, episode: str) -> Mapping[str, Any]:
-    """Return an episode from a log.
-
-    Raises:
-        DataError: The log has no episode with the id.
-    """
+    """Return an episode from a log."""
     from aamc_router_r1.trace import document_of
     from aamc_sdk.errors import UnknownDecisionError
     from aamc_sdk.log import open_store

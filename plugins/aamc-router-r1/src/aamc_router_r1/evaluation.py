@@ -60,13 +60,7 @@ class AnsweredQuestion:
 
 
 def summary(answers: Sequence[AnsweredQuestion], strongest: str, seed: int = 0) -> dict[str, Any]:
-    """Return the figures of a system: means with 95% intervals, by Wilson for shares and by 1,000 bootstrap samples otherwise.
-
-    Args:
-        answers: One answer a question, at least one.
-        strongest: The model whose share of the calls is reported.
-        seed: Seed of the bootstrap.
-    """
+    """Return the figures of a system: means with 95% intervals, by Wilson for shares and by 1,000 bootstrap samples otherwise."""
     columns = {
         "f1": [each.f1 for each in answers],
         "mean_cost_usd": [each.cost_usd for each in answers],
@@ -151,16 +145,7 @@ def evaluate(
     folder: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Return the results of Router-R1 and its baselines on questions.
-
-    Args:
-        setup: The shared parts of the episodes.
-        services: Have the pool, the client for models and its event loop.
-        new_episode: Returns an episode to play on that loop.
-        dataset: Questions with gold answers.
-        routers: Routers to compare with; ``UNTRAINED`` when None.
-        folder: The folder for traces; None to write none.
-        progress: Receives the progress.
+    """Return the results of Router-R1 and its baselines on questions; ``new_episode`` plays on the loop of the services.
 
     Raises:
         DataError: The dataset has no gold answers.
@@ -227,11 +212,7 @@ def cheapest_of(pool: Pool) -> str:
 
 
 def _choices(router: str, pool: Pool, queries: Sequence[Query], seed: int) -> list[str]:
-    """Return the candidate that a router chooses for each query.
-
-    Raises:
-        AamcError: There is no such router, or it needs a training.
-    """
+    """Return the candidate that a router chooses for each query."""
     with closing(MetaController.build(router=router, pool=pool, store="memory:", seed=seed)) as controller:
         return [decision.candidate for decision in controller.route_batch(list(queries))]
 

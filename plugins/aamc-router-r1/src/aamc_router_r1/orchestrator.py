@@ -35,15 +35,7 @@ async def steps_of(episode: Episode, preference: Preference) -> AsyncGenerator[S
 
 
 class RouterR1Session(Session):
-    """One episode as a session.
-
-    Args:
-        orchestrator: Works on the task.
-        task: The question.
-        budget: Limits of the episode.
-        episode: The episode, which has not begun.
-        preference: The preference of its decisions.
-    """
+    """One episode as a session."""
 
     def __init__(self, orchestrator: Orchestrator, task: Query, budget: Budget, episode: Episode, preference: Preference) -> None:
         super().__init__(orchestrator, task, budget)

@@ -102,11 +102,7 @@ def _of_one_call(policy: Candidate, config: PolicyOptions) -> Candidate:
 
 
 def _checkpoint(folder: Path) -> Path:
-    """Return the folder of a trained policy: a training's folder, or its orchestrator's.
-
-    Raises:
-        ConfigError: It is a torch file, or holds no trained policy.
-    """
+    """Return the folder of a trained policy: a training's folder, or its orchestrator's."""
     if folder.suffix in (".pt", ".pth"):
         raise ConfigError(f"router_model_path {str(folder)!r} is a torch file, which can run code when it is read; give the folder of a training")
     for place in (folder, folder / ORCHESTRATOR):

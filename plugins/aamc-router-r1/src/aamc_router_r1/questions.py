@@ -130,11 +130,7 @@ def _listed(answers: Any) -> list[Any]:
 
 
 def _checked(answers: Sequence[Any]) -> tuple[str, ...]:
-    """Return the gold answers without repetitions.
-
-    Raises:
-        DataError: There is none, or one is no text.
-    """
+    """Return the gold answers without repetitions."""
     for answer in answers:
         if not isinstance(answer, str):
             raise DataError(f"a gold answer must be a text, not {answer!r:.80}")

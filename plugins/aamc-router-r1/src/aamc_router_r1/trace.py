@@ -98,12 +98,7 @@ def _attempt(call: ModelCall) -> Attempt:
 
 
 def document_of(records: Sequence[Record], attempts: Mapping[str, Attempt]) -> dict[str, Any]:
-    """Return a logged episode as :func:`document` does; texts are empty where the log keeps none.
-
-    Args:
-        records: The episode's records, in the order of the log.
-        attempts: The calls, by decision id.
-    """
+    """Return a logged episode as :func:`document` does, from its records and its calls by decision id; texts are empty where the log keeps none."""
     last = records[-1]
     notes, all_turns = last.decision.notes, last.query.turns
     own = len(records) + (notes.get("answered_by") not in ("", POLICY, None))

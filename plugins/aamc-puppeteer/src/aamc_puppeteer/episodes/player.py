@@ -129,14 +129,7 @@ def begin(number: int, task: Task, steps: int, seed: int) -> Running:
 
 
 def play_out(episodes: Sequence[Running], choose: ChooseAgents, executor: Executor, rule: EpisodeReward) -> list[Trajectory]:
-    """Play episodes to their ends, in parallel.
-
-    Args:
-        episodes: N of them.
-        choose: Decides for all running episodes.
-        executor: Runs the agents and verifiers.
-        rule: The reward of an episode.
-    """
+    """Play episodes to their ends, in parallel; ``choose`` decides for all that run."""
     while running := [episode for episode in episodes if episode.stop is None]:
         turns: list[tuple[Running, str]] = []
         for episode, agent in zip(running, choose(running), strict=True):
@@ -152,14 +145,7 @@ def play_out(episodes: Sequence[Running], choose: ChooseAgents, executor: Execut
 
 
 class Player:
-    """Plays episodes by a policy with one set of agents.
-
-    Args:
-        encoder: The agents' encoder.
-        executor: Runs the agents.
-        names: The agents' names, in the encoder's order.
-        rule: The reward of an episode.
-    """
+    """Plays episodes by a policy with one set of agents, ``names`` in the encoder's order."""
 
     def __init__(self, encoder: Encoder, executor: Executor, names: Sequence[str], rule: EpisodeReward) -> None:
         self._encoder = encoder
@@ -177,16 +163,7 @@ class Player:
         sample: bool = True,
         visibility: Visibility | None = None,
     ) -> Played:
-        """Play an episode of each task, in parallel.
-
-        Args:
-            decide: The policy.
-            tasks: N tasks.
-            steps: Maximum number of activations in an episode.
-            rng: The source of all randomness.
-            sample: Whether actions are drawn; otherwise the most probable ones are taken.
-            visibility: The parts of the N episodes that the policy sees; everything when None.
-        """
+        """Play an episode of each of N tasks, in parallel; unless ``sample``, the most probable actions are taken. By default all is visible."""
         visible = visibility or Visibility.full(len(tasks), len(self._names))
         seeds = rng.integers(2**62, size=len(tasks))
         episodes = [begin(number, task, steps, int(seeds[number])) for number, task in enumerate(tasks)]

@@ -1,12 +1,25 @@
-"""Finished episodes."""
+"""Finished episodes, as objects and as JSON Lines, one episode a line.
+
+A line has the task's id, text, kind, reference and difficulty, but not its files, documents and verifier. Metadata that JSON
+cannot represent is kept as its ``repr``.
+"""
 
 from __future__ import annotations
 
 import enum
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import attrs
-from aamc_agents.state import TaskState
-from aamc_agents.tasks import Verdict
+from aamc_agents.state import Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
+
+from aamc_sdk.errors import DataError, read_errors, write_errors
+from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.storage import plain, replacing
 
 STOP = "stop"
 """Name of the policy's action that ends an episode. No agent may have it."""
@@ -56,3 +69,142 @@ class Trajectory:
     def total_reward(self) -> float:
         """The undiscounted sum of the rewards."""
         return sum(self.rewards)
+
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]  # known to be a module elsewhere
+
+SCHEMA = 1
+BLOCK = 65536
+"""Bytes read at a time in the search for the end of the last complete line."""
+
+
+def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
+    """Write episodes to a new file atomically.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with replacing(path) as file:
+        for trajectory in trajectories:
+            file.write(_line(trajectory))
+
+
+def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
+    """Append episodes to a file, which need not exist; an incomplete last line, left by a crash, is removed first.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    content = b"".join(map(_line, trajectories))
+    with write_errors(path, "choose another folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            if fcntl is not None:  # so that a line that another process is writing is not taken for a broken one
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(_whole_lines(file))
+            file.write(content)
+
+
+def truncate_trajectories(path: Path, episodes: int) -> None:
+    """Truncate a file, which need not exist, to its first ``episodes`` episodes.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    if not path.exists():
+        return
+    with write_errors(path, "choose another folder"), path.open("rb+") as file:
+        for _ in range(episodes):
+            file.readline()
+        file.truncate(file.tell())
+
+
+def read_trajectories(path: Path) -> Iterator[Trajectory]:
+    """Yield the episodes of a file; an incomplete last line is skipped.
+
+    Raises:
+        DataError: The file is missing, or a line is not an episode.
+    """
+    with read_errors(path, "check the path"):
+        file = path.open("rb")
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield from_document(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise DataError(f"line {number} of {path} holds no trajectory ({type(error).__name__}: {error})") from error
+
+
+def to_document(trajectory: Trajectory) -> dict[str, Any]:
+    """Return an episode as plain JSON values."""
+    state, task = trajectory.state, trajectory.state.task
+    return {
+        "schema": SCHEMA,
+        "task": {"id": task.id, "text": task.text, "kind": task.kind, "reference": task.reference, "difficulty": task.difficulty},
+        "activations": [_activation(activation) for activation in state.history],
+        "steps_left": state.steps_left,
+        "luck": state.seed,
+        "stop": trajectory.stop.value,
+        "verdict": None if trajectory.verdict is None else attrs.asdict(trajectory.verdict),
+        "probabilities": list(trajectory.probabilities),
+        "rewards": list(trajectory.rewards),
+    }
+
+
+def from_document(document: Mapping[str, Any]) -> Trajectory:
+    """Return the episode of a document.
+
+    Raises:
+        KeyError: A key is missing.
+        ValueError: The schema is unknown.
+    """
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"its schema is {document['schema']!r}, not {SCHEMA}")
+    history = tuple(_activated(activation) for activation in document["activations"])
+    return Trajectory(
+        state=TaskState(task=Task(**document["task"]), history=history, steps_left=document["steps_left"], seed=document["luck"]),
+        stop=Stop(document["stop"]),
+        verdict=None if document["verdict"] is None else Verdict(**document["verdict"]),
+        probabilities=tuple(document["probabilities"]),
+        rewards=tuple(document["rewards"]),
+    )
+
+
+def _activation(activation: Activation) -> dict[str, Any]:
+    output = activation.output
+    return {
+        "agent": activation.agent,
+        "output": None if output is None else {"content": output.content, "cost": output.cost, "metadata": dict(output.metadata)},
+        "fault": None if activation.fault is None else activation.fault.value,
+        "error": activation.error,
+        "seconds": activation.seconds,
+        "cost": activation.cost,
+    }
+
+
+def _activated(document: Mapping[str, Any]) -> Activation:
+    output, fault = document["output"], document["fault"]
+    made = {"output": None if output is None else AgentOutput(**output), "fault": None if fault is None else Fault(fault)}
+    return Activation(**{**document, **made})
+
+
+def _line(trajectory: Trajectory) -> bytes:
+    return json.dumps(plain(to_document(trajectory)), default=repr, allow_nan=False).encode() + b"\n"
+
+
+def _whole_lines(file: BinaryIO) -> int:
+    """Return the length in bytes of a file's complete lines."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(end - BLOCK, 0)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

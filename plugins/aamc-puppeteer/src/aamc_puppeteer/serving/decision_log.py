@@ -18,13 +18,7 @@ from aamc_sdk.types import Attempt, Decision, Query, Record, Turn
 
 
 def logged(decisions: Sequence[Decision], state: TaskState, names: Iterable[str]) -> tuple[list[Record], list[Attempt]]:
-    """Return the log's entries for an episode along one path.
-
-    Args:
-        decisions: The decisions of the episode, in order.
-        state: The last state.
-        names: The names of the agents.
-    """
+    """Return the log's entries for an episode along one path, with its decisions in order, its last state and the names of the agents."""
     candidates = (*names, STOP)
     history, steps = state.history, len(state.history) + state.steps_left
     records = [_record(decision, attrs.evolve(state, history=history[:n], steps_left=steps - n), candidates) for n, decision in enumerate(decisions)]

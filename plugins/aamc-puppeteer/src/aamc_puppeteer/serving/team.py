@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,12 +11,10 @@ from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
-from aamc_puppeteer.episodes.agent_pool import pool_of
-from aamc_puppeteer.episodes.executor import Executor
-from aamc_puppeteer.episodes.player import Running
+from aamc_puppeteer.episodes.executor import Executor, pool_of
 from aamc_sdk import Agent, Services
 from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
-from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.interfaces import Budget
 from aamc_sdk.routing import Array32
 from aamc_sdk.serving import TeamOptions, TeamOrchestrator
 
@@ -111,10 +109,6 @@ class Team(TeamOrchestrator):
     @abc.abstractmethod
     def probabilities(self, states: Sequence[TaskState]) -> Array32:
         """Return the probability of each agent, and of stopping, in each state, ``[B, M + 1]``."""
-
-    @abc.abstractmethod
-    def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
-        """Work on an episode along one path."""
 
 
 def check_known(options: Mapping[str, Any], names: Sequence[str]) -> None:

@@ -69,10 +69,6 @@ PUBLISHED: Mapping[str, Callable[[str, Row], Task]] = {
 def read_published(name: str, path: str) -> list[Task]:
     """Return the tasks of a file in its published format: JSON lines, Parquet or CSV.
 
-    Args:
-        name: One of ``PUBLISHED``.
-        path: The file.
-
     Raises:
         DataError: The file is missing, has another format, or has a bad row, which the message names.
     """

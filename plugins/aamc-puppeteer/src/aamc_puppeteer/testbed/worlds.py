@@ -151,12 +151,7 @@ class AgentWorld:
         return [_Member(agent, kinds) for agent in self.agents]
 
     def puppeteer(self, *, seed: int = 0, **options: Any) -> Puppeteer:
-        """Return an untrained puppeteer of the agents, with the world's steps and rewards.
-
-        Args:
-            seed: Seed of all randomness.
-            **options: Options of :class:`aamc_puppeteer.config.PuppeteerConfig`.
-        """
+        """Return an untrained puppeteer of the agents, with the world's steps and rewards, and other options of ``puppeteer``."""
         from aamc_puppeteer.orchestrator import Puppeteer
 
         return Puppeteer.of(self.members(), seed=seed, **{**self.options, **options})

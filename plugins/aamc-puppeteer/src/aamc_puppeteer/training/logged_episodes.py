@@ -56,13 +56,7 @@ class LoggedEpisodes:
 
 
 def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[str], rule: EpisodeReward) -> LoggedEpisodes:
-    """Return the episodes of a log that have feedback.
-
-    Args:
-        experience: Decisions, attempts and feedback.
-        encoder: The encoder of the present agents.
-        names: Their names.
-        rule: The reward of an episode.
+    """Return the episodes of a log that have feedback, for the present agents.
 
     Raises:
         DataError: No episode can be used; the message says why.
@@ -103,11 +97,7 @@ def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[st
 
 
 def _served_episodes(experience: Experience) -> list[list[Record]]:
-    """Return the decisions of each served episode.
-
-    Raises:
-        DataError: There is none, or the log keeps no texts.
-    """
+    """Return the decisions of each served episode."""
     found: dict[str, list[Record]] = {}
     for record in experience.records:
         if record.decision.episode is not None and "steps_left" in record.decision.notes:
@@ -122,15 +112,7 @@ def _served_episodes(experience: Experience) -> list[list[Record]]:
 def learn_logged(
     learner: ReinforceLearner, found: LoggedEpisodes, config: PuppeteerConfig, seed: tuple[int, int], progress: Progress
 ) -> list[dict[str, Any]]:
-    """Train a policy on logged episodes and return the figures of each update.
-
-    Args:
-        learner: The policy.
-        found: The episodes.
-        config: Has the number of updates, and of episodes in an update.
-        seed: The seed of all randomness, and the number of updates before.
-        progress: Receives the progress.
-    """
+    """Train a policy on logged episodes and return the figures of each update; ``seed`` has the number of updates before, too."""
     curve: list[dict[str, Any]] = []
     progress.start("puppeteer", config.updates)
     for step in range(1, config.updates + 1):

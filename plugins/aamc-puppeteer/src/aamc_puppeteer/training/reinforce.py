@@ -170,11 +170,7 @@ class ReinforceLearner:
         return state
 
     def restore(self, state: Mapping[str, Any], where: object) -> None:
-        """Restore a training state.
-
-        Args:
-            state: The arrays from :meth:`state`.
-            where: Their file, for the error message.
+        """Restore a training state, the arrays from :meth:`state`; ``where`` is their file, for the error message.
 
         Raises:
             CheckpointError: An array is missing or has another shape.

@@ -45,11 +45,6 @@ class CallReservation:
 class EpisodeBudget:
     """The limits of one episode and what it has used of them. A call reserves its maximum before it begins, so parallel calls keep the limits too.
 
-    Args:
-        usd: Maximum cost in USD.
-        tokens: Maximum tokens of prompts and answers.
-        seconds: Maximum time.
-
     Attributes:
         cost_usd: The known cost so far.
         tokens: The tokens so far.
@@ -185,13 +180,7 @@ Answered = tuple[Completion | None, ModelCall]
 
 
 class EpisodeCaller:
-    """Calls models for one episode.
-
-    Args:
-        models: The client.
-        loop: The event loop that the client's connections belong to; None to call on the running loop.
-        budget: The episode's limits of cost, tokens and time.
-        seconds: Time limit of one call.
+    """Calls models for one episode, on the event loop that the client's connections belong to, or on the running one without ``loop``.
 
     Attributes:
         pending: Finished calls that the episode has not taken over yet, so that none is lost when it is cancelled; it clears the list.

@@ -65,11 +65,7 @@ class Dialogue:
         return format_errors(self.transcript, self.names)
 
     def take(self, text: str, tokens: int | None = None) -> PolicyTurn:
-        """Add the policy's next turn and return it parsed. If it has calls, make them and pass the replies to :meth:`inform`.
-
-        Args:
-            text: The text that the policy wrote; it is cut at the end of its action.
-            tokens: The tokens of the text; counted when None.
+        """Add the policy's next turn, cut at the end of its action, and return it parsed. Pass the replies to its calls to :meth:`inform`.
 
         Raises:
             RuntimeError: The episode has ended, or a call has no reply yet.

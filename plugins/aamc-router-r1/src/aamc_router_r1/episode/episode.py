@@ -77,16 +77,7 @@ class Setup:
 
 
 class Episode:
-    """One episode. Iterate over :meth:`play`, then read the result.
-
-    Args:
-        setup: The shared parts.
-        question: The question.
-        prompt: The policy's prompt.
-        budget: The limits of cost, tokens and time.
-        client: The client for models.
-        loop: The event loop that the client's connections belong to; None for the running loop.
-        steps: Maximum number of calls.
+    """One episode of at most ``steps`` calls. Iterate over :meth:`play`, then read the result.
 
     Attributes:
         id: The id that the episode's decisions share.

@@ -28,12 +28,7 @@ T = TypeVar("T")
 
 
 class DecisionCache(Generic[T]):
-    """The latest decisions by key, each for a limited time; any thread may use it.
-
-    Args:
-        size: Number of decisions; 0 for none.
-        seconds: Time for which a decision is kept, in seconds.
-    """
+    """The latest ``size`` decisions by key, each for a limited number of seconds; any thread may use it."""
 
     def __init__(self, size: int, seconds: float) -> None:
         self._size, self._seconds = size, seconds
@@ -273,11 +268,7 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
 
 
 def _fallback(config: RouterOptions, services: Services) -> Router:
-    """Return the fallback.
-
-    Raises:
-        ConfigError: It is this router itself, or one that must know outcomes in advance.
-    """
+    """Return the fallback."""
     name = config.llm_routing_fallback
     if name == "router-r1":
         raise ConfigError("router-r1 cannot be its own fallback; choose another router as llm_routing_fallback, such as thompson, or error")

@@ -51,14 +51,7 @@ class ModelSelection:
 
 
 class FirstCall:
-    """Asks a policy for the first turn of an episode, and selects the model that it consults, or itself if it answers.
-
-    Args:
-        options: The prompt's options.
-        policy: The candidate to ask.
-        client: The client for models.
-        quality: Measured quality by candidate and category, for the prompt.
-    """
+    """Asks a policy for the first turn of an episode, and selects the model that it consults, or itself if it answers."""
 
     def __init__(
         self, options: PolicyOptions, policy: Candidate, client: ModelCaller, quality: Mapping[str, Mapping[str, float]] | None = None
@@ -91,13 +84,7 @@ class FirstCall:
 
 
 class RouteServer:
-    """Asks a server by ``POST /route``.
-
-    Args:
-        options: The server's address and limits.
-        aliases: Further names of candidates.
-        provider: Calls the server, with retries and a circuit breaker.
-    """
+    """Asks a server by ``POST /route``, with the retries and the circuit breaker of a provider."""
 
     def __init__(self, options: ServerOptions, aliases: Mapping[str, str], provider: WireProvider) -> None:
         self._aliases, self._provider = aliases, provider

@@ -46,11 +46,6 @@ def best_plan(task: RoutingTask, alpha: float, normalizer: CostNormalizer) -> tu
     The state is the hop, the probability that the facts so far are right, and the cost so far. Its value is
     max over models m of V(hop + 1, probability x quality(m), cost + price(m)), and after the last hop
     (1 - alpha) probability + alpha R_cost(cost).
-
-    Args:
-        task: A world's task.
-        alpha: Weight of the cost.
-        normalizer: The scale of costs, frozen.
     """
     truth = task.simulation
     assert isinstance(truth, Truth)

@@ -189,14 +189,7 @@ _FACT = re.compile(rf"\s*({'|'.join(DOMAINS)}) of item(\d+)\s*")
 
 
 class WorldReplies:
-    """Replies of a world's models: right with their quality, else another entity; the same question always gets the same reply.
-
-    Args:
-        seed: Unused: the models' knowledge belongs to their world.
-    """
-
-    def __init__(self, seed: int = 0) -> None:
-        del seed
+    """Replies of a world's models: right with their quality, else another entity; the same question always gets the same reply."""
 
     def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
         """Return the replies to questions."""
@@ -241,4 +234,4 @@ class WorldTasks(DatasetFormat):
         """
         if not path.isdecimal():
             raise DataError(f"router-r1-world needs the seed of a world, such as router-r1-world:0, not {path!r}")
-        return as_dataset(World(int(path)).tasks(self.config.rows, 0), f"router-r1-world:{path}", WorldReplies)
+        return as_dataset(World(int(path)).tasks(self.config.rows, 0), f"router-r1-world:{path}", lambda _: WorldReplies())

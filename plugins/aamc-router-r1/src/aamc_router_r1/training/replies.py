@@ -82,9 +82,6 @@ class SimulatedReplies:
     """Replies that are right with the model's measured quality, else unsure; the same question always gets the same reply.
 
     Where a record has no measured quality, its optimal model and every model that costs as much or more reply right, the others unsure.
-
-    Args:
-        seed: Seed of the models' knowledge.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -153,15 +150,9 @@ def _key(query: str) -> str:
 
 
 class LiveReplies:
-    """Replies of the endpoints of the pool, asked in parallel. Each reply is also appended to a file that :class:`RecordedReplies` reads.
+    """Replies of the endpoints of the pool, asked in parallel. Each is also appended to the file ``record``, which :class:`RecordedReplies` reads.
 
     The costs are those of an episode in service: reported, else by list prices, else estimated from the texts.
-
-    Args:
-        services: Have the pool, the client for models and its event loop.
-        options: Parameters of the requests.
-        seconds: Time limit of a call.
-        record: The file to append to; None for none.
 
     Raises:
         ConfigError: There is no client for models.

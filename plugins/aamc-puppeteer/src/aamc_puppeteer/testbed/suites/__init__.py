@@ -7,11 +7,11 @@ from random import Random
 
 from aamc_agents.tasks import Task
 
-from aamc_puppeteer.tasks.dataset_format import DIFFICULTIES
 from aamc_puppeteer.testbed.suites import arithmetic, critic_loop, multi_hop, strings, tables
 from aamc_sdk.errors import DataError, unknown_name
 
 MIXED = "mixed"
+DIFFICULTIES = 3
 GENERATORS: Mapping[str, Callable[[str, Random, int], Task]] = {
     "arithmetic": arithmetic.make,
     "tables": tables.make,

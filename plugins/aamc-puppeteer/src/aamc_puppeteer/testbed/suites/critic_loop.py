@@ -11,7 +11,7 @@ from random import Random
 from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.tasks.verifiers import Callback
-from aamc_puppeteer.testbed.agents.requirements import FILLERS, LineRequirements
+from aamc_puppeteer.testbed.agents.proofreaders import FILLERS, LineRequirements
 
 TOPICS = (
     *("harbours", "gardens", "bridges", "markets", "forests", "mountains", "libraries", "kitchens", "stations", "islands"),
