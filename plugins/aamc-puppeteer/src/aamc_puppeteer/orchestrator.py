@@ -22,6 +22,7 @@ from aamc_puppeteer.episodes.spans import episode_span
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, described, state_width
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
+from aamc_puppeteer.serving.decision_log import logged_episodes
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
 from aamc_puppeteer.serving.session import PuppeteerSession, by_policy, in_fixed_order, work_on
 from aamc_puppeteer.serving.team import Team, check_known
@@ -257,7 +258,6 @@ class Puppeteer(Team):
             DataError: The policy is untrained, so it served none of the episodes, or no episode of the log can be used.
         """
         from aamc_puppeteer.training.job import one_thread
-        from aamc_puppeteer.training.logged_episodes import learn_logged, logged_episodes
 
         if not self._trained_names:
             raise DataError(UNSERVED)
@@ -265,7 +265,13 @@ class Puppeteer(Team):
         with one_thread():
             learner, encoder = self.parts()
             found = logged_episodes(experience, encoder, self.pool.names, config.rule)
-            curve = learn_logged(learner, found, config, (self.services.seed, self._updates), progress or NoProgress())
+            curve, shown = [], progress or NoProgress()
+            shown.start("puppeteer", config.updates)
+            for step in range(config.updates):
+                rng = np.random.default_rng((self.services.seed, self._updates + step))
+                figures = learner.update(found.drawn(rng, config.episodes), 0.0)
+                curve.append({"step": step + 1, **figures})
+                shown.advance(1, **figures)
         self._updates += config.updates
         counts = {"logged_episodes": len(found.quality), "left_out": found.left_out, "mean_quality": float(np.mean(found.quality))}
         return {"updates": config.updates, **counts, "curve": curve}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -121,19 +120,12 @@ def _calls_of(store: Store, decisions: Collection[str]) -> Mapping[str, Attempt]
 
 
 def _show(episodes: Sequence[Mapping[str, Any]]) -> None:
-    from aamc_router_r1.episode import ModelCall
     from aamc_router_r1.trace import line
 
     shown = console()
     for document in episodes:
         shown.print(printable(document["task"] or "(the log keeps no texts)"))
         for step in document["steps"]:
-            call = ModelCall(
-                **{key: step[key] for key in ("role", "round", "candidate", "text", "question", "seconds", "error")},
-                output_tokens=step["tokens"],
-                cost_usd=math.nan if step["cost_usd"] is None else step["cost_usd"],
-                faults=tuple(step["faults"]),
-            )
-            shown.print(line(call))
+            shown.print(line(step))
         answer = document["answer"]
         shown.print(f"{document['outcome']}, {document['cost_usd']:.3g} USD: {'no answer' if answer is None else printable(answer)}\n")

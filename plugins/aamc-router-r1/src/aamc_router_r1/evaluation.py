@@ -32,20 +32,7 @@ RESAMPLES = 1000
 
 @attrs.frozen(kw_only=True)
 class AnsweredQuestion:
-    """One system's answer to one question.
-
-    Attributes:
-        answer: The answer; None without.
-        exact_match: 1 if it is right, else 0.
-        f1: F1 of its words.
-        cost_usd: Cost in USD; NaN if unknown.
-        seconds: Time in seconds.
-        tokens: Tokens of all calls.
-        rounds: Routing rounds.
-        consulted: The models that were called, in order; without the policy.
-        malformed: Whether the episode breaks the protocol.
-        outcome: Why it ended.
-    """
+    """One system's answer to one question. An unknown cost is NaN; ``consulted`` names the models that were called, in order, without the policy."""
 
     answer: str | None
     exact_match: float

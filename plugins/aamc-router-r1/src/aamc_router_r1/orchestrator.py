@@ -63,7 +63,7 @@ class RouterR1Session(Session):
 
     def describe(self, step: Step) -> Sequence[Any]:
         """Return the line of a call."""
-        return [trace.line(call) for call in self.episode.calls if step.decision is not None and call.id == step.decision.id]
+        return [trace.line(trace.step(call)) for call in self.episode.calls if step.decision is not None and call.id == step.decision.id]
 
     def ending(self) -> str:
         """Return the reason for the end of the episode, in words."""

@@ -24,11 +24,7 @@ from aamc_sdk.types import Labels
 
 @attrs.frozen(eq=False)
 class QuestionDataset(Dataset):
-    """Questions, each with its gold answers.
-
-    Attributes:
-        golds: The gold answers of each question, Q tuples of at least one.
-    """
+    """Questions, each with at least one gold answer."""
 
     row_fields = ("golds",)
     golds: Sequence[tuple[str, ...]] = attrs.field(default=(), kw_only=True)

@@ -152,14 +152,7 @@ VSR_SCALE = 10.0
 
 @attrs.frozen
 class RewardParts:
-    """The reward of an episode and its terms.
-
-    Attributes:
-        format: R_format.
-        outcome: R_outcome, as it was judged; it counts only in a well-formed episode.
-        cost: R_cost; likewise.
-        total: R.
-    """
+    """R_format, R_outcome as it was judged, R_cost, and in ``total`` R, in which a malformed episode's outcome and cost do not count."""
 
     format: float
     outcome: float

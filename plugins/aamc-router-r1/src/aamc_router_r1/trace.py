@@ -143,17 +143,17 @@ WIDTH = 160
 """Maximum characters of a text in a line."""
 
 
-def line(call: ModelCall) -> Text:
-    """Return the line of a call: candidate, text, tokens, cost and time."""
-    is_policy = call.role == BY_POLICY
-    text = call.text if is_policy else f"{call.question} -> {call.text}"
-    cost = "unknown cost" if math.isnan(call.cost_usd) else f"{call.cost_usd:.3g} USD"
-    shown = Text(f"{call.round + 1} ")
-    shown.append(call.candidate, style="bold cyan" if is_policy else "bold green")
+def line(step: Mapping[str, Any]) -> Text:
+    """Return the line of a :func:`step`: candidate, text, tokens, cost and time."""
+    is_policy = step["role"] == BY_POLICY
+    text = step["text"] if is_policy else f"{step['question']} -> {step['text']}"
+    cost = "unknown cost" if step["cost_usd"] is None else f"{step['cost_usd']:.3g} USD"
+    shown = Text(f"{step['round'] + 1} ")
+    shown.append(step["candidate"], style="bold cyan" if is_policy else "bold green")
     shown.append(f"  {one_line(text or '', WIDTH)}  ")
-    shown.append(f"{call.tokens:,} tokens, {cost}, {call.seconds:.2f} s", style="dim")
-    if call.error or call.faults:
-        shown.append(f"  {one_line(call.error or ', '.join(call.faults), WIDTH)}", style="red")
+    shown.append(f"{step['tokens']:,} tokens, {cost}, {step['seconds']:.2f} s", style="dim")
+    if step["error"] or step["faults"]:
+        shown.append(f"  {one_line(step['error'] or ', '.join(step['faults']), WIDTH)}", style="red")
     return shown
 
 

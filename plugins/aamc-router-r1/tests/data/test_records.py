@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_router_r1.data.records import RoutingRecords, parse_record, read_records
-from aamc_router_r1.data.tasks import RoutingDataset, as_dataset, tasks_of
+from aamc_router_r1.data import RoutingDataset, RoutingRecords, as_dataset, parse_record, read_records, tasks_of
 from aamc_router_r1.protocol import ModelNames, format_errors
 
 from aamc_sdk import Dataset, Query, get_plugin_manager

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from aamc_models.testing import Script
 from aamc_router_r1.config import RouterR1Config
-from aamc_router_r1.data.records import parse_record
-from aamc_router_r1.data.tasks import RoutingTask, as_dataset
+from aamc_router_r1.data import RoutingTask, as_dataset, parse_record
 from aamc_router_r1.protocol import SubQuestion
 from aamc_router_r1.training.job import replies_of
 from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies
@@ -31,7 +30,7 @@ def record(**more: Any) -> RoutingTask:
 
 def chosen(*tasks: RoutingTask, pool: Mapping[str, Any] = ECHO, **options: Any) -> Replies:
     services = make_services(pool_from(pool, "test"), get_plugin_manager())
-    training: Any = SimpleNamespace(dataset=as_dataset(tasks, "records.jsonl", SimulatedReplies), validation=None, folder=None)
+    training: Any = SimpleNamespace(dataset=as_dataset(tasks, "records.jsonl"), validation=None, folder=None)
     return replies_of(RouterR1Config(**options), services, training)
 
 

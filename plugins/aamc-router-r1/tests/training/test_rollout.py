@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from aamc_router_r1.config import RouterR1Config
-from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.protocol import information
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.testbed.tiny_model import tiny_tokenizer

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -77,8 +78,6 @@ except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]  # known to be a module elsewhere
 
 SCHEMA = 1
-BLOCK = 65536
-"""Bytes read at a time in the search for the end of the last complete line."""
 
 
 def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
@@ -146,7 +145,7 @@ def to_document(trajectory: Trajectory) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "task": {"id": task.id, "text": task.text, "kind": task.kind, "reference": task.reference, "difficulty": task.difficulty},
-        "activations": [_activation(activation) for activation in state.history],
+        "activations": [attrs.asdict(activation, value_serializer=_value) for activation in state.history],
         "steps_left": state.steps_left,
         "luck": state.seed,
         "stop": trajectory.stop.value,
@@ -175,16 +174,8 @@ def from_document(document: Mapping[str, Any]) -> Trajectory:
     )
 
 
-def _activation(activation: Activation) -> dict[str, Any]:
-    output = activation.output
-    return {
-        "agent": activation.agent,
-        "output": None if output is None else {"content": output.content, "cost": output.cost, "metadata": dict(output.metadata)},
-        "fault": None if activation.fault is None else activation.fault.value,
-        "error": activation.error,
-        "seconds": activation.seconds,
-        "cost": activation.cost,
-    }
+def _value(_: object, __: object, value: Any) -> Any:
+    return value.value if isinstance(value, Fault) else value
 
 
 def _activated(document: Mapping[str, Any]) -> Activation:
@@ -199,12 +190,7 @@ def _line(trajectory: Trajectory) -> bytes:
 
 def _whole_lines(file: BinaryIO) -> int:
     """Return the length in bytes of a file's complete lines."""
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        start = max(end - BLOCK, 0)
-        file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
+    if not file.seek(0, os.SEEK_END):
+        return 0
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.rfind(b"\n") + 1

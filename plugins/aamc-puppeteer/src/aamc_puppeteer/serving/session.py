@@ -19,7 +19,7 @@ from aamc_puppeteer.episodes.player import Running, begin, most_probable, sample
 from aamc_puppeteer.episodes.spans import episode_span
 from aamc_puppeteer.episodes.trajectory import STOP, Stop, Trajectory, append_trajectories, to_document
 from aamc_puppeteer.serving.decision_log import logged
-from aamc_puppeteer.serving.parallel_paths import Branch, fork
+from aamc_puppeteer.serving.parallel_paths import fork
 from aamc_puppeteer.tasks.sources import as_task
 from aamc_puppeteer.training.training_record import FIGURE_MODULES
 from aamc_sdk import Decision, Preference, Query
@@ -100,7 +100,7 @@ class PuppeteerSession(Session):
         super().__init__(puppeteer, task, budget)
         self._puppeteer = puppeteer
         self._choose = choose
-        self._paths: list[Branch] = []
+        self._paths: list[Running] = []
         self._described: set[int] = set()
         self._trajectories: Sequence[Trajectory] = ()
         self._decisions: list[Decision] = []
@@ -113,8 +113,8 @@ class PuppeteerSession(Session):
             if self._puppeteer.forks(self.budget):
                 found = fork(self._puppeteer, task, self.budget, self._paths)
             else:
-                self._paths.append(Branch(begin(0, task, self.budget.steps, 0)))
-                found = work_on(self._puppeteer.activate, self._choose, self._paths[0].episode, self.budget)
+                self._paths.append(begin(0, task, self.budget.steps, 0))
+                found = work_on(self._puppeteer.activate, self._choose, self._paths[0], self.budget)
             try:
                 async for step in found:
                     content = step.content
@@ -125,9 +125,9 @@ class PuppeteerSession(Session):
                     yield step
             finally:
                 for path in self._paths:
-                    if path.episode.stop is None:
-                        path.episode.break_off()
-                self._trajectories = [path.episode.finished(None, self._puppeteer.config.rule) for path in self._paths]
+                    if path.stop is None:
+                        path.break_off()
+                self._trajectories = [path.finished(None, self._puppeteer.config.rule) for path in self._paths]
             end(self._trajectories[0])
         first = self._trajectories[0]
         self.stop = first.stop.value
@@ -136,7 +136,7 @@ class PuppeteerSession(Session):
     @property
     def _turns(self) -> Sequence[Activation]:
         """The turns of all paths; a turn that paths share is listed once."""
-        return list({id(turn): turn for path in self._paths for turn in path.episode.state.history}.values())
+        return list({id(turn): turn for path in self._paths for turn in path.state.history}.values())
 
     @property
     def cost_usd(self) -> float:

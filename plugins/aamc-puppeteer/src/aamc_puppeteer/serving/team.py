@@ -20,11 +20,7 @@ from aamc_sdk.serving import TeamOptions, TeamOrchestrator
 
 
 class Team(TeamOrchestrator):
-    """Agents and how they are run: the base of :class:`aamc_puppeteer.orchestrator.Puppeteer`, which adds the policy that chooses among them.
-
-    Attributes:
-        pool: The agents as candidates.
-    """
+    """Agents and how they are run: the base of :class:`aamc_puppeteer.orchestrator.Puppeteer`, which adds the policy that chooses among them."""
 
     config: PuppeteerConfig
 

@@ -23,13 +23,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from aamc_puppeteer.episodes.player import Visibility
+from aamc_puppeteer.episodes.player import ActionBatch, Visibility
 from aamc_puppeteer.policy.encoder import StateFeatures
 from aamc_puppeteer.policy.network import Policy, entropy
 from aamc_sdk.errors import CheckpointError, ConfigError
@@ -54,41 +52,6 @@ def policy_loss(log_probability: Tensor, advantage: Tensor, weight: Tensor, epis
         episodes: N, including episodes without an action.
     """
     return -(weight * advantage * log_probability).sum() / episodes
-
-
-@attrs.frozen(eq=False)
-class ActionBatch:
-    """The K actions of N episodes.
-
-    Attributes:
-        features: Features before each action, K rows.
-        visibility: The parts of each state that the policy saw, K rows.
-        action: The activated agent, or M to stop, ``[K]``.
-        returns: G, ``[K]``.
-        step: t - 1, ``[K]``.
-        episodes: N.
-        propensity: Probability of each action when it was drawn, ``[K]``, for (13); None if the present policy drew them.
-    """
-
-    features: StateFeatures
-    visibility: Visibility
-    action: NDArray[np.intp]
-    returns: Floats
-    step: NDArray[np.intp]
-    episodes: int
-    propensity: Floats | None = None
-
-    def take(self, rows: NDArray[np.intp], episodes: int) -> ActionBatch:
-        """Return some actions, those of ``episodes`` episodes."""
-        return ActionBatch(
-            features=StateFeatures(self.features.state[rows], self.features.pair[rows]),
-            visibility=self.visibility.take(rows),
-            action=self.action[rows],
-            returns=self.returns[rows],
-            step=self.step[rows],
-            episodes=episodes,
-            propensity=None if self.propensity is None else self.propensity[rows],
-        )
 
 
 class ReinforceLearner:

@@ -124,17 +124,11 @@ class ModelCall:
     Attributes:
         role: ``"policy"`` for a turn of the policy, ``"model"`` for a model that it consulted.
         round: The number of the turn, from 0.
-        candidate: The candidate that was called.
         text: The turn's text, cut at its action, or the model's reply; ``""`` if the call failed.
         question: The sub-question; ``""`` for a turn of the policy.
-        prompt_tokens: Tokens of the prompt.
-        output_tokens: Tokens of the answer.
-        cost_usd: Cost in USD; NaN if unknown.
-        cost_source: The origin of the cost, see :class:`aamc_sdk.types.Attempt`.
-        seconds: Time until the answer.
-        time: When the call began, in seconds since the epoch.
+        cost_usd: Cost in USD; NaN if unknown. ``cost_source`` is that of :class:`aamc_sdk.types.Attempt`.
+        time: When the call began, in seconds since the epoch; ``seconds`` is its duration.
         status: ``"ok"``, ``"error"`` or ``"cancelled"``.
-        error: What went wrong; None without an error.
         public_error: The error without addresses and texts of the server; None if ``error`` has none.
         faults: The kinds of a turn's protocol errors.
         id: The id of its decision in the log.

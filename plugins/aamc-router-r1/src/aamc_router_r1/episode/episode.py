@@ -57,16 +57,7 @@ def aggregated(how: str, calls: Sequence[ModelCall], quality: Mapping[str, float
 
 @attrs.frozen(kw_only=True)
 class Setup:
-    """The shared parts of an orchestrator's episodes.
-
-    Attributes:
-        options: The options.
-        policy: The candidate that acts as the policy.
-        names: The models that may be consulted.
-        models: Those models, by name.
-        codec: The form of the actions.
-        quality: Expected quality by candidate, for the aggregation.
-    """
+    """The shared parts of an orchestrator's episodes; ``quality`` is each candidate's expected quality, for the aggregation."""
 
     options: PolicyOptions
     policy: Candidate

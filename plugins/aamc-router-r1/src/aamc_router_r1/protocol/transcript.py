@@ -30,12 +30,7 @@ from aamc_sdk.types import CHARACTERS_PER_TOKEN, estimated_tokens
 
 @attrs.frozen
 class Segment:
-    """A part of a transcript: a turn of the policy, or the environment's reply to it.
-
-    Attributes:
-        text: The text.
-        by_policy: Whether the policy wrote it. Training masks the rest.
-    """
+    """A part of a transcript: a turn of the policy, or the environment's reply to it, which training masks."""
 
     text: str
     by_policy: bool

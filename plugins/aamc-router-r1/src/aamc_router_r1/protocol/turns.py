@@ -59,12 +59,7 @@ class ProtocolError(AamcError):
 
 @attrs.frozen
 class SubQuestion:
-    """A question to a model of the pool.
-
-    Attributes:
-        model: The candidate's name.
-        question: The sub-question.
-    """
+    """A question to a model of the pool, by the candidate's name."""
 
     model: str
     question: str
@@ -135,15 +130,7 @@ class Element:
 
 @attrs.frozen
 class PolicyTurn:
-    """A turn of the policy.
-
-    Attributes:
-        text: The text, cut at the end of the action.
-        thinking: The text of its thinking.
-        calls: The questions to models of the pool; none if an error blocks them.
-        answer: The answer; None without one, or if an error blocks it.
-        errors: The faults of the turn.
-    """
+    """A turn of the policy, cut at the end of its action. After an error that blocks it there are no calls, and no answer."""
 
     text: str
     thinking: str = ""

@@ -35,14 +35,7 @@ class SelectionError(AamcError):
 
 @attrs.frozen
 class ModelSelection:
-    """The policy's choice.
-
-    Attributes:
-        candidate: The selected candidate.
-        thinking: The policy's reasons.
-        cost_usd: Cost of the call in USD; NaN if unknown.
-        text: The policy's whole answer.
-    """
+    """The policy's choice, with its reasons and its whole answer; an unknown cost is NaN."""
 
     candidate: str
     thinking: str = ""

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from aamc_router_r1.config import RouterR1Config
-from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.protocol import SubQuestion
 from aamc_router_r1.reward import CostNormalizer, exact_match
 from aamc_router_r1.testbed.world import (

@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_router_r1.data.tasks import Consultation, RoutingDataset, RoutingTask, as_dataset
+from aamc_router_r1.data import Consultation, RoutingDataset, RoutingTask, as_dataset
 from aamc_router_r1.training.replies import UNSURE, Asked, ModelReply, priced, spec_of, uniform
 from aamc_sdk import DatasetFormat, option
 from aamc_sdk.errors import DataError
@@ -64,16 +64,7 @@ def draw_names(rng: np.random.Generator, n: int, names: Sequence[str] = NAMES, t
 
 @attrs.frozen(eq=False)
 class Truth:
-    """The truth about a task.
-
-    Attributes:
-        world: The world.
-        hops: The domains of its facts, in order.
-        entity: The entity that the first fact is about.
-        quality: Each model's quality by domain; missing domains have ``OTHER_DOMAIN``.
-        best: The best specialist of each domain.
-        generalist: The generalist.
-    """
+    """The truth about a task: its domains in order, the entity of its first fact, each model's quality by domain, and the best specialists."""
 
     world: World
     hops: tuple[int, ...]

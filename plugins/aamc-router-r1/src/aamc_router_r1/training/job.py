@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from aamc_router_r1.config import AUTO, LIVE, SIMULATED, RouterR1Config
-from aamc_router_r1.data.tasks import RoutingDataset, RoutingTask, tasks_of
+from aamc_router_r1.data import RoutingDataset, RoutingTask, tasks_of
 from aamc_router_r1.training.provider import model_folder
-from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, Simulator
+from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies, Simulator
 from aamc_sdk import Services, Training
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.storage import read_json
@@ -63,7 +63,7 @@ def replies_of(config: RouterR1Config, services: Services, training: Training) -
     splits = [split for split in (dataset, training.validation) if split is not None]
     tasks = [task for split in splits for task in tasks_of(split, services.pool, [config.policy])]
     if chosen in (AUTO, SIMULATED):
-        simulator: Simulator | None = dataset.simulator(services.seed) if isinstance(dataset, RoutingDataset) and dataset.simulator else None
+        simulator: Simulator | None = (dataset.simulator or SimulatedReplies)(services.seed) if isinstance(dataset, RoutingDataset) else None
         unknown = next((task for task in tasks if simulator is None or not simulator.simulates(task)), None)
         if simulator is not None and unknown is None:
             return simulator

@@ -14,7 +14,7 @@ import attrs
 from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, json_lines, require, text
 from aamc_datasets.recognition import existing
 
-from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode import ask_once, consultation, replied
 from aamc_router_r1.episode.calls import CONSULTED
 from aamc_router_r1.protocol import SubQuestion
@@ -31,14 +31,7 @@ SIMULTANEOUS = 64
 
 @attrs.frozen
 class ModelReply:
-    """A consulted model's reply.
-
-    Attributes:
-        text: The text.
-        cost_usd: Its cost; NaN if unknown.
-        output_tokens: Tokens of the reply.
-        failed: Whether the text is an error and no reply.
-    """
+    """A consulted model's reply, or the error in its place if the call ``failed``; an unknown cost is NaN."""
 
     text: str
     cost_usd: float

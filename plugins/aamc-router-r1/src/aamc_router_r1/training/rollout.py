@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from aamc_router_r1.config import RouterR1Config, preference_of
-from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode import Dialogue
 from aamc_router_r1.protocol import ModelNames, render_prompt
 from aamc_router_r1.reward import COMPLETION, CostNormalizer, RewardParts, exact_match
@@ -44,17 +44,12 @@ class PlayedEpisode:
     """An episode of training.
 
     Attributes:
-        task: The question.
         alpha: The weight of the cost in its reward.
-        dialogue: The turns and informations.
-        prompt_ids: Tokens of the prompt.
-        ids: Tokens after it.
+        ids: Tokens after those of the prompt.
         mask: For each of them 1 if the policy generated it, else 0: these are left out of the loss.
         cost_usd: Cost of the calls and of the policy in USD, as the reward counts it; NaN if one is unknown.
         spent_usd: Known cost of all their tokens in USD, as a budget counts it.
-        consulted: Names of the consulted models, in order.
         size_tokens: Sum over calls of price times output tokens, the size that mode ``vsr`` weighs.
-        reward: The reward and its terms; None until it is scored.
     """
 
     task: RoutingTask
@@ -77,15 +72,7 @@ class PlayedEpisode:
 
 @attrs.frozen
 class BatchPlayer:
-    """Plays episodes in batches.
-
-    Attributes:
-        tokenizer: The policy's tokenizer.
-        replies: Replies of the consulted models.
-        config: The options.
-        prices: Prices of the policy's own tokens.
-        temperature: Temperature of the policy; 0 for the most probable tokens.
-    """
+    """Plays episodes in batches; ``prices`` are those of the policy's own tokens, and a temperature of 0 takes the most probable ones."""
 
     tokenizer: PreTrainedTokenizerBase
     replies: Replies

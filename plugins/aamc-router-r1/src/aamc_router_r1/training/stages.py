@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from aamc_router_r1.config import RouterR1Config
-from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.replies import Replies
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
@@ -52,20 +52,12 @@ class Job:
     """A training.
 
     Attributes:
-        config: The options.
-        folder: The folder of its state and checkpoints.
-        tasks: Questions to train on.
         validation: Questions that select the best checkpoint; none to select the last.
-        replies: Replies of the consulted models.
         prices: Prices of the policy's tokens.
-        seed: Seed of all randomness.
-        device: The device, as the services name it.
-        progress: Receives the progress.
         start: Folder of the trained policy that is trained further; None to start from ``config.model``.
         budget_usd: The training ends when its calls have cost this amount.
         normalizer: The scale of costs.
-        spent_usd: What its calls have cost, those of validations included.
-        updates: Number of updates by GRPO so far.
+        spent_usd: The cost of its calls, those of validations included.
         best: Mean reward of the best checkpoint in validation.
         curve: Figures of the updates.
         stages: Validation figures after each stage.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
 from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from accelerate import PartialState  # type: ignore[import-untyped]  # it has no types
 from accelerate.utils import broadcast_object_list, gather_object  # type: ignore[import-untyped]  # it has no types
+from datasets import Dataset  # type: ignore[import-untyped]  # likewise
 from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
@@ -32,7 +32,7 @@ from transformers import (
 from transformers.utils import logging
 
 from aamc_router_r1.config import PolicyOptions
-from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, plain_ids, score
 from aamc_router_r1.training.stages import STATE, WARM_START, Job, load_model, play_all
@@ -124,7 +124,7 @@ def warm_start(job: Job) -> str:
     trainer = Trainer(
         model=adapted(model, config.lora_rank),
         args=TrainingArguments(**arguments(job, working)),
-        train_dataset=_Rows(rows),
+        train_dataset=Dataset.from_list(rows),
         data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
         processing_class=tokenizer,
         callbacks=[Follow(job, "router-r1 warm start")],
@@ -171,17 +171,6 @@ def shared_arguments(job: Job, folder: Path) -> dict[str, Any]:
     }
 
 
-class _Rows(torch.utils.data.Dataset[dict[str, list[int]]]):
-    def __init__(self, rows: Sequence[dict[str, list[int]]]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, place: int) -> dict[str, list[int]]:
-        return self._rows[place]
-
-
 REWARD = "episode_reward"
 START = "start"
 """The stage before the first update."""
@@ -194,7 +183,6 @@ class BudgetSpentError(Exception):
 def train_grpo(job: Job, start: str, steps: int) -> None:
     """Train the policy from a folder, or from the last checkpoint, and write ``best`` and ``last``."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is marked experimental; our tests cover what we use of it
-    from datasets import Dataset  # type: ignore[import-untyped]  # it has no types
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 

@@ -22,16 +22,7 @@ FILLERS = ("really", "quite", "rather", "simply", "just")
 
 @attrs.frozen
 class LineRequirements:
-    """The requirements on a line.
-
-    Attributes:
-        topic: Its topic, a required word.
-        draft: The given line.
-        use: Required words.
-        avoid: Forbidden words.
-        at_most: Maximum number of words, or None.
-        ending: Required last character.
-    """
+    """The requirements on a line: required and forbidden words, the maximum number of words, and the last character; and the given draft."""
 
     topic: str
     draft: str

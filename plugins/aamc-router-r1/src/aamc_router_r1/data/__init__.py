@@ -1,1 +1,0 @@
-"""Questions to train on, as tasks and in the published format of records."""
