@@ -43,11 +43,7 @@ class ModelConfig:
         self.spec("model")  # its errors belong here
 
     def spec(self, name: str) -> ModelSpec:
-        """Return a model with these options, under a name.
-
-        Raises:
-            ConfigError: The endpoint or the prices are not those of a pool file.
-        """
+        """Return a model with these options, under a name."""
         try:
             prices = Prices(**self.prices) if self.prices else None
             return ModelSpec(name, prices=prices, endpoint=self.endpoint or None, parameters=self.parameters)

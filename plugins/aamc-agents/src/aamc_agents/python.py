@@ -48,11 +48,7 @@ class Python(Tool):
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     def check(self) -> None:
-        """Check that programs are confined here, or that the options allow them anyway.
-
-        Raises:
-            ConfigError: They are not.
-        """
+        """Raise ConfigError unless programs are confined here, or the options allow unconfined ones."""
         check_confined(self.config.unconfined, "its option unconfined")
 
     async def act(self, state: TaskState) -> str:

@@ -109,12 +109,7 @@ class Puppeteer(Team):
 
     @classmethod
     def untrained_options(cls, team: TeamOptions) -> Mapping[str, Any]:
-        """Return the options of an untrained puppeteer, whose agents work once each, in their order.
-
-        Raises:
-            CheckpointError: No agents are named: an untrained policy is random.
-            ConfigError: Several paths are asked for.
-        """
+        """Return the options of an untrained puppeteer, whose agents work once each, in their order."""
         train = "train one with: aamc train --orchestrator puppeteer"
         if team.agents is None:
             raise CheckpointError(
@@ -437,11 +432,7 @@ class Puppeteer(Team):
 
 
 def check_shapes(arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """Check the shapes of a policy's arrays.
-
-    Raises:
-        CheckpointError: An array is missing, unexpected, or of another shape.
-    """
+    """Raise CheckpointError unless a policy's arrays have the expected names and shapes."""
     for name in sorted({*arrays, *expected}):
         found, wanted = arrays[name].shape if name in arrays else "nothing", expected.get(name, "nothing")
         if found != wanted:

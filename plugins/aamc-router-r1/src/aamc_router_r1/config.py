@@ -145,11 +145,7 @@ class RouterR1Config(PolicyOptions, RewardOptions, TrainingOptions):
     """Options of ``router-r1``."""
 
     def stated(self, preference: Preference) -> Preference:
-        """Return the preference that a prompt states: with ``training_alphas`` the trained one whose weight of the cost is nearest.
-
-        Raises:
-            ConfigError: A trained weight is not from 0 to 1.
-        """
+        """Return the preference that a prompt states: with ``training_alphas`` the trained one whose weight of the cost is nearest."""
         if not all(0 <= alpha <= 1 for alpha in self.training_alphas):
             raise ConfigError(f"training_alphas must be numbers from 0 to 1, not {self.training_alphas!r}")
         if not self.training_alphas:

@@ -244,11 +244,7 @@ def _lines_of_elements(content: str) -> list[int]:
 
 
 def read_records(path: str) -> list[RoutingTask]:
-    """Return the tasks of a file of records: JSON lines, or one JSON list in a file ``*.json``.
-
-    Raises:
-        DataError: The file is missing or empty, or a record is wrong; the message gives its line.
-    """
+    """Return the tasks of a file of records: JSON lines, or one JSON list in a file ``*.json``. An error has the line."""
     file = existing(path, "file of training records")
     return parse_rows(file, _numbered(file), parse_record)
 

@@ -132,11 +132,7 @@ def evaluate(
     folder: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Return the results of Router-R1 and its baselines on questions; ``new_episode`` plays on the loop of the services.
-
-    Raises:
-        DataError: The dataset has no gold answers.
-    """
+    """Return the results of Router-R1 and its baselines on questions; ``new_episode`` plays on the loop of the services."""
     golds, pool = golds_of(dataset), services.pool
     strongest = strongest_of(pool)
     chosen = {name: [candidate] * len(dataset) for name, candidate in (("strongest", strongest), ("cheapest", cheapest_of(pool)))}

@@ -103,12 +103,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
 
     @cached_property
     def setup(self) -> Setup:
-        """The shared parts of all episodes.
-
-        Raises:
-            ConfigError: No policy is named, or an option names no candidate of the pool.
-            PoolError: There is no model to consult.
-        """
+        """The shared parts of all episodes."""
         config, pool = self.config, self.services.pool
         policy = policy_of(config, pool, self.checkpoint)
         models = {candidate.name: candidate for candidate in pool if config.consult_policy or candidate.name != policy.name}
@@ -131,11 +126,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
 
     @property
     def client(self) -> ModelCaller:
-        """The client for models.
-
-        Raises:
-            ConfigError: The services have none.
-        """
+        """The client for models; ConfigError if the services have none."""
         if self.services.models is None:
             raise ConfigError("router-r1 calls models, and there is no client for them; give the candidates endpoints in a pool file")
         return self.services.models

@@ -134,11 +134,7 @@ def machine_fences() -> Ran:
 
 
 def check_confined(unconfined: bool, name: str) -> None:
-    """Check that the kernel confines programs, or that the option ``name`` allows unconfined ones.
-
-    Raises:
-        ConfigError: It does not, and the option is false.
-    """
+    """Raise ConfigError unless the kernel confines programs, or the option ``name`` allows unconfined ones."""
     if not unconfined and not machine_fences().fenced_by_kernel:
         raise ConfigError(f"{REFUSAL}; set {name}=true for programs that you trust")
 

@@ -136,10 +136,6 @@ def _draw_utilisation(axes: Axes, episodes: Sequence[int], shares: Sequence[Mapp
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG atomically.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
+    """Write a figure as PNG atomically."""
     with styled():
         write_bytes(path, to_png(figure))

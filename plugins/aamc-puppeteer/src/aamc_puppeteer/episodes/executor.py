@@ -25,11 +25,7 @@ from aamc_sdk.errors import AamcError, PoolError
 
 
 def pool_of(agents: Sequence[Agent]) -> Pool:
-    """Return the candidates of agents, in their order.
-
-    Raises:
-        PoolError: There is no agent, an element is not an agent, two agents share a name, or one is named like the decision to stop.
-    """
+    """Return the candidates of agents, in their order; raise PoolError for no agent, for names that are not unique, or for another object."""
     if not agents:
         raise PoolError("there is no agent; name at least one, such as calculator")
     for agent in agents:

@@ -108,11 +108,7 @@ def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
 
 
 def truncate_trajectories(path: Path, episodes: int) -> None:
-    """Truncate a file, which need not exist, to its first ``episodes`` episodes.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
+    """Truncate a file, which need not exist, to its first ``episodes`` episodes."""
     if not path.exists():
         return
     with write_errors(path, "choose another folder"), path.open("rb+") as file:
@@ -156,12 +152,7 @@ def to_document(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any]) -> Trajectory:
-    """Return the episode of a document.
-
-    Raises:
-        KeyError: A key is missing.
-        ValueError: The schema is unknown.
-    """
+    """Return the episode of a document; raise KeyError or ValueError for another document."""
     if document["schema"] != SCHEMA:
         raise ValueError(f"its schema is {document['schema']!r}, not {SCHEMA}")
     history = tuple(_activated(activation) for activation in document["activations"])

@@ -87,11 +87,7 @@ class LoggedEpisodes:
 
 
 def logged_episodes(experience: Experience, encoder: Encoder, names: Sequence[str], rule: EpisodeReward) -> LoggedEpisodes:
-    """Return the episodes of a log that have feedback, for the present agents.
-
-    Raises:
-        DataError: No episode can be used; the message says why.
-    """
+    """Return the episodes of a log that have feedback, for the present agents; raise DataError if none can be used."""
     episodes = _served_episodes(experience)
     outcomes = outcomes_of(experience, failure_quality=None)  # a failed turn does not judge its episode
     quality = dict(zip(outcomes.decision_ids, outcomes.quality.tolist(), strict=True))

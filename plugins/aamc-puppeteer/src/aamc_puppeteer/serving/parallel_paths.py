@@ -38,9 +38,6 @@ async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Running]
         task: The task.
         budget: Limits of all paths together.
         paths: An empty list that receives the paths as they start; at the end the most probable is first.
-
-    Raises:
-        ConfigError: The judge of the answers is not one of the agents.
     """
     config = puppeteer.config
     check_judge(config, puppeteer.pool.names)
@@ -81,11 +78,7 @@ async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Running]
 
 
 def check_judge(config: PuppeteerConfig, names: Collection[str]) -> None:
-    """Check the options ``join`` and ``judge``.
-
-    Raises:
-        ConfigError: ``join`` is ``judge``, and ``judge`` is not one of the agents.
-    """
+    """Raise ConfigError if ``join`` is ``judge``, and ``judge`` is not one of the agents."""
     if config.join == "judge" and config.judge not in names:
         raise ConfigError(f"join: judge needs an agent's name in judge (one of {one_of(names)}), not {config.judge!r}{nearest(config.judge, names)}")
 

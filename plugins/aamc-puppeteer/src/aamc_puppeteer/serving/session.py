@@ -176,11 +176,7 @@ class PuppeteerSession(Session):
         append_trajectories(path, self._trajectories)
 
     def check_drawing(self) -> None:
-        """Check that the libraries of figures are installed.
-
-        Raises:
-            ConfigError: One is missing.
-        """
+        """Raise ConfigError if a library of figures is missing."""
         check_extra("--graph", "aamc-puppeteer[figures]", *FIGURE_MODULES)
 
     def draw(self, path: Path) -> None:

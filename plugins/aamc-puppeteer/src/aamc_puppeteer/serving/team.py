@@ -35,11 +35,7 @@ class Team(TeamOrchestrator):
         self._any_team = agents is None and not config.agents
 
     def use(self, agents: Sequence[Agent]) -> None:
-        """Replace the agents.
-
-        Raises:
-            PoolError: There is no agent, or two share a name.
-        """
+        """Replace the agents."""
         self.pool = pool_of(agents)
         self.close()
         self._made = []
@@ -49,11 +45,7 @@ class Team(TeamOrchestrator):
         self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
 
     def set_team(self, team: TeamOptions) -> None:
-        """Replace agents, their options and the number of paths.
-
-        Raises:
-            ConfigError: An option is unknown or wrong, or of an agent that is not used.
-        """
+        """Replace agents, their options and the number of paths."""
         if team.paths is not None:
             self.config = attrs.evolve(self.config, paths=team.paths)
         if team.agents is None and not team.agent_options:
@@ -73,11 +65,7 @@ class Team(TeamOrchestrator):
                 close()
 
     def check_agents(self) -> None:
-        """Check that every agent can work.
-
-        Raises:
-            ConfigError: One cannot; the message has its name and the reason.
-        """
+        """Raise ConfigError, with the name and the reason, if an agent cannot work."""
         for agent in self._agents:
             try:
                 agent.check()

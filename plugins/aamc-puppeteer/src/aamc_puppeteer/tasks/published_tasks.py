@@ -67,11 +67,7 @@ PUBLISHED: Mapping[str, Callable[[str, Row], Task]] = {
 
 
 def read_published(name: str, path: str) -> list[Task]:
-    """Return the tasks of a file in its published format: JSON lines, Parquet or CSV.
-
-    Raises:
-        DataError: The file is missing, has another format, or has a bad row, which the message names.
-    """
+    """Return the tasks of a file in its published format: JSON lines, Parquet or CSV."""
     file = existing(path, "file of JSON lines, Parquet or CSV")
     rows = ((f"{file}, row {number}", (f"{name}-{number}", row)) for number, row in _rows(file))
     return parse_rows(file, rows, lambda task: PUBLISHED[name](*task))

@@ -173,11 +173,7 @@ class Callback:
     decide: Callable[[Task, str], Verdict | bool]
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
-        """Call the function.
-
-        Raises:
-            DataError: It returned another type, such as a coroutine, whose truth value is meaningless.
-        """
+        """Call the function; another result than a verdict, such as a coroutine, is a DataError."""
         decided = self.decide(task, answer)
         if isinstance(decided, bool):
             return Verdict(decided)
@@ -206,11 +202,7 @@ JUDGE = "judge"
 
 
 def named(name: str) -> Verifier:
-    """Return a verifier by its name.
-
-    Raises:
-        ConfigError: The name is unknown.
-    """
+    """Return a verifier by its name; raise ConfigError if that is unknown."""
     if name not in NAMED:
         known = (*NAMED, JUDGE)
         raise ConfigError(unknown_name("there is no verifier", name, known, "there are"))

@@ -1,4 +1,4 @@
-"""Baselines of a learned policy: agents in a fixed order, random agents, and the best fixed order found."""
+"""Baselines of a learned policy: agents in a fixed order, random agents, the best fixed order found, and the cheapest sequence of a task."""
 
 from __future__ import annotations
 

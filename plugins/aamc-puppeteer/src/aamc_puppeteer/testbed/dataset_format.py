@@ -14,8 +14,7 @@ from aamc_agents.tasks import Task, Verifier
 
 from aamc_puppeteer.tasks.published_tasks import PUBLISHED, read_published
 from aamc_puppeteer.tasks.verifiers import JUDGE, ModelVerifier, UnitTests, named
-from aamc_puppeteer.testbed.agents import TOOLS
-from aamc_puppeteer.testbed.suites import DIFFICULTIES, MIXED, SUITES, load_suite
+from aamc_puppeteer.testbed.suites import DIFFICULTIES, MIXED, SUITES, TOOLS, load_suite
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, nearest, one_of

@@ -79,11 +79,7 @@ class TrainingJob:
     done: int = 0
 
     def run(self, progress: Progress) -> None:
-        """Train to the end and write checkpoints.
-
-        Raises:
-            OutOfBudgetError: The budget is spent before the first update of an untrained policy.
-        """
+        """Train to the end and write checkpoints."""
         progress.start("puppeteer", self.config.updates)
         progress.advance(self.done)
         while self.done < self.config.updates:
@@ -135,11 +131,7 @@ class TrainingJob:
         save_training_checkpoint(self.folder, self.learner.state(), self.done, self.curve, self._made_for())
 
     def restore(self) -> None:
-        """Resume from the checkpoint, or start from the beginning if there is none yet; what was spent stays spent.
-
-        Raises:
-            CheckpointError: The checkpoint is damaged, or has other options, another seed, other agents or tasks.
-        """
+        """Resume from the checkpoint, or start from the beginning if there is none yet; what was spent stays spent."""
         found = load_training_checkpoint(self.folder, self._made_for())
         if found is not None:
             self.learner.restore(found.arrays, found.path)

@@ -133,11 +133,7 @@ class ReinforceLearner:
         return state
 
     def restore(self, state: Mapping[str, Any], where: object) -> None:
-        """Restore a training state, the arrays from :meth:`state`; ``where`` is their file, for the error message.
-
-        Raises:
-            CheckpointError: An array is missing or has another shape.
-        """
+        """Restore a training state, the arrays from :meth:`state`; ``where`` is their file, for the error message."""
         try:
             self._deviation = float(state["deviation"])
             with torch.no_grad():

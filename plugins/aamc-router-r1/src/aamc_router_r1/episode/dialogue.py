@@ -65,11 +65,7 @@ class Dialogue:
         return format_errors(self.transcript, self.names)
 
     def take(self, text: str, tokens: int | None = None) -> PolicyTurn:
-        """Add the policy's next turn, cut at the end of its action, and return it parsed. Pass the replies to its calls to :meth:`inform`.
-
-        Raises:
-            RuntimeError: The episode has ended, or a call has no reply yet.
-        """
+        """Add the policy's next turn, cut at the end of its action, and return it parsed. Pass the replies to its calls to :meth:`inform`."""
         if self.done or self._open:
             raise RuntimeError("the episode has ended" if self.done else "the calls of the last turn have no replies yet; inform the dialogue first")
         if (self.count(text) if tokens is None else tokens) > self.options.turn_tokens:
@@ -89,11 +85,7 @@ class Dialogue:
         return turn
 
     def inform(self, replies: Sequence[str]) -> None:
-        """Give the policy the replies of the models that its last turn consulted, in the order of the calls.
-
-        Raises:
-            ValueError: There are more or fewer replies than calls.
-        """
+        """Give the policy the replies of the models that its last turn consulted, in the order of the calls."""
         if len(replies) != self._open:
             raise ValueError(f"the last turn has {self._open} calls, and there are {len(replies)} replies")
         self._open = 0

@@ -158,11 +158,7 @@ def cut_turn(text: str, calls: int = 1) -> str:
 
 
 def elements(text: str) -> Iterator[Element]:
-    """Yield the elements of a text in order; white space outside the tags is left out.
-
-    Raises:
-        ProtocolError: A tag is opened inside another one or not closed, or closed and not opened.
-    """
+    """Yield the elements of a text in order, without white space outside the tags; raise ProtocolError for tags that do not match."""
     opened, begin = OUTSIDE, 0
     for tag in TAG.finditer(text):
         closing, name = bool(tag[1]), tag[2]

@@ -123,11 +123,7 @@ def described(candidate: Candidate) -> dict[str, Any]:
 
 
 def selection_of(completion: Completion, codec: Codec, names: ModelNames, policy: str) -> ModelSelection:
-    """Return the selection in the first turn of a policy: the model of its first call, or the policy itself if it answers.
-
-    Raises:
-        SelectionError: The turn breaks the protocol.
-    """
+    """Return the selection in the first turn of a policy: the model of its first call, or the policy itself if it answers."""
     turn = parse_turn(cut_turn(clean(codec.text(completion))), names)
     if turn.blocked is not None:
         raise SelectionError(f"the policy {policy!r}: {turn.blocked}", f"the policy broke the protocol: {turn.blocked.kind}", completion.cost_usd)
@@ -158,11 +154,7 @@ def _known(name: str, names: Sequence[str], aliases: Mapping[str, str], cost_usd
 
 
 def server_selector(options: RouterOptions, services: Services) -> Selector:
-    """Return the selector of the server that options name.
-
-    Raises:
-        ConfigError: The provider ``openai`` is another one than that of aamc-models.
-    """
+    """Return the selector of the server that options name."""
     url = options.router_r1_server_url.rstrip("/")
     if options.server_api == CHAT and not url.endswith("/v1"):
         url += "/v1"

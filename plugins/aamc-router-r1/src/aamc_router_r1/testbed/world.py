@@ -218,11 +218,7 @@ class WorldTasks(DatasetFormat):
     config: WorldOptions
 
     def read(self, path: str) -> RoutingDataset:
-        """Return the tasks of the world with a seed.
-
-        Raises:
-            DataError: The seed is not a number.
-        """
+        """Return the tasks of the world with a seed, a number."""
         if not path.isdecimal():
             raise DataError(f"router-r1-world needs the seed of a world, such as router-r1-world:0, not {path!r}")
         return as_dataset(World(int(path)).tasks(self.config.rows, 0), f"router-r1-world:{path}", lambda _: WorldReplies())

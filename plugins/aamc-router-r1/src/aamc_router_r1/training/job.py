@@ -53,12 +53,7 @@ def _check_libraries() -> None:
 
 
 def replies_of(config: RouterR1Config, services: Services, training: Training) -> Replies:
-    """Return the replies of consulted models that the options name.
-
-    Raises:
-        ConfigError: The models can be neither called nor simulated.
-        DataError: A question cannot be simulated although the options ask for it, or the file of recorded replies is missing or has a bad line.
-    """
+    """Return the replies of consulted models that the options name."""
     dataset, chosen = training.dataset, config.replies
     splits = [split for split in (dataset, training.validation) if split is not None]
     tasks = [task for split in splits for task in tasks_of(split, services.pool, [config.policy])]

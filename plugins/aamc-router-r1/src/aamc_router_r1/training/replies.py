@@ -146,9 +146,6 @@ class LiveReplies:
     """Replies of the endpoints of the pool, asked in parallel. Each is also appended to the file ``record``, which :class:`RecordedReplies` reads.
 
     The costs are those of an episode in service: reported, else by list prices, else estimated from the texts.
-
-    Raises:
-        ConfigError: There is no client for models.
     """
 
     def __init__(self, services: Services, options: Mapping[str, Any], seconds: float, record: Path | None = None) -> None:

@@ -29,11 +29,7 @@ WARM_START = "warm_start"
 
 
 def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a causal language model and its tokenizer.
-
-    Raises:
-        ConfigError: The folder or name holds none.
-    """
+    """Return a causal language model and its tokenizer; raise ConfigError if the folder or name holds none."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

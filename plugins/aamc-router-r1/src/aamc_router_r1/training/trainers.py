@@ -257,11 +257,7 @@ class EpisodeRollout:
         self._player = job.player(tokenizer, job.config.temperature)
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
-        """Return tokens, masks and rewards of one episode for each prompt.
-
-        Raises:
-            BudgetSpentError: The budget ended before the episodes.
-        """
+        """Return tokens, masks and rewards of one episode for each prompt; raise BudgetSpentError if the budget ends before."""
         from trl.models.utils import unwrap_model_for_generation
 
         job = self._job

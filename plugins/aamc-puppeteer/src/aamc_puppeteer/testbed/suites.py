@@ -1,4 +1,4 @@
-"""Task suites with known answers, generated from a seed."""
+"""Task suites with known answers, generated from a seed. Their agents understand the suites' sentences and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from random import Random
 
 from aamc_agents.tasks import Task
 
-from aamc_puppeteer.testbed.suites import arithmetic, critic_loop, multi_hop, strings, tables
+from aamc_puppeteer.testbed import arithmetic, critic_loop, multi_hop, strings, tables
 from aamc_sdk.errors import DataError, unknown_name
 
 MIXED = "mixed"
@@ -22,6 +22,8 @@ GENERATORS: Mapping[str, Callable[[str, Random, int], Task]] = {
 """The generator of each suite: makes a task from its id, a random generator and a difficulty from 1 to ``DIFFICULTIES``."""
 SUITES = (*GENERATORS, MIXED)
 """The names of the generated suites."""
+TOOLS = ("calculator", "checker", "extractor", "parser", "python", "retriever", "reviser", "strings", "table")
+"""Names of the agents that solve the generated suites together, without a model."""
 
 _TRIES = 100
 """Number of repeated draws after which a suite counts as exhausted."""
