@@ -383,9 +383,7 @@ class Puppeteer(Team):
 
     def decide(self, features: StateFeatures, visibility: Visibility) -> Array32:
         """Return the policy's probabilities, ``[B, M + 1]``."""
-        from aamc_puppeteer.training.job import decide
-
-        return decide(self.parts()[0], features, visibility)
+        return self.parts()[0].probabilities(features, visibility)
 
     def _visibility(self, states: int) -> Visibility:
         """Return the parts of B states that the policy sees: all descriptions, and the names of agents known from the training.

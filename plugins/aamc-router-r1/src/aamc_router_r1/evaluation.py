@@ -16,7 +16,8 @@ from aamc_experiments.evaluation import Resampling, known_interval
 from rich.table import Table
 
 from aamc_router_r1 import trace
-from aamc_router_r1.episode import Episode, ModelCall, Setup, ask_once, request_options
+from aamc_router_r1.episode.calls import ModelCall, ask_once, request_options
+from aamc_router_r1.episode.episode import Episode, Setup
 from aamc_router_r1.protocol import clean, elements
 from aamc_router_r1.protocol.turns import ProtocolError
 from aamc_router_r1.questions import golds_of

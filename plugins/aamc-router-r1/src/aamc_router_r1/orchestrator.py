@@ -13,12 +13,14 @@ from typing import Any
 
 from aamc_router_r1 import trace
 from aamc_router_r1.config import RouterR1Config
-from aamc_router_r1.episode import ANSWERED, Episode, EpisodeBudget, Setup
+from aamc_router_r1.episode.calls import EpisodeBudget
+from aamc_router_r1.episode.dialogue import ANSWERED
+from aamc_router_r1.episode.episode import Episode, Setup
 from aamc_router_r1.policy import measured_quality, overall, policy_of, prompt_of
 from aamc_router_r1.protocol import ModelNames, codec_of
 from aamc_sdk import Dataset, Preference, Query, Services, Training
 from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PoolError, quantity
-from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, ModelCaller, Orchestrator, Progress, Step
+from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, ModelCaller, Progress, Step
 from aamc_sdk.serving import Session, SessionOrchestrator
 from aamc_sdk.types import Attempt, Record
 
@@ -37,10 +39,10 @@ async def steps_of(episode: Episode, preference: Preference) -> AsyncGenerator[S
 class RouterR1Session(Session):
     """One episode as a session."""
 
-    def __init__(self, orchestrator: Orchestrator, task: Query, budget: Budget, episode: Episode, preference: Preference) -> None:
+    def __init__(self, orchestrator: RouterR1, task: Query, budget: Budget) -> None:
         super().__init__(orchestrator, task, budget)
-        self.episode = episode
-        self._preference = preference
+        self.episode = orchestrator.episode(task, budget)
+        self._preference = orchestrator.preference
 
     async def steps(self) -> AsyncGenerator[Step, None]:
         """Work on the task, yielding each call as it is done."""
@@ -172,7 +174,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
 
     def session(self, task: Query, budget: Budget) -> RouterR1Session:
         """Return the work on a question for ``aamc orchestrate``."""
-        return RouterR1Session(self, task, budget, self.episode(task, budget), self.preference)
+        return RouterR1Session(self, task, budget)
 
     def evaluate(self, dataset: Dataset, routers: Sequence[str] | None, folder: Path | None, progress: Progress) -> Mapping[str, Any]:
         """Return the results of Router-R1, the policy's direct answers, the strongest model and routers on questions with gold answers."""

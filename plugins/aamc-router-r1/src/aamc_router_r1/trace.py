@@ -16,7 +16,9 @@ import attrs
 from rich.text import Text
 
 from aamc_router_r1.config import POLICY
-from aamc_router_r1.episode import ANSWERED, BY_POLICY, Episode, ModelCall
+from aamc_router_r1.episode.calls import BY_POLICY, ModelCall
+from aamc_router_r1.episode.dialogue import ANSWERED
+from aamc_router_r1.episode.episode import Episode
 from aamc_router_r1.protocol import ProtocolError, elements
 from aamc_sdk.cli import one_line
 from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, Turn

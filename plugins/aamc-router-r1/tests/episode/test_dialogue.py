@@ -2,7 +2,7 @@
 
 import pytest
 from aamc_router_r1.config import PolicyOptions
-from aamc_router_r1.episode import Dialogue
+from aamc_router_r1.episode.dialogue import Dialogue
 from aamc_router_r1.protocol import ModelNames, SubQuestion, joined
 from hypothesis import given
 from hypothesis import strategies as st

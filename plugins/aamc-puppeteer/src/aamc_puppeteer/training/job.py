@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.executor import OutOfBudgetError
 from aamc_puppeteer.episodes.player import Player, Visibility, as_batch
 from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_puppeteer.policy.encoder import StateFeatures, described
+from aamc_puppeteer.policy.encoder import described
 from aamc_puppeteer.training.reinforce import ReinforceLearner
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import Array32
@@ -47,12 +46,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def decide(learner: ReinforceLearner, features: StateFeatures, visibility: Visibility) -> Array32:
-    """Return a policy's probabilities, ``[B, M + 1]``."""
-    with torch.no_grad():
-        return np.asarray(learner.log_probabilities(features, visibility).exp().numpy())
 
 
 @attrs.define
@@ -110,7 +103,7 @@ class TrainingJob:
         described = drawn_descriptions(rng, config.episodes, len(self.agents), config.withheld)
         visibility = Visibility(described, drawn_presence(rng, config.episodes, len(self.agents), config.absent_agents))
         tasks = [self.tasks[place] for place in drawn]
-        played = self.player.play(partial(decide, self.learner), tasks, config.max_steps, rng, visibility=visibility)
+        played = self.player.play(self.learner.probabilities, tasks, config.max_steps, rng, visibility=visibility)
         if self.watch is not None:
             self.watch(self.done, played.trajectories)
         losses = self.learner.update(as_batch(played, visibility, config.discount), 1 - self.done / config.updates)

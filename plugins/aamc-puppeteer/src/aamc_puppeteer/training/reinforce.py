@@ -79,6 +79,11 @@ class ReinforceLearner:
         log_p: Tensor = self.policy(state, pair, self._description, self._name, described, present)
         return log_p
 
+    def probabilities(self, features: StateFeatures, visibility: Visibility) -> Array32:
+        """Return the policy's probabilities, ``[B, M + 1]``, without gradients."""
+        with torch.no_grad():
+            return np.asarray(self.log_probabilities(features, visibility).exp().numpy())
+
     def update(self, batch: ActionBatch, remaining: float) -> dict[str, float]:
         """Take one gradient step by (12).
 

@@ -11,7 +11,7 @@ import attrs
 from aamc_datasets.json_rows import MAX_USD
 
 from aamc_router_r1.config import CHAT, PolicyOptions, RouterOptions, ServerOptions
-from aamc_router_r1.episode import request_options
+from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.policy import prompt_of
 from aamc_router_r1.protocol import Codec, ModelNames, clean, codec_of, cut_turn, parse_turn
 from aamc_sdk import Preference, Query
@@ -173,16 +173,5 @@ def server_selector(options: RouterOptions, services: Services) -> Selector:
     if not isinstance(provider, WireProvider):
         raise ConfigError("router_r1_server_url needs the provider openai of aamc-models; install that package")
     if options.server_api == CHAT:
-        return FirstCall(options, ModelSpec(options.server_model), _OneProvider(provider))
+        return FirstCall(options, ModelSpec(options.server_model), provider)
     return RouteServer(options, options.aliases, provider)
-
-
-class _OneProvider:
-    """A client for the model of one server."""
-
-    def __init__(self, provider: WireProvider) -> None:
-        self._provider = provider
-
-    async def complete(self, candidate: Candidate, messages: Sequence[Any], *, decision_id: str | None = None, **options: Any) -> Completion:
-        """Return the server's answer."""
-        return await self._provider.complete(candidate, messages, **options)

@@ -15,8 +15,7 @@ from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, json_lines, requ
 from aamc_datasets.recognition import existing
 
 from aamc_router_r1.data import RoutingTask
-from aamc_router_r1.episode import ask_once, consultation, replied
-from aamc_router_r1.episode.calls import CONSULTED
+from aamc_router_r1.episode.calls import CONSULTED, ask_once, consultation, replied
 from aamc_router_r1.protocol import SubQuestion
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Services, Usage

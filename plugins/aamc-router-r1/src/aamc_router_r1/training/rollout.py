@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from aamc_router_r1.config import RouterR1Config, preference_of
 from aamc_router_r1.data import RoutingTask
-from aamc_router_r1.episode import Dialogue
+from aamc_router_r1.episode.dialogue import Dialogue
 from aamc_router_r1.protocol import ModelNames, render_prompt
 from aamc_router_r1.reward import COMPLETION, CostNormalizer, RewardParts, exact_match
 from aamc_router_r1.training.replies import Replies, spec_of
