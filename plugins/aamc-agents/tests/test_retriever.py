@@ -50,4 +50,4 @@ def test_an_agent_without_its_library_names_the_extra(make_agent, monkeypatch: p
 
 
 def test_an_installed_library_is_no_error() -> None:
-    check_extra("agent retriever", "retriever", "json")
+    check_extra("agent retriever", "aamc-agents[retriever]", "json")

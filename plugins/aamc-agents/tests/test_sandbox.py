@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 from aamc_agents.sandbox import Ran, SandboxLimits, code_in, confinement, machine_fences, run_python
-from aamc_agents.sandbox.scratch_folder import remove
+from aamc_agents.sandbox.runner import remove
 from aamc_agents.sandbox.system_calls import ALLOWED, compiled_filter
 from aamc_agents.state import TaskState
 from aamc_agents.tasks import Task

@@ -2,7 +2,7 @@ import re
 
 import pytest
 from aamc_agents.roles import Reasoner, RoleConfig
-from aamc_puppeteer.episodes.agent_pool import pool_of
+from aamc_puppeteer.episodes.executor import pool_of
 from aamc_puppeteer.orchestrator import Puppeteer
 
 from aamc_sdk.errors import PoolError

@@ -7,9 +7,9 @@ import pytest
 from aamc_agents.models import ModelConfig
 from aamc_agents.tool import ToolConfig
 from aamc_puppeteer.plugin import aamc_agents
-from aamc_puppeteer.tasks.published_tasks import PUBLISHED
 from aamc_puppeteer.tasks.verifiers import NAMED
 from aamc_puppeteer.testbed import SUITES
+from aamc_puppeteer.testbed.dataset_format import PUBLISHED
 
 from aamc_sdk import get_plugin_manager
 

@@ -6,8 +6,7 @@ import networkx as nx
 import pytest
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
-from aamc_puppeteer.analysis.measures import episodes_to_learn, in_words, summarise, windows
-from aamc_puppeteer.analysis.topology import Topology, activation_graph, evolution
+from aamc_puppeteer.analysis.measures import Topology, activation_graph, episodes_to_learn, evolution, in_words, summarise, windows
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 
 from aamc_sdk import AgentOutput

@@ -1,7 +1,7 @@
 import pytest
 from aamc_agents.tasks import Task
 from aamc_agents.tool import AgentError
-from aamc_puppeteer.testbed.agents.relations import STATED, asked, filled, stated
+from aamc_puppeteer.testbed.multi_hop import STATED, asked, filled, stated
 
 CORPUS = (
     "Ada Brown works for Delta Forge.",

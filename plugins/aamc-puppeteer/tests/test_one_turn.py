@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from aamc_puppeteer.tasks.dataset_format import as_dataset
 from aamc_puppeteer.testbed import load_suite
+from aamc_puppeteer.testbed.dataset_format import as_dataset
 
 from aamc_sdk import Candidate, Dataset, Environment, Pool, Query, Services, get_plugin_manager
 from aamc_sdk.errors import DataError, PoolError

@@ -8,8 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
-from aamc_puppeteer.episodes.trajectory_file import read_trajectories
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory, read_trajectories
 from aamc_puppeteer.training import training_record
 from matplotlib.image import imread
 

@@ -1,6 +1,6 @@
 import pytest
 from aamc_agents.tool import AgentError
-from aamc_puppeteer.testbed.agents.requirements import LineRequirements, mended
+from aamc_puppeteer.testbed.critic_loop import LineRequirements, mended
 
 DRAFT = "We really quite rather very like the gardens."
 TEXT = f"Mend this line about gardens: '{DRAFT}' Use the word birds. Do not use the word very. End with '!'. At most 6 words."

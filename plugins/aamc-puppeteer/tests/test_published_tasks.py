@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from aamc_puppeteer.tasks.published_tasks import read_published
+from aamc_puppeteer.testbed.dataset_format import read_published
 from pyarrow import parquet
 
 from aamc_sdk.errors import DataError

@@ -10,11 +10,11 @@ import pytest
 from aamc_agents.roles import Role
 from aamc_agents.state import ANSWER, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
-from aamc_puppeteer.episodes.player import begin
+from aamc_puppeteer.episodes.player import Running, begin
 from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.serving.parallel_paths import Branch, fork, picked_number, vote
-from aamc_puppeteer.serving.single_path import in_fixed_order, work_on
+from aamc_puppeteer.serving.parallel_paths import fork, picked_number, vote
+from aamc_puppeteer.serving.session import in_fixed_order, work_on
 
 from aamc_sdk import Agent, AgentOutput, Candidate, Query, get_plugin_manager
 from aamc_sdk.errors import ConfigError, DataError, PoolError
@@ -71,7 +71,7 @@ def steps_of(puppeteer: Puppeteer, task: Task | Query, budget: Budget) -> list[S
     return asyncio.run(collect())
 
 
-def forked(puppeteer: Puppeteer, budget: Budget, paths: list[Branch]) -> list[Step]:
+def forked(puppeteer: Puppeteer, budget: Budget, paths: list[Running]) -> list[Step]:
     async def collect() -> list[Step]:
         return [step async for step in fork(puppeteer, SUM, budget, paths)]
 
@@ -163,19 +163,19 @@ def test_forked_paths_vote_within_the_budget(puppeteer_of: Callable[..., Puppete
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 5, 7])
 def test_each_path_has_a_turn_of_its_own(puppeteer_of: Callable[..., Puppeteer], most: int) -> None:
-    paths: list[Branch] = []
+    paths: list[Running] = []
     puppeteer = puppeteer_of(*(Says(name, name) for name in "abcd"), paths=6, branches=3, fork_depth=2)
     assert len(forked(puppeteer, Budget(steps=most), paths)) == most + 1
-    routes = [tuple(turn.agent for turn in path.episode.state.history) for path in paths]
+    routes = [tuple(turn.agent for turn in path.state.history) for path in paths]
     assert len(set(routes)) == len(routes)
-    turns = {id(turn) for path in paths for turn in path.episode.state.history}
+    turns = {id(turn) for path in paths for turn in path.state.history}
     assert (len(turns), all(routes)) == (most, True)
-    assert all(path.episode.stop is Stop.TRUNCATED for path in paths)
-    assert [path.probability for path in paths] == sorted((path.probability for path in paths), reverse=True)
-    finished = [path.episode.finished(None, puppeteer.config.rule) for path in paths]
+    assert all(path.stop is Stop.TRUNCATED for path in paths)
+    assert [path.path_probability for path in paths] == sorted((path.path_probability for path in paths), reverse=True)
+    finished = [path.finished(None, puppeteer.config.rule) for path in paths]
     assert all(len(episode.probabilities) == len(episode.rewards) == len(episode.state.history) for episode in finished)
     if most == 7:  # every path had all its turns
-        assert [np.prod(episode.probabilities) for episode in finished] == pytest.approx([path.probability for path in paths])
+        assert [np.prod(episode.probabilities) for episode in finished] == pytest.approx([path.path_probability for path in paths])
 
 
 def test_a_path_that_stops_does_not_fork(puppeteer_of: Callable[..., Puppeteer]) -> None:
@@ -183,9 +183,9 @@ def test_a_path_that_stops_does_not_fork(puppeteer_of: Callable[..., Puppeteer])
     puppeteer.probabilities = lambda states: np.array([[0.3, 0.3, 0.4] if state.history else [0.6, 0.3, 0.1] for state in states], np.float32)  # type: ignore[method-assign]  # a policy that is known
     steps = steps_of(puppeteer, SUM, Budget(steps=9))
     assert [step.final for step in steps] == [False, False, True]
-    paths: list[Branch] = []
+    paths: list[Running] = []
     forked(puppeteer, Budget(steps=9), paths)
-    episodes = [path.episode.finished(None, puppeteer.config.rule) for path in paths]
+    episodes = [path.finished(None, puppeteer.config.rule) for path in paths]
     assert [(episode.probabilities, len(episode.rewards)) for episode in episodes] == [
         (pytest.approx((0.6, 0.4)), 2),
         (pytest.approx((0.3, 0.4)), 2),

@@ -7,7 +7,7 @@ from aamc_agents.tasks import Task
 from aamc_puppeteer.episodes import EpisodeReward, Executor, Stop
 from aamc_puppeteer.tasks import Numeric
 from aamc_puppeteer.testbed import in_order, play
-from aamc_puppeteer.testbed.dataset_format import GeneratedSuites, SuiteOptions
+from aamc_puppeteer.testbed.dataset_format import SuiteOptions, TaskSuites
 
 from aamc_sdk.testing import run_command
 
@@ -34,13 +34,13 @@ def test_roles_and_tools_solve_a_task_together_with_models_that_a_router_chose(s
 def test_a_judge_model_verifies_the_tasks_of_a_suite(serve_model, services) -> None:
     server = serve_model(lambda body: "CORRECT" if "Answer: fine" in body["messages"][0]["content"] else "WRONG, as it is not fine")
     judge = {"endpoint": server.url, "model": "judge-1"}
-    (task,) = GeneratedSuites(SuiteOptions(size=1, verifier="judge", judge=judge), services).read("arithmetic").tasks
+    (task,) = TaskSuites(SuiteOptions(size=1, verifier="judge", judge=judge), services).read("arithmetic").tasks
     assert asyncio.run(task.verifier(task, "fine")).correct
     assert asyncio.run(task.verifier(task, "poor")).why == "WRONG, as it is not fine"
     assert server.asked[0]["model"] == "judge-1"
     assert not task.verifier.has_prices
     priced = SuiteOptions(size=1, verifier="judge", judge={**judge, "prices": {"input": 1.0, "output": 2.0}})
-    assert GeneratedSuites(priced, services).read("arithmetic").tasks[0].verifier.has_prices
+    assert TaskSuites(priced, services).read("arithmetic").tasks[0].verifier.has_prices
 
 
 TEAM = "orchestrator.agents=[calculator, reasoner]"

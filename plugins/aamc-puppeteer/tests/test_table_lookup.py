@@ -1,6 +1,6 @@
 import pytest
 from aamc_agents.tool import AgentError
-from aamc_puppeteer.testbed.agents.table import look_up
+from aamc_puppeteer.testbed.tables import look_up
 
 FILES = {
     "prices.csv": "item,price\nkelp soap,4.5\noak tray,12\n",

@@ -8,10 +8,9 @@ import pytest
 from aamc_agents.sandbox import machine_fences
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
 from aamc_puppeteer.orchestrator import Puppeteer
-from aamc_puppeteer.tasks.dataset_format import TaskDataset
 from aamc_puppeteer.tasks.verifiers import Exact
 from aamc_puppeteer.testbed import SUITES, TOOLS, load_suite
-from aamc_puppeteer.testbed.dataset_format import GeneratedSuites, SuiteOptions
+from aamc_puppeteer.testbed.dataset_format import SuiteOptions, TaskDataset, TaskSuites
 
 from aamc_sdk import Services, Training, get_plugin_manager
 from aamc_sdk.cli import main
@@ -20,7 +19,7 @@ from aamc_sdk.testing import assert_conforms
 
 
 def read(services: Services, path: str, **options: object) -> TaskDataset:
-    return GeneratedSuites(SuiteOptions(**options), services).read(path)
+    return TaskSuites(SuiteOptions(**options), services).read(path)
 
 
 def test_rows_are_tasks_with_their_texts_kinds_and_answers(services: Services) -> None:
@@ -81,15 +80,15 @@ def test_unit_tests_need_a_kernel_that_confines_programs_or_permission(services,
     machine_fences.cache_clear()
     try:
         with pytest.raises(ConfigError, match=r"the kernel here does not confine programs.*; set dataset.unconfined=true"):
-            GeneratedSuites(SuiteOptions(size=1, verifier="unit-tests"), services).read("strings")
-        (task,) = GeneratedSuites(SuiteOptions(size=1, verifier="unit-tests", unconfined=True), services).read("strings").tasks
+            TaskSuites(SuiteOptions(size=1, verifier="unit-tests"), services).read("strings")
+        (task,) = TaskSuites(SuiteOptions(size=1, verifier="unit-tests", unconfined=True), services).read("strings").tasks
     finally:
         machine_fences.cache_clear()
     assert asyncio.run(task.verifier(attrs.evolve(task, reference="assert f() == 1"), "def f(): return 1")).correct
 
 
 def test_a_puppeteer_without_named_agents_gets_those_that_the_suite_is_made_for(services, tmp_path) -> None:
-    generated = GeneratedSuites(SuiteOptions(size=20), services).read("strings")
+    generated = TaskSuites(SuiteOptions(size=20), services).read("strings")
     published = attrs.evolve(generated, agents=())
     short = PuppeteerConfig(updates=0)
     for dataset, names in ((generated, TOOLS), (published, DEFAULT_AGENTS)):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import aamc_puppeteer
 import pytest
-from aamc_puppeteer.testbed.agents import TOOLS
+from aamc_puppeteer.testbed.suites import TOOLS
 
 from aamc_sdk import Component, Services, get_plugin_manager, hookimpl
 from aamc_sdk.errors import UnknownComponentError

@@ -1,6 +1,6 @@
 import pytest
 from aamc_agents.tool import AgentError
-from aamc_puppeteer.testbed.agents.text_commands import as_program, follow_first
+from aamc_puppeteer.testbed.strings import as_program, follow_first
 
 
 @pytest.mark.parametrize(

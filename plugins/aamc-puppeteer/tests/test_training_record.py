@@ -4,8 +4,7 @@ from pathlib import Path
 
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task, Verdict
-from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
-from aamc_puppeteer.episodes.trajectory_file import read_trajectories
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory, read_trajectories
 from aamc_puppeteer.training.training_record import EPISODES, TrainingRecord
 
 from aamc_sdk import AgentOutput

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
-from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
-from aamc_puppeteer.episodes.trajectory_file import append_trajectories, read_trajectories, write_trajectories
+from aamc_puppeteer.episodes.trajectory import Stop, Trajectory, append_trajectories, read_trajectories, write_trajectories
 
 from aamc_sdk import AgentOutput
 from aamc_sdk.errors import DataError, OutputError

@@ -1,6 +1,6 @@
 import pytest
 from aamc_agents.tool import AgentError
-from aamc_puppeteer.testbed.agents.stories import formulate
+from aamc_puppeteer.testbed.arithmetic import formulate
 
 
 def test_a_story_becomes_an_expression() -> None:

@@ -11,7 +11,7 @@ import attrs
 import orjson
 from aamc_models.testing import Script, StubServer
 from aamc_models.testing.playback import Playback, PlaybackStep, whole
-from aamc_router_r1.episode import Episode
+from aamc_router_r1.episode.episode import Episode
 from aamc_router_r1.orchestrator import RouterR1
 
 from aamc_sdk import Query, get_plugin_manager

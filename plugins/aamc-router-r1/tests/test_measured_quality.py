@@ -1,7 +1,7 @@
 """Measured quality for the prompt: from a log, by candidate and category."""
 
 import pytest
-from aamc_router_r1.measured_quality import measured_quality, overall
+from aamc_router_r1.policy import measured_quality, overall
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import AamcError

@@ -43,11 +43,7 @@ class ModelConfig:
         self.spec("model")  # its errors belong here
 
     def spec(self, name: str) -> ModelSpec:
-        """Return a model with these options, under a name.
-
-        Raises:
-            ConfigError: The endpoint or the prices are not those of a pool file.
-        """
+        """Return a model with these options, under a name."""
         try:
             prices = Prices(**self.prices) if self.prices else None
             return ModelSpec(name, prices=prices, endpoint=self.endpoint or None, parameters=self.parameters)
@@ -169,11 +165,7 @@ class ChatModel:
         return provider
 
     def _fixed(self) -> ModelSpec:
-        """Return the model of the options, else the candidate of the pool that they name.
-
-        Raises:
-            AgentError: There is none, or none of several is named.
-        """
+        """Return the model of the options, else the candidate of the pool that they name."""
         name = self.config.model
         if self.config.endpoint:
             return self.config.spec(name or "default")
@@ -186,11 +178,7 @@ class ChatModel:
         return self._complete(found[name] if name else next(iter(found.values())))
 
     def _complete(self, candidate: Candidate) -> ModelSpec:
-        """Return a candidate with endpoint, prices and parameters; its own have priority over those of the options.
-
-        Raises:
-            AgentError: Neither has an endpoint.
-        """
+        """Return a candidate with endpoint, prices and parameters; its own have priority over those of the options."""
         own, spec = self.config.spec(candidate.name), candidate if isinstance(candidate, ModelSpec) else ModelSpec(candidate.name)
         if spec.endpoint is None and own.endpoint is None:
             raise AgentError(f"candidate {candidate.name!r} has no endpoint; add one to the pool, or set endpoint")

@@ -28,4 +28,4 @@ def aamc_agents() -> list[Component]:
 @hookimpl
 def aamc_checks() -> list[Component]:
     """Offer the check of the sandbox."""
-    return [Component("sandbox", "aamc_agents.checks:check_sandbox", "The sandbox of the agent python.")]
+    return [Component("sandbox", "aamc_agents.python:check_sandbox", "The sandbox of the agent python.")]

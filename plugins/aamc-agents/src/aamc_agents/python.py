@@ -1,4 +1,4 @@
-"""Agent ``python``: runs the program in the last output."""
+"""Agent ``python``: runs the program in the last output; and the check of its sandbox for ``aamc doctor``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from aamc_agents.sandbox import Ran, SandboxLimits, check_confined, code_in, run
 from aamc_agents.state import TaskState
 from aamc_agents.tool import AgentError, AgentTimeoutError, Tool, ToolConfig, billed, subject
 from aamc_sdk import Candidate, Services, option
+from aamc_sdk.interfaces import Diagnosis
 
 logger = logging.getLogger(__name__)
 MAX_CACHED = 10_000
@@ -48,11 +49,7 @@ class Python(Tool):
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     def check(self) -> None:
-        """Check that programs are confined here, or that the options allow them anyway.
-
-        Raises:
-            ConfigError: They are not.
-        """
+        """Raise ConfigError unless programs are confined here, or the options allow unconfined ones."""
         check_confined(self.config.unconfined, "its option unconfined")
 
     async def act(self, state: TaskState) -> str:
@@ -100,3 +97,15 @@ def _check_computes(program: str) -> None:
         raise AgentError(f"{program!r:.80} is not a Python program: {error}") from error
     if all(isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name | ast.Constant) for statement in statements):
         raise AgentError(f"{program!r:.80} computes nothing")
+
+
+def check_sandbox() -> list[Diagnosis]:
+    """Check that programs of the agent ``python`` run, and which fences confine them."""
+    ran = asyncio.run(run_python(["print(6 * 7)"], SandboxLimits(unconfined=True)))
+    fences = f"programs are confined by: {', '.join(ran.fences) or 'nothing'}"
+    if ran.error is not None or ran.printed.strip() != "42":
+        return [Diagnosis("sandbox", f"a program failed: {ran.error or ran.printed!r}", "broken", "leave the agent python out (--agents)")]
+    if not ran.fenced_by_kernel:
+        advice = "use Linux 5.13 or later with Landlock and libseccomp, or set the agent's option unconfined for programs that you trust"
+        return [Diagnosis("sandbox", f"{fences}; the kernel does not help, so the agent python refuses programs", "warning", advice)]
+    return [Diagnosis("sandbox", fences)]

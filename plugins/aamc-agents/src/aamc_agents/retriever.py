@@ -38,7 +38,7 @@ class Retriever(Tool):
     spec = Candidate("retriever", "Searches the documents for passages about a question on people, companies and places.")
 
     def __init__(self, config: RetrieverConfig, services: Services) -> None:
-        check_extra("agent retriever", "retriever", "bm25s")
+        check_extra("agent retriever", "aamc-agents[retriever]", "bm25s")
         super().__init__(config, services)
 
     async def act(self, state: TaskState) -> str:

@@ -48,11 +48,7 @@ class Role(Agent):
         self._model = ChatModel(config, services, controller)
 
     async def execute(self, state: TaskState) -> AgentOutput:
-        """Call the model with the role's prompt.
-
-        Raises:
-            AgentError: No model is configured, or it did not answer.
-        """
+        """Call the model with the role's prompt."""
         reply = await self._model.ask(shown(state, self.config.history_characters, self.config.file_characters), system=prompt_of(self.spec.name))
         cost = 0.0 if math.isnan(reply.cost) else reply.cost
         return AgentOutput(reply.text, cost=cost, metadata={**reply.metadata, **({ANSWER: True} if self.concludes else {})})
@@ -63,11 +59,7 @@ class Role(Agent):
         return self._model.max_cost_usd(self.config.history_characters + self.config.file_characters + _PROMPT_CHARACTERS)
 
     def check(self) -> None:
-        """Check that there is a model to call.
-
-        Raises:
-            AgentError: No model is configured.
-        """
+        """Raise AgentError if no model is configured."""
         self._model.check()
 
     def close(self) -> None:

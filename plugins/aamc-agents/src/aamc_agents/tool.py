@@ -32,13 +32,9 @@ class AgentTimeoutError(AgentError, TimeoutError):
 
 
 def check_extra(user: str, extra: str, *modules: str) -> None:
-    """Check that the modules of an optional dependency are installed.
-
-    Raises:
-        ConfigError: A module is missing; the message names the extra that installs it.
-    """
+    """Raise ConfigError, which names the extra such as ``aamc-agents[web]``, if a module of an optional dependency is not installed."""
     if missing := [module for module in modules if find_spec(module) is None]:
-        raise ConfigError(f"{user} needs {', '.join(missing)} to be installed: pip install 'aamc-agents[{extra}]'")
+        raise ConfigError(f"{user} needs {', '.join(missing)} to be installed: pip install '{extra}'")
 
 
 def billed(seconds: float) -> Any:

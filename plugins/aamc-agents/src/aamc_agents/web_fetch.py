@@ -48,7 +48,7 @@ class WebFetch(Tool):
     spec = Candidate("web-fetch", "Fetches a web page by its address and gives its text; only from hosts that are allowed.")
 
     def __init__(self, config: WebFetchConfig, services: Services) -> None:
-        check_extra("agent web-fetch", "web", "httpx", "inscriptis")
+        check_extra("agent web-fetch", "aamc-agents[web]", "httpx", "inscriptis")
         super().__init__(config, services)
 
     async def act(self, state: TaskState) -> str:

@@ -16,6 +16,13 @@ AGENT_TIMEOUT, MAX_CHARACTERS = 300.0, 20_000
 """The timeout is longer than all attempts of a role's call of its model."""
 JOINS = ("vote", "judge")
 _RULE = EpisodeReward()
+REWARD_OPTIONS = {
+    "reward": "name",
+    "success_reward": "success",
+    "failure_reward": "failure",
+    **{name: name for name in ("cost_weight", "discount", "step_factor", "step_scale")},
+}
+"""The options of the reward, each with its attribute of :class:`EpisodeReward`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,15 +48,7 @@ class EpisodeOptions:
     @property
     def rule(self) -> EpisodeReward:
         """The reward rule of these options."""
-        return EpisodeReward(
-            name=self.reward,
-            success=self.success_reward,
-            failure=self.failure_reward,
-            cost_weight=self.cost_weight,
-            discount=self.discount,
-            step_factor=self.step_factor,
-            step_scale=self.step_scale,
-        )
+        return EpisodeReward(**{field: getattr(self, name) for name, field in REWARD_OPTIONS.items()})
 
 
 @attrs.frozen(kw_only=True)

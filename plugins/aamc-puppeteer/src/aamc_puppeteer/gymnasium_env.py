@@ -14,8 +14,7 @@ from aamc_agents.state import TaskState, answer
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.config import DEFAULT_AGENTS, EpisodeOptions
-from aamc_puppeteer.episodes.agent_pool import pool_of
-from aamc_puppeteer.episodes.executor import Executor
+from aamc_puppeteer.episodes.executor import Executor, pool_of
 from aamc_puppeteer.episodes.player import Running, begin
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import Encoder, described

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-from aamc_agents.state import TaskState
+from aamc_agents.state import TaskState, answer
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.analysis.measures import in_words, summarise
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
 from aamc_puppeteer.episodes.executor import Executor, OutOfBudgetError
 from aamc_puppeteer.episodes.player import Player, Running, Visibility, begin
+from aamc_puppeteer.episodes.spans import episode_span
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, described, state_width
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
+from aamc_puppeteer.serving.decision_log import logged_episodes
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
-from aamc_puppeteer.serving.session import PuppeteerSession
-from aamc_puppeteer.serving.single_path import by_policy, in_fixed_order, solve, work_on
+from aamc_puppeteer.serving.session import PuppeteerSession, by_policy, in_fixed_order, work_on
 from aamc_puppeteer.serving.team import Team, check_known
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
@@ -107,12 +109,7 @@ class Puppeteer(Team):
 
     @classmethod
     def untrained_options(cls, team: TeamOptions) -> Mapping[str, Any]:
-        """Return the options of an untrained puppeteer, whose agents work once each, in their order.
-
-        Raises:
-            CheckpointError: No agents are named: an untrained policy is random.
-            ConfigError: Several paths are asked for.
-        """
+        """Return the options of an untrained puppeteer, whose agents work once each, in their order."""
         train = "train one with: aamc train --orchestrator puppeteer"
         if team.agents is None:
             raise CheckpointError(
@@ -250,17 +247,12 @@ class Puppeteer(Team):
         return {"updates": job.done, "episodes": job.done * config.episodes, **spending, "curve": job.curve}
 
     def learn(self, experience: Experience, *, progress: Progress | None = None) -> Mapping[str, Any]:
-        """Train the policy on served episodes with feedback, from where it is, without calling an agent; return metrics.
-
-        Args:
-            experience: A log's decisions, attempts and feedback; see :mod:`aamc_puppeteer.training.logged_episodes`.
-            progress: Receives the progress.
+        """Train the policy on served episodes of a log with feedback, from where it is, without calling an agent; return metrics.
 
         Raises:
             DataError: The policy is untrained, so it served none of the episodes, or no episode of the log can be used.
         """
         from aamc_puppeteer.training.job import one_thread
-        from aamc_puppeteer.training.logged_episodes import learn_logged, logged_episodes
 
         if not self._trained_names:
             raise DataError(UNSERVED)
@@ -268,7 +260,13 @@ class Puppeteer(Team):
         with one_thread():
             learner, encoder = self.parts()
             found = logged_episodes(experience, encoder, self.pool.names, config.rule)
-            curve = learn_logged(learner, found, config, (self.services.seed, self._updates), progress or NoProgress())
+            curve, shown = [], progress or NoProgress()
+            shown.start("puppeteer", config.updates)
+            for step in range(config.updates):
+                rng = np.random.default_rng((self.services.seed, self._updates + step))
+                figures = learner.update(found.drawn(rng, config.episodes), 0.0)
+                curve.append({"step": step + 1, **figures})
+                shown.advance(1, **figures)
         self._updates += config.updates
         counts = {"logged_episodes": len(found.quality), "left_out": found.left_out, "mean_quality": float(np.mean(found.quality))}
         return {"updates": config.updates, **counts, "curve": curve}
@@ -349,7 +347,15 @@ class Puppeteer(Team):
 
     async def solve(self, task: Query | Task, budget: Budget) -> Trajectory:
         """Work on a task along one path and return the episode, with a verdict if the task has a verifier."""
-        return await solve(self, as_task(task), budget)
+        work = as_task(task)
+        episode = begin(0, work, budget.steps, 0)
+        with episode_span(episode.state) as end:
+            async for _ in self.steps(episode, budget):
+                pass
+            verdict = await asyncio.to_thread(self.verify, work, answer(episode.state))
+            trajectory = episode.finished(verdict, self.config.rule)
+            end(trajectory)
+        return trajectory
 
     def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
         """Play an episode to its end along one path, yielding each step as it is done."""
@@ -377,9 +383,7 @@ class Puppeteer(Team):
 
     def decide(self, features: StateFeatures, visibility: Visibility) -> Array32:
         """Return the policy's probabilities, ``[B, M + 1]``."""
-        from aamc_puppeteer.training.job import decide
-
-        return decide(self.parts()[0], features, visibility)
+        return self.parts()[0].probabilities(features, visibility)
 
     def _visibility(self, states: int) -> Visibility:
         """Return the parts of B states that the policy sees: all descriptions, and the names of agents known from the training.
@@ -426,11 +430,7 @@ class Puppeteer(Team):
 
 
 def check_shapes(arrays: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """Check the shapes of a policy's arrays.
-
-    Raises:
-        CheckpointError: An array is missing, unexpected, or of another shape.
-    """
+    """Raise CheckpointError unless a policy's arrays have the expected names and shapes."""
     for name in sorted({*arrays, *expected}):
         found, wanted = arrays[name].shape if name in arrays else "nothing", expected.get(name, "nothing")
         if found != wanted:

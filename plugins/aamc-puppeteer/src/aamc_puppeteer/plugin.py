@@ -8,14 +8,14 @@ from aamc_sdk import Component, hookimpl
 @hookimpl
 def aamc_agents() -> list[Component]:
     """Offer the testbed's rule-based agents by name; they are no production agents, so no list has them."""
-    agents = "aamc_puppeteer.testbed.agents"
+    agents = "aamc_puppeteer.testbed"
     return [
-        Component("checker", f"{agents}.proofreaders:Checker", "Finds the first error of a line of text.", listed=False),
-        Component("extractor", f"{agents}.extractor:Extractor", "Reads an answer in passages.", listed=False),
-        Component("parser", f"{agents}.parser:Parser", "Writes a word problem as an expression or a program.", listed=False),
-        Component("reviser", f"{agents}.proofreaders:Reviser", "Corrects the error that the checker found.", listed=False),
+        Component("checker", f"{agents}.critic_loop:Checker", "Finds the first error of a line of text.", listed=False),
+        Component("extractor", f"{agents}.multi_hop:Extractor", "Reads an answer in passages.", listed=False),
+        Component("parser", f"{agents}.arithmetic:Parser", "Writes a word problem as an expression or a program.", listed=False),
+        Component("reviser", f"{agents}.critic_loop:Reviser", "Corrects the error that the checker found.", listed=False),
         Component("strings", f"{agents}.strings:StringTools", "Carries out a command about a word.", listed=False),
-        Component("table", f"{agents}.table:TableLookup", "Looks up cells of CSV tables.", listed=False),
+        Component("table", f"{agents}.tables:TableLookup", "Looks up cells of CSV tables.", listed=False),
     ]
 
 
@@ -28,8 +28,9 @@ def aamc_environments() -> list[Component]:
 @hookimpl
 def aamc_datasets() -> list[Component]:
     """Offer the task suites."""
-    suites = "aamc_puppeteer.testbed.dataset_format:GeneratedSuites"
-    return [Component("tasks", suites, "Tasks with verifiers: generated suites, GSM-Hard, MMLU-Pro, SRDD.")]
+    return [
+        Component("tasks", "aamc_puppeteer.testbed.dataset_format:TaskSuites", "Tasks with verifiers: generated suites, GSM-Hard, MMLU-Pro, SRDD.")
+    ]
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Options of the orchestrator ``router-r1``."""
+"""Options of the orchestrator and of the router ``router-r1``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,82 @@ from typing import Any
 
 import attrs
 
-from aamc_router_r1.episode import AGGREGATIONS, POLICY, VOTE, DialogueLimits
 from aamc_router_r1.protocol import CODECS, TAGS
-from aamc_router_r1.reward import MODES, OUTCOMES, PAPER, CostNormalizer, RewardRule
-from aamc_router_r1.training.options import TrainingOptions
+from aamc_router_r1.reward import RewardOptions
 from aamc_sdk import Preference, option
 from aamc_sdk.errors import ConfigError
 
-BOTH, COMPLETION = "all", "completion"
-COST_TOKENS = (BOTH, COMPLETION)
+AUTO = "auto"
+LIVE, SIMULATED = "live", "simulated"
+GROUP = "group"
+ROUTE, CHAT = "route", "chat"
+ERROR = "error"
+"""The fallback that raises."""
+POLICY, VOTE, BEST = "policy", "vote", "best"
+AGGREGATIONS = (POLICY, VOTE, BEST)
+"""The policy's answer only; else a vote of the replies; else the reply of the best model."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class TrainingOptions:
+    """Options of training the policy. The defaults are those of the paper (arXiv 2506.09033), but for the algorithm: GRPO has no critic."""
+
+    model: str = option("Qwen/Qwen2.5-3B-Instruct", "Causal language model to train: a folder, or a name that transformers downloads.")
+    replies: str = option(
+        AUTO, "Replies of consulted models: live, simulated, a file of recorded replies, or auto: simulated if each record can be, else live."
+    )
+    training_alphas: tuple[float, ...] = option(
+        (), "Weights of the cost to draw from in training; prompts state the drawn one, in service the nearest. () for alpha."
+    )
+
+    warm_start_epochs: float = option(1.0, "Epochs over the demonstrations of the records, before reinforcement learning; 0 for none.", at_least=0)
+    warm_start_learning_rate: float = option(1e-5, "Learning rate of the warm start.", above=0)
+    warm_start_batch_size: int = option(32, "Demonstrations of one update of the warm start.", at_least=1)
+
+    steps: int = option(225, "Updates by GRPO, unless num_epochs is set; 0 for the warm start alone.", at_least=0)
+    num_epochs: float = option(0.0, "Epochs over the questions by GRPO; 0 to make a number of steps instead.", at_least=0)
+    batch_size: int = option(64, "Questions of one update.", at_least=1)
+    group_size: int = option(8, "Episodes of each question; an episode's advantage is its reward relative to its group.", at_least=2)
+    micro_batch_size: int = option(8, "Episodes on each device at a time; gradients are accumulated over the rest.", at_least=1)
+    advantage_scale: str = option(
+        GROUP,
+        "Divisor of advantages: the standard deviation of the rewards of the group, as in GRPO, or of the update's batch, or none.",
+        choices=(GROUP, "batch", "none"),
+    )
+    learning_rate: float = option(1e-6, "Learning rate of GRPO.", above=0)
+    learning_rate_decay: bool = option(False, "Whether GRPO's learning rate falls linearly to 0; it is constant otherwise.")
+    clip: float = option(0.2, "Clipping range of the probability ratio.", above=0)
+    kl: float = option(0.001, "Weight of the KL divergence from the policy after the warm start.", at_least=0)
+    temperature: float = option(1.0, "Temperature of the episodes in training.", above=0)
+
+    lora_rank: int = option(0, "Rank of LoRA adapters; 0 to train all weights.", at_least=0)
+    precision: str = option(AUTO, "Number format of training: bf16, fp32, or auto: bf16 on a GPU.", choices=(AUTO, "bf16", "fp32"))
+    gradient_checkpointing: bool = option(False, "Compute activations twice, to need less memory.")
+    processes: int = option(1, "Processes of the training, one for each GPU, run by accelerate.", at_least=1)
+    save_every: int = option(25, "Updates between checkpoints and validations.", at_least=1)
+    validation_questions: int = option(128, "Questions of a validation; it selects the best checkpoint.", at_least=1)
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ServerOptions:
+    """Options of asking a server, named as in vLLM Semantic Router."""
+
+    router_r1_server_url: str = option("", "Address of a server with POST /route, such as aamc serve-router; '' to ask the policy itself.")
+    server_api: str = option(ROUTE, "How the server is asked: POST /route, or a chat completion.", choices=(ROUTE, CHAT))
+    server_model: str = option("router-r1", "The policy's name on the server, for chat completions.")
+    enable_llm_routing: bool = option(True, "Whether a policy is asked; otherwise the fallback decides.")
+    llm_routing_fallback: str = option("thompson", "Router that decides where the policy gives no usable answer; error to raise instead.")
+    fallback_options: Mapping[str, Any] = option({}, "Options of the fallback.")
+    use_router_r1_rewards: bool = option(False, "Whether the fallback learns from rewards of quality and cost instead of quality alone.")
+    cost_reward_alpha: float = option(0.3, "Weight of the cost in these rewards.", at_least=0, at_most=1)
+    format_reward_penalty: float = option(-1.0, "Reward of a failed call; the fallback learns it as 0.", at_most=0)
+    note_thinking: bool = option(False, "Whether decisions note the policy's thinking; it may quote the request, and the log keeps notes.")
+    timeout_seconds: float = option(10.0, "Time limit of a decision, retries included, in seconds.", above=0)
+    retries: int = option(1, "Further attempts after a lost connection, a timeout, or an answer 408, 409, 429 or 5xx.", at_least=0)
+    breaker_failures: int = option(5, "Failures in a row after which the server is not asked for a while.", at_least=1)
+    breaker_rest_seconds: float = option(10.0, "Seconds of that rest.", above=0)
+    cache_size: int = option(1000, "Number of decisions that are remembered, by query and candidates; 0 for none.", at_least=0)
+    cache_seconds: float = option(300.0, "Time for which a decision is remembered, in seconds.", at_least=0)
 
 
 def preference_of(alpha: float) -> Preference:
@@ -63,40 +130,14 @@ class PolicyOptions:
         return VOTE if self.enable_multi_round_aggregation and self.aggregation == POLICY else self.aggregation
 
     @property
-    def limits(self) -> DialogueLimits:
-        """The limits of a dialogue."""
-        return DialogueLimits(
-            rounds=self.rounds,
-            calls=self.calls,
-            turn_tokens=self.turn_tokens,
-            observation_tokens=self.observation_tokens,
-            routed_tokens=self.routed_tokens,
-        )
+    def routed_options(self) -> dict[str, Any]:
+        """Parameters of the consulted models' requests."""
+        return {"temperature": self.routed_temperature}
 
 
-@attrs.frozen(kw_only=True, slots=False)
-class RewardOptions:
-    """Options of the reward."""
-
-    reward: str = option(PAPER, "Equation of the reward; see the reference page.", choices=MODES)
-    alpha: float = option(0.0, "Weight of the cost in the reward.", at_least=0, at_most=1)
-    outcome: str = option("em", "Outcome of an answer: exact match, or F1 of words.", choices=tuple(OUTCOMES))
-    format_penalty: float = option(-1.0, "Reward of a malformed episode.", at_most=0)
-    cost_tokens: str = option(BOTH, "Tokens that cost: all, or those of completions only.", choices=COST_TOKENS)
-    cost_window: int = option(1000, "Number of recent costs that scale a cost.", at_least=1)
-    vsr_scale: float = option(10.0, "Model size times output tokens that gets no cost reward in mode vsr.", above=0)
-
-    @property
-    def rule(self) -> RewardRule:
-        """A new reward rule with these options."""
-        return RewardRule(
-            mode=self.reward,
-            alpha=self.alpha,
-            outcome=OUTCOMES[self.outcome],
-            format_penalty=self.format_penalty,
-            normalizer=CostNormalizer(self.cost_window),
-            vsr_scale=self.vsr_scale,
-        )
+@attrs.frozen(kw_only=True)
+class RouterOptions(PolicyOptions, ServerOptions):
+    """Options of the router ``router-r1``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,11 +145,7 @@ class RouterR1Config(PolicyOptions, RewardOptions, TrainingOptions):
     """Options of ``router-r1``."""
 
     def stated(self, preference: Preference) -> Preference:
-        """Return the preference that a prompt states: with ``training_alphas`` the trained one whose weight of the cost is nearest.
-
-        Raises:
-            ConfigError: A trained weight is not from 0 to 1.
-        """
+        """Return the preference that a prompt states: with ``training_alphas`` the trained one whose weight of the cost is nearest."""
         if not all(0 <= alpha <= 1 for alpha in self.training_alphas):
             raise ConfigError(f"training_alphas must be numbers from 0 to 1, not {self.training_alphas!r}")
         if not self.training_alphas:

@@ -3,22 +3,85 @@
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from aamc_router_r1 import trace
 from aamc_router_r1.config import RouterR1Config
-from aamc_router_r1.episode import Episode, EpisodeBudget, Setup
-from aamc_router_r1.measured_quality import measured_quality, overall
-from aamc_router_r1.policy import policy_of
-from aamc_router_r1.protocol import ModelNames, cards_of, codec_of, render_prompt
-from aamc_router_r1.session import RouterR1Session, steps_of
+from aamc_router_r1.episode.calls import EpisodeBudget
+from aamc_router_r1.episode.dialogue import ANSWERED
+from aamc_router_r1.episode.episode import Episode, Setup
+from aamc_router_r1.policy import measured_quality, overall, policy_of, prompt_of
+from aamc_router_r1.protocol import ModelNames, codec_of
 from aamc_sdk import Dataset, Preference, Query, Services, Training
-from aamc_sdk.errors import ConfigError, DataError, PoolError
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PoolError, quantity
 from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, ModelCaller, Progress, Step
-from aamc_sdk.serving import SessionOrchestrator
+from aamc_sdk.serving import Session, SessionOrchestrator
+from aamc_sdk.types import Attempt, Record
+
+
+async def steps_of(episode: Episode, preference: Preference) -> AsyncGenerator[Step, None]:
+    """Play an episode, yielding each call as a step; the last step is final if the policy answered."""
+    async with aclosing(episode.play()) as calls:
+        async for call in calls:
+            decision = trace.decision_of(episode, call, preference)
+            final = episode.dialogue.answer is not None
+            content = str(episode.dialogue.answer) if final else call.text or call.shown_error
+            cost = 0.0 if math.isnan(call.cost_usd) else call.cost_usd
+            yield Step(decision=decision, content=content, cost_usd=cost, tokens=call.tokens, final=final)
+
+
+class RouterR1Session(Session):
+    """One episode as a session."""
+
+    def __init__(self, orchestrator: RouterR1, task: Query, budget: Budget) -> None:
+        super().__init__(orchestrator, task, budget)
+        self.episode = orchestrator.episode(task, budget)
+        self._preference = orchestrator.preference
+
+    async def steps(self) -> AsyncGenerator[Step, None]:
+        """Work on the task, yielding each call as it is done."""
+        try:
+            async with aclosing(steps_of(self.episode, self._preference)) as steps:
+                async for step in steps:
+                    yield step
+        finally:
+            self.answer, self.stop = self.episode.answer, self.episode.outcome
+
+    @property
+    def cost_usd(self) -> float:
+        """The known cost of the calls."""
+        return self.episode.cost_usd
+
+    @property
+    def count(self) -> int:
+        """Number of calls."""
+        return len(self.episode.calls)
+
+    def describe(self, step: Step) -> Sequence[Any]:
+        """Return the line of a call."""
+        return [trace.line(trace.step(call)) for call in self.episode.calls if step.decision is not None and call.id == step.decision.id]
+
+    def ending(self) -> str:
+        """Return the reason for the end of the episode, in words."""
+        words = self.episode.outcome.replace("_", " ")
+        if self.episode.reason and self.episode.outcome != ANSWERED:
+            words = f"{words} ({self.episode.reason})"
+        unknown = sum(math.isnan(call.cost_usd) for call in self.episode.calls)
+        return f"{words} with {quantity(unknown, 'call')} of unknown cost" if unknown else words
+
+    def document(self) -> dict[str, Any]:
+        """Return the result and the steps in plain JSON values."""
+        return {"stop": self.stop, **trace.document(self.episode)}
+
+    def log(self) -> tuple[Sequence[Record], Sequence[Attempt]]:
+        """Return each call as a decision and an attempt."""
+        return trace.logged(self.episode, self.task, self._preference)
 
 
 class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
@@ -42,12 +105,7 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
 
     @cached_property
     def setup(self) -> Setup:
-        """The shared parts of all episodes.
-
-        Raises:
-            ConfigError: No policy is named, or an option names no candidate of the pool.
-            PoolError: There is no model to consult.
-        """
+        """The shared parts of all episodes."""
         config, pool = self.config, self.services.pool
         policy = policy_of(config, pool, self.checkpoint)
         models = {candidate.name: candidate for candidate in pool if config.consult_policy or candidate.name != policy.name}
@@ -55,15 +113,11 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
             raise PoolError(f"the pool has no model besides the policy {policy.name!r}; add one, or set consult_policy=true")
         names = ModelNames(models, config.aliases)
         return Setup(
+            options=config,
             policy=policy,
             names=names,
             models=models,
             codec=codec_of(config.codec, names, config.continues),
-            limits=config.limits,
-            policy_options=config.parameters,
-            routed_options={"temperature": config.routed_temperature},
-            call_seconds=config.call_seconds,
-            aggregation=config.aggregates_by,
             quality=overall(self.quality),
         )
 
@@ -74,28 +128,16 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
 
     @property
     def client(self) -> ModelCaller:
-        """The client for models.
-
-        Raises:
-            ConfigError: The services have none.
-        """
+        """The client for models; ConfigError if the services have none."""
         if self.services.models is None:
             raise ConfigError("router-r1 calls models, and there is no client for them; give the candidates endpoints in a pool file")
         return self.services.models
 
     def prompt(self, task: Query, preference: Preference | None = None) -> str:
         """Return the policy's prompt for a question."""
-        config, setup = self.config, self.setup
-        return render_prompt(
-            task.text.strip(),
-            [card for card in cards_of(self.services.pool, self.quality) if card.name in setup.models],
-            codec=config.codec,
-            rounds=config.rounds,
-            calls=config.calls,
-            preference=config.stated(preference or self.preference) if config.show_preference or config.training_alphas else None,
-            context=config.context,
-            history=task.turns if config.show_history else (),
-        )
+        config, models = self.config, self.setup.models.values()
+        stated = config.stated(preference or self.preference) if config.show_preference or config.training_alphas else None
+        return prompt_of(config, task, models, self.quality, stated, calls=config.calls)
 
     def episode(self, task: Query, budget: Budget | None = None, *, on_loop: bool = False, preference: Preference | None = None) -> Episode:
         """Return a new episode.
@@ -132,17 +174,17 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
 
     def session(self, task: Query, budget: Budget) -> RouterR1Session:
         """Return the work on a question for ``aamc orchestrate``."""
-        return RouterR1Session(self, task, budget, self.episode(task, budget), self.preference)
+        return RouterR1Session(self, task, budget)
 
     def evaluate(self, dataset: Dataset, routers: Sequence[str] | None, folder: Path | None, progress: Progress) -> Mapping[str, Any]:
         """Return the results of Router-R1, the policy's direct answers, the strongest model and routers on questions with gold answers."""
-        from aamc_router_r1.evaluation.evaluation import evaluate
+        from aamc_router_r1.evaluation import evaluate
 
-        return evaluate(self, dataset, routers, folder, progress)
+        return evaluate(self.setup, self.services, partial(self.episode, on_loop=True), dataset, routers, folder, progress)
 
     def table(self, document: Mapping[str, Any]) -> Any:
         """Return the results as a table."""
-        from aamc_router_r1.evaluation.table import table
+        from aamc_router_r1.evaluation import table
 
         return table(document)
 
@@ -157,19 +199,28 @@ class RouterR1(SessionOrchestrator, EvaluatedOrchestrator):
         """Check that the training can begin."""
         from aamc_router_r1.training.job import prepare
 
-        prepare(self, training)
+        prepare(self.config, self.services, training)
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train the policy; return metrics."""
         from aamc_router_r1.training.job import train
 
-        return train(self, training)
+        folder = training.folder or Path(tempfile.mkdtemp(prefix="router-r1-"))
+        metrics = train(self.config, self.services, self.checkpoint, training, folder)
+        self.checkpoint = folder
+        return metrics
 
     def save(self, folder: Path) -> None:
-        """Write the trained policy."""
-        from aamc_router_r1.training.job import save
+        """Write the trained policy: the checkpoints ``best`` and ``last``.
 
-        save(self, folder)
+        Raises:
+            CheckpointError: The policy was not trained.
+        """
+        if self.checkpoint is None:
+            raise CheckpointError("router-r1 has no trained policy to save; train it with: aamc train --orchestrator router-r1")
+        for name in ("best", "last"):
+            if (source := self.checkpoint / name).is_dir():
+                shutil.copytree(source, folder / name, dirs_exist_ok=True)
 
     def load(self, folder: Path) -> None:
         """Read a trained policy; it is loaded into memory when it is first used."""

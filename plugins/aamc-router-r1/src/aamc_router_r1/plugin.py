@@ -20,7 +20,7 @@ def aamc_routers() -> list[Component]:
 @hookimpl
 def aamc_datasets() -> list[Component]:
     """Offer the question-answering benchmarks of the paper, the training records, and the synthetic world."""
-    formats = "aamc_router_r1.questions.formats"
+    formats = "aamc_router_r1.questions"
     return [
         Component("nq", f"{formats}:NaturalQuestions", "Natural Questions, open domain: questions with gold answers."),
         Component("triviaqa", f"{formats}:TriviaQA", "TriviaQA: questions with gold answers."),
@@ -29,7 +29,7 @@ def aamc_datasets() -> list[Component]:
         Component("2wiki", f"{formats}:TwoWiki", "2WikiMultihopQA: questions of several hops with gold answers."),
         Component("musique", f"{formats}:MuSiQue", "MuSiQue: questions of two to four hops with gold answers."),
         Component("bamboogle", f"{formats}:Bamboogle", "Bamboogle: questions of two hops with gold answers."),
-        Component("router-r1", "aamc_router_r1.data.records:RoutingRecords", "Training records of Router-R1: questions, models, the best of them."),
+        Component("router-r1", "aamc_router_r1.data:RoutingRecords", "Training records of Router-R1: questions, models, the best of them."),
         Component("router-r1-world", "aamc_router_r1.testbed.world:WorldTasks", "Tasks of a synthetic world with known truth."),
     ]
 
@@ -44,6 +44,6 @@ def aamc_providers() -> list[Component]:
 def aamc_commands() -> list[Component]:
     """Offer the server of single decisions, and the traces of episodes."""
     return [
-        Component("serve-router", "aamc_router_r1.single.command:serve_router", "Serve a policy to semantic routers."),
-        Component("trace", "aamc_router_r1.trace.command:trace", "Show episodes of router-r1, in the terminal or as an HTML page."),
+        Component("serve-router", "aamc_router_r1.commands:serve_router", "Serve a policy to semantic routers."),
+        Component("trace", "aamc_router_r1.commands:trace", "Show episodes of router-r1, in the terminal or as an HTML page."),
     ]

@@ -1,17 +1,77 @@
-"""The candidate that acts as the policy."""
+"""The policy: the candidate that acts as it, its prompt, and the measured quality that the prompt states."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from aamc_router_r1.config import PolicyOptions
+from aamc_router_r1.protocol import render_prompt
 from aamc_sdk.errors import ConfigError, nearest, one_of
 from aamc_sdk.serving import ORCHESTRATOR
 from aamc_sdk.storage import is_complete
-from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool
+from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, Preference, Query
+
+OVERALL = ""
+"""The category of all queries."""
+
+
+def measured_quality(store: str, given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Return quality by candidate and category: ``given``, else the mean of the judged decisions in the log ``store``, unless that is ``""``."""
+    found = _of_log(store) if store else {}
+    for name, by_category in given.items():
+        found[name] = {**found.get(name, {}), **by_category}
+    return found
+
+
+def overall(quality: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return each candidate's quality over all queries; the mean of its categories where that is not known."""
+    return {name: by_category.get(OVERALL, sum(by_category.values()) / len(by_category)) for name, by_category in quality.items() if by_category}
+
+
+def _of_log(url: str) -> dict[str, dict[str, float]]:
+    """Return the mean quality of each candidate's judged decisions, over all and by the most probable category."""
+    from aamc_sdk.log import open_store
+    from aamc_sdk.plugins import get_plugin_manager
+
+    with closing(open_store(url, get_plugin_manager(), existing=True)) as store:
+        logged = store.outcomes(columns=("categories",))
+    names = logged.category_names
+    sums: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in np.flatnonzero(logged.judged).tolist():
+        candidate, quality = logged.candidates[row], float(logged.quality[row])
+        sums[candidate, OVERALL].append(quality)
+        if names and not np.isnan(logged["categories"][row]).all():
+            sums[candidate, names[int(np.nanargmax(logged["categories"][row]))]].append(quality)
+    found: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for (candidate, category), qualities in sums.items():
+        found[candidate][category] = float(np.mean(qualities))
+    return dict(found)
+
 
 TRAINED = "router-r1"
 """The name of a trained policy as a candidate, and of the provider that computes its answers in this process."""
+
+
+def prompt_of(
+    options: PolicyOptions,
+    query: Query,
+    models: Iterable[Candidate],
+    quality: Mapping[str, Mapping[str, float]],
+    preference: Preference | None,
+    *,
+    calls: int = 1,
+) -> str:
+    """Return the prompt for a query; without a preference, it states none."""
+    history = query.turns if options.show_history else ()
+    text, context = query.text.strip(), options.context
+    return render_prompt(
+        text, models, quality, codec=options.codec, rounds=options.rounds, calls=calls, preference=preference, context=context, history=history
+    )
 
 
 def policy_of(config: PolicyOptions, pool: Pool, checkpoint: Path | None) -> Candidate:
@@ -42,11 +102,7 @@ def _of_one_call(policy: Candidate, config: PolicyOptions) -> Candidate:
 
 
 def _checkpoint(folder: Path) -> Path:
-    """Return the folder of a trained policy: a training's folder, or its orchestrator's.
-
-    Raises:
-        ConfigError: It is a torch file, or holds no trained policy.
-    """
+    """Return the folder of a trained policy: a training's folder, or its orchestrator's."""
     if folder.suffix in (".pt", ".pth"):
         raise ConfigError(f"router_model_path {str(folder)!r} is a torch file, which can run code when it is read; give the folder of a training")
     for place in (folder, folder / ORCHESTRATOR):

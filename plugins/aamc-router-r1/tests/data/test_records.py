@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aamc_router_r1.data import RoutingDataset, as_dataset, parse_record, read_records, tasks_of
-from aamc_router_r1.data.records import RoutingRecords
+from aamc_router_r1.data import RoutingDataset, RoutingRecords, as_dataset, parse_record, read_records, tasks_of
 from aamc_router_r1.protocol import ModelNames, format_errors
 
 from aamc_sdk import Dataset, Query, get_plugin_manager
@@ -93,7 +92,7 @@ def test_the_dataset_keeps_the_tasks_with_their_rows() -> None:
     assert isinstance(dataset, RoutingDataset)
     taken = dataset.take(np.array([3, 0], np.intp))
     assert [task.question for task in taken.tasks] == [query.text for query in taken.queries]
-    names = ModelNames([card.name for card in dataset.tasks[0].cards])
+    names = ModelNames([spec.name for spec in dataset.tasks[0].specs])
     assert all(format_errors(task.demonstration(), names) == () for task in dataset.tasks)
     assert max(len(task.consultations) for task in dataset.tasks) == 2
 
@@ -101,7 +100,7 @@ def test_the_dataset_keeps_the_tasks_with_their_rows() -> None:
 def test_questions_need_a_model_beside_the_policy():
     questions = Dataset([Query("Who wrote Emma?")], references=["Jane Austen"])
     pool = Pool([ModelSpec("policy"), ModelSpec("small")])
-    assert [card.name for card in tasks_of(questions, pool, ["policy"])[0].cards] == ["small"]
+    assert [spec.name for spec in tasks_of(questions, pool, ["policy"])[0].specs] == ["small"]
     with pytest.raises(PoolError, match="no model to consult"):
         tasks_of(questions, Pool([ModelSpec("policy")]), ["policy"])
 
@@ -109,13 +108,12 @@ def test_questions_need_a_model_beside_the_policy():
 def test_a_model_may_have_other_prices_for_prompts_than_for_answers() -> None:
     task = parse_record({**RECORD, "candidate_models": [MODELS[0], {**MODELS[1], "prices": {"input": 0.25, "output": 0.5}}]})
     assert [(spec.prices.input, spec.prices.output) for spec in task.specs] == [(30.0, 30.0), (0.25, 0.5)]
-    assert [card.prices for card in task.cards] == [spec.prices for spec in task.specs]
 
 
 def test_the_policy_is_not_consulted_in_records_either() -> None:
     pool, records = Pool([ModelSpec("policy")]), as_dataset([parse_record(RECORD)], "records.jsonl")
     (task,) = tasks_of(records, pool, ["gpt-4"])
-    assert [card.name for card in task.cards] == [spec.name for spec in task.specs] == ["mistral-7b"]
+    assert [spec.name for spec in task.specs] == ["mistral-7b"]
     assert task.demonstration()
     (task,) = tasks_of(records, pool, ["mistral-7b"])
     assert not task.demonstration()

@@ -1,7 +1,8 @@
 """Dialogues end within their rounds, whatever the policy writes."""
 
 import pytest
-from aamc_router_r1.episode import Dialogue, DialogueLimits
+from aamc_router_r1.config import PolicyOptions
+from aamc_router_r1.episode.dialogue import Dialogue
 from aamc_router_r1.protocol import ModelNames, SubQuestion, joined
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ SEARCH, ANSWER = "<think>t</think><search> small: q? </search>", "<think>t</thin
 
 
 def dialogue(**limits):
-    return Dialogue(NAMES, DialogueLimits(**limits))
+    return Dialogue(NAMES, PolicyOptions(**limits))
 
 
 def test_a_search_is_informed_and_an_answer_ends():

@@ -6,8 +6,7 @@ import math
 import pytest
 import yaml
 from aamc_models.testing import Script
-from aamc_router_r1.evaluation.evaluation import strongest_of
-from aamc_router_r1.evaluation.results import AnsweredQuestion, summary
+from aamc_router_r1.evaluation import AnsweredQuestion, strongest_of, summary
 from policy_server import THOUGHT, pool_of
 
 from aamc_sdk.cli import main

@@ -2,19 +2,8 @@
 
 import pytest
 from aamc_router_r1.protocol import (
-    AnswerError,
-    EmptyQuestionError,
-    ForgedInformationError,
     ModelNames,
-    NestedTagError,
-    NoActionError,
-    NoModelError,
-    NoThinkingError,
-    RoutingClosedError,
     SubQuestion,
-    TextOutsideTagsError,
-    UnbalancedTagError,
-    UnknownModelError,
     cut_turn,
     parse_turn,
 )
@@ -52,61 +41,61 @@ def test_an_answer_ends_the_turn():
 
 
 @pytest.mark.parametrize(
-    ("text", "error"),
+    ("text", "kind"),
     [
-        ("", NoActionError),
-        ("Jane Austen", NoActionError),
-        (THOUGHT, NoActionError),
-        ("<think> hm", UnbalancedTagError),
-        ("hm </think><answer> x </answer>", UnbalancedTagError),
-        (f"{THOUGHT}<answer> x", UnbalancedTagError),
-        (f"{THOUGHT}<search> small: x </answer>", UnbalancedTagError),
-        ("<think> <answer> x </answer> </think>", NestedTagError),
-        (f"{THOUGHT}<answer> <search> small: x </search> </answer>", NestedTagError),
-        (f"{THOUGHT}<information> x </information><answer> x </answer>", ForgedInformationError),
-        (f"{THOUGHT}<answer>  </answer>", AnswerError),
-        (f"{THOUGHT}<answer> x </answer><answer> y </answer>", AnswerError),
-        (f"{THOUGHT}<search> small: x </search><answer> y </answer>", AnswerError),
-        (f"{THOUGHT}<search> Who wrote Emma? </search>", NoModelError),
-        (f"{THOUGHT}<search> Small: who? </search>", UnknownModelError),
-        (f"{THOUGHT}<search> small model: who? </search>", UnknownModelError),
-        (f"{THOUGHT}<search> : who? </search>", UnknownModelError),
-        (f"{THOUGHT}<search> small: </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> small: ... </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> small: Your-Query </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> small: <your-query> </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> small: sub-question </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> small: [your sub question here] </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> small: the LLM-Name </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> small: ??? </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> small: N/A </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> small: small </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> LLM-Name:Your-Query </search>", EmptyQuestionError),
-        (f"{THOUGHT}<search> Model-Name: who wrote Emma? </search>", EmptyQuestionError),
+        ("", "no_action"),
+        ("Jane Austen", "no_action"),
+        (THOUGHT, "no_action"),
+        ("<think> hm", "unbalanced_tag"),
+        ("hm </think><answer> x </answer>", "unbalanced_tag"),
+        (f"{THOUGHT}<answer> x", "unbalanced_tag"),
+        (f"{THOUGHT}<search> small: x </answer>", "unbalanced_tag"),
+        ("<think> <answer> x </answer> </think>", "nested_tag"),
+        (f"{THOUGHT}<answer> <search> small: x </search> </answer>", "nested_tag"),
+        (f"{THOUGHT}<information> x </information><answer> x </answer>", "forged_information"),
+        (f"{THOUGHT}<answer>  </answer>", "answer"),
+        (f"{THOUGHT}<answer> x </answer><answer> y </answer>", "answer"),
+        (f"{THOUGHT}<search> small: x </search><answer> y </answer>", "answer"),
+        (f"{THOUGHT}<search> Who wrote Emma? </search>", "no_model"),
+        (f"{THOUGHT}<search> Small: who? </search>", "unknown_model"),
+        (f"{THOUGHT}<search> small model: who? </search>", "unknown_model"),
+        (f"{THOUGHT}<search> : who? </search>", "unknown_model"),
+        (f"{THOUGHT}<search> small: </search>", "empty_question"),
+        (f"{THOUGHT}<search> small: ... </search>", "empty_question"),
+        (f"{THOUGHT}<search> small: Your-Query </search>", "empty_question"),
+        (f"{THOUGHT}<search> small: <your-query> </search>", "empty_question"),
+        (f"{THOUGHT}<search> small: sub-question </search>", "empty_question"),
+        (f"{THOUGHT}<search> small: [your sub question here] </search>", "empty_question"),
+        (f"{THOUGHT}<search> small: the LLM-Name </search>", "empty_question"),
+        (f"{THOUGHT}<search> small: ??? </search>", "empty_question"),
+        (f"{THOUGHT}<search> small: N/A </search>", "empty_question"),
+        (f"{THOUGHT}<search> small: small </search>", "empty_question"),
+        (f"{THOUGHT}<search> LLM-Name:Your-Query </search>", "empty_question"),
+        (f"{THOUGHT}<search> Model-Name: who wrote Emma? </search>", "empty_question"),
     ],
 )
-def test_a_blocking_error_carries_nothing_out(text, error):
+def test_a_blocking_error_carries_nothing_out(text, kind):
     turn = parse_turn(text, NAMES)
-    assert type(turn.blocked) is error
+    assert turn.blocked.kind == kind
     assert (turn.calls, turn.answer) == ((), None)
 
 
 @pytest.mark.parametrize(
-    ("text", "error"),
+    ("text", "kind"),
     [
-        ("Sure! <think> hm </think><answer> x </answer>", TextOutsideTagsError),
-        ("<think></think><answer> x </answer>", NoThinkingError),
-        ("<think> ... </think><answer> x </answer>", NoThinkingError),
+        ("Sure! <think> hm </think><answer> x </answer>", "text_outside_tags"),
+        ("<think></think><answer> x </answer>", "no_thinking"),
+        ("<think> ... </think><answer> x </answer>", "no_thinking"),
     ],
 )
-def test_other_errors_let_the_action_through(text, error):
+def test_other_errors_let_the_action_through(text, kind):
     turn = parse_turn(text, NAMES)
-    assert [type(found) for found in turn.errors] == [error]
+    assert [error.kind for error in turn.errors] == [kind]
     assert turn.answer == "x"
 
 
 def test_after_the_last_round_no_model_can_be_consulted():
-    assert isinstance(parse_turn(f"{THOUGHT}<search> small: who? </search>", NAMES, may_route=False).blocked, RoutingClosedError)
+    assert parse_turn(f"{THOUGHT}<search> small: who? </search>", NAMES, may_route=False).blocked.kind == "routing_closed"
 
 
 def test_errors_say_what_to_mend():

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from aamc_router_r1.reward import CostNormalizer, RewardRule, combine, exact_match, f1, normalize_answer, size_cost
+from aamc_router_r1.reward import CostNormalizer, RewardOptions, combine, exact_match, f1, normalize_answer, size_cost
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,20 +76,17 @@ def test_the_three_equations(mode, malformed, outcome, cost, alpha, total):
 
 def test_the_cost_of_sizes_is_that_of_the_semantic_router():
     assert [size_cost(0), size_cost(2.5), size_cost(10), size_cost(99)] == [1, 0.75, 0, 0]
-    rule = RewardRule(mode="vsr", alpha=0.3)
-    assert rule.score("a", ["a"], 1.0, malformed=False, size_tokens=5).total == pytest.approx(0.7 + 0.15)
+    options = RewardOptions(reward="vsr", alpha=0.3)
+    assert options.score(CostNormalizer(), "a", ["a"], 1.0, malformed=False, size_tokens=5).total == pytest.approx(0.7 + 0.15)
 
 
-def test_a_verifier_judges_in_place_of_exact_match():
-    rule = RewardRule(outcome=lambda answer, golds: 0.25)
-    assert rule.score("x", ["y"], 0.0, malformed=False).outcome == 0.25
-    with pytest.raises(DataError, match=r"\[0, 1\]"):
-        RewardRule(outcome=lambda answer, golds: 2.0).score("x", ["y"], 0.0, malformed=False)
+def test_f1_judges_in_place_of_exact_match_where_the_options_say_so():
+    assert RewardOptions(outcome="f1").score(CostNormalizer(), "x y", ["y"], 0.0, malformed=False).outcome == pytest.approx(2 / 3)
 
 
 def test_no_ground_truth_is_an_error():
     with pytest.raises(DataError, match="gold"):
-        RewardRule().score("x", [], 0.0, malformed=False)
+        RewardOptions().score(CostNormalizer(), "x", [], 0.0, malformed=False)
 
 
 def test_the_window_scales_square_roots_between_its_quantiles():

@@ -4,8 +4,7 @@ import json
 
 import pytest
 import yaml
-from aamc_router_r1.single.feedback_rewards import price_reward, rewarded
-from aamc_router_r1.single.router import RouterR1Router
+from aamc_router_r1.single.router import RouterR1Router, price_reward, rewarded
 
 from aamc_sdk import MetaController, ModelSpec, Prices
 from aamc_sdk.errors import ConfigError

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 from aamc_router_r1.protocol import ModelNames, SubQuestion, format_errors
 from aamc_router_r1.reward import CostNormalizer
-from aamc_router_r1.testbed.oracle import best_plan, oracle
+from aamc_router_r1.testbed.measures import best_plan, oracle
 from aamc_router_r1.testbed.world import ALPHAS, DOMAINS, NAMES, OTHER_DOMAIN, REASONING_TOKENS, UNSEEN_NAMES, Truth, World, WorldReplies
 from aamc_router_r1.training.replies import UNSURE, priced, spec_of
 
@@ -32,17 +32,17 @@ def normalizer() -> CostNormalizer:
 def test_the_same_seed_gives_the_same_tasks_and_another_seed_others() -> None:
     again, other = World(3).tasks(20, 0), World(4).tasks(20, 0)
     assert [task.question for task in again] == [task.question for task in TASKS[:20]]
-    assert [task.cards for task in again] == [task.cards for task in TASKS[:20]]
+    assert [task.specs for task in again] == [task.specs for task in TASKS[:20]]
     assert [task.golds for task in other] != [task.golds for task in again]
 
 
 def test_every_demonstration_is_well_formed() -> None:
     for task in TASKS:
-        assert format_errors(task.demonstration(), ModelNames([card.name for card in task.cards])) == ()
+        assert format_errors(task.demonstration(), ModelNames([spec.name for spec in task.specs])) == ()
 
 
 def test_training_never_uses_an_unseen_name_but_all_its_syllables() -> None:
-    names = {card.name for task in TASKS for card in task.cards}
+    names = {spec.name for task in TASKS for spec in task.specs}
     assert names <= set(NAMES)
     assert not set(NAMES) & set(UNSEEN_NAMES)
     assert {name[:2] for name in UNSEEN_NAMES} <= {name[:2] for name in names}
@@ -50,10 +50,10 @@ def test_training_never_uses_an_unseen_name_but_all_its_syllables() -> None:
 
 
 def test_pools_differ_in_size_and_order_and_their_names_share_no_syllable() -> None:
-    assert {len(task.cards) for task in TASKS} == {5, 6, 7}
-    assert len({[card.name for card in task.cards].index(truth_of(task).generalist) for task in TASKS}) == 7
+    assert {len(task.specs) for task in TASKS} == {5, 6, 7}
+    assert len({[spec.name for spec in task.specs].index(truth_of(task).generalist) for task in TASKS}) == 7
     for task in TASKS:
-        syllables = [part for card in task.cards for part in (card.name[:2], card.name[2:])]
+        syllables = [part for spec in task.specs for part in (spec.name[:2], spec.name[2:])]
         assert len(set(syllables)) == len(syllables)
 
 

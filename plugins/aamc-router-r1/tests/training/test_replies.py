@@ -10,7 +10,6 @@ import pytest
 from aamc_models.testing import Script
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import RoutingTask, as_dataset, parse_record
-from aamc_router_r1.data.records import SIMULATOR
 from aamc_router_r1.protocol import SubQuestion
 from aamc_router_r1.training.job import replies_of
 from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies
@@ -30,11 +29,9 @@ def record(**more: Any) -> RoutingTask:
 
 
 def chosen(*tasks: RoutingTask, pool: Mapping[str, Any] = ECHO, **options: Any) -> Replies:
-    trainee = SimpleNamespace(
-        config=RouterR1Config(**options), services=make_services(pool_from(pool, "test"), get_plugin_manager()), checkpoint=None
-    )
-    training: Any = SimpleNamespace(dataset=as_dataset(tasks, "records.jsonl", SIMULATOR), validation=None, folder=None)
-    return replies_of(trainee, training)
+    services = make_services(pool_from(pool, "test"), get_plugin_manager())
+    training: Any = SimpleNamespace(dataset=as_dataset(tasks, "records.jsonl"), validation=None, folder=None)
+    return replies_of(RouterR1Config(**options), services, training)
 
 
 def test_records_are_simulated_if_each_says_what_its_models_would_reply() -> None:

@@ -9,14 +9,12 @@ import pytest
 import torch
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import RoutingTask
-from aamc_router_r1.episode import DialogueLimits
 from aamc_router_r1.protocol import information
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.testbed.tiny_model import tiny_tokenizer
 from aamc_router_r1.testbed.world import Truth, World, WorldReplies
-from aamc_router_r1.training.episode_scores import figures, score
 from aamc_router_r1.training.replies import ModelReply
-from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, plain_ids
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, plain_ids, score
 
 from aamc_sdk.types import Prices
 
@@ -47,7 +45,7 @@ def task() -> RoutingTask:
 
 
 def player(**changes: Any) -> BatchPlayer:
-    settings = {"replies": WorldReplies(), "limits": DialogueLimits(rounds=2, turn_tokens=40), "states_alpha": True}
+    settings = {"replies": WorldReplies(), "config": RouterR1Config(rounds=2, turn_tokens=40, show_preference=True)}
     return BatchPlayer(tokenizer=TOKENIZER, **{**settings, **changes})
 
 
@@ -126,7 +124,7 @@ def test_a_cost_that_is_unknown_or_does_not_count_leaves_the_known_spending(task
     assert math.isnan(episode.cost_usd)
     assert episode.spent_usd == pytest.approx((prompts + 2 * sum(turns)) / 1e6)
 
-    played = player(prices=Prices(1.0, 2.0), output_only=True)
+    played = player(prices=Prices(1.0, 2.0), config=RouterR1Config(rounds=2, turn_tokens=40, show_preference=True, cost_tokens="completion"))
     episode = played.begin(task, 0.3)
     played.play(Scripted([search], [answer]), [episode])  # type: ignore[arg-type]  # all that the player needs of a model
     (reply,) = WorldReplies()([(task, SimpleNamespace(model=step.model, question=step.query))])  # type: ignore[list-item]  # a call

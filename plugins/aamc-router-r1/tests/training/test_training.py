@@ -13,8 +13,8 @@ import pytest
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.testbed.tiny_model import tiny_model, tiny_tokenizer
 from aamc_router_r1.testbed.world import World
-from aamc_router_r1.training.grpo import Select, grpo_arguments
 from aamc_router_r1.training.stages import Job
+from aamc_router_r1.training.trainers import Select, grpo_arguments
 from safetensors.torch import load_file
 
 from aamc_sdk.testing import run_command
@@ -134,7 +134,7 @@ def test_a_trained_policy_is_trained_further(model: Path, tmp_path: Path) -> Non
 
 KILLED = """
 import os, signal, sys
-from aamc_router_r1.training.checkpoints import Follow
+from aamc_router_r1.training.trainers import Follow
 from aamc_sdk.cli import main
 
 def die(self, args, state, control, **_):

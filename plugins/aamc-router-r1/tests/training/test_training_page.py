@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aamc_router_r1.data.records import read_records
+from aamc_router_r1.data import read_records
 from aamc_router_r1.testbed.tiny_model import make_tiny_policy
 from aamc_router_r1.testbed.world import World
 

@@ -90,12 +90,7 @@ def filter_system_calls(libc: Any, program: bytes) -> bool:
 
 
 def confine(folder: str, seccomp: bytes) -> list[str]:
-    """Set up the kernel's fences, then the interpreter's; return their names.
-
-    Args:
-        folder: The only folder that may be written.
-        seccomp: The compiled filter of system calls; empty for none.
-    """
+    """Set up the kernel's fences, then the interpreter's; return their names. Only the folder may be written."""
     fences = ["limits"]
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)

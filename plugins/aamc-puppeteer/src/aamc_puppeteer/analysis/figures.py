@@ -15,8 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from aamc_puppeteer.analysis.measures import summarise, utilisation, windows
-from aamc_puppeteer.analysis.topology import ActivationGraph, activation_graph, evolution
+from aamc_puppeteer.analysis.measures import ActivationGraph, activation_graph, evolution, summarise, utilisation, windows
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_sdk.storage import write_bytes
 
@@ -137,10 +136,6 @@ def _draw_utilisation(axes: Axes, episodes: Sequence[int], shares: Sequence[Mapp
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG atomically.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
+    """Write a figure as PNG atomically."""
     with styled():
         write_bytes(path, to_png(figure))

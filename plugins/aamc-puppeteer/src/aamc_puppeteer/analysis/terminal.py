@@ -16,11 +16,7 @@ SHOWN = 100
 
 
 def tree(trajectories: Sequence[Trajectory]) -> Tree:
-    """Return a task's episodes as a tree; common beginnings are shown once.
-
-    Args:
-        trajectories: One episode, or several of the same task, such as parallel paths.
-    """
+    """Return a task's episode, or its parallel paths, as a tree; common beginnings are shown once."""
     root = Tree(Text(one_line(trajectories[0].state.task.text, SHOWN), style="bold"), guide_style="dim")
     branches: dict[tuple[str, ...], Tree] = {(): root}
     for trajectory in trajectories:

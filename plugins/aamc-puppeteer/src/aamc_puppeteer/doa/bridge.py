@@ -45,11 +45,7 @@ class CoreAgent(Agent):
 
 
 class InterfaceAgent(AgentInterface):
-    """Makes an agent of the SDK, such as a plugin's, one of this interface.
-
-    Args:
-        agent: The agent.
-    """
+    """Makes an agent of the SDK, such as a plugin's, one of this interface."""
 
     def __init__(self, agent: Agent) -> None:
         super().__init__(agent.spec.name)
@@ -67,11 +63,7 @@ class InterfaceAgent(AgentInterface):
 
 
 def installed_agent(name: str, **options: Any) -> InterfaceAgent:
-    """Return an agent that a plugin offers by the hook ``aamc_agents``.
-
-    Args:
-        name: Its name, such as ``"calculator"``.
-        **options: Its options.
+    """Return an agent that a plugin offers by the hook ``aamc_agents``, with options.
 
     Raises:
         UnknownComponentError: No plugin offers it.
@@ -82,12 +74,7 @@ def installed_agent(name: str, **options: Any) -> InterfaceAgent:
 
 
 def as_trajectory(episode: EpisodeTrajectory, agents: Sequence[AgentInterface]) -> Trajectory:
-    """Return an episode as a trajectory of the puppeteer, to be written, measured and drawn.
-
-    Args:
-        episode: The finished episode.
-        agents: Its orchestrator's agents, in the same order.
-    """
+    """Return an episode as a trajectory of the puppeteer, to be written, measured and drawn; ``agents`` are those of its orchestrator, in order."""
     taken = [(agents[step.agent_index].name, step.agent_output or AgentOutput("", 0.0)) for step in episode.steps]
     history = tuple(activation_of(name, output) for name, output in taken)
     return Trajectory(

@@ -15,11 +15,6 @@ class PolicyNetwork(nn.Module):
     """Two hidden layers from a state's embedding to a logit for each agent.
 
     A subclass may override ``_embed_state``.
-
-    Args:
-        state_embedding_dim: Width D of an embedding.
-        num_agents: Number of agents M.
-        hidden_dim: Width of the hidden layers.
     """
 
     def __init__(self, state_embedding_dim: int, num_agents: int, hidden_dim: int = 128) -> None:

@@ -3,8 +3,7 @@
 from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.episodes.player import Player, Running, begin
 from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
-from aamc_puppeteer.episodes.trajectory import STOP, Stop, Trajectory
-from aamc_puppeteer.episodes.trajectory_file import append_trajectories, read_trajectories, write_trajectories
+from aamc_puppeteer.episodes.trajectory import STOP, Stop, Trajectory, append_trajectories, read_trajectories, write_trajectories
 
 __all__ = [
     "STOP",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import math
+import threading
 import time
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
@@ -16,11 +19,84 @@ from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.episodes.output_checks import MAX_COST_USD, as_text, checked, cost_of, error_text, failed, visible_state
 from aamc_puppeteer.episodes.spans import traced
-from aamc_puppeteer.episodes.worker_thread import WorkerThread
-from aamc_sdk.errors import AamcError
-from aamc_sdk.interfaces import Agent
+from aamc_puppeteer.episodes.trajectory import STOP
+from aamc_sdk import Agent, Candidate, Pool
+from aamc_sdk.errors import AamcError, PoolError
+
+
+def pool_of(agents: Sequence[Agent]) -> Pool:
+    """Return the candidates of agents, in their order; raise PoolError for no agent, for names that are not unique, or for another object."""
+    if not agents:
+        raise PoolError("there is no agent; name at least one, such as calculator")
+    for agent in agents:
+        if not isinstance(getattr(agent, "spec", None), Candidate):
+            raise PoolError(f"an agent is derived from aamc_sdk.Agent, or the name of one that a plugin offers; {agent!r:.80} is neither")
+    twice = [name for name, times in Counter(agent.spec.name for agent in agents).items() if times > 1]
+    if twice:
+        raise PoolError(f"agents' names must be unique; two are called {twice[0]!r}")
+    pool = Pool(agent.spec for agent in agents)
+    if STOP in pool.names:
+        raise PoolError(f"no agent may be named {STOP!r}: that is the policy's decision to end an episode; rename it")
+    return pool
+
 
 T = TypeVar("T")
+
+
+class WorkerThread:
+    """A daemon thread with an event loop; it ends with the program even if it is blocked."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._ending = False
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs; a coroutine in it may have ended it."""
+        return self._thread.is_alive()
+
+    def submit(self, coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> Future[list[T | None]]:
+        """Start coroutines in parallel; the result of one that takes longer than ``limit`` seconds is None."""
+        return asyncio.run_coroutine_threadsafe(_in_parallel(coroutines, limit), self._loop)
+
+    def abandon(self) -> None:
+        """Stop the event loop as soon as nothing blocks it."""
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(self._stop)
+
+    def close(self, seconds: float = 1.0) -> None:
+        """Stop the thread, and wait for at most ``seconds``."""
+        self.abandon()
+        self._thread.join(seconds)
+
+    def _stop(self) -> None:
+        if not self._ending:  # else it would end the wait for cancelled tasks, which may have processes to kill
+            self._loop.stop()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            with contextlib.suppress(BaseException):  # raised by a task that an agent started
+                self._loop.run_forever()
+            self._ending = True
+            running = asyncio.all_tasks(self._loop)
+            for task in running:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
+        finally:
+            self._loop.close()
+
+
+async def _in_parallel(coroutines: Sequence[Coroutine[Any, Any, T]], limit: float) -> list[T | None]:
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    done, late = await asyncio.wait(tasks, timeout=limit)
+    for task in late:
+        task.cancel()
+    return [task.result() if task in done else None for task in tasks]
+
+
 _GRACE_S = 0.25
 """Seconds after the timeout in which a turn may still end by itself, before its thread counts as blocked."""
 _MAX_CACHED = 200_000

@@ -17,15 +17,7 @@ _ERROR_LENGTH = 500
 
 
 def checked(agent: str, output: object, seconds: float, max_characters: int, max_cost: float = MAX_COST_USD) -> Activation:
-    """Return the activation for an agent's output; an invalid output becomes a typed fault.
-
-    Args:
-        agent: The agent's name.
-        output: The returned object.
-        seconds: Duration of the turn.
-        max_characters: Maximum characters of the text; the rest is cut off, and ``metadata["cut"]`` has the full length.
-        max_cost: Maximum cost; a higher one is a fault.
-    """
+    """Return the activation for an agent's output; an invalid output becomes a typed fault. Limits are as for the executor."""
     if not isinstance(output, AgentOutput) or not isinstance(output.content, str):
         content = getattr(output, "content", output)
         shown = f"{content!r:.80}" if content is None or isinstance(content, str) else type(content).__name__

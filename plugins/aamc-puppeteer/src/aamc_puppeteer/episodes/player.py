@@ -11,11 +11,12 @@ from aamc_agents.tasks import Task, Verdict
 from numpy.typing import NDArray
 
 from aamc_puppeteer.episodes.executor import Executor
-from aamc_puppeteer.episodes.rewards import EpisodeReward
+from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 from aamc_puppeteer.policy.encoder import Encoder, StateFeatures
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.routing import Array32
+from aamc_sdk.types import Floats
 
 
 @attrs.frozen(eq=False)
@@ -45,21 +46,63 @@ Decide = Callable[[StateFeatures, Visibility], Array32]
 
 
 @attrs.frozen(eq=False)
-class AgentChoice:
-    """One action: the number of its episode, its step from 0, the features, and the drawn action."""
+class Played:
+    """Finished episodes, and the K actions drawn in them: each one's episode, its step from 0, its features and the action itself."""
 
-    episode: int
-    step: int
-    features: StateFeatures
-    action: int
+    trajectories: list[Trajectory]
+    episodes: Sequence[int]
+    steps: Sequence[int]
+    features: Sequence[StateFeatures]
+    actions: Sequence[int]
 
 
 @attrs.frozen(eq=False)
-class Played:
-    """Finished episodes, and the actions drawn in them."""
+class ActionBatch:
+    """The K actions of N episodes.
 
-    trajectories: list[Trajectory]
-    choices: list[AgentChoice]
+    Attributes:
+        features: Features before each action, K rows.
+        visibility: The parts of each state that the policy saw, K rows.
+        action: The activated agent, or M to stop, ``[K]``.
+        returns: G, ``[K]``.
+        step: t - 1, ``[K]``.
+        episodes: N.
+        propensity: Probability of each action when it was drawn, ``[K]``, for (13); None if the present policy drew them.
+    """
+
+    features: StateFeatures
+    visibility: Visibility
+    action: NDArray[np.intp]
+    returns: Floats
+    step: NDArray[np.intp]
+    episodes: int
+    propensity: Floats | None = None
+
+    def take(self, rows: NDArray[np.intp], episodes: int) -> ActionBatch:
+        """Return some actions, those of ``episodes`` episodes."""
+        return ActionBatch(
+            features=StateFeatures(self.features.state[rows], self.features.pair[rows]),
+            visibility=self.visibility.take(rows),
+            action=self.action[rows],
+            returns=self.returns[rows],
+            step=self.step[rows],
+            episodes=episodes,
+            propensity=None if self.propensity is None else self.propensity[rows],
+        )
+
+
+def as_batch(played: Played, visibility: Visibility, discount: float) -> ActionBatch:
+    """Return the actions of episodes with their returns (4)."""
+    returns = [discounted_returns(trajectory.rewards, discount) for trajectory in played.trajectories]
+    empty = StateFeatures(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
+    return ActionBatch(
+        features=StateFeatures.concatenate(played.features) if played.features else empty,
+        visibility=visibility.take(played.episodes),
+        action=np.array(played.actions, np.intp),
+        returns=np.array([returns[episode][step] for episode, step in zip(played.episodes, played.steps, strict=True)], np.float64),
+        step=np.array(played.steps, np.intp),
+        episodes=len(played.trajectories),
+    )
 
 
 def most_probable(probabilities: Array32, _: Array32) -> NDArray[np.intp]:
@@ -75,13 +118,14 @@ def sampled(probabilities: Array32, uniforms: Array32) -> NDArray[np.intp]:
 
 @attrs.define(eq=False)
 class Running:
-    """A running episode."""
+    """A running episode; ``path_probability`` is that of its actions by the policy, if it is one of several paths."""
 
     number: int
     state: TaskState
     stop: Stop | None = None
     costs: list[float] = attrs.field(factory=list)
     probabilities: list[float] = attrs.field(factory=list)
+    path_probability: float = 1.0
 
     def take(self, activation: Activation) -> None:
         """Add an agent's turn."""
@@ -129,14 +173,7 @@ def begin(number: int, task: Task, steps: int, seed: int) -> Running:
 
 
 def play_out(episodes: Sequence[Running], choose: ChooseAgents, executor: Executor, rule: EpisodeReward) -> list[Trajectory]:
-    """Play episodes to their ends, in parallel.
-
-    Args:
-        episodes: N of them.
-        choose: Decides for all running episodes.
-        executor: Runs the agents and verifiers.
-        rule: The reward of an episode.
-    """
+    """Play episodes to their ends, in parallel; ``choose`` decides for all that run."""
     while running := [episode for episode in episodes if episode.stop is None]:
         turns: list[tuple[Running, str]] = []
         for episode, agent in zip(running, choose(running), strict=True):
@@ -152,14 +189,7 @@ def play_out(episodes: Sequence[Running], choose: ChooseAgents, executor: Execut
 
 
 class Player:
-    """Plays episodes by a policy with one set of agents.
-
-    Args:
-        encoder: The agents' encoder.
-        executor: Runs the agents.
-        names: The agents' names, in the encoder's order.
-        rule: The reward of an episode.
-    """
+    """Plays episodes by a policy with one set of agents, ``names`` in the encoder's order."""
 
     def __init__(self, encoder: Encoder, executor: Executor, names: Sequence[str], rule: EpisodeReward) -> None:
         self._encoder = encoder
@@ -177,20 +207,14 @@ class Player:
         sample: bool = True,
         visibility: Visibility | None = None,
     ) -> Played:
-        """Play an episode of each task, in parallel.
-
-        Args:
-            decide: The policy.
-            tasks: N tasks.
-            steps: Maximum number of activations in an episode.
-            rng: The source of all randomness.
-            sample: Whether actions are drawn; otherwise the most probable ones are taken.
-            visibility: The parts of the N episodes that the policy sees; everything when None.
-        """
+        """Play an episode of each of N tasks, in parallel; unless ``sample``, the most probable actions are taken. By default all is visible."""
         visible = visibility or Visibility.full(len(tasks), len(self._names))
         seeds = rng.integers(2**62, size=len(tasks))
         episodes = [begin(number, task, steps, int(seeds[number])) for number, task in enumerate(tasks)]
-        choices: list[AgentChoice] = []
+        drawn: list[int] = []
+        places: list[int] = []
+        seen: list[StateFeatures] = []
+        chosen: list[int] = []
 
         def choose(running: Sequence[Running]) -> list[str | None]:
             rows = [episode.number for episode in running]
@@ -199,8 +223,11 @@ class Player:
             uniforms = rng.random(len(tasks), np.float32)[rows]
             actions = (sampled if sample else most_probable)(probabilities, uniforms).tolist()
             for place, (episode, action) in enumerate(zip(running, actions, strict=True)):
-                choices.append(AgentChoice(episode.number, len(episode.costs), features.row(place), action))
+                places.append(len(episode.costs))
                 episode.probabilities.append(float(probabilities[place, action]))
+            drawn.extend(rows)
+            seen.append(features)
+            chosen.extend(actions)
             return [self._names[action] if action < len(self._names) else None for action in actions]
 
-        return Played(play_out(episodes, choose, self.executor, self._rule), choices)
+        return Played(play_out(episodes, choose, self.executor, self._rule), drawn, places, seen, chosen)

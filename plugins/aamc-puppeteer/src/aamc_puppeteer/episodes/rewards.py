@@ -55,12 +55,7 @@ class EpisodeReward:
         return self.failure + quality * (self.success - self.failure)
 
     def rewards(self, costs: Sequence[float], outcome: float) -> tuple[float, ...]:
-        """Return R_1 ... R_T.
-
-        Args:
-            costs: c_1 ... c_T.
-            outcome: r.
-        """
+        """Return R_1 ... R_T, from c_1 ... c_T and r."""
         if not costs:
             return ()
         charged = [self.charge(step, cost) for step, cost in enumerate(costs, start=1)]

@@ -50,11 +50,7 @@ def _describe(span: Span, activation: Activation) -> None:
 
 @contextmanager
 def episode_span(state: TaskState) -> Iterator[Callable[[Trajectory], None]]:
-    """Open the span of an episode, the parent of its turns' spans; call the yielded function with the finished episode.
-
-    Args:
-        state: The first state.
-    """
+    """Open the span of an episode, the parent of its turns' spans; call the yielded function with the finished episode."""
     attributes: dict[str, str | int] = {"aamc.task.id": state.task.id, "aamc.steps_left": state.steps_left}
     with _tracer().start_as_current_span("orchestrate", attributes=attributes) as span:
 

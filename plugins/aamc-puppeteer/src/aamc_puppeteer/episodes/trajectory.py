@@ -1,12 +1,26 @@
-"""Finished episodes."""
+"""Finished episodes, as objects and as JSON Lines, one episode a line.
+
+A line has the task's id, text, kind, reference and difficulty, but not its files, documents and verifier. Metadata that JSON
+cannot represent is kept as its ``repr``.
+"""
 
 from __future__ import annotations
 
 import enum
+import json
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import attrs
-from aamc_agents.state import TaskState
-from aamc_agents.tasks import Verdict
+from aamc_agents.state import Activation, Fault, TaskState
+from aamc_agents.tasks import Task, Verdict
+
+from aamc_sdk.errors import DataError, read_errors, write_errors
+from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.storage import plain, replacing
 
 STOP = "stop"
 """Name of the policy's action that ends an episode. No agent may have it."""
@@ -56,3 +70,118 @@ class Trajectory:
     def total_reward(self) -> float:
         """The undiscounted sum of the rewards."""
         return sum(self.rewards)
+
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]  # known to be a module elsewhere
+
+SCHEMA = 1
+
+
+def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
+    """Write episodes to a new file atomically.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with replacing(path) as file:
+        for trajectory in trajectories:
+            file.write(_line(trajectory))
+
+
+def append_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> None:
+    """Append episodes to a file, which need not exist; an incomplete last line, left by a crash, is removed first.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    content = b"".join(map(_line, trajectories))
+    with write_errors(path, "choose another folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            if fcntl is not None:  # so that a line that another process is writing is not taken for a broken one
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(_whole_lines(file))
+            file.write(content)
+
+
+def truncate_trajectories(path: Path, episodes: int) -> None:
+    """Truncate a file, which need not exist, to its first ``episodes`` episodes."""
+    if not path.exists():
+        return
+    with write_errors(path, "choose another folder"), path.open("rb+") as file:
+        for _ in range(episodes):
+            file.readline()
+        file.truncate(file.tell())
+
+
+def read_trajectories(path: Path) -> Iterator[Trajectory]:
+    """Yield the episodes of a file; an incomplete last line is skipped.
+
+    Raises:
+        DataError: The file is missing, or a line is not an episode.
+    """
+    with read_errors(path, "check the path"):
+        file = path.open("rb")
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield from_document(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise DataError(f"line {number} of {path} holds no trajectory ({type(error).__name__}: {error})") from error
+
+
+def to_document(trajectory: Trajectory) -> dict[str, Any]:
+    """Return an episode as plain JSON values."""
+    state, task = trajectory.state, trajectory.state.task
+    return {
+        "schema": SCHEMA,
+        "task": {"id": task.id, "text": task.text, "kind": task.kind, "reference": task.reference, "difficulty": task.difficulty},
+        "activations": [attrs.asdict(activation, value_serializer=_value) for activation in state.history],
+        "steps_left": state.steps_left,
+        "luck": state.seed,
+        "stop": trajectory.stop.value,
+        "verdict": None if trajectory.verdict is None else attrs.asdict(trajectory.verdict),
+        "probabilities": list(trajectory.probabilities),
+        "rewards": list(trajectory.rewards),
+    }
+
+
+def from_document(document: Mapping[str, Any]) -> Trajectory:
+    """Return the episode of a document; raise KeyError or ValueError for another document."""
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"its schema is {document['schema']!r}, not {SCHEMA}")
+    history = tuple(_activated(activation) for activation in document["activations"])
+    return Trajectory(
+        state=TaskState(task=Task(**document["task"]), history=history, steps_left=document["steps_left"], seed=document["luck"]),
+        stop=Stop(document["stop"]),
+        verdict=None if document["verdict"] is None else Verdict(**document["verdict"]),
+        probabilities=tuple(document["probabilities"]),
+        rewards=tuple(document["rewards"]),
+    )
+
+
+def _value(_: object, __: object, value: Any) -> Any:
+    return value.value if isinstance(value, Fault) else value
+
+
+def _activated(document: Mapping[str, Any]) -> Activation:
+    output, fault = document["output"], document["fault"]
+    made = {"output": None if output is None else AgentOutput(**output), "fault": None if fault is None else Fault(fault)}
+    return Activation(**{**document, **made})
+
+
+def _line(trajectory: Trajectory) -> bytes:
+    return json.dumps(plain(to_document(trajectory)), default=repr, allow_nan=False).encode() + b"\n"
+
+
+def _whole_lines(file: BinaryIO) -> int:
+    """Return the length in bytes of a file's complete lines."""
+    if not file.seek(0, os.SEEK_END):
+        return 0
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.rfind(b"\n") + 1

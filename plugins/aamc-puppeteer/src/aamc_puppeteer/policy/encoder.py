@@ -59,10 +59,6 @@ class StateFeatures:
         """Return the rows of several, one after the other."""
         return cls(np.concatenate([part.state for part in parts]), np.concatenate([part.pair for part in parts]))
 
-    def row(self, place: int) -> StateFeatures:
-        """Return one row."""
-        return StateFeatures(self.state[place : place + 1], self.pair[place : place + 1])
-
 
 @lru_cache(maxsize=65_536)
 def hashed_words(text: str, buckets: int = WORDS) -> Array32:

@@ -35,11 +35,7 @@ class TextEmbedding:
 
     @classmethod
     def trained(cls, estimator: Estimator, tasks: Sequence[str], others: Sequence[str]) -> TextEmbedding:
-        """Train an estimator on texts; centre and scale are those of the tasks, or of all texts if there are no tasks.
-
-        Raises:
-            EstimatesError: The estimator has no embedding.
-        """
+        """Train an estimator on texts; centre and scale are those of the tasks, or of all texts if there are no tasks."""
         texts = [text for text in dict.fromkeys([*tasks, *others]) if text]
         estimator.train(Training(dataset=Dataset(queries=[Query(text) for text in texts])))
         raw = cls(estimator, np.zeros(1, np.float32), 1.0)(list(dict.fromkeys(tasks)) or texts)
@@ -48,11 +44,7 @@ class TextEmbedding:
         return cls(estimator, centre, LENGTH / max(deviation, _MIN_DEVIATION))
 
     def __call__(self, texts: Sequence[str]) -> Array32:
-        """Return the vectors of B texts, ``[B, D]``.
-
-        Raises:
-            EstimatesError: The estimator has no embedding.
-        """
+        """Return the vectors of B texts, ``[B, D]``."""
         embedding = self._estimator.estimate([Query(text) for text in texts]).embedding
         if embedding is None or not np.isfinite(embedding).all():
             name = type(self._estimator).__name__
@@ -67,11 +59,7 @@ class TextEmbedding:
 
     @classmethod
     def load(cls, folder: Path, estimator: Estimator) -> TextEmbedding:
-        """Read a saved embedding into an estimator with the same configuration.
-
-        Raises:
-            CheckpointError: The embedding is missing or damaged.
-        """
+        """Read a saved embedding into an estimator with the same configuration; raise CheckpointError if it is missing or damaged."""
         estimator.load(folder / _FOLDER)
         arrays: Mapping[str, Any] = read_arrays(folder / _FILE)
         try:

@@ -30,23 +30,7 @@ if TYPE_CHECKING:
     from aamc_puppeteer.serving.team import Team
 
 
-@attrs.define(eq=False)
-class Branch:
-    """One path: its episode, and its probability by the policy."""
-
-    episode: Running
-    probability: float = 1.0
-
-
-@attrs.define(eq=False)
-class Spent:
-    """The resources that all paths have used."""
-
-    activations: int = 0
-    cost: float = 0.0
-
-
-async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Branch] | None = None) -> AsyncIterator[Step]:
+async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Running] | None = None) -> AsyncIterator[Step]:
     """Work on a task along several paths, yielding each activation as it is done, and last the joined answer.
 
     Args:
@@ -54,83 +38,75 @@ async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Branch] 
         task: The task.
         budget: Limits of all paths together.
         paths: An empty list that receives the paths as they start; at the end the most probable is first.
-
-    Raises:
-        ConfigError: The judge of the answers is not one of the agents.
     """
     config = puppeteer.config
     check_judge(config, puppeteer.pool.names)
     allowed = budget.steps - (config.join == "judge")
     began = time.monotonic()
-    spent = Spent()
+    turns_left, cost_usd = allowed, 0.0
     paths = [] if paths is None else paths
-    paths.append(Branch(begin(0, task, allowed, 0)))
-    _check_end(paths[0].episode, spent, allowed, budget, 0.0)
-    while running := [path for path in paths if path.episode.stop is None]:
-        turns = _forked(puppeteer, paths, running, allowed - spent.activations)
-        seconds = budget.seconds - (time.monotonic() - began)
-        done = await asyncio.to_thread(puppeteer.activate, [(name, path.episode.state) for path, name in turns], seconds)
-        for (path, _), activation in zip(turns, done, strict=True):
-            path.episode.take(activation)
-            spent.activations += 1
-            spent.cost += activation.cost
-            yield Step(decision=None, content=activation.text, cost_usd=activation.cost)
+    paths.append(begin(0, task, allowed, 0))
+
+    def check_end() -> None:
         for path in paths:
-            _check_end(path.episode, spent, allowed, budget, time.monotonic() - began)
-    paths.sort(key=lambda path: -path.probability)
-    answers = [(given, path.probability) for path in paths if (given := answer(path.episode.state)) is not None]
+            if path.stop is None:
+                path.check_end(budget, time.monotonic() - began)
+            if path.stop is None and cost_usd >= budget.cost_usd:
+                path.stop = Stop.OUT_OF_BUDGET
+            if path.stop is None and turns_left <= 0:
+                path.stop = Stop.TRUNCATED
+
+    check_end()
+    while running := [path for path in paths if path.stop is None]:
+        turns = _forked(puppeteer, paths, running, turns_left)
+        seconds = budget.seconds - (time.monotonic() - began)
+        done = await asyncio.to_thread(puppeteer.activate, [(name, path.state) for path, name in turns], seconds)
+        for (path, _), activation in zip(turns, done, strict=True):
+            path.take(activation)
+            turns_left -= 1
+            cost_usd += activation.cost
+            yield Step(decision=None, content=activation.text, cost_usd=activation.cost)
+        check_end()
+    paths.sort(key=lambda path: -path.path_probability)
+    answers = [(given, path.path_probability) for path in paths if (given := answer(path.state)) is not None]
     verdict, cost = vote(answers), 0.0
     seconds = budget.seconds - (time.monotonic() - began)
-    if config.join == "judge" and len(answers) > 1 and seconds > 0 and spent.cost < budget.cost_usd:
+    if config.join == "judge" and len(answers) > 1 and seconds > 0 and cost_usd < budget.cost_usd:
         picked, cost = await _judge(puppeteer, task, [given for given, _ in answers], seconds)
         verdict = picked or verdict
     yield Step(decision=None, content=verdict, cost_usd=cost, final=True)
 
 
 def check_judge(config: PuppeteerConfig, names: Collection[str]) -> None:
-    """Check the options ``join`` and ``judge``.
-
-    Raises:
-        ConfigError: ``join`` is ``judge``, and ``judge`` is not one of the agents.
-    """
+    """Raise ConfigError if ``join`` is ``judge``, and ``judge`` is not one of the agents."""
     if config.join == "judge" and config.judge not in names:
         raise ConfigError(f"join: judge needs an agent's name in judge (one of {one_of(names)}), not {config.judge!r}{nearest(config.judge, names)}")
 
 
-def _forked(puppeteer: Team, paths: list[Branch], running: Sequence[Branch], limit: int) -> list[tuple[Branch, str]]:
+def _forked(puppeteer: Team, paths: list[Running], running: Sequence[Running], limit: int) -> list[tuple[Running, str]]:
     """Decide for each running path, and add new paths. Return at most ``limit`` turns by path, the most probable first."""
     config, names = puppeteer.config, puppeteer.pool.names
-    turns: list[tuple[Branch, str, float]] = []
-    others: list[tuple[float, Branch, str, float]] = []
-    for path, row in zip(running, puppeteer.probabilities([path.episode.state for path in running]), strict=True):
+    turns: list[tuple[Running, str, float]] = []
+    others: list[tuple[float, Running, str, float]] = []
+    for path, row in zip(running, puppeteer.probabilities([path.state for path in running]), strict=True):
         if row.argmax() == len(names):
-            path.episode.probabilities.append(float(row[-1]))
-            path.episode.end_by_choice()
+            path.probabilities.append(float(row[-1]))
+            path.end_by_choice()
             continue
         best, *further = np.argsort(-row[:-1], kind="stable").tolist()
-        if len(path.episode.state.history) < config.fork_depth:
-            others += [(path.probability * float(row[place]), path, names[place], float(row[place])) for place in further[: config.branches - 1]]
-        path.probability *= float(row[best])
+        if len(path.state.history) < config.fork_depth:
+            others += [(path.path_probability * float(row[place]), path, names[place], float(row[place])) for place in further[: config.branches - 1]]
+        path.path_probability *= float(row[best])
         turns.append((path, names[best], float(row[best])))
-    turns = sorted(turns, key=lambda turn: -turn[0].probability)[:limit]
+    turns = sorted(turns, key=lambda turn: -turn[0].path_probability)[:limit]
     free = min(config.paths - len(paths), limit - len(turns))
     for probability, trunk, name, chance in sorted(others, key=lambda other: -other[0])[:free]:
-        before = trunk.episode
-        branch = Branch(Running(len(paths), before.state, costs=list(before.costs), probabilities=list(before.probabilities)), probability)
+        branch = Running(len(paths), trunk.state, costs=list(trunk.costs), probabilities=list(trunk.probabilities), path_probability=probability)
         paths.append(branch)
         turns.append((branch, name, chance))
     for path, _, chance in turns:
-        path.episode.probabilities.append(chance)
+        path.probabilities.append(chance)
     return [(path, name) for path, name, _ in turns]
-
-
-def _check_end(episode: Running, spent: Spent, allowed: int, budget: Budget, seconds: float) -> None:
-    if episode.stop is None:
-        episode.check_end(budget, seconds)
-    if episode.stop is None and spent.cost >= budget.cost_usd:
-        episode.stop = Stop.OUT_OF_BUDGET
-    if episode.stop is None and spent.activations >= allowed:
-        episode.stop = Stop.TRUNCATED
 
 
 def vote(answers: Sequence[tuple[str, float]]) -> str:

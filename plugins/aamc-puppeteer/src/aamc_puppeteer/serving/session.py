@@ -1,49 +1,106 @@
-"""The work of a puppeteer on one task, for ``aamc orchestrate``: its steps, its episodes, and their record."""
+"""The work of a puppeteer on one task: along one path, where a policy or a fixed order chooses the next agent, and as a session."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from aamc_agents.state import Activation, TaskState, answer
+from aamc_agents.tool import check_extra
 from rich.text import Text
 from rich.tree import Tree
 
-from aamc_puppeteer.analysis.requirements import check_figures
 from aamc_puppeteer.analysis.terminal import describe, tree
-from aamc_puppeteer.episodes.player import begin
+from aamc_puppeteer.episodes.player import Running, begin, most_probable, sampled
 from aamc_puppeteer.episodes.spans import episode_span
-from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_puppeteer.episodes.trajectory_file import append_trajectories, to_document
+from aamc_puppeteer.episodes.trajectory import STOP, Stop, Trajectory, append_trajectories, to_document
 from aamc_puppeteer.serving.decision_log import logged
-from aamc_puppeteer.serving.parallel_paths import Branch, fork
-from aamc_puppeteer.serving.single_path import Choose, work_on
+from aamc_puppeteer.serving.parallel_paths import fork
 from aamc_puppeteer.tasks.sources import as_task
-from aamc_sdk import Decision, Query
+from aamc_puppeteer.training.training_record import FIGURE_MODULES
+from aamc_sdk import Decision, Preference, Query
 from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.routing import uniform
 from aamc_sdk.serving import Session
-from aamc_sdk.types import Attempt, Record
+from aamc_sdk.types import Attempt, Record, new_ids
 
 if TYPE_CHECKING:
     from aamc_puppeteer.serving.team import Team
 
+Activate = Callable[[Sequence[tuple[str, TaskState]], float], list[Activation]]
+"""Runs turns, each an agent's name and its state, within a number of seconds."""
+Choose = Callable[[TaskState], tuple[str, Decision | None] | None]
+"""Returns the next agent or ``STOP``, with the decision if a policy made one; None at the end of a fixed order."""
+
+
+async def work_on(activate: Activate, choose: Choose, episode: Running, budget: Budget) -> AsyncIterator[Step]:
+    """Play an episode to its end, yielding each step; the content of the final step is the answer."""
+    began = time.monotonic()
+    if episode.stop is None:
+        episode.check_end(budget, 0.0)
+    if episode.stop is not None:
+        yield Step(decision=None, content="", final=True)
+    while episode.stop is None:
+        chosen = choose(episode.state)
+        if chosen is None:
+            episode.stop = Stop.STOPPED
+            yield Step(decision=None, content=answer(episode.state) or "", final=True)
+            return
+        agent, decision = chosen
+        episode.probabilities.append(1.0 if decision is None else decision.propensity)
+        if agent == STOP:
+            episode.end_by_choice()
+            yield Step(decision=decision, content=answer(episode.state) or "", final=True)
+            return
+        left = max(budget.seconds - (time.monotonic() - began), 0.0)
+        activation = (await asyncio.to_thread(activate, [(agent, episode.state)], left))[0]
+        episode.take(activation)
+        episode.check_end(budget, time.monotonic() - began)
+        final = episode.stop is not None
+        content = (answer(episode.state) or "") if final else activation.text
+        yield Step(decision=decision, content=content, cost_usd=activation.cost, tokens=activation.tokens, final=final)
+
+
+def in_fixed_order(agents: Sequence[str]) -> Choose:
+    """Activate each agent once, in order."""
+    return lambda state: (agents[len(state.history)], None) if len(state.history) < len(agents) else None
+
+
+def by_policy(puppeteer: Team) -> Choose:
+    """Activate the agents that the policy draws, or finds most probable, depending on the option ``sample``; the decisions are one episode."""
+    episode, names, sample = new_ids(1)[0], (*puppeteer.pool.names, STOP), puppeteer.config.sample
+
+    def choose(state: TaskState) -> tuple[str, Decision]:
+        probabilities, decision_id = puppeteer.probabilities([state]), new_ids(1)[0]
+        uniforms = np.array([uniform(puppeteer.services.seed, decision_id)], np.float32)
+        place = int((sampled if sample else most_probable)(probabilities, uniforms)[0])
+        decision = Decision(
+            id=decision_id,
+            candidate=names[place],
+            propensity=float(probabilities[0, place]) if sample else 1.0,
+            preference=Preference(),
+            probabilities=dict(zip(names, map(float, probabilities[0]), strict=True)),
+            router="puppeteer",
+            time=time.time(),
+            episode=episode,
+        )
+        return decision.candidate, decision
+
+    return choose
+
 
 class PuppeteerSession(Session):
-    """Works on a task along one path, or along several whose answers are joined.
-
-    Args:
-        puppeteer: Works on the task.
-        task: The task.
-        budget: Limits of all paths together.
-        choose: Chooses the agents of a single path.
-    """
+    """Works on a task along one path, whose agents ``choose`` chooses, or along several whose answers are joined."""
 
     def __init__(self, puppeteer: Team, task: Query, budget: Budget, choose: Choose) -> None:
         super().__init__(puppeteer, task, budget)
         self._puppeteer = puppeteer
         self._choose = choose
-        self._paths: list[Branch] = []
+        self._paths: list[Running] = []
         self._described: set[int] = set()
         self._trajectories: Sequence[Trajectory] = ()
         self._decisions: list[Decision] = []
@@ -56,8 +113,8 @@ class PuppeteerSession(Session):
             if self._puppeteer.forks(self.budget):
                 found = fork(self._puppeteer, task, self.budget, self._paths)
             else:
-                self._paths.append(Branch(begin(0, task, self.budget.steps, 0)))
-                found = work_on(self._puppeteer.activate, self._choose, self._paths[0].episode, self.budget)
+                self._paths.append(begin(0, task, self.budget.steps, 0))
+                found = work_on(self._puppeteer.activate, self._choose, self._paths[0], self.budget)
             try:
                 async for step in found:
                     content = step.content
@@ -68,9 +125,9 @@ class PuppeteerSession(Session):
                     yield step
             finally:
                 for path in self._paths:
-                    if path.episode.stop is None:
-                        path.episode.break_off()
-                self._trajectories = [path.episode.finished(None, self._puppeteer.config.rule) for path in self._paths]
+                    if path.stop is None:
+                        path.break_off()
+                self._trajectories = [path.finished(None, self._puppeteer.config.rule) for path in self._paths]
             end(self._trajectories[0])
         first = self._trajectories[0]
         self.stop = first.stop.value
@@ -79,7 +136,7 @@ class PuppeteerSession(Session):
     @property
     def _turns(self) -> Sequence[Activation]:
         """The turns of all paths; a turn that paths share is listed once."""
-        return list({id(turn): turn for path in self._paths for turn in path.episode.state.history}.values())
+        return list({id(turn): turn for path in self._paths for turn in path.state.history}.values())
 
     @property
     def cost_usd(self) -> float:
@@ -119,12 +176,8 @@ class PuppeteerSession(Session):
         append_trajectories(path, self._trajectories)
 
     def check_drawing(self) -> None:
-        """Check that the libraries of figures are installed.
-
-        Raises:
-            ConfigError: One is missing.
-        """
-        check_figures("--graph")
+        """Raise ConfigError if a library of figures is missing."""
+        check_extra("--graph", "aamc-puppeteer[figures]", *FIGURE_MODULES)
 
     def draw(self, path: Path) -> None:
         """Draw the order of the agents as PNG."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,22 +11,16 @@ from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task, Verdict
 
 from aamc_puppeteer.config import DEFAULT_AGENTS, PuppeteerConfig
-from aamc_puppeteer.episodes.agent_pool import pool_of
-from aamc_puppeteer.episodes.executor import Executor
-from aamc_puppeteer.episodes.player import Running
+from aamc_puppeteer.episodes.executor import Executor, pool_of
 from aamc_sdk import Agent, Services
 from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
-from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.interfaces import Budget
 from aamc_sdk.routing import Array32
 from aamc_sdk.serving import TeamOptions, TeamOrchestrator
 
 
 class Team(TeamOrchestrator):
-    """Agents and how they are run: the base of :class:`aamc_puppeteer.orchestrator.Puppeteer`, which adds the policy that chooses among them.
-
-    Attributes:
-        pool: The agents as candidates.
-    """
+    """Agents and how they are run: the base of :class:`aamc_puppeteer.orchestrator.Puppeteer`, which adds the policy that chooses among them."""
 
     config: PuppeteerConfig
 
@@ -41,11 +35,7 @@ class Team(TeamOrchestrator):
         self._any_team = agents is None and not config.agents
 
     def use(self, agents: Sequence[Agent]) -> None:
-        """Replace the agents.
-
-        Raises:
-            PoolError: There is no agent, or two share a name.
-        """
+        """Replace the agents."""
         self.pool = pool_of(agents)
         self.close()
         self._made = []
@@ -55,11 +45,7 @@ class Team(TeamOrchestrator):
         self._executor = Executor(by_name, self.config.agent_timeout, self.config.max_characters)
 
     def set_team(self, team: TeamOptions) -> None:
-        """Replace agents, their options and the number of paths.
-
-        Raises:
-            ConfigError: An option is unknown or wrong, or of an agent that is not used.
-        """
+        """Replace agents, their options and the number of paths."""
         if team.paths is not None:
             self.config = attrs.evolve(self.config, paths=team.paths)
         if team.agents is None and not team.agent_options:
@@ -79,11 +65,7 @@ class Team(TeamOrchestrator):
                 close()
 
     def check_agents(self) -> None:
-        """Check that every agent can work.
-
-        Raises:
-            ConfigError: One cannot; the message has its name and the reason.
-        """
+        """Raise ConfigError, with the name and the reason, if an agent cannot work."""
         for agent in self._agents:
             try:
                 agent.check()
@@ -111,10 +93,6 @@ class Team(TeamOrchestrator):
     @abc.abstractmethod
     def probabilities(self, states: Sequence[TaskState]) -> Array32:
         """Return the probability of each agent, and of stopping, in each state, ``[B, M + 1]``."""
-
-    @abc.abstractmethod
-    def steps(self, episode: Running, budget: Budget) -> AsyncIterator[Step]:
-        """Work on an episode along one path."""
 
 
 def check_known(options: Mapping[str, Any], names: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tasks to practise on: the dataset format ``tasks``, published suites, and verifiers."""
+"""Tasks to practise on, and their verifiers."""
 
 from aamc_puppeteer.tasks.verifiers import Callback, CompleteProgram, Coverage, Exact, ModelVerifier, MultipleChoice, Numeric, UnitTests
 

@@ -22,11 +22,7 @@ def as_task(query: Query | Task) -> Task:
 
 
 def tasks_of(dataset: Dataset) -> Sequence[Task]:
-    """Return the tasks of a dataset whose format is ``tasks``.
-
-    Raises:
-        DataError: The dataset has another format.
-    """
+    """Return the tasks of a dataset whose format is ``tasks``; raise DataError for another one."""
     tasks: Sequence[Task] | None = getattr(dataset, "tasks", None)
     if tasks is None:
         raise DataError("the puppeteer learns from tasks with verifiers, and this dataset has none; use --dataset tasks:mixed")
@@ -34,11 +30,7 @@ def tasks_of(dataset: Dataset) -> Sequence[Task]:
 
 
 def check_tasks(tasks: Sequence[Task]) -> None:
-    """Check that there are tasks and that each has a verifier.
-
-    Raises:
-        DataError: There is no task, or a task has no verifier.
-    """
+    """Raise DataError if there is no task, or one has no verifier."""
     if not tasks:
         raise DataError("there is no task to practise on; give at least one")
     for task in tasks:

@@ -51,12 +51,7 @@ def normalised(text: str) -> str:
 
 @attrs.frozen(kw_only=True)
 class Numeric:
-    """The last number of the answer, or the one in its last box, equals the reference's within a tolerance.
-
-    Attributes:
-        absolute: Absolute tolerance.
-        relative: Tolerance relative to the reference.
-    """
+    """The last number of the answer, or the one in its last box, equals the reference's within a tolerance."""
 
     absolute: float = 1e-6
     relative: float = 1e-6
@@ -96,11 +91,7 @@ def chosen_letter(text: str) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class Coverage:
-    """The answer has the words of the reference, a comma-separated list, as whole words in any case.
-
-    Attributes:
-        min_share: Minimum share of the words.
-    """
+    """The answer has at least this share of the reference, a comma-separated list, as whole words in any case."""
 
     min_share: float = 1.0
 
@@ -117,9 +108,6 @@ class UnitTests:
     """The answer's program passes the reference's tests, statements that raise on an error.
 
     Both run in one sandboxed process, see :func:`aamc_agents.sandbox.run_tests`.
-
-    Attributes:
-        limits: Limits of the program and the tests.
     """
 
     limits: SandboxLimits = attrs.field(factory=SandboxLimits)
@@ -180,20 +168,12 @@ class ModelVerifier:
 
 @attrs.frozen
 class Callback:
-    """A function of the task and the answer decides.
-
-    Attributes:
-        decide: Returns a verdict, or true or false.
-    """
+    """A function of the task and the answer decides, by a verdict, or true or false."""
 
     decide: Callable[[Task, str], Verdict | bool]
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
-        """Call the function.
-
-        Raises:
-            DataError: It returned another type, such as a coroutine, whose truth value is meaningless.
-        """
+        """Call the function; another result than a verdict, such as a coroutine, is a DataError."""
         decided = self.decide(task, answer)
         if isinstance(decided, bool):
             return Verdict(decided)
@@ -222,11 +202,7 @@ JUDGE = "judge"
 
 
 def named(name: str) -> Verifier:
-    """Return a verifier by its name.
-
-    Raises:
-        ConfigError: The name is unknown.
-    """
+    """Return a verifier by its name; raise ConfigError if that is unknown."""
     if name not in NAMED:
         known = (*NAMED, JUDGE)
         raise ConfigError(unknown_name("there is no verifier", name, known, "there are"))

@@ -1,11 +1,8 @@
 """Tasks, agents and worlds with known solutions, on which orchestration is tested and measured. They are not production agents."""
 
-from aamc_puppeteer.tasks.dataset_format import DIFFICULTIES
 from aamc_puppeteer.tasks.sources import split_tasks
-from aamc_puppeteer.testbed.agents import TOOLS
-from aamc_puppeteer.testbed.baselines import best_pipeline, by_chance, in_order, play
-from aamc_puppeteer.testbed.routes import AgentRoute, cheapest_route
-from aamc_puppeteer.testbed.suites import SUITES, load_suite
+from aamc_puppeteer.testbed.baselines import AgentRoute, best_pipeline, by_chance, cheapest_route, in_order, play
+from aamc_puppeteer.testbed.suites import DIFFICULTIES, SUITES, TOOLS, load_suite
 from aamc_puppeteer.testbed.worlds import AgentWorld, Kind, WorldAgent
 
 __all__ = [

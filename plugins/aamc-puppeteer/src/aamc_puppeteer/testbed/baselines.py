@@ -1,15 +1,20 @@
-"""Baselines of a learned policy: agents in a fixed order, random agents, and the best fixed order found."""
+"""Baselines of a learned policy: agents in a fixed order, random agents, the best fixed order found, and the cheapest sequence of a task."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Collection, Sequence
+from itertools import count
 
+import attrs
 import numpy as np
-from aamc_agents.state import TaskState
+from aamc_agents.state import Activation, TaskState, answer
 from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError
 
 from aamc_puppeteer.episodes import EpisodeReward, Executor, Running, Trajectory, begin
 from aamc_puppeteer.episodes.player import play_out
+from aamc_sdk import Agent
 
 Choose = Callable[[TaskState], str | None]
 """Returns the agent to activate in a state, or None to stop."""
@@ -31,15 +36,7 @@ def by_chance(agents: Sequence[str], rng: np.random.Generator) -> Choose:
 
 
 def play(tasks: Sequence[Task], choose: Choose, executor: Executor, rule: EpisodeReward, steps: int) -> list[Trajectory]:
-    """Play an episode of each task, in parallel.
-
-    Args:
-        tasks: Tasks with verifiers.
-        choose: Decides.
-        executor: Runs the agents.
-        rule: The reward of an episode.
-        steps: Maximum number of activations in an episode.
-    """
+    """Play an episode of at most ``steps`` activations of each task, in parallel."""
 
     def choose_all(running: Sequence[Running]) -> list[str | None]:
         return [choose(episode.state) for episode in running]
@@ -54,13 +51,6 @@ def best_pipeline(
 
     An agent that cannot use a state leaves the answer as it is, so one order may solve several kinds of tasks, at the cost of
     the agents that fail.
-
-    Args:
-        tasks: The tasks to solve.
-        parts: Sequences that solve some task, such as those of :func:`aamc_puppeteer.testbed.cheapest_route`.
-        executor: Runs the agents.
-        rule: The reward of an episode.
-        steps: Maximum number of activations in an episode.
     """
 
     def mean_reward(order: tuple[str, ...]) -> float:
@@ -74,3 +64,39 @@ def best_pipeline(
         if found[0] <= best:
             return order, best
         best, order = found
+
+
+@attrs.frozen
+class AgentRoute:
+    """Agents in order, and their total cost in USD."""
+
+    agents: tuple[str, ...]
+    cost: float
+
+
+async def cheapest_route(task: Task, agents: Sequence[Agent], steps: int) -> AgentRoute | None:
+    """Return the cheapest sequence of at most ``steps`` tools that solves a task, or None if there is none (Dijkstra 1959).
+
+    Tools are assumed to be deterministic and to depend on the task and the last output alone. A sequence with a failure is
+    never cheapest, as a failure has no output and is billed.
+    """
+    if task.verifier is None:
+        return None
+    truthless, order, seen = task.without_truth(), count(), set[tuple[str | None, int]]()
+    queue: list[tuple[float, int, TaskState]] = [(0.0, next(order), TaskState(task=truthless, steps_left=steps))]
+    while queue:
+        cost, _, state = heapq.heappop(queue)
+        said = answer(state)
+        if (said, state.steps_left) in seen:
+            continue
+        seen.add((said, state.steps_left))
+        if said is not None and (await task.verifier(task, said)).correct:
+            return AgentRoute(tuple(activation.agent for activation in state.history), cost)
+        for agent in agents if state.steps_left else ():
+            try:
+                output = await agent.execute(state)
+            except AgentError:
+                continue
+            after = state.after(Activation(agent=agent.spec.name, output=output, cost=output.cost))
+            heapq.heappush(queue, (cost + output.cost, next(order), after))
+    return None

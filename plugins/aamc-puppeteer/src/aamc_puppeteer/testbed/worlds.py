@@ -15,6 +15,7 @@ import numpy as np
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task, Verdict
 
+from aamc_puppeteer.config import REWARD_OPTIONS
 from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_sdk.errors import ConfigError, one_of
@@ -133,17 +134,7 @@ class AgentWorld:
     @property
     def options(self) -> dict[str, Any]:
         """The options of a puppeteer in this world: steps and rewards."""
-        rule = self.rule
-        return {
-            "max_steps": self.steps,
-            "reward": rule.name,
-            "success_reward": rule.success,
-            "failure_reward": rule.failure,
-            "cost_weight": rule.cost_weight,
-            "discount": rule.discount,
-            "step_factor": rule.step_factor,
-            "step_scale": rule.step_scale,
-        }
+        return {"max_steps": self.steps, **{name: getattr(self.rule, field) for name, field in REWARD_OPTIONS.items()}}
 
     def members(self) -> list[Agent]:
         """Return the agents."""
@@ -151,12 +142,7 @@ class AgentWorld:
         return [_Member(agent, kinds) for agent in self.agents]
 
     def puppeteer(self, *, seed: int = 0, **options: Any) -> Puppeteer:
-        """Return an untrained puppeteer of the agents, with the world's steps and rewards.
-
-        Args:
-            seed: Seed of all randomness.
-            **options: Options of :class:`aamc_puppeteer.config.PuppeteerConfig`.
-        """
+        """Return an untrained puppeteer of the agents, with the world's steps and rewards, and other options of ``puppeteer``."""
         from aamc_puppeteer.orchestrator import Puppeteer
 
         return Puppeteer.of(self.members(), seed=seed, **{**self.options, **options})

@@ -39,11 +39,7 @@ class CostEstimate:
         return cls(turns, turns * mean if turns else 0.0, turns * maximum if turns else 0.0, unpriced)
 
     def check(self, budget_usd: float, tasks: Sequence[Task] = ()) -> None:
-        """Check that a budget can be kept.
-
-        Raises:
-            ConfigError: An agent, or the verifier of a task, calls a model without prices.
-        """
+        """Raise ConfigError if there is a budget, and an agent, or the verifier of a task, calls a model without prices."""
         if math.isinf(budget_usd):
             return
         if self.unpriced:

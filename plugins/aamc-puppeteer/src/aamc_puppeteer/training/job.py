@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,10 @@ from numpy.typing import NDArray
 
 from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.executor import OutOfBudgetError
-from aamc_puppeteer.episodes.player import Played, Player, Visibility
-from aamc_puppeteer.episodes.rewards import discounted_returns
+from aamc_puppeteer.episodes.player import Player, Visibility, as_batch
 from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_puppeteer.policy.encoder import StateFeatures, described
-from aamc_puppeteer.training.reinforce import ActionBatch, ReinforceLearner
+from aamc_puppeteer.policy.encoder import described
+from aamc_puppeteer.training.reinforce import ReinforceLearner
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import Array32
 from aamc_sdk.storage import load_training_checkpoint, read_json, save_training_checkpoint, to_json, write_json
@@ -35,7 +33,6 @@ from aamc_sdk.types import Candidate
 Watch = Callable[[int, Sequence[Trajectory]], None]
 """Called with each update's number, from 0, and its episodes, before the update."""
 
-SPENT = "spent_usd"
 SPENT_FILE = "spent.json"
 """Holds the cost so far, also that of updates after the last checkpoint: a resumed training repeats them, and the budget covers both."""
 
@@ -51,41 +48,12 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def decide(learner: ReinforceLearner, features: StateFeatures, visibility: Visibility) -> Array32:
-    """Return a policy's probabilities, ``[B, M + 1]``."""
-    with torch.no_grad():
-        return np.asarray(learner.log_probabilities(features, visibility).exp().numpy())
-
-
-def as_batch(played: Played, visibility: Visibility, discount: float) -> ActionBatch:
-    """Return the actions of episodes with their returns (4)."""
-    returns = [discounted_returns(trajectory.rewards, discount) for trajectory in played.trajectories]
-    choices = played.choices
-    episodes = [choice.episode for choice in choices]
-    empty = StateFeatures(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
-    return ActionBatch(
-        features=StateFeatures.concatenate([choice.features for choice in choices]) if choices else empty,
-        visibility=visibility.take(episodes),
-        action=np.array([choice.action for choice in choices], np.intp),
-        returns=np.array([returns[choice.episode][choice.step] for choice in choices], np.float64),
-        step=np.array([choice.step for choice in choices], np.intp),
-        episodes=len(played.trajectories),
-    )
-
-
 @attrs.define
 class TrainingJob:
     """One training.
 
     Attributes:
-        config: The options.
-        seed: Seed of all randomness.
-        learner: The policy and its optimiser.
-        player: Plays the episodes.
-        tasks: Training tasks.
-        agents: The agents as candidates.
         folder: Folder of the checkpoints; None for no checkpoints.
-        watch: Called with every update's episodes.
         begun: Number of updates before this training; it draws other tasks than they did.
         curve: Figures of each update so far, over the episodes with all agents.
         done: Number of updates so far: all, unless the budget of the player's executor ended the training.
@@ -104,11 +72,7 @@ class TrainingJob:
     done: int = 0
 
     def run(self, progress: Progress) -> None:
-        """Train to the end and write checkpoints.
-
-        Raises:
-            OutOfBudgetError: The budget is spent before the first update of an untrained policy.
-        """
+        """Train to the end and write checkpoints."""
         progress.start("puppeteer", self.config.updates)
         progress.advance(self.done)
         while self.done < self.config.updates:
@@ -139,7 +103,7 @@ class TrainingJob:
         described = drawn_descriptions(rng, config.episodes, len(self.agents), config.withheld)
         visibility = Visibility(described, drawn_presence(rng, config.episodes, len(self.agents), config.absent_agents))
         tasks = [self.tasks[place] for place in drawn]
-        played = self.player.play(partial(decide, self.learner), tasks, config.max_steps, rng, visibility=visibility)
+        played = self.player.play(self.learner.probabilities, tasks, config.max_steps, rng, visibility=visibility)
         if self.watch is not None:
             self.watch(self.done, played.trajectories)
         losses = self.learner.update(as_batch(played, visibility, config.discount), 1 - self.done / config.updates)
@@ -157,22 +121,16 @@ class TrainingJob:
         }
 
     def _keep(self) -> None:
-        state = {**self.learner.state(), SPENT: np.array(self.player.executor.spent_usd)}
-        save_training_checkpoint(self.folder, state, self.done, self.curve, self._made_for())
+        save_training_checkpoint(self.folder, self.learner.state(), self.done, self.curve, self._made_for())
 
     def restore(self) -> None:
-        """Resume from the checkpoint, or start from the beginning if there is none yet; what was spent stays spent.
-
-        Raises:
-            CheckpointError: The checkpoint is damaged, or has other options, another seed, other agents or tasks.
-        """
+        """Resume from the checkpoint, or start from the beginning if there is none yet; what was spent stays spent."""
         found = load_training_checkpoint(self.folder, self._made_for())
         if found is not None:
             self.learner.restore(found.arrays, found.path)
-            self.player.executor.spent_usd = float(found.arrays.get(SPENT, 0.0))
             self.done, self.curve = found.done, found.curve
         if self.folder is not None and (path := self.folder / SPENT_FILE).exists():
-            self.player.executor.spent_usd = max(self.player.executor.spent_usd, float(read_json(path)))
+            self.player.executor.spent_usd = float(read_json(path))
 
 
 def drawn_presence(rng: np.random.Generator, episodes: int, agents: int, share: float) -> NDArray[np.bool_]:

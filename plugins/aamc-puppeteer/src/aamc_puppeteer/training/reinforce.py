@@ -23,13 +23,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from aamc_puppeteer.episodes.player import Visibility
+from aamc_puppeteer.episodes.player import ActionBatch, Visibility
 from aamc_puppeteer.policy.encoder import StateFeatures
 from aamc_puppeteer.policy.network import Policy, entropy
 from aamc_sdk.errors import CheckpointError, ConfigError
@@ -56,41 +54,6 @@ def policy_loss(log_probability: Tensor, advantage: Tensor, weight: Tensor, epis
     return -(weight * advantage * log_probability).sum() / episodes
 
 
-@attrs.frozen(eq=False)
-class ActionBatch:
-    """The K actions of N episodes.
-
-    Attributes:
-        features: Features before each action, K rows.
-        visibility: The parts of each state that the policy saw, K rows.
-        action: The activated agent, or M to stop, ``[K]``.
-        returns: G, ``[K]``.
-        step: t - 1, ``[K]``.
-        episodes: N.
-        propensity: Probability of each action when it was drawn, ``[K]``, for (13); None if the present policy drew them.
-    """
-
-    features: StateFeatures
-    visibility: Visibility
-    action: NDArray[np.intp]
-    returns: Floats
-    step: NDArray[np.intp]
-    episodes: int
-    propensity: Floats | None = None
-
-    def take(self, rows: NDArray[np.intp], episodes: int) -> ActionBatch:
-        """Return some actions, those of ``episodes`` episodes."""
-        return ActionBatch(
-            features=StateFeatures(self.features.state[rows], self.features.pair[rows]),
-            visibility=self.visibility.take(rows),
-            action=self.action[rows],
-            returns=self.returns[rows],
-            step=self.step[rows],
-            episodes=episodes,
-            propensity=None if self.propensity is None else self.propensity[rows],
-        )
-
-
 class ReinforceLearner:
     """The policy under training, and one update.
 
@@ -115,6 +78,11 @@ class ReinforceLearner:
         described, present = torch.as_tensor(visibility.described), torch.as_tensor(visibility.present)
         log_p: Tensor = self.policy(state, pair, self._description, self._name, described, present)
         return log_p
+
+    def probabilities(self, features: StateFeatures, visibility: Visibility) -> Array32:
+        """Return the policy's probabilities, ``[B, M + 1]``, without gradients."""
+        with torch.no_grad():
+            return np.asarray(self.log_probabilities(features, visibility).exp().numpy())
 
     def update(self, batch: ActionBatch, remaining: float) -> dict[str, float]:
         """Take one gradient step by (12).
@@ -170,15 +138,7 @@ class ReinforceLearner:
         return state
 
     def restore(self, state: Mapping[str, Any], where: object) -> None:
-        """Restore a training state.
-
-        Args:
-            state: The arrays from :meth:`state`.
-            where: Their file, for the error message.
-
-        Raises:
-            CheckpointError: An array is missing or has another shape.
-        """
+        """Restore a training state, the arrays from :meth:`state`; ``where`` is their file, for the error message."""
         try:
             self._deviation = float(state["deviation"])
             with torch.no_grad():

@@ -9,25 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from aamc_agents.tool import check_extra
 
-from aamc_puppeteer.analysis.measures import LEARNED, episodes_to_learn, windows
-from aamc_puppeteer.analysis.requirements import missing_modules
-from aamc_puppeteer.analysis.topology import evolution
-from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_puppeteer.episodes.trajectory_file import append_trajectories, read_trajectories, truncate_trajectories
+from aamc_puppeteer.analysis.measures import LEARNED, episodes_to_learn, evolution, windows
+from aamc_puppeteer.episodes.trajectory import Trajectory, append_trajectories, read_trajectories, truncate_trajectories
+from aamc_sdk.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 EPISODES = "episodes.jsonl"
 FIGURES = "figures"
+FIGURE_MODULES = ("aamc_report", "matplotlib", "networkx")
 
 
 class TrainingRecord:
-    """Writes the episodes of a training to a file, in order.
-
-    Args:
-        folder: Folder of the file during the training.
-        episodes: Number of episodes in an update.
-    """
+    """Writes the episodes of a training to a file, in order; each update has the same number of ``episodes``."""
 
     def __init__(self, folder: Path, episodes: int) -> None:
         self._path = folder / EPISODES
@@ -35,12 +30,7 @@ class TrainingRecord:
         self._begun = False
 
     def __call__(self, update: int, trajectories: Sequence[Trajectory]) -> None:
-        """Add an update's episodes. The first call removes the records of this and later updates by an interrupted training.
-
-        Args:
-            update: The update's number, from 0.
-            trajectories: The update's episodes.
-        """
+        """Add an update's episodes. The first call removes the records of this and later updates by an interrupted training."""
         if not self._begun:
             truncate_trajectories(self._path, update * self._episodes)
             self._begun = True
@@ -62,8 +52,10 @@ class TrainingRecord:
         if not trajectories:
             return
         shutil.copyfile(self._path, folder / EPISODES)
-        if missing := missing_modules():
-            logger.warning("figures of the training need %s: pip install 'aamc-puppeteer[figures]'", ", ".join(missing))
+        try:
+            check_extra("drawing the training", "aamc-puppeteer[figures]", *FIGURE_MODULES)
+        except ConfigError as missing:
+            logger.warning("%s", missing)
             return
         from aamc_puppeteer.analysis.figures import draw_graph, draw_training, save_png
 

@@ -1,23 +1,120 @@
-"""The calls of an episode: one model asked once, within the episode's budget."""
+"""The calls of an episode, one model asked once each, within the episode's budget of USD, tokens and time."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from aamc_router_r1.episode.episode_budget import CallReservation, EpisodeBudget
-from aamc_router_r1.protocol import clean as clean  # of the same package's single decisions too
+from aamc_router_r1.protocol import clean
 from aamc_sdk.errors import AamcError, public_message
 from aamc_sdk.interfaces import Completion, EventLoopThread, Message, ModelCaller, Usage
 from aamc_sdk.serving import price
 from aamc_sdk.types import Candidate, ModelSpec, estimated_tokens, new_ids
 
 BY_POLICY, BY_MODEL = "policy", "model"
+OUT_OF_USD, OUT_OF_TOKENS, OUT_OF_TIME = "out_of_usd", "out_of_tokens", "out_of_time"
+
+
+class EpisodeBudgetError(AamcError):
+    """Raised when a call does not fit an episode's budget any more.
+
+    Attributes:
+        outcome: The outcome of the episode, such as ``OUT_OF_USD``.
+    """
+
+    def __init__(self, message: str, outcome: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+@attrs.frozen
+class CallReservation:
+    """The reserved maximum of a call: tokens that the answer may have, tokens of prompt and answer, and cost in USD."""
+
+    answer_tokens: int
+    tokens: int
+    usd: float
+
+
+class EpisodeBudget:
+    """The limits of one episode and what it has used of them. A call reserves its maximum before it begins, so parallel calls keep the limits too.
+
+    Attributes:
+        cost_usd: The known cost so far.
+        tokens: The tokens so far.
+        cost_known: Whether the cost of every call is known.
+    """
+
+    def __init__(self, usd: float = math.inf, tokens: int = sys.maxsize, seconds: float = math.inf) -> None:
+        self._usd, self._tokens = usd, tokens
+        self._began = time.monotonic()
+        self._deadline = self._began + seconds
+        self._held_usd, self._held_tokens = 0.0, 0
+        self.cost_usd, self.tokens, self.cost_known = 0.0, 0, True
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start, in seconds."""
+        return time.monotonic() - self._began
+
+    @property
+    def seconds_left(self) -> float:
+        """Time until the limit, in seconds; infinity without a limit."""
+        return self._deadline - time.monotonic()
+
+    def reserve(self, candidate: Candidate, prompt_tokens: int, answer_tokens: int) -> CallReservation:
+        """Reserve the maximum of a call. The reservation limits the answer to fewer tokens if the budget allows no more.
+
+        Raises:
+            EpisodeBudgetError: Not even an answer of one token fits.
+        """
+        if self.seconds_left <= 0:
+            raise EpisodeBudgetError("the time limit of the episode is over", OUT_OF_TIME)
+        tokens = min(answer_tokens, self._tokens - self.tokens - self._held_tokens - prompt_tokens)
+        if tokens < 1:
+            raise EpisodeBudgetError(
+                f"the episode may use {self._tokens:,} tokens, and a call of {candidate.name!r} does not fit any more", OUT_OF_TOKENS
+            )
+        usd = 0.0
+        if self._usd < math.inf:
+            tokens, usd = self._affordable(candidate, prompt_tokens, tokens)
+        self._held_tokens += prompt_tokens + tokens
+        self._held_usd += usd
+        return CallReservation(tokens, prompt_tokens + tokens, usd)
+
+    def _affordable(self, candidate: Candidate, prompt_tokens: int, tokens: int) -> tuple[int, float]:
+        left = self._usd - self.cost_usd - self._held_usd
+        least, most = (price(candidate, Usage(prompt_tokens=prompt_tokens, output_tokens=made))[0] for made in (1, tokens))
+        if math.isnan(most):
+            raise EpisodeBudgetError(
+                f"{candidate.name!r} has no prices, so it cannot be called within a budget of {self._usd:g} USD; give it prices as a candidate of "
+                "the pool, or leave the budget out",
+                OUT_OF_USD,
+            )
+        if least > left:
+            raise EpisodeBudgetError(f"the episode may cost {self._usd:g} USD, and a call of {candidate.name!r} does not fit any more", OUT_OF_USD)
+        if most <= left:
+            return tokens, most
+        assert isinstance(candidate, ModelSpec)
+        assert candidate.prices is not None
+        tokens = 1 + int((left - least) * 1e6 / candidate.prices.output)
+        return tokens, price(candidate, Usage(prompt_tokens=prompt_tokens, output_tokens=tokens))[0]
+
+    def settle(self, reservation: CallReservation, cost_usd: float, tokens: int) -> None:
+        """Replace a reservation by the call's tokens and its cost in USD; NaN if the cost is unknown."""
+        self._held_tokens -= reservation.tokens
+        self._held_usd -= reservation.usd
+        self.tokens += tokens
+        if math.isnan(cost_usd):
+            self.cost_known = False
+        else:
+            self.cost_usd += cost_usd
 
 
 @attrs.frozen(kw_only=True)
@@ -27,17 +124,11 @@ class ModelCall:
     Attributes:
         role: ``"policy"`` for a turn of the policy, ``"model"`` for a model that it consulted.
         round: The number of the turn, from 0.
-        candidate: The candidate that was called.
         text: The turn's text, cut at its action, or the model's reply; ``""`` if the call failed.
         question: The sub-question; ``""`` for a turn of the policy.
-        prompt_tokens: Tokens of the prompt.
-        output_tokens: Tokens of the answer.
-        cost_usd: Cost in USD; NaN if unknown.
-        cost_source: The origin of the cost, see :class:`aamc_sdk.types.Attempt`.
-        seconds: Time until the answer.
-        time: When the call began, in seconds since the epoch.
+        cost_usd: Cost in USD; NaN if unknown. ``cost_source`` is that of :class:`aamc_sdk.types.Attempt`.
+        time: When the call began, in seconds since the epoch; ``seconds`` is its duration.
         status: ``"ok"``, ``"error"`` or ``"cancelled"``.
-        error: What went wrong; None without an error.
         public_error: The error without addresses and texts of the server; None if ``error`` has none.
         faults: The kinds of a turn's protocol errors.
         id: The id of its decision in the log.
@@ -71,22 +162,19 @@ class ModelCall:
         return self.public_error or self.error or ""
 
 
-@attrs.frozen
-class AnsweredCall:
-    """A call's completion, None if it failed, and the call."""
+CONSULTED = """\
+Another model consults you on a part of a larger task. Answer its question directly, or give what you know that helps to answer it.
+Be concise and stay on the subject. If you cannot help, say so, and that another model should be asked.
 
-    completion: Completion | None
-    call: ModelCall
+Question: {question}
+"""
+"""The prompt of a consulted model."""
+Answered = tuple[Completion | None, ModelCall]
+"""A call's completion, None if it failed, and the call."""
 
 
 class EpisodeCaller:
-    """Calls models for one episode.
-
-    Args:
-        models: The client.
-        loop: The event loop that the client's connections belong to; None to call on the running loop.
-        budget: The episode's limits of cost, tokens and time.
-        seconds: Time limit of one call.
+    """Calls models for one episode, on the event loop that the client's connections belong to, or on the running one without ``loop``.
 
     Attributes:
         pending: Finished calls that the episode has not taken over yet, so that none is lost when it is cancelled; it clears the list.
@@ -98,15 +186,10 @@ class EpisodeCaller:
 
     async def ask(
         self, candidate: Candidate, messages: Sequence[Message], reservation: CallReservation, options: Mapping[str, Any], about: ModelCall
-    ) -> AnsweredCall:
-        """Return the answer of a model, with the call's cost; errors of the model become part of the call.
+    ) -> Answered:
+        """Return the answer of a model and the call ``about`` with its cost; errors of the model become part of the call.
 
-        Args:
-            candidate: The candidate to call.
-            messages: The conversation.
-            reservation: The call's reservation, which is settled.
-            options: Parameters of the request.
-            about: The call so far.
+        The reservation is settled.
         """
         began, at = time.monotonic(), time.time()
         completion: Completion | None = None
@@ -128,11 +211,28 @@ class EpisodeCaller:
             call = _with_cost(call, candidate, completion, prompt_tokens(messages))
             self._budget.settle(reservation, 0.0 if call.status == "error" else call.cost_usd, call.tokens)
             self.pending.append(call)
-        return AnsweredCall(completion, call)
+        return completion, call
 
     async def _complete(self, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> Completion:
         work = self._models.complete(candidate, messages, **options)
         return await (work if self._loop is None else asyncio.wrap_future(self._loop.submit(work)))
+
+
+async def ask_once(models: ModelCaller, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any], seconds: float) -> Answered:
+    """Return the answer of a model that is asked outside of an episode, on the running loop, and the call."""
+    budget, about = EpisodeBudget(), ModelCall(role=BY_MODEL, round=0, candidate=candidate.name)
+    return await EpisodeCaller(models, None, budget, seconds).ask(candidate, messages, budget.reserve(candidate, 0, 1), options, about)
+
+
+def replied(completion: Completion | None, call: ModelCall) -> ModelCall:
+    """Return the call of a consulted model with its reply, or with an error if that is empty."""
+    text = "" if completion is None else clean(completion.text).strip()
+    return attrs.evolve(call, status="error", error="the reply is empty") if completion is not None and not text else attrs.evolve(call, text=text)
+
+
+def consultation(question: str) -> list[Message]:
+    """Return the conversation in which a model is consulted."""
+    return [{"role": "user", "content": CONSULTED.format(question=question)}]
 
 
 def _with_cost(call: ModelCall, candidate: Candidate, completion: Completion | None, prompt: int) -> ModelCall:

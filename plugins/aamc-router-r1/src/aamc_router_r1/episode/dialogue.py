@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import attrs
-
+from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.protocol import (
     ModelNames,
-    NoActionError,
     PolicyTurn,
     ProtocolError,
-    RoutingClosedError,
     Segment,
     cut_turn,
     format_errors,
@@ -25,27 +22,6 @@ ANSWERED, NO_ANSWER, MALFORMED = "answered", "no_answer", "malformed"
 """Ends of a dialogue: with an answer, without one after the last round, or with a last turn that breaks the protocol."""
 
 
-@attrs.frozen(kw_only=True)
-class DialogueLimits:
-    """Limits of an episode's turns.
-
-    Attributes:
-        rounds: Maximum number of routing rounds; one last turn without routing follows them.
-        calls: Maximum number of models that one turn consults.
-        turn_tokens: Maximum tokens of a turn.
-        observation_tokens: Maximum tokens of an information.
-        routed_tokens: Maximum tokens of a routed call's answer.
-        count: Returns the tokens of a text; by default four characters are one.
-    """
-
-    rounds: int = 4
-    calls: int = 1
-    turn_tokens: int = 1024
-    observation_tokens: int = 600
-    routed_tokens: int = 512
-    count: Callable[[str], int] = estimated_tokens
-
-
 class Dialogue:
     """The state of one episode: take the policy's turn, inform it of the replies, until it is done.
 
@@ -53,7 +29,8 @@ class Dialogue:
 
     Args:
         names: The models that may be consulted.
-        limits: The limits.
+        options: Have the limits of rounds, calls and tokens.
+        count: Returns the tokens of a text; by default four characters are one.
 
     Attributes:
         transcript: The turns and informations so far.
@@ -63,8 +40,8 @@ class Dialogue:
         errors: The faults of the turns so far.
     """
 
-    def __init__(self, names: ModelNames, limits: DialogueLimits) -> None:
-        self.names, self.limits = names, limits
+    def __init__(self, names: ModelNames, options: PolicyOptions, count: Callable[[str], int] = estimated_tokens) -> None:
+        self.names, self.options, self.count = names, options, count
         self.transcript: list[Segment] = []
         self.rounds = 0
         self.answer: str | None = None
@@ -80,34 +57,26 @@ class Dialogue:
     @property
     def may_route(self) -> bool:
         """Whether the next turn may consult models."""
-        return self.rounds < self.limits.rounds
+        return self.rounds < self.options.rounds
 
     @property
     def format_errors(self) -> tuple[ProtocolError, ...]:
-        """The faults of the whole episode, see :func:`aamc_router_r1.protocol.format_errors`."""
+        """The faults of the whole episode; none if it is well formed."""
         return format_errors(self.transcript, self.names)
 
     def take(self, text: str, tokens: int | None = None) -> PolicyTurn:
-        """Add the policy's next turn and return it parsed. If it has calls, make them and pass the replies to :meth:`inform`.
-
-        Args:
-            text: The text that the policy wrote; it is cut at the end of its action.
-            tokens: The tokens of the text; counted when None.
-
-        Raises:
-            RuntimeError: The episode has ended, or a call has no reply yet.
-        """
+        """Add the policy's next turn, cut at the end of its action, and return it parsed. Pass the replies to its calls to :meth:`inform`."""
         if self.done or self._open:
             raise RuntimeError("the episode has ended" if self.done else "the calls of the last turn have no replies yet; inform the dialogue first")
-        if (self.limits.count(text) if tokens is None else tokens) > self.limits.turn_tokens:
-            text = truncated(text, self.limits.turn_tokens, self.limits.count)
-        turn = parse_turn(cut_turn(text, self.limits.calls), self.names, may_route=self.may_route)
+        if (self.count(text) if tokens is None else tokens) > self.options.turn_tokens:
+            text = truncated(text, self.options.turn_tokens, self.count)
+        turn = parse_turn(cut_turn(text, self.options.calls), self.names, may_route=self.may_route)
         self.transcript.append(Segment(turn.text, True))
         self.errors.extend(turn.errors)
         if turn.answer is not None:
             self.answer, self.outcome = turn.answer, ANSWERED
         elif not self.may_route:
-            self.outcome = NO_ANSWER if isinstance(turn.blocked, NoActionError | RoutingClosedError) else MALFORMED
+            self.outcome = NO_ANSWER if turn.blocked is not None and turn.blocked.kind in ("no_action", "routing_closed") else MALFORMED
         else:
             self.rounds += 1
             self._open = len(turn.calls)
@@ -116,17 +85,12 @@ class Dialogue:
         return turn
 
     def inform(self, replies: Sequence[str]) -> None:
-        """Give the policy the replies of the models that its last turn consulted, in the order of the calls.
-
-        Raises:
-            ValueError: There are more or fewer replies than calls.
-        """
+        """Give the policy the replies of the models that its last turn consulted, in the order of the calls."""
         if len(replies) != self._open:
             raise ValueError(f"the last turn has {self._open} calls, and there are {len(replies)} replies")
         self._open = 0
         self._inform(replies)
 
     def _inform(self, texts: Sequence[str]) -> None:
-        limits = self.limits
-        blocks = "".join(information(text, limits.observation_tokens, limits.count) for text in texts)
+        blocks = "".join(information(text, self.options.observation_tokens, self.count) for text in texts)
         self.transcript.append(Segment(blocks, False))

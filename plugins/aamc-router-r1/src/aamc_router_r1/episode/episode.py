@@ -4,69 +4,71 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from typing import Any
 
 import attrs
 
-from aamc_router_r1.episode.aggregation import POLICY, aggregated
-from aamc_router_r1.episode.calls import BY_MODEL, BY_POLICY, EpisodeCaller, ModelCall, prompt_tokens, request_options
-from aamc_router_r1.episode.dialogue import Dialogue, DialogueLimits
-from aamc_router_r1.episode.episode_budget import EpisodeBudget, EpisodeBudgetError
+from aamc_router_r1.config import POLICY, VOTE, PolicyOptions
+from aamc_router_r1.episode.calls import (
+    BY_MODEL,
+    BY_POLICY,
+    EpisodeBudget,
+    EpisodeBudgetError,
+    EpisodeCaller,
+    ModelCall,
+    consultation,
+    prompt_tokens,
+    replied,
+    request_options,
+)
+from aamc_router_r1.episode.dialogue import Dialogue
 from aamc_router_r1.protocol import Codec, ModelNames, SubQuestion, clean, truncated
-from aamc_sdk.interfaces import EventLoopThread, Message, ModelCaller
+from aamc_router_r1.reward import normalize_answer
+from aamc_sdk.interfaces import EventLoopThread, ModelCaller
 from aamc_sdk.types import Candidate, new_ids
 
 POLICY_FAILED, TRUNCATED, CANCELLED = "policy_failed", "out_of_steps", "cancelled"
-CONSULTED = """\
-Another model consults you on a part of a larger task. Answer its question directly, or give what you know that helps to answer it.
-Be concise and stay on the subject. If you cannot help, say so, and that another model should be asked.
 
-Question: {question}
-"""
-"""The prompt of a consulted model."""
+
+def aggregated(how: str, calls: Sequence[ModelCall], quality: Mapping[str, float]) -> str | None:
+    """Return an answer from the replies of consulted models; None without a reply, or if ``how`` is ``"policy"``.
+
+    ``vote`` takes the reply that the most calls gave, compared after normalisation; of equally many, the one whose models have the highest
+    expected quality, then the latest. ``best`` takes the latest reply of the model with the highest expected quality. A model of unknown
+    quality counts as 0, so with none known ``best`` is the latest reply.
+    """
+    replies = [call for call in calls if call.status == "ok" and call.text.strip()]
+    if how == POLICY or not replies:
+        return None
+    votes = Counter(normalize_answer(call.text) for call in replies)
+    best: dict[str, float] = {}
+    for call in replies:
+        key = normalize_answer(call.text)
+        best[key] = max(best.get(key, 0.0), quality.get(call.candidate, 0.0))
+
+    def rank(item: tuple[int, ModelCall]) -> tuple[float, float, int]:
+        position, call = item
+        key = normalize_answer(call.text)
+        return (votes[key], best[key], position) if how == VOTE else (quality.get(call.candidate, 0.0), 0.0, position)
+
+    return max(enumerate(replies), key=rank)[1].text.strip()
 
 
 @attrs.frozen(kw_only=True)
 class Setup:
-    """The shared parts of an orchestrator's episodes.
+    """The shared parts of an orchestrator's episodes; ``quality`` is each candidate's expected quality, for the aggregation."""
 
-    Attributes:
-        policy: The candidate that acts as the policy.
-        names: The models that may be consulted.
-        models: Those models, by name.
-        codec: The form of the actions.
-        limits: Limits of the turns.
-        policy_options: Parameters of the policy's requests.
-        routed_options: Parameters of the consulted models' requests.
-        call_seconds: Time limit of one call.
-        aggregation: How an answer is found where the policy gives none.
-        quality: Expected quality by candidate, for the aggregation.
-    """
-
+    options: PolicyOptions
     policy: Candidate
     names: ModelNames
     models: Mapping[str, Candidate]
     codec: Codec
-    limits: DialogueLimits
-    policy_options: Mapping[str, Any] = attrs.field(factory=dict)
-    routed_options: Mapping[str, Any] = attrs.field(factory=dict)
-    call_seconds: float = 120.0
-    aggregation: str = POLICY
     quality: Mapping[str, float] = attrs.field(factory=dict)
 
 
 class Episode:
-    """One episode. Iterate over :meth:`play`, then read the result.
-
-    Args:
-        setup: The shared parts.
-        question: The question.
-        prompt: The policy's prompt.
-        budget: Its limits of cost, tokens and time.
-        client: The client for models.
-        loop: The event loop that the client's connections belong to; None to call on the running loop.
-        steps: Maximum number of calls.
+    """One episode of at most ``steps`` calls. Iterate over :meth:`play`, then read the result.
 
     Attributes:
         id: The id that the episode's decisions share.
@@ -91,10 +93,10 @@ class Episode:
         steps: float = math.inf,
     ) -> None:
         self.setup, self.question, self.prompt, self.budget = setup, question, prompt, budget
-        self._caller = EpisodeCaller(client, loop, budget, setup.call_seconds)
+        self._caller = EpisodeCaller(client, loop, budget, setup.options.call_seconds)
         self._steps = steps
         self.id = new_ids(1)[0]
-        self.dialogue = Dialogue(setup.names, setup.limits)
+        self.dialogue = Dialogue(setup.names, setup.options)
         self.calls: list[ModelCall] = []
         self.answer: str | None = None
         self.answered_by = self.outcome = self.reason = ""
@@ -137,19 +139,19 @@ class Episode:
         setup, dialogue = self.setup, self.dialogue
         may_route, number = dialogue.may_route, sum(call.role == BY_POLICY for call in self.calls)
         messages = setup.codec.messages(self.prompt, dialogue.transcript)
-        reservation = self.budget.reserve(setup.policy, prompt_tokens(messages), setup.limits.turn_tokens)
-        more = {**setup.codec.options(setup.limits.calls, may_route), **setup.policy_options}
+        reservation = self.budget.reserve(setup.policy, prompt_tokens(messages), setup.options.turn_tokens)
+        more = {**setup.codec.options(setup.options.calls, may_route), **setup.options.parameters}
         options = request_options(setup.policy, reservation.answer_tokens, more)
         about = ModelCall(role=BY_POLICY, round=number, candidate=setup.policy.name)
-        answered = await self._caller.ask(setup.policy, messages, reservation, options, about)
+        completion, made = await self._caller.ask(setup.policy, messages, reservation, options, about)
         self._caller.pending.clear()
-        if answered.completion is None:
-            yield answered.call
+        if completion is None:
+            yield made
             late = self.budget.seconds_left <= 0
-            self._end("out_of_time" if late else POLICY_FAILED, f"the policy {setup.policy.name!r}: {answered.call.shown_error}")
+            self._end("out_of_time" if late else POLICY_FAILED, f"the policy {setup.policy.name!r}: {made.shown_error}")
             return
-        turn = dialogue.take(clean(setup.codec.text(answered.completion)), answered.completion.usage.output_tokens)
-        yield attrs.evolve(answered.call, text=turn.text, faults=tuple(error.kind for error in turn.errors))
+        turn = dialogue.take(clean(setup.codec.text(completion)), completion.usage.output_tokens)
+        yield attrs.evolve(made, text=turn.text, faults=tuple(error.kind for error in turn.errors))
         if dialogue.done:
             blocked = turn.blocked
             self._end(dialogue.outcome, "" if blocked is None else str(blocked))
@@ -172,26 +174,24 @@ class Episode:
 
     async def _ask(self, call: SubQuestion, number: int) -> ModelCall:
         setup = self.setup
-        candidate = setup.models[call.model]
-        messages: list[Message] = [{"role": "user", "content": CONSULTED.format(question=call.question)}]
+        candidate, most = setup.models[call.model], setup.options.routed_tokens
+        messages = consultation(call.question)
         about = ModelCall(role=BY_MODEL, round=number, candidate=call.model, question=call.question)
         try:
-            reservation = self.budget.reserve(candidate, prompt_tokens(messages), setup.limits.routed_tokens)
+            reservation = self.budget.reserve(candidate, prompt_tokens(messages), most)
         except EpisodeBudgetError as error:
             return attrs.evolve(about, status="refused", error=f"{error}; answer with what you know")
-        options = request_options(candidate, reservation.answer_tokens, setup.routed_options)
-        answered = await self._caller.ask(candidate, messages, reservation, options, about)
-        text = "" if answered.completion is None else clean(answered.completion.text).strip()
-        if answered.call.output_tokens > setup.limits.routed_tokens:  # the server ignored the limit
-            text = truncated(text, setup.limits.routed_tokens, setup.limits.count)
-        if answered.completion is not None and not text:
-            return attrs.evolve(answered.call, status="error", error="the reply is empty")
-        return attrs.evolve(answered.call, text=text)
+        options = request_options(candidate, reservation.answer_tokens, setup.options.routed_options)
+        made = replied(*await self._caller.ask(candidate, messages, reservation, options, about))
+        if made.output_tokens > most:  # the server ignored the limit
+            return attrs.evolve(made, text=truncated(made.text, most))
+        return made
 
     def _end(self, outcome: str, reason: str = "") -> None:
         self.outcome, self.reason, self.seconds = outcome, reason, self.budget.seconds
         self.answer, self.answered_by = self.dialogue.answer, POLICY
         if self.answer is None:
-            self.answer, self.answered_by = aggregated(self.setup.aggregation, self.consulted, self.setup.quality), self.setup.aggregation
+            how = self.setup.options.aggregates_by
+            self.answer, self.answered_by = aggregated(how, self.consulted, self.setup.quality), how
         if self.answer is None:
             self.answered_by = ""

@@ -11,10 +11,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aamc_router_r1.protocol.names import ModelNames
 from aamc_router_r1.protocol.prompt import TOOLS
 from aamc_router_r1.protocol.transcript import Segment
-from aamc_router_r1.protocol.turns import ANSWER, SEARCH, TAG, THINK, elements, parse_turn
+from aamc_router_r1.protocol.turns import ANSWER, SEARCH, TAG, THINK, ModelNames, elements, parse_turn
 from aamc_sdk.interfaces import Completion, Message
 
 
@@ -27,12 +26,7 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def options(self, calls: int, may_route: bool) -> dict[str, Any]:
-        """Return the parameters of the request for a turn.
-
-        Args:
-            calls: Maximum number of models that one turn consults.
-            may_route: Whether models may still be consulted.
-        """
+        """Return the parameters of the request for a turn that consults at most ``calls`` models, or none unless it ``may_route``."""
 
     @abc.abstractmethod
     def text(self, completion: Completion) -> str:
@@ -74,11 +68,7 @@ class TagsCodec(Codec):
 
 
 class ToolsCodec(Codec):
-    """Tool calls in place of the tags.
-
-    Args:
-        names: The models that may be consulted.
-    """
+    """Tool calls in place of the tags."""
 
     def __init__(self, names: ModelNames) -> None:
         self._names = names
@@ -133,13 +123,7 @@ class ToolsCodec(Codec):
 
 
 def codec_of(name: str, names: ModelNames, continues: bool) -> Codec:
-    """Return the codec of a name.
-
-    Args:
-        name: ``"tags"`` or ``"tools"``.
-        names: The models that may be consulted.
-        continues: See :class:`TagsCodec`; tool calls are always messages of their own.
-    """
+    """Return the codec ``tags`` or ``tools``."""
     return ToolsCodec(names) if name == TOOLS else TagsCodec(continues)
 
 

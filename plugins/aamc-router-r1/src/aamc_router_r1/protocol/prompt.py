@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-import attrs
-
-from aamc_sdk.types import ModelSpec, Pool, Preference, Prices, Turn
+from aamc_sdk.types import Candidate, ModelSpec, Preference, Turn
 
 TAGS, TOOLS = "tags", "tools"
 CODECS = (TAGS, TOOLS)
@@ -28,70 +26,25 @@ You may consult models in at most {rounds} rounds{calls}; different models may b
 When you need no further information, call the tool answer with the final answer alone. For example: Beijing."""
 
 
-@attrs.frozen(kw_only=True)
-class ModelCard:
-    """The description of a model in the policy's prompt.
-
-    Attributes:
-        name: The name by which it is consulted.
-        description: Its abilities in words.
-        abilities: Names of abilities.
-        prices: Its prices; None if unknown.
-        latency_ms: Its usual latency; None if unknown.
-        quality: Its measured quality in [0, 1], by category; ``""`` for all queries.
-    """
-
-    name: str
-    description: str = ""
-    abilities: Sequence[str] = ()
-    prices: Prices | None = None
-    latency_ms: float | None = None
-    quality: Mapping[str, float] = attrs.field(factory=dict)
-
-    @property
-    def text(self) -> str:
-        """The card as lines of the prompt."""
-        lines = [f"{self.name}: {self.description or 'no description'}"]
-        if self.abilities:
-            lines.append(f"  abilities: {', '.join(sorted(self.abilities))}")
-        if self.prices is not None:
-            lines.append(f"  price: {self.prices.input:g} USD per million prompt tokens, {self.prices.output:g} USD per million answer tokens")
-        if self.latency_ms is not None:
-            lines.append(f"  latency: {self.latency_ms / 1000:g} s")
-        if known := {name: quality for name, quality in self.quality.items() if not math.isnan(quality)}:
-            figures = ", ".join(f"{name or 'overall'} {quality:.2f}" for name, quality in known.items())
-            lines.append(f"  measured quality: {figures}")
-        return "\n".join(lines)
-
-
-def cards_of(pool: Pool, quality: Mapping[str, Mapping[str, float]] | None = None, *, leave_out: Sequence[str] = ()) -> list[ModelCard]:
-    """Return the cards of a pool's candidates.
-
-    Args:
-        pool: The candidates.
-        quality: Measured quality by candidate and category.
-        leave_out: Names of candidates that are not consulted, such as the policy.
-    """
-    cards = []
-    for candidate in pool:
-        if candidate.name not in leave_out:
-            spec = candidate if isinstance(candidate, ModelSpec) else ModelSpec(candidate.name)
-            cards.append(
-                ModelCard(
-                    name=candidate.name,
-                    description=" ".join(candidate.description.split()),
-                    abilities=tuple(candidate.abilities),
-                    prices=spec.prices,
-                    latency_ms=None if spec.latency is None else spec.latency.total_ms,
-                    quality=(quality or {}).get(candidate.name, {}),
-                )
-            )
-    return cards
+def model_card(model: Candidate, quality: Mapping[str, float]) -> str:
+    """Return the description of a model in the prompt, with its measured quality in [0, 1] by category, ``""`` for all queries."""
+    lines = [f"{model.name}: {' '.join(model.description.split()) or 'no description'}"]
+    if model.abilities:
+        lines.append(f"  abilities: {', '.join(sorted(model.abilities))}")
+    if isinstance(model, ModelSpec) and model.prices is not None:
+        lines.append(f"  price: {model.prices.input:g} USD per million prompt tokens, {model.prices.output:g} USD per million answer tokens")
+    if isinstance(model, ModelSpec) and model.latency is not None:
+        lines.append(f"  latency: {model.latency.total_ms / 1000:g} s")
+    if known := {name: measured for name, measured in quality.items() if not math.isnan(measured)}:
+        figures = ", ".join(f"{name or 'overall'} {measured:.2f}" for name, measured in known.items())
+        lines.append(f"  measured quality: {figures}")
+    return "\n".join(lines)
 
 
 def render_prompt(
     question: str,
-    cards: Sequence[ModelCard],
+    models: Iterable[Candidate],
+    quality: Mapping[str, Mapping[str, float]],
     *,
     codec: str = TAGS,
     rounds: int,
@@ -104,7 +57,8 @@ def render_prompt(
 
     Args:
         question: The question to answer.
-        cards: The models that may be consulted.
+        models: The models that may be consulted.
+        quality: Their measured quality, by name and category.
         codec: ``"tags"`` or ``"tools"``.
         rounds: Maximum number of routing rounds.
         calls: Maximum number of models that one turn consults.
@@ -112,10 +66,11 @@ def render_prompt(
         context: What is known of the user; ``""`` to leave it out.
         history: Earlier turns of the conversation.
     """
+    models = list(models)
     rules = (_TAG_RULES if codec == TAGS else _TOOL_RULES).format(
-        names=", ".join(card.name for card in cards), rounds=rounds, calls="" if calls == 1 else f", up to {calls} models in each"
+        names=", ".join(model.name for model in models), rounds=rounds, calls="" if calls == 1 else f", up to {calls} models in each"
     )
-    parts = ["Answer the given question.", rules, "The models:\n" + "\n".join(card.text for card in cards)]
+    parts = ["Answer the given question.", rules, "The models:\n" + "\n".join(model_card(model, quality.get(model.name, {})) for model in models)]
     if preference is not None:
         weights = f"quality {preference.quality:g}, low cost {preference.cost:g}, low latency {preference.latency:g}"
         parts.append(f"The user's preference: {weights}. Consult expensive or slow models only where these weights justify it.")

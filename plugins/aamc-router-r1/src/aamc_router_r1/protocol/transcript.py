@@ -11,20 +11,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
-from aamc_router_r1.protocol.errors import AnswerError, ForgedInformationError, InformationError, ProtocolError
-from aamc_router_r1.protocol.names import ModelNames
-from aamc_router_r1.protocol.turns import ANSWER, INFORMATION, OUTSIDE, SEARCH, THINK, Element, elements, is_empty_thought, no_thinking, text_outside
+from aamc_router_r1.protocol.turns import (
+    ANSWER,
+    INFORMATION,
+    OUTSIDE,
+    SEARCH,
+    THINK,
+    Element,
+    ModelNames,
+    ProtocolError,
+    elements,
+    is_empty_thought,
+    no_thinking,
+    text_outside,
+)
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, estimated_tokens
 
 
 @attrs.frozen
 class Segment:
-    """A part of a transcript: a turn of the policy, or the environment's reply to it.
-
-    Attributes:
-        text: The text.
-        by_policy: Whether the policy wrote it. Training masks the rest.
-    """
+    """A part of a transcript: a turn of the policy, or the environment's reply to it, which training masks."""
 
     text: str
     by_policy: bool
@@ -64,9 +70,7 @@ def joined(transcript: Iterable[Segment]) -> str:
 def format_errors(transcript: Sequence[Segment] | str, names: ModelNames) -> tuple[ProtocolError, ...]:
     """Return the faults of a whole episode; none if it is well formed.
 
-    Args:
-        transcript: The episode. In a text alone, information that the policy wrote cannot be told from the environment's.
-        names: The models that may be consulted.
+    In a text alone, information that the policy wrote cannot be told from the environment's.
     """
     text = transcript if isinstance(transcript, str) else joined(transcript)
     found: list[Element] = []
@@ -78,7 +82,7 @@ def format_errors(transcript: Sequence[Segment] | str, names: ModelNames) -> tup
     else:
         errors.extend(_faults(found, names))
     if not isinstance(transcript, str) and any(segment.by_policy and f"<{INFORMATION}>" in segment.text for segment in transcript):
-        errors.append(ForgedInformationError("the policy wrote <information>, which only the environment may"))
+        errors.append(ProtocolError("forged_information", "the policy wrote <information>, which only the environment may"))
     return tuple(errors)
 
 
@@ -89,7 +93,7 @@ def _faults(found: Sequence[Element], names: ModelNames) -> Iterator[ProtocolErr
     yield from (text_outside(element.text) for element in found if element.tag == OUTSIDE)
     answers = [element.text for element in found if element.tag == ANSWER]
     if len(answers) != 1 or not answers[0] or found[-1].tag != ANSWER:
-        yield AnswerError(f"an episode must end with exactly one answer that is not empty; this one has {len(answers)}")
+        yield ProtocolError("answer", f"an episode must end with exactly one answer that is not empty; this one has {len(answers)}")
     for element in found:
         if element.tag == SEARCH:
             try:
@@ -102,4 +106,4 @@ def _faults(found: Sequence[Element], names: ModelNames) -> Iterator[ProtocolErr
         if open_searches < 0:
             break
     if open_searches:
-        yield InformationError("each search must be followed by one information, and each information must follow a search")
+        yield ProtocolError("information", "each search must be followed by one information, and each information must follow a search")

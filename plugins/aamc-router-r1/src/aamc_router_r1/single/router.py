@@ -4,25 +4,90 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import attrs
 import numpy as np
 
-from aamc_router_r1.measured_quality import measured_quality
-from aamc_router_r1.policy import policy_of
-from aamc_router_r1.single.cache import DecisionCache
-from aamc_router_r1.single.feedback_rewards import rewarded
-from aamc_router_r1.single.options import ERROR, RouterOptions
+from aamc_router_r1.config import ERROR, RouterOptions
+from aamc_router_r1.policy import measured_quality, policy_of
+from aamc_router_r1.reward import VSR, combine, size_cost
 from aamc_router_r1.single.selection import FirstCall, ModelSelection, SelectionError, Selector, server_selector
 from aamc_sdk import AsyncRouter, OnlineRouter, Preference, Requirements, Router, Services
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.routing import choice_probabilities
-from aamc_sdk.types import Experience, RoutingRequest, Scores
+from aamc_sdk.types import Candidate, Experience, Feedback, ModelSpec, Pool, RoutingRequest, Scores
+
+T = TypeVar("T")
+
+
+class DecisionCache(Generic[T]):
+    """The latest ``size`` decisions by key, each for a limited number of seconds; any thread may use it."""
+
+    def __init__(self, size: int, seconds: float) -> None:
+        self._size, self._seconds = size, seconds
+        self._kept: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> T | None:
+        """Return a decision; None if there is none, or it is too old."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None or time.monotonic() > found[0]:
+                self._kept.pop(key, None)
+                return None
+            self._kept.move_to_end(key)
+            return found[1]
+
+    def put(self, key: Hashable, decision: T) -> None:
+        """Keep a decision in place of the one that was not used for the longest time."""
+        with self._lock:
+            self._kept[key] = time.monotonic() + self._seconds, decision
+            self._kept.move_to_end(key)
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+
+
+TOKENS = 1000
+"""Tokens of an answer whose price per million is compared with the scale: 10 USD per million tokens get no cost reward."""
+
+
+def rewarded(experience: Experience, pool: Pool, alpha: float, format_penalty: float) -> Experience:
+    """Return an experience whose qualities are rewards R = (1 - alpha) quality + alpha R_cost, at least 0.
+
+    These rewards put quality and cost in one number, as vLLM Semantic Router does. R_cost is that of mode ``vsr``, with the candidate's price of
+    a million answer tokens as its size. It does not depend on the call's own tokens, which the log may hold in another batch, so that a replay
+    learns the same. A failed call is malformed.
+    """
+    chosen = {decision.id: decision.candidate for decision in experience.decisions}
+    answered = {attempt.decision_id for attempt in experience.attempts if attempt.status == "ok"}
+    failed = {attempt.decision_id for attempt in experience.attempts if attempt.status == "error"} - answered
+    candidates = {candidate.name: candidate for candidate in pool}
+
+    def of(given: Sequence[Feedback]) -> list[Feedback]:
+        return [_rewarded(each, candidates.get(each.candidate or chosen.get(each.decision_id, "")), each.decision_id in failed) for each in given]
+
+    def _rewarded(feedback: Feedback, candidate: Candidate | None, malformed: bool) -> Feedback:
+        if feedback.quality is None:
+            return feedback
+        reward = combine(VSR, malformed, feedback.quality, price_reward(candidate), alpha, format_penalty).total
+        return attrs.evolve(feedback, quality=min(1.0, max(0.0, reward)))
+
+    return attrs.evolve(experience, feedback=of(experience.feedback), replaced=of(experience.replaced))
+
+
+def price_reward(candidate: Candidate | None) -> float:
+    """Return R_cost of an answer of ``TOKENS`` tokens; 0.5 if the candidate has no prices."""
+    if not isinstance(candidate, ModelSpec) or candidate.prices is None:
+        return 0.5
+    return size_cost(candidate.prices.output * TOKENS / 1000)
+
 
 NOT_CONFIGURED = "no policy is configured; set policy to a candidate of the pool, or router_r1_server_url"
 
@@ -203,11 +268,7 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
 
 
 def _fallback(config: RouterOptions, services: Services) -> Router:
-    """Return the fallback.
-
-    Raises:
-        ConfigError: It is this router itself, or one that must know outcomes in advance.
-    """
+    """Return the fallback."""
     name = config.llm_routing_fallback
     if name == "router-r1":
         raise ConfigError("router-r1 cannot be its own fallback; choose another router as llm_routing_fallback, such as thompson, or error")

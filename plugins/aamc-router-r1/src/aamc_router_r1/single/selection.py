@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,10 @@ from typing import Any
 import attrs
 from aamc_datasets.json_rows import MAX_USD
 
-from aamc_router_r1.config import PolicyOptions
-from aamc_router_r1.episode.calls import clean, request_options
-from aamc_router_r1.protocol import Codec, ModelNames, cards_of, codec_of, cut_turn, parse_turn, render_prompt
-from aamc_router_r1.single.options import CHAT, ServerOptions
+from aamc_router_r1.config import CHAT, PolicyOptions, RouterOptions, ServerOptions
+from aamc_router_r1.episode.calls import request_options
+from aamc_router_r1.policy import prompt_of
+from aamc_router_r1.protocol import Codec, ModelNames, clean, codec_of, cut_turn, parse_turn
 from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, ConfigError, ProviderError, nearest, one_of
 from aamc_sdk.interfaces import Completion, ModelCaller, Services, WireProvider, WireRequest
@@ -36,14 +35,7 @@ class SelectionError(AamcError):
 
 @attrs.frozen
 class ModelSelection:
-    """The policy's choice.
-
-    Attributes:
-        candidate: The selected candidate.
-        thinking: The policy's reasons.
-        cost_usd: Cost of the call in USD; NaN if unknown.
-        text: The policy's whole answer.
-    """
+    """The policy's choice, with its reasons and its whole answer; an unknown cost is NaN."""
 
     candidate: str
     thinking: str = ""
@@ -51,12 +43,16 @@ class ModelSelection:
     text: str = ""
 
 
-class Selector(abc.ABC):
-    """Asks a policy."""
+class FirstCall:
+    """Asks a policy for the first turn of an episode, and selects the model that it consults, or itself if it answers."""
 
-    @abc.abstractmethod
+    def __init__(
+        self, options: PolicyOptions, policy: Candidate, client: ModelCaller, quality: Mapping[str, Mapping[str, float]] | None = None
+    ) -> None:
+        self._options, self._policy, self._client, self._quality = options, policy, client, quality or {}
+
     async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
-        """Return the model that the policy selects for a query.
+        """Return the model of the policy's first call.
 
         Args:
             query: The query.
@@ -66,62 +62,29 @@ class Selector(abc.ABC):
         Raises:
             AamcError: The policy did not answer, or gave no usable answer.
         """
-
-
-class FirstCall(Selector):
-    """Asks a policy for the first turn of an episode, and selects the model that it consults, or itself if it answers.
-
-    Args:
-        options: The prompt's options.
-        policy: The candidate to ask.
-        client: The client for models.
-        quality: Measured quality by candidate and category, for the prompt.
-    """
-
-    def __init__(
-        self, options: PolicyOptions, policy: Candidate, client: ModelCaller, quality: Mapping[str, Mapping[str, float]] | None = None
-    ) -> None:
-        self._options, self._policy, self._client, self._quality = options, policy, client, quality or {}
-
-    async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
-        """Return the model of the policy's first call."""
         options = self._options
-        others = [candidate.name for candidate in pool if options.consult_policy or candidate.name != self._policy.name]
+        others = {candidate.name: candidate for candidate in pool if options.consult_policy or candidate.name != self._policy.name}
         if not others:
             reason = f"there is no model besides the policy {self._policy.name!r}"
             raise SelectionError(f"{reason}; add one, or set consult_policy=true", reason, 0.0)
         names = ModelNames(others, {alias: name for alias, name in options.aliases.items() if name in others})
         codec = codec_of(options.codec, names, options.continues)
-        prompt = render_prompt(
-            query.text.strip(),
-            [card for card in cards_of(pool, self._quality) if card.name in others],
-            codec=options.codec,
-            rounds=options.rounds,
-            preference=preference,
-            context=options.context,
-            history=query.turns if options.show_history else (),
-        )
+        prompt = prompt_of(options, query, others.values(), self._quality, preference)
         more = {**codec.options(1, True), **options.parameters}
         asked = request_options(self._policy, options.turn_tokens, more)
         completion = await self._client.complete(self._policy, codec.messages(prompt, ()), **asked)
         return selection_of(completion, codec, names, self._policy.name)
 
 
-class RouteServer(Selector):
-    """Asks a server by ``POST /route``.
-
-    Args:
-        options: The server's address and limits.
-        aliases: Further names of candidates.
-        provider: Calls the server, with retries and a circuit breaker.
-    """
+class RouteServer:
+    """Asks a server by ``POST /route``, with the retries and the circuit breaker of a provider."""
 
     def __init__(self, options: ServerOptions, aliases: Mapping[str, str], provider: WireProvider) -> None:
         self._aliases, self._provider = aliases, provider
         self._server = ModelSpec(options.server_model)
 
     async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
-        """Return the ``selected_model`` of the server's answer."""
+        """Return the ``selected_model`` of the server's answer; arguments and errors as for :meth:`FirstCall.select`."""
         body: dict[str, Any] = {"query": query.text, "candidates": [described(candidate) for candidate in pool]}
         if query.turns:
             body["history"] = [{"role": turn.role, "content": turn.content} for turn in query.turns]
@@ -146,6 +109,9 @@ class RouteServer(Selector):
         )
 
 
+Selector = FirstCall | RouteServer
+
+
 def described(candidate: Candidate) -> dict[str, Any]:
     """Return a candidate in the body of a request to a server: name, description, abilities, prices and latency."""
     document: dict[str, Any] = {"name": candidate.name, "description": candidate.description, "abilities": sorted(candidate.abilities)}
@@ -157,11 +123,7 @@ def described(candidate: Candidate) -> dict[str, Any]:
 
 
 def selection_of(completion: Completion, codec: Codec, names: ModelNames, policy: str) -> ModelSelection:
-    """Return the selection in the first turn of a policy: the model of its first call, or the policy itself if it answers.
-
-    Raises:
-        SelectionError: The turn breaks the protocol.
-    """
+    """Return the selection in the first turn of a policy: the model of its first call, or the policy itself if it answers."""
     turn = parse_turn(cut_turn(clean(codec.text(completion))), names)
     if turn.blocked is not None:
         raise SelectionError(f"the policy {policy!r}: {turn.blocked}", f"the policy broke the protocol: {turn.blocked.kind}", completion.cost_usd)
@@ -191,16 +153,8 @@ def _known(name: str, names: Sequence[str], aliases: Mapping[str, str], cost_usd
     return found
 
 
-def server_selector(options: Any, services: Services) -> Selector:
-    """Return the selector of the server that options name.
-
-    Args:
-        options: The options of the router.
-        services: Make the provider that calls the server.
-
-    Raises:
-        ConfigError: The address is none.
-    """
+def server_selector(options: RouterOptions, services: Services) -> Selector:
+    """Return the selector of the server that options name."""
     url = options.router_r1_server_url.rstrip("/")
     if options.server_api == CHAT and not url.endswith("/v1"):
         url += "/v1"
@@ -219,16 +173,5 @@ def server_selector(options: Any, services: Services) -> Selector:
     if not isinstance(provider, WireProvider):
         raise ConfigError("router_r1_server_url needs the provider openai of aamc-models; install that package")
     if options.server_api == CHAT:
-        return FirstCall(options, ModelSpec(options.server_model), _OneProvider(provider))
+        return FirstCall(options, ModelSpec(options.server_model), provider)
     return RouteServer(options, options.aliases, provider)
-
-
-class _OneProvider:
-    """A client for the model of one server."""
-
-    def __init__(self, provider: WireProvider) -> None:
-        self._provider = provider
-
-    async def complete(self, candidate: Candidate, messages: Sequence[Any], *, decision_id: str | None = None, **options: Any) -> Completion:
-        """Return the server's answer."""
-        return await self._provider.complete(candidate, messages, **options)

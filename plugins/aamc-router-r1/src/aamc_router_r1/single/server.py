@@ -29,15 +29,7 @@ PARAMETERS = ("temperature", "top_p", "stop", "seed", "tools", "tool_choice")
 
 
 class DecisionServer:
-    """Asks a policy which model to call, and serves the answer over HTTP.
-
-    Args:
-        options: The prompt's options.
-        policy: The candidate that acts as the policy.
-        pool: The candidates of requests that name none.
-        client: The client for models.
-        quality: Measured quality for the prompt.
-    """
+    """Asks a policy which model to call, and serves the answer over HTTP. Requests that name no candidates get those of the pool."""
 
     def __init__(
         self, options: RouterR1Config, policy: Candidate, pool: Pool, client: ModelCaller, quality: Mapping[str, Mapping[str, float]] | None = None

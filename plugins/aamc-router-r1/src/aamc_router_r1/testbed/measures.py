@@ -1,4 +1,4 @@
-"""Measurements of a trained policy in a world: against the oracle, by weight of the cost, with an unseen model, and with other statistics."""
+"""Measurements of a trained policy in a world: beside the best possible policy, with an unseen model, and with other statistics."""
 
 from __future__ import annotations
 
@@ -10,15 +10,76 @@ import attrs
 import numpy as np
 
 from aamc_router_r1.config import RouterR1Config
-from aamc_router_r1.data.tasks import RoutingTask
-from aamc_router_r1.episode import DialogueLimits
+from aamc_router_r1.data import RoutingTask
+from aamc_router_r1.protocol import SubQuestion
 from aamc_router_r1.reward import CostNormalizer, exact_match
-from aamc_router_r1.testbed.oracle import oracle
-from aamc_router_r1.testbed.world import DOMAINS, GOOD, LEVELS, ROUNDS, UNSEEN_NAMES, Truth, World, WorldReplies, draw_names
-from aamc_router_r1.training.episode_scores import figures, score
-from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode
+from aamc_router_r1.testbed.world import (
+    DOMAINS,
+    GOOD,
+    LEVELS,
+    OTHER_DOMAIN,
+    REASONING_TOKENS,
+    ROUNDS,
+    UNSEEN_NAMES,
+    Truth,
+    World,
+    WorldReplies,
+    draw_names,
+)
+from aamc_router_r1.training.replies import priced, spec_of
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
 from aamc_router_r1.training.stages import STATE, load_model, play_all
 from aamc_sdk.storage import read_json
+
+
+@attrs.frozen
+class OracleResult:
+    """The oracle's share of right answers on tasks, and the mean cost of its calls in USD."""
+
+    exact_match: float
+    cost_usd: float
+
+
+def best_plan(task: RoutingTask, alpha: float, normalizer: CostNormalizer) -> tuple[str, ...]:
+    """Return the models to consult, one for each hop; none if to answer at once is best.
+
+    The state is the hop, the probability that the facts so far are right, and the cost so far. Its value is
+    max over models m of V(hop + 1, probability x quality(m), cost + price(m)), and after the last hop
+    (1 - alpha) probability + alpha R_cost(cost).
+    """
+    truth = task.simulation
+    assert isinstance(truth, Truth)
+
+    def value(hop: int, probability: float, cost: float) -> tuple[float, tuple[str, ...]]:
+        if hop == len(truth.hops):
+            return (1 - alpha) * probability + alpha * normalizer(cost), ()
+        domain = DOMAINS[truth.hops[hop]]
+        found: tuple[float, tuple[str, ...]] = (-1.0, ())
+        for name, quality in truth.quality.items():
+            call_usd = priced(spec_of(task, name), f"{domain} of item{truth.entity}", "", REASONING_TOKENS).cost_usd
+            reached, rest = value(hop + 1, probability * quality.get(domain, OTHER_DOMAIN), cost + call_usd)
+            found = max(found, (reached, (name, *rest)))
+        return found
+
+    consulting, plan = value(0, 1.0, 0.0)
+    return plan if consulting > alpha * normalizer(0.0) else ()
+
+
+def oracle(tasks: Sequence[RoutingTask], alpha: float, normalizer: CostNormalizer) -> OracleResult:
+    """Return the oracle's results, with the same replies that the policy would get."""
+    was, normalizer.frozen = normalizer.frozen, True
+    replies, right, cost = WorldReplies(), 0.0, 0.0
+    for task in tasks:
+        truth = task.simulation
+        assert isinstance(truth, Truth)
+        told = f"item{truth.entity}"
+        plan = best_plan(task, alpha, normalizer)
+        for hop, name in zip(truth.hops, plan, strict=False):
+            (reply,) = replies([(task, SubQuestion(name, f"{DOMAINS[hop]} of {told}"))])
+            told, cost = reply.text, cost + reply.cost_usd
+        right += exact_match(told if plan else "unknown", task.golds)
+    normalizer.frozen = was
+    return OracleResult(right / len(tasks), cost / len(tasks))
 
 
 class TrainedPolicy:
@@ -37,9 +98,8 @@ class TrainedPolicy:
         self.player = BatchPlayer(
             tokenizer=tokenizer,
             replies=WorldReplies(),
-            limits=DialogueLimits(rounds=ROUNDS, turn_tokens=turn_tokens),
+            config=RouterR1Config(rounds=ROUNDS, turn_tokens=turn_tokens, show_preference=True),
             temperature=0.0,
-            states_alpha=True,
         )
 
     def play(self, tasks: Sequence[RoutingTask], alpha: float) -> list[PlayedEpisode]:
@@ -109,7 +169,7 @@ def statistics_share(policy: TrainedPolicy, world: World, n: int, alpha: float, 
             best = max(rivals, key=lambda name: exchanged[name][word])
             changed = attrs.evolve(truth, quality=exchanged, best={**truth.best, truth.hops[0]: best})
             before.append(task)
-            after.append(world.described(changed, [card.name for card in task.cards], rng))
+            after.append(world.described(changed, [spec.name for spec in task.specs], rng))
             better.append((truth.best[truth.hops[0]], best))
     played = zip(better, policy.play(before, alpha), policy.play(after, alpha), strict=True)
     return float(np.mean([(one.consulted[:1], two.consulted[:1]) == ([old], [new]) for (old, new), one, two in played]))

@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
 from aamc_router_r1.config import preference_of
-from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.protocol import render_prompt
 from aamc_router_r1.testbed.world import ALPHAS, DOMAINS, GENERALIST_QUALITY, LEVELS, ROUNDS, SYLLABLES, World
 from aamc_router_r1.training.replies import UNSURE
@@ -51,7 +51,7 @@ def tiny_tokenizer(world: World) -> PreTrainedTokenizerFast:
 
 def prompt_of(task: RoutingTask, alpha: float) -> str:
     """Return the prompt of a task that states a weight of the cost, as training renders it."""
-    return render_prompt(task.question, task.cards, rounds=ROUNDS, preference=preference_of(alpha))
+    return render_prompt(task.question, task.specs, task.quality, rounds=ROUNDS, preference=preference_of(alpha))
 
 
 def tiny_model(vocabulary: int, seed: int, width: int = 64) -> Lfm2ForCausalLM:

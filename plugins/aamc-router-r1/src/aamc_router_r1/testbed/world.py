@@ -14,8 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_router_r1.data.tasks import Consultation, RoutingDataset, RoutingTask, as_dataset
-from aamc_router_r1.protocol import ModelCard
+from aamc_router_r1.data import Consultation, RoutingDataset, RoutingTask, as_dataset
 from aamc_router_r1.training.replies import UNSURE, Asked, ModelReply, priced, spec_of, uniform
 from aamc_sdk import DatasetFormat, option
 from aamc_sdk.errors import DataError
@@ -36,9 +35,6 @@ OTHER_DOMAIN = 0.05
 SPECIALIST, GENERALIST, NOBODY = "specialist", "generalist", "nobody"
 EVERYTHING = "everything"
 """The domain in the generalist's description."""
-SIMULATOR = "aamc_router_r1.testbed.world:WorldReplies"
-
-
 _PAIRS = tuple((first, second) for first in range(len(SYLLABLES)) for second in range(len(SYLLABLES)) if first != second)
 NAMES = tuple(SYLLABLES[first] + SYLLABLES[second] for first, second in _PAIRS if (first + second) % 5)
 """Names of models: two syllables each."""
@@ -68,16 +64,7 @@ def draw_names(rng: np.random.Generator, n: int, names: Sequence[str] = NAMES, t
 
 @attrs.frozen(eq=False)
 class Truth:
-    """The truth about a task.
-
-    Attributes:
-        world: The world.
-        hops: The domains of its facts, in order.
-        entity: The entity that the first fact is about.
-        quality: Each model's quality by domain; missing domains have ``OTHER_DOMAIN``.
-        best: The best specialist of each domain.
-        generalist: The generalist.
-    """
+    """The truth about a task: its domains in order, the entity of its first fact, each model's quality by domain, and the best specialists."""
 
     world: World
     hops: tuple[int, ...]
@@ -133,14 +120,13 @@ class World:
         asked, gold = f"item{truth.entity}", list(truth.facts())[-1][2]
         for hop in truth.hops:
             asked = f"the {DOMAINS[hop]} of {asked}"
-        cards = [card(name, truth.quality[name], name == truth.generalist) for name in order]
+        specs = [described(name, truth.quality[name], name == truth.generalist) for name in order]
         alpha = float(rng.choice(ALPHAS))
         consultations, conclusion, answer = self.demonstrated(truth, alpha, rng)
         return RoutingTask(
             question=f"What is {asked}?",
             golds=[f"item{gold}"],
-            cards=cards,
-            specs=[ModelSpec(each.name, description=each.description, prices=each.prices) for each in cards],
+            specs=specs,
             kind=DOMAINS[truth.hops[-1]],
             consultations=consultations,
             conclusion=conclusion,
@@ -182,26 +168,19 @@ def domain_of(truth: Truth, name: str, hop: int) -> str:
     return EVERYTHING if name == truth.generalist else DOMAINS[hop]
 
 
-def card(name: str, quality: Mapping[str, float], generalist: bool) -> ModelCard:
-    """Return a model's card. Its description holds domain, quality, and its name again, so a policy that finds the domain reads the name next."""
+def described(name: str, quality: Mapping[str, float], generalist: bool) -> ModelSpec:
+    """Return a model. Its description holds domain, quality, and its name again, so a policy that finds the domain reads the name next."""
     price = GENERALIST_PRICE if generalist else SPECIALIST_PRICE
     domain, level = (EVERYTHING, GENERALIST_QUALITY) if generalist else next(iter(quality.items()))
     about = f"{GENERALIST if generalist else SPECIALIST} {domain} {level:.2f} {name}"
-    return ModelCard(name=name, description=about, prices=Prices(price, price))
+    return ModelSpec(name, description=about, prices=Prices(price, price))
 
 
 _FACT = re.compile(rf"\s*({'|'.join(DOMAINS)}) of item(\d+)\s*")
 
 
 class WorldReplies:
-    """Replies of a world's models: right with their quality, else another entity; the same question always gets the same reply.
-
-    Args:
-        seed: Unused: the models' knowledge belongs to their world.
-    """
-
-    def __init__(self, seed: int = 0) -> None:
-        del seed
+    """Replies of a world's models: right with their quality, else another entity; the same question always gets the same reply."""
 
     def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
         """Return the replies to questions."""
@@ -239,11 +218,7 @@ class WorldTasks(DatasetFormat):
     config: WorldOptions
 
     def read(self, path: str) -> RoutingDataset:
-        """Return the tasks of the world with a seed.
-
-        Raises:
-            DataError: The seed is not a number.
-        """
+        """Return the tasks of the world with a seed, a number."""
         if not path.isdecimal():
             raise DataError(f"router-r1-world needs the seed of a world, such as router-r1-world:0, not {path!r}")
-        return as_dataset(World(int(path)).tasks(self.config.rows, 0), f"router-r1-world:{path}", SIMULATOR)
+        return as_dataset(World(int(path)).tasks(self.config.rows, 0), f"router-r1-world:{path}", lambda _: WorldReplies())

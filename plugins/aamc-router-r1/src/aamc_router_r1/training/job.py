@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from aamc_router_r1.data.tasks import RoutingDataset, RoutingTask, tasks_of
-from aamc_router_r1.training.options import AUTO, LIVE, SIMULATED
+from aamc_router_r1.config import AUTO, LIVE, SIMULATED, RouterR1Config
+from aamc_router_r1.data import RoutingDataset, RoutingTask, tasks_of
 from aamc_router_r1.training.provider import model_folder
-from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, Simulator
+from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies, Simulator
 from aamc_sdk import Services, Training
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError
+from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.storage import read_json
-from aamc_sdk.types import Dataset, ModelSpec, Pool, Prices
-
-BEST, LAST = "best", "last"
+from aamc_sdk.types import ModelSpec, Pool, Prices
 
 
-class Trainee(Protocol):
-    """The part of :class:`aamc_router_r1.orchestrator.RouterR1` that training uses.
-
-    Attributes:
-        config: Its options, of :class:`aamc_router_r1.config.RouterR1Config`.
-        services: Have the pool and the client for models.
-        checkpoint: The folder of the trained policy, which a training continues from; None before the first.
-    """
-
-    config: Any
-    services: Services
-    checkpoint: Path | None
-
-
-def prepare(trainee: Trainee, training: Training) -> None:
+def prepare(config: RouterR1Config, services: Services, training: Training) -> None:
     """Check that the training can begin.
 
     Raises:
@@ -45,8 +27,7 @@ def prepare(trainee: Trainee, training: Training) -> None:
         PoolError: There is no model to consult.
     """
     _check_libraries()
-    config = trainee.config
-    tasks = tasks_of(training.dataset, trainee.services.pool, [config.policy])
+    tasks = tasks_of(training.dataset, services.pool, [config.policy])
     if not tasks:
         raise DataError(f"{training.dataset.source} has no question with an answer")
     episodes, together = config.batch_size * config.group_size, config.micro_batch_size * config.processes
@@ -60,7 +41,7 @@ def prepare(trainee: Trainee, training: Training) -> None:
         raise ConfigError(f"a policy is trained with codec=tags, not {config.codec!r}")
     if not config.steps and not config.num_epochs and not any(task.answer for task in tasks):
         raise DataError(f"{training.dataset.source} has no demonstrations for a warm start, and steps=0; give records with 'optimal_model', or steps")
-    replies_of(trainee, training)
+    replies_of(config, services, training)
 
 
 def _check_libraries() -> None:
@@ -71,19 +52,13 @@ def _check_libraries() -> None:
         raise ConfigError(f"training router-r1 needs {error.name}: pip install 'aamc-router-r1[train]'") from error
 
 
-def replies_of(trainee: Trainee, training: Training) -> Replies:
-    """Return the replies of consulted models that the options name.
-
-    Raises:
-        ConfigError: The models can be neither called nor simulated.
-        DataError: A question cannot be simulated although the options ask for it, or the file of recorded replies is missing or has a bad line.
-    """
-    config, dataset, chosen = trainee.config, training.dataset, trainee.config.replies
-    tasks = [
-        task for split in (dataset, training.validation) if split is not None for task in tasks_of(split, trainee.services.pool, [config.policy])
-    ]
+def replies_of(config: RouterR1Config, services: Services, training: Training) -> Replies:
+    """Return the replies of consulted models that the options name."""
+    dataset, chosen = training.dataset, config.replies
+    splits = [split for split in (dataset, training.validation) if split is not None]
+    tasks = [task for split in splits for task in tasks_of(split, services.pool, [config.policy])]
     if chosen in (AUTO, SIMULATED):
-        simulator = _simulator(dataset, trainee.services.seed)
+        simulator: Simulator | None = (dataset.simulator or SimulatedReplies)(services.seed) if isinstance(dataset, RoutingDataset) else None
         unknown = next((task for task in tasks if simulator is None or not simulator.simulates(task)), None)
         if simulator is not None and unknown is None:
             return simulator
@@ -94,20 +69,11 @@ def replies_of(trainee: Trainee, training: Training) -> Replies:
                 "to its records, or set orchestrator.replies=live or a file of recorded replies"
             )
     if chosen in (AUTO, LIVE):
-        _check_endpoints(trainee.services.pool, tasks)
-        options = {"max_tokens": config.routed_tokens, "temperature": config.routed_temperature}
+        _check_endpoints(services.pool, tasks)
+        options = {"max_tokens": config.routed_tokens, **config.routed_options}
         record = None if training.folder is None else training.folder / "replies.jsonl"
-        return LiveReplies(trainee.services, options, config.call_seconds, record)
+        return LiveReplies(services, options, config.call_seconds, record)
     return RecordedReplies(chosen)
-
-
-def _simulator(dataset: Dataset, seed: int) -> Simulator | None:
-    """Return the simulator of a dataset; None if it has none."""
-    if not isinstance(dataset, RoutingDataset) or not dataset.simulator:
-        return None
-    module, _, name = dataset.simulator.partition(":")
-    made: Simulator = getattr(import_module(module), name)(seed)
-    return made
 
 
 def _check_endpoints(pool: Pool, tasks: Sequence[RoutingTask]) -> None:
@@ -122,42 +88,36 @@ def _check_endpoints(pool: Pool, tasks: Sequence[RoutingTask]) -> None:
                 )
 
 
-def policy_prices(trainee: Trainee) -> Prices:
+def policy_prices(config: RouterR1Config, pool: Pool) -> Prices:
     """Return the prices of the policy's tokens: those of the candidate that ``policy`` names, else 0."""
-    spec = next((candidate for candidate in trainee.services.pool if candidate.name == trainee.config.policy), None)
+    spec = next((candidate for candidate in pool if candidate.name == config.policy), None)
     return spec.prices if isinstance(spec, ModelSpec) and spec.prices is not None else Prices(0.0, 0.0)
 
 
-def train(trainee: Trainee, training: Training) -> Mapping[str, Any]:
-    """Train the model of the options, or a loaded policy further; return metrics. Its checkpoints are in ``trainee.checkpoint``."""
-    from aamc_router_r1.training.run import run
+def train(config: RouterR1Config, services: Services, checkpoint: Path | None, training: Training, folder: Path) -> Mapping[str, Any]:
+    """Train the model of the options, or the policy of a checkpoint further; write checkpoints to the folder and return metrics."""
     from aamc_router_r1.training.stages import Job
+    from aamc_router_r1.training.trainers import run
 
-    config, prices = trainee.config, policy_prices(trainee)
+    prices = policy_prices(config, services.pool)
     if prices == Prices(0.0, 0.0) and any(config.training_alphas or (config.alpha,)):
         training.progress.say("the policy's own tokens cost 0 USD in the reward; name a candidate with its prices by orchestrator.policy")
-    folder = training.folder or Path(tempfile.mkdtemp(prefix="router-r1-"))
-    pool, leave_out = trainee.services.pool, [trainee.config.policy]
+    validation = [] if training.validation is None else tasks_of(training.validation, services.pool, [config.policy])
     job = Job(
-        config=trainee.config,
+        config=config,
         folder=folder,
-        tasks=tasks_of(training.dataset, pool, leave_out),
-        validation=_validation(training, tasks_of(training.validation or training.dataset, pool, leave_out), trainee.config.validation_questions),
-        replies=replies_of(trainee, training),
+        tasks=tasks_of(training.dataset, services.pool, [config.policy]),
+        validation=validation[: config.validation_questions],
+        replies=replies_of(config, services, training),
         prices=prices,
-        seed=trainee.services.seed,
-        device=trainee.services.device,
+        seed=services.seed,
+        device=services.device,
         progress=training.progress,
-        start=None if trainee.checkpoint is None else model_folder(str(trainee.checkpoint)),
+        start=None if checkpoint is None else model_folder(str(checkpoint)),
         budget_usd=training.budget_usd,
     )
-    launch(partial(run, job), trainee.config.processes)
-    trainee.checkpoint = folder
+    launch(partial(run, job), config.processes)
     return dict(read_json(folder / "metrics.json"))
-
-
-def _validation(training: Training, tasks: list[RoutingTask], most: int) -> Sequence[RoutingTask]:
-    return tasks[:most] if training.validation is not None else []
 
 
 def launch(work: Callable[[], None], processes: int) -> None:
@@ -172,16 +132,3 @@ def launch(work: Callable[[], None], processes: int) -> None:
         notebook_launcher(work, (), num_processes=processes, use_port="29517")
     else:
         debug_launcher(work, (), num_processes=processes)
-
-
-def save(trainee: Trainee, folder: Path) -> None:
-    """Write the trained policy: the checkpoints ``best`` and ``last``.
-
-    Raises:
-        CheckpointError: The policy was not trained.
-    """
-    if trainee.checkpoint is None:
-        raise CheckpointError("router-r1 has no trained policy to save; train it with: aamc train --orchestrator router-r1")
-    for name in (BEST, LAST):
-        if (source := trainee.checkpoint / name).is_dir():
-            shutil.copytree(source, folder / name, dirs_exist_ok=True)

@@ -29,11 +29,7 @@ class CheckpointOptions:
 
 
 def model_folder(folder: str) -> Path:
-    """Return the folder of the model that a user's folder holds.
-
-    Raises:
-        ProviderError: It holds none.
-    """
+    """Return the folder of the model that a user's folder holds; raise ProviderError if it holds none."""
     for place in PLACES:
         if folder and (Path(folder) / place / "config.json").is_file():
             return Path(folder) / place

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -15,11 +14,9 @@ import attrs
 from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, json_lines, require, text
 from aamc_datasets.recognition import existing
 
-from aamc_router_r1.data.tasks import RoutingTask
-from aamc_router_r1.episode import CONSULTED, ModelCall
-from aamc_router_r1.episode.calls import BY_MODEL, EpisodeCaller
-from aamc_router_r1.episode.episode_budget import EpisodeBudget
-from aamc_router_r1.protocol import SubQuestion, clean
+from aamc_router_r1.data import RoutingTask
+from aamc_router_r1.episode.calls import CONSULTED, ask_once, consultation, replied
+from aamc_router_r1.protocol import SubQuestion
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.interfaces import Services, Usage
 from aamc_sdk.serving import price
@@ -33,14 +30,7 @@ SIMULTANEOUS = 64
 
 @attrs.frozen
 class ModelReply:
-    """A consulted model's reply.
-
-    Attributes:
-        text: The text.
-        cost_usd: Its cost; NaN if unknown.
-        output_tokens: Tokens of the reply.
-        failed: Whether the text is an error and no reply.
-    """
+    """A consulted model's reply, or the error in its place if the call ``failed``; an unknown cost is NaN."""
 
     text: str
     cost_usd: float
@@ -84,9 +74,6 @@ class SimulatedReplies:
     """Replies that are right with the model's measured quality, else unsure; the same question always gets the same reply.
 
     Where a record has no measured quality, its optimal model and every model that costs as much or more reply right, the others unsure.
-
-    Args:
-        seed: Seed of the models' knowledge.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -99,7 +86,7 @@ class SimulatedReplies:
     @staticmethod
     def simulates(task: RoutingTask) -> bool:
         """Return whether a record has an optimal model, or the measured quality of each of its models."""
-        return bool(task.consultations) or all(task.kind in card.quality or "" in card.quality for card in task.cards)
+        return bool(task.consultations) or all(task.quality.get(spec.name, {}).keys() & {task.kind, ""} for spec in task.specs)
 
     def _reply(self, task: RoutingTask, call: SubQuestion) -> ModelReply:
         spec = spec_of(task, call.model)
@@ -109,7 +96,7 @@ class SimulatedReplies:
 
     @staticmethod
     def _quality(task: RoutingTask, spec: ModelSpec) -> float:
-        measured: Mapping[str, float] = next(card.quality for card in task.cards if card.name == spec.name)
+        measured = task.quality.get(spec.name, {})
         for category in (task.kind, ""):
             if category in measured:
                 return measured[category]
@@ -155,18 +142,9 @@ def _key(query: str) -> str:
 
 
 class LiveReplies:
-    """Replies of the endpoints of the pool, asked in parallel. Each reply is also appended to a file that :class:`RecordedReplies` reads.
+    """Replies of the endpoints of the pool, asked in parallel. Each is also appended to the file ``record``, which :class:`RecordedReplies` reads.
 
     The costs are those of an episode in service: reported, else by list prices, else estimated from the texts.
-
-    Args:
-        services: Have the pool, the client for models and its event loop.
-        options: Parameters of the requests.
-        seconds: Time limit of a call.
-        record: The file to append to; None for none.
-
-    Raises:
-        ConfigError: There is no client for models.
     """
 
     def __init__(self, services: Services, options: Mapping[str, Any], seconds: float, record: Path | None = None) -> None:
@@ -195,15 +173,9 @@ class LiveReplies:
 
     async def _one(self, call: SubQuestion, slots: asyncio.Semaphore) -> ModelReply:
         """Ask one model, as an episode in service does."""
-        messages = [{"role": "user", "content": CONSULTED.format(question=call.question)}]
-        about = ModelCall(role=BY_MODEL, round=0, candidate=call.model, question=call.question)
-        budget, candidate = EpisodeBudget(math.inf, sys.maxsize, math.inf), self._candidates[call.model]
         async with slots:
-            caller, reservation = EpisodeCaller(self._models, None, budget, self._seconds), budget.reserve(candidate, 0, 1)
-            answered = await caller.ask(candidate, messages, reservation, self._options, about)
-        made, error = answered.call, answered.call.error
-        said = "" if answered.completion is None else clean(answered.completion.text).strip()
-        if error is None and not said:
-            error = "the reply is empty"
+            completion, made = await ask_once(self._models, self._candidates[call.model], consultation(call.question), self._options, self._seconds)
         cost_usd = 0.0 if made.status == "error" else made.cost_usd
-        return ModelReply(said if error is None else f"No reply of {call.model}: {error}", cost_usd, made.output_tokens, error is not None)
+        made = replied(completion, made)
+        text = made.text if made.error is None else f"No reply of {call.model}: {made.error}"
+        return ModelReply(text, cost_usd, made.output_tokens, made.error is not None)

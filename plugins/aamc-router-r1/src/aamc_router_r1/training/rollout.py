@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from aamc_router_r1.config import preference_of
-from aamc_router_r1.data.tasks import RoutingTask
-from aamc_router_r1.episode import Dialogue, DialogueLimits
+from aamc_router_r1.config import RouterR1Config, preference_of
+from aamc_router_r1.data import RoutingTask
+from aamc_router_r1.episode.dialogue import Dialogue
 from aamc_router_r1.protocol import ModelNames, render_prompt
-from aamc_router_r1.reward import RewardParts
+from aamc_router_r1.reward import COMPLETION, CostNormalizer, RewardParts, exact_match
 from aamc_router_r1.training.replies import Replies, spec_of
 from aamc_sdk.types import Prices
 
@@ -42,17 +44,12 @@ class PlayedEpisode:
     """An episode of training.
 
     Attributes:
-        task: The question.
         alpha: The weight of the cost in its reward.
-        dialogue: The turns and informations.
-        prompt_ids: Tokens of the prompt.
-        ids: Tokens after it.
+        ids: Tokens after those of the prompt.
         mask: For each of them 1 if the policy generated it, else 0: these are left out of the loss.
         cost_usd: Cost of the calls and of the policy in USD, as the reward counts it; NaN if one is unknown.
         spent_usd: Known cost of all their tokens in USD, as a budget counts it.
-        consulted: Names of the consulted models, in order.
         size_tokens: Sum over calls of price times output tokens, the size that mode ``vsr`` weighs.
-        reward: The reward and its terms; None until it is scored.
     """
 
     task: RoutingTask
@@ -75,32 +72,26 @@ class PlayedEpisode:
 
 @attrs.frozen
 class BatchPlayer:
-    """Plays episodes in batches.
-
-    Attributes:
-        tokenizer: The policy's tokenizer.
-        replies: Replies of the consulted models.
-        limits: Limits of the turns; tokens are counted by the policy's tokenizer.
-        prices: Prices of the policy's own tokens.
-        temperature: Temperature of the policy; 0 for the most probable tokens.
-        states_alpha: Whether the prompt states the weight of the cost.
-        output_only: Whether only the tokens of answers cost.
-    """
+    """Plays episodes in batches; ``prices`` are those of the policy's own tokens, and a temperature of 0 takes the most probable ones."""
 
     tokenizer: PreTrainedTokenizerBase
     replies: Replies
-    limits: DialogueLimits
+    config: RouterR1Config
     prices: Prices = FREE
     temperature: float = 1.0
-    states_alpha: bool = False
-    output_only: bool = False
+
+    @property
+    def _output_only(self) -> bool:
+        """Whether only the tokens of answers cost."""
+        return self.config.cost_tokens == COMPLETION
 
     def begin(self, task: RoutingTask, alpha: float) -> PlayedEpisode:
         """Return a new episode."""
-        preference = preference_of(alpha) if self.states_alpha else None
-        prompt = render_prompt(task.question, task.cards, rounds=self.limits.rounds, calls=self.limits.calls, preference=preference)
-        names = ModelNames([card.name for card in task.cards])
-        return PlayedEpisode(task, alpha, Dialogue(names, self.limits), prompt_ids(self.tokenizer, prompt))
+        preference = preference_of(alpha) if self.config.training_alphas or self.config.show_preference else None
+        prompt = render_prompt(task.question, task.specs, task.quality, rounds=self.config.rounds, preference=preference)
+        names = ModelNames([spec.name for spec in task.specs])
+        dialogue = Dialogue(names, self.config, lambda text: len(plain_ids(self.tokenizer, text)))
+        return PlayedEpisode(task, alpha, dialogue, prompt_ids(self.tokenizer, prompt))
 
     def play(self, model: PreTrainedModel, episodes: Sequence[PlayedEpisode], stops: Callable[[], bool] = lambda: False) -> None:
         """Play episodes to their ends, all in step; no turn begins once ``stops`` returns True."""
@@ -123,14 +114,14 @@ class BatchPlayer:
     def _count(self, episode: PlayedEpisode, model: str, cost_usd: float, tokens: int) -> None:
         spec = spec_of(episode.task, model)
         per_token = math.nan if spec.prices is None else spec.prices.output
-        episode.cost_usd += tokens * per_token / 1e6 if self.output_only else cost_usd
+        episode.cost_usd += tokens * per_token / 1e6 if self._output_only else cost_usd
         episode.spent_usd += 0.0 if math.isnan(cost_usd) else cost_usd
         episode.size_tokens += tokens * per_token / 1e6
 
     def _take(self, episode: PlayedEpisode, ids: list[int]) -> Sequence[Any]:
         """Add the policy's turn to an episode and return its calls."""
         spent_usd = self.prices.cost_usd(len(episode.prompt_ids) + len(episode.ids), len(ids))
-        episode.cost_usd += self.prices.cost_usd(0, len(ids)) if self.output_only else spent_usd
+        episode.cost_usd += self.prices.cost_usd(0, len(ids)) if self._output_only else spent_usd
         episode.spent_usd += spent_usd
         episode.ids += ids
         episode.mask += [1] * len(ids)
@@ -150,7 +141,7 @@ class BatchPlayer:
         self.tokenizer.padding_side = "left"
         inputs = self.tokenizer.pad(rows, return_tensors="pt").to(model.device)
         with torch.no_grad():
-            made = model.generate(**inputs, **generation_options(self.tokenizer, self.limits.turn_tokens, self.temperature))
+            made = model.generate(**inputs, **generation_options(self.tokenizer, self.config.turn_tokens, self.temperature))
         ends = {self.tokenizer.pad_token_id, self.tokenizer.eos_token_id}
         turns = []
         for row in made[:, inputs["input_ids"].shape[1] :].tolist():
@@ -171,3 +162,32 @@ def generation_options(tokenizer: PreTrainedTokenizerBase, tokens: int, temperat
     if temperature > 0:
         return {**options, "do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
     return {**options, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+
+
+def score(config: RouterR1Config, normalizer: CostNormalizer, episodes: Sequence[PlayedEpisode]) -> None:
+    """Reward episodes in order; each enters the normalizer before it is scaled, unless that is frozen."""
+    for episode in episodes:
+        episode.reward = config.score(
+            normalizer,
+            episode.dialogue.answer,
+            episode.task.golds,
+            episode.cost_usd,
+            malformed=episode.malformed,
+            size_tokens=episode.size_tokens,
+            alpha=episode.alpha,
+        )
+
+
+def figures(episodes: Sequence[PlayedEpisode]) -> dict[str, Any]:
+    """Return mean figures of scored episodes: reward, exact match, cost in USD, consultations, malformed share, and each model's share."""
+    consulted = Counter(name for episode in episodes for name in episode.consulted)
+    total = max(1, consulted.total())
+    return {
+        "episodes": len(episodes),
+        "reward": float(np.mean([episode.reward.total for episode in episodes if episode.reward is not None])),
+        "exact_match": float(np.mean([exact_match(episode.dialogue.answer or "", episode.task.golds) for episode in episodes])),
+        "cost_usd": float(np.mean([episode.cost_usd for episode in episodes])),
+        "consultations": float(np.mean([len(episode.consulted) for episode in episodes])),
+        "malformed": float(np.mean([episode.malformed for episode in episodes])),
+        "model_share": {name: count / total for name, count in consulted.most_common(8)},
+    }

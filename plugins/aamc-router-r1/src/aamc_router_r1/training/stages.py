@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from aamc_router_r1.config import COMPLETION, RouterR1Config
-from aamc_router_r1.data.tasks import RoutingTask
+from aamc_router_r1.config import RouterR1Config
+from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
-from aamc_router_r1.training.episode_scores import figures, score
 from aamc_router_r1.training.replies import Replies
-from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, plain_ids
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import RESTORE, read_json_object, write_json
@@ -30,11 +29,7 @@ WARM_START = "warm_start"
 
 
 def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a causal language model and its tokenizer.
-
-    Raises:
-        ConfigError: The folder or name holds none.
-    """
+    """Return a causal language model and its tokenizer; raise ConfigError if the folder or name holds none."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -53,20 +48,12 @@ class Job:
     """A training.
 
     Attributes:
-        config: The options.
-        folder: The folder of its state and checkpoints.
-        tasks: Questions to train on.
         validation: Questions that select the best checkpoint; none to select the last.
-        replies: Replies of the consulted models.
         prices: Prices of the policy's tokens.
-        seed: Seed of all randomness.
-        device: The device, as the services name it.
-        progress: Receives the progress.
         start: Folder of the trained policy that is trained further; None to start from ``config.model``.
         budget_usd: The training ends when its calls have cost this amount.
         normalizer: The scale of costs.
-        spent_usd: What its calls have cost, those of validations included.
-        updates: Number of updates by GRPO so far.
+        spent_usd: The cost of its calls, those of validations included.
         best: Mean reward of the best checkpoint in validation.
         curve: Figures of the updates.
         stages: Validation figures after each stage.
@@ -109,16 +96,7 @@ class Job:
 
     def player(self, tokenizer: PreTrainedTokenizerBase, temperature: float) -> BatchPlayer:
         """Return a player of episodes with this tokenizer."""
-        limits = attrs.evolve(self.config.limits, count=lambda text: len(plain_ids(tokenizer, text)))
-        return BatchPlayer(
-            tokenizer=tokenizer,
-            replies=self.replies,
-            limits=limits,
-            prices=self.prices,
-            temperature=temperature,
-            states_alpha=bool(self.config.training_alphas) or self.config.show_preference,
-            output_only=self.config.cost_tokens == COMPLETION,
-        )
+        return BatchPlayer(tokenizer=tokenizer, replies=self.replies, config=self.config, prices=self.prices, temperature=temperature)
 
     @property
     def alphas(self) -> Sequence[float]:

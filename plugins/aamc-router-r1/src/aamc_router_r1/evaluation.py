@@ -1,0 +1,252 @@
+"""The evaluation of Router-R1 and of baselines on questions: the policy's direct answer, the strongest model's, and the SDK's routers."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from aamc_experiments.evaluation import Resampling, known_interval
+from rich.table import Table
+
+from aamc_router_r1 import trace
+from aamc_router_r1.episode.calls import ModelCall, ask_once, request_options
+from aamc_router_r1.episode.episode import Episode, Setup
+from aamc_router_r1.protocol import clean, elements
+from aamc_router_r1.protocol.turns import ProtocolError
+from aamc_router_r1.questions import golds_of
+from aamc_router_r1.reward import exact_match, f1
+from aamc_sdk import Dataset, MetaController, Query
+from aamc_sdk.cli import INTERVALS
+from aamc_sdk.interfaces import Progress, Services
+from aamc_sdk.storage import to_json, write_bytes
+from aamc_sdk.types import ModelSpec, Pool, wilson_interval
+
+RESAMPLES = 1000
+
+
+@attrs.frozen(kw_only=True)
+class AnsweredQuestion:
+    """One system's answer to one question. An unknown cost is NaN; ``consulted`` names the models that were called, in order, without the policy."""
+
+    answer: str | None
+    exact_match: float
+    f1: float
+    cost_usd: float
+    seconds: float
+    tokens: int
+    rounds: int = 0
+    consulted: Sequence[str] = ()
+    malformed: bool = False
+    outcome: str = "answered"
+
+
+def summary(answers: Sequence[AnsweredQuestion], strongest: str, seed: int = 0) -> dict[str, Any]:
+    """Return the figures of a system: means with 95% intervals, by Wilson for shares and by 1,000 bootstrap samples otherwise."""
+    columns = {
+        "f1": [each.f1 for each in answers],
+        "mean_cost_usd": [each.cost_usd for each in answers],
+        "mean_seconds": [each.seconds for each in answers],
+        "mean_tokens": [float(each.tokens) for each in answers],
+        "mean_rounds": [float(each.rounds) for each in answers],
+    }
+    calls = [name for each in answers for name in each.consulted]
+    counts = Counter(calls)
+    shares = {
+        "exact_match": (sum(each.exact_match for each in answers), len(answers)),
+        "malformed_share": (sum(each.malformed for each in answers), len(answers)),
+        "strongest_share": (counts[strongest], len(calls)),
+    }
+    figures: dict[str, Any] = {name: part / n if n else None for name, (part, n) in shares.items()}
+    intervals: dict[str, Any] = {name: list(wilson_interval(part / n, n)) if n else None for name, (part, n) in shares.items()}
+    for name, values in columns.items():
+        figures[name], intervals[name] = _mean(values, seed)
+    return {
+        "n": len(answers),
+        **figures,
+        "calls_per_model": {name: count / len(answers) for name, count in sorted(counts.items())},
+        "outcomes": dict(Counter(each.outcome for each in answers)),
+        "unknown_costs": sum(math.isnan(each.cost_usd) for each in answers),
+        "ci95": intervals,
+    }
+
+
+def _mean(values: Sequence[float], seed: int) -> tuple[float | None, list[float] | None]:
+    """Return the mean of the known values and its bootstrap interval; None without any, and no interval of a single one."""
+    known = np.array([value for value in values if not math.isnan(value)])
+    if not len(known):
+        return None, None
+    return float(known.mean()), known_interval(Resampling.bootstrap(np.arange(len(known)), RESAMPLES, seed).means(known[:, None])[:, 0])
+
+
+COLUMNS = {
+    "exact_match": "exact match",
+    "f1": "F1",
+    "mean_cost_usd": "USD",
+    "mean_rounds": "rounds",
+    "strongest_share": "to strongest",
+    "malformed_share": "malformed",
+    "mean_seconds": "seconds",
+}
+"""The columns, each with its heading."""
+
+
+def table(document: Mapping[str, Any]) -> Table:
+    """Return a row for each system, with 95% intervals below the figures."""
+    data = document["data"]
+    title = f"{data['source']}: {data['queries']} questions, policy {data['policy']}, strongest model {data['strongest']}"
+    shown = Table(title=title, caption=f"{INTERVALS} Costs and times are means per question.")
+    shown.add_column("system")
+    for heading in COLUMNS.values():
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for name, system in document["systems"].items():
+        shown.add_row(name, *(_cell(system, column) for column in COLUMNS))
+    return shown
+
+
+def _cell(system: Mapping[str, Any], column: str) -> str:
+    value, interval = system[column], system["ci95"][column]
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if interval is None else f"{value:.3g}\n{interval[0]:.3g}..{interval[1]:.3g}"
+
+
+PARALLEL = 64
+"""Episodes that are played in parallel."""
+UNTRAINED = ("random", "thompson")
+"""Routers of the SDK that need no training; others are named by --routers, also as checkpoint folders."""
+DIRECT = "Answer the question with a short phrase alone, without explanation. For example: Beijing\n\nQuestion: {question}\n"
+
+
+def evaluate(
+    setup: Setup,
+    services: Services,
+    new_episode: Callable[[Query], Episode],
+    dataset: Dataset,
+    routers: Sequence[str] | None,
+    folder: Path | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return the results of Router-R1 and its baselines on questions; ``new_episode`` plays on the loop of the services."""
+    golds, pool = golds_of(dataset), services.pool
+    strongest = strongest_of(pool)
+    chosen = {name: [candidate] * len(dataset) for name, candidate in (("strongest", strongest), ("cheapest", cheapest_of(pool)))}
+    chosen |= {name: _choices(name, pool, dataset.queries, services.seed) for name in (UNTRAINED if routers is None else routers)}
+    if setup.policy.name in pool.names:
+        chosen = {"direct": [setup.policy.name] * len(dataset), **chosen}
+
+    async def play(query: Query, free: asyncio.Semaphore) -> Episode:
+        async with free:
+            episode = new_episode(query)
+            async for _ in episode.play():
+                pass
+        progress.advance()
+        return episode
+
+    async def ask(name: str, query: Query, free: asyncio.Semaphore) -> ModelCall:
+        """Return the call of a model that is asked the question itself."""
+        candidate, options = pool.candidates[pool.index(name)], setup.options
+        parameters = request_options(candidate, options.routed_tokens, options.routed_options)
+        messages = [{"role": "user", "content": DIRECT.format(question=query.text.strip())}]
+        assert services.models is not None
+        async with free:
+            completion, made = await ask_once(services.models, candidate, messages, parameters, options.call_seconds)
+        progress.advance()
+        return attrs.evolve(made, text="" if completion is None else _answer(clean(completion.text)))
+
+    async def work() -> tuple[list[Episode], dict[tuple[str, int], ModelCall]]:
+        free = asyncio.Semaphore(PARALLEL)
+        progress.start("router-r1", len(dataset))
+        episodes = await asyncio.gather(*(play(query, free) for query in dataset.queries))
+        asked = sorted({(name, row) for names in chosen.values() for row, name in enumerate(names)})
+        progress.start("baselines", len(asked))
+        calls = await asyncio.gather(*(ask(name, dataset.queries[row], free) for name, row in asked))
+        return episodes, dict(zip(asked, calls, strict=True))
+
+    episodes, direct = services.loop.run(work())
+    systems = {"router-r1": [_of_episode(episode, gold) for episode, gold in zip(episodes, golds, strict=True)]}
+    for name, candidates in chosen.items():
+        systems[name] = [_of_call(direct[candidate, row], golds[row]) for row, candidate in enumerate(candidates)]
+    document = {
+        "schema": 1,
+        "data": {"source": dataset.source, "queries": len(dataset), "policy": setup.policy.name, "strongest": strongest},
+        "systems": {name: summary(answers, strongest, services.seed) for name, answers in systems.items()},
+    }
+    if folder is not None:
+        _write(folder, document, episodes, golds)
+    return document
+
+
+def strongest_of(pool: Pool) -> str:
+    """Return the name of the strongest candidate: the one with the highest price of an answer; the last one where no prices are known."""
+    prices = [candidate.prices.output if isinstance(candidate, ModelSpec) and candidate.prices is not None else -1.0 for candidate in pool]
+    return pool.names[len(prices) - 1 - prices[::-1].index(max(prices))]
+
+
+def cheapest_of(pool: Pool) -> str:
+    """Return the name of the candidate with the lowest price of an answer; the first one where no prices are known."""
+    prices = [candidate.prices.output if isinstance(candidate, ModelSpec) and candidate.prices is not None else math.inf for candidate in pool]
+    return pool.names[prices.index(min(prices))]
+
+
+def _choices(router: str, pool: Pool, queries: Sequence[Query], seed: int) -> list[str]:
+    """Return the candidate that a router chooses for each query."""
+    with closing(MetaController.build(router=router, pool=pool, store="memory:", seed=seed)) as controller:
+        return [decision.candidate for decision in controller.route_batch(list(queries))]
+
+
+def _answer(text: str) -> str:
+    """Return the answer in a direct reply: that in its answer tag, if it has one."""
+    try:
+        found = [element.text for element in elements(text) if element.tag == "answer"]
+    except ProtocolError:
+        found = []
+    return found[-1] if found else text.strip()
+
+
+def _of_episode(episode: Episode, gold: Sequence[str]) -> AnsweredQuestion:
+    answer = episode.answer
+    return AnsweredQuestion(
+        answer=answer,
+        exact_match=0.0 if answer is None else exact_match(answer, gold),
+        f1=0.0 if answer is None else f1(answer, gold),
+        cost_usd=episode.cost_usd if episode.budget.cost_known else math.nan,
+        seconds=episode.seconds,
+        tokens=episode.budget.tokens,
+        rounds=episode.dialogue.rounds,
+        consulted=[call.candidate for call in episode.consulted],
+        malformed=episode.malformed,
+        outcome=episode.outcome,
+    )
+
+
+def _of_call(call: ModelCall, gold: Sequence[str]) -> AnsweredQuestion:
+    return AnsweredQuestion(
+        answer=call.text or None,
+        exact_match=exact_match(call.text, gold),
+        f1=f1(call.text, gold),
+        cost_usd=call.cost_usd,
+        seconds=call.seconds,
+        tokens=call.tokens,
+        consulted=[call.candidate],
+        outcome="answered" if call.status == "ok" else "failed",
+    )
+
+
+def _write(folder: Path, document: Mapping[str, Any], episodes: Sequence[Episode], golds: Sequence[Sequence[str]]) -> None:
+    """Write the results, the episodes as JSON lines, and their page."""
+    described = [_described(episode, gold) for episode, gold in zip(episodes, golds, strict=True)]
+    write_bytes(folder / "results.json", (to_json(document) + "\n").encode())
+    write_bytes(folder / "episodes.jsonl", "".join(to_json(each) + "\n" for each in described).encode())
+    write_bytes(folder / "episodes.html", trace.page(described, "Router-R1: evaluation").encode())
+
+
+def _described(episode: Episode, golds: Sequence[str]) -> dict[str, Any]:
+    about = {"schema": 1, "task": episode.question, "golds": list(golds), "answer": episode.answer, "cost_usd": episode.cost_usd}
+    return {**about, **trace.document(episode)}

@@ -1,1 +1,0 @@
-"""The evaluation of Router-R1 and baselines on questions with gold answers."""

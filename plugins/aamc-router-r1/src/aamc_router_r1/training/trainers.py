@@ -1,0 +1,352 @@
+"""The two stages of a training: a supervised warm start by the trainer of transformers, then GRPO by that of TRL.
+
+The warm start learns from demonstrations; the tokens of prompts and informations are left out of the loss. GRPO (Shao et al., arXiv 2402.03300)
+plays our episodes by TRL's ``rollout_func``. The advantage of an episode is its reward, minus the mean of its group, over the group's standard
+deviation. The loss is the clipped surrogate plus the KL divergence from the policy after the warm start; tokens that the environment wrote have
+mask 0 and enter neither. TRL has dropped PPO, so there is no critic.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from copy import copy, deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState  # type: ignore[import-untyped]  # it has no types
+from accelerate.utils import broadcast_object_list, gather_object  # type: ignore[import-untyped]  # it has no types
+from datasets import Dataset  # type: ignore[import-untyped]  # likewise
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.utils import logging
+
+from aamc_router_r1.config import PolicyOptions
+from aamc_router_r1.data import RoutingTask
+from aamc_router_r1.reward import CostNormalizer
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, plain_ids, score
+from aamc_router_r1.training.stages import STATE, WARM_START, Job, load_model, play_all
+from aamc_sdk.storage import read_json_object, write_json
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the last whole checkpoint of a trainer; None without one. One without our state, which is written last, was interrupted."""
+    whole = [found for found in folder.glob("checkpoint-*") if (found / STATE).is_file()]
+    return str(max(whole, key=lambda found: int(found.name.rpartition("-")[2]))) if whole else None
+
+
+def adapted(model: PreTrainedModel, rank: int) -> Any:
+    """Return the model with LoRA adapters of a rank on all its linear layers; itself for rank 0."""
+    if not rank:
+        return model
+    from peft import get_peft_model
+
+    return get_peft_model(model, lora_config(rank))
+
+
+def lora_config(rank: int) -> Any:
+    """Return the configuration of LoRA adapters (Hu et al., arXiv 2106.09685)."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def merged(trainer: Any) -> PreTrainedModel:
+    """Return the trained model, its adapters merged into a copy of the weights."""
+    from peft import PeftModel
+
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    whole: PreTrainedModel = deepcopy(model).merge_and_unload() if isinstance(model, PeftModel) else model
+    return whole
+
+
+class Follow(TrainerCallback):
+    """Reports the progress of a trainer and completes its checkpoints."""
+
+    def __init__(self, job: Job, title: str) -> None:
+        self._job, self._title = job, title
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the progress."""
+        if state.is_world_process_zero:
+            self._job.progress.start(self._title, state.max_steps)
+            self._job.progress.advance(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Report an update."""
+        if state.is_world_process_zero:
+            self._job.progress.advance(1)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Complete a checkpoint."""
+        if state.is_world_process_zero:
+            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE, self._job.state())
+
+
+IGNORED = -100
+"""The label of a token that is left out of the loss."""
+
+
+def example(player: BatchPlayer, tokenizer: PreTrainedTokenizerBase, task: RoutingTask, alpha: float) -> dict[str, list[int]]:
+    """Return a demonstration's tokens and labels."""
+    ids = list(player.begin(task, alpha).prompt_ids)
+    labels = [IGNORED] * len(ids)
+    for segment in task.demonstration(player.config.observation_tokens):
+        tokens = plain_ids(tokenizer, segment.text)
+        ids += tokens
+        labels += tokens if segment.by_policy else [IGNORED] * len(tokens)
+    return {"input_ids": ids, "labels": labels, "attention_mask": [1] * len(ids)}
+
+
+def warm_start(job: Job) -> str:
+    """Train the model on the demonstrations, unless that is done already; return the folder or name of the model to go on with."""
+    config, done = job.config, job.folder / WARM_START
+    demonstrated = [task for task in job.tasks if task.answer]
+    if not demonstrated or not config.warm_start_epochs:
+        return job.model
+    if done.is_dir():
+        return str(done)
+    model, tokenizer = load_model(job.model, job.device)
+    player, rng = job.player(tokenizer, 0.0), np.random.default_rng((job.seed, 2))
+    alphas = [float(rng.choice(np.array(job.alphas, float))) if task.alpha is None else task.alpha for task in demonstrated]
+    rows = [example(player, tokenizer, task, alpha) for task, alpha in zip(demonstrated, alphas, strict=True)]
+    working = job.folder / "warm_start_steps"
+    trainer = Trainer(
+        model=adapted(model, config.lora_rank),
+        args=TrainingArguments(**arguments(job, working)),
+        train_dataset=Dataset.from_list(rows),
+        data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
+        processing_class=tokenizer,
+        callbacks=[Follow(job, "router-r1 warm start")],
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints to standard output
+    trainer.train(resume_from_checkpoint=last_checkpoint(working))
+    if trainer.is_world_process_zero():
+        job.keep(merged(trainer), tokenizer, WARM_START)
+    trainer.accelerator.wait_for_everyone()
+    return str(done)
+
+
+def arguments(job: Job, folder: Path) -> dict[str, Any]:
+    """Return the arguments of the warm start's trainer."""
+    config = job.config
+    micro = min(config.micro_batch_size, config.warm_start_batch_size)
+    return {
+        **shared_arguments(job, folder),
+        "num_train_epochs": config.warm_start_epochs,
+        "learning_rate": config.warm_start_learning_rate,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": max(1, config.warm_start_batch_size // (micro * config.processes)),
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.05,
+        "remove_unused_columns": False,
+    }
+
+
+def shared_arguments(job: Job, folder: Path) -> dict[str, Any]:
+    """Return the arguments that both stages share."""
+    return {
+        "output_dir": str(folder),
+        "bf16": job.bf16,
+        "gradient_checkpointing": job.config.gradient_checkpointing,  # TRL's default differs from that of transformers
+        "use_cpu": job.device == "cpu" or not torch.cuda.is_available(),
+        "seed": job.seed,
+        "save_strategy": "steps",
+        "save_steps": job.config.save_every,
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "report_to": [],
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+
+
+REWARD = "episode_reward"
+START = "start"
+"""The stage before the first update."""
+
+
+class BudgetSpentError(Exception):
+    """Raised when the budget ends amid the episodes of an update, which is not made then."""
+
+
+def train_grpo(job: Job, start: str, steps: int) -> None:
+    """Train the policy from a folder, or from the last checkpoint, and write ``best`` and ``last``."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is marked experimental; our tests cover what we use of it
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    model, tokenizer = load_model(start, job.device)
+    working = job.folder / "grpo_steps"
+    resumed = last_checkpoint(working)
+    if resumed is not None:
+        job.restore(Path(resumed))
+    questions = job.questions(steps)
+    rollout = EpisodeRollout(job, tokenizer, questions)
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=[episode_rewards],
+        args=GRPOConfig(**grpo_arguments(job, working, steps)),
+        train_dataset=Dataset.from_dict({"prompt": [str(number) for number in range(len(questions))]}),
+        processing_class=tokenizer,
+        peft_config=lora_config(job.config.lora_rank) if job.config.lora_rank else None,
+        rollout_func=rollout,
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints to standard output
+    select = Select(job, trainer, tokenizer)
+    trainer.add_callback(select)
+    trainer.add_callback(Follow(job, "router-r1"))
+    if resumed is None:
+        select.validate(START)
+    try:
+        trainer.train(resume_from_checkpoint=resumed)
+    except BudgetSpentError:
+        select.say_spent(trainer.state.global_step)
+    job.updates = trainer.state.global_step
+    if trainer.is_world_process_zero():
+        policy = merged(trainer)
+        job.stages["last"] = job.stages.get(str(job.updates) if job.updates else START) or job.validate(policy, tokenizer)
+        job.keep(policy, tokenizer, "last")
+    trainer.accelerator.wait_for_everyone()
+
+
+def grpo_arguments(job: Job, folder: Path, steps: int) -> dict[str, Any]:
+    """Return the arguments of TRL's trainer."""
+    config = job.config
+    accumulated = config.batch_size * config.group_size // (config.micro_batch_size * config.processes)
+    return {
+        **shared_arguments(job, folder),
+        "max_steps": steps,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "linear" if config.learning_rate_decay else "constant",
+        "per_device_train_batch_size": config.micro_batch_size,
+        "gradient_accumulation_steps": accumulated,
+        "steps_per_generation": accumulated,
+        "num_generations": config.group_size,
+        "scale_rewards": config.advantage_scale,
+        "epsilon": config.clip,
+        "beta": config.kl,
+        "loss_type": "bnpo",  # the mean over the policy's tokens of a batch
+        "temperature": config.temperature,
+        "max_completion_length": config.turn_tokens,  # of a turn; the rollout limits the episode
+        "shuffle_dataset": False,
+        "remove_unused_columns": False,
+    }
+
+
+def episode_rewards(prompts: list[str], completions: list[str], **columns: Any) -> list[float | None]:
+    """Return the rewards that the rollout has computed."""
+    return list(columns[REWARD])
+
+
+class EpisodeRollout:
+    """Plays and scores the episodes of TRL's trainer, which passes the place of a question as its prompt."""
+
+    def __init__(self, job: Job, tokenizer: PreTrainedTokenizerBase, questions: list[tuple[int, float]]) -> None:
+        self._job, self._questions = job, questions
+        self._player = job.player(tokenizer, job.config.temperature)
+
+    def __call__(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
+        """Return tokens, masks and rewards of one episode for each prompt; raise BudgetSpentError if the budget ends before."""
+        from trl.models.utils import unwrap_model_for_generation
+
+        job = self._job
+        asked = [self._questions[int(prompt)] for prompt in prompts]
+        episodes = [self._player.begin(job.tasks[task], alpha) for task, alpha in asked]
+        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
+            play_all(self._player, model, episodes, max(job.config.micro_batch_size, 64), lambda: job.spends(episodes))
+        everyone = gather_object([_portable(episode) for episode in episodes])  # every process scales costs by the same window
+        job.spent_usd += sum(episode.spent_usd for episode in everyone)
+        if not all(episode.dialogue.done for episode in everyone):
+            raise BudgetSpentError  # in every process
+        score(job.config, job.normalizer, everyone)
+        first = trainer.accelerator.process_index * len(episodes)
+        mine = everyone[first : first + len(episodes)]
+        job.curve.append({"step": trainer.state.global_step + 1, **figures(everyone)})
+        return {
+            "prompt_ids": [episode.prompt_ids for episode in episodes],
+            "completion_ids": [episode.ids for episode in episodes],
+            "env_mask": [episode.mask for episode in episodes],
+            "logprobs": None,  # TRL computes them where it needs them
+            REWARD: [episode.reward.total for episode in mine if episode.reward is not None],
+        }
+
+
+def _portable(episode: PlayedEpisode) -> PlayedEpisode:
+    """Return an episode without its options and tokenizer, which another process cannot receive."""
+    sent = copy(episode)
+    sent.dialogue = copy(episode.dialogue)
+    sent.dialogue.options, sent.dialogue.count = PolicyOptions(), len
+    return sent
+
+
+class Select(TrainerCallback):
+    """Validates the policy at every checkpoint, keeps the best, and ends the training when the budget is spent."""
+
+    def __init__(self, job: Job, trainer: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._job, self._trainer, self._tokenizer = job, trainer, tokenizer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Validate where a checkpoint is due, and stop if the budget is spent."""
+        if state.global_step % args.save_steps == 0 or state.global_step == state.max_steps:
+            self.validate(str(state.global_step))
+        if self._job.spends():
+            self.say_spent(state.global_step)
+            control.should_training_stop = True
+
+    def say_spent(self, updates: int) -> None:
+        """Report that the budget ends the training."""
+        self._job.progress.say(f"the budget of {self._job.budget_usd:g} USD is spent after {updates} updates; the training ends")
+
+    def validate(self, stage: str) -> None:
+        """Validate the policy, and keep it if it is the best."""
+        if self._trainer.is_world_process_zero():
+            self._select(stage)
+        (self._job.spent_usd,) = broadcast_object_list([self._job.spent_usd])  # every process ends at the budget in the same update
+
+    def _select(self, stage: str) -> None:
+        job, policy = self._job, merged(self._trainer)
+        found = job.validate(policy, self._tokenizer)
+        if found:
+            job.stages[stage] = found
+        if stage == START and any(job.alphas) and job.start is None:
+            return  # no cost has a scale yet, so this reward cannot be compared with later ones
+        if found and found["reward"] > job.best:
+            job.best = found["reward"]
+            job.keep(policy, self._tokenizer, "best")
+
+
+def run(job: Job) -> None:
+    """Train from the beginning or from the last checkpoint, and write ``best``, ``last`` and ``metrics.json``."""
+    torch.manual_seed(job.seed)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # job.progress reports
+    job.folder.mkdir(parents=True, exist_ok=True)
+    job.normalizer = CostNormalizer(job.config.cost_window)
+    if job.start is not None and (job.start / STATE).is_file():
+        state = read_json_object(job.start / STATE).get("normalizer") or {}
+        job.normalizer = CostNormalizer.from_state({**state, "window": job.config.cost_window})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)  # TRL uses names that transformers will drop
+        start = warm_start(job)
+        if job.steps:
+            train_grpo(job, start, job.steps)
+    if not job.steps and PartialState().is_main_process:
+        model, tokenizer = load_model(start, job.device)
+        job.stages["last"] = job.validate(model, tokenizer)
+        job.keep(model, tokenizer, "last")
+    if PartialState().is_main_process:
+        if not (job.folder / "best").is_dir():
+            shutil.copytree(job.folder / "last", job.folder / "best")
+        metrics = {"steps": job.updates, "spent_usd": job.spent_usd, "validation": job.stages, "curve": job.curve}
+        write_json(job.folder / "metrics.json", metrics)
+    PartialState().wait_for_everyone()
