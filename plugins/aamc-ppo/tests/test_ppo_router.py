@@ -65,12 +65,12 @@ def test_one_at_a_time_scores_as_together(env, router):
 
 
 @pytest.mark.parametrize("sample", [False, True])
-@pytest.mark.parametrize("wait_ms", [0.0, 5.0])
+@pytest.mark.parametrize("wait_ms", [0.0, 5.0])  # scored by the folded policy, and by features
 def test_many_are_scored_in_parts_as_together(env, monkeypatch, sample, wait_ms):
     router, request = env.router(0, sample=sample, **TINY), env.request(np.arange(4), PREFERENCE)
     request = attrs.evolve(request, wait_ms=np.full(request.mask.shape, wait_ms))
     together = router.score(request)
-    monkeypatch.setattr("aamc_ppo.router.CACHED_PAIRS", 15)  # three rows, then one
+    monkeypatch.setattr("aamc_ppo.served_policy.CACHED_PAIRS", 15)  # three rows, then one
     apart = router.score(request)
     assert apart.utility == pytest.approx(together.utility, abs=1e-5)
     assert (apart.probabilities is None) is not sample

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from aamc_ppo.ppo import PPOConfig, embed_candidates, initial_policy, log_softmax, utility
-from aamc_ppo.rollout import with_state
-from aamc_sdk import Pool, Requirements, Router, RoutingRequest, Scores, Services, Training
+from aamc_ppo.ppo import PPOConfig, initial_policy, log_softmax
+from aamc_ppo.served_policy import ServedPolicy
+from aamc_sdk import Requirements, Router, RoutingRequest, Scores, Services, Training
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.routing import Array32, encode, encode_candidates
+from aamc_sdk.routing import Array32
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 
 __all__ = ["PPOConfig", "PPORouter"]
-CACHED_PAIRS = 32_768
-"""(Query, candidate) pairs that are scored together: some MiB, which the processor's cache holds."""
 
 
 class PPORouter(Router):
@@ -33,7 +31,7 @@ class PPORouter(Router):
         super().__init__(config, services)
         self._categories: tuple[str, ...] = ()
         self._policy = self._initial()
-        self._embedded: tuple[dict[str, Array32], Pool, Array32] | None = None
+        self._served: ServedPolicy | None = None
         self.trust: Mapping[str, Any] | None = None
         """The chosen trust factor with its gain over the plug-in rule, see :class:`aamc_ppo.trust.Trust`; None without a choice."""
 
@@ -53,19 +51,14 @@ class PPORouter(Router):
 
     def score(self, request: RoutingRequest) -> Scores:
         """Return the policy's utilities, in the unit of the reward, and with option ``sample`` its probabilities."""
-        parts = request.batches(CACHED_PAIRS) if request.mask.size > CACHED_PAIRS else (request,)
-        utilities = np.concatenate([self._utilities(part) for part in parts])
+        reward = self.services.reward
+        served, affine = self._served, reward.affine
+        if served is None or served.parameters is not self._policy or served.pool is not request.pool or served.affine is not affine:
+            served = self._served = ServedPolicy.of(self._policy, request.pool, affine)  # two threads may both compute it
+        utilities = served.utilities(request, reward, self._categories)
         if not self.samples:
             return Scores(utilities, None)
         return Scores(utilities, np.exp(log_softmax(np.exp(self._policy["log_temperature"]) * utilities, request.mask)))
-
-    def _utilities(self, request: RoutingRequest) -> Array32:
-        policy, known = self._policy, self._embedded
-        if known is None or known[0] is not policy or known[1] is not request.pool:  # two threads may both compute it
-            known = self._embedded = policy, request.pool, embed_candidates(policy, encode_candidates(request.pool))
-        features = encode(request, self.services.reward, self._categories)
-        weights, pair = self.services.reward.weights(features.preference), features.pair.swapaxes(1, 2)
-        return np.asarray(utility(policy, with_state(features.query, pair), weights, pair, known[2]))
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Train by PPO in ``training.env``; see :func:`aamc_ppo.training.train`."""

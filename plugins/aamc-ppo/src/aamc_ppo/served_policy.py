@@ -1,0 +1,160 @@
+"""The served policy: values that do not change between requests are computed once, so that a request takes half as many operations.
+
+The folded policy is the same function as :func:`aamc_ppo.ppo.utility`, with the reward's slopes s and offsets o folded into the query
+tower's last layer. With expected outcomes x (quality, cost, latency), cheapness and the like are s_j x_j + o_j, so equation (3) becomes
+
+    V_k(b, m) = <q_bk, c_m> + (a_bk6 + sum_j a_bkj o_j) + sum_j a_bkj s_j x_bmj
+
+which has the form of (3) again: the second term is the factor of one more number of the embeddings, which is 1, and the pair features are
+the outcomes themselves. It holds where the pool is idle, so that no candidate has a wait or pressure, and all figures are known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from aamc_ppo.ppo import Parameters, combined_factors, embed_candidates, utility
+from aamc_ppo.rollout import CONTEXT, OBJECTIVES, PAIR_WIDTH, with_state
+from aamc_sdk.interfaces import Reward
+from aamc_sdk.routing import PAIR_FEATURES, Array32, encode, encode_candidates, encode_queries
+from aamc_sdk.types import Floats, Pool, RoutingRequest
+
+CACHED_PAIRS = 32_768
+"""(Query, candidate) pairs that are scored together: some MiB, which the processor's cache holds."""
+MAX_OFFSET = 100.0
+"""Maximum folded offset: slope times figure cancels it, and numbers of this size have five decimals in 32 bits."""
+MAX_SLOPE = 1e30
+"""Maximum folded slope, near the limit of 32 bits."""
+
+
+@attrs.frozen(eq=False)
+class FoldedPolicy:
+    """A policy folded with a reward.
+
+    Attributes:
+        query_tower: The query tower's parameters, whose output is ``[K (E + 1 + 3)]``.
+        embedded: The candidates' embeddings and a 1, ``[M, E + 1]``.
+    """
+
+    query_tower: dict[str, Array32]
+    embedded: Array32
+
+    @classmethod
+    def of(cls, p: Parameters, embedded: Array32, slopes: Floats, offsets: Floats) -> FoldedPolicy:
+        """Fold a policy, whose candidates' embeddings are ``[M, E]``, with the reward's slopes ``[3]`` and offsets ``[3]``."""
+        fold = _fold(embedded.shape[1], slopes, offsets)
+        layers = np.concatenate((p["query_w2"], p["query_b2"])).reshape(-1, OBJECTIVES, len(fold)) @ fold
+        *w2, b2 = layers.reshape(len(layers), -1).astype(np.float32)
+        tower = {"query_w1": p["query_w1"][:-CONTEXT], "query_b1": p["query_b1"], "query_w2": np.array(w2), "query_b2": b2[None]}
+        return cls(tower, np.concatenate((embedded.T, np.ones((1, len(embedded)), np.float32))).T)
+
+    def utilities(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32 | None:
+        """Return U (4) of allowed candidates, ``[B, M]``.
+
+        Args:
+            request: B rows.
+            reward: The folded reward; it turns preferences into weights.
+            categories: The categories that the policy was trained with.
+
+        Returns:
+            None if there is no row, a candidate has a wait or pressure, or an expected outcome is unknown; for one row also if its estimates are.
+        """
+        if not len(request) or request.has_waits or request.pressure is not None or _lacks_figures(request):
+            return None
+        weights = reward.weights(request.preferences.astype(np.float32))
+        utilities = self._many(request, weights, categories) if len(request) > 1 else self._one(request, weights, categories)
+        known = not math.isnan(utilities.item(utilities.argmax()))  # argmax finds a NaN first
+        return utilities if known else None
+
+    def _one(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
+        """Return the utilities of the only row, ``[1, M]``."""
+        expected = request.expected
+        query = np.array([query_features(request, categories)], dtype=np.float32)
+        figures = np.array((expected.quality, expected.cost_usd, expected.latency_ms), dtype=np.float32).swapaxes(0, 1)
+        return np.asarray(utility(self.query_tower, query, weights, figures, self.embedded))
+
+    def _many(self, request: RoutingRequest, weights: Array32, categories: tuple[str, ...]) -> Array32:
+        """Return the utilities of each row, ``[B, M]``: equation (3) in place, without an array of pair features."""
+        expected = request.expected
+        query = encode_queries(request.queries, request.estimates, categories)
+        factors = combined_factors(self.query_tower, query, weights).astype(np.float32, copy=False)
+        width, rows = self.embedded.shape[1], max(CACHED_PAIRS // len(request.pool), 1)
+        utilities = np.empty(request.mask.shape, dtype=np.float32)
+        scratch = np.empty_like(utilities[:rows])  # fresh memory for each part costs more time than filling it
+        for start in range(0, len(request), rows):
+            part = slice(start, start + rows)
+            summed = factors[part, :width].dot(self.embedded.T, out=utilities[part])
+            for column, figure in enumerate((expected.known_quality, expected.cost_usd, expected.latency_ms), start=width):
+                summed += np.multiply(factors[part, column, None], figure[part], out=scratch[: len(summed)], dtype=np.float32, casting="same_kind")
+        return utilities
+
+
+@attrs.frozen(eq=False)
+class ServedPolicy:
+    """A policy prepared for the candidates of one pool.
+
+    Attributes:
+        parameters: The policy's parameters.
+        pool: The candidates.
+        affine: The reward's slopes and offsets; None if it is not affine.
+        embedded: The candidates' embeddings (1), ``[M, E]``.
+        folded: The folded policy; None without slopes and offsets, or if 32 bits cannot hold them.
+    """
+
+    parameters: Parameters
+    pool: Pool
+    affine: tuple[Floats, Floats] | None
+    embedded: Array32
+    folded: FoldedPolicy | None
+
+    @classmethod
+    def of(cls, p: Parameters, pool: Pool, affine: tuple[Floats, Floats] | None) -> ServedPolicy:
+        """Prepare a policy."""
+        embedded: Array32 = embed_candidates(p, encode_candidates(pool))
+        folds = affine is not None and np.abs(affine[0]).max() <= MAX_SLOPE and np.abs(affine[1]).max() <= MAX_OFFSET
+        return cls(p, pool, affine, embedded, FoldedPolicy.of(p, embedded, *affine) if affine is not None and folds else None)
+
+    def utilities(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32:
+        """Return U (4), ``[B, M]``: by the folded policy where it holds, else from features, in parts that the processor's cache holds."""
+        folded = None if self.folded is None else self.folded.utilities(request, reward, categories)
+        if folded is not None:
+            return folded
+        parts = request.batches(CACHED_PAIRS) if request.mask.size > CACHED_PAIRS else (request,)
+        return np.concatenate([self._of_features(part, reward, categories) for part in parts])
+
+    def _of_features(self, request: RoutingRequest, reward: Reward, categories: tuple[str, ...]) -> Array32:
+        features = encode(request, reward, categories)
+        weights, pair = reward.weights(features.preference), features.pair.swapaxes(1, 2)
+        return np.asarray(utility(self.parameters, with_state(features.query, pair), weights, pair, self.embedded))
+
+
+def query_features(request: RoutingRequest, categories: Sequence[str]) -> list[float]:
+    """Return the features of the only query as :func:`aamc_sdk.routing.encode_queries` does, but NaN for unknowns: a list, which is quicker."""
+    query, estimates = request.queries[0], request.estimates
+    (complexity,), (tool_use,), (probabilities,) = estimates.complexity.tolist(), estimates.tool_use.tolist(), estimates.aligned(categories).tolist()
+    lengths = (math.log1p(tokens) / 10 for tokens in (query.expected_prompt_tokens, query.expected_output_tokens))
+    return [complexity, tool_use, *lengths, *probabilities]
+
+
+def _lacks_figures(request: RoutingRequest) -> bool:
+    """Whether expected quality is unknown, or any figure of the first of many rows: usually it is then unknown in all."""
+    expected = request.expected
+    if expected.quality is None:
+        return True
+    return len(request) > 1 and math.isnan(expected.quality[0].sum() + expected.cost_usd[0].sum() + expected.latency_ms[0].sum())
+
+
+def _fold(width: int, slopes: Floats, offsets: Floats) -> npt.NDArray[np.float64]:
+    """Return the matrix ``[E + 6, E + 4]`` from factors of embedding and pair features to those of embedding, 1 and outcomes."""
+    figures = slice(width, width + OBJECTIVES)
+    fold = np.zeros((width + PAIR_WIDTH, width + 1 + OBJECTIVES))
+    fold[:width, :width] = np.eye(width)
+    fold[figures, width] = offsets
+    fold[width + PAIR_FEATURES.index("allowed"), width] = 1
+    fold[figures, width + 1 :] = np.diag(slopes)
+    return fold
