@@ -12,7 +12,6 @@ from aamc_sdk.log.jsonl import Entry, entry_of, line_of
 from aamc_sdk.log.lazy_sequence import LazySequence
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, Export, LedgerStore, read_batches
 from aamc_sdk.log.memory import MemoryStore
-from aamc_sdk.log.name_lengths import FITTING_CHARACTERS
 from aamc_sdk.log.options import Retention, StoreOptions
 from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
@@ -21,7 +20,7 @@ from aamc_sdk.log.retention import begins_partition, covered_position, oldest_go
 from aamc_sdk.log.rows.decision_row import record_from
 from aamc_sdk.log.rows.feedback_row import feedback_row
 from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes
-from aamc_sdk.log.rules import append, append_feedback
+from aamc_sdk.log.rules import FITTING_CHARACTERS, append, append_feedback
 from aamc_sdk.log.sqlite.file import advice_on, connect, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
