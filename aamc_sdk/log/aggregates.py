@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any
 
 import attrs
 import numpy as np
@@ -86,7 +85,7 @@ def _text(aggregate: Aggregate) -> str:
 
 def aggregate_from(text: str | bytes) -> Aggregate:
     """Return an aggregate from its text, see :func:`aggregate_texts`; figures of later versions are left out."""
-    given: dict[str, Any] = decode(text)
+    given = decode(text)
     return Aggregate(**{field.name: given[field.name] for field in attrs.fields(Aggregate) if field.name in given})
 
 

@@ -69,7 +69,7 @@ def _check_simple(value: Any) -> None:
         raise StoreError(f"the log keeps JSON's own types only ({why}); use numbers, text, lists and mappings in notes")
 
 
-def decode(content: str | bytes, decoder: msgspec.json.Decoder[T] = _decoder) -> T:
+def decode(content: str | bytes, decoder: msgspec.json.Decoder[Any] = _decoder) -> Any:
     """Return the value of a JSON document, of a decoder's type.
 
     Raises:
@@ -92,9 +92,10 @@ def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -
         StoreError: The content is damaged.
     """
     try:
-        return decode(content, decoder)
+        found: T = decode(content, decoder)
     except ValueError as error:
         raise damaged(name, error) from error
+    return found
 
 
 def damaged(name: str, error: Exception) -> StoreError:

@@ -301,12 +301,21 @@ class LedgerStore(Store):
 
     def _adding(self, entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
         """Return the write that appends entries in order; its result is which of them are new, and the refusal that ended it early."""
-        return _appending([self._as_kept(entry) for entry in entries])
+        redacts = not self.config.store_text
+        kept = [redacted(entry) if redacts and isinstance(entry, Row) and entry.kind == DECISION else entry for entry in entries]
 
-    def _as_kept(self, entry: Entry) -> Entry:
-        if isinstance(entry, Row) and entry.kind == DECISION and not self.config.store_text:
-            return redacted(entry)
-        return entry
+        def run(ledger: Excerpt) -> tuple[list[bool], StoreError | None]:
+            new: list[bool] = []
+            try:
+                for entry in kept:
+                    new += append(ledger, [entry]) if isinstance(entry, Row) else [append_feedback(ledger, *entry)]
+            except StoreError as refusal:  # the entries before it stay, so this is not an error of the write
+                return new, refusal
+            return new, None
+
+        named = [entry if isinstance(entry, Row) else entry[0] for entry in kept]
+        alone = [entry[0] for entry in kept if not isinstance(entry, Row) and entry[1] is None]
+        return Write(run, [each.decision_id for each in named], [each.id for each in named], alone if len(alone) == len(kept) else ())
 
     @abc.abstractmethod
     def _write(self, write: Write[T]) -> T:
@@ -324,22 +333,6 @@ def _is_missing(path: Path) -> bool:
     except OSError as error:
         return isinstance(error, FileNotFoundError)
     return False
-
-
-def _appending(entries: Sequence[Entry]) -> Write[tuple[list[bool], StoreError | None]]:
-    def run(ledger: Excerpt) -> tuple[list[bool], StoreError | None]:
-        new: list[bool] = []
-        try:
-            for entry in entries:
-                new += append(ledger, [entry]) if isinstance(entry, Row) else [append_feedback(ledger, *entry)]
-        except StoreError as refusal:  # the entries before it stay, so this is not an error of the write
-            return new, refusal
-        return new, None
-
-    names = [(entry.decision_id, entry.id) if isinstance(entry, Row) else (entry[0].decision_id, entry[0].id) for entry in entries]
-    alone = [entry[0] for entry in entries if not isinstance(entry, Row) and entry[1] is None]
-    is_alone = len(alone) == len(entries)
-    return Write(run, [decision_id for decision_id, _ in names], [entry_id for _, entry_id in names], alone if is_alone else ())
 
 
 def read_batches(store: Store, after: int = 0, at_once: int = READ_AT_ONCE) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aamc_sdk.errors import ConfigError, StoreError
-from aamc_sdk.log import Export, MemoryStore, StoreOptions, open_store
+from aamc_sdk.log import Export, MemoryStore, StoreOptions, memory, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Records
@@ -65,6 +65,21 @@ def test_notes_that_are_no_json_are_refused_at_once(store):
     assert not store.experience().decisions
 
 
+def test_a_reading_that_is_interrupted_loses_no_decision_and_adds_none_twice(store, monkeypatch):
+    def interrupted(ledger, rows):
+        append(ledger, rows[:2])
+        raise KeyboardInterrupt
+
+    append = memory.append
+    store.add_decisions(batch("a", "b", "c"))
+    with monkeypatch.context() as patched:
+        patched.setattr(memory, "append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.experience()
+    assert [decision.id for decision in store.experience().decisions] == ["a", "b", "c"]
+    assert store.position() == 3
+
+
 def test_records_are_a_sequence():
     given = batch("a", "b", "c")
     assert [record.decision.id for record in given] == ["a", "b", "c"]
@@ -80,4 +95,6 @@ def test_messages_name_a_log_without_the_password_in_its_url(caplog):
     store.note_export(Export("log.parquet", "parquet"))
     assert "memory://host/log" in caplog.text
     assert "secret" not in caplog.text
+    store.note_export(Export("other.parquet", "parquet"))
+    assert len(caplog.records) == 1  # a folder may get many files
     store.close()
