@@ -72,7 +72,7 @@ def test_a_repetition_is_kept_once_and_known_as_such(spool) -> None:
     assert spool.put([judged("d", time=1.0)]) == [True]
     assert spool.put([judged("d", time=2.0), judged("d", source="judge")]) == [False, True]
     assert spool.put([decided("d")]) == [True]
-    assert spool.put([decided("d")], whole=True) == [False]
+    assert [row and row.id for row in spool.put_decisions([decided("d")])] == ["d"]
     assert waiting(spool) == ["d/explicit", "d/judge", "d"]
 
 
@@ -88,7 +88,7 @@ def test_other_content_under_one_id_is_refused_and_what_stands_before_it_stays(s
 def test_of_a_whole_that_is_refused_nothing_is_kept(spool) -> None:
     spool.put([decided("d"), judged("d", candidate=POOL.names[0])])
     with pytest.raises(StoreError, match="no candidate 'nobody'"):
-        spool.put([decided("e"), judged("d", candidate="nobody", source="judge")], whole=True)
+        spool.put_attempts([attempt_row(Attempt("d", 0, POOL.names[0])), attempt_row(Attempt("d", 1, "nobody"))])
     assert waiting(spool) == ["d", "d/explicit"]
 
 
