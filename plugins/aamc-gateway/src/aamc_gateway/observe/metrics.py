@@ -105,14 +105,14 @@ class Metrics:
 
     def _add_answer(self, served: RequestFigures, paid_usd: float) -> None:
         child, sums, candidate = self._child, self._sums, served.candidate
-        is_unknown = math.isnan(served.cost_usd)
+        is_unknown, saved_usd = math.isnan(served.cost_usd), served.saved_usd
         sums[child(self.unknown_costs, candidate)] += is_unknown
-        if not is_unknown:
-            sums[child(self.cost, candidate)] += max(0.0, served.cost_usd - paid_usd)  # of the decision, or of an orchestration's steps
-        if not math.isnan(served.saved_usd):
-            sums[child(self.saved, candidate)] += served.saved_usd
+        # The rest is that of the decision, or of an orchestration's steps. What is unknown adds 0, so that there is a series of each candidate.
+        sums[child(self.cost, candidate)] += 0.0 if is_unknown else max(0.0, served.cost_usd - paid_usd)
+        sums[child(self.saved, candidate)] += 0.0 if math.isnan(saved_usd) else saved_usd
+        first_token = child(self.first_token, candidate)
         if not math.isnan(served.first_token_ms):
-            child(self.first_token, candidate).observe(served.first_token_ms / 1000)
+            first_token.observe(served.first_token_ms / 1000)
         if all(call.usage is None for call in served.calls):  # such as an orchestration's
             self._add_tokens(candidate, served.usage)
 
