@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,7 +20,7 @@ from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, text_argument
 @PREFERENCE
 @JSON
 @click.pass_context
-def route(ctx: click.Context, /, text: str, run: Path, preference: str | None, as_json: bool, **named: str | None) -> None:
+def route(ctx: click.Context, /, text: str, run: Path, preference: str | None, as_json: bool, **named: Any) -> None:
     """Choose a candidate for the query TEXT, and explain the choice.
 
     Example: aamc route "Write a Python function to sort a list" --preference 0.7,0.2,0.1
