@@ -95,9 +95,9 @@ class MetaController:
         """Return a controller with the components that a run trained.
 
         Args:
-            run: The run's folder.
-            router: The name of one of the run's routers, or the options of another one with a ``name``, such as a canary of two;
-                the run's own when None.
+            run: The run's folder; ignored if the router is a folder, which serves with its own run.
+            router: The name of one of the run's routers, the folder of a trained one, or the options of another one with a ``name``, such as a
+                canary of two; the run's own when None.
             store: The log's URL; ``log.db`` in the run's folder when None.
             seed: The seed of the draws; the run's own when None.
             plugins: The plugins; the installed ones when None.

@@ -465,6 +465,12 @@ def test_another_router_serves_with_what_a_run_trained(run: Path) -> None:
         MetaController.load(run, router={"name": "counting", "speed": 3}, store="memory:", plugins=installed())
 
 
+def test_a_router_is_loaded_by_its_folder_with_its_own_run(run: Path, tmp_path: Path) -> None:
+    with MetaController.load(tmp_path, router=str(run / "routers" / "coin"), store="memory:", plugins=installed()) as controller:
+        assert controller.route("Hi").router == "coin"
+        assert isinstance(controller.estimator, Length)
+
+
 def test_a_checkpoint_with_an_option_that_is_gone_says_to_train_it_again(run: Path) -> None:
     file = run / "routers" / "coin" / "component.json"
     write_json(file, {**read_json(file), "config": {"former": 1}})
