@@ -179,7 +179,8 @@ def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str,
         raise click.UsageError(f"--format must be jsonl or a store that reads exports, such as parquet, not {form}")
     if str(folder) == "-" or folder.is_file():
         raise click.UsageError(f"--format {form} writes several files: name a folder, not {folder}")
-    return found.export(log, folder, chosen)
+    exported: Exported = found.export(log, folder, chosen)
+    return exported
 
 
 @feedback.command()
