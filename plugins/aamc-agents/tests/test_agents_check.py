@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from aamc_agents import checks
+from aamc_agents import python
 from aamc_agents.sandbox import Ran
 
 from aamc_sdk.plugins import get_plugin_manager
@@ -24,7 +24,7 @@ def test_the_strength_of_the_sandbox_is_told(monkeypatch: pytest.MonkeyPatch, pr
     async def run(*_: object) -> Ran:
         return Ran(printed=printed, error=error, fences=fences)
 
-    monkeypatch.setattr(checks, "run_python", run)
-    (found,) = checks.check_sandbox()
+    monkeypatch.setattr(python, "run_python", run)
+    (found,) = python.check_sandbox()
     assert (found.subject, found.status) == ("sandbox", status)
     assert (error or fences[-1]) in found.state

@@ -250,7 +250,7 @@ def test_a_failed_turn_is_no_judgement_of_its_episode(puppeteer_of: Callable[...
 def test_served_episodes_with_feedback_mend_a_policy(puppeteer_of: Callable[..., Puppeteer], monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy learns kinds swapped, serves the real ones, and learns from the users' judgements alone."""
     numbers = itertools.count()  # the draws depend on the decisions' ids
-    monkeypatch.setattr("aamc_puppeteer.serving.single_path.new_ids", lambda count: [f"id-{next(numbers)}" for _ in range(count)])
+    monkeypatch.setattr("aamc_puppeteer.serving.session.new_ids", lambda count: [f"id-{next(numbers)}" for _ in range(count)])
     costs = {"mathematician": 0.1, "lawyer": 0.1}
     swapped = AgentWorld.of_table(
         {"algebra": {"mathematician": 0.0, "lawyer": 1.0}, "contracts": {"mathematician": 1.0, "lawyer": 0.0}}, costs, steps=1

@@ -16,7 +16,7 @@ from aamc_experiments.evaluation import Resampling, known_interval
 from rich.table import Table
 
 from aamc_router_r1 import trace
-from aamc_router_r1.episode.calls import ModelCall, ask_once, request_options
+from aamc_router_r1.episode.calls import ModelCall, ask_once
 from aamc_router_r1.episode.episode import Episode, Setup
 from aamc_router_r1.protocol import clean, elements
 from aamc_router_r1.protocol.turns import ProtocolError
@@ -152,11 +152,12 @@ def evaluate(
     async def ask(name: str, query: Query, free: asyncio.Semaphore) -> ModelCall:
         """Return the call of a model that is asked the question itself."""
         candidate, options = pool.candidates[pool.index(name)], setup.options
-        parameters = request_options(candidate, options.routed_tokens, options.routed_options)
         messages = [{"role": "user", "content": DIRECT.format(question=query.text.strip())}]
         assert services.models is not None
         async with free:
-            completion, made = await ask_once(services.models, candidate, messages, parameters, options.call_seconds)
+            completion, made = await ask_once(
+                services.models, candidate, messages, options.routed_tokens, options.routed_options, options.call_seconds
+            )
         progress.advance()
         return attrs.evolve(made, text="" if completion is None else _answer(clean(completion.text)))
 

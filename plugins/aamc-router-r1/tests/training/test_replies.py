@@ -58,9 +58,9 @@ def test_records_are_answered_by_the_endpoints_of_the_pool() -> None:
 QUESTION = SubQuestion("small", "Who?")
 
 
-def live(server: PolicyServer, record: Path | None = None) -> tuple[LiveReplies, RoutingTask]:
-    services = make_services(pool_from(pool_of(server, small={}), "test"), get_plugin_manager())
-    return LiveReplies(services, {"max_tokens": 10}, 5.0, record), parse_record(
+def live(server: PolicyServer, record: Path | None = None, **small: Any) -> tuple[LiveReplies, RoutingTask]:
+    services = make_services(pool_from(pool_of(server, small=small), "test"), get_plugin_manager())
+    return LiveReplies(services, RouterR1Config(routed_tokens=10, call_seconds=5.0), record), parse_record(
         {"query": "Who?", "candidate_models": MODELS[:1], "ground_truth": "Jane Austen"}
     )
 
@@ -78,6 +78,14 @@ def test_a_live_reply_costs_what_it_costs_in_service() -> None:
         (served,) = play(make(server, models={"policy": {}, "small": {}})).consulted
     assert (reply.cost_usd, reply.output_tokens) == (served.cost_usd, served.output_tokens)
     assert reply.cost_usd > 0
+
+
+def test_a_live_request_limits_the_tokens_under_the_name_that_the_model_uses() -> None:
+    with PolicyServer({"small": [completion("Jane Austen")]}) as server:
+        replies, task = live(server, parameters={"max_completion_tokens": 8, "temperature": 1.0})
+        replies([(task, QUESTION)])
+        (body,) = server.asked["small"]
+    assert (body["temperature"], "max_tokens" in body, "max_completion_tokens" in body) == (1.0, False, True)
 
 
 def test_a_failed_call_costs_nothing_and_is_no_recorded_reply(tmp_path: Path) -> None:

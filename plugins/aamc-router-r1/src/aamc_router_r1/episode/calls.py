@@ -20,6 +20,14 @@ from aamc_sdk.types import Candidate, ModelSpec, estimated_tokens, new_ids
 BY_POLICY, BY_MODEL = "policy", "model"
 OUT_OF_USD, OUT_OF_TOKENS, OUT_OF_TIME = "out_of_usd", "out_of_tokens", "out_of_time"
 
+CONSULTED = """\
+Another model consults you on a part of a larger task. Answer its question directly, or give what you know that helps to answer it.
+Be concise and stay on the subject. If you cannot help, say so, and that another model should be asked.
+
+Question: {question}
+"""
+"""The prompt of a consulted model."""
+
 
 class EpisodeBudgetError(AamcError):
     """Raised when a call does not fit an episode's budget any more.
@@ -162,13 +170,6 @@ class ModelCall:
         return self.public_error or self.error or ""
 
 
-CONSULTED = """\
-Another model consults you on a part of a larger task. Answer its question directly, or give what you know that helps to answer it.
-Be concise and stay on the subject. If you cannot help, say so, and that another model should be asked.
-
-Question: {question}
-"""
-"""The prompt of a consulted model."""
 Answered = tuple[Completion | None, ModelCall]
 """A call's completion, None if it failed, and the call."""
 
@@ -184,13 +185,14 @@ class EpisodeCaller:
         self._models, self._loop, self._budget, self._seconds = models, loop, budget, seconds
         self.pending: list[ModelCall] = []
 
-    async def ask(
-        self, candidate: Candidate, messages: Sequence[Message], reservation: CallReservation, options: Mapping[str, Any], about: ModelCall
-    ) -> Answered:
-        """Return the answer of a model and the call ``about`` with its cost; errors of the model become part of the call.
+    async def ask(self, candidate: Candidate, messages: Sequence[Message], tokens: int, parameters: Mapping[str, Any], about: ModelCall) -> Answered:
+        """Return the answer of a model, of at most so many tokens, and the call ``about`` with its cost; errors of the model become part of the call.
 
-        The reservation is settled.
+        Raises:
+            EpisodeBudgetError: The call does not fit the budget.
         """
+        reservation = self._budget.reserve(candidate, prompt_tokens(messages), tokens)
+        options = request_options(candidate, reservation.answer_tokens, parameters)
         began, at = time.monotonic(), time.time()
         completion: Completion | None = None
         failure: dict[str, Any] = {}
@@ -218,10 +220,12 @@ class EpisodeCaller:
         return await (work if self._loop is None else asyncio.wrap_future(self._loop.submit(work)))
 
 
-async def ask_once(models: ModelCaller, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any], seconds: float) -> Answered:
+async def ask_once(
+    models: ModelCaller, candidate: Candidate, messages: Sequence[Message], tokens: int, parameters: Mapping[str, Any], seconds: float
+) -> Answered:
     """Return the answer of a model that is asked outside of an episode, on the running loop, and the call."""
-    budget, about = EpisodeBudget(), ModelCall(role=BY_MODEL, round=0, candidate=candidate.name)
-    return await EpisodeCaller(models, None, budget, seconds).ask(candidate, messages, budget.reserve(candidate, 0, 1), options, about)
+    about = ModelCall(role=BY_MODEL, round=0, candidate=candidate.name)
+    return await EpisodeCaller(models, None, EpisodeBudget(), seconds).ask(candidate, messages, tokens, parameters, about)
 
 
 def replied(completion: Completion | None, call: ModelCall) -> ModelCall:

@@ -18,9 +18,7 @@ from aamc_router_r1.episode.calls import (
     EpisodeCaller,
     ModelCall,
     consultation,
-    prompt_tokens,
     replied,
-    request_options,
 )
 from aamc_router_r1.episode.dialogue import Dialogue
 from aamc_router_r1.protocol import Codec, ModelNames, SubQuestion, clean, truncated
@@ -139,11 +137,9 @@ class Episode:
         setup, dialogue = self.setup, self.dialogue
         may_route, number = dialogue.may_route, sum(call.role == BY_POLICY for call in self.calls)
         messages = setup.codec.messages(self.prompt, dialogue.transcript)
-        reservation = self.budget.reserve(setup.policy, prompt_tokens(messages), setup.options.turn_tokens)
-        more = {**setup.codec.options(setup.options.calls, may_route), **setup.options.parameters}
-        options = request_options(setup.policy, reservation.answer_tokens, more)
+        parameters = {**setup.codec.options(setup.options.calls, may_route), **setup.options.parameters}
         about = ModelCall(role=BY_POLICY, round=number, candidate=setup.policy.name)
-        completion, made = await self._caller.ask(setup.policy, messages, reservation, options, about)
+        completion, made = await self._caller.ask(setup.policy, messages, setup.options.turn_tokens, parameters, about)
         self._caller.pending.clear()
         if completion is None:
             yield made
@@ -175,14 +171,11 @@ class Episode:
     async def _ask(self, call: SubQuestion, number: int) -> ModelCall:
         setup = self.setup
         candidate, most = setup.models[call.model], setup.options.routed_tokens
-        messages = consultation(call.question)
         about = ModelCall(role=BY_MODEL, round=number, candidate=call.model, question=call.question)
         try:
-            reservation = self.budget.reserve(candidate, prompt_tokens(messages), most)
+            made = replied(*await self._caller.ask(candidate, consultation(call.question), most, setup.options.routed_options, about))
         except EpisodeBudgetError as error:
             return attrs.evolve(about, status="refused", error=f"{error}; answer with what you know")
-        options = request_options(candidate, reservation.answer_tokens, setup.options.routed_options)
-        made = replied(*await self._caller.ask(candidate, messages, reservation, options, about))
         if made.output_tokens > most:  # the server ignored the limit
             return attrs.evolve(made, text=truncated(made.text, most))
         return made

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import attrs
 import numpy as np
@@ -24,18 +24,19 @@ from aamc_sdk.interfaces import Store
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.types import Candidate, Experience, Feedback, ModelSpec, Pool, RoutingRequest, Scores
 
-T = TypeVar("T")
+TOKENS = 1000
+"""Tokens of an answer whose price per million is compared with the scale: 10 USD per million tokens get no cost reward."""
 
 
-class DecisionCache(Generic[T]):
+class DecisionCache:
     """The latest ``size`` decisions by key, each for a limited number of seconds; any thread may use it."""
 
     def __init__(self, size: int, seconds: float) -> None:
         self._size, self._seconds = size, seconds
-        self._kept: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[float, ModelSelection]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable) -> T | None:
+    def get(self, key: Hashable) -> ModelSelection | None:
         """Return a decision; None if there is none, or it is too old."""
         with self._lock:
             found = self._kept.get(key)
@@ -45,17 +46,13 @@ class DecisionCache(Generic[T]):
             self._kept.move_to_end(key)
             return found[1]
 
-    def put(self, key: Hashable, decision: T) -> None:
+    def put(self, key: Hashable, decision: ModelSelection) -> None:
         """Keep a decision in place of the one that was not used for the longest time."""
         with self._lock:
             self._kept[key] = time.monotonic() + self._seconds, decision
             self._kept.move_to_end(key)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
-
-
-TOKENS = 1000
-"""Tokens of an answer whose price per million is compared with the scale: 10 USD per million tokens get no cost reward."""
 
 
 def rewarded(experience: Experience, pool: Pool, alpha: float, format_penalty: float) -> Experience:
@@ -127,7 +124,7 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
             self.fallback = _fallback(config, services)
         self._selector = self._make_selector()
         self.uses_preference = config.show_preference or (self._selector is None and self.fallback is not None and self.fallback.uses_preference)
-        self._cache = DecisionCache[ModelSelection](config.cache_size, config.cache_seconds)
+        self._cache = DecisionCache(config.cache_size, config.cache_seconds)
 
     def _make_selector(self) -> Selector | None:
         config, services = self.config, self.services

@@ -70,9 +70,8 @@ def replies_of(config: RouterR1Config, services: Services, training: Training) -
             )
     if chosen in (AUTO, LIVE):
         _check_endpoints(services.pool, tasks)
-        options = {"max_tokens": config.routed_tokens, **config.routed_options}
         record = None if training.folder is None else training.folder / "replies.jsonl"
-        return LiveReplies(services, options, config.call_seconds, record)
+        return LiveReplies(services, config, record)
     return RecordedReplies(chosen)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, json_lines, require, text
 from aamc_datasets.recognition import existing
 
+from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.calls import CONSULTED, ask_once, consultation, replied
 from aamc_router_r1.protocol import SubQuestion
@@ -147,12 +148,12 @@ class LiveReplies:
     The costs are those of an episode in service: reported, else by list prices, else estimated from the texts.
     """
 
-    def __init__(self, services: Services, options: Mapping[str, Any], seconds: float, record: Path | None = None) -> None:
+    def __init__(self, services: Services, options: PolicyOptions, record: Path | None = None) -> None:
         if services.models is None:
             raise ConfigError("there is no client for models; give the candidates endpoints in a pool file, or set orchestrator.replies")
         self._models, self._loop = services.models, services.loop
         self._candidates = {candidate.name: candidate for candidate in services.pool}
-        self._options, self._seconds, self._record = options, seconds, record
+        self._options, self._record = options, record
 
     def __call__(self, asked: Sequence[Asked]) -> list[ModelReply]:
         """Return the replies to questions; an error of a model becomes the text of its reply."""
@@ -174,7 +175,14 @@ class LiveReplies:
     async def _one(self, call: SubQuestion, slots: asyncio.Semaphore) -> ModelReply:
         """Ask one model, as an episode in service does."""
         async with slots:
-            completion, made = await ask_once(self._models, self._candidates[call.model], consultation(call.question), self._options, self._seconds)
+            completion, made = await ask_once(
+                self._models,
+                self._candidates[call.model],
+                consultation(call.question),
+                self._options.routed_tokens,
+                self._options.routed_options,
+                self._options.call_seconds,
+            )
         cost_usd = 0.0 if made.status == "error" else made.cost_usd
         made = replied(completion, made)
         text = made.text if made.error is None else f"No reply of {call.model}: {made.error}"
