@@ -56,9 +56,7 @@ class Excerpt:
 
     def place(self, row: Row) -> None:
         """Give an entry the log's next position."""
-        if waiting := self._pending.get(row.decision_id):
-            self.held.pop(row.key, None)
-            waiting.pop(row.key, None)
+        self._remove_pending(row)
         self.placed.append(row)
         self._add_placed(row)
 
@@ -69,10 +67,19 @@ class Excerpt:
 
     def drop(self, row: Row) -> None:
         """Delete a pending entry."""
-        self.held.pop(row.key, None)
-        self._pending[row.decision_id].pop(row.key, None)
-        self._known[row.kind, row.id].pop(row.revision, None)
+        self._remove_pending(row)
+        revisions = self._known[row.kind, row.id]
+        revisions.pop(row.revision, None)
+        if not revisions:
+            del self._known[row.kind, row.id]
         self.dropped.append(row)
+
+    def _remove_pending(self, row: Row) -> None:
+        if waiting := self._pending.get(row.decision_id):
+            self.held.pop(row.key, None)
+            waiting.pop(row.key, None)
+            if not waiting:
+                del self._pending[row.decision_id]
 
     def _add_placed(self, row: Row) -> None:
         self._known[row.kind, row.id][row.revision] = row

@@ -98,3 +98,13 @@ def test_messages_name_a_log_without_the_password_in_its_url(caplog):
     store.note_export(Export("other.parquet", "parquet"))
     assert len(caplog.records) == 1  # a folder may get many files
     store.close()
+
+
+def test_nothing_stays_of_pending_entries_that_are_deleted_or_placed(store):
+    store.add_feedback([(Feedback(decision_id=name, quality=1.0, time=1.0), None) for name in ("never", "late")])
+    store.add_decisions(batch("late"))
+    assert store.expire_pending() == 1
+    ledger = store._ledger
+    assert not ledger._pending
+    assert not ledger.find("feedback", "never/explicit")
+    assert ("feedback", "never/explicit") not in ledger._known
