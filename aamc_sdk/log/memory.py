@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class MemoryLedger(Excerpt):
-    """A whole log; the position of an entry is its place in ``placed``, from 1.
+    """A whole log; the position of an entry is its place in ``placed``, from 1. Readers get copies: a row that is read keeps its parsed content.
 
     Attributes:
         snapshots: Snapshots by name, the newest last.
@@ -84,13 +84,13 @@ class MemoryLedger(Excerpt):
 
     def episode(self, episode_id: str) -> list[Row]:
         """Return the decisions of an episode in log order."""
-        return [row for row in self.placed if row.kind == DECISION and columns_of(row)["episode"] == episode_id]
+        return [row.copy() for row in self.placed if row.kind == DECISION and columns_of(row)["episode"] == episode_id]
 
     def batch(self, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position, with the decisions that they refer to."""
-        rows = self.placed[after : after + limit]
-        decisions = [self.placed[position - 1] for position in sorted({self._positions[row.decision_id] for row in rows})]
-        revisions = [past for name in dict.fromkeys(revised_ids(rows)) for past in self.find(FEEDBACK, name) if past.key not in self.held]
+        rows = [row.copy() for row in self.placed[after : after + limit]]
+        decisions = [self.placed[position - 1].copy() for position in sorted({self._positions[row.decision_id] for row in rows})]
+        revisions = [past.copy() for name in dict.fromkeys(revised_ids(rows)) for past in self.find(FEEDBACK, name) if past.key not in self.held]
         return Batch(after + len(rows), rows, decisions, self.epoch, None, replaced_rows(rows, revisions) if revisions else ())
 
     def erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
@@ -134,7 +134,7 @@ class MemoryStore(LedgerStore):
             found = ledger.find(DECISION, decision_id)
         if not found:
             raise UnknownDecisionError(f"no decision of the log has the id {decision_id!r}")
-        return record_from(found[0])
+        return record_from(found[0].copy())
 
     def episode(self, episode_id: str) -> Sequence[Record]:
         """Return the records of an episode's decisions in log order."""

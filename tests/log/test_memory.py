@@ -108,3 +108,12 @@ def test_nothing_stays_of_pending_entries_that_are_deleted_or_placed(store):
     assert not ledger._pending
     assert not ledger.find("feedback", "never/explicit")
     assert ("feedback", "never/explicit") not in ledger._known
+
+def test_reading_the_log_leaves_no_parsed_content_in_memory(store):
+    store.add_decisions(batch("a", "b"))
+    store.add_feedback([(Feedback(decision_id="a", quality=1.0), None)])
+    experience = store.experience()
+    assert [decision.id for decision in experience.decisions] == ["a", "b"]
+    assert store.record("a").decision.id == "a"
+    store.outcomes(columns=["categories"])
+    assert not any("fields" in vars(row) for row in store._ledger.placed)

@@ -89,8 +89,14 @@ class Row:
         """Return this row about a candidate, with what is known of its content; ``attrs.evolve`` takes several times as long."""
         if self.candidate == candidate:
             return self
+        row = self.copy()
+        row.__dict__["candidate"] = candidate
+        return row
+
+    def copy(self) -> Row:
+        """Return this row as another object, which keeps what it parses of its content to itself."""
         row = object.__new__(Row)
-        row.__dict__.update(self.__dict__, candidate=candidate)
+        row.__dict__.update(self.__dict__)
         return row
 
     if not TYPE_CHECKING:
