@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,10 @@ from aamc_sdk.log.rules import append, fits, warn_of_pending
 from aamc_sdk.types import Decision, Experience, Query, Record, Records, Snapshot, StateDelta
 
 T = TypeVar("T")
+ROWS_AT_ONCE = 200
+"""Decisions that become rows while the lock is held; other threads add theirs between two such parts."""
+_PAUSE_S = 1e-4
+"""Time between two parts, without which the reading thread would take the lock again before the threads that wait for it."""
 
 
 class MemoryLedger(Excerpt):
@@ -46,7 +51,12 @@ class MemoryLedger(Excerpt):
         self._unread_ids: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self.placed)
+        return len(self.placed) + len(self._unread_ids)
+
+    @property
+    def unread(self) -> int:
+        """The number of decisions that are no rows yet."""
+        return len(self._unread_ids)
 
     def add_unread(self, records: Records, store_text: bool) -> bool:
         """Append decisions that become rows when the log is read; return whether that was possible, since all are new and none can be refused."""
@@ -57,13 +67,14 @@ class MemoryLedger(Excerpt):
         self._unread_ids |= ids
         return True
 
-    def read(self) -> None:
-        """Turn the unread decisions into rows."""
-        while self._unread:
+    def read(self, limit: float = math.inf) -> None:
+        """Turn unread decisions into rows, in whole batches as they were added, until their number reaches the limit."""
+        while self._unread and limit > 0:
             records, store_text = self._unread[0]
             append(self, [decision_row(record, store_text) for record in records])
             self._unread.popleft()  # afterwards: an interrupt loses nothing, and what is known is not added again
-        self._unread_ids.clear()
+            self._unread_ids.difference_update(decision.id for decision in records.decisions)
+            limit -= len(records)
 
     def place(self, row: Row) -> None:
         """Give an entry the log's next position."""
@@ -152,7 +163,7 @@ class MemoryStore(LedgerStore):
 
     def pending_rows(self) -> Sequence[Row]:
         """Return the entries whose decision is not in the log."""
-        with self._reading() as ledger:
+        with self._counting() as ledger:
             return list(ledger.held.values())
 
     def snapshot(self, name: str) -> Snapshot | None:
@@ -202,7 +213,7 @@ class MemoryStore(LedgerStore):
             return self._open.erase(erasure, after, limit)
 
     def _counts(self) -> tuple[int, int]:
-        with self._reading() as ledger:
+        with self._counting() as ledger:
             return len(ledger), len(ledger.snapshots)
 
     def _forgotten_digests(self) -> Mapping[str, float]:
@@ -215,9 +226,23 @@ class MemoryStore(LedgerStore):
     @contextmanager
     def _reading(self) -> Iterator[MemoryLedger]:
         """Take the ledger, whose entries are all rows then."""
+        for _ in range(self._ledger.unread // ROWS_AT_ONCE):
+            with self._lock:
+                self._ledger.read(ROWS_AT_ONCE)
+            time.sleep(_PAUSE_S)
         with self._lock:
             self._ledger.read()
             yield self._ledger
+
+    @contextmanager
+    def _counting(self) -> Iterator[MemoryLedger]:
+        """Take the ledger to count entries. Unread decisions become rows only if entries are pending, which may wait for them."""
+        if self._ledger.held:
+            with self._reading() as ledger:
+                yield ledger
+        else:
+            with self._lock:
+                yield self._ledger
 
     @property
     def _open(self) -> MemoryLedger:

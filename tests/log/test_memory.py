@@ -109,6 +109,7 @@ def test_nothing_stays_of_pending_entries_that_are_deleted_or_placed(store):
     assert not ledger.find("feedback", "never/explicit")
     assert ("feedback", "never/explicit") not in ledger._known
 
+
 def test_reading_the_log_leaves_no_parsed_content_in_memory(store):
     store.add_decisions(batch("a", "b"))
     store.add_feedback([(Feedback(decision_id="a", quality=1.0), None)])
@@ -117,3 +118,29 @@ def test_reading_the_log_leaves_no_parsed_content_in_memory(store):
     assert store.record("a").decision.id == "a"
     store.outcomes(columns=["categories"])
     assert not any("fields" in vars(row) for row in store._ledger.placed)
+
+
+def test_the_health_of_a_log_turns_no_decisions_into_rows(store, monkeypatch):
+    store.add_decisions(batch("a", "b"))
+    store.add_decisions(batch("c"))
+    monkeypatch.setattr(memory, "append", None)
+    assert store.health().items() >= {"position": 3, "entries": 3, "pending_feedback": 0}.items()
+    assert store.pending() == []
+
+
+def test_the_health_of_a_log_counts_feedback_that_waited_for_a_decision(store):
+    store.add_feedback([(Feedback(decision_id=name, quality=1.0), None) for name in ("a", "never")])
+    store.add_decisions(batch("a"))
+    assert store.health().items() >= {"position": 2, "entries": 3, "pending_feedback": 1}.items()
+
+
+def test_decisions_are_added_between_the_many_that_become_rows(store, monkeypatch):
+    def add_another(seconds: float) -> None:
+        store.add_decisions(batch(f"later {store.position()}"))
+
+    for name in "abcdef":
+        store.add_decisions(batch(name))
+    monkeypatch.setattr(memory, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(memory.time, "sleep", add_another)
+    assert [decision.id for decision in store.experience().decisions] == [*"abcdef", "later 6", "later 7", "later 8"]
+    assert store.position() == 9
