@@ -1,4 +1,4 @@
-"""A lock that tells forks, and an event loop on its own thread."""
+"""A lock that raises an error in forked processes, and an event loop on its own thread."""
 
 from __future__ import annotations
 

@@ -123,6 +123,6 @@ _sorts = msgspec.json.Decoder(_Sort)  # several times as fast as reading everyth
 
 
 def _sort_of(content: bytes) -> tuple[str, ...]:
-    """Return what the decisions of one template have in common: the router and the candidates."""
+    """Return the router and the candidates of a decision, which all decisions of one template share."""
     found = decode(content, _sorts)
     return found.decision.router, *found.candidates

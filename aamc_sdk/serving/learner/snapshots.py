@@ -139,11 +139,11 @@ class KeptState:
         return now - self._full_at >= FULL_SECONDS if self._held is None else now >= self._held[0]
 
     def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool] = lambda snapshot, end: True) -> LogPoint | None:
-        """Load the newest state of the log into a router; return its place, or None if there is none, or none of use.
+        """Load the newest state of the log into a router; return its place, or None if the log has none or ``accepts`` refuses it.
 
         Args:
             router: The router; after a CheckpointError its state is undefined.
-            accepts: Whether a snapshot, and the place of the state that the changes lead to from it, are of use.
+            accepts: Called with the snapshot, and the place of the state after its changes; returns whether to load them.
         """
         snapshot = self._store.snapshot(self._name)
         if snapshot is None:

@@ -277,7 +277,7 @@ def _never_failed(candidate: str) -> Counted:
 
 @lru_cache(1024)
 def _only_answered(candidate: str) -> dict[str, Counted]:
-    """Return the counted outcomes of a decision that the candidate has answered: those of most decisions, which share this. Never altered."""
+    """Return the counted outcomes of a decision whose candidate answered. Most decisions share this dictionary: it must not be altered."""
     return {_failure_id(candidate): _never_failed(candidate)}
 
 

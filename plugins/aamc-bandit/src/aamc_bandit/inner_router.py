@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class InnerAttribute(Generic[T]):
-    """An attribute of a router around others that depends on them; the class, which does not know them, has a default."""
+    """An attribute of a router that wraps others, computed from them; on the class, the default."""
 
     def __init__(self, default: T, of: Callable[[Any], T]) -> None:
         self._default, self._of = default, of

@@ -56,7 +56,7 @@ class _Bounded(psycopg.Connection[Any]):
 
 
 def _opened(url: str, timeout_s: float, settings: str, options: Mapping[str, Any]) -> _Bounded:
-    """Open a connection with some options of libpq's, and execute statements on it."""
+    """Open a connection with options of libpq, and execute ``settings`` on it."""
     connection = _Bounded.connect(url, autocommit=True, connect_timeout=max(1, round(timeout_s)), **options)
     try:
         connection.limit_s = 2 * timeout_s
@@ -68,7 +68,7 @@ def _opened(url: str, timeout_s: float, settings: str, options: Mapping[str, Any
 
 
 class Connections:
-    """As many connections as are used at once. Each begins with some ``settings``, and must answer each statement in ``timeout_s`` seconds.
+    """A pool of connections that grows as needed. Each executes ``settings`` first, and must answer each statement in ``timeout_s`` seconds.
 
     With ``prepared``, statements of ``PREPARE``, psycopg itself prepares none: it would deallocate these after each change of a table.
     """

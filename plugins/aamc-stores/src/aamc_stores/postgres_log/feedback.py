@@ -29,11 +29,11 @@ INSERT_FEEDBACK = """
     SELECT partition, (SELECT position FROM {version}) + n, 'feedback', id, decision_id, candidate, packed, time, 0, quality
     FROM found WHERE (SELECT count(*) FROM found) = cardinality($1)
 """
-"""Its subqueries leave the planner, which may know only an empty table, no other way than the index of decisions."""
+"""The subqueries make the planner use the index of decisions, even where its statistics are those of an empty table."""
 
 
 def plain_feedback(writes: Sequence[Write[Any]]) -> list[Feedback]:
-    """Return the feedback of a group of writes, where that is all they add and it names no candidate; else nothing."""
+    """Return the feedback of a group of writes if they add nothing else and it names no candidate; otherwise nothing."""
     found = [feedback for write in writes for feedback in write.feedback_alone]
     if len(found) < sum(len(write.feedback) for write in writes) or not all(write.feedback_alone for write in writes):
         return []

@@ -30,7 +30,7 @@ _NO_NAMES = packed([])
 
 @attrs.frozen
 class State:
-    """A snapshot or floor as it is described."""
+    """The description of a snapshot or floor: all of it but its content."""
 
     position: int  # up to which the router has learned
     number: int  # of its writing; a later one is greater
