@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 from aamc_stores.postgres_log import store as postgres
 from aamc_stores.postgres_log import tables as postgres_tables
+from aamc_stores.postgres_log.connections import Leases
 from aamc_stores.postgres_log.store import PostgresStore
 from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, judge, make_version_3, record, write_version_3
 from waiting import wait_until
@@ -456,3 +458,9 @@ def test_feedback_before_a_refused_one_is_added(log):
     with pytest.raises(ConflictError, match="known/explicit"):
         judge(store, "d1", "known", "d2", quality=0.75)
     assert ids(store)[3:] == ["known/explicit", "d1/explicit"]
+
+
+def test_a_connection_for_elections_is_closed_where_the_server_refuses_its_settings(server, recwarn):
+    assert not Leases(server.url, timeout_s=5.0, idle_s=1e9).holds(1)
+    gc.collect()
+    assert [str(each.message) for each in recwarn] == []

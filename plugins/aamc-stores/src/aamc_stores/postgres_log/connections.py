@@ -185,8 +185,12 @@ class Leases:
         options = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3}
         connection = _opened(self._url, self._timeout_s, "; ".join(f"SET tcp_{name} = {value}" for name, value in options.items()), options)
         connection.limit_s = self._timeout_s
-        if connection.info.server_version >= _FIRST_WITH_IDLE_TIMEOUT:
-            connection.execute(f"SET idle_session_timeout = {round(1000 * self._idle_s)}")
+        try:
+            if connection.info.server_version >= _FIRST_WITH_IDLE_TIMEOUT:
+                connection.execute(f"SET idle_session_timeout = {round(1000 * self._idle_s)}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _disconnect(self) -> None:
