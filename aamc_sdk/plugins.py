@@ -166,6 +166,8 @@ class Plugins:
         place = slash_hint(name)
         if kind == "dataset" and os.path.exists(name):  # noqa: PTH110  # pathlib is not imported for listing
             place = f"; a file is given with its format, such as outcomes:{name}"
+        elif kind == "model_pool":
+            place = "; a file is given by its path, such as pool.yaml"
         hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{place}{broken}"
         raise UnknownComponentError(f"no {kind} is named {name!r}{hint}")
 

@@ -50,15 +50,28 @@ def load_component(folder: Path, kind: str, plugins: Plugins, services: Services
 
     Raises:
         CheckpointError: The checkpoint is incomplete, damaged, or of another kind.
+        ConfigError: One of the options is wrong.
     """
     about = component_of(folder, kind)
+    saved = about.get("config", {})
     try:
-        component = plugins.make(kind, about["name"], services, {**about.get("config", {}), **(options or {})})
+        component = plugins.make(kind, about["name"], services, {**saved, **(options or {})})
     except ConfigError as error:
+        if options and _fits(plugins, kind, about["name"], services, saved):
+            raise
         unfit = f"{folder / COMPONENT} does not fit the installed {kind} {about['name']!r}"
         raise CheckpointError(f"{unfit}: {error}; if another version made it, train it again") from error
     load_state(component, folder)
     return component
+
+
+def _fits(plugins: Plugins, kind: str, name: str, services: Services, saved: Mapping[str, Any]) -> bool:
+    """Return whether the installed component takes a checkpoint's own options."""
+    try:
+        plugins.make(kind, name, services, saved)
+    except ConfigError:
+        return False
+    return True
 
 
 def load_state(component: BaseComponent, folder: Path) -> None:

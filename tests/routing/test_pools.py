@@ -88,6 +88,8 @@ def test_a_pool_is_found_by_name_or_file(tmp_path):
     assert isinstance(find_pool("default", plugins), Pool)
     with pytest.raises(UnknownComponentError, match="did you mean 'default'"):
         find_pool("defualt", plugins)
+    with pytest.raises(UnknownComponentError, match=r"a file is given by its path, such as pool\.yaml"):
+        find_pool("nope", plugins)
     with pytest.raises(PoolError, match="cannot read"):
         find_pool("missing.yaml", plugins)
     with pytest.raises(PoolError, match=r"is a folder; name a pool file in it, such as .*pool\.yaml"):

@@ -8,7 +8,7 @@ import pytest
 from tiny import Tiny
 
 from aamc_sdk import Services, builtin
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward, default_pool
 from aamc_sdk.storage import component_of, load_component, load_state, save_component, write_json
@@ -48,6 +48,11 @@ def test_a_file_that_was_changed_after_the_training_is_refused(saved: Path, cont
         CheckpointError, match=r"means\.json was changed after it was written, or its saved hash was; restore it and component\.json, or train again$"
     ):
         load(saved)
+
+
+def test_a_wrong_option_of_the_caller_is_no_fault_of_the_checkpoint(saved: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^means has no option 'speed'"):
+        load_component(saved, "estimator", PLUGINS, SERVICES, {"speed": 3})
 
 
 def test_a_missing_file_is_named(saved: Path) -> None:

@@ -14,7 +14,7 @@ from aamc_sdk.routing import find_pool
 from aamc_sdk.serving.orchestration.sessions import TeamOptions, TeamOrchestrator
 from aamc_sdk.serving.run import ORCHESTRATOR, Run
 from aamc_sdk.serving.services import make_services
-from aamc_sdk.storage import COMPONENT, component_of, is_complete, load_component
+from aamc_sdk.storage import COMPONENT, RESUME_FOLDER, component_of, is_complete, load_component
 
 logger = logging.getLogger(__name__)
 DEFAULT = "puppeteer"
@@ -61,6 +61,8 @@ def trained_name(folder: Path, wanted: str | None = None) -> str:
     Raises:
         CheckpointError: The folder holds none.
     """
+    if (folder / ORCHESTRATOR / RESUME_FOLDER).is_dir():
+        raise CheckpointError(f"the training in {folder} is unfinished; continue it with: aamc train --resume {folder}")
     if not (is_complete(folder / ORCHESTRATOR) and (folder / "run.yaml").is_file()):
         raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator {wanted or DEFAULT}")
     return str(component_of(folder / ORCHESTRATOR, ORCHESTRATOR)["name"])

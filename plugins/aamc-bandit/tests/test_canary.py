@@ -503,6 +503,8 @@ def test_the_share_follows_its_file_without_a_restart(plugins, tmp_path, caplog)
         router: Any = controller.router
         with pytest.raises(ConfigError, match="share must be at least 0"):
             router.share = -1
+        with pytest.raises(ConfigError, match="share must be a number from 0 to 1, not 'x'"):
+            router.share = "x"
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,13 @@ def test_a_folder_without_one_is_told(aamc: Aamc) -> None:
     assert "holds no trained orchestrator" in err
 
 
+def test_an_unfinished_training_is_to_be_resumed(aamc: Aamc, tmp_path: Path) -> None:
+    (tmp_path / "stopped" / "orchestrator" / "resume").mkdir(parents=True)
+    status, _, err = aamc("orchestrate", "hello", "--run", str(tmp_path / "stopped"))
+    assert status == 1
+    assert f"unfinished; continue it with: aamc train --resume {tmp_path / 'stopped'}" in err
+
+
 def test_a_training_that_was_stopped_comes_to_the_same_and_keeps_each_episode_once(aamc: Aamc, monkeypatch: pytest.MonkeyPatch) -> None:
     often = [*SHORT, "--set", "orchestrator.checkpoint_every=1"]
     status, _, err = aamc("train", "--orchestrator", "puppeteer", *often, "--out", "whole")

@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from aamc_bandit.trials.call_limits import CallComparison
 from aamc_bandit.trials.router_pair import RouterPair, RouterPairOptions, possible_candidates
 from aamc_bandit.trials.trial_notes import CANARY, TrialNote, serving_role
 from aamc_sdk.config import option
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Services, Store
 from aamc_sdk.routing import choice_probabilities, uniform
 from aamc_sdk.storage import plain
@@ -92,6 +94,8 @@ class Canary(RouterPair):
 
     @share.setter
     def share(self, value: float) -> None:
+        if not isinstance(value, Real):
+            raise ConfigError(f"share must be a number from 0 to 1, not {value!r}")
         self._share = attrs.evolve(self.config, share=float(value)).share
 
     def score(self, request: RoutingRequest) -> Scores:
