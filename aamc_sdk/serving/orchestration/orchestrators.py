@@ -61,10 +61,11 @@ def trained_name(folder: Path, wanted: str | None = None) -> str:
     Raises:
         CheckpointError: The folder holds none.
     """
-    if (folder / ORCHESTRATOR / RESUME_FOLDER).is_dir():
-        raise CheckpointError(f"the training in {folder} is unfinished; continue it with: aamc train --resume {folder}")
     if not (is_complete(folder / ORCHESTRATOR) and (folder / "run.yaml").is_file()):
-        raise CheckpointError(f"{folder} holds no trained orchestrator; train one with: aamc train --orchestrator {wanted or DEFAULT}")
+        unfinished = (folder / ORCHESTRATOR / RESUME_FOLDER).is_dir()
+        how = f"its training is unfinished; continue it with: aamc train --resume {folder}"
+        how = how if unfinished else f"train one with: aamc train --orchestrator {wanted or DEFAULT}"
+        raise CheckpointError(f"{folder} holds no trained orchestrator; {how}")
     return str(component_of(folder / ORCHESTRATOR, ORCHESTRATOR)["name"])
 
 
