@@ -13,7 +13,7 @@ from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
 from aamc_gmtrouter.testbed import TasteWorld, VectorEstimator, WorldSettings, WorldTrial
 
-from aamc_sdk import Decision, Experience, Feedback, MetaController, ModelSpec, Pool, Preference, Query, Training, Turn
+from aamc_sdk import Dataset, Decision, Experience, Feedback, MetaController, ModelSpec, Outcomes, Pool, Preference, Query, Training, Turn
 from aamc_sdk.errors import ConfigError, DataError, PluginError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
@@ -193,7 +193,7 @@ def test_data_that_cannot_be_used_is_an_error(trial: WorldTrial) -> None:
     small = GMTRouter(GMTRouterConfig(), attrs.evolve(trial.services, pool=Pool([ModelSpec("model-0")])))
     with pytest.raises(DataError, match="names the models model-1"):
         small.train(Training(dataset=few))
-    with pytest.raises(DataError, match="no rated answer of a user"):
+    with pytest.raises(DataError, match="neither a rated answer of a user nor outcomes that differ"):
         trial.router.train(Training(dataset=attrs.evolve(few, experience=Experience(0, [], Estimates.unknown(0), []))))
     with pytest.raises(ConfigError, match="multiple of heads"):
         GMTRouterConfig(hidden=30)
@@ -267,3 +267,31 @@ def test_taste_decides_where_costs_are_unknown_and_gives_way_to_large_difference
 
 def test_propensities_are_those_of_a_choice_without_a_draw(controller: MetaController) -> None:
     assert math.isclose(controller.route("query 3 12", user="new").propensity, 1.0)
+
+
+def specialists(rows: int, first: int = 0) -> Dataset:
+    """Return outcomes without users: one model answers the questions about cats, another those about law, and the third none of them."""
+    texts, quality = ("Which food does cat {} like?", "Is clause {} of the law valid?"), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    outcomes = Outcomes(np.array([quality[row % 2] for row in range(rows)]), np.full((rows, 3), 0.001), np.full((rows, 3), np.nan))
+    return Dataset([Query(texts[row % 2].format(first + row)) for row in range(rows)], SPECIALISTS, outcomes, source="specialists")
+
+
+SPECIALISTS = Pool([ModelSpec("cat", "knows all about cats and their food"), ModelSpec("law", "knows the law"), ModelSpec("none", "knows nothing")])
+
+
+def test_a_table_of_outcomes_without_users_teaches_what_all_users_have_in_common() -> None:
+    router = GMTRouter(GMTRouterConfig(model="preference"), make_services(SPECIALISTS, get_plugin_manager()))
+    router.train(Training(dataset=specialists(80), validation=specialists(20, first=500)))
+    held_out = specialists(20, first=1000)
+    router.services.reward.fit(held_out.outcomes)
+    request = build_request(held_out.queries, SPECIALISTS, QUALITY)
+    assert (router.score(request).utility.argmax(axis=1) == np.arange(20) % 2).all()
+    assert router.score(request).notes[0]["judged_turns"] == 0  # no row became a user
+
+
+def test_outcomes_that_never_differ_teach_nothing_and_are_refused() -> None:
+    equal = specialists(4)
+    equal = attrs.evolve(equal, outcomes=attrs.evolve(equal.outcomes, quality=np.ones((4, 3))))
+    router = GMTRouter(GMTRouterConfig(model="preference"), make_services(SPECIALISTS, get_plugin_manager()))
+    with pytest.raises(DataError, match="specialists has neither"):
+        router.train(Training(dataset=equal))

@@ -2,7 +2,7 @@
 
 A router sees feedback as an :class:`aamc_sdk.types.Experience`: from dataset ``interactions``, from a log, or while it serves. A comparison is
 a judgement of its own; a rating is one too, on the side of its candidate if above a half, against it if below, and none at exactly a half.
-Judgements of one decision, or of one episode, belong to one turn.
+Judgements of one decision, or of one episode, belong to one turn. Rows of an outcome table are judgements of unknown users, one a row.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import attrs
 import numpy as np
 
-from aamc_sdk.types import Experience, Feedback, Floats, Query, tenant_user
+from aamc_sdk.types import Dataset, Experience, Feedback, Floats, Query, tenant_user
 
 NEUTRAL = 0.5
 """The rating that says neither good nor bad."""
@@ -23,6 +23,8 @@ CONTEXT = "system"
 """Role of the turn that describes the user or the application."""
 MAX_USERS = 100_000
 """Maximum number of users with a history; the one that judged longest ago goes first."""
+ROW_PAIRS = 8
+"""Maximum number of comparisons that a row of an outcome table gives: a fit's cost grows with the third power of a user's judgements."""
 
 
 @attrs.frozen(eq=False)
@@ -156,6 +158,27 @@ def histories(experience: Experience, limit: int) -> dict[str, UserHistory]:
         for key, change in history_changes(experience).items()
         if change.query is not None and change.judgements
     }
+
+
+def row_histories(dataset: Dataset, names: Sequence[str], embedding: Floats, rng: np.random.Generator) -> dict[str, UserHistory]:
+    """Return a history for each row of an outcome table, by its number: that of an unknown user who compared its answers.
+
+    Args:
+        dataset: Q queries with the outcomes of M candidates.
+        names: The candidates' names, M of them.
+        embedding: Embeddings of the queries, ``[Q, D]``.
+        rng: Draws ``ROW_PAIRS`` of a row's pairs of different quality, if there are more.
+    """
+    found: dict[str, UserHistory] = {}
+    for row, quality in enumerate(() if dataset.outcomes is None or dataset.outcomes.quality is None else dataset.outcomes.quality):
+        pairs = np.argwhere(quality[:, None] > quality[None, :])
+        drawn = pairs if len(pairs) <= ROW_PAIRS else pairs[rng.choice(len(pairs), ROW_PAIRS, replace=False)]
+        turn = f"row {row}"
+        won = [(names[better], names[worse]) for better, worse in drawn]
+        if won:
+            judged = (UserJudgement(f"{turn}: {better}, {worse}", turn, None, better, worse, 1.0, embedding[row]) for better, worse in won)
+            found[turn] = UserHistory(tuple(judged))
+    return found
 
 
 def absolute(items: Iterable[UserJudgement]) -> list[UserJudgement]:

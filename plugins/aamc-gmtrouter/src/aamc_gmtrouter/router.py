@@ -30,12 +30,13 @@ from aamc_gmtrouter.history import (
     history_changes,
     keep_history,
     names_in,
+    row_histories,
     user_key,
 )
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.saved_state import packed, read_model, unpacked, write_model
 from aamc_gmtrouter.taste import ModelFeatures, PreferenceModel, UserVector
-from aamc_sdk import Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
+from aamc_sdk import Dataset, Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
 from aamc_sdk.errors import CheckpointError, DataError, PluginError, one_of
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
@@ -181,16 +182,22 @@ class GMTRouter(OnlineRouter):
     def train(self, training: Training) -> Mapping[str, Any]:
         """Fit the preference model and the graph network to users' judgements; see the modules ``taste`` and ``graph``.
 
+        A table of outcomes without users teaches what all users have in common: each row is a turn of a user who is not seen again.
+
         Raises:
-            DataError: The data has no judgement of a user, or judges a model that the pool lacks.
+            DataError: The data has neither a judgement of a user nor a row with two different qualities, or judges a model that the pool lacks.
         """
         estimator = None if training.request is None else training.request.embed
         self._hashes = estimator is None or estimator(["a"]) is None
         embed = self._embed = hashed_words if estimator is None or self._hashes else required(estimator)
         users, held_out = self._histories(training.dataset, embed), self._histories(training.validation, embed)
+        known_users = bool(users)
+        if not known_users:
+            users, held_out = self._rows(training.dataset, embed), self._rows(training.validation, embed)
         if not users:
             raise DataError(
-                f"{training.dataset.source} has no rated answer of a user; gmtrouter learns from interactions:FILE or log:URL with feedback"
+                f"{training.dataset.source} has neither a rated answer of a user nor outcomes that differ; gmtrouter learns from interactions:FILE, "
+                "log:URL with feedback, or a table of outcomes"
             )
         self._check_models({**users, **held_out}, training.dataset.source)
         descriptions = {candidate.name: candidate.description or candidate.name for candidate in self.services.pool}
@@ -205,7 +212,8 @@ class GMTRouter(OnlineRouter):
             network, figures = self._trained_network(model, list(reduced.values()), list(later.values()), training)
             metrics |= figures
         with self._lock:
-            self._model, self._network, self._users, self._known, self._all_changed = model, network, reduced, {}, True
+            self._model, self._network, self._known, self._all_changed = model, network, {}, True
+            self._users = reduced if known_users else {}
         return {**metrics, "embeddings": "hashed words" if self._hashes else "estimator"}
 
     def _trained_network(
@@ -226,6 +234,14 @@ class GMTRouter(OnlineRouter):
             return {}
         found = histories(self._embedded(experience, embed), self.config.history)
         return {name: self._as_configured(history) for name, history in found.items()}
+
+    def _rows(self, dataset: Dataset | None, embed: Embed) -> dict[str, UserHistory]:
+        """Return the histories of a table's rows."""
+        if dataset is None or dataset.outcomes is None:
+            return {}
+        embedding = np.asarray(embed([query.text or " " for query in dataset.queries]), dtype=np.float64)
+        rows = row_histories(dataset, self.services.pool.names, embedding, np.random.default_rng(self.services.seed))
+        return {name: self._as_configured(history) for name, history in rows.items()}
 
     def _embedded(self, experience: Experience, embed: Embed | None) -> Experience:
         """Return an experience with an embedding of each query: as it was logged, else of its text; NaN without both."""
