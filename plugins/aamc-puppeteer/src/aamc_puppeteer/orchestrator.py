@@ -233,11 +233,7 @@ class Puppeteer(Team):
         shown, config, estimate = progress or NoProgress(), self.config, self._estimate(tasks, budget_usd, validation_tasks)
         shown.say(estimate.in_words(budget_usd))
         with one_thread(), self._spending(budget_usd) as executor:
-            if not self._trained_names:
-                self._initialise([task.text for task in tasks])
-            learner, encoder = self.parts()
-            self._trained_names |= frozenset(self.pool.names)
-            encoder.learn_tasks([task.text for task in tasks])
+            learner, _ = self.begin([task.text for task in tasks])
             job = TrainingJob(self.config, self.services.seed, learner, self.player(), tasks, list(self.pool), folder, watch, self._updates)
             if resume:
                 job.restore()
@@ -278,6 +274,15 @@ class Puppeteer(Team):
         estimate = CostEstimate.of(self._agents, (config.updates * config.episodes + validation_tasks) * config.max_steps)
         estimate.check(budget_usd, tasks)
         return estimate
+
+    def begin(self, texts: Sequence[str]) -> tuple[ReinforceLearner, Encoder]:
+        """Return the policy and the encoder for a training on tasks with these texts, with the present agents."""
+        if not self._trained_names:
+            self._initialise(texts)
+        learner, encoder = self.parts()
+        self._trained_names |= frozenset(self.pool.names)
+        encoder.learn_tasks(texts)
+        return learner, encoder
 
     def _initialise(self, texts: Sequence[str]) -> None:
         """Train the estimator on the texts of tasks and agents, and draw the policy's weights."""

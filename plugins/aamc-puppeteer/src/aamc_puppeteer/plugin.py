@@ -37,3 +37,9 @@ def aamc_datasets() -> list[Component]:
 def aamc_orchestrators() -> list[Component]:
     """Offer the puppeteer."""
     return [Component("puppeteer", "aamc_puppeteer.orchestrator:Puppeteer", "Activates agents by a policy trained with REINFORCE.")]
+
+
+@hookimpl
+def aamc_routers() -> list[Component]:
+    """Offer the puppeteer's policy as a router."""
+    return [Component("puppeteer", "aamc_puppeteer.router:PuppeteerRouter", "The puppeteer's policy, trained with REINFORCE, chooses who answers.")]

@@ -81,7 +81,7 @@ class ActionBatch:
     def take(self, rows: NDArray[np.intp], episodes: int) -> ActionBatch:
         """Return some actions, those of ``episodes`` episodes."""
         return ActionBatch(
-            features=StateFeatures(self.features.state[rows], self.features.pair[rows]),
+            features=self.features.take(rows),
             visibility=self.visibility.take(rows),
             action=self.action[rows],
             returns=self.returns[rows],

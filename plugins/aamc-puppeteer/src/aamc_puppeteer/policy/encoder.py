@@ -14,6 +14,7 @@ from functools import lru_cache
 import attrs
 import numpy as np
 from aamc_agents.state import Activation, Fault, TaskState
+from numpy.typing import NDArray
 
 from aamc_sdk.routing import Array32, hash_terms
 from aamc_sdk.types import Candidate, read_only
@@ -53,6 +54,10 @@ class StateFeatures:
 
     state: Array32
     pair: Array32
+
+    def take(self, rows: NDArray[np.intp]) -> StateFeatures:
+        """Return some rows."""
+        return StateFeatures(self.state[rows], self.pair[rows])
 
     @classmethod
     def concatenate(cls, parts: Sequence[StateFeatures]) -> StateFeatures:

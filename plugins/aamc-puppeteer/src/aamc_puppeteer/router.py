@@ -1,0 +1,158 @@
+"""Router ``puppeteer``: the puppeteer's policy chooses the one candidate that answers.
+
+An episode is a single activation, whose reward is the outcome's at the preference of the training. So REINFORCE is compared with other routers on a
+table of outcomes, and agents or models without any training of the orchestrator can be routed by the same policy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from aamc_agents.state import TaskState
+from aamc_agents.tasks import Task
+
+from aamc_puppeteer.config import PuppeteerConfig
+from aamc_puppeteer.episodes.player import ActionBatch, Visibility, sampled
+from aamc_puppeteer.orchestrator import Puppeteer
+from aamc_sdk import Agent, Requirements, Router, RoutingRequest, Scores, Services, Training, option
+from aamc_sdk.errors import DataError, PluginError
+from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.types import Candidate, Floats, Pool
+
+_DEFAULTS = PuppeteerConfig()
+
+
+@attrs.frozen(kw_only=True)
+class PuppeteerRouterConfig:
+    """Options of router ``puppeteer``: those of the orchestrator that one activation needs."""
+
+    updates: int = option(_DEFAULTS.updates, "gradient steps", at_least=0)
+    episodes: int = option(_DEFAULTS.episodes, "queries in an update", at_least=1)
+    learning_rate: float = option(_DEFAULTS.learning_rate, "step size of Adam; it falls to a tenth in the last third", above=0)
+    entropy_bonus: float = option(
+        _DEFAULTS.entropy_bonus, "initial weight of the policy's entropy, in normalised reward per nat; it falls to 0", at_least=0
+    )
+    gradient_clip: float = option(_DEFAULTS.gradient_clip, "maximum norm of the policy's gradient, and of the baseline's", above=0)
+    withheld: float = option(
+        _DEFAULTS.withheld,
+        "share of candidates whose name is hidden from the policy in training; half of them without description",
+        at_least=0,
+        at_most=1,
+    )
+    hidden: int = option(_DEFAULTS.hidden, "width of hidden layers", at_least=1)
+    estimator: str = option(_DEFAULTS.estimator, "estimator that embeds queries and candidates; it is trained on their texts")
+    estimator_options: Mapping[str, Any] = option({}, "the estimator's options")
+    sample: bool = option(_DEFAULTS.sample, "draw decisions from the policy instead of taking the most probable candidate")
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        name: {key: value for key, value in options.items() if key != "reward"} for name, options in PuppeteerConfig.presets.items()
+    }
+
+
+class _Member(Agent):
+    """A candidate as an agent, which the policy describes and never runs."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.spec = candidate
+
+    async def execute(self, state: Any) -> AgentOutput:
+        raise PluginError("router puppeteer calls no candidate")
+
+
+class PuppeteerRouter(Router):
+    """Scores candidates by the puppeteer's policy; thread-safe."""
+
+    Config = PuppeteerRouterConfig
+    config: PuppeteerRouterConfig
+    requires = Requirements(outcomes=True, text=True, training=True)
+    uses_preference = False
+    uses_estimates = False
+
+    def __init__(self, config: PuppeteerRouterConfig, services: Services) -> None:
+        super().__init__(config, services)
+        options = PuppeteerConfig(**attrs.asdict(config, recurse=False), max_steps=1, discount=1.0)
+        self._lock = threading.Lock()
+        self._pool = services.pool
+        self._puppeteer = Puppeteer(options, services, [_Member(candidate) for candidate in services.pool])
+        self._trained = False
+
+    def score(self, request: RoutingRequest) -> Scores:
+        """Return the logarithm of the policy's probability of each candidate as its utility."""
+        if not self._trained:
+            raise PluginError("router puppeteer is not trained; train it with: aamc train --router puppeteer --dataset outcomes:FILE")
+        if not len(request):
+            return Scores(np.zeros(request.mask.shape))
+        with self._lock:
+            self._use(request.pool)
+            probabilities = self._puppeteer.probabilities([_state(query.text) for query in request.queries])[:, :-1].astype(np.float64)
+        utility = np.log(probabilities + np.finfo(np.float64).tiny)
+        if not self.samples:
+            return Scores(utility, None)
+        allowed = probabilities * request.mask
+        return Scores(utility, allowed / allowed.sum(axis=1, keepdims=True))
+
+    def _use(self, pool: Pool) -> None:
+        if pool is not self._pool:
+            self._puppeteer.use([_Member(candidate) for candidate in pool])
+            self._pool = pool
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Train the policy on a table of outcomes by REINFORCE, at the preference of the training's request.
+
+        Raises:
+            DataError: The training rows have no outcomes.
+        """
+        dataset, request = training.dataset, training.request
+        if dataset.outcomes is None or request is None:
+            raise DataError(f"router puppeteer learns from outcomes, and {dataset.source} has none; use a dataset with outcomes")
+        reward = self.services.reward.scalar(dataset.outcomes, request.preferences)
+        rows = np.flatnonzero(np.isfinite(reward).any(axis=1)).tolist()
+        curve = self._fit([dataset.queries[row].text for row in rows], reward[rows], training)
+        self._trained = True
+        return {"updates": len(curve), "queries": len(rows), "curve": curve}
+
+    def _fit(self, texts: list[str], reward: Floats, training: Training) -> list[dict[str, float]]:
+        """Take all gradient steps on rewards ``[Q, M]``, NaN where unknown; return the figures of each. To choose nobody earns 0."""
+        from aamc_puppeteer.training.job import drawn_descriptions, one_thread
+
+        config, known = self.config, np.isfinite(reward)
+        earned = np.concatenate((np.where(known, reward, 0.0), np.zeros((len(reward), 1))), axis=1)
+        curve: list[dict[str, float]] = []
+        with one_thread():
+            learner, encoder = self._puppeteer.begin(texts)
+            features = encoder.encode([_state(text) for text in texts])
+            training.progress.start("puppeteer", config.updates)
+            for step in range(config.updates):
+                rng = np.random.default_rng((self.services.seed, step))
+                rows = rng.integers(len(texts), size=config.episodes)
+                visibility = Visibility(drawn_descriptions(rng, len(rows), reward.shape[1], config.withheld), known[rows])
+                seen = features.take(rows)
+                action = sampled(learner.probabilities(seen, visibility), rng.random(len(rows), np.float32))
+                returns = earned[rows, action]
+                batch = ActionBatch(seen, visibility, action, returns, np.zeros(len(rows), np.intp), len(rows))
+                figures = {"reward": float(returns.mean()), **learner.update(batch, 1 - step / config.updates)}
+                curve.append({"step": step + 1, **figures})
+                training.progress.advance(1, reward=figures["reward"])
+        return curve
+
+    def save(self, folder: Path) -> None:
+        """Write the policy and its estimator."""
+        self._puppeteer.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read a saved policy.
+
+        Raises:
+            CheckpointError: A file is missing or damaged, or has other sizes than the configuration's.
+        """
+        self._puppeteer.load(folder)
+        self._trained = True
+
+
+def _state(text: str) -> TaskState:
+    return TaskState(task=Task(id="query", text=text), steps_left=1)
