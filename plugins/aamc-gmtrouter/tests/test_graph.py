@@ -14,8 +14,8 @@ from aamc_gmtrouter.graph.training import GraphTraining
 from aamc_gmtrouter.graph.user_graph import EDGES, user_graph
 from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.options import GMTRouterConfig
-from aamc_gmtrouter.router import SLOPE, GMTRouter
-from aamc_gmtrouter.taste import PreferenceModel
+from aamc_gmtrouter.router import GMTRouter
+from aamc_gmtrouter.taste import SLOPE, PreferenceModel
 from aamc_gmtrouter.taste.population import Population
 from aamc_gmtrouter.testbed import TasteWorld, WorldSettings, WorldTrial
 

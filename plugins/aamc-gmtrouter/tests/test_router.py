@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
+from aamc_gmtrouter.taste import PreferenceModel
 from aamc_gmtrouter.testbed import TasteWorld, VectorEstimator, WorldSettings, WorldTrial
 
 from aamc_sdk import Dataset, Decision, Experience, Feedback, MetaController, ModelSpec, Outcomes, Pool, Preference, Query, Training, Turn
@@ -287,6 +288,26 @@ def test_a_table_of_outcomes_without_users_teaches_what_all_users_have_in_common
     request = build_request(held_out.queries, SPECIALISTS, QUALITY)
     assert (router.score(request).utility.argmax(axis=1) == np.arange(20) % 2).all()
     assert router.score(request).notes[0]["judged_turns"] == 0  # no row became a user
+
+
+def test_measured_qualities_set_the_weight_of_preferences_against_cost() -> None:
+    slopes = []
+    for best in (1.0, 0.5):
+        train, validation = (
+            attrs.evolve(rows, outcomes=attrs.evolve(rows.outcomes, quality=rows.outcomes.quality * best))
+            for rows in (specialists(80), specialists(20, first=500))
+        )
+        router = GMTRouter(GMTRouterConfig(model="preference"), make_services(SPECIALISTS, get_plugin_manager()))
+        slopes.append(router.train(Training(dataset=train, validation=validation))["slope"])
+    assert slopes[0] == pytest.approx(2 * slopes[1])  # the comparisons are the same, and so are the utilities
+    assert restored(router).slope == pytest.approx(slopes[1])
+
+
+def restored(router: GMTRouter) -> PreferenceModel:
+    """Return the model of a saved and loaded copy."""
+    copy = GMTRouter(router.config, router.services)
+    restore(copy, state_of(router))
+    return copy._trained()
 
 
 def test_outcomes_that_never_differ_teach_nothing_and_are_refused() -> None:

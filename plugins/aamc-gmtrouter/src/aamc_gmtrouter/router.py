@@ -35,7 +35,7 @@ from aamc_gmtrouter.history import (
 )
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.saved_state import packed, read_model, unpacked, write_model
-from aamc_gmtrouter.taste import ModelFeatures, PreferenceModel, UserVector
+from aamc_gmtrouter.taste import SLOPE, ModelFeatures, PreferenceModel, UserVector
 from aamc_sdk import Dataset, Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
 from aamc_sdk.errors import CheckpointError, DataError, PluginError, one_of
 from aamc_sdk.interfaces import Reward
@@ -46,8 +46,6 @@ logger = logging.getLogger(__name__)
 USERS, BEST, LAST = "users.json", "best.npz", "last.npz"
 NOBODY = UserHistory()
 """The history of a user that the router does not know; their vector is kept under the empty name."""
-SLOPE = 0.25
-"""Quality per unit of preference utility near a half: that of the logistic function. It sets the weight of taste against cost and latency."""
 SHOWN_TURNS = 3
 """Maximum number of past turns that a decision's note names."""
 
@@ -99,13 +97,15 @@ class GMTRouter(OnlineRouter):
         for row, query in enumerate(request.queries):
             known = self._user(query, embed, model)
             reduced = model.query(None if embedding is None else embedding[row])
-            utility[row] = model.utility(known.vector, reduced, features)
-            if known.state is not None:
-                utility[row] += self._network.scores(known.state, reduced, features.x)
+            utility[row] = self._utility(known, reduced, features)
             notes.append(self._notes(known, reduced, features, utility[row], request.mask[row]))
         weight, shift = _preference_weights(request, self.services.reward)
         expected = ndtr(utility - utility.mean(axis=1, keepdims=True))
-        return Scores(shift + weight * (NEUTRAL + SLOPE * utility), expected_quality=expected, notes=notes)
+        return Scores(shift + weight * (NEUTRAL + model.slope * utility), expected_quality=expected, notes=notes)
+
+    def _utility(self, known: _Known, query: Floats, features: ModelFeatures) -> Floats:
+        utility = self._trained().utility(known.vector, query, features)
+        return utility if known.state is None else utility + self._network.scores(known.state, query, features.x)
 
     def _notes(self, known: _Known, query: Floats, features: ModelFeatures, utility: Floats, mask: Any) -> dict[str, Any]:
         """Return the number of the user's judged turns, and the past turns that moved the first candidate most against the second."""
@@ -214,6 +214,8 @@ class GMTRouter(OnlineRouter):
         with self._lock:
             self._model, self._network, self._known, self._all_changed = model, network, {}, True
             self._users = reduced if known_users else {}
+        if not known_users:
+            model.slope = metrics["slope"] = self._slope(training.validation if held_out else training.dataset, model, embed)
         return {**metrics, "embeddings": "hashed words" if self._hashes else "estimator"}
 
     def _trained_network(
@@ -242,6 +244,23 @@ class GMTRouter(OnlineRouter):
         embedding = np.asarray(embed([query.text or " " for query in dataset.queries]), dtype=np.float64)
         rows = row_histories(dataset, self.services.pool.names, embedding, np.random.default_rng(self.services.seed))
         return {name: self._as_configured(history) for name, history in rows.items()}
+
+    def _slope(self, dataset: Dataset | None, model: PreferenceModel, embed: Embed) -> float:
+        """Return the quality per unit of utility within the rows of a table, by least squares; at least 0."""
+        assert dataset is not None
+        assert dataset.outcomes is not None
+        quality = dataset.outcomes.quality
+        assert quality is not None
+        compared = np.flatnonzero(np.isfinite(quality).sum(axis=1) > 1).tolist()
+        embedding = np.asarray(embed([dataset.queries[row].text or " " for row in compared]), dtype=np.float64)
+        known, features = self._computed(model, NOBODY), model.features(self.services.pool.names)
+        products = squares = 0.0
+        for row, query in zip(compared, embedding, strict=True):
+            seen = np.isfinite(quality[row])
+            utility = self._utility(known, model.query(query), features)[seen]
+            utility -= utility.mean()
+            products, squares = products + float(utility @ quality[row, seen]), squares + float(utility @ utility)
+        return max(0.0, products / squares) if squares else SLOPE
 
     def _embedded(self, experience: Experience, embed: Embed | None) -> Experience:
         """Return an experience with an embedding of each query: as it was logged, else of its text; NaN without both."""

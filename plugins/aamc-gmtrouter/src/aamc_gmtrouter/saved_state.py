@@ -15,7 +15,7 @@ import numpy as np
 
 from aamc_gmtrouter.embedding import Reduction
 from aamc_gmtrouter.history import UserHistory, UserJudgement
-from aamc_gmtrouter.taste import PreferenceModel
+from aamc_gmtrouter.taste import SLOPE, PreferenceModel
 from aamc_gmtrouter.taste.population import Population
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
@@ -32,6 +32,7 @@ def write_model(folder: Path, model: PreferenceModel, contexts: Collection[str],
     known = model.contexts(contexts)
     arrays = {f"reduction_{name}": values for name, values in attrs.asdict(model.reduction).items()}
     arrays |= {f"population_{name}": values for name, values in attrs.asdict(model.population).items()}
+    arrays["slope"] = np.array(model.slope)
     arrays["traits"] = np.stack(list(model.traits.values()))
     arrays["contexts"] = np.array(list(known.values())).reshape(len(known), model.dimensions)
     write_arrays(folder / ARRAYS, arrays)
@@ -49,6 +50,7 @@ def read_model(folder: Path) -> tuple[PreferenceModel, dict[str, bool]]:
         reduction = Reduction(*(arrays[f"reduction_{field.name}"] for field in attrs.fields(Reduction)))
         population = Population(*(arrays[f"population_{field.name}"] for field in attrs.fields(Population)))
         model = PreferenceModel(reduction, document["names"], population, dict(zip(document["traits"], arrays["traits"], strict=True)))
+        model.slope = float(arrays.get("slope", SLOPE))
         model.set_contexts(dict(zip(document["contexts"], arrays["contexts"], strict=True)))
         flags = {name: bool(document[name]) for name in FLAGS}
     except (KeyError, TypeError, ValueError) as error:

@@ -26,6 +26,8 @@ MAX_JUDGEMENTS = 128
 """Maximum number of a user's judgements that count, the last ones: the cost of an update grows with its third power."""
 MAX_CONTEXTS = 10_000
 """Maximum number of contexts whose embeddings are kept, the latest."""
+SLOPE = 0.25
+"""Quality per unit of utility where no outcome tells it: that of the logistic function near a half."""
 FIT_USERS, FIT_JUDGEMENTS = 500, 64
 """Maximum number of users, and of judgements of each, that the population is fitted to."""
 
@@ -70,6 +72,9 @@ class PreferenceModel:
         names: The models with a popularity of their own, in the order of the population's weights.
         population: The fitted weights.
         traits: Reduced embedding of each known model, by name.
+
+    Attributes:
+        slope: Quality per unit of utility, which sets the weight of preferences against cost and latency.
     """
 
     def __init__(self, reduction: Reduction, names: Sequence[str], population: Population, traits: Mapping[str, Floats]) -> None:
@@ -77,6 +82,7 @@ class PreferenceModel:
         self.names = tuple(names)
         self.population = population
         self.traits = dict(traits)
+        self.slope = SLOPE
         self._contexts: dict[str, Floats] = {}
 
     @classmethod
