@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
-from aamc_gmtrouter.testbed import TasteWorld, VectorEstimator, WorldSettings, WorldTrial
+from taste_world import TasteWorld, VectorEstimator, WorldSettings, WorldTrial
 
 from aamc_sdk import Decision, Experience, Feedback, MetaController, ModelSpec, Pool, Preference, Query, Training, Turn
 from aamc_sdk.errors import ConfigError, DataError, PluginError
