@@ -29,7 +29,7 @@ import numpy as np
 
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import NoOptions, OnlineRouter, Store
-from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, partitioned_store, sqlite
+from aamc_sdk.log import MemoryStore, Retention, SqliteOptions, SqliteStore, StoreOptions, partitioned_store, read_batches, sqlite
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner, ServedComponents, make_services, state_of
 from aamc_sdk.serving.learner import learner
@@ -130,12 +130,7 @@ def restarted(store: Store) -> Posterior:
 
 
 def everything(store: SqliteStore) -> list[str]:
-    found: list[str] = []
-    position = 0
-    while (part := store.experience(position)).position > position:
-        position = part.position
-        found += [feedback.id for feedback in part.feedback]
-    return found
+    return [feedback.id for batch in read_batches(store) for feedback in batch.experience().feedback]
 
 
 def found_whole(store: SqliteStore, acknowledged: list[str]) -> dict[str, object]:

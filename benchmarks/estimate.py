@@ -34,12 +34,11 @@ from aamc_tce.config import TCEConfig
 from aamc_tce.encoders.embedder import BATCH_SIZE, Embedder
 from aamc_tce.encoders.runtime import serving_embedder
 from aamc_tce.encoders.torch_encoder import TorchEncoder, resolve
-from aamc_tce.estimator import TaskComplexityEstimator
 from speed.clock import cpu_s
+from speed.estimate import trained
 
-from aamc_sdk import Query, Services, Training, get_plugin_manager
+from aamc_sdk import Query, get_plugin_manager
 from aamc_sdk.interfaces import NoProgress
-from aamc_sdk.routing import LinearReward, default_pool
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Floats
 
@@ -50,7 +49,7 @@ SIZES: Mapping[str, Callable[[], Any]] = {
     "mobilebert-size": transformers.MobileBertConfig,
 }
 """Configurations of published sizes; all have the vocabulary of the bundled encoder."""
-TRAINING_ROWS, TEXTS, MANY, DATASET, TOKENS = 60, 24, 96, 512, 65
+TEXTS, MANY, DATASET, TOKENS = 24, 96, 512, 65
 LENGTHS = (320, 1_100, 2_000, 4_000, 20_000, 1_000_000)
 """Lengths of texts in characters."""
 PRECISIONS = {"full": "onnx", "int8": "onnx-int8"}
@@ -78,20 +77,11 @@ def milliseconds(work: Callable[[], Any]) -> float:
     return 1e3 * cpu_s(work)
 
 
-def trained(place: str, runtime: str) -> TaskComplexityEstimator:
-    """Return an estimator after minimal training."""
-    services = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None, device="cpu")
-    rows = get_plugin_manager().make("dataset", "synthetic", services, {"n_train": TRAINING_ROWS, "n_validation": 1, "n_test": 1}).read("")
-    estimator = TaskComplexityEstimator(TCEConfig(encoder=place, runtime=runtime, epochs=1), services)
-    estimator.train(Training(dataset=rows["train"]))
-    return estimator
-
-
 def speed(name: str, folder: Path) -> dict[str, Any]:
     """Return the times and sizes of an encoder by runtime."""
     place = make_encoder(name, folder / name)
     encoder = TorchEncoder(place, layers=TCEConfig().layers, max_length=TCEConfig().max_length, device=torch.device("cpu"))
-    estimators = {runtime: trained(place, runtime) for runtime in RUNTIMES}
+    estimators = {runtime: trained("tce", {"encoder": place, "runtime": runtime, "epochs": 1}) for runtime in RUNTIMES}
     queries = [[Query(text)] for text in texts_of(TOKENS, TEXTS + 2, seed=1)]
     times = np.array([[milliseconds(lambda: estimator.estimate(query)) for estimator in estimators.values()] for query in queries])[2:]  # noqa: B023  # called at once
     figures: dict[str, Any] = {"parameters": encoder.model.num_parameters(), "accuracy": "see below" if name == "bundled" else None}

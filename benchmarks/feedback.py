@@ -13,15 +13,16 @@ import json
 import multiprocessing
 import sqlite3
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from speed.clock import cpu_and_wall_s
+
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import open_store
+from aamc_sdk.log import open_store, read_batches
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Feedback, Preference, Records
@@ -47,19 +48,13 @@ def judgements(count: int, source: str) -> list[Feedback]:
 
 def rate(count: int, work: Callable[[], object]) -> dict[str, float]:
     """Return pieces a second of some work on ``count`` pieces, and the CPU time of each."""
-    begun, cpu = time.perf_counter(), time.process_time()
-    work()
-    taken, used = time.perf_counter() - begun, time.process_time() - cpu
+    used, taken = cpu_and_wall_s(work)
     return {"per_second": round(count / taken), "cpu_us": round(1e6 * used / count, 1)}
 
 
 def counted(store: Store) -> dict[str, int]:
     """Return the number of pieces of feedback in a log, and of those that it holds twice."""
-    found: list[str] = []
-    position = 0
-    while (part := store.experience(position, 10_000)).position > position:
-        position = part.position
-        found += [feedback.id for feedback in part.feedback]
+    found = [feedback.id for batch in read_batches(store) for feedback in batch.experience().feedback]
     return {"kept": len(found), "twice": len(found) - len(set(found))}
 
 

@@ -22,7 +22,7 @@ from speed.clock import cpu_s
 
 from aamc_sdk import MetaController
 from aamc_sdk.interfaces import OnlineRouter
-from aamc_sdk.log import MemoryStore, StoreOptions, open_store
+from aamc_sdk.log import MemoryStore, StoreOptions, open_store, read_batches
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import Learner, restore, state_of
 from aamc_sdk.testing import POOL, make_dataset, make_request
@@ -60,13 +60,12 @@ def write(store: Any, first: int, users: list[str]) -> None:
 
 def learn_users(users: int, entries: int) -> tuple[OnlineRouter, MemoryStore]:
     """Return a router that knows users, and a log with more entries of them."""
-    router, store, position = new_router(), MemoryStore("memory:", StoreOptions()), 0
+    router, store = new_router(), MemoryStore("memory:", StoreOptions())
     drawn = random.Random(1)
     for first in range(0, users, BATCH):
         write(store, first, [f"user {n}" for n in range(first, min(first + BATCH, users))])
-    while (batch := store.experience(position, BATCH)).position > position:
-        position = batch.position
-        router.learn(batch)
+    for batch in read_batches(store, at_once=BATCH):
+        router.learn(batch.experience())
     for first in range(users, users + entries // 2, BATCH):
         write(store, first, [f"user {drawn.randrange(users)}" for _ in range(BATCH)])
     return router, store

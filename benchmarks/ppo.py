@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_baselines.simple import Greedy, Oracle
 from aamc_environments.queue import QueueEnvironment, QueueOptions, read_world, sample_queries
 from aamc_experiments.evaluation import hypervolume, lattice, sweep
 from aamc_ppo.router import PPOConfig, PPORouter
@@ -33,23 +34,6 @@ LATTICE, COST_SWEEP = lattice(), sweep()
 LATENCY_SWEEP = COST_SWEEP[:, [0, 2, 1]]
 HEADLINE = Preference().array
 SIZES = {"train": 8_000, "validation": 1_000, "test": 4_000}
-
-
-class Greedy(Router):
-    """The plug-in rule."""
-
-    def score(self, request: RoutingRequest) -> Scores:
-        """Return the expected reward."""
-        return Scores(self.services.reward.scalar(request.expected, request.preferences))
-
-
-class Oracle(Router):
-    """The maximum true expected reward."""
-
-    def score(self, request: RoutingRequest) -> Scores:
-        """Return the true expected reward."""
-        assert request.hindsight is not None
-        return Scores(self.services.reward.scalar(request.hindsight, request.preferences))
 
 
 class Random(Router):

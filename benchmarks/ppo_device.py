@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from typing import Any
 
 import attrs
 import torch
 from aamc_environments.queue import standalone
 from aamc_ppo.router import PPOConfig, PPORouter
+from speed.clock import cpu_and_wall_s
 from speed.decision import pool_of
 
 from aamc_sdk.interfaces import Training
@@ -41,10 +41,10 @@ def measure(device: str, candidates: int, options: dict[str, Any]) -> dict[str, 
     wanted = {"total_timesteps": 1_000_000, "validation_steps": 0, **options}
     for steps in (WARM_UP_STEPS, wanted["total_timesteps"]):
         router = PPORouter(PPOConfig(**wanted | {"total_timesteps": steps}), attrs.evolve(world.services, device=device))
-        wall, processor = time.perf_counter(), time.process_time()
-        curve = router.train(training)["curve"]
-    seconds = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - processor}
-    return {"steps": curve[-1]["step"], **seconds, "return": curve[-1]["return"]}
+        found: dict[str, Any] = {}
+        cpu, wall = cpu_and_wall_s(lambda: found.update(router.train(training)))  # noqa: B023  # called at once
+    last = found["curve"][-1]
+    return {"steps": last["step"], "wall_s": wall, "cpu_s": cpu, "return": last["return"]}
 
 
 def main() -> None:

@@ -114,14 +114,13 @@ def pairs(folder: Path) -> dict[str, float]:
 
 def bare(folder: Path) -> dict[str, float]:
     """Return the same writes a second into a table without a log around it, as durable."""
-    with closing(sqlite3.connect(folder / f"bare-{time.time_ns()}.db", isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("CREATE TABLE entries (id TEXT PRIMARY KEY, decision_id TEXT, content BLOB)")
+    from feedback import plain_table
+
+    with plain_table(folder / f"bare-{time.time_ns()}.db") as connection:
 
         def write(rows: Sequence[tuple[str, str, bytes]]) -> None:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", rows)
+            connection.executemany("INSERT INTO feedback VALUES (?, ?, ?)", rows)
             connection.execute("COMMIT")
 
         begun = time.perf_counter()

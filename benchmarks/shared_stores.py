@@ -38,7 +38,7 @@ from aamc_stores.postgres_log.tables import Tables
 
 from aamc_sdk import MetaController
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import COLUMNS, open_store
+from aamc_sdk.log import COLUMNS, open_store, read_batches
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.types import Feedback, Record, new_ids
 
@@ -120,15 +120,10 @@ class Measured:
 
 def decided(count: int) -> list[Record]:
     """Return decisions of a learning router with the default pool."""
-    records: list[Record] = []
     with MetaController.build(router="thompson", store="memory:", seed=0) as controller:
         for start in range(0, count, 500):
             controller.route_batch([f"text number {start + n} about sorting lists" for n in range(min(500, count - start))])
-        position = 0
-        while (found := controller.store.experience(position)).position > position:
-            position = found.position
-            records += found.records
-    return records
+        return [record for batch in read_batches(controller.store) for record in batch.experience().records]
 
 
 def measure(

@@ -20,7 +20,7 @@ from aamc_sdk.cli.options import (
     request_parameters,
     split_names,
 )
-from aamc_sdk.cli.output import INTERVALS, console, one_line, print_table, printable, write_json_line
+from aamc_sdk.cli.output import INTERVALS, console, new_table, one_line, print_table, printable, write_json_line
 from aamc_sdk.cli.progress import LineProgress, progress
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "console",
     "listening_socket",
     "main",
+    "new_table",
     "one_line",
     "plugins_of",
     "print_table",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,6 +52,29 @@ def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
     return found if found.is_terminal else Console(markup=False, emoji=False, stderr=stderr, width=width)
 
 
+def new_table(names: Iterable[str], numbers: Iterable[str] = (), texts: Iterable[str] = (), *, title: str = "", notes: Iterable[str] = ()) -> Table:
+    """Return a table without rows, for :func:`print_table`.
+
+    Args:
+        names: The headings of the first columns.
+        numbers: The headings of the next ones, which are justified on the right and keep their width.
+        texts: The headings of the last ones.
+        title: A line above the table.
+        notes: Lines below it.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=title or None, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="\n".join(notes) or None)
+    for heading in names:
+        table.add_column(heading)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in texts:
+        table.add_column(heading)
+    return table
+
+
 def print_table(table: Table, width: int = PIPE_WIDTH, *, stderr: bool = False) -> None:
     """Print a table without cutting its content.
 
@@ -93,21 +117,14 @@ def show_explanation(explanation: Any, as_json: bool) -> None:
     if as_json:
         write_json_line(document)
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     rows = document["candidates"]
     forms = {"quality": "{:.1%}", "cost_usd": "{:.6f}", "latency_ms": "{:,.0f}", "utility": "{:.4f}"}
     headings = ("quality", "cost (USD)", "latency (ms)", "utility")
-    table = Table(title=f"{document['candidate']} is chosen", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("candidate")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    if any(row["masked_why"] for row in rows):
-        table.add_column("not allowed")
+    texts = ["not allowed"] if any(row["masked_why"] for row in rows) else []
+    table = new_table(["candidate"], headings, texts, title=f"{document['candidate']} is chosen")
     for row in rows:
         cells = ["-" if row[key] is None else form.format(row[key]) for key, form in forms.items()]
-        masked = [row["masked_why"] or ""] if len(table.columns) > 1 + len(cells) else []
+        masked = [row["masked_why"] or ""] if texts else []
         table.add_row(row["name"], *cells, *masked, style="bold" if row["name"] == document["candidate"] else None)
     print_table(table)
     shown = console()

@@ -62,9 +62,7 @@ def buffered(
         "BENCH_VARIED": "1" if varied else "0",
     }
     command = [wrk, "-t1", f"-c{at_once}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "-s", str(script), url]
-    ended = subprocess.run(
-        ["taskset", "-c", str(core % (os.cpu_count() or 1)), *command], env=environment, capture_output=True, text=True, check=True
-    )
+    ended = subprocess.run([*pinned(core), *command], env=environment, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(next(line[4:] for line in ended.stdout.splitlines() if line.startswith("JSON")))
     return found
 

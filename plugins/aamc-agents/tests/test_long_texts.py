@@ -1,7 +1,7 @@
 """No text keeps a tool at work for long: while a pattern searches, no timeout can stop it."""
 
 import pytest
-from aamc_agents.testing import seconds_on_a_long_text
+from agent_fixtures import seconds_on_a_long_text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from aamc_gmtrouter.options import GMTRouterConfig
-from aamc_gmtrouter.testbed import TasteWorld, WorldSettings, WorldTrial
+from taste_world import TasteWorld, WorldSettings, WorldTrial
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from aamc_experiments.personal_evaluation import SUPPORT
-from aamc_gmtrouter.testbed import TasteWorld, WorldSettings
 from click.testing import CliRunner
+from taste_world import TasteWorld, WorldSettings
 
 from aamc_sdk.cli import aamc
 from aamc_sdk.errors import DataError

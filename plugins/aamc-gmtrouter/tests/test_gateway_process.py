@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from aamc_gateway.testing import GatewayProcess
-from aamc_gmtrouter.testbed import TasteWorld, WorldSettings
 from click.testing import CliRunner
+from taste_world import TasteWorld, WorldSettings
 
 from aamc_sdk.cli import aamc
 

@@ -17,7 +17,7 @@ from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
 from aamc_gmtrouter.taste import SLOPE, PreferenceModel
 from aamc_gmtrouter.taste.population import Population
-from aamc_gmtrouter.testbed import TasteWorld, WorldSettings, WorldTrial
+from taste_world import TasteWorld, WorldSettings, WorldTrial
 
 from aamc_sdk import Dataset, Services, Training
 from aamc_sdk.routing import LinearReward, build_request

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aamc_gmtrouter.testbed import TasteWorld, WorldSettings
 from click.testing import CliRunner
+from taste_world import TasteWorld, WorldSettings
 
 from aamc_sdk.cli import aamc
 from aamc_sdk.errors import CheckpointError

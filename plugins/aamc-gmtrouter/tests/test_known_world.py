@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from aamc_gmtrouter.options import GMTRouterConfig
-from aamc_gmtrouter.testbed import WorldTrial
+from taste_world import WorldTrial
 
 MakeTrial = Callable[..., WorldTrial]
 SEEDS = (0, 1)

@@ -12,7 +12,7 @@ import pytest
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
 from aamc_gmtrouter.taste import PreferenceModel
-from aamc_gmtrouter.testbed import TasteWorld, VectorEstimator, WorldSettings, WorldTrial
+from taste_world import TasteWorld, VectorEstimator, WorldSettings, WorldTrial
 
 from aamc_sdk import Dataset, Decision, Experience, Feedback, MetaController, ModelSpec, Outcomes, Pool, Preference, Query, Training, Turn
 from aamc_sdk.errors import ConfigError, DataError, PluginError

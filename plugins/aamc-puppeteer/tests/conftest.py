@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task
-from aamc_agents.testing import Make, make_agent, say, serve_model, services
 from aamc_puppeteer.testbed import AgentWorld, Kind, WorldAgent
+from agent_fixtures import Make, make_agent, say, serve_model, services
 
 from aamc_sdk import Agent
 

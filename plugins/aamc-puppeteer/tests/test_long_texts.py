@@ -5,8 +5,8 @@ import time
 
 import pytest
 from aamc_agents.tasks import Task
-from aamc_agents.testing import seconds_on_a_long_text
 from aamc_puppeteer.tasks.verifiers import MultipleChoice
+from agent_fixtures import seconds_on_a_long_text
 
 
 @pytest.mark.parametrize(

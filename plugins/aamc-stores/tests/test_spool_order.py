@@ -83,7 +83,7 @@ class StoreDouble(SharedStore):
         meanwhile()
         return found[0] if found else None
 
-    def _batch(self, after: int, limit: int) -> Batch:
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
         if self.away:
             raise StoreAwayError("away")
         return self.server.batch(after, limit)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from aamc_sdk.config import unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services
+from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.serving import component_name, find_checkpoint, state_of
 from aamc_sdk.storage import component_of, load_state, to_json
+from aamc_sdk.types import Experience
 
 
 def check_router_option(option: str, given: Any) -> None:
@@ -48,6 +51,55 @@ class InnerAttribute(Generic[T]):
 def gives_snapshots(router: Router) -> bool:
     """Return whether the state of a router can be saved; one that learns nothing online has no state."""
     return router.snapshots if isinstance(router, OnlineRouter) else True
+
+
+class WrappingRouter(OnlineRouter):
+    """A router around another one, which is trained, saved and closed with it, and learns from the log as it would on its own."""
+
+    snapshots = InnerAttribute(True, lambda outer: outer.wrapped is None or gives_snapshots(outer.wrapped))
+
+    @property
+    @abc.abstractmethod
+    def wrapped(self) -> Router | None:
+        """The router inside; None for none."""
+
+    def train(self, training: Training) -> Mapping[str, Any]:
+        """Train the wrapped router."""
+        return {} if self.wrapped is None else self.wrapped.train(training)
+
+    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+        """Prepare the wrapped router to serve."""
+        if isinstance(self.wrapped, OnlineRouter):
+            self.wrapped.attach(log, user_id)
+
+    def origin(self) -> bytes | None:
+        """Return the identifier of the wrapped router's initial state."""
+        return self.wrapped.origin() if isinstance(self.wrapped, OnlineRouter) else None
+
+    def prepare_replay(self, log: Store) -> None:
+        """Prepare the wrapped router to replay the log."""
+        if isinstance(self.wrapped, OnlineRouter):
+            self.wrapped.prepare_replay(log)
+
+    def learn(self, experience: Experience) -> None:
+        """Let the wrapped router learn from all decisions."""
+        if isinstance(self.wrapped, OnlineRouter):
+            self.wrapped.learn(experience)
+
+    def save(self, folder: Path) -> None:
+        """Write the wrapped router's state."""
+        if self.wrapped is not None:
+            self.wrapped.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read the wrapped router's state."""
+        if self.wrapped is not None:
+            self.wrapped.load(folder)
+
+    def close(self) -> None:
+        """Close the wrapped router."""
+        if self.wrapped is not None:
+            self.wrapped.close()
 
 
 @attrs.frozen(eq=False)

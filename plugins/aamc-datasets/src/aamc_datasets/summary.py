@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from aamc_experiments.data import Groups
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from aamc_sdk import Dataset, Outcomes, Pool
-from aamc_sdk.cli import console, print_table
+from aamc_sdk.cli import console, new_table, print_table
 from aamc_sdk.errors import quantity
 from aamc_sdk.types import question
 
@@ -120,10 +119,7 @@ def print_summary(document: Mapping[str, Any]) -> None:
 
 
 def _table(facts: Mapping[str, Any]) -> Table:
-    table = Table(title=facts["name"], title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("candidate")
-    for _, heading, _, _ in COLUMNS:
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = new_table(["candidate"], [heading for _, heading, _, _ in COLUMNS], title=facts["name"])
     extra = [{"name": "(oracle)", **facts["oracle"]}] if facts.get("oracle") else []
     best = (facts.get("best_single") or {}).get("name")
     for row in (*facts["candidates"], *extra):

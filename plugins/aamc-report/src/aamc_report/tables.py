@@ -191,18 +191,13 @@ class Table:
 
     def rich(self) -> RichTable:
         """Return the table for the console, with each interval below its number."""
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table as Rich
         from rich.text import Text
 
-        from aamc_sdk.cli import INTERVALS
+        from aamc_sdk.cli import INTERVALS, new_table
 
         has_intervals = any(cell.interval_with("") for row in self.rows for cell in row.cells)
-        caption = "\n".join(filter(None, (INTERVALS if has_intervals else "", self.note)))
-        shown = Rich(title=self.caption, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
-        for position, heading in enumerate(self.headings):
-            is_name = position < len(self.names)
-            shown.add_column(heading, justify="left" if is_name else "right", no_wrap=not is_name)
+        names, numbers = self.headings[: len(self.names)], self.headings[len(self.names) :]
+        shown = new_table(names, numbers, title=self.caption, notes=filter(None, (INTERVALS if has_intervals else "", self.note)))
         for row in self.rows:
             cells = [Text(name) for name in row.names]
             for cell in row.cells:

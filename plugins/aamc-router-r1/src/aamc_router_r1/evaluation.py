@@ -23,7 +23,7 @@ from aamc_router_r1.protocol.turns import ProtocolError
 from aamc_router_r1.questions import golds_of
 from aamc_router_r1.reward import exact_match, f1
 from aamc_sdk import Dataset, MetaController, Query
-from aamc_sdk.cli import INTERVALS
+from aamc_sdk.cli import INTERVALS, new_table
 from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.storage import to_json, write_bytes
 from aamc_sdk.types import ModelSpec, Pool, wilson_interval
@@ -101,10 +101,7 @@ def table(document: Mapping[str, Any]) -> Table:
     """Return a row for each system, with 95% intervals below the figures."""
     data = document["data"]
     title = f"{data['source']}: {data['queries']} questions, policy {data['policy']}, strongest model {data['strongest']}"
-    shown = Table(title=title, caption=f"{INTERVALS} Costs and times are means per question.")
-    shown.add_column("system")
-    for heading in COLUMNS.values():
-        shown.add_column(heading, justify="right", no_wrap=True)
+    shown = new_table(["system"], COLUMNS.values(), title=title, notes=[f"{INTERVALS} Costs and times are means per question."])
     for name, system in document["systems"].items():
         shown.add_row(name, *(_cell(system, column) for column in COLUMNS))
     return shown

@@ -30,7 +30,7 @@ def aamc_datasets() -> list[Component]:
         Component("musique", f"{formats}:MuSiQue", "MuSiQue: questions of two to four hops with gold answers."),
         Component("bamboogle", f"{formats}:Bamboogle", "Bamboogle: questions of two hops with gold answers."),
         Component("router-r1", "aamc_router_r1.data:RoutingRecords", "Training records of Router-R1: questions, models, the best of them."),
-        Component("router-r1-world", "aamc_router_r1.testbed.world:WorldTasks", "Tasks of a synthetic world with known truth."),
+        Component("router-r1-world", "aamc_router_r1.world:WorldTasks", "Tasks of a synthetic world with known truth."),
     ]
 
 

@@ -6,13 +6,14 @@ import math
 import threading
 from contextlib import closing
 
+import attrs
 import httpx
 import pytest
 from aamc_models.testing import Script
 from aamc_router_r1.single.server import DecisionServer
 from policy_server import THOUGHT, ToolCalls, make, pool_of
 
-from aamc_sdk import MetaController, Preference, Query, get_plugin_manager
+from aamc_sdk import MetaController, OnlineRouter, Preference, Query, get_plugin_manager
 from aamc_sdk.errors import AamcError, public_message
 from aamc_sdk.routing import pool_from
 from aamc_sdk.testing import assert_conforms
@@ -407,3 +408,19 @@ def test_a_candidate_may_be_described_as_in_training_records(decision_server, se
 def test_a_fallback_that_cannot_serve_is_refused(fallback, message, server):
     with pytest.raises(AamcError, match=message), controller(server, policy="policy", llm_routing_fallback=fallback):
         pass
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_fallback_whose_state_cannot_be_saved_learns_the_log_again_at_each_start(keeps, server):
+    class Fallback(OnlineRouter):
+        snapshots = keeps
+
+        def score(self, request):
+            raise NotImplementedError
+
+        def learn(self, experience):
+            raise NotImplementedError
+
+    services = make(server).services
+    services = attrs.evolve(services, make=lambda *_: Fallback(None, services))
+    assert get_plugin_manager().make("router", "router-r1", services, {"policy": "policy"}).snapshots is keeps

@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 from aamc_router_r1.protocol import ModelNames, SubQuestion, format_errors
 from aamc_router_r1.reward import CostNormalizer
-from aamc_router_r1.testbed.measures import best_plan, oracle
-from aamc_router_r1.testbed.world import ALPHAS, DOMAINS, NAMES, OTHER_DOMAIN, REASONING_TOKENS, UNSEEN_NAMES, Truth, World, WorldReplies
 from aamc_router_r1.training.replies import UNSURE, priced, spec_of
+from aamc_router_r1.world import ALPHAS, DOMAINS, NAMES, OTHER_DOMAIN, REASONING_TOKENS, UNSEEN_NAMES, Truth, World, WorldReplies
+from policy_measures import best_plan, oracle
 
 WORLD = World(3)
 TASKS = WORLD.tasks(300, 0)

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import torch
-from aamc_router_r1.testbed.measures import TrainedPolicy, beside_oracle, statistics_share, unseen_model_share
-from aamc_router_r1.testbed.tiny_model import make_tiny_policy
-from aamc_router_r1.testbed.world import ALPHAS, ROUNDS, World
+from aamc_router_r1.world import ALPHAS, ROUNDS, World
+from policy_measures import TrainedPolicy, beside_oracle, statistics_share, unseen_model_share
+from tiny_model import make_tiny_policy
 
 from aamc_sdk.testing import run_command
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from aamc_router_r1.testbed.tiny_model import tiny_model, tiny_tokenizer
-from aamc_router_r1.testbed.world import World
 from aamc_router_r1.training.provider import CheckpointOptions, CheckpointProvider
 from aamc_router_r1.training.rollout import prompt_ids
+from aamc_router_r1.world import World
+from tiny_model import tiny_model, tiny_tokenizer
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.errors import DataError

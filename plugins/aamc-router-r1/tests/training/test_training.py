@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import pytest
 from aamc_router_r1.config import RouterR1Config
-from aamc_router_r1.testbed.tiny_model import tiny_model, tiny_tokenizer
-from aamc_router_r1.testbed.world import World
 from aamc_router_r1.training.stages import Job
 from aamc_router_r1.training.trainers import Select, grpo_arguments
+from aamc_router_r1.world import World
 from safetensors.torch import load_file
+from tiny_model import tiny_model, tiny_tokenizer
 
 from aamc_sdk.testing import run_command
 from aamc_sdk.types import Prices

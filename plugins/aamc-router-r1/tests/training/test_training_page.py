@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from aamc_router_r1.data import read_records
-from aamc_router_r1.testbed.tiny_model import make_tiny_policy
-from aamc_router_r1.testbed.world import World
+from aamc_router_r1.world import World
+from tiny_model import make_tiny_policy
 
 from aamc_sdk.testing import run_command
 

@@ -53,7 +53,7 @@ class SharedStore(PartitionedStore):
         if not re.fullmatch(r"[A-Za-z_]\w{0,39}", config.prefix, re.ASCII):
             raise ConfigError(f"the prefix of a log must be up to 40 letters, digits and _ and must not start with a digit: {config.prefix!r}")
         self._connect()
-        self._epoch = self._batch(0, 0).epoch
+        self._epoch = self.batch(0, 0).epoch
         self._spool = Spool(Path(config.spool) if config.spool else default_spool(url, config.prefix), round(1e6 * config.max_spool_mb))
         self._away_until = 0.0
         self._failure = ""
@@ -103,20 +103,12 @@ class SharedStore(PartitionedStore):
     def experience(self, after: int = 0, limit: int = 1000) -> Experience:
         """Return at most ``limit`` entries after a position; nothing while the server is away."""
         try:
-            batch = self._batch(after, limit)
+            batch = self.batch(after, limit)
             self._epoch = batch.epoch
         except StoreAwayError as error:
             logger.debug("nothing can be read now: %s", error)
             batch = Batch(after, (), (), self._epoch, None)
         return batch.experience()
-
-    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
-        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to.
-
-        Raises:
-            StoreAwayError: The server is away.
-        """
-        return self._batch(after, limit)
 
     def episode(self, episode_id: str) -> Sequence[Record]:
         """Return the records of an episode's decisions in log order; those in the spool are not among them."""
@@ -293,10 +285,6 @@ class SharedStore(PartitionedStore):
     @abc.abstractmethod
     def _find_episode(self, episode_id: str) -> Sequence[Row]:
         """Return an episode's decisions in log order."""
-
-    @abc.abstractmethod
-    def _batch(self, after: int, limit: int) -> Batch:
-        """Return at most ``limit`` entries after a position, with the entries that belong to them."""
 
     @abc.abstractmethod
     def drop(self) -> None:

@@ -30,7 +30,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_bandit.inner_router import InnerAttribute, InnerRouter, gives_snapshots
+from aamc_bandit.inner_router import InnerAttribute, InnerRouter, WrappingRouter
 from aamc_bandit.pacing.attainable import check_attainable, default_limit
 from aamc_bandit.pacing.ledger import PacingLedger
 from aamc_bandit.pacing.multipliers import WrappedChoices, mixed_choices
@@ -38,7 +38,7 @@ from aamc_bandit.pacing.options import CHEAPEST, LIMITS, PACED, PACED_TWICE, Pac
 from aamc_bandit.pacing.recent_requests import decision_notes, without_unknown
 from aamc_bandit.pacing.resources import DAY_S, MINUTE_S, LimitedResource, learn_table
 from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError, one_of
-from aamc_sdk.interfaces import OnlineRouter, Requirements, Services, Store, Training
+from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.routing import choice_probabilities, typical_request
 from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.types import ROUNDING, Experience, Floats, RoutingRequest, Scores
@@ -46,7 +46,7 @@ from aamc_sdk.types import ROUNDING, Experience, Floats, RoutingRequest, Scores
 STATE, INNER = "paced.json", "router"
 
 
-class Paced(OnlineRouter):
+class Paced(WrappingRouter):
     """A router that keeps limits. Thread-safe.
 
     Attributes:
@@ -55,7 +55,6 @@ class Paced(OnlineRouter):
 
     Config = PacedOptions
     requires = InnerAttribute(Requirements(), lambda paced: attrs.evolve(paced.inner.requires, cheap_rescoring=False))
-    snapshots = InnerAttribute(True, lambda paced: gives_snapshots(paced.inner.router))
     state_schema = 2
     learns_calls = True
     config: PacedOptions
@@ -86,6 +85,11 @@ class Paced(OnlineRouter):
             return self._made
 
     @property
+    def wrapped(self) -> Router:
+        """The wrapped router itself."""
+        return self.inner.router
+
+    @property
     def ledger(self) -> PacingLedger:
         """The learned state. Without any limit, the first call takes one from the pool's prices."""
         if self._state is None:
@@ -99,7 +103,7 @@ class Paced(OnlineRouter):
             LimitError: Nothing fits the rest of a day's or minute's budget.
             NoCandidateError: No allowed candidate's cost is known.
         """
-        router, now = self.inner.router, self.clock()
+        router, now = self.wrapped, self.clock()
         scores = router.score(request)
         tenants = [query.tenant or "" for query in request.queries]  # requests without a tenant share accounts
         with self._lock:
@@ -130,7 +134,7 @@ class Paced(OnlineRouter):
         Raises:
             ConfigError: No candidate keeps a limit on these rows; the message gives the attainable value.
         """
-        metrics = {} if self.inner.trained else dict(self.inner.router.train(training))
+        metrics = {} if self.inner.trained else dict(self.wrapped.train(training))
         request, outcomes = training.request, training.dataset.outcomes
         if request is None or not len(request):
             return metrics
@@ -157,25 +161,17 @@ class Paced(OnlineRouter):
         """
         if not self.ledger.recent.curves():
             check_attainable(self.ledger.resources, typical_request(self.services.pool), self.config)
-        if isinstance(self.inner.router, OnlineRouter):
-            self.inner.router.attach(log, user_id)
-
-    def origin(self) -> bytes | None:
-        """Return the identifier of the wrapped router's initial state."""
-        router = self.inner.router
-        return router.origin() if isinstance(router, OnlineRouter) else None
+        super().attach(log, user_id)
 
     def prepare_replay(self, log: Store) -> None:
         """Drop the tenants that the log has forgotten."""
-        if isinstance(self.inner.router, OnlineRouter):
-            self.inner.router.prepare_replay(log)
+        super().prepare_replay(log)
         with self._lock:
             self.ledger.drop_tenants(log.forgotten)
 
     def learn(self, experience: Experience) -> None:
         """Charge decisions and correct the charges by their calls; let the wrapped router learn."""
-        if isinstance(self.inner.router, OnlineRouter):
-            self.inner.router.learn(experience)
+        super().learn(experience)
         decisions, tenants = experience.decisions, [query.tenant or "" for query in experience.queries]
         rows = experience.rows
         with self._lock:
@@ -187,14 +183,10 @@ class Paced(OnlineRouter):
             if not self._gives_changes:
                 self.ledger.delta()  # nobody will ask for it
 
-    def close(self) -> None:
-        """Close the wrapped router."""
-        self.inner.router.close()
-
     def save(self, folder: Path) -> None:
         """Write the learned state and the wrapped router."""
         (folder / INNER).mkdir(exist_ok=True)  # an interrupted save may have made it
-        self.inner.router.save(folder / INNER)
+        self.wrapped.save(folder / INNER)
         with self._lock:
             write_json(folder / STATE, {"router": self.inner.description(), "limits": self.ledger.limits, **self.ledger.plain()})
 
@@ -221,8 +213,7 @@ class Paced(OnlineRouter):
 
     def changes(self) -> bytes | None:
         """Return the changes of both routers; None if the wrapped one can only save its whole state."""
-        router = self.inner.router
-        inner = router.changes() if isinstance(router, OnlineRouter) else b""
+        inner = self.wrapped.changes() if isinstance(self.wrapped, OnlineRouter) else b""
         self._gives_changes = inner is not None
         with self._lock:
             delta = self.ledger.delta()  # of a state that is saved as a whole, it is a part
@@ -232,8 +223,8 @@ class Paced(OnlineRouter):
         """Take over another router's changes."""
         try:
             delta = json.loads(changes)
-            if isinstance(self.inner.router, OnlineRouter):
-                self.inner.router.apply_changes(base64.b64decode(delta["router"], validate=True))
+            if isinstance(self.wrapped, OnlineRouter):
+                self.wrapped.apply_changes(base64.b64decode(delta["router"], validate=True))
             with self._lock:
                 self.ledger.apply_delta(delta["ledger"])
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:

@@ -59,15 +59,12 @@ def canary(ctx: click.Context, run: Path, store: str | None, since: float | None
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from aamc_sdk.cli import INTERVALS, new_table, print_table
 
-    from aamc_sdk.cli import INTERVALS, print_table
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=INTERVALS, caption_justify="left")
-    for heading in ("trial", "stable", "quality", "challenger", "quality", "compared", "difference", "verdict"):
-        is_number = heading in ("quality", "compared", "difference")
-        table.add_column(heading, justify="right" if is_number else "left", no_wrap=is_number)
+    table = new_table(("trial", "stable", "quality", "challenger", "quality", "compared", "difference", "verdict"), notes=[INTERVALS])
+    for column in table.columns:
+        if column.header in ("quality", "compared", "difference"):
+            column.justify, column.no_wrap = "right", True
     for row in rows:
         quality = {role: "-" if value is None else f"{value:.3f}" for role, value in row["quality"].items()}
         difference = "-" if row["ci95"] is None else "{:+.3f}\n{:+.3f}..{:+.3f}".format(row["difference"], *row["ci95"])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aamc_sdk.cli import INTERVALS, print_table, write_json_line
+from aamc_sdk.cli import INTERVALS, new_table, print_table, write_json_line
 from aamc_sdk.errors import quantity
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from rich.text import Text
 
 COLUMNS = (
@@ -50,8 +49,8 @@ def show_metrics(metrics: Mapping[str, Any], router: str, as_json: bool) -> None
     weights = ",".join(f"{weight:.3g}" for weight in data["preference"])
     counts = f"{quantity(data['queries'], 'query', 'queries')}, {quantity(len(data['models']), 'candidate')}"
     title = f"{data['source']}: {counts}, preference {weights}"
-    notes = [*_notes(data), *_missing_note(metrics["routers"]), *_trust_notes(metrics["routers"])]
-    table = _router_table(title, [heading for _, heading, _, _ in COLUMNS], notes)
+    notes = [INTERVALS, *_notes(data), *_missing_note(metrics["routers"]), *_trust_notes(metrics["routers"])]
+    table = new_table(["router"], [heading for _, heading, _, _ in COLUMNS], title=title, notes=notes)
     for name, row in metrics["routers"].items():
         cells = [_cell(row, key, factor, form) for key, _, factor, form in COLUMNS]
         table.add_row(name, *cells, style="bold" if name == router else None)
@@ -63,25 +62,13 @@ def show_choices(metrics: Mapping[str, Any], router: str) -> None:
     data, rows = metrics["data"], metrics["routers"]
     title = f"{data['source']}: {quantity(data['users'], 'user')}, {quantity(data['pairs'], 'predicted pair')}; area under the ROC curve"
     sizes = list(next(iter(rows.values()))["by_support"])
-    table = _router_table(title, ["accuracy", "AUC", *(f"after {size}" for size in sizes)], _notes(data))
+    headings = ["accuracy", "AUC", *(f"after {size}" for size in sizes)]
+    table = new_table(["router"], headings, title=title, notes=[INTERVALS, *_notes(data)])
     for name, row in rows.items():
         cells = [_cell(row, "preference_accuracy", 1, ".3f"), _cell(row, "preference_auc", 1, ".3f")]
         cells += [_cell(row["by_support"][size], "preference_auc", 1, ".3f") for size in sizes]
         table.add_row(name, *cells, style="bold" if name == router else None)
     print_table(table)
-
-
-def _router_table(title: str, headings: Iterable[str], notes: Iterable[str], first: str = "router", *, intervals: bool = True) -> Table:
-    """Return a table without rows; ``first`` is the title of its first column, routers by default."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    caption = "\n".join(((INTERVALS,) if intervals else ()) + tuple(notes)) or None
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
-    table.add_column(first)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
 
 
 def _notes(data: Mapping[str, Any]) -> Iterator[str]:
@@ -135,8 +122,9 @@ def show_log_estimates(document: Mapping[str, Any], as_json: bool) -> None:
     title = f"{document['log']}: {quantity(decisions['counted'], 'counted decision')}; doubly robust estimates"
     refused = [f"{name}: {row['refused']}." for name, row in routers.items() if row["refused"]]
     warned = [f"{name}: {row['warning']}." for name, row in routers.items() if row.get("warning")]
-    notes = (*refused, *warned, *(f"{note.capitalize()}." for note in document["notes"]))
-    table = _router_table(title, ("worth", *(heading for _, heading, _, _ in LOG_COLUMNS), "utility beyond the log's"), notes)
+    notes = [INTERVALS, *refused, *warned, *(f"{note.capitalize()}." for note in document["notes"])]
+    headings = ["worth", *(heading for _, heading, _, _ in LOG_COLUMNS), "utility beyond the log's"]
+    table = new_table(["router"], headings, title=title, notes=notes)
     logged = (_estimate_cell(document["logged"][key], factor, form) for key, _, factor, form in LOG_COLUMNS)
     table.add_row(LOGGED, str(decisions["counted"]), *logged, "")
     for name, row in routers.items():
@@ -161,13 +149,14 @@ def show_estimator(document: Mapping[str, Any], as_json: bool) -> None:
         return
     data, found = document["data"], document["estimator"]
     title = f"{found['name']} on {data['source']}: {quantity(data['queries'], 'query', 'queries')}"
-    table = _router_table(title, ("n", *(heading for _, heading, _, _ in ESTIMATOR_COLUMNS)), _notes(data), "category")
+    headings = ["n", *(heading for _, heading, _, _ in ESTIMATOR_COLUMNS)]
+    table = new_table(["category"], headings, title=title, notes=[INTERVALS, *_notes(data)])
     for name, row in ((ALL, found), *found["per_category"].items()):
         table.add_row(name, str(row["n"]), *(_cell(row, key, factor, form) for key, _, factor, form in ESTIMATOR_COLUMNS))
     print_table(table)
     if found["confusion"]:
         predicted = list(next(iter(found["confusion"].values())))
-        confusion = _router_table("Rows by true (left) and predicted category", predicted, (), "category", intervals=False)
+        confusion = new_table(["category"], predicted, title="Rows by true (left) and predicted category")
         for name, row in found["confusion"].items():
             confusion.add_row(name, *(str(row[other]) for other in predicted))
         print_table(confusion)
@@ -175,13 +164,8 @@ def show_estimator(document: Mapping[str, Any], as_json: bool) -> None:
 
 def show_profile(document: Mapping[str, Any]) -> None:
     """Print a time profile to standard error: stages, then the slowest functions."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     for rows, heading in (("stages", "stage"), ("functions", "function, without the functions that it calls")):
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for column in (heading, "seconds", "share, %"):
-            table.add_column(column, justify="left" if column == heading else "right", no_wrap=column != heading)
+        table = new_table([heading], ("seconds", "share, %"))
         for row in document[rows]:
             table.add_row(str(next(iter(row.values()))), f"{row['seconds']:.2f}", f"{100 * row['share']:.1f}")
         print_table(table, stderr=True)

@@ -114,18 +114,13 @@ def add(
 @_of_a_log
 def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool) -> None:
     """List the keys, with the spent part of their budgets."""
-    from aamc_sdk.cli import print_table, write_json_line
+    from aamc_sdk.cli import new_table, print_table, write_json_line
 
     documents = _with_shared(ctx, run, store, _documents)
     if as_json:
         write_json_line({"schema": 1, "keys": documents})
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("name", "id", "state", "tenant", "user", "models", "limits", "spent (USD)", "expires"):
-        table.add_column(heading)
+    table = new_table(("name", "id", "state", "tenant", "user", "models", "limits", "spent (USD)", "expires"))
     for found in documents:
         limits = ", ".join(f"{name} {value:g}" for name, value in (found["limits"] or {}).items() if value is not None)
         spent = ", ".join(f"{period} {value:.4f}" for period, value in found["spent_usd"].items())

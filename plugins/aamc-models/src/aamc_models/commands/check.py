@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, RUN, Number, plugins_of, print_table, write_json_line
+from aamc_sdk.cli import JSON, RUN, Number, new_table, plugins_of, print_table, write_json_line
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Chunk
@@ -160,15 +160,8 @@ def _advice_on_cost(candidate: Candidate, call: Call) -> str:
 
 
 def _show(found: Sequence[Checked]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("candidate")
-    table.add_column("", no_wrap=True)
-    for heading in ("latency (ms)", "first (ms)", "tokens", "cost (USD)"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("to fix")
+    table = new_table(("candidate", ""), ("latency (ms)", "first (ms)", "tokens", "cost (USD)"), ["to fix"])
+    table.columns[1].no_wrap = True
     for row in found:
         tokens = "-" if row.output_tokens is None else f"{row.prompt_tokens or 0}+{row.output_tokens}"
         mend = "; ".join(filter(None, (textwrap.shorten(row.error or "", _SHOWN, placeholder=" ..."), row.advice)))

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, InputFile, Number, plugins_of, print_table, progress, request_parameters, split_names, write_json_line
+from aamc_sdk.cli import (
+    INTERVALS,
+    JSON,
+    InputFile,
+    Number,
+    new_table,
+    plugins_of,
+    print_table,
+    progress,
+    request_parameters,
+    split_names,
+    write_json_line,
+)
 
 if TYPE_CHECKING:
     from aamc_models.collect import Collection, Collector, Prompt
@@ -216,16 +228,9 @@ def _problem(collector: Collector, prompts: int) -> AamcError | None:
 
 def _show(document: Mapping[str, Any]) -> None:
     """Print the table of candidates, and the costs."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    from aamc_sdk.cli import INTERVALS
     from aamc_sdk.errors import quantity
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=INTERVALS)
-    table.add_column("candidate")
-    for heading in ("n", "quality", "USD per 1,000", "latency (ms)", "failed", "cut"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = new_table(["candidate"], ("n", "quality", "USD per 1,000", "latency (ms)", "failed", "cut"), notes=[INTERVALS])
     for name, row in document["candidates"].items():
         low, high = row["quality_ci95"]
         quality = "-" if row["n"] == 0 else f"{row['quality']:.1%}\n{low:.1%} to {high:.1%}"

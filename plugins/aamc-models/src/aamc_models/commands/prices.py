@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aamc_sdk.cli import JSON, InputFile, print_table, write_json_line
+from aamc_sdk.cli import JSON, InputFile, new_table, print_table, write_json_line
 
 if TYPE_CHECKING:
     from aamc_models.prices.pool_file import Priced
@@ -55,12 +55,7 @@ def prices(pool: Path, source: Path | None, out: Path | None, replace: bool, as_
 
 
 def _show(found: Sequence[Priced]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("candidate", "prices", "model in the map"):
-        table.add_column(heading)
+    table = new_table(("candidate", "prices", "model in the map"))
     for row in found:
         alike = f"none; alike: {', '.join(row.others)}" if row.others else "none"
         table.add_row(row.candidate, row.status, row.model or alike)

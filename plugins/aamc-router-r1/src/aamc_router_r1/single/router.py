@@ -7,20 +7,19 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
+from aamc_bandit.inner_router import InnerAttribute, WrappingRouter
 
 from aamc_router_r1.config import ERROR, RouterOptions
 from aamc_router_r1.policy import measured_quality, policy_of
 from aamc_router_r1.reward import VSR, combine, size_cost
 from aamc_router_r1.single.selection import FirstCall, ModelSelection, SelectionError, Selector, server_selector
-from aamc_sdk import AsyncRouter, OnlineRouter, Preference, Requirements, Router, Services
+from aamc_sdk import AsyncRouter, Preference, Requirements, Router, Services
 from aamc_sdk.errors import AamcError, ConfigError
-from aamc_sdk.interfaces import Store
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.types import Candidate, Experience, Feedback, ModelSpec, Pool, RoutingRequest, Scores
 
@@ -89,15 +88,7 @@ def price_reward(candidate: Candidate | None) -> float:
 NOT_CONFIGURED = "no policy is configured; set policy to a candidate of the pool, or router_r1_server_url"
 
 
-class FallbackRequires:
-    """The query's text and history, and the requirements of the fallback; on the class, text and history alone, since its fallback is unknown."""
-
-    def __get__(self, router: RouterR1Router | None, owner: type[RouterR1Router]) -> Requirements:
-        fallback = None if router is None else router.fallback
-        return attrs.evolve(Requirements() if fallback is None else fallback.requires, text=True, history=True, cheap_rescoring=False)
-
-
-class RouterR1Router(AsyncRouter, OnlineRouter):
+class RouterR1Router(AsyncRouter, WrappingRouter):
     """Selects the model that a policy consults first. The propensity is unknown, since the policy writes text.
 
     Where it gives no usable answer in time, the fallback decides, and the decision's notes say so. The fallback learns from the log
@@ -113,9 +104,8 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
 
     Config = RouterOptions
     config: RouterOptions
-    requires = FallbackRequires()
+    requires = InnerAttribute(Requirements(text=True, history=True), lambda router: router._requires())
     uses_preference = False
-    snapshots = True
 
     def __init__(self, config: RouterOptions, services: Services) -> None:
         super().__init__(config, services)
@@ -216,52 +206,20 @@ class RouterR1Router(AsyncRouter, OnlineRouter):
             return SelectionError(f"the policy selected {found.candidate!r}, which is not allowed: {reasons}", cost_usd=found.cost_usd)
         return found
 
-    # The fallback learns
-
     @property
-    def _online(self) -> OnlineRouter | None:
-        return self.fallback if isinstance(self.fallback, OnlineRouter) else None
+    def wrapped(self) -> Router | None:
+        """The fallback."""
+        return self.fallback
 
-    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
-        """Prepare the fallback to serve."""
-        if self._online is not None:
-            self._online.attach(log, user_id)
-
-    def prepare_replay(self, log: Store) -> None:
-        """Prepare the fallback to replay the log."""
-        if self._online is not None:
-            self._online.prepare_replay(log)
-
-    def origin(self) -> bytes | None:
-        """Return the identifier of the fallback's initial state."""
-        return None if self._online is None else self._online.origin()
+    def _requires(self) -> Requirements:
+        return attrs.evolve(Requirements() if self.fallback is None else self.fallback.requires, text=True, history=True, cheap_rescoring=False)
 
     def learn(self, experience: Experience) -> None:
         """Let the fallback learn from all decisions."""
-        if self._online is not None:
-            config = self.config
-            if config.use_router_r1_rewards:
-                experience = rewarded(experience, self.services.pool, config.cost_reward_alpha, config.format_reward_penalty)
-            self._online.learn(experience)
-
-    def train(self, training: Any) -> Mapping[str, Any]:
-        """Train the fallback."""
-        return {} if self.fallback is None else self.fallback.train(training)
-
-    def save(self, folder: Path) -> None:
-        """Write the fallback's state."""
-        if self.fallback is not None:
-            self.fallback.save(folder)
-
-    def load(self, folder: Path) -> None:
-        """Read the fallback's state."""
-        if self.fallback is not None:
-            self.fallback.load(folder)
-
-    def close(self) -> None:
-        """Close the fallback."""
-        if self.fallback is not None:
-            self.fallback.close()
+        config = self.config
+        if config.use_router_r1_rewards:
+            experience = rewarded(experience, self.services.pool, config.cost_reward_alpha, config.format_reward_penalty)
+        super().learn(experience)
 
 
 def _fallback(config: RouterOptions, services: Services) -> Router:

@@ -224,7 +224,8 @@ class PostgresStore(SharedStore):
                 "floors_to_clean": self._tables.value(connection, floors, state.epoch),
             }
 
-    def _batch(self, after: int, limit: int) -> Batch:
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
         with self._reading() as connection:
             return self._entries.batch(connection, after, limit)
 

@@ -175,5 +175,6 @@ class RedisStore(SharedStore):
             self._tombstones = (facts.epoch, self._forgotten_digests())
         return self._tombstones[1] if facts.tombstones else {}
 
-    def _batch(self, after: int, limit: int) -> Batch:
+    def batch(self, after: int = 0, limit: int = 1000) -> Batch:
+        """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""
         return self._reader.batch(after, limit)

@@ -8,12 +8,14 @@ from typing import Any
 
 import attrs
 import numpy as np
-
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.protocol import SubQuestion
 from aamc_router_r1.reward import CostNormalizer, exact_match
-from aamc_router_r1.testbed.world import (
+from aamc_router_r1.training.replies import priced, spec_of
+from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
+from aamc_router_r1.training.stages import STATE, load_model, play_all
+from aamc_router_r1.world import (
     DOMAINS,
     GOOD,
     LEVELS,
@@ -26,9 +28,7 @@ from aamc_router_r1.testbed.world import (
     WorldReplies,
     draw_names,
 )
-from aamc_router_r1.training.replies import priced, spec_of
-from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
-from aamc_router_r1.training.stages import STATE, load_model, play_all
+
 from aamc_sdk.storage import read_json
 
 

@@ -9,14 +9,13 @@ import re
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
-
 from aamc_router_r1.config import preference_of
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.protocol import render_prompt
-from aamc_router_r1.testbed.world import ALPHAS, DOMAINS, GENERALIST_QUALITY, LEVELS, ROUNDS, SYLLABLES, World
 from aamc_router_r1.training.replies import UNSURE
+from aamc_router_r1.world import ALPHAS, DOMAINS, GENERALIST_QUALITY, LEVELS, ROUNDS, SYLLABLES, World
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
 PAD, END, UNKNOWN = "[PAD]", "[EOS]", "[UNK]"
 CONSULT = "</think>\n<search>"

@@ -1,4 +1,4 @@
-"""Fixtures for tests of agents: import them in a ``conftest.py``. This module needs pytest."""
+"""Fixtures for tests of agents, here and in other packages: import them in a ``conftest.py``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-
 from aamc_agents.state import Activation, TaskState
 from aamc_agents.tasks import Task
 from aamc_agents.tool import AgentError
+
 from aamc_sdk import Agent, AgentOutput, Services, get_plugin_manager
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import DefaultSettings, make_services
@@ -87,7 +87,7 @@ def serving(reply: Callable[[BaseHTTPRequestHandler], Reply]) -> Iterator[str]:
             except ConnectionError:  # the client has gone, as one does after a timeout
                 self.close_connection = True
 
-        do_POST = do_GET  # noqa: N815  # the name that the library calls
+        do_POST = do_GET  # the name that the library calls
 
         def log_message(self, *args: object) -> None:
             pass

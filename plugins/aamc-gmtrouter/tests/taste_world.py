@@ -18,13 +18,13 @@ import attrs
 import numpy as np
 from aamc_experiments.evaluation import choice_auc
 from aamc_experiments.personal_evaluation import PersonalMeasurement
-from numpy.typing import NDArray
-from scipy.special import softmax  # type: ignore[import-untyped]  # scipy ships no types
-
 from aamc_gmtrouter.baselines import UserBaselineConfig, UserRidge
 from aamc_gmtrouter.interactions import Interactions, InteractionsOptions
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
+from numpy.typing import NDArray
+from scipy.special import softmax
+
 from aamc_sdk import Dataset, Estimator, ModelSpec, Pool, Query, Router, Services, Training
 from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.types import Estimates, Floats, sigmoid
@@ -168,7 +168,7 @@ class TasteWorld:
         return np.asarray((np.einsum("und,ud->un", difference, mean) + known)[:, tested])
 
 
-def _elliptical_slice_mean(likelihood, shape: tuple[int, int], steps: int, draw: np.random.Generator) -> Floats:  # type: ignore[no-untyped-def]  # a local function
+def _elliptical_slice_mean(likelihood, shape: tuple[int, int], steps: int, draw: np.random.Generator) -> Floats:
     """Return the mean of ``steps`` samples after a third as many of burn-in; each row is a chain of its own."""
     state, total, burn_in = draw.normal(size=shape), np.zeros(shape), steps // 3
     for step in range(steps + burn_in):
