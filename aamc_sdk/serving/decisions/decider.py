@@ -139,9 +139,11 @@ class Decider:
 
     def _new_id(self) -> str:
         """Return an id of many that are made at once: each call of the system lets other threads take the interpreter."""
-        if not self._ids:
-            self._ids = new_ids(_IDS_AT_ONCE)
-        return self._ids.pop()
+        try:
+            return self._ids.pop()
+        except IndexError:  # none is left; asking first would race with the threads of other event loops
+            name, *self._ids = new_ids(_IDS_AT_ONCE)
+            return name
 
     def _drawn_in_time(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str]) -> Records:
         """Return decisions, and note how long they took: their processor time, or their whole time where they waited."""
