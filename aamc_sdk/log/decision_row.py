@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.log.json_text import check_plain, encode, nan_if_null, null_if_unknown
-from aamc_sdk.log.rows.row import DECISION, Row, columns_from
+from aamc_sdk.log.rows import DECISION, Row, columns_from
 from aamc_sdk.types import ByName, Decision, Estimates, Floats, Outcomes, Preference, Query, Record, Turn, request_fingerprint
 
 _FLOAT32 = np.dtype("<f4")
