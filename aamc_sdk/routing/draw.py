@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import ConfigError, PluginError, one_of
 from aamc_sdk.routing.arguments import check_floor
-from aamc_sdk.types import ByName, Decision, Floats, Preference, RoutingRequest, Scores
+from aamc_sdk.types import ByName, Decision, Floats, Pool, Preference, RoutingRequest, Scores
 
+_CACHED = "_distribution"
+"""The attribute of scores that holds their distribution."""
 EXPECTED_QUALITY = "expected_quality"
 """Key of the note with a router's own prediction of quality, by candidate's name."""
 
@@ -31,6 +33,50 @@ def uniform(seed: int, decision_id: str) -> float:
     """Return the random number of a decision, in [0, 1)."""
     digest = hashlib.blake2b(f"{seed}/{decision_id}".encode(errors="surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2.0**53
+
+
+@attrs.frozen(eq=False)
+class _Distribution:
+    """The distribution that a draw samples from. It is computed once for scores that a router returns repeatedly as read-only arrays.
+
+    Attributes:
+        pool: The candidates.
+        mask: The allowed candidates, as bytes.
+        probabilities: Probabilities of the draw, ``[B, M]``.
+        rows: The same as numbers.
+        cumulative: Their running sums.
+        last: The position of each row's last candidate of positive probability.
+        by_name: Each row's probabilities by candidate's name.
+    """
+
+    pool: Pool
+    mask: bytes
+    probabilities: Floats
+    rows: list[list[float]]
+    cumulative: list[list[float]]
+    last: list[int]
+    by_name: Sequence[Mapping[str, float]]
+
+    @classmethod
+    def of(cls, scores: Scores, request: RoutingRequest) -> _Distribution:
+        """Return the distribution of a router's scores among the allowed candidates; errors as of :func:`draw`."""
+        given, mask = scores.probabilities, request.mask.tobytes()
+        assert given is not None
+        found: _Distribution | None = scores.__dict__.get(_CACHED)
+        if found is not None and found.pool is request.pool and found.mask == mask and len(found.rows) == len(request):
+            return found
+        _check_numbers(scores.utility, request, "utility")  # it is recorded
+        array = allowed_probabilities(given, request)
+        last = array.shape[1] - 1 - (array[:, ::-1] > 0).argmax(axis=1)
+        by_name = [ByName(request.pool.names, row) for row in array]
+        found = cls(request.pool, mask, array, array.tolist(), array.cumsum(axis=1).tolist(), last.tolist(), by_name)
+        if not (given.flags.writeable or scores.utility.flags.writeable):
+            scores.__dict__[_CACHED] = found
+        return found
+
+    def sample(self, uniforms: Sequence[float]) -> list[int]:
+        """Return the position of the candidate that each random number chooses."""
+        return [min(bisect_right(row, number), last) for row, number, last in zip(self.cumulative, uniforms, self.last, strict=True)]
 
 
 class Drawn(NamedTuple):
@@ -54,28 +100,22 @@ def draw(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: 
         NoCandidateError: Every candidate of a row is masked.
         PluginError: The router's scores have the wrong shape or leave nothing to choose.
     """
-    chosen, propensities, probabilities = _choose(scores, request, sample, seed, ids)
-    return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), probabilities)
+    chosen, propensities, found = _choose(scores, request, sample, seed, ids)
+    return Drawn(np.array(chosen, dtype=np.intp), np.array(propensities, dtype=np.float64), None if found is None else found.probabilities)
 
 
-def _choose(scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]) -> tuple[list[int], list[float], Floats | None]:
-    """Return :func:`draw`'s choices, propensities and probabilities."""
+def _choose(
+    scores: Scores, request: RoutingRequest, sample: bool, seed: int, ids: Sequence[str]
+) -> tuple[list[int], list[float], _Distribution | None]:
+    """Return :func:`draw`'s choices and propensities, and their distribution."""
     _check(scores, request)
     if not sample or scores.probabilities is None:
         chosen = _maximum_utility(scores, request).tolist()
         return chosen, [1.0 if scores.propensity_known else math.nan] * len(chosen), None
-    _check_numbers(scores.utility, request, "utility")  # it is recorded
-    probabilities = allowed_probabilities(scores.probabilities, request)
-    chosen = _sample(probabilities, [uniform(seed, decision) for decision in ids])
-    drawn = probabilities[np.arange(len(chosen)), chosen].tolist()
-    return chosen, drawn if scores.propensity_known else [math.nan] * len(chosen), probabilities
-
-
-def _sample(probabilities: Floats, uniforms: Sequence[float]) -> list[int]:
-    """Return the position of the candidate that each random number chooses, at most the last one of positive probability."""
-    last = probabilities.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
-    drawn = zip(probabilities.cumsum(axis=1).tolist(), uniforms, last.tolist(), strict=True)
-    return [min(bisect_right(cumulative, number), end) for cumulative, number, end in drawn]
+    found = _Distribution.of(scores, request)
+    chosen = found.sample([uniform(seed, decision) for decision in ids])
+    known = [row[candidate] for row, candidate in zip(found.rows, chosen, strict=True)] if scores.propensity_known else [math.nan] * len(chosen)
+    return chosen, known, found
 
 
 def choice_probabilities(scores: Scores, request: RoutingRequest, sample: bool) -> Floats:
@@ -199,9 +239,9 @@ def decide(
     """
     if len(ids) != (rows := len(request)):
         raise ConfigError(f"{rows} requests need {rows} ids, not {len(ids)}")
-    chosen, propensities, drawn_from = _choose(scores, request, sample, seed, ids)
+    chosen, propensities, distribution = _choose(scores, request, sample, seed, ids)
     names, now = request.pool.names, time.time()
-    probabilities = itertools.repeat({}, rows) if drawn_from is None else [ByName(names, row) for row in drawn_from]
+    probabilities = itertools.repeat({}, rows) if distribution is None else distribution.by_name
     recorded = _preferences(request), probabilities, _notes(scores, request), _utilities(scores.utility, request)
     return [
         Decision(decision_id, names[candidate], propensity, preference, by_name, router, now, notes, utilities=utilities, episode=episode)
