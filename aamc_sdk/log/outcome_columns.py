@@ -59,6 +59,18 @@ class _Decision(msgspec.Struct, gc=False):
     router: str = ""
 
 
+class _Query(msgspec.Struct, gc=False):
+    text: str
+    user: str | None = None
+    session: str | None = None
+    needs: list[str] = []
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_on: str | None = None
+    turns: list[dict[str, Any]] = []
+    tenant: str | None = None
+
+
 class _Estimates(msgspec.Struct, gc=False):
     complexity: float | None
     categories: _Numbers
@@ -75,7 +87,7 @@ class _Expected(msgspec.Struct, gc=False):
 
 class _Content(msgspec.Struct, gc=False):
     decision: _Decision
-    query: dict[str, Any]
+    query: _Query
     estimates: _Estimates
     candidates: tuple[str, ...]
     expected: _Expected
@@ -99,9 +111,9 @@ def _chances(content: _Content) -> Collection[float] | None:
 
 
 _VALUES: Mapping[str, Callable[[_Content], Any]] = {
-    "tenant": lambda content: content.query.get("tenant"),
+    "tenant": attrgetter("query.tenant"),
     "router": attrgetter("decision.router"),
-    "text": lambda content: content.query["text"],
+    "text": attrgetter("query.text"),
     "query": attrgetter("query"),
     "preference": attrgetter("decision.preference"),
     "preference_given": attrgetter("preference_given"),
@@ -173,7 +185,7 @@ class OutcomeColumns:
 
     def _column(self, name: str, values: list[Any]) -> Any:
         if name == "query":
-            return LazySequence(values, query_from)
+            return LazySequence(values, lambda kept: query_from(msgspec.structs.asdict(kept)))
         if name == "preference":
             rescaled = cache(lambda *weights: Preference(*weights).array)
             return np.array([rescaled(*weights) for weights in values], dtype=np.float64).reshape(-1, 3)
