@@ -80,8 +80,13 @@ def decoded(decoder: msgspec.json.Decoder[T], content: str | bytes, name: str) -
     try:
         found: T = decode(content, decoder)
     except ValueError as error:
-        raise StoreError(f"the log's entry {name!r} is damaged ({error}): restore a copy of the log") from error
+        raise damaged(name, error) from error
     return found
+
+
+def damaged(name: str, error: Exception) -> StoreError:
+    """Return the error for a content of the log that cannot be read."""
+    return StoreError(f"the log's entry {name!r} is damaged ({error}): restore a copy of the log")
 
 
 def null_if_unknown(value: float) -> float | None:

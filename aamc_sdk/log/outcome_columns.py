@@ -5,7 +5,9 @@ msgspec decodes a content without building and validating an object of the types
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import itertools
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -16,9 +18,9 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
 from aamc_sdk.log.decision_row import query_from
-from aamc_sdk.log.json_text import decoded
+from aamc_sdk.log.json_text import damaged, decoded
 from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.types import Preference
+from aamc_sdk.types import Floats, Preference, Query
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
     "time": "Time of the decision, in seconds since the epoch, [N].",
@@ -85,59 +87,56 @@ class _Expected(msgspec.Struct, gc=False):
     latency_ms: _Numbers
 
 
-class _Content(msgspec.Struct, gc=False):
-    decision: _Decision
-    query: _Query
-    estimates: _Estimates
-    candidates: tuple[str, ...]
-    expected: _Expected
-    wait_ms: _Numbers
-    masked_why: dict[str, str]
-    preference_given: bool = True
-    in_flight: _Numbers | None = None
-
-
-_CONTENT = msgspec.json.Decoder(_Content)
-
-
-def _chances(content: _Content) -> Collection[float] | None:
-    """Return the probability of each candidate of a decision; None where it is not known."""
-    drawn = content.decision
-    if drawn.propensity is None:
-        return None
-    if drawn.probabilities:
-        return [drawn.probabilities.get(name, 0.0) for name in content.candidates]
-    return [float(name == drawn.candidate) for name in content.candidates] if drawn.propensity == 1 else None
-
-
-_VALUES: Mapping[str, Callable[[_Content], Any]] = {
-    "tenant": attrgetter("query.tenant"),
-    "router": attrgetter("decision.router"),
-    "text": attrgetter("query.text"),
-    "query": attrgetter("query"),
-    "preference": attrgetter("decision.preference"),
-    "preference_given": attrgetter("preference_given"),
-    "masked_why": attrgetter("masked_why"),
-    "complexity": attrgetter("estimates.complexity"),
-    "tool_use": attrgetter("estimates.tool_use"),
-    "estimator": attrgetter("estimates.fingerprint"),
+_OWN: Mapping[str, tuple[Any, ...]] = {
+    "decision": (_Decision,),
+    "masked_why": (dict[str, str],),
+    "preference_given": (bool, True),
+    "in_flight": (_Numbers | None, None),
 }
-"""A decision's value of the columns with one value each; ``time`` is kept beside the content."""
-_BY_CANDIDATE: Mapping[str, Callable[[_Content], Collection[Any] | None]] = {
-    "probabilities": _chances,
-    "expected_quality": attrgetter("expected.quality"),
-    "expected_cost_usd": attrgetter("expected.cost_usd"),
-    "expected_latency_ms": attrgetter("expected.latency_ms"),
-    "wait_ms": attrgetter("wait_ms"),
-    "in_flight": attrgetter("in_flight"),
-    "mask": lambda content: [name not in content.masked_why for name in content.candidates],
+"""Parts of a decision's content, with their types and defaults."""
+_SHARED: Mapping[str, msgspec.json.Decoder[Any]] = {
+    "query": msgspec.json.Decoder(_Query),
+    "estimates": msgspec.json.Decoder(_Estimates),
+    "candidates": msgspec.json.Decoder(tuple[str, ...]),
+    "expected": msgspec.json.Decoder(_Expected),
+    "wait_ms": msgspec.json.Decoder(_Numbers),
 }
-"""A decision's values of the columns with one value a candidate; None where they are not known."""
-_TYPES = {"mask": np.bool_, "preference_given": np.bool_, "embedding": np.float32}
-"""The types of columns that do not hold 64-bit floats."""
-_Part = tuple[list[int], Sequence[Any], NDArray[Any]]
-"""Rows of a table, the keys of the columns that they fill, and their values ``[rows, keys]``."""
-_LISTS = ("tenant", "router", "text", "masked_why", "estimator")
+"""Parts that other decisions are likely to have too, so that equal ones are decoded once."""
+_ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_PER_CANDIDATE = {
+    "expected_quality": "expected.quality",
+    "expected_cost_usd": "expected.cost_usd",
+    "expected_latency_ms": "expected.latency_ms",
+    "wait_ms": "wait_ms",
+    "in_flight": "in_flight",
+}
+_LISTS = {
+    "tenant": "query.tenant",
+    "router": "decision.router",
+    "text": "query.text",
+    "query": "query",
+    "masked_why": "masked_why",
+    "estimator": "estimates.fingerprint",
+}
+_PLACES = {
+    **_PER_CANDIDATE,
+    **_LISTS,
+    "preference": "decision.preference",
+    "preference_given": "preference_given",
+    "probabilities": "decision.probabilities",
+    "mask": "masked_why",
+    "complexity": "estimates.complexity",
+    "tool_use": "estimates.tool_use",
+    "categories": "estimates.categories",
+}
+"""The place of a column's values in the content; those of ``time`` and ``embedding`` are kept beside it."""
+
+
+@cache
+def _decoder(parts: frozenset[str]) -> msgspec.json.Decoder[Any]:
+    """Return a decoder of some parts of a content, which skips the others, and leaves the shared ones undecoded."""
+    fields = [(name, *_OWN.get(name, (msgspec.Raw,))) for name in parts]
+    return msgspec.json.Decoder(msgspec.defstruct("Content", fields, kw_only=True, gc=False))
 
 
 class OutcomeColumns:
@@ -152,79 +151,167 @@ class OutcomeColumns:
 
     def __init__(self, asked: Iterable[str]) -> None:
         self.asked = checked_columns(asked)
+        self._read = frozenset({"candidates", *(_PLACES[name].partition(".")[0] for name in self.asked if name in _PLACES)})
+        self._names: dict[str, int] = {}
+        self._category_names: dict[str, int] = {}
         self._pools: dict[tuple[str, ...], int] = {}
         self._pool: list[int] = []
-        tables = (*_BY_CANDIDATE, "categories", "embedding")
-        self._values: dict[str, list[Any]] = {name: [] for name in self.asked if name not in tables}
-        self._tables: dict[str, list[_Part]] = {name: [] for name in self.asked if name in tables}
+        self._parts: dict[str, list[Any]] = {name: [] for name in self.asked}
 
     def add(self, ids: Sequence[str], times: Sequence[float], contents: Sequence[str | bytes], embeddings: Sequence[bytes | None]) -> None:
-        """Add the next decisions."""
-        found = [decoded(_CONTENT, content, name) for name, content in zip(ids, contents, strict=True)]
-        first = len(self._pool)
-        self._pool += [self._pools.setdefault(content.candidates, len(self._pools)) for content in found]
-        for name, values in self._values.items():
-            values += times if name == "time" else map(_VALUES[name], found)
-        for name, parts in self._tables.items():
-            parts += _parts(first, _named(name, found, embeddings), _TYPES.get(name, np.float64))
+        """Add the next decisions: as many as fit into the processor's cache, since they are read several times."""
+        read = self._decoded(ids, contents)
+        numbers = [self._pools.setdefault(candidates, len(self._pools)) for candidates in read["candidates"]]
+        self._pool += numbers
+        for names in self._pools:
+            for name in names:
+                self._names.setdefault(name, len(self._names))
+        pool = np.array(numbers, dtype=np.intp)
+        read |= {"time": times, "embedding": embeddings}
+        for name, parts in self._parts.items():
+            part, _, attribute = _PLACES.get(name, name).partition(".")
+            values = list(map(attrgetter(attribute), read[part])) if attribute else read[part]
+            parts.append(self._part(name, values, read, pool))
+
+    def _decoded(self, ids: Sequence[str], contents: Sequence[str | bytes]) -> dict[str, Sequence[Any]]:
+        """Return the parts of contents, by name."""
+        decoder = _decoder(self._read)
+        try:
+            whole = list(map(decoder.decode, contents))
+        except (msgspec.MsgspecError, UnicodeEncodeError):  # one has half a surrogate pair, or is damaged
+            whole = [_whole(decoder, content, name) for name, content in zip(ids, contents, strict=True)]
+        found: dict[str, Sequence[Any]] = {part: list(map(attrgetter(part), whole)) for part in self._read}
+        return found | {part: _decoded_once(_SHARED[part], found[part], ids) for part in self._read & _SHARED.keys()}
 
     def finished(self) -> dict[str, Any]:
         """Return the arguments that logged outcomes take: names, pools and columns."""
-        names = tuple(dict.fromkeys(name for pool in self._pools for name in pool))
-        category_names = tuple(dict.fromkeys(name for _, keys, _ in self._tables.get("categories", ()) for name in keys))
-        columns = {name: self._column(name, values) for name, values in self._values.items()}
-        for name in self._tables:
-            columns[name] = self._table(name, category_names if name == "categories" else names)
+        if self.asked:
+            self.add((), (), (), ())  # so that there is something to join
         return {
-            "names": names,
-            "category_names": category_names,
+            "names": tuple(self._names),
+            "category_names": tuple(self._category_names),
             "pools": tuple(self._pools),
             "pool": np.array(self._pool, dtype=np.intp),
-            "columns": {name: columns[name] for name in self.asked},
+            "columns": {name: self._joined(name, parts) for name, parts in self._parts.items()},
         }
 
-    def _column(self, name: str, values: list[Any]) -> Any:
-        if name == "query":
-            return LazySequence(values, lambda kept: query_from(msgspec.structs.asdict(kept)))
+    def _part(self, name: str, values: Sequence[Any], read: Mapping[str, Sequence[Any]], pool: NDArray[np.intp]) -> Any:
+        """Return a column of some decisions, from its values in the parts of their contents."""
+        if name in _LISTS:
+            return values
+        if name in _PER_CANDIDATE:
+            return self._by_candidate(values, pool)
+        if name == "probabilities":
+            chances = self._by_candidate(list(map(_chances, read["decision"], read["candidates"])), pool)
+            known = ~np.isnan(chances).all(axis=1)
+            chances[known] = np.nan_to_num(chances[known])
+            return chances
+        if name == "mask":
+            return self._mask(values, pool)
         if name == "preference":
-            rescaled = cache(lambda *weights: Preference(*weights).array)
-            return np.array([rescaled(*weights) for weights in values], dtype=np.float64).reshape(-1, 3)
-        return values if name in _LISTS else np.array(values, dtype=_TYPES.get(name, np.float64))
-
-    def _table(self, name: str, keys: Sequence[Any]) -> NDArray[Any] | None:
-        """Return a column with a value of each key, ``[N, len(keys)]``; those of an embedding are positions."""
+            return _preferences(values)
+        if name == "categories":
+            return self._categories([each.category_names for each in read["estimates"]], values)
         if name == "embedding":
-            keys = range(max((len(given) for _, given, _ in self._tables[name]), default=0))
-            if not keys:
-                return None
-        places = {key: place for place, key in enumerate(keys)}
-        table: NDArray[Any] = np.full((len(self._pool), len(keys)), False if name == "mask" else np.nan, _TYPES.get(name, np.float64))
-        for rows, given, values in self._tables[name]:
-            if name == "probabilities":
-                table[rows] = 0.0
-            table[np.ix_(rows, [places[key] for key in given])] = values
+            return _embeddings([None if each is None else np.frombuffer(each, "<f4") for each in values])
+        return np.array(values, dtype=bool if name == "preference_given" else np.float64)
+
+    def _by_candidate(self, values: Sequence[Any], pool: NDArray[np.intp]) -> Floats:
+        """Return values of each decision's candidates as ``[n, K]``; NaN for other candidates, and where the values are None."""
+        table = np.full((len(values), len(self._names)), np.nan)
+        known = np.array([value is not None for value in values], dtype=bool)
+        for number, names in enumerate(self._pools):
+            rows = np.flatnonzero((pool == number) & known)
+            if len(rows):
+                given = values if len(rows) == len(values) else [values[row] for row in rows.tolist()]
+                places = np.array([self._names[name] for name in names], dtype=np.intp)
+                table[np.ix_(rows, places)] = _table(given, len(names))
         return table
 
+    def _mask(self, masked_why: Sequence[Mapping[str, str]], pool: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return whether each candidate was allowed, ``[n, K]``."""
+        had = np.array([[name in names for name in self._names] for names in self._pools], dtype=bool).reshape(len(self._pools), len(self._names))
+        mask = had[pool]
+        for row, reasons in enumerate(masked_why):
+            for name in self._names.keys() & reasons.keys() if reasons else ():
+                mask[row, self._names[name]] = False
+        return mask
 
-def _named(name: str, contents: Sequence[_Content], embeddings: Sequence[bytes | None]) -> Iterable[tuple[Sequence[Any], Any]]:
-    """Yield the keys and the values of each decision in a table; the values are None where they are not known."""
-    if name == "embedding":
-        vectors = [None if each is None else np.frombuffer(each, "<f4") for each in embeddings]
-        return ((range(0 if each is None else len(each)), each) for each in vectors)
-    if name == "categories":
-        return ((each.estimates.category_names, each.estimates.categories) for each in contents)
-    return ((each.candidates, _BY_CANDIDATE[name](each)) for each in contents)
+    def _categories(self, category_names: Sequence[tuple[str, ...]], categories: Sequence[Any]) -> Floats:
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for row, names in enumerate(category_names):
+            alike.setdefault(names, []).append(row)
+        for names in alike:
+            for name in names:
+                self._category_names.setdefault(name, len(self._category_names))
+        found = np.full((len(categories), len(self._category_names)), np.nan)
+        for names, rows in alike.items():
+            if names:
+                values = np.array([categories[row] for row in rows], dtype=np.float64)
+                found[np.ix_(rows, [self._category_names[name] for name in names])] = values
+        return found
+
+    def _joined(self, name: str, parts: Sequence[Any]) -> Any:
+        if name in _LISTS:
+            values = [value for part in parts for value in part]
+            return LazySequence(values, _query) if name == "query" else values
+        if parts[0].ndim == 1:
+            return np.concatenate(parts)
+        width = max(part.shape[1] for part in parts)
+        if name == "embedding" and not width:
+            return None
+        missing = False if name == "mask" else 0.0 if name == "probabilities" else np.nan
+        whole = np.concatenate([_widened(part, width, missing) for part in parts])
+        if name == "probabilities":
+            whole[np.isnan(whole[:, :1]).ravel()] = np.nan
+        return whole
 
 
-def _parts(first: int, named: Iterable[tuple[Sequence[Any], Any]], dtype: type[Any]) -> list[_Part]:
-    """Return the values of successive decisions from row ``first`` on, those with the same keys together."""
-    alike: dict[Sequence[Any], tuple[list[int], list[Any]]] = {}
-    for row, (keys, values) in enumerate(named, first):
-        if values is not None:
-            rows, table = alike.setdefault(keys, ([], []))
-            rows.append(row)
-            table.append(values)
-    return [(rows, keys, np.array(table, dtype)) for keys, (rows, table) in alike.items()]
+def _widened(part: NDArray[Any], width: int, missing: float) -> NDArray[Any]:
+    """Return a part ``[n, k]`` as ``[n, width]``; most have that width, and ``np.pad`` takes long."""
+    return part if part.shape[1] == width else np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=missing)
+
+
+def _whole(decoder: msgspec.json.Decoder[Any], content: str | bytes, name: str) -> Any:
+    """Return what a decoder of :func:`_decoder` returns, also of a content with half a surrogate pair."""
+    fields = decoded(_ANY, content, name)
+    shared = {part: msgspec.Raw(json.dumps(fields[part]).encode()) for part in _SHARED.keys() & fields.keys()}
+    try:
+        return msgspec.convert(fields | shared, decoder.type)
+    except msgspec.MsgspecError as error:
+        raise damaged(name, error) from error
+
+
+def _decoded_once(decoder: msgspec.json.Decoder[Any], parts: Sequence[msgspec.Raw], ids: Sequence[str]) -> list[Any]:
+    """Return decoded parts; equal ones are decoded once."""
+    if parts and parts.count(parts[0]) == len(parts):
+        return [decoded(decoder, bytes(parts[0]), ids[0])] * len(parts)
+    texts = list(map(bytes, parts))
+    known = {text: decoded(decoder, text, name) for text, name in dict(zip(texts, ids, strict=True)).items()}
+    return list(map(known.__getitem__, texts))
+
+
+def _chances(drawn: _Decision, candidates: tuple[str, ...]) -> Collection[float] | None:
+    """Return the probability of each candidate of a decision; None where it is not known."""
+    if drawn.propensity is None:
+        return None
+    if not drawn.probabilities:
+        return [float(name == drawn.candidate) for name in candidates] if drawn.propensity == 1 else None
+    if tuple(drawn.probabilities) == candidates:  # as most routers give them
+        return drawn.probabilities.values()
+    return [drawn.probabilities.get(name, 0.0) for name in candidates]
+
+
+def _table(values: Sequence[Sequence[float | None] | Floats], width: int) -> Floats:
+    """Return lists of numbers as an array ``[n, width]``; None becomes NaN."""
+    try:
+        return np.fromiter(itertools.chain.from_iterable(values), np.float64, len(values) * width).reshape(-1, width)
+    except TypeError:  # this way takes three times as long, and knows None
+        return np.array(values, dtype=np.float64)
+
+
+def _query(kept: _Query) -> Query:
+    return query_from(msgspec.structs.asdict(kept))
 
 
 def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
@@ -241,3 +328,20 @@ def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
         if name not in known:
             raise DataError(unknown_name("logged outcomes have no column", name, known, "they have"))
     return tuple(name for name in names if name in OUTCOME_COLUMNS)
+
+
+def _preferences(weights: Sequence[Sequence[float]]) -> Floats:
+    """Return preferences ``[n, 3]``, rescaled as :class:`Preference` rescales weights."""
+    given: dict[tuple[float, ...], int] = {}
+    places = [given.setdefault(tuple(each), len(given)) for each in weights]
+    rescaled = [Preference(*each).array for each in given]
+    return np.array(rescaled, dtype=np.float64).reshape(-1, 3)[places]
+
+
+def _embeddings(embeddings: Sequence[Floats | None]) -> Floats:
+    width = max((len(each) for each in embeddings if each is not None), default=0)
+    found = np.full((len(embeddings), width), np.nan, dtype=np.float32)
+    for row, each in enumerate(embeddings):
+        if each is not None:
+            found[row, : len(each)] = each
+    return found

@@ -1,32 +1,34 @@
-"""Logged outcomes: decisions joined with their calls and their feedback as arrays."""
+"""Logged outcomes: decisions joined with their calls and their feedback as arrays, a batch of columns at a time."""
 
 from __future__ import annotations
 
 import itertools
-import math
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
-import attrs
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.log.json_text import decoded
 from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
 from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_row
-from aamc_sdk.types import Experience, LoggedOutcomes
+from aamc_sdk.types import Experience, Floats, LoggedOutcomes
 from aamc_sdk.types.decisions import MAX_AVERAGE_WEIGHT, default_status, is_implicit
 
 LoggedEntry = Sequence[Any]
 """An entry's kind, decision's id, own id, candidate, time, propensity, content as the store keeps it, embedding, and a call's status, cost, latency
 and output tokens. Unrequested fields may be None. Without a status, the content is decoded."""
-_NO_CALL = (None,) * 4
+_FIELDS, _NO_CALL = 12, (None,) * 4
 Unpack = Callable[[Sequence[Any]], Sequence[str | bytes]]
 """Returns contents, as the store keeps them, as JSON."""
 JOINED_AT_ONCE = 500
 """Entries that are joined at once: few enough for the processor's cache."""
+_FAILED, _ANSWERED = 1, 2
+_STATUS = {"error": _FAILED, "ok": _ANSWERED}
 
 
 class _FeedbackFields(msgspec.Struct, gc=False):
@@ -52,59 +54,54 @@ class _Call(msgspec.Struct, gc=False):
 _CALL, _FEEDBACK = msgspec.json.Decoder(_Call), msgspec.json.Decoder(_FeedbackFields)
 
 
-@attrs.define
-class _JoinedDecision:
-    """A decision, and what is known of its chosen candidate.
+class _Calls(NamedTuple):
+    """Calls in the order of the log, A of them: the decisions' rows, whether the chosen candidate was called, and how the calls ended."""
 
-    Attributes:
-        cost_usd: The last known cost of its successful calls, as are latency and output tokens.
-        answered: Whether it had a successful call.
-        errored: Whether it had a failed call.
-        fell_back: Whether another candidate had the last successful call.
-        feedback: The judged candidate and the judgement in its latest revision, by the feedback's id.
-    """
+    row: NDArray[np.intp]
+    chosen: NDArray[np.bool_]
+    status: NDArray[np.int8]
+    cost_usd: Floats
+    latency_ms: Floats
+    output_tokens: Floats
 
-    candidate: str
-    propensity: float | None
-    cost_usd: float = math.nan
-    latency_ms: float = math.nan
-    output_tokens: float = math.nan
-    answered: bool = False
-    errored: bool = False
-    fell_back: bool = False
-    feedback: dict[str, tuple[str, _FeedbackFields]] = attrs.field(factory=dict)
+    def latest(self, size: int, figures: Floats) -> Floats:
+        """Return the last known figure of the successful calls of each decision's chosen candidate, ``[size]``."""
+        known = self.chosen & (self.status == _ANSWERED) & ~np.isnan(figures)
+        found = np.full(size, np.nan)
+        found[self.row[known]] = figures[known]  # of several, numpy assigns the last
+        return found
 
-    def add_call(self, candidate: str, status: str, *figures: float | None) -> None:
-        """Add a call with its ``FIGURES``."""
-        chosen = candidate == self.candidate
-        if status == "ok":
-            self.fell_back = not chosen
-        if status == "ok" and chosen:
-            self.answered = True
-            for name, figure in zip(FIGURES, figures, strict=True):
-                if figure is not None:
-                    setattr(self, name, figure)
-        elif status == "error" and chosen:
-            self.errored = True
+    def flags(self, size: int, true: NDArray[np.bool_], unless: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return whether each decision has a call in ``true`` and none in ``unless``, ``[size]``."""
+        found = np.zeros(size, dtype=bool)
+        found[self.row[true]] = True
+        found[self.row[unless]] = False
+        return found
 
-    @property
-    def compared(self) -> bool:
-        """Whether feedback compares candidates."""
-        return any(judgement.over is not None for _, judgement in self.feedback.values())
+    def fell_back(self, size: int) -> NDArray[np.bool_]:
+        """Return whether the last successful call of each decision was of another candidate than the chosen one, ``[size]``."""
+        found, answered = np.zeros(size, dtype=bool), self.status == _ANSWERED
+        found[self.row[answered]] = ~self.chosen[answered]
+        return found
 
-    @property
-    def quality(self) -> float:
-        """The mean quality of the chosen candidate by explicit feedback, else by implicit feedback; NaN without any."""
-        for implicit in (False, True):
-            weighed = total = 0.0
-            for candidate, judgement in self.feedback.values():
-                if candidate == self.candidate and judgement.quality is not None and is_implicit(judgement.source) == implicit:
-                    weight = min(judgement.weight * judgement.confidence, MAX_AVERAGE_WEIGHT)
-                    weighed += judgement.quality * weight
-                    total += weight
-            if total > 0:
-                return weighed / total
-        return math.nan
+
+class _Judgements(NamedTuple):
+    """Feedback in the order of the log, F pieces: the decisions' rows, and the judgement of the chosen candidate."""
+
+    row: NDArray[np.intp]
+    chosen: NDArray[np.bool_]
+    compares: NDArray[np.bool_]
+    implicit: NDArray[np.bool_]
+    quality: Floats
+    weight: Floats
+
+    def means(self, size: int, implicit: bool) -> Floats:
+        """Return the mean quality of each decision by explicit or by implicit feedback, ``[size]``; NaN where there is none."""
+        which = self.chosen & ~self.compares & (self.implicit == implicit)
+        weighed = np.bincount(self.row[which], self.quality[which] * self.weight[which], minlength=size)
+        total = np.bincount(self.row[which], self.weight[which], minlength=size)
+        means: Floats = np.divide(weighed, total, out=np.full(size, np.nan), where=total > 0)
+        return means
 
 
 def logged_entry(row: Row) -> LoggedEntry:
@@ -131,7 +128,13 @@ class RowOutcomes:
                 raise DataError(f"{name} must be seconds since the epoch, such as time.time() - 86400, or None, not {limit!r}")
         self._range = since, until
         self._columns = OutcomeColumns(columns)
-        self._decisions: dict[str, _JoinedDecision] = {}
+        self._rows: dict[str, int] = {}
+        self._candidates: list[str] = []
+        self._propensity: list[Floats] = [np.zeros(0)]
+        self._calls: list[_Calls] = []
+        self._judgements: list[_Judgements] = []
+        self._latest: dict[str, int] = {}  # the place of the latest revision of feedback, by id
+        self._judged = 0
 
     @property
     def needs_fields(self) -> bool:
@@ -147,47 +150,97 @@ class RowOutcomes:
         """
         following = iter(entries)
         while batch := list(itertools.islice(following, JOINED_AT_ONCE)):
-            self._add_decisions([entry for entry in batch if entry[0] == DECISION and is_within(entry[4], *self._range)], unpack)
-            known = [entry for entry in batch if entry[0] != DECISION and entry[1] in self._decisions]
-            contents = iter(unpack([entry[6] for entry in known if entry[8] is None]))
-            for kind, decision_id, name, candidate, _, _, _, _, status, *figures in known:
-                decision = self._decisions[decision_id]
-                if kind == FEEDBACK:
-                    decision.feedback[name] = candidate, decoded(_FEEDBACK, next(contents), name)
-                elif status is not None:
-                    decision.add_call(candidate, status, *figures)
-                else:
-                    call = decoded(_CALL, next(contents), name)
-                    decision.add_call(candidate, call.status or default_status(call.error), call.cost_usd, call.latency_ms, call.output_tokens)
+            of_kind: dict[str, list[LoggedEntry]] = {DECISION: [], ATTEMPT: [], FEEDBACK: []}
+            for entry in batch:
+                of_kind[entry[0]].append(entry)
+            for kind, add in ((DECISION, self._add_decisions), (ATTEMPT, self._add_attempts), (FEEDBACK, self._add_feedback)):
+                if of_kind[kind]:
+                    add(zip(*of_kind[kind], strict=True), unpack)
 
-    def _add_decisions(self, entries: Sequence[LoggedEntry], unpack: Unpack) -> None:
-        for _, _, name, candidate, _, propensity, *_ in entries:
-            self._decisions[name] = _JoinedDecision(candidate, propensity)
-        if self.needs_fields and entries:
-            _, _, names, _, times, _, packed, embeddings, *_ = zip(*entries, strict=True)
-            self._columns.add(names, times, unpack(packed), embeddings)
+    def _add_decisions(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
+        _, _, ids, candidates, times, propensity, packed, embeddings, *_ = columns
+        since, until = self._range
+        if (since is not None and min(times) < since) or (until is not None and max(times) >= until):
+            within = [is_within(time, since, until) for time in times]
+            given = (ids, candidates, times, propensity, packed, embeddings)
+            ids, candidates, times, propensity, packed, embeddings = (list(itertools.compress(each, within)) for each in given)
+        self._rows.update(zip(ids, itertools.count(len(self._candidates)), strict=False))
+        self._candidates += candidates
+        self._propensity.append(np.array(propensity, dtype=np.float64))  # None becomes NaN
+        if self.needs_fields:
+            self._columns.add(ids, times, unpack(packed), embeddings)
+
+    def _add_attempts(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
+        """Add calls; a later known figure of the chosen candidate takes the place of an earlier one."""
+        rows, ids, candidates, _, _, packed, _, status, *figures = self._known(columns)
+        if None in status:
+            calls = [decoded(_CALL, content, name) for content, name in zip(unpack(packed), ids, strict=True)]
+            status = [call.status or default_status(call.error) for call in calls]
+            figures = [[getattr(call, name) for call in calls] for name in FIGURES]
+        ends = np.fromiter((_STATUS.get(each, 0) for each in status), np.int8, len(rows))
+        self._calls.append(_Calls(*self._about(rows, candidates), ends, *(np.array(each, dtype=np.float64) for each in figures)))
+
+    def _add_feedback(self, columns: Iterable[Sequence[Any]], unpack: Unpack) -> None:
+        """Add feedback; a later revision takes the place of an earlier one."""
+        rows, ids, candidates, _, _, packed, *_ = self._known(columns)
+        feedback = [decoded(_FEEDBACK, content, name) for content, name in zip(unpack(packed), ids, strict=True)]
+        implicit = {source: is_implicit(source) for source in {each.source for each in feedback}}
+        self._latest.update(zip(ids, itertools.count(self._judged), strict=False))
+        self._judged += len(rows)
+        self._judgements.append(
+            _Judgements(
+                *self._about(rows, candidates),
+                np.array([each.over is not None for each in feedback], dtype=bool),
+                np.array([implicit[each.source] for each in feedback], dtype=bool),
+                np.array([each.quality for each in feedback], dtype=np.float64),
+                np.minimum([each.weight * each.confidence for each in feedback], MAX_AVERAGE_WEIGHT),
+            )
+        )
 
     def outcomes(self, failure_quality: float | None = 0.0) -> LoggedOutcomes:
         """Return the joined outcomes; a failed call without feedback has the quality ``failure_quality``, None for unknown."""
-        found = self._decisions.values()
-        failed = np.array([each.errored and not each.answered for each in found], dtype=bool)
-        quality = np.array([each.quality for each in found], dtype=np.float64)
-        judged = ~np.isnan(quality)
+        self._add_attempts([()] * _FIELDS, list)  # so that there is something to join
+        self._add_feedback([()] * _FIELDS, list)
+        calls = _Calls(*map(np.concatenate, zip(*self._calls, strict=True)))
+        judgements = _Judgements(*map(np.concatenate, zip(*self._judgements, strict=True)))
+        latest = np.fromiter(self._latest.values(), np.intp, len(self._latest))
+        judgements = _Judgements._make(values[latest] for values in judgements)
+        size = len(self._rows)
+        explicit = judgements.means(size, implicit=False)
+        quality = np.where(np.isnan(explicit), judgements.means(size, implicit=True), explicit)
+        judged, failed = ~np.isnan(quality), calls.flags(size, (calls.status == _FAILED) & calls.chosen, (calls.status == _ANSWERED) & calls.chosen)
         if failure_quality is not None:
             quality[failed & ~judged] = failure_quality
-        figures: dict[str, Any] = {name: np.array([getattr(each, name) for each in found], dtype=np.float64) for name in FIGURES}
+        compared = np.zeros(size, dtype=bool)
+        compared[judgements.row[judgements.compares]] = True
         return LoggedOutcomes(
-            decision_ids=list(self._decisions),
-            candidates=[each.candidate for each in found],
-            propensity=np.array([each.propensity for each in found], dtype=np.float64),  # None becomes NaN
-            quality=quality,
+            list(self._rows),
+            self._candidates,
+            np.concatenate(self._propensity),
+            quality,
+            calls.latest(size, calls.cost_usd),
+            calls.latest(size, calls.latency_ms),
+            calls.latest(size, calls.output_tokens),
             judged=judged,
             failed=failed,
-            fell_back=np.array([each.fell_back for each in found], dtype=bool),
-            compared=np.array([each.compared for each in found], dtype=bool),
-            **figures,
+            fell_back=calls.fell_back(size),
+            compared=compared,
             **self._columns.finished(),
         )
+
+    def _known(self, columns: Iterable[Sequence[Any]]) -> list[Any]:
+        """Return the rows of the decisions, and the columns after them, of the entries whose decision is known."""
+        _, decision_ids, *others = columns
+        rows = list(map(self._rows.get, decision_ids))
+        if None not in rows:
+            return [rows, *others]
+        known = [row is not None for row in rows]
+        return [list(itertools.compress(column, known)) for column in (rows, *others)]
+
+    def _about(self, rows: Sequence[int], candidates: Sequence[str | None]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return the rows of decisions as an array, and whether each candidate is the chosen one."""
+        chosen = map(operator.eq, candidates, map(self._candidates.__getitem__, rows))
+        return np.array(rows, dtype=np.intp), np.fromiter(chosen, bool, len(rows))
 
 
 def outcomes_of(experience: Experience, failure_quality: float | None = 0.0) -> LoggedOutcomes:
