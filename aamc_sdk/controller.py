@@ -21,7 +21,7 @@ from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool
 from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, attempt_of, feedback_of, queries_of, with_times
-from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.commit_queue import CommitQueue
 from aamc_sdk.serving.decisions.decider import Decider, StartedDecision
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
@@ -67,13 +67,14 @@ class MetaController:
             self.seed = components.seed
             self.router_name = components.router_name
             self._guard = CloseGuard()
+            self._threads = GuardedThreads(self._guard)
             self._calls = CloseGuard()  # closes first: the answers of calls under way are logged
             self._events = PluginEvents(components.plugins)
             self._loop = components.loop
             self._commits = CommitQueue(store, self._events.decided, partial(self._wake_learner, of_calls=True))
-            self._decider = Decider(components, self._user_id, self._guard, self._calls, self._events, self._commits)
+            self._decider = Decider(components, self._user_id, self._guard, self._threads, self._calls, self._events, self._commits)
             self.models = components.models
-            self.models.record_attempts(partial(self._guard.run, self._add_finished_call))
+            self.models.record_attempts(partial(self._threads.run, self._add_finished_call))
             self.learner: Learner | None = None
             if isinstance(router, OnlineRouter):
                 router.attach(store, self._user_id)
@@ -310,7 +311,7 @@ class MetaController:
 
     async def aattempt(self, decision_id: str, **figures: Any) -> int:
         """Record a call as :meth:`attempt` does, without blocking the event loop."""
-        return await self._guard.run(self.attempt, decision_id, **figures)
+        return await self._threads.run(self.attempt, decision_id, **figures)
 
     def feedback(
         self,
@@ -364,7 +365,7 @@ class MetaController:
 
     async def afeedback(self, decision_id: str, **fields: Any) -> bool:
         """Record feedback as :meth:`feedback` does, without blocking the event loop."""
-        return await self._guard.run(self.feedback, decision_id, **fields)
+        return await self._threads.run(self.feedback, decision_id, **fields)
 
     def complete(
         self,
@@ -460,7 +461,7 @@ class MetaController:
         if self._loop.started:
             self._loop.submit(self.models.close()).result()
         self._loop.close()
-        self._guard.threads.shutdown()
+        self._threads.close()
         self._events.close()
         self.store.close()
 

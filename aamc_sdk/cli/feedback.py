@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +28,11 @@ _BINARY = {
     for sign, noun, store in ((b"PAR1", "a Parquet file", "parquet:FILE"), (b"SQLite format 3\0", "an SQLite file", "sqlite:FILE"))
 }
 """Errors of files that hold a log in another format, by their first bytes."""
+
+
+def _on_a_log(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that name a log, and ``--json``, to a command."""
+    return RUN(STORE(JSON(click.pass_context(command))))
 
 
 def _opened(ctx: click.Context, run: Path, url: str | None, *, existing: bool = True) -> closing[Store]:
@@ -72,10 +77,7 @@ def feedback() -> None:
 @click.option("--revision", type=click.IntRange(0, 10**12), default=0, metavar="N", help="Replaces lower revisions of the source (default: 0).")
 @click.option("--id", metavar="ID", help="Id of the feedback (default: the decision's id and the source).")
 @click.option("--wait", is_flag=True, help="Accept feedback on a decision that is not in the log yet.")
-@RUN
-@STORE
-@JSON
-@click.pass_context
+@_on_a_log
 def add(ctx: click.Context, /, decision_id: str, run: Path, store: str | None, wait: bool, as_json: bool, **judgement: Any) -> None:
     """Record feedback on the decision ID."""
     from aamc_sdk.types import Feedback
@@ -113,10 +115,7 @@ def _is_known(log: Store, decision_id: str, wait: bool) -> bool:
 @click.option("--tenant", metavar="T", help="Only decisions of a tenant, with their attempts and feedback.")
 @SINCE
 @UNTIL
-@RUN
-@STORE
-@JSON
-@click.pass_context
+@_on_a_log
 def export(
     ctx: click.Context,
     /,
@@ -180,10 +179,7 @@ def _export_files(ctx: click.Context, log: LedgerStore, folder: Path, form: str,
 
 
 @feedback.command()
-@RUN
-@STORE
-@JSON
-@click.pass_context
+@_on_a_log
 def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
     """Drop decisions beyond the limits of the log's retention, now; a server that has the log open does so every minute.
 
@@ -207,10 +203,7 @@ def retain(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> N
 
 
 @feedback.command()
-@RUN
-@STORE
-@JSON
-@click.pass_context
+@_on_a_log
 def partitions(ctx: click.Context, run: Path, store: str | None, as_json: bool) -> None:
     """Show the log's partitions: their decisions, age and size."""
     import attrs
@@ -228,10 +221,7 @@ def partitions(ctx: click.Context, run: Path, store: str | None, as_json: bool) 
 
 @feedback.command("import")
 @click.argument("file", type=InputFile(allow_dash=True))
-@RUN
-@STORE
-@JSON
-@click.pass_context
+@_on_a_log
 def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_json: bool) -> None:
     """Add the entries of FILE, in the export format, to the log; known entries count once.
 
@@ -270,10 +260,7 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Entry]],
 @click.option("--user", help="User whose decisions to erase.")
 @click.option("--tenant", metavar="T", help="Without --user, erase all users of a tenant, and its name; else the user in this tenant only.")
 @click.option("--user-key-file", type=InputFile(), help="File of the key that turns user ids into the log's pseudonyms.")
-@RUN
-@STORE
-@JSON
-@click.pass_context
+@_on_a_log
 def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key_file: Path | None, run: Path, store: str | None, as_json: bool) -> None:
     """Erase a user or a tenant from the log and its exports: user, session, text and embedding of their decisions.
 

@@ -1,6 +1,7 @@
 """The decision log: the rules that all stores share, and the stores ``sqlite`` and ``memory``."""
 
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, combined, oldest_key, without_tenant
+from aamc_sdk.log.decision_row import record_from
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten, user_digest
 from aamc_sdk.log.excerpt import Excerpt, Write
@@ -17,9 +18,7 @@ from aamc_sdk.log.outcome_columns import OUTCOME_COLUMNS
 from aamc_sdk.log.outcomes import LoggedEntry, RowOutcomes, is_within, logged_entry, outcomes_of
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import begins_partition, covered_position, oldest_goes, renewed_since
-from aamc_sdk.log.rows.decision_row import record_from
-from aamc_sdk.log.rows.feedback_row import feedback_row
-from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, fingerprint_bytes
+from aamc_sdk.log.rows import ATTEMPT, COLUMNS, DECISION, FEEDBACK, Row, columns_of, feedback_row, fingerprint_bytes
 from aamc_sdk.log.rules import FITTING_CHARACTERS, append, append_feedback
 from aamc_sdk.log.sqlite.file import advice_on, connect, transaction, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from aamc_sdk.log.rows.row import FEEDBACK, Row
+from aamc_sdk.log.rows import FEEDBACK, Row
 from aamc_sdk.types import Feedback
 
 T = TypeVar("T")

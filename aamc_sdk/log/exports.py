@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
-from urllib.parse import quote
 
 import attrs
 
@@ -14,7 +12,7 @@ from aamc_sdk.errors import StoreError
 from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.ledger_store import LedgerStore
 from aamc_sdk.log.outcomes import is_within
-from aamc_sdk.log.rows.row import DECISION, Row, columns_of
+from aamc_sdk.log.rows import DECISION, Row, columns_of
 
 
 @attrs.frozen
@@ -59,13 +57,6 @@ class Selection:
             when = "" if self == Selection(self.tenant) else " in that range of time"
             raise StoreError(f"the log {store.name} has no decisions of the tenant {self.tenant!r}{when}; nothing was exported")
 
-    @property
-    def file_name(self) -> str:
-        """The name of a file of the selected decisions, without a suffix."""
-        parts = ["log"]
-        parts += [f"{label}-{_stamp(when)}" for label, when in (("since", self.since), ("until", self.until)) if when is not None]
-        return "-".join([*parts, *([] if self.tenant is None else [f"tenant-{quote(self.tenant, safe='')}"])])
-
 
 @attrs.frozen
 class Exported:
@@ -102,7 +93,3 @@ class ExportFormat(abc.ABC):
         Raises:
             DataError: There is no such file, or it is not of this format.
         """
-
-
-def _stamp(when: float) -> str:
-    return datetime.fromtimestamp(when, timezone.utc).strftime("%Y%m%dT%H%M%SZ")

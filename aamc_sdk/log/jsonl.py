@@ -16,11 +16,9 @@ from typing import Any, TypeVar
 import attrs
 
 from aamc_sdk.errors import AamcError, DataError, unknown_name
+from aamc_sdk.log.decision_row import record_from
 from aamc_sdk.log.json_text import encode
-from aamc_sdk.log.rows.attempt_row import attempt_row
-from aamc_sdk.log.rows.decision_row import record_from
-from aamc_sdk.log.rows.feedback_row import feedback_row
-from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_row
 from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, check_name
 
 T = TypeVar("T")

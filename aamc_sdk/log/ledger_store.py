@@ -15,6 +15,7 @@ import attrs
 
 from aamc_sdk.errors import AamcError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
+from aamc_sdk.log.decision_row import decision_from, decision_row, redacted
 from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch
@@ -22,12 +23,9 @@ from aamc_sdk.log.jsonl import Entry
 from aamc_sdk.log.options import FallibleOptions
 from aamc_sdk.log.outcomes import RowOutcomes, logged_entry
 from aamc_sdk.log.retention import DAY_SECONDS
-from aamc_sdk.log.rows.attempt_row import attempt_row
-from aamc_sdk.log.rows.decision_row import decision_from, decision_row, redacted
-from aamc_sdk.log.rows.feedback_row import feedback_from, feedback_row
-from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, attempt_row, feedback_from, feedback_row
 from aamc_sdk.log.rules import append, append_attempts, append_decisions, append_feedback, drop_pending
-from aamc_sdk.types import Attempt, Decision, Feedback, LoggedOutcomes, Record, check_name, new_ids
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name, new_ids
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -219,6 +217,10 @@ class LedgerStore(Store):
         found = RowOutcomes(columns, since, until)
         found.add_entries(logged_entry(row) for _, row in self.placed())
         return found.outcomes()
+
+    def experience(self, after: int = 0, limit: int = 1000) -> Experience:
+        """Return at most ``limit`` entries after a position."""
+        return self.batch(after, limit).experience()
 
     def placed(self, after: int = 0) -> Iterator[tuple[int, Row]]:
         """Yield the entries after a position with their positions, in log order."""

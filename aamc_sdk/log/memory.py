@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 
 from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import ProcessLock
+from aamc_sdk.log.decision_row import decision_row, record_from
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.excerpt import Excerpt, Write
 from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids
 from aamc_sdk.log.ledger_store import MAX_SNAPSHOTS, LedgerStore
 from aamc_sdk.log.options import LedgerOptions
-from aamc_sdk.log.rows.decision_row import decision_row, record_from
-from aamc_sdk.log.rows.row import DECISION, FEEDBACK, Row, columns_of
+from aamc_sdk.log.rows import DECISION, FEEDBACK, Row, columns_of
 from aamc_sdk.log.rules import append, fits, warn_of_pending
-from aamc_sdk.types import Decision, Experience, Query, Record, Records, Snapshot, StateDelta
+from aamc_sdk.types import Decision, Query, Record, Records, Snapshot, StateDelta
 
 T = TypeVar("T")
 ROWS_AT_ONCE = 200
@@ -151,10 +151,6 @@ class MemoryStore(LedgerStore):
         """Return the records of an episode's decisions in log order."""
         with self._reading() as ledger:
             return [record_from(row) for row in ledger.episode(episode_id)]
-
-    def experience(self, after: int = 0, limit: int = 1000) -> Experience:
-        """Return at most ``limit`` entries after a position."""
-        return self.batch(after, limit).experience()
 
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""

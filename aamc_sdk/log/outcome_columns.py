@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError, unknown_name
+from aamc_sdk.log.decision_row import query_from
 from aamc_sdk.log.json_text import damaged, decoded
 from aamc_sdk.log.lazy_sequence import LazySequence
-from aamc_sdk.log.rows.decision_row import query_from
 from aamc_sdk.types import Floats, Preference, Query
 
 OUTCOME_COLUMNS: Mapping[str, str] = {

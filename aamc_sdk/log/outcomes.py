@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from aamc_sdk.errors import DataError
 from aamc_sdk.log.json_text import decoded
 from aamc_sdk.log.outcome_columns import FIGURES, OutcomeColumns
-from aamc_sdk.log.rows.feedback_row import feedback_row
-from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, columns_of
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, Row, columns_of, feedback_row
 from aamc_sdk.types import Experience, Floats, LoggedOutcomes
 from aamc_sdk.types.decisions import MAX_AVERAGE_WEIGHT, default_status, is_implicit
 

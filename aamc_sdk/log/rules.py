@@ -19,9 +19,19 @@ import attrs
 from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, one_of, unknown_name
 from aamc_sdk.log.erasure import erased_forms
 from aamc_sdk.log.excerpt import Excerpt
-from aamc_sdk.log.rows.attempt_row import attempt_row, feedback_attempt_id, numbered, same_attempt
-from aamc_sdk.log.rows.feedback_row import feedback_row
-from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, candidates_of, columns_of
+from aamc_sdk.log.rows import (
+    ATTEMPT,
+    DECISION,
+    FEEDBACK,
+    Row,
+    attempt_row,
+    candidates_of,
+    columns_of,
+    feedback_attempt_id,
+    feedback_row,
+    numbered,
+    same_attempt,
+)
 from aamc_sdk.types import Attempt, Feedback
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import msgspec
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log.erasure import erased
 from aamc_sdk.log.json_text import decode
-from aamc_sdk.log.rows.row import DECISION, Row
+from aamc_sdk.log.rows import DECISION, Row
 
 LEVEL = 3
 """The level of compression: a higher one takes longer, and saves less than a tenth more."""

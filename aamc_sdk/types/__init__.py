@@ -5,7 +5,7 @@ from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingReq
 from aamc_sdk.types.by_name import ByName
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.checks import json_figures
-from aamc_sdk.types.datasets import Dataset, Experience, Labels, Vote, check_dataset, question, text_hash, votes
+from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset, question, text_hash
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback, new_ids
 from aamc_sdk.types.logged_outcomes import LoggedOutcomes
 from aamc_sdk.types.pools import Pool, PoolState
@@ -49,7 +49,6 @@ __all__ = [
     "Snapshot",
     "StateDelta",
     "Turn",
-    "Vote",
     "check_dataset",
     "check_name",
     "check_text",
@@ -63,6 +62,5 @@ __all__ = [
     "sigmoid",
     "tenant_user",
     "text_hash",
-    "votes",
     "wilson_interval",
 ]

@@ -228,12 +228,6 @@ class RoutingRequest:
         """Whether no candidate is masked in any row."""
         return bool(np.count_nonzero(self.mask) == self.mask.size)  # quicker than all()
 
-    @property
-    def has_waits(self) -> bool:
-        """Whether any candidate has a waiting time."""
-        shared = self.wait_ms.strides[0] == 0  # all rows are the same memory
-        return bool(np.count_nonzero(self.wait_ms[:1] if shared else self.wait_ms))
-
     def batches(self, cells: int) -> Iterator[RoutingRequest]:
         """Yield the rows in order, in batches of about ``cells`` (query, candidate) pairs, so that each batch fits the processor's cache."""
         rows = max(cells // len(self.pool), 1)

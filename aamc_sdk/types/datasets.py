@@ -7,7 +7,7 @@ import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 import numpy as np
@@ -270,28 +270,6 @@ def _wrong_experience(dataset: Dataset) -> Iterator[str]:
         yield f"ids of decisions must be unique, so that feedback counts for one of them; used twice: {', '.join(twice[:3])}"
     if len({(item.id, item.revision) for item in experience.feedback}) < len(experience.feedback):
         yield "ids of feedback must be unique within a revision, so that each piece counts once"
-
-
-class Vote(NamedTuple):
-    """One comparison of two candidates on a query; ``won`` is 1 for the winner, 0.5 for a tie."""
-
-    query: Query
-    winner: str
-    loser: str
-    won: float
-    weight: float
-
-
-def votes(experience: Experience) -> list[Vote]:
-    """Return the comparisons in an experience; feedback on decisions that it does not hold is left out."""
-    made = {decision.id: (query, decision) for query, decision in zip(experience.queries, experience.decisions, strict=True)}
-    found = []
-    for feedback in experience.feedback:
-        if feedback.over is not None and feedback.decision_id in made:
-            query, decision = made[feedback.decision_id]
-            winner = decision.candidate if feedback.candidate is None else feedback.candidate
-            found.append(Vote(query, winner, feedback.over, 0.5 if feedback.tie else 1.0, feedback.average_weight))
-    return found
 
 
 def text_hash(text: str) -> str:

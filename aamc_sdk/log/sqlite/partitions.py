@@ -12,7 +12,7 @@ import attrs
 from aamc_sdk.log.aggregates import aggregate_from, aggregate_key, aggregate_texts, aggregates_of, oldest_key, without_tenant
 from aamc_sdk.log.options import Retention
 from aamc_sdk.log.retention import covered_position, oldest_goes, renewed_since
-from aamc_sdk.log.rows.row import DECISION, Row
+from aamc_sdk.log.rows import DECISION, Row
 from aamc_sdk.log.sqlite.states import States
 from aamc_sdk.log.sqlite.table import EntryTable, TableCache
 from aamc_sdk.types import Aggregate, Partition

@@ -23,6 +23,7 @@ import attrs
 
 from aamc_sdk.config import option
 from aamc_sdk.errors import StoreAwayError, StoreError, UnknownDecisionError
+from aamc_sdk.log.decision_row import record_from
 from aamc_sdk.log.erasure import Erasure
 from aamc_sdk.log.excerpt import Write
 from aamc_sdk.log.experience import Batch
@@ -32,14 +33,13 @@ from aamc_sdk.log.options import StoreOptions
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.partitioned_store import PartitionedStore
 from aamc_sdk.log.retention import renewed_since
-from aamc_sdk.log.rows.decision_row import record_from
-from aamc_sdk.log.rows.row import Row
+from aamc_sdk.log.rows import Row
 from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, snapshot, transaction
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
 from aamc_sdk.log.sqlite.table import EntryTable, TableCache
-from aamc_sdk.types import Aggregate, Experience, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
+from aamc_sdk.types import Aggregate, LoggedOutcomes, Partition, Record, Snapshot, StateDelta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -142,10 +142,6 @@ class SqliteStore(PartitionedStore):
         if row is None:
             raise UnknownDecisionError(f"no decision of the log {self.path} has the id {decision_id!r}")
         return record_from(row)
-
-    def experience(self, after: int = 0, limit: int = 1000) -> Experience:
-        """Return at most ``limit`` entries after a position."""
-        return self.batch(after, limit).experience()
 
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:
         """Return at most ``limit`` entries after a position as rows, with the decisions that they refer to."""

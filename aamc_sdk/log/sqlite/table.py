@@ -17,7 +17,7 @@ from aamc_sdk.log.experience import Batch, followed, replaced_rows, revised_ids
 from aamc_sdk.log.options import Retention
 from aamc_sdk.log.outcomes import RowOutcomes
 from aamc_sdk.log.retention import begins_partition
-from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, fingerprint_bytes
+from aamc_sdk.log.rows import ATTEMPT, DECISION, FEEDBACK, KIND_COLUMNS, Row, columns_of, fingerprint_bytes
 from aamc_sdk.log.templates import Templates
 from aamc_sdk.types import Partition
 

@@ -1,4 +1,4 @@
-"""A guard whose closing waits for the work in progress, and threads for the work of event loops."""
+"""A guard whose closing waits for the work in progress, and threads whose work it admits."""
 
 from __future__ import annotations
 
@@ -22,16 +22,12 @@ class CloseGuard:
 
     Work runs inside ``with guard: ...``.
 
-    Attributes:
-        threads: Do the work of :meth:`run`; the owner shuts them down.
-
     Raises:
         StoreError: The guard is closed; the work does not start.
         ForkedError: This process is a fork of the one that made the guard.
     """
 
     def __init__(self) -> None:
-        self.threads = ThreadPoolExecutor(_THREADS, "aamc-controller")
         self._lock = ProcessLock("the controller")
         self._empty = threading.Condition(self._lock)  # type: ignore[arg-type]  # a lock
         self._inside = 0
@@ -50,15 +46,12 @@ class CloseGuard:
     def check(self) -> None:
         """Check that work may start: the guard is open, and this process is not a fork."""
         self._lock.check()
-        self._check_open()
-
-    def _check_open(self) -> None:
         if self._closed:
             raise StoreError("the controller is closed")
 
     def __enter__(self) -> None:
         with self._lock:
-            self._check_open()
+            self.check()
             self._inside += 1
 
     def __exit__(self, *exception: object) -> None:
@@ -67,14 +60,26 @@ class CloseGuard:
             if self._closed:
                 self._empty.notify_all()
 
-    async def run(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
-        """Return the result of blocking work that one of the threads has done."""
-        with self:  # only until it is submitted, since the caller's loop may be the one that closes
-            future = asyncio.get_running_loop().run_in_executor(self.threads, partial(work, *arguments, **fields))
-        return await future
-
     def close(self) -> None:
         """Admit no more work and wait for the work in progress; closing twice does nothing."""
         with self._lock:
             self._closed = True
             self._empty.wait_for(lambda: self._inside == 0)
+
+
+class GuardedThreads:
+    """Threads for the blocking work of event loops, which a guard admits."""
+
+    def __init__(self, guard: CloseGuard) -> None:
+        self._guard = guard
+        self._threads = ThreadPoolExecutor(_THREADS, "aamc-controller")
+
+    async def run(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
+        """Return the result of blocking work that one of the threads has done."""
+        with self._guard:  # only until it is submitted, since the caller's loop may be the one that closes
+            future = asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments, **fields))
+        return await future
+
+    def close(self) -> None:
+        """End the threads, once their work is done."""
+        self._threads.shutdown()

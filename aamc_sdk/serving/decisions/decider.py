@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.arguments import PreferenceLike, Preferences, RouteArguments, check_budget, check_floor, weights_of
 from aamc_sdk.routing.draw import above_floor
-from aamc_sdk.serving.decisions.close_guard import CloseGuard
+from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.commit_queue import CommitQueue
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.models.model_client import conversation
@@ -60,29 +61,14 @@ class StartedDecision:
     committed: asyncio.Future[Decision]
 
 
-class _RouterErrors:
-    """Turns a router's exceptions into an error of the SDK that names the router. A context manager for any thread."""
-
-    def __init__(self, served: ServedComponents, guard: CloseGuard) -> None:
-        self._name, self._guard = served.router_name or type(served.router).__name__, guard
-
-    def __enter__(self) -> None:
-        """Do nothing: this is quicker than a generator, for each decision."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
-            raise StoreError("the controller is closed") from None
-        if isinstance(error, Exception | SystemExit) and not isinstance(error, AamcError):
-            raise router_error(self._name, error) from error
-
-
 class Decider:
     """Decides requests with one set of components; safe to use from any thread. A request that was decided before gets the decision in the log.
 
     Args:
         components: The components.
         user_id: Maps an external user id to the id used in requests and the log.
-        guard: Admits work until it is closed, and runs work that would block an event loop.
+        guard: Admits work until it is closed.
+        threads: Do work that would block an event loop.
         calls: Admits calls of models until it is closed.
         events: Announces decisions that are new to the log.
         commits: Writes the decisions that are returned before they are durable.
@@ -93,13 +79,13 @@ class Decider:
         components: ServedComponents,
         user_id: Callable[[str], str],
         guard: CloseGuard,
+        threads: GuardedThreads,
         calls: CloseGuard,
         events: PluginEvents,
         commits: CommitQueue,
     ) -> None:
         self._components, self._router = components, components.router
-        self._user_id, self._guard, self._calls, self._events, self._commits = user_id, guard, calls, events, commits
-        self._router_errors = _RouterErrors(components, guard)
+        self._user_id, self._guard, self._threads, self._calls, self._events, self._commits = user_id, guard, threads, calls, events, commits
         self._mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
         self._ids: list[str] = []
 
@@ -114,11 +100,11 @@ class Decider:
         """Return the decision of one query without blocking the event loop."""
         asked = [query], preference, arguments, arguments.ids
         if not isinstance(self._router, AsyncRouter):
-            return (await self._guard.run(self.decide, *asked))[0]
-        logged = await self._guard.run(self._logged, *asked)
+            return (await self._threads.run(self.decide, *asked))[0]
+        logged = await self._threads.run(self._logged, *asked)
         if logged is not None:
             return logged[0].decision
-        return (await self._guard.run(self.log, await self.adrawn(self._router, *asked))).decisions[0]
+        return (await self._threads.run(self.log, await self.adrawn(self._router, *asked))).decisions[0]
 
     def record(self, query: Query, preference: Preferences, arguments: RouteArguments) -> Record:
         """Return the record of one query's decision."""
@@ -133,15 +119,17 @@ class Decider:
         elif self._mean_ms < LOOP_MS:
             drawn = self._drawn_in_time(*asked)
         else:
-            drawn = await self._guard.run(self._drawn_in_time, *asked)
+            drawn = await self._threads.run(self._drawn_in_time, *asked)
         record = drawn[0]
         return StartedDecision(record.decision, record, self._commits.add_decision(record))
 
     def _new_id(self) -> str:
         """Return an id of many that are made at once: each call of the system lets other threads take the interpreter."""
-        if not self._ids:
-            self._ids = new_ids(_IDS_AT_ONCE)
-        return self._ids.pop()
+        try:
+            return self._ids.pop()
+        except IndexError:  # none is left; asking first would race with the threads of other event loops
+            name, *self._ids = new_ids(_IDS_AT_ONCE)
+            return name
 
     def _drawn_in_time(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str]) -> Records:
         """Return decisions, and note how long they took: their processor time, or their whole time where they waited."""
@@ -164,12 +152,24 @@ class Decider:
             raise DataError(f"options must be a mapping such as {{'temperature': 0}}, not {options!r:.80}")
         if on_text is not None and options and options.get("tools"):
             raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
-        show = None if on_text is None else partial(self._guard.run, on_text)  # it may block, or complete another request
+        show = None if on_text is None else partial(self._threads.run, on_text)  # it may block, or complete another request
         models, pool, described = self._components.models, self._components.pool, arguments.query(query)
         arguments = attrs.evolve(arguments, state=models.present_state(pool, arguments.state))
         with self._calls:
             decision = await self.adecide(described, preference, arguments)
             return await models.answer(decision, pool, conversation(described), options or {}, show)
+
+    @contextmanager
+    def _router_errors(self) -> Iterator[None]:
+        """Turn a router's exceptions into an error of the SDK that names the router."""
+        try:
+            yield
+        except AamcError:
+            raise
+        except (Exception, SystemExit) as error:
+            if isinstance(error, CancelledError) and self._guard.closed:  # by close, while a thread waits for an asynchronous router
+                raise StoreError("the controller is closed") from None
+            raise router_error(self._components.router_name or type(self._router).__name__, error) from error
 
     def request(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments) -> RoutingRequest:
         """Return the request that the router scores: estimates, expected outcomes and mask of each query and candidate."""
@@ -192,7 +192,7 @@ class Decider:
     def drawn(self, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None) -> Records:
         """Return a decision for each query, not in the log yet."""
         request = self.request(queries, preference, arguments)
-        with self._router_errors:
+        with self._router_errors():
             scores = self._router.score(request)
         return self.draw(request, scores, ids, arguments)
 
@@ -200,10 +200,10 @@ class Decider:
         self, router: AsyncRouter, queries: Sequence[Query], preference: Preferences, arguments: RouteArguments, ids: Sequence[str] | None
     ) -> Records:
         """Return decisions of an asynchronous router as :meth:`drawn` does, without blocking the caller's event loop."""
-        request = await self._guard.run(self.request, queries, preference, arguments)
+        request = await self._threads.run(self.request, queries, preference, arguments)
         with self._guard:  # only until it is submitted, as closing cancels it then
             scoring = router.services.loop.submit(self._scored(router, request))
-        with self._router_errors:
+        with self._router_errors():
             scores = await asyncio.wrap_future(scoring)
         return self.draw(request, scores, ids, arguments)
 
@@ -220,7 +220,7 @@ class Decider:
         """Draw a decision for each row."""
         served, episode = self._components, arguments.episode
         names = new_ids(len(request)) if ids is None else ids
-        with self._router_errors:
+        with self._router_errors():
             if arguments.quality_floor is not None:
                 request = above_floor(request, scores, arguments.quality_floor)
             drawn = decide(request, scores, names, router=served.router_name, sample=served.router.samples, seed=served.seed, episode=episode)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aamc_experiments.typical_outcomes import bradley_terry, typical_outcomes
+from aamc_experiments.typical_outcomes import Vote, bradley_terry, typical_outcomes, votes
 
 from aamc_sdk import Candidate, Dataset, Decision, Estimates, Experience, Feedback, Latency, ModelSpec, Outcomes, Pool, Preference, Prices, Query
 from aamc_sdk.errors import DataError
-from aamc_sdk.types import Vote, votes
 
 ASKED = Query("why?", prompt_tokens=1000, output_tokens=2000)
 

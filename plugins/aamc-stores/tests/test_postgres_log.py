@@ -25,8 +25,8 @@ from waiting import wait_until
 
 from aamc_sdk.errors import ConflictError, StoreError
 from aamc_sdk.log import DECISION, Row, ledger_store, open_store
-from aamc_sdk.log.rows.decision_row import decision_row
-from aamc_sdk.log.rows.feedback_row import feedback_row
+from aamc_sdk.log.decision_row import decision_row
+from aamc_sdk.log.rows import feedback_row
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL
 from aamc_sdk.types import Attempt, Feedback, Query, Snapshot, StateDelta

@@ -17,7 +17,7 @@ from aamc_sdk import Attempt, MetaController
 from aamc_sdk.errors import DataError, NoCandidateError, StoreAwayError, StoreError
 from aamc_sdk.routing import RouteArguments
 from aamc_sdk.routing.draw import above_floor
-from aamc_sdk.serving.decisions import commit_queue
+from aamc_sdk.serving.decisions import commit_queue, decider
 from aamc_sdk.serving.decisions.commit_queue import CommitQueue
 from aamc_sdk.types import Latency, ModelSpec, Pool, Prices, Query, Scores
 
@@ -39,6 +39,24 @@ def test_a_decision_is_in_the_log_when_its_future_is_done(controller: MetaContro
             assert controller.store.record(one.decision.id).decision.candidate == one.decision.candidate
 
     asyncio.run(main())
+
+
+def test_several_event_loops_share_a_controller(controller: MetaController, monkeypatch: pytest.MonkeyPatch) -> None:
+    class TakenMeanwhile(list[str]):
+        """Ids of which another loop's thread takes the last one after this thread has seen it."""
+
+        def __bool__(self) -> bool:
+            found = len(self) > 0
+            if found:
+                list.pop(self)
+            return found
+
+    async def main() -> list[str]:
+        return [(await controller.start_route("hi")).decision.id for _ in range(3)]
+
+    make = decider.new_ids
+    monkeypatch.setattr(decider, "new_ids", lambda count: TakenMeanwhile(make(2)))
+    assert len(set(asyncio.run(main()))) == 3
 
 
 @pytest.mark.parametrize(("seconds", "threads"), [(0.0, {False, True}), (0.03, {True})])

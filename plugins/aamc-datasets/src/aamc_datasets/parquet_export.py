@@ -8,7 +8,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import quote
 
 import attrs
 
@@ -159,7 +161,7 @@ class _Exporter:
             earlier.end(0)
             return written
 
-        path = self.path(self.selection.file_name)
+        path = self.path(_file_name(self.selection))
         try:
             return Exported([path], self._write(path, write))
         except DroppedError as error:
@@ -235,3 +237,14 @@ def _entries(store: LedgerStore, first: int, last: int) -> Iterator[tuple[int, R
     while after < last and (batch := store.batch(after, min(_READ_AT_ONCE, last - after))).position > after:
         yield from ((position, row) for position, row in batch.placed if position <= last)
         after = batch.position
+
+
+def _file_name(selection: Selection) -> str:
+    """Return the name of a file of the selected decisions, without a suffix."""
+    parts = ["log"]
+    parts += [f"{label}-{_stamp(when)}" for label, when in (("since", selection.since), ("until", selection.until)) if when is not None]
+    return "-".join([*parts, *([] if selection.tenant is None else [f"tenant-{quote(selection.tenant, safe='')}"])])
+
+
+def _stamp(when: float) -> str:
+    return datetime.fromtimestamp(when, timezone.utc).strftime("%Y%m%dT%H%M%SZ")

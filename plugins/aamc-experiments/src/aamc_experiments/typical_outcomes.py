@@ -8,17 +8,40 @@ Paper: Bradley and Terry 1952, "Rank Analysis of Incomplete Block Designs: I. Th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.routing import expected_cost, expected_latency
-from aamc_sdk.types import Dataset, Outcomes, Pool, Vote, sigmoid, votes
+from aamc_sdk.types import Dataset, Experience, Outcomes, Pool, Query, sigmoid
 
 NEWTON_STEPS, TOLERANCE = 100, 1e-9
 """The limits of the fit: its steps, and the step size below which it ends."""
 SHOWN = 5
 """The maximum number of candidates that a message names."""
+
+
+class Vote(NamedTuple):
+    """One comparison of two candidates on a query; ``won`` is 1 for the winner, 0.5 for a tie."""
+
+    query: Query
+    winner: str
+    loser: str
+    won: float
+    weight: float
+
+
+def votes(experience: Experience) -> list[Vote]:
+    """Return the comparisons in an experience; feedback on decisions that it does not hold is left out."""
+    made = {decision.id: (query, decision) for query, decision in zip(experience.queries, experience.decisions, strict=True)}
+    found = []
+    for feedback in experience.feedback:
+        if feedback.over is not None and feedback.decision_id in made:
+            query, decision = made[feedback.decision_id]
+            winner = decision.candidate if feedback.candidate is None else feedback.candidate
+            found.append(Vote(query, winner, feedback.over, 0.5 if feedback.tie else 1.0, feedback.average_weight))
+    return found
 
 
 def bradley_terry(found: Sequence[Vote]) -> dict[str, float]:

@@ -17,13 +17,13 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.typical_outcomes import bradley_terry
+from aamc_experiments.typical_outcomes import Vote, bradley_terry
 
 from aamc_gmtrouter.history import UserHistory, UserJudgement, histories, history_changes, keep_history, user_key
 from aamc_gmtrouter.saved_state import packed, unpacked
 from aamc_sdk import Experience, OnlineRouter, Query, RoutingRequest, Scores, Services, Store, Training, option
 from aamc_sdk.storage import read_json, write_json
-from aamc_sdk.types import Floats, Vote
+from aamc_sdk.types import Floats
 
 AVERAGE = ""
 """The name of the average model, which a rating compares with."""

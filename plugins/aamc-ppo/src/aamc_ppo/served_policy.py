@@ -64,7 +64,7 @@ class FoldedPolicy:
         Returns:
             None if there is no row, a candidate has a wait or pressure, or an expected outcome is unknown; for one row also if its estimates are.
         """
-        if not len(request) or request.has_waits or request.pressure is not None or _lacks_figures(request):
+        if not len(request) or _has_waits(request.wait_ms) or request.pressure is not None or _lacks_figures(request):
             return None
         weights = reward.weights(request.preferences.astype(np.float32))
         utilities = self._many(request, weights, categories) if len(request) > 1 else self._one(request, weights, categories)
@@ -158,3 +158,8 @@ def _fold(width: int, slopes: Floats, offsets: Floats) -> npt.NDArray[np.float64
     fold[width + PAIR_FEATURES.index("allowed"), width] = 1
     fold[figures, width + 1 :] = np.diag(slopes)
     return fold
+
+
+def _has_waits(wait_ms: Floats) -> bool:
+    shared = wait_ms.strides[0] == 0  # all rows are the same memory
+    return bool(np.count_nonzero(wait_ms[:1] if shared else wait_ms))

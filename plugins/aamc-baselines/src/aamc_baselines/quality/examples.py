@@ -11,11 +11,12 @@ from typing import Any
 
 import attrs
 import numpy as np
+from aamc_experiments.typical_outcomes import votes
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import EstimatesError
 from aamc_sdk.routing import encode_queries
-from aamc_sdk.types import Dataset, Experience, Floats, Pool, RoutingRequest, question, votes
+from aamc_sdk.types import Dataset, Experience, Floats, Pool, RoutingRequest, question
 
 Indices = NDArray[np.intp]
 MIN_DEVIATION = 1e-9

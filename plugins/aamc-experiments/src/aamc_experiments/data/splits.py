@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from aamc_experiments.data.near_duplicates import group_names
 from aamc_experiments.settings import Settings, Source
+from aamc_experiments.typical_outcomes import votes
 from aamc_sdk.errors import AamcError, DataError, PluginError, one_of, quantity
 from aamc_sdk.interfaces import DatasetFormat
-from aamc_sdk.types import Dataset, Pool, check_dataset, question, text_hash, votes
+from aamc_sdk.types import Dataset, Pool, check_dataset, question, text_hash
 
 logger = logging.getLogger(__name__)
 Readers = Callable[[Source], DatasetFormat]

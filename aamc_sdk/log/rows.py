@@ -1,7 +1,8 @@
-"""The log's entries as rows: plain JSON, an embedding's float32 bytes, and columns for queries that need no JSON."""
+"""The log's entries as rows: plain JSON, an embedding's float32 bytes, and columns for queries that need no JSON; attempts and feedback as rows."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
-from aamc_sdk.log.json_text import decoded
+from aamc_sdk.log.json_text import decoded, encode, nan_if_null, null_if_unknown
+from aamc_sdk.types import Attempt, Feedback, new_ids
 from aamc_sdk.types.decisions import default_cost_source, default_status
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
@@ -41,6 +43,12 @@ KIND_COLUMNS: Mapping[str, Sequence[str]] = {
     ATTEMPT: [name for name in COLUMNS if name not in ("tenant", "user_id", "episode", "propensity", "quality", "beaten")],
 }
 """The columns that a kind of entry fills; the others are NULL."""
+_ATTEMPT_FIELDS = tuple(field.name for field in attrs.fields(Attempt))
+_FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
+_LATER_FIELDS = ("first_token_ms", "prompt_tokens", "cached_tokens", "reasoning_tokens")
+"""Fields of an attempt that version 0.1 did not have; left out where they are unknown."""
+_CALL_KEYS = ("feedback", "call")
+"""Keys of an attempt's JSON besides its fields: the feedback that it came with, or the random id of an attempt without a number of its own."""
 
 
 class _Candidates(msgspec.Struct):
@@ -159,3 +167,93 @@ def fingerprint_bytes(fingerprint: str) -> bytes | None:
     except ValueError:
         return None
     return found if found and found.hex() == fingerprint else None
+
+
+def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, call_id: str | None = None) -> Row:
+    """Return an attempt as it is kept.
+
+    Args:
+        attempt: The attempt; its number may be None, the log's rules then give it one.
+        feedback_id: The feedback that it came with; its id is made of this one, and so is never a caller's.
+        call_id: The random id of an attempt without a number; by default a new one where there is no number and no feedback.
+    """
+    if attempt.n is None and feedback_id is None and call_id is None:
+        (call_id,) = new_ids(1)
+    fields = {name: getattr(attempt, name) for name in _ATTEMPT_FIELDS}
+    for name in _FIGURES:
+        fields[name] = null_if_unknown(fields[name])
+    for name in _LATER_FIELDS:
+        if fields[name] is None:
+            del fields[name]
+    for name, default in (("status", default_status(fields["error"])), ("cost_source", default_cost_source(fields["cost_usd"]))):
+        if fields[name] == default:
+            del fields[name]
+    own = str(attempt.n)
+    for name, key in zip(_CALL_KEYS, (feedback_id, call_id), strict=True):
+        if key is not None:
+            fields[name] = key
+            own = f"{name}/{key}"
+    return Row(
+        kind=ATTEMPT,
+        id=f"{attempt.decision_id}/{own}",
+        decision_id=attempt.decision_id,
+        candidate=attempt.candidate,
+        content=encode(fields),
+        time=time.time(),
+        columns=columns_from(ATTEMPT, fields),
+    )
+
+
+def feedback_attempt_id(feedback: Feedback) -> str:
+    """Return the row's id of the attempt that comes with a piece of feedback."""
+    return f"{feedback.decision_id}/feedback/{feedback.id}"
+
+
+def numbered(row: Row, n: int) -> Row:
+    """Return an attempt's row with a number."""
+    fields = row.fields | {"n": n}
+    return attrs.evolve(row, content=encode(fields), columns=columns_from(ATTEMPT, fields))
+
+
+def attempt_from(row: Row) -> Attempt:
+    """Return the attempt that a row keeps, with the candidate that was called."""
+    saved = {name: value for name, value in row.fields.items() if name not in _CALL_KEYS}
+    figures = {name: nan_if_null(saved.get(name)) for name in _FIGURES}
+    return Attempt(**saved | figures | {"candidate": row.candidate})
+
+
+def same_attempt(left: Row, right: Row) -> bool:
+    """Return whether two rows keep the same call, reported by itself or with feedback."""
+    first, second = ({name: value for name, value in row.fields.items() if name not in _CALL_KEYS} for row in (left, right))
+    return first == second
+
+
+def feedback_row(feedback: Feedback) -> Row:
+    """Return feedback as it is kept; its time is no part of its content, so a later repetition is still the same."""
+    fields = {
+        "decision_id": feedback.decision_id,
+        "quality": feedback.quality,
+        "candidate": feedback.candidate,
+        "over": feedback.over,
+        "tie": feedback.tie,
+        "confidence": feedback.confidence,
+        "weight": feedback.weight,
+        "source": feedback.source,
+        **({"revision": feedback.revision} if feedback.revision else {}),
+        "id": feedback.id,
+    }
+    return Row(
+        kind=FEEDBACK,
+        id=feedback.id,
+        decision_id=feedback.decision_id,
+        candidate=feedback.candidate or "",
+        content=encode(fields),
+        time=feedback.time,
+        revision=feedback.revision,
+        columns=columns_from(FEEDBACK, fields),
+    )
+
+
+def feedback_from(row: Row) -> Feedback:
+    """Return the feedback that a row keeps, with the judged candidate where that is known."""
+    return Feedback(**row.fields | {"candidate": row.candidate or None, "time": row.time})
