@@ -114,11 +114,11 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
     if len(target) == 1 and target[0] in KINDS:
         raise click.UsageError(f"{target[0]} is a kind; name a component of it too, one of {one_of(found.names(target[0]))}")
     distribution = found.find(*target).plugin.distribution if len(target) == 2 else target[0]
-    with console(stderr=True).status("checking") as status:
+    with console(stderr=True).status("checking") as running:
         if len(target) == 2:
-            findings = check_component(*target, found, seconds=seconds, begin=status.update)
+            findings = check_component(*target, found, seconds=seconds, begin=running.update)
         else:
-            findings = check_distribution(distribution, found, seconds=seconds, begin=status.update)
+            findings = check_distribution(distribution, found, seconds=seconds, begin=running.update)
     failed = [finding for finding in findings if not finding.passed]
     if any(isinstance(finding.error, HangError) for finding in failed):
         leave_threads_behind(ctx)

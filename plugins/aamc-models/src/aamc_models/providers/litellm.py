@@ -116,8 +116,8 @@ class LiteLLM(ChatProvider):
         streamed = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
         wait_s = self._paused_until - time.monotonic()
         if wait_s > self.config.max_pause_s:
-            failure = Failure(f"wants no request for {wait_s:.3g} s, as its answer 429 said", "rate_limit", retry_after_s=wait_s)
-            raise self._explained(candidate, failure)
+            text = f"wants no request for {wait_s:.3g} s, as its answer 429 said"
+            raise self._explained(candidate, Failure(text, "rate_limit", retry_after_s=wait_s))
         await asyncio.sleep(max(wait_s, 0.0))
         for attempt in range(self.config.retries + 1):
             try:
