@@ -229,14 +229,19 @@ def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_jso
     whole file may be imported again.
     """
     lines = new = 0
-    with _opened(ctx, run, store, existing=store is None) as log, click.open_file(str(file), "rb") as source:
-        for entries, bad in _batches(source):
-            found, refusal = _ledger(log).add([entry for _, entry in entries])
-            lines, new = lines + len(found), new + sum(found)
-            if refusal is not None:
-                raise StoreError(f"{file}, line {entries[len(found)][0]}: {refusal}") from refusal
-            if bad is not None:
-                raise DataError(f"{file}, {bad}") from bad
+    with click.open_file(str(file), "rb") as source:
+        batches = _batches(source)
+        first = next(batches, ([], None))
+        if first[1] is not None and not first[0]:  # before a new log is made
+            raise DataError(f"{file}, {first[1]}") from first[1]
+        with _opened(ctx, run, store, existing=store is None) as log:
+            for entries, bad in itertools.chain([first], batches):
+                found, refusal = _ledger(log).add([entry for _, entry in entries])
+                lines, new = lines + len(found), new + sum(found)
+                if refusal is not None:
+                    raise StoreError(f"{file}, line {entries[len(found)][0]}: {refusal}") from refusal
+                if bad is not None:
+                    raise DataError(f"{file}, {bad}") from bad
     _show(as_json, {"lines": lines, "new": new}, f"{quantity(lines, 'entry', 'entries')} read, {new:,} of them new.")
 
 

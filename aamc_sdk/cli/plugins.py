@@ -103,6 +103,7 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
 
     Examples: aamc plugins check aamc-ppo, aamc plugins check router ppo
     """
+    from aamc_sdk.cli.output import console
     from aamc_sdk.plugins import KINDS
     from aamc_sdk.testing import check_component, check_distribution
     from aamc_sdk.testing.findings import HangError
@@ -112,12 +113,12 @@ def check(ctx: click.Context, target: tuple[str, ...], seconds: float, as_json: 
         raise click.UsageError(f"give a distribution, or the kind and the name of a component, not {' '.join(target)!r}")
     if len(target) == 1 and target[0] in KINDS:
         raise click.UsageError(f"{target[0]} is a kind; name a component of it too, one of {one_of(found.names(target[0]))}")
-    if len(target) == 2:
-        distribution = found.find(*target).plugin.distribution
-        findings = check_component(*target, found, seconds=seconds)
-    else:
-        distribution = target[0]
-        findings = check_distribution(distribution, found, seconds=seconds)
+    distribution = found.find(*target).plugin.distribution if len(target) == 2 else target[0]
+    with console(stderr=True).status("checking") as running:
+        if len(target) == 2:
+            findings = check_component(*target, found, seconds=seconds, begin=running.update)
+        else:
+            findings = check_distribution(distribution, found, seconds=seconds, begin=running.update)
     failed = [finding for finding in findings if not finding.passed]
     if any(isinstance(finding.error, HangError) for finding in failed):
         leave_threads_behind(ctx)

@@ -25,7 +25,7 @@ def _prepared(subject: Subject) -> Any:
 
 def _streams(subject: Subject, **arguments: Any) -> Any:
     request = make_request(subject.train_set)
-    return _prepared(subject).vector(_STREAMS, "train", request=request, **arguments)
+    return subject.opened(_prepared(subject).vector(_STREAMS, "train", request=request, **arguments))
 
 
 def _allowed(streams: Any) -> Any:
@@ -48,7 +48,7 @@ def check_splits_are_kept_apart(subject: Subject) -> None:
     """``dataset`` and ``vector`` give each split its own queries: at most half of the test queries are training queries too."""
     environment = _prepared(subject)
     train = set(map(question, environment.dataset("train").queries))
-    streams = environment.vector(_STREAMS, "test")
+    streams = subject.opened(environment.vector(_STREAMS, "test"))
     streams.reset(seed=0)
     for method, queries in (("dataset", environment.dataset("test").queries), ("vector", streams.request().queries)):
         shared = np.mean([question(query) in train for query in queries])

@@ -75,7 +75,13 @@ def checks_in(module: str) -> tuple[Callable[[Any], None], ...]:
     return tuple(found for name, found in vars(sys.modules[module]).items() if name.startswith("check_") and found.__module__ == module)
 
 
-def run_checks(component: str, checks: Sequence[Callable[[T], None]], subject: T, seconds: float = CHECK_SECONDS) -> list[Finding]:
+def run_checks(
+    component: str,
+    checks: Sequence[Callable[[T], None]],
+    subject: T,
+    seconds: float = CHECK_SECONDS,
+    begin: Callable[[str], object] | None = None,
+) -> list[Finding]:
     """Run each check separately, so that one failure does not stop the others; a TypeError that an earlier check met counts as skipped.
 
     Such an error is of a signature, such as that of ``__init__``, which nearly every check would repeat. After a check that hangs the others are
@@ -88,6 +94,8 @@ def run_checks(component: str, checks: Sequence[Callable[[T], None]], subject: T
             if findings and isinstance(findings[-1].error, HangError):
                 hung = findings[-1].check
                 return findings + [Finding(component, _words(left), True, f"{hung!r} hangs", skipped=True) for left in checks[len(findings) :]]
+            if begin is not None:
+                begin(f"{component}: {_words(check)}")
             found = _run(component, check, subject, thread, seconds)
             if found.message.startswith("TypeError: ") and (earlier := first.setdefault(found.message, found.check)) != found.check:
                 found = Finding(component, found.check, True, f"it fails as {earlier!r} does", skipped=True)

@@ -43,7 +43,13 @@ def checks_of(kind: str) -> Sequence[Callable[[Subject], None]]:
 
 
 def check_component(
-    kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None, *, seconds: float = CHECK_SECONDS
+    kind: str,
+    name: str,
+    plugins: Plugins,
+    options: Mapping[str, Any] | None = None,
+    *,
+    seconds: float = CHECK_SECONDS,
+    begin: Callable[[str], object] | None = None,
 ) -> list[Finding]:
     """Run every check of a component's kind.
 
@@ -53,17 +59,18 @@ def check_component(
         plugins: The plugins that offer it.
         options: Options on top of preset ``quick``, for instance to shorten training.
         seconds: Time limit of a check.
+        begin: Called with the component and the check before each check.
 
     Raises:
         UnknownComponentError: No plugin offers it.
     """
     plugins.find(kind, name)
     label = f"{kind} {name}"
-    loading = run_checks(label, [check_it_loads], Subject(kind, name, plugins), seconds)
+    loading = run_checks(label, [check_it_loads], Subject(kind, name, plugins), seconds, begin)
     if not loading[0].passed:
         return loading
     subject = Subject(kind, name, plugins, options)
-    findings = run_checks(label, checks_of(kind), subject, seconds)
+    findings = run_checks(label, checks_of(kind), subject, seconds, begin)
     if not any(isinstance(finding.error, HangError) for finding in findings):  # closing it would wait for what hangs
         subject.close()
     return loading + findings
@@ -84,8 +91,10 @@ def assert_conforms(kind: str, name: str, plugins: Plugins, options: Mapping[str
         raise AssertionError("\n".join(f"{finding.component}: {finding.check}: {finding.message}" for finding in failed)) from failed[0].error
 
 
-def check_distribution(distribution: str, plugins: Plugins, *, seconds: float = CHECK_SECONDS) -> list[Finding]:
-    """Check all components of an installed distribution; a check that takes longer than ``seconds`` fails.
+def check_distribution(
+    distribution: str, plugins: Plugins, *, seconds: float = CHECK_SECONDS, begin: Callable[[str], object] | None = None
+) -> list[Finding]:
+    """Check all components of an installed distribution; arguments as for :func:`check_component`.
 
     Raises:
         UnknownComponentError: No plugin of that distribution is installed.
@@ -102,10 +111,10 @@ def check_distribution(distribution: str, plugins: Plugins, *, seconds: float = 
         raise UnknownComponentError(f"no plugin of distribution {distribution!r} is installed{hint} (there are: {one_of(names)})")
     findings = []
     for name in sorted({offer.plugin.name for offer in offers}):
-        findings += run_checks(f"plugin {name}", [check_announcing_is_light], name, seconds)
+        findings += run_checks(f"plugin {name}", [check_announcing_is_light], name, seconds, begin)
     for offer in offers:
         if offer.error is None:
-            findings += check_component(offer.kind, offer.component.name, plugins, seconds=seconds)
+            findings += check_component(offer.kind, offer.component.name, plugins, seconds=seconds, begin=begin)
         else:
             findings.append(Finding(f"{offer.kind} {offer.component.name}", "can be used", False, offer.error))
     return findings

@@ -89,9 +89,10 @@ def check_weights_stay_on_the_simplex(subject: Subject) -> None:
 def check_better_outcomes_are_never_worth_less(subject: Subject) -> None:
     """Higher quality, lower cost and lower latency never lower the reward."""
     reward, outcomes = _fitted(subject), _outcomes(subject)
+    outcomes = attrs.evolve(outcomes, quality=0.5 * outcomes.known_quality)  # half as good: answers of the kit are good or bad
     before = _scalars(reward, outcomes)
     improved = {
-        "higher quality": attrs.evolve(outcomes, quality=0.5 * outcomes.known_quality + 0.5),
+        "higher quality": attrs.evolve(outcomes, quality=outcomes.known_quality + 0.5),
         "lower cost": attrs.evolve(outcomes, cost_usd=0.5 * outcomes.cost_usd),
         "lower latency": attrs.evolve(outcomes, latency_ms=0.5 * outcomes.latency_ms),
     }

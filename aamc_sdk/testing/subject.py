@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import io
 import math
 import random
@@ -59,7 +61,7 @@ class Subject:
         self.name = name
         self.plugins = plugins
         self.options = options or {}
-        self._routers: list[Router] = []
+        self._opened: list[Any] = []
         self._loops: list[EventLoopThread] = []
         self.train_set, self.validation_set, self.test_set = splits()
         self.reward = make_reward(self.train_set)
@@ -89,15 +91,21 @@ class Subject:
     def make(self, seed: int = 0) -> Any:
         """Return a new, untrained component."""
         component = self.target(configure(self.target.Config, self.options, preset="quick", where=self.name), self.services(seed))
-        if isinstance(component, Router):
-            self._routers.append(component)
-        return component
+        return self.opened(component)
+
+    def opened(self, part: Any) -> Any:
+        """Return a component, or the streams of an environment, after noting that :meth:`close` is to close it if it can be closed."""
+        if hasattr(part, "close"):
+            self._opened.append(part)
+        return part
 
     def close(self) -> None:
-        """Close the routers that were made, whatever their ``close`` raises: checks report it. Then end the event loops of all services."""
-        for router in self._routers:
+        """Close what was made, whatever its ``close`` raises: checks report it. Then end the event loops of all services."""
+        for part in self._opened:
             with suppress(Exception):
-                router.close()
+                closing = part.close()
+                if inspect.iscoroutine(closing):  # a provider's
+                    asyncio.run(closing)
         self.close_loops()
 
     def close_loops(self) -> None:

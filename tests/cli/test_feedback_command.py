@@ -103,6 +103,14 @@ def test_an_export_of_version_0_1_is_imported_and_counts_once(aamc) -> None:
     assert aamc("export", "--store", "sqlite:copy.db")[1] == old.read_text()
 
 
+def test_an_import_that_is_refused_at_its_first_line_makes_no_log(aamc) -> None:
+    Path("other.jsonl").write_text('{"kind": "x"}\n')
+    status, _, err = aamc("import", "other.jsonl", "--store", "sqlite:new.db")
+    assert status == 1
+    assert "other.jsonl, line 1: not a log entry" in err
+    assert not Path("new.db").exists()
+
+
 def test_feedback_is_revised(aamc) -> None:
     arguments = ("d", "--quality", "1", "--store", "sqlite:log.db")
     assert aamc("add", *arguments)[0] == 1  # the log has 0.5 under that id

@@ -138,6 +138,14 @@ def test_reading_does_not_turn_an_empty_file_into_a_log(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+def test_reading_does_not_turn_a_short_file_into_a_log(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("\n")
+    for existing in (True, False):
+        with pytest.raises(StoreError, match=r"notes is too short for a log; delete it or choose another path"):
+            open_store(f"sqlite:{tmp_path / 'notes'}", PLUGINS, existing=existing)
+    assert (tmp_path / "notes").read_text() == "\n"
+
+
 def test_a_log_that_cannot_be_written_is_read(unwritable: Path) -> None:
     with closing(open_store(f"sqlite:{unwritable}", PLUGINS, existing=True)) as store:
         assert [decision.id for decision in store.experience().decisions] == ["d"]

@@ -153,6 +153,13 @@ def test_a_check_that_hangs_fails_at_its_limit_and_the_others_do_not_wait_for_it
         assert_conforms("router", "mine", offer("router", Hanging), seconds=0.5)
 
 
+def test_each_check_is_named_before_it_runs(offer):
+    begun = []
+    findings = check_component("router", "mine", offer("router", Hanging), seconds=0.5, begin=begun.append)
+    hanging = next(number for number, finding in enumerate(findings) if not finding.passed)
+    assert begun == [f"{finding.component}: {finding.check}" for finding in findings[: hanging + 1]]
+
+
 class HangingInAPool(Router):
     """Never scores, in a thread for which Python waits at its end."""
 

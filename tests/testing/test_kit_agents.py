@@ -81,6 +81,24 @@ def test_an_agent_that_says_what_it_needs_is_skipped(offer):
     assert skipped == ["it cannot answer the kit's task (name a model by the option model)"]
 
 
+class Closing(FairAgent):
+    """Counts its instances that are not closed."""
+
+    left = 0
+
+    def __init__(self, config, services):
+        super().__init__(config, services)
+        Closing.left += 1
+
+    def close(self):
+        Closing.left -= 1
+
+
+def test_the_kit_closes_the_agents_that_it_makes(offer):
+    assert all(finding.passed for finding in check_component("agent", "mine", offer("agent", Closing)))
+    assert Closing.left == 0
+
+
 def test_an_orchestrator_that_never_ends_or_draws_without_the_seed_is_caught(offer):
     assert failed(offer("orchestrator", Endless), "orchestrator") == {"steps lead to an answer", "the budget is kept"}
     assert failed(offer("orchestrator", Moody), "orchestrator") == {"the same seed gives the same steps"}

@@ -16,6 +16,15 @@ class Perverse(LinearReward):
         return -super().scalar(outcomes, preferences)
 
 
+class HalfGood(LinearReward):
+    """Worth most at half the quality."""
+
+    affine = None
+
+    def scalar(self, outcomes, preferences):
+        return super().scalar(outcomes, preferences) - 4 * preferences[:, :1] * np.abs(outcomes.known_quality - 0.5)
+
+
 class Spreading(LinearReward):
     def scalar(self, outcomes, preferences):
         return super().scalar(outcomes, preferences) - np.mean(outcomes.known_quality)
@@ -109,6 +118,7 @@ class Global(LinearReward):
     ("target", "check"),
     [
         (Perverse, "better outcomes are never worth less"),
+        (HalfGood, "better outcomes are never worth less"),
         (Spreading, "unknown outcomes"),
         (Scaleless, "save and load"),
         (Bent, "slopes and offsets"),

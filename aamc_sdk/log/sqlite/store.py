@@ -50,6 +50,8 @@ DROPPED_AT_ONCE = 250
 """Decisions that one transaction drops: writers wait that long."""
 _IDLE_CONNECTIONS = 4
 _PAGES_AT_ONCE = 1000
+_SMALLEST_PAGE = 512
+"""Minimum size of a page of SQLite in bytes."""
 _FREE_SHARE = 1 / 16
 """Share of free pages at which the file is made smaller, although nothing was dropped: that was interrupted."""
 _ADVICE = {
@@ -128,12 +130,12 @@ class SqliteStore(PartitionedStore):
         """Make the file if there is none.
 
         Raises:
-            StoreError: It is empty, and so no log. A log is never empty, since it is made whole.
+            StoreError: It is too short for a log, which is made whole; SQLite takes such a file for an empty database.
         """
         if not self._opened.exists():
             make(self._opened)
-        elif self._opened.is_file() and self._opened.stat().st_size == 0 and not self._has_changes():
-            raise StoreError(f"the file {self.path} is empty; delete it or choose another path")
+        elif self._opened.is_file() and (size := self._opened.stat().st_size) < _SMALLEST_PAGE and not self._has_changes():
+            raise StoreError(f"the file {self.path} is {'too short for a log' if size else 'empty'}; delete it or choose another path")
 
     def record(self, decision_id: str) -> Record:
         """Return a decision's record."""

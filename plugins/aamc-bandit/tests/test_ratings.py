@@ -89,6 +89,8 @@ def test_users_and_sessions_keep_their_ids(whose) -> None:
         ({"global_ratings": {"m": {"rating": "high"}}}, "rating of 'm' must be a finite number of at least 0, not 'high'"),
         ({"global_ratings": {"m": rating(3, 1, 2) | {"wins": -8}}}, "wins of 'm' must be a finite number of at least 0, not -8"),
         ({"global_ratings": {"m": rating(3, 1, 2) | {"rating": 5000}}}, "rating of 'm' must be at most 4000, not 5000"),
+        ({"global_ratings": {"m": rating(3, 1, 2) | {"wins": 1e300}}}, r"counts of 'm' must be at most 2\*\*53, not 1e\+300"),
+        ({"global_ratings": {"m": rating(3, 1, 2) | {"ties": float("nan")}}}, "ties of 'm' must be a finite number of at least 0, not nan"),
         ({"category_ratings": {"_rl_user:?!": {"m": rating(1, 1, 0)}}}, "does not encode the id of a user"),
     ],
 )

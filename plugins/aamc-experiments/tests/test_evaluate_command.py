@@ -58,6 +58,7 @@ def test_a_trained_router_is_the_latest_run_and_evaluated_beside_others(aamc) ->
         assert routers(out) == ["favourite", "best-expected", "seer"]
         assert json.loads(out)["routers"]["favourite"]["mean_quality"] == alone["routers"]["favourite"]["mean_quality"]
         assert json.loads(out)["data"] == alone["data"]
+    assert "runs/latest still names another run; use this one with --run kept/other" in aamc(*TRAIN, "--out", "kept/other")[2]
     assert aamc("evaluate", "--router", "kept/run", "--routers", "seer", "--out", "kept/evaluation")[0] == 0
     assert json.loads(Path("kept/evaluation/metrics.json").read_text())["routers"].keys() == {"favourite", "seer"}
     assert Path("runs/latest").resolve() == Path("kept/run").resolve()

@@ -16,7 +16,7 @@ from aamc_experiments.settings import Source, read_settings
 from tiny import Seer, Tiny, TinyEstimator, TinyFormat, TinyFormatOptions, TinyRouter
 
 from aamc_sdk import Query, Requirements, option
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, UnknownComponentError
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, EstimatesError, OutputError, PluginError, UnknownComponentError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import find_checkpoint
@@ -422,6 +422,12 @@ def test_a_router_that_the_user_named_and_the_data_cannot_train_is_an_error(expe
     with pytest.raises(DataError, match=r"^seer learns which"):
         experiment(router="seer", routers=None, **one_outcome_a_row).complete()
     assert not (tmp_path / "run").exists()
+
+
+def test_a_router_whose_training_fails_is_named(experiment, monkeypatch) -> None:
+    monkeypatch.setattr(TinyRouter, "train", lambda *_: np.zeros(2) + np.zeros(3))
+    with pytest.raises(PluginError, match=r"^router 'favourite' failed: ValueError: operands could not be broadcast"):
+        experiment().complete()
 
 
 class OfRouterInside:

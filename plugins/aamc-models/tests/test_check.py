@@ -105,3 +105,12 @@ def test_an_answer_without_a_key_names_the_variable_that_is_not_set(stub: StubSe
     assert status == 0, err
     (row,) = json.loads(out)["models"]
     assert row["advice"] == '$AAMC_TEST_KEY is not set, and the server answered without a key: set it, or write api_key_env: ""'
+
+
+def test_a_server_that_cannot_be_reached_hides_no_missing_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AAMC_TEST_KEY", raising=False)
+    path = tmp_path / "pool.yaml"
+    endpoint = "{provider: openai, base_url: 'http://127.0.0.1:9/v1', api_key_env: AAMC_TEST_KEY, retries: 0}"
+    path.write_text(f"candidates: [{{name: away, endpoint: {endpoint}}}]")
+    (row,) = json.loads(run_command("models", "check", "--pool", str(path), "--json")[1])["models"]
+    assert row["advice"] == "check that the server runs, and base_url; set $AAMC_TEST_KEY to your API key"

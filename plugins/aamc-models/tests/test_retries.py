@@ -1,8 +1,17 @@
+import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from aamc_models.transport.retries import pause_s, retry_after_s
+
+from aamc_sdk import ModelSpec
+from aamc_sdk.errors import ProviderError
+from aamc_sdk.interfaces import WireRequest
 
 
 @pytest.mark.parametrize(
@@ -37,3 +46,26 @@ def test_back_off_has_full_jitter_and_doubles_up_to_the_longest() -> None:
 
 def test_the_servers_pause_is_kept_up_to_the_longest() -> None:
     assert [pause_s(0, wanted, 8.0) for wanted in (0.0, 3.0, 50.0)] == [0.0, 3.0, 8.0]
+
+
+class LimitError(Exception):
+    """LiteLLM's error of an answer 429."""
+
+    status_code = 429
+    response = SimpleNamespace(headers={"retry-after": "30"})
+
+
+def test_litellm_keeps_the_pause_that_a_server_wants(provider: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_models.providers.litellm.find_spec", lambda name: True)  # it contradicts our pins
+    refused = AsyncMock(side_effect=LimitError)
+    made = provider("litellm", model="openai/m")
+    made._litellm = SimpleNamespace(acompletion=refused, Timeout=TimeoutError, APIConnectionError=ConnectionError)
+    request = WireRequest(api="chat", body={"messages": []})
+    assert (made.state().remaining, made.state().retry_after_s) == (None, None)
+    for message in ("failed: LimitError", r"wants no request for (30|29\.\d) s"):
+        with pytest.raises(ProviderError, match=f"model 'm' through LiteLLM {message}") as raised:
+            asyncio.run(made.send(ModelSpec("m"), request))
+        assert raised.value.kind == "rate_limit"
+        assert raised.value.retry_after_s == pytest.approx(30, abs=1)
+    assert refused.await_count == 1
+    assert (made.state().remaining, made.state().retry_after_s) == (0, pytest.approx(30, abs=1))

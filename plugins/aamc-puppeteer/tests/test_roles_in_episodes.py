@@ -54,6 +54,7 @@ def test_a_role_without_a_model_ends_the_command_before_anything_is_called(tmp_p
     status, out, err = run_command(*arguments)
     assert (status, out) == (2, "")
     assert "agent 'reasoner' cannot work: no language model is configured; add an endpoint to the pool" in err
+    assert "(its options: agent_options.reasoner)" in err
     assert not list(tmp_path.rglob("run.yaml"))
 
 

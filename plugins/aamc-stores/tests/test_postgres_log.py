@@ -266,7 +266,9 @@ def test_of_two_that_believe_to_be_elected_one_is_refused(log):
 def test_one_process_learns_until_it_closes(log, prefix):
     first, second = log(), log()
     assert [first.is_learner("router"), second.is_learner("router"), first.is_learner("router")] == [True, False, True]
+    assert [first.health()["is_learner"], second.health()["is_learner"]] == [1, 0]
     assert second.is_learner("another router")
+    assert second.health()["is_learner"] == 1
     assert log(prefix=f"{prefix}x").is_learner("router")
     log(prefix=f"{prefix}x").drop()
     first.close()

@@ -16,6 +16,7 @@ from aamc_experiments.leak_guard import checkpoint_fingerprints, fingerprint_of
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.out_of_fold import copy_out_of_fold, read_out_of_fold, write_out_of_fold
 from aamc_experiments.personal_evaluation import PERSONAL_BASELINES, PersonalMeasurement
+from aamc_experiments.router_errors import errors_of
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import COMPARED, Settings
 from aamc_experiments.setup import ExperimentSetup, make_setup
@@ -310,7 +311,8 @@ class Experiment:
             metrics: Mapping[str, Any] = _training_metrics(checkpoint)
         else:
             component = self.plugins.make("router", choice.name, setup.services, choice.options, self.settings.preset)
-            metrics = component.train(self._training(setup, folder, requests))
+            with errors_of(name):
+                metrics = component.train(self._training(setup, folder, requests))
         save_component(folder, "router", component_name(choice.name, "router"), component, self.plugins, metrics)
         return component
 

@@ -172,6 +172,10 @@ def estimator_checkpoint(name: str, run: Run | None) -> Path:
     return own
 
 
+NOT_LATEST = "runs/latest still names another run; use this one with --run {}"
+"""What to say of a run that :func:`point_latest` has not linked."""
+
+
 def point_latest(folder: Path, runs: Path = Path("runs")) -> bool:
     """Link ``runs/latest`` to a run's folder; return whether it was linked.
 

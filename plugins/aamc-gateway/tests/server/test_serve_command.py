@@ -136,6 +136,7 @@ def wait_for(true: Any) -> None:
         ({"workers": 2}, "several workers cannot share a log in memory"),
         ({"host": "0.0.0.0"}, "without keys"),
         ({"run": "runs/none"}, "there is no run"),
+        ({"config": "none.yaml"}, "cannot read none.yaml: there is no such file; check the path"),
     ],
 )
 def test_what_cannot_be_served_is_refused(options: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,10 +229,7 @@ def test_lora_trains_adapters_in_bf16_and_writes_whole_models(model: Path, tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 3, "micro_batch_size": 4}, "must be a multiple of micro_batch_size x processes"),
         ({"replies": "no.jsonl"}, "no.jsonl does not exist"),
-        ({"codec": "tools"}, "is trained with codec=tags"),
-        ({"calls": 2}, "consult one model in a turn"),
         ({"training_alphas": "[2.0]"}, "numbers from 0 to 1"),
         ({"model": "/nowhere/model"}, "is not a causal language model"),
     ],
@@ -243,3 +240,21 @@ def test_what_cannot_be_trained_is_refused(model: Path, tmp_path: Path, options:
     assert status != 0
     assert message in json.loads(out)["error"]["message"]
     assert not (tmp_path / "run").exists()  # so the corrected command can write it
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 3, "micro_batch_size": 4}, "must be a multiple of micro_batch_size x processes"),
+        ({"codec": "tools"}, "is trained with codec=tags"),
+        ({"calls": 2}, "consult one model in a turn"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_libraries_are_loaded(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr("aamc_router_r1.training.job.import_module", lambda name: pytest.fail(f"{name} was loaded"))
+    status, out, _ = run_command(*arguments(model, tmp_path / "run", **options))
+    assert status != 0
+    assert message in json.loads(out)["error"]["message"]
+    assert not (tmp_path / "run").exists()

@@ -21,6 +21,8 @@ _ROUNDING = 1e-9
 """Maximum relative difference between a posterior and its rating, since ratings are rounded."""
 _MAX_RATING = 4000
 """Upper limit of ratings: a posterior's is at most 2000, and Elo ratings stay near 1500 where few candidates compete."""
+_MAX_COUNT = 2.0**53
+"""Upper limit of counts: above it a float is not exact, and one more outcome changes nothing."""
 _DIGITS = 9
 """Decimal places of a win that a rating can represent."""
 _PREFIXES = {"_rl_user:": USER, "_rl_session:": SESSION}
@@ -86,6 +88,8 @@ def _candidate_ratings(level: str, ratings: Any) -> Iterator[tuple[str, Candidat
         figures = {key: _number(rating, key, model) for key in ("rating", "comparisons", "wins", "losses", "ties")}
         if figures["rating"] > _MAX_RATING:
             raise CheckpointError(f"rating of {model!r} must be at most {_MAX_RATING}, not {figures['rating']:g}")
+        if max(figures.values()) > _MAX_COUNT:
+            raise CheckpointError(f"counts of {model!r} must be at most 2**53, not {max(figures.values()):g}")
         yield model, _candidate_rating(figures, of_session=level == SESSION)
 
 

@@ -26,7 +26,7 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
     """
     from aamc_experiments.commands.tables import show_metrics, show_profile
     from aamc_experiments.profile import Profile
-    from aamc_experiments.run_folder import Goal, point_latest
+    from aamc_experiments.run_folder import NOT_LATEST, Goal, point_latest
     from aamc_sdk.cli import progress
 
     with progress() as shown:
@@ -47,4 +47,4 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
     report = folder / "report.html"
     click.echo(f"\nEverything is in {folder}" + (f"; open {report}" if report.exists() else ""), err=True)
     if not is_latest:
-        click.echo(f"runs/latest still names another run; use this one with --run {folder}", err=True)
+        click.echo(NOT_LATEST.format(folder), err=True)

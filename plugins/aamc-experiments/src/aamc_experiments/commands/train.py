@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aamc_experiments.commands.options import complete, experiment_options, new_folder, open_experiment, settings_from_options, split_options
-from aamc_experiments.run_folder import Goal, RunFolder, point_latest
+from aamc_experiments.run_folder import NOT_LATEST, Goal, RunFolder, point_latest
 from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset"
 def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any) -> None:
     """Train a router with its estimator, an estimator alone, or an orchestrator.
 
-    Afterwards runs/latest holds the trained router: aamc evaluate compares it with the baselines, and aamc route asks it.
+    Afterwards runs/latest holds the trained router, unless it names another run and --out a folder elsewhere: aamc evaluate compares it with the
+    baselines, and aamc route asks it.
 
     Example: aamc train --router ppo --estimator tce --out checkpoints/ppo
     """
@@ -45,7 +46,7 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
     if options.get("resume") is None and not (options.get("router") or options.get("configs") or estimator or names_orchestrator(options)):
         raise click.UsageError("choose what to train: --router NAME, --estimator NAME or --orchestrator NAME")
     goal = Goal.ESTIMATOR if estimator and not options.get("router") else Goal.ROUTER
-    began = time.monotonic()
+    began, is_latest = time.monotonic(), True
     with progress() as shown:
         job: Experiment | OrchestratorTraining
         if names_orchestrator(options):
@@ -59,13 +60,15 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
             if form is not None:
                 export(job, form)
             if job.goal is Goal.ROUTER:
-                point_latest(job.run.folder)
+                is_latest = point_latest(job.run.folder)
     seconds, folder = time.monotonic() - began, str(job.run.folder)
     if as_json:
         figures = {name: value for name, value in metrics.items() if name != "curve"}
         write_json_line({"schema": 1, "out": folder, "seconds": seconds, "steps": metrics.get("steps"), "metrics": figures})
     else:
         click.echo(f"Trained in {seconds:.0f} s; the checkpoint is in {folder}", err=True)
+    if not is_latest:
+        click.echo(NOT_LATEST.format(folder), err=True)
 
 
 def names_orchestrator(options: Mapping[str, Any]) -> bool:

@@ -112,8 +112,10 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
     about: dict[str, Any] = {"provider": endpoint.provider, "model": str(endpoint.options.get("model") or candidate.name)}
     pieces: list[Chunk] = []
     call = models.attempt(candidate)
+    unset: Sequence[str] = ()
     try:
         provider, parameters = models.provider(candidate), getattr(candidate, "parameters", {})
+        unset = provider.unset_keys()
         async with call:
             stream = provider.stream(candidate, [{"role": "user", "content": PROMPT}], **parameters)
             try:
@@ -124,7 +126,8 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
     except AamcError as error:
         message, advice = split_advice(str(error)) if isinstance(error, ProviderError) else (str(error), "correct the pool file")
         kind = getattr(error, "kind", "configuration")
-        return Checked(candidate=candidate.name, **about, error=message, kind=kind, latency_ms=call.latency_ms, advice=advice)
+        keys = [f"set ${name} to your API key" for name in unset if f"${name}" not in advice]
+        return Checked(candidate=candidate.name, **about, error=message, kind=kind, latency_ms=call.latency_ms, advice="; ".join([advice, *keys]))
     text = "".join(piece.content for piece in pieces)
     return Checked(
         candidate=candidate.name,
@@ -136,7 +139,7 @@ async def _check(models: ModelClient, candidate: Candidate, seconds: float) -> C
         prompt_tokens=call.usage.prompt_tokens,
         output_tokens=call.usage.output_tokens,
         cost_usd=call.cost_usd,
-        advice="; ".join(filter(None, (_advice_on_keys(provider.unset_keys()), _advice_on_cost(candidate, call)))),
+        advice="; ".join(filter(None, (_advice_on_keys(unset), _advice_on_cost(candidate, call)))),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import time
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -15,12 +16,13 @@ import attrs
 import orjson
 
 from aamc_models.providers.chat import ChatProvider
+from aamc_models.transport.deployments import LONGEST_REST_S
 from aamc_models.transport.failures import RETRIED, Failure, provider_error, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable
 from aamc_models.transport.retries import may_repeat, pause_s, retry_after_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
 from aamc_sdk.errors import ConfigError, ProviderError
-from aamc_sdk.interfaces import WireReply, WireRequest
+from aamc_sdk.interfaces import EndpointState, WireReply, WireRequest
 
 COST_HEADER = "x-litellm-response-cost"
 """The header in which LiteLLM's proxy reports a cost; the library's figure is passed on in it too."""
@@ -67,6 +69,12 @@ class LiteLLM(ChatProvider):
         if find_spec("litellm") is None:
             raise ConfigError("provider litellm needs litellm to be installed: pip install 'aamc-models[litellm]'")
         self._litellm: Any = None
+        self._paused_until = 0.0
+
+    def state(self) -> EndpointState:
+        """Return the endpoint's present state: without requests left while its server wants a pause after an answer 429."""
+        wait_s = self._paused_until - time.monotonic()
+        return EndpointState(remaining=0.0, retry_after_s=wait_s) if wait_s > 0 else EndpointState()
 
     @property
     def apis(self) -> Collection[str]:
@@ -106,11 +114,19 @@ class LiteLLM(ChatProvider):
             self._litellm = await asyncio.to_thread(_library)  # it takes seconds
         call = self._litellm.aembedding if request.api == "embeddings" else self._litellm.acompletion
         streamed = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+        wait_s = self._paused_until - time.monotonic()
+        if wait_s > self.config.max_pause_s:
+            text = f"wants no request for {wait_s:.3g} s, as its answer 429 said"
+            raise self._explained(candidate, Failure(text, "rate_limit", retry_after_s=wait_s))
+        await asyncio.sleep(max(wait_s, 0.0))
         for attempt in range(self.config.retries + 1):
             try:
                 return await call(**arguments, **streamed)
             except Exception as error:
                 failure = self._error(candidate, error)
+                if failure.kind == "rate_limit":
+                    wait_s = min(failure.retry_after_s or 0.0, LONGEST_REST_S)
+                    self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
                 too_long = (failure.retry_after_s or 0.0) > self.config.max_pause_s
                 is_last = failure.kind not in RETRIED or attempt == self.config.retries or too_long
                 if is_last or not await may_repeat(failure):
@@ -165,7 +181,10 @@ class LiteLLM(ChatProvider):
         else:
             kind = "configuration" if status == 404 else refusal(status, b"", None).kind if isinstance(status, int) else "failed"
         wait = retry_after_s(getattr(getattr(error, "response", None), "headers", {}))
-        failure = Failure(f"failed: {type(error).__name__}: {text}", kind, status, retry_after_s=wait)
+        return self._explained(candidate, Failure(f"failed: {type(error).__name__}: {text}", kind, status, retry_after_s=wait))
+
+    def _explained(self, candidate: Candidate, failure: Failure) -> ProviderError:
+        key = self.config.api_key_env
         return provider_error(failure, candidate.name, "through LiteLLM", key, bool(os.environ.get(key)))
 
 

@@ -13,6 +13,9 @@ from aamc_models.transport.options import DeploymentOptions, EndpointOptions
 from aamc_models.transport.rate_limit import RateLimit, Use
 from aamc_sdk.interfaces import EndpointState
 
+LONGEST_REST_S = 300.0
+"""Maximum time in seconds for which a server is not called since it said so: a wrong date must not end it."""
+
 
 class Deployment:
     """A server, or one of its keys: its own options, else those of the endpoint, and its health."""

@@ -15,7 +15,7 @@ from yarl import URL
 from aamc_models.dialects import StreamMonitor, usage_of
 from aamc_models.dialects.events import strict_event
 from aamc_models.dialects.fields import strict_json
-from aamc_models.transport.deployments import Deployment, Deployments, DeploymentTurn
+from aamc_models.transport.deployments import LONGEST_REST_S, Deployment, Deployments, DeploymentTurn
 from aamc_models.transport.exchange import EventStream, checked_answer, whole_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
 from aamc_models.transport.options import EndpointOptions
@@ -28,8 +28,6 @@ from aamc_sdk.interfaces import EndpointState, Usage, WireProvider, WireReply, W
 
 T = TypeVar("T")
 _JSON_APIS = frozenset({"chat", "completions", "count_tokens", "embeddings", "messages", "responses"})
-_LONGEST_REST_S = 300.0
-"""Maximum time in seconds for which a deployment is not called since its server said so: a wrong date must not end it."""
 _LONG_ANSWER = 2**20
 """Bytes of a list of embeddings from which it is not read: that would block the event loop for milliseconds."""
 _USAGE_DIALECTS = {"chat": "chat", "completions": "completions", "embeddings": "completions", "messages": "messages", "responses": "responses"}
@@ -262,7 +260,7 @@ async def _permitted(turn: DeploymentTurn, failure: Failure) -> bool:
 def _end_turn(turn: DeploymentTurn, failure: Failure) -> None:
     """End a turn by its failure: a server that refuses the request itself works."""
     if failure.kind == "rate_limit":
-        turn.drop(min(failure.retry_after_s or 0.0, _LONGEST_REST_S))
+        turn.drop(min(failure.retry_after_s or 0.0, LONGEST_REST_S))
     elif failure.kind != "request":
         turn.fail(failure.text)
     else:

@@ -70,7 +70,8 @@ class Team(TeamOrchestrator):
             try:
                 agent.check()
             except AamcError as error:
-                raise ConfigError(f"agent {agent.spec.name!r} cannot work: {error}") from error
+                name = agent.spec.name
+                raise ConfigError(f"agent {name!r} cannot work: {error} (its options: agent_options.{name})") from error
 
     def _make_team(self, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
         """Make agents by their names, and use them."""

@@ -26,10 +26,6 @@ def prepare(config: RouterR1Config, services: Services, training: Training) -> N
         DataError: The data has no question with an answer, or no demonstration where only the warm start is to run.
         PoolError: There is no model to consult.
     """
-    _check_libraries()
-    tasks = tasks_of(training.dataset, services.pool, [config.policy])
-    if not tasks:
-        raise DataError(f"{training.dataset.source} has no question with an answer")
     episodes, together = config.batch_size * config.group_size, config.micro_batch_size * config.processes
     if episodes % together:
         raise ConfigError(
@@ -39,6 +35,10 @@ def prepare(config: RouterR1Config, services: Services, training: Training) -> N
         raise ConfigError(f"a policy is trained to consult one model in a turn; set calls=1, not {config.calls}")
     if config.codec != "tags":
         raise ConfigError(f"a policy is trained with codec=tags, not {config.codec!r}")
+    _check_libraries()  # importing them takes seconds
+    tasks = tasks_of(training.dataset, services.pool, [config.policy])
+    if not tasks:
+        raise DataError(f"{training.dataset.source} has no question with an answer")
     if not config.steps and not config.num_epochs and not any(task.answer for task in tasks):
         raise DataError(f"{training.dataset.source} has no demonstrations for a warm start, and steps=0; give records with 'optimal_model', or steps")
     replies_of(config, services, training)

@@ -163,6 +163,12 @@ class Leases:
                 self._next_try = time.monotonic() + 1.0
                 return False
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process held a lock when it last asked."""
+        with self._lock:
+            return bool(self._held)
+
     def close(self) -> None:
         """Free the locks; closing twice does nothing."""
         with self._lock:

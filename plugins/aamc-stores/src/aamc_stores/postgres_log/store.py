@@ -222,6 +222,7 @@ class PostgresStore(SharedStore):
                 "partitions": len(partitions),
                 "size_bytes": sum(each.size for each in partitions),
                 "floors_to_clean": self._tables.value(connection, floors, state.epoch),
+                "is_learner": float(self._leases.leads),
             }
 
     def batch(self, after: int = 0, limit: int = 1000) -> Batch:

@@ -6,13 +6,15 @@ from typing import Any
 
 import click
 
+from aamc_sdk.cli import InputFile
+
 
 @click.command()
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 for a free one (default: 8000).")
 @click.option("--run", metavar="RUN", help="Folder of the run whose router is served.")
 @click.option("--router", metavar="NAME|FOLDER", help="Router to serve, or the folder of a trained one (default: thompson).")
-@click.option("--config", metavar="FILE", help="Configuration file: ours, with a section gateway, or one of vLLM Semantic Router.")
+@click.option("--config", type=InputFile(), metavar="FILE", help="Configuration file: ours, with a section gateway, or one of vLLM Semantic Router.")
 @click.option("--pool", metavar="NAME|FILE", help="Pool with the endpoints of the candidates (default: that of the run or the configuration).")
 @click.option("--estimator", metavar="NAME|FOLDER", help="Estimator, or the folder of a trained one (default: that of the run or the configuration).")
 @click.option(

@@ -46,7 +46,7 @@ class Launch:
     workers: int | None = None
     run: str | None = None
     router: str | None = None
-    config: str | None = None
+    config: str | Path | None = None
     pool: str | None = None
     estimator: str | None = None
     store: str | None = None
@@ -104,13 +104,13 @@ class Launch:
         return TRIAL_STORE if self.store is None and self.is_trial else self.store
 
 
-def _names_components(config: str) -> bool:
+def _names_components(config: str | Path) -> bool:
     """Return whether a configuration file names a router or a pool, or is another system's."""
     content = load_yaml(Path(config))
     return bool(set(content) - {"gateway"})
 
 
-def _with_arena(path: str, section: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_arena(path: str | Path, section: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the section ``gateway`` of a configuration file, with the arena's options of a ``concurrent`` algorithm in the same file."""
     from aamc_bandit.semantic_router import read_arena
 
